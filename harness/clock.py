@@ -1,0 +1,81 @@
+"""The instrument's one clock, injectable: nothing else in `harness` asks for the time.
+
+`SystemClock` reads the host's monotonic clock (the one the agent's spans carry); `FakeClock` jumps, for tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+NS_PER_MS = 1_000_000
+NS_PER_SAMPLE = 125_000
+"""One sample at 8 kHz."""
+
+
+class Clock(Protocol):
+    """What the instrument needs of time."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds on a monotonic clock."""
+        ...
+
+    def unix_ns(self) -> int:
+        """Nanoseconds since 1970, for names and labels only, never for a duration."""
+        ...
+
+    async def sleep_until_ns(self, deadline_ns: int) -> None:
+        """Return at `deadline_ns` or as soon after it as can be; other tasks go on meanwhile."""
+        ...
+
+
+class SystemClock:
+    """The host's monotonic clock; sleeps to `spin_ns` before a deadline, then yields to the loop until it is due.
+
+    A spin that yields (`asyncio.sleep(0)`) keeps the receive side alive: what arrives during the spin is read, and
+    time-stamped, at once.
+    """
+
+    def __init__(self, spin_ns: int = 2 * NS_PER_MS) -> None:
+        self._spin_ns = spin_ns
+
+    def now_ns(self) -> int:
+        """Nanoseconds, CLOCK_MONOTONIC on Linux."""
+        return time.perf_counter_ns()
+
+    def unix_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return time.time_ns()
+
+    async def sleep_until_ns(self, deadline_ns: int) -> None:
+        """Sleep, then spin the last `spin_ns`."""
+        ahead = deadline_ns - self._spin_ns - time.perf_counter_ns()
+        if ahead > 0:
+            await asyncio.sleep(ahead / 1e9)
+        while time.perf_counter_ns() < deadline_ns:  # noqa: ASYNC110  # a spin on purpose: no event marks a time
+            await asyncio.sleep(0)
+
+
+class FakeClock:
+    """A clock that stands still until it is moved; a sleeper moves it to its deadline."""
+
+    def __init__(self, start_ns: int = 1_000_000_000) -> None:
+        self._now_ns = start_ns
+
+    def now_ns(self) -> int:
+        """The time it was last moved to."""
+        return self._now_ns
+
+    def unix_ns(self) -> int:
+        """The same time, as if the clock had started in 1970."""
+        return self._now_ns
+
+    def advance_ms(self, ms: float) -> None:
+        """Move forward."""
+        self._now_ns += round(ms * NS_PER_MS)
+
+    async def sleep_until_ns(self, deadline_ns: int) -> None:
+        """Jump to the deadline."""
+        self._now_ns = max(self._now_ns, deadline_ns)
+        await asyncio.sleep(0)

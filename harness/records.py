@@ -1,0 +1,119 @@
+"""What a simulated call saw, as plain facts: the caller's frames, the agent's audio as received and as played.
+
+Times are nanoseconds on the host's monotonic clock; audio is int16 PCM at 8 kHz. Nothing here judges: `milestones`,
+`critical_path` and `outcomes` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Pcm16 = npt.NDArray[np.int16]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One utterance ready to be spoken, with its true end of speech."""
+
+    clip_id: str
+    pcm: Pcm16
+    """Trimmed so that the last sample of speech is the last sample: shape (n,)."""
+    speech_start_sample: int
+    transcript: str | None
+    label_low_ms: float
+    """How far the end of speech moves when both label thresholds move by -5 dB ..."""
+    label_high_ms: float
+    """... and by +5 dB; positive is later."""
+    source: str
+    """Where the audio comes from, with its licence."""
+    synthetic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One media message from the agent: when it came, and when its first sample is played."""
+
+    recv_ns: int
+    play_ns: int
+    """`recv_ns`, or the end of what was buffered before it if that is later."""
+    pcm: Pcm16
+    played_samples: int
+    """How many of its samples were played: fewer than it has after a `clear` or a hang-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSeen:
+    """A mark the agent sent, and when its echo left."""
+
+    name: str
+    recv_ns: int
+    echoed_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One utterance as it was placed in the call."""
+
+    utterance_id: str
+    clip: Clip
+    start_sample: int
+    """Its first sample, counted from the stream's first."""
+    end_sample: int
+    """The sample after its last of speech: t0 is the end of the last sample of speech."""
+    reply_deadline_ns: int
+    """When waiting for an answer was given up."""
+
+
+class CallEnd(StrEnum):
+    """How a call ended."""
+
+    COMPLETED = "completed"
+    """The caller hung up as planned."""
+    AGENT_CLOSED = "agent_closed"
+    """The agent closed the socket first."""
+    REFUSED = "refused"
+    """The socket never opened, or was no Media Streams agent."""
+    INTERRUPTED = "interrupted"
+    """The run was ended (Ctrl-C) in mid-call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call, whole."""
+
+    index: int
+    call_sid: str
+    stream_sid: str
+    started_ns: int
+    """The stream's first sample: frame k (from 0) leaves at started_ns + (k + 1) * 20 ms."""
+    sent_ns: Int64
+    """When each frame was handed to the socket, shape (frames,)."""
+    caller_pcm: Pcm16
+    """All that was sent, shape (frames * 160,)."""
+    spoken: tuple[Spoken, ...]
+    received: tuple[Received, ...]
+    marks: tuple[MarkSeen, ...]
+    clears_ns: tuple[int, ...]
+    stalls: Int64
+    """Our own lateness in reading: rows (at_ns, late_ns), shape (m, 2): each time the event loop was away over 0.5 ms."""
+    ended_ns: int
+    end: CallEnd
+    warnings: tuple[str, ...] = ()
+    """What Twilio would have warned of (31950, 31951, ...), one line each."""
+    detail: str = ""
+    """Why it ended, where it did not end as planned."""
+    warm_up: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def sample_ns(self, sample: int) -> int:
+        """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""
+        return self.started_ns + sample * 125_000
+
+    def frame_due_ns(self, frame: int) -> int:
+        """The deadline of a frame: it leaves when it is complete."""
+        return self.started_ns + (frame + 1) * 20_000_000

@@ -1,0 +1,127 @@
+"""A scored turn, one line of `turns.jsonl`: outcome, gap, stages, path and what stood beside them.
+
+Milliseconds unless a name says otherwise. A gap that does not exist is null with an outcome, never infinity.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.tracing import Activity, Stage
+
+
+class Outcome(StrEnum):
+    """What became of a turn. Everything but ANSWERED and INVALID counts as over budget."""
+
+    ANSWERED = "answered"
+    MISSED = "missed"
+    """No answer within the turn's time."""
+    CUT_OFF = "cut_off"
+    """The agent spoke before the caller was done."""
+    TRUNCATED = "truncated"
+    """The agent answered without the utterance's last word."""
+    WRONG = "wrong"
+    """Word error rate over the turn's limit."""
+    BROKEN = "broken"
+    """Playout ran dry for more than 100 ms inside the reply."""
+    FAILED = "failed"
+    """The call broke: refused, closed, died."""
+    INVALID = "invalid"
+    """The instrument's own send or receive lateness was over 5 ms: says nothing of the agent."""
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageTime(_Row):
+    """One stage in one turn."""
+
+    duration_ms: float
+    exposed_ms: float
+    """Path time: what of the stage lies on the critical path."""
+    slack_ms: float
+    """How much longer it could have taken without moving the reply: 0 on the path."""
+
+
+class PathStep(_Row):
+    """One piece of the critical path, from t0 to t1 without holes; times relative to t0."""
+
+    stage: Stage
+    start_ms: float
+    end_ms: float
+
+
+class Bar(_Row):
+    """One activity as it ran, for the waterfall; times relative to t0."""
+
+    activity: Activity
+    start_ms: float
+    end_ms: float
+
+
+class TurnRecord(_Row):
+    """One turn, scored."""
+
+    call: int
+    call_sid: str
+    turn: int
+    """Its place in the call, from 0."""
+    utterance_id: str
+    stratum: str
+    warm_up: bool
+    """Declared warm-up: kept, never scored."""
+    cold: bool
+    """The first turn after the agent's start."""
+    scored: bool
+    outcome: Outcome
+    detail: str = ""
+    """Why, where the outcome is not ANSWERED: one line."""
+    synthetic_caller: bool
+
+    t0_ns: int
+    t1_ns: int | None
+    turn_gap_ms: float | None
+    """t1 - t0 at the media edge, t0 being the sample's own time."""
+    turn_gap_frame_ms: float | None
+    """The other convention: from the send time of the frame that holds t0."""
+    perceived_gap_ms: float | None
+    """Turn gap + the profile's network model."""
+    first_byte_ms: float | None
+    """t0 → first media message received, silent or not."""
+
+    stages: dict[Stage, StageTime] | None
+    """None where the agent sent no spans for the attempt that was heard."""
+    stages_note: str = ""
+    """Why stages are missing or incomplete."""
+    path: tuple[PathStep, ...] = ()
+    bars: tuple[Bar, ...] = ()
+    attempt: int | None = None
+    attempts: int | None = None
+    """Attempts of this turn, the cancelled ones included."""
+
+    reference: str | None
+    transcript: str | None
+    wer: float | None
+    word_errors: int | None
+    words: int | None
+    reply: str | None
+    first_clause: str | None
+
+    underruns_ms: tuple[float, ...] = ()
+    """Each time playout ran dry inside the reply."""
+    silence_ms: float | None = None
+    """Silence inside the reply, over 200 ms each, together."""
+    reply_ms: float | None = None
+    """First to last audible sample of the reply."""
+    lateness_send_ms: float
+    lateness_recv_ms: float
+    """Our own worst, between 500 ms before t0 and t1."""
+    label_low_ms: float
+    label_high_ms: float
+    audio: str | None = None
+    """The call's stereo WAV in the run folder, where it was kept."""
+    audio_offset_ms: float | None = None
+    """Where t0 is in it."""

@@ -1,0 +1,39 @@
+"""The agent's clock: the host's monotonic clock, and its anchor to wall time.
+
+`time.perf_counter_ns` is CLOCK_MONOTONIC on Linux, so that times of two processes of one host agree exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def now_ns() -> int:
+    """Nanoseconds on the host's monotonic clock."""
+    return time.perf_counter_ns()
+
+
+def _anchor_ns() -> int:
+    """Unix time minus monotonic time, taken between the two closest of several readings."""
+    best: tuple[int, int] | None = None
+    for _ in range(16):
+        before = time.perf_counter_ns()
+        wall = time.time_ns()
+        after = time.perf_counter_ns()
+        if best is None or after - before < best[0]:
+            best = (after - before, wall - (before + after) // 2)
+    assert best is not None
+    return best[1]
+
+
+ANCHOR_UNIX_NS = _anchor_ns()
+"""Add to a monotonic time to get Unix time; taken once, so that spans keep their distances exactly."""
+
+
+def boot_id() -> str:
+    """Identity of the host's current boot: monotonic times compare only where it is the same; "" if unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,112 @@
+"""YAML documents read into pydantic models: every fault is one line with file, line and the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[int | str, ...]
+
+
+def load(path: Path, model: type[Model], error: type[UsageError] = UsageError) -> Model:
+    """Read `path` as one YAML mapping and validate it as `model`.
+
+    Raises:
+        UsageError: (or the given subclass) the file is missing, unreadable, empty, no YAML mapping, or does not fit the
+            model; the message names file, line, and the nearest valid key for an unknown one.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise error(f"{path}: cannot be read ({fault})") from None
+    return parse(text, str(path), model, error)
+
+
+def parse(text: str, name: str, model: type[Model], error: type[UsageError] = UsageError) -> Model:
+    """Validate YAML `text`, called `name` in messages, as `model`.
+
+    Raises:
+        UsageError: (or the given subclass) as `load`.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+        raise error(f"{name}:{line}: not valid YAML: {fault.problem}") from None
+    except (yaml.YAMLError, ValueError) as fault:
+        raise error(f"{name}: not valid YAML: {' '.join(str(fault).split())}") from None
+    if data is None:
+        raise error(f"{name}: the file is empty; it needs at least: {', '.join(_required(model))}")
+    if not isinstance(data, dict):
+        raise error(f"{name}:1: a mapping of keys was expected, not {type(data).__name__}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as fault:
+        raise error(_explain(fault, node, name, model)) from None
+
+
+def _required(model: type[BaseModel]) -> list[str]:
+    return [key for key, field in model.model_fields.items() if field.is_required()]
+
+
+def _explain(fault: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel]) -> str:
+    first = fault.errors()[0]
+    location: Location = first["loc"]
+    line, path = _find(node, location)
+    where = f"{name}:{line}"
+    more = f" (and {fault.error_count() - 1} more)" if fault.error_count() > 1 else ""
+    dotted = ".".join(str(part) for part in path)
+    if first["type"] == "extra_forbidden":
+        keys = sorted(_keys(model, location[:-1]))
+        near = difflib.get_close_matches(str(location[-1]), keys, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"valid keys: {', '.join(keys)}"
+        return f"{where}: unknown key `{dotted}`; {hint}{more}"
+    if first["type"] == "missing":
+        return f"{where}: `{'.'.join(str(part) for part in location)}` is missing{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = f", not {first['input']!r}" if isinstance(first["input"], (str, int, float, bool)) else ""
+    return f"{where}: `{dotted}`: {message}{given}{more}" if dotted else f"{where}: {message}{more}"
+
+
+def _find(node: yaml.Node | None, location: Location) -> tuple[int, Location]:
+    """Line of the deepest part of `location` that is in the document, and the parts that are (union tags are not)."""
+    line, path = 1, []
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    path.append(part)
+                    break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            path.append(part)
+    return line, tuple(path)
+
+
+def _keys(annotation: Any, location: Location) -> set[str]:
+    """The keys that are valid at `location` below `annotation`, over all members of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not location:
+            return {field.alias or key for key, field in annotation.model_fields.items()}
+        field = annotation.model_fields.get(str(location[0]))
+        return _keys(field.annotation, location[1:]) if field else _keys(annotation, location[1:])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        members = typing.get_args(annotation)
+        return set().union(*(_keys(member, location) for member in members))
+    if typing.get_origin(annotation) in (list, tuple, dict):
+        return set().union(*(_keys(member, location[1:]) for member in typing.get_args(annotation)))
+    return set()

@@ -1,0 +1,63 @@
+"""What can go wrong, as one tree shared by agent and instrument.
+
+TurngapError                  exit code 2: no verdict could be reached
+├── UsageError                exit code 3: what the user gave is wrong
+│   ├── ProfileError          a profile that is unknown or malformed
+│   ├── ScenarioError         a scenario, budget or recording that is malformed or missing
+│   └── RunFolderError        a run folder that is foreign, truncated or from the future
+├── WeightsError              a model file that is missing, damaged or cannot be fetched
+├── EngineError               an engine that is not installed, does not load or fails
+├── ProtocolError             a wire message that is not Twilio Media Streams
+├── AgentError                the agent did not start, died, or does not speak the protocol
+└── HarnessError              the instrument itself could not measure
+
+Every message is one line: what is wrong, where, and what to do. A command prints it and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TurngapError(Exception):
+    """The root: a fault with a message fit to be shown to a person."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(TurngapError):
+    """What the user gave is wrong; nothing was run."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ProfileError(UsageError):
+    """A profile is unknown or malformed."""
+
+
+class ScenarioError(UsageError):
+    """A scenario, a budget or a recording is malformed or missing."""
+
+
+class RunFolderError(UsageError):
+    """A run folder is foreign, truncated or written by a newer version."""
+
+
+class WeightsError(TurngapError):
+    """A model file is missing, damaged or cannot be fetched."""
+
+
+class EngineError(TurngapError):
+    """An engine is not installed, does not load, or failed at work."""
+
+
+class ProtocolError(TurngapError):
+    """A wire message is not Twilio Media Streams."""
+
+
+class AgentError(TurngapError):
+    """The agent did not start, died, or does not speak the protocol."""
+
+
+class HarnessError(TurngapError):
+    """The instrument itself could not measure."""

@@ -1,0 +1,51 @@
+"""The language model: a conversation in, the reply's text in pieces out. One module an engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing said in the conversation so far."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one reply is asked with.
+
+    The prompt is, in this order: the profile's system prompt (shared, cacheable), `call_block` (at least 16 tokens no
+    other call has, so that a prefix cache can't flatter a benchmark), `history`, and the caller's last words.
+    """
+
+    call_block: str
+    history: tuple[Message, ...]
+    words: str
+    max_tokens: int
+    headers: dict[str, str] = field(default_factory=dict)
+    """Trace headers (`traceparent`) for engines behind HTTP."""
+
+
+class LanguageModel(Protocol):
+    """A loaded, shared engine; requests of several calls may overlap. Work is done off the event loop."""
+
+    async def warm_up(self) -> None:
+        """Fill the cache of the system prompt and run one short reply."""
+        ...
+
+    def reply(self, request: Request) -> AsyncGenerator[str, None]:
+        """The reply, token by token as text. Closing the generator (`aclose`) stops the engine's work.
+
+        Raises:
+            EngineError: the engine failed; the turn is lost, the call is not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free threads and memory."""
+        ...

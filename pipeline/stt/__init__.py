@@ -1,0 +1,43 @@
+"""Speech to text: a caller's utterance in, its words out. One module an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+AudioF32 = npt.NDArray[np.float32]
+"""Mono PCM, shape (n,), full scale ±1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said, and how it was found."""
+
+    text: str
+    window_s: float = 30.0
+    """The encoder window that was run."""
+    rerun: bool = False
+    """True when a short window repeated itself and the full one was run instead."""
+
+
+class SpeechToText(Protocol):
+    """A loaded, shared engine; calls of several phone calls may overlap. Work is done off the event loop."""
+
+    async def warm_up(self) -> None:
+        """Run once on made-up audio, so that no caller pays for the first use."""
+        ...
+
+    async def transcribe(self, audio: AudioF32) -> Transcript:
+        """Recognise 8 kHz mono `audio`, shape (n,).
+
+        Raises:
+            EngineError: the engine failed; the turn is lost, the call is not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free threads and memory."""
+        ...

@@ -1,0 +1,157 @@
+"""The vocabulary of a turn's trace: stages, what each waits for, span names and attributes, in one place.
+
+The agent writes these spans, the instrument reads them; both import this module. A span's exact times stand in its
+attributes `START_NS` and `END_NS`, on the host's monotonic clock; its OpenTelemetry times are those plus one anchor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Where the time between the caller's last sample and the agent's first can go, in the order of the path."""
+
+    FRAMING_IN = "framing_in"
+    """t0 until its frame is complete and sent: 0-20 ms, by arithmetic (instrument)."""
+    TRANSPORT_IN = "transport_in"
+    """The frame that holds t0: sent → read by the agent's socket task."""
+    ENDPOINTING = "endpointing"
+    """Arrival of t0's frame → the end of the turn is decided (provisionally; and confirmed)."""
+    TRANSCRIPTION = "transcription"
+    """Audio handed to speech-to-text → transcript."""
+    FIRST_TOKEN = "first_token"
+    """Request to the language model → its first token."""
+    FIRST_CLAUSE = "first_clause"
+    """First token → the first speakable clause handed to the synthesiser."""
+    FIRST_AUDIO = "first_audio"
+    """Clause handed over → first PCM."""
+    ENCODING = "encoding"
+    """First PCM → the first wire message is ready (8 kHz, μ-law, base64)."""
+    TRANSPORT_OUT = "transport_out"
+    """First message of the reply handed to the socket → received by the caller."""
+    LEAD_IN = "lead_in"
+    """First played byte of the reply → first audible sample (instrument)."""
+    UNEXPLAINED = "unexplained"
+    """Path time that lies in no span."""
+
+
+class Activity(StrEnum):
+    """The nodes of the critical path: the stages, with endpointing's two decisions told apart."""
+
+    FRAMING_IN = "framing_in"
+    TRANSPORT_IN = "transport_in"
+    PROVISIONAL_END = "provisional_end"
+    CONFIRMED_END = "confirmed_end"
+    TRANSCRIPTION = "transcription"
+    FIRST_TOKEN = "first_token"
+    FIRST_CLAUSE = "first_clause"
+    FIRST_AUDIO = "first_audio"
+    ENCODING = "encoding"
+    TRANSPORT_OUT = "transport_out"
+    LEAD_IN = "lead_in"
+
+    @property
+    def stage(self) -> Stage:
+        """The stage whose time this activity's time is."""
+        if self in (Activity.PROVISIONAL_END, Activity.CONFIRMED_END):
+            return Stage.ENDPOINTING
+        return Stage(self.value)
+
+
+PREREQUISITES: dict[Activity, tuple[Activity, ...]] = {
+    Activity.FRAMING_IN: (),
+    Activity.TRANSPORT_IN: (Activity.FRAMING_IN,),
+    Activity.PROVISIONAL_END: (Activity.TRANSPORT_IN,),
+    Activity.CONFIRMED_END: (Activity.TRANSPORT_IN,),
+    Activity.TRANSCRIPTION: (Activity.PROVISIONAL_END,),
+    Activity.FIRST_TOKEN: (Activity.TRANSCRIPTION,),
+    Activity.FIRST_CLAUSE: (Activity.FIRST_TOKEN,),
+    Activity.FIRST_AUDIO: (Activity.FIRST_CLAUSE,),
+    Activity.ENCODING: (Activity.FIRST_AUDIO,),
+    Activity.TRANSPORT_OUT: (Activity.ENCODING, Activity.CONFIRMED_END),
+    Activity.LEAD_IN: (Activity.TRANSPORT_OUT,),
+}
+"""What must have ended before an activity can begin. Audio is held until the end of the turn is confirmed, so the
+first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment."""
+
+SPAN_PREFIX = "turngap."
+CALL_SPAN = "turngap.call"
+TURN_SPAN = "turngap.turn"
+SYNTHESIS_SPAN = "turngap.synthesis"
+"""One later clause through the synthesiser; detail beside the stages."""
+
+# Attributes of every span.
+START_NS = "turngap.start_mono_ns"
+END_NS = "turngap.end_mono_ns"
+CALL_SID = "turngap.call_sid"
+TURN = "turngap.turn"
+ATTEMPT = "turngap.attempt"
+
+# Attributes of the turn span.
+HEARD = "turngap.heard"
+"""True when at least one of the attempt's messages was handed to the socket."""
+CANCELLED = "turngap.cancelled"
+TRANSCRIPT = "turngap.transcript"
+"""What stood in the language-model request as the caller's words."""
+REPLY = "turngap.reply"
+FIRST_CLAUSE_TEXT = "turngap.first_clause"
+PROVISIONAL_NS = "turngap.provisional_mono_ns"
+CONFIRMED_NS = "turngap.confirmed_mono_ns"
+SENT_NS = "turngap.first_sent_mono_ns"
+"""When the attempt's first message was handed to the socket; the start of transport_out."""
+ARRIVAL_FIRST_CHUNK = "turngap.arrival.first_chunk"
+ARRIVALS_NS = "turngap.arrival.mono_ns"
+"""When each inbound media message was read, from chunk ARRIVAL_FIRST_CHUNK on without a hole, the last 8 s."""
+SPANS = "turngap.spans"
+"""How many spans this attempt has, the turn span included: fewer received means spans were lost."""
+ERROR = "turngap.error"
+"""Why the attempt produced no reply, in one line; absent when it did."""
+
+# Attributes of the call span.
+ATTEMPTS = "turngap.attempts"
+"""How many turn spans this call has."""
+
+# Resource attributes.
+BOOT_ID = "turngap.boot_id"
+"""Monotonic times compare only between processes of one boot of one host."""
+ANCHOR_NS = "turngap.anchor_unix_ns"
+
+# The stages an agent reports as spans of their own, named SPAN_PREFIX + stage.
+AGENT_STAGES: tuple[Stage, ...] = (
+    Stage.ENDPOINTING,
+    Stage.TRANSCRIPTION,
+    Stage.FIRST_TOKEN,
+    Stage.FIRST_CLAUSE,
+    Stage.FIRST_AUDIO,
+    Stage.ENCODING,
+)
+INJECTABLE: tuple[Stage, ...] = (
+    Stage.TRANSPORT_IN,
+    *AGENT_STAGES,
+    Stage.TRANSPORT_OUT,
+    Stage.LEAD_IN,
+)
+"""Stages `serve --inject STAGE=MS` can delay, to test that the delay shows up in that stage and nowhere else."""
+
+AttributeValue = str | bool | int | float | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span as the agent records it and the instrument reads it back; times on the monotonic clock."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    call_sid: str
+    turn: int
+    attempt: int
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage this span reports, or None for call, turn and detail spans."""
+        value = self.name.removeprefix(SPAN_PREFIX)
+        return Stage(value) if value in Stage._value2member_map_ else None

@@ -1,0 +1,48 @@
+"""Text to speech: a clause in, PCM in pieces out. One module (or package) an engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+AudioF32 = npt.NDArray[np.float32]
+"""Mono PCM, shape (n,), full scale ±1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One earlier turn, for synthesisers that take the conversation as context."""
+
+    speaker: Literal["caller", "agent"]
+    text: str
+    audio: AudioF32
+    """8 kHz mono, as it went over the line."""
+
+
+class Synthesizer(Protocol):
+    """A loaded, shared engine; clauses of several calls may overlap. Work is done off the event loop."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the audio it gives."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Speak one clause to nobody, so that no caller pays for the first use."""
+        ...
+
+    def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """`text` as audio at `sample_rate`, in pieces as they are made. Closing the generator stops the work.
+
+        Raises:
+            EngineError: the engine failed; the turn is lost, the call is not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free threads and memory."""
+        ...
