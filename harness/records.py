@@ -100,7 +100,7 @@ class CallRecord:
     marks: tuple[MarkSeen, ...]
     clears_ns: tuple[int, ...]
     stalls: Int64
-    """Our own lateness in reading: rows (at_ns, late_ns), shape (m, 2): each time the event loop was away over 0.5 ms."""
+    """Our own lateness in reading: rows (at_ns, late_ns), shape (m, 2): the event loop was away over 0.5 ms."""
     ended_ns: int
     end: CallEnd
     warnings: tuple[str, ...] = ()

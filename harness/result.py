@@ -1,0 +1,190 @@
+"""A run's result, `run.json`: the product. Everything else (report, JUnit, CSV, comparison) renders it.
+
+A run's folder, `results/<run-id>/`: `run.json` (this), `turns.jsonl` (one `TurnRecord` a line, flushed as each ends),
+`spans.jsonl`, `gpu.csv`, `agent.log`, and stereo WAV files of the calls worth hearing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.turn import Outcome
+from pipeline.tracing import Stage
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """What a run says. PASS and MEASURED exit 0, FAIL 1, INVALID 2."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INVALID = "INVALID"
+    MEASURED = "MEASURED"
+    """No budget was asked for."""
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code."""
+        return {Verdict.PASS: 0, Verdict.MEASURED: 0, Verdict.FAIL: 1, Verdict.INVALID: 2}[self]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figures(_Model):
+    """A latency over the scored turns, in ms; a turn with no answer counts as later than any other.
+
+    A percentile that falls among unanswered turns, and a bound that n does not carry, is null.
+    """
+
+    n: int
+    p50: float | None
+    p95: float | None
+    p95_upper: float | None
+    """Exact one-sided 95 % upper confidence bound on p95; null below 59 turns."""
+    p99: float | None = None
+    """Only from 299 turns on."""
+    max: float | None
+
+
+class StageFigures(_Model):
+    """One stage over the answered turns that have spans."""
+
+    n: int
+    p50_ms: float
+    p95_ms: float
+    exposed_p50_ms: float
+    exposed_p95_ms: float
+    slack_p50_ms: float
+
+
+class Rate(_Model):
+    """A share of turns with its exact one-sided 95 % upper bound (Clopper-Pearson)."""
+
+    events: int
+    n: int
+    rate: float | None
+    upper: float | None
+
+
+class Check(_Model):
+    """One entry of the validity list."""
+
+    name: str
+    ok: bool | None
+    """None: not checked, and `text` says why."""
+    text: str
+
+
+class Lateness(_Model):
+    """How late our own caller was, ms, over all frames."""
+
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class Instrument(_Model):
+    """What the instrument knows of its own error."""
+
+    send: Lateness | None
+    receive: Lateness | None
+    label_low_ms: float | None
+    """Median move of the end-of-speech labels when both thresholds move by -5 dB ..."""
+    label_high_ms: float | None
+    """... and +5 dB."""
+    calibration: dict[str, Any] | None = None
+    sentinel: dict[str, Any] | None = None
+
+
+class AgentFigures(_Model):
+    """The agent's process; null where it is not ours to look into (`--url`)."""
+
+    url: str
+    ready_s: float | None = None
+    rss_mib: float | None = None
+    """Largest seen."""
+    cpu_s: float | None = None
+    loop_lag_p99_ms: float | None = None
+    models: dict[str, str] = {}
+
+
+class Source(_Model):
+    """Where caller audio came from."""
+
+    source: str
+    utterances: int
+
+
+class CorpusFigures(_Model):
+    """What was said."""
+
+    distinct_utterances: int
+    synthetic: int
+    strata: dict[str, int]
+    sources: tuple[Source, ...]
+
+
+class GpuFigures(_Model):
+    """One GPU over the run."""
+
+    name: str
+    total_mib: float
+    used_peak_mib: float
+    used_before_mib: float
+
+
+class RunRecord(_Model):
+    """`run.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    started: str
+    """ISO 8601, UTC."""
+    duration_s: float
+    complete: bool
+    """False while it runs, and for one that was killed or interrupted."""
+    verdict: Verdict
+    sentence: str
+    """The verdict in one plain sentence."""
+    reasons: tuple[str, ...]
+    validity: tuple[Check, ...]
+
+    profile: str
+    profile_data: dict[str, Any]
+    network_ms: float
+    scenario: str
+    scenario_path: str
+    scenario_sha256: str
+    seed: int
+    planned_turns: int
+    simultaneous_calls: int
+    budget: dict[str, Any] | None = None
+
+    n_turns: int
+    """Scored turns."""
+    outcomes: dict[Outcome, int]
+    turn_gap_ms: Figures
+    turn_gap_frame_ms: Figures
+    perceived_gap_ms: Figures
+    first_byte_ms: Figures
+    stages: dict[Stage, StageFigures]
+    wer: float | None
+    """Word errors over reference words, all scored turns that have a transcript."""
+    cut_off_rate: Rate
+    underrun_rate: Rate
+    wasted_attempts: int | None
+    """Cancelled attempts of scored turns."""
+
+    corpus: CorpusFigures
+    instrument: Instrument
+    agent: AgentFigures
+    gpus: tuple[GpuFigures, ...] | None
+    """None: no GPU was seen."""
+    environment: dict[str, Any]
+    notes: tuple[str, ...] = ()
