@@ -62,6 +62,12 @@ class Limit(_Model):
 
     _check = field_validator("metric")(_known)
 
+    @model_validator(mode="after")
+    def _provable(self) -> Limit:
+        if self.is_rate and not 0 < self.at_most < 1:
+            raise ValueError(f"a rate of {self.at_most:g} can't be shown by any number of turns; give 0 < at_most < 1")
+        return self
+
     @property
     def stage(self) -> Stage | None:
         """The stage whose exposed time is limited, or None."""

@@ -115,9 +115,7 @@ def _instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence) -> list
     remedy = f"needs {max(missing, 0)} more turns: `turngap run --resume`"
     checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run"))
-    checks.append(
-        _bias("sentinel", evidence.sentinel_bias_ms, f"under this load, {evidence.sentinel_samples} samples")
-    )
+    checks.append(_bias("sentinel", evidence.sentinel_bias_ms, f"under this load, {evidence.sentinel_samples} samples"))
     return checks
 
 
@@ -218,7 +216,9 @@ def _judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence)
 
 def _latency_of(limit: Limit, turn: TurnRecord) -> float | None:
     if limit.stage is not None:
-        return None if turn.stages is None else turn.stages[limit.stage].exposed_ms if limit.stage in turn.stages else 0.0
+        if turn.stages is None:
+            return None
+        return turn.stages[limit.stage].exposed_ms if limit.stage in turn.stages else 0.0
     value: float | None = getattr(turn, limit.metric)
     return value
 
@@ -255,11 +255,16 @@ def _judge_rate(limit: Limit, scored: Sequence[TurnRecord]) -> _Held:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
     counts = Counter(turn.outcome for turn in valid)
     events, n = counts[outcome], len(valid)
-    if n < (least := stats.n_needed(0, 1 - limit.at_most, limit.confidence) if limit.at_most > 0 else n + 1):
-        return _Held(None, f"{n} turns carry no bound of {limit.at_most:.1%} on {name}", f"needs {least - n} more turns")
+    least = stats.n_needed(0, 1 - limit.at_most, limit.confidence)
     upper = stats.rate_upper(events, n, limit.confidence)
-    assert upper is not None  # n > 0
-    text = f"{name}: {events} of {n}, at most {upper:.1%} with {limit.confidence:.0%} confidence; budget {limit.at_most:.1%}"
+    if upper is None or n < least:
+        return _Held(
+            None, f"{n} turns carry no bound of {limit.at_most:.1%} on {name}", f"needs {least - n} more turns"
+        )
+    text = (
+        f"{name}: {events} of {n}, at most {upper:.1%} with {limit.confidence:.0%} confidence; "
+        f"budget {limit.at_most:.1%}"
+    )
     return _Held(upper <= limit.at_most, text)
 
 
@@ -268,6 +273,10 @@ def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> _Held:
     words = sum(n or 0 for _, n in counted)
     if not words:
         return _Held(None, "no turn has a transcript", "the agent must send its spans, or drop `wer` from the budget")
-    rate = sum(errors or 0 for errors, _ in counted) / words
-    text = f"word error rate {rate:.1%} over {words} words of {len(counted)} turns; budget {limit.at_most:.1%}"
-    return _Held(rate <= limit.at_most, text)
+    errors, lengths = [errors or 0 for errors, _ in counted], [n or 0 for _, n in counted]
+    upper = stats.ratio_upper(errors, lengths, limit.confidence)
+    text = (
+        f"word error rate {sum(errors) / words:.1%}, at most {upper:.1%} with {limit.confidence:.0%} confidence over "
+        f"{words} words of {len(counted)} turns; budget {limit.at_most:.1%}"
+    )
+    return _Held(upper <= limit.at_most, text)
