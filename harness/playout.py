@@ -50,6 +50,10 @@ class Playout:
         """Every message in the order it came."""
         return tuple(self._received)
 
+    def received_since(self, index: int) -> list[Received]:
+        """The messages from that one on, counted from 0."""
+        return self._received[index:]
+
     @property
     def marks(self) -> tuple[MarkSeen, ...]:
         """Every mark in the order it came."""

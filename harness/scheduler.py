@@ -18,7 +18,7 @@ import numpy as np
 from harness.clock import NS_PER_MS, Clock
 from harness.records import Int64
 
-Callback = Callable[[int], None]
+Callback = Callable[[int], object]
 """Called with its deadline in ns; must not block, and what it raises ends the scheduler."""
 
 SPIN_NS = 2 * NS_PER_MS
