@@ -156,10 +156,30 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def has_identity(path: Path, identity: str) -> bool:
+    """Whether the file is the one named by a sha256 (64 hex digits) or by a git object id (40).
+
+    A large file stands in git as a Git LFS pointer, three lines with its sha256 and size; that pointer's object counts.
+    """
+    digest = file_digest(path)
+    if len(identity) == 64:
+        return digest == identity
+    size = path.stat().st_size
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n".encode()
+    if _git_object(pointer) == identity:
+        return True
+    # Only small files stand in git themselves.
+    return size < 100_000_000 and _git_object(path.read_bytes()) == identity
+
+
 def tree_digest(folder: Path) -> str:
     """sha256 of the listing `sha256sum` prints for all files below, sorted by path."""
     lines = (f"{file_digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files_below(folder))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _git_object(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, Any]] | None:

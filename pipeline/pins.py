@@ -25,6 +25,7 @@ def _inside(path: str) -> str:
 
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+GitObject = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
@@ -38,7 +39,20 @@ class File(_Table):
     source_path: RelativePath = Field(alias="from")
     path: RelativePath = Field(alias="to")
     size: int = Field(ge=0)
-    sha256: Sha256
+    sha256: Sha256 | None = None
+    git: GitObject | None = None
+    """Instead of sha256, where a repository's listing is known: the file's git object, or that of its LFS pointer."""
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> File:
+        if bool(self.sha256) == bool(self.git):
+            raise ValueError("either `sha256` or `git` is needed")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """What `cache.has_identity` compares a file with."""
+        return self.sha256 or self.git or ""
 
 
 class Tree(_Table):
@@ -120,7 +134,7 @@ class Pin(_Table):
     @property
     def fingerprint(self) -> str:
         """Names this exact pin in the cache: it changes when what is fetched or made of it changes."""
-        essence = self.model_dump_json(include={"source", "files", "tree", "recipe"})
+        essence = self.model_dump_json(include={"source", "files", "tree", "recipe"}, exclude_none=True)
         return hashlib.sha256(essence.encode()).hexdigest()[:12]
 
 

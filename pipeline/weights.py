@@ -139,10 +139,9 @@ def _fetch(pin: Pin, progress: Progress) -> None:
 def _compare(pin: Pin, folder: Path) -> None:
     """Raise unless `folder` holds what is pinned."""
     for file in pin.files:
-        found = cache.file_digest(folder / file.path)
-        if found != file.sha256:
+        if not cache.has_identity(folder / file.path, file.identity):
             raise WeightsError(
-                f"{pin.name}: {file.path} is not the pinned file (sha256 {found[:12]}…, not {file.sha256[:12]}…): "
+                f"{pin.name}: {file.path} is not the pinned file (its checksum is not {file.identity[:12]}…): "
                 "nothing was kept; try another mirror, or update turngap"
             )
     if pin.tree and cache.tree_digest(folder) != pin.tree.sha256:

@@ -89,6 +89,8 @@ def _verify(as_json: bool) -> int:
     if as_json:
         print(json.dumps([_described(status) for status in statuses], indent=1))
     else:
+        if not statuses:
+            print("nothing is cached yet: run `python -m pipeline weights pull`")
         for status in statuses:
             print(status.problem or f"{status.pin.name} {status.pin.version}: as pinned")
     return WeightsError.exit_code if damaged else 0

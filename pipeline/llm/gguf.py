@@ -39,7 +39,7 @@ def convert(source: Path, into: Path, quantization: str = "int8") -> None:
     Args:
         source: a GGUF of architecture `llama` with a byte-level BPE vocabulary.
         into: an existing folder.
-        quantization: how CTranslate2 stores matrices; "int8" halves nothing but memory against a Q4_1 source.
+        quantization: how CTranslate2 stores matrices.
 
     Raises:
         WeightsError: the file is no such GGUF.
@@ -53,7 +53,8 @@ def convert(source: Path, into: Path, quantization: str = "int8") -> None:
     spec.validate()
     spec.optimize(quantization=quantization)
     spec.save(str(into))
-    tokenizer(model.tokens, model.merges, model.control_tokens, model.pre_tokenizer).save(str(into / "tokenizer.json"))
+    text = tokenizer(model.tokens, model.merges, model.control_tokens, model.pre_tokenizer).to_str(pretty=True)
+    (into / "tokenizer.json").write_text(text, "utf-8")
     (into / "chat_template.jinja").write_text(model.chat_template, "utf-8")
 
 

@@ -6,10 +6,13 @@ the set of files inside.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import WeightsError
@@ -35,12 +38,13 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     state = partial / "apt"
     options = _private(state)
     progress.note(f"{pin.name}: reading Debian's package lists")
-    _run(["apt-get", *options, "--quiet=2", "update"], pin.name, state)
-    _download(pin, source, options, state, progress)
+    # One mirror of many may be down without harm: whether the packages are found decides.
+    doubt = _run(["apt-get", *options, "--quiet=2", "update"], state).complaint
+    _download(pin, source, options, state, progress, doubt)
     unpacked = state / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in state.glob("*.deb"):
-        _run(["dpkg-deb", "--extract", str(package), str(unpacked)], pin.name, state)
+        _check(_run(["dpkg-deb", "--extract", str(package), str(unpacked)], state), pin.name, state)
     for item in source.unpack:
         _place(unpacked / item.source_path, into / item.path, pin.name)
     shutil.rmtree(state)
@@ -64,32 +68,73 @@ def _private(state: Path) -> list[str]:
     return [part for key, value in values.items() for part in ("-o", f"{key}={value}")]
 
 
-def _download(pin: Pin, source: DebianSource, options: list[str], state: Path, progress: Progress) -> None:
-    uris = _run(["apt-get", *options, "--print-uris", "download", *source.packages], pin.name, state)
+def _download(pin: Pin, source: DebianSource, options: list[str], state: Path, progress: Progress, doubt: str) -> None:
+    listing = _run(["apt-get", *options, "--print-uris", "download", *source.packages], state)
+    _check(listing, pin.name, state, doubt)
     # 'URI' FILE SIZE DIGEST, a line a package
-    total = sum(int(line.split()[2]) for line in uris.splitlines() if line.startswith("'"))
-    progress.begin(f"{pin.name} (Debian {', '.join(source.packages)})", total)
+    total = sum(int(line.split()[2]) for line in listing.lines if line.startswith("'"))
+    done = 0
+
+    def follow(line: str) -> None:
+        # dlstatus:FILES:PERCENT:TEXT, on the descriptor that APT::Status-Fd names
+        nonlocal done
+        if line.startswith("dlstatus:"):
+            now = int(total * float(line.split(":")[2]) / 100)
+            progress.advance(now - done)
+            done = now
+
+    progress.begin(pin.name, total)
     try:
-        _run(["apt-get", *options, "--quiet=2", "download", *source.packages], pin.name, state)
-        progress.advance(total)
+        command = ["apt-get", *options, "-o", "APT::Status-Fd=1", "--quiet=2", "download", *source.packages]
+        _check(_run(command, state, follow), pin.name, state, doubt)
     finally:
         progress.end()
 
 
-def _run(command: list[str], name: str, state: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A command that has ended: its exit code, its output, and the first thing it complained about."""
+
+    command: str
+    code: int
+    lines: tuple[str, ...]
+    complaint: str
+    disk_full: bool
+
+
+def _run(command: list[str], state: Path, follow: Callable[[str], None] = lambda line: None) -> _Done:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        command, cwd=state, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    said = [line for line in done.stderr.splitlines() if line.startswith(("E: ", "W: Failed", "dpkg-deb: error"))]
-    if done.returncode == 0 and not any(line.startswith("W: Failed") for line in said):
-        return done.stdout
-    if "No space left on device" in done.stderr:
-        raise WeightsError(f"{name}: the disk of {state} is full: make room, or set TURNGAP_CACHE to another disk")
-    reason = said[0].partition(": ")[2] if said else f"code {done.returncode}"
+    lines = []
+    with (state / "errors").open("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=state,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                follow(line)
+                lines.append(line)
+        errors.seek(0)
+        said = errors.read()
+    faults = [line for line in said.splitlines() if line.startswith(("E: ", "W: Failed", "dpkg-deb: error"))]
+    complaint = faults[0].partition(": ")[2] if faults else ""
+    return _Done(command[0], process.returncode, tuple(lines), complaint, "No space left on device" in said)
+
+
+def _check(done: _Done, name: str, state: Path, doubt: str = "") -> None:
+    if done.code == 0:
+        return
+    if done.disk_full:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(state))
     raise WeightsError(
-        f"{name}: {command[0]} failed ({reason}): check the network and /etc/apt/sources.list, "
-        "or copy this entry's cache folder from another machine (docs/weights.md)"
+        f"{name}: {done.command} failed ({doubt or done.complaint or f'code {done.code}'}): check the network and "
+        "/etc/apt/sources.list, or copy this entry's cache folder from another machine (docs/weights.md)"
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.cache import file_digest
+from pipeline.cache import has_identity
 from pipeline.errors import WeightsError
 from pipeline.sources.progress import Progress
 
@@ -34,7 +34,8 @@ class Remote:
 
     url: str
     size: int
-    sha256: str
+    identity: str
+    """As `cache.has_identity` takes it."""
     label: str
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent to this host alone, never to one it redirects to."""
@@ -52,7 +53,7 @@ def download(remote: Remote, folder: Path, progress: Progress, sleep: Callable[[
         WeightsError: no network, or the bytes are not the pinned ones. Of a broken download the part is kept.
         OSError: the file system refuses.
     """
-    part = folder / f"{remote.sha256}.part"
+    part = folder / f"{remote.identity}.part"
     resumed = _size(part)
     if _size(part) < remote.size:
         progress.begin(remote.label, remote.size, resumed)
@@ -67,7 +68,7 @@ def download(remote: Remote, folder: Path, progress: Progress, sleep: Callable[[
         # The earlier part may have been of another file, or damaged: once more, from nothing.
         return download(remote, folder, progress, sleep)
     raise WeightsError(
-        f"{remote.label}: what {_bare(remote.url)} sent is not the pinned file (wrong size or sha256): "
+        f"{remote.label}: what {_bare(remote.url)} sent is not the pinned file (another size or checksum): "
         "nothing was kept; try another mirror, or update turngap"
     )
 
@@ -129,7 +130,7 @@ def _copy(response: BinaryIO, file: BinaryIO, limit: int, progress: Progress) ->
 
 
 def _is_whole(part: Path, remote: Remote) -> bool:
-    return _size(part) == remote.size and file_digest(part) == remote.sha256
+    return _size(part) == remote.size and has_identity(part, remote.identity)
 
 
 def _size(path: Path) -> int:

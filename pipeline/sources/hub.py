@@ -28,7 +28,7 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     parts: list[tuple[Path, str]] = []
     for file in pin.files:
         url = f"{endpoint}/{source.repo}/resolve/{source.revision}/{file.source_path}"
-        remote = Remote(url, file.size, file.sha256, f"{pin.name} ({file.path})", headers)
+        remote = Remote(url, file.size, file.identity, f"{pin.name} {file.path}", headers)
         try:
             parts.append((download(remote, partial, progress), file.path))
         except RefusedError as fault:

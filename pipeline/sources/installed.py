@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.cache import file_digest
+from pipeline.cache import has_identity
 from pipeline.errors import WeightsError
 from pipeline.pins import InstalledSource, Pin
 
@@ -40,7 +40,7 @@ def verify(pin: Pin) -> None:
     """
     folder = find(pin)
     for file in pin.files:
-        if file_digest(folder / file.path) != file.sha256:
+        if not has_identity(folder / file.path, file.identity):
             raise WeightsError(
                 f"{folder / file.path} is not the pinned file: "
                 f"run `pip install --force-reinstall --no-deps {pin.name}=={pin.version}`"

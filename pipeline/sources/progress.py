@@ -107,4 +107,6 @@ def for_stderr() -> Progress:
 
 def megabytes(n_bytes: int) -> str:
     """A size for people, in powers of ten as shops and registries give it."""
+    if n_bytes < 1e6:
+        return f"{n_bytes / 1e3:.1f} kB"
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.2f} GB"

@@ -39,8 +39,7 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     source = pin.source
     assert isinstance(source, WheelSource)
     requirement = f"{source.package}=={pin.version}"
-    label = f"{pin.name} (wheel {source.package} {pin.version})"
-    remote = Remote(_locate(requirement, pin.name), source.size, source.sha256, label)
+    remote = Remote(_locate(requirement, pin.name), source.size, source.sha256, pin.name)
     try:
         wheel = download(remote, partial, progress)
     except RefusedError:
@@ -67,7 +66,7 @@ def _locate(requirement: str, name: str) -> str:
 
 
 def _download_with_pip(requirement: str, remote: Remote, partial: Path) -> Path:
-    folder = partial / f"pip-{remote.sha256[:12]}"
+    folder = partial / f"pip-{remote.identity[:12]}"
     shutil.rmtree(folder, ignore_errors=True)
     try:
         _pip(
@@ -75,7 +74,7 @@ def _download_with_pip(requirement: str, remote: Remote, partial: Path) -> Path:
             f"{remote.label}: pip cannot fetch it",
         )
         found = next(folder.glob("*.whl"))
-        return download(Remote(found.as_uri(), remote.size, remote.sha256, remote.label), partial, Silent())
+        return download(Remote(found.as_uri(), remote.size, remote.identity, remote.label), partial, Silent())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
