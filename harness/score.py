@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness import heard, outcomes, wer
 from harness.clock import NS_PER_MS
 from harness.critical_path import Activities, critical_path, exposed_ns, slack_ns
-from harness.heard import CallSpans, Heard
+from harness.heard import CallSpans
 from harness.milestones import Hole, Lateness, Milestones, lateness, milestones
 from harness.outcomes import Findings
 from harness.records import CallEnd, CallRecord

@@ -22,7 +22,9 @@ def connect_stream(url: str, parameters: Mapping[str, str] | None = None) -> str
     children = ""
     for name, value in (parameters or {}).items():
         if len(name) + len(value) >= MAX_PARAMETER:
-            raise ProtocolError(f"stream parameter {name!r} is too long; name and value together need < {MAX_PARAMETER}")
+            raise ProtocolError(
+                f"stream parameter {name!r} is too long; name and value together need < {MAX_PARAMETER}"
+            )
         children += f"<Parameter name={quoteattr(name)} value={quoteattr(value)} />"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
