@@ -186,8 +186,7 @@ class Reply:
                         if messages == 1:
                             self.notes.stage(Stage.ENCODING, first_pcm_ns, now_ns())
                         self._messages.put_nowait((message, payload, index))
-                        if messages == 1:
-                            await asyncio.sleep(0)  # the first message leaves before the rest is coded
+                        await asyncio.sleep(0)  # it leaves, and other calls go on, before the next is coded
             for payload in encoder.flush():
                 self._messages.put_nowait((self._line.message(payload), payload, index))
             if index:
