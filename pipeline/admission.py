@@ -123,4 +123,6 @@ class Admission:
         given = asked.headers.get(signature.HEADER, "")
         algorithm = signature.algorithm_of(asked.headers.get(signature.SETTINGS_HEADER))
         if not signature.valid(self._token, url, parameters, given, algorithm):
-            raise ProtocolError(f"the Twilio signature of {url} is missing or wrong; check TWILIO_AUTH_TOKEN and the URL")
+            raise ProtocolError(
+                f"the Twilio signature of {url} is missing or wrong; check TWILIO_AUTH_TOKEN and the URL"
+            )
