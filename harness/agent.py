@@ -88,6 +88,11 @@ class Agent:
         """True where we started it."""
         return self._process is not None
 
+    @property
+    def pid(self) -> int | None:
+        """The process we started; None where it is not ours."""
+        return self._process.pid if self._process is not None else None
+
     async def died(self) -> str:
         """Return, with one line that says how, when the agent ends without being asked to; else never."""
         if self._process is None:

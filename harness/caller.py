@@ -7,9 +7,6 @@ comfort noise between utterances. Everything is written from the scheduler's cal
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import os
 import random
 import secrets
@@ -26,7 +23,7 @@ from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from harness.scenario import PlannedCall
 from harness.scheduler import Callback, Scheduler, Timer
 from pipeline.errors import AgentError, ProtocolError
-from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw
+from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
 from pipeline.telephony.messages import (
     Connected,
     InboundMark,
@@ -70,13 +67,8 @@ async def place_call(
         planned, clips, clock, scheduler, seed, call_sid or "CA" + secrets.token_hex(16), labels or {}, on_spoken
     )
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
-    headers = {"x-twilio-signature": sign_upgrade(url, token)} if token else {}
+    headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
-
-
-def sign_upgrade(url: str, auth_token: str) -> str:
-    """Twilio's signature of a WebSocket upgrade: base64(HMAC-SHA1(auth token, the URL exactly as written))."""
-    return base64.b64encode(hmac.new(auth_token.encode(), url.encode(), hashlib.sha1).digest()).decode("ascii")
 
 
 class _Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -149,23 +150,26 @@ def row(sample: GpuSample) -> list[str]:
 
 def figures(devices: Iterable[Gpu], file: Path) -> tuple[GpuFigures, ...] | None:
     """The peaks in `gpu.csv` for the GPUs seen before the agent started; None where there was none."""
-    devices = tuple(devices)
-    peaks = {device.gpu: device.used_mib for device in devices}
+    peaks = peaks_mib(file)
+    found = tuple(
+        GpuFigures(
+            name=device.name,
+            total_mib=device.total_mib,
+            used_peak_mib=max(device.used_mib, peaks.get(device.gpu, 0.0)),
+            used_before_mib=device.used_mib,
+        )
+        for device in devices
+    )
+    return found or None
+
+
+def peaks_mib(file: Path) -> dict[int, float]:
+    """The largest memory in use on each GPU in `gpu.csv`; empty where there is no such file."""
+    peaks: dict[int, float] = {}
     if file.is_file():
         with file.open(newline="", encoding="utf-8") as lines:
             for line in csv.DictReader(lines):
-                if line.get("used_mib") and (line.get("gpu") or "").isdigit():
-                    gpu = int(line["gpu"])
-                    peaks[gpu] = max(peaks.get(gpu, 0.0), float(line["used_mib"]))
-    return (
-        tuple(
-            GpuFigures(
-                name=device.name,
-                total_mib=device.total_mib,
-                used_peak_mib=peaks[device.gpu],
-                used_before_mib=device.used_mib,
-            )
-            for device in devices
-        )
-        or None
-    )
+                gpu, used = line.get("gpu") or "", line.get("used_mib") or ""
+                if gpu.isdigit() and re.fullmatch(r"\d+\.\d+", used):
+                    peaks[int(gpu)] = max(peaks.get(int(gpu), 0.0), float(used))
+    return peaks

@@ -57,7 +57,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path, name: str, record: RunRecord) -> Self:
-        """Make the folder under `out`, with `run.json` in it from its first moment; `name` gets a number if it is taken.
+        """Make the folder under `out`, with `run.json` in it from the first moment; a taken `name` gets a number.
 
         Raises:
             HarnessError: it can't be written.
@@ -66,6 +66,7 @@ class RunFolder:
             out.mkdir(parents=True, exist_ok=True)
             fresh = out / f".{name}.{os.getpid()}"
             (fresh / CALLS).mkdir(parents=True)
+            (fresh / TURNS).touch()
             for number in range(1, 1000):
                 run_id = name if number == 1 else f"{name}-{number}"
                 cls(fresh).write(record.model_copy(update={"run_id": run_id}))

@@ -24,8 +24,8 @@ def scored(turns: Iterable[TurnRecord]) -> tuple[TurnRecord, ...]:
 def figures(turns: Turns) -> dict[str, Any]:
     """The fields of `RunRecord` that rest on turns.
 
-    Latencies are those of all scored turns but the invalid ones; a turn that has none counts as later than any other.
-    Stages are those of answered turns that have spans.
+    Latencies are those of all scored turns but the invalid ones; one that was not answered as it should be counts as
+    later than any other, as it does for the gate. Stages are those of answered turns that have spans.
     """
     counted = scored(turns)
     outcomes = Counter(turn.outcome for turn in turns if turn.scored)
@@ -36,10 +36,10 @@ def figures(turns: Turns) -> dict[str, Any]:
     return {
         "n_turns": sum(outcomes.values()),
         "outcomes": {outcome: outcomes[outcome] for outcome in Outcome if outcomes[outcome]},
-        "turn_gap_ms": stats.figures([turn.turn_gap_ms for turn in counted]),
-        "turn_gap_frame_ms": stats.figures([turn.turn_gap_frame_ms for turn in counted]),
-        "perceived_gap_ms": stats.figures([turn.perceived_gap_ms for turn in counted]),
-        "first_byte_ms": stats.figures([turn.first_byte_ms for turn in counted]),
+        "turn_gap_ms": stats.figures([turn.turn_gap_ms if good(turn) else None for turn in counted]),
+        "turn_gap_frame_ms": stats.figures([turn.turn_gap_frame_ms if good(turn) else None for turn in counted]),
+        "perceived_gap_ms": stats.figures([turn.perceived_gap_ms if good(turn) else None for turn in counted]),
+        "first_byte_ms": stats.figures([turn.first_byte_ms if good(turn) else None for turn in counted]),
         "stages": stages(counted),
         "wer": sum(turn.word_errors or 0 for turn in spoken) / words if words else None,
         "cut_off_rate": stats.rate(outcomes[Outcome.CUT_OFF], len(counted)),
@@ -48,11 +48,16 @@ def figures(turns: Turns) -> dict[str, Any]:
     }
 
 
+def good(turn: TurnRecord) -> bool:
+    """Answered as it should be."""
+    return turn.outcome is Outcome.ANSWERED
+
+
 def stages(turns: Iterable[TurnRecord]) -> dict[Stage, StageFigures]:
     """Each stage over the answered turns that have it."""
     found: dict[Stage, list[StageTime]] = {}
     for turn in turns:
-        if turn.outcome is Outcome.ANSWERED and turn.stages:
+        if good(turn) and turn.stages:
             for stage, time in turn.stages.items():
                 found.setdefault(stage, []).append(time)
     return {stage: _stage(found[stage]) for stage in Stage if stage in found}

@@ -60,7 +60,7 @@ def call_block(now: datetime | None = None) -> str:
 
 
 def heard_text(clauses: Sequence[tuple[str, int]], heard_samples: int) -> str:
-    """Of clauses as (text, samples) the words that were heard: whole clauses, and of the last one its share in words."""
+    """The words heard of clauses as (text, samples): whole clauses, and of the last one its share in words."""
     heard: list[str] = []
     left = heard_samples
     for text, samples in clauses:

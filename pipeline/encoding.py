@@ -22,16 +22,17 @@ class LineEncoder:
         """For PCM at `rate`; `lead_in_samples` of silence go before the first audio (fault injection)."""
         self._down = Downsampler(rate)
         self._head = round((FIRST_SAMPLES / SAMPLE_RATE + self._down.delay_ms / 1000) * rate)
+        self._step = LATER_SAMPLES * rate // SAMPLE_RATE
         self._silence = mulaw.SILENCE * lead_in_samples
         self._size = FIRST_SAMPLES
 
     def push(self, pcm: AudioF32) -> Iterator[bytes]:
         """Payloads of the next piece of a clause, shape (n,), full scale ±1; the first one as soon as it can be."""
-        if self._size == FIRST_SAMPLES:
-            yield from self._cut(mulaw.encode(self._down.push(pcm[: self._head])))
-            pcm = pcm[self._head :]
-        if len(pcm):
-            yield from self._cut(mulaw.encode(self._down.push(pcm)))
+        while len(pcm):
+            # A message's worth at a time: filtering a whole clause at once would hold the event loop.
+            count = self._head if self._size == FIRST_SAMPLES else self._step
+            yield from self._cut(mulaw.encode(self._down.push(pcm[:count])))
+            pcm = pcm[count:]
 
     def flush(self) -> Iterator[bytes]:
         """The clause is over: what the filter held back."""

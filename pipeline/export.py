@@ -6,6 +6,7 @@ Nothing in a call waits for the receiver. A receiver that is dead costs one line
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -48,7 +49,7 @@ class SpanExporter:
         )
         # The exporter's own complaints, a line a retry, say no more than the one line below.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-        self._exporter = OTLPSpanExporter(timeout=EXPORT_TIMEOUT_S)  # type: ignore[arg-type]  # int in old versions
+        self._exporter = OTLPSpanExporter(timeout=EXPORT_TIMEOUT_S)
         self._calls: queue.Queue[list[Trace] | None] = queue.Queue(MAX_CALLS)
         self._failing = False
         self._thread = threading.Thread(target=self._work, name="otlp-export", daemon=True)
@@ -63,14 +64,12 @@ class SpanExporter:
 
     def close(self) -> None:
         """Send what is waiting; gives up after `FLUSH_S`. Blocks: call it off the event loop."""
-        try:
+        with contextlib.suppress(queue.Full):
             self._calls.put(None, timeout=FLUSH_S / 4)
-        except queue.Full:
-            pass
         self._thread.join(FLUSH_S)
         if self._thread.is_alive():
             _log.error("spans of the last calls were not delivered: the OTLP receiver does not answer")
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's own, unannotated
 
     def _work(self) -> None:
         while (traces := self._calls.get()) is not None:

@@ -55,6 +55,9 @@ class Injection:
         if delay:
             await clock.sleep_until_ns(clock.now_ns() + delay)
 
+    def __bool__(self) -> bool:
+        return any(self._delays_ms.values())
+
     def __str__(self) -> str:
         return ", ".join(f"{stage} +{delay:g} ms" for stage, delay in self._delays_ms.items())
 

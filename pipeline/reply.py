@@ -50,7 +50,8 @@ class Reply:
     def __init__(
         self, engines: Engines, injection: Injection, line: Line, notes: AttemptNotes, question: Question
     ) -> None:
-        self._engines, self._injection, self._line, self._question = engines, injection, line, question
+        self._engines, self._injection, self._line = engines, injection, line
+        self.question = question
         self.notes = notes
         self.words = ""
         """The caller's, as transcribed."""
@@ -79,6 +80,11 @@ class Reply:
         """The mark after the reply's last audio."""
         return f"turn-{self.notes.turn}-{self.notes.attempt}"
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether it may be heard."""
+        return self._confirmed.is_set()
+
     def confirm(self) -> None:
         """The caller is done: the reply may be heard."""
         self._confirmed.set()
@@ -86,24 +92,26 @@ class Reply:
     async def run(self) -> None:
         """Answer; failures end up in `result` and in the notes, never here."""
         try:
-            self.result = await self._answer()
-        except asyncio.CancelledError:
-            self.result = TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED
-            raise
+            self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
-            self.result = TurnResult.FAILED
             self.notes.fact(tracing.ERROR, _one_line(fault))
             _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
-        finally:
-            self.notes.fact(tracing.HEARD, bool(self.sent_payload))
-            self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
-            self.notes.fact(tracing.REPLY, self.text)
-            self.notes.end(now_ns())
+            self.conclude(TurnResult.FAILED)
+
+    def conclude(self, result: TurnResult | None = None) -> None:
+        """Write down how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
+        if self.result is not None:
+            return
+        self.result = result or (TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED)
+        self.notes.fact(tracing.HEARD, bool(self.sent_payload))
+        self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
+        self.notes.fact(tracing.REPLY, self.text)
+        self.notes.end(now_ns())
 
     async def _answer(self) -> TurnResult:
         begun_ns = self.notes.started_ns
         await self._injection.wait(Stage.TRANSCRIPTION)
-        transcript = await self._engines.stt.transcribe(self._question.audio)
+        transcript = await self._engines.stt.transcribe(self.question.audio)
         self.words = transcript.text.strip()
         asked_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, asked_ns)
@@ -120,7 +128,7 @@ class Reply:
         return TurnResult.REPLIED
 
     async def _think(self, asked_ns: int) -> None:
-        question = self._question
+        question = self.question
         request = Request(
             call_block=question.call_block,
             history=question.history,
@@ -166,7 +174,7 @@ class Reply:
             begun_ns = now_ns()
             if index == 0:
                 await self._injection.wait(Stage.FIRST_AUDIO)
-            async with aclosing(tts.speak(text, self._question.context)) as pieces:
+            async with aclosing(tts.speak(text, self.question.context)) as pieces:
                 async for piece in pieces:
                     if not first_pcm_ns and len(piece):
                         first_pcm_ns = now_ns()
@@ -178,12 +186,11 @@ class Reply:
                         if messages == 1:
                             self.notes.stage(Stage.ENCODING, first_pcm_ns, now_ns())
                         self._messages.put_nowait((message, payload, index))
-                        if messages == 1:
-                            await asyncio.sleep(0)  # the first message leaves before the rest is coded
+                        await asyncio.sleep(0)  # it leaves, and other calls go on, before the next is coded
             for payload in encoder.flush():
                 self._messages.put_nowait((self._line.message(payload), payload, index))
             if index:
-                self.notes.detail(tracing.SYNTHESIS_SPAN, begun_ns, now_ns(), {"turngap.text": text})
+                self.notes.detail(tracing.SYNTHESIS_SPAN, begun_ns, now_ns())
             index += 1
         self._messages.put_nowait(None)
 

@@ -5,7 +5,6 @@ A turn costs some tuples while it runs; spans are made of them when the call is 
 
 from __future__ import annotations
 
-import bisect
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,15 +27,15 @@ class Trace:
 
 
 class AttemptNotes:
-    """One attempt's times and facts. Turns count from 0, attempts of a turn from 1."""
+    """One attempt's times and facts from the decision that began it. Turns count from 0, attempts from 1."""
 
     def __init__(self, call_sid: str, turn: int, attempt: int, started_ns: int) -> None:
         self.call_sid, self.turn, self.attempt = call_sid, turn, attempt
         self.trace_id = secrets.randbits(128) or 1
         self.span_id = secrets.randbits(64) or 1
-        self._started_ns = started_ns
+        self.started_ns = started_ns
         self._ended_ns: int | None = None
-        self._stages: list[tuple[str, int, int, Mapping[str, AttributeValue]]] = []
+        self._stages: list[tuple[str, int, int]] = []
         self._facts: dict[str, AttributeValue] = {}
 
     @property
@@ -48,15 +47,15 @@ class AttemptNotes:
     def stages(self) -> list[tuple[Stage, int]]:
         """The stages noted so far, with their durations in nanoseconds."""
         known = {tracing.SPAN_PREFIX + stage: stage for stage in tracing.AGENT_STAGES}
-        return [(known[name], end - start) for name, start, end, _ in self._stages if name in known]
+        return [(known[name], end - start) for name, start, end in self._stages if name in known]
 
     def stage(self, stage: Stage, start_ns: int, end_ns: int) -> None:
         """Note that a stage took from `start_ns` to `end_ns`."""
-        self._stages.append((tracing.SPAN_PREFIX + stage, start_ns, end_ns, {}))
+        self._stages.append((tracing.SPAN_PREFIX + stage, start_ns, end_ns))
 
-    def detail(self, name: str, start_ns: int, end_ns: int, facts: Mapping[str, AttributeValue]) -> None:
+    def detail(self, name: str, start_ns: int, end_ns: int) -> None:
         """Note a span beside the stages."""
-        self._stages.append((name, start_ns, end_ns, facts))
+        self._stages.append((name, start_ns, end_ns))
 
     def fact(self, name: str, value: AttributeValue) -> None:
         """Note an attribute of the turn span; the last value stands."""
@@ -71,8 +70,9 @@ class AttemptNotes:
         """The attempt as spans, the turn span first."""
         ended_ns = self._ended_ns if self._ended_ns is not None else clock.now_ns()
         facts = {**self._facts, tracing.SPANS: 1 + len(self._stages)}
-        spans = [self._span(tracing.TURN_SPAN, self._started_ns, ended_ns, facts)]
-        spans += [self._span(name, start, end, facts) for name, start, end, facts in self._stages]
+        started_ns = min([self.started_ns, *(start for _, start, _ in self._stages)])
+        spans = [self._span(tracing.TURN_SPAN, started_ns, ended_ns, facts)]
+        spans += [self._span(name, start, end, {}) for name, start, end in self._stages]
         return Trace(self.trace_id, self.span_id, tuple(spans))
 
     def _span(self, name: str, start_ns: int, end_ns: int, facts: Mapping[str, AttributeValue]) -> Span:
@@ -99,35 +99,3 @@ class CallNotes:
         span = Span(tracing.CALL_SPAN, self.started_ns, ended_ns, self.call_sid, NO_TURN, NO_TURN, facts)
         call = Trace(secrets.randbits(128) or 1, secrets.randbits(64) or 1, (span,))
         return [*(notes.trace() for notes in self.attempts), call]
-
-
-class Arrivals:
-    """When each inbound media message was read, and which samples it brought; of the last 8 seconds or somewhat more."""
-
-    KEPT_SAMPLES = 64_000
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, int, int]] = []
-
-    def add(self, chunk: int, end_sample: int, arrived_ns: int) -> None:
-        """Message `chunk` brought the samples up to `end_sample`."""
-        self._rows.append((chunk, end_sample, arrived_ns))
-        if len(self._rows) > 256 and self._rows[128][1] < end_sample - self.KEPT_SAMPLES:
-            del self._rows[:128]
-
-    def of_sample(self, end_sample: int) -> int | None:
-        """When the message that brought the sample before `end_sample` was read; None when there is no such message."""
-        index = bisect.bisect_left(self._rows, end_sample, key=lambda row: row[1])
-        return self._rows[index][2] if index < len(self._rows) else None
-
-    def unbroken(self) -> tuple[int, tuple[int, ...]]:
-        """The last 8 s of messages whose chunk numbers have no hole: the first one's number, and all their times."""
-        times: list[int] = []
-        first = 0
-        oldest = self._rows[-1][1] - self.KEPT_SAMPLES if self._rows else 0
-        for chunk, end_sample, arrived_ns in reversed(self._rows):
-            if end_sample <= oldest or (times and chunk != first - 1):
-                break
-            first = chunk
-            times.append(arrived_ns)
-        return first, tuple(reversed(times))

@@ -15,7 +15,7 @@ def connect_stream(url: str, parameters: Mapping[str, str] | None = None) -> str
     """TwiML that opens a bidirectional Media Stream to `url` and hands it `parameters` in its `start` message.
 
     Raises:
-        ProtocolError: the URL has a query string, which can fail Twilio's handshake (31920), or a parameter is too long.
+        ProtocolError: the URL has a query string (it can fail Twilio's handshake: 31920), or a parameter is too long.
     """
     if "?" in url:
         raise ProtocolError(f"stream URL {url!r} has a query string, which Twilio may refuse; use parameters instead")
