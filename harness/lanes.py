@@ -20,7 +20,7 @@ from harness.scheduler import Scheduler
 from harness.settle import Job
 from harness.store import RunFolder
 from harness.turn import TurnRecord
-from pipeline.errors import AgentError, TurngapError
+from pipeline.errors import AgentError, HarnessError, TurngapError
 
 SPANS_TIMEOUT_S = 3.0
 """How long a call's spans may take after its end: the agent flushes them then."""
@@ -28,7 +28,7 @@ DEATH_NOTICE_S = 0.5
 """A call that the agent closed may be the first sign of its death."""
 LAST_WORDS_S = 5.0
 """How long a call may go on after its agent has died: its socket closes by itself as a rule."""
-INTERRUPTED = "the run was interrupted; `turngap run --resume` completes it"
+INTERRUPTED = "the run was interrupted; the finished turns are kept, and `turngap run --resume"
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Lanes:
 
         Raises:
             AgentError: the agent died, or refused the very first call.
-            HarnessError: the run's folder can't be written.
+            HarnessError: the run's folder can't be written, or the run was interrupted.
         """
         calls = self.request.missing
         self._died = asyncio.create_task(self.rig.agent.died())
@@ -76,7 +76,7 @@ class Lanes:
         if self._fault is not None:
             raise self._fault
         if self.stop.is_set():
-            self.progress.faults.append(INTERRUPTED)
+            raise HarnessError(f"{INTERRUPTED} {self.folder.path}` completes it")
 
     async def _watch(self) -> None:
         """Halt the lanes when the run is stopped, or a while after the agent's death."""

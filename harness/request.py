@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness import scenario as scenarios
 from harness import store
 from harness.agent import checked_url
 from harness.budget import Budget
+from harness.corpus import Corpus
 from harness.result import RunRecord
 from harness.scenario import PlannedCall, Scenario
 from harness.turn import TurnRecord
@@ -157,6 +158,27 @@ def resume(path: Path, options: Options = Options()) -> Request:
         resumed=Resumed(path, record, run.turns, run.notes),
     )
     return _checked(request)
+
+
+def with_corpus(request: Request, corpus: Corpus) -> Request:
+    """The request for what can be said: turns without a usable clip are left out of the plan.
+
+    Raises:
+        RunFolderError: the run to be resumed began with another corpus.
+    """
+    n_turns = request.options.n_turns
+    if request.resumed is not None:
+        n_turns = request.resumed.record.planned_turns
+    calls = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
+    said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
+    for turn in request.resumed.turns if request.resumed is not None else ():
+        if said.get((turn.call, turn.turn)) != turn.utterance_id:
+            assert request.resumed is not None
+            raise RunFolderError(
+                f"{request.resumed.path}: call {turn.call} said {turn.utterance_id!r} when the run began, which the "
+                "corpus no longer has there; start a new run"
+            )
+    return replace(request, scenario=corpus.scenario, calls=calls)
 
 
 def locate(scenario: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +49,7 @@ class Finished:
     folder: RunFolder
     error: TurngapError | None = None
     """What ended it before its time; it stands in the record too."""
+    interrupted: bool = False
 
 
 async def run(
@@ -75,6 +77,10 @@ async def run(
     except TurngapError as fault:
         error = fault
         progress.faults.append(str(fault))
+    except asyncio.CancelledError:
+        if request.resumed is None and not progress.turns:
+            shutil.rmtree(folder.path, ignore_errors=True)  # nothing happened that is worth a folder
+        raise
     turns = recording.keep(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
     progress.turns = list(turns)
     verdict = judge or partial(gate.judge, budget=request.budget)
@@ -88,7 +94,7 @@ async def run(
     folder.replace_turns(turns)
     folder.write(record)
     recording.discard(folder.path, folder.path / store.CALLS, turns)
-    return Finished(record, folder, error)
+    return Finished(record, folder, error, interrupted=stop.is_set())
 
 
 async def _measure(

@@ -138,7 +138,7 @@ class Pin(_Table):
         return hashlib.sha256(essence.encode()).hexdigest()[:12]
 
 
-def load(path: Path = PINS) -> dict[str, Pin]:
+def load(path: Path) -> dict[str, Pin]:
     """All pins by name, in the file's order.
 
     Raises:
@@ -160,7 +160,7 @@ def load(path: Path = PINS) -> dict[str, Pin]:
 @cache
 def shipped() -> dict[str, Pin]:
     """The pins that come with this version, read once."""
-    return load()
+    return load(PINS)
 
 
 def of(name: str) -> Pin:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -49,7 +49,7 @@ class Stream:
     async def run(self) -> None:
         """Serve the stream to its end, and close the socket with a reason."""
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_IN)
-        async with aclosing(_received(self._websocket, delay_ns)) as messages:
+        async with contextlib.aclosing(_received(self._websocket, delay_ns)) as messages:
             start = await self._start(messages)
             if isinstance(start, Start):
                 self._agent.metrics.call(CallResult.ANSWERED)
@@ -93,7 +93,7 @@ class Stream:
         return start
 
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
-        line = Line(start.stream_sid, self._websocket.send_text, self._agent.injection.delay_ns(Stage.TRANSPORT_OUT))
+        line = Line(start.stream_sid, self._send, self._agent.injection.delay_ns(Stage.TRANSPORT_OUT))
         call = Call(self._agent, line, start.call_sid)
         _log.info("%s: call %s began", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())
@@ -108,6 +108,11 @@ class Stream:
                 task.cancel()
             await asyncio.gather(reading, working, return_exceptions=True)
             await call.close()
+
+    async def _send(self, text: str) -> None:
+        # A socket that is gone is the reader's to notice: what is sent until then is lost, as on any line.
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._websocket.send_text(text)
 
     async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
         """Feed the call until `stop` (a goodbye) or until the socket is gone (None)."""
@@ -187,7 +192,6 @@ async def _close(websocket: WebSocket, goodbye: Goodbye) -> None:
     reason = goodbye.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
     if reason:
         _log.warning("stream closed: %s", goodbye.reason)
-    try:
+    # The socket may be gone by now, which starlette tells in two ways.
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await websocket.close(goodbye.code, reason)
-    except (WebSocketDisconnect, RuntimeError):
-        _log.debug("the socket was gone before it could be closed")
