@@ -1,4 +1,7 @@
-"""The `turngap` fixture: a run from a test, its gaps replayed into pytest-benchmark, its verdict as the test's."""
+"""The `turngap` fixture: a run from a test, its gaps replayed into pytest-benchmark, its verdict as the test's.
+
+What a run needs is imported when there is one: every pytest session loads this module.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,19 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from harness import corpus, report, request, scenario
-from harness.clock import SystemClock
-from harness.request import Options, Request
-from harness.result import RunRecord, Verdict
-from harness.run import Finished, run
+from harness import scenario
 from harness.scenario import Scenario
-from harness.turn import Outcome, TurnRecord
+
+if TYPE_CHECKING:
+    from harness.request import Request
+    from harness.result import RunRecord
+    from harness.run import Finished
+    from harness.turn import TurnRecord
 
 DEFAULT_BUDGET = "sub500"
 
@@ -70,7 +74,7 @@ class _Silent:
         self.lines.append(f"{turns} turns to be scored")
 
     def turn(self, turn: TurnRecord) -> None:
-        if turn.outcome is not Outcome.ANSWERED and not turn.warm_up:
+        if turn.outcome != "answered" and not turn.warm_up:
             self.lines.append(f"{turn.utterance_id}: {turn.outcome} {turn.detail}")
 
 
@@ -99,14 +103,20 @@ class Turngap:
         self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
     ) -> RunRecord:
         """`run`, for async tests."""
+        from harness import command
+        from harness.clock import SystemClock
+        from harness.run import run
+
         with tempfile.TemporaryDirectory(prefix="turngap-") as folder:
             asked = self._request(what, Path(folder), profile, budget)
             said = _Silent()
-            clips = await asyncio.to_thread(corpus.prepare, asked.scenario)
+            asked, clips = await asyncio.to_thread(command.prepare, asked, said.says)
             finished = await run(asked, clips, said, clock=SystemClock(), stop=asyncio.Event())
         return self._judge(finished)
 
     def _request(self, what: Scenario | Path | str, folder: Path, profile: str | None, budget: str | None) -> Request:
+        from harness import request
+
         if isinstance(what, Scenario):
             path = folder / f"{what.name}{scenario.SUFFIX}"
             path.write_text(yaml.safe_dump(what.model_dump(mode="json", exclude_none=True)), "utf-8")
@@ -119,22 +129,23 @@ class Turngap:
             profile=None if given.url else profile or given.profile,
             url=given.url,
             budget=(budget or given.budget or DEFAULT_BUDGET) if gate else budget,
-            options=Options(n_turns=given.turns, out=given.out),
+            options=request.Options(n_turns=given.turns, out=given.out),
         )
 
     def _judge(self, finished: Finished) -> RunRecord:
+        from harness import command, report, store
+
         record, folder = finished.record, finished.folder.path
-        page = folder.parent / "reports" / f"{record.run_id}.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
+        page = command.report_path(folder)
         report.render(folder, page)
         self.lines.append(f"{record.scenario}: {record.verdict}: {record.sentence} Report: {page}")
         if finished.error is not None:
             raise finished.error
-        turns = finished.folder.turns()
-        gaps = [turn.turn_gap_ms for turn in turns if turn.scored and turn.outcome is Outcome.ANSWERED]
+        turns = store.read(folder).turns
+        gaps = [turn.turn_gap_ms for turn in turns if turn.scored and turn.outcome == "answered"]
         self._replay([gap for gap in gaps if gap is not None], record)
         reasons = "".join(f"\n  - {reason}" for reason in record.reasons)
-        if record.verdict in (Verdict.FAIL, Verdict.INVALID):
+        if record.verdict.exit_code:
             pytest.fail(f"{record.verdict}: {record.sentence}{reasons}\n  report: {page}", pytrace=False)
         if not gaps:
             pytest.fail(f"no turn was answered as it should be: {record.outcomes}\n  report: {page}", pytrace=False)

@@ -113,9 +113,11 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: object, outp
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Add the GPU, or the reason why there is none: runs of different cards don't compare."""
-    from harness.gpu import names
+    from harness.gpu import Gpus
 
-    machine_info["gpu"] = names()
+    gpus = Gpus.open()
+    machine_info["gpu"] = [gpu.name for gpu in gpus.devices()] or gpus.reason
+    gpus.close()
 
 
 @pytest.fixture
@@ -164,11 +166,11 @@ class ScenarioFile(pytest.File):
 class ScenarioTest(pytest.Function):
     """One scenario's run."""
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
         """A fault is its one line; a traceback is for bugs."""
         if isinstance(excinfo.value, TurngapError):
             return f"turngap: {excinfo.value}"
-        return super().repr_failure(excinfo, style)
+        return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where it stands."""
