@@ -166,8 +166,8 @@ class ScenarioFile(pytest.File):
 class ScenarioTest(pytest.Function):
     """One scenario's run."""
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
-        """A fault is its one line; a traceback is for bugs."""
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A fault is its one line; a traceback is for bugs. (`Function` narrows the signature of its base as well.)"""
         if isinstance(excinfo.value, TurngapError):
             return f"turngap: {excinfo.value}"
         return super().repr_failure(excinfo)
