@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from harness import child
+from harness import child, environment
 from harness.caller import place_call
 from harness.clock import NS_PER_MS, Clock
 from harness.milestones import milestones
@@ -180,15 +180,10 @@ async def calibrate(
     return Calibration(tuple(rows), idle)
 
 
-async def idleness(clock: Clock, beats: int = 200, beat_ns: int = 5 * NS_PER_MS) -> Idle:
+async def idleness(clock: Clock) -> Idle:
     """The machine's load, and how late our own timer is on it."""
-    late_ns = []
-    for _ in range(beats):
-        due_ns = clock.now_ns() + beat_ns
-        await clock.sleep_until_ns(due_ns)
-        late_ns.append(clock.now_ns() - due_ns)
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return Idle(load, float(np.percentile(late_ns, 99)) / NS_PER_MS)
+    return Idle(load, await environment.timer_late_p99_ms(clock))
 
 
 def burst(duration_ms: float, seed: int) -> Clip:

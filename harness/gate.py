@@ -67,7 +67,7 @@ class _Held:
 def judge(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None = None) -> Judgement:
     """The verdict on the scored turns of a run."""
     scored = [turn for turn in turns if turn.scored]
-    checks = _instrument_checks(scored, evidence)
+    checks = _instrument_checks(scored, evidence, budgeted=budget is not None)
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]
         checks += _gate_checks(scored, evidence, budgeted=False)
@@ -100,7 +100,7 @@ def _measured(scored: Sequence[TurnRecord]) -> str:
     )
 
 
-def _instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence) -> list[Check]:
+def _instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
     """What must hold for anything to be said at all."""
     checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
     checks.append(
@@ -114,14 +114,15 @@ def _instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence) -> list
     whole = evidence.complete and missing <= 0
     remedy = f"needs {max(missing, 0)} more turns: `turngap run --resume`"
     checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
-    checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run"))
-    checks.append(_bias("sentinel", evidence.sentinel_bias_ms, f"under this load, {evidence.sentinel_samples} samples"))
+    under_load = f"under this load, {evidence.sentinel_samples} samples"
+    checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
+    checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
     return checks
 
 
-def _bias(name: str, bias_ms: float | None, when: str) -> Check:
+def _bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
     if bias_ms is None:
-        return Check(name=name, ok=None, text=f"{name}: not measured")
+        return _check(name, False, "", f"{name}: the instrument's own error was not measured", budgeted)
     ok = math.isfinite(bias_ms) and abs(bias_ms) <= MAX_INSTRUMENT_BIAS_MS
     advice = "" if ok else f", over {MAX_INSTRUMENT_BIAS_MS:g} ms: give the machine's cores to this run alone"
     return Check(name=name, ok=ok, text=f"{name}: the instrument's own error was {bias_ms:+.2f} ms {when}{advice}")

@@ -100,7 +100,9 @@ def judged(record: CallRecord, transcript: str) -> tuple[TurnRecord, Verdict]:
         record, spans(record, transcript), PlannedCall(0, (TURN,), probe=False), network_ms=95.0, cold=False
     )
     many = [turn.model_copy(update={"call": index, "utterance_id": f"u{index}"}) for index in range(59)]
-    return turn, gate.judge(many, Evidence(planned_turns=59, complete=True), BUDGET).verdict
+    return turn, gate.judge(
+        many, Evidence(59, complete=True, calibration_bias_ms=0.0, sentinel_bias_ms=0.0), BUDGET
+    ).verdict
 
 
 @pytest.mark.parametrize(

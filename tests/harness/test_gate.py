@@ -61,7 +61,8 @@ def run(n: int, over: int = 0, invalid: int = 0) -> list[TurnRecord]:
 
 
 def evidence(n: int, **changes: object) -> Evidence:
-    return Evidence(planned_turns=n, complete=True, **changes)  # type: ignore[arg-type]
+    known = {"calibration_bias_ms": 0.1, "sentinel_bias_ms": 0.2, "sentinel_samples": 50}
+    return Evidence(planned_turns=n, complete=True, **(known | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n", "allowed"), [(59, 0), (93, 1), (124, 2), (153, 3), (181, 4)])
@@ -135,6 +136,8 @@ def test_an_unfinished_run_is_invalid() -> None:
         ({"sentinel_bias_ms": -6.0}, "sentinel"),
         ({"sentinel_bias_ms": float("nan")}, "sentinel"),
         ({"foreign_cpu_share": 0.4}, "other processes"),
+        ({"calibration_bias_ms": None}, "not measured"),
+        ({"sentinel_bias_ms": None}, "not measured"),
         ({"faults": ("the span receiver died",)}, "receiver died"),
     ],
 )
