@@ -66,7 +66,9 @@ class FasterWhisper:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._transcribe, audio)
         except RuntimeError as fault:  # what CTranslate2 raises, out of memory included
-            raise EngineError(f"stt: {self._settings.model} failed on {len(audio) / SAMPLE_RATE:.1f} s: {fault}") from fault
+            raise EngineError(
+                f"stt: {self._settings.model} failed on {len(audio) / SAMPLE_RATE:.1f} s: {fault}"
+            ) from fault
 
     async def close(self) -> None:
         """Free threads and memory."""
