@@ -126,7 +126,14 @@ def _bar(
 def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str = "normal") -> None:
     """Words five pixels to the right of a bar's end."""
     ax.annotate(
-        words, (x, y), (5, 0), textcoords="offset points", va="center_baseline", color=colour(role), weight=weight
+        words,
+        (x, y),
+        (5, 0),
+        textcoords="offset points",
+        annotation_clip=False,
+        va="center_baseline",
+        color=colour(role),
+        weight=weight,
     )
 
 
