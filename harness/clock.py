@@ -29,6 +29,10 @@ class Clock(Protocol):
         """Return at `deadline_ns` or as soon after it as can be; other tasks go on meanwhile."""
         ...
 
+    async def rest(self, duration_ns: int) -> None:
+        """Leave the loop to others for that long, without spinning: the return may be up to 1 ms late."""
+        ...
+
 
 class SystemClock:
     """The host's monotonic clock; sleeps to `spin_ns` before a deadline, then yields to the loop until it is due.
@@ -56,6 +60,10 @@ class SystemClock:
         while time.perf_counter_ns() < deadline_ns:  # noqa: ASYNC110  # a spin on purpose: no event marks a time
             await asyncio.sleep(0)
 
+    async def rest(self, duration_ns: int) -> None:
+        """An ordinary sleep of the loop."""
+        await asyncio.sleep(duration_ns / 1e9)
+
 
 class FakeClock:
     """A clock that stands still until it is moved; a sleeper moves it to its deadline."""
@@ -79,3 +87,7 @@ class FakeClock:
         """Jump to the deadline."""
         self._now_ns = max(self._now_ns, deadline_ns)
         await asyncio.sleep(0)
+
+    async def rest(self, duration_ns: int) -> None:
+        """Jump by the duration."""
+        await self.sleep_until_ns(self._now_ns + duration_ns)

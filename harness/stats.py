@@ -136,6 +136,24 @@ def rate(events: int, n: int) -> result.Rate:
     return result.Rate(events=events, n=n, rate=events / n if n else None, upper=rate_upper(events, n))
 
 
+def ratio_upper(parts: Sequence[int], wholes: Sequence[int], c: float = CONFIDENCE, resamples: int = 4000) -> float:
+    """Upper bound at confidence c on sum(parts) / sum(wholes), such as a word error rate, utterances being resampled.
+
+    Percentile bootstrap over utterances (errors of one utterance are not independent), seeded; and, because a
+    bootstrap of no events says 0, never under the exact bound for the same events in as many single trials.
+
+    Raises:
+        ValueError: lengths differ, or there is nothing to divide by.
+    """
+    part, whole = np.asarray(parts, dtype=np.int64), np.asarray(wholes, dtype=np.int64)
+    if part.shape != whole.shape or whole.sum() <= 0:
+        raise ValueError(f"{part.sum()} of {whole.sum()} over {part.shape} and {whole.shape} utterances")
+    rows = np.random.default_rng(0).integers(0, len(part), size=(resamples, len(part)))
+    ratios = part[rows].sum(axis=1) / np.maximum(whole[rows].sum(axis=1), 1)
+    exact = rate_upper(min(int(part.sum()), int(whole.sum())), int(whole.sum()), c)
+    return max(float(np.quantile(ratios, c)), exact or 0.0)
+
+
 def figures(values: Values) -> result.Figures:
     """The latency figures of the scored turns; p99 only from 299 turns on.
 

@@ -11,11 +11,12 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import ProtocolError
 
 Json = dict[str, Any]
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ class Clear:
         return _dump({"event": "clear", "streamSid": self.stream_sid})
 
 
+Kind = TypeVar("Kind", dict[str, Any], list[Any])
 Inbound = Connected | Start | InboundMedia | Dtmf | InboundMark | Stop
 Outbound = OutboundMedia | OutboundMark | Clear
 
@@ -215,11 +217,11 @@ def parse_inbound(text: str | bytes) -> Inbound:
                 call_sid=_string(start, "callSid"),
                 account_sid=_string(start, "accountSid"),
                 sequence_number=_number(message, "sequenceNumber"),
-                custom_parameters={str(k): str(v) for k, v in (start.get("customParameters") or {}).items()},
+                custom_parameters={str(k): str(v) for k, v in _optional(start, "customParameters", dict).items()},
                 encoding=_string(media_format, "encoding"),
                 sample_rate=_integer(media_format, "sampleRate"),
                 channels=_integer(media_format, "channels"),
-                tracks=tuple(str(track) for track in start.get("tracks") or ()),
+                tracks=tuple(str(track) for track in _optional(start, "tracks", list)),
             )
         case "media":
             media = _object(message, "media")
@@ -282,7 +284,7 @@ def _dump(message: Json) -> str:
 def _load(text: str | bytes) -> Json:
     try:
         message = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not text, or made to break a parser
         raise ProtocolError(f"message is not JSON ({error}): {text[:60]!r}") from None
     if not isinstance(message, dict):
         raise ProtocolError(f"message is not a JSON object: {text[:60]!r}")
@@ -296,6 +298,15 @@ def _object(message: Json, *path: str) -> Json:
         if not isinstance(value, dict):
             raise ProtocolError(f"{message.get('event')} message: `{'.'.join(path)}` is missing or no object")
     return value  # type: ignore[no-any-return]  # checked to be a dict above
+
+
+def _optional(message: Json, key: str, kind: type[Kind]) -> Kind:
+    value = message.get(key)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ProtocolError(f"`{key}` is no {kind.__name__}: {str(value)[:60]!r}")
+    return value
 
 
 def _string(message: Json, key: str) -> str:
@@ -314,7 +325,7 @@ def _integer(message: Json, key: str) -> int:
 
 def _number(message: Json, key: str) -> int:
     value = _string(message, key)
-    if not (value.isascii() and value.isdigit()):
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
         raise ProtocolError(f"`{key}` is no decimal number in a string: {value!r}")
     return int(value)
 

@@ -1,0 +1,46 @@
+"""`python -m pipeline`: the commands that need engines or weights. Each is a module, imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import NoReturn
+
+from pipeline.errors import TurngapError, UsageError
+
+COMMANDS = {
+    "serve": ("pipeline.serve", "answer calls"),
+    "weights": ("pipeline.weights_cli", "list, fetch and verify models"),
+    "say": ("pipeline.say", "speak a text into a WAV file"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see: {self.prog} --help")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives the process's exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _Parser(prog="python -m pipeline", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    asked = words[0] if words else ""
+    try:
+        for name, (module, summary) in COMMANDS.items():
+            if name == asked:
+                importlib.import_module(module).add_parser(commands)
+            else:
+                commands.add_parser(name, help=summary)
+        parsed = parser.parse_args(words)
+        return int(parsed.run(parsed))
+    except TurngapError as fault:
+        print(f"turngap: error: {fault}", file=sys.stderr)
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

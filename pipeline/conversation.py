@@ -1,0 +1,74 @@
+"""What a call has said so far: the language model's history, the synthesiser's context, and the call's own block."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pipeline.llm import Message
+from pipeline.tts import Spoken
+
+HISTORY_TURNS = 12
+"""Older turns are forgotten, so that a long call cannot outgrow a model's context."""
+CONTEXT_TURNS = 4
+"""Of these the audio is kept too, for synthesisers that listen to the conversation."""
+_GROUPS = 8
+
+
+class Conversation:
+    """One call's memory."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._spoken: list[Spoken] = []
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """Words of both sides, oldest first; begins with the caller's and alternates."""
+        return tuple(self._messages)
+
+    @property
+    def context(self) -> tuple[Spoken, ...]:
+        """The last turns with their audio."""
+        return tuple(self._spoken)
+
+    def add(self, caller: Spoken, agent: Spoken) -> None:
+        """A turn was answered and heard, wholly or in part. A reply of which nothing was heard is not added."""
+        self._messages += [Message("user", caller.text), Message("assistant", agent.text)]
+        self._spoken += [caller, agent]
+        del self._messages[: -2 * HISTORY_TURNS], self._spoken[: -2 * CONTEXT_TURNS]
+
+    def cut_last(self, text: str) -> None:
+        """The last reply was interrupted: of it only `text` was heard; with nothing heard the turn is forgotten."""
+        if text:
+            self._messages[-1] = Message("assistant", text)
+        else:
+            del self._messages[-2:]
+
+
+def call_block(now: datetime | None = None) -> str:
+    """A line about this call that no other call has, at least 16 tokens long in any tokeniser.
+
+    Its 32 random digits come first: even where a tokeniser joins three digits, 16 tokens go by before anything that two
+    calls could share, so that no prefix cache can serve one call with another's.
+    """
+    digits = f"{secrets.randbelow(10 ** (4 * _GROUPS)):0{4 * _GROUPS}d}"
+    groups = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+    moment = now or datetime.now(UTC)
+    return f"{groups} is the reference of this call. It is {moment:%A, %H:%M}."
+
+
+def heard_text(clauses: Sequence[tuple[str, int]], heard_samples: int) -> str:
+    """The words heard of clauses as (text, samples): whole clauses, and of the last one its share in words."""
+    heard: list[str] = []
+    left = heard_samples
+    for text, samples in clauses:
+        if left >= samples:
+            heard.append(text)
+        else:
+            words = text.split()
+            heard.append(" ".join(words[: len(words) * max(left, 0) // max(samples, 1)]))
+            break
+        left -= samples
+    return " ".join(part for part in (text.strip() for text in heard) if part)
