@@ -62,7 +62,7 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         f"budget of {BUDGET_MS:.0f} ms. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
         f"{ms(figures.p95_upper)} ms; {lost} without a good answer. The table beside it has the figures."
     )
-    return chart("every-turn", "Every turn against the budget", description, draw, (680, 350), (350, 300))
+    return chart("every-turn", "Every turn against the budget", description, draw, (640, 350), (350, 300))
 
 
 def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
@@ -91,7 +91,7 @@ def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
             dots(ax, points, role, size)
         lost = sum(turn.perceived_gap_ms is None for turn in shown)
         if lost:
-            _say(ax, 0, high * 1.02, f"no answer: {plural(lost, 'turn')} on this line", "over")
+            _say(ax, len(shown) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
     description = f"Perceived gap of {plural(len(shown), 'turn')} in the order of the run, warm-up included and paler."
     return chart("in-order", "Turns in the order of the run", description, draw, (1040, 240), (350, 240))
@@ -141,4 +141,16 @@ def _bound(ax: Axes, bound: float, high: float, narrow: bool) -> None:
 
 
 def _say(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
-    ax.text(x, y, words, color=colour(role), ha=ha, va="bottom", fontsize=12, weight=weight, linespacing=1.25)
+    """Words whose lowest line stands on y: a text a line, so that each is aligned by the reader's own font."""
+    for number, line in enumerate(reversed(words.split("\n"))):
+        ax.annotate(
+            line,
+            (x, y),
+            (0, 15 * number),
+            textcoords="offset points",
+            annotation_clip=False,
+            color=colour(role),
+            ha=ha,
+            va="bottom",
+            weight=weight,
+        )
