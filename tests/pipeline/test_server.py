@@ -46,12 +46,12 @@ async def test_a_signed_webhook_is_answered_with_a_nonce(serve):
     good = RequestValidator(TOKEN).compute_signature(url, FORM)
     async with serve(token=TOKEN) as served, httpx.AsyncClient() as client:
 
-        async def post(signature: str | None) -> httpx.Response:
+        async def post(signature: str | bytes | None) -> httpx.Response:
             headers = PROXY if signature is None else {**PROXY, "X-Twilio-Signature": signature}
             return await client.post(f"{base(served)}/twilio/voice?region=us1", data=FORM, headers=headers)
 
         answer = await post(good)
-        refused = [(await post(signature)).status_code for signature in (None, "", "AAAA", good[::-1], "ä")]
+        refused = [(await post(signature)).status_code for signature in (None, "", "AAAA", good[::-1], "ä".encode())]
     (parameter,) = stream_of(answer.text).findall("Parameter")
     assert parameter.attrib["name"] == NONCE_PARAMETER
     assert refused == [403] * 5
