@@ -74,7 +74,9 @@ def of_call(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
 
 def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> Heard:
     """The attempt whose sound was the turn's onset, with its activities."""
-    if not call.spans or moments.onset_message is None:
+    if moments.onset_message is None:
+        return Heard(None, None, "no answer, so no path to explain")
+    if not call.spans:
         return Heard(None, None, call.note)
     sent = [
         (sent_ns, span)
@@ -89,7 +91,7 @@ def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> H
     if not call.whole and span.attributes.get(tracing.CANCELLED) is True:
         return Heard(None, None, call.note)
     if moments.t1_ns is None or moments.frame_sent_ns is None:
-        return Heard(span, None, "")
+        return Heard(span, None, "the agent was audible before t0: there is no gap to explain")
     attempt = [one for one in call.spans if (one.turn, one.attempt) == (span.turn, span.attempt)]
     fault = _fault(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
     arrival_ns = _arrival_ns(span, moments.frame + 1)

@@ -117,7 +117,7 @@ def milestones(record: CallRecord) -> tuple[Milestones, ...]:
     talk_ns = [_own_talk_from_ns(record, segments, spoken) for spoken in record.spoken]
     return tuple(
         _of_utterance(record, segments, spoken, begins_ns, ends_ns)
-        for spoken, begins_ns, ends_ns in zip(record.spoken, talk_ns, [*talk_ns[1:], record.ended_ns], strict=True)
+        for spoken, begins_ns, ends_ns in zip(record.spoken, talk_ns, [*talk_ns, record.ended_ns][1:], strict=True)
     )
 
 

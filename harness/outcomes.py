@@ -3,16 +3,16 @@
 The first finding in this order names the turn; `detail` tells of all. Lateness is the instrument's own, send or
 receive, in the turn's window (from 500 ms before t0 to t1).
 
-| outcome   | found when                                                           | in doubt (INVALID) when            |
-|-----------|----------------------------------------------------------------------|------------------------------------|
-| failed    | the call broke before the turn was done                              | never                              |
-| cut_off   | the agent's onset lies before t0                                     | send lateness over 100 ms          |
-| missed    | no onset before waiting ended                                        | send or receive lateness > 100 ms  |
-| broken    | playout dry for more than 100 ms in all inside the reply; or the     | it is 100 ms or less once what our |
-|           | reply is less than 100 ms of sound and nothing came after it         | own stalls can have caused is off  |
-| truncated | the last word of two or more letters is not in the heard transcript  | send lateness over 100 ms          |
-| wrong     | the word error rate is over the turn's limit                         | send lateness over 100 ms          |
-| answered  | nothing of that                                                      | send or receive lateness over 5 ms |
+| outcome   | found when                                                       | in doubt (INVALID) when           |
+|-----------|------------------------------------------------------------------|-----------------------------------|
+| failed    | the call broke before the turn was done                          | never                             |
+| cut_off   | the agent's onset lies before t0                                 | send lateness over 100 ms         |
+| missed    | no onset before waiting ended                                    | lateness over 100 ms              |
+| broken    | playout dry for more than 100 ms in all inside the reply; or the | it is 100 ms or less without what |
+|           | reply is less than 100 ms of sound and nothing came after it     | our own stalls can have caused    |
+| truncated | the last word of two or more letters is not in the transcript    | send lateness over 100 ms         |
+| wrong     | the word error rate is over the turn's limit                     | send lateness over 100 ms         |
+| answered  | nothing of that                                                  | lateness over 5 ms                |
 
 A turn is INVALID only when nothing certain was found *and* something in doubt was: lateness of some milliseconds moves
 a gap, so it takes an answered turn's figure away, but it cannot invent words, silence or a hang-up; only a hole in the

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import heard, outcomes, wer
+from harness import breakdown, heard, outcomes, wer
 from harness.clock import NS_PER_MS
-from harness.critical_path import Activities, critical_path, exposed_ns, slack_ns
-from harness.heard import CallSpans, Heard
+from harness.heard import CallSpans
 from harness.milestones import Hole, Lateness, Milestones, lateness, milestones
 from harness.outcomes import Findings
 from harness.records import CallEnd, CallRecord
 from harness.scenario import PlannedCall, Turn
-from harness.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
+from harness.turn import Outcome, TurnRecord
 from pipeline import tracing
-from pipeline.tracing import Span, Stage
+from pipeline.tracing import Span
 
 
 def score_call(
@@ -43,8 +42,10 @@ def score_call(
         for index, (turn, _) in enumerate(begun)
     ]
     if record.end is not CallEnd.INTERRUPTED:
-        for index in range(len(begun), len(planned.turns)):
-            turns.append(_never_spoken(record, planned.turns[index], index, cold=cold and index == 0))
+        turns += [
+            _never_spoken(record, planned.turns[index], index, cold=cold and index == 0)
+            for index in range(len(begun), len(planned.turns))
+        ]
     return turns
 
 
@@ -68,7 +69,7 @@ def _score(
     outcome, detail = outcomes.judge(_findings(record, moments, index, late, words, turn.wer_limit))
     reply = moments.reply
     gap_ms = _ms_after(moments.t0_ns, moments.t1_ns)
-    stages, path = _stages(attempt.activities, moments)
+    stages, path = breakdown.stages(attempt.activities, moments.t0_ns, moments.t1_ns)
     return TurnRecord(
         call=record.index,
         call_sid=record.call_sid,
@@ -90,7 +91,7 @@ def _score(
         stages=stages,
         stages_note=attempt.note,
         path=path,
-        bars=_bars(attempt.activities or {}, moments.t0_ns),
+        bars=breakdown.bars(attempt.activities, moments.t0_ns),
         attempt=None if attempt.turn_span is None else attempt.turn_span.attempt,
         attempts=heard.attempts_between(call, moments.speech_ns, next_speech_ns),
         reference=reference,
@@ -165,8 +166,8 @@ def _findings(
         cut_off_ms=None if moments.cut_off_ns is None else _ms(moments.cut_off_ns),
         answered=moments.t1_ns is not None,
         waited_ms=_ms(moments.until_ns - moments.t0_ns),
-        underrun_ms=sum(_ms(hole.end_ns - hole.start_ns) for hole in holes),
-        own_underrun_ms=sum(_ms(_stalled_in(record, hole)) for hole in holes),
+        underrun_ms=_ms(sum(hole.end_ns - hole.start_ns for hole in holes)),
+        own_underrun_ms=_ms(sum(_stalled_in(record, hole) for hole in holes)),
         stalled_after_ms=stalled_ms,
         missing_last_word=None if words is None else words.missing_last_word,
         wer=None if words is None else words.wer,
@@ -204,40 +205,6 @@ def _stalled_in(record: CallRecord, hole: Hole) -> int:
     return sum(
         max(0, min(at_ns, hole.end_ns) - max(at_ns - away_ns, hole.start_ns))
         for at_ns, away_ns in record.stalls.reshape(-1, 2).tolist()
-    )
-
-
-def _stages(
-    activities: Activities | None, moments: Milestones
-) -> tuple[dict[Stage, StageTime] | None, tuple[PathStep, ...]]:
-    if activities is None or moments.t1_ns is None:
-        return None, ()
-    path = critical_path(activities, moments.t0_ns, moments.t1_ns)
-    exposed, slack = exposed_ns(path), slack_ns(activities, moments.t1_ns)
-    stages = {}
-    for stage in Stage:
-        own = [activity for activity in activities if activity.stage is stage]
-        if own:
-            stages[stage] = StageTime(
-                duration_ms=_ms(max(activities[one].end_ns - activities[one].start_ns for one in own)),
-                exposed_ms=_ms(exposed[stage]),
-                slack_ms=_ms(min(slack[one] for one in own)),
-            )
-    unexplained_ms = _ms(exposed[Stage.UNEXPLAINED])
-    stages[Stage.UNEXPLAINED] = StageTime(duration_ms=unexplained_ms, exposed_ms=unexplained_ms, slack_ms=0.0)
-    steps = (
-        PathStep(
-            stage=piece.stage, start_ms=_ms(piece.start_ns - moments.t0_ns), end_ms=_ms(piece.end_ns - moments.t0_ns)
-        )
-        for piece in path
-    )
-    return stages, tuple(steps)
-
-
-def _bars(activities: Activities, t0_ns: int) -> tuple[Bar, ...]:
-    return tuple(
-        Bar(activity=activity, start_ms=_ms(one.start_ns - t0_ns), end_ms=_ms(one.end_ns - t0_ns))
-        for activity, one in sorted(activities.items(), key=lambda item: list(tracing.Activity).index(item[0]))
     )
 
 

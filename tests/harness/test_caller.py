@@ -314,6 +314,35 @@ def test_an_agent_that_hangs_up_in_mid_call_is_recorded() -> None:
     assert len(record.spoken) == 1
 
 
+def test_a_message_in_fragments_is_one_message() -> None:
+    """WebSocket fragmentation is no concern of the protocol above it."""
+
+    async def fragmenting(socket: ServerConnection, log: list[Json]) -> None:
+        async for text in socket:
+            message = json.loads(text)
+            if message["event"] == "media" and message["media"]["chunk"] == "30":
+                whole = media(message)
+                await socket.send([whole[:10], whole[10:900], whole[900:]])
+
+    record, _ = call(fragmenting, probe=True)
+    assert len(record.received) == 1
+    assert len(record.received[0].pcm) == 4000
+    assert record.warnings == ()
+
+
+def test_a_broken_websocket_ends_the_call() -> None:
+    """A frame that no WebSocket has is Twilio's 31924."""
+
+    async def breaking(socket: ServerConnection, log: list[Json]) -> None:
+        await socket.recv()
+        socket.transport.write(b"\x83\x00")
+        await socket.wait_closed()
+
+    record, _ = call(breaking)
+    assert record.end is CallEnd.AGENT_CLOSED
+    assert "31924" in record.detail
+
+
 def test_an_agent_that_dies_is_recorded() -> None:
     """A socket that breaks without a close message is AGENT_CLOSED too."""
 
