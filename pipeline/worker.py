@@ -76,6 +76,11 @@ def iterated(executor: Executor, start: Callable[[], Iterator[Item]]) -> AsyncGe
     return streamed(executor, work)
 
 
+def threads_text(threads: int) -> str:
+    """ "1 thread", "2 threads": for what an engine says of itself."""
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
+
+
 class _End:
     """Marks the end of the items, with what ended them."""
 
