@@ -7,7 +7,6 @@ import importlib
 import sys
 from typing import NoReturn
 
-<<<<<<< HEAD
 from pipeline.errors import TurngapError, UsageError
 
 COMMANDS = {
@@ -28,19 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _Parser(prog="python -m pipeline", description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = words[0] if words else ""
-=======
-from pipeline import say, weights_cli
-from pipeline.errors import TurngapError
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline")
-    subparsers = parser.add_subparsers(dest="command", required=True)
-    say.add_parser(subparsers)
-    weights_cli.add_parser(subparsers)
-    args = parser.parse_args(arguments)
->>>>>>> engines
     try:
         for name, (module, summary) in COMMANDS.items():
             if name == asked:

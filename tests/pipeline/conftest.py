@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import websockets
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from pipeline import engines, profile, server, tracing
 from pipeline.admission import Admission
 from pipeline.call import Agent
@@ -188,7 +188,7 @@ class Receiver:
         receiver, self.released = self, threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):  # noqa: N802  # the base class's name
+            def do_POST(self):  # the base class's name
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if status is None:
                     receiver.released.wait(PATIENCE_S)

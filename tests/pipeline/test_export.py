@@ -4,6 +4,7 @@ import logging
 import threading
 
 import pytest
+
 from pipeline import clock, export, tracing
 from pipeline.telemetry import CallNotes
 from pipeline.tracing import Stage

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+
 from pipeline import __main__ as commands
 from pipeline import clock, tracing
 
@@ -22,8 +23,19 @@ ROOT = Path(__file__).parents[2]
 async def agent(*arguments: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict]]:
     """An agent process that is ready, and its ready line."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pipeline", "serve", "--profile", "scripted", "--port", "0", *arguments,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT, env={**os.environ, **environment},
+        sys.executable,
+        "-m",
+        "pipeline",
+        "serve",
+        "--profile",
+        "scripted",
+        "--port",
+        "0",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, **environment},
     )
     try:
         async with asyncio.timeout(30):
@@ -42,7 +54,16 @@ async def test_sigterm_in_mid_call_flushes_the_spans(pick_up, otlp_receiver):
     receiver = otlp_receiver()
     async with agent(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as (process, ready):
         assert set(ready) == {
-            "event", "url", "http", "port", "pid", "profile", "models", "ready_s", "boot_id", "anchor_unix_ns",
+            "event",
+            "url",
+            "http",
+            "port",
+            "pid",
+            "profile",
+            "models",
+            "ready_s",
+            "boot_id",
+            "anchor_unix_ns",
         }
         assert ready["event"] == "ready"
         assert ready["url"] == f"ws://127.0.0.1:{ready['port']}/twilio/media"
