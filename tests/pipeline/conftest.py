@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import http.server
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import websockets
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline import engines, profile, server, tracing
@@ -90,10 +93,6 @@ class Served:
             if start:
                 await phone.begin(**start_fields)
             yield phone
-
-    def pick_up(self, socket_) -> "Phone":
-        """The caller's end of a socket that is already open."""
-        return Phone(socket_, "MZ1", "CA1")
 
     def count(self, metric: str, **labels: str) -> float:
         """The metric as it stands now."""
@@ -178,6 +177,68 @@ class Phone:
         async with asyncio.timeout(PATIENCE_S):
             await self.socket.wait_closed()
         return self.socket.close_code, self.socket.close_reason
+
+
+class Receiver:
+    """A small OTLP/HTTP receiver on a port of its own; answers `status`, or nothing at all where that is None."""
+
+    def __init__(self, status: int | None) -> None:
+        self.spans = []
+        self.resource = {}
+        receiver, self.released = self, threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):  # the base class's name
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if status is None:
+                    receiver.released.wait(PATIENCE_S)
+                    return
+                for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    receiver.resource = receiver.facts(group.resource)
+                    receiver.spans += [span for scope in group.scope_spans for span in scope.spans]
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def facts(self, holder) -> dict:
+        """The attributes of a span or resource."""
+        return {attribute.key: self._value(attribute.value) for attribute in holder.attributes}
+
+    def _value(self, value):
+        found = getattr(value, value.WhichOneof("value"))
+        return tuple(map(self._value, found.values)) if hasattr(found, "values") else found
+
+    def close(self) -> None:
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def otlp_receiver():
+    """Makes receivers, by the HTTP status they answer with."""
+    made = []
+
+    def make(status: int | None = 200) -> Receiver:
+        made.append(Receiver(status))
+        return made[-1]
+
+    yield make
+    for receiver in made:
+        receiver.close()
+
+
+@pytest.fixture
+def pick_up() -> Callable[..., Phone]:
+    """Makes the caller's end of a socket that is already open."""
+    return lambda socket_: Phone(socket_, "MZ1", "CA1")
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ async def test_a_signed_webhook_is_answered_with_a_nonce(serve):
     assert refused == [403] * 5
 
 
-async def test_a_signed_upgrade_needs_signature_and_nonce(serve):
+async def test_a_signed_upgrade_needs_signature_and_nonce(serve, pick_up):
     """The wss URL of the TwiML, signed without parameters, and the nonce once: the https form and a second use fail."""
     validator = RequestValidator(TOKEN)
     async with serve(token=TOKEN) as served:
@@ -67,7 +67,7 @@ async def test_a_signed_upgrade_needs_signature_and_nonce(serve):
             headers = {} if url is None else {"x-twilio-signature": validator.compute_signature(url, {})}
             try:
                 async with websockets.connect(served.url, additional_headers=headers, max_queue=None) as socket_:
-                    phone = served.pick_up(socket_)
+                    phone = pick_up(socket_)
                     await phone.begin(custom_parameters=parameters)
                     await phone.stop()
                     return (await phone.closed())[0]
