@@ -1,4 +1,4 @@
-"""What becomes of a finished call: lateness told frame by frame, turns on the disk, in a process that survives Ctrl-C."""
+"""What becomes of a finished call: lateness frame by frame, turns on the disk, in a process that outlives Ctrl-C."""
 
 from __future__ import annotations
 
