@@ -67,16 +67,15 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
 
 
 def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
-    """Perceived gaps in the order of the run: warm-up apart, unanswered turns at the top."""
-    shown = [turn for turn in turns if turn.outcome is not Outcome.INVALID]
-    numbered = list(enumerate(shown, 1))
+    """Perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
+    numbered = list(enumerate(turns, 1))
     fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
     budget = mark(record)
     _, high = _range([gap for _, gap in fine], (budget.at_ms,))
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=26, bottom=46)
-        ax.set_xlim(0, len(shown) + 1)
+        ax.set_xlim(0, len(turns) + 1)
         ax.set_ylim(0, high)
         ax.set_yticks(_ticks(0, high, 250 if high < 1400 else 500))
         ax.grid(axis="y", color=colour("grid"), lw=1)
@@ -84,26 +83,28 @@ def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.axhline(budget.at_ms, color=colour("budget"), lw=1.5)
         _say(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
-        size = 8.0 if len(shown) <= 60 else 5.0
+        size = 8.0 if len(turns) <= 60 else 5.0
         groups: dict[str, list[tuple[float, float]]] = {"muted": [], "accent": [], "bad": [], "over": []}
         for number, turn in numbered:
             gap = turn.perceived_gap_ms
             groups[_role(turn, budget.at_ms)].append((number, high if gap is None else max(gap, 0.0)))
         for role, points in groups.items():
             dots(ax, points, role, size)
-        lost = sum(turn.perceived_gap_ms is None for turn in shown)
+        lost = sum(turn.perceived_gap_ms is None for turn in turns)
         if lost:
-            _say(ax, len(shown) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
+            _say(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
-    description = f"Perceived gap of {plural(len(shown), 'turn')} in the order of the run, warm-up included and paler."
+    description = (
+        f"Perceived gap of {plural(len(turns), 'turn')} in the order of the run, warm-up and invalid ones in grey."
+    )
     return chart("in-order", "Turns in the order of the run", description, draw, (1040, 240), (350, 240))
 
 
 def _role(turn: TurnRecord, budget_ms: float) -> str:
+    if not turn.scored or turn.outcome is Outcome.INVALID:
+        return "muted"
     if turn.outcome is not Outcome.ANSWERED:
         return "over"
-    if not turn.scored:
-        return "muted"
     return "accent" if (turn.perceived_gap_ms or 0.0) <= budget_ms else "bad"
 
 

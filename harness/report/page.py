@@ -63,6 +63,18 @@ def embedded(data: object) -> Markup:
     return Markup(text)  # nothing is left that could end the script
 
 
+def outcomes(record: RunRecord) -> list[tuple[str, str, str, Rate]]:
+    """Counts with their shares of the turns that say something of the agent; invalid ones of all."""
+    found = []
+    all_turns = sum(record.outcomes.values())
+    for outcome in Outcome:
+        count = record.outcomes.get(outcome, 0)
+        name, meaning = wording.OUTCOME[outcome]
+        n = all_turns if outcome is Outcome.INVALID else all_turns - record.outcomes.get(Outcome.INVALID, 0)
+        found.append((outcome.value, name, meaning, stats.rate(count, n)))
+    return found
+
+
 def _context(run: folder.RunFolder) -> dict[str, Any]:
     record, turns = run.record, run.turns
     scored = summary.scored(turns)
@@ -72,6 +84,7 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
     kept = _in_order_of_interest(typical, worst, turns)
     return {
         "run": record,
+        "reasons": [reason for reason in record.reasons if reason not in record.sentence],
         "verdict_class": record.verdict.value.lower(),
         "figures": _figures(record),
         "every_turn": charts.every_turn(record, turns) if scored else None,
@@ -85,7 +98,7 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "explained": sum(t.stages is not None for t in scored if summary.good(t)),
         "checks": record.validity,
         "check_words": _check_words,
-        "outcomes": _outcomes(record),
+        "outcomes": outcomes(record),
         "rates": _rates(record),
         "gpu_chart": resources.gpu_memory(run.gpu, record.gpus) if run.gpu is not None and record.gpus else None,
         "memory_plan": budget.MEMORY_PLAN,
@@ -137,15 +150,6 @@ def _check_words(check: Check) -> tuple[str, str, str]:
     if check.ok is None:
         return "none", "not judged", text
     return ("ok", "holds", text) if check.ok else ("bad", "fails", text)
-
-
-def _outcomes(record: RunRecord) -> list[tuple[str, str, str, Rate]]:
-    found = []
-    for outcome in Outcome:
-        count = record.outcomes.get(outcome, 0)
-        name, meaning = wording.OUTCOME[outcome]
-        found.append((outcome.value, name, meaning, stats.rate(count, max(record.n_turns, count))))
-    return found
 
 
 def _rates(record: RunRecord) -> list[tuple[str, str]]:

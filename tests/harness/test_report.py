@@ -168,6 +168,15 @@ def test_interrupted_run_is_said(tmp_path: Path) -> None:
     assert "a torn last line" in text
 
 
+def test_all_invalid_is_said(tmp_path: Path) -> None:
+    """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
+    text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
+    assert "The instrument itself was late in all 3 scored turns" in text
+    shares = {key: rate.rate for key, _, _, rate in page.outcomes(folder.read(tmp_path / "run").record)}
+    assert shares["invalid"] == 1.0
+    assert shares["missed"] is None
+
+
 def test_missing_things_are_said(tmp_path: Path) -> None:
     """No GPU and no spans are stated in words, not left blank."""
     text = _render(tmp_path, make.turns(3, spans=False))
