@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,7 @@ from harness import child, corpus, gate, report, request, store, summary, termin
 from harness.audience import Display
 from harness.budget import Budget
 from harness.clock import SystemClock
+from harness.corpus import Corpus
 from harness.gate import Evidence
 from harness.request import Request
 from harness.run import Finished, run
@@ -41,6 +42,19 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
     if as_json and documents:
         print(json.dumps(documents[0] if len(requests) == 1 else documents, indent=2))
     return max(codes)
+
+
+def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpus]:
+    """Fetch what the agent and the callers need; the request is then for the utterances that can be used.
+
+    Raises:
+        WeightsError: a model could not be fetched; without a message, for the command has given its own.
+        ScenarioError: something in the scenario can't be said.
+    """
+    if asked.profile is not None:
+        _fetch_weights(asked)
+    clips = corpus.prepare(asked.scenario, says)
+    return request.with_corpus(asked, clips), clips
 
 
 def report_again(folder: Path, out: Path | None = None) -> Path:
@@ -84,13 +98,11 @@ def complain(console: Console, fault: TurngapError) -> int:
 
 def _run_one(asked: Request, news: Console) -> Finished:
     with Display(news, asked.scenario.name) as display:
-        if asked.profile is not None:
-            _fetch_weights(asked)
-        clips = corpus.prepare(asked.scenario, display.says)
-        return asyncio.run(_interruptible(request.with_corpus(asked, clips), clips, display))
+        asked, clips = prepare(asked, display.says)
+        return asyncio.run(_interruptible(asked, clips, display))
 
 
-async def _interruptible(asked: Request, clips: corpus.Corpus, display: Display) -> Finished:
+async def _interruptible(asked: Request, clips: Corpus, display: Display) -> Finished:
     """The run; Ctrl-C while calls are placed ends them politely, earlier or again it ends everything at once.
 
     Raises:

@@ -1,13 +1,14 @@
 """The caller's WebSocket: `websockets`' protocol on an asyncio transport of our own, for the sake of time.
 
 Frames are written in the same call that decides on them, and received bytes are time-stamped when the event loop hands
-them over, before any task is scheduled. No compression, no Nagle delay (asyncio sets TCP_NODELAY).
+them over, before any task is scheduled. No compression, no Nagle delay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 
@@ -83,6 +84,9 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        line = transport.get_extra_info("socket")
+        if line is not None:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""

@@ -41,6 +41,7 @@ class Lanes:
     folder: RunFolder
     progress: Progress
     clock: Clock
+    scheduler: Scheduler
     stop: asyncio.Event
     """Set it to end the run: calls hang up, finished turns are kept."""
     heard: Callable[[TurnRecord], None]
@@ -60,15 +61,12 @@ class Lanes:
         calls = self.request.missing
         self._died = asyncio.create_task(self.rig.agent.died())
         watch = asyncio.create_task(self._watch())
-        scheduler = Scheduler(self.clock)
         gc.collect()
         gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
         try:
-            async with scheduler.running():
-                await self._lane(deque(call for call in calls if call.warm_up), scheduler)
-                scored = deque(call for call in calls if not call.warm_up)
-                lanes = [self._lane(scored, scheduler) for _ in range(self.request.scenario.simultaneous_calls)]
-                await asyncio.gather(*lanes)
+            await self._lane(deque(call for call in calls if call.warm_up))
+            scored = deque(call for call in calls if not call.warm_up)
+            await asyncio.gather(*(self._lane(scored) for _ in range(self.request.scenario.simultaneous_calls)))
         finally:
             gc.unfreeze()
             watch.cancel()
@@ -90,15 +88,15 @@ class Lanes:
         finally:
             stopped.cancel()
 
-    async def _lane(self, calls: deque[PlannedCall], scheduler: Scheduler) -> None:
+    async def _lane(self, calls: deque[PlannedCall]) -> None:
         while calls and not (self._halt.is_set() or self._fault or self.stop.is_set()):
             try:
-                await self._place(calls.popleft(), scheduler)
+                await self._place(calls.popleft())
             except TurngapError as fault:
                 self._fault = self._fault or fault
                 self._halt.set()
 
-    async def _place(self, planned: PlannedCall, scheduler: Scheduler) -> None:
+    async def _place(self, planned: PlannedCall) -> None:
         first, self._placed = self._placed == 0, self._placed + 1
         call = await self._until_halt(
             place_call(
@@ -106,7 +104,7 @@ class Lanes:
                 planned,
                 self.corpus.clips,
                 clock=self.clock,
-                scheduler=scheduler,
+                scheduler=self.scheduler,
                 seed=self.request.seed,
             )
         )

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from harness import gpu, process, store, summary
+from harness.calibrate import Calibration
 from harness.gate import Evidence, Judgement
 from harness.request import Request, profile_data
 from harness.result import AgentFigures, CorpusFigures, Instrument, Lateness, RunRecord, Verdict
 from harness.rig import Rig
+from harness.sentinel import SentinelErrors
 from harness.settle import Floats, Settled
 from harness.store import RunFolder
 from harness.turn import Outcome, TurnRecord
@@ -31,6 +33,8 @@ class Progress:
     faults: list[str] = field(default_factory=list)
     """What ended the run before its time, one line each."""
     notes: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None
+    sentinel: SentinelErrors | None = None
 
     def add(self, settled: Settled) -> None:
         """Take in a call's turns; those of a call that is made again replace its earlier ones."""
@@ -84,6 +88,9 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=max(gpu.peaks_mib(folder.path / store.GPU).values(), default=None),
         faults=tuple(progress.faults),
+        calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
+        sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,
+        sentinel_samples=progress.sentinel.n if progress.sentinel is not None else 0,
     )
 
 
@@ -111,7 +118,14 @@ def closed(
             "reasons": judgement.reasons,
             "validity": judgement.checks,
             "corpus": summary.corpus(progress.turns, sources),
-            "instrument": Instrument(send=send, receive=receive, label_low_ms=low, label_high_ms=high),
+            "instrument": Instrument(
+                send=send,
+                receive=receive,
+                label_low_ms=low,
+                label_high_ms=high,
+                calibration=progress.calibration.to_json() if progress.calibration is not None else None,
+                sentinel=progress.sentinel.to_json() if progress.sentinel is not None else None,
+            ),
             "agent": opening.agent.model_copy(update={"rss_mib": seen.rss_mib, "cpu_s": seen.cpu_s}),
             "notes": (*opening.notes, *progress.notes),
         }

@@ -24,7 +24,7 @@ import numpy as np
 
 from harness import onset, playout
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.onset import Segment
+from harness.onset import AudibleFrames, Segment
 from harness.records import CallRecord, Received, Spoken
 from pipeline.telephony import FRAME_SAMPLES
 
@@ -114,7 +114,8 @@ class Lateness:
 def milestones(record: CallRecord) -> tuple[Milestones, ...]:
     """Those of every utterance that was begun, in order."""
     segments = playout.segments(record.received)
-    talk_ns = [_own_talk_from_ns(record, segments, spoken) for spoken in record.spoken]
+    audible = onset.audible_frames(segments)
+    talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
     return tuple(
         _of_utterance(record, segments, spoken, begins_ns, ends_ns)
         for spoken, begins_ns, ends_ns in zip(record.spoken, talk_ns, [*talk_ns, record.ended_ns][1:], strict=True)
@@ -159,7 +160,7 @@ def _speech_ns(record: CallRecord, spoken: Spoken) -> int:
     return record.sample_ns(spoken.start_sample + spoken.clip.speech_start_sample)
 
 
-def _own_talk_from_ns(record: CallRecord, segments: Sequence[Segment], spoken: Spoken) -> int:
+def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken) -> int:
     """From when on played audio is no longer earlier talk."""
     speech_ns = _speech_ns(record, spoken)
     noticed_ns = min(speech_ns + NOTICE_NS, record.sample_ns(spoken.end_sample))
@@ -167,17 +168,12 @@ def _own_talk_from_ns(record: CallRecord, segments: Sequence[Segment], spoken: S
     from_ns = max([speech_ns, *(_end_ns(message) for message in earlier)])
     cleared_ns = min((at_ns for at_ns in record.clears_ns if at_ns >= speech_ns), default=None)
 
-    frames = onset.audible_frames(segments)
-    starts_ns = frames.start_ns.tolist()
-    ends_ns = (frames.start_ns + frames.samples * NS_PER_SAMPLE).tolist()
-    audible_until_ns = max(
-        (end for start, end in zip(starts_ns, ends_ns, strict=True) if start < from_ns), default=None
-    )
-    if audible_until_ns is None:
+    ends_ns = audible.start_ns + audible.samples * NS_PER_SAMPLE
+    later = int(np.searchsorted(audible.start_ns, from_ns))
+    if later == 0:
         return from_ns
-    for start_ns, end_ns in zip(starts_ns, ends_ns, strict=True):
-        if start_ns < from_ns:
-            continue
+    audible_until_ns = int(ends_ns[later - 1])
+    for start_ns, end_ns in zip(audible.start_ns[later:].tolist(), ends_ns[later:].tolist(), strict=True):
         message = _playing(record.received, start_ns)
         after_clear = cleared_ns is not None and message is not None and message.recv_ns >= cleared_ns
         if start_ns - audible_until_ns >= PAUSE_NS or after_clear:

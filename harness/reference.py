@@ -4,7 +4,7 @@ A process of its own, minimal, no engine: `python -m harness.reference --port 0`
 input, before each utterance ends, which frame will hold its last labelled sample; it answers on standard output with
 what it really did. It measures the instrument, so that it must know the truth and the agent under test must not.
 
-In, one JSON line an utterance: {"call_sid", "turn", "chunk", "delay_ms", "behaviour", "words"}.
+In, one JSON line an utterance: {"call_sid", "turn", "chunk", "delay_ms", "reply_ms", "behaviour"}.
 Out: {"event": "ready", "url"} once, then {"call_sid", "turn", "arrival_ns", "sent_ns"} for each reply.
 """
 
@@ -16,7 +16,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -28,8 +28,6 @@ from harness.clock import NS_PER_MS, Clock, SystemClock
 from harness.records import Pcm16
 from pipeline.errors import ProtocolError
 from pipeline.telephony import FRAME_SAMPLES, MEDIA_PATH, SAMPLE_RATE, messages, mulaw
-
-REPLY_MS = 400
 
 
 class Behaviour(StrEnum):
@@ -54,7 +52,13 @@ class Order:
     chunk: int
     """The media message (from 1) whose arrival starts the delay."""
     delay_ms: float
+    reply_ms: float = 400.0
+    """How long the tone of the answer is."""
     behaviour: Behaviour = Behaviour.EXACT
+
+    def to_json(self) -> str:
+        """The line that gives this order."""
+        return json.dumps(asdict(self))
 
 
 def tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: float = -12.0) -> Pcm16:
@@ -64,9 +68,9 @@ def tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: float = -
     return np.round(peak * np.cos(2 * np.pi * frequency_hz * time_s)).astype(np.int16)
 
 
-def reply_pieces(behaviour: Behaviour) -> list[tuple[float, Pcm16]]:
+def reply_pieces(behaviour: Behaviour, reply_ms: float) -> list[tuple[float, Pcm16]]:
     """The reply as (ms after the first piece, PCM)."""
-    sound = tone(REPLY_MS)
+    sound = tone(reply_ms)
     match behaviour:
         case Behaviour.NEVER:
             return []
@@ -116,7 +120,7 @@ class Reference:
         first_ns = arrival_ns + round(order.delay_ms * NS_PER_MS)
         sent_ns = 0
         try:
-            for after_ms, pcm in reply_pieces(order.behaviour):
+            for after_ms, pcm in reply_pieces(order.behaviour, order.reply_ms):
                 text = messages.OutboundMedia(stream_sid, mulaw.encode(pcm)).to_json()
                 await self._clock.sleep_until_ns(first_ns + round(after_ms * NS_PER_MS))
                 stamp_ns = self._clock.now_ns()
@@ -142,6 +146,7 @@ def parse_order(line: str) -> Order:
             int(data["turn"]),
             int(data["chunk"]),
             float(data["delay_ms"]),
+            float(data.get("reply_ms", 400.0)),
             Behaviour(data.get("behaviour", Behaviour.EXACT)),
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from harness import environment, gate, gpu, ledger, recording, store
+from harness.calibrate import calibrate
 from harness.clock import Clock
 from harness.corpus import Corpus
 from harness.gate import Evidence, Judgement
@@ -18,10 +19,14 @@ from harness.ledger import Progress
 from harness.request import Request
 from harness.result import RunRecord
 from harness.rig import loop_lag_p99_ms, standing
+from harness.scheduler import Scheduler
+from harness.sentinel import sentinel
 from harness.store import RunFolder
 from harness.turn import TurnRecord
 from pipeline.errors import TurngapError, UsageError
 
+CALIBRATION_MS, CALIBRATION_TURNS = 300.0, 10
+"""The brief calibration before every run."""
 Judge = Callable[[Sequence[TurnRecord], Evidence], Judgement]
 
 
@@ -109,19 +114,42 @@ async def _measure(
     clock: Clock,
     stop: asyncio.Event,
 ) -> RunRecord:
-    """Set up, place the calls; gives the record with what is known of agent and GPUs."""
+    """Calibrate, set up, place the calls beside the sentinel; gives the record with what is known of agent and GPUs."""
+    async with Scheduler(clock).running() as scheduler:
+        audience.says("calibrating the instrument")
+        progress.calibration = await calibrate(
+            [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, seed=request.seed, calls=5
+        )
+        return await _place(request, corpus, audience, opening, folder, progress, scheduler, clock=clock, stop=stop)
+
+
+async def _place(
+    request: Request,
+    corpus: Corpus,
+    audience: Audience,
+    opening: RunRecord,
+    folder: RunFolder,
+    progress: Progress,
+    scheduler: Scheduler,
+    *,
+    clock: Clock,
+    stop: asyncio.Event,
+) -> RunRecord:
     audience.says(f"starting the agent, profile {request.profile_name}" if request.url is None else request.url)
     async with standing(request, folder) as rig:
         opening = ledger.with_rig(opening, rig)
         folder.write(opening)
         if rig.agent.ours:
             audience.says(f"agent ready in {rig.agent.ready.ready_s or 0:.1f} s")
-        lanes = Lanes(request, corpus, rig, folder, progress, clock, stop, audience.turn)
+        lanes = Lanes(request, corpus, rig, folder, progress, clock, scheduler, stop, audience.turn)
         audience.begins(sum(len(call.turns) for call in request.missing if not call.warm_up))
+        watch = None
         try:
-            await lanes.place_all()
+            async with sentinel(clock=clock, scheduler=scheduler, seed=request.seed) as watch:
+                await lanes.place_all()
         finally:
             lag_ms = await loop_lag_p99_ms(rig.agent)
+            progress.sentinel = watch.errors(progress.turns) if watch is not None else None
         agent = opening.agent.model_copy(update={"loop_lag_p99_ms": lag_ms})
         devices = rig.sampler.gpus
     return opening.model_copy(update={"agent": agent, "gpus": gpu.figures(devices, folder.path / store.GPU)})

@@ -95,7 +95,7 @@ def speak(text: str, report: Report) -> Utterance:
         report(f"the synthetic voice says: {text}")
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             made = Path(partial) / "say.wav"
-            run_pipeline(["say", "--out", str(made), text], EngineError, report)
+            run_pipeline(["say", "--out", str(made), "--", text], EngineError, report)
             made.replace(path)
     return Utterance(read_audio(path), text, SYNTHETIC_SOURCE, synthetic=True)
 

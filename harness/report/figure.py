@@ -119,8 +119,10 @@ def shrink(svg: str) -> str:
     svg = re.sub(r'\s*transform="rotate\(-?0 [^)]*\)"', "", svg)
     svg = re.sub(r'(?<=[\s"])(d|x|y)="([^"]*)"', lambda found: f'{found[1]}="{_digits(found[2])}"', svg)
     svg = re.sub(r"#0101[0-9a-f]{2}", lambda found: f"var(--{_ROLE[found[0]]})", svg)
-    svg = re.sub(r"<g>\s*</g>", "", svg)
-    return re.sub(r"\n\s*", "\n", svg)
+    svg = re.sub(r'style="[^"]*"', lambda found: re.sub(r"([:;]) ", r"\1", found[0]), svg)
+    if "<g " not in svg:
+        svg = re.sub(r"</?g/?>", "", svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
 
 
 def _font(found: re.Match[str]) -> str:

@@ -17,7 +17,7 @@
     const wanted = words.value.trim().toLowerCase();
     let shown = 0;
     for (const row of rows) {
-      const fits = (!outcome.value || row.dataset.o === outcome.value)
+      const fits = (!outcome.value || (row.dataset.o || "answered") === outcome.value)
         && (!over.checked || row.classList.contains("over"))
         && (!wanted || row.textContent.toLowerCase().includes(wanted));
       row.hidden = !fits;

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from harness.report.figure import Canvas, chart, colour
 from harness.report.wording import ACTIVITY, ROLE, STAGE, ms
@@ -78,12 +79,14 @@ def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
         ax.grid(axis="x", color=colour("grid"), lw=1)
         ax.set_xlabel("ms after the caller's last sample", color=colour("muted"), labelpad=6)
         for piece in turn.path:
-            _bar(ax, 0, piece.start_ms, piece.end_ms, ROLE[piece.stage], 0.74, hatched=piece.stage is Stage.UNEXPLAINED)
+            _bar(
+                ax, 0, piece.start_ms, piece.end_ms, ROLE[piece.stage], 0.74, outlined=piece.stage is Stage.UNEXPLAINED
+            )
         for place, row in enumerate(rows, 1):
             if row.role != "unexplained":
                 _bar(ax, place, row.start_ms, row.end_ms, row.role, 0.56, pale=True)
             for start, end in row.pieces:
-                _bar(ax, place, start, end, row.role, 0.56, hatched=row.role == "unexplained")
+                _bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
             last = max([row.end_ms, *(end for _, end in row.pieces)])
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
             _after(ax, last, place, text, "ink" if row.pieces else "muted")
@@ -109,24 +112,27 @@ def _bar(
     height: float,
     *,
     pale: bool = False,
-    hatched: bool = False,
+    outlined: bool = False,
 ) -> None:
-    ax.barh(
-        place,
-        max(end - start, 0.0),
-        left=start,
-        height=height,
-        color=colour(role),
-        alpha=0.22 if pale else 1,
-        lw=0 if not hatched else 1,
-        edgecolor=colour("ink") if hatched else "none",
+    edge = colour("ink") if outlined else "none"
+    corner, length = (start, place - height / 2), max(end - start, 0.0)
+    alpha = 0.22 if pale else 1
+    ax.add_patch(
+        Rectangle(corner, length, height, facecolor=colour(role), edgecolor=edge, lw=int(outlined), alpha=alpha)
     )
 
 
 def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str = "normal") -> None:
     """Words five pixels to the right of a bar's end."""
     ax.annotate(
-        words, (x, y), (5, 0), textcoords="offset points", va="center_baseline", color=colour(role), weight=weight
+        words,
+        (x, y),
+        (5, 0),
+        textcoords="offset points",
+        annotation_clip=False,
+        va="center_baseline",
+        color=colour(role),
+        weight=weight,
     )
 
 

@@ -8,6 +8,7 @@ click. What the telephone does not carry is no sound: an "f" that lives above 4 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import signal
 
 from pipeline.telephony import SAMPLE_RATE
@@ -33,6 +34,14 @@ class SilenceTrimmer:
         self._tail = tail_ms // FRAME_MS
         self._band = signal.butter(6, _BAND_HZ, fs=rate, output="sos") if rate > SAMPLE_RATE else None
         self._least = 10 ** (THRESHOLD_DBFS / 20)
+        self._state: npt.NDArray[np.float64] | None = None
+        self._rest: AudioF32 = np.zeros(0, np.float32)
+        self._held: list[AudioF32] = []
+        self._loud: list[bool] = []
+        """Which of the held frames are sound."""
+        self._begun = False
+        self._cut = False
+        """Something before the held frames was dropped."""
         self._start()
 
     def push(self, audio: AudioF32) -> AudioF32:
@@ -63,13 +72,8 @@ class SilenceTrimmer:
 
     def _start(self) -> None:
         self._state = None if self._band is None else np.zeros((len(self._band), 2))
-        self._rest: AudioF32 = np.zeros(0, np.float32)
-        self._held: list[AudioF32] = []
-        self._loud: list[bool] = []
-        """Which of the held frames are sound."""
-        self._begun = False
-        self._cut = False
-        """Something before the held frames was dropped."""
+        self._rest, self._held, self._loud = self._rest[:0], [], []
+        self._begun = self._cut = False
 
     def _take(self, frame: AudioF32, given: list[AudioF32]) -> None:
         self._held.append(frame)

@@ -74,7 +74,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Pat
             if not prompt_folder.is_dir():
                 raise WeightsError("asterisk-prompts: apt-get is not here")
             return json.dumps({"name": arguments[2], "path": str(prompt_folder)})
-        soundfile.write(arguments[2], voice(len(arguments[3]) * 40), 24_000)
+        soundfile.write(arguments[2], voice(len(arguments[-1]) * 40), 24_000)
         return ""
 
     monkeypatch.setattr(voices, "run_pipeline", answer)
@@ -145,7 +145,7 @@ def test_without_prompts_the_synthetic_voice_speaks(pipeline: list[list[str]], p
     assert made.clips["hello"].synthetic
     assert made.clips["hello"].transcript == "Hello there"
     assert pipeline[-1][0] == "say"
-    assert pipeline[-1][3] == "Hello there"
+    assert pipeline[-1][-1] == "Hello there"
     assert made.notes == (
         "the synthetic voice speaks for 1 recorded prompts, which are not to be had: "
         "asterisk-prompts: apt-get is not here",

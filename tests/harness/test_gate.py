@@ -61,7 +61,8 @@ def run(n: int, over: int = 0, invalid: int = 0) -> list[TurnRecord]:
 
 
 def evidence(n: int, **changes: object) -> Evidence:
-    return Evidence(planned_turns=n, complete=True, **changes)  # type: ignore[arg-type]
+    known = {"calibration_bias_ms": 0.1, "sentinel_bias_ms": 0.2, "sentinel_samples": 50}
+    return Evidence(planned_turns=n, complete=True, **(known | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n", "allowed"), [(59, 0), (93, 1), (124, 2), (153, 3), (181, 4)])
@@ -94,8 +95,9 @@ def test_no_turns_are_invalid_with_and_without_a_budget() -> None:
 
 def test_only_invalid_turns_are_no_samples() -> None:
     """A run of which every turn was spoilt has measured nothing."""
-    turns = [turn(i, 400, Outcome.INVALID) for i in range(3)]
-    assert judge(turns, evidence(3)).verdict is Verdict.INVALID
+    judged = judge([turn(i, 400, Outcome.INVALID) for i in range(3)], evidence(3))
+    assert judged.verdict is Verdict.INVALID
+    assert "all 3 turns were spoilt" in judged.sentence
 
 
 def test_invalid_turns_are_judged_twice() -> None:
@@ -131,10 +133,12 @@ def test_an_unfinished_run_is_invalid() -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"calibration_bias_ms": 5.1}, "calibration"),
-        ({"sentinel_bias_ms": -6.0}, "sentinel"),
-        ({"sentinel_bias_ms": float("nan")}, "sentinel"),
+        ({"calibration_bias_ms": 5.1}, "before the run"),
+        ({"sentinel_bias_ms": -6.0}, "under this load"),
+        ({"sentinel_bias_ms": float("nan")}, "under this load"),
         ({"foreign_cpu_share": 0.4}, "other processes"),
+        ({"calibration_bias_ms": None}, "not measured"),
+        ({"sentinel_bias_ms": None}, "not measured"),
         ({"faults": ("the span receiver died",)}, "receiver died"),
     ],
 )

@@ -216,6 +216,19 @@ def test_nobody_says_what_was_heard() -> None:
     assert find([call_span(), *attempt_spans(sent_ms=None)]).note == "no attempt says that it sent what was heard"
 
 
+def test_an_attempt_before_the_utterance_was_not_the_answer() -> None:
+    """A greeting's attempt, sent before the caller spoke, does not claim the sound after t0."""
+    assert find([call_span(), *attempt_spans(sent_ms=500)]).note == "no attempt says that it sent what was heard"
+
+
+def test_a_message_that_was_cleared_before_it_played() -> None:
+    """The reply's first message is the first that was played."""
+    record = Call().utter(600, 1610).hear(2005, quiet(20)).clear(2005).hear(2010, tone(300)).ends(4000)
+    activities = find(WHOLE, record).activities
+    assert activities is not None
+    assert activities[Activity.TRANSPORT_OUT] == interval(2004, 2010)
+
+
 def test_no_onset_no_attempt() -> None:
     """A turn without an answer has none that was heard."""
     assert find(WHOLE, Call().utter(600, 1610).ends(9000)).note == "no answer, so no path to explain"

@@ -87,6 +87,21 @@ def test_first_byte_is_the_first_message_silent_or_not() -> None:
     assert after_t0(moments) == 600
 
 
+def test_first_byte_is_of_this_turn() -> None:
+    """Neither what is still being sent of earlier talk nor the next turn's reply is this turn's first byte."""
+    talks_on = Call().utter(600, 1600).hear_paced(2000, tone(4000), lead_ms=15).utter(3000, 5000)
+    assert milestones(talks_on.ends(7000))[1].first_recv_ns is None
+    silent = Call().utter(600, 1600, answer_within_ms=900).utter(3000, 4000).hear(4300, tone(300))
+    assert [moments.first_recv_ns for moments in milestones(silent.ends(6000))] == [None, ns(4300)]
+
+
+def test_an_answer_to_the_next_utterance_is_not_this_turns() -> None:
+    """Although this turn's time was not up, the caller had spoken again: the onset is the next turn's."""
+    record = Call().utter(600, 1600).utter(2500, 3500).hear(3900, tone(300)).ends(6000)
+    first, second = milestones(record)
+    assert (first.onset_ns, after_t0(second, 3500)) == (None, 400)
+
+
 def test_an_answer_after_waiting_ended_is_none() -> None:
     """An onset at or after the deadline, or after the next utterance's own talk began, is not this turn's."""
     record = Call().utter(600, 1600, answer_within_ms=400).hear(2000, tone(300)).ends(4000)

@@ -275,6 +275,13 @@ def test_a_call_that_broke_on_the_way() -> None:
     assert turns[1].detail == "no answer: the agent closed the call (1006)"
 
 
+def test_a_turn_before_the_break_was_missed() -> None:
+    """The caller had gone on to the next utterance without an answer; only the turns the break hit failed."""
+    call = Call().utter(600, 1610).utter(3000, 4000)
+    turns = score(call.ends(4300, CallEnd.AGENT_CLOSED), (), planned(2))
+    assert [turn.outcome for turn in turns] == [Outcome.MISSED, Outcome.FAILED]
+
+
 def test_a_call_that_broke_in_mid_utterance() -> None:
     """The caller never got to t0."""
     turn = only(Call().utter(600, 1610).ends(1200, CallEnd.AGENT_CLOSED))
