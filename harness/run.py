@@ -23,7 +23,7 @@ from harness.scheduler import Scheduler
 from harness.sentinel import sentinel
 from harness.store import RunFolder
 from harness.turn import TurnRecord
-from pipeline.errors import TurngapError
+from pipeline.errors import TurngapError, UsageError
 
 CALIBRATION_MS, CALIBRATION_TURNS = 300.0, 10
 """The brief calibration before every run."""
@@ -71,6 +71,7 @@ async def run(
     `judge` gives the verdict: by default `gate.judge` with the request's budget.
 
     Raises:
+        UsageError: the port for spans is in use.
         HarnessError: the run's folder can't be written.
     """
     began_ns = clock.now_ns()
@@ -79,13 +80,13 @@ async def run(
     error: TurngapError | None = None
     try:
         opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
-    except TurngapError as fault:
-        error = fault
-        progress.faults.append(str(fault))
-    except asyncio.CancelledError:
+    except (UsageError, asyncio.CancelledError):
         if request.resumed is None and not progress.turns:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing happened that is worth a folder
         raise
+    except TurngapError as fault:
+        error = fault
+        progress.faults.append(str(fault))
     turns = recording.keep(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
     progress.turns = list(turns)
     verdict = judge or partial(gate.judge, budget=request.budget)

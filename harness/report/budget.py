@@ -1,143 +1,166 @@
-"""The stage table: measured times beside the hypotheses of the 500 ms budget, line by line. Pure."""
+"""The stage table: measured times beside the plan of the budget, line by line. Pure.
+
+The plan is the hypotheses of the run's own budget, or else those of `sub500`; a stage that no line pays for gets one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness import stats
-from harness.report.exemplars import gaps, scored
+from harness import stats, summary
+from harness.budget import Hypothesis, Metric
+from harness.report.exemplars import gaps
 from harness.report.wording import ROLE, STAGE, ms
 from harness.result import RunRecord, StageFigures
 from harness.turn import TurnRecord
 from pipeline.tracing import Stage
 
-TOTAL_MS = 500.0
+PLAN = (
+    Hypothesis(name="network", low_ms=50, high_ms=100, kind="network"),
+    Hypothesis(name="endpointing (not in the plan)", low_ms=0, high_ms=0, stages=(Stage.ENDPOINTING,)),
+    Hypothesis(name="speech to text", low_ms=100, high_ms=150, stages=(Stage.TRANSCRIPTION,)),
+    Hypothesis(name="language model", low_ms=100, high_ms=200, stages=(Stage.FIRST_TOKEN, Stage.FIRST_CLAUSE)),
+    Hypothesis(name="text to speech", low_ms=100, high_ms=150, stages=(Stage.FIRST_AUDIO, Stage.LEAD_IN)),
+    Hypothesis(
+        name="audio conversion",
+        low_ms=10,
+        high_ms=30,
+        stages=(Stage.FRAMING_IN, Stage.TRANSPORT_IN, Stage.ENCODING, Stage.TRANSPORT_OUT),
+    ),
+    Hypothesis(name="headroom", low_ms=50, high_ms=100, kind="headroom"),
+)
+"""The hypotheses of `sub500`, for runs without a budget."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """One line of the budget under test, and the stages whose exposed time it pays for."""
+class Mark:
+    """The budget as a line over perceived gaps."""
 
-    name: str
-    role: str
-    low_ms: float | None
-    high_ms: float | None
-    stages: tuple[Stage, ...]
-    network_model: bool = False
-    """Whether the network model's constant belongs to it."""
+    at_ms: float
+    words: str
 
 
-HYPOTHESES = (
-    Hypothesis("Network", "network", 50, 100, (Stage.FRAMING_IN, Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT), True),
-    Hypothesis("Endpointing", "endpointing", None, None, (Stage.ENDPOINTING,)),
-    Hypothesis("Speech to text", "stt", 100, 150, (Stage.TRANSCRIPTION,)),
-    Hypothesis("Language model", "llm", 100, 200, (Stage.FIRST_TOKEN, Stage.FIRST_CLAUSE)),
-    Hypothesis("Speech synthesis", "tts", 100, 150, (Stage.FIRST_AUDIO, Stage.LEAD_IN)),
-    Hypothesis("Audio conversion", "conversion", 10, 30, (Stage.ENCODING,)),
-    Hypothesis("Unexplained", "unexplained", None, None, (Stage.UNEXPLAINED,)),
-)
-HEADROOM = Hypothesis("Headroom", "muted", 50, 100, ())
+def mark(record: RunRecord) -> Mark:
+    """Where the budget stands: the run's limit on the perceived gap, or on the turn gap; 500 ms where it has none."""
+    given = (record.budget or {}).get("limits", [])
+    limits = {limit["metric"]: float(limit["at_most"]) for limit in given if isinstance(limit, dict)}
+    if Metric.PERCEIVED_GAP in limits or Metric.TURN_GAP not in limits:
+        at_ms = limits.get(Metric.PERCEIVED_GAP, 500.0)
+        return Mark(at_ms, f"budget {at_ms:g} ms")
+    at_ms = limits[Metric.TURN_GAP]
+    return Mark(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stage, or a constant, inside a line."""
+    """A stage inside a line."""
 
     name: str
     meaning: str
-    figures: StageFigures | None
-    constant_ms: float | None = None
+    figures: StageFigures
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the budget as measured; exposed times are per-turn sums, so they are not the sum of its rows."""
+    """One line of the plan as measured; exposed times are per-turn sums, so they are not the sum of its rows."""
 
-    hypothesis: Hypothesis
+    name: str
+    meaning: str
+    role: str
+    expected: str
     rows: tuple[Row, ...]
     p50_ms: float | None
     p95_ms: float | None
     p95_upper_ms: float | None
     share: float | None
-    """Median exposed time over 500 ms."""
+    """Median exposed time over the budget."""
     finding: str
     over: bool
 
-    @property
-    def expected(self) -> str:
-        """The hypothesis in words."""
-        low, high = self.hypothesis.low_ms, self.hypothesis.high_ms
-        return "no line" if low is None or high is None else f"{low:.0f}–{high:.0f}"
-
 
 def lines(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[Line, ...]:
-    """The budget's lines, headroom last; empty where no turn has stages."""
-    explained = [turn for turn in scored(turns) if turn.stages]
+    """The plan's lines, headroom last; empty where no answered turn has stages."""
+    explained = [turn for turn in summary.scored(turns) if summary.good(turn) and turn.stages]
     if not explained:
         return ()
-    return (*(_line(item, record, explained) for item in HYPOTHESES), _headroom(turns))
-
-
-def _line(hypothesis: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord]) -> Line:
-    constant = record.network_ms if hypothesis.network_model else 0.0
-    sums = [
-        constant + sum(turn.stages[s].exposed_ms for s in hypothesis.stages if s in turn.stages)
-        for turn in turns
-        if turn.stages
+    given = (record.budget or {}).get("hypotheses") or ()
+    plan = tuple(Hypothesis.model_validate(item) for item in given) or PLAN
+    covered = {stage for item in plan for stage in item.stages}
+    rest = [
+        Hypothesis(name=STAGE[stage][0], low_ms=0, high_ms=0, stages=(stage,))
+        for stage in Stage
+        if stage not in covered and stage in record.stages
     ]
-    rows = [Row(*STAGE[stage], record.stages.get(stage)) for stage in hypothesis.stages]
-    if hypothesis.network_model:
-        rows.insert(0, Row("network model", "what the telephone network adds, stated in the profile", None, constant))
+    budget_ms = mark(record).at_ms
+    found = [_line(item, record, explained, budget_ms) for item in (*plan, *rest) if item.kind != "headroom"]
+    return (*found, *(_headroom(item, turns, budget_ms) for item in plan if item.kind == "headroom"))
+
+
+def _line(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], budget_ms: float) -> Line:
+    if item.kind == "network":
+        sums = [record.network_ms] * len(turns)
+    else:
+        taken = [turn.stages or {} for turn in turns]
+        sums = [sum(stages[s].exposed_ms for s in item.stages if s in stages) for stages in taken]
+    rows = tuple(Row(*STAGE[stage], record.stages[stage]) for stage in item.stages if stage in record.stages)
+    meaning = rows[0].meaning if len(rows) == 1 else ""
     p50 = stats.percentile(sums, 0.5)
-    finding, over = _finding(hypothesis, p50)
+    finding, over = _finding(item, p50)
     return Line(
-        hypothesis,
-        tuple(rows) if len(rows) > 1 or hypothesis.name == "Network" else _single(rows),
-        p50,
-        stats.percentile(sums, 0.95),
-        stats.quantile_upper(sums),
-        None if p50 is None else p50 / TOTAL_MS,
-        finding,
-        over,
+        name=item.name,
+        meaning="what the telephone network adds: a model, stated in the profile"
+        if item.kind == "network"
+        else meaning,
+        role="network" if item.kind == "network" else ROLE[item.stages[0]],
+        expected=_expected(item),
+        rows=rows,
+        p50_ms=p50,
+        p95_ms=stats.percentile(sums, 0.95),
+        p95_upper_ms=stats.quantile_upper(sums),
+        share=None if p50 is None else p50 / budget_ms,
+        finding=finding,
+        over=over,
     )
 
 
-def _single(rows: list[Row]) -> tuple[Row, ...]:
-    return tuple(row for row in rows if row.figures is not None)
+def _expected(item: Hypothesis) -> str:
+    if not item.high_ms:
+        return "no line"
+    return f"{item.low_ms:g}" if item.low_ms == item.high_ms else f"{item.low_ms:g}–{item.high_ms:g}"
 
 
-def _finding(hypothesis: Hypothesis, p50: float | None) -> tuple[str, bool]:
-    low, high = hypothesis.low_ms, hypothesis.high_ms
+def _finding(item: Hypothesis, p50: float | None) -> tuple[str, bool]:
     if p50 is None:
         return "not measured", False
-    if low is None or high is None:
-        return ("not in the budget", False) if p50 >= 0.05 else ("none", False)
-    if p50 > high:
-        return f"over by {ms(p50 - high)} ms", True
-    return ("within", False) if p50 >= low else (f"under by {ms(low - p50)} ms", False)
+    if not item.high_ms:
+        return ("not in the plan", False) if p50 >= 0.05 else ("none", False)
+    if p50 > item.high_ms:
+        return f"over by {ms(p50 - item.high_ms)} ms", True
+    return ("within", False) if p50 >= item.low_ms else (f"under by {ms(item.low_ms - p50)} ms", False)
 
 
-def _headroom(turns: Sequence[TurnRecord]) -> Line:
-    values = gaps(scored(turns))
-    p50, p95, upper = stats.percentile(values, 0.5), stats.percentile(values, 0.95), stats.quantile_upper(values)
-    left = None if p50 is None else TOTAL_MS - p50
-    finding = "not known" if left is None else f"{ms(left)} ms left" if left >= 0 else f"over by {ms(-left)} ms"
+def _headroom(item: Hypothesis, turns: Sequence[TurnRecord], budget_ms: float) -> Line:
+    values = gaps(summary.scored(turns))
+
+    def left(value: float | None) -> float | None:
+        return None if value is None else budget_ms - value
+
+    p50 = left(stats.percentile(values, 0.5))
+    finding = "not known" if p50 is None else f"{ms(p50)} ms left" if p50 >= 0 else f"over by {ms(-p50)} ms"
     return Line(
-        HEADROOM,
-        (),
-        left,
-        None if p95 is None else TOTAL_MS - p95,
-        None if upper is None else TOTAL_MS - upper,
-        None if left is None else left / TOTAL_MS,
-        finding,
-        left is None or left < 0,
+        name=item.name,
+        meaning=f"{budget_ms:g} ms less the perceived gap",
+        role="muted",
+        expected=_expected(item),
+        rows=(),
+        p50_ms=p50,
+        p95_ms=left(stats.percentile(values, 0.95)),
+        p95_upper_ms=left(stats.quantile_upper(values)),
+        share=None if p50 is None else p50 / budget_ms,
+        finding=finding,
+        over=p50 is None or p50 < 0,
     )
-
-
-def role(stage: Stage) -> str:
-    """The colour of a stage."""
-    return ROLE[stage]
 
 
 @dataclass(frozen=True, slots=True)

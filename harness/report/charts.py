@@ -9,13 +9,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from harness.report.exemplars import gaps, scored
+from harness.report.budget import Mark, mark
+from harness.report.exemplars import gaps
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.wording import ms, plural
 from harness.result import RunRecord
+from harness.summary import scored
 from harness.turn import Outcome, TurnRecord
-
-BUDGET_MS = 500.0
 
 
 def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
@@ -23,7 +23,8 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     values = gaps(scored(turns))
     answered = sorted(value for value in values if value is not None)
     lost = len(values) - len(answered)
-    low, high = _range(answered, (BUDGET_MS, record.perceived_gap_ms.p95_upper))
+    budget = mark(record)
+    low, high = _range(answered, (budget.at_ms, record.perceived_gap_ms.p95_upper))
     figures = record.perceived_gap_ms
 
     def draw(canvas: Canvas) -> None:
@@ -33,18 +34,18 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         _grid(ax, canvas, high - low)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
         ax.set_xlabel("perceived gap, ms", color=colour("muted"), labelpad=8)
-        ax.axvspan(BUDGET_MS, high, ymax=1 / 1.03, color=colour("bad"), alpha=0.06, lw=0)
-        _budget(ax, low, high)
-        edge = BUDGET_MS + record.network_ms
-        if edge < high:
+        ax.axvspan(budget.at_ms, high, ymax=1 / 1.03, color=colour("bad"), alpha=0.06, lw=0)
+        _budget(ax, budget, low, high)
+        edge = 500 + record.network_ms
+        if budget.at_ms < edge < high:
             ax.plot([edge, edge], [0, 1], color=colour("muted"), lw=1, dashes=(1, 3))
-            if not canvas.narrow and edge - BUDGET_MS > 0.12 * (high - low):
+            if not canvas.narrow and edge - budget.at_ms > 0.12 * (high - low):
                 _say(ax, edge, 1.035, "500 ms at the media edge", "muted", ha="left" if edge < high * 0.8 else "right")
         step = 1 / len(values) if values else 1.0
         size = 9.0 if len(values) <= 40 else 7.0 if len(values) <= 250 else 5.0
         points = [(value, (rank + 1) * step) for rank, value in enumerate(answered)]
-        dots(ax, [point for point in points if point[0] <= BUDGET_MS], "accent", size)
-        dots(ax, [point for point in points if point[0] > BUDGET_MS], "bad", size)
+        dots(ax, [point for point in points if point[0] <= budget.at_ms], "accent", size)
+        dots(ax, [point for point in points if point[0] > budget.at_ms], "bad", size)
         right = high + (high - low) * 26 / (canvas.width - 110)
         dots(ax, [(right, (len(answered) + rank + 1) * step) for rank in range(lost)], "over", size)
         if lost:
@@ -59,50 +60,52 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
 
     description = (
         f"Empirical distribution of the perceived gap of {plural(len(values), 'turn')}, one dot a turn, against the "
-        f"budget of {BUDGET_MS:.0f} ms. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
+        f"{budget.words}. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
         f"{ms(figures.p95_upper)} ms; {lost} without a good answer. The table beside it has the figures."
     )
     return chart("every-turn", "Every turn against the budget", description, draw, (640, 350), (350, 300))
 
 
 def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
-    """Perceived gaps in the order of the run: warm-up apart, unanswered turns at the top."""
-    shown = [turn for turn in turns if turn.outcome is not Outcome.INVALID]
-    numbered = list(enumerate(shown, 1))
+    """Perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
+    numbered = list(enumerate(turns, 1))
     fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
-    _, high = _range([gap for _, gap in fine], (BUDGET_MS,))
+    budget = mark(record)
+    _, high = _range([gap for _, gap in fine], (budget.at_ms,))
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=26, bottom=46)
-        ax.set_xlim(0, len(shown) + 1)
+        ax.set_xlim(0, len(turns) + 1)
         ax.set_ylim(0, high)
         ax.set_yticks(_ticks(0, high, 250 if high < 1400 else 500))
         ax.grid(axis="y", color=colour("grid"), lw=1)
         ax.set_xlabel("turn, in the order of the run", color=colour("muted"), labelpad=8)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.axhline(BUDGET_MS, color=colour("budget"), lw=1.5)
-        _say(ax, 0, BUDGET_MS + high * 0.015, "budget 500 ms", "budget")
-        size = 8.0 if len(shown) <= 60 else 5.0
+        ax.axhline(budget.at_ms, color=colour("budget"), lw=1.5)
+        _say(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
+        size = 8.0 if len(turns) <= 60 else 5.0
         groups: dict[str, list[tuple[float, float]]] = {"muted": [], "accent": [], "bad": [], "over": []}
         for number, turn in numbered:
             gap = turn.perceived_gap_ms
-            groups[_role(turn)].append((number, high if gap is None else max(gap, 0.0)))
+            groups[_role(turn, budget.at_ms)].append((number, high if gap is None else max(gap, 0.0)))
         for role, points in groups.items():
             dots(ax, points, role, size)
-        lost = sum(turn.perceived_gap_ms is None for turn in shown)
+        lost = sum(turn.perceived_gap_ms is None for turn in turns)
         if lost:
-            _say(ax, len(shown) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
+            _say(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
-    description = f"Perceived gap of {plural(len(shown), 'turn')} in the order of the run, warm-up included and paler."
+    description = (
+        f"Perceived gap of {plural(len(turns), 'turn')} in the order of the run, warm-up and invalid ones in grey."
+    )
     return chart("in-order", "Turns in the order of the run", description, draw, (1040, 240), (350, 240))
 
 
-def _role(turn: TurnRecord) -> str:
+def _role(turn: TurnRecord, budget_ms: float) -> str:
+    if not turn.scored or turn.outcome is Outcome.INVALID:
+        return "muted"
     if turn.outcome is not Outcome.ANSWERED:
         return "over"
-    if not turn.scored:
-        return "muted"
-    return "accent" if (turn.perceived_gap_ms or 0.0) <= BUDGET_MS else "bad"
+    return "accent" if (turn.perceived_gap_ms or 0.0) <= budget_ms else "bad"
 
 
 def _range(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
@@ -125,10 +128,10 @@ def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
     ax.grid(color=colour("grid"), lw=1)
 
 
-def _budget(ax: Axes, low: float, high: float) -> None:
-    ax.plot([BUDGET_MS, BUDGET_MS], [0, 1.0], color=colour("budget"), lw=2)
-    near_left = BUDGET_MS - low < 0.2 * (high - low)
-    _say(ax, BUDGET_MS, 1.035, "budget 500 ms", "budget", ha="left" if near_left else "right", weight="bold")
+def _budget(ax: Axes, budget: Mark, low: float, high: float) -> None:
+    ax.plot([budget.at_ms, budget.at_ms], [0, 1.0], color=colour("budget"), lw=2)
+    near_left = budget.at_ms - low < (0.2 if len(budget.words) < 20 else 0.4) * (high - low)
+    _say(ax, budget.at_ms, 1.035, budget.words, "budget", ha="left" if near_left else "right", weight="bold")
 
 
 def _bound(ax: Axes, bound: float, high: float, narrow: bool) -> None:

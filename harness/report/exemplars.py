@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import stats
-from harness.turn import Outcome, TurnRecord
+from harness.summary import good, scored
+from harness.turn import TurnRecord
 from pipeline.tracing import Stage
-
-
-def scored(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
-    """Turns that say something of the agent: scored, and not spoiled by the instrument."""
-    return [turn for turn in turns if turn.scored and turn.outcome is not Outcome.INVALID]
 
 
 def gaps(turns: Sequence[TurnRecord]) -> list[float | None]:
     """Perceived gaps; every outcome but "answered" counts as later than any."""
-    return [turn.perceived_gap_ms if turn.outcome is Outcome.ANSWERED else None for turn in turns]
+    return [turn.perceived_gap_ms if good(turn) else None for turn in turns]
 
 
 def representative(turns: Sequence[TurnRecord]) -> TurnRecord | None:
     """The answered turn whose gap and exposed times are nearest the medians, in ms added up; one with stages if any."""
-    answered = [turn for turn in scored(turns) if turn.outcome is Outcome.ANSWERED and turn.turn_gap_ms is not None]
+    answered = [turn for turn in scored(turns) if good(turn) and turn.turn_gap_ms is not None]
     pool = [turn for turn in answered if turn.stages] or answered
     if not pool:
         return None

@@ -1,17 +1,15 @@
-"""What a report reads of a run folder, behind one function: run.json, turns.jsonl and the samplers' CSV files."""
+"""What a report reads of a run folder: the run and its turns by `store`, the samplers' CSV files as tables."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ValidationError
 
-from harness.result import SCHEMA_VERSION, RunRecord
+from harness import store, summary
+from harness.result import RunRecord
 from harness.turn import TurnRecord
-from pipeline.errors import RunFolderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,67 +28,27 @@ class RunFolder:
 
 
 def read(path: Path) -> RunFolder:
-    """Read a run folder; a torn last line of turns.jsonl is left out with a note.
+    """Read a run folder; the figures of a run that did not end are made from the turns it has.
 
     Raises:
-        RunFolderError: no run.json, or one that is malformed or from a newer version.
+        RunFolderError: it is no run folder, is damaged, or comes from a newer version.
     """
-    record = _record(path / "run.json")
-    notes: list[str] = []
-    turns = _turns(path / "turns.jsonl", notes)
-    gpu = _samples(path / "gpu.csv", ("at_s", "gpu", "used_mib"), notes)
-    process = _samples(path / "process.csv", ("at_s", "cpu_percent", "rss_mib"), notes)
-    return RunFolder(path, record, turns, gpu, process, tuple(notes))
-
-
-def _record(path: Path) -> RunRecord:
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise RunFolderError(f"{path.parent}: no run.json; give the folder of a run, results/<run-id>") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise RunFolderError(f"{path}: cannot be read ({fault})") from None
-    try:
-        data = json.loads(text)
-    except ValueError as fault:
-        raise RunFolderError(f"{path}: not valid JSON: {fault}; the file is truncated or not a run's") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RunFolderError(f"{path}: schema {version} is newer than this turngap reads ({SCHEMA_VERSION}); update it")
-    try:
-        return RunRecord.model_validate(data)
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunFolderError(f"{path}: not a run of this version: `{where}`: {first['msg']}") from None
-
-
-def _turns(path: Path, notes: list[str]) -> tuple[TurnRecord, ...]:
-    try:
-        lines = path.read_text("utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        notes.append("turns.jsonl is missing: no turn can be shown")
-        return ()
-    except OSError as fault:
-        raise RunFolderError(f"{path}: cannot be read ({fault})") from None
-    turns: list[TurnRecord] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            turns.append(TurnRecord.model_validate_json(line))
-        except ValidationError as fault:
-            if number < len(lines):
-                raise RunFolderError(f"{path}:{number}: not a turn: {fault.errors()[0]['msg']}") from None
-            notes.append(f"line {number} of turns.jsonl is torn and was left out")
-    return tuple(turns)
+    run = store.read(path)
+    record = run.record
+    if not record.complete and record.n_turns != sum(turn.scored for turn in run.turns):
+        record = summary.refreshed(record, run.turns)
+    notes = list(run.notes)
+    gpu = _samples(path / store.GPU, ("at_s", "gpu", "used_mib"), notes)
+    process = _samples(path / store.PROCESS, ("at_s", "cpu_percent", "rss_mib"), notes)
+    return RunFolder(path, record, run.turns, gpu, process, tuple(notes))
 
 
 def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:
-    try:
-        frame = pd.read_csv(path, on_bad_lines="skip")
-    except FileNotFoundError:
+    """Rows whose `columns` are all numbers; None where there are none."""
+    if not path.is_file() or not path.stat().st_size:
         return None
+    try:
+        frame = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", low_memory=False)
     except (OSError, ValueError) as fault:
         notes.append(f"{path.name} cannot be read and was left out ({' '.join(str(fault).split())})")
         return None

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness import stats
+from harness import stats, summary
 from harness.report import audio, budget, charts, exemplars, folder, resources, waterfall, wording
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
@@ -63,14 +63,28 @@ def embedded(data: object) -> Markup:
     return Markup(text)  # nothing is left that could end the script
 
 
+def outcomes(record: RunRecord) -> list[tuple[str, str, str, Rate]]:
+    """Counts with their shares of the turns that say something of the agent; invalid ones of all."""
+    found = []
+    all_turns = sum(record.outcomes.values())
+    for outcome in Outcome:
+        count = record.outcomes.get(outcome, 0)
+        name, meaning = wording.OUTCOME[outcome]
+        n = all_turns if outcome is Outcome.INVALID else all_turns - record.outcomes.get(Outcome.INVALID, 0)
+        found.append((outcome.value, name, meaning, stats.rate(count, n)))
+    return found
+
+
 def _context(run: folder.RunFolder) -> dict[str, Any]:
     record, turns = run.record, run.turns
-    scored = exemplars.scored(turns)
+    scored = summary.scored(turns)
+    limit = budget.mark(record)
     typical, worst = exemplars.representative(turns), exemplars.worst(turns)
     notes = [*record.notes, *run.notes]
     kept = _in_order_of_interest(typical, worst, turns)
     return {
         "run": record,
+        "reasons": [reason for reason in record.reasons if reason not in record.sentence],
         "verdict_class": record.verdict.value.lower(),
         "figures": _figures(record),
         "every_turn": charts.every_turn(record, turns) if scored else None,
@@ -80,10 +94,11 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "waterfalls": _waterfalls(typical, worst),
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": budget.lines(record, turns),
-        "explained": sum(t.stages is not None for t in scored),
+        "budget_ms": f"{limit.at_ms:g}",
+        "explained": sum(t.stages is not None for t in scored if summary.good(t)),
         "checks": record.validity,
         "check_words": _check_words,
-        "outcomes": _outcomes(record),
+        "outcomes": outcomes(record),
         "rates": _rates(record),
         "gpu_chart": resources.gpu_memory(run.gpu, record.gpus) if run.gpu is not None and record.gpus else None,
         "memory_plan": budget.MEMORY_PLAN,
@@ -92,7 +107,7 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "process_chart": resources.process(run.process) if run.process is not None else None,
         "players": audio.players(run.path, kept, notes),
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
-        "rows": _rows(turns),
+        "rows": _rows(turns, limit.at_ms),
         "outcome_words": wording.OUTCOME,
         "plural": wording.plural,
         "environment": list(_flat(record.environment)),
@@ -130,19 +145,11 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
     ]
 
 
-def _check_words(check: Check) -> tuple[str, str]:
+def _check_words(check: Check) -> tuple[str, str, str]:
+    text = check.text.removeprefix(f"{check.name}: ")
     if check.ok is None:
-        return "none", "not checked"
-    return ("ok", "holds") if check.ok else ("bad", "fails")
-
-
-def _outcomes(record: RunRecord) -> list[tuple[str, str, str, Rate]]:
-    found = []
-    for outcome in Outcome:
-        count = record.outcomes.get(outcome, 0)
-        name, meaning = wording.OUTCOME[outcome]
-        found.append((outcome.value, name, meaning, stats.rate(count, max(record.n_turns, count))))
-    return found
+        return "none", "not judged", text
+    return ("ok", "holds", text) if check.ok else ("bad", "fails", text)
 
 
 def _rates(record: RunRecord) -> list[tuple[str, str]]:
@@ -161,7 +168,7 @@ def _rates(record: RunRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _rows(turns: Sequence[TurnRecord]) -> Iterator[dict[str, Any]]:
+def _rows(turns: Sequence[TurnRecord], budget_ms: float) -> Iterator[dict[str, Any]]:
     wordy = len(turns) <= MOST_WORDS
     for number, turn in enumerate(turns, 1):
         stages = turn.stages or {}
@@ -172,7 +179,7 @@ def _rows(turns: Sequence[TurnRecord]) -> Iterator[dict[str, Any]]:
             "turn": turn,
             "outcome": wording.OUTCOME[turn.outcome][0],
             "kind": "warm-up" if turn.warm_up else "cold" if turn.cold else "" if turn.scored else "not scored",
-            "over": turn.outcome is not Outcome.ANSWERED or (turn.perceived_gap_ms or 0.0) > charts.BUDGET_MS,
+            "over": turn.outcome is not Outcome.ANSWERED or (turn.perceived_gap_ms or 0.0) > budget_ms,
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
             "heard": _cut(turn.transcript) if told else "",
             "reply": _cut(turn.reply) if told else "",

@@ -29,19 +29,19 @@ ACTIVITY: dict[Activity, str] = {activity: STAGE[activity.stage][0] for activity
 }
 
 ROLE: dict[Stage, str] = {
-    Stage.FRAMING_IN: "network",
-    Stage.TRANSPORT_IN: "network",
+    Stage.FRAMING_IN: "conversion",
+    Stage.TRANSPORT_IN: "conversion",
     Stage.ENDPOINTING: "endpointing",
     Stage.TRANSCRIPTION: "stt",
     Stage.FIRST_TOKEN: "llm",
     Stage.FIRST_CLAUSE: "llm",
     Stage.FIRST_AUDIO: "tts",
     Stage.ENCODING: "conversion",
-    Stage.TRANSPORT_OUT: "network",
+    Stage.TRANSPORT_OUT: "conversion",
     Stage.LEAD_IN: "tts",
     Stage.UNEXPLAINED: "unexplained",
 }
-"""The colour, a CSS variable, of each stage; stages of one line of the budget share it."""
+"""The colour, a CSS variable, of each stage; stages of one line of the plan share it."""
 
 OUTCOME: dict[Outcome, tuple[str, str]] = {
     Outcome.ANSWERED: ("answered", "heard, understood and answered"),

@@ -15,6 +15,8 @@ import pytest
 import soundfile
 
 from harness import report
+from harness.budget import Budget, Hypothesis, Limit
+from harness.budget import load as load_budget
 from harness.report import audio, budget, exemplars, folder, page, resources, waterfall, wording
 from harness.result import Check, RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
@@ -163,7 +165,16 @@ def test_interrupted_run_is_said(tmp_path: Path) -> None:
     """An incomplete run says so, and a torn last line is left out with a note."""
     text = _render(tmp_path, make.turns(3), complete=False, planned_turns=20, torn=True)
     assert "3 of 20 planned turns are here" in text
-    assert "line 4 of turns.jsonl is torn" in text
+    assert "a torn last line" in text
+
+
+def test_all_invalid_is_said(tmp_path: Path) -> None:
+    """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
+    text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
+    assert "The instrument itself was late in all 3 scored turns" in text
+    shares = {key: rate.rate for key, _, _, rate in page.outcomes(folder.read(tmp_path / "run").record)}
+    assert shares["invalid"] == 1.0
+    assert shares["missed"] is None
 
 
 def test_missing_things_are_said(tmp_path: Path) -> None:
@@ -176,11 +187,11 @@ def test_missing_things_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "no run.json"),
-        ("{", "not valid JSON"),
-        ('{"schema_version": 99}', "newer than this turngap"),
-        ("[]", "not a run of this version"),
-        ('{"schema_version": 1, "other": 2}', "not a run of this version"),
+        (None, "no run folder"),
+        ("{", "damaged"),
+        ('{"schema_version": 99}', "newer"),
+        ("[]", "no run of turngap"),
+        ('{"schema_version": 1, "other": 2}', "damaged"),
     ],
 )
 def test_foreign_folder_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
@@ -197,19 +208,20 @@ def test_bad_line_in_the_middle_is_refused(tmp_path: Path) -> None:
     make.write_run(tmp_path, make.turns(2))
     path = tmp_path / "turns.jsonl"
     path.write_text("{}\n" + path.read_text("utf-8"), "utf-8")
-    with pytest.raises(RunFolderError, match=r"turns\.jsonl:1: not a turn"):
+    with pytest.raises(RunFolderError, match=r"turns\.jsonl:1: damaged"):
         folder.read(tmp_path)
 
 
 def test_bad_samples_are_noted(tmp_path: Path) -> None:
-    """A CSV file that is empty, or lacks a column, is left out with a note."""
+    """Rows with an unknown value are left out; a CSV file that lacks a column is left out with a note."""
     make.write_run(tmp_path, make.turns(2))
-    (tmp_path / "gpu.csv").write_text("", "utf-8")
+    (tmp_path / "gpu.csv").write_text("at_s,gpu,used_mib\n1.0,0,\n2.0,0,512.0\n3.0,0", "utf-8")
     (tmp_path / "process.csv").write_text("at_s,other\n1,2\n", "utf-8")
     run = folder.read(tmp_path)
-    assert run.gpu is None
+    assert run.gpu is not None
+    assert list(run.gpu["used_mib"]) == [512.0]
     assert run.process is None
-    assert len(run.notes) == 2
+    assert len(run.notes) == 1
 
 
 def test_unwritable_target_leaves_nothing(tmp_path: Path) -> None:
@@ -254,14 +266,28 @@ def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
 
 def test_budget_lines_hold_every_stage() -> None:
     """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
-    stages = [stage for line in budget.HYPOTHESES for stage in line.stages]
-    assert sorted(stages) == sorted(Stage)
+    assert load_budget("sub500").hypotheses == budget.PLAN
     turns = [make.turn(2)]
+    names = [row.name for line in budget.lines(make.run_record(turns), turns) for row in line.rows]
+    assert sorted(names) == sorted(wording.STAGE[stage][0] for stage in Stage)
     lines = budget.lines(make.run_record(turns), turns)
     assert sum(line.p50_ms or 0 for line in lines[:-1]) == pytest.approx(turns[0].perceived_gap_ms)
     assert lines[-1].p50_ms == pytest.approx(500 - (turns[0].perceived_gap_ms or 0))
     assert lines[-1].over
     assert "over by" in lines[-1].finding
+
+
+def test_the_runs_own_budget_counts() -> None:
+    """A run with a budget is shown against its limits and plan; a limit at the media edge moves by the network."""
+    turns = [make.turn(2)]
+    plan = (Hypothesis(name="all of it", low_ms=1, high_ms=1, stages=tuple(Stage)),)
+    for metric, at_ms in (("perceived_gap_ms", 800.0), ("turn_gap_ms", 895.0)):
+        given = Budget(name="own", limits=(Limit(metric=metric, at_most=800),), hypotheses=plan)
+        record = make.run_record(turns, budget=given.model_dump(mode="json"))
+        assert budget.mark(record).at_ms == at_ms
+        (line,) = budget.lines(record, turns)
+        assert (line.name, line.expected, line.over) == ("all of it", "1", True)
+        assert line.p50_ms == pytest.approx(turns[0].turn_gap_ms)
 
 
 def test_mulaw_wav_is_a_wav() -> None:
