@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from pipeline.call import Agent
 from pipeline.hosting import Server
 from pipeline.inject import Injection
 from pipeline.metrics import LoopLag, Metrics
+from pipeline.serve import listen
 from pipeline.telephony import MEDIA_PATH, mulaw
 from pipeline.telephony.messages import (
     Clear,
@@ -90,6 +90,10 @@ class Served:
             if start:
                 await phone.begin(**start_fields)
             yield phone
+
+    def pick_up(self, socket_) -> "Phone":
+        """The caller's end of a socket that is already open."""
+        return Phone(socket_, "MZ1", "CA1")
 
     def count(self, metric: str, **labels: str) -> float:
         """The metric as it stands now."""
@@ -184,7 +188,7 @@ def serve() -> Callable:
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
         chosen = profile.load("scripted", (*AT_ONCE, *overrides))
         loaded = replace(await engines.load(chosen), **replaced)
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         admission, lag, traces = Admission(chosen.limits.simultaneous_calls, token), LoopLag(), Traces()
         metrics = Metrics(lag, lambda: admission.active, lambda: 0)
         agent = Agent(chosen, loaded, Injection.parse(inject), metrics, traces)

@@ -186,7 +186,7 @@ async def test_every_call_has_its_own_block(serve):
 async def test_barge_in_clears_and_trims_the_memory(serve):
     """Speech while the reply is playing: `clear`, and the next request remembers only what was heard of the reply."""
     llm = RecordingLanguageModel(reply="One two three, " * 8)
-    async with serve("tts.ms_per_character=1000", llm=llm) as served, served.phone() as phone:
+    async with serve("tts.ms_per_character=200", llm=llm) as served, served.phone() as phone:
         await phone.ask()
         await phone.reply(echo=False)
         await phone.speak(400)
