@@ -132,8 +132,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         return (yield)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The verdicts, and where the reports are."""
+    """The verdicts, and where the reports are; before pytest-benchmark's tables, where a regression raises."""
     if config.stash[MEASURED] or config.stash[TROUBLE]:
         terminalreporter.section("turngap")
         for line in config.stash[MEASURED]:

@@ -152,6 +152,7 @@ async def _place(
             progress.sentinel = watch.errors(progress.turns) if watch is not None else None
         agent = opening.agent.model_copy(update={"loop_lag_p99_ms": lag_ms})
         devices = rig.sampler.gpus
+    progress.notes += rig.receiver.remarks()
     return opening.model_copy(update={"agent": agent, "gpus": gpu.figures(devices, folder.path / store.GPU)})
 
 

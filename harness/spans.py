@@ -38,6 +38,7 @@ class SpanReceiver:
         """Spans that were not taken: `duplicate`, `foreign`, `other_boot`; and `malformed` requests."""
         self._process = process
         self._calls: defaultdict[str, list[Span]] = defaultdict(list)
+        self._collected: set[str] = set()
         self._arrived = asyncio.Condition()
         self._silent = False
         self._reader = asyncio.create_task(self._read())
@@ -68,8 +69,25 @@ class SpanReceiver:
                 async with self._arrived:
                     await self._arrived.wait_for(lambda: not missing(self._calls.get(call_sid, ())))
         spans = tuple(self._calls.pop(call_sid, ()))
+        self._collected.add(call_sid)
         self._silent = not spans
         return Collected(spans, missing(spans) + self._why_none(spans))
+
+    def remarks(self) -> tuple[str, ...]:
+        """What came and was not used, one line each; whole once the receiver has been stopped."""
+        late = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid in self._collected)
+        strange = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid not in self._collected)
+        found = {
+            "came after their call had been scored": late,
+            "came twice, and count once": self.counts.get("duplicate", 0),
+            "were of calls that are not this run's": strange,
+            "came from another host or boot, whose clock is not ours": self.counts.get("other_boot", 0),
+            "had no turngap attributes": self.counts.get("foreign", 0),
+        }
+        lines = [f"spans: {count} {text}" for text, count in found.items() if count]
+        if self.counts.get("malformed"):
+            lines.append(f"spans: {self.counts['malformed']} requests could not be read")
+        return tuple(lines)
 
     async def stop(self) -> None:
         """End the process; what it had still to hand on is in its file."""
