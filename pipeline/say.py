@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
         UsageError: there is nothing to speak, or the file cannot be written.
     """
     text = " ".join(args.text).strip()
-    rate, audio = asyncio.run(_spoken(text))
-    if not len(audio):
+    if not any(character.isalnum() for character in text):
         raise UsageError(f"say: {text!r} holds nothing that can be spoken; give some words")
+    rate, audio = asyncio.run(_spoken(text))
     _write(args.out, rate, audio)
     print(f"{args.out}: {len(audio) / rate:.2f} s")
     return 0

@@ -44,7 +44,9 @@ class CTranslate2Chat:
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
-        return f"ctranslate2 {s.model} {s.compute_type}, at most {s.max_tokens} tokens, {s.threads} thread(s)"
+        return (
+            f"ctranslate2 {s.model} {s.compute_type}, at most {s.max_tokens} tokens, {worker.threads_text(s.threads)}"
+        )
 
     async def warm_up(self) -> None:
         """Fill the cache of the system prompt and run one short reply."""
