@@ -307,7 +307,7 @@ async def test_a_capped_reply_ends_with_a_whole_clause(serve):
 
 
 @pytest.mark.parametrize("politely", [True, False])
-async def test_a_call_that_ends_frees_everything(serve, politely):
+async def test_a_call_that_ends_frees_everything(serve, politely, caplog):
     """With or without `stop`: no task is left, the engine's generator closed, the line free, spans handed on."""
     llm = RecordingLanguageModel(endless=True)
     async with serve(llm=llm) as served:
@@ -322,6 +322,7 @@ async def test_a_call_that_ends_frees_everything(serve, politely):
         assert not {task for task in asyncio.all_tasks() - before if not task.done()} - served.http.server_state.tasks
         assert llm.closed == 1
         assert len(served.traces.turns) == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_two_calls_do_not_mix(serve):
