@@ -16,6 +16,7 @@ from harness.corpus import Corpus
 from harness.gate import Evidence, Judgement
 from harness.lanes import Lanes
 from harness.ledger import Progress
+from harness.priority import ahead
 from harness.request import Request
 from harness.result import RunRecord
 from harness.rig import loop_lag_p99_ms, standing
@@ -79,7 +80,9 @@ async def run(
     opening, folder = await _open(request, clock, progress)
     error: TurngapError | None = None
     try:
-        opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
+        with ahead() as nice:
+            opening.environment["caller_nice"] = nice
+            opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
         if request.resumed is None and not progress.turns:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing happened that is worth a folder
