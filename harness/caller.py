@@ -10,7 +10,7 @@ import asyncio
 import os
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from harness.connection import Connection, open_connection
 from harness.conversation import Conversation
 from harness.noise import comfort_noise
 from harness.playout import Playout
-from harness.records import CallEnd, CallRecord, Clip, Pcm16
+from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from harness.scenario import PlannedCall
 from harness.scheduler import Callback, Scheduler, Timer
 from pipeline.errors import AgentError, ProtocolError
@@ -52,6 +52,7 @@ async def place_call(
     call_sid: str | None = None,
     custom_parameters: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    on_spoken: Callable[[str, int, Spoken], None] | None = None,
 ) -> CallRecord:
     """Place one call to the agent at `url` (ws:// or wss://) and say the planned turns; `clips` by turn key.
 
@@ -59,9 +60,12 @@ async def place_call(
     With `auth_token` (default: TWILIO_AUTH_TOKEN, when set) the upgrade is signed as Twilio signs it.
 
     Always returns a record: a socket that never opened is `REFUSED`, one that the agent ended `AGENT_CLOSED`, each with
-    one line in `detail`. Cancelling the task ends the call and returns what was recorded, as `INTERRUPTED`.
+    one line in `detail`. `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first
+    frame leaves. Cancelling the task ends the call and returns what was recorded, as `INTERRUPTED`.
     """
-    call = _Call(planned, clips, clock, scheduler, seed, call_sid or "CA" + secrets.token_hex(16), labels or {})
+    call = _Call(
+        planned, clips, clock, scheduler, seed, call_sid or "CA" + secrets.token_hex(16), labels or {}, on_spoken
+    )
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
     headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
@@ -79,12 +83,15 @@ class _Call:
         seed: int,
         call_sid: str,
         labels: Mapping[str, str],
+        on_spoken: Callable[[str, int, Spoken], None] | None,
     ) -> None:
         self._planned = planned
         self._clips = clips
         self._clock = clock
         self._scheduler = scheduler
         self._labels = dict(labels)
+        self._on_spoken = on_spoken
+        self._told = 0
         self._rng = random.Random(f"{seed}:{planned.index}")
         self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"{seed}:{planned.index}")
         self._first_timestamp_ms = self._rng.randint(100, 170)
@@ -150,6 +157,10 @@ class _Call:
         if not self._conversation.decide(frame):
             self._hang_up()
             return
+        if self._on_spoken is not None:
+            for turn, spoken in enumerate(self._conversation.spoken[self._told :], self._told):
+                self._on_spoken(self._call_sid, turn, spoken)
+            self._told = len(self._conversation.spoken)
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
         pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
         message = InboundMedia(

@@ -37,7 +37,7 @@ class _Model(BaseModel):
 
 
 class Figures(_Model):
-    """A latency over the scored turns, in ms; a turn with no answer counts as later than any other.
+    """A latency over the scored turns, in ms; a turn not answered as it should be counts as later than any other.
 
     A percentile that falls among unanswered turns, and a bound that n does not carry, is null.
     """

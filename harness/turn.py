@@ -112,6 +112,8 @@ class TurnRecord(_Row):
 
     underruns_ms: tuple[float, ...] = ()
     """Each time playout ran dry inside the reply."""
+    barge_in_stop_ms: float | None = None
+    """Caller's first sound over the agent → the agent silent at the caller, where the turn is a barge-in."""
     silence_ms: float | None = None
     """Silence inside the reply, over 200 ms each, together."""
     reply_ms: float | None = None

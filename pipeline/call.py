@@ -19,14 +19,13 @@ from pipeline.clock import now_ns
 from pipeline.endpointing import EndpointEvent, EventKind
 from pipeline.endpointing.policies import endpointer
 from pipeline.engines import Engines
-from pipeline.export import SpanExporter
 from pipeline.hearing import Arrivals, CallerAudio, to_float
 from pipeline.inject import DelayLine, Injection
 from pipeline.line import Line
 from pipeline.metrics import Metrics, TurnResult
 from pipeline.profile import Profile
 from pipeline.reply import Question, Reply
-from pipeline.telemetry import CallNotes
+from pipeline.telemetry import CallNotes, TraceSink
 from pipeline.telephony import SAMPLE_RATE, mulaw
 from pipeline.telephony.messages import InboundMedia
 from pipeline.tracing import Stage
@@ -43,7 +42,7 @@ class Agent:
     engines: Engines
     injection: Injection
     metrics: Metrics
-    exporter: SpanExporter | None
+    exporter: TraceSink | None
 
 
 class Call:
@@ -73,7 +72,7 @@ class Call:
 
     def echoed(self, name: str) -> bool:
         """A mark came back; False when it was not waited for."""
-        return self._line.playout.echoed(name)
+        return self._line.playback.echoed(name)
 
     async def run(self) -> None:
         """Listen and answer until cancelled.
@@ -122,14 +121,15 @@ class Call:
             if event.at_sample - self._turn_start <= self._longest_turn:
                 self._withdraw()
                 return
-        elif reply is not None and self._line.playout.playing(now_ns()):
+        elif reply is not None and self._line.playback.playing(now_ns()):
             await self._interrupt(reply)
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
-        if self._reply is not None and self._reply.result is None:
-            await self._interrupt(self._reply)
+        late = self._reply
+        if late is not None and (late.result is None or self._line.playback.playing(decided_ns)):
+            await self._interrupt(late)
         self._attempt += 1
         question = Question(
             audio=to_float(self._audio.codes(self._turn_start, event.at_sample)),
@@ -168,7 +168,7 @@ class Call:
 
     async def _interrupt(self, reply: Reply) -> None:
         """The caller speaks while the agent is heard, or has been left waiting for a reply that now comes too late."""
-        heard = len(reply.sent_payload) - self._line.playout.unheard(now_ns())
+        heard = len(reply.sent_payload) - self._line.playback.unheard(now_ns())
         text = conversation.heard_text(reply.clauses, heard)
         if reply.result is None:
             self._cancel(reply)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from pipeline import clock
 from pipeline.inject import DelayLine
-from pipeline.playout import Playout
+from pipeline.playback import Playback
 from pipeline.telephony.messages import Clear, OutboundMark, OutboundMedia
 
 
@@ -16,7 +16,7 @@ class Line:
     def __init__(self, stream_sid: str, send: Callable[[str], Awaitable[None]], delay_ns: int = 0) -> None:
         self._stream_sid = stream_sid
         self._out = DelayLine(delay_ns, send)
-        self.playout = Playout()
+        self.playback = Playback()
 
     @property
     def delayed(self) -> DelayLine[str]:
@@ -30,16 +30,16 @@ class Line:
     async def play(self, message: str, samples: int) -> int:
         """Send a message made by `message`, of so many samples; gives the time just before it was handed over."""
         handed_ns = clock.now_ns()
-        self.playout.sent(samples, handed_ns)
+        self.playback.sent(samples, handed_ns)
         await self._out.put(message)
         return handed_ns
 
     async def mark(self, name: str) -> None:
         """Ask for an echo when all audio so far has played."""
-        self.playout.marked(name)
+        self.playback.marked(name)
         await self._out.put(OutboundMark(self._stream_sid, name).to_json())
 
     async def clear(self) -> None:
         """Silence the agent at once."""
-        self.playout.cleared(clock.now_ns())
+        self.playback.cleared(clock.now_ns())
         await self._out.put(Clear(self._stream_sid).to_json())

@@ -176,7 +176,7 @@ def of(name: str) -> Pin:
 
 
 def of_profile(name_or_path: str) -> list[Pin]:
-    """The pins of the models that a profile's stages name; a model given as a folder needs none.
+    """The pins of the models that a profile's stages name; a model given by its path needs none.
 
     Raises:
         ProfileError: there is no such profile, or it is malformed.

@@ -78,7 +78,13 @@ class CTranslate2Settings(Settings):
     compute_type: str = "int8"
     threads: int = Field(1, ge=1)
     system_prompt: str
+    template: Literal["chatml", "dialogue"] = "chatml"
+    """How the conversation is written down: with the chat model's marks, or as lines after `system_prompt`'s examples.
+
+    A small model answers at length in the first and to the point in the second.
+    """
     max_tokens: int = Field(24, ge=1, le=512)
+    repetition_penalty: float = Field(1.1, ge=1, le=2)
 
 
 class HibariSettings(Settings):

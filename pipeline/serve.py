@@ -64,6 +64,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as fault:
         why = fault.strerror or str(fault)
         raise UsageError(f"cannot listen on {host} port {port}: {why}; choose another with --host or --port") from None
+    # Accepted sockets inherit it. Python's event loop sets it only on sockets made with an explicit protocol number;
+    # Nagle's algorithm would hold the second message of a reply back until the first is acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 

@@ -8,12 +8,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pipeline import clock, tracing
 from pipeline.tracing import AttributeValue, Span, Stage
 
 NO_TURN = -1
 """Turn and attempt of the call span, which belongs to none."""
+
+
+class TraceSink(Protocol):
+    """Where a finished call's spans go."""
+
+    def put(self, traces: list[Trace]) -> None:
+        """Take them; returns at once."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,23 @@
 """Runs in the forms other tools read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import store
+from harness.export import perfetto, table
+from pipeline.errors import UsageError
+
+FORMATS = {"csv": table.text, "perfetto": perfetto.text}
+
+
+def text(folder: Path, name: str) -> str:
+    """The run in `folder` in the form `name`: csv (a row a turn) or perfetto (Chrome trace JSON).
+
+    Raises:
+        UsageError: there is no such form.
+        RunFolderError: it is no run folder, or damaged.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"--format {name!r}: there are {', '.join(FORMATS)}")
+    return FORMATS[name](store.read(folder))

@@ -1,1 +1,20 @@
 """The HTML report: one self-contained file, rendered from a run folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["render"]
+
+
+def render(folder: Path, out: Path) -> None:
+    """Render the run in `folder` as one HTML file at `out`, written whole or not at all.
+
+    Raises:
+        RunFolderError: the folder holds no run that this version reads.
+        HarnessError: `out` cannot be written.
+    """
+    # Drawing needs matplotlib, which takes half a second to import: only those who render pay for it.
+    from harness.report import page
+
+    page.render(folder, out)

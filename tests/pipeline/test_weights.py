@@ -67,6 +67,7 @@ def test_wrong_checksum_leaves_nothing(hub: FileServer, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not the pinned file"):
         _get()
     assert _left_over(tmp_path / "cache") == []
+    assert list((tmp_path / "cache/.staging").iterdir()) == []
 
 
 def test_full_disk_keeps_the_part(hub: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +214,13 @@ def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
     assert said.count("turngap: tiny: waiting for another process that fetches it") == 1
     assert len(hub.asked) == 1
     assert outputs[0] == outputs[1] != ""
+
+
+def test_own_model(tmp_path: Path) -> None:
+    """A path instead of a name is the user's own model, given back as it is; one that is not there is one line."""
+    assert weights.get(str(tmp_path), Silent()) == tmp_path
+    with pytest.raises(UsageError, match="no such file or folder"):
+        weights.get(str(tmp_path / "absent"), Silent())
 
 
 def test_unknown_name(hub: FileServer) -> None:

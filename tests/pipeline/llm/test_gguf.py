@@ -32,8 +32,8 @@ def _byte_tokens() -> list[str]:
     return [chr(table[byte]) for byte in range(256)]
 
 
-TOKENS = [*CONTROL, *_byte_tokens(), "he", "hel", "lo", "hello", "Ġhello"]
-MERGES = ["h e", "he l", "l o", "hel lo", "Ġ hello"]
+TOKENS = [*CONTROL, *_byte_tokens(), "he", "hel", "lo", "hello", "Ġhello", "12"]
+MERGES = ["h e", "he l", "l o", "hel lo", "Ġ hello", "1 2"]
 
 
 def _weights() -> dict[str, F32]:

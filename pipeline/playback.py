@@ -14,7 +14,7 @@ GRACE_NS = 1_000_000_000
 _NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE
 
 
-class Playout:
+class Playback:
     """One call's playout buffer as seen from the agent."""
 
     def __init__(self) -> None:

@@ -1,0 +1,150 @@
+"""The command `turngap`: run, report, export; `serve`, `weights` and `say` are handed to the agent's own command.
+
+Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from harness import child, environment
+from pipeline.errors import TurngapError, UsageError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+_HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # typer's own copy of it, or click's: by version
+USAGE, INVALID = 3, 2
+_TYPERS_INTERRUPT = 130
+
+
+@app.callback(invoke_without_command=True)
+def _turngap(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Measure how long callers wait for a phone voice agent to answer, and why."""
+    if version:
+        print(f"turngap {environment.version('turngap') or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.command("run")
+def _run(
+    scenario: Annotated[list[str] | None, typer.Argument(help="Scenario files, or names of those that ship.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
+    url: Annotated[str | None, typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH.")] = None,
+    turns: Annotated[int | None, typer.Option(help="Turns to score, in place of the whole scenario.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for run folders. [default: results]")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Judge by a budget: sub500, edge500 or a .yaml file.")] = None,
+    inject: Annotated[list[str] | None, typer.Option(help="Delay a stage of the agent: STAGE=MS.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Complete the unfinished run in this folder.")] = None,
+    otlp_port: Annotated[int, typer.Option(help="Port where the agent's spans are received; 0: a free one.")] = 0,
+    agent_nice: Annotated[int, typer.Option(help="Niceness of the agent's process.", min=0, max=19)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
+) -> None:
+    """Place the calls of a scenario and measure every turn."""
+    from harness import command, request
+
+    options = request.Options(seed, turns, out or Path("results"), tuple(inject or ()), otlp_port, agent_nice)
+    if resume is not None:
+        given = (scenario, profile, url, turns, seed, out, set_, budget)
+        if any(value is not None and value != [] for value in given):
+            raise UsageError("--resume takes everything from the run's folder: give it alone")
+        requests = [request.resume(resume, options)]
+    else:
+        requests = [
+            request.make(name, profile=profile, overrides=tuple(set_ or ()), url=url, budget=budget, options=options)
+            for name in scenario or [request.DEFAULT_SCENARIO]
+        ]
+    raise typer.Exit(command.run_all(requests, as_json=as_json))
+
+
+@app.command("report")
+def _report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file. [default: reports/<run-id>.html]")] = None,
+) -> None:
+    """Render a run's report from its folder alone; of an unfinished run, what there is."""
+    from harness import command
+
+    print(command.report_again(run, out))
+
+
+@app.command("export")
+def _export(
+    run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>.")],
+    format_: Annotated[str, typer.Option("--format", help="csv: the turns; perfetto: the traces.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write. [default: stdout]")] = None,
+) -> None:
+    """Write a run in a form that other tools read."""
+    from harness import export
+
+    text = export.text(run, format_)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        out.write_text(text, "utf-8")
+    except OSError as fault:
+        raise UsageError(f"{out}: cannot be written ({fault.strerror})") from None
+
+
+@app.command("serve", context_settings=_HANDED_ON, help="Run the agent itself: turngap serve --help")
+def _serve(context: typer.Context) -> None:
+    _hand_on("serve", context.args)
+
+
+@app.command("weights", context_settings=_HANDED_ON, help="List, fetch and verify models: turngap weights --help")
+def _weights(context: typer.Context) -> None:
+    _hand_on("weights", context.args)
+
+
+@app.command("say", context_settings=_HANDED_ON, help="Speak a text into a WAV file: turngap say --help")
+def _say(context: typer.Context) -> None:
+    _hand_on("say", context.args)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The console command: runs it and exits."""
+    sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
+
+
+def execute(arguments: list[str]) -> int:
+    """Run one command line; gives the exit code, a fault being one line on stderr."""
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="turngap", standalone_mode=False)
+    except TurngapError as fault:
+        return _complain(str(fault), fault.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INVALID)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _ClickException as fault:
+        shown = fault.format_message() if hasattr(fault, "format_message") else str(fault)
+        context = getattr(fault, "ctx", None)
+        if not shown:  # no command was given, and the help has been printed
+            return USAGE
+        path = context.command_path if context is not None else "turngap"
+        return _complain(f"{' '.join(shown.split())} See: {path} --help", USAGE)
+    if code == _TYPERS_INTERRUPT:
+        return _complain("interrupted", INVALID)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    Console(stderr=True).print(f"turngap: error: {text}", highlight=False, markup=False, soft_wrap=True)
+    return code
+
+
+def _hand_on(name: str, arguments: list[str]) -> NoReturn:
+    """Become the agent's own command: engines never share an interpreter with the instrument."""
+    sys.stdout.flush()
+    command = child.python("pipeline", name, *arguments)
+    os.execve(command[0], command, child.environment())

@@ -1,0 +1,167 @@
+"""What `turngap run` and `turngap report` do, once the command line is understood."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from harness import child, corpus, gate, report, request, store, summary
+from harness.audience import Display
+from harness.budget import Budget
+from harness.clock import SystemClock
+from harness.corpus import Corpus
+from harness.gate import Evidence
+from harness.report.terminal import print_summary
+from harness.request import Request
+from harness.run import Finished, run
+from harness.store import RunFolder
+from pipeline.errors import HarnessError, TurngapError, WeightsError
+
+
+def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
+    """Do one run after the other, each with its report; gives the worst exit code."""
+    news, figures = Console(stderr=True), Console(stderr=as_json)
+    codes, documents = [0], []
+    for asked in requests:
+        try:
+            finished = _run_one(asked, news)
+            documents.append(finished.record.model_dump(mode="json"))
+            codes += [finished.record.verdict.exit_code, *_close(finished, figures, news)]
+        except TurngapError as fault:
+            codes.append(complain(news, fault))
+            continue
+        except KeyboardInterrupt:
+            codes.append(complain(news, HarnessError("interrupted; turns that were finished are in the run's folder")))
+            break
+        if finished.interrupted:
+            break
+    if as_json and documents:
+        print(json.dumps(documents[0] if len(requests) == 1 else documents, indent=2))
+    return max(codes)
+
+
+def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpus]:
+    """Fetch what the agent and the callers need; the request is then for the utterances that can be used.
+
+    Raises:
+        WeightsError: a model could not be fetched; without a message, for the command has given its own.
+        ScenarioError: something in the scenario can't be said.
+    """
+    if asked.profile is not None:
+        _fetch_weights(asked)
+    clips = corpus.prepare(asked.scenario, says)
+    return request.with_corpus(asked, clips), clips
+
+
+def report_again(folder: Path, out: Path | None = None) -> Path:
+    """Render a run's report; of one that did not end, the figures are made from the turns it has. Gives the file.
+
+    Raises:
+        RunFolderError: it is no run folder, or damaged.
+        HarnessError: the report can't be written.
+    """
+    found = store.read(folder)
+    if not found.record.complete and len(found.turns) != found.record.n_turns:
+        budget = Budget.model_validate(found.record.budget) if found.record.budget else None
+        evidence = Evidence(planned_turns=found.record.planned_turns, complete=False)
+        judged = gate.judge(found.turns, evidence, budget)
+        verdict = {
+            "verdict": judged.verdict,
+            "sentence": judged.sentence,
+            "reasons": judged.reasons,
+            "validity": judged.checks,
+        }
+        RunFolder(folder).write(summary.refreshed(found.record, found.turns).model_copy(update=verdict))
+    file = out or report_path(folder)
+    report.render(folder, file)
+    return file
+
+
+def report_path(folder: Path) -> Path:
+    """Where a run's report goes: results/ID has it in reports/ID.html beside `results`; any other folder, inside."""
+    folder = folder.resolve()
+    if folder.parent.name == "results":
+        return folder.parent.parent / "reports" / f"{folder.name}.html"
+    return folder / "report.html"
+
+
+def complain(console: Console, fault: TurngapError) -> int:
+    """Print a fault as one line, if it has one; gives its exit code."""
+    if str(fault):
+        console.print(f"turngap: error: {fault}", highlight=False, markup=False, soft_wrap=True)
+    return fault.exit_code
+
+
+def _run_one(asked: Request, news: Console) -> Finished:
+    with Display(news, asked.scenario.name) as display:
+        asked, clips = prepare(asked, display.says)
+        return asyncio.run(_interruptible(asked, clips, display))
+
+
+async def _interruptible(asked: Request, clips: Corpus, display: Display) -> Finished:
+    """The run; Ctrl-C while calls are placed ends them politely, earlier or again it ends everything at once.
+
+    Raises:
+        KeyboardInterrupt: it was ended at once.
+    """
+    stop = asyncio.Event()
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+    assert running is not None
+
+    def interrupt() -> None:
+        if display.begun and not stop.is_set():
+            display.says("interrupted; finishing up")
+            stop.set()
+        else:
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        return await run(asked, clips, display, clock=SystemClock(), stop=stop)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
+    """Show what came of a run and render its report; gives the exit codes of what went wrong."""
+    codes = []
+    path = finished.folder.path
+    if finished.record.n_turns:
+        print_summary(finished.record, figures)
+    if finished.error is not None:
+        codes.append(complain(news, finished.error))
+    if finished.record.n_turns:
+        try:
+            report.render(path, report_path(path))
+            figures.print(f"report: {report_path(path)}", highlight=False, markup=False, soft_wrap=True)
+        except TurngapError as fault:
+            codes.append(complain(news, fault))
+    figures.print(f"run: {path}", highlight=False, markup=False, soft_wrap=True)
+    return codes
+
+
+def _fetch_weights(asked: Request) -> None:
+    """Have the agent's own command fetch what its profile needs, with its progress, so that its start is no download.
+
+    Raises:
+        WeightsError: it could not; without a message, for it has given its own.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(request.profile_data(asked), file)
+        file.flush()
+        command = child.python("pipeline", "weights", "pull", file.name)
+        done = subprocess.run(command, env=child.environment(), stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise WeightsError

@@ -1,0 +1,154 @@
+"""The agent's processes as the kernel counts them, and whose the machine's CPU time was."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+_MIB = 1 << 20
+_LONGEST_STEP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A process and all below it at one moment."""
+
+    rss_mib: float
+    """Resident memory, summed: pages that processes share count in each."""
+    cpu_s: float
+    """User and system time since their start, that of children already ended included."""
+
+
+class ProcessTree:
+    """A process and what it starts."""
+
+    def __init__(self, root: psutil.Process) -> None:
+        self._root = root
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The tree below `pid`; None if there is no such process."""
+        try:
+            return cls(psutil.Process(pid))
+        except psutil.Error:
+            return None
+
+    def use(self) -> Use | None:
+        """What the tree uses now; None once its root is gone."""
+        try:
+            tree = [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:
+            return None
+        rss, cpu_s = 0, 0.0
+        for process in tree:
+            try:
+                with process.oneshot():
+                    times = process.cpu_times()
+                    rss += process.memory_info().rss
+            except psutil.Error:
+                continue  # it ended between listing and asking
+            cpu_s += times.user + times.system
+            cpu_s += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+        return Use(rss / _MIB, cpu_s) if rss else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """A row of `process.csv`."""
+
+    at_s: float
+    """On the host's monotonic clock, as every time of a run."""
+    cpu_percent: float
+    """Of the agent since the row before; 100 is one core."""
+    rss_mib: float
+    """Of the agent."""
+    cpu_s: float
+    """Of the agent since its start."""
+    ours_cpu_s: float
+    """Of the instrument and the agent since their start."""
+    machine_cpu_s: float
+    """Of everything on the machine since it was started, idle time left out."""
+
+
+COLUMNS = tuple(field.name for field in fields(ProcessSample))
+"""The columns of `process.csv`."""
+
+
+class ProcessSampler:
+    """Rows about an agent, the instrument that started it, and the machine."""
+
+    def __init__(self, agent: ProcessTree, instrument: ProcessTree | None) -> None:
+        self._agent = agent
+        self._instrument = instrument
+        self._before: tuple[float, float] | None = None
+
+    def sample(self, at_s: float) -> ProcessSample | None:
+        """The next row; None once the agent is gone."""
+        agent = self._agent.use()
+        if agent is None:
+            return None
+        ours = self._instrument.use() if self._instrument is not None else None
+        percent = 0.0
+        if self._before is not None and at_s > self._before[0]:
+            percent = 100 * max(0.0, agent.cpu_s - self._before[1]) / (at_s - self._before[0])
+        self._before = (at_s, agent.cpu_s)
+        ours_cpu_s = ours.cpu_s if ours is not None else agent.cpu_s
+        return ProcessSample(at_s, percent, agent.rss_mib, agent.cpu_s, ours_cpu_s, _machine_cpu_s())
+
+
+def row(sample: ProcessSample) -> list[str]:
+    """A line of `process.csv`."""
+    return [f"{value:.3f}" for value in asdict(sample).values()]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFigures:
+    """What `process.csv` comes to; None where nothing was seen."""
+
+    rss_mib: float | None = None
+    """The agent's largest."""
+    cpu_s: float | None = None
+    """The agent's, while it was watched."""
+    foreign_cpu_share: float | None = None
+    """Share of the machine's CPU time that went to processes neither of the agent nor of the instrument."""
+
+
+def figures(file: Path) -> ProcessFigures:
+    """Read `process.csv`, a torn last line left out."""
+    if not file.is_file():
+        return ProcessFigures()
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = [[float(line[name]) for name in COLUMNS] for line in csv.DictReader(lines) if _whole(line)]
+    if not rows:
+        return ProcessFigures()
+    samples = [ProcessSample(*values) for values in rows]
+    # A resumed run has rows of two agents: only neighbours in time are compared.
+    steps = [(a, b) for a, b in pairwise(samples) if 0 < b.at_s - a.at_s < _LONGEST_STEP_S and b.cpu_s >= a.cpu_s]
+    capacity_s = sum(b.at_s - a.at_s for a, b in steps) * (os.cpu_count() or 1)
+    machine_s = sum(b.machine_cpu_s - a.machine_cpu_s for a, b in steps)
+    ours_s = sum(b.ours_cpu_s - a.ours_cpu_s for a, b in steps)
+    return ProcessFigures(
+        rss_mib=max(sample.rss_mib for sample in samples),
+        cpu_s=sum(b.cpu_s - a.cpu_s for a, b in steps),
+        foreign_cpu_share=min(1.0, max(0.0, (machine_s - ours_s) / capacity_s)) if capacity_s >= 1.0 else None,
+    )
+
+
+def _whole(line: dict[str, str | None]) -> bool:
+    try:
+        return all(float(line[name] or "x") >= 0 for name in COLUMNS)
+    except (KeyError, ValueError):
+        return False
+
+
+def _machine_cpu_s() -> float:
+    times = psutil.cpu_times()._asdict()
+    # Guest time is in user time already; steal is another machine's.
+    idle = ("idle", "iowait", "guest", "guest_nice", "steal")
+    return float(sum(value for name, value in times.items() if name not in idle))

@@ -1,0 +1,98 @@
+"""A run's figures for the terminal: verdict, latencies, stages and outcomes as tables a person reads at a glance."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.wording import OUTCOME, STAGE, joined, ms, percent, plural
+from harness.result import Rate, RunRecord, Verdict
+from harness.turn import Outcome
+from pipeline.tracing import Stage
+
+_COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow", Verdict.MEASURED: "blue"}
+
+
+def print_summary(record: RunRecord, console: Console) -> None:
+    """Print the run's figures; plain text where the console is no terminal."""
+    console.print()
+    _latencies(record, console)
+    if record.stages:
+        _stages(record, console)
+    for name, text in _facts(record):
+        console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
+    for check in record.validity:
+        if check.ok is False:
+            console.print(
+                Text.assemble((f"{'not valid':<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True
+            )
+    for note in record.notes:
+        console.print(Text.assemble((f"{'note':<13}", "dim"), note), soft_wrap=True)
+    console.print()
+    console.print(Text.assemble((record.verdict.value, f"bold {_COLOUR[record.verdict]}"), "  ", record.sentence))
+    for reason in record.reasons:
+        console.print(Text(f"  {reason}"), soft_wrap=True)
+
+
+def _latencies(record: RunRecord, console: Console) -> None:
+    rows = (
+        ("perceived gap", record.perceived_gap_ms),
+        ("turn gap", record.turn_gap_ms),
+        ("turn gap, by frame", record.turn_gap_frame_ms),
+        ("first byte", record.first_byte_ms),
+    )
+    table = _table("ms", "p50", "p95", "p95 ≤", "max")
+    for name, figures in rows:
+        cells = (figures.p50, figures.p95, figures.p95_upper, figures.max)
+        table.add_row(name, *(ms(value) for value in cells), style="bold" if name == "perceived gap" else "")
+    console.print(table)
+
+
+def _stages(record: RunRecord, console: Console) -> None:
+    table = _table("stage, ms", "p50", "p95", "exposed p50", "exposed p95", "share")
+    gap = record.turn_gap_ms.p50
+    for stage in Stage:
+        figures = record.stages.get(stage)
+        if figures is not None:
+            share = percent(figures.exposed_p50_ms / gap, 0) if gap else ""
+            values = (figures.p50_ms, figures.p95_ms, figures.exposed_p50_ms, figures.exposed_p95_ms)
+            table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
+    console.print(table)
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    counts = [f"{record.outcomes[kind]} {OUTCOME[kind][0]}" for kind in Outcome if record.outcomes.get(kind)]
+    gpus = record.gpus
+    return [
+        ("outcomes", f"{plural(record.n_turns, 'turn')}: {joined(counts) or 'none'}"),
+        ("WER", percent(record.wer) if record.wer is not None else "no transcript was seen"),
+        ("cut-offs", _rate(record.cut_off_rate)),
+        ("underruns", _rate(record.underrun_rate)),
+        ("agent", _agent(record)),
+        ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
+    ]
+
+
+def _agent(record: RunRecord) -> str:
+    agent = record.agent
+    known = [
+        f"peak {agent.rss_mib:,.0f} MiB" if agent.rss_mib is not None else "",
+        f"{agent.cpu_s:.1f} s of processor" if agent.cpu_s is not None else "",
+        f"loop lag p99 {ms(agent.loop_lag_p99_ms)} ms" if agent.loop_lag_p99_ms is not None else "",
+    ]
+    return ", ".join(item for item in known if item) or f"{agent.url} (not ours to look into)"
+
+
+def _rate(rate: Rate) -> str:
+    if rate.rate is None:
+        return "not known"
+    return f"{rate.events} of {rate.n} (at most {percent(rate.upper)} with 95 % confidence)"

@@ -1,0 +1,84 @@
+"""How a report says things: numbers with their units, stages and outcomes in the words of the field."""
+
+from __future__ import annotations
+
+import re
+
+from harness.turn import Outcome
+from pipeline.tracing import Activity, Stage
+
+NONE = "–"
+
+STAGE: dict[Stage, tuple[str, str]] = {
+    Stage.FRAMING_IN: ("framing in", "end of speech until its 20 ms frame is complete"),
+    Stage.TRANSPORT_IN: ("transport in", "that frame sent until the agent reads it"),
+    Stage.ENDPOINTING: ("endpointing", "waiting to be sure that the caller is done"),
+    Stage.TRANSCRIPTION: ("transcription", "speech to text, audio handed over until transcript"),
+    Stage.FIRST_TOKEN: ("first token", "language model, request until first token"),
+    Stage.FIRST_CLAUSE: ("first clause", "first token until a clause can be spoken"),
+    Stage.FIRST_AUDIO: ("first audio", "synthesis, clause until first sound samples"),
+    Stage.ENCODING: ("encoding", "to 8 kHz μ-law messages"),
+    Stage.TRANSPORT_OUT: ("transport out", "first message sent until received"),
+    Stage.LEAD_IN: ("lead-in", "silence at the head of the reply"),
+    Stage.UNEXPLAINED: ("unexplained", "on the path, but in no stage"),
+}
+
+ACTIVITY: dict[Activity, str] = {activity: STAGE[activity.stage][0] for activity in Activity} | {
+    Activity.PROVISIONAL_END: "end, provisional",
+    Activity.CONFIRMED_END: "end, confirmed",
+}
+
+ROLE: dict[Stage, str] = {
+    Stage.FRAMING_IN: "conversion",
+    Stage.TRANSPORT_IN: "conversion",
+    Stage.ENDPOINTING: "endpointing",
+    Stage.TRANSCRIPTION: "stt",
+    Stage.FIRST_TOKEN: "llm",
+    Stage.FIRST_CLAUSE: "llm",
+    Stage.FIRST_AUDIO: "tts",
+    Stage.ENCODING: "conversion",
+    Stage.TRANSPORT_OUT: "conversion",
+    Stage.LEAD_IN: "tts",
+    Stage.UNEXPLAINED: "unexplained",
+}
+"""The colour, a CSS variable, of each stage; stages of one line of the plan share it."""
+
+OUTCOME: dict[Outcome, tuple[str, str]] = {
+    Outcome.ANSWERED: ("answered", "heard, understood and answered"),
+    Outcome.MISSED: ("missed", "no answer within the turn's time"),
+    Outcome.CUT_OFF: ("cut off", "the agent spoke before the caller was done"),
+    Outcome.TRUNCATED: ("truncated", "answered without the utterance's last word"),
+    Outcome.WRONG: ("wrong", "word error rate over the turn's limit"),
+    Outcome.BROKEN: ("broken", "playout ran dry for over 100 ms inside the reply"),
+    Outcome.FAILED: ("failed", "the call broke: refused, closed or died"),
+    Outcome.INVALID: ("invalid", "our own frames were over 5 ms late: says nothing of the agent"),
+}
+
+
+def ms(value: float | None, digits: int | None = None) -> str:
+    """Milliseconds without the unit: one decimal under 10, none above; – for none."""
+    if value is None:
+        return NONE
+    digits = (1 if abs(value) < 9.95 else 0) if digits is None else digits
+    text = f"{value:,.{digits}f}".replace("-", "−")
+    return text.removeprefix("−") if text.strip("−0.") == "" else text
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage."""
+    return NONE if value is None else f"{value * 100:.{digits}f} %".replace("-", "−")
+
+
+def kept_together(text: str) -> str:
+    """The text with numbers bound to their units, so that no line breaks between them."""
+    return re.sub(r"(?<=\d) (?=(?:ms|s|%)\b|%)", "\u00a0", text)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 turn`, `2 turns`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def joined(items: list[str]) -> str:
+    """`a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

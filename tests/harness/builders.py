@@ -1,0 +1,167 @@
+"""Calls and spans made by hand, for the tests of scoring: times in ms from the stream's first sample."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.clock import NS_PER_MS
+from harness.playout import Playout
+from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
+from harness.scenario import PlannedCall, Turn
+from pipeline import tracing
+from pipeline.tracing import Span, Stage
+
+START_NS = 5_000_000_000_003
+"""When the stream of every call begins; off any grid on purpose."""
+CALL_SID = "CA1"
+WORDS = "please call me back tomorrow"
+
+
+def ns(ms: float) -> int:
+    """A time in ms from the stream's start as ns on the monotonic clock."""
+    return START_NS + round(ms * NS_PER_MS)
+
+
+def tone(ms: float, amplitude: int = 8000) -> Pcm16:
+    """A loud 500 Hz tone, shape (ms * 8,)."""
+    return np.round(amplitude * np.sin(np.arange(round(ms * 8)) * np.pi / 8 + 0.5)).astype(np.int16)
+
+
+def quiet(ms: float) -> Pcm16:
+    """Digital silence, shape (ms * 8,)."""
+    return np.zeros(round(ms * 8), np.int16)
+
+
+class Call:
+    """A call that is put together piece by piece; by default frames leave on their deadlines."""
+
+    def __init__(self) -> None:
+        self._playout = Playout()
+        self._spoken: list[Spoken] = []
+        self._late_ns: dict[int, int] = {}
+        self._stalls: list[tuple[int, int]] = []
+
+    def utter(self, start_ms: float, end_ms: float, words: str | None = WORDS, answer_within_ms: float = 6000) -> Call:
+        """The caller speaks; t0 is `end_ms`."""
+        start, end = round(start_ms * 8), round(end_ms * 8)
+        clip = Clip(f"clip{len(self._spoken)}", tone((end - start) / 8), 0, words, -3.0, 4.0, "made", synthetic=True)
+        self._spoken.append(Spoken(clip.clip_id, clip, start, end, ns(end_ms + answer_within_ms)))
+        return self
+
+    def hear(self, at_ms: float, *pcm: Pcm16) -> Call:
+        """One message arrives from the agent."""
+        self._playout.receive(np.concatenate(pcm), ns(at_ms))
+        return self
+
+    def hear_paced(self, at_ms: float, pcm: Pcm16, lead_ms: float = 0) -> Call:
+        """Messages of 20 ms arrive 20 ms apart, each `lead_ms` before it would be played."""
+        for index in range(0, len(pcm), 160):
+            self.hear(at_ms + (0 if index == 0 else index / 8 - lead_ms), pcm[index : index + 160])
+        return self
+
+    def clear(self, at_ms: float) -> Call:
+        """The agent empties the caller's buffer."""
+        self._playout.clear(ns(at_ms))
+        return self
+
+    def late(self, frame: int, ms: float) -> Call:
+        """One of our frames leaves late."""
+        self._late_ns[frame] = round(ms * NS_PER_MS)
+        return self
+
+    def stall(self, back_at_ms: float, away_ms: float) -> Call:
+        """Our event loop was away for `away_ms` and came back."""
+        self._stalls.append((ns(back_at_ms), round(away_ms * NS_PER_MS)))
+        return self
+
+    def ends(
+        self, at_ms: float, end: CallEnd = CallEnd.COMPLETED, detail: str = "", *, warm_up: bool = False
+    ) -> CallRecord:
+        """The call's record."""
+        self._playout.stop(ns(at_ms))
+        frames = int(at_ms // 20)
+        sent = [ns((frame + 1) * 20) + self._late_ns.get(frame, 0) for frame in range(frames)]
+        return CallRecord(
+            index=0,
+            call_sid=CALL_SID,
+            stream_sid="MZ1",
+            started_ns=START_NS,
+            sent_ns=np.array(sent, np.int64),
+            caller_pcm=np.zeros(frames * 160, np.int16),
+            spoken=tuple(self._spoken),
+            received=self._playout.received,
+            marks=(),
+            clears_ns=self._playout.clears_ns,
+            stalls=np.array(self._stalls, np.int64).reshape(-1, 2),
+            ended_ns=ns(at_ms),
+            end=end,
+            detail=detail,
+            warm_up=warm_up,
+        )
+
+
+def planned(turns: int = 1, **overrides: object) -> PlannedCall:
+    """A call of so many turns."""
+    said = [Turn.model_validate({"id": f"t{index}", "say": WORDS, **overrides}) for index in range(turns)]
+    return PlannedCall(index=0, turns=tuple(said), probe=False)
+
+
+def example_call() -> Call:
+    """One utterance with t0 at 1,610 ms (the middle of frame 80), answered: received at 2,005, audible at 2,025."""
+    return Call().utter(600, 1610).hear(2005, quiet(20), tone(500))
+
+
+EXAMPLE_STAGES: dict[Stage, tuple[float, float]] = {
+    Stage.ENDPOINTING: (1621, 1931),
+    Stage.TRANSCRIPTION: (1686, 1746),
+    Stage.FIRST_TOKEN: (1747, 1847),
+    Stage.FIRST_CLAUSE: (1847, 1897),
+    Stage.FIRST_AUDIO: (1898, 1998),
+    Stage.ENCODING: (1998, 2003),
+}
+
+
+def attempt_spans(
+    *,
+    turn: int = 0,
+    attempt: int = 0,
+    provisional_ms: float | None = 1685,
+    confirmed_ms: float | None = 1931,
+    sent_ms: float | None = 2004,
+    stages: dict[Stage, tuple[float, float]] = EXAMPLE_STAGES,
+    heard: bool = True,
+    cancelled: bool = False,
+    transcript: str | None = WORDS,
+    first_chunk: int = 1,
+    arrivals_late_ms: float = 1,
+    shift_ms: float = 0,
+) -> list[Span]:
+    """An attempt's spans, the turn span first; every frame arrives `arrivals_late_ms` after its deadline."""
+    attributes: dict[str, tracing.AttributeValue] = {
+        tracing.HEARD: heard,
+        tracing.CANCELLED: cancelled,
+        tracing.REPLY: "Of course. Goodbye.",
+        tracing.FIRST_CLAUSE_TEXT: "Of course.",
+        tracing.ARRIVAL_FIRST_CHUNK: first_chunk,
+        tracing.ARRIVALS_NS: tuple(ns(chunk * 20 + arrivals_late_ms) for chunk in range(first_chunk, 401)),
+        tracing.SPANS: 1 + len(stages),
+    }
+    if transcript is not None:
+        attributes[tracing.TRANSCRIPT] = transcript
+    for name, ms in (
+        (tracing.PROVISIONAL_NS, provisional_ms),
+        (tracing.CONFIRMED_NS, confirmed_ms),
+        (tracing.SENT_NS, sent_ms),
+    ):
+        if ms is not None:
+            attributes[name] = ns(ms + shift_ms)
+    turn_span = Span(tracing.TURN_SPAN, ns(700 + shift_ms), ns(2600 + shift_ms), CALL_SID, turn, attempt, attributes)
+    return [turn_span] + [
+        Span(tracing.SPAN_PREFIX + stage.value, ns(start + shift_ms), ns(end + shift_ms), CALL_SID, turn, attempt)
+        for stage, (start, end) in stages.items()
+    ]
+
+
+def call_span(attempts: int = 1) -> Span:
+    """The span of the whole call."""
+    return Span(tracing.CALL_SPAN, ns(-5), ns(4000), CALL_SID, -1, -1, {tracing.ATTEMPTS: attempts})

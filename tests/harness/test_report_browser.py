@@ -1,0 +1,103 @@
+"""The report in a real browser: no console errors, no page wider than its window, filters and sorting that work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import report
+from harness.turn import Outcome
+from tests.harness import report_builders as make
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    base = tmp_path_factory.mktemp("report")
+    turns = [make.turn(i, scale=0.6, outcome=Outcome.MISSED if i == 4 else Outcome.ANSWERED) for i in range(12)]
+    turns[5] = turns[5].model_copy(update={"transcript": "<script>document.title='hit'</script>"})
+    make.write_run(base / "run", turns, gpu=True, audio=2)
+    report.render(base / "run", base / "run.html")
+    return (base / "run.html").as_uri()
+
+
+def _open(browser: Any, url: str, **options: Any) -> tuple[Any, list[str]]:
+    page = browser.new_context(**options).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
+    page.goto(url)
+    return page, said
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_opens_clean(browser: Any, page_url: str, scheme: str, width: int) -> None:
+    """Light and dark, phone to desktop: a silent console, no request, no sideways scrolling, one size of chart."""
+    page, said = _open(browser, page_url, color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert said == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.title().startswith("MEASURED")
+    shown = page.locator(".chart svg:visible")
+    assert shown.count() == page.locator(".chart").count()
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) == (scheme == "dark")
+    page.context.close()
+
+
+def test_turn_table_filters_and_sorts(browser: Any, page_url: str) -> None:
+    """Choosing an outcome leaves its turns, words search the texts, a heading sorts by number."""
+    page, said = _open(browser, page_url)
+    page.select_option("#f-outcome", "missed")
+    assert page.locator("#turns tbody tr:visible").count() == 1
+    page.select_option("#f-outcome", "")
+    page.fill("#f-words", "document.title")
+    assert page.locator("#turns tbody tr:visible").count() == 1
+    page.fill("#f-words", "")
+    page.click("#turns th:nth-child(4) button")
+    cells = page.locator("#turns tbody tr td:nth-child(4)").all_inner_texts()
+    numbers = [float(cell) for cell in cells if cell != "–"]
+    assert numbers == sorted(numbers)
+    assert cells[-1] == "–"
+    page.click("#raw summary")
+    page.wait_for_function("document.getElementById('raw-text').textContent.includes('schema_version')")
+    assert said == []
+    page.context.close()
+
+
+def test_audio_plays_from_a_pin(browser: Any, page_url: str) -> None:
+    """The browser decodes the embedded audio, and a pin starts it a second before."""
+    page, said = _open(browser, page_url)
+    page.click(".pins button >> nth=0")
+    page.wait_for_function("document.querySelector('audio').currentTime >= 1")
+    assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(7.0, abs=0.1)
+    assert said == []
+    page.context.close()
+
+
+def test_readable_without_scripts(browser: Any, page_url: str) -> None:
+    """Without JavaScript verdict, charts and all rows are there, and no dead control is."""
+    page, _ = _open(browser, page_url, java_script_enabled=False)
+    assert page.locator("#turns tbody tr:visible").count() == 12
+    assert page.locator(".filters:visible").count() == 0
+    assert page.locator("button:visible").count() == 0
+    assert page.locator(".verdict .word").inner_text() == "MEASURED"
+    page.context.close()

@@ -1,0 +1,47 @@
+"""The summary in the terminal: figures, outcomes and the verdict, in plain text where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from harness.report.terminal import print_summary
+from harness.result import Check, Verdict
+from harness.turn import Outcome
+from tests.harness import report_builders as make
+
+
+def _printed(**changes: object) -> str:
+    turns = [make.turn(i, outcome=Outcome.MISSED if i == 2 else Outcome.ANSWERED) for i in range(5)]
+    target = io.StringIO()
+    print_summary(make.run_record(turns, **changes), Console(file=target, width=100))
+    return target.getvalue()
+
+
+def test_summary_has_the_figures() -> None:
+    """Latencies, every stage, outcomes and rates with bounds are there, the verdict last, without escape codes."""
+    text = _printed()
+    for words in ("perceived gap", "endpointing", "unexplained", "5 turns: 4 answered and 1 missed", "none was seen"):
+        assert words in text
+    assert "at most 45.1 % with 95 % confidence" in text
+    assert text.strip().splitlines()[-1].startswith("MEASURED")
+    assert "\x1b" not in text
+
+
+def test_summary_is_no_markup() -> None:
+    """Square brackets in notes and reasons are text, not styles; failed checks and reasons are listed."""
+    checks = (Check(name="drift", ok=False, text="[red]slower[/red] by 40 ms"),)
+    text = _printed(verdict=Verdict.INVALID, validity=checks, notes=("[bold]x[/bold]",), reasons=("needs 47 more",))
+    assert "[red]slower[/red]" in text
+    assert "[bold]x[/bold]" in text
+    assert "needs 47 more" in text
+
+
+def test_foreign_agent() -> None:
+    """An agent that is not ours to look into shows its address, and missing stages leave their table out."""
+    agent = make.run_record([]).agent.model_copy(update={"rss_mib": None, "cpu_s": None, "loop_lag_p99_ms": None})
+    text = _printed(agent=agent, stages={}, wer=None)
+    assert "not ours to look into" in text
+    assert "exposed" not in text
+    assert "no transcript" in text
