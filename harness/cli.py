@@ -21,6 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 _HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # typer's own copy of it, or click's: by version
 USAGE, INVALID = 3, 2
+_TYPERS_INTERRUPT = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -121,7 +122,7 @@ def execute(arguments: list[str]) -> int:
     except TurngapError as fault:
         return _complain(str(fault), fault.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; nothing was measured", INVALID)
+        return _complain("interrupted", INVALID)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -132,6 +133,8 @@ def execute(arguments: list[str]) -> int:
             return USAGE
         path = context.command_path if context is not None else "turngap"
         return _complain(f"{' '.join(shown.split())} See: {path} --help", USAGE)
+    if code == _TYPERS_INTERRUPT:
+        return _complain("interrupted", INVALID)
     return code if isinstance(code, int) else 0
 
 

@@ -16,6 +16,7 @@ from harness.corpus import Corpus
 from harness.gate import Evidence, Judgement
 from harness.lanes import Lanes
 from harness.ledger import Progress
+from harness.priority import ahead
 from harness.request import Request
 from harness.result import RunRecord
 from harness.rig import loop_lag_p99_ms, standing
@@ -76,10 +77,14 @@ async def run(
     """
     began_ns = clock.now_ns()
     progress = Progress(notes=list(corpus.notes))
+    if request.options.inject:
+        progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
     opening, folder = await _open(request, clock, progress)
     error: TurngapError | None = None
     try:
-        opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
+        with ahead() as nice:
+            opening.environment["caller_nice"] = nice
+            opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
         if request.resumed is None and not progress.turns:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing happened that is worth a folder
@@ -115,28 +120,15 @@ async def _measure(
     stop: asyncio.Event,
 ) -> RunRecord:
     """Calibrate, set up, place the calls beside the sentinel; gives the record with what is known of agent and GPUs."""
-    async with Scheduler(clock).running() as scheduler:
+
+    async def before_agent() -> None:
         audience.says("calibrating the instrument")
         progress.calibration = await calibrate(
             [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, seed=request.seed, calls=5
         )
-        return await _place(request, corpus, audience, opening, folder, progress, scheduler, clock=clock, stop=stop)
+        audience.says(f"starting the agent, profile {request.profile_name}" if request.url is None else request.url)
 
-
-async def _place(
-    request: Request,
-    corpus: Corpus,
-    audience: Audience,
-    opening: RunRecord,
-    folder: RunFolder,
-    progress: Progress,
-    scheduler: Scheduler,
-    *,
-    clock: Clock,
-    stop: asyncio.Event,
-) -> RunRecord:
-    audience.says(f"starting the agent, profile {request.profile_name}" if request.url is None else request.url)
-    async with standing(request, folder) as rig:
+    async with Scheduler(clock).running() as scheduler, standing(request, folder, before_agent) as rig:
         opening = ledger.with_rig(opening, rig)
         folder.write(opening)
         if rig.agent.ours:
@@ -160,7 +152,7 @@ async def _open(request: Request, clock: Clock, progress: Progress) -> tuple[Run
     """The run's folder with its `run.json`: a new one, or the one that is resumed."""
     surroundings = environment.gather()
     surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
-    surroundings["agent_nice"] = request.options.agent_nice
+    surroundings |= {"agent_nice": request.options.agent_nice, "inject": list(request.options.inject)}
     opening = ledger.opened(request, surroundings, clock.unix_ns())
     if request.resumed is None:
         folder = RunFolder.create(request.options.out, opening.run_id, opening)
