@@ -163,6 +163,63 @@ def test_report_and_export_refuse_what_is_no_run(tmp_path: Path, capfd: pytest.C
     )
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({store.RUN: b'{"schema_version": 1, "run_'}, "run.json: damaged: it is no JSON"),
+        ({store.RUN: b'{"schema_version": 99}'}, "schema version 99 is newer than 1, the newest this turngap reads"),
+        ({store.RUN: b'{"name": "package.json"}'}, "run.json: no run of turngap (it has no `schema_version`)"),
+        ({store.TURNS: b'{"call": 0, "tu\n{}\n'}, "turns.jsonl:1: damaged: "),
+        ({store.TURNS: b"\xff\xfe\n"}, "turns.jsonl:1: damaged: "),
+    ],
+    ids=["truncated", "future", "foreign", "torn in the middle", "no text"],
+)
+@pytest.mark.parametrize("command_line", [("report",), ("export", "--format", "csv"), ("run", "--resume")])
+def test_a_damaged_run_is_one_line_for_every_command(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    command_line: tuple[str, ...],
+    damage: dict[str, bytes],
+    message: str,
+) -> None:
+    """What is wrong and in which file, exit code 3, and the folder is left as it was."""
+    record = builders.run_record([]).model_copy(update={"complete": False})
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(builders.turns(2))
+    for name, content in damage.items():
+        (folder.path / name).write_bytes(content)
+    before = {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    code, line = complaint(capfd, *command_line, str(folder.path))
+    assert code == cli.USAGE
+    assert str(folder.path) in line
+    assert message in line
+    assert before == {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+
+
+def test_a_torn_last_line_is_said_in_the_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A kill in mid-write costs that line alone, and the page says so."""
+    record = builders.run_record([]).model_copy(update={"complete": False, "planned_turns": 3})
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(builders.turns(2))
+    with (folder.path / store.TURNS).open("ab") as file:
+        file.write(b'{"call": 2, "ca')
+    assert cli.execute(["report", str(folder.path)]) == 0
+    assert "a torn last line of 15 bytes was left out" in Path(capfd.readouterr().out.strip()).read_text()
+    assert store.read(folder.path).record.n_turns == 2
+
+
+def test_a_fault_stays_in_the_verdict_when_the_report_is_made_again(tmp_path: Path) -> None:
+    """`turngap report` judges only what was killed; a run that a fault ended has the fault in its reasons."""
+    turns = [builders.turn(0).model_copy(update={"warm_up": True, "scored": False}), *builders.turns(3)[1:]]
+    record = builders.run_record(turns).model_copy(
+        update={"complete": False, "planned_turns": 9, "verdict": Verdict.INVALID, "reasons": ("the agent died",)}
+    )
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(turns)
+    assert cli.execute(["report", str(folder.path)]) == 0
+    assert store.read(folder.path).record.reasons == ("the agent died",)
+
+
 def test_version_and_help_exit_0(capfd: pytest.CaptureFixture[str]) -> None:
     """Both print on stdout."""
     assert cli.execute(["--version"]) == 0

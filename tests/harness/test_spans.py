@@ -87,17 +87,17 @@ def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) 
 
 
 def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
-    """An exporter that retries does not double a turn's spans."""
+    """An exporter that retries does not double a turn's spans, and it is said."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, dict[str, int]]:
+    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, tuple[str, ...]]:
         batch = whole_call("CA1")
         await asyncio.to_thread(send, receiver.endpoint, batch[:2])
         await asyncio.to_thread(send, receiver.endpoint, batch)
-        return await receiver.collect("CA1", 10), receiver.counts
+        return await receiver.collect("CA1", 10), receiver.remarks()
 
-    got, counts = received(tmp_path, scenario)
+    got, remarks = received(tmp_path, scenario)
     assert len(got.spans) == 3
-    assert counts["duplicate"] == 2
+    assert remarks == ("spans: 2 came twice, and count once",)
 
 
 def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None:

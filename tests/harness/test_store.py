@@ -70,6 +70,14 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
     assert (run.turns, run.notes) == (tuple(turns), ())
 
 
+@pytest.mark.parametrize("name", [store.SPANS, store.GPU, store.PROCESS])
+def test_mending_takes_in_what_the_samplers_wrote(folder: RunFolder, name: str) -> None:
+    """A half row would make nonsense of the first row that a resumed run writes."""
+    (folder.path / name).write_bytes(b"1.0,2\n1.5")
+    folder.mend()
+    assert (folder.path / name).read_bytes() == b"1.0,2\n"
+
+
 def test_damage_before_the_last_line_is_refused(folder: RunFolder) -> None:
     """A line in the middle that is no turn is damage, named by its number."""
     folder.append([builders.turn(0)])

@@ -1,0 +1,132 @@
+"""Spans from the exporter to the validity list: late, double, foreign or absent, each is stated and none is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import gate, ledger, request, settle
+from harness.heard import NO_SPANS
+from harness.ledger import Progress
+from harness.result import Check, Verdict
+from harness.settle import Job
+from harness.spans import SpanReceiver
+from harness.store import RunFolder
+from harness.turn import Outcome, TurnRecord
+from pipeline import tracing
+from pipeline.tracing import Span
+from tests.harness import report_builders
+from tests.harness.builders import CALL_SID, attempt_spans, call_span, example_call, planned
+from tests.harness.test_spans import otel_span, send
+from tests.harness.tones import scenario_of_tones
+
+WHOLE = (call_span(), *attempt_spans())
+Batch = Sequence[tuple[Span, str]]
+"""Spans, and the call they say they are of."""
+OURS: Batch = [(span, CALL_SID) for span in WHOLE]
+OTHER: Batch = [(span, "CA-another") for span in WHOLE]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of the call's one turn, and what is said of its spans."""
+
+    turn: TurnRecord
+    spans: Check
+    verdict: Verdict
+    remarks: tuple[str, ...]
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Callable[..., Found]:
+    """Sends batches to a real receiver before and after the call is collected, and takes the call to its verdict."""
+
+    def measure(*before: Batch, after: Batch = ()) -> Found:
+        asked = request.make(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
+        folder = RunFolder.create(tmp_path / "results", "run", report_builders.run_record([]))
+
+        async def receive() -> Found:
+            receiver = await SpanReceiver.start(tmp_path / "spans.jsonl")
+            try:
+                for batch in before:
+                    await asyncio.to_thread(export, receiver, batch)
+                patience_s = 10.0 if OURS in before else 0.0
+                collected = await receiver.collect(CALL_SID, patience_s)
+                await asyncio.to_thread(export, receiver, after)
+            finally:
+                await receiver.stop()
+            job = Job(folder.path, example_call().ends(4000), collected, planned(), 95.0, cold=False)
+            progress = Progress()
+            progress.add(settle.settle(job))
+            (turn,) = progress.turns
+            judged = gate.judge(progress.turns, ledger.evidence(asked, folder, progress))
+            (spans,) = (check for check in judged.checks if check.name == "spans")
+            return Found(turn, spans, judged.verdict, receiver.remarks())
+
+        return asyncio.run(receive())
+
+    return measure
+
+
+def export(receiver: SpanReceiver, batch: Batch) -> None:
+    """As an agent sends them."""
+    made = []
+    for span, call_sid in batch:
+        times = {tracing.START_NS: span.start_ns, tracing.END_NS: span.end_ns}
+        made.append(otel_span(span.name, call_sid, span.turn, span.attempt, **times, **dict(span.attributes)))
+    if made:
+        send(receiver.endpoint, made)
+
+
+def test_whole_spans_give_stages_and_no_remark(measured: Callable[..., Found]) -> None:
+    """The case that the others depart from."""
+    found = measured(OURS)
+    assert (found.turn.outcome, found.turn.stages_note) == (Outcome.ANSWERED, "")
+    assert found.turn.stages
+    assert (found.spans.ok, found.spans.text) == (True, "every answered turn has its stages")
+    assert found.remarks == ()
+
+
+def test_spans_that_come_late_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
+    """The turn keeps its gap without stages; the validity list counts it, the notes say that its spans came later."""
+    found = measured(after=OURS)
+    assert found.turn.turn_gap_ms is not None
+    assert (found.turn.stages, found.turn.stages_note) == (None, NO_SPANS)
+    assert (found.spans.ok, found.spans.text) == (None, "1 answered turns have incomplete stages")
+    assert found.verdict is Verdict.MEASURED
+    assert found.remarks == (f"spans: {len(WHOLE)} came after their call had been scored",)
+
+
+def test_spans_that_come_twice_count_once(measured: Callable[..., Found]) -> None:
+    """A span sent again under an id of its own is found by its content."""
+    once, twice = measured(OURS), measured([*OURS, *OURS])
+    assert twice.turn.stages == once.turn.stages
+    assert twice.spans.ok
+
+
+def test_spans_of_another_call_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
+    """They give this call no stages, and the notes count them."""
+    found = measured(OTHER)
+    assert found.turn.stages is None
+    assert found.spans.text == "1 answered turns have incomplete stages"
+    assert found.remarks == (f"spans: {len(WHOLE)} were of calls that are not this run's",)
+
+
+def test_no_spans_at_all(measured: Callable[..., Found]) -> None:
+    """An agent of ours that sends none is measured from its audio, and the validity list says so."""
+    found = measured()
+    assert found.turn.outcome is Outcome.ANSWERED
+    assert found.turn.stages_note == NO_SPANS
+    assert found.spans.text == "1 answered turns have incomplete stages"
+
+
+def test_a_span_that_was_lost(measured: Callable[..., Found]) -> None:
+    """One of a turn's own is missing: no stages rather than wrong ones."""
+    found = measured([pair for pair in OURS if pair[0].stage is not tracing.Stage.TRANSCRIPTION])
+    assert found.turn.stages is None
+    assert "spans of turn 0, attempt 0 arrived" in found.turn.stages_note
+    assert found.spans.ok is None
