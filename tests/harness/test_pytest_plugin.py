@@ -7,6 +7,8 @@ judges them is the real one.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness import child, command, gate, pytest_plugin, report, run, scenario, store
 from harness.corpus import Corpus
@@ -107,7 +110,7 @@ def real(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *arguments:
 def write(pytester: pytest.Pytester, name: str = "talk", *, gate: bool = False) -> Path:
     """A scenario file of one turn."""
     path = pytester.path / f"{name}{SUFFIX}"
-    path.write_text(SCENARIO.format(name=name, gate=str(gate).lower()))
+    path.write_text(SCENARIO.format(name=path.name.removesuffix(SUFFIX), gate=str(gate).lower()))
     return path
 
 
@@ -381,7 +384,7 @@ def test_scenarios_in_python_sync_and_async(made_up: Session, pytester: pytest.P
     result = made_up("--benchmark", turns=2)
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
-        ["*benchmark 'mine'*", "*= turngap =*", "ours: MEASURED*", "talk: MEASURED*", "smoke: *"]
+        ["*= turngap =*", "ours: MEASURED*", "talk: MEASURED*", "smoke: *", "*benchmark 'mine'*"]
     )
 
 
@@ -399,6 +402,21 @@ def test_the_ini_file_gives_defaults_and_the_command_line_goes_before_it(
     assert store.read(pytester.path / "kept" / "made-up").record.profile == "scripted"
     made_up("--benchmark", "--agent-url", "ws://127.0.0.1:9/", turns=59, scale=1.0).assert_outcomes(passed=1)
     assert store.read(pytester.path / "kept" / "made-up-2").record.profile == "url"
+
+
+def test_the_workflow_in_the_docs_is_ready(made_up: Session, pytester: pytest.Pytester) -> None:
+    """Its gate is a command that this plugin takes, and the files that it uploads are where that command puts them."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), re.DOTALL)
+    job = yaml.safe_load(block)["jobs"]["gate"]
+    (gate_step,) = (step["run"] for step in job["steps"] if step.get("name") == "Gate")
+    program, *arguments = shlex.split(gate_step.replace("$PROFILE", job["env"]["PROFILE"]))
+    assert program == ".venv/bin/pytest"
+    (pytester.path / "scenarios").mkdir()
+    write(pytester, "scenarios/gate", gate=True)
+    made_up(*arguments, turns=181).assert_outcomes(passed=1)
+    uploaded = job["steps"][-1]["with"]["path"].split()
+    assert [name for name in uploaded if not (pytester.path / name).exists()] == []
+    assert (pytester.path / "reports" / "junit.xml").is_file()
 
 
 def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
