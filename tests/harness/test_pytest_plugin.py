@@ -156,6 +156,22 @@ def test_without_benchmark_scenarios_are_skipped_and_say_why(session: Session, p
     assert "== turngap" not in result.stdout.str()
 
 
+def test_without_pytest_benchmark_an_ordinary_session_goes_on(session: Session, pytester: pytest.Pytester) -> None:
+    """Who installs turngap and not pytest-benchmark has skipped scenarios, no error."""
+    write(pytester)
+    pytester.makepyfile(test_it="def test_measures(turngap): raise AssertionError")
+    session("-p", "no:benchmark").assert_outcomes(skipped=2)
+
+
+def test_repeating_a_gate_until_it_passes_is_refused(session: Session, pytester: pytest.Pytester) -> None:
+    """--reruns, as pytest-rerunfailures has it, would turn a FAIL into a PASS by luck."""
+    write(pytester)
+    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--reruns', type=int)")
+    result = session("--benchmark", "--reruns", "2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--reruns repeats a gate until it passes" in errors(result)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
