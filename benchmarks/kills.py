@@ -129,7 +129,7 @@ class Running:
     def orphans(self, patience_s: float = ORPHANS_S) -> tuple[str, ...]:
         """What is left of it after `patience_s`, as command lines."""
         deadline = time.monotonic() + patience_s
-        while (left := _marked(self.mark)) and time.monotonic() < deadline:
+        while (left := marked(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
         return left
 
@@ -153,7 +153,8 @@ def renders(folder: Path) -> bool:
     return found
 
 
-def _marked(mark: str) -> tuple[str, ...]:
+def marked(mark: str) -> tuple[str, ...]:
+    """The command lines of all processes with that mark."""
     found = []
     for process in psutil.process_iter():
         try:
