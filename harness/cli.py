@@ -133,7 +133,7 @@ def execute(arguments: list[str]) -> int:
     except TurngapError as fault:
         return _complain(str(fault), fault.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; nothing was measured", INVALID)
+        return _complain("interrupted", INVALID)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

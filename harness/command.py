@@ -13,16 +13,17 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from harness import child, corpus, gate, report, request, store, summary, terminal
+from harness import child, corpus, gate, report, request, store, summary
 from harness.audience import Display
 from harness.budget import Budget
 from harness.clock import SystemClock
 from harness.corpus import Corpus
 from harness.gate import Evidence
+from harness.report.terminal import print_summary
 from harness.request import Request
 from harness.run import Finished, run
 from harness.store import RunFolder
-from pipeline.errors import TurngapError, WeightsError
+from pipeline.errors import HarnessError, TurngapError, WeightsError
 
 
 def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
@@ -37,6 +38,9 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
         except TurngapError as fault:
             codes.append(complain(news, fault))
             continue
+        except KeyboardInterrupt:
+            codes.append(complain(news, HarnessError("interrupted; turns that were finished are in the run's folder")))
+            break
         if finished.interrupted:
             break
     if as_json and documents:
@@ -135,7 +139,7 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
     codes = []
     path = finished.folder.path
     if finished.record.n_turns:
-        terminal.show(finished.record, figures)
+        print_summary(finished.record, figures)
     if finished.error is not None:
         codes.append(complain(news, finished.error))
     if finished.record.n_turns:

@@ -48,8 +48,8 @@ class Corpus:
 def prepare(scenario: Scenario, report: Report | None = None) -> Corpus:
     """Make every clip of a scenario; blocks while something is fetched. `report` takes progress (default: stderr).
 
-    A clip whose end of speech is not firm to 20 ms is left out with a note. Where the recorded prompts are not to be
-    had, the synthetic voice says their `expect:`, with a note.
+    A recording whose end of speech is not firm to 20 ms is left out with a note. Where the recorded prompts are not to
+    be had, the synthetic voice says their `expect:`, with a note.
 
     Raises:
         ScenarioError: a prompt or file that does not exist, or holds no speech.
@@ -92,6 +92,10 @@ def make_clip(clip_id: str, pieces: Sequence[Utterance], transcript: str | None 
     found = label(joined)
     if found is None:
         raise ScenarioError("no speech in it")
+    if not found.stable and all(piece.synthetic for piece in pieces):
+        # Nobody spoke: what fades is cut where the raised threshold has it end, and the end is firm.
+        joined = joined[: found.end_sample + round(found.high_ms * 8)]
+        found = label(joined) or found
     if not found.stable:
         return (
             f"its end of speech moves by {found.low_ms:+.0f} / {found.high_ms:+.0f} ms when the thresholds move by "

@@ -97,8 +97,9 @@ def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> H
     arrival_ns = _arrival_ns(span, moments.frame + 1)
     if not fault and arrival_ns is None:
         fault = f"the turn span does not say when chunk {moments.frame + 1}, which holds t0, arrived"
-    if not fault and arrival_ns is not None and arrival_ns < moments.frame_sent_ns - CLOCK_TOLERANCE_NS:
-        fault = "the frame that holds t0 was read before it was sent: the agent's clock is not this host's"
+    # Due, not sent: a busy host may take the caller off the CPU between its write and the time stamp of it.
+    if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS:
+        fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
     if fault or arrival_ns is None:
         return Heard(span, None, fault)
     activities = _agent_activities(span, attempt, moments.t0_ns, arrival_ns)

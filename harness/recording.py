@@ -50,10 +50,12 @@ def write(file: Path, pcm: Pcm16) -> None:
 
 
 def worth_hearing(turns: Sequence[TurnRecord]) -> set[int]:
-    """Calls with a failure, with the representative turn, or with the worst."""
+    """Calls with a failure, with the representative turn, or with the worst; where all were spoilt, the slowest."""
     kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (Outcome.ANSWERED, Outcome.INVALID)}
     standing = (exemplars.representative(turns), exemplars.worst(turns))
-    return kept | {turn.call for turn in standing if turn is not None}
+    kept |= {turn.call for turn in standing if turn is not None}
+    spoilt = [turn for turn in turns if turn.scored]
+    return kept or {turn.call for turn in sorted(spoilt, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}
 
 
 def keep(folder: Path, turns: Sequence[TurnRecord]) -> tuple[TurnRecord, ...]:

@@ -7,7 +7,7 @@ import contextlib
 import re
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -35,8 +35,12 @@ class Rig:
 
 
 @asynccontextmanager
-async def standing(request: Request, folder: RunFolder) -> AsyncIterator[Rig]:
+async def standing(
+    request: Request, folder: RunFolder, before_agent: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Rig]:
     """Start all of it, the agent last, and end it in the opposite order; what was started ends whatever happens.
+
+    `before_agent` is awaited when all but the agent stands: while the machine is as idle as it will be.
 
     Raises:
         UsageError: the receiver's port is in use.
@@ -51,6 +55,7 @@ async def standing(request: Request, folder: RunFolder) -> AsyncIterator[Rig]:
         settler = Settler()
         stack.callback(settler.close)
         await settler.warm_up()
+        await before_agent()
         agent = await _agent(request, folder, receiver.endpoint)
         stack.push_async_callback(agent.stop)
         if agent.pid is not None:

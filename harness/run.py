@@ -115,28 +115,15 @@ async def _measure(
     stop: asyncio.Event,
 ) -> RunRecord:
     """Calibrate, set up, place the calls beside the sentinel; gives the record with what is known of agent and GPUs."""
-    async with Scheduler(clock).running() as scheduler:
+
+    async def before_agent() -> None:
         audience.says("calibrating the instrument")
         progress.calibration = await calibrate(
             [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, seed=request.seed, calls=5
         )
-        return await _place(request, corpus, audience, opening, folder, progress, scheduler, clock=clock, stop=stop)
+        audience.says(f"starting the agent, profile {request.profile_name}" if request.url is None else request.url)
 
-
-async def _place(
-    request: Request,
-    corpus: Corpus,
-    audience: Audience,
-    opening: RunRecord,
-    folder: RunFolder,
-    progress: Progress,
-    scheduler: Scheduler,
-    *,
-    clock: Clock,
-    stop: asyncio.Event,
-) -> RunRecord:
-    audience.says(f"starting the agent, profile {request.profile_name}" if request.url is None else request.url)
-    async with standing(request, folder) as rig:
+    async with Scheduler(clock).running() as scheduler, standing(request, folder, before_agent) as rig:
         opening = ledger.with_rig(opening, rig)
         folder.write(opening)
         if rig.agent.ours:

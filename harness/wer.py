@@ -6,6 +6,7 @@ Formula: WER = (substitutions + deletions + insertions) / reference words, on th
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ class WordErrors:
     wer: float
     """Over 1 where more words were invented than said."""
     missing_last_word: str | None
-    """The last reference word of two or more letters, normalised, where the transcript does not have it in its place.
+    """The last reference word of two or more letters, normalised, where nothing like it stands in its place.
 
+    A word that was misheard ("deal" for "dial") is a word error; one that stops early ("tomor") was cut off.
     A word with a digit counts whatever its length: the normaliser writes numbers as digits.
     """
 
@@ -38,14 +40,16 @@ def word_errors(reference: str, transcript: str) -> WordErrors | None:
         return None
     aligned = jiwer.process_words(said, heard)
     errors = aligned.substitutions + aligned.deletions + aligned.insertions
-    equal = {
-        position
-        for chunk in aligned.alignments[0]
-        if chunk.type == "equal"
-        for position in range(chunk.ref_start_idx, chunk.ref_end_idx)
-    }
+    there: dict[int, str] = {}
+    for chunk in aligned.alignments[0]:
+        if chunk.type in ("equal", "substitute"):
+            there |= zip(
+                range(chunk.ref_start_idx, chunk.ref_end_idx),
+                heard.split()[chunk.hyp_start_idx : chunk.hyp_end_idx],
+                strict=True,
+            )
     last = next((position for position in reversed(range(len(words))) if _counts(words[position])), None)
-    missing = words[last] if last is not None and last not in equal else None
+    missing = None if last is None or _alike(words[last], there.get(last, "")) else words[last]
     return WordErrors(errors, len(words), errors / len(words), missing)
 
 
@@ -56,6 +60,16 @@ def normaliser() -> Callable[[str], str]:
 
     normalise: Callable[[str], str] = EnglishTextNormalizer()
     return normalise
+
+
+def _alike(said: str, heard: str) -> bool:
+    """The same word, perhaps misheard: half the letters of both agree in order, and it does not just stop early.
+
+    (Ratcliff-Obershelp similarity.) "Stops early": it lacks its last two letters or more, and no other.
+    """
+    if said.startswith(heard) and len(said) - len(heard) > 1:
+        return False
+    return difflib.SequenceMatcher(None, said, heard, autojunk=False).ratio() >= 0.5
 
 
 def _counts(word: str) -> bool:

@@ -81,6 +81,8 @@ class Admission:
         Raises:
             ProtocolError: it is missing or wrong.
         """
+        if not self.signed:
+            return
         try:
             parameters = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body))
         except ValueError:

@@ -127,8 +127,9 @@ class Call:
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
-        if self._reply is not None and self._reply.result is None:
-            await self._interrupt(self._reply)
+        late = self._reply
+        if late is not None and (late.result is None or self._line.playback.playing(decided_ns)):
+            await self._interrupt(late)
         self._attempt += 1
         question = Question(
             audio=to_float(self._audio.codes(self._turn_start, event.at_sample)),

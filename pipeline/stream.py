@@ -26,6 +26,8 @@ START_WITHIN_S = 10.0
 """A socket that has not sent `start` by then is closed, so that it does not hold a line."""
 NORMAL, GOING_AWAY, UNSUPPORTED, POLICY, INTERNAL = 1000, 1001, 1003, 1008, 1011
 _MAX_REASON_BYTES = 120
+_GONE = (WebSocketDisconnect, RuntimeError)
+"""What starlette raises for a socket that is gone, at the first message and at those after it."""
 
 _log = logging.getLogger("turngap.stream")
 
@@ -111,7 +113,7 @@ class Stream:
 
     async def _send(self, text: str) -> None:
         # A socket that is gone is the reader's to notice: what is sent until then is lost, as on any line.
-        with contextlib.suppress(WebSocketDisconnect):
+        with contextlib.suppress(*_GONE):
             await self._websocket.send_text(text)
 
     async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
@@ -192,6 +194,5 @@ async def _close(websocket: WebSocket, goodbye: Goodbye) -> None:
     reason = goodbye.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
     if reason:
         _log.warning("stream closed: %s", goodbye.reason)
-    # The socket may be gone by now, which starlette tells in two ways.
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+    with contextlib.suppress(*_GONE):
         await websocket.close(goodbye.code, reason)

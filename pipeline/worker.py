@@ -48,7 +48,10 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
         if job.cancelled():
             hand_over(_End(EngineError("the engine was closed before the work began; start the agent again")))
 
-    job = executor.submit(run)
+    try:
+        job = executor.submit(run)
+    except RuntimeError as fault:
+        raise EngineError("the engine is closed; start the agent again") from fault
     job.add_done_callback(ended)
     try:
         while not isinstance(item := await items.get(), _End):

@@ -121,6 +121,21 @@ def test_a_clip_without_a_firm_end_is_left_out_with_a_note(pipeline: list[list[s
         prepare(scenario({"prompt": "fading"}))
 
 
+def test_a_synthetic_voice_that_fades_is_cut_and_firm() -> None:
+    """Its tail is nobody's word: it ends where the raised threshold has it end, not later."""
+    fading = Utterance(voice(1500, fade=True), "Fading.", "test", synthetic=True)
+    human = label(normalise(fading.pcm))
+    clip = make_clip("fading", [fading])
+    assert isinstance(clip, Clip)
+    assert human is not None
+    assert not human.stable
+    found = label(clip.pcm)
+    assert found is not None
+    assert found.stable
+    assert found.end_sample == len(clip.pcm)
+    assert len(clip.pcm) < human.end_sample
+
+
 @pytest.mark.parametrize(
     ("turn", "message"),
     [

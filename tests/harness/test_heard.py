@@ -186,11 +186,11 @@ def test_times_of_another_clock() -> None:
     assert find(backwards).note == "6 of 7 spans of turn 0, attempt 0 arrived"
 
 
-def test_a_frame_read_before_it_was_sent() -> None:
+def test_a_frame_read_before_it_was_complete() -> None:
     """A clock that is off by little shows in t0's frame: no stages."""
     found = find([call_span(), *attempt_spans(arrivals_late_ms=-3)])
     assert found.activities is None
-    assert found.note == "the frame that holds t0 was read before it was sent: the agent's clock is not this host's"
+    assert found.note == "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
 
 
 @pytest.mark.parametrize("first_chunk", [82, 300])

@@ -89,3 +89,9 @@ def test_failures_the_representative_and_the_worst_are_kept(tmp_path: Path) -> N
     assert {"3.wav", "4.wav"} < set(left)
     assert len(left) == 3
     assert all(turn.audio_offset_ms is None for turn in kept if turn.audio is None)
+
+
+def test_a_wholly_spoilt_run_keeps_its_slowest_call() -> None:
+    """Somebody will want to hear what happened."""
+    turns = [builders.turn(i, outcome=Outcome.INVALID, scale=1 + i) for i in range(3)]
+    assert recording.worth_hearing(turns) == {max(turns, key=lambda turn: turn.turn_gap_ms or 0).call}

@@ -205,6 +205,7 @@ async def test_barge_in_stops_the_language_model(serve):
         await phone.receive()
         await phone.speak(400)
         await phone.cleared()
+        await served.ended(1)
         assert llm.closed == 1
         await phone.hang_up()
         await served.idle()
@@ -240,6 +241,15 @@ async def test_a_caller_who_goes_on_is_transcribed_whole(serve):
     assert first.attributes[tracing.CANCELLED] is True
     assert first.attributes[tracing.HEARD] is False
     assert second.attributes[tracing.HEARD] is True
+
+
+async def test_a_caller_who_never_stops_is_answered_anyway(serve):
+    """At the longest turn the profile allows the agent replies, although the caller still speaks."""
+    async with serve("endpointing.max_turn_ms=1000") as served, served.phone() as phone:
+        await phone.speak(1040)
+        name, audio = await phone.reply()
+    assert name == "turn-0-1"
+    assert audio
 
 
 async def test_no_words_no_reply(serve):
@@ -297,7 +307,7 @@ async def test_a_capped_reply_ends_with_a_whole_clause(serve):
 
 
 @pytest.mark.parametrize("politely", [True, False])
-async def test_a_call_that_ends_frees_everything(serve, politely):
+async def test_a_call_that_ends_frees_everything(serve, politely, caplog):
     """With or without `stop`: no task is left, the engine's generator closed, the line free, spans handed on."""
     llm = RecordingLanguageModel(endless=True)
     async with serve(llm=llm) as served:
@@ -312,6 +322,7 @@ async def test_a_call_that_ends_frees_everything(serve, politely):
         assert not {task for task in asyncio.all_tasks() - before if not task.done()} - served.http.server_state.tasks
         assert llm.closed == 1
         assert len(served.traces.turns) == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_two_calls_do_not_mix(serve):

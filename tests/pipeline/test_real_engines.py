@@ -101,6 +101,20 @@ def test_long_speech_is_heard_in_the_full_window(loaded: Engines, prompts: Path)
     assert len(transcript.text.split()) > 60
 
 
+def test_a_transcript_that_repeats_itself_is_made_again(
+    loaded: Engines, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The full window's words are taken, and the transcript says so."""
+    real = loaded.stt._recognise
+
+    def stuttering(audio: AudioF32, window_s: float) -> str:
+        return "the area code the area code" if window_s < 30 else str(real(audio, window_s))
+
+    monkeypatch.setattr(loaded.stt, "_recognise", stuttering)
+    transcript = asyncio.run(loaded.stt.transcribe(recording(prompts, "privacy-prompt")))
+    assert transcript == Transcript("Please enter your phone number, starting with the area code.", 30.0, rerun=True)
+
+
 def test_no_audio_has_no_words(loaded: Engines) -> None:
     """An empty utterance is an empty transcript, without the model."""
     assert asyncio.run(loaded.stt.transcribe(np.zeros(0, np.float32))).text == ""
@@ -134,7 +148,7 @@ def test_the_request_can_ask_for_fewer_tokens(loaded: Engines) -> None:
 def test_closing_a_reply_stops_the_model(loaded: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the reader leaves at the first token, the model makes no more than the one it was at, and is free."""
     given: list[int] = []
-    real = loaded.llm._generator  # type: ignore[attr-defined]
+    real = loaded.llm._generator
 
     class Counting:
         def generate_batch(self, *args: Any, **options: Any) -> Any:

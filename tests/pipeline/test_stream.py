@@ -123,3 +123,15 @@ async def test_without_a_detector_there_is_no_call(serve):
         await phone.hush(100)
         assert (await phone.closed())[0] == stream.INTERNAL
         await served.idle()
+
+
+async def test_a_caller_who_is_gone_in_mid_reply_is_no_fault(serve, caplog):
+    """A connection that breaks while a long reply is being sent ends the call quietly."""
+    async with serve("tts.ms_per_character=2000") as served:
+        async with served.phone() as phone:
+            await phone.ask()
+            await phone.receive()
+            phone.socket.transport.abort()
+        await served.idle()
+        assert served.count("turngap_turns_total") == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
