@@ -2,9 +2,9 @@
 
     python -m benchmarks.injection [--turns 12] [--delay-ms 100] [--json]        about 5 minutes for 12 turns
 
-Ten agents with scripted engines stand side by side: one as it is, one for each stage that can be delayed. In every round
-each is called once with the same utterance, the frames and the end of speech in the same places, so that a turn and its
-counterpart differ by the delay alone. What is judged is the median, over the rounds, of each stage's change.
+Ten agents with scripted engines stand side by side: one as it is, one for each stage that can be delayed. In every
+round each is called once with the same utterance, the frames and the end of speech in the same places, so that a turn
+and its counterpart differ by the delay alone. What is judged is the median, over the rounds, of each stage's change.
 """
 
 from __future__ import annotations
