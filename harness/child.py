@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from harness.priority import OWN_NICE
+
 _ROOT = Path(__file__).resolve().parent.parent
 _CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 """As the user gave them to us, before a caller pins itself to any."""
@@ -34,12 +36,12 @@ def environment(**extra: str) -> dict[str, str]:
 async def start(
     command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str], nice: int = 0
 ) -> asyncio.subprocess.Process:
-    """Start `command` in a session of its own with pipes at stdin and stdout.
+    """Start `command` in a session of its own with pipes at stdin and stdout; `nice` counts from the user's niceness.
 
     Call it from the main thread: the death of the thread that started a child counts as its parent's death.
     """
     cpus = ",".join(str(cpu) for cpu in sorted(_CPUS))
-    leash = python("harness.leash", str(os.getpid()), str(nice), cpus)
+    leash = python("harness.leash", str(os.getpid()), str(min(19, OWN_NICE + nice)), cpus)
     return await asyncio.create_subprocess_exec(
         *leash,
         *command,

@@ -21,6 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 _HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # typer's own copy of it, or click's: by version
 USAGE, INVALID = 3, 2
+_TYPERS_INTERRUPT = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -144,6 +145,8 @@ def execute(arguments: list[str]) -> int:
             return USAGE
         path = context.command_path if context is not None else "turngap"
         return _complain(f"{' '.join(shown.split())} See: {path} --help", USAGE)
+    if code == _TYPERS_INTERRUPT:
+        return _complain("interrupted", INVALID)
     return code if isinstance(code, int) else 0
 
 

@@ -69,7 +69,9 @@ def report_again(folder: Path, out: Path | None = None) -> Path:
         HarnessError: the report can't be written.
     """
     found = store.read(folder)
-    if not found.record.complete and len(found.turns) != found.record.n_turns:
+    scored = sum(turn.scored for turn in found.turns)
+    # A run that a fault ended has its verdict, with the fault in it; only one that was killed is judged here.
+    if not found.record.complete and (not found.record.validity or scored != found.record.n_turns):
         budget = Budget.model_validate(found.record.budget) if found.record.budget else None
         evidence = Evidence(planned_turns=found.record.planned_turns, complete=False)
         judged = gate.judge(found.turns, evidence, budget)

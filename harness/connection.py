@@ -199,7 +199,8 @@ def _explain(url: str, fault: BaseException) -> str | None:
         case EOFError() | InvalidMessage(__cause__=EOFError()):
             return f"31903: {url} closed the connection before the upgrade; it is no Twilio Media Streams agent"
         case OSError():
-            return f"31902: no connection to {url} ({fault.strerror or fault}); is the agent running?"
+            reason = fault.strerror or str(fault) or "closed in the handshake"
+            return f"31902: no connection to {url} ({reason}); is the agent running, and is the scheme right?"
         case Exception():
             return f"31924: {url} is no WebSocket server ({fault})"
         case _:

@@ -32,8 +32,7 @@ def main(arguments: list[str]) -> None:
     hold(int(parent_pid))
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
-    if int(nice):
-        os.nice(int(nice))
+    os.setpriority(os.PRIO_PROCESS, 0, int(nice))
     try:
         os.execvp(command[0], command)
     except OSError as fault:

@@ -127,7 +127,7 @@ def closed(
                 sentinel=progress.sentinel.to_json() if progress.sentinel is not None else None,
             ),
             "agent": opening.agent.model_copy(update={"rss_mib": seen.rss_mib, "cpu_s": seen.cpu_s}),
-            "notes": (*opening.notes, *progress.notes),
+            "notes": tuple(dict.fromkeys([*opening.notes, *progress.notes])),  # a resumed run notes its corpus again
         }
     )
 

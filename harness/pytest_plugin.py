@@ -8,6 +8,7 @@ budget gate stays ours. Every pytest session loads this module: what a run needs
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -115,25 +116,20 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> Generator[None]:
     """A session that was to measure and did not (all was skipped, say), or to compare and could not, is no success."""
     config = session.config
-    if exitstatus != pytest.ExitCode.OK or not asked_for(config) or config.getoption("collectonly"):
-        return
-    trouble = config.stash[TROUBLE]
-    if not config.stash[MEASURED]:
-        trouble.append("--benchmark was given, and no run was made")
-    known = baselines(config)
-    if config.getoption("benchmark_compare_fail", None) and known is not None:
-        names = {name for benchmarks in known.values() for name in benchmarks}
-        trouble += [
-            f"--benchmark-compare-fail: no stored run has {item.nodeid}, so it was compared with nothing"
-            for item in session.items
-            if TIMER in item.stash and item.nodeid not in names
-        ]
-    if trouble:
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    if not asked_for(config):
+        return (yield)
+    if exitstatus == pytest.ExitCode.OK and not config.getoption("collectonly"):
+        config.stash[TROUBLE].extend(_trouble(session))
+        if config.stash[TROUBLE]:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    with warnings.catch_warnings():
+        # Under `-W error` this would be a traceback in place of the reason why nothing could be stored.
+        warnings.filterwarnings("ignore", "Not saving anything, no benchmarks have been run!")
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -175,6 +171,7 @@ def turngap(request: pytest.FixtureRequest, benchmark: Any) -> Generator[Turngap
     """Measures scenarios from Python: `turngap.run(...)`, and `await turngap.arun(...)` in async tests."""
     config = request.config
     if TIMER not in request.node.stash:
+        benchmark.skipped = True
         if not asked_for(config):
             pytest.skip("measures a voice agent: give --benchmark")
         raise pytest.UsageError(f"{request.node.nodeid}: name `turngap` among the test's arguments, or its fixtures'")
@@ -226,6 +223,22 @@ class ScenarioTest(pytest.Function):
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where it stands."""
         return self.path, 0, f"scenario: {self.name}"
+
+
+def _trouble(session: pytest.Session) -> list[str]:
+    """Why a session in which no test failed measured or compared nothing; empty if it did."""
+    config = session.config
+    if not config.stash[MEASURED]:
+        return ["--benchmark was given, and no run was made"]
+    known = baselines(config)
+    if not config.getoption("benchmark_compare_fail", None) or known is None:
+        return []
+    names = {name for benchmarks in known.values() for name in benchmarks}
+    return [
+        f"--benchmark-compare-fail: no stored run has {item.nodeid}, so it was compared with nothing"
+        for item in session.items
+        if TIMER in item.stash and item.nodeid not in names
+    ]
 
 
 def _measures(item: pytest.Item) -> bool:

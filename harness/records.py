@@ -100,7 +100,8 @@ class CallRecord:
     marks: tuple[MarkSeen, ...]
     clears_ns: tuple[int, ...]
     stalls: Int64
-    """Our own lateness in reading: rows (at_ns, late_ns), shape (m, 2): the event loop was away over 0.5 ms."""
+    """Our own lateness in reading, shape (m, 2): rows (at_ns, late_ns), the event loop came back at at_ns, having been
+    away for late_ns, over 0.5 ms."""
     ended_ns: int
     end: CallEnd
     warnings: tuple[str, ...] = ()

@@ -145,6 +145,10 @@ def resume(path: Path, options: Options = Options()) -> Request:
     if _sha256(scenario_path) != record.scenario_sha256:
         raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
     ours = record.profile != "url"
+    began = {
+        "inject": tuple(record.environment.get("inject", ())),
+        "agent_nice": record.environment.get("agent_nice", 0),
+    }
     request = Request(
         scenario=read,
         scenario_path=scenario_path,
@@ -154,7 +158,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         calls=scenarios.plan(read, seed=record.seed, n_turns=record.planned_turns),
         seed=record.seed,
         budget=Budget.model_validate(record.budget) if record.budget is not None else None,
-        options=options,
+        options=replace(options, **began),
         resumed=Resumed(path, record, run.turns, run.notes),
     )
     return _checked(request)

@@ -16,6 +16,7 @@ from harness.corpus import Corpus
 from harness.gate import Evidence, Judgement
 from harness.lanes import Lanes
 from harness.ledger import Progress
+from harness.priority import ahead
 from harness.request import Request
 from harness.result import RunRecord
 from harness.rig import loop_lag_p99_ms, standing
@@ -76,10 +77,14 @@ async def run(
     """
     began_ns = clock.now_ns()
     progress = Progress(notes=list(corpus.notes))
+    if request.options.inject:
+        progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
     opening, folder = await _open(request, clock, progress)
     error: TurngapError | None = None
     try:
-        opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
+        with ahead() as nice:
+            opening.environment["caller_nice"] = nice
+            opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
         if request.resumed is None and not progress.turns:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing happened that is worth a folder
@@ -146,7 +151,7 @@ async def _open(request: Request, clock: Clock, progress: Progress) -> tuple[Run
     """The run's folder with its `run.json`: a new one, or the one that is resumed."""
     surroundings = environment.gather()
     surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
-    surroundings["agent_nice"] = request.options.agent_nice
+    surroundings |= {"agent_nice": request.options.agent_nice, "inject": list(request.options.inject)}
     opening = ledger.opened(request, surroundings, clock.unix_ns())
     if request.resumed is None:
         folder = RunFolder.create(request.options.out, opening.run_id, opening)

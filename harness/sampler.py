@@ -115,7 +115,7 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
             line = os.read(0, 64)
             if not line:
                 return
-            tree = ProcessTree.of(int(line))
+            tree = ProcessTree.of(int(line.split()[-1]))
             agent = ProcessSampler(tree, instrument) if tree is not None else None
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from harness import leash, recording
 from harness.clock import NS_PER_MS
+from harness.priority import OWN_NICE
 from harness.records import CallRecord
 from harness.scenario import PlannedCall
 from harness.score import score_call
@@ -139,7 +140,7 @@ def recv_late_ms(call: CallRecord) -> Floats:
 def _begin(parent_pid: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     leash.hold(parent_pid)
-    os.nice(_NICE)
+    os.setpriority(os.PRIO_PROCESS, 0, min(19, OWN_NICE + _NICE))
 
 
 def _nothing() -> None:

@@ -109,12 +109,13 @@ class RunFolder:
         self._replace(TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
 
     def mend(self) -> None:
-        """Cut off a torn last line, so that what is appended next stands on a line of its own."""
-        file = self.path / TURNS
-        if file.is_file():
-            data = file.read_bytes()
-            if not data.endswith(b"\n"):
-                os.truncate(file, data.rfind(b"\n") + 1)
+        """Cut off torn last lines, so that what is appended next stands on a line of its own."""
+        for name in (TURNS, SPANS, GPU, PROCESS):
+            file = self.path / name
+            if file.is_file():
+                data = file.read_bytes()
+                if not data.endswith(b"\n"):
+                    os.truncate(file, data.rfind(b"\n") + 1)
 
     def _replace(self, name: str, text: str) -> None:
         target = self.path / name

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from harness import child
 from harness.records import Pcm16
 from pipeline.errors import EngineError, ScenarioError, TurngapError, WeightsError
 from pipeline.telephony import SAMPLE_RATE
@@ -135,7 +135,8 @@ def run_pipeline(arguments: Sequence[str], error: type[TurngapError], report: Re
     """
     reason = f"`python -m pipeline {arguments[0]}` failed"
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments],
+        child.python("pipeline", *arguments),
+        env=child.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

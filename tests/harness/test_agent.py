@@ -16,6 +16,7 @@ import pytest
 
 from harness import child
 from harness.agent import Agent, agent_environment, checked_url, serve_command
+from harness.priority import OWN_NICE, ahead
 from pipeline.errors import AgentError, UsageError
 
 READY = (
@@ -186,6 +187,24 @@ def test_the_agent_has_the_users_cpus_and_a_session_of_its_own(tmp_path: Path) -
         return agent.ready.models
 
     assert asyncio.run(scenario()) == {"cpus": str(sorted(os.sched_getaffinity(0))), "own": "True"}
+
+
+def test_the_agent_does_not_inherit_our_own_priority(tmp_path: Path) -> None:
+    """Where we may go ahead of it, it stays where the user is, or behind by what was asked."""
+    body = (
+        "import json, os\n"
+        "print(json.dumps({'event': 'ready', 'url': 'ws://h/x', 'models': {'nice': os.nice(0)}}), flush=True)\n"
+    ) + SLEEP
+
+    async def scenario(nice: int) -> str:
+        with ahead():
+            agent = await Agent.start(script(body), log=tmp_path / "agent.log", endpoint=None, nice=nice)
+        await agent.stop()
+        return agent.ready.models["nice"]
+
+    assert asyncio.run(scenario(0)) == str(OWN_NICE)
+    assert asyncio.run(scenario(3)) == str(OWN_NICE + 3)
+    assert os.nice(0) == OWN_NICE
 
 
 def test_the_users_own_telemetry_settings_do_not_reach_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,16 @@ def test_a_resumed_run_has_the_profile_it_began_with(tmp_path: Path, scenario: P
     assert request.profile_data(request.resume(path))["stt"]["delay_ms"] == 77.0
 
 
+def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Path) -> None:
+    """An agent with an injected delay is not another one after the resumption."""
+    path = unfinished(tmp_path, scenario, calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["environment"] |= {"inject": ["encoding=100"], "agent_nice": 3}
+    (path / store.RUN).write_text(json.dumps(data))
+    options = request.resume(path).options
+    assert (options.inject, options.agent_nice) == (("encoding=100",), 3)
+
+
 def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """The rest of the calls would not be the rest of the same run."""
     path = unfinished(tmp_path, scenario, calls=(1,))

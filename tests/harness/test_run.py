@@ -93,7 +93,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
         if turn.outcome is Outcome.ANSWERED:
             assert turn.transcript == "scripted words"
             assert turn.stages is not None
-            assert turn.stages[Stage.TRANSCRIPTION].exposed_ms == pytest.approx(40, abs=30)
+            assert turn.stages[Stage.TRANSCRIPTION].exposed_ms >= 40  # its injected delay, and what the machine adds
             assert turn.audio is not None
             with wave.open(str(folder / turn.audio)) as audio:
                 assert (audio.getnchannels(), audio.getframerate()) == (2, 8000)
