@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -182,12 +183,15 @@ async def calibrate(
     """
     idle = await idleness(clock)
     reference = await ReferenceAgent.start()
+    gc.collect()
+    gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
     try:
         rows = [
             await _one_delay(reference, delay_ms, turns, clock, scheduler, seed, calls, on_grid)
             for delay_ms in delays_ms
         ]
     finally:
+        gc.unfreeze()
         await reference.stop()
     return Calibration(tuple(rows), idle)
 
