@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-import pytest
 
 from harness import child, store
 from harness.result import Verdict
