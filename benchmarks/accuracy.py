@@ -44,6 +44,14 @@ AGREE_MS = 1.0
 """How far the sentinel may be from the truth: the instrument's own bar."""
 WIDEST_MS = 3.0
 """Half an interval; what is less certain agrees with anything."""
+HOG = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        pass
+"""
+"""Busy for as long as we are there; in a session of its own, as somebody else's work is."""
 RUN_TURNS = 30
 INDEX = 5_000
 """Of the calls whose truth is known; the sentinel's are others."""
@@ -149,7 +157,7 @@ async def scripted_run(folder: Path) -> RunRecord:
 def hogs() -> Iterator[None]:
     """A busy process on every core that is ours."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    busy = [subprocess.Popen([sys.executable, "-c", HOG], start_new_session=True) for _ in range(count)]
     try:
         yield
     finally:
