@@ -1,6 +1,6 @@
 """How often the bound on p95 holds, and how often the gate passes by luck: by simulation, for every n from 59 to 400.
 
-    python benchmarks/coverage.py [--samples 20000] [--json]
+    python -m benchmarks.coverage [--samples 20000] [--json]
 
 Gaps are log-normal (log-sd 0.15), with a true p95 of exactly 500 ms. Coverage is the share of samples whose bound lies
 at or over the true p95; theory says binom.cdf(k - 1, n, q). False passes are those that the gate would let through.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -164,18 +165,33 @@ class Calibration:
 
 
 async def calibrate(
-    delays_ms: Sequence[float], turns: int, *, clock: Clock, scheduler: Scheduler, seed: int = 1, calls: int = 1
+    delays_ms: Sequence[float],
+    turns: int,
+    *,
+    clock: Clock,
+    scheduler: Scheduler,
+    seed: int = 1,
+    calls: int = 1,
+    on_grid: bool = False,
 ) -> Calibration:
     """Measure the reference agent, `turns` turns a delay, spread over `calls` simultaneous calls.
+
+    `on_grid`: every utterance ends with a frame, instead of anywhere in one.
 
     Raises:
         HarnessError: the reference agent did not start.
     """
     idle = await idleness(clock)
     reference = await ReferenceAgent.start()
+    gc.collect()
+    gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
     try:
-        rows = [await _one_delay(reference, delay_ms, turns, clock, scheduler, seed, calls) for delay_ms in delays_ms]
+        rows = [
+            await _one_delay(reference, delay_ms, turns, clock, scheduler, seed, calls, on_grid)
+            for delay_ms in delays_ms
+        ]
     finally:
+        gc.unfreeze()
         await reference.stop()
     return Calibration(tuple(rows), idle)
 
@@ -193,15 +209,17 @@ def burst(duration_ms: float, seed: int) -> Clip:
     return Clip(f"burst-{seed}", pcm, 0, None, 0.0, 0.0, "made up: noise", synthetic=True)
 
 
-def plan(turns: int, index: int, delay_ms: float, seed: int) -> tuple[PlannedCall, dict[str, Clip]]:
-    """One call of that many bursts, of lengths that put the ends anywhere on the frame grid."""
+def plan(
+    turns: int, index: int, delay_ms: float, seed: int, *, on_grid: bool = False
+) -> tuple[PlannedCall, dict[str, Clip]]:
+    """One call of that many bursts, whose ends lie anywhere in a frame or, `on_grid`, at the end of one."""
     rng = np.random.default_rng(seed + index)
     keys = [f"burst-{index}-{turn}" for turn in range(turns)]
     said = tuple(
         Turn(id=key, say="a burst of noise", pause_ms=200, answer_within_ms=round(delay_ms) + 1500) for key in keys
     )
     clips = {key: burst(rng.uniform(200, 260), seed + turn) for turn, key in enumerate(keys)}
-    return PlannedCall(index, said, probe=False), clips
+    return PlannedCall(index, said, probe=False, on_grid=on_grid), clips
 
 
 def ordered(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spoken, delay_ms: float) -> None:
@@ -238,12 +256,19 @@ def errors(values: Iterable[float | None]) -> Errors:
 
 
 async def _one_delay(
-    reference: ReferenceAgent, delay_ms: float, turns: int, clock: Clock, scheduler: Scheduler, seed: int, calls: int
+    reference: ReferenceAgent,
+    delay_ms: float,
+    turns: int,
+    clock: Clock,
+    scheduler: Scheduler,
+    seed: int,
+    calls: int,
+    on_grid: bool,
 ) -> DelayErrors:
     shares = [turns // calls + (index < turns % calls) for index in range(calls)]
 
     async def one(index: int, share: int) -> CallRecord:
-        planned, clips = plan(share, index, delay_ms, seed)
+        planned, clips = plan(share, index, delay_ms, seed, on_grid=on_grid)
         return await place_call(
             reference.url,
             planned,

@@ -147,6 +147,7 @@ class _Call:
             probe=self._planned.probe,
             started_ns=self._started_ns,
             rng=self._rng,
+            on_grid=self._planned.on_grid,
         )
         self._at(self._started_ns + FRAME_NS, self._on_frame)
 

@@ -1,4 +1,4 @@
-"""The command `turngap`: run, report, export; `serve`, `weights` and `say` are handed to the agent's own command.
+"""The command `turngap`: run, calibrate, report, export; `serve`, `weights` and `say` go to the agent's own command.
 
 Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
 """
@@ -63,6 +63,18 @@ def _run(
             for name in scenario or [request.DEFAULT_SCENARIO]
         ]
     raise typer.Exit(command.run_all(requests, as_json=as_json))
+
+
+@app.command("calibrate")
+def _calibrate(
+    delays: Annotated[str, typer.Option(help="Known delays, ms, with commas between them.")] = "150,300,800",
+    turns: Annotated[int, typer.Option(help="Turns for each delay.")] = 25,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Measure an agent whose delay is known: what differs is the instrument's own error on this machine."""
+    from harness import calibrate_cli
+
+    raise typer.Exit(calibrate_cli.run(calibrate_cli.parse_delays(delays), turns, as_json=as_json))
 
 
 @app.command("report")

@@ -38,6 +38,7 @@ class Conversation:
         probe: bool,
         started_ns: int,
         rng: random.Random,
+        on_grid: bool = False,
     ) -> None:
         self._turns = turns
         self._clips = clips
@@ -45,6 +46,7 @@ class Conversation:
         self._probe = probe
         self._started_ns = started_ns
         self._rng = rng
+        self._on_grid = on_grid
         self._spoken: list[Spoken] = []
         self._listening = False
         self._base_ns = started_ns
@@ -92,8 +94,9 @@ class Conversation:
         if not_before_ns >= now_ns:
             return
         earliest = max(frame * WIRE_SAMPLES, -(-(not_before_ns - self._started_ns) // NS_PER_SAMPLE))
-        start = earliest + self._rng.randrange(WIRE_SAMPLES)
         clip = self._clips[turn.key]
+        to_grid = -(earliest + len(clip.pcm)) % WIRE_SAMPLES
+        start = earliest + (to_grid if self._on_grid else self._rng.randrange(WIRE_SAMPLES))
         end = start + len(clip.pcm)
         deadline_ns = self._started_ns + end * NS_PER_SAMPLE + turn.answer_within_ms * NS_PER_MS
         self._spoken.append(Spoken(turn.key, clip, start, end, deadline_ns))

@@ -92,6 +92,8 @@ class PlannedCall:
     turns: tuple[Turn, ...]
     probe: bool
     warm_up: bool = False
+    on_grid: bool = False
+    """Every utterance ends with a frame, where chance would put its end anywhere in one; for calibration."""
 
 
 def load(path: Path) -> Scenario:

@@ -29,7 +29,7 @@ def sound(ms: float, amplitude: int = 5000) -> Pcm16:
 class Call:
     """A conversation with its playout, led forward by frames."""
 
-    def __init__(self, *turns: dict[str, Any], probe: bool = False, seed: int = 1) -> None:
+    def __init__(self, *turns: dict[str, Any], probe: bool = False, seed: int = 1, on_grid: bool = False) -> None:
         built = tuple(
             Turn.model_validate({"id": f"turn {n}", "say": "hello", "answer_within_ms": 3000, **keys})
             for n, keys in enumerate(turns)
@@ -42,6 +42,7 @@ class Call:
             probe=probe,
             started_ns=START,
             rng=random.Random(seed),
+            on_grid=on_grid,
         )
         self.frame = 0
         self.line: list[Pcm16] = []
@@ -94,6 +95,16 @@ def test_speech_ends_anywhere_on_the_frame_grid() -> None:
         ends.append(call.last.end_sample % 160)
     counts = np.histogram(ends, bins=8, range=(0, 160))[0]
     assert counts.min() > 25
+
+
+@given(st.integers(0, 1500))
+@settings(max_examples=50)
+def test_on_the_grid_speech_ends_with_a_frame(pause_ms: int) -> None:
+    """Whatever the pause, t0 is a frame's end, and the pause is kept."""
+    call = Call({"pause_ms": pause_ms}, on_grid=True)
+    call.lead(pause_ms + 400)
+    assert call.last.end_sample % 160 == 0
+    assert pause_ms <= call.last.start_sample / 8 < pause_ms + 40
 
 
 def test_it_waits_for_the_answer_until_the_deadline() -> None:

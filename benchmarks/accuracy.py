@@ -1,0 +1,235 @@
+"""How far is the instrument off: on an idle machine, and with a busy process on every core?
+
+    python -m benchmarks.accuracy [--turns 100] [--hog-turns 40] [--json]        about 6 minutes
+
+Idle: the reference agent, whose delay is known, at 150, 300 and 800 ms, with speech that ends anywhere in a frame and
+with speech that ends with one. Under hogs: turns of known truth are measured with the sentinel beside them, as in a
+run, and what the sentinel says of their windows is held against their own error; this before and after a run with
+scripted engines, whose `run.json` must state the same. No bar is set for the error under hogs, but that it is reported.
+Two medians agree when they are no further apart than 1 ms and what chance explains (95 % interval of the difference).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.common import SCRIPTED, Promise, bounded, bursts, conclude, news, parser
+from harness import calibrate, corpus, request, score
+from harness.audience import Display
+from harness.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, Idle, ReferenceAgent
+from harness.caller import place_call
+from harness.clock import SystemClock
+from harness.result import RunRecord, Verdict
+from harness.run import run
+from harness.scheduler import Scheduler
+from harness.sentinel import sentinel
+
+DELAYS_MS = (150.0, 300.0, 800.0)
+CALLS = 5
+HOG_DELAY_MS = 300.0
+AGREE_MS = 1.0
+"""How far the sentinel may be from the truth: the instrument's own bar."""
+WIDEST_MS = 3.0
+"""Half an interval; what is less certain agrees with anything."""
+HOG = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        pass
+"""
+"""Busy for as long as we are there; in a session of its own, as somebody else's work is."""
+RUN_TURNS = 30
+INDEX = 5_000
+"""Of the calls whose truth is known; the sentinel's are others."""
+
+
+async def idle(turns: int, calls: int) -> tuple[list[Promise], dict[str, Any]]:
+    """The calibration of an idle machine, off and on the frame grid."""
+    clock = SystemClock()
+    rows: list[Promise] = []
+    details: dict[str, Any] = {}
+    async with Scheduler(clock).running() as scheduler:
+        for on_grid in (False, True):
+            where = "on the frame grid" if on_grid else "off the frame grid"
+            news(f"calibrating, {where}")
+            found = await calibrate.calibrate(
+                DELAYS_MS, turns, clock=clock, scheduler=scheduler, calls=calls, on_grid=on_grid
+            )
+            rows += [] if rows else [_was_idle(found.idle)]
+            for delay in found.delays:
+                rows += _bars(delay, where)
+            details[where] = found.to_json()
+    return rows, details
+
+
+async def under_hogs(turns: int, folder: Path) -> tuple[list[Promise], dict[str, Any]]:
+    """The sentinel's figure against the truth, before and after a run, and that of the run against both."""
+    news("hogs: turns of known truth beside the sentinel")
+    before = await beside_sentinel(turns, INDEX)
+    news("hogs: a run with scripted engines")
+    record = await scripted_run(folder)
+    news("hogs: turns of known truth beside the sentinel, again")
+    after = await beside_sentinel(turns, INDEX + 1)
+    truth = calibrate.errors([*before.errors_ms, *after.errors_ms])
+    stated = record.instrument.sentinel or {}
+    own = {"before": before, "after": after}
+    rows = [
+        _agrees(f"hogs, {when}: sentinel's bias in the turns' windows is their own", found.sentinel, found.truth)
+        for when, found in own.items()
+    ]
+    rows += [
+        _agrees("hogs: the sentinel's bias in a run's run.json is that of the turns before and after", stated, truth),
+        _owned_up(record, stated.get("bias_median_ms")),
+    ]
+    details = {when: {"sentinel": found.sentinel, "truth": asdict(found.truth)} for when, found in own.items()}
+    return rows, details | {"truth": asdict(truth), "run_sentinel": stated, "run_verdict": record.verdict}
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Turns whose truth is known, and a sentinel beside them."""
+
+    errors_ms: tuple[float | None, ...]
+    sentinel: dict[str, Any]
+    """What it says of their windows, as in `run.json`."""
+
+    @property
+    def truth(self) -> Errors:
+        """The turns' own error."""
+        return calibrate.errors(self.errors_ms)
+
+
+async def beside_sentinel(turns: int, index: int) -> Beside:
+    """One call of that many turns, with as many calls under way as in a run: this one and the sentinel."""
+    clock = SystemClock()
+    planned, clips = calibrate.plan(turns, index, HOG_DELAY_MS, seed=1)
+    async with Scheduler(clock).running() as scheduler:
+        reference = await ReferenceAgent.start()
+        gc.collect()
+        gc.freeze()  # as in a run: a collection would take longer than a frame
+        try:
+            async with sentinel(clock=clock, scheduler=scheduler, seed=1) as watch:
+                record = await place_call(
+                    reference.url,
+                    planned,
+                    clips,
+                    clock=clock,
+                    scheduler=scheduler,
+                    seed=1,
+                    on_spoken=lambda sid, turn, spoken: calibrate.ordered(reference, sid, turn, spoken, HOG_DELAY_MS),
+                )
+        finally:
+            gc.unfreeze()
+            await reference.stop()
+    scored = score.score_call(record, (), planned, network_ms=0.0, cold=False)
+    errors = tuple(sample.error_ms for sample in calibrate.samples(record, reference))
+    return Beside(errors, watch.errors(scored).to_json())
+
+
+async def scripted_run(folder: Path) -> RunRecord:
+    """A whole run, scripted engines, as `turngap run` does it."""
+    bursts(folder, RUN_TURNS)
+    turns = "".join(f"  - {{id: u{n}, audio: burst-{n}.wav, pause_ms: 300}}\n" for n in range(RUN_TURNS))
+    file = folder / "hogs.scenario.yaml"
+    file.write_text(f"name: hogs\nprobe: true\nturns:\n{turns}", "utf-8")
+    asked = request.make(str(file), profile=str(SCRIPTED), options=request.Options(out=folder / "results"))
+    clips = corpus.prepare(asked.scenario, news)
+    with Display(Console(stderr=True), "hogs") as display:
+        done = await run(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
+    return done.record
+
+
+@contextmanager
+def hogs() -> Iterator[None]:
+    """A busy process on every core that is ours."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = [subprocess.Popen([sys.executable, "-c", HOG], start_new_session=True) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+        for process in busy:
+            process.wait()
+
+
+def main() -> int:
+    """Print the table; exit 1 where a promise does not hold."""
+    options = parser(__doc__)
+    options.add_argument("--turns", type=int, default=100, help="turns for each delay, idle machine; 0: none")
+    options.add_argument("--hog-turns", type=int, default=40, help="turns of known truth under hogs, twice; 0: none")
+    options.add_argument("--calls", type=int, default=CALLS, help="simultaneous calls, idle machine")
+    given = options.parse_args()
+    rows: list[Promise] = []
+    details: dict[str, Any] = {}
+    if given.turns:
+        rows, details["idle"] = asyncio.run(idle(given.turns, given.calls))
+    if given.hog_turns:
+        with tempfile.TemporaryDirectory() as folder, hogs():
+            held, details["hogs"] = asyncio.run(under_hogs(given.hog_turns, Path(folder)))
+        rows += held
+    return conclude("accuracy", rows, details, as_json=given.json)
+
+
+def _was_idle(found: Idle) -> Promise:
+    figure = f"load a core {found.load_per_core:.2f}, timer p99 {found.timer_p99_ms:.2f} ms"
+    return Promise("the machine is idle: load < 0.3 a core, timer p99 < 1 ms", figure, None, holds=found.idle)
+
+
+def _bars(row: DelayErrors, where: str) -> list[Promise]:
+    name = f"{row.delay_ms:g} ms, {where}"
+    bias = None if row.bias_median_ms is None else abs(row.bias_median_ms)
+    return [
+        bounded(f"{name}: |median error| <= {BIAS_MS:g} ms", bias, BIAS_MS, digits=3),
+        bounded(f"{name}: sd <= {SD_MS:g} ms", row.sd_ms, SD_MS, digits=3),
+        bounded(
+            f"{name}: largest of {row.n} <= {LARGEST_MS:g} ms",
+            None if row.missed else row.max_abs_error_ms,
+            LARGEST_MS,
+            digits=3,
+        ),
+    ]
+
+
+def _agrees(promise: str, said: dict[str, Any], truth: Errors) -> Promise:
+    said_ms, half_ms = said.get("bias_median_ms"), _half_interval_ms(said, asdict(truth))
+    if said_ms is None or truth.bias_median_ms is None or half_ms is None:
+        return Promise(promise, "not measured", None, holds=False)
+    apart_ms = said_ms - truth.bias_median_ms
+    figure = f"{said_ms:+.2f} ms, truth {truth.bias_median_ms:+.2f} ms: apart {apart_ms:+.2f} ± {half_ms:.2f} ms"
+    agrees = abs(apart_ms) <= AGREE_MS + half_ms and half_ms <= WIDEST_MS
+    return Promise(f"{promise} (within {AGREE_MS:g} ms and chance)", figure, apart_ms, holds=agrees)
+
+
+def _half_interval_ms(*found: dict[str, Any]) -> float | None:
+    """Half the 95 % interval of the difference of two medians; a median's variance is pi / 2 that of a mean."""
+    if any(not one.get("n") or one.get("sd_ms") is None for one in found):
+        return None
+    return 1.96 * math.sqrt(sum(math.pi / 2 * one["sd_ms"] ** 2 / one["n"] for one in found))
+
+
+def _owned_up(record: RunRecord, bias_ms: float | None) -> Promise:
+    """A run whose sentinel was off by more than 5 ms must not be anything but INVALID."""
+    off = bias_ms is None or abs(bias_ms) > LARGEST_MS
+    holds = record.verdict is Verdict.INVALID if off else True
+    return Promise(
+        f"hogs: a run whose sentinel is off by over {LARGEST_MS:g} ms is INVALID", record.verdict, None, holds
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

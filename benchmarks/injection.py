@@ -1,0 +1,100 @@
+"""Does a delay of 100 ms put into one stage appear in that stage's exposed time, and nowhere else?
+
+    python -m benchmarks.injection [--turns 12] [--delay-ms 100] [--json]        about 5 minutes for 12 turns
+
+Ten agents with scripted engines stand side by side: one as it is, one for each stage that can be delayed. In every
+round each is called once with the same utterance, the frames and the end of speech in the same places, so that a turn
+and its counterpart differ by the delay alone. What is judged is the median, over the rounds, of each stage's change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import Promise, Variant, answered, bounded, conclude, parser, side_by_side
+from harness.turn import TurnRecord
+from pipeline.tracing import INJECTABLE, Stage
+
+BASELINE = "baseline"
+TOLERANCE_MS = 2.0
+Round = Mapping[str, TurnRecord]
+
+
+def changes(rounds: Sequence[Round], injected: Stage) -> tuple[dict[Stage, float], float, int] | None:
+    """Median change, ms, of each stage's exposed time and of the gap, over the rounds that both answered; how many.
+
+    None where fewer than half of the rounds can be compared.
+    """
+    pairs = [(one[BASELINE], one[injected]) for one in rounds if answered(one[BASELINE]) and answered(one[injected])]
+    whole = [(before, after) for before, after in pairs if before.stages and after.stages]
+    if not whole or 2 * len(whole) < len(rounds):
+        return None
+    moved = {
+        stage: float(np.median([_exposed_ms(after, stage) - _exposed_ms(before, stage) for before, after in whole]))
+        for stage in Stage
+    }
+    gap = float(np.median([(after.turn_gap_ms or 0.0) - (before.turn_gap_ms or 0.0) for before, after in whole]))
+    return moved, gap, len(whole)
+
+
+def promises(rounds: Sequence[Round], injected: Stage, delay_ms: float) -> tuple[list[Promise], dict[str, Any]]:
+    """What must hold of one stage's delay, and the changes in full."""
+    found = changes(rounds, injected)
+    if found is None:
+        return [Promise(f"{injected} +{delay_ms:g} ms can be measured", "too few turns", None, holds=False)], {}
+    moved, gap_ms, n = found
+    others = {stage: change for stage, change in moved.items() if stage not in (injected, Stage.UNEXPLAINED)}
+    worst = max(others, key=lambda stage: abs(others[stage]))
+    name = f"{injected} +{delay_ms:g} ms"
+    rows = [
+        _moved(f"{name}: {injected} moves by {delay_ms:g} ± {TOLERANCE_MS:g} ms", moved[injected], delay_ms),
+        _moved(f"{name}: the turn gap moves by {delay_ms:g} ± {TOLERANCE_MS:g} ms", gap_ms, delay_ms),
+        _moved(f"{name}: every other stage moves by less than {TOLERANCE_MS:g} ms (most: {worst})", others[worst], 0.0),
+        _moved(f"{name}: unexplained moves by less than {TOLERANCE_MS:g} ms", moved[Stage.UNEXPLAINED], 0.0),
+    ]
+    return rows, {"n": n, "gap_ms": gap_ms, "exposed_ms": {stage.value: change for stage, change in moved.items()}}
+
+
+async def measure(turns: int, delay_ms: float) -> list[dict[str, TurnRecord]]:
+    """The rounds, one agent for each stage and the baseline."""
+    variants = {BASELINE: Variant()} | {
+        stage.value: Variant(inject=(f"{stage.value}={delay_ms:g}",)) for stage in INJECTABLE
+    }
+    async with side_by_side(variants) as caller:
+        return await caller.rounds(turns)
+
+
+def main() -> int:
+    """Print the table; exit 1 where a promise does not hold."""
+    options = parser(__doc__)
+    options.add_argument("--turns", type=int, default=12)
+    options.add_argument("--delay-ms", type=float, default=100.0)
+    given = options.parse_args()
+    rounds = asyncio.run(measure(given.turns, given.delay_ms))
+    rows: list[Promise] = []
+    details: dict[str, Any] = {}
+    for stage in INJECTABLE:
+        held, details[stage.value] = promises(rounds, stage, given.delay_ms)
+        rows += held
+    unexplained = [_exposed_ms(one[BASELINE], Stage.UNEXPLAINED) for one in rounds if one[BASELINE].stages]
+    middle = float(np.median(unexplained)) if unexplained else None
+    rows.append(bounded("no delay: unexplained median <= 10 ms", middle, 10.0))
+    return conclude("injection", rows, {"delay_ms": given.delay_ms, "changes": details}, as_json=given.json)
+
+
+def _exposed_ms(turn: TurnRecord, stage: Stage) -> float:
+    assert turn.stages is not None
+    return turn.stages[stage].exposed_ms if stage in turn.stages else 0.0
+
+
+def _moved(promise: str, change_ms: float, expected_ms: float) -> Promise:
+    return Promise(promise, f"{change_ms:+.2f} ms", change_ms, holds=abs(change_ms - expected_ms) < TOLERANCE_MS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
