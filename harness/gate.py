@@ -110,7 +110,8 @@ def _instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budg
     checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
     missing = evidence.planned_turns - len(scored)
     whole = evidence.complete and missing <= 0
-    remedy = f"needs {max(missing, 0)} more turns: `turngap run --resume`"
+    lacks = f"needs {missing} more turns" if missing > 0 else "did not come to its end"
+    remedy = f"the run {lacks}: `turngap run --resume` completes it"
     checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
     under_load = f"under this load ({evidence.sentinel_samples} samples)"
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
