@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness import store
+from harness.store import folder as store
 
 
 def main(results: Path) -> int:

@@ -27,15 +27,18 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.common import SCRIPTED, Promise, bounded, bursts, conclude, news, parser
-from harness import calibrate, corpus, request, score
 from harness.audience import Display
-from harness.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, Idle, ReferenceAgent
-from harness.caller import place_call
+from harness.calibration import calibrate
+from harness.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, Idle, ReferenceAgent
+from harness.calibration.sentinel import sentinel
+from harness.caller.call import place_call
+from harness.caller.scheduler import Scheduler
 from harness.clock import SystemClock
+from harness.corpus import clips as corpus
 from harness.result import RunRecord, Verdict
-from harness.run import run
-from harness.scheduler import Scheduler
-from harness.sentinel import sentinel
+from harness.run import request
+from harness.run.measure import run
+from harness.scoring import score
 
 DELAYS_MS = (150.0, 300.0, 800.0)
 CALLS = 5

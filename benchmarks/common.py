@@ -18,15 +18,15 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
-from harness import corpus
-from harness.agent import Agent, serve_command
-from harness.caller import place_call
+from harness.caller.call import place_call
+from harness.caller.scheduler import Scheduler
 from harness.clock import Clock, SystemClock
-from harness.corpus import Corpus
+from harness.corpus import clips as corpus
+from harness.corpus.clips import Corpus
+from harness.rig.agent import Agent, serve_command
+from harness.rig.spans import SpanReceiver
 from harness.scenario import PlannedCall, Scenario, Turn
-from harness.scheduler import Scheduler
-from harness.score import score_call
-from harness.spans import SpanReceiver
+from harness.scoring.score import score_call
 from harness.turn import Outcome, TurnRecord
 from pipeline import profile
 from pipeline.telephony import SAMPLE_RATE

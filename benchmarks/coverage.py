@@ -15,7 +15,7 @@ import sys
 import numpy as np
 from scipy.stats import binom, norm
 
-from harness import stats
+from harness.verdict import stats
 
 BUDGET_MS = 500.0
 LOG_SD = 0.15

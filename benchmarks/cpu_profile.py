@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Promise, bounded, conclude, news, parser
-from harness import child, store
 from harness.result import RunRecord, Verdict
-from harness.store import Run
-from harness.summary import good, scored
+from harness.rig import child
+from harness.store import folder as store
+from harness.store.folder import Run
 from harness.turn import Outcome, TurnRecord
+from harness.verdict.summary import good, scored
 from pipeline.tracing import Stage
 
 MIB = 1 << 20

@@ -28,7 +28,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from harness import child, store
+from harness.rig import child
+from harness.store import folder as store
 from pipeline.errors import RunFolderError
 
 RATE = 8000

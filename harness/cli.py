@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from harness import child, environment
+from harness.rig import child, environment
 from pipeline.errors import TurngapError, UsageError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -49,7 +49,8 @@ def _run(
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
 ) -> None:
     """Place the calls of a scenario and measure every turn."""
-    from harness import command, request
+    from harness import command
+    from harness.run import request
 
     options = request.Options(seed, turns, out or Path("results"), tuple(inject or ()), otlp_port, agent_nice)
     if resume is not None:
@@ -72,9 +73,9 @@ def _calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Measure an agent whose delay is known: what differs is the instrument's own error on this machine."""
-    from harness import calibrate_cli
+    from harness.calibration import command
 
-    raise typer.Exit(calibrate_cli.run(calibrate_cli.parse_delays(delays), turns, as_json=as_json))
+    raise typer.Exit(command.run(command.parse_delays(delays), turns, as_json=as_json))
 
 
 @app.command("report")

@@ -13,16 +13,21 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from harness import child, corpus, gate, report, request, store, summary
+from harness import report
 from harness.audience import Display
-from harness.budget import Budget
 from harness.clock import SystemClock
-from harness.corpus import Corpus
-from harness.gate import Evidence
+from harness.corpus import clips as corpus
+from harness.corpus.clips import Corpus
 from harness.report.terminal import print_summary
-from harness.request import Request
-from harness.run import Finished, run
-from harness.store import RunFolder
+from harness.rig import child
+from harness.run import request
+from harness.run.measure import Finished, run
+from harness.run.request import Request
+from harness.store import folder as store
+from harness.store.folder import RunFolder
+from harness.verdict import gate, summary
+from harness.verdict.budget import Budget
+from harness.verdict.gate import Evidence
 from pipeline.errors import HarnessError, TurngapError, WeightsError
 
 

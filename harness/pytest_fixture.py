@@ -17,9 +17,9 @@ from harness.pytest_settings import Settings
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.request import Request
     from harness.result import RunRecord
-    from harness.run import Finished
+    from harness.run.measure import Finished
+    from harness.run.request import Request
     from harness.scenario import Scenario
 
 DEFAULT_BUDGET = "sub500"
@@ -83,9 +83,10 @@ class Turngap:
         """`run`, for async tests (on asyncio)."""
         import asyncio
 
-        from harness import command, run
+        from harness import command
         from harness.audience import Display
         from harness.clock import SystemClock
+        from harness.run import measure as run
 
         if not _loop_runs():
             raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
@@ -97,7 +98,8 @@ class Turngap:
         return self._judge(finished)
 
     def _request(self, what: Scenario | Path | str, folder: Path, profile: str | None, budget: str | None) -> Request:
-        from harness import request, scenario
+        from harness import scenario
+        from harness.run import request
 
         path = self._written(what, folder) if isinstance(what, scenario.Scenario) else self._found(what)
         gate = scenario.load(path).gate
@@ -113,7 +115,7 @@ class Turngap:
         )
 
     def _found(self, what: Path | str) -> Path:
-        from harness import request
+        from harness.run import request
 
         if isinstance(what, str) and "/" not in what and not what.endswith((".yaml", ".yml")):
             return request.locate(what)
@@ -134,8 +136,9 @@ class Turngap:
         return path
 
     def _judge(self, finished: Finished) -> RunRecord:
-        from harness import command, report, store
+        from harness import command, report
         from harness.result import Verdict
+        from harness.store import folder as store
 
         record, folder = finished.record, finished.folder.path
         page = command.report_path(folder)

@@ -160,7 +160,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """Add the GPU, or the reason why there is none: runs of different cards don't compare."""
     if not asked_for(config):
         return
-    from harness.gpu import Gpus
+    from harness.rig.gpu import Gpus
 
     gpus = Gpus.open()
     machine_info["gpu"] = [gpu.name for gpu in gpus.devices()] or gpus.reason

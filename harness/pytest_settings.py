@@ -128,7 +128,8 @@ def _check(found: Settings) -> None:
     Raises:
         pytest.UsageError: profile, budget or URL are unknown or malformed.
     """
-    from harness import agent, budget
+    from harness.rig import agent
+    from harness.verdict import budget
     from pipeline import profile
     from pipeline.errors import UsageError
 

@@ -10,8 +10,8 @@ from typing import NoReturn
 from pipeline.errors import TurngapError, UsageError
 
 COMMANDS = {
-    "serve": ("pipeline.serve", "answer calls"),
-    "weights": ("pipeline.weights_cli", "list, fetch and verify models"),
+    "serve": ("pipeline.server.serve", "answer calls"),
+    "weights": ("pipeline.weights.command", "list, fetch and verify models"),
     "say": ("pipeline.say", "speak a text into a WAV file"),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import store
+from harness.store import folder as store
 from harness.turn import TurnRecord
 from pipeline.tracing import Stage
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import kills
-from harness.store import RunFolder
+from harness.store.folder import RunFolder
 from tests.harness import report_builders as builders
 
 GOOD = kills.Kill(1.0, "calling", announced=3, kept=3, rendered=True, orphans=())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import store
 from harness.export import perfetto, table
+from harness.store import folder as store
 from pipeline.errors import UsageError
 
 FORMATS = {"csv": table.text, "perfetto": perfetto.text}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.store import Run
+from harness.store.folder import Run
 from harness.turn import TurnRecord
 
 NS_PER_US = 1000

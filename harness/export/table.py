@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from harness.store import Run
+from harness.store.folder import Run
 from pipeline.tracing import Stage
 
 PLAIN = (

@@ -14,8 +14,8 @@ from harness.report.exemplars import gaps
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.wording import ms, plural
 from harness.result import RunRecord
-from harness.summary import scored
 from harness.turn import Outcome, TurnRecord
+from harness.verdict.summary import scored
 
 
 def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import stats
-from harness.summary import good, scored
 from harness.turn import TurnRecord
+from harness.verdict import stats
+from harness.verdict.summary import good, scored
 from pipeline.tracing import Stage
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import store, summary
 from harness.result import RunRecord
+from harness.store import folder as store
 from harness.turn import TurnRecord
+from harness.verdict import summary
 
 
 @dataclass(frozen=True, slots=True)

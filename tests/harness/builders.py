@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.caller.playout import Playout
 from harness.clock import NS_PER_MS
-from harness.playout import Playout
 from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from harness.scenario import PlannedCall, Turn
 from pipeline import tracing

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from harness import stats
 from harness.result import (
     AgentFigures,
     Check,
@@ -26,6 +25,7 @@ from harness.result import (
     Verdict,
 )
 from harness.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
+from harness.verdict import stats
 from pipeline.tracing import Activity, Stage
 
 NETWORK_MS = 95.0

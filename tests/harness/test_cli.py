@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import child, cli, command, store
+from harness import cli, command
 from harness.result import Verdict
-from harness.store import RunFolder
+from harness.rig import child
+from harness.store import folder as store
+from harness.store.folder import RunFolder
 from tests.harness import report_builders as builders
 from tests.harness.tones import scenario_of_tones
 

@@ -19,11 +19,15 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import child, command, gate, pytest_plugin, report, run, scenario, store
-from harness.corpus import Corpus
-from harness.request import Request
+from harness import command, pytest_plugin, report, scenario
+from harness.corpus.clips import Corpus
 from harness.result import Verdict
-from harness.run import Finished
+from harness.rig import child
+from harness.run import measure as run
+from harness.run.measure import Finished
+from harness.run.request import Request
+from harness.store import folder as store
+from harness.verdict import gate
 from pipeline.errors import AgentError
 from tests.harness import report_builders as builders
 from tests.harness.tones import scenario_of_tones

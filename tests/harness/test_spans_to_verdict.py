@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from harness import gate, ledger, request, settle
-from harness.heard import NO_SPANS
-from harness.ledger import Progress
 from harness.result import Check, Verdict
-from harness.settle import Job
-from harness.spans import SpanReceiver
-from harness.store import RunFolder
+from harness.rig.spans import SpanReceiver
+from harness.run import ledger, request, settle
+from harness.run.ledger import Progress
+from harness.run.settle import Job
+from harness.scoring.heard import NO_SPANS
+from harness.store.folder import RunFolder
 from harness.turn import Outcome, TurnRecord
+from harness.verdict import gate
 from pipeline import tracing
 from pipeline.tracing import Span
 from tests.harness import report_builders
 from tests.harness.builders import CALL_SID, attempt_spans, call_span, example_call, planned
-from tests.harness.test_spans import otel_span, send
+from tests.harness.rig.test_spans import otel_span, send
 from tests.harness.tones import scenario_of_tones
 
 WHOLE = (call_span(), *attempt_spans())

@@ -13,13 +13,14 @@ import websockets
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline import engines, profile, server, tracing
-from pipeline.admission import Admission
-from pipeline.call import Agent
-from pipeline.hosting import Server
+from pipeline import engines, profile, tracing
+from pipeline.call.call import Agent
 from pipeline.inject import Injection
-from pipeline.metrics import LoopLag, Metrics
-from pipeline.serve import listen
+from pipeline.server import app as server
+from pipeline.server.admission import Admission
+from pipeline.server.hosting import Server
+from pipeline.server.serve import listen
+from pipeline.telemetry.metrics import LoopLag, Metrics
 from pipeline.telephony import MEDIA_PATH, mulaw
 from pipeline.telephony.messages import (
     Clear,

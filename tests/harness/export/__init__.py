@@ -1,1 +1,1 @@
-"""Tests of the forms other tools read."""
+"""Tests, a folder a package."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import export
-from harness.store import RunFolder
+from harness.store.folder import RunFolder
 from harness.turn import Outcome
 from pipeline.tracing import Stage
 from tests.harness import report_builders as builders

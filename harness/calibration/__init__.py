@@ -1,0 +1,1 @@
+"""The instrument's own error: a reference agent with a known delay, before a run and beside it."""

@@ -1,0 +1,115 @@
+"""The sentinel: a call to the reference agent that goes on beside a run; its error is the instrument's under that load.
+
+Only what it measured inside the turns' windows (from 500 ms before a turn's t0 to its t1) speaks of those turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.calibration import calibrate
+from harness.calibration.calibrate import ReferenceAgent, Sample
+from harness.caller.call import place_call
+from harness.caller.scheduler import Scheduler
+from harness.clock import Clock
+from harness.records import CallEnd
+from harness.scoring.milestones import BEFORE_T0_NS
+from harness.turn import TurnRecord
+
+DELAY_MS = 150.0
+INDEX = 1_000_000
+"""No call of a run has this index."""
+TURNS_A_CALL = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelErrors:
+    """The instrument's error beside a run, ms."""
+
+    n: int
+    """Sentinel turns inside the run's windows."""
+    n_all: int
+    missed: int
+    """Answers inside the windows that the instrument did not find."""
+    bias_median_ms: float | None
+    sd_ms: float | None
+    p95_abs_ms: float | None
+    max_abs_error_ms: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept in `run.json`."""
+        return asdict(self)
+
+
+class Sentinel:
+    """A sentinel that is under way, or over."""
+
+    def __init__(self) -> None:
+        self._samples: list[Sample] = []
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        """Take what one call measured."""
+        self._samples.extend(samples)
+
+    def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
+        """The error inside the windows of those turns; call it when the sentinel is over."""
+        windows = [(turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns) for turn in turns]
+        inside = [
+            one for one in self._samples if any(one.from_ns <= end and begin <= one.to_ns for begin, end in windows)
+        ]
+        found = calibrate.errors(one.error_ms for one in inside)
+        sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
+        return SentinelErrors(
+            n=found.n,
+            n_all=len(self._samples),
+            missed=sum(one.error_ms is None for one in inside),
+            bias_median_ms=found.bias_median_ms,
+            sd_ms=found.sd_ms,
+            p95_abs_ms=float(np.percentile(sizes, 95)) if sizes else None,
+            max_abs_error_ms=found.max_abs_error_ms,
+        )
+
+
+@asynccontextmanager
+async def sentinel(*, clock: Clock, scheduler: Scheduler, seed: int) -> AsyncIterator[Sentinel]:
+    """Run a sentinel beside the block; its errors can be asked for after it.
+
+    Raises:
+        HarnessError: the reference agent did not start.
+    """
+    reference = await ReferenceAgent.start()
+    watch = Sentinel()
+    task = asyncio.create_task(_keep_calling(watch, reference, clock, scheduler, seed), name="sentinel")
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await task
+        await reference.stop()
+
+
+async def _keep_calling(
+    watch: Sentinel, reference: ReferenceAgent, clock: Clock, scheduler: Scheduler, seed: int
+) -> None:
+    index = INDEX
+    while True:
+        planned, clips = calibrate.plan(TURNS_A_CALL, index, DELAY_MS, seed)
+        record = await place_call(
+            reference.url,
+            planned,
+            clips,
+            clock=clock,
+            scheduler=scheduler,
+            seed=seed,
+            on_spoken=lambda sid, turn, spoken: calibrate.ordered(reference, sid, turn, spoken, DELAY_MS),
+        )
+        watch.add(calibrate.samples(record, reference))
+        if record.end is not CallEnd.COMPLETED:
+            return
+        index += 1

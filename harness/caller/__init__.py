@@ -1,0 +1,1 @@
+"""The simulated Twilio call: protocol, pacing, when to speak, what is heard."""

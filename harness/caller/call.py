@@ -1,0 +1,278 @@
+"""One simulated Twilio call: the protocol and its pacing. `conversation` knows when to speak, `playout` what is heard.
+
+A frame leaves when it is complete: frame k at started + (k + 1) * 20 ms, on absolute deadlines, without a pause, with
+comfort noise between utterances. Everything is written from the scheduler's callback: nothing waits for a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from harness.caller.connection import Connection, open_connection
+from harness.caller.conversation import Conversation
+from harness.caller.noise import comfort_noise
+from harness.caller.playout import Playout
+from harness.caller.scheduler import Callback, Scheduler, Timer
+from harness.clock import NS_PER_MS, Clock
+from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
+from harness.scenario import PlannedCall
+from pipeline.errors import AgentError, ProtocolError
+from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
+from pipeline.telephony.messages import (
+    Connected,
+    InboundMark,
+    InboundMedia,
+    OutboundMark,
+    OutboundMedia,
+    Start,
+    Stop,
+    parse_outbound,
+)
+
+LEAD_NS = 5 * NS_PER_MS
+NOISE_FRAMES = 400
+UNREAD_BYTES = 64 * 1024
+
+
+async def place_call(
+    url: str,
+    planned: PlannedCall,
+    clips: Mapping[str, Clip],
+    *,
+    clock: Clock,
+    scheduler: Scheduler,
+    seed: int,
+    auth_token: str | None = None,
+    call_sid: str | None = None,
+    custom_parameters: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    on_spoken: Callable[[str, int, Spoken], None] | None = None,
+) -> CallRecord:
+    """Place one call to the agent at `url` (ws:// or wss://) and say the planned turns; `clips` by turn key.
+
+    `seed` and the call's index settle what is random: noise, first timestamp, where speech falls on the frame grid.
+    With `auth_token` (default: TWILIO_AUTH_TOKEN, when set) the upgrade is signed as Twilio signs it.
+
+    Always returns a record: a socket that never opened is `REFUSED`, one that the agent ended `AGENT_CLOSED`, each with
+    one line in `detail`. `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first
+    frame leaves. Cancelling the task ends the call and returns what was recorded, as `INTERRUPTED`.
+    """
+    call = _Call(
+        planned, clips, clock, scheduler, seed, call_sid or "CA" + secrets.token_hex(16), labels or {}, on_spoken
+    )
+    token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
+    headers = {signature.HEADER: signature.sign(token, url)} if token else {}
+    return await call.run(url, headers, dict(custom_parameters or {}))
+
+
+class _Call:
+    """The state of one call under way."""
+
+    def __init__(
+        self,
+        planned: PlannedCall,
+        clips: Mapping[str, Clip],
+        clock: Clock,
+        scheduler: Scheduler,
+        seed: int,
+        call_sid: str,
+        labels: Mapping[str, str],
+        on_spoken: Callable[[str, int, Spoken], None] | None,
+    ) -> None:
+        self._planned = planned
+        self._clips = clips
+        self._clock = clock
+        self._scheduler = scheduler
+        self._labels = dict(labels)
+        self._on_spoken = on_spoken
+        self._told = 0
+        self._rng = random.Random(f"{seed}:{planned.index}")
+        self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"{seed}:{planned.index}")
+        self._first_timestamp_ms = self._rng.randint(100, 170)
+        self._account_sid = "AC" + "0" * 32
+        self._call_sid = call_sid
+        self._stream_sid = "MZ" + secrets.token_hex(16)
+        self._playout = Playout()
+        self._conversation: Conversation | None = None
+        self._connection: Connection | None = None
+        self._started_ns = self._ended_ns = clock.now_ns()
+        self._sequence = 1
+        self._sent_ns: list[int] = []
+        self._sent_pcm: list[Pcm16] = []
+        self._timers: set[Timer] = set()
+        self._warnings: dict[str, tuple[str, int]] = {}
+        self._over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
+
+    async def run(self, url: str, headers: Mapping[str, str], custom_parameters: dict[str, str]) -> CallRecord:
+        """Open, talk, close."""
+        try:
+            try:
+                self._connection = await open_connection(
+                    url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
+                )
+            except AgentError as fault:
+                return self._record(CallEnd.REFUSED, str(fault))
+            self._begin(custom_parameters)
+            end, detail = await asyncio.shield(self._over)
+        except asyncio.CancelledError:
+            self._hang_up()
+            end, detail = CallEnd.INTERRUPTED, "the run was interrupted"
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+        if self._connection is not None:
+            await self._connection.close()
+        return self._record(end, detail)
+
+    def _begin(self, custom_parameters: dict[str, str]) -> None:
+        assert self._connection is not None
+        self._connection.send(Connected().to_json())
+        start = Start(self._stream_sid, self._call_sid, self._account_sid, custom_parameters=custom_parameters)
+        self._connection.send(start.to_json())
+        # Calls that begin together do not send together: each has its own phase of the 20 ms grid.
+        self._started_ns = self._clock.now_ns() + LEAD_NS + self._rng.randrange(FRAME_NS)
+        self._conversation = Conversation(
+            self._planned.turns,
+            self._clips,
+            self._playout,
+            probe=self._planned.probe,
+            started_ns=self._started_ns,
+            rng=self._rng,
+            on_grid=self._planned.on_grid,
+        )
+        self._at(self._started_ns + FRAME_NS, self._on_frame)
+
+    def _on_frame(self, due_ns: int) -> None:
+        assert self._connection is not None
+        assert self._conversation is not None
+        frame = len(self._sent_ns)
+        if not self._conversation.decide(frame):
+            self._hang_up()
+            return
+        if self._on_spoken is not None:
+            for turn, spoken in enumerate(self._conversation.spoken[self._told :], self._told):
+                self._on_spoken(self._call_sid, turn, spoken)
+            self._told = len(self._conversation.spoken)
+        noise = frame % NOISE_FRAMES * FRAME_SAMPLES
+        pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        message = InboundMedia(
+            stream_sid=self._stream_sid,
+            sequence_number=self._next_sequence(),
+            chunk=frame + 1,
+            timestamp_ms=self._first_timestamp_ms + frame * FRAME_MS,
+            payload=mulaw.encode(pcm),
+        )
+        self._connection.send(message.to_json())
+        self._sent_ns.append(self._clock.now_ns())
+        self._sent_pcm.append(pcm)
+        if self._connection.unsent_bytes > UNREAD_BYTES:
+            self._warn("31930", "the agent does not read: Twilio would drop audio")
+        self._at(due_ns + FRAME_NS, self._on_frame)
+
+    def _on_message(self, message: str | bytes, recv_ns: int) -> None:
+        if self._over.done():
+            return
+        if isinstance(message, bytes):
+            self._warn("31950", "a binary frame; Twilio takes text frames only")
+            return
+        try:
+            parsed = parse_outbound(message)
+        except ProtocolError as fault:
+            self._warn("31951", f"an invalid message: {fault}")
+            return
+        if parsed.stream_sid != self._stream_sid:
+            self._warn("31951", f"a message for stream {parsed.stream_sid!r}; this one is {self._stream_sid!r}")
+        elif isinstance(parsed, OutboundMedia):
+            if not self._playout.receive(mulaw.decode(parsed.payload), recv_ns):
+                self._warn("31931", "more than 10 minutes of audio buffered; audio discarded")
+        elif isinstance(parsed, OutboundMark):
+            due_ns = self._playout.mark(parsed.name, recv_ns)
+            if due_ns <= recv_ns:
+                self._echo(due_ns)
+            else:
+                self._at(due_ns, self._echo)
+        else:
+            self._playout.clear(recv_ns)
+            self._echo(None)
+
+    def _on_closed(self, reason: str, now_ns: int) -> None:
+        if self._over.done():
+            return
+        self._ended_ns = now_ns
+        spoken = self._conversation.spoken if self._conversation is not None else ()
+        where = f"in turn {spoken[-1].utterance_id!r}" if spoken else "before the first turn"
+        after_s = max(0, now_ns - self._started_ns) / 1e9
+        self._over.set_result((CallEnd.AGENT_CLOSED, f"the agent ended the call {after_s:.1f} s in, {where}: {reason}"))
+
+    def _hang_up(self) -> None:
+        """Say `stop`; the socket is closed by `run`."""
+        if self._over.done() or self._connection is None:
+            return
+        stop = Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid)
+        self._connection.send(stop.to_json())
+        self._ended_ns = self._clock.now_ns()
+        self._over.set_result((CallEnd.COMPLETED, ""))
+
+    def _echo(self, due_ns: int | None) -> None:
+        assert self._connection is not None
+        for name in self._playout.echo(self._clock.now_ns(), due_ns):
+            self._connection.send(InboundMark(self._stream_sid, self._next_sequence(), name).to_json())
+
+    def _next_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _at(self, deadline_ns: int, callback: Callback) -> None:
+        def guarded(due_ns: int) -> None:
+            self._timers.discard(timer)
+            if self._over.done():
+                return
+            try:
+                callback(due_ns)
+            except Exception as fault:  # noqa: BLE001  # it comes out of `run`, not out of the scheduler of all calls
+                self._over.set_exception(fault)
+
+        timer = self._scheduler.at(deadline_ns, guarded)
+        self._timers.add(timer)
+
+    def _warn(self, code: str, text: str) -> None:
+        first, count = self._warnings.get(code, (text, 0))
+        self._warnings[code] = (first, count + 1)
+
+    def _record(self, end: CallEnd, detail: str) -> CallRecord:
+        frames = len(self._sent_ns)
+        self._playout.stop(self._ended_ns)
+        talk = self._conversation
+        spoken = [s for s in talk.spoken if s.start_sample < frames * FRAME_SAMPLES] if talk is not None else []
+        warnings = [
+            f"{code}: {text}" + (f" (and {count - 1} more)" if count > 1 else "")
+            for code, (text, count) in sorted(self._warnings.items())
+        ]
+        return CallRecord(
+            index=self._planned.index,
+            call_sid=self._call_sid,
+            stream_sid=self._stream_sid,
+            started_ns=self._started_ns,
+            sent_ns=np.array(self._sent_ns, np.int64),
+            caller_pcm=np.concatenate([np.empty(0, np.int16), *self._sent_pcm]),
+            spoken=tuple(spoken),
+            received=self._playout.received,
+            marks=self._playout.marks,
+            clears_ns=self._playout.clears_ns,
+            stalls=self._scheduler.stalls(self._started_ns, self._ended_ns),
+            ended_ns=self._ended_ns,
+            end=end,
+            warnings=(*warnings, *(talk.notes if talk is not None else ())),
+            detail=detail,
+            warm_up=self._planned.warm_up,
+            labels=self._labels,
+        )

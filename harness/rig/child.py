@@ -1,0 +1,66 @@
+"""Child processes: found wherever we run from, deaf to our Ctrl-C, and gone when we are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO
+
+from harness.caller.priority import OWN_NICE
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""As the user gave them to us, before a caller pins itself to any."""
+LINE_LIMIT = 1 << 24
+"""Longest line read from a child, bytes."""
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules; `-P` keeps a folder of the same name, where the user stands, out."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Our environment, with `extra`, in which `python(...)` finds our packages in a source tree too."""
+    found = dict(os.environ)
+    if _ROOT.name not in ("site-packages", "dist-packages"):
+        # Installed packages are found without it; in front of the standard library they could hide its modules.
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), found.get("PYTHONPATH", "")]))
+    return found | extra
+
+
+async def start(
+    command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str], nice: int = 0
+) -> asyncio.subprocess.Process:
+    """Start `command` in a session of its own with pipes at stdin and stdout; `nice` counts from the user's niceness.
+
+    Call it from the main thread: the death of the thread that started a child counts as its parent's death.
+    """
+    cpus = ",".join(str(cpu) for cpu in sorted(_CPUS))
+    leash = python("harness.rig.leash", str(os.getpid()), str(min(19, OWN_NICE + nice)), cpus)
+    return await asyncio.create_subprocess_exec(
+        *leash,
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+        env=env,
+        start_new_session=True,
+        limit=LINE_LIMIT,
+    )
+
+
+async def stop(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
+    """End it: SIGTERM, `grace_s` to obey, then SIGKILL; what is left of its session is killed too. Gives its status."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), grace_s)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return await process.wait()

@@ -1,0 +1,124 @@
+"""The sampler: GPU and process samples into CSV, in a process of its own so that pacing never waits for NVML or /proc.
+
+`python -m harness.rig.sampler FOLDER` prints one JSON line with the GPUs as they are, then samples into FOLDER/gpu.csv
+ten times a second, and into FOLDER/process.csv twice a second once its stdin has given a process id. It ends
+with stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import itertools
+import json
+import os
+import select
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Self
+
+from harness.clock import NS_PER_MS, SystemClock
+from harness.rig import child, gpu, process
+from harness.rig.gpu import Gpu, Gpus
+from harness.rig.process import ProcessSampler, ProcessTree
+from pipeline.errors import HarnessError
+
+GPU_PERIOD_NS = 100 * NS_PER_MS
+PROCESS_PERIODS = 5
+"""GPU periods between two looks at the process tree: /proc is read whole for it."""
+
+
+class Sampler:
+    """The sampler's process, as the run holds it."""
+
+    def __init__(self, running: asyncio.subprocess.Process, hello: dict[str, Any]) -> None:
+        self._process = running
+        self.gpus: tuple[Gpu, ...] = tuple(Gpu(**each) for each in hello["gpus"])
+        self.no_gpu_reason: str = hello["reason"]
+        self.driver: str | None = hello["driver"]
+
+    @classmethod
+    async def start(cls, folder: Path) -> Self:
+        """Start sampling GPUs.
+
+        Raises:
+            HarnessError: it did not start.
+        """
+        command = child.python("harness.rig.sampler", str(folder))
+        running = await child.start(command, stderr=None, env=child.environment())
+        assert running.stdout is not None
+        line = await running.stdout.readline()
+        if not line:
+            await child.stop(running, grace_s=1.0)
+            raise HarnessError("the sampler of GPU and memory did not start; see the lines above")
+        return cls(running, json.loads(line))
+
+    async def watch(self, pid: int) -> None:
+        """Sample that process and all below it too, from now on."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(f"{pid}\n".encode())
+            await self._process.stdin.drain()
+
+    async def stop(self) -> None:
+        """End it; its files are whole."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), 2.0)
+        await child.stop(self._process, grace_s=1.0)
+
+
+def main(arguments: list[str]) -> None:
+    """Sample until stdin ends."""
+    folder = Path(arguments[0])
+    gpus = Gpus.open()
+    devices = gpus.devices()
+    print(
+        json.dumps({"gpus": [asdict(each) for each in devices], "reason": gpus.reason, "driver": gpus.driver}),
+        flush=True,
+    )
+    with (folder / "process.csv").open("a", newline="", encoding="utf-8", buffering=1) as process_file:
+        process_rows = _rows(process_file, process.COLUMNS)
+        if not devices:
+            _loop(gpus, None, process_rows)
+            return
+        with (folder / "gpu.csv").open("a", newline="", encoding="utf-8", buffering=1) as gpu_file:
+            _loop(gpus, _rows(gpu_file, gpu.COLUMNS), process_rows)
+    gpus.close()
+
+
+def _rows(file: IO[str], columns: tuple[str, ...]) -> Any:
+    rows = csv.writer(file)
+    if not file.tell():  # a resumed run goes on with the files it has
+        rows.writerow(columns)
+    return rows
+
+
+def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
+    clock = SystemClock()
+    instrument = ProcessTree.of(os.getppid())
+    agent: ProcessSampler | None = None
+    deadline_ns = clock.now_ns()
+    for tick in itertools.count():
+        if gpu_rows is not None:
+            gpu_rows.writerows(gpu.row(each) for each in gpus.sample(clock.now_ns() / 1e9))
+        if agent is not None and tick % PROCESS_PERIODS == 0:
+            seen = agent.sample(clock.now_ns() / 1e9)
+            if seen is not None:
+                process_rows.writerow(process.row(seen))
+        deadline_ns = max(deadline_ns + GPU_PERIOD_NS, clock.now_ns())
+        while (left_ns := deadline_ns - clock.now_ns()) > 0:
+            if not select.select([0], [], [], left_ns / 1e9)[0]:
+                continue
+            line = os.read(0, 64)
+            if not line:
+                return
+            tree = ProcessTree.of(int(line.split()[-1]))
+            agent = ProcessSampler(tree, instrument) if tree is not None else None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""One run, from the request to the verdict: calls in lanes, each settled as it ends."""

@@ -1,0 +1,226 @@
+"""What a run is asked to do: which scenario, against which agent, how much of it; checked before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import scenario as scenarios
+from harness.corpus.clips import Corpus
+from harness.result import RunRecord
+from harness.rig.agent import checked_url
+from harness.scenario import PlannedCall, Scenario
+from harness.store import folder as store
+from harness.turn import TurnRecord
+from harness.verdict import budget as budgets
+from harness.verdict.budget import Budget
+from pipeline import profile as profiles
+from pipeline.errors import RunFolderError, ScenarioError, UsageError
+from pipeline.profile import NetworkModel, Profile
+
+SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
+"""In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
+DEFAULT_SCENARIO = "default"
+DEFAULT_PROFILE = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The unfinished run that is to be completed."""
+
+    path: Path
+    record: RunRecord
+    turns: tuple[TurnRecord, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it; what the command line gives."""
+
+    seed: int | None = None
+    n_turns: int | None = None
+    out: Path = Path("results")
+    inject: tuple[str, ...] = ()
+    """Delays for the agent's stages, STAGE=MS."""
+    otlp_port: int = 0
+    """Where spans are received; 0 for a free port."""
+    agent_nice: int = 0
+    """Niceness of the agent: above 0 our own caller is more punctual, and the agent slower than it could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One run, checked."""
+
+    scenario: Scenario
+    scenario_path: Path
+    scenario_sha256: str
+    profile: Profile | None
+    """None for an agent that runs already, at `url`."""
+    url: str | None
+    calls: tuple[PlannedCall, ...]
+    seed: int
+    budget: Budget | None = None
+    options: Options = field(default_factory=Options)
+    resumed: Resumed | None = None
+
+    @property
+    def planned_turns(self) -> int:
+        """Turns to be scored."""
+        return sum(len(call.turns) for call in self.calls if not call.warm_up)
+
+    @property
+    def missing(self) -> tuple[PlannedCall, ...]:
+        """The calls still to be placed, in order; the warm-up always among them, for the agent is a fresh one."""
+        turns = self.resumed.turns if self.resumed is not None else ()
+        done = {(turn.call, turn.turn) for turn in turns}
+        return tuple(
+            call
+            for call in self.calls
+            if call.warm_up or any((call.index, turn) not in done for turn in range(len(call.turns)))
+        )
+
+    @property
+    def network_ms(self) -> float:
+        """What the telephone network adds: the budget's model, else the profile's, else the default one."""
+        if self.budget is not None and self.budget.network is not None:
+            return self.budget.network.total_ms
+        return (self.profile.network if self.profile is not None else NetworkModel()).total_ms
+
+    @property
+    def profile_name(self) -> str:
+        """The profile, or `url`."""
+        return self.profile.name if self.profile is not None else "url"
+
+
+def make(
+    scenario: str,
+    *,
+    profile: str | None = None,
+    overrides: tuple[str, ...] = (),
+    url: str | None = None,
+    budget: str | None = None,
+    options: Options = Options(),
+) -> Request:
+    """Check everything the user gave; `scenario` is a file, or the name of one that ships.
+
+    Raises:
+        UsageError: (or a subclass) something does not fit; nothing was started.
+    """
+    if url is not None and (profile is not None or overrides or options.inject):
+        raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
+    path = locate(scenario)
+    read = scenarios.load(path)
+    agent = profiles.load(profile or DEFAULT_PROFILE, overrides) if url is None else None
+    seed = read.seed if options.seed is None else options.seed
+    request = Request(
+        scenario=read,
+        scenario_path=path,
+        scenario_sha256=_sha256(path),
+        profile=agent,
+        url=checked_url(url) if url is not None else None,
+        calls=scenarios.plan(read, seed=seed, n_turns=options.n_turns),
+        seed=seed,
+        budget=budgets.load(budget) if budget is not None else None,
+        options=options,
+    )
+    return _checked(request)
+
+
+def resume(path: Path, options: Options = Options()) -> Request:
+    """The rest of the unfinished run in that folder.
+
+    Raises:
+        RunFolderError: it is no run folder, or complete, or its scenario has changed.
+    """
+    run = store.read(path)
+    record = run.record
+    if record.complete:
+        raise RunFolderError(f"{path}: the run is complete ({record.n_turns} turns); there is nothing to resume")
+    scenario_path = Path(record.scenario_path)
+    read = scenarios.load(scenario_path)
+    if _sha256(scenario_path) != record.scenario_sha256:
+        raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
+    ours = record.profile != "url"
+    began = {
+        "inject": tuple(record.environment.get("inject", ())),
+        "agent_nice": record.environment.get("agent_nice", 0),
+    }
+    request = Request(
+        scenario=read,
+        scenario_path=scenario_path,
+        scenario_sha256=record.scenario_sha256,
+        profile=Profile.model_validate(record.profile_data) if ours else None,
+        url=None if ours else record.agent.url,
+        calls=scenarios.plan(read, seed=record.seed, n_turns=record.planned_turns),
+        seed=record.seed,
+        budget=Budget.model_validate(record.budget) if record.budget is not None else None,
+        options=replace(options, **began),
+        resumed=Resumed(path, record, run.turns, run.notes),
+    )
+    return _checked(request)
+
+
+def with_corpus(request: Request, corpus: Corpus) -> Request:
+    """The request for what can be said: turns without a usable clip are left out of the plan.
+
+    Raises:
+        RunFolderError: the run to be resumed began with another corpus.
+    """
+    n_turns = request.options.n_turns
+    if request.resumed is not None:
+        n_turns = request.resumed.record.planned_turns
+    calls = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
+    said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
+    for turn in request.resumed.turns if request.resumed is not None else ():
+        if said.get((turn.call, turn.turn)) != turn.utterance_id:
+            assert request.resumed is not None
+            raise RunFolderError(
+                f"{request.resumed.path}: call {turn.call} said {turn.utterance_id!r} when the run began, which the "
+                "corpus no longer has there; start a new run"
+            )
+    return replace(request, scenario=corpus.scenario, calls=calls)
+
+
+def locate(scenario: str) -> Path:
+    """The file of a scenario given by path, or by the name of one that ships.
+
+    Raises:
+        ScenarioError: there is no such scenario.
+    """
+    if "/" in scenario or scenario.endswith((".yaml", ".yml")):
+        return Path(scenario).resolve()
+    path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"
+    if not path.is_file():
+        known = ", ".join(
+            sorted(file.name.removesuffix(scenarios.SUFFIX) for file in SHIPPED.glob(f"*{scenarios.SUFFIX}"))
+        )
+        raise ScenarioError(f"no scenario {scenario!r}; there are: {known} (or give a {scenarios.SUFFIX} file)")
+    return path
+
+
+def profile_data(request: Request) -> dict[str, Any]:
+    """The profile as `run.json` and the agent get it."""
+    return request.profile.model_dump(mode="json") if request.profile is not None else {}
+
+
+def _checked(request: Request) -> Request:
+    limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
+    wanted = request.scenario.simultaneous_calls
+    if limit is not None and wanted > limit:
+        raise ScenarioError(
+            f"{request.scenario_path}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
+            f"lower one, or give --set limits.simultaneous_calls={wanted}"
+        )
+    if request.budget is not None and not request.scenario.gate:
+        raise ScenarioError(
+            f"{request.scenario_path}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
+        )
+    return request
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,207 @@
+"""When a turn's moments were: t0, its frame, the first byte, t1, and how the reply was played; from audio alone.
+
+t0 is the end of the utterance's last sample of speech, at the sample's own time. The agent's *onset* is its first
+audible sample (`onset.py`) once an utterance has begun, what belongs to its earlier talk left out: an onset before t0
+is a cut-off, one at or after t0 is t1.
+
+Earlier talk, heard while a caller speaks, is no answer to what is being said and no cut-off. It is
+1. what was received before the utterance began, and up to 300 ms into it (never after t0): no agent notices at once
+   that the caller speaks;
+2. what goes on from there without a pause: no `clear` before it, and less than 200 ms without audible sound. A tail
+   that barge-in is still clearing ends with the `clear` or the pause. An agent that talks on over the whole utterance,
+   and past t0 without a pause, has not answered it.
+
+A reply reaches from t1 to its last audible sample before the next utterance's own talk, or the end of the call.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.caller import onset, playout
+from harness.caller.onset import AudibleFrames, Segment
+from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.records import CallRecord, Received, Spoken
+from pipeline.telephony import FRAME_SAMPLES
+
+NOTICE_NS = 300 * NS_PER_MS
+"""What is received within this of the utterance's start is earlier talk."""
+PAUSE_NS = 200 * NS_PER_MS
+"""Silence that ends earlier talk; longer silences inside a reply are counted."""
+BEFORE_T0_NS = 500 * NS_PER_MS
+"""The instrument's own lateness counts from this long before t0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A time in which playout was dry."""
+
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as it was played."""
+
+    start_ns: int
+    """t1."""
+    end_ns: int
+    """The end of its last audible 10 ms frame."""
+    underruns: tuple[Hole, ...]
+    """Holes between its first and last audible sample."""
+    silence_ns: int
+    """Time without audible sound, dry or silent, in pieces over 200 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Milestones:
+    """One utterance and what came of it; ns on the host's monotonic clock."""
+
+    speech_ns: int
+    """The utterance's first sample of speech."""
+    t0_ns: int
+    frame: int
+    """The frame that holds t0, from 0."""
+    frame_due_ns: int
+    frame_sent_ns: int | None
+    """None: the call ended before it."""
+    until_ns: int
+    """When waiting for the answer ended: given up, or the end of the call if that was before."""
+    onset_ns: int | None
+    onset_message: Received | None
+    """The message that holds the onset."""
+    first_recv_ns: int | None
+    """The first media message received after t0 that is not of earlier talk, silent or not."""
+    reply: Reply | None
+    """None where there is no t1."""
+
+    @property
+    def t1_ns(self) -> int | None:
+        """The reply's first audible sample; None with no answer in time, and where the agent cut in."""
+        return self.onset_ns if self.onset_ns is not None and self.onset_ns >= self.t0_ns else None
+
+    @property
+    def cut_off_ns(self) -> int | None:
+        """How long before t0 the agent was audible; None where it waited."""
+        return self.t0_ns - self.onset_ns if self.onset_ns is not None and self.onset_ns < self.t0_ns else None
+
+    @property
+    def window_ns(self) -> tuple[int, int]:
+        """Where the instrument's own lateness counts: from 500 ms before t0 to t1.
+
+        With a cut-off, from 500 ms before the onset to t0; with no answer, until waiting ended.
+        """
+        if self.onset_ns is None:
+            return self.t0_ns - BEFORE_T0_NS, max(self.t0_ns, self.until_ns)
+        return min(self.t0_ns, self.onset_ns) - BEFORE_T0_NS, max(self.t0_ns, self.onset_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """The instrument's own worst in a window."""
+
+    send_ns: int
+    """A frame's hand-over after its deadline."""
+    recv_ns: int
+    """Absence of the event loop that reads."""
+
+
+def milestones(record: CallRecord) -> tuple[Milestones, ...]:
+    """Those of every utterance that was begun, in order."""
+    segments = playout.segments(record.received)
+    audible = onset.audible_frames(segments)
+    talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
+    return tuple(
+        _of_utterance(record, segments, spoken, begins_ns, ends_ns)
+        for spoken, begins_ns, ends_ns in zip(record.spoken, talk_ns, [*talk_ns, record.ended_ns][1:], strict=True)
+    )
+
+
+def lateness(record: CallRecord, from_ns: int, to_ns: int) -> Lateness:
+    """The worst send and receive lateness that touches the time from `from_ns` to `to_ns`; 0 where there was none."""
+    sent_ns = record.sent_ns
+    due_ns = record.frame_due_ns(0) + np.arange(len(sent_ns)) * FRAME_SAMPLES * NS_PER_SAMPLE
+    late_ns = (sent_ns - due_ns)[(due_ns <= to_ns) & (sent_ns >= from_ns)]
+    at_ns, away_ns = record.stalls.reshape(-1, 2).T
+    absences_ns = away_ns[(at_ns >= from_ns) & (at_ns - away_ns <= to_ns)]
+    return Lateness(max(0, int(late_ns.max(initial=0))), int(absences_ns.max(initial=0)))
+
+
+def _of_utterance(
+    record: CallRecord, segments: Sequence[Segment], spoken: Spoken, begins_ns: int, ends_ns: int
+) -> Milestones:
+    t0_ns = record.sample_ns(spoken.end_sample)
+    frame = max(0, spoken.end_sample - 1) // FRAME_SAMPLES
+    until_ns = min(spoken.reply_deadline_ns, record.ended_ns)
+    onset_ns = onset.find_onset(segments, begins_ns)
+    if onset_ns is not None and onset_ns >= min(ends_ns, until_ns):
+        onset_ns = None
+    after_t0 = (message.recv_ns for message in record.received if len(message.pcm) and message.play_ns >= begins_ns)
+    return Milestones(
+        speech_ns=_speech_ns(record, spoken),
+        t0_ns=t0_ns,
+        frame=frame,
+        frame_due_ns=record.frame_due_ns(frame),
+        frame_sent_ns=int(record.sent_ns[frame]) if frame < len(record.sent_ns) else None,
+        until_ns=until_ns,
+        onset_ns=onset_ns,
+        onset_message=None if onset_ns is None else _playing(record.received, onset_ns),
+        first_recv_ns=next((recv_ns for recv_ns in after_t0 if t0_ns <= recv_ns < ends_ns), None),
+        reply=_reply(segments, onset_ns, ends_ns) if onset_ns is not None and onset_ns >= t0_ns else None,
+    )
+
+
+def _speech_ns(record: CallRecord, spoken: Spoken) -> int:
+    return record.sample_ns(spoken.start_sample + spoken.clip.speech_start_sample)
+
+
+def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken) -> int:
+    """From when on played audio is no longer earlier talk."""
+    speech_ns = _speech_ns(record, spoken)
+    noticed_ns = min(speech_ns + NOTICE_NS, record.sample_ns(spoken.end_sample))
+    earlier = (message for message in record.received if message.recv_ns < noticed_ns and message.played_samples)
+    from_ns = max([speech_ns, *(_end_ns(message) for message in earlier)])
+    cleared_ns = min((at_ns for at_ns in record.clears_ns if at_ns >= speech_ns), default=None)
+
+    ends_ns = audible.start_ns + audible.samples * NS_PER_SAMPLE
+    later = int(np.searchsorted(audible.start_ns, from_ns))
+    if later == 0:
+        return from_ns
+    audible_until_ns = int(ends_ns[later - 1])
+    for start_ns, end_ns in zip(audible.start_ns[later:].tolist(), ends_ns[later:].tolist(), strict=True):
+        message = _playing(record.received, start_ns)
+        after_clear = cleared_ns is not None and message is not None and message.recv_ns >= cleared_ns
+        if start_ns - audible_until_ns >= PAUSE_NS or after_clear:
+            break
+        audible_until_ns = from_ns = end_ns
+    return from_ns
+
+
+def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int) -> Reply:
+    frames = onset.audible_frames(segments, t1_ns)
+    heard = frames.start_ns < before_ns
+    starts_ns = frames.start_ns[heard]
+    ends_ns = starts_ns + frames.samples[heard] * NS_PER_SAMPLE
+    end_ns = int(ends_ns[-1])
+    holes = (Hole(one.end_ns, next_.start_ns) for one, next_ in itertools.pairwise(segments))
+    silences_ns = starts_ns[1:] - ends_ns[:-1]
+    return Reply(
+        start_ns=t1_ns,
+        end_ns=end_ns,
+        underruns=tuple(hole for hole in holes if hole.start_ns > t1_ns and hole.end_ns < end_ns),
+        silence_ns=int(silences_ns[silences_ns > PAUSE_NS].sum()),
+    )
+
+
+def _playing(received: Sequence[Received], at_ns: int) -> Received | None:
+    """The message whose audio is heard at that time."""
+    return next((one for one in received if one.play_ns <= at_ns < _end_ns(one)), None)
+
+
+def _end_ns(message: Received) -> int:
+    return message.play_ns + message.played_samples * NS_PER_SAMPLE

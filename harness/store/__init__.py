@@ -1,0 +1,1 @@
+"""A run's folder on the disk: turns, spans, `run.json`, recordings."""

@@ -1,0 +1,1 @@
+"""Statistics, budgets, the gate, and run against run. Pure."""

@@ -1,0 +1,1 @@
+"""One phone call: what is heard, decided, answered and played."""

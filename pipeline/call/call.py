@@ -1,0 +1,218 @@
+"""One call: hears the caller, decides whose turn it is, and answers.
+
+A turn's life: speech starts → its end is decided provisionally (an attempt begins, its audio is held) → the end is
+confirmed (the audio may go) or the caller went on (the attempt is thrown away, the turn goes on with the next one).
+Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost; speech while the
+agent is heard is a barge-in: `clear`, language model and synthesiser stopped, the memory cut to what was heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import tracing
+from pipeline.call import conversation
+from pipeline.call.hearing import Arrivals, CallerAudio, to_float
+from pipeline.call.line import Line
+from pipeline.call.reply import Question, Reply
+from pipeline.clock import now_ns
+from pipeline.endpointing import EndpointEvent, EventKind
+from pipeline.endpointing.policies import endpointer
+from pipeline.engines import Engines
+from pipeline.inject import DelayLine, Injection
+from pipeline.profile import Profile
+from pipeline.telemetry.metrics import Metrics, TurnResult
+from pipeline.telemetry.recorder import CallNotes, TraceSink
+from pipeline.telephony import SAMPLE_RATE, mulaw
+from pipeline.telephony.messages import InboundMedia
+from pipeline.tracing import Stage
+from pipeline.tts import Spoken
+
+_log = logging.getLogger("turngap.call")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What all calls share."""
+
+    profile: Profile
+    engines: Engines
+    injection: Injection
+    metrics: Metrics
+    exporter: TraceSink | None
+
+
+class Call:
+    """One call between its `start` and its end: feed it with `hear` and `echoed` while `run` is going, then `close`."""
+
+    def __init__(self, agent: Agent, line: Line, call_sid: str) -> None:
+        self._agent, self._line = agent, line
+        self._notes = CallNotes(call_sid, now_ns())
+        self._conversation = conversation.Conversation()
+        self._block = conversation.call_block()
+        self._detector = agent.engines.vad.detector()
+        self._endpointer = endpointer(agent.profile.endpointing)
+        self._decisions = DelayLine(agent.injection.delay_ns(Stage.ENDPOINTING), self._decide)
+        self._audio = CallerAudio(2 * self._longest_turn)
+        self._arrivals = Arrivals()
+        self._more = asyncio.Event()
+        self._turn, self._attempt = -1, 0
+        self._turn_start = 0
+        self._reply: Reply | None = None
+        self._tasks: dict[Reply, asyncio.Task[None]] = {}
+
+    def hear(self, media: InboundMedia, arrived_ns: int) -> None:
+        """Take a piece of the caller's audio, read from the socket at `arrived_ns`."""
+        self._audio.add(media.payload)
+        self._arrivals.add(media.chunk, self._audio.end, arrived_ns)
+        self._more.set()
+
+    def echoed(self, name: str) -> bool:
+        """A mark came back; False when it was not waited for."""
+        return self._line.playback.echoed(name)
+
+    async def run(self) -> None:
+        """Listen and answer until cancelled.
+
+        Raises:
+            EngineError: the detector failed; without it there is no call.
+        """
+        lines: list[DelayLine[Any]] = [line for line in (self._decisions, self._line.delayed) if line.needs_task]
+        await _together(self._listen(), *(line.run() for line in lines))
+
+    async def close(self) -> None:
+        """End the call: stop all work, and hand the spans over."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._agent.exporter is not None:
+            self._agent.exporter.put(self._notes.traces(now_ns()))
+        _log.info("%s: ended, %d turns", self._notes.call_sid, self._turn + 1)
+
+    async def _listen(self) -> None:
+        fed = 0
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            # All that has come since, so that a detector that was held up catches up at once.
+            pcm, fed = mulaw.decode(self._audio.codes(fed, self._audio.end)), self._audio.end
+            for voicing in await self._detector.push(pcm):
+                for event in self._endpointer.push(voicing):
+                    await self._decisions.put(event)
+
+    async def _decide(self, event: EndpointEvent) -> None:
+        match event.kind:
+            case EventKind.SPEECH_STARTED:
+                await self._speech_started(event)
+            case EventKind.PROVISIONAL_END:
+                await self._begin(event)
+            case EventKind.CONFIRMED_END:
+                await self._confirm(event)
+            case EventKind.RESUMED:
+                self._withdraw()
+
+    async def _speech_started(self, event: EndpointEvent) -> None:
+        reply = self._reply
+        if reply is not None and reply.result is None and not reply.sent_payload:
+            if event.at_sample - self._turn_start <= self._longest_turn:
+                self._withdraw()
+                return
+        elif reply is not None and self._line.playback.playing(now_ns()):
+            await self._interrupt(reply)
+        self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
+
+    async def _begin(self, event: EndpointEvent) -> None:
+        decided_ns = now_ns()
+        late = self._reply
+        if late is not None and (late.result is None or self._line.playback.playing(decided_ns)):
+            await self._interrupt(late)
+        self._attempt += 1
+        question = Question(
+            audio=to_float(self._audio.codes(self._turn_start, event.at_sample)),
+            call_block=self._block,
+            history=self._conversation.history,
+            context=self._conversation.context,
+            max_tokens=self._agent.profile.llm.max_tokens,
+        )
+        notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
+        notes.fact(tracing.PROVISIONAL_NS, decided_ns)
+        reply = Reply(self._agent.engines, self._agent.injection, self._line, notes, question)
+        self._reply = reply
+        task = asyncio.create_task(self._answer(reply))
+        self._tasks[reply] = task
+        task.add_done_callback(lambda _: self._ended(reply))
+
+    async def _confirm(self, event: EndpointEvent) -> None:
+        decided_ns = now_ns()
+        if self._reply is None or self._reply.confirmed:
+            await self._begin(event)
+        reply = self._reply
+        assert reply is not None
+        arrived_ns = self._arrivals.of_sample(event.speech_end_sample)
+        first_chunk, arrivals_ns = self._arrivals.unbroken()
+        reply.notes.stage(Stage.ENDPOINTING, arrived_ns or decided_ns, decided_ns)
+        reply.notes.fact(tracing.CONFIRMED_NS, decided_ns)
+        reply.notes.fact(tracing.ARRIVAL_FIRST_CHUNK, first_chunk)
+        reply.notes.fact(tracing.ARRIVALS_NS, arrivals_ns)
+        reply.confirm()
+
+    def _withdraw(self) -> None:
+        """The caller went on before anything was heard: the turn goes on, its attempt is void."""
+        if self._reply is not None:
+            self._cancel(self._reply)
+            self._reply = None
+
+    async def _interrupt(self, reply: Reply) -> None:
+        """The caller speaks while the agent is heard, or has been left waiting for a reply that now comes too late."""
+        heard = len(reply.sent_payload) - self._line.playback.unheard(now_ns())
+        text = conversation.heard_text(reply.clauses, heard)
+        if reply.result is None:
+            self._cancel(reply)
+            if text:
+                self._remember(reply, text, heard)
+        elif reply.result is TurnResult.REPLIED:
+            self._conversation.cut_last(text)
+        if reply.sent_payload:
+            await self._line.clear()
+        self._reply = None
+
+    def _cancel(self, reply: Reply) -> None:
+        if (task := self._tasks.get(reply)) is not None:
+            task.cancel()
+
+    async def _answer(self, reply: Reply) -> None:
+        await reply.run()
+        if reply.result is TurnResult.REPLIED:
+            self._remember(reply, reply.text, len(reply.sent_payload))
+
+    def _ended(self, reply: Reply) -> None:
+        reply.conclude()
+        del self._tasks[reply]
+        assert reply.result is not None
+        self._agent.metrics.turn(reply.result, reply.notes.stages)
+
+    def _remember(self, reply: Reply, text: str, heard: int) -> None:
+        said = to_float(bytes(reply.sent_payload[: max(heard, 0)]))
+        self._conversation.add(Spoken("caller", reply.words, reply.question.audio), Spoken("agent", text, said))
+
+    @property
+    def _longest_turn(self) -> int:
+        return self._agent.profile.endpointing.max_turn_ms * SAMPLE_RATE // 1000
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run until one fails; that failure is raised alone, not in a group."""
+    tasks = [asyncio.create_task(part) for part in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

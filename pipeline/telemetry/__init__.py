@@ -1,0 +1,1 @@
+"""What the agent tells about itself: a span a stage, and Prometheus metrics."""

@@ -1,0 +1,134 @@
+"""An agent that is broken in one known way: each way is named as what it is, and no budget passes with it.
+
+Real calls over a real socket to the reference agent's process; what it did to one turn is judged as 59 of its kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from harness.calibration.calibrate import ReferenceAgent, burst
+from harness.calibration.reference import Behaviour, Order
+from harness.caller.call import place_call
+from harness.caller.scheduler import Scheduler
+from harness.clock import SystemClock
+from harness.records import CallRecord, Spoken
+from harness.result import Verdict
+from harness.scenario import PlannedCall, Turn
+from harness.scoring.score import score_call
+from harness.turn import Outcome, TurnRecord
+from harness.verdict import gate
+from harness.verdict.budget import Budget, Limit
+from harness.verdict.gate import Evidence
+from pipeline import tracing
+from pipeline.tracing import Span
+
+BUDGET = Budget(name="edge500", limits=(Limit(metric="turn_gap_ms", at_most=500),))
+TURN = Turn(id="u", say="a burst of noise", expect="please send me the bill", pause_ms=100, answer_within_ms=2500)
+
+
+@dataclass
+class Way:
+    """One way to answer."""
+
+    delay_ms: float = 100.0
+    behaviour: Behaviour = Behaviour.EXACT
+    chunks_early: int = 0
+    """Orders the reply this many frames before the one that holds t0."""
+    calls: list[CallRecord] = field(default_factory=list)
+
+
+WAYS = {
+    "good": Way(),
+    "late": Way(delay_ms=900.0),
+    "silent head": Way(behaviour=Behaviour.SILENT_HEAD),
+    "stall": Way(behaviour=Behaviour.STALL),
+    "early": Way(delay_ms=0.0, chunks_early=15),
+    "never": Way(behaviour=Behaviour.NEVER),
+    "half": Way(),
+}
+
+
+@pytest.fixture(scope="module")
+def calls() -> dict[str, CallRecord]:
+    """One call to an agent of each kind, all at once."""
+    return asyncio.run(_place_all())
+
+
+async def _place_all() -> dict[str, CallRecord]:
+    reference, clock = await ReferenceAgent.start(), SystemClock()
+
+    async def one(index: int, way: Way, scheduler: Scheduler) -> CallRecord:
+        def order(call_sid: str, turn: int, spoken: Spoken) -> None:
+            chunk = (spoken.end_sample - 1) // 160 + 1 - way.chunks_early
+            reference.order(Order(call_sid, turn, chunk, way.delay_ms, behaviour=way.behaviour))
+
+        planned = PlannedCall(index, (TURN,), probe=False)
+        clips = {TURN.key: burst(800, seed=index)}
+        return await place_call(
+            reference.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, on_spoken=order
+        )
+
+    async with Scheduler(clock).running() as scheduler:
+        records = await asyncio.gather(*(one(index, way, scheduler) for index, way in enumerate(WAYS.values())))
+    await reference.stop()
+    return {way: punctual(record) for way, record in zip(WAYS, records, strict=True)}
+
+
+def punctual(record: CallRecord) -> CallRecord:
+    """The call without our own lateness, which a busy test machine has and which would hide the agent's faults."""
+    due_ns = record.started_ns + (np.arange(len(record.sent_ns), dtype=np.int64) + 1) * 20_000_000
+    return dataclasses.replace(record, sent_ns=due_ns, stalls=np.zeros((0, 2), np.int64))
+
+
+def spans(record: CallRecord, transcript: str) -> list[Span]:
+    """What an agent would report that answered `transcript`."""
+    sent_ns = record.received[0].recv_ns - 200_000 if record.received else 0
+    common = {tracing.SENT_NS: sent_ns, tracing.HEARD: True, tracing.TRANSCRIPT: transcript, tracing.SPANS: 1}
+    turn = Span(tracing.TURN_SPAN, sent_ns - 1000, sent_ns, record.call_sid, 0, 0, dict(common))
+    call = Span(tracing.CALL_SPAN, 0, record.ended_ns, record.call_sid, 0, 0, {tracing.ATTEMPTS: 1})
+    return [turn, call]
+
+
+def judged(record: CallRecord, transcript: str) -> tuple[TurnRecord, Verdict]:
+    (turn,) = score_call(
+        record, spans(record, transcript), PlannedCall(0, (TURN,), probe=False), network_ms=95.0, cold=False
+    )
+    many = [turn.model_copy(update={"call": index, "utterance_id": f"u{index}"}) for index in range(59)]
+    return turn, gate.judge(
+        many, Evidence(59, complete=True, calibration_bias_ms=0.0, sentinel_bias_ms=0.0), BUDGET
+    ).verdict
+
+
+@pytest.mark.parametrize(
+    ("way", "outcome", "verdict"),
+    [
+        ("good", Outcome.ANSWERED, Verdict.PASS),
+        ("late", Outcome.ANSWERED, Verdict.FAIL),
+        ("silent head", Outcome.ANSWERED, Verdict.FAIL),
+        ("stall", Outcome.BROKEN, Verdict.FAIL),
+        ("early", Outcome.CUT_OFF, Verdict.FAIL),
+        ("never", Outcome.MISSED, Verdict.FAIL),
+        ("half", Outcome.TRUNCATED, Verdict.FAIL),
+    ],
+)
+def test_each_fault_is_named_and_fails(
+    calls: dict[str, CallRecord], way: str, outcome: Outcome, verdict: Verdict
+) -> None:
+    """Late and silent-headed answers are answers over budget; the others are no answers at all."""
+    said = "please send me" if way == "half" else "please send me the bill"
+    turn, found = judged(calls[way], said)
+    assert (turn.outcome, found) == (outcome, verdict)
+
+
+def test_silence_at_the_head_is_no_answer(calls: dict[str, CallRecord]) -> None:
+    """Its first byte comes at once, its first sound after a second and a half."""
+    turn, _ = judged(calls["silent head"], "please send me the bill")
+    assert turn.first_byte_ms is not None
+    assert turn.turn_gap_ms is not None
+    assert turn.turn_gap_ms - turn.first_byte_ms == pytest.approx(1500, abs=1)

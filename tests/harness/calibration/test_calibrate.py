@@ -1,0 +1,142 @@
+"""Calibration: an error put into a call is the error that is found, in the sentinel's windows too."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from harness.calibration import calibrate
+from harness.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, Idle, ReferenceAgent, Sample
+from harness.calibration.reference import tone
+from harness.calibration.sentinel import Sentinel
+from harness.caller.scheduler import Scheduler
+from harness.clock import SystemClock
+from harness.records import CallEnd, CallRecord, Received, Spoken
+from harness.turn import TurnRecord
+
+MS = 1_000_000
+
+
+def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float = 150.0) -> CallRecord:
+    """One utterance of 1,003 samples from sample 4,000 on, answered `delay_ms` after its last frame arrives."""
+    clip = calibrate.burst(1003 / 8, seed=1)
+    spoken = Spoken("u", clip, 4000, 4000 + len(clip.pcm), 10_000 * MS)
+    frame = (spoken.end_sample - 1) // 160
+    sent_ns = (np.arange(200, dtype=np.int64) + 1) * 20 * MS
+    sent_ns[frame] += round(late_send_ms * MS)
+    recv_ns = int(sent_ns[frame]) + round((delay_ms + late_read_ms) * MS)
+    return CallRecord(
+        index=0,
+        call_sid="CA",
+        stream_sid="MZ",
+        started_ns=0,
+        sent_ns=sent_ns,
+        caller_pcm=np.zeros(200 * 160, np.int16),
+        spoken=(spoken,),
+        received=(Received(recv_ns, recv_ns, tone(150), 1200),),
+        marks=(),
+        clears_ns=(),
+        stalls=np.zeros((0, 2), np.int64),
+        ended_ns=4000 * MS,
+        end=CallEnd.COMPLETED,
+    )
+
+
+def reference(record: CallRecord, delay_ms: float = 150.0) -> ReferenceAgent:
+    frame = (record.spoken[0].end_sample - 1) // 160
+    arrival_ns = int(record.sent_ns[frame])
+    answers = {("CA", 0): Answer(arrival_ns, arrival_ns + round(delay_ms * MS))}
+    return cast(ReferenceAgent, SimpleNamespace(answers=answers))
+
+
+@pytest.mark.parametrize(("send", "read", "own", "frame"), [(0, 0, 0, 0), (3, 0, 3, 0), (0, 2, 2, 2), (3, 2, 5, 2)])
+def test_an_error_that_was_put_in_is_found(send: float, read: float, own: float, frame: float) -> None:
+    """Late sending moves the sample convention alone, late reading both."""
+    record = call(late_send_ms=send, late_read_ms=read)
+    (sample,) = calibrate.samples(record, reference(record))
+    assert sample.error_ms == pytest.approx(own)
+    assert sample.frame_error_ms == pytest.approx(frame)
+
+
+def test_the_delay_that_was_kept_counts_not_the_one_ordered() -> None:
+    """A reference agent that was late itself is no error of the instrument."""
+    record = call(delay_ms=170.0)
+    (sample,) = calibrate.samples(record, reference(record, delay_ms=170.0))
+    assert sample.error_ms == pytest.approx(0)
+
+
+def test_an_answer_that_was_not_found_is_missed() -> None:
+    """An answer the reference agent gave and the instrument did not hear is no sample, and is counted."""
+    record = call()
+    silent = Received(record.received[0].recv_ns, record.received[0].play_ns, np.zeros(1200, np.int16), 1200)
+    deaf = CallRecord(**{name: getattr(record, name) for name in CallRecord.__slots__} | {"received": (silent,)})
+    early = Spoken("u", record.spoken[0].clip, 4000, record.spoken[0].end_sample, 3000 * MS)
+    deaf = CallRecord(**{name: getattr(deaf, name) for name in CallRecord.__slots__} | {"spoken": (early,)})
+    (sample,) = calibrate.samples(deaf, reference(record))
+    assert sample.error_ms is None
+
+
+def row(**changes: object) -> DelayErrors:
+    fields = {"delay_ms": 150.0, "n": 25, "missed": 0, "bias_median_ms": 0.2, "sd_ms": 0.1, "max_abs_error_ms": 0.9}
+    return DelayErrors(**(fields | changes), frame_convention=Errors(25, 0.1, 0.1, 0.5))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "valid"),
+    [
+        ({}, True),
+        ({"bias_median_ms": -1.1}, False),
+        ({"sd_ms": 1.1}, False),
+        ({"max_abs_error_ms": 5.1}, False),
+        ({"missed": 1}, False),
+        ({"bias_median_ms": None, "sd_ms": None, "max_abs_error_ms": None, "n": 0}, False),
+    ],
+)
+def test_calibration_is_valid_within_its_bars(changes: dict[str, object], valid: bool) -> None:
+    """Bias, spread, largest error and missed answers each spoil it; so does measuring nothing."""
+    assert Calibration((row(**changes),), Idle(0.1, 0.1)).valid is valid
+    assert not Calibration((), Idle(0.1, 0.1)).valid
+
+
+def test_the_bias_of_several_delays_is_the_worst() -> None:
+    """One bad delay is not averaged away."""
+    rows = (row(bias_median_ms=0.2), row(bias_median_ms=-3.0), row(bias_median_ms=1.0))
+    assert Calibration(rows, Idle(0.1, 0.1)).bias_ms == -3.0
+
+
+def turn(t0_ms: float, t1_ms: float) -> TurnRecord:
+    return cast(TurnRecord, SimpleNamespace(t0_ns=round(t0_ms * MS), t1_ns=round(t1_ms * MS)))
+
+
+def test_only_the_turns_windows_count() -> None:
+    """The sentinel's errors outside 500 ms before t0 .. t1 say nothing of the turns."""
+    watch = Sentinel()
+    watch.add([Sample(at * MS, (at + 100) * MS, error, error) for at, error in [(0, 9.0), (600, 1.0), (900, 2.0)]])
+    watch.add([Sample(1501 * MS, 1600 * MS, 9.0, 9.0), Sample(1000 * MS, 1300 * MS, None, None)])
+    found = watch.errors([turn(1000, 1500)])
+    assert (found.n, found.n_all, found.missed, found.bias_median_ms) == (2, 5, 1, 1.5)
+
+
+def test_a_sentinel_without_samples_says_so() -> None:
+    """No overlap gives no bias: null, not zero."""
+    found = Sentinel().errors([turn(0, 1)])
+    assert found.n == 0
+    assert found.bias_median_ms is None
+
+
+def test_the_ordinary_caller_measures_the_real_reference_agent() -> None:
+    """Through a real process and socket every answer is found, for every delay, in both conventions."""
+
+    async def measure() -> Calibration:
+        clock = SystemClock()
+        async with Scheduler(clock).running() as scheduler:
+            return await calibrate.calibrate([60.0, 120.0], 2, clock=clock, scheduler=scheduler, calls=2)
+
+    found = asyncio.run(measure())
+    assert [(one.delay_ms, one.n, one.missed) for one in found.delays] == [(60.0, 2, 0), (120.0, 2, 0)]
+    assert all(one.frame_convention.n == 2 for one in found.delays)
+    assert found.to_json()["delays"][0]["bias_median_ms"] is not None

@@ -1,0 +1,44 @@
+"""The reference agent: tells the truth about itself, and is broken only in the way it was asked to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.calibration.reference import Behaviour, Order, parse_order, reply_pieces, tone
+from harness.caller.onset import Segment, find_onset
+from pipeline.errors import ProtocolError
+
+
+def test_an_order_survives_the_pipe() -> None:
+    """What the harness writes is what the reference agent reads."""
+    order = Order("CA1", 3, 77, 150.5, 120.0, Behaviour.STALL)
+    assert parse_order(order.to_json()) == order
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{}", "[1]", "no json", '{"call_sid": "CA", "turn": 0, "chunk": "x", "delay_ms": 1}']
+)
+def test_a_malformed_order_is_one_line(line: str) -> None:
+    """A malformed order is refused, with what was given."""
+    with pytest.raises(ProtocolError, match="no order"):
+        parse_order(line)
+
+
+def test_the_tone_is_loud_from_its_first_sample() -> None:
+    """The onset of an answer is its first sample, not a ramp."""
+    pcm = tone(100)
+    assert len(pcm) == 800
+    assert pcm[0] == np.abs(pcm).max()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "onset_ms"),
+    [(Behaviour.EXACT, 0), (Behaviour.STALL, 0), (Behaviour.SILENT_HEAD, 1500), (Behaviour.NEVER, None)],
+)
+def test_each_behaviour_is_audible_when_it_says(behaviour: Behaviour, onset_ms: float | None) -> None:
+    """A silent head delays the first sound, a stall does not, and silence has none."""
+    pieces = reply_pieces(behaviour, 400)
+    segments = [Segment(round(after_ms * 1e6), pcm) for after_ms, pcm in pieces]
+    found = find_onset(segments, 0)
+    assert (None if found is None else found / 1e6) == onset_ms

@@ -1,0 +1,240 @@
+"""The caller's turn logic, frame by frame on times that the test makes: when it speaks, waits, and hangs up."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.caller.conversation import PATIENCE_NS, PROBE_NS, QUIET_NS, Conversation
+from harness.caller.playout import Playout
+from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.records import Clip, Pcm16, Spoken
+from harness.scenario import Turn
+
+START = 5_000_000_000
+FRAME = 20 * NS_PER_MS
+CLIP = Clip("clip", np.full(1111, 4000, np.int16), 0, "hello", 0, 0, "test", True)
+
+
+def sound(ms: float, amplitude: int = 5000) -> Pcm16:
+    n = round(ms * 8)
+    return np.where(np.arange(n) % 8 < 4, amplitude, -amplitude).astype(np.int16)
+
+
+class Call:
+    """A conversation with its playout, led forward by frames."""
+
+    def __init__(self, *turns: dict[str, Any], probe: bool = False, seed: int = 1, on_grid: bool = False) -> None:
+        built = tuple(
+            Turn.model_validate({"id": f"turn {n}", "say": "hello", "answer_within_ms": 3000, **keys})
+            for n, keys in enumerate(turns)
+        )
+        self.playout = Playout()
+        self.talk = Conversation(
+            built,
+            {turn.key: CLIP for turn in built},
+            self.playout,
+            probe=probe,
+            started_ns=START,
+            rng=random.Random(seed),
+            on_grid=on_grid,
+        )
+        self.frame = 0
+        self.line: list[Pcm16] = []
+        self.over_ns: int | None = None
+
+    @property
+    def now_ns(self) -> int:
+        return START + (self.frame + 1) * FRAME
+
+    def lead(self, ms: float) -> None:
+        """Let that much time pass, or less if the caller hangs up."""
+        until = self.now_ns + ms * NS_PER_MS
+        while self.now_ns < until and self.over_ns is None:
+            if self.talk.decide(self.frame):
+                self.line.append(self.talk.voice(np.zeros(160, np.int16), self.frame))
+                self.frame += 1
+            else:
+                self.over_ns = self.now_ns
+
+    def hear(self, pcm: Pcm16) -> None:
+        self.playout.receive(pcm, self.now_ns)
+
+    def time_ns(self, sample: int) -> int:
+        return START + sample * NS_PER_SAMPLE
+
+    @property
+    def last(self) -> Spoken:
+        return self.talk.spoken[-1]
+
+
+@given(st.integers(0, 1500), st.integers(0, 10**6))
+@settings(max_examples=50)
+def test_the_first_utterance_follows_the_pause(pause_ms: int, seed: int) -> None:
+    """It begins within two frames after the pause, never before, and stands in the line sample by sample."""
+    call = Call({"pause_ms": pause_ms}, seed=seed)
+    call.lead(pause_ms + 400)
+    begins_ms = call.last.start_sample / 8
+    assert pause_ms <= begins_ms < pause_ms + 40
+    line = np.concatenate(call.line)
+    assert np.array_equal(line[call.last.start_sample : call.last.end_sample], CLIP.pcm)
+    assert np.count_nonzero(line) == len(CLIP.pcm)
+
+
+def test_speech_ends_anywhere_on_the_frame_grid() -> None:
+    """Over many seeds, t0 falls into every eighth of a frame about equally often."""
+    ends = []
+    for seed in range(400):
+        call = Call({"pause_ms": 100}, seed=seed)
+        call.lead(200)
+        ends.append(call.last.end_sample % 160)
+    counts = np.histogram(ends, bins=8, range=(0, 160))[0]
+    assert counts.min() > 25
+
+
+@given(st.integers(0, 1500))
+@settings(max_examples=50)
+def test_on_the_grid_speech_ends_with_a_frame(pause_ms: int) -> None:
+    """Whatever the pause, t0 is a frame's end, and the pause is kept."""
+    call = Call({"pause_ms": pause_ms}, on_grid=True)
+    call.lead(pause_ms + 400)
+    assert call.last.end_sample % 160 == 0
+    assert pause_ms <= call.last.start_sample / 8 < pause_ms + 40
+
+
+def test_it_waits_for_the_answer_until_the_deadline() -> None:
+    """Then, without an answer, the call is over, or the next turn is said after its pause."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 500})
+    call.lead(3100)
+    assert len(call.talk.spoken) == 1
+    deadline = call.last.reply_deadline_ns
+    assert deadline == call.time_ns(call.last.end_sample) + 3000 * NS_PER_MS
+    call.lead(1000)
+    assert len(call.talk.spoken) == 2
+    assert 500 <= (call.time_ns(call.last.start_sample) - deadline) / NS_PER_MS < 540
+    call.lead(10_000)
+    assert call.over_ns is not None
+    assert 0 <= call.over_ns - call.last.reply_deadline_ns <= FRAME
+
+
+@pytest.mark.parametrize("gap_ms", [0, 100, 550])
+def test_a_gap_between_clauses_is_no_end(gap_ms: float) -> None:
+    """A reply in pieces goes on until it has been quiet for 600 ms."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0})
+    call.lead(400)
+    call.hear(sound(300))
+    call.lead(300 + gap_ms)
+    call.hear(sound(300))
+    end_ns = call.playout.end_ns
+    call.lead(2000)
+    assert len(call.talk.spoken) == 2
+    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_NS
+    assert call.time_ns(call.last.start_sample) < end_ns + QUIET_NS + 3 * FRAME
+
+
+def test_the_pause_counts_from_the_end_of_the_reply() -> None:
+    """A pause over 600 ms is kept whole, from the last audible sample: silence at its end does not count."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 1500})
+    call.lead(400)
+    call.hear(np.concatenate([sound(200), np.zeros(4000, np.int16)]))
+    end_ns = call.playout.end_ns - 500 * NS_PER_MS
+    call.lead(4000)
+    assert 1500 <= (call.time_ns(call.last.start_sample) - end_ns) / NS_PER_MS < 1540
+
+
+def test_an_agent_that_marks_its_ends_is_waited_for() -> None:
+    """Audio newer than the last mark: the caller waits past 600 ms for the mark, but not past 3 s."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0}, {"pause_ms": 0})
+    call.playout.mark("greeting", START)
+    call.lead(400)
+    call.hear(sound(200))
+    call.lead(2000)
+    assert len(call.talk.spoken) == 1
+    call.playout.mark("end", call.now_ns)
+    call.lead(100)
+    assert len(call.talk.spoken) == 2
+    call.lead(300)
+    call.hear(sound(200))
+    call.lead(3300)
+    assert len(call.talk.spoken) == 3
+
+
+def test_an_agent_that_streams_silence_is_quiet() -> None:
+    """Buffered silence is no speech: an agent that never stops sending does not hold the caller up."""
+    call = Call({"pause_ms": 300}, {"pause_ms": 0})
+    for step in range(300):
+        call.hear(sound(20) if 40 <= step < 60 else np.zeros(160, np.int16))
+        call.lead(20)
+    assert len(call.talk.spoken) == 2
+
+
+def test_a_probe_hangs_up_half_a_second_after_the_answer_begins() -> None:
+    """Not on a click, and not before the answer is audible."""
+    call = Call({"pause_ms": 0}, probe=True)
+    call.lead(400)
+    call.hear(sound(20))
+    call.lead(200)
+    call.hear(np.concatenate([np.zeros(800, np.int16), sound(3000)]))
+    onset_ns = call.playout.received[-1].play_ns + 100 * NS_PER_MS
+    call.lead(2000)
+    assert call.over_ns is not None
+    assert 0 <= call.over_ns - (onset_ns + PROBE_NS) <= FRAME
+
+
+def test_a_probe_without_an_answer_hangs_up_at_the_deadline() -> None:
+    """A missed turn costs its own time and no more."""
+    call = Call({"pause_ms": 0}, probe=True)
+    call.lead(10_000)
+    assert call.over_ns is not None
+    assert 0 <= call.over_ns - call.last.reply_deadline_ns <= FRAME
+
+
+def test_speech_over_the_caller_is_not_its_answer() -> None:
+    """What the agent says before the end of speech does not end the wait for an answer."""
+    call = Call({"pause_ms": 0}, probe=True)
+    call.lead(40)
+    call.hear(sound(60))
+    call.lead(2000)
+    assert call.over_ns is None
+    call.hear(sound(300))
+    call.lead(1000)
+    assert call.over_ns is not None
+
+
+def test_a_cleared_reply_is_over_where_it_was_cut() -> None:
+    """After a clear, quiet counts from the clear, not from where the audio would have ended."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0})
+    call.lead(400)
+    call.hear(sound(20_000))
+    call.lead(500)
+    call.playout.clear(call.now_ns)
+    cleared_ns = call.now_ns
+    call.lead(1000)
+    assert len(call.talk.spoken) == 2
+    assert call.time_ns(call.last.start_sample) < cleared_ns + QUIET_NS + 3 * FRAME
+
+
+def test_a_greeting_is_let_finish() -> None:
+    """The first utterance waits for 600 ms of quiet, or its own pause where that is longer."""
+    call = Call({"pause_ms": 900})
+    call.lead(100)
+    call.hear(sound(1500))
+    end_ns = call.playout.end_ns
+    call.lead(4000)
+    assert 900 <= (call.time_ns(call.last.start_sample) - end_ns) / NS_PER_MS < 940
+
+
+def test_an_endless_reply_is_talked_into() -> None:
+    """After 30 s the caller goes on, and says so."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0})
+    call.lead(400)
+    call.hear(sound(60_000))
+    call.lead(31_000)
+    assert len(call.talk.spoken) == 2
+    assert call.time_ns(call.last.start_sample) >= call.playout.received[0].play_ns + PATIENCE_NS
+    assert "over 30 s" in call.talk.notes[0]

@@ -1,0 +1,273 @@
+"""The corpus: levels, labels, joins, transcripts, refusals, and what happens where prompts are not to be had."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.caller.noise import comfort_noise
+from harness.caller.onset import levels_dbfs
+from harness.corpus import clips as corpus
+from harness.corpus import voices
+from harness.corpus.clips import ACTIVE_DBFS, clean_transcript, make_clip, normalise, prepare
+from harness.corpus.labels import label, longest_pause_ms
+from harness.corpus.voices import Utterance, read_audio, run_pipeline
+from harness.records import Clip, Pcm16
+from harness.scenario import Scenario
+from pipeline.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
+
+
+def voice(ms: int = 600, amplitude: int = 9000, tail_ms: int = 150, fade: bool = False) -> Pcm16:
+    """A burst with a syllable's rhythm and silence around it."""
+    n = ms * 8
+    body = np.sin(np.arange(n) / 3) * (0.6 + 0.4 * np.sin(np.arange(n) / 300)) * amplitude
+    if fade:
+        body *= 10 ** (-np.arange(n) / 3000)
+    return np.concatenate([np.zeros(900), body, np.zeros(tail_ms * 8)]).astype(np.int16)
+
+
+def utterance(pcm: Pcm16, transcript: str | None = "some words") -> Utterance:
+    return Utterance(pcm, transcript, "test", synthetic=False)
+
+
+def scenario(*turns: dict[str, Any]) -> Scenario:
+    return Scenario.model_validate({"name": "test", "turns": turns})
+
+
+@pytest.fixture
+def prompt_folder(tmp_path: Path) -> Path:
+    """A folder laid out as the recorded prompts are."""
+    folder = tmp_path / "prompts"
+    (folder / "wav/digits").mkdir(parents=True)
+    for name, pcm in {
+        "hello": voice(),
+        "digits/1": voice(300),
+        "digits/2": voice(350),
+        "fading": voice(1500, fade=True),
+        "silence": np.zeros(8000, np.int16),
+    }.items():
+        soundfile.write(folder / "wav" / f"{name}.wav", pcm, 8000)
+    (folder / "transcripts.txt").write_text(
+        "; Prompts\n\nhello: Hello there [softly]\ndigits/1: one\ndigits/2: ... two\nfading: Fading.\nsilence: Shh.\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Path) -> list[list[str]]:
+    """A stand-in for the pipeline's command: prompts from the folder, a burst for a voice. Notes what it was asked."""
+    asked: list[list[str]] = []
+
+    def answer(arguments: Sequence[str], error: type[TurngapError], report: Callable[[str], None]) -> str:
+        asked.append(list(arguments))
+        if arguments[0] == "weights":
+            if not prompt_folder.is_dir():
+                raise WeightsError("asterisk-prompts: apt-get is not here")
+            return json.dumps({"name": arguments[2], "path": str(prompt_folder)})
+        soundfile.write(arguments[2], voice(len(arguments[-1]) * 40), 24_000)
+        return ""
+
+    monkeypatch.setattr(voices, "run_pipeline", answer)
+    monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path / "cache"))
+    return asked
+
+
+def test_a_prompt_becomes_a_clip(pipeline: list[list[str]]) -> None:
+    """Levelled, cut at the end of speech, with the transcript that is spoken."""
+    made = prepare(scenario({"prompt": "hello"}))
+    clip = made.clips["hello"]
+    assert clip.transcript == "Hello there"
+    assert not clip.synthetic
+    assert "CC-BY-SA-3.0" in clip.source
+    found = label(clip.pcm)
+    assert found is not None
+    assert found.end_sample == len(clip.pcm)
+    assert found.start_sample == clip.speech_start_sample == 400
+    assert made.notes == ()
+
+
+def test_joined_prompts_are_one_utterance_with_a_short_gap(pipeline: list[list[str]]) -> None:
+    """Both are in it, 120-160 ms apart, never digital silence between; transcripts are joined."""
+    clip = prepare(scenario({"prompt": ["digits/1", "digits/2"]})).clips["digits/1+digits/2"]
+    assert clip.transcript == "one two"
+    assert 110 <= longest_pause_ms(clip.pcm, -50) <= 160
+    assert levels_dbfs(clip.pcm[clip.speech_start_sample :]).min() > -70
+    assert abs(len(clip.pcm) / 8 - (50 + 300 + 140 + 350)) < 40
+
+
+def test_expect_replaces_the_transcript(pipeline: list[list[str]]) -> None:
+    """What the scenario expects counts, for a prompt and for a recording."""
+    assert prepare(scenario({"prompt": "hello", "expect": "hello"})).clips["hello"].transcript == "hello"
+
+
+def test_a_clip_without_a_firm_end_is_left_out_with_a_note(pipeline: list[list[str]]) -> None:
+    """Left out of the clips and of the scenario that is run, and said."""
+    made = prepare(scenario({"prompt": "fading"}, {"prompt": "hello"}))
+    assert list(made.clips) == ["hello"]
+    assert [turn.key for turn in made.scenario.turns] == ["hello"]
+    (note,) = made.notes
+    assert "'fading' is left out" in note
+    with pytest.raises(HarnessError, match="no clip has a firm end"):
+        prepare(scenario({"prompt": "fading"}))
+
+
+def test_a_synthetic_voice_that_fades_is_cut_and_firm() -> None:
+    """Its tail is nobody's word: it ends where the raised threshold has it end, not later."""
+    fading = Utterance(voice(1500, fade=True), "Fading.", "test", synthetic=True)
+    human = label(normalise(fading.pcm))
+    clip = make_clip("fading", [fading])
+    assert isinstance(clip, Clip)
+    assert human is not None
+    assert not human.stable
+    found = label(clip.pcm)
+    assert found is not None
+    assert found.stable
+    assert found.end_sample == len(clip.pcm)
+    assert len(clip.pcm) < human.end_sample
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ({"prompt": "helo"}, "no prompt 'helo' among the recorded ones; did you mean 'hello'?"),
+        ({"prompt": "silence"}, "no speech in it"),
+        ({"prompt": ["hello", "silence"]}, "no speech in it"),
+        ({"audio": "/nowhere/x.wav"}, "x.wav: cannot be read as audio"),
+    ],
+)
+def test_bad_turns_are_named(pipeline: list[list[str]], turn: dict[str, Any], message: str) -> None:
+    """One line with the scenario, the turn and what is wrong."""
+    with pytest.raises(ScenarioError, match="scenario 'test', turn ") as caught:
+        prepare(scenario(turn))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_prompts_the_synthetic_voice_speaks(pipeline: list[list[str]], prompt_folder: Path) -> None:
+    """It says what is expected, the clips say that they are synthetic, a note says why."""
+    shutil.rmtree(prompt_folder)
+    made = prepare(scenario({"prompt": "hello", "expect": "Hello there"}))
+    assert made.clips["hello"].synthetic
+    assert made.clips["hello"].transcript == "Hello there"
+    assert pipeline[-1][0] == "say"
+    assert pipeline[-1][-1] == "Hello there"
+    assert made.notes == (
+        "the synthetic voice speaks for 1 recorded prompts, which are not to be had: "
+        "asterisk-prompts: apt-get is not here",
+    )
+    with pytest.raises(ScenarioError, match="has no `expect:`"):
+        prepare(scenario({"prompt": "hello"}))
+
+
+def test_said_words_are_spoken_once_and_cached(pipeline: list[list[str]]) -> None:
+    """The second time, no engine runs."""
+    one = prepare(scenario({"say": "Good morning"})).clips["say:Good morning"]
+    two = prepare(scenario({"say": "Good morning"})).clips["say:Good morning"]
+    assert len(pipeline) == 1
+    assert np.array_equal(one.pcm, two.pcm)
+    assert one.synthetic
+    assert one.transcript == "Good morning"
+
+
+@pytest.mark.parametrize(("suffix", "rate", "channels"), [("wav", 44_100, 2), ("flac", 16_000, 1), ("wav", 8000, 2)])
+def test_recordings_are_mixed_and_resampled(tmp_path: Path, suffix: str, rate: int, channels: int) -> None:
+    """A tone keeps its length, pitch and level at 8 kHz mono, whatever it came as."""
+    seconds = np.arange(rate) / rate
+    tone = 0.25 * np.sin(2 * np.pi * 440 * seconds)
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, np.stack([tone] * channels, axis=1), rate)
+    pcm = read_audio(path)
+    assert pcm.shape == (8000,)
+    assert abs(int(np.abs(np.fft.rfft(pcm)).argmax()) - 440) <= 1
+    assert abs(int(np.abs(pcm[1000:7000]).max()) - 8192) < 120
+
+
+def test_a_recording_is_a_clip(tmp_path: Path) -> None:
+    """Its words are what is expected, or unknown."""
+    soundfile.write(tmp_path / "mine.wav", voice(), 8000)
+    made = prepare(scenario({"audio": str(tmp_path / "mine.wav"), "id": "mine"}))
+    assert made.clips["mine"].transcript is None
+    assert made.clips["mine"].source == "recording mine.wav"
+
+
+@given(st.integers(500, 32_000), st.integers(200, 900))
+def test_levelling_reaches_the_level_and_never_clips(amplitude: int, ms: int) -> None:
+    """-20 dBFS over the active frames, whatever the level before; peaks under -1 dBFS."""
+    levelled = normalise(voice(ms, amplitude))
+    levels = levels_dbfs(levelled)
+    active = levels[levels >= np.percentile(levels, 95) - 35]
+    assert abs(10 * np.log10(np.mean(10 ** (active / 10))) - ACTIVE_DBFS) < 0.1
+    assert np.abs(levelled.astype(int)).max() <= 29_205
+
+
+def test_peaks_hold_the_level_down() -> None:
+    """Speech with a sharp peak stays under -20 dBFS rather than be clipped."""
+    pcm = voice(600, 2000)
+    pcm[3000] = 32_000
+    assert 29_000 < np.abs(normalise(pcm).astype(int)).max() <= 29_205
+
+
+def test_noise_is_not_made_into_a_voice() -> None:
+    """Digital silence stays, and a faint hiss is raised by 30 dB at most: it holds no speech then either."""
+    assert not normalise(np.zeros(800, np.int16)).any()
+    hiss = comfort_noise(8000, 1, level_dbfs=-88)
+    assert label(normalise(hiss)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("at [@]", "at"),
+        ("... letters of your name.", "letters of your name."),
+        ("leave a message.  When done (simple tone) hang up", "leave a message. When done hang up"),
+        ("<beep>", ""),
+    ],
+)
+def test_transcripts_hold_only_what_is_spoken(text: str, spoken: str) -> None:
+    """Remarks in brackets and ellipses go."""
+    assert clean_transcript(text) == spoken
+
+
+def test_the_same_clip_every_time() -> None:
+    """Joins are seeded by the clip's id."""
+    one, two = (make_clip("a", [utterance(voice(300)), utterance(voice(200))]) for _ in range(2))
+    assert isinstance(one, Clip)
+    assert isinstance(two, Clip)
+    assert np.array_equal(one.pcm, two.pcm)
+
+
+def test_a_failed_command_gives_its_own_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child's error line becomes the message, its other lines are progress."""
+    script = "import sys; print('turngap: fetching', file=sys.stderr); sys.exit('turngap: error: no network here')"
+    real = subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> Any:
+        return real([sys.executable, "-c", script], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    lines: list[str] = []
+    with pytest.raises(EngineError, match=r"^no network here$"):
+        run_pipeline(["say"], EngineError, lines.append)
+    assert lines == ["fetching"]
+
+
+@pytest.mark.engines
+def test_real_prompts_are_fetched_and_firm() -> None:
+    """Debian's prompts through the real command: labelled, levelled, with their words, from a human."""
+    made = corpus.prepare(scenario({"prompt": "please-try-call-later"}, {"prompt": ["digits/day-1", "digits/9"]}))
+    clip = made.clips["please-try-call-later"]
+    assert clip.transcript == "Please try your call again later."
+    assert not clip.synthetic
+    assert 1.5 < len(clip.pcm) / 8000 < 2.5
+    assert made.clips["digits/day-1+digits/9"].transcript == "Monday nine"

@@ -1,0 +1,107 @@
+"""End-of-speech labels: on bursts whose end is known, at any level, and how firm they are said to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from harness.corpus.labels import FLOOR_DBFS, label, longest_pause_ms, speech_threshold_dbfs
+from harness.records import Pcm16
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def speech(samples: int, seed: int, dbfs: float = -18.0) -> Pcm16:
+    """Noise with a syllable's rhythm: loud vowels, weaker consonants, no pauses."""
+    rng = np.random.default_rng(seed)
+    rhythm = 0.55 + 0.45 * np.sin(np.arange(samples) / 8000 * 2 * np.pi * 4 + rng.uniform(0, 6))
+    return scaled(rng.standard_normal(samples) * rhythm * 32_768 * 10 ** (dbfs / 20))
+
+
+def scaled(pcm: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | Pcm16, gain_db: float = 0.0) -> Pcm16:
+    return np.clip(np.rint(np.asarray(pcm, np.float64) * 10 ** (gain_db / 20)), -32_768, 32_767).astype(np.int16)
+
+
+def placed(head: int, body: Pcm16, tail: int) -> Pcm16:
+    return np.concatenate([np.zeros(head, np.int16), body, np.zeros(tail, np.int16)])
+
+
+@given(SEEDS, st.integers(0, 5000), st.integers(2000, 12_000), st.integers(0, 5000))
+def test_the_label_is_the_known_end(seed: int, head: int, body: int, tail: int) -> None:
+    """A burst that stops dead: the label is its last sample, rounded up to the 10 ms frame that holds it."""
+    found = label(placed(head, speech(body, seed), tail))
+    assert found is not None
+    end = head + body
+    # A frame that holds only a sample or two of the burst may stay under the threshold.
+    assert end - 8 <= found.end_sample <= min(-(-end // 80) * 80, end + tail)
+    assert head - 80 < found.start_sample < head + 88
+    assert found.stable
+
+
+@given(SEEDS, st.floats(0, 12), st.integers(0, 3000))
+def test_level_does_not_move_the_label_of_loud_speech(seed: int, attenuation_db: float, tail: int) -> None:
+    """While p95 - 35 dB decides, turning the clip down moves nothing, though its decay is gradual."""
+    body = speech(8000, seed, dbfs=-8)
+    decay = scaled(speech(3000, seed + 1, dbfs=-8) * 10 ** (-np.arange(3000) / 600))
+    loud = placed(400, np.concatenate([body, decay]), tail)
+    quiet = scaled(loud, -attenuation_db)
+    assume(speech_threshold_dbfs(quiet) > FLOOR_DBFS + 0.5)
+    one, two = label(loud), label(quiet)
+    assert one is not None
+    assert two is not None
+    assert abs(one.end_sample - two.end_sample) <= 80
+
+
+@given(SEEDS, st.floats(1, 20))
+def test_under_the_floor_a_quieter_clip_never_ends_later(seed: int, attenuation_db: float) -> None:
+    """Where -55 dBFS decides, what sinks under it is silence on the line: the end moves earlier or stays."""
+    decay = scaled(speech(6000, seed, dbfs=-22) * 10 ** (-np.arange(6000) / 3000))
+    one, two = label(decay), label(scaled(decay, -attenuation_db))
+    assume(two is not None)
+    assert one is not None
+    assert two is not None
+    assert two.end_sample <= one.end_sample + 80
+
+
+@given(SEEDS, st.integers(0, 4000))
+def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
+    """The same speech with more silence after it has the same end."""
+    body = speech(8000, seed)
+    one, two = label(placed(0, body, 0)), label(placed(0, body, tail))
+    assert one is not None
+    assert two is not None
+    assert one.end_sample == two.end_sample
+
+
+@given(SEEDS, st.integers(100, 4000))
+def test_lower_thresholds_end_later_and_higher_ones_earlier(seed: int, slope: int) -> None:
+    """The two moves have their signs, whatever the decay; a clip is stable when both are within 20 ms."""
+    decay = scaled(speech(8000, seed + 1) * 10 ** (-np.arange(8000) / slope))
+    found = label(np.concatenate([speech(4000, seed), decay]))
+    assert found is not None
+    assert found.low_ms >= 0 >= found.high_ms
+    assert found.stable == (found.low_ms <= 20 and found.high_ms >= -20)
+
+
+def test_a_slow_fade_is_not_stable() -> None:
+    """A voice that fades over a second has no end that two thresholds would agree on."""
+    fade = scaled(speech(12_000, 1) * 10 ** (-np.arange(12_000) / 4000))
+    found = label(np.concatenate([speech(4000, 2), fade]))
+    assert found is not None
+    assert not found.stable
+
+
+@pytest.mark.parametrize("pcm", [np.zeros(0, np.int16), np.zeros(8000, np.int16), scaled(speech(8000, 1), -50)])
+def test_silence_has_no_label(pcm: Pcm16) -> None:
+    """Nothing, digital silence, and noise under the floor are no speech."""
+    assert label(pcm) is None
+
+
+@given(SEEDS, st.integers(1, 40))
+def test_the_longest_pause_is_measured(seed: int, frames: int) -> None:
+    """Silence between two bursts, in whole frames."""
+    tone = scaled(np.sin(np.arange(1600)) * 8000.0)
+    pause = longest_pause_ms(np.concatenate([tone, np.zeros(frames * 80, np.int16), tone]), -45)
+    assert pause == frames * 10

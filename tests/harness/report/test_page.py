@@ -1,0 +1,356 @@
+"""The HTML report: whole, self-contained, safe with hostile text, and readable for every kind of run."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from harness import report
+from harness.report import audio, budget, exemplars, folder, page, resources, waterfall, wording
+from harness.result import Check, RunRecord, Verdict
+from harness.turn import Outcome, TurnRecord
+from harness.verdict.budget import Budget, Hypothesis, Limit
+from harness.verdict.budget import load as load_budget
+from pipeline.errors import HarnessError, RunFolderError
+from pipeline.telephony import mulaw
+from pipeline.tracing import Stage
+from tests.harness import report_builders as make
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $x_2$ {{ 7*7 }} \u2028\u2029"
+VOID = {"meta", "link", "img", "input", "br", "hr", "path", "source"}
+
+
+class _Page(html.parser.HTMLParser):
+    """Ids, references and element counts of a page; notes end tags that close nothing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.wanted: list[str] = []
+        self.urls: list[str] = []
+        self.tags: list[str] = []
+        self.events: list[str] = []
+        self._open: list[str] = []
+        self.stray: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self._open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            elif name in ("aria-labelledby", "for", "aria-describedby"):
+                self.wanted += (value or "").split()
+            elif name in ("src", "href", "xlink:href", "action", "srcset"):
+                self.urls.append(value or "")
+            elif name.startswith("on"):
+                self.events.append(name)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open[-1] != tag and self._open[-1] in ("td", "th", "tr", "li", "option"):
+            self._open.pop()
+        if self._open and self._open[-1] == tag:
+            self._open.pop()
+        elif tag not in ("td", "th", "tr"):
+            self.stray.append(tag)
+
+
+def _render(tmp_path: Path, turns: list[TurnRecord], **changes: object) -> str:
+    make.write_run(tmp_path / "run", turns, **changes)  # type: ignore[arg-type]
+    out = tmp_path / "reports" / "run.html"
+    report.render(tmp_path / "run", out)
+    return out.read_text("utf-8")
+
+
+def _outcomes() -> list[TurnRecord]:
+    return [make.turn(index, outcome=outcome, scale=0.7) for index, outcome in enumerate(list(Outcome) * 2)]
+
+
+def _cases() -> Iterator[tuple[str, list[TurnRecord], dict[str, object]]]:
+    yield "answered", make.turns(24), {"audio": 2, "gpu": True}
+    yield "every outcome", _outcomes(), {"audio": 9}
+    yield "no spans", make.turns(5, spans=False), {"process": False, "wer": None, "wasted_attempts": None}
+    yield "one turn", make.turns(1), {}
+    yield "all missed", [make.turn(i, outcome=Outcome.MISSED) for i in range(4)], {}
+    yield "all invalid", [make.turn(i, outcome=Outcome.INVALID) for i in range(4)], {"verdict": Verdict.INVALID}
+    yield "no turns", [], {"complete": False, "planned_turns": 9}
+    yield "speculative", make.turns(70, speculative=True, scale=0.5), {"verdict": Verdict.PASS}
+    yield "warm-up only", [make.turn(0, warm_up=True, scored=False, cold=True)], {}
+
+
+@pytest.mark.parametrize(("turns", "changes"), [case[1:] for case in _cases()], ids=[case[0] for case in _cases()])
+def test_page_is_sound(tmp_path: Path, turns: list[TurnRecord], changes: dict[str, object]) -> None:
+    """Any run gives unique ids, no dangling reference, no external URL, and a title and desc for each svg."""
+    text = _render(tmp_path, turns, **changes)
+    found = _Page(text)
+    assert len(found.ids) == len(set(found.ids))
+    assert set(found.wanted) <= set(found.ids)
+    assert found.stray == []
+    assert all(url.startswith("data:") for url in found.urls)
+    assert not re.search(r"url\(|@import|https?://", text.replace("http:%2F%2Fwww.w3.org", ""))
+    assert found.tags.count("svg") == text.count('role="img"') == found.tags.count("desc")
+    assert "nan" not in re.sub(r"data:audio[^\"]*", "", text).lower().replace("finance", "").split()
+    assert "#0101" not in text
+
+
+def test_first_screen_says_verdict_first(tmp_path: Path) -> None:
+    """Verdict and sentence come before the chart, the chart before the waterfalls, these before stages and validity."""
+    text = _render(tmp_path, make.turns(60, scale=0.5), verdict=Verdict.PASS, sentence="All is well at 420 ms.")
+    order = [text.index(mark) for mark in ('class="word">PASS', "All is well", "every-turn-wide", "waterfall-rep")]
+    order += [text.index(f'id="{key}"') for key in ("h-stages", "h-valid", "h-outcomes", "h-all", "h-understand")]
+    assert order == sorted(order)
+    assert "p95 is at most" in text
+    assert "budget 500 ms" in text
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    """Markup in transcripts, ids, notes, models and environment neither runs nor breaks the page or its JSON."""
+    turns = [
+        make.turn(i, transcript=HOSTILE, reply=HOSTILE, utterance_id=HOSTILE, detail=HOSTILE, stages_note=HOSTILE)
+        for i in range(3)
+    ]
+    record = make.run_record(turns)
+    agent = record.agent.model_copy(update={"models": {HOSTILE: HOSTILE}, "url": HOSTILE})
+    text = _render(
+        tmp_path,
+        turns,
+        audio=1,
+        agent=agent,
+        notes=(HOSTILE,),
+        sentence=HOSTILE,
+        reasons=(HOSTILE,),
+        scenario=HOSTILE,
+        environment={HOSTILE: {HOSTILE: [HOSTILE]}},
+        validity=(Check(name=HOSTILE, ok=False, text=HOSTILE),),
+    )
+    found = _Page(text)
+    assert found.tags.count("script") == 2
+    assert "img" not in found.tags
+    assert found.events == []
+    assert "49" not in re.findall(r"alert\(2\)&gt; \$x_2\$ (\S+)", text)
+    embedded = re.search(r'id="run-json">(.*?)</script>', text, re.DOTALL)
+    assert embedded is not None
+    assert not set(embedded[1]) & set("<>&\u2028\u2029")
+    assert RunRecord.model_validate(json.loads(embedded[1])).sentence == HOSTILE
+
+
+def test_thousand_turns_stay_small(tmp_path: Path) -> None:
+    """1,000 turns with GPU and process samples make a page under 300 kB."""
+    assert len(_render(tmp_path, make.turns(1000, scale=0.6), gpu=True).encode()) < 300_000
+
+
+def test_same_run_same_page(tmp_path: Path) -> None:
+    """Rendering reads the folder alone: twice the same bytes."""
+    turns = make.turns(6)
+    assert _render(tmp_path, turns, gpu=True, audio=1) == _render(tmp_path, turns, gpu=True, audio=1)
+
+
+def test_interrupted_run_is_said(tmp_path: Path) -> None:
+    """An incomplete run says so, and a torn last line is left out with a note."""
+    text = _render(tmp_path, make.turns(3), complete=False, planned_turns=20, torn=True)
+    assert "3 of 20 planned turns are here" in text
+    assert "a torn last line" in text
+
+
+def test_all_invalid_is_said(tmp_path: Path) -> None:
+    """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
+    text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
+    assert "The instrument itself was late in all 3 scored turns" in text
+    shares = {key: rate.rate for key, _, _, rate in page.outcomes(folder.read(tmp_path / "run").record)}
+    assert shares["invalid"] == 1.0
+    assert shares["missed"] is None
+
+
+def test_missing_things_are_said(tmp_path: Path) -> None:
+    """No GPU and no spans are stated in words, not left blank."""
+    text = _render(tmp_path, make.turns(3, spans=False))
+    assert "No GPU was seen" in text
+    assert "the agent sent no spans" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no run folder"),
+        ("{", "damaged"),
+        ('{"schema_version": 99}', "newer"),
+        ("[]", "no run of turngap"),
+        ('{"schema_version": 1, "other": 2}', "damaged"),
+    ],
+)
+def test_foreign_folder_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
+    """A folder that holds no readable run gives one line that names the file."""
+    if text is not None:
+        (tmp_path / "run.json").write_text(text, "utf-8")
+    with pytest.raises(RunFolderError, match=words) as caught:
+        folder.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_line_in_the_middle_is_refused(tmp_path: Path) -> None:
+    """Only the last line may be torn: any other names file and line."""
+    make.write_run(tmp_path, make.turns(2))
+    path = tmp_path / "turns.jsonl"
+    path.write_text("{}\n" + path.read_text("utf-8"), "utf-8")
+    with pytest.raises(RunFolderError, match=r"turns\.jsonl:1: damaged"):
+        folder.read(tmp_path)
+
+
+def test_bad_samples_are_noted(tmp_path: Path) -> None:
+    """Rows with an unknown value are left out; a CSV file that lacks a column is left out with a note."""
+    make.write_run(tmp_path, make.turns(2))
+    (tmp_path / "gpu.csv").write_text("at_s,gpu,used_mib\n1.0,0,\n2.0,0,512.0\n3.0,0", "utf-8")
+    (tmp_path / "process.csv").write_text("at_s,other\n1,2\n", "utf-8")
+    run = folder.read(tmp_path)
+    assert run.gpu is not None
+    assert list(run.gpu["used_mib"]) == [512.0]
+    assert run.process is None
+    assert len(run.notes) == 1
+
+
+def test_unwritable_target_leaves_nothing(tmp_path: Path) -> None:
+    """Where the file cannot be written there is one clear line and no half-written file."""
+    make.write_run(tmp_path / "run", make.turns(1))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "x").touch()
+    with pytest.raises(HarnessError, match="cannot be written"):
+        report.render(tmp_path / "run", tmp_path / "taken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "taken"]
+
+
+def test_embedded_json_cannot_end_its_script() -> None:
+    """`<`, `>`, `&` and the two line separators are escaped, and the data survives."""
+    text = str(page.embedded({"a": HOSTILE}))
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == {"a": HOSTILE}
+
+
+def test_representative_is_nearest_the_medians() -> None:
+    """Among a fast, a middling and a slow turn the middling one stands for the run; failures never do."""
+    turns = [make.turn(0, scale=0.5), make.turn(0, scale=1.0), make.turn(0, scale=2.0)]
+    assert exemplars.representative(turns) is turns[1]
+    assert exemplars.worst(turns) is turns[2]
+    missed = make.turn(0, outcome=Outcome.MISSED)
+    invalid = make.turn(0, scale=9, outcome=Outcome.INVALID)
+    assert exemplars.representative([missed]) is None
+    assert exemplars.worst([missed, turns[0], invalid]) is turns[0]
+    assert exemplars.gaps([missed, turns[0]]) == [None, turns[0].perceived_gap_ms]
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
+    """The pieces of a waterfall's rows add up to the turn gap: nothing on the path is lost or drawn twice."""
+    turn = make.turn(3, speculative=speculative)
+    rows = waterfall.tracks(turn)
+    assert sum(row.exposed_ms for row in rows) == pytest.approx(turn.turn_gap_ms)
+    names = [row.name for row in rows]
+    assert ("end, confirmed" in names) == speculative
+    assert ("endpointing" in names) != speculative
+
+
+def test_budget_lines_hold_every_stage() -> None:
+    """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
+    assert load_budget("sub500").hypotheses == budget.PLAN
+    turns = [make.turn(2)]
+    names = [row.name for line in budget.lines(make.run_record(turns), turns) for row in line.rows]
+    assert sorted(names) == sorted(wording.STAGE[stage][0] for stage in Stage)
+    lines = budget.lines(make.run_record(turns), turns)
+    assert sum(line.p50_ms or 0 for line in lines[:-1]) == pytest.approx(turns[0].perceived_gap_ms)
+    assert lines[-1].p50_ms == pytest.approx(500 - (turns[0].perceived_gap_ms or 0))
+    assert lines[-1].over
+    assert "over by" in lines[-1].finding
+
+
+def test_the_runs_own_budget_counts() -> None:
+    """A run with a budget is shown against its limits and plan; a limit at the media edge moves by the network."""
+    turns = [make.turn(2)]
+    plan = (Hypothesis(name="all of it", low_ms=1, high_ms=1, stages=tuple(Stage)),)
+    for metric, at_ms in (("perceived_gap_ms", 800.0), ("turn_gap_ms", 895.0)):
+        given = Budget(name="own", limits=(Limit(metric=metric, at_most=800),), hypotheses=plan)
+        record = make.run_record(turns, budget=given.model_dump(mode="json"))
+        assert budget.mark(record).at_ms == at_ms
+        (line,) = budget.lines(record, turns)
+        assert (line.name, line.expected, line.over) == ("all of it", "1", True)
+        assert line.p50_ms == pytest.approx(turns[0].turn_gap_ms)
+
+
+def test_mulaw_wav_is_a_wav() -> None:
+    """The packed audio decodes, by another reader, to the samples that μ-law keeps."""
+    pcm = (8000 * np.sin(np.arange(1601) / 5)).astype(np.int16)
+    stereo = np.stack([pcm, -pcm], axis=1)
+    read, rate = soundfile.read(io.BytesIO(audio.mulaw_wav(stereo)), dtype="int16", always_2d=True)
+    assert rate == 8000
+    expected = mulaw.decode(mulaw.encode(stereo.reshape(-1))).reshape(-1, 2)
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_players_keep_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The representative and worst calls come first; beyond the page's limit the rest are named as left out."""
+    turns = [make.turn(index, scale=1 + index / 10) for index in range(5)]
+    make.write_run(tmp_path, turns, audio=5)
+    kept = folder.read(tmp_path).turns
+    monkeypatch.setattr(audio, "MOST_BYTES", 2 * 8000 * 15)
+    notes: list[str] = []
+    players = audio.players(tmp_path, kept, notes)
+    assert [player.name for player in players] == ["call-0000.wav", "call-0001.wav"]
+    assert "3 more kept calls" in notes[0]
+    first = players[0]
+    assert [pin.kind for pin in first.pins] == ["t0", "t1"]
+    assert first.pins[1].at_s - first.pins[0].at_s == pytest.approx((kept[0].turn_gap_ms or 0) / 1000)
+    assert len(base64.b64decode(first.uri.split(",", 1)[1])) < 2 * 8000 * 7.1
+
+
+@pytest.mark.parametrize("name", ["../outside.wav", "missing.wav", "/etc/hostname", "mono.wav"])
+def test_audio_that_will_not_do(tmp_path: Path, name: str) -> None:
+    """Audio outside the folder, missing or of another form gives a note and no player."""
+    run = tmp_path / "run"
+    run.mkdir()
+    tone = np.zeros((8000, 2), dtype=np.int16)
+    soundfile.write(tmp_path / "outside.wav", tone, 8000)
+    soundfile.write(run / "mono.wav", tone[:, 0], 8000)
+    notes: list[str] = []
+    assert audio.players(run, [make.turn(0, audio=name, audio_offset_ms=100.0)], notes) == []
+    assert len(notes) == 1
+
+
+def test_decimation_keeps_the_peak(tmp_path: Path) -> None:
+    """At most so many points are drawn, and the largest sample is among them."""
+    make.write_run(tmp_path, make.turns(1), gpu=True)
+    samples = folder.read(tmp_path).gpu
+    assert samples is not None
+    samples.loc[1234, "used_mib"] = 80_000
+    drawn = resources.decimated(samples, "used_mib", 100)
+    assert len(drawn) <= 100
+    assert drawn["used_mib"].max() == 80_000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0.0"), (-0.01, "0.0"), (9.94, "9.9"), (9.96, "10"), (1234.5, "1,234"), (-12.0, "−12")],
+)
+def test_milliseconds_in_words(value: float | None, text: str) -> None:
+    """One decimal under ten, none above, a true minus sign, and a dash for none."""
+    assert wording.ms(value) == text
+
+
+def test_units_stay_with_their_numbers() -> None:
+    """No line breaks between a number and its unit."""
+    assert (
+        wording.kept_together("at most 482 ms with 95 % of 3 turns") == "at most 482\u00a0ms with 95\u00a0% of 3 turns"
+    )

@@ -1,0 +1,184 @@
+"""Whole runs against the scripted agent, as a user starts them: finished, interrupted, killed, resumed, bereft."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from harness.result import Verdict
+from harness.rig import child
+from harness.store import folder as store
+from harness.turn import Outcome
+from pipeline.tracing import Stage
+from tests.harness.tones import scenario_of_tones
+
+PATIENCE_S = 120
+
+
+def turngap(*arguments: str) -> list[str]:
+    return child.python("harness", *arguments)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A `turngap` command that is ended with the block, and leaves no process of its own behind."""
+    process = subprocess.Popen(
+        turngap(*arguments), env=child.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(stream: IO[str] | None, text: str) -> None:
+    """Read lines until one has `text` in it."""
+    assert stream is not None
+    seen = []
+    while select.select([stream], [], [], PATIENCE_S)[0] and (line := stream.readline()):
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"no {text!r} in {''.join(seen)}")
+
+
+def only_run(results: Path) -> Path:
+    (folder,) = results.iterdir()
+    return folder
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """True when all of them end by themselves."""
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    return not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
+    """Two turns: run.json complete on stdout alone, turns with stages, spans, samples, recordings, report."""
+    results = tmp_path / "results"
+    arguments = ("run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results), "--json")
+    done = subprocess.run(
+        turngap(*arguments), env=child.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    folder = only_run(results)
+    printed = json.loads(done.stdout)
+    run = store.read(folder)
+    assert printed == json.loads((folder / store.RUN).read_text())
+    assert (run.record.complete, run.record.n_turns, run.record.planned_turns) == (True, 2, 2)
+    # A busy machine may make our own caller late, and that is said; nothing else may go wrong.
+    assert set(run.record.outcomes) <= {Outcome.ANSWERED, Outcome.INVALID}
+    off = {check.name for check in run.record.validity if check.ok is False}
+    assert off <= {"calibration", "sentinel", "samples"}
+    assert run.record.verdict is (Verdict.INVALID if off else Verdict.MEASURED)
+    assert done.returncode == run.record.verdict.exit_code
+    assert run.record.instrument.calibration is not None
+    assert run.record.instrument.sentinel is not None
+    assert [turn.warm_up for turn in run.turns] == [True, False, False]
+    assert run.turns[0].cold
+    for turn in run.turns[1:]:
+        assert turn.turn_gap_ms is not None
+        assert turn.turn_gap_ms > 300
+        if turn.outcome is Outcome.ANSWERED:
+            assert turn.transcript == "scripted words"
+            assert turn.stages is not None
+            assert turn.stages[Stage.TRANSCRIPTION].exposed_ms >= 40  # its injected delay, and what the machine adds
+            assert turn.audio is not None
+            with wave.open(str(folder / turn.audio)) as audio:
+                assert (audio.getnchannels(), audio.getframerate()) == (2, 8000)
+    assert (folder / store.SPANS).read_text().count(f'"{run.turns[1].call_sid}"') > 5
+    agent = run.record.agent
+    assert agent.ready_s is not None
+    assert agent.rss_mib is not None
+    assert agent.cpu_s is not None
+    assert agent.loop_lag_p99_ms is not None
+    assert run.record.instrument.send is not None
+    assert run.record.corpus.distinct_utterances == 2
+    assert run.record.environment["gpu"]
+    assert (tmp_path / "reports" / f"{folder.name}.html").is_file()
+
+
+def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
+    """One line that says how to go on, exit code 2, nothing left running, the turn under way not counted."""
+    results = tmp_path / "results"
+    with running("run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)) as process:
+        wait_for(process.stderr, "1/3")
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert gone(family)
+    folder = only_run(results)
+    (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
+    assert f"`turngap run --resume {folder}`" in line
+    assert "Traceback" not in err
+    before = store.read(folder)
+    assert (before.record.complete, before.record.verdict) == (False, Verdict.INVALID)
+    assert 1 <= len([turn for turn in before.turns if turn.scored]) < 3
+
+
+def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
+    """There is nothing to keep: one line, exit code 2, no folder, no process."""
+    results = tmp_path / "results"
+    with running("run", str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted", "--out", str(results)) as process:
+        wait_for(process.stderr, "calibrating")
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert err.splitlines()[-1].startswith("turngap: error: interrupted")
+    assert "Traceback" not in err
+    assert gone(family)
+    assert list(results.iterdir()) == []
+
+
+def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> None:
+    """The agent and the rest end by themselves, the folder renders, and --resume makes only the missing calls."""
+    results = tmp_path / "results"
+    with running("run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results)) as process:
+        wait_for(process.stderr, "1/2")
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        process.kill()
+        process.wait()
+        assert gone(family)
+    folder = only_run(results)
+    kept = {turn.call: turn.call_sid for turn in store.read(folder).turns if turn.scored}
+    assert kept
+    assert subprocess.run(turngap("report", str(folder)), env=child.environment(), check=False).returncode == 0
+    with running("run", "--resume", str(folder)) as process:
+        process.communicate(timeout=PATIENCE_S)
+    after = store.read(folder)
+    assert (after.record.complete, after.record.n_turns) == (True, 2)
+    assert {turn.call: turn.call_sid for turn in after.turns if turn.call in kept} == kept
+
+
+def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
+    """One line with its log, exit code 2, finished turns kept, INVALID with the reason in run.json."""
+    results = tmp_path / "results"
+    with running("run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)) as process:
+        wait_for(process.stderr, "1/3")
+        for each in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "serve" in each.cmdline():
+                    os.kill(each.pid, signal.SIGKILL)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    run = store.read(only_run(results))
+    assert process.returncode == 2
+    (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
+    assert line.startswith("turngap: error: the agent died (killed by SIGKILL)")
+    assert "agent.log" in line
+    assert run.record.verdict is Verdict.INVALID
+    assert any("the agent died" in reason for reason in run.record.reasons)
+    assert run.turns[1].outcome in (Outcome.ANSWERED, Outcome.INVALID)

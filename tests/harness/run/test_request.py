@@ -1,0 +1,153 @@
+"""What a run is asked to do is checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.corpus.clips import Corpus
+from harness.run import request
+from harness.run.request import Options
+from harness.store import folder as store
+from harness.store.folder import RunFolder
+from pipeline.errors import ProfileError, RunFolderError, ScenarioError, UsageError
+from tests.harness import report_builders as builders
+
+SCENARIO = """name: small
+warm_up_turns: 1
+turns: [{id: a, say: one}, {id: b, say: two}, {id: c, say: three}]
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    """Three turns, one call each, and one warm-up call."""
+    file = tmp_path / "small.scenario.yaml"
+    file.write_text(SCENARIO)
+    return file
+
+
+def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
+    """The folder of a run of `scenario` that was killed when those calls had been settled."""
+    asked = request.make(str(scenario), profile="scripted")
+    record = builders.run_record([]).model_copy(
+        update={
+            "complete": False,
+            "profile": "scripted",
+            "profile_data": request.profile_data(asked),
+            "scenario_path": str(scenario),
+            "scenario_sha256": asked.scenario_sha256,
+            "seed": asked.seed,
+            "planned_turns": asked.planned_turns,
+        }
+    )
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    keys = {call.index: call.turns[0].key for call in asked.calls}
+    folder.append([builders.turn(0, call=index, turn=0, utterance_id=keys[index]) for index in calls])
+    return folder.path
+
+
+def test_a_scenario_is_found_by_path(scenario: Path) -> None:
+    """The request holds the plan, the hash and the profile's own network model."""
+    asked = request.make(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
+    assert (asked.planned_turns, len(asked.calls), asked.seed) == (2, 3, 7)
+    assert asked.profile_name == "scripted"
+    assert asked.network_ms == 95.0
+    assert len(asked.scenario_sha256) == 64
+
+
+def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
+    """What --set changes is what run.json and the agent get."""
+    asked = request.make(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
+    assert request.profile_data(asked)["endpointing"]["min_silence_ms"] == 250
+
+
+def test_unknown_names_are_refused_with_the_known_ones(scenario: Path) -> None:
+    """Scenario, profile and budget each say what there is."""
+    with pytest.raises(ScenarioError, match=r"no scenario 'nope'"):
+        request.make("nope")
+    with pytest.raises(ProfileError, match=r"no profile 'nope'; there are: .*cpu"):
+        request.make(str(scenario), profile="nope")
+    with pytest.raises(ScenarioError, match=r"no budget 'nope'; there are: .*sub500"):
+        request.make(str(scenario), profile="scripted", budget="nope")
+
+
+def test_a_url_stands_alone(scenario: Path) -> None:
+    """An agent that runs already has no profile of ours to change."""
+    url = "ws://127.0.0.1:9/twilio/media"
+    asked = request.make(str(scenario), url=url)
+    assert (asked.profile_name, asked.url, request.profile_data(asked)) == ("url", url, {})
+    for more in ({"profile": "cpu"}, {"overrides": ("a=b",)}, {"options": Options(inject=("encoding=1",))}):
+        with pytest.raises(UsageError, match="--url measures an agent that runs already"):
+            request.make(str(scenario), url=url, **more)  # type: ignore[arg-type]  # one wrong pairing at a time
+
+
+def test_a_budget_needs_a_scenario_that_gates(scenario: Path) -> None:
+    """A verdict on a scenario that is not made for it is refused at once."""
+    with pytest.raises(ScenarioError, match="gate: true"):
+        request.make(str(scenario), profile="scripted", budget="sub500")
+
+
+def test_more_calls_at_once_than_the_agent_takes_are_refused(scenario: Path) -> None:
+    """The message says what to change."""
+    scenario.write_text(SCENARIO + "simultaneous_calls: 17\n")
+    with pytest.raises(ScenarioError, match=r"17 simultaneous calls, profile 'scripted' takes 16.*--set limits"):
+        request.make(str(scenario), profile="scripted")
+
+
+def test_a_resumed_run_has_only_its_missing_calls(tmp_path: Path, scenario: Path) -> None:
+    """Calls with all their turns are not made again; the warm-up is, for the agent is a fresh one."""
+    path = unfinished(tmp_path, scenario, calls=(0, 1, 3))
+    assert [call.index for call in request.resume(path).missing] == [0, 2]
+
+
+def test_a_resumed_run_has_the_profile_it_began_with(tmp_path: Path, scenario: Path) -> None:
+    """Not the shipped profile as it is by now, but the one in run.json."""
+    path = unfinished(tmp_path, scenario, calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["profile_data"]["stt"]["delay_ms"] = 77.0
+    (path / store.RUN).write_text(json.dumps(data))
+    assert request.profile_data(request.resume(path))["stt"]["delay_ms"] == 77.0
+
+
+def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Path) -> None:
+    """An agent with an injected delay is not another one after the resumption."""
+    path = unfinished(tmp_path, scenario, calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["environment"] |= {"inject": ["encoding=100"], "agent_nice": 3}
+    (path / store.RUN).write_text(json.dumps(data))
+    options = request.resume(path).options
+    assert (options.inject, options.agent_nice) == (("encoding=100",), 3)
+
+
+def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """The rest of the calls would not be the rest of the same run."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    scenario.write_text(SCENARIO + "seed: 5\n")
+    with pytest.raises(RunFolderError, match="has changed since the run began"):
+        request.resume(path)
+
+
+def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """There is nothing to do, and that is said."""
+    path = RunFolder.create(tmp_path, "run", builders.run_record(builders.turns(3))).path
+    with pytest.raises(RunFolderError, match=r"is complete \(3 turns\)"):
+        request.resume(path)
+
+
+def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:
+    """A turn without a usable clip is not called."""
+    asked = request.make(str(scenario), profile="scripted")
+    kept = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:2]})
+    planned = request.with_corpus(asked, Corpus({}, (), kept))
+    assert planned.planned_turns == 2
+
+
+def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """Where the finished turns no longer stand where they stood, the rest would not complete the run."""
+    asked = request.resume(unfinished(tmp_path, scenario, calls=(1, 2)))
+    other = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:1]})
+    with pytest.raises(RunFolderError, match="the corpus no longer has there"):
+        request.with_corpus(asked, Corpus({}, (), other))

@@ -1,0 +1,136 @@
+"""Outcomes: each by its finding, their precedence, and when our own lateness leaves one open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.scoring.outcomes import Findings, judge
+from harness.turn import Outcome
+
+FINE = Findings(
+    call_broke="",
+    cut_off_ms=None,
+    answered=True,
+    waited_ms=6000,
+    underrun_ms=0,
+    own_underrun_ms=0,
+    stalled_after_ms=None,
+    missing_last_word=None,
+    wer=0.0,
+    wer_limit=0.34,
+    send_late_ms=0.1,
+    recv_late_ms=0.0,
+)
+FAULTS: dict[Outcome, dict[str, Any]] = {
+    Outcome.FAILED: {"call_broke": "the agent closed the call"},
+    Outcome.CUT_OFF: {"cut_off_ms": 120.0, "answered": False},
+    Outcome.MISSED: {"answered": False},
+    Outcome.BROKEN: {"underrun_ms": 100.001},
+    Outcome.TRUNCATED: {"missing_last_word": "tomorrow"},
+    Outcome.WRONG: {"wer": 0.35},
+}
+"""Each outcome's finding alone, in the order of precedence."""
+
+
+def outcome(**changed: Any) -> Outcome:
+    return judge(replace(FINE, **changed))[0]
+
+
+def test_answered() -> None:
+    """Nothing wrong is answered, and there is nothing to say about it."""
+    assert judge(FINE) == (Outcome.ANSWERED, "")
+
+
+@pytest.mark.parametrize("expected", FAULTS)
+def test_each_finding_names_its_outcome(expected: Outcome) -> None:
+    """One finding alone names the turn and says why in one line."""
+    named, detail = judge(replace(FINE, **FAULTS[expected]))
+    assert named is expected
+    assert detail
+    assert "\n" not in detail
+    assert "doubt" not in detail
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS)))
+def test_the_first_finding_names_the_turn(first: int) -> None:
+    """Failed, cut off, missed, broken, truncated, wrong: the first that was found, whatever else was."""
+    together = {}
+    for changes in list(FAULTS.values())[first:]:
+        together |= changes
+    assert outcome(**together) is list(FAULTS)[first]
+
+
+def test_the_detail_tells_of_everything() -> None:
+    """A finding that does not name the turn is told all the same."""
+    _, detail = judge(replace(FINE, underrun_ms=340, missing_last_word="tomorrow", wer=0.4))
+    assert detail == (
+        "playout ran dry for 340 ms inside the reply; the last word 'tomorrow' was not in what the agent answered; "
+        "word error rate 0.40 is over 0.34"
+    )
+
+
+def test_limits_are_inclusive() -> None:
+    """Exactly 100 ms dry, exactly the word error limit and exactly 5 ms late are all still in order."""
+    assert outcome(underrun_ms=100.0, wer=0.34, send_late_ms=5.0, recv_late_ms=5.0) is Outcome.ANSWERED
+
+
+def test_no_transcript_is_not_wrong() -> None:
+    """Without a transcript there is no rate and no verdict on the words."""
+    assert outcome(wer=None) is Outcome.ANSWERED
+
+
+def test_a_reply_that_stalled_is_broken() -> None:
+    """Less sound than any word has, and nothing after it, is a stall, not a short answer."""
+    assert judge(replace(FINE, stalled_after_ms=80)) == (Outcome.BROKEN, "the reply stopped after 80 ms of sound")
+
+
+@pytest.mark.parametrize("late", ["send_late_ms", "recv_late_ms"])
+def test_our_lateness_takes_an_answered_turns_figure_away(late: str) -> None:
+    """Over 5 ms, sending or receiving, an otherwise answered turn is invalid, and its detail has the figures."""
+    named, detail = judge(replace(FINE, **{late: 5.1}))
+    assert named is Outcome.INVALID
+    assert "5.1 ms" in detail
+
+
+@pytest.mark.parametrize("expected", FAULTS)
+def test_some_lateness_hides_no_fault(expected: Outcome) -> None:
+    """Lateness that moves a gap cannot invent a fault: 99 ms late, every finding still stands."""
+    assert outcome(**FAULTS[expected], send_late_ms=99.0, recv_late_ms=99.0) is expected
+
+
+@pytest.mark.parametrize(
+    ("finding", "late", "expected"),
+    [
+        (Outcome.FAILED, "send_late_ms", Outcome.FAILED),
+        (Outcome.CUT_OFF, "send_late_ms", Outcome.INVALID),
+        (Outcome.CUT_OFF, "recv_late_ms", Outcome.CUT_OFF),
+        (Outcome.MISSED, "send_late_ms", Outcome.INVALID),
+        (Outcome.MISSED, "recv_late_ms", Outcome.INVALID),
+        (Outcome.BROKEN, "send_late_ms", Outcome.BROKEN),
+        (Outcome.TRUNCATED, "send_late_ms", Outcome.INVALID),
+        (Outcome.TRUNCATED, "recv_late_ms", Outcome.TRUNCATED),
+        (Outcome.WRONG, "send_late_ms", Outcome.INVALID),
+        (Outcome.WRONG, "recv_late_ms", Outcome.WRONG),
+    ],
+)
+def test_a_hole_in_the_callers_speech_leaves_a_finding_in_doubt(finding: Outcome, late: str, expected: Outcome) -> None:
+    """Over 100 ms late, what a pause in the caller's speech could have caused is in doubt; the rest stands."""
+    named, detail = judge(replace(FINE, **FAULTS[finding], **{late: 101.0}))
+    assert named is expected
+    assert ("(in doubt)" in detail) is (expected is Outcome.INVALID)
+
+
+def test_our_own_stalls_are_taken_off_an_underrun() -> None:
+    """Dry time that our own absence can have caused breaks no reply for certain; what is left over 100 ms does."""
+    assert outcome(underrun_ms=150, own_underrun_ms=50) is Outcome.INVALID
+    assert outcome(underrun_ms=150, own_underrun_ms=49) is Outcome.BROKEN
+
+
+def test_a_certain_finding_outranks_one_in_doubt() -> None:
+    """An underrun that may be ours does not hide a wrong transcript; it stays in the detail."""
+    named, detail = judge(replace(FINE, underrun_ms=150, own_underrun_ms=150, wer=0.9))
+    assert named is Outcome.WRONG
+    assert detail.startswith("playout ran dry for 150 ms inside the reply (in doubt); word error rate")

@@ -1,0 +1,93 @@
+"""Whatever happened in a call, scoring it gives one sound record a planned turn."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.records import CallEnd, CallRecord
+from harness.scoring.score import score_call
+from harness.turn import Outcome
+from pipeline.tracing import AGENT_STAGES, Span, Stage
+from tests.harness.builders import Call, attempt_spans, call_span, planned, quiet, tone
+
+TIMES = st.floats(0, 4000, allow_nan=False)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> CallRecord:
+    """Up to three utterances, any messages, clears, late frames and stalls, ended anyhow and anywhere."""
+    call, at_ms = Call(), 0.0
+    for _ in range(draw(st.integers(0, 3))):
+        start_ms = at_ms + draw(st.floats(0, 800))
+        at_ms = start_ms + draw(st.floats(1, 900))
+        call.utter(start_ms, at_ms, answer_within_ms=draw(st.sampled_from([300, 1500])))
+    times = sorted(draw(st.lists(st.tuples(TIMES, st.integers(0, 5)), max_size=12)))
+    for time_ms, kind in times:
+        if kind == 5:
+            call.clear(time_ms)
+        else:
+            call.hear(time_ms, quiet(draw(st.floats(0, 60))), tone(draw(st.sampled_from([0, 20, 80, 400]))))
+    if draw(st.booleans()):
+        call.late(draw(st.integers(0, 200)), draw(st.floats(0, 150)))
+        call.stall(draw(TIMES), draw(st.floats(0.5, 200)))
+    return call.ends(draw(st.floats(0, 5000)), draw(st.sampled_from(CallEnd)))
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[Span]:
+    """Up to three attempts at any times, some of their spans lost."""
+    spans = [call_span(draw(st.integers(0, 3)))]
+    for attempt in range(draw(st.integers(0, 3))):
+        stages: dict[Stage, tuple[float, float]] = {}
+        for stage in draw(st.sets(st.sampled_from(AGENT_STAGES))):
+            start_ms = draw(TIMES)
+            stages[stage] = (start_ms, start_ms + draw(st.floats(0, 900)))
+        spans += attempt_spans(
+            attempt=attempt,
+            provisional_ms=draw(st.none() | TIMES),
+            confirmed_ms=draw(st.none() | TIMES),
+            sent_ms=draw(st.none() | TIMES),
+            stages=stages,
+            cancelled=draw(st.booleans()),
+            transcript=draw(st.sampled_from([None, "", "please call me back", "um", "tomorrow 5"])),
+        )
+    return [span for span in spans if draw(st.integers(0, 9)) > 0]
+
+
+@settings(deadline=None)
+@given(calls(), traces())
+def test_any_call_can_be_scored(record: CallRecord, spans: list[Span]) -> None:
+    """Times are in order, exposed times add up to the gap, and a null is where there is no figure."""
+    turns = score_call(record, spans, planned(3), network_ms=95, cold=False)
+    assert [turn.turn for turn in turns] == list(range(len(turns)))
+    assert record.end is CallEnd.INTERRUPTED or len(turns) == 3
+    for turn in turns:
+        if turn.turn_gap_ms is None:
+            assert (turn.t1_ns, turn.perceived_gap_ms, turn.stages, turn.path) == (None, None, None, ())
+            assert turn.outcome not in (Outcome.ANSWERED, Outcome.BROKEN)
+            continue
+        assert turn.t1_ns is not None
+        assert turn.t1_ns >= turn.t0_ns
+        assert turn.perceived_gap_ms == turn.turn_gap_ms + 95
+        assert turn.reply_ms is not None
+        assert turn.reply_ms >= sum(turn.underruns_ms) >= 0
+        if turn.stages is None:
+            assert turn.stages_note
+            continue
+        assert min(time.exposed_ms for time in turn.stages.values()) >= 0
+        assert min(time.slack_ms for time in turn.stages.values()) >= 0
+        assert sum(time.exposed_ms for time in turn.stages.values()) == pytest.approx(turn.turn_gap_ms, abs=1e-6)
+        assert all(time.exposed_ms <= time.duration_ms + 1e-9 for time in turn.stages.values())
+
+
+@settings(deadline=None)
+@given(calls(), traces())
+def test_what_the_caller_heard_does_not_depend_on_spans(record: CallRecord, spans: list[Span]) -> None:
+    """An agent cannot change its gap or its playout by what it reports."""
+    silent = score_call(record, (), planned(3), network_ms=95, cold=False)
+    reported = score_call(record, spans, planned(3), network_ms=95, cold=False)
+    audio = ("t0_ns", "t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "first_byte_ms", "underruns_ms", "reply_ms")
+    for one, other in zip(silent, reported, strict=True):
+        assert [getattr(one, name) for name in audio] == [getattr(other, name) for name in audio]

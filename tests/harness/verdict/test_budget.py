@@ -1,0 +1,74 @@
+"""Budgets are data: known metrics only, faults named with file and line, shipped ones readable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.verdict import budget
+from pipeline import documents
+from pipeline.errors import ScenarioError
+from pipeline.tracing import Stage
+
+
+def parse(text: str) -> budget.Budget:
+    return documents.parse(text, "b.yaml", budget.Budget, ScenarioError)
+
+
+@pytest.mark.parametrize("name", ["edge500", "sub500"])
+def test_shipped_budgets_load(name: str) -> None:
+    """The two budgets that ship gate a p95 at 500 ms."""
+    loaded = budget.load(name)
+    assert loaded.name == name
+    assert loaded.limits[0].at_most == 500
+    assert loaded.limits[0].is_latency
+
+
+def test_sub500_states_the_plan_and_its_network() -> None:
+    """The plan's lines stand in sub500, endpointing among them, with the network model beside."""
+    loaded = budget.load("sub500")
+    assert loaded.network is not None
+    assert loaded.network.total_ms == 95
+    assert (sum(h.low_ms for h in loaded.hypotheses), sum(h.high_ms for h in loaded.hypotheses)) == (410, 730)
+    assert any(Stage.ENDPOINTING in line.stages for line in loaded.hypotheses)
+
+
+def test_every_stage_belongs_to_one_line_of_the_plan() -> None:
+    """No stage's time is counted under two lines, and only the unexplained rest under none."""
+    stages = [stage for line in budget.load("sub500").hypotheses for stage in line.stages]
+    assert sorted(stages) == sorted(set(Stage) - {Stage.UNEXPLAINED})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: b\nlimits:\n- {metric: turn_gap, at_most: 1}", "b.yaml:3: .*did you mean `turn_gap_ms`"),
+        ("name: b\nlimits:\n- {metric: stages.encodin, at_most: 1}", "did you mean `stages.encoding`"),
+        ("name: b\nlimits: []", "b.yaml:2: `limits`"),
+        ("name: b\nlimits:\n- {metric: wer, at_most: -1}", "greater than or equal to 0"),
+        ("name: b\nlimits:\n- {metric: wer, at_most: .nan}", "b.yaml:3"),
+        ("name: b\nlimits:\n- {metric: cut_off_rate, at_most: 0}", "can't be shown"),
+        (
+            "name: b\nlimit:\n- {metric: wer, at_most: 1}",
+            "unknown key `limit`; did you mean `limits`|`limits` is missing",
+        ),
+        ("", "the file is empty"),
+        (
+            "name: b\nlimits:\n- {metric: wer, at_most: 1}\n- {metric: wer, at_most: 2}",
+            "`wer` is limited twice",
+        ),
+    ],
+)
+def test_faults_are_named(text: str, message: str) -> None:
+    """A malformed budget is one line that says where and what."""
+    with pytest.raises(ScenarioError, match=message):
+        parse(text)
+
+
+def test_unknown_budget_lists_the_known(tmp_path: Path) -> None:
+    """An unknown name lists what there is; a missing file is named."""
+    with pytest.raises(ScenarioError, match="edge500, sub500"):
+        budget.load("sub5000")
+    with pytest.raises(ScenarioError, match="no such file"):
+        budget.load(str(tmp_path / "mine.yaml"))

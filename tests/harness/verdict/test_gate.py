@@ -1,0 +1,214 @@
+"""The gate: what passes, what fails, and what it refuses to judge."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.result import Verdict
+from harness.turn import Outcome, StageTime, TurnRecord
+from harness.verdict import gate, stats
+from harness.verdict.budget import Budget, Limit
+from harness.verdict.gate import Evidence, judge
+from pipeline.tracing import Stage
+
+EDGE = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
+
+
+def turn(index: int, gap: float | None = 400.0, outcome: Outcome = Outcome.ANSWERED, **changes: object) -> TurnRecord:
+    fields: dict[str, object] = {
+        "call": index,
+        "call_sid": f"CA{index}",
+        "turn": 0,
+        "utterance_id": f"u{index}",
+        "stratum": "sentence",
+        "warm_up": False,
+        "cold": False,
+        "scored": True,
+        "outcome": outcome,
+        "synthetic_caller": False,
+        "t0_ns": 0,
+        "t1_ns": None if gap is None else int(gap * 1e6),
+        "turn_gap_ms": gap,
+        "turn_gap_frame_ms": gap,
+        "perceived_gap_ms": None if gap is None else gap + 95,
+        "first_byte_ms": gap,
+        "stages": {stage: StageTime(duration_ms=10, exposed_ms=10, slack_ms=0) for stage in Stage},
+        "reference": "a b",
+        "transcript": "a b",
+        "wer": 0.0,
+        "word_errors": 0,
+        "words": 2,
+        "reply": None,
+        "first_clause": None,
+        "lateness_send_ms": 0,
+        "lateness_recv_ms": 0,
+        "label_low_ms": 0,
+        "label_high_ms": 0,
+    }
+    return TurnRecord.model_validate(fields | changes)
+
+
+def run(n: int, over: int = 0, invalid: int = 0) -> list[TurnRecord]:
+    """n turns in a fixed mixed order, `over` of them late and `invalid` spoilt by the instrument."""
+    kinds = [600.0] * over + [None] * invalid + [400.0 + (17 * i) % 31 for i in range(n - over - invalid)]
+    spread = [kinds[(i * 7919) % n] for i in range(n)] if n % 7919 else kinds
+    return [
+        turn(i, 450.0 if gap is None else gap, Outcome.INVALID if gap is None else Outcome.ANSWERED)
+        for i, gap in enumerate(spread)
+    ]
+
+
+def evidence(n: int, **changes: object) -> Evidence:
+    known = {"calibration_bias_ms": 0.1, "sentinel_bias_ms": 0.2, "sentinel_samples": 50}
+    return Evidence(planned_turns=n, complete=True, **(known | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n", "allowed"), [(59, 0), (93, 1), (124, 2), (153, 3), (181, 4)])
+def test_misses_allowed(n: int, allowed: int) -> None:
+    """As many turns over budget pass as the exact bound allows, and not one more."""
+    assert judge(run(n, allowed), evidence(n), EDGE).verdict is Verdict.PASS
+    assert judge(run(n, allowed + 1), evidence(n), EDGE).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o not in (Outcome.ANSWERED, Outcome.INVALID)])
+def test_every_bad_outcome_is_over_budget(outcome: Outcome) -> None:
+    """A fast gap doesn't save a turn that was not answered as it should be."""
+    turns = run(59)
+    turns[7] = turn(7, 100.0, outcome)
+    assert judge(turns, evidence(59), EDGE).verdict is Verdict.FAIL
+
+
+def test_too_few_turns_say_how_many_more() -> None:
+    """Without a bound there is no PASS: INVALID, and what to do."""
+    judged = judge(run(12), evidence(12), EDGE)
+    assert judged.verdict is Verdict.INVALID
+    assert "needs 47 more turns" in judged.sentence
+
+
+def test_no_turns_are_invalid_with_and_without_a_budget() -> None:
+    """Nothing measured is never green."""
+    assert judge([], evidence(0), EDGE).verdict is Verdict.INVALID
+    assert judge([], evidence(0)).verdict is Verdict.INVALID
+
+
+def test_only_invalid_turns_are_no_samples() -> None:
+    """A run of which every turn was spoilt has measured nothing."""
+    judged = judge([turn(i, 400, Outcome.INVALID) for i in range(3)], evidence(3))
+    assert judged.verdict is Verdict.INVALID
+    assert "all 3 turns were spoilt" in judged.sentence
+
+
+def test_invalid_turns_are_judged_twice() -> None:
+    """Three spoilt turns of 181 don't matter where the verdict is the same either way, and do where it is not."""
+    assert judge(run(181, over=0, invalid=3), evidence(181), EDGE).verdict is Verdict.PASS
+    hanging = judge(run(181, over=3, invalid=3), evidence(181), EDGE)
+    assert hanging.verdict is Verdict.INVALID
+    assert "hangs on 3 turns" in hanging.sentence
+    assert judge(run(181, over=9, invalid=3), evidence(181), EDGE).verdict is Verdict.FAIL
+
+
+def test_more_than_two_percent_invalid_is_invalid() -> None:
+    """Many spoilt turns mean a spoilt run, even where every other turn passes."""
+    assert judge(run(181, invalid=4), evidence(181), EDGE).verdict is Verdict.INVALID
+
+
+def test_repeats_and_shared_calls_do_not_gate() -> None:
+    """p95 is bounded over distinct utterances, one scored turn a call."""
+    turns = run(60)
+    turns[3] = turn(3, utterance_id="u4")
+    assert "distinct" in judge(turns, evidence(60), EDGE).sentence
+    turns[3] = turn(3, call=4)
+    assert "share a call" in judge(turns, evidence(60), EDGE).sentence
+
+
+def test_an_unfinished_run_is_invalid() -> None:
+    """n is fixed before the run: stopping early is no way to pass."""
+    judged = judge(run(60), evidence(70), EDGE)
+    assert judged.verdict is Verdict.INVALID
+    assert "needs 10 more turns" in judged.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"calibration_bias_ms": 5.1}, "before the run"),
+        ({"sentinel_bias_ms": -6.0}, "under this load"),
+        ({"sentinel_bias_ms": float("nan")}, "under this load"),
+        ({"foreign_cpu_share": 0.4}, "other processes"),
+        ({"calibration_bias_ms": None}, "not measured"),
+        ({"sentinel_bias_ms": None}, "not measured"),
+        ({"faults": ("the span receiver died",)}, "receiver died"),
+    ],
+)
+def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
+    """An instrument that was off, or a machine that was not its own, gives no verdict."""
+    judged = judge(run(60), evidence(60, **changes), EDGE)
+    assert judged.verdict is Verdict.INVALID
+    assert word in judged.sentence
+
+
+def test_drift_is_invalid_under_a_budget() -> None:
+    """A run that becomes slower all the way has no one p95."""
+    turns = [turn(i, 200 + 2.0 * i) for i in range(60)]
+    assert judge(turns, evidence(60), EDGE).verdict is Verdict.INVALID
+    assert judge(turns, evidence(60)).verdict is Verdict.MEASURED
+
+
+def test_without_a_budget_few_repeated_turns_are_measured() -> None:
+    """A look at an agent needs no 59 turns; what would forbid a bound is stated, not judged."""
+    judged = judge([turn(i, utterance_id="u", call=1) for i in range(3)], evidence(3))
+    assert judged.verdict is Verdict.MEASURED
+    assert "400 ms" in judged.sentence
+    assert all(check.ok is not False for check in judged.checks)
+
+
+def test_a_stage_limit_needs_stages() -> None:
+    """A limit on a stage that no span reports is INVALID, never a pass."""
+    budget = Budget(name="b", limits=(Limit(metric="stages.first_audio", at_most=20),))
+    assert judge(run(59), evidence(59), budget).verdict is Verdict.PASS
+    bare = [turn(i, stages=None) for i in range(59)]
+    assert judge(bare, evidence(59), budget).verdict is Verdict.INVALID
+
+
+def test_cut_offs_are_judged_on_their_bound() -> None:
+    """No cut-off in 59 turns shows at most 5 %, not 2 %."""
+    five, two = (Budget(name="b", limits=(Limit(metric="cut_off_rate", at_most=x),)) for x in (0.05, 0.02))
+    assert judge(run(59), evidence(59), five).verdict is Verdict.PASS
+    judged = judge(run(59), evidence(59), two)
+    assert judged.verdict is Verdict.INVALID
+    assert "needs 90 more turns" in judged.sentence
+    turns = run(149)
+    turns[0] = turn(0, None, Outcome.CUT_OFF)
+    assert judge(turns, evidence(149), two).verdict is Verdict.FAIL
+
+
+def test_wer_and_memory() -> None:
+    """Word errors are judged on their bound; what was not measured gives no verdict."""
+    wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
+    assert judge(run(100), evidence(100), wer).verdict is Verdict.PASS
+    assert judge([turn(i, word_errors=1) for i in range(100)], evidence(100), wer).verdict is Verdict.FAIL
+    silent = [turn(i, word_errors=None, words=None, wer=None, transcript=None) for i in range(100)]
+    assert judge(silent, evidence(100), wer).verdict is Verdict.INVALID
+    vram = Budget(name="b", limits=(Limit(metric="vram_peak_mib", at_most=80_000),))
+    assert judge(run(60), evidence(60), vram).verdict is Verdict.INVALID
+    assert judge(run(60), evidence(60, vram_peak_mib=70_000.0), vram).verdict is Verdict.PASS
+    assert judge(run(60), evidence(60, vram_peak_mib=81_000.0), vram).verdict is Verdict.FAIL
+
+
+def test_barge_in_needs_barge_in_turns() -> None:
+    """A limit on a metric that no turn measured gives no verdict."""
+    budget = Budget(name="b", limits=(Limit(metric="barge_in_stop_ms", at_most=250),))
+    assert judge(run(60), evidence(60), budget).verdict is Verdict.INVALID
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(59, 400), st.data())
+def test_gate_is_the_exact_bound(n: int, data: st.DataObject) -> None:
+    """PASS is the same statement as: the exact upper bound on p95 lies within the budget."""
+    over = data.draw(st.integers(0, 30))
+    gaps = [600.0] * over + [400.0] * (n - over)
+    bound = stats.quantile_upper(gaps)
+    held = gate._judge_latency(EDGE.limits[0], [turn(i, gap) for i, gap in enumerate(gaps)])
+    assert held.holds is (bound is not None and bound <= 500)

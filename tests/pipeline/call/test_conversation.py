@@ -1,0 +1,71 @@
+"""A call's memory: what is kept, what is cut, and that no other call shares it."""
+
+import re
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from pipeline.call.conversation import CONTEXT_TURNS, HISTORY_TURNS, Conversation, call_block, heard_text
+from pipeline.llm import Message
+from pipeline.tts import Spoken
+
+SILENCE = np.zeros(8, np.float32)
+
+
+def turn(conversation: Conversation, caller: str, agent: str) -> None:
+    conversation.add(Spoken("caller", caller, SILENCE), Spoken("agent", agent, SILENCE))
+
+
+def test_history_alternates_and_is_bounded():
+    """The newest turns are kept whole, text for longer than audio."""
+    conversation = Conversation()
+    for index in range(HISTORY_TURNS + 3):
+        turn(conversation, f"q{index}", f"a{index}")
+    assert conversation.history[0] == Message("user", "q3")
+    assert conversation.history[-1] == Message("assistant", f"a{HISTORY_TURNS + 2}")
+    assert len(conversation.history) == 2 * HISTORY_TURNS
+    assert [spoken.speaker for spoken in conversation.context] == ["caller", "agent"] * CONTEXT_TURNS
+
+
+def test_an_interrupted_reply_is_remembered_as_far_as_it_was_heard():
+    """The last reply is cut; of one that was not heard at all, the turn is forgotten."""
+    conversation = Conversation()
+    turn(conversation, "q0", "a0")
+    turn(conversation, "q1", "one two three")
+    conversation.cut_last("one")
+    assert conversation.history[-1] == Message("assistant", "one")
+    conversation.cut_last("")
+    assert [message.text for message in conversation.history] == ["q0", "a0"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "heard"),
+    [
+        (0, ""),
+        (-5, ""),
+        (50, "one"),
+        (100, "one two,"),
+        (130, "one two,"),
+        (150, "one two, three"),
+        (200, "one two, three four."),
+    ],
+)
+def test_heard_text_counts_whole_clauses_then_words(samples, heard):
+    """A clause counts in full once its audio has played; the one in the middle by its share of words."""
+    assert heard_text([("one two,", 100), ("three four.", 100)], samples) == heard
+
+
+def test_a_clause_without_audio_was_not_heard():
+    """What had not been sent when the caller spoke is no part of the reply."""
+    assert heard_text([("one two,", 100), ("three four.", 0)], 99) == "one"
+
+
+def test_the_block_is_unique_from_its_first_token_on():
+    """32 random digits come first, so that 16 tokens pass before two calls can have anything in common."""
+    now = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
+    blocks = {call_block(now) for _ in range(50)}
+    assert len({block[:12] for block in blocks}) == 50
+    assert all(
+        re.match(r"(\d{4} ){8}is the reference of this call. It is Wednesday, 14:05\.", block) for block in blocks
+    )

@@ -1,0 +1,57 @@
+"""PCM to payloads: small first, nothing lost, nothing held back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.call.encoding import FIRST_SAMPLES, LATER_SAMPLES, LineEncoder
+from pipeline.telephony import mulaw
+
+RATE = 24_000
+
+
+def tone(samples: int) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / RATE)).astype(np.float32)
+
+
+@given(cuts=st.lists(st.integers(0, 30_000), max_size=5))
+def test_the_audio_does_not_depend_on_the_pieces(cuts):
+    """However a clause is cut into pieces, the bytes on the line are the same, and as many as its length asks."""
+    pcm = tone(30_000)
+    whole = LineEncoder(RATE)
+    expected = b"".join([*whole.push(pcm), *whole.flush()])
+    encoder = LineEncoder(RATE)
+    pieces = np.split(pcm, sorted(cuts))
+    payloads = [payload for piece in pieces for payload in encoder.push(piece)] + list(encoder.flush())
+    assert b"".join(payloads) == expected
+    assert len(expected) == 10_000
+    assert max(map(len, payloads)) <= LATER_SAMPLES
+    assert 0 < len(payloads[0]) <= FIRST_SAMPLES
+
+
+def test_a_long_piece_gives_a_full_first_message():
+    """The first message of a long piece is 40 ms, exactly."""
+    assert len(next(LineEncoder(RATE).push(tone(RATE)))) == FIRST_SAMPLES
+
+
+def test_a_clause_is_not_held_back_for_the_next():
+    """Flushed, a clause is complete, and the next one begins anew."""
+    encoder = LineEncoder(RATE)
+    first = b"".join([*encoder.push(tone(2400)), *encoder.flush()])
+    second = b"".join([*encoder.push(tone(2400)), *encoder.flush()])
+    assert first == second
+    assert len(first) == 800
+
+
+@pytest.mark.parametrize("samples", [0, 1, 320, 5000])
+def test_injected_silence_comes_first(samples):
+    """`lead_in` silence stands before the first audio, once."""
+    encoder, plain = LineEncoder(RATE, samples), LineEncoder(RATE)
+    assert b"".join(encoder.push(tone(2400))) == mulaw.SILENCE * samples + b"".join(plain.push(tone(2400)))
+
+
+def test_nothing_gives_nothing():
+    """An empty piece makes no message, not even of injected silence."""
+    encoder = LineEncoder(RATE, 320)
+    assert list(encoder.push(np.zeros(0, np.float32))) == []

@@ -1,0 +1,137 @@
+"""The wire side of a call: what is refused, ignored and closed."""
+
+import json
+
+import pytest
+
+from pipeline.call import stream
+from pipeline.endpointing.energy import EnergyEngine
+from pipeline.errors import EngineError
+from pipeline.profile import EnergySettings
+from pipeline.telephony.messages import Dtmf, InboundMark, InboundMedia, Start
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = [
+    "",
+    "no json",
+    "[]",
+    "null",
+    '{"event": "bogus"}',
+    '{"event": "media"}',
+    '{"event": "media", "streamSid": "MZ1", "sequenceNumber": "2", "media": {"track": "inbound"}}',
+    '{"event": "mark", "streamSid": "MZ1", "sequenceNumber": 2, "mark": {"name": "x"}}',
+    '{"event": ' + "[" * 100_000,
+    '{"event": "media", "n": ' + "9" * 5000 + "}",
+    json.dumps({"event": "mark", "streamSid": "MZ1", "sequenceNumber": "9" * 5000, "mark": {"name": "x"}}),
+    json.dumps({"event": "start", "streamSid": "MZ1", "sequenceNumber": "1", "start": {"tracks": 7}}),
+    b"\x00\xff",
+    b"{}",
+]
+
+
+@pytest.mark.parametrize("message", HOSTILE, ids=range(len(HOSTILE)))
+async def test_a_message_that_makes_no_sense_is_ignored(serve, message):
+    """Before and after `start` it is counted and changes nothing: the call is answered."""
+    async with serve() as served, served.phone(start=False) as phone:
+        await phone.send(message)
+        await phone.begin()
+        await phone.send(message)
+        await phone.ask()
+        assert (await phone.reply())[1]
+        assert served.count("turngap_protocol_faults_total") == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        InboundMedia("MZother", 2, 1, 100, b"\xff" * 160),
+        InboundMark("MZother", 2, "x"),
+        InboundMedia("MZ1", 2, 1, 100, b"\xff" * 160, track="outbound"),
+        Start("MZ1", "CA1", "AC1"),
+    ],
+)
+async def test_a_message_out_of_place_is_ignored(serve, message):
+    """A foreign streamSid, the wrong track, a second `start`: counted and ignored."""
+    async with serve() as served, served.phone() as phone:
+        await phone.send(message)
+        await phone.ask()
+        assert (await phone.reply())[0] == "turn-0-1"
+        assert served.count("turngap_protocol_faults_total") == 1
+
+
+async def test_media_before_start_is_ignored(serve):
+    """Audio of no call is dropped, and the call that follows begins at its own first chunk."""
+    async with serve() as served, served.phone(start=False) as phone:
+        await phone.hush(100)
+        await phone.begin()
+        await phone.ask()
+        assert (await phone.reply())[1]
+        assert served.count("turngap_protocol_faults_total") == 5
+
+
+async def test_a_key_and_a_strange_mark_do_no_harm(serve):
+    """`dtmf` has no meaning here, and an echo nobody waits for proves nothing; neither is a fault."""
+    async with serve() as served, served.phone() as phone:
+        await phone.send(Dtmf("MZ1", 2, "5"))
+        await phone.send(InboundMark("MZ1", 3, "never sent"))
+        await phone.ask()
+        assert (await phone.reply())[1]
+        assert served.count("turngap_protocol_faults_total") == 0
+
+
+@pytest.mark.parametrize("fields", [{"encoding": "audio/x-alaw"}, {"sample_rate": 16000}, {"channels": 2}])
+async def test_another_media_format_is_closed_with_the_reason(serve, fields):
+    """What is not μ-law, 8 kHz, mono is closed as unsupported data."""
+    async with serve() as served, served.phone(**fields) as phone:
+        code, reason = await phone.closed()
+        assert code == stream.UNSUPPORTED
+        assert "audio/x-mulaw" in reason
+        await served.idle()
+        assert served.count("turngap_calls_total", result="refused") == 1
+
+
+async def test_a_socket_that_never_starts_gives_its_line_back(serve, monkeypatch):
+    """Without `start` in time the socket is closed with the reason."""
+    monkeypatch.setattr(stream, "START_WITHIN_S", 0.05)
+    async with serve() as served, served.phone(start=False) as phone:
+        code, reason = await phone.closed()
+        assert (code, "no start" in reason) == (stream.POLICY, True)
+        await served.idle()
+
+
+async def test_stop_ends_the_call_normally(serve):
+    """`stop` is answered with a normal close, and the call is counted as answered."""
+    async with serve() as served, served.phone() as phone:
+        await phone.stop()
+        assert (await phone.closed())[0] == stream.NORMAL
+        await served.idle()
+        assert served.count("turngap_calls_total", result="answered") == 1
+
+
+async def test_without_a_detector_there_is_no_call(serve):
+    """A VAD that fails ends the call with an internal error; the agent goes on for others."""
+
+    class Broken(EnergyEngine):
+        def detector(self):
+            return self
+
+        async def push(self, pcm):
+            raise EngineError("the detector has no more memory")
+
+    async with serve(vad=Broken(EnergySettings(engine="energy"))) as served, served.phone() as phone:
+        await phone.hush(100)
+        assert (await phone.closed())[0] == stream.INTERNAL
+        await served.idle()
+
+
+async def test_a_caller_who_is_gone_in_mid_reply_is_no_fault(serve, caplog):
+    """A connection that breaks while a long reply is being sent ends the call quietly."""
+    async with serve("tts.ms_per_character=2000") as served:
+        async with served.phone() as phone:
+            await phone.ask()
+            await phone.receive()
+            phone.socket.transport.abort()
+        await served.idle()
+        assert served.count("turngap_turns_total") == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

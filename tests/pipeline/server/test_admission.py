@@ -1,0 +1,80 @@
+"""Lines and nonces: counted, used once, and short-lived."""
+
+import pytest
+
+from pipeline import clock
+from pipeline.errors import ProtocolError
+from pipeline.server import admission
+from pipeline.server.admission import MAX_NONCES, NONCE_LIFE_NS, NONCE_PARAMETER, Admission, Asked
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """The agent's clock, set by hand."""
+    times = [0]
+    monkeypatch.setattr(clock, "now_ns", lambda: times[0])
+    return times
+
+
+def test_lines_are_taken_and_given_back():
+    """As many calls as the profile allows, and again after one has ended."""
+    door = Admission(2, None)
+    assert [door.take_line() for _ in range(3)] == [True, True, False]
+    assert door.active == 2
+    door.free_line()
+    assert door.take_line()
+
+
+def test_a_nonce_opens_one_stream(now):
+    """Used once it is gone; an unknown one never was."""
+    door = Admission(1, "token")
+    nonce = {NONCE_PARAMETER: door.new_nonce()}
+    door.check_nonce(nonce)
+    for parameters in (nonce, {NONCE_PARAMETER: "guess"}, {}):
+        with pytest.raises(ProtocolError):
+            door.check_nonce(parameters)
+
+
+def test_a_nonce_grows_old(now):
+    """One that was not used within its life is refused, and forgotten when the next is made."""
+    door = Admission(1, "token")
+    old = door.new_nonce()
+    now[0] = NONCE_LIFE_NS
+    with pytest.raises(ProtocolError):
+        door.check_nonce({NONCE_PARAMETER: old})
+
+
+def test_nonces_do_not_pile_up(now, monkeypatch):
+    """Webhooks that no stream follows cost bounded memory: the oldest nonce makes room."""
+    monkeypatch.setattr(admission, "MAX_NONCES", 3)
+    door = Admission(1, "token")
+    first, *_, last = [door.new_nonce() for _ in range(4)]
+    with pytest.raises(ProtocolError):
+        door.check_nonce({NONCE_PARAMETER: first})
+    door.check_nonce({NONCE_PARAMETER: last})
+    assert MAX_NONCES > 3
+
+
+def test_without_a_token_nothing_is_asked():
+    """Neither signature nor nonce."""
+    door = Admission(1, None)
+    asked = Asked.read("http", "/twilio/voice", "", {"host": "h"})
+    door.check_webhook(asked, b"\xff no form")
+    door.check_upgrade(asked)
+    door.check_nonce({})
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme", "host"),
+    [
+        ({"host": "own:8080"}, "http", "own:8080"),
+        ({"host": "own", "x-forwarded-host": "agent.example", "x-forwarded-proto": "HTTPS"}, "https", "agent.example"),
+        ({"host": "own", "x-forwarded-host": "a.example, b", "x-forwarded-proto": "https,http"}, "https", "a.example"),
+        ({"host": "own", "x-forwarded-proto": ""}, "http", "own"),
+    ],
+)
+def test_the_outermost_proxy_tells_the_url(headers, scheme, host):
+    """Forwarding headers win, the first of several being the one Twilio spoke to."""
+    asked = Asked.read("http", "/p", "q=1", headers)
+    assert (asked.scheme, asked.host, asked.target) == (scheme, host, "/p?q=1")
+    assert asked.stream_url == f"wss://{host}/twilio/media"

@@ -1,0 +1,135 @@
+"""HTTP and the door to the WebSocket: webhook, signatures, lines, health, metrics, socket options."""
+
+import socket
+import xml.etree.ElementTree as ET
+
+import httpx
+import pytest
+import websockets
+from twilio.request_validator import RequestValidator
+
+from pipeline.call import stream
+from pipeline.server.admission import NONCE_PARAMETER
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "0123456789abcdef"
+FORM = {"CallSid": "CA1", "From": "+15550100", "Called": ""}
+PROXY = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "agent.example"}
+
+
+def base(served) -> str:
+    return f"http://127.0.0.1:{served.port}"
+
+
+def stream_of(twiml: str) -> ET.Element:
+    response = ET.fromstring(twiml)  # our own answer
+    assert response.tag == "Response"
+    (found,) = response.findall("./Connect/Stream")
+    return found
+
+
+async def test_the_webhook_connects_the_call_to_the_socket(serve):
+    """TwiML with the stream's wss URL on the host that was asked, and no parameter where nothing is signed."""
+    async with serve() as served, httpx.AsyncClient() as client:
+        plain = await client.post(f"{base(served)}/twilio/voice", data=FORM)
+        proxied = await client.post(f"{base(served)}/twilio/voice", data=FORM, headers=PROXY)
+    assert plain.headers["content-type"].startswith("application/xml")
+    assert stream_of(plain.text).attrib == {"url": f"wss://127.0.0.1:{served.port}/twilio/media"}
+    assert stream_of(proxied.text).attrib == {"url": "wss://agent.example/twilio/media"}
+    assert not list(stream_of(plain.text))
+
+
+async def test_a_signed_webhook_is_answered_with_a_nonce(serve):
+    """With a token set, the official validator's signature opens the door, and any other gets 403."""
+    url = "https://agent.example/twilio/voice?region=us1"
+    good = RequestValidator(TOKEN).compute_signature(url, FORM)
+    async with serve(token=TOKEN) as served, httpx.AsyncClient() as client:
+
+        async def post(signature: str | bytes | None) -> httpx.Response:
+            headers = PROXY if signature is None else {**PROXY, "X-Twilio-Signature": signature}
+            return await client.post(f"{base(served)}/twilio/voice?region=us1", data=FORM, headers=headers)
+
+        answer = await post(good)
+        refused = [(await post(signature)).status_code for signature in (None, "", "AAAA", good[::-1], "ä".encode())]
+    (parameter,) = stream_of(answer.text).findall("Parameter")
+    assert parameter.attrib["name"] == NONCE_PARAMETER
+    assert refused == [403] * 5
+
+
+async def test_a_signed_upgrade_needs_signature_and_nonce(serve, pick_up):
+    """The wss URL of the TwiML, signed without parameters, and the nonce once: the https form and a second use fail."""
+    validator = RequestValidator(TOKEN)
+    async with serve(token=TOKEN) as served:
+        host = f"127.0.0.1:{served.port}"
+
+        async def call(url: str | None, parameters: dict[str, str]) -> int | None:
+            headers = {} if url is None else {"x-twilio-signature": validator.compute_signature(url, {})}
+            try:
+                async with websockets.connect(served.url, additional_headers=headers, max_queue=None) as socket_:
+                    phone = pick_up(socket_)
+                    await phone.begin(custom_parameters=parameters)
+                    await phone.stop()
+                    return (await phone.closed())[0]
+            except websockets.InvalidStatus as fault:
+                return fault.response.status_code
+
+        nonce = {NONCE_PARAMETER: served.admission.new_nonce()}
+        good = f"wss://{host}/twilio/media"
+        assert await call(None, nonce) == 403
+        assert await call(f"https://{host}/twilio/media", nonce) == 403
+        assert await call(good, {}) == stream.POLICY
+        assert await call(good, nonce) == stream.NORMAL
+        assert await call(good, nonce) == stream.POLICY
+        assert served.count("turngap_calls_total", result="unsigned") == 4
+
+
+async def test_one_call_too_many_is_told_so(serve):
+    """Over the profile's limit the upgrade is answered 503 and counted; a line that is given back is used again."""
+    async with serve("limits.simultaneous_calls=1") as served:
+        async with served.phone("1") as first:
+            await first.ask()
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with served.phone("2"):
+                    pass
+            assert refused.value.response.status_code == 503
+            assert (await first.reply())[1]
+        await served.idle()
+        async with served.phone("3") as third:
+            await third.ask()
+            assert (await third.reply())[1]
+        assert served.count("turngap_calls_total", result="busy") == 1
+
+
+async def test_a_huge_form_is_refused(serve):
+    """No webhook of Twilio's is larger than 64 KiB."""
+    async with serve() as served, httpx.AsyncClient() as client:
+        answer = await client.post(f"{base(served)}/twilio/voice", content=b"a=" + b"x" * 70_000)
+    assert answer.status_code == 413
+
+
+async def test_health_and_metrics(serve):
+    """Health names the profile; metrics count calls, turns and stages, and tell the loop's lag."""
+    async with serve() as served, httpx.AsyncClient() as client:
+        async with served.phone() as phone:
+            await phone.ask()
+            await phone.reply()
+            assert served.count("turngap_active_calls") == 1
+            await phone.hang_up()
+            await served.idle()
+        health = await client.get(f"{base(served)}/healthz")
+        text = (await client.get(f"{base(served)}/metrics")).text
+        assert health.json() == {"status": "ok", "profile": "scripted"}
+        assert "turngap_event_loop_lag_p99_seconds" in text
+        assert served.count("turngap_active_calls") == 0
+        assert served.count("turngap_turns_total", result="replied") == 1
+        assert served.count("turngap_stage_seconds_count", stage="first_token") == 1
+
+
+async def test_the_socket_sends_at_once_and_uncompressed(serve):
+    """Nagle's algorithm is off, and no compression is agreed even where the caller offers it."""
+    async with serve() as served, websockets.connect(served.url) as socket_:
+        assert socket_.response.headers.get("Sec-WebSocket-Extensions") is None
+        (connection,) = served.http.server_state.connections
+        own = connection.transport.get_extra_info("socket")
+        assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
