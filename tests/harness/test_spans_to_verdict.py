@@ -55,7 +55,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
             try:
                 for batch in before:
                     await asyncio.to_thread(export, receiver, batch)
-                patience_s = 10.0 if OURS in before else 0.0
+                patience_s = 10.0 if any(all(one in batch for one in OURS) for batch in before) else 0.0
                 collected = await receiver.collect(CALL_SID, patience_s)
                 await asyncio.to_thread(export, receiver, after)
             finally:

@@ -20,7 +20,7 @@ def test_a_watched_process_has_rows(tmp_path: Path) -> None:
         await sampler.watch(os.getpid())
         file = tmp_path / store.PROCESS
         async with asyncio.timeout(30):
-            while len(file.read_text().splitlines()) < 3:  # noqa: ASYNC110  # a file has no event to wait for
+            while not file.exists() or len(file.read_text().splitlines()) < 3:  # noqa: ASYNC110  # a file has no event
                 await asyncio.sleep(0.05)
         await sampler.stop()
         return sampler

@@ -184,7 +184,7 @@ def test_killed_process_leaves_no_obstacle(hub: FileServer, tmp_path: Path) -> N
 def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
     """A second process says that it waits, then uses what the first has fetched: one download, one path."""
     hub.gate = threading.Event()
-    script = "import sys; from pathlib import Path; from pipeline import pins, weights; "
+    script = "import sys; from pathlib import Path; from pipeline import weights; from pipeline.weights import pins; "
     script += "pins.PINS = Path(sys.argv[1]); print(weights.get('tiny'))"
     command = [sys.executable, "-c", script, str(tmp_path / "weights.toml")]
     both = [
