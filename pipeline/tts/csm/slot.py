@@ -28,8 +28,8 @@ from pipeline.tts.csm.sampling import Sampling, noise_buffer
 
 PREFILL_ROWS = (32, 128, 512)
 """Context is taken in by pieces padded to one of these."""
-WINDOWS = (256, 512, 1024, 2048)
-"""Attention reads the first so many positions: the smallest that reaches far enough."""
+WINDOWS = (512,)
+"""Attention reads the first so many positions, or all: two graphs, since all keys and values are 1 % of a frame's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Slot:
             parts.start.fill_(self._filled)
             parts.last.fill_(len(piece) - 1)
             self._filled += len(piece)
-            self._prefill_units[size, max(self._window(self._filled), self._window(min(size, parts.positions)))]()
+            self._prefill_units[size, self._window(max(self._filled, min(size, parts.positions)))]()
 
     def _window(self, reach: int) -> int:
         return next(window for window in self._windows if window >= reach)

@@ -1,0 +1,219 @@
+"""Loads a CSM: real weights at a pinned revision, a folder, or random weights; every fault is one clear line.
+
+Whatever the source, what comes out is a transformers network whose codec is in fp32, and whose heads are trimmed to the
+codes the codec has (csm-1b's have three ids more; drawn, one would index past the codebook).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.errors import EngineError
+from pipeline.tts.csm import random_weights
+from pipeline.tts.csm.tokens import FileTokenizer, StandInTokenizer, Tokenizer
+
+REPOSITORY = "sesame/csm-1b"
+REVISION = "7a545da5caab051c5f5e6d9be161a5197e756a02"
+"""The commit the real weights are taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded network (transformers' CsmForConditionalGeneration) and the tokenizer that belongs to it."""
+
+    network: Any
+    tokenizer: Tokenizer
+    origin: str
+    """Where the weights are from, for people."""
+    random: bool
+    """Random weights: real work, but no words, and no end of its own."""
+
+
+def load(weights: str, *, revision: str = REVISION, device: str = "cuda", dtype: str = "auto") -> Checkpoint:
+    """The weights named `real`, `random`, or a folder's, on `device`, in `dtype` (auto: bf16 on a GPU, else fp32).
+
+    Raises:
+        EngineError: no such device, too little memory, no access to the gated weights, a damaged checkpoint.
+    """
+    place = _device(device)
+    number = {"auto": torch.float32 if place.type == "cpu" else torch.bfloat16}.get(dtype) or getattr(torch, dtype)
+    with _quiet():
+        if weights == "random":
+            config = random_weights.csm_1b()
+            _require_memory(config, place, number)
+            with _memory_explained(place):
+                network = random_weights.build(config, place, number)
+            tokenizer: Tokenizer = StandInTokenizer(config.bos_token_id)
+            trim_heads(network)
+            return Checkpoint(network, tokenizer, "random weights", random=True)
+        folder = _fetched(revision) if weights == "real" else Path(weights).expanduser()
+        network = _from_folder(folder, place, number)
+    tokenizer = _tokenizer(folder)
+    trim_heads(network)
+    origin = f"{REPOSITORY} at {revision[:8]}" if weights == "real" else str(folder)
+    return Checkpoint(network, tokenizer, origin, random=False)
+
+
+def trim_heads(network: Any) -> None:
+    """Keep only the rows for ids that the codec has; the depth decoder's heads become contiguous by row."""
+    codes = network.config.codec_config.codebook_size
+    network.lm_head.weight.data = network.lm_head.weight.data[:codes].clone()
+    heads = network.depth_decoder.codebooks_head.weight
+    heads.data = heads.data[:, :, :codes].transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise EngineError(f"csm: no device is called {name!r}; tts.device is cuda, cuda:N or cpu") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise EngineError(
+                "csm: tts.device is cuda, but torch sees no NVIDIA GPU; check nvidia-smi and that torch is a CUDA "
+                "build, or set tts.device: cpu (far slower than real time)"
+            )
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise EngineError(f"csm: there is no {name}; torch sees {torch.cuda.device_count()} GPU(s)")
+    return device
+
+
+def _fetched(revision: str) -> Path:
+    """The folder of the real weights, from the hub's cache or fetched into it."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    page = f"https://huggingface.co/{REPOSITORY}"
+    try:
+        config = json.loads(Path(hf_hub_download(REPOSITORY, "config.json", revision=revision)).read_text("utf-8"))
+        # The repository also holds the weights in another project's form, twice.
+        skipped = ["*.pt", "*.wav", *(["model*.safetensors*"] if "transformers_weights" in config else [])]
+        return Path(snapshot_download(REPOSITORY, revision=revision, ignore_patterns=skipped))
+    except GatedRepoError:
+        raise EngineError(
+            f"csm: {REPOSITORY} is gated: accept its terms at {page}, then set HF_TOKEN; or set tts.weights: random"
+        ) from None
+    except RevisionNotFoundError:
+        raise EngineError(f"csm: {REPOSITORY} has no revision {revision}; correct tts.revision") from None
+    except RepositoryNotFoundError:
+        raise EngineError(f"csm: {page} is not there for you; set HF_TOKEN, or set tts.weights: random") from None
+    except (HfHubHTTPError, OSError) as fault:
+        raise EngineError(
+            f"csm: {REPOSITORY} could not be fetched ({line(fault)}); check the network, or set tts.weights to a "
+            "folder that has it, or to random"
+        ) from None
+    except ValueError as fault:
+        raise EngineError(f"csm: the configuration of {REPOSITORY} is damaged ({line(fault)}); fetch it again") from None
+
+
+def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, CsmConfig, CsmForConditionalGeneration
+
+    if not (folder / "config.json").is_file():
+        raise EngineError(f"csm: {folder} holds no checkpoint (no config.json); tts.weights is real, random or a folder")
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        if not isinstance(config, CsmConfig):
+            raise EngineError(f"csm: {folder} holds a {config.model_type} checkpoint, not a CSM one; correct tts.weights")
+        _require_memory(config, device, dtype)
+        with _memory_explained(device):
+            network, loading = CsmForConditionalGeneration.from_pretrained(
+                folder, dtype="auto", output_loading_info=True
+            )
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as fault:
+        raise _damaged(folder, line(fault)) from None
+    missing = sorted(loading["missing_keys"]) + [str(key) for key in loading["mismatched_keys"]]
+    if missing:
+        raise _damaged(folder, f"{len(missing)} weights missing or of the wrong shape, first {missing[0]}")
+    _place(network, device, dtype)
+    return network
+
+
+def _damaged(folder: Path, why: str) -> EngineError:
+    return EngineError(f"csm: the checkpoint in {folder} is damaged ({why}); delete the folder and fetch it again")
+
+
+def _place(network: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Move to the device; the codec in fp32, other weights in `dtype`. Buffers keep theirs: rotary ones are fp32."""
+    network.eval().requires_grad_(requires_grad=False)
+    with _memory_explained(device):
+        codec = {id(parameter) for parameter in network.codec_model.parameters()}
+        for parameter in network.parameters():
+            parameter.data = parameter.data.to(device, torch.float32 if id(parameter) in codec else dtype)
+        network.to(device)
+        network.codec_model.float()
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise _damaged(folder, "no tokenizer.json")
+    try:
+        return FileTokenizer(path)
+    except Exception as fault:  # noqa: BLE001 - the package raises bare Exception
+        raise _damaged(folder, f"tokenizer.json: {line(fault)}") from None
+
+
+def needed_bytes(config: Any, dtype: torch.dtype) -> int:
+    """What the weights of `config` take once loaded, with the projected table and a tenth for what loading holds."""
+    from transformers import CsmForConditionalGeneration
+
+    with torch.device("meta"):
+        network = CsmForConditionalGeneration(config)
+    weights = sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
+    return round(1.1 * weights)
+
+
+def _require_memory(config: Any, device: torch.device, dtype: torch.dtype) -> None:
+    needed, free = needed_bytes(config, dtype), _free_bytes(device)
+    if free is not None and free < needed:
+        raise EngineError(
+            f"csm: the model needs about {needed / 2**30:.1f} GiB on {device}, {free / 2**30:.1f} GiB are free; stop "
+            "what else uses it, or choose another tts.device"
+        )
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # this system does not say
+        return None
+
+
+@contextmanager
+def _memory_explained(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as fault:
+        raise EngineError(
+            f"csm: {device} ran out of memory ({line(fault)}); stop what else uses it, or choose another tts.device"
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers warns of CSM's own token ids, and of nothing we can act on; faults are raised, not logged."""
+    logger = logging.getLogger("transformers")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def line(fault: BaseException) -> str:
+    """A fault's message on one line, shortened."""
+    return " ".join(str(fault).split())[:200] or type(fault).__name__
