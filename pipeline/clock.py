@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -12,6 +13,18 @@ from pathlib import Path
 def now_ns() -> int:
     """Nanoseconds on the host's monotonic clock."""
     return time.perf_counter_ns()
+
+
+async def sleep_until_ns(deadline_ns: int) -> None:
+    """Return at `deadline_ns` on the monotonic clock, well under 1 ms late: sleeps, then yields to the loop until due.
+
+    For set delays (scripted engines, fault injection): an event loop's own timer is up to a millisecond or two off.
+    """
+    while (left_ns := deadline_ns - now_ns()) > 0:  # noqa: ASYNC110 - a time is awaited, not an event
+        await asyncio.sleep(max(0, left_ns - _SPIN_NS) / 1e9)
+
+
+_SPIN_NS = 2_000_000
 
 
 def _anchor_ns() -> int:

@@ -1,0 +1,26 @@
+"""The plain policy: so much silence after speech, and the turn is over."""
+
+from __future__ import annotations
+
+from pipeline.endpointing import EndpointEvent, EventKind, Voicing
+from pipeline.endpointing.utterance import Utterance, samples
+from pipeline.profile import EndpointingSettings
+
+
+class SilenceEndpointer:
+    """Ends a turn after `min_silence_ms` without speech, or at `max_turn_ms`; provisional and confirmed are one."""
+
+    def __init__(self, settings: EndpointingSettings) -> None:
+        self._min_silence = samples(settings.min_silence_ms)
+        self._utterance = Utterance(settings)
+
+    def push(self, voicing: Voicing) -> list[EndpointEvent]:
+        """Take the next verdict; give what it decides, as a rule nothing."""
+        utterance = self._utterance
+        kinds = [EventKind.SPEECH_STARTED] if utterance.push(voicing) else []
+        if utterance.began and (utterance.silence_samples >= self._min_silence or utterance.too_long):
+            kinds += [EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END]
+        events = [EndpointEvent(kind, utterance.now, utterance.start, utterance.last_speech) for kind in kinds]
+        if EventKind.CONFIRMED_END in kinds:
+            utterance.end()
+        return events

@@ -1,0 +1,28 @@
+"""Cuts a call's audio, which comes in frames of any length, into the 32 ms windows a detector takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+WINDOW_SAMPLES = 256
+"""32 ms at 8 kHz: what Silero VAD was trained on at this rate."""
+
+
+class Windows:
+    """Collects samples until windows are full; keeps count of the stream's position."""
+
+    def __init__(self) -> None:
+        self._rest: npt.NDArray[np.int16] = np.zeros(0, np.int16)
+        self._taken = 0
+
+    def push(self, pcm: npt.NDArray[np.int16]) -> list[tuple[int, npt.NDArray[np.int16]]]:
+        """Take samples, shape (n,); give the windows now full, each with the position of the sample after it."""
+        audio = np.concatenate([self._rest, pcm])
+        full = len(audio) // WINDOW_SAMPLES
+        windows = []
+        for window in audio[: full * WINDOW_SAMPLES].reshape(full, WINDOW_SAMPLES):
+            self._taken += WINDOW_SAMPLES
+            windows.append((self._taken, window))
+        self._rest = audio[full * WINDOW_SAMPLES :]
+        return windows

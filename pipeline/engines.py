@@ -1,0 +1,125 @@
+"""Loads the engines a profile names, and warms them up: after `load` nothing is paid for inside a call.
+
+Engines are imported when they are asked for, so that a profile needs only its own engines installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline.endpointing import VoiceActivityEngine
+from pipeline.errors import EngineError, TurngapError
+from pipeline.llm import LanguageModel
+from pipeline.profile import Llm, Profile, Stt, Tts, Vad
+from pipeline.stt import SpeechToText
+from pipeline.tts import Synthesizer
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The loaded, warm engines of one profile, shared by all calls."""
+
+    vad: VoiceActivityEngine
+    stt: SpeechToText
+    llm: LanguageModel
+    tts: Synthesizer
+    models: dict[str, str]
+    """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
+
+    async def close(self) -> None:
+        """Free all of them."""
+        for engine in (self.vad, self.stt, self.llm, self.tts):
+            await engine.close()
+
+
+async def load(profile: Profile) -> Engines:
+    """Load and warm up every engine of `profile`, off the event loop.
+
+    Raises:
+        EngineError: one is not installed, does not load or fails its first work; those already loaded are closed.
+        WeightsError: a model is not there and cannot be fetched.
+    """
+    loaded: dict[str, Any] = {}
+    try:
+        # One after the other: two threads that import large packages at once wait for each other's import locks.
+        for stage, make in _MAKERS.items():
+            settings = getattr(profile, stage)
+            loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(make, settings))
+            await _explained(stage, settings.engine, loaded[stage].warm_up())
+    except BaseException:
+        for engine in loaded.values():
+            await engine.close()
+        raise
+    return Engines(**loaded, models={stage: engine.describe() for stage, engine in loaded.items()})
+
+
+class _Engine(Protocol):
+    def describe(self) -> str: ...
+
+    async def warm_up(self) -> None: ...
+
+
+async def _explained(stage: str, engine: str, work: Awaitable[Any]) -> Any:
+    try:
+        return await work
+    except TurngapError:
+        raise
+    except ImportError as fault:
+        raise EngineError(
+            f"{stage}: engine {engine} is not installed ({_line(fault)}); run: pip install 'turngap[cpu]'"
+        ) from fault
+    except Exception as fault:
+        raise EngineError(
+            f"{stage}: engine {engine} does not start ({type(fault).__name__}: {_line(fault)}); check its settings in "
+            "the profile, and its model with: python -m pipeline weights verify"
+        ) from fault
+
+
+def _line(fault: Exception) -> str:
+    return " ".join(str(fault).split())
+
+
+def _vad(settings: Vad) -> _Engine:
+    if settings.engine == "energy":
+        from pipeline.endpointing.energy import EnergyEngine
+
+        return EnergyEngine(settings)
+    from pipeline.endpointing.silero import SileroEngine
+
+    return SileroEngine(settings)
+
+
+def _stt(settings: Stt) -> _Engine:
+    if settings.engine == "scripted":
+        from pipeline.stt.scripted import ScriptedSpeechToText
+
+        return ScriptedSpeechToText(settings)
+    from pipeline.stt.faster_whisper import FasterWhisper
+
+    return FasterWhisper(settings)
+
+
+def _llm(settings: Llm) -> _Engine:
+    if settings.engine == "scripted":
+        from pipeline.llm.scripted import ScriptedLanguageModel
+
+        return ScriptedLanguageModel(settings)
+    from pipeline.llm.ctranslate2 import CTranslate2Chat
+
+    return CTranslate2Chat(settings)
+
+
+def _tts(settings: Tts) -> _Engine:
+    if settings.engine == "scripted":
+        from pipeline.tts.scripted import ScriptedSynthesizer
+
+        return ScriptedSynthesizer(settings)
+    from pipeline.tts.hibari import Hibari
+
+    return Hibari(settings)
+
+
+_MAKERS: dict[str, Callable[[Any], _Engine]] = {"vad": _vad, "stt": _stt, "llm": _llm, "tts": _tts}

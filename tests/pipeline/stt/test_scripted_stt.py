@@ -1,0 +1,16 @@
+"""The scripted speech to text says its words whatever it hears."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from pipeline.profile import ScriptedSttSettings
+from pipeline.stt.scripted import ScriptedSpeechToText
+
+
+def test_it_says_its_script() -> None:
+    """The transcript is the profile's text."""
+    engine = ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", text="good morning", delay_ms=0))
+    assert asyncio.run(engine.transcribe(np.zeros(8000, np.float32))).text == "good morning"

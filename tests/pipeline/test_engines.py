@@ -1,0 +1,49 @@
+"""Loading a profile's engines: all of them, described; and one clear line when one cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import engines, profile
+from pipeline.errors import EngineError
+
+
+def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
+    """Four engines, one line on each."""
+
+    async def models() -> dict[str, str]:
+        loaded = await engines.load(profile.load("scripted"))
+        await loaded.close()
+        return loaded.models
+
+    assert {stage: text.split(",")[0] for stage, text in asyncio.run(models()).items()} == {
+        "vad": "energy",
+        "stt": "scripted",
+        "llm": "scripted",
+        "tts": "scripted",
+    }
+
+
+def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the stage, the engine and the command that installs it."""
+    monkeypatch.setitem(sys.modules, "hibari", None)
+    monkeypatch.delitem(sys.modules, "pipeline.tts.hibari", raising=False)
+    mixed = profile.load("scripted").model_copy(update={"tts": profile.HibariSettings(engine="hibari")})
+    with pytest.raises(EngineError, match=r"tts: engine hibari .* pip install 'turngap\[cpu\]'"):
+        asyncio.run(engines.load(mixed))
+
+
+def test_the_scripted_profile_needs_no_extra() -> None:
+    """Loading it imports none of the packages that only the `cpu` extra brings."""
+    code = (
+        "import asyncio, sys; from pipeline import engines, profile;"
+        "asyncio.run(engines.load(profile.load('scripted')));"
+        "extra = {'ctranslate2', 'faster_whisper', 'hibari', 'onnxruntime', 'tokenizers'} & {*sys.modules};"
+        "sys.exit(', '.join(extra) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

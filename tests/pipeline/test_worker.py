@@ -1,0 +1,147 @@
+"""Blocking work as an async generator: order, faults, and stopping when the reader goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline import worker
+from pipeline.errors import EngineError
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+async def gathered(stream: AsyncGenerator[int, None]) -> list[int]:
+    return [item async for item in stream]
+
+
+def test_items_come_in_order(executor: ThreadPoolExecutor) -> None:
+    """All of them, once each."""
+    assert asyncio.run(gathered(worker.iterated(executor, lambda: iter(range(1000))))) == list(range(1000))
+
+
+def test_a_fault_comes_after_the_items_before_it(executor: ThreadPoolExecutor) -> None:
+    """What the work raises reaches the reader, and only after what it gave."""
+
+    def faulty() -> Iterator[int]:
+        yield 1
+        raise EngineError("it broke")
+
+    async def read() -> list[int]:
+        stream = worker.iterated(executor, faulty)
+        items = [await anext(stream)]
+        with pytest.raises(EngineError, match="it broke"):
+            await anext(stream)
+        return items
+
+    assert asyncio.run(read()) == [1]
+
+
+def test_closing_stops_the_work(executor: ThreadPoolExecutor) -> None:
+    """An endless iterator ends, and is closed on its own thread, once its reader is."""
+    closed_on: list[str] = []
+
+    def endless() -> Iterator[int]:
+        try:
+            number = 0
+            while True:
+                yield (number := number + 1)
+        finally:
+            closed_on.append(threading.current_thread().name)
+
+    async def read_one() -> int:
+        stream = worker.iterated(executor, endless)
+        first = await anext(stream)
+        await stream.aclose()
+        return first
+
+    assert asyncio.run(read_one()) == 1
+    executor.shutdown(wait=True)
+    assert len(closed_on) == 1
+    assert closed_on != [threading.main_thread().name]
+
+
+def test_closing_does_not_wait_for_the_work(executor: ThreadPoolExecutor) -> None:
+    """The reader is free at once, even while the work is in a long step."""
+    release, first_given = threading.Event(), threading.Event()
+
+    def slow(emit: worker.Emit[int]) -> None:
+        emit(1)
+        first_given.set()
+        release.wait(10)
+
+    async def read() -> bool:
+        stream = worker.streamed(executor, slow)
+        await anext(stream)
+        first_given.wait(10)
+        await stream.aclose()
+        return release.is_set()
+
+    assert asyncio.run(read()) is False
+    release.set()
+
+
+def test_a_cancelled_reader_stops_the_work(executor: ThreadPoolExecutor) -> None:
+    """Cancelling the task that reads is as good as closing: the next hand-over is refused."""
+    refused = threading.Event()
+
+    def work(emit: worker.Emit[int]) -> None:
+        while emit(1):
+            pass
+        refused.set()
+
+    async def read() -> None:
+        reader = asyncio.create_task(gathered(worker.streamed(executor, work)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    asyncio.run(read())
+    executor.shutdown(wait=True)
+    assert refused.is_set() or not executor._threads
+
+
+def test_work_that_has_not_begun_never_begins(executor: ThreadPoolExecutor) -> None:
+    """A reader that leaves while its work still waits for a thread takes the work with it."""
+    release, begun = threading.Event(), threading.Event()
+
+    async def read() -> None:
+        executor.submit(release.wait, 10)
+        stream = worker.streamed(executor, lambda emit: begun.set())
+        reader = asyncio.create_task(gathered(stream))
+        await asyncio.sleep(0)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    asyncio.run(read())
+    release.set()
+    executor.shutdown(wait=True)
+    assert not begun.is_set()
+
+
+def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
+    """Work that is dropped with its executor ends in an error, not in silence."""
+    release = threading.Event()
+
+    async def read() -> None:
+        executor = ThreadPoolExecutor(1)
+        executor.submit(release.wait, 10)
+        reader = asyncio.create_task(gathered(worker.streamed(executor, lambda emit: None)))
+        await asyncio.sleep(0)
+        executor.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(EngineError, match="closed"):
+            await reader
+        release.set()
+
+    asyncio.run(read())
