@@ -35,7 +35,9 @@ class Backbone:
         """Audio frames (n, codebooks) as rows (n, hidden): the sum over a frame's codebooks."""
         return F.embedding(codes + self.offsets, self.code_embeddings).sum(dim=1)
 
-    def prefill(self, rows: Tensor, cache: KeyValues, start: Tensor, last: Tensor, noise: Tensor, window: int) -> Outcome:
+    def prefill(
+        self, rows: Tensor, cache: KeyValues, start: Tensor, last: Tensor, noise: Tensor, window: int
+    ) -> Outcome:
         """Take in context `rows` (T, hidden) from position `start` (1,) on; those after index `last` (1,) are padding.
 
         Padding rows write keys and values that later rows overwrite before anything attends to them.
@@ -52,7 +54,7 @@ class Backbone:
 
     def bytes_read(self) -> int:
         """Bytes of weights that one step reads, keys and values not counted."""
-        return self.stack.bytes_read() + self.head.numel() * self.head.element_size()
+        return self.stack.bytes_read() + int(self.head.numel() * self.head.element_size())
 
 
 Outcome = tuple[Tensor, Tensor]

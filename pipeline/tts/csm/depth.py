@@ -68,7 +68,7 @@ class DepthDecoder:
 
     def bytes_read(self) -> int:
         """Bytes of weights that one frame reads: the stack in every step, each head once."""
-        heads = self.heads.numel() * self.heads.element_size()
+        heads = int(self.heads.numel() * self.heads.element_size())
         return (self.codebooks - 1) * self.stack.bytes_read() + heads
 
     def _draw(self, rows: Tensor, places: Tensor, head: Tensor, noise: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ Fuse = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _projected(embeddings: Tensor, projection: Tensor) -> Tensor:
-    """Every code's embedding after the projection, by pieces: the product of all at once would need gigabytes on a CPU."""
+    """Every code's embedding after the projection, by pieces, which keep the copies small."""
     table = torch.empty(len(embeddings), len(projection), device=embeddings.device, dtype=embeddings.dtype)
     for start in range(0, len(embeddings), 4096):
         table[start : start + 4096] = F.linear(embeddings[start : start + 4096], projection)

@@ -35,22 +35,21 @@ class Execution:
         # Urgent: other engines on the same GPU, speech-to-text for one, have longer kernels and later deadlines.
         self._stream: Any = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._pool: Any = torch.cuda.graph_pool_handle() if self._graphed else None
+        if device.type == "cuda":
+            # For the whole process: TF32 would leave the codec's convolutions 10 bits of mantissa.
+            torch.backends.cudnn.allow_tf32 = False
         self._fused: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.captured = 0
         """How many graphs were captured."""
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Makes this thread use the device as units expect it: no autograd, the engine's own stream, true fp32.
-
-        TF32 would leave the codec's convolutions 10 bits of mantissa.
-        """
+        """Makes this thread use the device as units expect it: no autograd, and the engine's own stream."""
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             if self._stream is not None:
                 stack.enter_context(torch.cuda.device(self.device))
                 stack.enter_context(torch.cuda.stream(self._stream))
-                stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
             yield
 
     def fuse(self, function: Callable[..., Any]) -> Callable[..., Any]:

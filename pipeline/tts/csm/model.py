@@ -112,7 +112,9 @@ def _fetched(revision: str) -> Path:
             "folder that has it, or to random"
         ) from None
     except ValueError as fault:
-        raise EngineError(f"csm: the configuration of {REPOSITORY} is damaged ({line(fault)}); fetch it again") from None
+        raise EngineError(
+            f"csm: the configuration of {REPOSITORY} is damaged ({line(fault)}); fetch it again"
+        ) from None
 
 
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -120,11 +122,15 @@ def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     from transformers import AutoConfig, CsmConfig, CsmForConditionalGeneration
 
     if not (folder / "config.json").is_file():
-        raise EngineError(f"csm: {folder} holds no checkpoint (no config.json); tts.weights is real, random or a folder")
+        raise EngineError(
+            f"csm: {folder} holds no checkpoint (no config.json); tts.weights is real, random or a folder"
+        )
     try:
         config = AutoConfig.from_pretrained(folder)
         if not isinstance(config, CsmConfig):
-            raise EngineError(f"csm: {folder} holds a {config.model_type} checkpoint, not a CSM one; correct tts.weights")
+            raise EngineError(
+                f"csm: {folder} holds a {config.model_type} checkpoint, not a CSM one; correct tts.weights"
+            )
         _require_memory(config, device, dtype)
         with _memory_explained(device):
             network, loading = CsmForConditionalGeneration.from_pretrained(
@@ -170,7 +176,7 @@ def needed_bytes(config: Any, dtype: torch.dtype) -> int:
 
     with torch.device("meta"):
         network = CsmForConditionalGeneration(config)
-    weights = sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
+    weights = sum(int(parameter.numel()) for parameter in network.parameters()) * int(dtype.itemsize)
     return round(1.1 * weights)
 
 

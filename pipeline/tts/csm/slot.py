@@ -1,9 +1,9 @@
 """A slot: the device state of one call at a time, and its frames. Begin a clause, then take frame after frame.
 
-One frame is three units: a backbone step (a context's first frame needs none: prefill gave its hidden state), the depth
+One frame is three units: a backbone step (the first frame needs none: prefill gave its hidden state), the depth
 decoder, the codec. Nothing in them is read by the host. A frame's samples and its end-of-audio flag come back in one
-copy; on a GPU the next frame is launched before the host waits for it, so the flag is read one frame late and the device
-never idles. What was launched past the end is thrown away.
+copy; on a GPU the next frame is launched before the host waits for it, so that the flag is read one frame late and the
+device never idles. What was launched past the end is thrown away.
 
 The keys and values of context stay in the slot between clauses: only what differs from the last context is computed.
 Segments are computed each on its own, in pieces of set sizes, so that one kept is bit for bit one computed afresh.
@@ -29,7 +29,7 @@ from pipeline.tts.csm.sampling import Sampling, noise_buffer
 PREFILL_ROWS = (32, 128, 512)
 """Context is taken in by pieces padded to one of these."""
 WINDOWS = (512,)
-"""Attention reads the first so many positions, or all: two graphs, since all keys and values are 1 % of a frame's bytes."""
+"""Attention reads the first so many positions, or all. Two graphs; all keys and values are 1 % of a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,10 @@ class Slot:
         return sum(segment.positions for segment in _common(self._resident, segments))
 
     def begin(self, plan: Plan, seed: int) -> None:
-        """Take in the plan's context and text, and be ready for its first frame."""
+        """Take in the plan's context and text, and launch its first frame.
+
+        Both at once: between calls of a slot's methods the shared buffers are other slots'.
+        """
         kept = _common(self._resident, plan.segments)
         self._resident = kept
         self._filled = sum(segment.positions for segment in kept)
@@ -147,6 +150,7 @@ class Slot:
         self._launched = self._taken = 0
         self._limit = plan.frames
         self._reads_end = plan.reads_end
+        self._launch()
 
     def frame(self) -> AudioF32 | None:
         """The next 80 ms, shape (frame_samples,); None after the last."""

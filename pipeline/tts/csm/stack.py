@@ -86,7 +86,7 @@ class LlamaStack:
         return sum(weight.numel() * weight.element_size() for layer in self.layers for weight in layer)
 
     def _attend(self, query: Tensor, keys: Tensor, values: Tensor, hidden_places: Tensor) -> Tensor:
-        """Attention by two batched products: a fused kernel that takes a mask and grouped heads exists on no GPU alike."""
+        """Attention as two batched products: torch's fused kernels take no mask together with grouped heads."""
         rows, groups = len(query), self.heads // self.kv_heads
         # (T, heads, dim) → (kv_heads, groups·T, dim): the heads of one group share their keys
         query = query.view(rows, self.kv_heads, groups, self.head_dim).permute(1, 2, 0, 3)

@@ -52,8 +52,10 @@ def most_frames(text: str) -> int:
 
 def _spoken(character: str) -> bool:
     """Letters, marks, numbers, punctuation, separators, and money signs; no symbols, controls, surrogates."""
+    if character in "\ufe0e\ufe0f":  # variation selectors, left over from emoji
+        return False
     category = unicodedata.category(character)
-    return category[0] in "LMNPZ" and character not in "\ufe0e\ufe0f" or category == "Sc" or character in "+=%"
+    return category[0] in "LMNPZ" or category == "Sc" or character in "+=%"
 
 
 def _cut(head: str) -> int:
