@@ -28,9 +28,10 @@ class Mode(StrEnum):
 class Execution:
     """Runs units on one device in one mode; every use of the device goes through `active`."""
 
-    def __init__(self, device: torch.device, mode: Mode) -> None:
+    def __init__(self, device: torch.device, mode: Mode, compiler: str | Callable[..., Any] = "inductor") -> None:
         self.device = device
         self.mode = mode
+        self._compiler = compiler
         self._graphed = device.type == "cuda" and mode is not Mode.EAGER
         # Urgent: other engines on the same GPU, speech-to-text for one, have longer kernels and later deadlines.
         self._stream: Any = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
@@ -41,6 +42,11 @@ class Execution:
         self._fused: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.captured = 0
         """How many graphs were captured."""
+
+    @property
+    def lookahead(self) -> int:
+        """How many frames to launch before the first is read: launching costs the host nothing only with graphs."""
+        return int(self._graphed)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -61,8 +67,10 @@ class Execution:
         if self.mode is not Mode.COMPILED:
             return function
         if function not in self._fused:
-            options = {"coordinate_descent_tuning": True} if self.device.type == "cuda" else {}
-            self._fused[function] = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+            options = {"coordinate_descent_tuning": True} if self.device.type == "cuda" else None
+            self._fused[function] = torch.compile(
+                function, fullgraph=True, dynamic=False, backend=self._compiler, options=options
+            )
         return self._fused[function]
 
     def unit(self, run: Callable[[], None]) -> Callable[[], None]:

@@ -105,7 +105,7 @@ class Slot:
         """The last frame, kept while other slots use the shared buffer."""
         self._output = torch.zeros(parts.codec.frame_samples + 1, device=device)
         """Samples, and 1 at the end if the frame ends the audio."""
-        self._lookahead = int(device.type == "cuda")
+        self._lookahead = parts.execution.lookahead
         self._host = [parts.execution.host_buffer(*self._output.shape) for _ in range(self._lookahead + 1)]
         self._arrived: list[Callable[[], None]] = [lambda: None] * len(self._host)
         self._generator = torch.Generator(device)
