@@ -447,8 +447,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, print; 0 if every part gave a result."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", default="random", help="random, real, or a checkpoint's folder")
     parser.add_argument("--device", default="cuda")
@@ -459,8 +459,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", default="results/gpu")
     options = parser.parse_args(arguments)
     options.modes = options.modes or ("graphs,eager,compiled" if options.device.startswith("cuda") else "eager")
-    bench = Bench(options)
-    result = bench.run()
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, print; 0 if every part gave a result."""
+    result = Bench(parse(arguments)).run()
     print(table(result))
     print(result.get("file", ""))
     return 1 if result["failed"] else 0

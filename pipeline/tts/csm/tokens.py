@@ -38,9 +38,9 @@ class FileTokenizer:
 
 
 class StandInTokenizer:
-    """For random weights: about as many tokens as Llama 3 gives for English, each word's ids a hash of its letters."""
+    """For random weights: about as many tokens as a large vocabulary gives for English, each a hash of its letters."""
 
-    _PIECE = re.compile(r" ?[^\W\d]{1,7}|\d{1,3}| ?[^\w\s]+|\s+|_")
+    _PIECE = re.compile(r" ?[^\W\d]{1,9}|\d{1,3}| ?[^\w\s]+|\s+|_")
 
     def __init__(self, vocabulary: int) -> None:
         self._vocabulary = vocabulary
