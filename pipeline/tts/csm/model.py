@@ -138,11 +138,33 @@ def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
             )
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as fault:
         raise _damaged(folder, line(fault)) from None
-    missing = sorted(loading["missing_keys"]) + [str(key) for key in loading["mismatched_keys"]]
+    missing = sorted(_tied(network, set(loading["missing_keys"]))) + [str(key) for key in loading["mismatched_keys"]]
     if missing:
         raise _damaged(folder, f"{len(missing)} weights missing or of the wrong shape, first {missing[0]}")
     _place(network, device, dtype)
     return network
+
+
+_EMBEDDINGS = (
+    "backbone_model.embed_tokens.embed_audio_tokens.weight",
+    "depth_decoder.model.embed_tokens.weight",
+)
+"""One matrix under two names; a checkpoint may hold either or both."""
+
+
+def _tied(network: Any, missing: set[str]) -> set[str]:
+    """Make both embeddings one, from whichever was loaded; gives what is missing still. Not every release ties them."""
+    if network.config.tie_codebooks_embeddings and not missing.issuperset(_EMBEDDINGS):
+        backbone, depth = (
+            network.backbone_model.embed_tokens.embed_audio_tokens,
+            network.depth_decoder.model.embed_tokens,
+        )
+        if _EMBEDDINGS[0] in missing:
+            backbone.weight = depth.weight
+        else:
+            depth.weight = backbone.weight
+        return missing.difference(_EMBEDDINGS)
+    return missing
 
 
 def _damaged(folder: Path, why: str) -> EngineError:
@@ -210,14 +232,19 @@ def _memory_explained(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers warns of CSM's own token ids, and of nothing we can act on; faults are raised, not logged."""
+    """No warnings of CSM's own token ids, no progress bars: faults are raised, not logged."""
+    from transformers.utils import logging as chatter
+
     logger = logging.getLogger("transformers")
-    before = logger.level
+    before, bars = logger.level, chatter.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
+    chatter.disable_progress_bar()
     try:
         yield
     finally:
         logger.setLevel(before)
+        if bars:
+            chatter.enable_progress_bar()
 
 
 def line(fault: BaseException) -> str:
