@@ -95,6 +95,7 @@ def test_one_compilation_serves_all_frames_and_calls(make_speech: MakeSpeech) ->
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler, of torch's own functions
 def test_inductor_gives_the_eager_samples(make_speech: MakeSpeech) -> None:
     """The compiler a GPU uses, on the CPU: same codes, same samples."""
     speech = make_speech()
@@ -105,6 +106,7 @@ def test_inductor_gives_the_eager_samples(make_speech: MakeSpeech) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("mode", [Mode.GRAPHS, Mode.COMPILED])
 def test_graphs_give_the_eager_samples(make_speech: MakeSpeech, mode: Mode) -> None:
     """On a GPU: captured units give the codes and samples of the same units launched one by one."""
