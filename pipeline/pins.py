@@ -138,7 +138,7 @@ class Pin(_Table):
         return hashlib.sha256(essence.encode()).hexdigest()[:12]
 
 
-def load(path: Path = PINS) -> dict[str, Pin]:
+def load(path: Path) -> dict[str, Pin]:
     """All pins by name, in the file's order.
 
     Raises:
@@ -160,7 +160,7 @@ def load(path: Path = PINS) -> dict[str, Pin]:
 @cache
 def shipped() -> dict[str, Pin]:
     """The pins that come with this version, read once."""
-    return load()
+    return load(PINS)
 
 
 def of(name: str) -> Pin:
@@ -176,7 +176,7 @@ def of(name: str) -> Pin:
 
 
 def of_profile(name_or_path: str) -> list[Pin]:
-    """The pins of the models that a profile's stages name; a model given as a folder needs none.
+    """The pins of the models that a profile's stages name; a model given by its path needs none.
 
     Raises:
         ProfileError: there is no such profile, or it is malformed.

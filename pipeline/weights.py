@@ -39,12 +39,18 @@ class Status:
 def get(name: str, progress: Progress | None = None) -> Path:
     """The verified file or folder of the entry `name`; fetched first when it is missing, with progress on stderr.
 
+    A `name` with a slash is the user's own file or folder, and is given back as it is.
     Costs a look at file sizes and times when it is cached, and needs neither network nor pip then.
 
     Raises:
-        UsageError: no such entry is pinned.
+        UsageError: no such entry is pinned, or there is no such path.
         WeightsError: it is damaged, cannot be fetched, or cannot be stored.
     """
+    if "/" in name:
+        own = Path(name).expanduser()
+        if not own.exists():
+            raise UsageError(f"{name}: no such file or folder (weights are given by name or by path)")
+        return own
     return _get(pins.of(name), progress or for_stderr())
 
 

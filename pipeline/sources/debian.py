@@ -11,6 +11,7 @@ import gzip
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,9 @@ def _download(pin: Pin, source: DebianSource, options: list[str], state: Path, p
         progress.end()
 
 
+_DISK_FULL = ("No space left on device", "enough free space")
+
+
 @dataclass(frozen=True, slots=True)
 class _Done:
     """A command that has ended: its exit code, its output, and the first thing it complained about."""
@@ -105,7 +109,7 @@ class _Done:
 def _run(command: list[str], state: Path, follow: Callable[[str], None] = lambda line: None) -> _Done:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     lines = []
-    with (state / "errors").open("w+") as errors:
+    with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             command,
             cwd=state,
@@ -124,7 +128,7 @@ def _run(command: list[str], state: Path, follow: Callable[[str], None] = lambda
         said = errors.read()
     faults = [line for line in said.splitlines() if line.startswith(("E: ", "W: Failed", "dpkg-deb: error"))]
     complaint = faults[0].partition(": ")[2] if faults else ""
-    return _Done(command[0], process.returncode, tuple(lines), complaint, "No space left on device" in said)
+    return _Done(command[0], process.returncode, tuple(lines), complaint, any(mark in said for mark in _DISK_FULL))
 
 
 def _check(done: _Done, name: str, state: Path, doubt: str = "") -> None:

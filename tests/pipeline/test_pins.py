@@ -1,0 +1,83 @@
+"""The pins: what ships is complete, and a broken file is one clear line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline import pins
+from pipeline.errors import UsageError, WeightsError
+
+ENTRY = """
+[tiny]
+about = "x"
+version = "1"
+licence = "MIT"
+files = [{{ from = "a", to = "{to}", size = 1, {checksum} }}]
+source = {{ kind = "{kind}", package = "p", size = 1, sha256 = "{zeros}" }}
+"""
+
+
+def _load(folder: Path, **changes: str) -> dict[str, pins.Pin]:
+    zeros = "0" * 64
+    values = {"to": "a", "checksum": f'sha256 = "{zeros}"', "kind": "wheel", "zeros": zeros, **changes}
+    path = folder / "weights.toml"
+    path.write_text(ENTRY.format(**values))
+    return pins.load(path)
+
+
+def test_shipped_pins_are_complete() -> None:
+    """Every shipped entry has a licence, a version and a size, and every fetched file its checksum."""
+    shipped = pins.shipped()
+    assert {"silero-vad", "whisper-tiny.en", "smollm2-135m-instruct", "hibari-tts", "asterisk-prompts"} <= set(shipped)
+    for pin in shipped.values():
+        assert pin.licence
+        assert pin.version
+        assert pin.size > 0
+        assert pin.tree or all(file.identity for file in pin.files)
+
+
+def test_cpu_profile_needs_its_four_models() -> None:
+    """The embedded profile's stages name pinned models, the synthesiser's own wheel included."""
+    names = [pin.name for pin in pins.of_profile("cpu")]
+    assert names == ["silero-vad", "whisper-tiny.en", "smollm2-135m-instruct", "hibari-tts"]
+
+
+def test_scripted_profile_needs_nothing() -> None:
+    """A profile without models needs no weights."""
+    assert pins.of_profile("scripted") == []
+
+
+def test_unknown_name() -> None:
+    """A name that is not pinned is a usage error that lists what is."""
+    with pytest.raises(UsageError, match=r"no weights 'silero' are pinned; there are: silero-vad, "):
+        pins.of("silero")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"checksum": 'sha256 = "abc"'}, "`tiny.files.0.sha256`"),
+        ({"checksum": 'git = "' + "0" * 40 + '", sha256 = "' + "0" * 64 + '"'}, "either `sha256` or `git`"),
+        ({"to": "../a"}, "`tiny.files.0.to`: a path inside the entry's folder is needed"),
+        ({"to": "/a"}, "`tiny.files.0.to`: a path inside"),
+        ({"kind": "ftp"}, "`tiny.source`"),
+        ({"zeros": '" broken'}, "cannot be read"),
+    ],
+)
+def test_broken_pin(tmp_path: Path, changes: dict[str, str], said: str) -> None:
+    """A pin that cannot be right is one line with the file, the entry and the key."""
+    with pytest.raises(WeightsError, match=re.escape(said)) as caught:
+        _load(tmp_path, **changes)
+    assert str(caught.value).startswith(f"{tmp_path / 'weights.toml'}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_fingerprint_follows_what_is_fetched(tmp_path: Path) -> None:
+    """Another checksum gets another place in the cache; another description does not."""
+    before = _load(tmp_path)["tiny"]
+    after = _load(tmp_path, checksum='sha256 = "' + "1" * 64 + '"')["tiny"]
+    assert before.fingerprint != after.fingerprint
+    assert before.model_copy(update={"about": "y"}).fingerprint == before.fingerprint
