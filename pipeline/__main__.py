@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline import weights_cli
+from pipeline import say, weights_cli
 from pipeline.errors import TurngapError
 
 
@@ -13,6 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline")
     subparsers = parser.add_subparsers(dest="command", required=True)
+    say.add_parser(subparsers)
     weights_cli.add_parser(subparsers)
     args = parser.parse_args(arguments)
     try:

@@ -78,7 +78,13 @@ class CTranslate2Settings(Settings):
     compute_type: str = "int8"
     threads: int = Field(1, ge=1)
     system_prompt: str
+    template: Literal["chatml", "dialogue"] = "chatml"
+    """How the conversation is written down: with the chat model's marks, or as lines after `system_prompt`'s examples.
+
+    A small model answers at length in the first and to the point in the second.
+    """
     max_tokens: int = Field(24, ge=1, le=512)
+    repetition_penalty: float = Field(1.1, ge=1, le=2)
 
 
 class HibariSettings(Settings):
@@ -102,9 +108,7 @@ class CsmSettings(Settings):
 
     engine: Literal["csm"]
     weights: str = "real"
-    """`real` (gated, from the hub), `random` (the exact architecture, for its speed), or a checkpoint's folder."""
-    revision: str = "7a545da5caab051c5f5e6d9be161a5197e756a02"
-    """Of the real weights."""
+    """`real` (pinned and gated: `csm-1b`), `random` (the exact architecture, for its speed), or a checkpoint's folder."""
     device: str = "cuda"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""

@@ -48,7 +48,10 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
         if job.cancelled():
             hand_over(_End(EngineError("the engine was closed before the work began; start the agent again")))
 
-    job = executor.submit(run)
+    try:
+        job = executor.submit(run)
+    except RuntimeError as fault:
+        raise EngineError("the engine is closed; start the agent again") from fault
     job.add_done_callback(ended)
     try:
         while not isinstance(item := await items.get(), _End):
@@ -74,6 +77,11 @@ def iterated(executor: Executor, start: Callable[[], Iterator[Item]]) -> AsyncGe
                 source.close()
 
     return streamed(executor, work)
+
+
+def threads_text(threads: int) -> str:
+    """ "1 thread", "2 threads": for what an engine says of itself."""
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 class _End:

@@ -18,6 +18,7 @@ from pipeline.endpointing import Voicing
 from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows
 from pipeline.profile import SileroSettings
 from pipeline.telephony import SAMPLE_RATE
+from pipeline.worker import threads_text
 
 _CONTEXT_SAMPLES = 32
 _STATE_SHAPE = (2, 1, 128)
@@ -40,7 +41,7 @@ class SileroEngine:
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
-        return f"silero {self._settings.model}, 8 kHz, {self._settings.threads} thread(s)"
+        return f"silero {self._settings.model}, 8 kHz, {threads_text(self._settings.threads)}"
 
     def detector(self) -> SileroDetector:
         """A fresh detector for one call."""

@@ -1,4 +1,4 @@
-"""A Llama-shaped chat model (SmolLM2) on CTranslate2, streamed, with the system prompt's state kept between calls."""
+"""A Llama-shaped model (SmolLM2) on CTranslate2, streamed, with the system prompt's state kept between calls."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pipeline import weights, worker
 from pipeline.errors import EngineError
 from pipeline.llm import Request
 from pipeline.llm.detokenize import Detokenizer
+from pipeline.llm.templates import CHATML_END, TEMPLATES
 from pipeline.profile import CTranslate2Settings
 
-_TURN, _END = "<|im_start|>", "<|im_end|>"
-_REPETITION_PENALTY = 1.1
+_LINE_BREAK = "Ċ"
+"""A line break, as a byte-level vocabulary writes it."""
 _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words="Hello?", max_tokens=4)
 
 
@@ -35,13 +36,17 @@ class CTranslate2Chat:
             intra_threads=settings.threads,
             inter_threads=1,
         )
-        self._static = self._tokens(f"{_TURN}system\n{_plain(settings.system_prompt)}")
+        self._template = TEMPLATES[settings.template]
+        self._static = self._tokens(self._template.shared(settings.system_prompt))
+        self._ends = self._end_tokens()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="llm")
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
-        return f"ctranslate2 {s.model} {s.compute_type}, at most {s.max_tokens} tokens, {s.threads} thread(s)"
+        return (
+            f"ctranslate2 {s.model} {s.compute_type}, at most {s.max_tokens} tokens, {worker.threads_text(s.threads)}"
+        )
 
     async def warm_up(self) -> None:
         """Fill the cache of the system prompt and run one short reply."""
@@ -64,22 +69,27 @@ class CTranslate2Chat:
 
     def _generate(self, request: Request, emit: worker.Emit[str]) -> None:
         text = Detokenizer()
+        begun = False
 
         def on_token(step: Any) -> bool:
             """True stops the generation."""
-            piece = "" if step.token == _END else text.push(step.token)
+            nonlocal begun
+            piece = "" if step.token in self._ends else text.push(step.token)
+            if not begun:
+                piece = piece.lstrip()
+            begun = begun or bool(piece)
             return bool(piece) and not emit(piece)
 
         try:
             self._generator.generate_batch(
-                [self._prompt(request)],
+                [self._tokens(self._template.own(request))],
                 max_length=min(request.max_tokens, self._settings.max_tokens),
                 static_prompt=self._static,
                 cache_static_prompt=True,
                 include_prompt_in_result=False,
                 sampling_topk=1,
-                repetition_penalty=_REPETITION_PENALTY,
-                end_token=_END,
+                repetition_penalty=self._settings.repetition_penalty,
+                end_token=self._ends,
                 callback=on_token,
             )
         except RuntimeError as fault:
@@ -87,18 +97,12 @@ class CTranslate2Chat:
         if rest := text.flush():
             emit(rest)
 
-    def _prompt(self, request: Request) -> list[str]:
-        """The chat template's tokens after the system prompt, which is given apart."""
-        turns = [*request.history]
-        lines = [f"\n{_plain(request.call_block)}{_END}\n" if request.call_block else f"{_END}\n"]
-        lines += [f"{_TURN}{message.role}\n{_plain(message.text)}{_END}\n" for message in turns]
-        lines.append(f"{_TURN}user\n{_plain(request.words)}{_END}\n{_TURN}assistant\n")
-        return self._tokens("".join(lines))
-
     def _tokens(self, text: str) -> list[str]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
 
-
-def _plain(text: str) -> str:
-    """Text that cannot pass for the template's own marks."""
-    return text.replace("<|", "< |").strip()
+    def _end_tokens(self) -> list[str]:
+        """Where a reply ends: at the marks, and in a dialogue at every token that begins with a line break."""
+        ends = [CHATML_END, "<|endoftext|>"]
+        if self._settings.template == "dialogue":
+            ends += [token for token in self._tokenizer.get_vocab() if token.startswith(_LINE_BREAK)]
+        return ends

@@ -21,6 +21,7 @@ from pipeline.resample import to_16k
 from pipeline.stt import AudioF32, Transcript
 from pipeline.stt.repeats import repeats_itself
 from pipeline.telephony import SAMPLE_RATE
+from pipeline.worker import threads_text
 
 FULL_WINDOW_S = 30.0
 SILENCE_AFTER_S = 8.0
@@ -48,7 +49,7 @@ class FasterWhisper:
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
-        return f"faster_whisper {s.model} {s.compute_type}, {s.window_s:g} s window, {s.threads} thread(s)"
+        return f"faster_whisper {s.model} {s.compute_type}, {s.window_s:g} s window, {threads_text(s.threads)}"
 
     async def warm_up(self) -> None:
         """Transcribe a second of faint noise in both windows."""
@@ -66,7 +67,9 @@ class FasterWhisper:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._transcribe, audio)
         except RuntimeError as fault:  # what CTranslate2 raises, out of memory included
-            raise EngineError(f"stt: {self._settings.model} failed on {len(audio) / SAMPLE_RATE:.1f} s: {fault}") from fault
+            raise EngineError(
+                f"stt: {self._settings.model} failed on {len(audio) / SAMPLE_RATE:.1f} s: {fault}"
+            ) from fault
 
     async def close(self) -> None:
         """Free threads and memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 _LEAST_WORDS = 4
@@ -17,5 +18,5 @@ def repeats_itself(text: str) -> bool:
     for size in range(2, len(words) // 2 + 1):
         if any(words[at : at + size] == words[at + size : at + 2 * size] for at in range(len(words) - 2 * size + 1)):
             return True
-    bigrams = list(zip(words, words[1:], strict=False))
+    bigrams = list(itertools.pairwise(words))
     return len(set(bigrams)) < _LEAST_DISTINCT * len(bigrams)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import hibari
+import numpy as np
 
 from pipeline import worker
 from pipeline.errors import EngineError
@@ -15,6 +16,8 @@ from pipeline.profile import HibariSettings
 from pipeline.tts import AudioF32, Spoken
 from pipeline.tts.trim import SilenceTrimmer
 
+_PIECE_S = 0.2
+"""A sentence is made at once and given in pieces, so that the first is on the line before the last is resampled."""
 _SEED = 0
 """Fixes the voice's noise component: the same text sounds the same every time."""
 
@@ -29,7 +32,7 @@ class Hibari:
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
-        return f"hibari {hibari.__version__}, voice {self._model.voice}, {self._settings.threads} thread(s)"
+        return f"hibari {hibari.__version__}, voice {self._model.voice}, {worker.threads_text(self._settings.threads)}"
 
     @property
     def sample_rate(self) -> int:
@@ -42,7 +45,7 @@ class Hibari:
             pass
 
     def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
-        """`text` as audio, a piece a sentence, its silences trimmed. Closing the generator stops after a sentence.
+        """`text` as audio, sentence by sentence, its silences trimmed. Closing the generator stops after a sentence.
 
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.
@@ -56,10 +59,11 @@ class Hibari:
 
     def _sentences(self, text: str) -> Iterator[AudioF32]:
         trimmer = SilenceTrimmer(self.sample_rate)
+        step = round(_PIECE_S * self.sample_rate)
         try:
             for audio in self._model.stream(text, self._settings.speed, _SEED):
-                for piece in (trimmer.push(audio), trimmer.flush()):
-                    if len(piece):
-                        yield piece
+                sound = np.concatenate([trimmer.push(audio), trimmer.flush()])
+                for start in range(0, len(sound), step):
+                    yield sound[start : start + step]
         except Exception as fault:  # its phonemes and its runtime raise what they please
             raise EngineError(f"tts: hibari cannot speak {text!r}: {' '.join(str(fault).split())}") from fault

@@ -8,6 +8,7 @@ click. What the telephone does not carry is no sound: an "f" that lives above 4 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import signal
 
 from pipeline.telephony import SAMPLE_RATE
@@ -33,6 +34,14 @@ class SilenceTrimmer:
         self._tail = tail_ms // FRAME_MS
         self._band = signal.butter(6, _BAND_HZ, fs=rate, output="sos") if rate > SAMPLE_RATE else None
         self._least = 10 ** (THRESHOLD_DBFS / 20)
+        self._state: npt.NDArray[np.float64] | None = None
+        self._rest: AudioF32 = np.zeros(0, np.float32)
+        self._held: list[AudioF32] = []
+        self._loud: list[bool] = []
+        """Which of the held frames are sound."""
+        self._begun = False
+        self._cut = False
+        """Something before the held frames was dropped."""
         self._start()
 
     def push(self, audio: AudioF32) -> AudioF32:
@@ -41,17 +50,17 @@ class SilenceTrimmer:
         full = len(joined) // self._frame * self._frame
         self._rest = joined[full:]
         given: list[AudioF32] = []
-        for frame in joined[:full].reshape(-1, self._frame):
-            self._take(frame, given)
+        self._take(joined[:full].reshape(-1, self._frame), given)
         return _joined(given)
 
     def flush(self) -> AudioF32:
         """The clause is over: give the rest of its sound and what is left of its silence; be ready for the next."""
         given: list[AudioF32] = []
         if len(self._rest):
-            self._take(self._rest, given)
+            self._take(self._rest[None, :], given)
         if not self._begun and any(self._loud):  # a sound too short for an onset is still a sound
-            self._begin(self._loud.index(True), given)
+            self._begin(self._loud.index(True))
+            self._give_sound(given)
         if self._begun:
             tail = _joined(self._held[: self._tail])
             if len(self._held) > self._tail:
@@ -63,28 +72,27 @@ class SilenceTrimmer:
 
     def _start(self) -> None:
         self._state = None if self._band is None else np.zeros((len(self._band), 2))
-        self._rest: AudioF32 = np.zeros(0, np.float32)
-        self._held: list[AudioF32] = []
-        self._loud: list[bool] = []
-        """Which of the held frames are sound."""
-        self._begun = False
-        self._cut = False
-        """Something before the held frames was dropped."""
+        self._rest, self._held, self._loud = self._rest[:0], [], []
+        self._begun = self._cut = False
 
-    def _take(self, frame: AudioF32, given: list[AudioF32]) -> None:
-        self._held.append(frame)
-        self._loud.append(self._level(frame) >= self._least)
+    def _take(self, frames: AudioF32, given: list[AudioF32]) -> None:
+        """Hold the next frames, shape (k, n), and give what is now known to be heard."""
+        for frame, loud in zip(frames, self._sound(frames), strict=True):
+            self._held.append(frame)
+            self._loud.append(loud)
+            if self._begun:
+                continue
+            if sum(self._loud[-_ONSET_FRAMES:]) >= _ONSET_LOUD:
+                onset = max(0, len(self._loud) - _ONSET_FRAMES)
+                self._begin(self._loud.index(True, onset))
+            elif len(self._held) > _ONSET_FRAMES + self._head and not any(self._loud[: -_ONSET_FRAMES + 1]):
+                del self._held[0], self._loud[0]
+                self._cut = True
         if self._begun:
             self._give_sound(given)
-        elif sum(self._loud[-_ONSET_FRAMES:]) >= _ONSET_LOUD:
-            onset = max(0, len(self._loud) - _ONSET_FRAMES)
-            self._begin(self._loud.index(True, onset), given)
-        elif len(self._held) > _ONSET_FRAMES + self._head and not any(self._loud[: -_ONSET_FRAMES + 1]):
-            del self._held[0], self._loud[0]
-            self._cut = True
 
-    def _begin(self, onset: int, given: list[AudioF32]) -> None:
-        """Give from a little before the frame `onset`, faded in when anything is dropped."""
+    def _begin(self, onset: int) -> None:
+        """Hold from a little before the frame `onset` on, faded in when anything is dropped."""
         first = max(0, onset - self._head)
         self._held, self._loud = self._held[first:], self._loud[first:]
         if self._cut or first:
@@ -92,7 +100,6 @@ class SilenceTrimmer:
             opening[: self._fade] *= np.linspace(0, 1, len(opening[: self._fade]), dtype=np.float32)
             self._held = np.split(opening, range(self._frame, len(opening), self._frame))
         self._begun = True
-        self._give_sound(given)
 
     def _give_sound(self, given: list[AudioF32]) -> None:
         """Give what is held up to the last sound in it."""
@@ -101,11 +108,12 @@ class SilenceTrimmer:
             given += self._held[:end]
             self._held, self._loud = self._held[end:], self._loud[end:]
 
-    def _level(self, frame: AudioF32) -> float:
-        heard = frame.astype(np.float64)
-        if self._band is not None:
+    def _sound(self, frames: AudioF32) -> list[bool]:
+        heard = frames.reshape(-1).astype(np.float64)
+        if self._band is not None and len(heard):
             heard, self._state = signal.sosfilt(self._band, heard, zi=self._state)
-        return float(np.sqrt(np.mean(np.square(heard))))
+        levels = np.sqrt(np.mean(np.square(heard.reshape(frames.shape)), axis=1))
+        return [bool(level >= self._least) for level in levels]
 
 
 def _joined(pieces: list[AudioF32]) -> AudioF32:

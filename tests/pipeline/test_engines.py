@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import engines, profile
 from pipeline.errors import EngineError
+from pipeline.stt.scripted import ScriptedSpeechToText
 
 
 def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
@@ -35,6 +36,26 @@ def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.Mo
     mixed = profile.load("scripted").model_copy(update={"tts": profile.HibariSettings(engine="hibari")})
     with pytest.raises(EngineError, match=r"tts: engine hibari .* pip install 'turngap\[cpu\]'"):
         asyncio.run(engines.load(mixed))
+
+
+def test_an_engine_that_does_not_start_is_named_and_the_others_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage, engine, cause and remedy in one line; what was loaded before it is freed."""
+    closed: list[str] = []
+
+    class Loaded(ScriptedSpeechToText):
+        async def close(self) -> None:
+            closed.append("stt")
+
+    def broken(settings: object) -> None:
+        raise ValueError("not a\nmodel")
+
+    monkeypatch.setitem(engines._MAKERS, "stt", Loaded)
+    monkeypatch.setitem(engines._MAKERS, "llm", broken)
+    with pytest.raises(
+        EngineError, match=r"^llm: engine scripted does not start \(ValueError: not a model\); .*verify$"
+    ):
+        asyncio.run(engines.load(profile.load("scripted")))
+    assert closed == ["stt"]
 
 
 def test_the_scripted_profile_needs_no_extra() -> None:

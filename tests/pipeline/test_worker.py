@@ -130,6 +130,14 @@ def test_work_that_has_not_begun_never_begins(executor: ThreadPoolExecutor) -> N
     assert not begun.is_set()
 
 
+def test_a_closed_engine_takes_no_work() -> None:
+    """Asked after its executor is gone, it answers with one line."""
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(EngineError, match="is closed"):
+        asyncio.run(gathered(worker.iterated(executor, lambda: iter([1]))))
+
+
 def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
     """Work that is dropped with its executor ends in an error, not in silence."""
     release = threading.Event()

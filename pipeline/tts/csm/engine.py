@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
@@ -19,7 +19,6 @@ from pipeline.errors import EngineError
 from pipeline.tts import AudioF32, Spoken
 from pipeline.tts.csm import model
 from pipeline.tts.csm import text as speakable
-from pipeline.tts.csm.context import Plan
 from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.slot import Slot
@@ -47,9 +46,7 @@ class Csm:
         """
         self._settings = settings
         if speech is None:
-            checkpoint = model.load(
-                settings.weights, revision=settings.revision, device=settings.device, dtype=settings.dtype
-            )
+            checkpoint = model.load(settings.weights, device=settings.device, dtype=settings.dtype)
             sampling = Sampling(settings.temperature, settings.top_k)
             speech = Speech(checkpoint, sampling=sampling, positions=settings.context_positions)
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
@@ -97,14 +94,19 @@ class Csm:
             EngineError: the device failed, or the context leaves no room.
         """
         for piece in speakable.pieces(text):
-            plan = await self._on_device(self._speech.plan, piece, context, self._settings.max_frames)
-            seed = zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed)
-            async with self._slot(plan) as slot:
-                await self._on_device(slot.begin, plan, seed)
+            async with self._turns:
+                held: list[Slot] = []
                 made = 0
-                while (samples := await self._on_device(slot.frame)) is not None:
-                    yield _marker(made, len(samples)) if self._speech.checkpoint.random else samples
-                    made += len(samples)
+                try:
+                    samples = await self._on_device(self._open, piece, context, held)
+                    while samples is not None:
+                        yield _marker(made, len(samples)) if self._speech.checkpoint.random else samples
+                        made += len(samples)
+                        samples = await self._on_device(held[0].frame)
+                finally:
+                    # Queued like all work: the slot is free after what this call may still have at work.
+                    with suppress(RuntimeError):  # the engine was closed
+                        self._thread.submit(self._free.extend, held)
 
     async def close(self) -> None:
         """Finish the frame at work, start no other, and free the device's memory."""
@@ -112,16 +114,17 @@ class Csm:
         self._free = []
         self._speech.slots = ()
 
-    @asynccontextmanager
-    async def _slot(self, plan: Plan) -> AsyncIterator[Slot]:
-        """The free slot that holds most of the plan's context; waits while all are taken, each for one piece."""
-        async with self._turns:
-            slot = max(self._free, key=lambda slot: slot.shared_positions(plan.segments))
-            self._free.remove(slot)
-            try:
-                yield slot
-            finally:
-                self._free.append(slot)
+    def _open(self, piece: str, context: tuple[Spoken, ...], held: list[Slot]) -> AudioF32 | None:
+        """The first frame of `piece`, in the free slot that holds most of its context; that slot goes into `held`.
+
+        One job, so that first audio waits for other calls' frames once.
+        """
+        plan = self._speech.plan(piece, context, self._settings.max_frames)
+        slot = max(self._free, key=lambda slot: slot.shared_positions(plan.segments))
+        self._free.remove(slot)
+        held.append(slot)
+        slot.begin(plan, seed=zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed))
+        return slot.frame()
 
     async def _on_device(self, work: Callable[Given, Result], *args: Given.args, **more: Given.kwargs) -> Result:
         """`work` on the device's thread, after what was queued before it."""

@@ -1,4 +1,4 @@
-"""Loads a CSM: real weights at a pinned revision, a folder, or random weights; every fault is one clear line.
+"""Loads a CSM: the pinned real weights, a folder, or random weights; every fault is one clear line.
 
 Whatever the source, what comes out is a transformers network whose codec is in fp32, and whose heads are trimmed to the
 codes the codec has (csm-1b's have three ids more; drawn, one would index past the codebook).
@@ -6,7 +6,6 @@ codes the codec has (csm-1b's have three ids more; drawn, one would index past t
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -21,9 +20,8 @@ from pipeline.errors import EngineError
 from pipeline.tts.csm import random_weights
 from pipeline.tts.csm.tokens import FileTokenizer, StandInTokenizer, Tokenizer
 
-REPOSITORY = "sesame/csm-1b"
-REVISION = "7a545da5caab051c5f5e6d9be161a5197e756a02"
-"""The commit the real weights are taken from."""
+PINNED = "csm-1b"
+"""The real weights' name in `pipeline/weights.toml`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,12 @@ class Checkpoint:
     """Random weights: real work, but no words, and no end of its own."""
 
 
-def load(weights: str, *, revision: str = REVISION, device: str = "cuda", dtype: str = "auto") -> Checkpoint:
+def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoint:
     """The weights named `real`, `random`, or a folder's, on `device`, in `dtype` (auto: bf16 on a GPU, else fp32).
 
     Raises:
-        EngineError: no such device, too little memory, no access to the gated weights, a damaged checkpoint.
+        EngineError: no such device, too little memory, a damaged checkpoint.
+        WeightsError: the real weights are neither here nor to be fetched: no access to what is gated, no network.
     """
     place = _device(device)
     number = {"auto": torch.float32 if place.type == "cpu" else torch.bfloat16}.get(dtype) or getattr(torch, dtype)
@@ -55,12 +54,11 @@ def load(weights: str, *, revision: str = REVISION, device: str = "cuda", dtype:
             tokenizer: Tokenizer = StandInTokenizer(config.bos_token_id)
             trim_heads(network)
             return Checkpoint(network, tokenizer, "random weights", random=True)
-        folder = _fetched(revision) if weights == "real" else Path(weights).expanduser()
+        folder = _pinned() if weights == "real" else Path(weights).expanduser()
         network = _from_folder(folder, place, number)
     tokenizer = _tokenizer(folder)
     trim_heads(network)
-    origin = f"{REPOSITORY} at {revision[:8]}" if weights == "real" else str(folder)
-    return Checkpoint(network, tokenizer, origin, random=False)
+    return Checkpoint(network, tokenizer, PINNED if weights == "real" else str(folder), random=False)
 
 
 def trim_heads(network: Any) -> None:
@@ -87,34 +85,11 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _fetched(revision: str) -> Path:
-    """The folder of the real weights, from the hub's cache or fetched into it."""
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+def _pinned() -> Path:
+    """The verified folder of the real weights, fetched if need be."""
+    from pipeline import weights  # not above: random weights need none of what it needs
 
-    page = f"https://huggingface.co/{REPOSITORY}"
-    try:
-        config = json.loads(Path(hf_hub_download(REPOSITORY, "config.json", revision=revision)).read_text("utf-8"))
-        # The repository also holds the weights in another project's form, twice.
-        skipped = ["*.pt", "*.wav", *(["model*.safetensors*"] if "transformers_weights" in config else [])]
-        return Path(snapshot_download(REPOSITORY, revision=revision, ignore_patterns=skipped))
-    except GatedRepoError:
-        raise EngineError(
-            f"csm: {REPOSITORY} is gated: accept its terms at {page}, then set HF_TOKEN; or set tts.weights: random"
-        ) from None
-    except RevisionNotFoundError:
-        raise EngineError(f"csm: {REPOSITORY} has no revision {revision}; correct tts.revision") from None
-    except RepositoryNotFoundError:
-        raise EngineError(f"csm: {page} is not there for you; set HF_TOKEN, or set tts.weights: random") from None
-    except (HfHubHTTPError, OSError) as fault:
-        raise EngineError(
-            f"csm: {REPOSITORY} could not be fetched ({line(fault)}); check the network, or set tts.weights to a "
-            "folder that has it, or to random"
-        ) from None
-    except ValueError as fault:
-        raise EngineError(
-            f"csm: the configuration of {REPOSITORY} is damaged ({line(fault)}); fetch it again"
-        ) from None
+    return weights.get(PINNED)
 
 
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:

@@ -11,9 +11,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from huggingface_hub import errors as hub
-
-from pipeline.errors import EngineError
+from pipeline import pins, weights
+from pipeline.errors import EngineError, WeightsError
 from pipeline.tts.csm import model, random_weights
 from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.model import Checkpoint
@@ -188,58 +187,28 @@ def test_memory_that_runs_out_while_loading_is_one_clear_line(monkeypatch: pytes
         model.load("random", device="cpu")
 
 
-def _response(status: int) -> Any:
-    try:
-        import httpx2 as client
-    except ImportError:
-        import httpx as client
-    return client.Response(status, request=client.Request("GET", "https://huggingface.co/x"))
+def test_real_weights_are_the_pinned_ones(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the project's own cache, by name; what cannot be had there is that module's one line."""
+    asked = []
+
+    def get(name: str) -> Path:
+        asked.append(name)
+        return saved
+
+    monkeypatch.setattr(weights, "get", get)
+    assert model.load("real", device="cpu").origin == "csm-1b"
+
+    def refused(name: str) -> Path:
+        raise WeightsError(f"{name}: sesame/csm-1b is gated: accept its terms, then set HF_TOKEN")
+
+    monkeypatch.setattr(weights, "get", refused)
+    with pytest.raises(WeightsError, match="gated"):
+        model.load("real", device="cpu")
+    assert asked == [model.PINNED]
 
 
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        (lambda: hub.GatedRepoError("403", response=_response(403)), r"is gated: accept its terms at https.*HF_TOKEN"),
-        (lambda: hub.RepositoryNotFoundError("401", response=_response(401)), r"is not there for you; set HF_TOKEN"),
-        (
-            lambda: hub.RevisionNotFoundError("404", response=_response(404)),
-            r"has no revision abc; correct tts.revision",
-        ),
-        (lambda: hub.LocalEntryNotFoundError("offline"), r"could not be fetched \(offline\); check the network"),
-        (lambda: hub.OfflineModeIsEnabled("offline mode"), r"could not be fetched \(offline mode\)"),
-    ],
-)
-def test_weights_that_cannot_be_fetched_are_one_clear_line(
-    monkeypatch: pytest.MonkeyPatch, fault: Any, message: str
-) -> None:
-    """Gated without access, unknown to this token, no such revision, no network: each with its remedy."""
-
-    def download(*_: Any, **__: Any) -> str:
-        raise fault()
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(EngineError, match=message):
-        model.load("real", revision="abc", device="cpu")
-
-
-def test_real_weights_come_from_the_pinned_revision(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Configuration and files of one commit; the weights in another project's form are left out."""
-    asked: list[tuple[str, Any, Any]] = []
-    config = saved.parent / "hub-config.json"
-    config.write_text(json.dumps({"transformers_weights": "transformers.safetensors.index.json"}))
-
-    def one(repository: str, name: str, revision: str) -> str:
-        asked.append((repository, name, revision))
-        return str(config)
-
-    def all_of(repository: str, revision: str, ignore_patterns: list[str]) -> str:
-        asked.append((repository, tuple(ignore_patterns), revision))
-        return str(saved)
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", one)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", all_of)
-    assert model.load("real", device="cpu").origin == "sesame/csm-1b at 7a545da5"
-    assert asked == [
-        ("sesame/csm-1b", "config.json", model.REVISION),
-        ("sesame/csm-1b", ("*.pt", "*.wav", "model*.safetensors*"), model.REVISION),
-    ]
+def test_the_pinned_weights_are_what_loading_reads() -> None:
+    """The pin names the files that transformers' class and our tokenizer open, in transformers' form alone."""
+    files = {file.path for file in pins.of(model.PINNED).files}
+    assert {"config.json", "tokenizer.json", "transformers.safetensors.index.json"} <= files
+    assert not any(name.startswith("model") or name.endswith(".pt") for name in files)

@@ -1,0 +1,222 @@
+"""The engines of the `cpu` profile on their real models: what they hear, say and free. Loaded once for the module."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import engines, profile, weights
+from pipeline.engines import Engines
+from pipeline.errors import WeightsError
+from pipeline.llm import Message, Request
+from pipeline.resample import Downsampler
+from pipeline.stt import AudioF32, Transcript
+
+pytestmark = pytest.mark.engines
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Engines]:
+    found = asyncio.run(engines.load(profile.load("cpu")))
+    yield found
+    asyncio.run(found.close())
+
+
+@pytest.fixture(scope="module")
+def prompts() -> Path:
+    try:
+        return weights.get("asterisk-prompts") / "wav"
+    except WeightsError as fault:
+        pytest.skip(str(fault))
+
+
+def recording(prompts: Path, name: str) -> AudioF32:
+    audio, rate = soundfile.read(prompts / f"{name}.wav", dtype="float32")
+    assert rate == 8000
+    return np.asarray(audio, np.float32)
+
+
+def request(words: str, call: int = 0, **more: Any) -> Request:
+    block = f"Call CA{call:06d}4e1b77c0, from a number that is withheld."
+    return Request(**{"call_block": block, "history": (), "words": words, "max_tokens": 24, **more})
+
+
+def test_each_engine_says_what_it_runs(loaded: Engines) -> None:
+    """Engine, model and threads of every stage, for the ready message."""
+    assert loaded.models["stt"] == "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"
+    assert [text.split(",")[0].split()[0] for text in loaded.models.values()] == [
+        "silero",
+        "faster_whisper",
+        "ctranslate2",
+        "hibari",
+    ]
+
+
+def test_speech_is_told_from_silence(loaded: Engines, prompts: Path) -> None:
+    """On a human prompt between two seconds of line noise, at any frame length, to the same probabilities."""
+    noise = np.random.default_rng(0).normal(0, 30, 8000)
+    spoken = recording(prompts, "privacy-prompt") * 32_767
+    audio = np.concatenate([noise, spoken, noise]).astype(np.int16)
+
+    async def judged(frame: int) -> list[float]:
+        detector = loaded.vad.detector()
+        pieces = [audio[at : at + frame] for at in range(0, len(audio), frame)]
+        return [voicing.probability for piece in pieces for voicing in await detector.push(piece)]
+
+    probabilities = np.array(asyncio.run(judged(160)))
+    assert probabilities[:28].max() < 0.2
+    assert probabilities[-20:].max() < 0.2
+    assert (probabilities[32:-32] > 0.5).mean() > 0.8
+    np.testing.assert_array_equal(asyncio.run(judged(1000)), probabilities)
+
+
+def test_a_human_prompt_is_transcribed(loaded: Engines, prompts: Path) -> None:
+    """Word for word, in the short window; several at once give each its own."""
+
+    async def both() -> list[Transcript]:
+        names = ("privacy-prompt", "vm-intro")
+        return await asyncio.gather(*(loaded.stt.transcribe(recording(prompts, name)) for name in names))
+
+    first, second = asyncio.run(both())
+    assert first == Transcript("Please enter your phone number, starting with the area code.", 15.0)
+    assert second.text.lower().startswith("please leave your message after the tone")
+
+
+def test_long_speech_is_heard_in_the_full_window(loaded: Engines, prompts: Path) -> None:
+    """Speech of more than the window less 8 s goes through 30 s, and beyond 30 s in several."""
+    speech = recording(prompts, "demo-instruct")[: 35 * 8000]
+    transcript = asyncio.run(loaded.stt.transcribe(speech))
+    assert transcript.window_s == 30
+    assert not transcript.rerun
+    assert len(transcript.text.split()) > 60
+
+
+def test_a_transcript_that_repeats_itself_is_made_again(
+    loaded: Engines, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The full window's words are taken, and the transcript says so."""
+    real = loaded.stt._recognise
+
+    def stuttering(audio: AudioF32, window_s: float) -> str:
+        return "the area code the area code" if window_s < 30 else str(real(audio, window_s))
+
+    monkeypatch.setattr(loaded.stt, "_recognise", stuttering)
+    transcript = asyncio.run(loaded.stt.transcribe(recording(prompts, "privacy-prompt")))
+    assert transcript == Transcript("Please enter your phone number, starting with the area code.", 30.0, rerun=True)
+
+
+def test_no_audio_has_no_words(loaded: Engines) -> None:
+    """An empty utterance is an empty transcript, without the model."""
+    assert asyncio.run(loaded.stt.transcribe(np.zeros(0, np.float32))).text == ""
+
+
+def test_a_reply_is_short_and_always_the_same(loaded: Engines) -> None:
+    """One line of at most 24 tokens; the kept system prompt changes nothing from one request to the next."""
+
+    async def replies() -> list[list[str]]:
+        ask = [request("Do you have a room for tonight?"), request("Thank you for calling.", 1)] * 2
+        return [[piece async for piece in loaded.llm.reply(each)] for each in ask]
+
+    first, second, again, once_more = asyncio.run(replies())
+    assert (first, second) == (again, once_more)
+    for pieces in (first, second):
+        assert 1 < len(pieces) <= 24
+        assert "".join(pieces).strip() == "".join(pieces).rstrip()
+        assert "\n" not in "".join(pieces)
+
+
+def test_the_request_can_ask_for_fewer_tokens(loaded: Engines) -> None:
+    """`max_tokens` caps the reply below the profile's own cap, with history before the words as without."""
+    history = (Message("user", "Hello?"), Message("assistant", "Good morning, how may I help you?"))
+
+    async def reply() -> list[str]:
+        return [p async for p in loaded.llm.reply(request("Do you have parking?", history=history, max_tokens=3))]
+
+    assert 0 < len(asyncio.run(reply())) <= 3
+
+
+def test_closing_a_reply_stops_the_model(loaded: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the reader leaves at the first token, the model makes no more than the one it was at, and is free."""
+    given: list[int] = []
+    real = loaded.llm._generator
+
+    class Counting:
+        def generate_batch(self, *args: Any, **options: Any) -> Any:
+            result = real.generate_batch(*args, **options)
+            given.append(len(result[0].sequences_ids[0]))
+            return result
+
+    monkeypatch.setattr(loaded.llm, "_generator", Counting())
+    question = request("What time do you open tomorrow?")
+
+    async def leave_at_the_first() -> None:
+        stream = loaded.llm.reply(question)
+        await anext(stream)
+        await stream.aclose()
+
+    async def read() -> list[str]:
+        return [piece async for piece in loaded.llm.reply(question)]
+
+    before = threading.active_count()
+    for _ in range(5):
+        asyncio.run(leave_at_the_first())
+    whole = asyncio.run(read())
+    *cut, full = given
+    assert len(cut) == 5
+    assert full >= len(whole) > 4
+    assert max(cut) < full
+    assert threading.active_count() == before
+
+
+def test_speech_comes_without_its_silences(loaded: Engines) -> None:
+    """At the caller's ear: audible within 20 ms, quiet for no more than 90 (80, and the grid of 10) at the end."""
+
+    async def spoken(text: str) -> AudioF32:
+        return np.concatenate([piece async for piece in loaded.tts.speak(text)])
+
+    for text in ("Certainly, I can help you with that.", "Four fish for free.", "Please hold on."):
+        audio = asyncio.run(spoken(text))
+        np.testing.assert_array_equal(asyncio.run(spoken(text)), audio)
+        down = Downsampler(loaded.tts.sample_rate)
+        line = np.concatenate([down.push(audio), down.flush()]) / 32_767
+        frames = line[: len(line) // 80 * 80].reshape(-1, 80)
+        heard = np.nonzero(np.sqrt(np.mean(np.square(frames), axis=1)) > 10 ** (-45 / 20))[0]
+        assert heard[0] <= 2
+        assert len(frames) - 1 - heard[-1] <= 9
+        assert 0.5 < len(line) / 8000 < 3
+
+
+def test_what_is_said_is_what_is_heard(loaded: Engines) -> None:
+    """The synthesiser's words, over the telephone's 8 kHz, come back from the recogniser."""
+
+    async def round_trip(text: str) -> str:
+        down = Downsampler(loaded.tts.sample_rate)
+        pieces = [down.push(piece) async for piece in loaded.tts.speak(text)]
+        line = np.concatenate([*pieces, down.flush()]).astype(np.float32) / 32_767
+        return (await loaded.stt.transcribe(line)).text
+
+    heard = asyncio.run(round_trip("Thank you for calling, have a nice day."))
+    assert re.findall(r"\w+", heard.lower()) == ["thank", "you", "for", "calling", "have", "a", "nice", "day"]
+
+
+def test_the_engines_leave_nothing_behind() -> None:
+    """A process that loads, uses and closes them exits cleanly, having taken under 1.2 GB."""
+    code = """
+import asyncio, resource
+from pipeline import engines, profile
+asyncio.run((asyncio.run(engines.load(profile.load("cpu")))).close())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) < 1200

@@ -1,0 +1,45 @@
+"""`say`: a WAV file whole or not at all, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from pipeline import say
+from pipeline.errors import UsageError
+
+pytest.importorskip("hibari")
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    say.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["say", *arguments])
+    return int(args.run(args))
+
+
+def test_words_become_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """24 kHz, 16 bit, mono, and nothing else left in the folder."""
+    out = tmp_path / "hello.wav"
+    assert run("--out", str(out), "Hello", "there.") == 0
+    info = soundfile.info(out)
+    assert (info.samplerate, info.channels, info.subtype) == (24_000, 1, "PCM_16")
+    assert 0.3 < info.duration < 2
+    assert list(tmp_path.iterdir()) == [out]
+    assert str(out) in capsys.readouterr().out
+
+
+def test_nothing_to_say_is_refused(tmp_path: Path) -> None:
+    """Marks alone are no words."""
+    with pytest.raises(UsageError, match="some words"):
+        run("--out", str(tmp_path / "x.wav"), "...")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """One line with the path, and nothing half-written."""
+    with pytest.raises(UsageError, match=r"missing.x\.wav cannot be written"):
+        run("--out", str(tmp_path / "missing" / "x.wav"), "Hello")
