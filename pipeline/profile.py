@@ -108,7 +108,7 @@ class CsmSettings(Settings):
 
     engine: Literal["csm"]
     weights: str = "real"
-    """`real` (pinned and gated: `csm-1b`), `random` (the exact architecture, for its speed), or a checkpoint's folder."""
+    """`real` (pinned, gated), `random` (the exact architecture, for its speed), or the folder of a checkpoint."""
     device: str = "cuda"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""

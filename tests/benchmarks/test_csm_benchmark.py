@@ -49,6 +49,8 @@ def test_the_tiny_form_measures_every_part(tmp_path: Path) -> None:
     assert eager["counts"]["host_syncs"] == 0
     assert result["transformers"]["host_syncs_a_frame"] > 0
     assert result["bytes"]["floor_ms"] > 0
+    assert result["codec"]["signal_to_error_db"] >= 100
+    assert result["verdict"]["frames_of_8_as_eager"] == {"eager": 8}
     assert result["fit"]["a_us_a_kernel"] > 0
     assert "transformers generate:" in done.stdout
 
