@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from pipeline.tts.csm.stack import rotary_tables, rotated
+
 STEPS_PER_FRAME = 2
 """The transformer runs at 25 Hz, frames come at 12.5 Hz."""
 
@@ -232,10 +234,7 @@ class _Transformer:
         self.ring = self.window + STEPS_PER_FRAME
         self.layers = tuple(_transformer_layer(layer) for layer in transformer.layers)
         device = self.layers[0].output.device
-        frequencies = transformer.rotary_emb.inv_freq.to(device, torch.float32)
-        angles = torch.outer(torch.arange(positions, device=device, dtype=torch.float32), frequencies)
-        angles = torch.cat((angles, angles), dim=-1)
-        self.cos, self.sin = angles.cos(), angles.sin()
+        self.cos, self.sin = rotary_tables(transformer.rotary_emb.inv_freq.to(device), positions)
         self.ahead = torch.arange(STEPS_PER_FRAME, device=device)
 
     def cache(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -255,10 +254,9 @@ class _Transformer:
         for layer, keys, values in zip(self.layers, state.keys, state.values, strict=True):
             normed = F.layer_norm(x, (x.shape[-1],), *layer.attention_norm, self.eps)
             qkv = F.linear(normed, layer.qkv).view(STEPS_PER_FRAME, 3, self.heads, self.head_dim).permute(1, 2, 0, 3)
-            query, key, value = qkv.unbind(0)
-            query, key = query * cos + _half_turned(query) * sin, key * cos + _half_turned(key) * sin
+            query, key = rotated(qkv[:2], cos, sin).unbind(0)
             keys.index_copy_(1, places, key)
-            values.index_copy_(1, places, value)
+            values.index_copy_(1, places, qkv[2])
             scores = torch.bmm(query, keys.transpose(1, 2)) * self.head_dim**-0.5
             weights = scores.masked_fill(out_of_reach, float("-inf")).softmax(dim=-1)
             attended = torch.bmm(weights, values).transpose(0, 1).reshape(STEPS_PER_FRAME, -1)
@@ -269,11 +267,6 @@ class _Transformer:
 
     def weights(self) -> list[Tensor]:
         return [weight for layer in self.layers for weight in (layer.qkv, layer.output, layer.up, layer.down)]
-
-
-def _half_turned(x: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((-second, first), dim=-1)
 
 
 def _transformer_layer(layer: Any) -> _TransformerLayer:

@@ -47,12 +47,8 @@ class LlamaStack:
         self.norm: Tensor = decoder.norm.weight.data
         device, dtype = self.norm.device, self.norm.dtype
         rotary = decoder.rotary_emb
-        angles = torch.outer(
-            torch.arange(positions, device=device, dtype=torch.float32), rotary.inv_freq.to(device, torch.float32)
-        )
-        angles = torch.cat((angles, angles), dim=-1)
-        self.cos = (angles.cos() * rotary.attention_scaling).to(dtype)
-        self.sin = (angles.sin() * rotary.attention_scaling).to(dtype)
+        cos, sin = rotary_tables(rotary.inv_freq.to(device), positions)
+        self.cos, self.sin = (cos * rotary.attention_scaling).to(dtype), (sin * rotary.attention_scaling).to(dtype)
         self.places = torch.arange(positions, device=device)
 
     def cache(self) -> KeyValues:
@@ -72,10 +68,11 @@ class LlamaStack:
         hidden_places = (self.places[:window] > positions.unsqueeze(1)).repeat(self.heads // self.kv_heads, 1)
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
             qkv = F.linear(self._normed(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
-            query, key, value = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
-            keys.index_copy_(1, positions, _rotated(key, cos, sin).transpose(0, 1))
+            turning, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
+            query, key = rotated(turning, cos, sin).split((self.heads, self.kv_heads), dim=1)
+            keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
-            attended = self._attend(_rotated(query, cos, sin), keys[:, :window], values[:, :window], hidden_places)
+            attended = self._attend(query, keys[:, :window], values[:, :window], hidden_places)
             x = x + F.linear(attended, layer.output)
             gate, up = F.linear(self._normed(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
@@ -89,7 +86,7 @@ class LlamaStack:
         """Attention as two batched products: torch's fused kernels take no mask together with grouped heads."""
         rows, groups = len(query), self.heads // self.kv_heads
         # (T, heads, dim) → (kv_heads, groups·T, dim): the heads of one group share their keys
-        query = query.view(rows, self.kv_heads, groups, self.head_dim).permute(1, 2, 0, 3)
+        query = query.reshape(rows, self.kv_heads, groups, self.head_dim).permute(1, 2, 0, 3)
         query = query.reshape(self.kv_heads, groups * rows, self.head_dim)
         scores = torch.bmm(query, keys.transpose(1, 2)).float() * self.head_dim**-0.5
         weights = scores.masked_fill(hidden_places, float("-inf")).softmax(dim=-1).to(values.dtype)
@@ -100,10 +97,19 @@ class LlamaStack:
         return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding in Llama's order: the halves of a head are the pairs."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+def rotary_tables(frequencies: Tensor, positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (positions, head_dim) for `rotated`, from inverse frequencies (head_dim / 2,)."""
+    places = torch.arange(positions, device=frequencies.device, dtype=torch.float32)
+    angles = torch.outer(places, frequencies.float())
+    return torch.cat((angles.cos(), angles.cos()), dim=-1), torch.cat((-angles.sin(), angles.sin()), dim=-1)
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of `x` (..., head_dim) in Llama's order, where the halves of a head are the pairs.
+
+    The sign of the first half's partner is in the table: one roll does what slicing, negating and joining would.
+    """
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
 def _fused(layer: Any) -> Layer:
