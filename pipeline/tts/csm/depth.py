@@ -40,13 +40,13 @@ class DepthDecoder:
         self.offsets = tuple(torch.tensor([book * config.vocab_size], device=device) for book in range(self.codebooks))
         self.first_places = torch.arange(2, device=device)
 
-    def frame(self, hidden: Tensor, code: Tensor, noise: Tensor, fuse: Fuse = lambda function: function) -> Tensor:
+    def frame(self, hidden: Tensor, code: Tensor, noise: Tensor, fuse: Fuse) -> Tensor:
         """All codes of a frame, shape (codebooks,), from `hidden` (1, backbone hidden) and its first `code` (1,).
 
         `noise` (codebooks, at least top_k) is uniform; its row 0 is the backbone's. `fuse` may replace `first` and
-        `step` by compiled ones.
+        `step`, the latter of one row, by compiled ones.
         """
-        first, step = fuse(self.first), fuse(self.step)
+        first, step = fuse(self.first, False), fuse(self.step, True)
         codes = [code]
         for book in range(1, self.codebooks):
             draw = noise[book : book + 1]
@@ -76,8 +76,8 @@ class DepthDecoder:
         return sample(F.linear(hidden, head), noise, self.sampling)
 
 
-Fuse = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Gives a faster function that computes the same."""
+Fuse = Callable[[Callable[..., Any], bool], Callable[..., Any]]
+"""Gives a faster function that computes the same; True for one whose products have one row."""
 
 
 def _projected(embeddings: Tensor, projection: Tensor) -> Tensor:

@@ -58,16 +58,17 @@ class Execution:
                 stack.enter_context(torch.cuda.stream(self._stream))
             yield
 
-    def fuse(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def fuse(self, function: Callable[..., Any], tuned: bool = False) -> Callable[..., Any]:
         """`function`, compiled where the mode says so: without a graph break, once for each set of shapes.
 
-        Inductor's coordinate descent turns products with one row into its own fused reductions, which read weights
-        faster than a library's general product.
+        `tuned` is for products with one row: Inductor then writes them as reductions of its own, fused with what is
+        around them and tuned by coordinate descent, which read weights faster than a library's general product.
+        Tuning takes long, and gains nothing elsewhere.
         """
         if self.mode is not Mode.COMPILED:
             return function
         if function not in self._fused:
-            options = {"coordinate_descent_tuning": True} if self.device.type == "cuda" else None
+            options = {"coordinate_descent_tuning": True} if tuned and self.device.type == "cuda" else None
             self._fused[function] = torch.compile(
                 function, fullgraph=True, dynamic=False, backend=self._compiler, options=options
             )

@@ -213,7 +213,7 @@ class Slot:
 
     def _step(self, window: int) -> None:
         parts = self._parts
-        step = parts.execution.fuse(parts.backbone.step)
+        step = parts.execution.fuse(parts.backbone.step, tuned=True)
         hidden, code = step(self._codes, self._cache, self._position, parts.noise[:1], window)
         parts.hidden.copy_(hidden)
         parts.code.copy_(code)
