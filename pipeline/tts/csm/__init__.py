@@ -1,8 +1,9 @@
 """CSM-1B as a synthesiser that streams: first audio after the first 80 ms frame.
 
-`load` is the way in; it alone is light to import. Reading order: `stack`, `backbone`, `depth` and `codec` are the
-network; `slot` makes frames of them, `graphs` says how they run; `context`, `text` and `tokens` say what goes in;
-`model` and `random_weights` where the weights come from; `speech` puts them together and `engine` behind the seam.
+`load` is the way in; it alone is light to import. Reading order: `stack`, `backbone`, `depth`, `codec` (with
+`convolutions`) are the network; `slot` makes frames of them, `graphs` says how they run; `context`, `text` and `tokens`
+say what goes in; `model` and `random_weights` where the weights come from; `speech` puts them together, and `engine`
+behind the agent's seam.
 """
 
 from __future__ import annotations

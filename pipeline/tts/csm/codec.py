@@ -8,13 +8,13 @@ In fp32: the codec is 3 % of the work, and half precision is audible.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from pipeline.tts.csm.convolutions import Convolutions
 from pipeline.tts.csm.stack import rotary_tables, rotated
 
 STEPS_PER_FRAME = 2
@@ -47,7 +47,7 @@ class MimiDecoder:
             raise ValueError("a Mimi without grouped attention heads was expected")
         upsample, transformer, network = _decoder_parts(mimi)
         self._latents = _Latents(mimi.quantizer)
-        self._convolutions = _Builder()
+        self._convolutions = Convolutions()
         self._upsample = self._convolutions.layer(upsample)
         self._transformer = _Transformer(transformer, config, STEPS_PER_FRAME * frames)
         self._network = tuple(self._convolutions.layer(layer) for layer in network.layers)
@@ -112,102 +112,6 @@ class _Latents:
         semantic = rows[: self.semantic_books].sum(dim=0, keepdim=True)
         acoustic = rows[self.semantic_books :].sum(dim=0, keepdim=True)
         return (F.linear(semantic, self.semantic) + F.linear(acoustic, self.acoustic)).unsqueeze(-1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Conv:
-    weight: Tensor
-    bias: Tensor | None
-    stride: int
-    dilation: int
-    groups: int
-    carry: int | None
-    """Which carry is its own; None for a kernel that needs no past."""
-
-    def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        if self.carry is not None:
-            past = carries[self.carry]
-            x = torch.cat((past, x), dim=2)
-            past.copy_(x[..., -past.shape[-1] :])
-        return F.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-
-@dataclass(frozen=True, slots=True)
-class _ConvTransposed:
-    weight: Tensor
-    bias: Tensor | None
-    stride: int
-    groups: int
-    carry: int
-
-    def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        overlap = carries[self.carry]
-        reach = overlap.shape[-1]
-        y = F.conv_transpose1d(x, self.weight, None, self.stride, groups=self.groups)
-        y = torch.cat((y[..., :reach] + overlap, y[..., reach:]), dim=2)
-        overlap.copy_(y[..., -reach:])
-        y = y[..., :-reach]
-        return y if self.bias is None else y + self.bias.view(1, -1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Elu:
-    def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        return F.elu(x)
-
-
-@dataclass(frozen=True, slots=True)
-class _Residual:
-    layers: tuple[_Layer, ...]
-
-    def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        y = x
-        for layer in self.layers:
-            y = layer.run(y, carries)
-        return x + y
-
-
-_Layer = _Conv | _ConvTransposed | _Elu | _Residual
-
-
-class _Builder:
-    """Takes transformers' codec layers apart, and hands each that needs one its carry."""
-
-    def __init__(self) -> None:
-        self.carry_shapes: list[tuple[int, int, int]] = []
-        self.weights: list[Tensor] = []
-
-    def layer(self, module: Any) -> _Layer:
-        kind = type(module).__name__
-        if kind == "MimiConv1d":
-            return self._conv(module.conv)
-        if kind == "MimiConvTranspose1d":
-            return self._conv_transposed(module.conv)
-        if kind == "ELU":
-            return _Elu()
-        if kind == "MimiResnetBlock" and type(module.shortcut).__name__ == "Identity":
-            return _Residual(tuple(self.layer(inner) for inner in module.block))
-        raise ValueError(f"a Mimi decoder without {kind} layers was expected")
-
-    def _conv(self, conv: Any) -> _Conv:
-        stride, dilation = conv.stride[0], conv.dilation[0]
-        reach = (conv.kernel_size[0] - 1) * dilation + 1 - stride
-        carry = self._carry(conv.in_channels, reach) if reach else None
-        return _Conv(self._weight(conv), _bias(conv), stride, dilation, conv.groups, carry)
-
-    def _conv_transposed(self, conv: Any) -> _ConvTransposed:
-        stride = conv.stride[0]
-        carry = self._carry(conv.out_channels, conv.kernel_size[0] - stride)
-        return _ConvTransposed(self._weight(conv), _bias(conv), stride, conv.groups, carry)
-
-    def _carry(self, channels: int, reach: int) -> int:
-        self.carry_shapes.append((1, channels, reach))
-        return len(self.carry_shapes) - 1
-
-    def _weight(self, conv: Any) -> Tensor:
-        weight: Tensor = conv.weight.data
-        self.weights.append(weight)
-        return weight
 
 
 class _TransformerLayer(NamedTuple):
@@ -281,10 +185,6 @@ def _transformer_layer(layer: Any) -> _TransformerLayer:
         down=layer.mlp.fc2.weight.data,
         mlp_scale=layer.mlp_layer_scale.scale.data,
     )
-
-
-def _bias(conv: Any) -> Tensor | None:
-    return None if conv.bias is None else conv.bias.data
 
 
 def _decoder_parts(mimi: Any) -> tuple[Any, Any, Any]:

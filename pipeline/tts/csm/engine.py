@@ -70,11 +70,16 @@ class Csm:
         return self._speech.sample_rate
 
     async def warm_up(self) -> None:
-        """Take in the voice prompt, and speak one clause to nobody in every slot."""
+        """Take in the voice prompt, and speak one clause to nobody in every slot.
+
+        Raises:
+            EngineError: the voice prompt cannot be read, or leaves no room to speak.
+        """
         prompt = self._settings.voice_prompt
         if prompt is not None:
             audio, sample_rate = read_audio(prompt.audio)
             await self._on_device(self._speech.set_prompt, prompt.text, audio, sample_rate)
+        self._speech.require_room(self._settings.max_frames)
         plan = await self._on_device(self._speech.plan, "Hello there.", (), 3)
 
         def speak(slot: Slot) -> None:

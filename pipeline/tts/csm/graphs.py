@@ -50,11 +50,15 @@ class Execution:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Makes this thread use the device as units expect it: no autograd, and the engine's own stream."""
+        """Makes this thread use the device as units expect it: no autograd, and the engine's own stream.
+
+        Work queued there begins after what this thread had queued before, the loading of weights for one.
+        """
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             if self._stream is not None:
                 stack.enter_context(torch.cuda.device(self.device))
+                self._stream.wait_stream(torch.cuda.current_stream())
                 stack.enter_context(torch.cuda.stream(self._stream))
             yield
 

@@ -87,6 +87,14 @@ class Speech:
             for slot in self.slots:
                 slot.begin(only, seed=0)
 
+    def require_room(self, max_frames: int) -> None:
+        """Make sure that the longest piece can be spoken after the voice prompt, before a call finds out.
+
+        Raises:
+            EngineError: it cannot.
+        """
+        plan(self.prompt, (), (0,) * speakable.PIECE_CHARACTERS, max_frames, self.positions)
+
     def plan(self, text: str, context: tuple[Spoken, ...], max_frames: int) -> Plan:
         """What speaking the piece `text` takes in, the newest turns of `context` that fit included.
 
