@@ -31,6 +31,8 @@ MARKER_HZ = 1_000.0
 MARKER_LEVEL_DBFS = -15.0
 """RMS. What random weights say is noise of any level; the line gets this tone instead, after all the work was done."""
 
+_CLOSED = "csm: the engine was closed while it spoke; start the agent again"
+
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
 
@@ -54,6 +56,7 @@ class Csm:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm")
         self._turns = asyncio.Semaphore(len(speech.slots))
         self._free = list(speech.slots)
+        self._closed = False
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
@@ -115,6 +118,7 @@ class Csm:
 
     async def close(self) -> None:
         """Finish the frame at work, start no other, and free the device's memory."""
+        self._closed = True
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
         self._free = []
         self._speech.slots = ()
@@ -138,9 +142,16 @@ class Csm:
             with self._speech.execution.active():
                 return work(*args, **more)
 
+        if self._closed:
+            raise EngineError(_CLOSED)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, run)
         except EngineError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):  # the job was cancelled, not the caller
+                raise EngineError(_CLOSED) from None
             raise
         except RuntimeError as fault:
             raise EngineError(f"csm: the device failed ({model.line(fault)}); this reply is lost") from fault

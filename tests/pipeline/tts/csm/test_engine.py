@@ -160,6 +160,22 @@ def test_a_task_cancelled_while_a_frame_is_made_frees_its_slot(make_csm: MakeCsm
     assert run(work()) > 0
 
 
+def test_closing_the_engine_ends_its_calls_with_one_line(make_csm: MakeCsm) -> None:
+    """None hangs, and none looks as if its own task had been cancelled."""
+
+    async def work() -> list[Any]:
+        async with make_csm(slots=2, max_frames=200) as engine:
+            texts = ["One call, at some length, I should say.", "And another of about the same length."]
+            calls = [asyncio.create_task(spoken(engine, text)) for text in (*texts, "A third, which waits.")]
+            await anext(engine.speak("Yes?"))
+            await engine.close()
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    ended = run(work())
+    assert [type(fault) for fault in ended] == [EngineError] * 3
+    assert "the engine was closed" in str(ended[0])
+
+
 @pytest.mark.parametrize("text", ["", "  ", "😀", "…!?"])
 def test_nothing_to_speak_gives_no_audio(make_csm: MakeCsm, text: str) -> None:
     """And no error."""
