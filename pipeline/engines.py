@@ -117,6 +117,10 @@ def _tts(settings: Tts) -> _Engine:
         from pipeline.tts.scripted import ScriptedSynthesizer
 
         return ScriptedSynthesizer(settings)
+    if settings.engine == "csm":
+        from pipeline.tts import csm
+
+        return csm.load(settings)
     from pipeline.tts.hibari import Hibari
 
     return Hibari(settings)

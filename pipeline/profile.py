@@ -95,6 +95,36 @@ class HibariSettings(Settings):
     speed: float = Field(1.0, gt=0.2, lt=5)
 
 
+class VoicePrompt(Settings):
+    """Ten seconds or so of the voice to speak with, and what it says."""
+
+    audio: str
+    """An audio file, mono or to be mixed down."""
+    text: str
+
+
+class CsmSettings(Settings):
+    """CSM-1B; one thread, frame by frame."""
+
+    engine: Literal["csm"]
+    weights: str = "real"
+    """`real` (pinned, gated), `random` (the exact architecture, for its speed), or the folder of a checkpoint."""
+    device: str = "cuda"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""
+    mode: Literal["auto", "compiled", "graphs", "eager"] = "auto"
+    temperature: float = Field(0.9, ge=0, le=2)
+    """0: the likeliest code, always."""
+    top_k: int = Field(50, ge=1, le=2048)
+    max_frames: int = Field(250, ge=1, le=1500)
+    """Longest piece, 80 ms each: what goes on for longer has run away."""
+    voice_prompt: VoicePrompt | None = None
+    context_positions: int = Field(2048, ge=256, le=2048)
+    slots: int = Field(2, ge=1, le=16)
+    """How many clauses are spoken at once; more wait."""
+    seed: int = 0
+
+
 class ScriptedSttSettings(Settings):
     """Says the same words after a set time. For tests and fault injection."""
 
@@ -145,7 +175,7 @@ class Limits(Settings):
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
 Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
 Llm = Annotated[CTranslate2Settings | ScriptedLlmSettings, Field(discriminator="engine")]
-Tts = Annotated[HibariSettings | ScriptedTtsSettings, Field(discriminator="engine")]
+Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 
 class Profile(Settings):

@@ -183,5 +183,13 @@ def of_profile(name_or_path: str) -> list[Pin]:
     """
     chosen = profile.load(name_or_path)
     stages = (chosen.vad, chosen.stt, chosen.llm, chosen.tts)
-    named = ["hibari-tts" if stage.engine == "hibari" else getattr(stage, "model", None) for stage in stages]
+    named = [_named(stage) for stage in stages]
     return [shipped()[name] for name in named if name in shipped()]
+
+
+def _named(stage: profile.Vad | profile.Stt | profile.Llm | profile.Tts) -> str | None:
+    if stage.engine == "hibari":
+        return "hibari-tts"
+    if stage.engine == "csm":
+        return "csm-1b" if stage.weights == "real" else None
+    return getattr(stage, "model", None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import profile
 from pipeline.errors import UsageError, WeightsError
 from pipeline.weights import pins
 
@@ -81,3 +82,12 @@ def test_fingerprint_follows_what_is_fetched(tmp_path: Path) -> None:
     after = _load(tmp_path, checksum='sha256 = "' + "1" * 64 + '"')["tiny"]
     assert before.fingerprint != after.fingerprint
     assert before.model_copy(update={"about": "y"}).fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(("weights", "pinned"), [("real", ["csm-1b"]), ("random", []), ("/some/folder", [])])
+def test_csm_needs_its_pin_for_real_weights_only(tmp_path: Path, weights: str, pinned: list[str]) -> None:
+    """Random weights and a folder of the user's own are fetched from nowhere."""
+    path = tmp_path / "mine.yaml"
+    scripted = (profile.PROFILES / "scripted.yaml").read_text("utf-8")
+    path.write_text(scripted.replace("tts: {engine: scripted}", f"tts: {{engine: csm, weights: {weights}}}"), "utf-8")
+    assert [pin.name for pin in pins.of_profile(str(path))] == pinned

@@ -1,0 +1,45 @@
+"""Drawing a code from logits on the device, without the host: Gumbel-argmax over the top k.
+
+`torch.multinomial` reads back to the host and cannot be captured; the argmax of log-probabilities plus Gumbel noise has
+the same distribution (Gumbel 1954; Maddison et al. 2014). The uniform noise comes in as a tensor, so that a captured
+step is a pure function of its inputs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NOISE_ROW = 64
+"""Noise rows are this long at least: 256 bytes, so that every row is aligned for a compiled step."""
+
+
+class Sampling(NamedTuple):
+    """How codes are drawn; a temperature of 0 takes the likeliest."""
+
+    temperature: float
+    top_k: int
+
+    @property
+    def greedy(self) -> bool:
+        """Whether no noise is needed."""
+        return self.temperature <= 0
+
+
+def noise_buffer(codebooks: int, sampling: Sampling, device: torch.device) -> Tensor:
+    """A buffer for one frame's uniform noise, shape (codebooks, at least top_k)."""
+    width = -(-max(sampling.top_k, 1) // NOISE_ROW) * NOISE_ROW
+    return torch.full((codebooks, width), 0.5, device=device)
+
+
+def sample(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
+    """One code a row, shape (rows,), from `logits` (rows, codes) and uniform `noise` (rows, at least top_k)."""
+    if sampling.greedy:
+        return logits.argmax(dim=-1)
+    likeliest, codes = logits.float().topk(sampling.top_k, dim=-1)
+    uniform = noise[:, : sampling.top_k].clamp(1e-9, 1 - 1e-7)
+    gumbel = -torch.log(-torch.log(uniform))
+    choice = (likeliest / sampling.temperature + gumbel).argmax(dim=-1, keepdim=True)
+    return codes.gather(-1, choice).squeeze(-1)

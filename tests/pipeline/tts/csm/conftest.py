@@ -1,0 +1,56 @@
+"""A tiny CSM for the tests: the whole architecture, 0.3 million parameters, on the CPU in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pipeline.tts.csm.model import Checkpoint
+    from pipeline.tts.csm.speech import Speech
+
+MakeSpeech = Callable[..., "Speech"]
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> Iterator[None]:
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Checkpoint:
+    """Random weights large enough that codes differ from frame to frame; treated as real ones."""
+    import torch
+
+    from pipeline.tts.csm import model, random_weights
+    from pipeline.tts.csm.tokens import StandInTokenizer
+
+    with model._quiet():
+        network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
+    model.trim_heads(network)
+    return model.Checkpoint(network, StandInTokenizer(256), "tiny", random=False)
+
+
+@pytest.fixture
+def make_speech(checkpoint: Checkpoint) -> MakeSpeech:
+    """Makes a Speech over the tiny checkpoint, greedy unless told otherwise."""
+    from pipeline.tts.csm.graphs import Mode
+    from pipeline.tts.csm.sampling import Sampling
+    from pipeline.tts.csm.speech import Speech
+
+    def make(*, temperature: float = 0.0, slots: int = 1, mode: Mode = Mode.EAGER, positions: int = 512) -> Speech:
+        speech = Speech(checkpoint, sampling=Sampling(temperature, 20), positions=positions)
+        speech.prepare(mode, slots)
+        return speech
+
+    return make

@@ -1,0 +1,66 @@
+"""The streaming codec gives what one offline decode gives, and starts from nothing when it is reset."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
+
+from pipeline.tts.csm.codec import MimiDecoder, encode, reset
+from pipeline.tts.csm.model import Checkpoint
+
+
+def signal_to_error_db(wanted: torch.Tensor, got: torch.Tensor) -> float:
+    return float(10 * torch.log10((wanted**2).sum() / ((wanted - got) ** 2).sum()))
+
+
+def test_frame_by_frame_equals_one_offline_decode(checkpoint: Checkpoint) -> None:
+    """Over 200 frames, more than the transformer's window, the error is at least 100 dB down."""
+    mimi = checkpoint.network.codec_model
+    codes = torch.randint(0, 64, (200, 4), generator=torch.Generator().manual_seed(1))
+    decoder = MimiDecoder(mimi, frames=200)
+    with torch.inference_mode():
+        state = decoder.state()
+        streamed = torch.cat([decoder.step(frame, state) for frame in codes])
+        offline = mimi.decode(codes.T[None]).audio_values[0, 0]
+    assert streamed.shape == offline.shape == (200 * 1920,)
+    assert signal_to_error_db(offline, streamed) >= 100
+
+
+def test_transformers_own_decode_does_not_stream(checkpoint: Checkpoint) -> None:
+    """Why this decoder exists: frame by frame, transformers' pieces are not the whole. Drop it when they are."""
+    mimi = checkpoint.network.codec_model
+    codes = torch.randint(0, 64, (20, 4), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        pieces = torch.cat([mimi.decode(frame.view(1, 4, 1)).audio_values[0, 0] for frame in codes])
+        offline = mimi.decode(codes.T[None]).audio_values[0, 0]
+    assert signal_to_error_db(offline, pieces) < 30
+
+
+def test_a_reset_state_is_a_fresh_one(checkpoint: Checkpoint) -> None:
+    """Nothing of an earlier call is heard in the next, bit for bit."""
+    decoder = MimiDecoder(checkpoint.network.codec_model, frames=300)
+    codes = torch.randint(0, 64, (140, 4), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        state, fresh = decoder.state(), decoder.state()
+        for frame in codes:
+            decoder.step(frame, state)
+        reset(state)
+        for frame in codes[:5]:
+            assert torch.equal(decoder.step(frame, state), decoder.step(frame, fresh))
+
+
+def test_audio_encodes_to_one_frame_each_80_ms(checkpoint: Checkpoint) -> None:
+    """A frame that is begun counts."""
+    with torch.inference_mode():
+        codes = encode(checkpoint.network.codec_model, torch.randn(3 * 1920 + 1) / 10, 4)
+    assert codes.shape == (4, 4)
+    assert 0 <= int(codes.min()) <= int(codes.max()) < 64
+
+
+def test_another_architecture_is_refused(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A codec that is not causal cannot stream, and is not decoded wrongly."""
+    monkeypatch.setattr(checkpoint.network.codec_model.config, "use_causal_conv", False)
+    with pytest.raises(ValueError, match="causal"):
+        MimiDecoder(checkpoint.network.codec_model, frames=10)

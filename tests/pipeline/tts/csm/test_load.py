@@ -1,0 +1,52 @@
+"""The way in is light, and says what to install."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import engines, profile
+from pipeline.errors import EngineError
+from pipeline.profile import CsmSettings
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])
+def test_a_missing_extra_is_one_clear_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the profile's loader: which package is missing, and the command that brings it."""
+    for name in ("tokenizers", "torch", "transformers"):
+        if name != package:
+            monkeypatch.setitem(sys.modules, name, sys)
+    monkeypatch.setitem(sys.modules, package, None)
+    with_csm = profile.load("scripted").model_copy(update={"tts": CsmSettings(engine="csm")})
+    with pytest.raises(EngineError, match=rf"^csm: {package} is not installed; run: pip install 'turngap\[csm\]'$"):
+        asyncio.run(engines.load(with_csm))
+
+
+def test_profiles_and_errors_need_no_torch() -> None:
+    """Importing the package imports none of what the extra brings."""
+    code = "import sys; import pipeline.tts.csm; sys.exit(', '.join({'torch', 'transformers'} & {*sys.modules}) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("tts.mode=fast", r"`tts.mode`: .*'compiled', 'graphs' or 'eager'"),
+        ("tts.top_k=0", r"`tts.top_k`: .*greater than or equal to 1"),
+        ("tts.context_positions=4096", r"`tts.context_positions`: .*less than or equal to 2048"),
+        ("tts.temprature=1", r"unknown key `tts.temprature`; did you mean `temperature`"),
+    ],
+)
+def test_settings_that_cannot_be_are_found_before_anything_loads(
+    override: str, message: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Mode, ranges and names are checked with the profile."""
+    path = tmp_path_factory.mktemp("profile") / "mine.yaml"
+    scripted = (profile.PROFILES / "scripted.yaml").read_text("utf-8")
+    path.write_text(scripted.replace("tts: {engine: scripted}", "tts: {engine: csm, weights: random}"), "utf-8")
+    with pytest.raises(profile.ProfileError, match=message):
+        profile.load(str(path), (override,))
