@@ -32,6 +32,7 @@ from harness.calibration import calibrate
 from harness.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, Idle, ReferenceAgent
 from harness.calibration.sentinel import sentinel
 from harness.caller.call import place_call
+from harness.caller.priority import ahead
 from harness.caller.scheduler import Scheduler
 from harness.clock import SystemClock
 from harness.corpus import clips as corpus
@@ -180,7 +181,8 @@ def main() -> int:
     rows: list[Promise] = []
     details: dict[str, Any] = {}
     if given.turns:
-        rows, details["idle"] = asyncio.run(idle(given.turns, given.calls))
+        with ahead():
+            rows, details["idle"] = asyncio.run(idle(given.turns, given.calls))
     if given.hog_turns:
         with tempfile.TemporaryDirectory() as folder, hogs():
             held, details["hogs"] = asyncio.run(under_hogs(given.hog_turns, Path(folder)))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Promise, Variant, answered, bounded, conclude, parser, side_by_side
+from harness.caller.priority import ahead
 from harness.turn import TurnRecord
 from pipeline.tracing import INJECTABLE, Stage
 
@@ -75,7 +76,8 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=12)
     options.add_argument("--delay-ms", type=float, default=100.0)
     given = options.parse_args()
-    rounds = asyncio.run(measure(given.turns, given.delay_ms))
+    with ahead():
+        rounds = asyncio.run(measure(given.turns, given.delay_ms))
     rows: list[Promise] = []
     details: dict[str, Any] = {}
     for stage in INJECTABLE:

@@ -64,8 +64,9 @@ class FasterWhisperSettings(Settings):
     device: Literal["cpu", "cuda"] = "cpu"
     compute_type: str = "int8"
     threads: int = Field(1, ge=1)
-    window_s: float = Field(15.0, ge=10, le=30)
-    """Encoder window; the full 30 s run when the speech is longer than this less 8 s, or the text repeats itself."""
+    windows_s: tuple[Annotated[float, Field(ge=10, le=30)], ...] = (12.0, 15.0)
+    """Encoder windows: the shortest that leaves 8 s of silence after the speech; 30 s where none does, and where the text
+    repeats itself."""
     language: str = "en"
 
 

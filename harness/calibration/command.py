@@ -19,6 +19,7 @@ from harness.calibration.calibrate import (
     Errors,
     calibrate,
 )
+from harness.caller.priority import ahead
 from harness.caller.scheduler import Scheduler
 from harness.clock import SystemClock
 from harness.result import Verdict
@@ -60,7 +61,8 @@ def run(delays_ms: Sequence[float], turns: int, *, as_json: bool) -> int:
     """
     if not 1 <= turns <= MOST_TURNS:
         raise UsageError(f"--turns {turns}: 1 to {MOST_TURNS} turns can be measured for each delay")
-    found = asyncio.run(_measure(delays_ms, turns))
+    with ahead():
+        found = asyncio.run(_measure(delays_ms, turns))
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:

@@ -24,6 +24,7 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from harness.caller.priority import ahead
 from harness.clock import NS_PER_MS, Clock, SystemClock
 from harness.records import Pcm16
 from pipeline.errors import ProtocolError
@@ -171,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args(arguments)
-    asyncio.run(_main(options.host, options.port))
+    with ahead():
+        asyncio.run(_main(options.host, options.port))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Our own place in the scheduler's queue: ahead of the agent where the system lets us, so that frames leave in time."""
+"""Our own place in the scheduler's queue: ahead of the agent where the system lets us, so that frames leave in time.
+
+On two busy cores a woken caller otherwise waits for an engine's time slice, milliseconds each time, and the instrument
+spoils its own turns. What the callers do is little, and the agent pays for it as it would for any other process.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,31 @@ from contextlib import contextmanager
 OWN_NICE = os.getpriority(os.PRIO_PROCESS, 0)
 """As the user started us; what we start is placed from here."""
 AHEAD_NICE = -10
-"""Enough to be woken before an engine's threads; the callers use a small part of one core."""
+"""Where real-time scheduling is not to be had."""
 
 
 @contextmanager
-def ahead() -> Iterator[int]:
-    """Run the block with niceness -10, where we may (root, CAP_SYS_NICE); gives the niceness that holds in it."""
+def ahead() -> Iterator[str]:
+    """Run the block's own thread, and no child, in real time (SCHED_FIFO 1), else at niceness -10, where we may.
+
+    Gives what holds in it: both need root, CAP_SYS_NICE or a limit (`ulimit -r`, `ulimit -e`) that allows them.
+    """
+    policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, AHEAD_NICE)
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     try:
-        yield os.getpriority(os.PRIO_PROCESS, 0)
+        yield describe()
     finally:
+        if policy is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, policy, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, OWN_NICE)
+
+
+def describe() -> str:
+    """The calling thread's place: "real time", or its niceness."""
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
+        return "real time (SCHED_FIFO 1)"
+    return f"niceness {os.getpriority(os.PRIO_PROCESS, 0)}"

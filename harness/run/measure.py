@@ -86,8 +86,8 @@ async def run(
     opening, folder = await _open(request, clock, progress)
     error: TurngapError | None = None
     try:
-        with ahead() as nice:
-            opening.environment["caller_nice"] = nice
+        with ahead() as place:
+            opening.environment["caller_priority"] = place
             opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
         if request.resumed is None and not progress.turns:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import string
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from pipeline.llm import Message
 from pipeline.tts import Spoken
@@ -13,7 +13,7 @@ HISTORY_TURNS = 12
 """Older turns are forgotten, so that a long call cannot outgrow a model's context."""
 CONTEXT_TURNS = 4
 """Of these the audio is kept too, for synthesisers that listen to the conversation."""
-_GROUPS = 8
+_LETTERS = 16
 
 
 class Conversation:
@@ -47,16 +47,15 @@ class Conversation:
             del self._messages[-2:]
 
 
-def call_block(now: datetime | None = None) -> str:
+def call_block() -> str:
     """A line about this call that no other call has, at least 16 tokens long in any tokeniser.
 
-    Its 32 random digits come first: even where a tokeniser joins three digits, 16 tokens go by before anything that two
-    calls could share, so that no prefix cache can serve one call with another's.
+    It begins with 16 random letters (75 bits), each a word and so a token of its own: those go by before anything that
+    two calls could share, so that no prefix cache can serve one call with another's. It is short, for every token of it
+    is on the path to the first one of the reply.
     """
-    digits = f"{secrets.randbelow(10 ** (4 * _GROUPS)):0{4 * _GROUPS}d}"
-    groups = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
-    moment = now or datetime.now(UTC)
-    return f"{groups} is the reference of this call. It is {moment:%A, %H:%M}."
+    letters = " ".join(secrets.choice(string.ascii_uppercase) for _ in range(_LETTERS))
+    return f"{letters} is the reference of this call."
 
 
 def heard_text(clauses: Sequence[tuple[str, int]], heard_samples: int) -> str:

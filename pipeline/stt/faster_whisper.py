@@ -1,8 +1,9 @@
 """Whisper on faster-whisper (CTranslate2), with an encoder window as short as the utterance allows.
 
-Whisper hears 30 s at a time, and encoding that is four fifths of its work. Here the audio is padded to `window_s` and
-only so many frames are encoded. The decoder needs silence after the speech, or it repeats itself: the short window is
-used for speech of up to `window_s` less 8 s, and a transcript that still repeats itself is made again from 30 s.
+Whisper hears 30 s at a time, and encoding that is four fifths of its work. Here the audio is padded to the shortest of
+`windows_s` that fits, and only so many frames are encoded. The decoder needs silence after the speech, or it repeats
+itself: a window fits speech of up to its length less 8 s, and a transcript that still repeats itself is made again from
+30 s.
 """
 
 from __future__ import annotations
@@ -49,14 +50,15 @@ class FasterWhisper:
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
-        return f"faster_whisper {s.model} {s.compute_type}, {s.window_s:g} s window, {threads_text(s.threads)}"
+        windows = "/".join(f"{window_s:g}" for window_s in (*s.windows_s, FULL_WINDOW_S))
+        return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {threads_text(s.threads)}"
 
     async def warm_up(self) -> None:
-        """Transcribe a second of faint noise in both windows."""
-        noise = np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32)
-        await self.transcribe(noise)
+        """Transcribe a second of faint noise in every window."""
+        noise = to_16k(np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32))
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, self._recognise, to_16k(noise), FULL_WINDOW_S)
+        for window_s in (*self._settings.windows_s, FULL_WINDOW_S):
+            await loop.run_in_executor(self._executor, self._recognise, noise, window_s)
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
         """Recognise 8 kHz mono `audio`, shape (n,); empty audio has no words.
@@ -80,8 +82,9 @@ class FasterWhisper:
         if not len(audio):
             return Transcript("", 0.0)
         wide = to_16k(audio)
-        short = self._settings.window_s
-        if short < FULL_WINDOW_S and len(audio) <= (short - SILENCE_AFTER_S) * SAMPLE_RATE:
+        least_s = len(audio) / SAMPLE_RATE + SILENCE_AFTER_S
+        short = min((window_s for window_s in self._settings.windows_s if window_s >= least_s), default=FULL_WINDOW_S)
+        if short < FULL_WINDOW_S:
             text = self._recognise(wide, short)
             if not repeats_itself(text):
                 return Transcript(text, short)

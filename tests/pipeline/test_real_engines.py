@@ -53,7 +53,7 @@ def request(words: str, call: int = 0, **more: Any) -> Request:
 
 def test_each_engine_says_what_it_runs(loaded: Engines) -> None:
     """Engine, model and threads of every stage, for the ready message."""
-    assert loaded.models["stt"] == "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"
+    assert loaded.models["stt"] == "faster_whisper whisper-tiny.en int8, windows 12/15/30 s, 1 thread"
     assert [text.split(",")[0].split()[0] for text in loaded.models.values()] == [
         "silero",
         "faster_whisper",

@@ -1,0 +1,40 @@
+"""The callers' place before the agent: taken where the system allows it, given back, and never handed to children."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness.caller.priority import OWN_NICE, ahead, describe
+
+
+def test_what_was_taken_is_given_back() -> None:
+    """Inside the block the thread says how it runs; after it, it runs as before."""
+    before = describe()
+    with ahead() as place:
+        assert place == describe()
+    assert describe() == before
+    assert os.getpriority(os.PRIO_PROCESS, 0) == OWN_NICE
+
+
+def test_children_run_as_anybody() -> None:
+    """An agent started inside the block does not inherit real time."""
+    with ahead():
+        code = "import os; print(os.sched_getscheduler(0))"
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(said) == os.SCHED_OTHER
+
+
+def test_a_refusal_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the right to it the callers stay where they are, and the place says so."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "setpriority", lambda *_: None)
+    with ahead() as place:
+        assert place == f"niceness {OWN_NICE}"
