@@ -65,7 +65,7 @@ class FasterWhisperSettings(Settings):
     compute_type: str = "int8"
     threads: int = Field(1, ge=1)
     windows_s: tuple[Annotated[float, Field(ge=10, le=30)], ...] = (12.0, 15.0)
-    """Encoder windows: the shortest that leaves 8 s of silence after the speech; 30 s where none does, and where the text
+    """Encoder windows: the shortest that leaves 8 s after the speech; 30 s where none does, and where the text
     repeats itself."""
     language: str = "en"
 

@@ -88,7 +88,7 @@ def test_a_human_prompt_is_transcribed(loaded: Engines, prompts: Path) -> None:
         return await asyncio.gather(*(loaded.stt.transcribe(recording(prompts, name)) for name in names))
 
     first, second = asyncio.run(both())
-    assert first == Transcript("Please enter your phone number, starting with the area code.", 15.0)
+    assert first == Transcript("Please enter your phone number, starting with the area code.", 12.0)
     assert second.text.lower().startswith("please leave your message after the tone")
 
 
