@@ -1,0 +1,63 @@
+"""The two rooms and the one door: who may import whom, and who may ask for the time."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DOOR = ("telephony", "tracing", "profile", "documents", "errors")
+CLOCK_READINGS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
+
+
+def modules(package: str) -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        yield path.relative_to(ROOT), ast.parse(path.read_text("utf-8"))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Every imported name in full, wherever in the module its import stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_agent_knows_nothing_of_the_instrument() -> None:
+    """No module of `pipeline` imports `harness`, so that it can be served alone."""
+    found = {(str(path), name) for path, tree in modules("pipeline") for name in imported(tree)}
+    assert len(found) > 200
+    assert [row for row in sorted(found) if row[1].split(".")[0] == "harness"] == []
+
+
+def test_the_instrument_comes_in_by_the_door_only() -> None:
+    """Of `pipeline` the instrument imports vocabulary, never an engine or what loads one."""
+    found = {(str(path), name) for path, tree in modules("harness") for name in imported(tree)}
+    ours = [row for row in sorted(found) if row[1].split(".")[0] == "pipeline"]
+    assert len(ours) > 20
+    assert [row for row in ours if row[1].split(".")[1] not in DOOR] == []
+
+
+def test_only_the_clock_asks_for_the_time() -> None:
+    """The instrument's clock is injected: nothing beside `harness/clock.py` reads one."""
+    readings = [
+        (str(path), node.lineno)
+        for path, tree in modules("harness")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "time"
+        and node.func.attr in CLOCK_READINGS
+    ]
+    assert readings
+    assert {path for path, _ in readings} == {"harness/clock.py"}
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    """The first line of each module is a sentence about it."""
+    for package in ("harness", "pipeline"):
+        for path, tree in modules(package):
+            assert (ast.get_docstring(tree) or "").strip(), path
