@@ -39,7 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SUFFIX = pytest_plugin.SUFFIX
 SCENARIO = "name: {name}\ngate: {gate}\nturns:\n  - {{say: hello there}}\n"
 # Where turngap is installed, its entry point would bring the plugin a second time.
-ALONE = ("-p", "no:turngap", "-W", "error")
+ALONE = ("-p", "no:turngap", "-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""Where turngap is installed its plugin is asked for by hand all the same; it has been imported by then."""
 
 
 @pytest.fixture(autouse=True)

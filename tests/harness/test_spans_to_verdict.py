@@ -55,8 +55,11 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
             try:
                 for batch in before:
                     await asyncio.to_thread(export, receiver, batch)
-                patience_s = 10.0 if any(all(one in batch for one in OURS) for batch in before) else 0.0
-                collected = await receiver.collect(CALL_SID, patience_s)
+                sent = {(span.name, call_sid) for batch in before for span, call_sid in batch}
+                async with asyncio.timeout(10):
+                    while sum(map(len, receiver._calls.values())) < len(sent):  # noqa: ASYNC110  # another process
+                        await asyncio.sleep(0.01)
+                collected = await receiver.collect(CALL_SID, 0.0)
                 await asyncio.to_thread(export, receiver, after)
             finally:
                 await receiver.stop()
