@@ -35,12 +35,20 @@ class SentinelErrors:
     n: int
     """Sentinel turns inside the run's windows."""
     n_all: int
+    windows: int
+    watched: int
+    """Windows of turns, and those in which the sentinel measured something."""
     missed: int
     """Answers inside the windows that the instrument did not find."""
     bias_median_ms: float | None
     sd_ms: float | None
     p95_abs_ms: float | None
     max_abs_error_ms: float | None
+
+    @property
+    def watched_share(self) -> float | None:
+        """Watched windows over windows; None of none."""
+        return self.watched / self.windows if self.windows else None
 
     def to_json(self) -> dict[str, Any]:
         """As kept in `run.json`."""
@@ -60,20 +68,24 @@ class Sentinel:
     def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
         """The error inside the windows of those turns; call it when the sentinel is over."""
         windows = [(turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns) for turn in turns]
-        inside = [
-            one for one in self._samples if any(one.from_ns <= end and begin <= one.to_ns for begin, end in windows)
-        ]
+        inside = [one for one in self._samples if any(_meets(one, *window) for window in windows)]
         found = calibrate.errors(one.error_ms for one in inside)
         sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
         return SentinelErrors(
             n=found.n,
             n_all=len(self._samples),
+            windows=len(windows),
+            watched=sum(any(_meets(one, *window) for one in inside) for window in windows),
             missed=sum(one.error_ms is None for one in inside),
             bias_median_ms=found.bias_median_ms,
             sd_ms=found.sd_ms,
             p95_abs_ms=float(np.percentile(sizes, 95)) if sizes else None,
             max_abs_error_ms=found.max_abs_error_ms,
         )
+
+
+def _meets(sample: Sample, begin_ns: int, end_ns: int) -> bool:
+    return sample.from_ns <= end_ns and begin_ns <= sample.to_ns
 
 
 @asynccontextmanager

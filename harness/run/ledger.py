@@ -93,6 +93,8 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
         sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,
         sentinel_samples=progress.sentinel.n if progress.sentinel is not None else 0,
+        sentinel_missed=progress.sentinel.missed if progress.sentinel is not None else 0,
+        sentinel_watched=progress.sentinel.watched_share if progress.sentinel is not None else None,
     )
 
 

@@ -11,7 +11,6 @@ would make the bound untrue (too few or repeated turns, drift, foreign load, ...
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,11 +18,14 @@ from harness.result import Check, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats
 from harness.verdict.budget import Budget, Limit, Metric
+from harness.verdict.summary import good, underran
 
 MAX_INVALID_SHARE = 0.02
 MAX_FOREIGN_CPU = 0.25
 """Share of the machine's CPU time used by processes that are neither agent nor instrument."""
 MAX_INSTRUMENT_BIAS_MS = 5.0
+MIN_WATCHED = 0.9
+"""Share of the turns that must have a sentinel's measurement beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class Evidence:
     sentinel_bias_ms: float | None = None
     """Median error of the sentinel call inside the turns' windows."""
     sentinel_samples: int = 0
+    sentinel_missed: int = 0
+    """Answers of the reference agent, inside the turns' windows, that the instrument did not find."""
+    sentinel_watched: float | None = None
+    """Share of the turns' windows in which the sentinel measured something."""
     foreign_cpu_share: float | None = None
     lost_spans: int = 0
     """Answered turns whose stages are incomplete."""
@@ -89,7 +95,7 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None
 
 
 def _measured(scored: Sequence[TurnRecord]) -> str:
-    gaps = [turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID]
+    gaps = [turn.turn_gap_ms if good(turn) else None for turn in scored if turn.outcome is not Outcome.INVALID]
     answered = sum(turn.outcome is Outcome.ANSWERED for turn in scored)
     middle = stats.percentile(gaps, 0.5)
     if middle is None:
@@ -116,6 +122,12 @@ def _instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budg
     under_load = f"under this load ({evidence.sentinel_samples} samples)"
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    watched = evidence.sentinel_watched
+    if watched is not None:
+        text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
+        good_watch = watched >= MIN_WATCHED and not evidence.sentinel_missed
+        trouble = f"{text}; {MIN_WATCHED:.0%} and none are needed: run it again, in one piece"
+        checks.append(_check("sentinel's watch", good_watch, text, trouble, budgeted))
     return checks
 
 
@@ -250,26 +262,35 @@ def _judge_latency(limit: Limit, scored: Sequence[TurnRecord]) -> _Held:
 
 
 def _judge_rate(limit: Limit, scored: Sequence[TurnRecord]) -> _Held:
-    outcome = Outcome.CUT_OFF if limit.metric == Metric.CUT_OFF else Outcome.BROKEN
-    name = "cut-offs" if outcome is Outcome.CUT_OFF else "replies that ran dry"
-    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
-    counts = Counter(turn.outcome for turn in valid)
-    events, n = counts[outcome], len(valid)
+    if limit.metric == Metric.CUT_OFF:
+        name, turns = "cut-offs", list(scored)
+        events = sum(turn.outcome is Outcome.CUT_OFF for turn in turns)
+    else:
+        name, turns = "replies that ran dry", [turn for turn in scored if turn.reply_ms is not None]
+        events = sum(underran(turn) for turn in turns if turn.outcome is not Outcome.INVALID)
+    n, invalid = len(turns), sum(turn.outcome is Outcome.INVALID for turn in turns)
     least = stats.n_needed(0, 1 - limit.at_most, limit.confidence)
-    upper = stats.rate_upper(events, n, limit.confidence)
-    if upper is None or n < least:
+    best, worst = (stats.rate_upper(count, n, limit.confidence) for count in (events, events + invalid))
+    if best is None or worst is None or n < least:
         return _Held(
             None, f"{n} turns carry no bound of {limit.at_most:.1%} on {name}", f"needs {least - n} more turns"
         )
+    if (best <= limit.at_most) != (worst <= limit.at_most):
+        return _Held(None, f"the verdict on {name} hangs on {invalid} turns spoilt by our own lateness", "run it again")
     text = (
-        f"{name}: {events} of {n}, at most {upper:.1%} with {limit.confidence:.0%} confidence; "
+        f"{name}: {events} of {n}, at most {worst:.1%} with {limit.confidence:.0%} confidence; "
         f"budget {limit.at_most:.1%}"
     )
-    return _Held(upper <= limit.at_most, text)
+    return _Held(best <= limit.at_most, text)
 
 
 def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> _Held:
-    counted = [(turn.word_errors, turn.words) for turn in scored if turn.word_errors is not None and turn.words]
+    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
+    unheard = sum(good(turn) and turn.reference is not None and turn.word_errors is None for turn in valid)
+    if unheard:
+        text = f"the word error rate is not known: {unheard} answered turns have no transcript"
+        return _Held(None, text, "an agent loses spans on its worst turns; see its log, or drop `wer` from the budget")
+    counted = [(turn.word_errors, turn.words) for turn in valid if turn.word_errors is not None and turn.words]
     words = sum(n or 0 for _, n in counted)
     if not words:
         return _Held(None, "no turn has a transcript", "the agent must send its spans, or drop `wer` from the budget")

@@ -43,9 +43,14 @@ def figures(turns: Turns) -> dict[str, Any]:
         "stages": stages(counted),
         "wer": sum(turn.word_errors or 0 for turn in spoken) / words if words else None,
         "cut_off_rate": stats.rate(outcomes[Outcome.CUT_OFF], len(counted)),
-        "underrun_rate": stats.rate(sum(bool(turn.underruns_ms) for turn in replied), len(replied)),
+        "underrun_rate": stats.rate(sum(underran(turn) for turn in replied), len(replied)),
         "wasted_attempts": sum(max(0, count - 1) for count in attempts) if attempts else None,
     }
+
+
+def underran(turn: TurnRecord) -> bool:
+    """Playout ran dry inside its reply, however short."""
+    return bool(turn.underruns_ms)
 
 
 def good(turn: TurnRecord) -> bool:
