@@ -38,13 +38,13 @@ def _run(
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
     url: Annotated[str | None, typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH.")] = None,
     turns: Annotated[int | None, typer.Option(help="Turns to score, in place of the whole scenario.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run folders. [default: results]")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     budget: Annotated[str | None, typer.Option(help="Judge by a budget: sub500, edge500 or a .yaml file.")] = None,
     inject: Annotated[list[str] | None, typer.Option(help="Delay a stage of the agent: STAGE=MS.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Complete the unfinished run in this folder.")] = None,
-    otlp_port: Annotated[int, typer.Option(help="Port where the agent's spans are received; 0: a free one.")] = 0,
+    otlp_port: Annotated[int, typer.Option(help="Port for the agent's spans; 0: a free one.", min=0, max=65535)] = 0,
     agent_nice: Annotated[int, typer.Option(help="Niceness of the agent's process.", min=0, max=19)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
 ) -> None:
@@ -142,7 +142,8 @@ def execute(arguments: list[str]) -> int:
     except _ClickException as fault:
         shown = fault.format_message() if hasattr(fault, "format_message") else str(fault)
         context = getattr(fault, "ctx", None)
-        if not shown:  # no command was given, and the help has been printed
+        if not shown or shown.lstrip().startswith("Usage:"):  # no command was given
+            print(shown or "", end="")
             return USAGE
         path = context.command_path if context is not None else "turngap"
         return _complain(f"{' '.join(shown.split())} See: {path} --help", USAGE)

@@ -30,6 +30,8 @@ from harness.verdict.budget import Budget
 from harness.verdict.gate import Evidence
 from pipeline.errors import HarnessError, TurngapError, WeightsError
 
+INTERRUPTED = "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
+
 
 def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
     """Do one run after the other, each with its report; gives the worst exit code."""
@@ -44,7 +46,14 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
             codes.append(complain(news, fault))
             continue
         except KeyboardInterrupt:
-            codes.append(complain(news, HarnessError("interrupted; turns that were finished are in the run's folder")))
+            codes.append(
+                complain(
+                    news,
+                    HarnessError(
+                        "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
+                    ),
+                )
+            )
             break
         if finished.interrupted:
             break
@@ -147,6 +156,8 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
     path = finished.folder.path
     if finished.record.n_turns:
         print_summary(finished.record, figures)
+    elif finished.error is None:
+        figures.print(f"{finished.record.verdict}  {finished.record.sentence}", highlight=False, markup=False)
     if finished.error is not None:
         codes.append(complain(news, finished.error))
     if finished.record.n_turns:

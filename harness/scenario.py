@@ -62,7 +62,7 @@ class Scenario(_Model):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str = ""
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     turns_per_call: int | Literal["all"] = 1
     """One scored turn a call keeps turns independent; `all` makes one call of the whole list."""
     probe: bool = False

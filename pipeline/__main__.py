@@ -7,7 +7,7 @@ import importlib
 import sys
 from typing import NoReturn
 
-from pipeline.errors import TurngapError, UsageError
+from pipeline.errors import EngineError, TurngapError, UsageError
 
 COMMANDS = {
     "serve": ("pipeline.server.serve", "answer calls"),
@@ -38,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     except TurngapError as fault:
         print(f"turngap: error: {fault}", file=sys.stderr)
         return fault.exit_code
+    except ModuleNotFoundError as fault:
+        missing = f"{fault.name} is not installed: the agent needs its extra, pip install 'turngap[cpu]'"
+        print(f"turngap: error: {missing}", file=sys.stderr)
+        return EngineError.exit_code
     except KeyboardInterrupt:
         return 130
 

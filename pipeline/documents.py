@@ -41,6 +41,9 @@ def parse(text: str, name: str, model: type[Model], error: type[UsageError] = Us
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        double = _double_key(node)
+        if double is not None:
+            raise error(f"{name}:{double.start_mark.line + 1}: the key `{double.value}` stands there a second time")
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
@@ -55,6 +58,25 @@ def parse(text: str, name: str, model: type[Model], error: type[UsageError] = Us
         return model.model_validate(data)
     except ValidationError as fault:
         raise error(_explain(fault, node, name, model)) from None
+
+
+def _double_key(root: yaml.Node | None) -> yaml.Node | None:
+    """A key that a mapping has twice: YAML would keep the last one without a word."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop(0)
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                    return key
+                keys.add(str(key.value))
+        waiting += [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value
+    return None
 
 
 def _required(model: type[BaseModel]) -> list[str]:

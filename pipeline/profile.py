@@ -171,6 +171,9 @@ class Limits(Settings):
     """What the agent takes on."""
 
     simultaneous_calls: int = Field(2, ge=1)
+    """More are refused."""
+    gated_calls: int = Field(1, ge=1)
+    """A budget is judged with this many calls going on at once."""
 
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]

@@ -125,7 +125,11 @@ def checked_url(url: str) -> str:
         UsageError: it is no WebSocket URL.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        port_fits = False
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or not port_fits:
         raise UsageError(
             f"--url {url!r}: expected ws://HOST:PORT/PATH or wss://…, as in ws://127.0.0.1:8080/twilio/media"
         )
@@ -190,7 +194,8 @@ def _last_words(log: Path | None) -> str:
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    said = [line.strip() for line in lines if re.search(r"\w", line)]
+    # News of the calls has no bearing on its end.
+    said = [line.strip() for line in lines if re.search(r"\w", line) and not re.search(r" (INFO|DEBUG) ", line)]
     errors = [line.removeprefix(_ERROR) for line in said if line.startswith(_ERROR)]
     last = errors[-1] if errors else said[-1] if said else ""
     return f": {last[:300]}; log: {log}" if last else f" without a word; log: {log}"

@@ -66,7 +66,7 @@ class Lanes:
         try:
             await self._lane(deque(call for call in calls if call.warm_up))
             scored = deque(call for call in calls if not call.warm_up)
-            await asyncio.gather(*(self._lane(scored) for _ in range(self.request.scenario.simultaneous_calls)))
+            await asyncio.gather(*(self._lane(scored) for _ in range(self.request.simultaneous_calls)))
         finally:
             gc.unfreeze()
             watch.cancel()

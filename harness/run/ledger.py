@@ -67,7 +67,7 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
         scenario_sha256=request.scenario_sha256,
         seed=request.seed,
         planned_turns=request.planned_turns,
-        simultaneous_calls=request.scenario.simultaneous_calls,
+        simultaneous_calls=request.simultaneous_calls,
         budget=request.budget.model_dump(mode="json") if request.budget is not None else None,
         corpus=CorpusFigures(distinct_utterances=0, synthetic=0, strata={}, sources=()),
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),
@@ -86,6 +86,7 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
     return Evidence(
         planned_turns=request.planned_turns,
         complete=not progress.faults,
+        simultaneous_calls=request.simultaneous_calls,
         foreign_cpu_share=seen.foreign_cpu_share if request.url is None else None,
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=max(gpu.peaks_mib(folder.path / store.GPU).values(), default=None),

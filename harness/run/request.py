@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from harness.verdict.budget import Budget
 from pipeline import profile as profiles
 from pipeline.errors import RunFolderError, ScenarioError, UsageError
 from pipeline.profile import NetworkModel, Profile
+from pipeline.tracing import INJECTABLE
 
 SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
 """In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
@@ -82,6 +85,13 @@ class Request:
             for call in self.calls
             if call.warm_up or any((call.index, turn) not in done for turn in range(len(call.turns)))
         )
+
+    @property
+    def simultaneous_calls(self) -> int:
+        """How many calls go on at once: under a budget as many as the profile declares, else as the scenario says."""
+        if self.budget is not None and self.profile is not None:
+            return self.profile.limits.gated_calls
+        return self.scenario.simultaneous_calls
 
     @property
     def network_ms(self) -> float:
@@ -209,7 +219,8 @@ def profile_data(request: Request) -> dict[str, Any]:
 
 def _checked(request: Request) -> Request:
     limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
-    wanted = request.scenario.simultaneous_calls
+    wanted = request.simultaneous_calls
+    _check_delays(request.options.inject)
     if limit is not None and wanted > limit:
         raise ScenarioError(
             f"{request.scenario_path}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
@@ -220,6 +231,14 @@ def _checked(request: Request) -> Request:
             f"{request.scenario_path}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
         )
     return request
+
+
+def _check_delays(inject: Sequence[str]) -> None:
+    for delay in inject:
+        stage, _, value = delay.partition("=")
+        known = ", ".join(INJECTABLE)
+        if stage not in INJECTABLE or not re.fullmatch(r"\d+(\.\d+)?", value):
+            raise UsageError(f"--inject {delay!r}: expected STAGE=MS, as in transcription=100; stages: {known}")
 
 
 def _sha256(path: Path) -> str:

@@ -34,6 +34,7 @@ class Evidence:
 
     planned_turns: int
     complete: bool
+    simultaneous_calls: int = 1
     calibration_bias_ms: float | None = None
     """Largest |median error| of the calibration before the run."""
     sentinel_bias_ms: float | None = None
@@ -88,10 +89,12 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None
     if broken or unknown:
         reasons = (*broken, *(f"{item.text}: {item.remedy}" for item in unknown))
         return Judgement(Verdict.INVALID, f"No verdict on {budget.name}: {reasons[0]}.", reasons, tuple(checks))
+    load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
     if failed:
-        return Judgement(Verdict.FAIL, f"{budget.name} does not hold: {failed[0]}.", tuple(failed), tuple(checks))
+        sentence = f"{budget.name} does not hold with {load}: {failed[0]}."
+        return Judgement(Verdict.FAIL, sentence, tuple(failed), tuple(checks))
     reasons = tuple(item.text for item in held)
-    return Judgement(Verdict.PASS, f"{budget.name} holds: {reasons[0]}.", reasons, tuple(checks))
+    return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.", reasons, tuple(checks))
 
 
 def _measured(scored: Sequence[TurnRecord]) -> str:

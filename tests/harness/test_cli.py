@@ -14,6 +14,7 @@ import pytest
 from harness import cli, command
 from harness.result import Verdict
 from harness.rig import child
+from harness.run import standing
 from harness.store import folder as store
 from harness.store.folder import RunFolder
 from tests.harness import report_builders as builders
@@ -120,10 +121,14 @@ def test_a_receiver_port_in_use_is_one_line(tmp_path: Path, capfd: pytest.Captur
     assert f"--otlp-port {port}: Address already in use" in line
 
 
-def test_an_agent_that_dies_at_start_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_agent_that_dies_at_start_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its own last words and its log are in the message; the verdict is INVALID."""
+    dying = "import sys; print('turngap: error: no memory left for its models', file=sys.stderr); sys.exit(3)"
+    monkeypatch.setattr(standing, "serve_command", lambda *_: [sys.executable, "-c", dying])
     scenario, out = str(scenario_of_tones(tmp_path, 1)), str(tmp_path / "results")
-    code = cli.execute(["run", scenario, "--profile", "scripted", "--inject", "nope=1", "--json", "--out", out])
+    code = cli.execute(["run", scenario, "--profile", "scripted", "--json", "--out", out])
     captured = capfd.readouterr()
     (line,) = [each for each in captured.err.splitlines() if each.startswith("turngap: error: ")]
     assert code == 2

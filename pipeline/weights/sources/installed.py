@@ -18,7 +18,7 @@ def find(pin: Pin) -> Path:
     """
     source = pin.source
     assert isinstance(source, InstalledSource)
-    remedy = f"run `pip install {source.package}=={pin.version}`"
+    remedy = f"run `pip install {source.package}=={pin.version}`, or `pip install 'turngap[cpu]'` for the whole agent"
     try:
         package = metadata.distribution(source.package)
     except metadata.PackageNotFoundError:

@@ -97,6 +97,29 @@ def test_more_calls_at_once_than_the_agent_takes_are_refused(scenario: Path) -> 
         request.make(str(scenario), profile="scripted")
 
 
+def test_under_a_budget_as_many_calls_go_on_as_the_profile_declares(scenario: Path) -> None:
+    """A gate holds at the profile's declared load, whatever the scenario says; without a budget the scenario says."""
+    scenario.write_text(SCENARIO + "simultaneous_calls: 3\ngate: true\n")
+    declared = ("limits.gated_calls=4",)
+    assert request.make(str(scenario), profile="scripted", overrides=declared).simultaneous_calls == 3
+    judged = request.make(str(scenario), profile="scripted", overrides=declared, budget="sub500")
+    assert judged.simultaneous_calls == 4
+
+
+@pytest.mark.parametrize("delay", ["stt=3", "encoding", "encoding=x", "encoding=-1", "=4"])
+def test_a_delay_that_cannot_be_injected_is_refused_before_anything_starts(scenario: Path, delay: str) -> None:
+    """One line with the stages there are."""
+    with pytest.raises(UsageError, match=r"--inject .*expected STAGE=MS.*transcription"):
+        request.make(str(scenario), profile="scripted", options=request.Options(inject=(delay,)))
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:99999/", "ws://:80/", "http://a/", "ws://a:x/"])
+def test_a_url_that_cannot_be_an_agent_is_refused_at_once(scenario: Path, url: str) -> None:
+    """Before the calibration, which takes a while."""
+    with pytest.raises(UsageError, match="--url"):
+        request.make(str(scenario), url=url)
+
+
 def test_a_resumed_run_has_only_its_missing_calls(tmp_path: Path, scenario: Path) -> None:
     """Calls with all their turns are not made again; the warm-up is, for the agent is a fresh one."""
     path = unfinished(tmp_path, scenario, calls=(0, 1, 3))

@@ -1,0 +1,50 @@
+"""YAML documents: every fault is one line that says where."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.scenario import Scenario
+from pipeline import documents
+from pipeline.errors import ScenarioError
+
+GOOD = "name: a\nturns:\n- {say: hello}\n"
+
+
+def read(text: str) -> Scenario:
+    return documents.parse(text, "a.yaml", Scenario, ScenarioError)
+
+
+def test_a_good_document_is_its_model() -> None:
+    """What stands in it arrives."""
+    assert read(GOOD).turns[0].say == "hello"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"a\.yaml: the file is empty; it needs at least: name, turns"),
+        ("- a", r"a\.yaml:1: a mapping of keys was expected, not list"),
+        ("name: [", r"a\.yaml:\d: not valid YAML"),
+        (GOOD + "seeed: 3\n", r"a\.yaml:4: unknown key `seeed`; did you mean `seed`\?"),
+        ("name: a\nturns:\n- {say: hello, paus_ms: 1}\n", r"a\.yaml:3: unknown key `turns\.0\.paus_ms`; .*`pause_ms`"),
+        (GOOD + "seed: -1\n", r"a\.yaml:4: `seed`: .*not -1"),
+        ("name: a\nname: b\nturns:\n- {say: hello}\n", r"a\.yaml:2: the key `name` stands there a second time"),
+        ("name: a\nturns:\n- {say: hello, say: bye}\n", r"a\.yaml:3: the key `say` stands there a second time"),
+        ("name: a\n", r"`turns` is missing"),
+    ],
+)
+def test_a_fault_is_one_line_with_its_place(text: str, message: str) -> None:
+    """File, line, what is wrong, and the nearest valid key."""
+    with pytest.raises(ScenarioError, match=message) as found:
+        read(text)
+    assert "\n" not in str(found.value)
+
+
+def test_an_alias_bomb_is_refused_at_once() -> None:
+    """Aliases that multiply are looked at once each."""
+    bomb = "a: &a [x]\n" + "".join(
+        f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    with pytest.raises(ScenarioError, match=r"unknown key|missing"):
+        read(bomb)
