@@ -140,3 +140,11 @@ def test_the_ordinary_caller_measures_the_real_reference_agent() -> None:
     assert [(one.delay_ms, one.n, one.missed) for one in found.delays] == [(60.0, 2, 0), (120.0, 2, 0)]
     assert all(one.frame_convention.n == 2 for one in found.delays)
     assert found.to_json()["delays"][0]["bias_median_ms"] is not None
+
+
+def test_unwatched_windows_are_counted() -> None:
+    """A turn beside which the sentinel measured nothing is said."""
+    watch = Sentinel()
+    watch.add([Sample(900 * MS, 1000 * MS, 1.0, 1.0)])
+    found = watch.errors([turn(1000, 1500), turn(9000, 9500)])
+    assert (found.windows, found.watched, found.watched_share) == (2, 1, 0.5)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.result import Verdict
 from harness.turn import Outcome, StageTime, TurnRecord
-from harness.verdict import gate, stats
+from harness.verdict import gate, stats, summary
 from harness.verdict.budget import Budget, Limit
 from harness.verdict.gate import Evidence, judge
 from pipeline.tracing import Stage
@@ -212,3 +212,63 @@ def test_gate_is_the_exact_bound(n: int, data: st.DataObject) -> None:
     bound = stats.quantile_upper(gaps)
     held = gate._judge_latency(EDGE.limits[0], [turn(i, gap) for i, gap in enumerate(gaps)])
     assert held.holds is (bound is not None and bound <= 500)
+
+
+def test_a_lost_transcript_is_no_understanding() -> None:
+    """A limit on word errors needs the words of every answered turn: the worst ones lose their spans first."""
+    wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
+    turns = run(100)
+    turns[3] = turn(3, word_errors=None, words=None, wer=None, transcript=None)
+    judged = judge(turns, evidence(100), wer)
+    assert judged.verdict is Verdict.INVALID
+    assert "1 answered turns have no transcript" in judged.sentence
+
+
+def test_a_spoilt_turn_adds_no_words() -> None:
+    """What the instrument spoilt says nothing of the agent's ears."""
+    wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
+    turns = [*run(99), turn(99, 400, Outcome.INVALID, word_errors=2)]
+    assert judge(turns, evidence(100), wer).verdict is Verdict.PASS
+
+
+def test_rates_are_judged_twice_too() -> None:
+    """A spoilt turn may have been a cut-off: where that matters, there is no verdict."""
+    budget = Budget(name="b", limits=(Limit(metric="cut_off_rate", at_most=0.03),))
+    assert judge(run(190), evidence(190), budget).verdict is Verdict.PASS
+    judged = judge(run(190, invalid=3), evidence(190), budget)
+    assert judged.verdict is Verdict.INVALID
+    assert "cut-offs hangs on 3 turns" in judged.sentence
+
+
+def test_dry_playout_counts_however_short_and_whatever_the_outcome() -> None:
+    """The gate counts what `run.json` counts."""
+    budget = Budget(name="b", limits=(Limit(metric="underrun_rate", at_most=0.05),))
+    sound = [turn(i, reply_ms=900.0) for i in range(100)]
+    assert judge(sound, evidence(100), budget).verdict is Verdict.PASS
+    dry = [turn(i, reply_ms=900.0, underruns_ms=(40.0,) if i < 20 else ()) for i in range(100)]
+    assert judge(dry, evidence(100), budget).verdict is Verdict.FAIL
+    assert summary.figures(dry)["underrun_rate"].events == 20
+
+
+def test_the_sentinel_must_have_watched() -> None:
+    """A verdict needs its measurement beside nine of ten turns, and every answer found."""
+    assert judge(run(60), evidence(60, sentinel_watched=0.95), EDGE).verdict is Verdict.PASS
+    for changes in ({"sentinel_watched": 0.5}, {"sentinel_watched": 1.0, "sentinel_missed": 1}):
+        judged = judge(run(60), evidence(60, **changes), EDGE)
+        assert judged.verdict is Verdict.INVALID
+        assert "the sentinel measured beside" in judged.sentence
+    assert judge(run(60), evidence(60, sentinel_watched=0.5)).verdict is Verdict.MEASURED
+
+
+def test_the_measured_sentence_says_the_figures_median() -> None:
+    """A turn that was not answered as it should be is later than any other, in words as in figures."""
+    turns = [turn(0, 300.0), turn(1, 400.0), turn(2, 100.0, Outcome.WRONG), turn(3, 100.0, Outcome.BROKEN)]
+    figures = summary.figures(turns)["turn_gap_ms"]
+    said = judge(turns, evidence(4)).sentence
+    assert ("median" in said) == (figures.p50 is not None)
+
+
+def test_a_verdict_says_at_which_load() -> None:
+    """A gate holds for as many calls as went on."""
+    assert "with one call at a time" in judge(run(59), evidence(59), EDGE).sentence
+    assert "with 4 calls at once" in judge(run(59, 1), evidence(59, simultaneous_calls=4), EDGE).sentence
