@@ -47,7 +47,7 @@ def mark(record: RunRecord) -> Mark:
     limits = {limit["metric"]: float(limit["at_most"]) for limit in given if isinstance(limit, dict)}
     if Metric.PERCEIVED_GAP in limits or Metric.TURN_GAP not in limits:
         at_ms = limits.get(Metric.PERCEIVED_GAP, 500.0)
-        return Mark(at_ms, f"budget {at_ms:g} ms")
+        return Mark(at_ms, f"budget {at_ms:g} ms" if given else f"{at_ms:g} ms (no budget given)")
     at_ms = limits[Metric.TURN_GAP]
     return Mark(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge")
 
