@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -87,7 +88,7 @@ class RunFolder:
         self._replace(RUN, record.model_dump_json(indent=2) + "\n")
 
     def append(self, turns: Iterable[TurnRecord]) -> None:
-        """Add finished turns and wait until the disk has them.
+        """Add finished turns and wait until the disk has them; all of them or, where that fails, none.
 
         Raises:
             HarnessError: they can't be written.
@@ -95,8 +96,7 @@ class RunFolder:
         lines = "".join(turn.model_dump_json() + "\n" for turn in turns)
         try:
             with (self.path / TURNS).open("ab", buffering=0) as file:
-                file.write(lines.encode())
-                os.fsync(file.fileno())
+                _write_whole(file, lines.encode())
         except OSError as fault:
             raise HarnessError(f"{self.path / TURNS}: cannot be written ({fault.strerror or fault})") from None
 
@@ -210,6 +210,20 @@ def _validate(model: type[Model], text: str, where: str) -> Model:
         first = fault.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise RunFolderError(f"{where}: damaged: {at + ': ' if at else ''}{first['msg']}") from None
+
+
+def _write_whole(file: FileIO, data: bytes) -> None:
+    """Append `data` and sync; where the disk takes only some of it, none stays: a torn line would spoil the next."""
+    size = os.fstat(file.fileno()).st_size
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(size)
+        raise
 
 
 def _sync(folder: Path) -> None:
