@@ -56,8 +56,7 @@ class SpanReceiver:
         """
         command = child.python("harness.rig.receiver", str(port), str(file))
         process = await child.start(command, stderr=None, env=child.environment())
-        assert process.stdout is not None
-        hello = json.loads(await process.stdout.readline() or b"{}")
+        hello = await child.hello(process, "the span receiver")
         if "endpoint" in hello:
             return cls(process, hello["endpoint"])
         await child.stop(process, grace_s=1.0)
