@@ -115,17 +115,17 @@ def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None
 def test_foreign_spans_are_counted_and_left_out(tmp_path: Path) -> None:
     """Spans without our attributes (a web framework's own) are not an agent's stages."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, dict[str, int]]:
+    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, SpanReceiver]:
         provider = TracerProvider(shutdown_on_exit=False)
         other = provider.get_tracer("web").start_span("GET /")
         other.end()
         assert isinstance(other, ReadableSpan)
         await asyncio.to_thread(send, receiver.endpoint, [other, *whole_call("CA1")])
-        return await receiver.collect("CA1", 10), receiver.counts
+        return await receiver.collect("CA1", 10), receiver
 
-    got, counts = received(tmp_path, scenario)
+    got, receiver = received(tmp_path, scenario)
     assert len(got.spans) == 3
-    assert counts["foreign"] == 1
+    assert receiver.counts["foreign"] == 1  # whole once it has been stopped
 
 
 def test_spans_of_another_boot_are_refused_and_said(tmp_path: Path) -> None:
