@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline import documents
 from pipeline.errors import ScenarioError
@@ -63,15 +63,23 @@ class Scenario(_Model):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str = ""
     seed: int = Field(1, ge=0)
-    turns_per_call: int | Literal["all"] = 1
+    turns_per_call: Annotated[int, Field(ge=1)] | Literal["all"] = 1
     """One scored turn a call keeps turns independent; `all` makes one call of the whole list."""
     probe: bool = False
     """Hang up half a second after the answer begins: short calls, for gates."""
     gate: bool = False
     """True where a budget may be judged on it: distinct utterances, one scored turn a call."""
     simultaneous_calls: int = Field(1, ge=1, le=500)
-    warm_up_turns: int = Field(2, ge=0)
+    warm_up_turns: int = Field(2, ge=1)
+    """At least one: the first call after the agent's start is cold and never scored."""
     turns: tuple[Turn, ...] = Field(min_length=1)
+
+    @field_validator("turns_per_call", mode="before")
+    @classmethod
+    def _some_turns(cls, given: object) -> object:
+        if given != "all" and (type(given) is not int or given < 1):
+            raise ValueError("needs a whole number, at least 1, or `all`")
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:

@@ -129,9 +129,21 @@ class _Call:
         finally:
             for timer in self._timers:
                 timer.cancel()
-        if self._connection is not None:
-            await self._connection.close()
+            await self._close()
         return self._record(end, detail)
+
+    async def _close(self) -> None:
+        """Close the socket to the end: a second at most, and a record is promised to who cancels meanwhile, too."""
+        if self._connection is None:
+            return
+        closing = asyncio.ensure_future(self._connection.close())
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
 
     def _begin(self, custom_parameters: dict[str, str]) -> None:
         assert self._connection is not None

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from harness.caller.priority import OWN_NICE
+from pipeline.errors import HarnessError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 """As the user gave them to us, before a caller pins itself to any."""
+HELLO_TIMEOUT_S = 30.0
+"""How long a child's first line is waited for; a GPU that sleeps takes seconds to wake."""
 LINE_LIMIT = 1 << 24
 """Longest line read from a child, bytes."""
 
@@ -52,6 +56,29 @@ async def start(
         start_new_session=True,
         limit=LINE_LIMIT,
     )
+
+
+async def hello(process: asyncio.subprocess.Process, who: str) -> dict[str, Any]:
+    """The JSON object that a child prints as its first line; a child that does not is ended.
+
+    Raises:
+        HarnessError: nothing came in time, or something else did.
+    """
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            line = await process.stdout.readline()
+        said = json.loads(line) if line else None
+    except TimeoutError:
+        fault = f"it said nothing for {HELLO_TIMEOUT_S:g} s; is the machine overloaded?"
+    except ValueError:
+        fault = "its first line is no JSON; see the lines above"
+    else:
+        if isinstance(said, dict):
+            return said
+        fault = "see the lines above"
+    await stop(process, grace_s=1.0)
+    raise HarnessError(f"{who} did not start: {fault}")
 
 
 async def stop(process: asyncio.subprocess.Process, *, grace_s: float) -> int:

@@ -23,7 +23,6 @@ from harness.clock import NS_PER_MS, SystemClock
 from harness.rig import child, gpu, process
 from harness.rig.gpu import Gpu, Gpus
 from harness.rig.process import ProcessSampler, ProcessTree
-from pipeline.errors import HarnessError
 
 GPU_PERIOD_NS = 100 * NS_PER_MS
 PROCESS_PERIODS = 5
@@ -48,12 +47,7 @@ class Sampler:
         """
         command = child.python("harness.rig.sampler", str(folder))
         running = await child.start(command, stderr=None, env=child.environment())
-        assert running.stdout is not None
-        line = await running.stdout.readline()
-        if not line:
-            await child.stop(running, grace_s=1.0)
-            raise HarnessError("the sampler of GPU and memory did not start; see the lines above")
-        return cls(running, json.loads(line))
+        return cls(running, await child.hello(running, "the sampler of GPU and memory"))
 
     async def watch(self, pid: int) -> None:
         """Sample that process and all below it too, from now on."""

@@ -17,7 +17,9 @@ from pipeline.errors import HarnessError, UsageError
 from pipeline.tracing import Span
 
 SILENT_AGENT_TIMEOUT_S = 0.25
-"""How long a call's spans are waited for once a whole call has brought none: such an agent sends none."""
+"""How long a call's spans are waited for from an agent that sends none."""
+SILENT_CALLS = 2
+"""So many silent calls in a row, and never a span in the whole run: such an agent sends none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class SpanReceiver:
         self._calls: defaultdict[str, list[Span]] = defaultdict(list)
         self._collected: set[str] = set()
         self._arrived = asyncio.Condition()
-        self._silent = False
+        self._silent_calls = 0
+        self._heard_any = False
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -53,8 +56,7 @@ class SpanReceiver:
         """
         command = child.python("harness.rig.receiver", str(port), str(file))
         process = await child.start(command, stderr=None, env=child.environment())
-        assert process.stdout is not None
-        hello = json.loads(await process.stdout.readline() or b"{}")
+        hello = await child.hello(process, "the span receiver")
         if "endpoint" in hello:
             return cls(process, hello["endpoint"])
         await child.stop(process, grace_s=1.0)
@@ -65,12 +67,12 @@ class SpanReceiver:
     async def collect(self, call_sid: str, timeout_s: float) -> Collected:
         """Wait until the call's spans are whole, or `timeout_s` have passed; they are handed out once."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._silent else timeout_s):
+            async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._sends_none else timeout_s):
                 async with self._arrived:
                     await self._arrived.wait_for(lambda: not missing(self._calls.get(call_sid, ())))
         spans = tuple(self._calls.pop(call_sid, ()))
         self._collected.add(call_sid)
-        self._silent = not spans
+        self._silent_calls = 0 if spans else self._silent_calls + 1
         return Collected(spans, missing(spans) + self._why_none(spans))
 
     def remarks(self) -> tuple[str, ...]:
@@ -107,9 +109,15 @@ class SpanReceiver:
             else:
                 span = from_row(row)
                 self._calls[span.call_sid].append(span)
+                self._heard_any = True
             async with self._arrived:
                 self._arrived.notify_all()
             await asyncio.sleep(0)  # a burst of buffered lines must not hold up a caller's frame
+
+    @property
+    def _sends_none(self) -> bool:
+        # A single late span takes it back: a short wait must not be what keeps calls silent.
+        return not self._heard_any and self._silent_calls >= SILENT_CALLS
 
     def _why_none(self, spans: tuple[Span, ...]) -> str:
         if spans or not self.counts.get("other_boot"):

@@ -37,6 +37,8 @@ class Resumed:
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
+    claim: store.Claim
+    """Held as long as the request is: no one else completes it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,10 @@ def resume(path: Path, options: Options = Options()) -> Request:
     """The rest of the unfinished run in that folder.
 
     Raises:
-        RunFolderError: it is no run folder, or complete, or its scenario has changed.
+        RunFolderError: it is no run folder, or complete, or being written, or its scenario has changed.
     """
+    store.read(path)  # a folder that is no run's gets no lock file
+    claim = store.Claim(path)
     run = store.read(path)
     record = run.record
     if record.complete:
@@ -169,7 +173,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         seed=record.seed,
         budget=Budget.model_validate(record.budget) if record.budget is not None else None,
         options=replace(options, **began),
-        resumed=Resumed(path, record, run.turns, run.notes),
+        resumed=Resumed(path, record, run.turns, run.notes, claim),
     )
     return _checked(request)
 

@@ -25,13 +25,17 @@ import numpy as np
 from harness.caller import onset, playout
 from harness.caller.onset import AudibleFrames, Segment
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.records import CallRecord, Received, Spoken
+from harness.records import CallEnd, CallRecord, Received, Spoken
 from pipeline.telephony import FRAME_SAMPLES
 
 NOTICE_NS = 300 * NS_PER_MS
 """What is received within this of the utterance's start is earlier talk."""
 PAUSE_NS = 200 * NS_PER_MS
 """Silence that ends earlier talk; longer silences inside a reply are counted."""
+STALL_NS = 100 * NS_PER_MS
+"""Dry for longer at the end of a probe call is a stall, where the reply had not ended."""
+WHOLE_REPLY_NS = 300 * NS_PER_MS
+"""An agent without marks has ended a reply of so much sound."""
 BEFORE_T0_NS = 500 * NS_PER_MS
 """The instrument's own lateness counts from this long before t0."""
 
@@ -130,6 +134,25 @@ def lateness(record: CallRecord, from_ns: int, to_ns: int) -> Lateness:
     at_ns, away_ns = record.stalls.reshape(-1, 2).T
     absences_ns = away_ns[(at_ns >= from_ns) & (at_ns - away_ns <= to_ns)]
     return Lateness(max(0, int(late_ns.max(initial=0))), int(absences_ns.max(initial=0)))
+
+
+def dry_at_hang_up(record: CallRecord, reply: Reply) -> Hole | None:
+    """The dry time in which a probe call was hung up, if its last reply had stalled; None where it may have been whole.
+
+    A probe ends half a second after its answer begins, so a reply that stalls there never goes on and has no hole
+    *inside*. It stalled if playout was dry for more than 100 ms when the caller hung up, and neither a mark nor a
+    `clear` had come after the last audio: an agent that marks the ends of its replies had not ended this one. One
+    that sent no mark in the whole call may never send any (or only at the end of this reply, which is not known): its
+    reply is taken for whole from 300 ms of sound on, as hardly an answer is shorter.
+    """
+    audio = [message for message in record.received if message.played_samples]
+    if record.end is not CallEnd.COMPLETED or not audio:
+        return None
+    hole = Hole(max(map(_end_ns, audio)), record.ended_ns)
+    last_ns = audio[-1].recv_ns
+    ended = any(at_ns >= last_ns for at_ns in (*(mark.recv_ns for mark in record.marks), *record.clears_ns))
+    unmarked = not record.marks and reply.end_ns - reply.start_ns >= WHOLE_REPLY_NS
+    return None if ended or unmarked or hole.end_ns - hole.start_ns <= STALL_NS else hole
 
 
 def _of_utterance(

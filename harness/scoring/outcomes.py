@@ -8,8 +8,9 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 | failed    | the call broke before the turn was done                          | never                             |
 | cut_off   | the agent's onset lies before t0                                 | send lateness over 100 ms         |
 | missed    | no onset before waiting ended                                    | lateness over 100 ms              |
-| broken    | playout dry for more than 100 ms in all inside the reply; or the | it is 100 ms or less without what |
-|           | reply is less than 100 ms of sound and nothing came after it     | our own stalls can have caused    |
+| broken    | playout dry for more than 100 ms in all inside the reply, or     | it is 100 ms or less without what |
+|           | when a probe call was hung up on a reply that had not ended; or  | our own stalls can have caused    |
+|           | the reply is less than 100 ms of sound and nothing came after it |                                   |
 | truncated | the last word of two or more letters is not in the transcript    | send lateness over 100 ms         |
 | wrong     | the word error rate is over the turn's limit                     | send lateness over 100 ms         |
 | answered  | nothing of that                                                  | lateness over 5 ms                |

@@ -9,7 +9,7 @@ from harness.records import CallEnd, CallRecord
 from harness.scenario import PlannedCall, Turn
 from harness.scoring import breakdown, heard, outcomes, wer
 from harness.scoring.heard import CallSpans
-from harness.scoring.milestones import Hole, Lateness, Milestones, lateness, milestones
+from harness.scoring.milestones import Hole, Lateness, Milestones, dry_at_hang_up, lateness, milestones
 from harness.scoring.outcomes import Findings
 from harness.turn import Outcome, TurnRecord
 from pipeline import tracing
@@ -38,8 +38,8 @@ def score_call(
     if record.end is CallEnd.INTERRUPTED and begun and record.ended_ns < record.spoken[-1].reply_deadline_ns:
         begun.pop()
     turns = [
-        _score(record, call, turn, moments, index, network_ms=network_ms, cold=cold and index == 0)
-        for index, (turn, _) in enumerate(begun)
+        _score(record, call, planned, moments, index, network_ms=network_ms, cold=cold and index == 0)
+        for index in range(len(begun))
     ]
     if record.end is not CallEnd.INTERRUPTED:
         turns += [
@@ -52,21 +52,22 @@ def score_call(
 def _score(
     record: CallRecord,
     call: CallSpans,
-    turn: Turn,
+    planned: PlannedCall,
     all_moments: Sequence[Milestones],
     index: int,
     *,
     network_ms: float,
     cold: bool,
 ) -> TurnRecord:
-    moments, spoken = all_moments[index], record.spoken[index]
+    turn, moments, spoken = planned.turns[index], all_moments[index], record.spoken[index]
     next_speech_ns = all_moments[index + 1].speech_ns if index + 1 < len(all_moments) else record.ended_ns
     attempt = heard.heard_attempt(record, call, moments)
     late = lateness(record, *moments.window_ns)
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
     transcript = heard.text(attempt.turn_span, tracing.TRANSCRIPT)
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
-    outcome, detail = outcomes.judge(_findings(record, moments, index, late, words, turn.wer_limit))
+    holes = _holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1)
+    outcome, detail = outcomes.judge(_findings(record, moments, index, holes, late, words, turn.wer_limit))
     reply = moments.reply
     gap_ms = _ms_after(moments.t0_ns, moments.t1_ns)
     stages, path = breakdown.stages(attempt.activities, moments.t0_ns, moments.t1_ns)
@@ -101,7 +102,7 @@ def _score(
         words=None if words is None else words.words,
         reply=heard.text(attempt.turn_span, tracing.REPLY),
         first_clause=heard.text(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT),
-        underruns_ms=() if reply is None else tuple(_ms(hole.end_ns - hole.start_ns) for hole in reply.underruns),
+        underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in holes),
         silence_ms=None if reply is None else _ms(reply.silence_ns),
         reply_ms=None if reply is None else _ms(reply.end_ns - reply.start_ns),
         lateness_send_ms=_ms(late.send_ns),
@@ -151,12 +152,12 @@ def _findings(
     record: CallRecord,
     moments: Milestones,
     index: int,
+    holes: Sequence[Hole],
     late: Lateness,
     words: wer.WordErrors | None,
     wer_limit: float,
 ) -> Findings:
     reply = moments.reply
-    holes = () if reply is None else reply.underruns
     stalled_ms = None
     if reply is not None and record.ended_ns - reply.end_ns > outcomes.MIN_REPLY_MS * NS_PER_MS:
         sound_ms = _ms(reply.end_ns - reply.start_ns)
@@ -175,6 +176,14 @@ def _findings(
         send_late_ms=_ms(late.send_ns),
         recv_late_ms=_ms(late.recv_ns),
     )
+
+
+def _holes(record: CallRecord, moments: Milestones, *, probed: bool) -> tuple[Hole, ...]:
+    """The reply's underruns; with the stall in which a probe call was hung up on it."""
+    if moments.reply is None:
+        return ()
+    stall = dry_at_hang_up(record, moments.reply) if probed else None
+    return (*moments.reply.underruns, *([stall] if stall is not None else []))
 
 
 def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:

@@ -7,10 +7,12 @@ ends and it is replaced once more. Where a turn stands twice (a call that was ma
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -21,7 +23,7 @@ from harness.turn import TurnRecord
 from pipeline.errors import HarnessError, RunFolderError
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
-AGENT_LOG, PROFILE, CALLS = "agent.log", "profile.yaml", "calls"
+AGENT_LOG, PROFILE, CALLS, LOCK = "agent.log", "profile.yaml", "calls", ".lock"
 
 Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,11 +51,35 @@ class Run:
     """What was left out in reading."""
 
 
+class Claim:
+    """The right to write a run's folder, as long as this object or its process lives: the kernel takes it back."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it.
+
+        Raises:
+            RunFolderError: another run has it.
+        """
+        self._file: int | None = None
+        try:
+            self._file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"{path}: a run is writing this folder right now; wait until it has ended") from None
+        except OSError:
+            pass  # a file system without locks, or a fault that the first write tells of
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
 class RunFolder:
     """One folder, which one run writes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, claim: Claim | None = None) -> None:
         self.path = path
+        self.claim = claim
 
     @classmethod
     def create(cls, out: Path, name: str, record: RunRecord) -> Self:
@@ -67,13 +93,14 @@ class RunFolder:
             fresh = out / f".{name}.{os.getpid()}"
             (fresh / CALLS).mkdir(parents=True)
             (fresh / TURNS).touch()
+            claim = Claim(fresh)
             for number in range(1, 1000):
                 run_id = name if number == 1 else f"{name}-{number}"
                 cls(fresh).write(record.model_copy(update={"run_id": run_id}))
                 with contextlib.suppress(OSError):  # it exists and is not empty
                     fresh.rename(out / run_id)
                     _sync(out)
-                    return cls(out / run_id)
+                    return cls(out / run_id, claim)
         except OSError as fault:
             raise HarnessError(f"{out}: no run folder can be made there ({fault.strerror or fault})") from None
         raise HarnessError(f"{out}: no free name for {name}")
@@ -87,7 +114,7 @@ class RunFolder:
         self._replace(RUN, record.model_dump_json(indent=2) + "\n")
 
     def append(self, turns: Iterable[TurnRecord]) -> None:
-        """Add finished turns and wait until the disk has them.
+        """Add finished turns and wait until the disk has them; all of them or, where that fails, none.
 
         Raises:
             HarnessError: they can't be written.
@@ -95,8 +122,7 @@ class RunFolder:
         lines = "".join(turn.model_dump_json() + "\n" for turn in turns)
         try:
             with (self.path / TURNS).open("ab", buffering=0) as file:
-                file.write(lines.encode())
-                os.fsync(file.fileno())
+                _write_whole(file, lines.encode())
         except OSError as fault:
             raise HarnessError(f"{self.path / TURNS}: cannot be written ({fault.strerror or fault})") from None
 
@@ -210,6 +236,20 @@ def _validate(model: type[Model], text: str, where: str) -> Model:
         first = fault.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise RunFolderError(f"{where}: damaged: {at + ': ' if at else ''}{first['msg']}") from None
+
+
+def _write_whole(file: FileIO, data: bytes) -> None:
+    """Append `data` and sync; where the disk takes only some of it, none stays: a torn line would spoil the next."""
+    size = os.fstat(file.fileno()).st_size
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(size)
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -64,6 +64,11 @@ class Call:
         self._playout.clear(ns(at_ms))
         return self
 
+    def mark(self, at_ms: float) -> Call:
+        """The agent marks what it has sent so far."""
+        self._playout.mark("end", ns(at_ms))
+        return self
+
     def late(self, frame: int, ms: float) -> Call:
         """One of our frames leaves late."""
         self._late_ns[frame] = round(ms * NS_PER_MS)
@@ -90,7 +95,7 @@ class Call:
             caller_pcm=np.zeros(frames * 160, np.int16),
             spoken=tuple(self._spoken),
             received=self._playout.received,
-            marks=(),
+            marks=self._playout.marks,
             clears_ns=self._playout.clears_ns,
             stalls=np.array(self._stalls, np.int64).reshape(-1, 2),
             ended_ns=ns(at_ms),

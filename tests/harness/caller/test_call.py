@@ -15,15 +15,17 @@ from http import HTTPStatus
 from typing import Any
 
 import numpy as np
+import pytest
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
 from harness.caller.call import place_call
+from harness.caller.connection import Connection
 from harness.caller.onset import find_onset
 from harness.caller.playout import segments
 from harness.caller.scheduler import Scheduler
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.records import CallEnd, CallRecord, Clip
+from harness.records import CallEnd, CallRecord, Clip, Spoken
 from harness.scenario import PlannedCall, Turn
 from pipeline.telephony import mulaw
 
@@ -419,6 +421,59 @@ def test_cancelling_returns_what_was_recorded() -> None:
     assert record.end is CallEnd.INTERRUPTED
     assert len(record.sent_ns) >= 18
     assert log[-1]["event"] == "stop"
+
+
+def place_one(
+    monkeypatch: pytest.MonkeyPatch, on_close: Callable[[asyncio.Task[Any]], None], **keys: Any
+) -> tuple[CallRecord | Exception, list[str]]:
+    """Place a call whose socket tells when it begins and ends to close; `on_close` is called between."""
+    closes: list[str] = []
+    close = Connection.close
+
+    async def main() -> CallRecord | Exception:
+        async def told(self: Connection) -> None:
+            closes.append("begun")
+            on_close(task)
+            await asyncio.sleep(0)
+            await close(self)
+            closes.append("done")
+
+        monkeypatch.setattr(Connection, "close", told)
+        clock = FastClock()
+        async with (
+            serve(lambda socket: answering(socket, []), "127.0.0.1", 0) as server,
+            Scheduler(clock).running() as scheduler,
+        ):
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
+            planned = PlannedCall(7, (turn(),), probe=True)
+            task = asyncio.create_task(
+                place_call(url, planned, {"a": clip()}, clock=clock, scheduler=scheduler, seed=1, **keys)
+            )
+            (outcome,) = await asyncio.gather(task, return_exceptions=True)
+            if not isinstance(outcome, (CallRecord, Exception)):
+                raise outcome
+            return outcome
+
+    return asyncio.run(main()), closes
+
+
+def test_cancelling_while_the_call_closes_keeps_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is over is COMPLETED even where the cancellation comes before its socket is closed, and it closes."""
+    record, closes = place_one(monkeypatch, lambda task: task.cancel() and None)
+    assert isinstance(record, CallRecord)
+    assert record.end is CallEnd.COMPLETED
+    assert closes == ["begun", "done"]
+
+
+def test_a_callback_that_fails_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault comes out of the call, after its socket has been closed."""
+
+    def fails(call_sid: str, turn: int, spoken: Spoken) -> None:
+        raise RuntimeError("no room")
+
+    fault, closes = place_one(monkeypatch, lambda task: None, on_spoken=fails)
+    assert isinstance(fault, RuntimeError)
+    assert closes == ["begun", "done"]
 
 
 def test_upgrade_is_signed_as_twilio_signs_it() -> None:

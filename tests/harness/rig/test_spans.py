@@ -115,17 +115,17 @@ def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None
 def test_foreign_spans_are_counted_and_left_out(tmp_path: Path) -> None:
     """Spans without our attributes (a web framework's own) are not an agent's stages."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, dict[str, int]]:
+    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, SpanReceiver]:
         provider = TracerProvider(shutdown_on_exit=False)
         other = provider.get_tracer("web").start_span("GET /")
         other.end()
         assert isinstance(other, ReadableSpan)
         await asyncio.to_thread(send, receiver.endpoint, [other, *whole_call("CA1")])
-        return await receiver.collect("CA1", 10), receiver.counts
+        return await receiver.collect("CA1", 10), receiver
 
-    got, counts = received(tmp_path, scenario)
+    got, receiver = received(tmp_path, scenario)
     assert len(got.spans) == 3
-    assert counts["foreign"] == 1
+    assert receiver.counts["foreign"] == 1  # whole once it has been stopped
 
 
 def test_spans_of_another_boot_are_refused_and_said(tmp_path: Path) -> None:
@@ -184,16 +184,37 @@ def test_a_lost_span_is_noticed(tmp_path: Path) -> None:
     assert len(got.spans) == 2
 
 
-def test_an_agent_without_spans_is_waited_for_only_once(tmp_path: Path) -> None:
-    """The first silent call takes the whole timeout; the following ones do not."""
+def test_an_agent_without_spans_is_waited_for_only_twice(tmp_path: Path) -> None:
+    """The first two silent calls take the whole timeout; the following ones do not."""
 
     async def scenario(receiver: SpanReceiver) -> list[str]:
-        notes = [(await receiver.collect("CA1", 0.01)).note]
+        notes = [(await receiver.collect(call_sid, 0.01)).note for call_sid in ("CA1", "CA2")]
         async with asyncio.timeout(30):
-            notes.append((await receiver.collect("CA2", 3600)).note)
+            notes.append((await receiver.collect("CA3", 3600)).note)
         return notes
 
-    assert received(tmp_path, scenario) == ["the agent sent no spans"] * 2
+    assert received(tmp_path, scenario) == ["the agent sent no spans"] * 3
+
+
+@pytest.mark.parametrize("first", [["CA0"], []])
+def test_an_agent_that_once_sent_spans_has_the_whole_wait(
+    tmp_path: Path, first: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After silent calls, one or many, spans that come later than the short wait are still taken."""
+    monkeypatch.setattr(spans, "SILENT_AGENT_TIMEOUT_S", 0.0)
+
+    async def scenario(receiver: SpanReceiver) -> spans.Collected:
+        for call_sid in first:
+            await asyncio.to_thread(send, receiver.endpoint, whole_call(call_sid))
+            await receiver.collect(call_sid, 10)
+        for call_sid in ("CA1", "CA2", "CA3")[: 3 if first else 1]:
+            await receiver.collect(call_sid, 0.01)
+        waiting = asyncio.create_task(receiver.collect("CA4", 30))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(send, receiver.endpoint, whole_call("CA4"))
+        return await waiting
+
+    assert received(tmp_path, scenario).note == ""
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

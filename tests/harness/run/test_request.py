@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness.corpus.clips import Corpus
+from harness.rig import child
 from harness.run import request
 from harness.run.request import Options
 from harness.store import folder as store
@@ -158,6 +161,34 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     path = RunFolder.create(tmp_path, "run", builders.run_record(builders.turns(3))).path
     with pytest.raises(RunFolderError, match=r"is complete \(3 turns\)"):
         request.resume(path)
+
+
+def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
+    """A second `--resume` is refused while the first lives; a lock goes with the process that held it."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    holder = "import pathlib, sys; from harness.run import request; first = request.resume(pathlib.Path(sys.argv[1]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{holder}; print('held', flush=True); sys.stdin.read()", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=child.environment(),
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match="a run is writing this folder right now") as caught:
+            request.resume(path)
+        process.kill()
+    assert caught.value.exit_code == 3
+    assert request.resume(path).missing
+
+
+def test_a_run_under_way_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """The run that made the folder holds it too, under its final name."""
+    path = unfinished(tmp_path, scenario, calls=())
+    under_way = RunFolder.create(tmp_path, "run", store.read(path).record)
+    with pytest.raises(RunFolderError, match="right now"):
+        request.resume(under_way.path)
 
 
 def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,35 @@ def test_one_frame_and_a_stall_is_broken() -> None:
     assert only(Call().utter(600, 1610).hear(2000, tone(80)).ends(2500)).outcome is Outcome.BROKEN
     assert only(Call().utter(600, 1610).hear(2000, tone(100)).ends(2500)).outcome is Outcome.ANSWERED
     assert only(Call().utter(600, 1610).hear(2000, tone(80)).ends(2180)).outcome is Outcome.ANSWERED
+
+
+def probed(call: Call, hang_up_ms: float = 2500) -> TurnRecord:
+    return only(call.ends(hang_up_ms), plan=replace(planned(), probe=True))
+
+
+def test_a_stall_in_which_a_probe_call_was_hung_up_is_broken() -> None:
+    """160 ms of sound, then dry until the hang-up: an underrun of that length, unless it was our own."""
+    turn = probed(Call().utter(600, 1610).hear(2000, tone(160)))
+    assert (turn.outcome, turn.underruns_ms) == (Outcome.BROKEN, (340.0,))
+    assert "playout ran dry for 340 ms" in turn.detail
+    assert probed(Call().utter(600, 1610).hear(2000, tone(160)).stall(2499, 300)).outcome is Outcome.INVALID
+    assert probed(Call().utter(600, 1610).hear(2000, tone(160)), 2260).outcome is Outcome.ANSWERED
+    assert only(Call().utter(600, 1610).hear(2000, tone(160)).ends(2500)).outcome is Outcome.ANSWERED
+
+
+@pytest.mark.parametrize("sound_ms", [160, 350])
+def test_a_reply_that_was_marked_is_whole(sound_ms: int) -> None:
+    """A mark (or a `clear`) after the last audio ends the reply; one before it does not."""
+    assert probed(Call().utter(600, 1610).hear(2000, tone(sound_ms)).mark(2001)).outcome is Outcome.ANSWERED
+    assert probed(Call().utter(600, 1610).hear(2000, tone(sound_ms)).clear(2390)).outcome is Outcome.ANSWERED
+    early = Call().hear(100, tone(200)).mark(101).utter(600, 1610).hear(2000, tone(sound_ms))
+    assert probed(early).outcome is Outcome.BROKEN
+
+
+def test_a_reply_of_an_agent_without_marks_is_whole_from_300_ms_on() -> None:
+    """What such an agent has ended is not known: a word is no reply, a short sentence may be."""
+    assert probed(Call().utter(600, 1610).hear(2000, tone(290))).outcome is Outcome.BROKEN
+    assert probed(Call().utter(600, 1610).hear(2000, tone(300))).outcome is Outcome.ANSWERED
 
 
 def test_an_underrun_of_our_own_is_not_laid_to_the_agent() -> None:

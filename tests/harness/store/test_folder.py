@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -132,6 +133,25 @@ def test_a_write_that_fails_leaves_the_old_run_json(folder: RunFolder, monkeypat
         folder.write(builders.run_record([]))
     assert (folder.path / store.RUN).read_bytes() == before
     assert not list(folder.path.glob(".run*"))
+
+
+def test_a_disk_that_fills_up_tears_no_line(folder: RunFolder) -> None:
+    """Turns that fit only in part are one fault and leave nothing; what is appended later stands on its own line."""
+    turns = [builders.turn(index) for index in range(3)]
+    folder.append(turns[:1])
+    size = (folder.path / store.TURNS).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+    try:
+        with pytest.raises(HarnessError, match=r"turns\.jsonl: cannot be written \(File too large\)"):
+            folder.append(turns[1:2])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (folder.path / store.TURNS).stat().st_size == size
+    folder.append(turns[2:])
+    assert store.read(folder.path).turns == (turns[0], turns[2])
 
 
 def test_a_future_schema_is_refused(folder: RunFolder) -> None:
