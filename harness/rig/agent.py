@@ -133,8 +133,9 @@ def checked_url(url: str) -> str:
 
 
 def agent_environment(endpoint: str | None) -> dict[str, str]:
-    """Our environment without the user's own OpenTelemetry settings, which would lead the spans elsewhere."""
-    env = {key: value for key, value in child.environment().items() if not key.startswith("OTEL_")}
+    """Our environment without what is the user's own: OpenTelemetry settings would lead the spans elsewhere, and with
+    Twilio's token the agent would take only calls that Twilio signed, over TLS."""
+    env = {key: value for key, value in child.environment().items() if not key.startswith(("OTEL_", "TWILIO_"))}
     if endpoint is not None:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
         for name in ("NO_PROXY", "no_proxy"):  # the exporter would send local spans through a proxy

@@ -217,6 +217,13 @@ def test_the_users_own_telemetry_settings_do_not_reach_the_agent(monkeypatch: py
     assert env["no_proxy"] == "corp,127.0.0.1,localhost"
 
 
+def test_the_users_twilio_token_does_not_reach_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With it our own agent would take signed calls alone, and refuse ours."""
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
+    monkeypatch.setenv("TWILIO_ACCOUNT_SID", "AC1")
+    assert not [name for name in agent_environment(None) if name.startswith("TWILIO_")]
+
+
 def test_a_folder_called_pipeline_where_the_user_stands_is_not_run(tmp_path: Path) -> None:
     """The agent is our package wherever the command is given."""
     (tmp_path / "pipeline").mkdir()
