@@ -28,8 +28,6 @@ class Ready:
     url: str
     """Where its Media Streams WebSocket is."""
     http: str | None = None
-    pid: int | None = None
-    profile: str | None = None
     models: dict[str, str] = field(default_factory=dict)
     ready_s: float | None = None
 
@@ -153,8 +151,6 @@ async def _read_ready(process: asyncio.subprocess.Process, log: Path) -> Ready:
             return Ready(
                 url=message["url"],
                 http=message.get("http"),
-                pid=message.get("pid"),
-                profile=message.get("profile"),
                 models={str(stage): str(text) for stage, text in (message.get("models") or {}).items()},
                 ready_s=message.get("ready_s"),
             )
