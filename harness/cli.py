@@ -1,4 +1,4 @@
-"""The command `turngap`: run, calibrate, report, export; `serve`, `weights` and `say` go to the agent's own command.
+"""The command `turngap`: run, calibrate, report, compare, export; `serve`, `weights`, `say` are the agent's.
 
 Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
 """
@@ -87,6 +87,18 @@ def _report(
     from harness import command
 
     print(command.report_again(run, out))
+
+
+@app.command("compare")
+def _compare(
+    head: Annotated[str, typer.Argument(help="A run: its folder, or its id under results/.")],
+    base: Annotated[str, typer.Argument(help="The run it is compared with.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Compare two runs: what became slower or faster, the turn gap and each stage's part of it."""
+    from harness import comparison
+
+    comparison.show(head, base, as_json=as_json, console=Console())
 
 
 @app.command("export")

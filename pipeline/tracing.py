@@ -118,6 +118,9 @@ BOOT_ID = "turngap.boot_id"
 """Monotonic times compare only between processes of one boot of one host."""
 ANCHOR_NS = "turngap.anchor_unix_ns"
 
+LAG_GAUGE = "turngap_event_loop_lag_p99_seconds"
+"""How late the agent's event loop wakes its sleepers, on its Prometheus page."""
+
 # The stages an agent reports as spans of their own, named SPAN_PREFIX + stage.
 AGENT_STAGES: tuple[Stage, ...] = (
     Stage.ENDPOINTING,

@@ -61,3 +61,32 @@ def test_every_module_says_what_it_is_for() -> None:
     for package in ("harness", "pipeline"):
         for path, tree in modules(package):
             assert (ast.get_docstring(tree) or "").strip(), path
+
+
+def test_packages_import_one_another_in_one_direction() -> None:
+    """A package that is imported by another, however far round, does not import it."""
+    for root in ("harness", "pipeline"):
+        uses: dict[str, set[str]] = {}
+        for path, tree in modules(root):
+            own = package_of(".".join(path.with_suffix("").parts))
+            found = {package_of(name) for name in imported(tree) if name.startswith(f"{root}.")}
+            uses.setdefault(own, set()).update(found - {own})
+        for start in uses:
+            assert start not in reached(uses, start), (start, uses[start])
+
+
+def package_of(name: str) -> str:
+    """The first two parts of a module's full name: a package of the root, or a module that stands alone in it."""
+    return ".".join(name.split(".")[:2])
+
+
+def reached(uses: dict[str, set[str]], start: str) -> set[str]:
+    """All that `start` imports, however far round."""
+    found: set[str] = set()
+    left = set(uses[start])
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left |= uses.get(one, set())
+    return found

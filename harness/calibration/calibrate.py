@@ -276,6 +276,7 @@ async def _one_delay(
             clock=clock,
             scheduler=scheduler,
             seed=seed,
+            auth_token="",
             on_spoken=lambda sid, turn, spoken: ordered(reference, sid, turn, spoken, delay_ms),
         )
 

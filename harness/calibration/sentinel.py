@@ -119,6 +119,7 @@ async def _keep_calling(
             clock=clock,
             scheduler=scheduler,
             seed=seed,
+            auth_token="",
             on_spoken=lambda sid, turn, spoken: calibrate.ordered(reference, sid, turn, spoken, DELAY_MS),
         )
         watch.add(calibrate.samples(record, reference))

@@ -7,7 +7,7 @@ later. Time received and time played are kept apart. Pure: it is told the time a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,17 +17,6 @@ from harness.records import MarkSeen, Pcm16, Received
 
 MAX_BUFFERED_NS = 600 * 1_000_000_000
 """Twilio buffers ten minutes; what comes beyond is discarded with warning 31931."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """Played audio as one array with silence in its holes."""
-
-    start_ns: int
-    pcm: Pcm16
-    """Shape (n,), 8 kHz; sample i is heard at start_ns + i * 125,000 ns, rounded to whole samples."""
-    segments: tuple[Segment, ...]
-    """The pieces without holes, at their exact times."""
 
 
 class Playout:
@@ -126,15 +115,3 @@ def segments(received: Sequence[Received], from_ns: int | None = None) -> tuple[
             pieces.append((message.play_ns, [played]))
         end_ns = message_end_ns
     return tuple(Segment(start_ns, np.concatenate(parts)) for start_ns, parts in pieces)
-
-
-def timeline(received: Sequence[Received], start_ns: int, end_ns: int) -> Timeline:
-    """What was heard from `start_ns` to `end_ns`, silence in the holes."""
-    pcm = np.zeros(max(0, -(-(end_ns - start_ns) // NS_PER_SAMPLE)), np.int16)
-    played = segments(received)
-    for segment in played:
-        at = round((segment.start_ns - start_ns) / NS_PER_SAMPLE)
-        first, beyond = max(0, at), min(len(pcm), at + len(segment.pcm))
-        if beyond > first:
-            pcm[first:beyond] = segment.pcm[first - at : beyond - at]
-    return Timeline(start_ns, pcm, played)

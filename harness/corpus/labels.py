@@ -54,9 +54,3 @@ def label(pcm: Pcm16) -> Label | None:
 def speech_threshold_dbfs(pcm: Pcm16) -> float:
     """The level that speech is over in this clip, shape (n,), n > 0."""
     return max(FLOOR_DBFS, float(np.percentile(levels_dbfs(pcm), 95)) - BELOW_P95_DB)
-
-
-def longest_pause_ms(pcm: Pcm16, threshold_dbfs: float) -> float:
-    """The longest stretch of 10 ms frames at or under a level between two frames over it; 0 where there is none."""
-    over = np.flatnonzero(levels_dbfs(pcm) > threshold_dbfs)
-    return float((np.diff(over).max() - 1) * 10) if len(over) > 1 else 0.0

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.exemplars import gaps
 from harness.report.wording import ROLE, STAGE, ms
 from harness.result import RunRecord, StageFigures
 from harness.turn import TurnRecord
 from harness.verdict import stats, summary
 from harness.verdict.budget import Hypothesis, Metric
+from harness.verdict.exemplars import gaps
 from pipeline.tracing import Stage
 
 PLAN = (

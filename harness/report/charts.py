@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from harness.report.budget import Mark, mark
-from harness.report.exemplars import gaps
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.wording import ms, plural
 from harness.result import RunRecord
 from harness.turn import Outcome, TurnRecord
+from harness.verdict.exemplars import gaps
 from harness.verdict.summary import scored
 
 

@@ -15,10 +15,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import audio, budget, charts, exemplars, folder, resources, waterfall, wording
+from harness.report import audio, budget, charts, folder, resources, waterfall, wording
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
-from harness.verdict import stats, summary
+from harness.verdict import exemplars, stats, summary
 from pipeline.errors import HarnessError
 
 HERE = Path(__file__).parent

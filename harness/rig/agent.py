@@ -28,8 +28,6 @@ class Ready:
     url: str
     """Where its Media Streams WebSocket is."""
     http: str | None = None
-    pid: int | None = None
-    profile: str | None = None
     models: dict[str, str] = field(default_factory=dict)
     ready_s: float | None = None
 
@@ -137,8 +135,9 @@ def checked_url(url: str) -> str:
 
 
 def agent_environment(endpoint: str | None) -> dict[str, str]:
-    """Our environment without the user's own OpenTelemetry settings, which would lead the spans elsewhere."""
-    env = {key: value for key, value in child.environment().items() if not key.startswith("OTEL_")}
+    """Our environment without what is the user's own: OpenTelemetry settings would lead the spans elsewhere, and with
+    Twilio's token the agent would take only calls that Twilio signed, over TLS."""
+    env = {key: value for key, value in child.environment().items() if not key.startswith(("OTEL_", "TWILIO_"))}
     if endpoint is not None:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
         for name in ("NO_PROXY", "no_proxy"):  # the exporter would send local spans through a proxy
@@ -156,8 +155,6 @@ async def _read_ready(process: asyncio.subprocess.Process, log: Path) -> Ready:
             return Ready(
                 url=message["url"],
                 http=message.get("http"),
-                pid=message.get("pid"),
-                profile=message.get("profile"),
                 models={str(stage): str(text) for stage, text in (message.get("models") or {}).items()},
                 ready_s=message.get("ready_s"),
             )

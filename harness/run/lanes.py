@@ -106,6 +106,7 @@ class Lanes:
                 clock=self.clock,
                 scheduler=self.scheduler,
                 seed=self.request.seed,
+                auth_token="" if self.rig.agent.ours else None,  # ours asks for no signature
             )
         )
         if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and self.rig.agent.ours:

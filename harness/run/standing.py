@@ -19,9 +19,7 @@ from harness.rig.spans import SpanReceiver
 from harness.run.request import Request, profile_data
 from harness.run.settle import Settler
 from harness.store.folder import AGENT_LOG, PROFILE, SPANS, RunFolder
-
-LAG_GAUGE = "turngap_event_loop_lag_p99_seconds"
-"""How late the agent's event loop wakes its sleepers, on its Prometheus page."""
+from pipeline.tracing import LAG_GAUGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from harness.clock import NS_PER_SAMPLE
 from harness.records import CallRecord, Pcm16
-from harness.report import exemplars
 from harness.turn import Outcome, TurnRecord
+from harness.verdict import exemplars
 from pipeline.telephony import SAMPLE_RATE
 
 

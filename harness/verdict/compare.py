@@ -6,7 +6,7 @@ The absolute budget decides; this is a second gate beside it. Unanswered turns (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -40,8 +40,12 @@ class Comparison:
     high_ms: float | None
 
 
-def compare(head: Values, base: Values, *, tolerance: float = 0.05, alpha: float = 0.01, seed: int = 1) -> Comparison:
+def compare(
+    head: Values, base: Values, *, tolerance_ms: float | None = None, alpha: float = 0.01, seed: int = 1
+) -> Comparison:
     """Compare two runs by Mann-Whitney's U; "same" needs the interval of the median to lie inside the tolerance.
+
+    The tolerance is 5 % of the base's median, where none is given.
 
     Raises:
         ValueError: a value is nan, or a run has no turns.
@@ -49,22 +53,60 @@ def compare(head: Values, base: Values, *, tolerance: float = 0.05, alpha: float
     new, old = ordered(head), ordered(base)
     if not len(new) or not len(old):
         raise ValueError("a comparison needs turns on both sides")
-    p_slower = float(stats.mannwhitneyu(new, old * (1 + tolerance), alternative="greater").pvalue)
-    p_faster = float(stats.mannwhitneyu(new * (1 + tolerance), old, alternative="less").pvalue)
+    shift_ms = tolerance_of(base) if tolerance_ms is None else tolerance_ms
+    p_slower = float(stats.mannwhitneyu(new, old + shift_ms, alternative="greater").pvalue)
+    p_faster = float(stats.mannwhitneyu(new + shift_ms, old, alternative="less").pvalue)
     size = low = high = None
-    middle = percentile(base, 0.5)
-    if middle is not None and np.isfinite(new).all() and np.isfinite(old).all():
+    if np.isfinite(new).all() and np.isfinite(old).all():
         size = float(np.median(new) - np.median(old))
         low, high = _median_change(new, old, np.random.default_rng(seed))
+    found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
+    return decided(found, p_slower, p_faster, shift_ms, alpha)
+
+
+def tolerance_of(base: Values, least_ms: float = 0.0) -> float:
+    """What counts as no change: 5 % of the base's median, and no less than `least_ms`."""
+    return max(least_ms, 0.05 * (percentile(base, 0.5) or 0.0))
+
+
+def compare_paired(
+    head: Values, base: Values, *, tolerance_ms: float, alpha: float = 0.01, seed: int = 1
+) -> Comparison:
+    """Compare replays of the same utterances in the same order by Wilcoxon's signed ranks; at least one pair.
+
+    Raises:
+        ValueError: a value is nan, or the runs' lengths differ or are 0.
+    """
+    if len(head) != len(base) or not len(head):
+        raise ValueError(f"{len(head)} and {len(base)} turns are no pairs")
+    answered = np.isfinite(ordered([*head, *base]))
+    later = 1e6 + 10 * float(ordered([*head, *base])[answered].max(initial=0.0))
+    new, old = (np.asarray([later if v is None else v for v in values], np.float64) for values in (head, base))
+    p_slower = paired_p(list(new), list(old + tolerance_ms), "greater")
+    p_faster = paired_p(list(new + tolerance_ms), list(old), "less")
+    size = low = high = None
+    if answered.all():
+        moved = new - old
+        drawn = np.median(np.random.default_rng(seed).choice(moved, (2000, len(moved))), axis=1)
+        size = float(np.median(moved))
+        low, high = (float(value) for value in np.quantile(drawn, (0.025, 0.975)))
+    found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
+    return decided(found, p_slower, p_faster, tolerance_ms, alpha)
+
+
+def decided(
+    found: Comparison, p_slower: float, p_faster: float, tolerance_ms: float, alpha: float = 0.01
+) -> Comparison:
+    """The comparison with those p-values (adjusted ones, say) in place of its own, and the change that they make."""
     if p_slower < alpha:
         change = Change.SLOWER
     elif p_faster < alpha:
         change = Change.FASTER
-    elif low is not None and high is not None and middle and max(abs(low), abs(high)) <= tolerance * middle:
+    elif found.low_ms is not None and found.high_ms is not None and max(-found.low_ms, found.high_ms) <= tolerance_ms:
         change = Change.SAME
     else:
         change = Change.AMBIGUOUS
-    return Comparison(change, p_slower, p_faster, size, low, high)
+    return replace(found, change=change, p_slower=p_slower, p_faster=p_faster)
 
 
 def paired_p(head: Sequence[float], base: Sequence[float], alternative: Alternative = "greater") -> float:

@@ -58,17 +58,6 @@ def quantile_upper(values: Values, q: float = Q, c: float = CONFIDENCE) -> float
     return None if k > len(ranked) or math.isinf(ranked[k - 1]) else float(ranked[k - 1])
 
 
-def quantile_lower(values: Values, q: float = Q, c: float = CONFIDENCE) -> float | None:
-    """Exact one-sided lower bound at confidence c on the q-quantile: the k-th smallest, k = binom.ppf(1 - c, n, q).
-
-    Raises:
-        ValueError: a value is nan.
-    """
-    ranked = ordered(values)
-    k = int(stats.binom.ppf(1 - c, len(ranked), q)) if len(ranked) else 0
-    return None if k < 1 or math.isinf(ranked[k - 1]) else float(ranked[k - 1])
-
-
 def passes(misses: int, n: int, q: float = Q, c: float = CONFIDENCE) -> bool:
     """Whether n turns with `misses` over budget show, at confidence c, that the q-quantile holds the budget.
 

@@ -176,7 +176,7 @@ class Call:
             if text:
                 self._remember(reply, text, heard)
         elif reply.result is TurnResult.REPLIED:
-            self._conversation.cut_last(text)
+            self._conversation.cut_last(text, heard)
         if reply.sent_payload:
             await self._line.clear()
         self._reply = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.llm import Message
 from pipeline.tts import Spoken
@@ -39,12 +40,16 @@ class Conversation:
         self._spoken += [caller, agent]
         del self._messages[: -2 * HISTORY_TURNS], self._spoken[: -2 * CONTEXT_TURNS]
 
-    def cut_last(self, text: str) -> None:
-        """The last reply was interrupted: of it only `text` was heard; with nothing heard the turn is forgotten."""
+    def cut_last(self, text: str, samples: int) -> None:
+        """The last reply was interrupted: of it only `text` and that many samples of its audio, 8 kHz, were heard.
+
+        With no words heard the turn is forgotten.
+        """
         if text:
             self._messages[-1] = Message("assistant", text)
+            self._spoken[-1] = replace(self._spoken[-1], text=text, audio=self._spoken[-1].audio[: max(samples, 0)])
         else:
-            del self._messages[-2:]
+            del self._messages[-2:], self._spoken[-2:]
 
 
 def call_block() -> str:

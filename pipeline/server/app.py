@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response, WebSocket
 
 from pipeline.call.call import Agent
-from pipeline.call.stream import Stream
 from pipeline.errors import ProtocolError
 from pipeline.server.admission import NONCE_PARAMETER, Admission, Asked
+from pipeline.server.stream import Stream
 from pipeline.telemetry import metrics
 from pipeline.telemetry.metrics import CallResult, LoopLag
 from pipeline.telephony import MEDIA_PATH, VOICE_PATH

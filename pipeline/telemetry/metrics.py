@@ -10,10 +10,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pipeline import clock
-from pipeline.tracing import Stage
+from pipeline.tracing import LAG_GAUGE, Stage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-LAG_GAUGE = "turngap_event_loop_lag_p99_seconds"
 _BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,17 @@ def needed_bytes(config: Any, dtype: torch.dtype) -> int:
     return round(1.1 * weights)
 
 
+def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Memory that a program can have, caches that would be given up for it included; None where no one says."""
+    with suppress(OSError):
+        if found := re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE):
+            return int(found[1]) * 1024
+    try:  # free pages alone: less than there is
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
 def _require_memory(config: Any, device: torch.device, dtype: torch.dtype) -> None:
     needed, free = needed_bytes(config, dtype), _free_bytes(device)
     if free is not None and free < needed:
@@ -189,10 +201,7 @@ def _require_memory(config: Any, device: torch.device, dtype: torch.dtype) -> No
 def _free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # this system does not say
-        return None
+    return available_bytes()
 
 
 @contextmanager

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from harness.calibration.calibrate import ReferenceAgent, burst
-from harness.calibration.reference import Behaviour, Order
+from harness.calibration.reference import Behaviour, Order, reply_pieces
 from harness.caller.call import place_call
+from harness.caller.playout import Playout
 from harness.caller.scheduler import Scheduler
-from harness.clock import SystemClock
+from harness.clock import NS_PER_MS, SystemClock
 from harness.records import CallRecord, Spoken
 from harness.result import Verdict
 from harness.scenario import PlannedCall, Turn
@@ -26,6 +27,7 @@ from harness.verdict import gate
 from harness.verdict.budget import Budget, Limit
 from harness.verdict.gate import Evidence
 from pipeline import tracing
+from pipeline.telephony import FRAME_SAMPLES
 from pipeline.tracing import Span
 
 BUDGET = Budget(name="edge500", limits=(Limit(metric="turn_gap_ms", at_most=500),))
@@ -40,7 +42,10 @@ class Way:
     behaviour: Behaviour = Behaviour.EXACT
     chunks_early: int = 0
     """Orders the reply this many frames before the one that holds t0."""
-    calls: list[CallRecord] = field(default_factory=list)
+
+    def chunk(self, spoken: Spoken) -> int:
+        """The media message (from 1) whose arrival starts the delay."""
+        return (spoken.end_sample - 1) // FRAME_SAMPLES + 1 - self.chunks_early
 
 
 WAYS = {
@@ -65,25 +70,29 @@ async def _place_all() -> dict[str, CallRecord]:
 
     async def one(index: int, way: Way, scheduler: Scheduler) -> CallRecord:
         def order(call_sid: str, turn: int, spoken: Spoken) -> None:
-            chunk = (spoken.end_sample - 1) // 160 + 1 - way.chunks_early
-            reference.order(Order(call_sid, turn, chunk, way.delay_ms, behaviour=way.behaviour))
+            reference.order(Order(call_sid, turn, way.chunk(spoken), way.delay_ms, behaviour=way.behaviour))
 
         planned = PlannedCall(index, (TURN,), probe=False)
         clips = {TURN.key: burst(800, seed=index)}
         return await place_call(
-            reference.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, on_spoken=order
+            reference.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", on_spoken=order
         )
 
     async with Scheduler(clock).running() as scheduler:
         records = await asyncio.gather(*(one(index, way, scheduler) for index, way in enumerate(WAYS.values())))
     await reference.stop()
-    return {way: punctual(record) for way, record in zip(WAYS, records, strict=True)}
+    return {name: punctual(record, WAYS[name]) for name, record in zip(WAYS, records, strict=True)}
 
 
-def punctual(record: CallRecord) -> CallRecord:
-    """The call without our own lateness, which a busy test machine has and which would hide the agent's faults."""
+def punctual(record: CallRecord, way: Way) -> CallRecord:
+    """The call as it is due: a busy test machine is late on either side, which would hide the agent's own faults."""
     due_ns = record.started_ns + (np.arange(len(record.sent_ns), dtype=np.int64) + 1) * 20_000_000
-    return dataclasses.replace(record, sent_ns=due_ns, stalls=np.zeros((0, 2), np.int64))
+    first_ns = int(due_ns[way.chunk(record.spoken[0]) - 1]) + round(way.delay_ms * NS_PER_MS)
+    playout = Playout()
+    for (after_ms, _), message in zip(reply_pieces(way.behaviour, 0.0), record.received, strict=True):
+        playout.receive(message.pcm, first_ns + round(after_ms * NS_PER_MS))
+    playout.stop(record.ended_ns)
+    return dataclasses.replace(record, sent_ns=due_ns, received=playout.received, stalls=np.zeros((0, 2), np.int64))
 
 
 def spans(record: CallRecord, transcript: str) -> list[Span]:

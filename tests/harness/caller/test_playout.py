@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.caller.playout import MAX_BUFFERED_NS, Playout, segments, timeline
+from harness.caller.onset import Segment
+from harness.caller.playout import MAX_BUFFERED_NS, Playout, segments
 from harness.clock import NS_PER_SAMPLE
 from harness.records import Pcm16
 
@@ -81,31 +82,6 @@ def test_after_a_clear_nothing_older_is_heard(steps: Steps, later_ns: int) -> No
             assert at - pieces[-1].end_ns < NS_PER_SAMPLE
 
 
-@given(STEPS, st.integers(0, 100_000_000))
-def test_timeline_holds_every_played_sample_at_its_time(steps: Steps, start_ns: int) -> None:
-    """One array: each piece at its rounded place, zeros elsewhere."""
-    playout, now = play(steps)
-    heard = timeline(playout.received, 0, max(now, playout.end_ns) + start_ns)
-    rest = heard.pcm.copy()
-    for segment in heard.segments:
-        at = round(segment.start_ns / NS_PER_SAMPLE)
-        assert np.array_equal(heard.pcm[at : at + len(segment.pcm)], segment.pcm)
-        rest[at : at + len(segment.pcm)] = 0
-    assert not rest.any()
-
-
-@given(STEPS, st.integers(0, 3_000_000_000), st.integers(0, 3_000_000_000))
-def test_timeline_of_a_window_is_cut_from_the_whole(steps: Steps, first: int, length: int) -> None:
-    """Any window on the sample grid shows the same samples as the whole."""
-    playout, _ = play(steps)
-    first -= first % NS_PER_SAMPLE
-    length -= length % NS_PER_SAMPLE
-    whole = timeline(playout.received, 0, 6_000_000_000)
-    window = timeline(playout.received, first, first + length)
-    at = first // NS_PER_SAMPLE
-    assert np.array_equal(window.pcm, whole.pcm[at : at + length // NS_PER_SAMPLE])
-
-
 @given(STEPS, st.integers(0, 2_000_000_000))
 def test_segments_from_a_moment_are_those_that_end_after_it(steps: Steps, from_ns: int) -> None:
     """A later beginning leaves whole messages out, and keeps all that is heard from then on."""
@@ -113,13 +89,17 @@ def test_segments_from_a_moment_are_those_that_end_after_it(steps: Steps, from_n
     late = segments(playout.received, from_ns)
     assert all(segment.end_ns > from_ns for segment in late)
     end = max(playout.end_ns, from_ns)
-    expected = timeline(playout.received, from_ns, end).pcm
-    found = np.zeros_like(expected)
-    for segment in late:
-        at = round((segment.start_ns - from_ns) / NS_PER_SAMPLE)
-        cut = segment.pcm[max(0, -at) :]
-        found[max(0, at) : max(0, at) + len(cut)] = cut[: len(found) - max(0, at)]
-    assert np.array_equal(found, expected)
+    assert np.array_equal(laid_out(late, from_ns, end), laid_out(segments(playout.received), from_ns, end))
+
+
+def laid_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
+    """The pieces in one array, each at its rounded place, silence in the holes."""
+    found = np.zeros(-(-(end_ns - from_ns) // NS_PER_SAMPLE), np.int16)
+    for piece in pieces:
+        at = round((piece.start_ns - from_ns) / NS_PER_SAMPLE)
+        heard = piece.pcm[max(0, -at) :]
+        found[max(0, at) : max(0, at) + len(heard)] = heard[: max(0, len(found) - max(0, at))]
+    return found
 
 
 def test_a_mark_is_due_when_the_audio_before_it_has_played() -> None:

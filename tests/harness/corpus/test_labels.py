@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.corpus.labels import FLOOR_DBFS, label, longest_pause_ms, speech_threshold_dbfs
+from harness.corpus.labels import FLOOR_DBFS, label, speech_threshold_dbfs
 from harness.records import Pcm16
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -97,11 +97,3 @@ def test_a_slow_fade_is_not_stable() -> None:
 def test_silence_has_no_label(pcm: Pcm16) -> None:
     """Nothing, digital silence, and noise under the floor are no speech."""
     assert label(pcm) is None
-
-
-@given(SEEDS, st.integers(1, 40))
-def test_the_longest_pause_is_measured(seed: int, frames: int) -> None:
-    """Silence between two bursts, in whole frames."""
-    tone = scaled(np.sin(np.arange(1600)) * 8000.0)
-    pause = longest_pause_ms(np.concatenate([tone, np.zeros(frames * 80, np.int16), tone]), -45)
-    assert pause == frames * 10

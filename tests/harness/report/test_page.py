@@ -15,9 +15,10 @@ import pytest
 import soundfile
 
 from harness import report
-from harness.report import audio, budget, exemplars, folder, page, resources, waterfall, wording
+from harness.report import audio, budget, folder, page, resources, waterfall, wording
 from harness.result import Check, RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
+from harness.verdict import exemplars
 from harness.verdict.budget import Budget, Hypothesis, Limit
 from harness.verdict.budget import load as load_budget
 from pipeline.errors import HarnessError, RunFolderError

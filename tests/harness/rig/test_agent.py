@@ -40,10 +40,10 @@ def test_a_started_agent_tells_its_url_and_ends_on_stop(tmp_path: Path) -> None:
     async def scenario() -> None:
         agent = await start(tmp_path, "print('loading')\n" + READY + SLEEP)
         assert agent.ready.url == "ws://127.0.0.1:1/x"
-        assert agent.ready.pid is not None
-        assert psutil.pid_exists(agent.ready.pid)
+        assert agent.pid is not None
+        assert psutil.pid_exists(agent.pid)
         await agent.stop()
-        assert not psutil.pid_exists(agent.ready.pid)
+        assert not psutil.pid_exists(agent.pid)
 
     asyncio.run(scenario())
 
@@ -85,8 +85,8 @@ def test_death_in_mid_run_is_noticed(tmp_path: Path) -> None:
         agent = await start(
             tmp_path, "import sys; print('out of memory', file=sys.stderr, flush=True)\n" + READY + SLEEP
         )
-        assert agent.ready.pid is not None
-        os.kill(agent.ready.pid, signal.SIGKILL)
+        assert agent.pid is not None
+        os.kill(agent.pid, signal.SIGKILL)
         text = await asyncio.wait_for(agent.died(), 10)
         await agent.stop()
         return text
@@ -119,14 +119,13 @@ def test_an_agent_deaf_to_sigterm_is_killed_with_its_children(tmp_path: Path) ->
         "import signal, subprocess, sys, json\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         f"worker = subprocess.Popen([sys.executable, '-c', {SLEEP!r}])\n"
-        "print(json.dumps({'event': 'ready', 'url': 'ws://h/x', 'pid': worker.pid}), flush=True)\n"
+        "print(json.dumps({'event': 'ready', 'url': 'ws://h/x', 'models': {'worker': worker.pid}}), flush=True)\n"
     ) + SLEEP
 
     async def scenario() -> int:
         agent = await start(tmp_path, body)
         await agent.stop(grace_s=0.2)
-        assert agent.ready.pid is not None
-        return agent.ready.pid
+        return int(agent.ready.models["worker"])
 
     worker = asyncio.run(scenario())
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -155,7 +154,7 @@ def test_a_killed_harness_leaves_no_agent(tmp_path: Path) -> None:
         "async def main():\n"
         f"    agent = await Agent.start([sys.executable, '-c', {READY + SLEEP!r}],"
         f" log=pathlib.Path({str(tmp_path / 'agent.log')!r}), endpoint=None)\n"
-        "    print(agent.ready.pid, flush=True)\n"
+        "    print(agent.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
@@ -215,6 +214,13 @@ def test_the_users_own_telemetry_settings_do_not_reach_the_agent(monkeypatch: py
     assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" not in env
     assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
     assert env["no_proxy"] == "corp,127.0.0.1,localhost"
+
+
+def test_the_users_twilio_token_does_not_reach_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With it our own agent would take signed calls alone, and refuse ours."""
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
+    monkeypatch.setenv("TWILIO_ACCOUNT_SID", "AC1")
+    assert not [name for name in agent_environment(None) if name.startswith("TWILIO_")]
 
 
 def test_a_folder_called_pipeline_where_the_user_stands_is_not_run(tmp_path: Path) -> None:

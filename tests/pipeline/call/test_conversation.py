@@ -32,10 +32,14 @@ def test_an_interrupted_reply_is_remembered_as_far_as_it_was_heard():
     conversation = Conversation()
     turn(conversation, "q0", "a0")
     turn(conversation, "q1", "one two three")
-    conversation.cut_last("one")
+    conversation.cut_last("one", 3)
     assert conversation.history[-1] == Message("assistant", "one")
-    conversation.cut_last("")
+    caller, agent = conversation.context[-2:]
+    assert (caller.text, len(caller.audio)) == ("q1", 8)
+    assert (agent.text, len(agent.audio)) == ("one", 3)
+    conversation.cut_last("", 0)
     assert [message.text for message in conversation.history] == ["q0", "a0"]
+    assert [spoken.text for spoken in conversation.context] == ["q0", "a0"]
 
 
 @pytest.mark.parametrize(

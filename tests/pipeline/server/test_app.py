@@ -8,7 +8,7 @@ import pytest
 import websockets
 from twilio.request_validator import RequestValidator
 
-from pipeline.call import stream
+from pipeline.server import stream
 from pipeline.server.admission import NONCE_PARAMETER
 
 pytestmark = pytest.mark.anyio

@@ -11,13 +11,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline import pins, weights
+from pipeline import weights
 from pipeline.errors import EngineError, WeightsError
 from pipeline.tts.csm import model, random_weights
 from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.model import Checkpoint
 from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.speech import Speech
+from pipeline.weights import pins
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,15 @@ def test_too_little_memory_is_found_before_anything_loads(saved: Path, monkeypat
     monkeypatch.setattr(model, "_free_bytes", lambda device: 2**18)
     with pytest.raises(EngineError, match=r"needs about 0\.\d GiB on cpu, 0\.0 GiB are free"):
         load(saved)
+
+
+def test_caches_count_as_memory_to_be_had(tmp_path: Path) -> None:
+    """What the system would give up for us is available, though it is not free; without that figure, what is free."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8000 kB\nMemFree:     10 kB\nMemAvailable:   3000 kB\n")
+    assert model.available_bytes(meminfo) == 3000 * 1024
+    free = model.available_bytes(tmp_path / "none")
+    assert free is None or free > 0
 
 
 def test_memory_that_runs_out_while_loading_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

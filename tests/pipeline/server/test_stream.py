@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeline.call import stream
 from pipeline.endpointing.energy import EnergyEngine
 from pipeline.errors import EngineError
 from pipeline.profile import EnergySettings
+from pipeline.server import stream
 from pipeline.telephony.messages import Dtmf, InboundMark, InboundMedia, Start
 
 pytestmark = pytest.mark.anyio

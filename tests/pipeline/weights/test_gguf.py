@@ -15,7 +15,7 @@ from tokenizers import Tokenizer  # noqa: E402 - comes with the same extra
 
 from pipeline import weights  # noqa: E402
 from pipeline.errors import WeightsError  # noqa: E402
-from pipeline.llm import gguf  # noqa: E402
+from pipeline.weights import gguf  # noqa: E402
 
 F32 = npt.NDArray[np.float32]
 LAYERS, HEADS, KEY_VALUE_HEADS, WIDTH, INNER = 2, 4, 2, 32, 48

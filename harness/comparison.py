@@ -1,0 +1,68 @@
+"""What `turngap compare` does: reads two runs, and shows what became slower or faster."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.wording import STAGE
+from harness.result import RunRecord
+from harness.store import folder as store
+from harness.verdict import runs
+from harness.verdict.runs import Row
+
+_COLUMNS = ("change", "95 % interval", "turns", "")
+
+
+def show(head: str, base: str, *, as_json: bool, console: Console) -> None:
+    """Print HEAD against BASE, each a run's folder or its id under `results/`.
+
+    Raises:
+        RunFolderError: one of them is no run folder, or damaged.
+    """
+    new, old = store.read(found(head)), store.read(found(base))
+    rows, notes = runs.against(new.turns, old.turns), differences(new.record, old.record)
+    if as_json:
+        data = {"head": new.record.run_id, "base": old.record.run_id, "notes": notes}
+        print(json.dumps(data | {"rows": [asdict(row) for row in rows]}, indent=2))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("ms", no_wrap=True)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    for note in notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
+
+
+def found(run: str) -> Path:
+    """The run's folder: that path, or that id under `results/`."""
+    path = Path(run)
+    return path if path.exists() or not (Path("results") / run).is_dir() else Path("results") / run
+
+
+def differences(head: RunRecord, base: RunRecord) -> list[str]:
+    """What differs beside the turns, a line each: a change of latency may come from there."""
+    pairs = {name: (head.environment.get(name), base.environment.get(name)) for name in ("cpu", "gpu")}
+    pairs |= {"profile": (head.profile, base.profile), "scenario": (head.scenario, base.scenario)}
+    notes = [f"{name} differs: {new}, against {old}" for name, (new, old) in pairs.items() if new != old]
+    if head.profile == base.profile and head.profile_data != base.profile_data:
+        notes.append(f"the settings of profile {head.profile} differ")
+    return notes
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name, change = STAGE[row.stage][0] if row.stage is not None else "turn gap", row.found
+    if change.median_change_ms is None or change.low_ms is None or change.high_ms is None:
+        size, interval = "-", "turns were not answered"
+    else:
+        size, interval = f"{change.median_change_ms:+.1f}", f"{change.low_ms:+.1f} to {change.high_ms:+.1f}"
+    turns = f"{row.n_head} pairs" if row.paired else f"{row.n_head}, {row.n_base}"
+    return name, size, interval, turns, change.change.value

@@ -1,0 +1,86 @@
+"""One run against another: the turn gap, and each stage's exposed time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.turn import Outcome, TurnRecord
+from harness.verdict.compare import Comparison, adjusted, compare, compare_paired, decided, tolerance_of
+from harness.verdict.stats import Values
+from harness.verdict.summary import good, scored
+from pipeline.tracing import Stage
+
+LEAST_MS = 5.0
+"""A stage that moves by less than this has not changed, however short it is."""
+_Pairs = Sequence[tuple[TurnRecord, TurnRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One latency of two runs."""
+
+    stage: Stage | None
+    """None: the turn gap."""
+    paired: bool
+    """By utterance; else the runs' turns are two samples."""
+    n_head: int
+    n_base: int
+    found: Comparison
+    """A stage's p-values are adjusted for the number of stages (Benjamini-Hochberg)."""
+
+
+def against(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[Row]:
+    """The turn gap, then every stage that both runs have; nothing where a run has no turns to compare."""
+    pairs = _pairs(head, base)
+    gaps = _row(None, head, base, pairs, lambda turn: [turn.turn_gap_ms if good(turn) else None], 0.0)
+    found = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
+    stages = [row for row in found if row is not None]
+    rows = [row for row, _ in stages]
+    slower, faster = adjusted([r.found.p_slower for r in rows]), adjusted([r.found.p_faster for r in rows])
+    judged = [
+        Row(row.stage, row.paired, row.n_head, row.n_base, decided(row.found, *p_values, tolerance_ms))
+        for (row, tolerance_ms), p_values in zip(stages, zip(slower, faster, strict=True), strict=True)
+    ]
+    return [*([gaps[0]] if gaps is not None else []), *judged]
+
+
+def _pairs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> _Pairs | None:
+    """Turns of the same utterance, where both runs say the same utterances, each once."""
+    new, old = ({turn.utterance_id: turn for turn in turns if turn.scored} for turns in (head, base))
+    once = len(new) == sum(turn.scored for turn in head) and len(old) == sum(turn.scored for turn in base)
+    if not once or new.keys() != old.keys():
+        return None
+    both = [(new[key], old[key]) for key in new]
+    return [pair for pair in both if Outcome.INVALID not in (pair[0].outcome, pair[1].outcome)]
+
+
+def _row(
+    stage: Stage | None,
+    head: Sequence[TurnRecord],
+    base: Sequence[TurnRecord],
+    pairs: _Pairs | None,
+    values: Callable[[TurnRecord], Sequence[float | None]],
+    least_ms: float,
+) -> tuple[Row, float] | None:
+    """The row, and what counts as no change in it, ms; `values` gives a turn's value, or nothing where it has none."""
+    new: Values
+    old: Values
+    if pairs is not None:
+        kept = [(values(one)[0], values(other)[0]) for one, other in pairs if values(one) and values(other)]
+        new, old = [one for one, _ in kept], [other for _, other in kept]
+    else:
+        new, old = ([value for turn in scored(turns) for value in values(turn)] for turns in (head, base))
+    if not new or not old:
+        return None
+    tolerance_ms = tolerance_of(old, least_ms)
+    by = compare_paired if pairs is not None else compare
+    found = by(new, old, tolerance_ms=tolerance_ms)
+    return Row(stage, pairs is not None, len(new), len(old), found), tolerance_ms
+
+
+def _exposed(stage: Stage) -> Callable[[TurnRecord], Sequence[float | None]]:
+    def values(turn: TurnRecord) -> Sequence[float | None]:
+        return [turn.stages[stage].exposed_ms] if good(turn) and turn.stages and stage in turn.stages else []
+
+    return values

@@ -1,0 +1,43 @@
+"""`turngap compare`: a table or JSON of two runs, with what differs beside the turns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.store.folder import RunFolder
+from tests.harness import report_builders as make
+
+
+def run(out: Path, name: str, scale: float, cpu: str) -> RunFolder:
+    turns = make.turns(20, scale=scale)
+    folder = RunFolder.create(out, name, make.run_record(turns, environment={"cpu": cpu, "gpu": None}))
+    folder.append(turns)
+    return folder
+
+
+def test_two_runs_are_compared(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By folder or by id; exit code 0; another CPU is noted."""
+    monkeypatch.chdir(tmp_path)
+    base = run(tmp_path / "results", "base", 1.0, "a")
+    run(tmp_path / "results", "head", 1.5, "b")
+    assert cli.execute(["compare", "head", str(base.path)]) == 0
+    out = capfd.readouterr().out
+    assert "slower" in next(line for line in out.splitlines() if line.startswith("turn gap"))
+    assert "note: cpu differs: b, against a" in out
+    assert cli.execute(["compare", "head", "base", "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert (data["head"], data["base"]) == ("head", "base")
+    assert data["rows"][0]["found"]["change"] == "slower"
+    assert len(data["rows"]) > 5
+
+
+def test_no_run_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong id ends with an error, not with a table."""
+    assert cli.execute(["compare", "nope", "nope"]) != 0
+    assert "no run folder" in capfd.readouterr().err

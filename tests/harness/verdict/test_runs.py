@@ -1,0 +1,53 @@
+"""Two runs compared: paired where they say the same, a stage that moved is named, and the others are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.turn import Outcome, TurnRecord
+from harness.verdict import runs
+from harness.verdict.compare import Change
+from pipeline.tracing import Stage
+from tests.harness import report_builders as make
+
+
+def slower(turn: TurnRecord, by_ms: float) -> TurnRecord:
+    """The turn with a longer first token."""
+    assert turn.stages is not None
+    assert turn.turn_gap_ms is not None
+    first = turn.stages[Stage.FIRST_TOKEN]
+    moved = first.model_copy(update={"exposed_ms": first.exposed_ms + by_ms})
+    stages = turn.stages | {Stage.FIRST_TOKEN: moved}
+    return turn.model_copy(update={"stages": stages, "turn_gap_ms": turn.turn_gap_ms + by_ms})
+
+
+def test_the_stage_that_moved_is_named() -> None:
+    """60 ms more in one stage: gap and stage are slower by that, all other stages the same; in reverse, faster."""
+    base = make.turns(40)
+    head = [slower(turn, 60.0) for turn in base]
+    rows = {row.stage: row for row in runs.against(head, base)}
+    assert all(row.paired for row in rows.values())
+    assert rows[None].found.median_change_ms == pytest.approx(60)
+    changed = {stage for stage, row in rows.items() if row.found.change is Change.SLOWER}
+    assert changed == {None, Stage.FIRST_TOKEN}
+    assert {row.found.change for stage, row in rows.items() if stage not in changed} == {Change.SAME}
+    back = {row.stage: row.found.change for row in runs.against(base, head)}
+    assert back[None] is back[Stage.FIRST_TOKEN] is Change.FASTER
+
+
+def test_other_utterances_are_two_samples() -> None:
+    """Runs that do not say the same are not paired; turns lost in one make it slower."""
+    base = make.turns(40)
+    rows = runs.against([slower(turn, 200.0) for turn in base[:30]], base)
+    assert not any(row.paired for row in rows)
+    assert rows[0].found.change is Change.SLOWER
+    lost = [*base[:20], *(make.turn(index, outcome=Outcome.MISSED) for index in range(20, 40))]
+    gap = runs.against(lost, base)[0]
+    assert gap.paired
+    assert gap.found.change is Change.SLOWER
+    assert gap.found.median_change_ms is None
+
+
+def test_nothing_to_compare() -> None:
+    """A run without turns gives no rows."""
+    assert runs.against([], make.turns(3)) == []
