@@ -282,7 +282,12 @@ def test_a_gate_that_holds_passes_and_is_stored(made_up: Session, pytester: pyte
     result = made_up("--benchmark", f"talk{SUFFIX}", *arguments, turns=181)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["*= turngap =*", "talk: PASS: sub500 holds: p95 of *", "*benchmark 'turn gap'*", "talk *"]
+        [
+            "*= turngap =*",
+            "talk: PASS: sub500 holds with one call at a time: p95 of *",
+            "*benchmark 'turn gap'*",
+            "talk *",
+        ]
     )
     stored = json.loads((pytester.path / "b.json").read_text())
     (one,) = stored["benchmarks"]
@@ -324,7 +329,11 @@ def test_a_gate_that_does_not_hold_fails_with_its_reasons(made_up: Session, pyte
     result = made_up("--benchmark", "--budget", "sub500", "--junitxml=j.xml", turns=181, scale=1.0)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["FAIL: sub500 does not hold: p95 of perceived gap is at most *", "  - p95 of perceived gap *", "  report: *"]
+        [
+            "FAIL: sub500 does not hold with one call at a time: p95 of perceived gap is at most *",
+            "  - p95 of perceived gap *",
+            "  report: *",
+        ]
     )
     (failure,) = ET.parse(pytester.path / "j.xml").iter("failure")
     assert (failure.text or "").startswith("FAIL: sub500 does not hold")
@@ -419,7 +428,7 @@ def test_the_ini_file_gives_defaults_and_the_command_line_goes_before_it(
         "[pytest]\nturngap_profile = scripted\nturngap_budget = mine.yaml\nturngap_out = kept\nturngap_turns = 59\n"
     )
     result = made_up("--benchmark", turns=59, scale=1.0)
-    result.stdout.fnmatch_lines(["talk: PASS: mine holds: *"])
+    result.stdout.fnmatch_lines(["talk: PASS: mine holds with one call at a time: *"])
     assert store.read(pytester.path / "kept" / "made-up").record.profile == "scripted"
     made_up("--benchmark", "--agent-url", "ws://127.0.0.1:9/", turns=59, scale=1.0).assert_outcomes(passed=1)
     assert store.read(pytester.path / "kept" / "made-up-2").record.profile == "url"
