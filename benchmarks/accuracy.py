@@ -184,7 +184,7 @@ def main() -> int:
         with ahead():
             rows, details["idle"] = asyncio.run(idle(given.turns, given.calls))
     if given.hog_turns:
-        with tempfile.TemporaryDirectory() as folder, hogs():
+        with tempfile.TemporaryDirectory() as folder, hogs(), ahead():  # as the callers of a run are
             held, details["hogs"] = asyncio.run(under_hogs(given.hog_turns, Path(folder)))
         rows += held
     return conclude("accuracy", rows, details, as_json=given.json)
