@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from pipeline.errors import EngineError, UsageError
-from pipeline.profile import HibariSettings
+from pipeline.profile.tts import HibariSettings
 from pipeline.tts import AudioF32
 
 

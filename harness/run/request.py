@@ -20,7 +20,8 @@ from harness.verdict import budget as budgets
 from harness.verdict.budget import Budget
 from pipeline import profile as profiles
 from pipeline.errors import RunFolderError, ScenarioError, UsageError
-from pipeline.profile import NetworkModel, Profile
+from pipeline.profile import Profile
+from pipeline.profile.limits import NetworkModel
 from pipeline.tracing import INJECTABLE
 
 SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"

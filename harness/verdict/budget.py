@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline import documents
 from pipeline.errors import ScenarioError
-from pipeline.profile import NetworkModel
+from pipeline.profile.limits import NetworkModel
 from pipeline.tracing import Stage
 
 SHIPPED = Path(__file__).resolve().parents[2] / "scenarios" / "budgets"

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pipeline.endpointing import Voicing
 from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows
-from pipeline.profile import EnergySettings
+from pipeline.profile.endpointing import EnergySettings
 
 _FULL_SCALE = 32_768.0
 

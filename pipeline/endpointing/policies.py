@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.endpointing import Endpointer
 from pipeline.endpointing.silence import SilenceEndpointer
-from pipeline.profile import EndpointingSettings
+from pipeline.profile.endpointing import EndpointingSettings
 
 
 def endpointer(settings: EndpointingSettings) -> Endpointer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.endpointing import EndpointEvent, EventKind, Voicing
 from pipeline.endpointing.utterance import Utterance, samples
-from pipeline.profile import EndpointingSettings
+from pipeline.profile.endpointing import EndpointingSettings
 
 
 class SilenceEndpointer:

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from pipeline import weights
 from pipeline.endpointing import Voicing
 from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows
-from pipeline.profile import SileroSettings
+from pipeline.profile.endpointing import SileroSettings
 from pipeline.telephony import SAMPLE_RATE
 from pipeline.worker import threads_text
 

@@ -6,7 +6,7 @@ What every endpointing policy needs and none decides: a policy looks at an `Utte
 from __future__ import annotations
 
 from pipeline.endpointing import Voicing
-from pipeline.profile import EndpointingSettings
+from pipeline.profile.endpointing import EndpointingSettings
 from pipeline.telephony import SAMPLE_RATE
 
 

@@ -15,7 +15,7 @@ from pipeline.errors import EngineError
 from pipeline.llm import Request
 from pipeline.llm.detokenize import Detokenizer
 from pipeline.llm.templates import CHATML_END, TEMPLATES
-from pipeline.profile import CTranslate2Settings
+from pipeline.profile.llm import CTranslate2Settings
 
 _LINE_BREAK = "Ċ"
 """A line break, as a byte-level vocabulary writes it."""

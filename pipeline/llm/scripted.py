@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from pipeline.clock import now_ns, sleep_until_ns
 from pipeline.llm import Request
-from pipeline.profile import ScriptedLlmSettings
+from pipeline.profile.llm import ScriptedLlmSettings
 
 
 class ScriptedLanguageModel:

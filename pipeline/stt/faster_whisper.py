@@ -17,7 +17,7 @@ from faster_whisper.tokenizer import Tokenizer
 
 from pipeline import weights
 from pipeline.errors import EngineError
-from pipeline.profile import FasterWhisperSettings
+from pipeline.profile.stt import FasterWhisperSettings
 from pipeline.resample import to_16k
 from pipeline.stt import AudioF32, Transcript
 from pipeline.stt.repeats import repeats_itself

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.clock import now_ns, sleep_until_ns
-from pipeline.profile import ScriptedSttSettings
+from pipeline.profile.stt import ScriptedSttSettings
 from pipeline.stt import AudioF32, Transcript
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import worker
 from pipeline.errors import EngineError
-from pipeline.profile import HibariSettings
+from pipeline.profile.tts import HibariSettings
 from pipeline.tts import AudioF32, Spoken
 from pipeline.tts.trim import SilenceTrimmer
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from pipeline.clock import now_ns, sleep_until_ns
-from pipeline.profile import ScriptedTtsSettings
+from pipeline.profile.tts import ScriptedTtsSettings
 from pipeline.tts import AudioF32, Spoken
 
 RATE = 24_000

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import engines, profile
 from pipeline.errors import EngineError
+from pipeline.profile.tts import HibariSettings
 from pipeline.stt.scripted import ScriptedSpeechToText
 
 
@@ -33,7 +34,7 @@ def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.Mo
     """The message has the stage, the engine and the command that installs it."""
     monkeypatch.setitem(sys.modules, "hibari", None)
     monkeypatch.delitem(sys.modules, "pipeline.tts.hibari", raising=False)
-    mixed = profile.load("scripted").model_copy(update={"tts": profile.HibariSettings(engine="hibari")})
+    mixed = profile.load("scripted").model_copy(update={"tts": HibariSettings(engine="hibari")})
     with pytest.raises(EngineError, match=r"tts: engine hibari .* pip install 'turngap\[cpu\]'"):
         asyncio.run(engines.load(mixed))
 

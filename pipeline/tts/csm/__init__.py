@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import EngineError
 
 if TYPE_CHECKING:
-    from pipeline.profile import CsmSettings
+    from pipeline.profile.tts import CsmSettings
     from pipeline.tts.csm.engine import Csm
 
 

@@ -25,7 +25,7 @@ from pipeline.tts.csm.slot import Slot
 from pipeline.tts.csm.speech import Speech
 
 if TYPE_CHECKING:
-    from pipeline.profile import CsmSettings
+    from pipeline.profile.tts import CsmSettings
 
 MARKER_HZ = 1_000.0
 MARKER_LEVEL_DBFS = -15.0

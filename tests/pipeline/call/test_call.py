@@ -9,7 +9,9 @@ from pipeline import tracing
 from pipeline.errors import EngineError
 from pipeline.llm import Message
 from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile import ScriptedLlmSettings, ScriptedSttSettings, ScriptedTtsSettings
+from pipeline.profile.llm import ScriptedLlmSettings
+from pipeline.profile.stt import ScriptedSttSettings
+from pipeline.profile.tts import ScriptedTtsSettings
 from pipeline.stt import Transcript
 from pipeline.stt.scripted import ScriptedSpeechToText
 from pipeline.telephony import mulaw

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.endpointing import Voicing
 from pipeline.endpointing.energy import EnergyEngine
-from pipeline.profile import EnergySettings
+from pipeline.profile.endpointing import EnergySettings
 
 
 def voicings(rms_dbfs: float) -> list[Voicing]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.endpointing import EndpointEvent, EventKind, Voicing
 from pipeline.endpointing.policies import endpointer
-from pipeline.profile import EndpointingSettings
+from pipeline.profile.endpointing import EndpointingSettings
 
 WINDOW = 256
 STARTED, PROVISIONAL, CONFIRMED = EventKind.SPEECH_STARTED, EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END

@@ -6,7 +6,7 @@ import asyncio
 
 from pipeline.llm import Request
 from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile import ScriptedLlmSettings
+from pipeline.profile.llm import ScriptedLlmSettings
 
 
 async def tokens(max_tokens: int) -> list[str]:

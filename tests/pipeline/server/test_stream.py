@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.endpointing.energy import EnergyEngine
 from pipeline.errors import EngineError
-from pipeline.profile import EnergySettings
+from pipeline.profile.endpointing import EnergySettings
 from pipeline.server import stream
 from pipeline.telephony.messages import Dtmf, InboundMark, InboundMedia, Start
 

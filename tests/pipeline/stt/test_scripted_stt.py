@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from pipeline.profile import ScriptedSttSettings
+from pipeline.profile.stt import ScriptedSttSettings
 from pipeline.stt.scripted import ScriptedSpeechToText
 
 

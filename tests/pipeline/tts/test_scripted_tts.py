@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from pipeline.profile import ScriptedTtsSettings
+from pipeline.profile.tts import ScriptedTtsSettings
 from pipeline.tts import AudioF32
 from pipeline.tts.scripted import RATE, ScriptedSynthesizer
 

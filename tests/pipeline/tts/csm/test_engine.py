@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from pipeline import engines, profile
 from pipeline.errors import EngineError
-from pipeline.profile import CsmSettings, VoicePrompt
+from pipeline.profile.tts import CsmSettings, VoicePrompt
 from pipeline.tts import AudioF32, Spoken
 from pipeline.tts.csm import engine as csm_engine
 from pipeline.tts.csm.engine import Csm

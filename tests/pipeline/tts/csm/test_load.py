@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import engines, profile
 from pipeline.errors import EngineError
-from pipeline.profile import CsmSettings
+from pipeline.profile.tts import CsmSettings
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])

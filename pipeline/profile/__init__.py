@@ -1,0 +1,84 @@
+"""Profiles: which engine, model, device and limits each stage of the agent has, as data.
+
+A profile is a YAML file in `pipeline/profiles/` (given by name) or anywhere (given by path). Every engine has its own
+settings model here, told apart by `engine`, so that a misspelt key is found before anything loads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from pipeline import documents
+from pipeline.errors import ProfileError
+from pipeline.profile.endpointing import EndpointingSettings, EnergySettings, SileroSettings
+from pipeline.profile.limits import Limits, NetworkModel
+from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
+from pipeline.profile.settings import Settings
+from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings
+from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
+
+PROFILES = Path(__file__).parents[1] / "profiles"
+
+Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
+Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
+Llm = Annotated[CTranslate2Settings | ScriptedLlmSettings, Field(discriminator="engine")]
+Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
+
+
+class Profile(Settings):
+    """One complete agent."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str
+    vad: Vad
+    endpointing: EndpointingSettings = EndpointingSettings()
+    stt: Stt
+    llm: Llm
+    tts: Tts
+    network: NetworkModel = NetworkModel()
+    limits: Limits = Limits()
+
+
+def names() -> list[str]:
+    """The profiles that ship."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
+    """The profile of that name, or in that file, with `section.key=value` overrides applied.
+
+    Raises:
+        ProfileError: it is unknown or malformed, or an override does not fit.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = PROFILES / f"{name_or_path}.yaml"
+        if not path.is_file() or name_or_path not in names():
+            raise ProfileError(f"no profile {name_or_path!r}; there are: {', '.join(names())} (or give a .yaml file)")
+    profile = documents.load(path, Profile, ProfileError)
+    if not overrides:
+        return profile
+    data = profile.model_dump()
+    for override in overrides:
+        _apply(data, override)
+    return documents.parse(yaml.safe_dump(data, sort_keys=False), f"{profile.name} with --set", Profile, ProfileError)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    *sections, last = key.strip().split(".")
+    target: Any = data
+    for section in sections:
+        target = target.get(section) if isinstance(target, dict) else None
+    if not equals or not isinstance(target, dict) or not last:
+        raise ProfileError(
+            f"--set {override!r}: expected section.key=value, for example endpointing.min_silence_ms=200"
+        )
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ProfileError(f"--set {override!r}: {value!r} is no YAML value") from None

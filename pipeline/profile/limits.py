@@ -1,0 +1,29 @@
+"""What the telephone network adds, and how much the agent takes on."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.profile.settings import Settings
+
+
+class NetworkModel(Settings):
+    """What the telephone network adds at the caller's ear; Twilio's own guidance (November 2025) by default."""
+
+    in_ms: float = Field(40, ge=0)
+    buffering_ms: float = Field(30, ge=0)
+    decode_ms: float = Field(25, ge=0)
+
+    @property
+    def total_ms(self) -> float:
+        """All legs."""
+        return self.in_ms + self.buffering_ms + self.decode_ms
+
+
+class Limits(Settings):
+    """What the agent takes on."""
+
+    simultaneous_calls: int = Field(2, ge=1)
+    """More are refused."""
+    gated_calls: int = Field(1, ge=1)
+    """A budget is judged with this many calls going on at once."""

@@ -1,0 +1,38 @@
+"""Settings of the language model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.profile.settings import Settings
+
+
+class CTranslate2Settings(Settings):
+    """A Llama-shaped chat model on CTranslate2."""
+
+    engine: Literal["ctranslate2"]
+    model: str = "smollm2-135m-instruct"
+    device: Literal["cpu", "cuda"] = "cpu"
+    compute_type: str = "int8"
+    threads: int = Field(1, ge=1)
+    system_prompt: str
+    template: Literal["chatml", "dialogue"] = "chatml"
+    """How the conversation is written down: with the chat model's marks, or as lines after `system_prompt`'s examples.
+
+    A small model answers at length in the first and to the point in the second.
+    """
+    max_tokens: int = Field(24, ge=1, le=512)
+    repetition_penalty: float = Field(1.1, ge=1, le=2)
+
+
+class ScriptedLlmSettings(Settings):
+    """Gives the same reply, token by token, after set times."""
+
+    engine: Literal["scripted"]
+    reply: str = "Certainly, I can help you with that."
+    first_token_ms: float = Field(40, ge=0)
+    token_ms: float = Field(5, ge=0)
+    system_prompt: str = ""
+    max_tokens: int = Field(24, ge=1)

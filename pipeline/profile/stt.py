@@ -1,0 +1,31 @@
+"""Settings of speech-to-text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.profile.settings import Settings
+
+
+class FasterWhisperSettings(Settings):
+    """faster-whisper (CTranslate2)."""
+
+    engine: Literal["faster_whisper"]
+    model: str = "whisper-tiny.en"
+    device: Literal["cpu", "cuda"] = "cpu"
+    compute_type: str = "int8"
+    threads: int = Field(1, ge=1)
+    windows_s: tuple[Annotated[float, Field(ge=10, le=30)], ...] = (12.0, 15.0)
+    """Encoder windows: the shortest that leaves 8 s after the speech; 30 s where none does, and where the text
+    repeats itself."""
+    language: str = "en"
+
+
+class ScriptedSttSettings(Settings):
+    """Says the same words after a set time. For tests and fault injection."""
+
+    engine: Literal["scripted"]
+    text: str = "scripted words"
+    delay_ms: float = Field(40, ge=0)
