@@ -96,9 +96,11 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
             assert turn.transcript == "scripted words"
             assert turn.stages is not None
             assert turn.stages[Stage.TRANSCRIPTION].exposed_ms >= 40  # its injected delay, and what the machine adds
-            assert turn.audio is not None
-            with wave.open(str(folder / turn.audio)) as audio:
-                assert (audio.getnchannels(), audio.getframerate()) == (2, 8000)
+    heard = [turn.audio for turn in run.turns if turn.audio is not None]
+    assert heard  # the representative turn and the worst may be one
+    for kept in heard:
+        with wave.open(str(folder / kept)) as audio:
+            assert (audio.getnchannels(), audio.getframerate()) == (2, 8000)
     assert (folder / store.SPANS).read_text().count(f'"{run.turns[1].call_sid}"') > 5
     agent = run.record.agent
     assert agent.ready_s is not None
