@@ -1,0 +1,61 @@
+"""Network profiles: those that ship are valid, and a faulty file is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import network
+from pipeline.errors import ScenarioError
+
+
+@pytest.mark.parametrize("name", network.names())
+def test_those_that_ship_are_what_they_are_called(name: str) -> None:
+    """Each file is valid, says what it is, and only `clean` does nothing."""
+    profile = network.load(name)
+    assert profile.name == name
+    assert profile.description
+    assert profile.does_nothing == (name == network.CLEAN)
+
+
+def test_every_kind_of_impairment_ships() -> None:
+    """Delay, jitter, burst, stall, loss, doubles, disconnect: each in one of them at least."""
+    profiles = [network.load(name) for name in network.names()]
+    uplinks = [profile.uplink for profile in profiles]
+    for kind in ("delay_ms", "jitter_ms", "burst", "stall", "loss", "duplicate"):
+        assert any(getattr(uplink, kind) for uplink in uplinks), kind
+    assert any(profile.disconnect_after_s for profile in profiles)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    """The line says what there is."""
+    with pytest.raises(ScenarioError, match=r"no network 'cleen'; there are: clean, flaky, .*or give a \.yaml file"):
+        network.load("cleen")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nuplink: {jiter_ms: 3}\n", r"n\.yaml:2: unknown key `uplink\.jiter_ms`; did you mean `jitter_ms`\?"),
+        ("name: x\nuplink:\n  loss: 5\n", r"n\.yaml:3: `uplink\.loss`: .*less than or equal to 0\.5, not 5"),
+        ("name: x\nuplink: {delay_ms: -1}\n", r"n\.yaml:2: `uplink\.delay_ms`: .*greater than or equal to 0"),
+        ("name: x\nuplink: {delay_ms: .nan}\n", r"n\.yaml:2: `uplink\.delay_ms`: .*finite"),
+        ("name: x\ndownlink: {duplicate: 0.1}\n", r"n\.yaml:1: `downlink\.duplicate`: a phone drops"),
+        ("name: x\nuplink: {loss_run: 3}\n", r"n\.yaml:2: `uplink`: `loss_run` goes with `loss`"),
+        ("name: x\nuplink: {stall: {every_s: 1}}\n", r"n\.yaml:2: `uplink\.stall\.lasts_ms` is missing"),
+        ("", r"n\.yaml: the file is empty; it needs at least: name"),
+    ],
+)
+def test_a_faulty_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    """File, line, key, and what to do."""
+    file = tmp_path / "n.yaml"
+    file.write_text(text)
+    with pytest.raises(ScenarioError, match=message):
+        network.load(str(file))
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    """As for every document."""
+    with pytest.raises(ScenarioError, match="no such file"):
+        network.load(str(tmp_path / "n.yaml"))
