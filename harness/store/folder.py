@@ -23,7 +23,7 @@ from harness.turn import TurnRecord
 from pipeline.errors import HarnessError, RunFolderError
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
-AGENT_LOG, PROFILE, CALLS, LOCK = "agent.log", "profile.yaml", "calls", ".lock"
+SENTINEL, AGENT_LOG, PROFILE, CALLS, LOCK = "sentinel.jsonl", "agent.log", "profile.yaml", "calls", ".lock"
 
 Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -136,7 +136,7 @@ class RunFolder:
 
     def mend(self) -> None:
         """Cut off torn last lines, so that what is appended next stands on a line of its own."""
-        for name in (TURNS, SPANS, GPU, PROCESS):
+        for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
             file = self.path / name
             if file.is_file():
                 data = file.read_bytes()
