@@ -32,6 +32,8 @@ class Clip:
     source: str
     """Where the audio comes from, with its licence."""
     synthetic: bool
+    pauses: tuple[tuple[int, int], ...] = ()
+    """Where it pauses, as (first sample, sample after the last)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,19 @@ from pipeline import documents
 from pipeline.errors import ScenarioError
 
 SUFFIX = ".scenario.yaml"
+
+
+class Expectation(StrEnum):
+    """What the agent is to do about a turn."""
+
+    RESPOND = "respond"
+    """Answer, once the caller is done."""
+    WAIT = "wait"
+    """Say nothing: there is silence, noise alone, or DTMF only."""
+    STOP = "stop"
+    """A barge-in: yield, then answer."""
+    IGNORE = "ignore"
+    """A backchannel or a cough: go on with the sentence."""
 
 
 class _Model(BaseModel):
@@ -36,6 +50,10 @@ class Turn(_Model):
     stratum: str = "sentence"
     wer_limit: float = Field(0.34, ge=0)
     answer_within_ms: int = Field(6000, ge=100, le=60_000)
+    agent: Expectation = Expectation.RESPOND
+    over_agent_ms: int | None = Field(None, ge=0)
+    """Speak when the agent has been audible for that long."""
+    twin: str | None = None
 
     @model_validator(mode="after")
     def _one_voice(self) -> Turn:
