@@ -42,6 +42,9 @@ def _run(
     out: Annotated[Path | None, typer.Option(help="Folder for run folders. [default: results]")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     budget: Annotated[str | None, typer.Option(help="Judge by a budget: sub500, edge500 or a .yaml file.")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Put a network in between: clean, jitter20, ..., a .yaml file; repeatable.")
+    ] = None,
     inject: Annotated[list[str] | None, typer.Option(help="Delay a stage of the agent: STAGE=MS.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Complete the unfinished run in this folder.")] = None,
     otlp_port: Annotated[int, typer.Option(help="Port for the agent's spans; 0: a free one.", min=0, max=65535)] = 0,
@@ -54,13 +57,21 @@ def _run(
 
     options = request.Options(seed, turns, out or Path("results"), tuple(inject or ()), otlp_port, agent_nice)
     if resume is not None:
-        given = (scenario, profile, url, turns, seed, out, set_, budget)
+        given = (scenario, profile, url, turns, seed, out, set_, budget, network)
         if any(value is not None and value != [] for value in given):
             raise UsageError("--resume takes everything from the run's folder: give it alone")
         requests = [request.resume(resume, options)]
     else:
         requests = [
-            request.make(name, profile=profile, overrides=tuple(set_ or ()), url=url, budget=budget, options=options)
+            request.make(
+                name,
+                profile=profile,
+                overrides=tuple(set_ or ()),
+                url=url,
+                budget=budget,
+                networks=tuple(network or ()),
+                options=options,
+            )
             for name in scenario or [request.DEFAULT_SCENARIO]
         ]
     raise typer.Exit(command.run_all(requests, as_json=as_json))

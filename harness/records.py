@@ -82,6 +82,8 @@ class CallEnd(StrEnum):
     """The socket never opened, or was no Media Streams agent."""
     INTERRUPTED = "interrupted"
     """The run was ended (Ctrl-C) in mid-call."""
+    DISCONNECTED = "disconnected"
+    """The simulated network broke the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class CallRecord:
     started_ns: int
     """The stream's first sample: frame k (from 0) leaves at started_ns + (k + 1) * 20 ms."""
     sent_ns: Int64
-    """When each frame was handed to the socket, shape (frames,)."""
+    """When each frame was handed to the socket, less what a simulated network held it up, shape (frames,)."""
     caller_pcm: Pcm16
     """All that was sent, shape (frames * 160,)."""
     spoken: tuple[Spoken, ...]
@@ -112,6 +114,16 @@ class CallRecord:
     """Why it ended, where it did not end as planned."""
     warm_up: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+    network: str = ""
+    """The simulated network's name; "" where nothing is put in the way."""
+    chunks: Int64 | None = None
+    """Each frame's chunk number, 0 for one that was lost or never left, shape (frames,); None: frame k's is k + 1."""
+
+    def chunk(self, frame: int) -> int | None:
+        """The number of the media message that brought the frame; None if none did."""
+        if self.chunks is None:
+            return frame + 1
+        return (int(self.chunks[frame]) or None) if frame < len(self.chunks) else None
 
     def sample_ns(self, sample: int) -> int:
         """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""

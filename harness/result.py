@@ -168,6 +168,8 @@ class RunRecord(_Model):
     seed: int
     planned_turns: int
     simultaneous_calls: int
+    networks: dict[str, dict[str, Any]] = {}
+    """The simulated networks by name, as they were; {}: nothing was put between caller and agent."""
     budget: dict[str, Any] | None = None
 
     n_turns: int

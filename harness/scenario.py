@@ -88,6 +88,8 @@ class Scenario(_Model):
     gate: bool = False
     """True where a budget may be judged on it: distinct utterances, one scored turn a call."""
     simultaneous_calls: int = Field(1, ge=1, le=500)
+    network: str | None = None
+    """What is put between caller and agent: a network that ships, by name, or a file beside the scenario."""
     warm_up_turns: int = Field(2, ge=1)
     """At least one: the first call after the agent's start is cold and never scored."""
     turns: tuple[Turn, ...] = Field(min_length=1)

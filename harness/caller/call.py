@@ -11,15 +11,18 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from harness.caller.connection import Connection, open_connection
 from harness.caller.conversation import Conversation
+from harness.caller.crossing import Crossing
 from harness.caller.noise import comfort_noise
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Callback, Scheduler, Timer
 from harness.clock import NS_PER_MS, Clock
+from harness.network import NetworkProfile
 from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from harness.scenario import PlannedCall
 from pipeline.errors import AgentError, ProtocolError
@@ -53,6 +56,7 @@ async def place_call(
     custom_parameters: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     on_spoken: Callable[[str, int, Spoken], None] | None = None,
+    network: NetworkProfile | None = None,
 ) -> CallRecord:
     """Place one call to the agent at `url` (ws:// or wss://) and say the planned turns; `clips` by turn key.
 
@@ -62,10 +66,12 @@ async def place_call(
     Always returns a record: a socket that never opened is `REFUSED`, one that the agent ended `AGENT_CLOSED`, each with
     one line in `detail`. `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first
     frame leaves. Cancelling the task ends the call and returns what was recorded, as `INTERRUPTED`.
+
+    `network` holds up, loses and doubles what travels between the caller and the socket: all times of the record are
+    the caller's own, so what it adds is part of the gap. One that breaks the connection makes the end `DISCONNECTED`.
     """
-    call = _Call(
-        planned, clips, clock, scheduler, seed, call_sid or "CA" + secrets.token_hex(16), labels or {}, on_spoken
-    )
+    sid = call_sid or "CA" + secrets.token_hex(16)
+    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, network)
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
     headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
@@ -84,6 +90,7 @@ class _Call:
         call_sid: str,
         labels: Mapping[str, str],
         on_spoken: Callable[[str, int, Spoken], None] | None,
+        network: NetworkProfile | None,
     ) -> None:
         self._planned = planned
         self._clips = clips
@@ -99,10 +106,13 @@ class _Call:
         self._call_sid = call_sid
         self._stream_sid = "MZ" + secrets.token_hex(16)
         self._playout = Playout()
+        self._crossing = Crossing(network, f"{seed}:{planned.index}", self._at)
         self._conversation: Conversation | None = None
         self._connection: Connection | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
         self._sequence = 1
+        self._chunk = 0
+        self._chunks: list[int] = []
         self._sent_ns: list[int] = []
         self._sent_pcm: list[Pcm16] = []
         self._timers: set[Timer] = set()
@@ -162,6 +172,8 @@ class _Call:
             on_grid=self._planned.on_grid,
         )
         self._at(self._started_ns + FRAME_NS, self._on_frame)
+        if self._crossing.breaks_after_ns is not None:
+            self._at(self._started_ns + self._crossing.breaks_after_ns, self._on_broken)
 
     def _on_frame(self, due_ns: int) -> None:
         assert self._connection is not None
@@ -176,21 +188,43 @@ class _Call:
             self._told = len(self._conversation.spoken)
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
         pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        payload = mulaw.encode(pcm)
+        self._chunks.append(0)
+        self._sent_ns.append(self._clock.now_ns())
+        self._sent_pcm.append(pcm)
+        self._crossing.frame_leaves(due_ns, lambda held_ns: self._write(frame, payload, held_ns))
+        self._at(due_ns + FRAME_NS, self._on_frame)
+
+    def _write(self, frame: int, payload: bytes, held_ns: int) -> None:
+        """Hand a frame to the socket, or its second copy, which the network has held up for so long."""
+        assert self._connection is not None
+        self._chunk += 1
         message = InboundMedia(
             stream_sid=self._stream_sid,
             sequence_number=self._next_sequence(),
-            chunk=frame + 1,
+            chunk=self._chunk,
             timestamp_ms=self._first_timestamp_ms + frame * FRAME_MS,
-            payload=mulaw.encode(pcm),
+            payload=payload,
         )
         self._connection.send(message.to_json())
-        self._sent_ns.append(self._clock.now_ns())
-        self._sent_pcm.append(pcm)
+        if not self._chunks[frame]:
+            self._chunks[frame] = self._chunk
+            self._sent_ns[frame] = self._clock.now_ns() - held_ns
         if self._connection.unsent_bytes > UNREAD_BYTES:
             self._warn("31930", "the agent does not read: Twilio would drop audio")
-        self._at(due_ns + FRAME_NS, self._on_frame)
+
+    def _on_broken(self, due_ns: int) -> None:
+        assert self._connection is not None
+        self._connection.break_off()
+        self._ended_ns = self._clock.now_ns()
+        after_s = (due_ns - self._started_ns) / 1e9
+        detail = f"the network {self._crossing.name!r} broke the connection {after_s:g} s in"
+        self._over.set_result((CallEnd.DISCONNECTED, detail))
 
     def _on_message(self, message: str | bytes, recv_ns: int) -> None:
+        self._crossing.message_comes(recv_ns, lambda at_ns: self._take(message, at_ns))
+
+    def _take(self, message: str | bytes, recv_ns: int) -> None:
         if self._over.done():
             return
         if isinstance(message, bytes):
@@ -204,7 +238,7 @@ class _Call:
         if parsed.stream_sid != self._stream_sid:
             self._warn("31951", f"a message for stream {parsed.stream_sid!r}; this one is {self._stream_sid!r}")
         elif isinstance(parsed, OutboundMedia):
-            if not self._playout.receive(mulaw.decode(parsed.payload), recv_ns):
+            if not self._playout.receive(self._crossing.heard_of(mulaw.decode(parsed.payload)), recv_ns):
                 self._warn("31931", "more than 10 minutes of audio buffered; audio discarded")
         elif isinstance(parsed, OutboundMark):
             due_ns = self._playout.mark(parsed.name, recv_ns)
@@ -217,6 +251,9 @@ class _Call:
             self._echo(None)
 
     def _on_closed(self, reason: str, now_ns: int) -> None:
+        self._crossing.message_comes(now_ns, lambda at_ns: self._end_by_agent(reason, at_ns))
+
+    def _end_by_agent(self, reason: str, now_ns: int) -> None:
         if self._over.done():
             return
         self._ended_ns = now_ns
@@ -236,8 +273,13 @@ class _Call:
 
     def _echo(self, due_ns: int | None) -> None:
         assert self._connection is not None
-        for name in self._playout.echo(self._clock.now_ns(), due_ns):
-            self._connection.send(InboundMark(self._stream_sid, self._next_sequence(), name).to_json())
+        now_ns = self._clock.now_ns()
+        for name in self._playout.echo(now_ns, due_ns):
+            self._crossing.message_leaves(now_ns, partial(self._write_echo, name))
+
+    def _write_echo(self, name: str) -> None:
+        assert self._connection is not None
+        self._connection.send(InboundMark(self._stream_sid, self._next_sequence(), name).to_json())
 
     def _next_sequence(self) -> int:
         self._sequence += 1
@@ -287,4 +329,6 @@ class _Call:
             detail=detail,
             warm_up=self._planned.warm_up,
             labels=self._labels,
+            network=self._crossing.name,
+            chunks=np.array(self._chunks, np.int64) if self._crossing.name else None,
         )

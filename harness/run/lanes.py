@@ -107,13 +107,15 @@ class Lanes:
                 scheduler=self.scheduler,
                 seed=self.request.seed,
                 auth_token="" if self.rig.agent.ours else None,  # ours asks for no signature
+                network=self.request.network(planned),
             )
         )
         if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and self.rig.agent.ours:
             await asyncio.wait({self._died}, timeout=DEATH_NOTICE_S)
         if call.end is CallEnd.REFUSED and first and not self._died.done():
             raise AgentError(f"{self.rig.agent.ready.url}: {call.detail}")
-        patience_s = SPANS_TIMEOUT_S if call.end is CallEnd.COMPLETED else DEATH_NOTICE_S
+        as_planned = call.end in (CallEnd.COMPLETED, CallEnd.DISCONNECTED)
+        patience_s = SPANS_TIMEOUT_S if as_planned else DEATH_NOTICE_S
         collected = await self.rig.receiver.collect(call.call_sid, patience_s)
         cold = first and self.rig.agent.ours
         job = Job(self.folder.path, call, collected, planned, self.request.network_ms, cold)

@@ -68,6 +68,7 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
         seed=request.seed,
         planned_turns=request.planned_turns,
         simultaneous_calls=request.simultaneous_calls,
+        networks={network.name: network.model_dump(mode="json") for network in request.networks},
         budget=request.budget.model_dump(mode="json") if request.budget is not None else None,
         corpus=CorpusFigures(distinct_utterances=0, synthetic=0, strata={}, sources=()),
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),

@@ -17,7 +17,7 @@ from harness.clock import Clock
 from harness.corpus.clips import Corpus
 from harness.result import RunRecord
 from harness.rig import environment, gpu
-from harness.run import ledger
+from harness.run import ledger, under
 from harness.run.lanes import Lanes
 from harness.run.ledger import Progress
 from harness.run.request import Request
@@ -83,6 +83,7 @@ async def run(
     progress = Progress(notes=list(corpus.notes))
     if request.options.inject:
         progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
+    progress.notes += under.notes(request.networks)
     opening, folder = await _open(request, clock, progress)
     error: TurngapError | None = None
     try:

@@ -11,8 +11,10 @@ from typing import Any
 
 from harness import scenario as scenarios
 from harness.corpus.clips import Corpus
+from harness.network import NetworkProfile
 from harness.result import RunRecord
 from harness.rig.agent import checked_url
+from harness.run import under
 from harness.scenario import PlannedCall, Scenario
 from harness.store import folder as store
 from harness.turn import TurnRecord
@@ -72,6 +74,12 @@ class Request:
     budget: Budget | None = None
     options: Options = field(default_factory=Options)
     resumed: Resumed | None = None
+    networks: tuple[NetworkProfile, ...] = ()
+    """What is put between caller and agent: every utterance is called once under each. (): nothing."""
+
+    def network(self, call: PlannedCall) -> NetworkProfile | None:
+        """The network that the call is made under; None: nothing is put in its way."""
+        return under.of_call(call, self.calls, self.networks)
 
     @property
     def planned_turns(self) -> int:
@@ -116,9 +124,12 @@ def make(
     overrides: tuple[str, ...] = (),
     url: str | None = None,
     budget: str | None = None,
+    networks: Sequence[str] = (),
     options: Options = Options(),
 ) -> Request:
     """Check everything the user gave; `scenario` is a file, or the name of one that ships.
+
+    With `networks`, names or files, every utterance is called under each of them.
 
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
@@ -129,16 +140,18 @@ def make(
     read = scenarios.load(path)
     agent = profiles.load(profile or DEFAULT_PROFILE, overrides) if url is None else None
     seed = read.seed if options.seed is None else options.seed
+    simulated = under.chosen(networks, read, path)
     request = Request(
         scenario=read,
         scenario_path=path,
         scenario_sha256=_sha256(path),
         profile=agent,
         url=checked_url(url) if url is not None else None,
-        calls=scenarios.plan(read, seed=seed, n_turns=options.n_turns),
+        calls=under.spread(scenarios.plan(read, seed=seed, n_turns=options.n_turns), len(simulated)),
         seed=seed,
         budget=budgets.load(budget) if budget is not None else None,
         options=options,
+        networks=simulated,
     )
     return _checked(request)
 
@@ -164,17 +177,20 @@ def resume(path: Path, options: Options = Options()) -> Request:
         "inject": tuple(record.environment.get("inject", ())),
         "agent_nice": record.environment.get("agent_nice", 0),
     }
+    simulated = under.read_back(record.networks)
+    utterances = record.planned_turns // max(1, len(simulated))
     request = Request(
         scenario=read,
         scenario_path=scenario_path,
         scenario_sha256=record.scenario_sha256,
         profile=Profile.model_validate(record.profile_data) if ours else None,
         url=None if ours else record.agent.url,
-        calls=scenarios.plan(read, seed=record.seed, n_turns=record.planned_turns),
+        calls=under.spread(scenarios.plan(read, seed=record.seed, n_turns=utterances), len(simulated)),
         seed=record.seed,
         budget=Budget.model_validate(record.budget) if record.budget is not None else None,
         options=replace(options, **began),
         resumed=Resumed(path, record, run.turns, run.notes, claim),
+        networks=simulated,
     )
     return _checked(request)
 
@@ -187,8 +203,9 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     """
     n_turns = request.options.n_turns
     if request.resumed is not None:
-        n_turns = request.resumed.record.planned_turns
-    calls = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
+        n_turns = request.resumed.record.planned_turns // max(1, len(request.networks))
+    planned = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
+    calls = under.spread(planned, len(request.networks))
     said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
     for turn in request.resumed.turns if request.resumed is not None else ():
         if said.get((turn.call, turn.turn)) != turn.utterance_id:
@@ -230,6 +247,11 @@ def _checked(request: Request) -> Request:
         raise ScenarioError(
             f"{request.scenario_path}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
             f"lower one, or give --set limits.simultaneous_calls={wanted}"
+        )
+    if request.budget is not None and len(request.networks) > 1:
+        names = ", ".join(network.name for network in request.networks)
+        raise UsageError(
+            f"a budget is judged under one network, not under {names}: give --network once, or no --budget"
         )
     if request.budget is not None and not request.scenario.gate:
         raise ScenarioError(

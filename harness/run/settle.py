@@ -24,6 +24,7 @@ from harness.clock import NS_PER_MS
 from harness.records import CallRecord
 from harness.rig import leash
 from harness.rig.spans import Collected
+from harness.run import under
 from harness.scenario import PlannedCall
 from harness.scoring.score import score_call
 from harness.store import recording
@@ -69,6 +70,7 @@ def settle(job: Job) -> Settled:
     """
     call = job.call
     turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold)
+    turns = [under.named(turn, call.network) for turn in turns]
     if job.collected.note:
         turns = [
             turn.model_copy(update={"stages_note": job.collected.note})

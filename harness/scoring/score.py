@@ -205,6 +205,7 @@ def _how_it_ended(record: CallRecord) -> str:
         CallEnd.AGENT_CLOSED: "the agent closed the call",
         CallEnd.REFUSED: "the agent refused the call",
         CallEnd.INTERRUPTED: "the run was interrupted",
+        CallEnd.DISCONNECTED: "the connection broke",
     }[record.end]
     return f"{how} ({record.detail})" if record.detail else how
 

@@ -25,6 +25,7 @@ from harness.caller.onset import find_onset
 from harness.caller.playout import segments
 from harness.caller.scheduler import Scheduler
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.network import NetworkProfile
 from harness.records import CallEnd, CallRecord, Clip, Spoken
 from harness.scenario import PlannedCall, Turn
 from pipeline.telephony import mulaw
@@ -96,6 +97,7 @@ def call(
     process_request: Callable[[ServerConnection, Request], Response | None] | None = None,
     auth_token: str | None = None,
     seed: int = 1,
+    network: NetworkProfile | None = None,
 ) -> tuple[CallRecord, list[Json]]:
     """Place one call to `agent` on a free port; the answer has what the agent was sent, too."""
     log: list[Json] = []
@@ -110,7 +112,14 @@ def call(
             clips = {one.key: clip() for one in turns}
             planned = PlannedCall(7, turns, probe)
             placed = place_call(
-                url, planned, clips, clock=clock, scheduler=scheduler, seed=seed, auth_token=auth_token or ""
+                url,
+                planned,
+                clips,
+                clock=clock,
+                scheduler=scheduler,
+                seed=seed,
+                auth_token=auth_token or "",
+                network=network,
             )
             task = asyncio.create_task(placed)
             if cancel_after is not None:

@@ -186,3 +186,29 @@ def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
     assert run.record.verdict is Verdict.INVALID
     assert any("the agent died" in reason for reason in run.record.reasons)
     assert run.turns[1].outcome in (Outcome.ANSWERED, Outcome.INVALID)
+
+
+def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
+    """Two utterances under two networks: four turns, interleaved, each with its condition; run.json has the networks."""
+    arguments = (
+        "run",
+        str(scenario_of_tones(tmp_path, 2)),
+        "--profile",
+        "scripted",
+        "--out",
+        str(tmp_path / "results"),
+    )
+    networks = ("--network", "clean", "--network", "wifi-burst")
+    done = subprocess.run(
+        turngap(*arguments, *networks), env=child.environment(), capture_output=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode in (0, 2), done.stderr
+    run = store.read(only_run(tmp_path / "results"))
+    assert list(run.record.networks) == ["clean", "wifi-burst"]
+    scored = [turn for turn in run.turns if turn.scored]
+    assert [turn.condition for turn in scored] == ["", "wifi-burst", "wifi-burst", ""]
+    assert [turn.utterance_id for turn in scored[::2]] == [turn.utterance_id for turn in scored[1::2]]
+    assert len({turn.utterance_id for turn in scored}) == 2
+    assert any("under each of the networks clean, wifi-burst" in note for note in run.record.notes)
+    (page,) = (tmp_path / "reports").glob("*.html")
+    assert "wifi-burst" in page.read_text()
