@@ -155,7 +155,8 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
     codes = []
     path = finished.folder.path
     if finished.record.n_turns:
-        print_summary(finished.record, figures)
+        turns = store.read(path).turns if len(finished.record.networks) > 1 else ()
+        print_summary(finished.record, figures, turns)
     elif finished.error is None:
         figures.print(f"{finished.record.verdict}  {finished.record.sentence}", highlight=False, markup=False)
     if finished.error is not None:

@@ -24,7 +24,7 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     answered = sorted(value for value in values if value is not None)
     lost = len(values) - len(answered)
     budget = mark(record)
-    low, high = _range(answered, (budget.at_ms, record.perceived_gap_ms.p95_upper))
+    low, high = limits(answered, (budget.at_ms, record.perceived_gap_ms.p95_upper))
     figures = record.perceived_gap_ms
 
     def draw(canvas: Canvas) -> None:
@@ -40,7 +40,7 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         if budget.at_ms < edge < high:
             ax.plot([edge, edge], [0, 1], color=colour("muted"), lw=1, dashes=(1, 3))
             if not canvas.narrow and edge - budget.at_ms > 0.12 * (high - low):
-                _say(ax, edge, 1.035, "500 ms at the media edge", "muted", ha="left" if edge < high * 0.8 else "right")
+                say(ax, edge, 1.035, "500 ms at the media edge", "muted", ha="left" if edge < high * 0.8 else "right")
         step = 1 / len(values) if values else 1.0
         size = 9.0 if len(values) <= 40 else 7.0 if len(values) <= 250 else 5.0
         points = [(value, (rank + 1) * step) for rank, value in enumerate(answered)]
@@ -49,12 +49,12 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         right = high + (high - low) * 26 / (canvas.width - 110)
         dots(ax, [(right, (len(answered) + rank + 1) * step) for rank in range(lost)], "over", size)
         if lost:
-            _say(ax, right, 1.035, "no good\nanswer", "over", ha="center")
+            say(ax, right, 1.035, "no good\nanswer", "over", ha="center")
         for share, value in ((0.5, figures.p50), (0.95, figures.p95)):
             if value is not None:
                 reach = (high - low) * 0.02
                 ax.plot([low, value], [share, share], color=colour("muted"), lw=1, alpha=0.55)
-                _say(ax, low + reach / 3, share + 0.015, f"p{share * 100:.0f}  {ms(value)} ms", "ink", weight="bold")
+                say(ax, low + reach / 3, share + 0.015, f"p{share * 100:.0f}  {ms(value)} ms", "ink", weight="bold")
         if figures.p95_upper is not None:
             _bound(ax, figures.p95_upper, high, canvas.narrow)
 
@@ -71,18 +71,18 @@ def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     numbered = list(enumerate(turns, 1))
     fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
     budget = mark(record)
-    _, high = _range([gap for _, gap in fine], (budget.at_ms,))
+    _, high = limits([gap for _, gap in fine], (budget.at_ms,))
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=26, bottom=46)
         ax.set_xlim(0, len(turns) + 1)
         ax.set_ylim(0, high)
-        ax.set_yticks(_ticks(0, high, 250 if high < 1400 else 500))
+        ax.set_yticks(ticks(0, high, 250 if high < 1400 else 500))
         ax.grid(axis="y", color=colour("grid"), lw=1)
         ax.set_xlabel("turn, in the order of the run", color=colour("muted"), labelpad=8)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.axhline(budget.at_ms, color=colour("budget"), lw=1.5)
-        _say(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
+        say(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
         size = 8.0 if len(turns) <= 60 else 5.0
         groups: dict[str, list[tuple[float, float]]] = {"muted": [], "accent": [], "bad": [], "over": []}
         for number, turn in numbered:
@@ -92,7 +92,7 @@ def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
             dots(ax, points, role, size)
         lost = sum(turn.perceived_gap_ms is None for turn in turns)
         if lost:
-            _say(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
+            say(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
     description = (
         f"Perceived gap of {plural(len(turns), 'turn')} in the order of the run, warm-up and invalid ones in grey."
@@ -108,7 +108,7 @@ def _role(turn: TurnRecord, budget_ms: float) -> str:
     return "accent" if (turn.perceived_gap_ms or 0.0) <= budget_ms else "bad"
 
 
-def _range(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
+def limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
     """Round limits that hold the values and the lines, with room at the right."""
     found = [*values, *(value for value in also if value is not None)]
     low, high = min(found), max(found)
@@ -116,7 +116,8 @@ def _range(values: Sequence[float], also: Sequence[float | None]) -> tuple[float
     return max(0.0, math.floor((low - 40) / step) * step), math.ceil((high + (high - low) * 0.06 + 10) / step) * step
 
 
-def _ticks(low: float, high: float, step: float) -> list[float]:
+def ticks(low: float, high: float, step: float) -> list[float]:
+    """The whole multiples of `step` from `low` to `high`."""
     first = math.ceil(low / step) * step
     return [first + index * step for index in range(math.floor((high - first) / step) + 1)]
 
@@ -124,14 +125,14 @@ def _ticks(low: float, high: float, step: float) -> list[float]:
 def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
     aimed = width / (4 if canvas.narrow else 8)
     step = next((step for step in (25, 50, 100, 200, 250, 500, 1000, 2000, 2500, 5000) if step >= aimed), 10000)
-    ax.set_xticks(_ticks(*ax.get_xlim(), step))
+    ax.set_xticks(ticks(*ax.get_xlim(), step))
     ax.grid(color=colour("grid"), lw=1)
 
 
 def _budget(ax: Axes, budget: Mark, low: float, high: float) -> None:
     ax.plot([budget.at_ms, budget.at_ms], [0, 1.0], color=colour("budget"), lw=2)
     near_left = budget.at_ms - low < (0.2 if len(budget.words) < 20 else 0.4) * (high - low)
-    _say(ax, budget.at_ms, 1.035, budget.words, "budget", ha="left" if near_left else "right", weight="bold")
+    say(ax, budget.at_ms, 1.035, budget.words, "budget", ha="left" if near_left else "right", weight="bold")
 
 
 def _bound(ax: Axes, bound: float, high: float, narrow: bool) -> None:
@@ -140,10 +141,10 @@ def _bound(ax: Axes, bound: float, high: float, narrow: bool) -> None:
     at_right = bound > left + 0.62 * (right - left)
     words = f"p95 is at most\n{ms(bound)} ms" + ("" if narrow else "\n(95 % confidence)")
     gap = (right - left) * 0.012
-    _say(ax, bound + (-gap if at_right else gap), 0.05, words, "ink", ha="right" if at_right else "left")
+    say(ax, bound + (-gap if at_right else gap), 0.05, words, "ink", ha="right" if at_right else "left")
 
 
-def _say(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
+def say(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
     """Words whose lowest line stands on y: a text a line, so that each is aligned by the reader's own font."""
     for number, line in enumerate(reversed(words.split("\n"))):
         ax.annotate(

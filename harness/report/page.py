@@ -15,10 +15,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import audio, budget, charts, folder, resources, waterfall, wording
+from harness.report import audio, budget, charts, folder, networks, resources, waterfall, wording
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars, stats, summary
+from harness.verdict.networks import by_network
 from pipeline.errors import unwritable
 
 HERE = Path(__file__).parent
@@ -83,6 +84,7 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
     typical, worst = exemplars.representative(turns), exemplars.worst(turns)
     notes = [*record.notes, *run.notes]
     kept = _in_order_of_interest(typical, worst, turns)
+    groups = by_network(turns, list(record.networks))
     return {
         "run": record,
         "reasons": [reason for reason in record.reasons if reason not in record.sentence],
@@ -92,6 +94,9 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "in_order": charts.in_order(record, turns) if len(turns) > 1 else None,
         "turns_lost": sum(gap is None for gap in exemplars.gaps(scored)),
         "turns_invalid": sum(t.scored and t.outcome is Outcome.INVALID for t in turns),
+        "networks": groups,
+        "network_chart": networks.draw(groups, limit) if any(group.turns for group in groups) else None,
+        "told_outcomes": wording.outcomes,
         "waterfalls": _waterfalls(typical, worst),
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": budget.lines(record, turns),

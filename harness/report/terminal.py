@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.wording import OUTCOME, STAGE, joined, ms, percent, plural
+from harness.report.wording import OUTCOME, STAGE, joined, ms, outcomes, percent, plural
 from harness.result import Rate, RunRecord, Verdict
-from harness.turn import Outcome
+from harness.turn import Outcome, TurnRecord
+from harness.verdict.networks import by_network
 from pipeline.tracing import Stage
 
 _COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow", Verdict.MEASURED: "blue"}
 
 
-def print_summary(record: RunRecord, console: Console) -> None:
-    """Print the run's figures; plain text where the console is no terminal."""
+def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecord] = ()) -> None:
+    """Print the run's figures; plain text where the console is no terminal. `turns` where they were made by network."""
     console.print()
     _latencies(record, console)
     if record.stages:
         _stages(record, console)
+    _networks(record, turns, console)
     for name, text in _facts(record):
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
     for check in record.validity:
@@ -58,6 +62,21 @@ def _stages(record: RunRecord, console: Console) -> None:
             share = percent(figures.exposed_p50_ms / gap, 0) if gap else ""
             values = (figures.p50_ms, figures.p95_ms, figures.exposed_p50_ms, figures.exposed_p95_ms)
             table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
+    console.print(table)
+
+
+def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) -> None:
+    groups = by_network(turns, list(record.networks))
+    if not groups:
+        return
+    table = _table("perceived gap under, ms", "n", "p50", "p95", "later", "transport in", "transport out")
+    table.add_column("outcomes", overflow="fold")
+    for group in groups:
+        ways = (group.stages.get(stage) for stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT))
+        cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95, group.later_ms)
+        exposed = (None if way is None else way.exposed_p50_ms for way in ways)
+        row = (str(len(group.turns)), *(ms(value) for value in (*cells, *exposed)))
+        table.add_row(group.name, *row, outcomes(group.outcomes))
     console.print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from harness.turn import Outcome
 from pipeline.tracing import Activity, Stage
@@ -81,6 +82,11 @@ def kept_together(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 turn`, `2 turns`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def outcomes(counts: Mapping[Outcome, int]) -> str:
+    """`3 answered, 1 missed`."""
+    return ", ".join(f"{counts[kind]} {OUTCOME[kind][0]}" for kind in Outcome if counts.get(kind)) or "none"
 
 
 def joined(items: list[str]) -> str:

@@ -1,0 +1,83 @@
+"""The gap under each network beside the clean one: in the report, in the terminal, and what it rests on."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.report import folder, page
+from harness.report.terminal import print_summary
+from harness.result import RunRecord
+from harness.turn import Outcome, TurnRecord
+from harness.verdict.networks import by_network, network_of
+from tests.harness import report_builders as make
+
+NAMES = ["clean", "lossy"]
+
+
+def twelve() -> list[TurnRecord]:
+    """Six turns on the clean network; the same utterances under `lossy`, 100 ms later, the last of them missed."""
+    clean = make.turns(6)
+    later = [
+        turn.model_copy(
+            update={
+                "call": 6 + index,
+                "condition": "lossy",
+                "turn_gap_ms": (turn.turn_gap_ms or 0) + 100,
+                "perceived_gap_ms": (turn.perceived_gap_ms or 0) + 100,
+            }
+        )
+        for index, turn in enumerate(clean[:5])
+    ]
+    return [*clean, *later, make.turn(5, outcome=Outcome.MISSED, call=11, condition="lossy")]
+
+
+def record(turns: list[TurnRecord], names: list[str]) -> RunRecord:
+    return make.run_record(turns, networks={name: {"name": name} for name in names})
+
+
+def test_later_is_the_median_over_utterances() -> None:
+    """Each utterance against itself on the clean network; one without an answer has no difference, but a place."""
+    clean, lossy = by_network(twelve(), NAMES)
+    assert (clean.name, clean.later_ms, clean.outcomes) == ("clean", None, {Outcome.ANSWERED: 6})
+    assert lossy.later_ms is not None
+    assert abs(lossy.later_ms - 100) < 1e-9
+    assert lossy.outcomes == {Outcome.ANSWERED: 5, Outcome.MISSED: 1}
+    assert (lossy.perceived_gap_ms.n, lossy.perceived_gap_ms.max) == (6, None)
+
+
+def test_one_network_has_nothing_to_stand_beside() -> None:
+    """And a run of before had none at all."""
+    assert by_network(twelve(), ["lossy"]) == by_network(twelve(), []) == ()
+
+
+def test_a_network_stands_last_in_a_condition() -> None:
+    """Noise on the line and the network are told apart; noise alone is the clean network."""
+    for condition, name in (("", "clean"), ("pink 10 dB", "clean"), ("lossy", "lossy"), ("pink 10 dB, lossy", "lossy")):
+        assert network_of(make.turn(0, condition=condition), NAMES) == name
+
+
+def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:
+    """Outcomes, n, percentiles, how much later; without several networks there is no such section."""
+    turns = twelve()
+    make.write_run(tmp_path / "two", turns, networks={name: {"name": name} for name in NAMES})
+    html = page.html(folder.read(tmp_path / "two"))
+    section = html[html.index("Under each network") : html.index("Where the time went")]
+    row = section[section.index('<th scope="row">lossy') :]
+    assert "5 answered, 1 missed" in row
+    assert re.search(r"<td>6<td>.*<td>100<td>", row)
+    assert "lossy: median" in section
+    make.write_run(tmp_path / "one", turns[:3])
+    assert "Under each network" not in page.html(folder.read(tmp_path / "one"))
+
+
+def test_the_terminal_has_the_same_rows() -> None:
+    """As text."""
+    console = Console(file=io.StringIO(), width=160)
+    turns = twelve()
+    print_summary(record(turns, NAMES), console, turns)
+    assert isinstance(console.file, io.StringIO)
+    assert re.search(r"lossy +6 .* 100 .*5 answered, 1 missed", console.file.getvalue())
