@@ -110,10 +110,11 @@ class Agent:
             await self._drain
 
 
-def serve_command(profile: Path, inject: tuple[str, ...] = ()) -> list[str]:
-    """The command that serves the profile in that file on a free port."""
+def serve_command(profile: Path, inject: tuple[str, ...] = (), *, live_spans: bool = False) -> list[str]:
+    """The command that serves the profile in that file on a free port; its spans come turn by turn if asked for."""
     injected = [part for delay in inject for part in ("--inject", delay)]
-    return child.python("pipeline", "serve", "--profile", str(profile), "--port", "0", *injected)
+    live = ["--live-spans"] if live_spans else []
+    return child.python("pipeline", "serve", "--profile", str(profile), "--port", "0", *injected, *live)
 
 
 def checked_url(url: str) -> str:

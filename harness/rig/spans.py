@@ -75,6 +75,10 @@ class SpanReceiver:
         self._silent_calls = 0 if spans else self._silent_calls + 1
         return Collected(spans, missing(spans) + self._why_none(spans))
 
+    def so_far(self, call_sid: str) -> tuple[Span, ...]:
+        """The spans of a call that goes on, as far as they have come; `collect` will give them again."""
+        return tuple(self._calls.get(call_sid, ()))
+
     def remarks(self) -> tuple[str, ...]:
         """What came and was not used, one line each; whole once the receiver has been stopped."""
         late = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid in self._collected)

@@ -44,6 +44,8 @@ class Agent:
     injection: Injection
     metrics: Metrics
     exporter: TraceSink | None
+    live_spans: bool = False
+    """Spans leave as each attempt ends, for one who watches; else as the call ends, so that no turn pays for it."""
 
 
 class Call:
@@ -51,7 +53,7 @@ class Call:
 
     def __init__(self, agent: Agent, line: Line, call_sid: str) -> None:
         self._agent, self._line = agent, line
-        self._notes = CallNotes(call_sid, now_ns())
+        self._notes = CallNotes(call_sid, now_ns(), agent.exporter if agent.live_spans else None)
         self._conversation = conversation.Conversation()
         self._block = conversation.call_block()
         self._detector = agent.engines.vad.detector()

@@ -62,7 +62,15 @@ class Server(uvicorn.Server):
         yield
 
 
-async def host(profile: Profile, injection: Injection, listener: socket.socket, stdout: TextIO, started_ns: int) -> int:
+async def host(
+    profile: Profile,
+    injection: Injection,
+    listener: socket.socket,
+    stdout: TextIO,
+    started_ns: int,
+    *,
+    live_spans: bool = False,
+) -> int:
     """Serve `profile` on `listener` until SIGTERM or SIGINT; the ready line goes to `stdout`. Gives the exit code.
 
     Raises:
@@ -80,7 +88,7 @@ async def host(profile: Profile, injection: Injection, listener: socket.socket, 
     admission = Admission(profile.limits.simultaneous_calls, os.environ.get("TWILIO_AUTH_TOKEN") or None)
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0)
-    app = server.create_app(Agent(profile, loaded, injection, metrics, exporter), admission, lag)
+    app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
     http = Server(app, lambda: _say_ready(stdout, profile, listener, loaded.models, started_ns))
     serving = asyncio.create_task(http.serve([listener]))
     try:

@@ -28,6 +28,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--port", type=int, default=8080, help="port to listen on; 0 takes a free one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--inject", action="append", default=[], metavar="STAGE=MS", help="delay a stage, for tests")
+    parser.add_argument("--live-spans", action="store_true", help="send spans turn by turn, not as a call ends")
     parser.set_defaults(run=run)
 
 
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         TurngapError: the profile, an argument or the port is no good, or an engine does not load.
     """
     started_ns = clock.now_ns()
+    live_spans: bool = arguments.live_spans
     chosen = profile.load(arguments.profile, tuple(arguments.overrides))
     injection = Injection.parse(arguments.inject)
     listener = listen(arguments.host, arguments.port)
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         # The web framework is imported here: a bad argument is answered without it.
         from pipeline.server import hosting
 
-        return runner.run(hosting.host(chosen, injection, listener, stdout, started_ns))
+        return runner.run(hosting.host(chosen, injection, listener, stdout, started_ns, live_spans=live_spans))
 
 
 def listen(host: str, port: int) -> socket.socket:

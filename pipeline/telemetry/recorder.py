@@ -6,7 +6,7 @@ A turn costs some tuples while it runs; spans are made of them when the call is 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,11 +38,19 @@ class Trace:
 class AttemptNotes:
     """One attempt's times and facts from the decision that began it. Turns count from 0, attempts from 1."""
 
-    def __init__(self, call_sid: str, turn: int, attempt: int, started_ns: int) -> None:
+    def __init__(
+        self,
+        call_sid: str,
+        turn: int,
+        attempt: int,
+        started_ns: int,
+        on_end: Callable[[AttemptNotes], object] | None = None,
+    ) -> None:
         self.call_sid, self.turn, self.attempt = call_sid, turn, attempt
         self.trace_id = secrets.randbits(128) or 1
         self.span_id = secrets.randbits(64) or 1
         self.started_ns = started_ns
+        self._on_end = on_end
         self._ended_ns: int | None = None
         self._stages: list[tuple[str, int, int]] = []
         self._facts: dict[str, AttributeValue] = {}
@@ -74,6 +82,8 @@ class AttemptNotes:
         """Note the end of the attempt; only the first call counts."""
         if self._ended_ns is None:
             self._ended_ns = now_ns
+            if self._on_end is not None:
+                self._on_end(self)
 
     def trace(self) -> Trace:
         """The attempt as spans, the turn span first."""
@@ -94,17 +104,26 @@ class CallNotes:
 
     call_sid: str
     started_ns: int
+    live: TraceSink | None = None
+    """Gets each attempt's trace as it ends, with what is known of it then; None: all of them at the call's end."""
     attempts: list[AttemptNotes] = field(default_factory=list)
+    _handed_over: list[AttemptNotes] = field(default_factory=list)
 
     def attempt(self, turn: int, attempt: int, started_ns: int) -> AttemptNotes:
         """Notes for one more attempt."""
-        notes = AttemptNotes(self.call_sid, turn, attempt, started_ns)
+        on_end = self._hand_over if self.live is not None else None
+        notes = AttemptNotes(self.call_sid, turn, attempt, started_ns, on_end)
         self.attempts.append(notes)
         return notes
 
     def traces(self, ended_ns: int) -> list[Trace]:
-        """All traces of the call; the last one is the call span alone."""
+        """All traces of the call that were not handed over before; the last one is the call span alone."""
         facts: dict[str, AttributeValue] = {tracing.ATTEMPTS: len(self.attempts)}
         span = Span(tracing.CALL_SPAN, self.started_ns, ended_ns, self.call_sid, NO_TURN, NO_TURN, facts)
         call = Trace(secrets.randbits(128) or 1, secrets.randbits(64) or 1, (span,))
-        return [*(notes.trace() for notes in self.attempts), call]
+        return [*(notes.trace() for notes in self.attempts if notes not in self._handed_over), call]
+
+    def _hand_over(self, notes: AttemptNotes) -> None:
+        assert self.live is not None
+        self._handed_over.append(notes)
+        self.live.put([notes.trace()])

@@ -34,6 +34,25 @@ def test_an_attempt_becomes_a_turn_span_with_its_stages():
     assert span.attributes == {tracing.ATTEMPTS: 1}
 
 
+def test_live_spans_leave_as_each_attempt_ends_and_once():
+    """Whoever watches need not wait for the call's end; what was handed over then is the rest."""
+    given = []
+
+    class Sink:
+        def put(self, traces):
+            given.append([trace.spans[0].attempt for trace in traces])
+
+    notes = CallNotes("CA1", 0, Sink())
+    one, _ = notes.attempt(0, 1, 0), notes.attempt(0, 2, 0)
+    assert given == []
+    one.end(100)
+    one.end(200)
+    assert given == [[1]]
+    rest = notes.traces(300)
+    assert [trace.spans[0].attempt for trace in rest] == [2, NO_TURN]
+    assert rest[-1].spans[0].attributes == {tracing.ATTEMPTS: 2}
+
+
 def test_every_attempt_is_a_trace_of_its_own():
     """`traceparent` is W3C's, and names the attempt's own trace and turn span."""
     notes = CallNotes("CA1", 0)
