@@ -1,4 +1,4 @@
-"""The command `turngap`: run, calibrate, report, compare, export; `serve`, `weights`, `say` are the agent's.
+"""The command `turngap`: run, calibrate, report, compare, export, talk; `serve`, `weights`, `say` are the agent's.
 
 Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
 """
@@ -129,6 +129,28 @@ def _export(
         out.write_text(text, "utf-8")
     except OSError as fault:
         raise unwritable(f"{out}: cannot be written", fault) from None
+
+
+@app.command("talk")
+def _talk(
+    profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
+    url: Annotated[str | None, typer.Option(help="Talk to an agent that runs already, ws://HOST:PORT/PATH.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
+    input_device: Annotated[str | None, typer.Option(help="Microphone: a number, or a part of its name.")] = None,
+    output_device: Annotated[str | None, typer.Option(help="Loudspeaker: a number, or a part of its name.")] = None,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the sound devices and exit.")] = False,
+    in_: Annotated[Path | None, typer.Option("--in", help="Say this file in place of a microphone.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write what would be heard; goes with --in.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the turns as JSON, and nothing else there.")] = False,
+) -> None:
+    """Talk to the agent by this computer's microphone and loudspeaker; gap and stages after each turn."""
+    from harness.talk import command
+
+    if list_devices:
+        command.list_devices()
+        return
+    ask = command.Ask(profile, tuple(set_ or ()), url, input_device, output_device, in_, out, as_json)
+    raise typer.Exit(command.run(ask))
 
 
 @app.command("serve", context_settings=_HANDED_ON, help="Run the agent itself: turngap serve --help")

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -70,7 +71,7 @@ def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpu
         ScenarioError: something in the scenario can't be said.
     """
     if asked.profile is not None:
-        _fetch_weights(asked)
+        fetch_weights(request.profile_data(asked))
     clips = corpus.prepare(asked.scenario, says)
     return request.with_corpus(asked, clips), clips
 
@@ -171,14 +172,14 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
     return codes
 
 
-def _fetch_weights(asked: Request) -> None:
-    """Have the agent's own command fetch what its profile needs, with its progress, so that its start is no download.
+def fetch_weights(profile: dict[str, Any]) -> None:
+    """Have the agent's own command fetch what the profile needs, with its progress, so that its start is no download.
 
     Raises:
         WeightsError: it could not; without a message, for it has given its own.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(request.profile_data(asked), file)
+        yaml.safe_dump(profile, file)
         file.flush()
         command = child.python("pipeline", "weights", "pull", file.name)
         done = subprocess.run(command, env=child.environment(), stdout=subprocess.DEVNULL, check=False)

@@ -15,7 +15,7 @@ _REACH = 10
 
 
 class Resampler:
-    """A stream from one rate to another. The output is the same whatever the pieces; n samples in, ceil(n·to/from) out."""
+    """A stream from one rate to another, the same whatever the pieces; n samples in, ceil(n · to / from) out."""
 
     def __init__(self, rate: int, to_rate: int) -> None:
         """Linear phase, Kaiser window (beta 5), cut off at the lower rate's half."""

@@ -189,7 +189,7 @@ def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
 
 
 def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
-    """Two utterances under two networks: four turns, interleaved, each with its condition; run.json has the networks."""
+    """Two utterances under two networks: four turns, interleaved, each with its condition."""
     arguments = (
         "run",
         str(scenario_of_tones(tmp_path, 2)),
