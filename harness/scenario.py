@@ -53,7 +53,7 @@ class Turn(_Model):
     agent: Expectation = Expectation.RESPOND
     over_agent_ms: int | None = Field(None, ge=0)
     """Speak when the agent has been audible for that long."""
-    twin: str | None = None
+    twin: str = ""
 
     @model_validator(mode="after")
     def _one_voice(self) -> Turn:
@@ -63,6 +63,11 @@ class Turn(_Model):
         if self.prompt == () or self.prompt == "" or (self.say is not None and not self.say.strip()):
             raise ValueError(f"`{given[0]}` is empty")
         return self
+
+    @property
+    def condition(self) -> str:
+        """The noise in words; "" where there is none."""
+        return ""
 
     @property
     def key(self) -> str:
