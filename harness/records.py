@@ -77,7 +77,7 @@ class Spoken:
     """When waiting for an answer was given up."""
     expectation: Expectation = Expectation.RESPOND
     over_agent: bool = False
-    """Whether the agent was audible, or had audible sound buffered, where the clip begins."""
+    """Whether the agent had audible sound to be played when the clip's speech began."""
 
 
 class CallEnd(StrEnum):
@@ -105,7 +105,7 @@ class CallRecord:
     sent_ns: Int64
     """When each frame was handed to the socket, shape (frames,)."""
     caller_pcm: Pcm16
-    """All that was sent, shape (frames * 160,)."""
+    """All that was sent, shape (frames * 160,); lost frames are zeros."""
     spoken: tuple[Spoken, ...]
     received: tuple[Received, ...]
     marks: tuple[MarkSeen, ...]
