@@ -94,9 +94,10 @@ def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> H
         return Heard(span, None, "the agent was audible before t0: there is no gap to explain")
     attempt = [one for one in call.spans if (one.turn, one.attempt) == (span.turn, span.attempt)]
     fault = _fault(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
-    arrival_ns = _arrival_ns(span, moments.frame + 1)
+    chunk = record.chunk_of(moments.frame)
+    arrival_ns = _arrival_ns(span, chunk)
     if not fault and arrival_ns is None:
-        fault = f"the turn span does not say when chunk {moments.frame + 1}, which holds t0, arrived"
+        fault = f"the turn span does not say when chunk {chunk}, which holds t0, arrived"
     # Due, not sent: a busy host may take the caller off the CPU between its write and the time stamp of it.
     if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS:
         fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
