@@ -19,7 +19,7 @@ from harness.records import CallRecord, Pcm16, Received, Spoken
 from harness.scenario import Expectation
 from harness.scoring import heard
 from harness.scoring.heard import CallSpans
-from harness.scoring.milestones import BEFORE_T0_NS, PAUSE_NS, Milestones, playing, talks_until_ns
+from harness.scoring.milestones import BEFORE_T0_NS, Milestones, playing, talks_until_ns
 from harness.scoring.sentence import audible_samples, joined
 
 REACTION_NS = 300 * NS_PER_MS
@@ -47,7 +47,7 @@ class Overlap:
     """What became of a turn's overlap with the agent; ms, None where the turn has no such thing."""
 
     over_agent: bool
-    """The caller spoke over the agent because it was to."""
+    """The caller was to speak over the agent, and did."""
     window_ns: tuple[int, int]
     """Where the instrument's own lateness counts."""
     stop_ms: float | None = None
@@ -77,7 +77,7 @@ def of_turn(
     from_ns, to_ns = moments.window_ns
     to_be_heard = expectation in (Expectation.RESPOND, Expectation.STOP)
     talk_over_ms = _ms(talk_over_ns(record, audible, spoken, moments)) if to_be_heard else None
-    over = expectation in (Expectation.STOP, Expectation.IGNORE) and spoke_over(audible, speech_ns)
+    over = expectation in (Expectation.STOP, Expectation.IGNORE) and spoken.over_agent
     window_ns = (min(from_ns, speech_ns - BEFORE_T0_NS), to_ns) if over else (from_ns, to_ns)
     if expectation is Expectation.STOP and over:
         yielded = yielded_ns(record, audible, speech_ns)
@@ -108,12 +108,6 @@ def of_turn(
         sentence_gone=gone,
         answered=answered,
     )
-
-
-def spoke_over(audible: AudibleFrames, speech_ns: int) -> bool:
-    """Whether the agent was audible within the 200 ms before the caller began."""
-    ends_ns = audible.start_ns + audible.samples * NS_PER_SAMPLE
-    return bool(((audible.start_ns < speech_ns) & (ends_ns > speech_ns - PAUSE_NS)).any())
 
 
 def yielded_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int) -> int:

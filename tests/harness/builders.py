@@ -56,13 +56,15 @@ class Call:
         words: str | None = WORDS,
         answer_within_ms: float = 6000,
         pauses_ms: Sequence[tuple[float, float]] = (),
+        *,
+        over: bool = False,
     ) -> Call:
-        """The caller speaks; t0 is `end_ms`, and `pauses_ms` lie in the stream's time."""
+        """The caller speaks, `over` the agent; t0 is `end_ms`, and `pauses_ms` lie in the stream's time."""
         start, end = round(start_ms * 8), round(end_ms * 8)
         clip = Clip(f"clip{len(self._spoken)}", tone((end - start) / 8), 0, words, -3.0, 4.0, "made", synthetic=True)
         pauses = tuple((round(first * 8) - start, round(beyond * 8) - start) for first, beyond in pauses_ms)
         clip = replace(clip, pauses=pauses)
-        self._spoken.append(Spoken(clip.clip_id, clip, start, end, ns(end_ms + answer_within_ms)))
+        self._spoken.append(Spoken(clip.clip_id, clip, start, end, ns(end_ms + answer_within_ms), over_agent=over))
         return self
 
     def hear(self, at_ms: float, *pcm: Pcm16) -> Call:
@@ -120,6 +122,16 @@ class Call:
             detail=detail,
             warm_up=warm_up,
         )
+
+
+def planned_as(*agents: str, **overrides: object) -> PlannedCall:
+    """A call of one turn for each expectation."""
+    said = []
+    for index, agent in enumerate(agents):
+        voice: dict[str, object] = {"silence_ms": 1000} if agent == "wait" else {"say": WORDS}
+        over = {"over_agent_ms": 500} if agent in ("stop", "ignore") else {}
+        said.append(Turn.model_validate({"id": f"t{index}", "agent": agent, **voice, **over, **overrides}))
+    return PlannedCall(index=0, turns=tuple(said), probe=False)
 
 
 def planned(turns: int = 1, **overrides: object) -> PlannedCall:
