@@ -134,6 +134,8 @@ class Check(_Model):
     ok: bool | None
     """None: not checked, and `text` says why."""
     text: str
+    warning: bool = False
+    """It was checked and is bad, yet decides nothing where no budget is judged."""
 
 
 class Lateness(_Model):

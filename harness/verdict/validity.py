@@ -90,6 +90,7 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             f"{n} turns, at least {floor} are needed for a bound on p95",
             f"{n} turns carry no bound on p95: needs {floor - n} more turns",
             budgeted,
+            warns=False,
         ),
         _check(
             "distinct utterances",
@@ -97,6 +98,7 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             "no utterance was said twice",
             f"{repeats} turns repeat an utterance: needs {repeats} more distinct utterances",
             budgeted,
+            warns=False,
         ),
         _check(
             "independent calls",
@@ -104,6 +106,7 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             "one scored turn a call",
             f"{shared} turns share a call with another: use a scenario with `turns_per_call: 1`",
             budgeted,
+            warns=False,
         ),
         _check(
             "lateness",
@@ -143,7 +146,7 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
     ]
 
 
-def _check(name: str, good: bool, text: str, trouble: str, budgeted: bool) -> Check:
+def _check(name: str, good: bool, text: str, trouble: str, budgeted: bool, *, warns: bool = True) -> Check:
     if good:
         return Check(name=name, ok=True, text=text)
-    return Check(name=name, ok=False if budgeted else None, text=trouble)
+    return Check(name=name, ok=False if budgeted else None, text=trouble, warning=warns and not budgeted)
