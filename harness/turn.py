@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """The call broke: refused, closed, died."""
     HELD = "held"
-    """Rightly not answered (nothing was said), or a sentence rightly gone on with (a backchannel): as good as ANSWERED."""
+    """Rightly silent where nothing was said, or rightly gone on after a backchannel: as good as ANSWERED."""
     INTRUDED = "intruded"
     """Answered where nothing was to be said."""
     STOPPED = "stopped"
@@ -57,6 +57,8 @@ class StageTime(_Row):
     """Path time: what of the stage lies on the critical path."""
     slack_ms: float
     """How much longer it could have taken without moving the reply: 0 on the path."""
+    hidden_ms: float | None = None
+    """What of it ran before the reply without being waited for: beside other work, or while the caller spoke."""
 
 
 class PathStep(_Row):
@@ -88,7 +90,7 @@ class TurnRecord(_Row):
     """What the agent was to do; outcomes are judged by it."""
     condition: str = ""
     """Noise on the line, such as "pink 10 dB"; "" is clean."""
-    twin: str | None = None
+    twin: str = ""
     """The turn that says the same without the noise."""
     pause_ms: float = 0.0
     """The longest pause inside the utterance; from 200 ms on it is a pause turn."""
@@ -136,13 +138,17 @@ class TurnRecord(_Row):
     underruns_ms: tuple[float, ...] = ()
     """Each time playout ran dry inside the reply."""
     barge_in_stop_ms: float | None = None
-    """Caller's first audible sample over the agent → the agent's last before it yields, where the turn is a barge-in."""
+    """Barge-in: the caller's first audible sample → the agent's last one before it yields."""
     stale_ms: float | None = None
     """Audible sound of the old reply after the agent had yielded."""
     talk_over_ms: float | None = None
     """Caller and agent audible at once, where the caller spoke over the agent."""
     went_on_ms: float | None = None
-    """Backchannel: how long the agent was silent before its sentence went on; 0 when it never paused."""
+    """Backchannel: its end → the agent's sentence is audible again; 0 when it never paused."""
+    lost_ms: float | None = None
+    """Backchannel: audible sound of the sentence that was cut and never came again."""
+    repeated_ms: float | None = None
+    """Backchannel: audible sound of the sentence that was played twice."""
     compute_ms: float | None = None
     """Work of the agent's engines for the attempt that was heard."""
     wasted_ms: float | None = None

@@ -18,6 +18,7 @@ import numpy as np
 from harness.caller.connection import Connection, open_connection
 from harness.caller.conversation import Conversation
 from harness.caller.crossing import Crossing
+from harness.caller.degradations import Degradations
 from harness.caller.noise import comfort_noise
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Callback, Scheduler, Timer
@@ -29,6 +30,7 @@ from pipeline.errors import AgentError, ProtocolError
 from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
 from pipeline.telephony.messages import (
     Connected,
+    Dtmf,
     InboundMark,
     InboundMedia,
     OutboundMark,
@@ -107,6 +109,8 @@ class _Call:
         self._stream_sid = "MZ" + secrets.token_hex(16)
         self._playout = Playout()
         self._crossing = Crossing(network, f"{seed}:{planned.index}", self._at)
+        self._degradations = Degradations(planned.line, self._playout, f"{seed}:{planned.index}")
+        self._lost_frames: list[int] = []
         self._conversation: Conversation | None = None
         self._connection: Connection | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
@@ -188,12 +192,24 @@ class _Call:
             self._told = len(self._conversation.spoken)
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
         pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
-        payload = mulaw.encode(pcm)
+        pcm = self._degradations.apply(pcm, frame, due_ns - FRAME_NS)
+        keep = self._conversation.ends_in(frame)
         self._chunks.append(0)
         self._sent_ns.append(self._clock.now_ns())
+        if self._degradations.loses() and not keep:
+            self._lost_frames.append(frame)
+            pcm = np.zeros_like(pcm)
+        else:
+            write = partial(self._write, frame, mulaw.encode(pcm))
+            self._crossing.frame_leaves(due_ns, write, keep=keep)
         self._sent_pcm.append(pcm)
-        self._crossing.frame_leaves(due_ns, lambda held_ns: self._write(frame, payload, held_ns))
+        for digit in self._conversation.keys(frame):
+            self._crossing.message_leaves(due_ns, partial(self._write_key, digit))
         self._at(due_ns + FRAME_NS, self._on_frame)
+
+    def _write_key(self, digit: str) -> None:
+        assert self._connection is not None
+        self._connection.send(Dtmf(self._stream_sid, self._next_sequence(), digit).to_json())
 
     def _write(self, frame: int, payload: bytes, held_ns: int) -> None:
         """Hand a frame to the socket, or its second copy, which the network has held up for so long."""
@@ -215,7 +231,7 @@ class _Call:
 
     def _on_broken(self, due_ns: int) -> None:
         assert self._connection is not None
-        self._connection.break_off()
+        self._connection.drop()
         self._ended_ns = self._clock.now_ns()
         after_s = (due_ns - self._started_ns) / 1e9
         detail = f"the network {self._crossing.name!r} broke the connection {after_s:g} s in"
@@ -263,11 +279,14 @@ class _Call:
         self._over.set_result((CallEnd.AGENT_CLOSED, f"the agent ended the call {after_s:.1f} s in, {where}: {reason}"))
 
     def _hang_up(self) -> None:
-        """Say `stop`; the socket is closed by `run`."""
+        """Say `stop`, or drop the socket; it is closed by `run`."""
         if self._over.done() or self._connection is None:
             return
-        stop = Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid)
-        self._connection.send(stop.to_json())
+        if self._planned.hang_up == "drop":
+            self._connection.drop()
+        else:
+            stop = Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid)
+            self._connection.send(stop.to_json())
         self._ended_ns = self._clock.now_ns()
         self._over.set_result((CallEnd.COMPLETED, ""))
 
@@ -330,5 +349,6 @@ class _Call:
             warm_up=self._planned.warm_up,
             labels=self._labels,
             network=self._crossing.name,
-            chunks=np.array(self._chunks, np.int64) if self._crossing.name else None,
+            chunks=np.array(self._chunks, np.int64),
+            lost_frames=tuple(self._lost_frames),
         )

@@ -43,12 +43,18 @@ class Crossing:
         broken_s = None if self._network is None else self._network.disconnect_after_s
         return None if broken_s is None else round(broken_s * 1000 * NS_PER_MS)
 
-    def frame_leaves(self, due_ns: int, write: Callable[[int], object]) -> None:
-        """A frame of the caller's that is due then: `write` is called for each copy, with how long it was held up."""
+    def frame_leaves(self, due_ns: int, write: Callable[[int], object], *, keep: bool = False) -> None:
+        """A frame of the caller's that is due then: `write` is called for each copy, with how long it was held up.
+
+        One to `keep` is not lost: that which holds the end of speech, so that t0 is what the agent could have heard.
+        """
         if self._network is None:
             write(0)
             return
-        for arrival_ns in self._uplink.arrivals_ns(due_ns):
+        arrivals_ns = self._uplink.arrivals_ns(due_ns)
+        if keep and not arrivals_ns:
+            arrivals_ns = (self._uplink.arrival_ns(due_ns),)
+        for arrival_ns in arrivals_ns:
             self._at(arrival_ns, lambda at_ns: write(at_ns - due_ns))
 
     def message_leaves(self, now_ns: int, write: Callable[[], object]) -> None:

@@ -43,6 +43,8 @@ PLAIN = (
     "stale_ms",
     "talk_over_ms",
     "went_on_ms",
+    "lost_ms",
+    "repeated_ms",
     "compute_ms",
     "wasted_ms",
     "lateness_send_ms",

@@ -213,7 +213,7 @@ def test_a_frame_is_written_no_earlier_than_it_arrives() -> None:
     assert record.network == "test"
     assert record.chunks is not None
     for frame, at_ns in enumerate(read_ns):
-        assert record.chunk(frame) == frame + 1
+        assert record.chunk_of(frame) == frame + 1
         assert record.frame_due_ns(frame) <= record.sent_ns[frame] <= at_ns - 300 * MS
     assert len(read_ns) < len(record.sent_ns)  # some were still on their way
 
@@ -252,7 +252,7 @@ def test_losses_leave_no_hole_in_the_numbers() -> None:
     numbers = [int(message["sequenceNumber"]) for message in log[1:]]
     assert numbers == list(range(1, len(numbers) + 1))
     assert record.chunks is not None
-    arrived = [frame for frame in range(len(record.sent_ns)) if record.chunk(frame) is not None]
+    arrived = [frame for frame in range(len(record.sent_ns)) if record.chunk_of(frame) is not None]
     assert len(arrived) < len(record.sent_ns)
     assert len(record.caller_pcm) == 160 * len(record.sent_ns)
     stamps = [int(frame["timestamp"]) for frame in frames]
