@@ -1,4 +1,4 @@
-"""What callers let be heard that is no word: keys as tones, a cough, an "mm-hm", nothing. Synthesised, shape (n,), 8 kHz.
+"""What callers let be heard that is no word: keys as tones, a cough, an "mm-hm", nothing; synthesised, (n,), 8 kHz.
 
 Keys follow ITU-T Q.23 (frequencies) and are held for 100 ms with 100 ms between them, over the 40 ms of Q.24.
 """
