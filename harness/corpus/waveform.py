@@ -51,7 +51,7 @@ def draw(found: Inspection, path: Path) -> None:
     near = found.pcm[max(0, round((found.end_ms - _CLOSE_MS) * 8)) : round((found.end_ms + _CLOSE_MS) * 8)] / 32_768
     close.set_xlim(found.end_ms - _CLOSE_MS, found.end_ms + _CLOSE_MS)
     close.set_ylim(-(peak := max(0.01, float(np.abs(near).max(initial=0))) * 1.05), peak)
-    close.set_title(f"the end; it moves by {found.label.low_ms:+.0f} / {found.label.high_ms:+.0f} ms with ±5 dB")
+    close.set_title(f"the end: {found.label.low_ms:+.0f} / {found.label.high_ms:+.0f} ms with ∓5 dB", fontsize=10)
     wave.set_title(f"{found.path.name}: {found.end_ms - found.start_ms:.0f} ms of speech")
     wave.legend(loc="upper right", fontsize=8)
     level.set_ylabel("dBFS, 10 ms frames")
