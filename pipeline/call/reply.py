@@ -12,7 +12,7 @@ import logging
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pipeline import tracing
+from pipeline import meter, tracing
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
@@ -38,6 +38,12 @@ class Question:
 
     audio: AudioF32
     """The caller's utterance, 8 kHz."""
+    end_sample: int
+    """Where in the stream it ends."""
+    earlier_words: str
+    """What was said before `rest_from`, transcribed at a pause."""
+    rest_from: int
+    """Where in `audio` the rest begins, which is still to be transcribed."""
     call_block: str
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
@@ -91,6 +97,7 @@ class Reply:
 
     async def run(self) -> None:
         """Answer; failures end up in `result` and in the notes, never here."""
+        meter.CURRENT.set(self.notes.meter)
         try:
             self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
@@ -105,14 +112,14 @@ class Reply:
         self.result = result or (TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
-        self.notes.fact(tracing.REPLY, self.text)
+        self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
 
     async def _answer(self) -> TurnResult:
         begun_ns = self.notes.started_ns
         await self._injection.wait(Stage.TRANSCRIPTION)
-        transcript = await self._engines.stt.transcribe(self.question.audio)
-        self.words = transcript.text.strip()
+        transcript = await self._engines.stt.transcribe(self.question.audio[self.question.rest_from :])
+        self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
         asked_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, asked_ns)
         self.notes.fact(tracing.TRANSCRIPT, self.words)
