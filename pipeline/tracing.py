@@ -109,6 +109,13 @@ SPANS = "turngap.spans"
 ERROR = "turngap.error"
 """Why the attempt produced no reply, in one line; absent when it did."""
 
+PAUSED_NS = "turngap.paused_mono_ns"
+"""When the agent fell silent in this reply because the caller was heard over it; each time."""
+WENT_ON_NS = "turngap.went_on_mono_ns"
+"""When it went on with it after a backchannel; each time. One less than PAUSED_NS when it gave way in the end."""
+HEARD_TEXT = "turngap.heard_text"
+"""Of a reply that was interrupted: the words of it that the caller heard."""
+
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"
 """How many turn spans this call has."""

@@ -2,8 +2,9 @@
 
 A turn's life: speech starts → its end is decided provisionally (an attempt begins, its audio is held) → the end is
 confirmed (the audio may go) or the caller went on (the attempt is thrown away, the turn goes on with the next one).
-Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost; speech while the
-agent is heard is a barge-in: `clear`, language model and synthesiser stopped, the memory cut to what was heard.
+Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost. Speech over the
+agent silences it at once; what it was is decided then (`interruption`): after a backchannel the agent goes on where it
+was, for a barge-in language model and synthesiser are stopped and the memory cut to what was heard.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 
 from pipeline import tracing
 from pipeline.call import conversation
+from pipeline.call.floor import Floor, still_talking
 from pipeline.call.hearing import Arrivals, CallerAudio, to_float
+from pipeline.call.interruption import Move
 from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
 from pipeline.clock import now_ns
@@ -56,7 +59,10 @@ class Call:
         self._block = conversation.call_block()
         self._detector = agent.engines.vad.detector()
         self._endpointer = endpointer(agent.profile.endpointing)
-        self._decisions = DelayLine(agent.injection.delay_ns(Stage.ENDPOINTING), self._decide)
+        self._floor = Floor(agent.profile, line)
+        self._decisions: DelayLine[EndpointEvent | Move] = DelayLine(
+            agent.injection.delay_ns(Stage.ENDPOINTING), self._notice
+        )
         self._audio = CallerAudio(2 * self._longest_turn)
         self._arrivals = Arrivals()
         self._more = asyncio.Event()
@@ -73,7 +79,7 @@ class Call:
 
     def echoed(self, name: str) -> bool:
         """A mark came back; False when it was not waited for."""
-        return self._line.playback.echoed(name)
+        return self._line.echoed(name)
 
     async def run(self) -> None:
         """Listen and answer until cancelled.
@@ -101,9 +107,36 @@ class Call:
             self._more.clear()
             # All that has come since, so that a detector that was held up catches up at once.
             pcm, fed = mulaw.decode(self._audio.codes(fed, self._audio.end)), self._audio.end
-            for voicing in await self._detector.push(pcm):
+            for verdict in await self._detector.push(pcm):
+                arrived_ns = self._arrivals.of_sample(verdict.end_sample) or now_ns()
+                voicing, move = self._floor.push(verdict, self._audio, arrived_ns, self._reply)
+                if move is not None:
+                    await self._decisions.put(move)
                 for event in self._endpointer.push(voicing):
                     await self._decisions.put(event)
+
+    async def _notice(self, item: EndpointEvent | Move) -> None:
+        events = await self._share(item) if isinstance(item, Move) else self._floor.passed(item)
+        for event in events:
+            await self._decide(event)
+
+    async def _share(self, move: Move) -> list[EndpointEvent]:
+        """Do what the caller's voice over the agent asks for; the events that count now."""
+        reply = self._reply
+        match move:
+            case Move.PAUSE:
+                await self._floor.pause(reply)
+            case Move.GO_ON:
+                await self._floor.go_on(reply)
+            case Move.GIVE_WAY if reply is not None:
+                heard = await self._interrupt(reply)
+                events = self._floor.give_way()
+                going_on = not heard and self._floor.spoke_first(reply)
+                # The agent's first sound met a caller who went on: so does the turn, with all its words.
+                return events[1:] if events and going_on and self._may_go_on(events[0]) else events
+            case _:
+                return self._floor.give_way()
+        return []
 
     async def _decide(self, event: EndpointEvent) -> None:
         match event.kind:
@@ -118,18 +151,16 @@ class Call:
 
     async def _speech_started(self, event: EndpointEvent) -> None:
         reply = self._reply
-        if reply is not None and reply.result is None and not reply.sent_payload:
-            if event.at_sample - self._turn_start <= self._longest_turn:
-                self._withdraw()
-                return
-        elif reply is not None and self._line.playback.playing(now_ns()):
-            await self._interrupt(reply)
+        unheard = reply is not None and reply.result is None and not reply.sent_payload
+        if unheard and self._may_go_on(event):
+            self._withdraw()
+            return
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
         late = self._reply
-        if late is not None and (late.result is None or self._line.playback.playing(decided_ns)):
+        if late is not None and (late.result is None or self._line.unheard):
             await self._interrupt(late)
         self._attempt += 1
         question = Question(
@@ -138,6 +169,7 @@ class Call:
             history=self._conversation.history,
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
+            preface=self._agent.profile.barge_in.limit_preface if still_talking(event) else "",
         )
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)
@@ -159,6 +191,7 @@ class Call:
         reply.notes.fact(tracing.CONFIRMED_NS, decided_ns)
         reply.notes.fact(tracing.ARRIVAL_FIRST_CHUNK, first_chunk)
         reply.notes.fact(tracing.ARRIVALS_NS, arrivals_ns)
+        self._floor.insist(still_talking(event))
         reply.confirm()
 
     def _withdraw(self) -> None:
@@ -167,9 +200,12 @@ class Call:
             self._cancel(self._reply)
             self._reply = None
 
-    async def _interrupt(self, reply: Reply) -> None:
-        """The caller speaks while the agent is heard, or has been left waiting for a reply that now comes too late."""
-        heard = len(reply.sent_payload) - self._line.playback.unheard(now_ns())
+    async def _interrupt(self, reply: Reply) -> str:
+        """The caller speaks over the agent, or has been left waiting for a reply that now comes too late.
+
+        Gives the words of it that were heard.
+        """
+        heard = len(reply.sent_payload) - self._line.unheard
         text = conversation.heard_text(reply.clauses, heard)
         if reply.result is None:
             self._cancel(reply)
@@ -178,8 +214,10 @@ class Call:
         elif reply.result is TurnResult.REPLIED:
             self._conversation.cut_last(text, heard)
         if reply.sent_payload:
+            reply.notes.fact(tracing.HEARD_TEXT, text)
             await self._line.clear()
         self._reply = None
+        return text
 
     def _cancel(self, reply: Reply) -> None:
         if (task := self._tasks.get(reply)) is not None:
@@ -199,6 +237,9 @@ class Call:
     def _remember(self, reply: Reply, text: str, heard: int) -> None:
         said = to_float(bytes(reply.sent_payload[: max(heard, 0)]))
         self._conversation.add(Spoken("caller", reply.words, reply.question.audio), Spoken("agent", text, said))
+
+    def _may_go_on(self, event: EndpointEvent) -> bool:
+        return event.at_sample - self._turn_start <= self._longest_turn
 
     @property
     def _longest_turn(self) -> int:

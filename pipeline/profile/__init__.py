@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipeline import documents
 from pipeline.errors import ProfileError
+from pipeline.profile.barge_in import BargeInSettings
 from pipeline.profile.endpointing import EndpointingSettings, EnergySettings, SileroSettings
 from pipeline.profile.limits import Limits, NetworkModel
 from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
@@ -36,6 +37,7 @@ class Profile(Settings):
     description: str
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()
+    barge_in: BargeInSettings = BargeInSettings()
     stt: Stt
     llm: Llm
     tts: Tts
