@@ -134,7 +134,10 @@ class Call:
                 going_on = not heard and self._floor.spoke_first(reply)
                 # The agent's first sound met a caller who went on: so does the turn, with all its words.
                 return events[1:] if events and going_on and self._may_go_on(events[0]) else events
-            case _:
+            case Move.GIVE_WAY:
+                await self._line.clear()
+                return self._floor.give_way()
+            case Move.GIVE_BACK:
                 return self._floor.give_way()
         return []
 
@@ -160,7 +163,7 @@ class Call:
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
         late = self._reply
-        if late is not None and (late.result is None or self._line.unheard):
+        if late is not None and (late.result is None or self._floor.over(late)):
             await self._interrupt(late)
         self._attempt += 1
         question = Question(

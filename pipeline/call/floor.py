@@ -46,7 +46,7 @@ class Floor:
         codes = audio.codes(voicing.end_sample - WINDOW_SAMPLES, voicing.end_sample)
         if self._line.played.is_echo(codes, arrived_ns):
             voicing = replace(voicing, probability=0.0)
-        move = self._interruption.push(voicing, not self._insisting and self._over(reply))
+        move = self._interruption.push(voicing, not self._insisting and self.over(reply))
         if self._interruption.began == voicing.end_sample - WINDOW_SAMPLES:
             self._heard_ns = arrived_ns
         if self._insisting and (reply is None or (reply.result is not None and not self._line.unheard)):
@@ -81,11 +81,12 @@ class Floor:
         """What the caller says counts: the events so far."""
         return self._withheld.release()
 
-    def spoke_first(self, reply: Reply) -> bool:
-        """Whether the voice over the agent had begun before the caller could have heard of the reply."""
-        return self._heard_ns < reply.first_sent_ns + REACTION_NS
-
-    def _over(self, reply: Reply | None) -> bool:
+    def over(self, reply: Reply | None) -> bool:
+        """Whether a voice now is over the agent: it has begun to say `reply`, and more than a tail is unheard."""
         if reply is None or not reply.sent_payload:
             return False
         return reply.result is None or self._line.unheard > self._tail
+
+    def spoke_first(self, reply: Reply) -> bool:
+        """Whether the voice over the agent had begun before the caller could have heard of the reply."""
+        return self._heard_ns < reply.first_sent_ns + REACTION_NS

@@ -37,7 +37,7 @@ class Interruption:
         self._utterance = samples(endpointing.min_speech_ms)
         self._backchannel, self._go_on = samples(settings.backchannel_ms), samples(settings.go_on_ms)
         self._now = self._run_start = self._last_voice = 0
-        self._voiced = self._spoke = False
+        self._voiced = self._spoke = self._gave_way = False
         self.began: int | None = None
         """Where the voice began that is going on, or that made the agent pause."""
         self.paused = False
@@ -56,7 +56,9 @@ class Interruption:
         return self._paused_move() if self.paused else self._speaking_move(over_agent)
 
     def _speaking_move(self, over_agent: bool) -> Move | None:
-        if not over_agent or self.began is None or self._now - self.began < self._pause:
+        # It takes the agent a moment to give way; until then it is not interrupted again.
+        self._gave_way = self._gave_way and over_agent
+        if not over_agent or self._gave_way or self.began is None or self._now - self.began < self._pause:
             return None
         self.paused, self._spoke = True, False
         return Move.PAUSE
@@ -66,7 +68,7 @@ class Interruption:
         self._spoke = self._spoke or (self._voiced and self._now - self._run_start >= self._utterance)
         silent = self._now - self._last_voice
         if self._last_voice - self.began >= self._backchannel and self._spoke:
-            self.paused = False
+            self.paused, self._gave_way = False, True
             return Move.GIVE_WAY
         # Clicks that go on and on, none of them long enough for speech, must not keep the agent silent for ever.
         if silent >= self._go_on or (not self._spoke and self._now - self.began >= 2 * self._backchannel):
