@@ -12,7 +12,7 @@ class BargeInSettings(Settings):
 
     pause_ms: int = Field(64, ge=32, le=1000)
     """Caller's voice over the agent that silences it. Nothing is lost by it, so it may be short."""
-    backchannel_ms: int = Field(544, ge=32, le=5000)
+    backchannel_ms: int = Field(576, ge=32, le=5000)
     """Voice that lasts this long ends the agent's turn; less is an "mm-hm" or a cough, and the agent goes on. As the
     detector sees it, which is longer than the sound: by up to two windows for Silero."""
     go_on_ms: int = Field(256, ge=32, le=2000)

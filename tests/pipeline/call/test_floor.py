@@ -117,7 +117,7 @@ async def test_the_reply_is_made_while_it_is_paused(serve):
 
 
 async def test_a_barge_in_is_answered_from_its_first_word(serve):
-    """The paused reply is given up, its turn remembered as far as it was heard, the caller's words are the next turn's."""
+    """The paused reply is given up, remembered as far as it was heard; what the caller says is the next turn."""
     llm = RecordingLanguageModel("One two three. " * 2)
     async with serve(LONG, llm=llm) as served, served.phone() as phone:
         await phone.ask()
