@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import tracing
 from pipeline.call import conversation
 from pipeline.call.floor import Floor, still_talking
-from pipeline.call.hearing import Arrivals, CallerAudio, to_float
+from pipeline.call.hearing import Arrivals, CallerAudio, Continuity, to_float
 from pipeline.call.interruption import Move
 from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
@@ -65,6 +65,7 @@ class Call:
         )
         self._audio = CallerAudio(2 * self._longest_turn)
         self._arrivals = Arrivals()
+        self._continuity = Continuity()
         self._more = asyncio.Event()
         self._turn, self._attempt = -1, 0
         self._turn_start = 0
@@ -73,7 +74,10 @@ class Call:
 
     def hear(self, media: InboundMedia, arrived_ns: int) -> None:
         """Take a piece of the caller's audio, read from the socket at `arrived_ns`."""
-        self._audio.add(media.payload)
+        missing = self._continuity.missing_samples(media)
+        if missing is None:
+            return
+        self._audio.add(mulaw.SILENCE * missing + media.payload)
         self._arrivals.add(media.chunk, self._audio.end, arrived_ns)
         self._more.set()
 
