@@ -12,7 +12,7 @@ import logging
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pipeline import tracing
+from pipeline import meter, tracing
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
@@ -42,6 +42,8 @@ class Question:
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
     max_tokens: int
+    preface: str = ""
+    """A clause to say before what the language model says."""
 
 
 class Reply:
@@ -58,7 +60,9 @@ class Reply:
         self.result: TurnResult | None = None
         """None while it runs."""
         self.sent_payload = bytearray()
-        """All audio handed to the socket, μ-law."""
+        """All audio handed to the line, μ-law."""
+        self.first_sent_ns = 0
+        """When the first of it was; 0 before."""
         self._texts: list[str] = []
         self._samples: list[int] = []
         self._confirmed = asyncio.Event()
@@ -91,6 +95,7 @@ class Reply:
 
     async def run(self) -> None:
         """Answer; failures end up in `result` and in the notes, never here."""
+        meter.CURRENT.set(self.notes.meter)
         try:
             self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
@@ -105,7 +110,7 @@ class Reply:
         self.result = result or (TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
-        self.notes.fact(tracing.REPLY, self.text)
+        self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
 
     async def _answer(self) -> TurnResult:
@@ -145,6 +150,8 @@ class Reply:
                 if tokens == 1:
                     first_token_ns = now_ns()
                     self.notes.stage(Stage.FIRST_TOKEN, asked_ns, first_token_ns)
+                    if question.preface:
+                        await self._hand_on(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._hand_on(clause, first_token_ns)
         for clause in splitter.flush():
@@ -201,8 +208,9 @@ class Reply:
             first = not self.sent_payload
             self.sent_payload += payload
             self._samples[index] += len(payload)
-            handed_ns = await self._line.play(message, len(payload))
+            handed_ns = await self._line.play(message, payload)
             if first:
+                self.first_sent_ns = handed_ns
                 self.notes.fact(tracing.SENT_NS, handed_ns)
         if self.sent_payload:
             await self._line.mark(self.mark_name)
