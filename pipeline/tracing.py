@@ -112,10 +112,15 @@ ARRIVALS_NS = "turngap.arrival.mono_ns"
 """When each inbound media message was read, from chunk ARRIVAL_FIRST_CHUNK on without a hole, the last 8 s."""
 SPANS = "turngap.spans"
 """How many spans this attempt has, the turn span included: fewer received means spans were lost."""
-COMPUTE_MS = "turngap.compute_ms"
-"""Busy time of the engines for this attempt, ms: transcription, language model and synthesis, cancelled work too."""
 ERROR = "turngap.error"
 """Why the attempt produced no reply, in one line; absent when it did."""
+
+PAUSED_NS = "turngap.paused_mono_ns"
+"""When the agent fell silent in this reply because the caller was heard over it; each time."""
+WENT_ON_NS = "turngap.went_on_mono_ns"
+"""When it went on with it after a backchannel; each time. One less than PAUSED_NS when it gave way in the end."""
+HEARD_TEXT = "turngap.heard_text"
+"""Of a reply that was interrupted: the words of it that the caller heard."""
 
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"

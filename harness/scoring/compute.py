@@ -31,7 +31,7 @@ def of_turn(begun: Iterable[Span] | None, heard: Span | None) -> Compute:
         return Compute(own_ms, None)
     thrown = [span for span in begun if span is not heard and span.attributes.get(tracing.HEARD) is not True]
     told = [ms for span in thrown if (ms := _ms(span)) is not None]
-    if len(told) < len(thrown) or (own_ms is None and not thrown):
+    if len(told) < len(thrown) or (heard is not None and own_ms is None and not thrown):
         return Compute(own_ms, None)
     return Compute(own_ms, sum(told))
 

@@ -48,6 +48,8 @@ class Question:
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
     max_tokens: int
+    preface: str = ""
+    """A clause to say before what the language model says."""
 
 
 class Reply:
@@ -64,7 +66,9 @@ class Reply:
         self.result: TurnResult | None = None
         """None while it runs."""
         self.sent_payload = bytearray()
-        """All audio handed to the socket, μ-law."""
+        """All audio handed to the line, μ-law."""
+        self.first_sent_ns = 0
+        """When the first of it was; 0 before."""
         self._texts: list[str] = []
         self._samples: list[int] = []
         self._confirmed = asyncio.Event()
@@ -152,6 +156,8 @@ class Reply:
                 if tokens == 1:
                     first_token_ns = now_ns()
                     self.notes.stage(Stage.FIRST_TOKEN, asked_ns, first_token_ns)
+                    if question.preface:
+                        await self._hand_on(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._hand_on(clause, first_token_ns)
         for clause in splitter.flush():
@@ -208,8 +214,9 @@ class Reply:
             first = not self.sent_payload
             self.sent_payload += payload
             self._samples[index] += len(payload)
-            handed_ns = await self._line.play(message, len(payload))
+            handed_ns = await self._line.play(message, payload)
             if first:
+                self.first_sent_ns = handed_ns
                 self.notes.fact(tracing.SENT_NS, handed_ns)
         if self.sent_payload:
             await self._line.mark(self.mark_name)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 _FULL_SCALE = 32_768.0
+SILENT_DBFS = -120.0
+"""Stands for digital silence."""
 WINDOW_SAMPLES = 256
 """32 ms at 8 kHz: what Silero VAD was trained on at this rate."""
 
@@ -31,7 +33,7 @@ class Windows:
         return windows
 
 
-def level_dbfs(window: npt.NDArray[np.int16]) -> float:
-    """RMS level re full scale, at least -120."""
-    power = float(np.mean(np.square(window / _FULL_SCALE)))
+def level_dbfs(pcm: npt.NDArray[np.int16]) -> float:
+    """RMS level of samples, shape (n,), re full scale, at least SILENT_DBFS; a DC offset is no sound."""
+    power = float(np.var(pcm / _FULL_SCALE)) if len(pcm) else 0.0
     return 10 * math.log10(max(power, 1e-12))

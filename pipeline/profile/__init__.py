@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipeline import documents
 from pipeline.errors import ProfileError
+from pipeline.profile.barge_in import BargeInSettings
 from pipeline.profile.endpointing import (
     EndpointingSettings,
     EnergySettings,
@@ -43,6 +44,7 @@ class Profile(Settings):
     description: str
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()
+    barge_in: BargeInSettings = BargeInSettings()
     stt: Stt
     llm: Llm
     tts: Tts

@@ -86,6 +86,11 @@ class AttemptNotes:
         """Note an attribute of the turn span; the last value stands."""
         self._facts[name] = value
 
+    def moment(self, name: str, at_ns: int) -> None:
+        """Note one more time at which something happened, in an attribute of the turn span that holds them all."""
+        earlier = self._facts.get(name)
+        self._facts[name] = (*(earlier if isinstance(earlier, tuple) else ()), at_ns)
+
     def end(self, now_ns: int) -> None:
         """Note the end of the attempt; only the first call counts."""
         if self._ended_ns is None:

@@ -37,7 +37,7 @@ def test_what_the_agent_does_not_tell_is_not_known() -> None:
 def test_a_turn_without_an_answer_may_have_wasted_work() -> None:
     """Speculation on noise is all waste."""
     assert of_turn([turn_span(30, heard=False)], None) == Compute(None, 30.0)
-    assert of_turn([], None) == Compute(None, None)
+    assert of_turn([], None) == Compute(None, 0.0)
 
 
 def test_it_stands_in_the_record() -> None:
