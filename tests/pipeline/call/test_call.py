@@ -254,9 +254,10 @@ async def test_a_caller_who_never_stops_is_answered_anyway(serve):
     assert audio
 
 
-async def test_no_words_no_reply(serve):
-    """An empty transcript is noted with its reason; the next turn is answered."""
-    async with serve(stt=HeardSpeechToText(texts=(" ",))) as served, served.phone() as phone:
+@pytest.mark.parametrize("text", [" ", "Mm-hm."])
+async def test_no_words_no_reply(serve, text):
+    """A transcript without words is noted with its reason; the next turn is answered."""
+    async with serve(stt=HeardSpeechToText(texts=(text,))) as served, served.phone() as phone:
         await phone.ask()
         await served.ended(1)
         await phone.ask()
