@@ -142,7 +142,7 @@ async def test_a_barge_in_is_answered_from_its_first_word(serve):
 async def test_a_caller_whom_the_first_sound_met_is_heard_whole(serve, monkeypatch):
     """Who went on before hearing anything prolongs the turn: its next attempt hears both parts."""
     monkeypatch.setattr(floor, "REACTION_NS", 60_000_000_000)
-    async with serve(LONG) as served, served.phone() as phone:
+    async with serve("tts.ms_per_character=1000") as served, served.phone() as phone:
         await phone.ask()
         await phone.receive()
         await phone.speak(700)
