@@ -140,7 +140,7 @@ class Call:
 
     def _judge(self, voicing: Voicing) -> Sequence[EndpointEvent | Move]:
         arrived_ns = self._arrivals.of_sample(voicing.end_sample) or now_ns()
-        voicing, move = self._floor.push(voicing, self._audio, arrived_ns, self._reply)
+        voicing, move = self._floor.push(voicing, arrived_ns, self._reply)
         events = self._endpointer.push(voicing)
         return events if move is None else [move, *events]
 

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from pipeline import meter, tracing
+from pipeline.call.conversation import says_something
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
@@ -127,7 +128,7 @@ class Reply:
         asked_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, asked_ns)
         self.notes.fact(tracing.TRANSCRIPT, self.words)
-        if not self.words:
+        if not says_something(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY
         async with asyncio.TaskGroup() as group:
