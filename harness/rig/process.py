@@ -102,6 +102,11 @@ class ProcessSampler:
         return ProcessSample(at_s, percent, agent.rss_mib, agent.cpu_s, ours_cpu_s, _machine_cpu_s())
 
 
+def available_mib() -> float:
+    """Memory that a process could have now without swapping."""
+    return float(psutil.virtual_memory().available) / _MIB
+
+
 def row(sample: ProcessSample) -> list[str]:
     """A line of `process.csv`."""
     return [f"{value:.3f}" for value in asdict(sample).values()]
