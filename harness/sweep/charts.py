@@ -107,7 +107,8 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
     """Round limits that hold the values, with some room."""
     low, high = min(values, default=0.0), max(values, default=AIM_MS)
     step = 50 if high - low < 800 else 250
-    return max(0.0, math.floor((low - 30) / step) * step), math.ceil((high + 30) / step) * step
+    first = max(0.0, math.floor((low - 30) / step) * step)
+    return first, max(first + step, math.ceil((high + 30) / step) * step)
 
 
 def steps(low: float, high: float, about: int) -> list[float]:

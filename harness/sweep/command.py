@@ -100,7 +100,7 @@ def _sweep(asked: SweepRequest, news: Console) -> Swept:
 def _close(swept: Swept, figures: Console, news: Console, *, as_json: bool) -> int:
     codes = [point.verdict.exit_code for point in swept.record.points]
     if swept.record.points:
-        figures.print(_table(swept.record.points))
+        _show(swept.record.points, figures)
     for point in swept.record.points:
         if point.verdict.exit_code:
             said = f"{point.name}: {point.verdict}; see {swept.path / point.slug}/run.json"
@@ -117,27 +117,26 @@ def _close(swept: Swept, figures: Console, news: Console, *, as_json: bool) -> i
     return max(codes, default=0)
 
 
-def _table(points: Sequence[Point]) -> Table:
+def _show(points: Sequence[Point], figures: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("setting", overflow="fold")
-    for column in ("turns", "answered", "median", "p95", "cut off", "at most", "against the first"):
+    for column in ("", "turns", "answered", "median", "p95", "cut off", "at most", "against 1, ms"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("")
-    for point in points:
+    for number, point in enumerate(points, 1):
+        marks = [*(["the profile's own"] if point.current else []), *(["dominated"] if point.dominated_by else [])]
+        told = f"{number}  {point.name}" + (f" ({', '.join(marks)})" if marks else "")
+        figures.print(told, highlight=False, markup=False, soft_wrap=True)
         moved = point.difference
         change = ""
-        if moved is not None and moved.median_change_ms is not None and moved.low_ms is not None:
-            change = f"{moved.median_change_ms:+.0f} ms ({moved.low_ms:+.0f} to {moved.high_ms or 0:+.0f})"
-        marks = [*(["the profile's own"] if point.current else []), *(["dominated"] if point.dominated_by else [])]
+        if moved is not None and None not in (moved.median_change_ms, moved.low_ms, moved.high_ms):
+            change = f"{moved.median_change_ms:+.0f} ({moved.low_ms:+.0f} to {moved.high_ms:+.0f})"
         table.add_row(
-            point.name,
+            str(number),
             str(point.n_turns),
             str(point.answered),
-            f"{ms(point.turn_gap_ms.p50)} ms",
-            f"{ms(point.turn_gap_ms.p95)} ms",
+            ms(point.turn_gap_ms.p50),
+            ms(point.turn_gap_ms.p95),
             f"{point.cut_off_rate.events} of {point.cut_off_rate.n}",
             percent(point.cut_off_rate.upper),
             change,
-            ", ".join(marks),
         )
-    return table
+    figures.print(table)

@@ -61,10 +61,11 @@ def sentence(points: tuple[Point, ...]) -> str:
         return "No setting has a turn that was answered yet."
     fastest = min(front, key=lambda point: point.turn_gap_ms.p50 or 0.0)
     rate = fastest.cut_off_rate
+    many = f"{len(front)} of {wording.plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
     text = (
-        f"{len(front)} of {wording.plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'} dominated by "
-        f"no other; the fastest, {fastest.name}, has a median turn gap of {wording.ms(fastest.turn_gap_ms.p50)} ms with "
-        f"{wording.plural(rate.events, 'false cut-off')} in {wording.plural(rate.n, 'turn')}"
+        f"{many} dominated by no other; the fastest, {fastest.name}, has a median turn gap of "
+        f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {wording.plural(rate.events, 'false cut-off')} in "
+        f"{wording.plural(rate.n, 'turn')}"
     )
     return f"{text} (at most {wording.percent(rate.upper)})." if rate.upper is not None else f"{text}."
 
