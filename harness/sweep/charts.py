@@ -42,15 +42,14 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
             ax.plot([AIM_MS, AIM_MS], [0, top * 100], color=colour("muted"), lw=1, dashes=(1, 3))
         places: list[tuple[float, float]] = []
         for number, point, gap in sorted(shown, key=lambda one: one[2]):
-            role = "grid" if point.dominated_by is not None else "accent"
+            role, ink = ("muted", "muted") if point.dominated_by is not None else ("accent", "ink")
             rate, upper = 100 * (point.cut_off_rate.rate or 0.0), 100 * (point.cut_off_rate.upper or 0.0)
             ax.plot([gap, gap], [rate, upper], color=colour(role), lw=2)
             if point.current:
                 dots(ax, [(gap, rate)], "budget", 19)
                 dots(ax, [(gap, rate)], "paper", 14)
-            dots(ax, [(gap, rate)], "muted" if role == "grid" else role, 10)
+            dots(ax, [(gap, rate)], role, 10)
             lift = _lift(places, gap, upper, 22 * (high - low) / canvas.width)
-            ink = "muted" if role == "grid" else "ink"
             _say(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
         _say(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
 
