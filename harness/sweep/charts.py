@@ -25,8 +25,7 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
     Dominated settings are grey, the profile's current one has a ring; numbers are those of the table.
     """
     shown = [(number, point, gap) for number, point in enumerate(points, 1) if (gap := value(point)) is not None]
-    rates = [point.cut_off_rate for _, point, _ in shown]
-    top = max([0.02, *(rate.upper or 0.0 for rate in rates)]) * 1.25
+    top = max([0.02, *(point.cut_off_rate.upper or 0.0 for point in points)]) * 1.25
     low, high = limits([gap for _, _, gap in shown])
 
     def draw(canvas: Canvas) -> None:

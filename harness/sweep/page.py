@@ -42,6 +42,7 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "p95": charts.bargain("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
         if any(point.turn_gap_ms.p95 is not None for point in points)
         else None,
+        "not_drawn": wording.joined([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
         "distributions": charts.distributions(points, turns) if seen else None,
         "stages": [stage for stage in Stage if any(stage in point.exposed_p50_ms for point in points)],
         "stage_words": wording.STAGE,
