@@ -12,6 +12,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from harness.scenario import Expectation
+
 Pcm16 = npt.NDArray[np.int16]
 Int64 = npt.NDArray[np.int64]
 
@@ -32,6 +34,12 @@ class Clip:
     source: str
     """Where the audio comes from, with its licence."""
     synthetic: bool
+    pauses: tuple[tuple[int, int], ...] = ()
+    """Pauses of 200 ms and more inside the utterance: (start_sample, end_sample), the end not included."""
+    bed: Pcm16 | None = None
+    """The noise behind it, a loop: `pcm` holds its first samples already, and the line goes on with it; shape (m,)."""
+    keys: tuple[tuple[int, str], ...] = ()
+    """Keys pressed, as messages: (sample at which each is told, digit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,9 @@ class Spoken:
     """The sample after its last of speech: t0 is the end of the last sample of speech."""
     reply_deadline_ns: int
     """When waiting for an answer was given up."""
+    expectation: Expectation = Expectation.RESPOND
+    over_agent: bool = False
+    """Whether the agent had audible sound to be played when the clip's speech began."""
 
 
 class CallEnd(StrEnum):
@@ -94,7 +105,7 @@ class CallRecord:
     sent_ns: Int64
     """When each frame was handed to the socket, shape (frames,)."""
     caller_pcm: Pcm16
-    """All that was sent, shape (frames * 160,)."""
+    """All that was sent, shape (frames * 160,); lost frames are zeros."""
     spoken: tuple[Spoken, ...]
     received: tuple[Received, ...]
     marks: tuple[MarkSeen, ...]
@@ -110,10 +121,16 @@ class CallRecord:
     """Why it ended, where it did not end as planned."""
     warm_up: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+    lost_frames: tuple[int, ...] = ()
+    """Frames that were composed and never sent; their `sent_ns` is when they would have left."""
 
     def sample_ns(self, sample: int) -> int:
         """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""
         return self.started_ns + sample * 125_000
+
+    def chunk_of(self, frame: int) -> int:
+        """The number of the message that carried that frame: messages are counted, lost frames are not."""
+        return frame + 1 - sum(lost <= frame for lost in self.lost_frames)
 
     def frame_due_ns(self, frame: int) -> int:
         """The deadline of a frame: it leaves when it is complete."""

@@ -9,11 +9,12 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.scenario import Expectation
 from pipeline.tracing import Activity, Stage
 
 
 class Outcome(StrEnum):
-    """What became of a turn. Everything but ANSWERED and INVALID counts as over budget."""
+    """What became of a turn. Everything but ANSWERED, HELD and INVALID counts as over budget."""
 
     ANSWERED = "answered"
     MISSED = "missed"
@@ -28,8 +29,20 @@ class Outcome(StrEnum):
     """Playout ran dry for more than 100 ms inside the reply."""
     FAILED = "failed"
     """The call broke: refused, closed, died."""
+    HELD = "held"
+    """Rightly silent where nothing was said, or rightly gone on after a backchannel: as good as ANSWERED."""
+    INTRUDED = "intruded"
+    """Answered where nothing was to be said."""
+    STOPPED = "stopped"
+    """A backchannel or a cough ended the agent's sentence, or made it lose or repeat some of it."""
+    TALKED_OVER = "talked_over"
+    """The agent did not yield to a barge-in."""
     INVALID = "invalid"
     """The instrument's own send or receive lateness was over 5 ms: says nothing of the agent."""
+
+
+GOOD = frozenset({Outcome.ANSWERED, Outcome.HELD})
+"""The outcomes of turns that went as they should."""
 
 
 class _Row(BaseModel):
@@ -44,6 +57,8 @@ class StageTime(_Row):
     """Path time: what of the stage lies on the critical path."""
     slack_ms: float
     """How much longer it could have taken without moving the reply: 0 on the path."""
+    hidden_ms: float | None = None
+    """What of it ran before the reply without being waited for: beside other work, or while the caller spoke."""
 
 
 class PathStep(_Row):
@@ -71,6 +86,16 @@ class TurnRecord(_Row):
     """Its place in the call, from 0."""
     utterance_id: str
     stratum: str
+    expectation: Expectation = Expectation.RESPOND
+    """What the agent was to do; outcomes are judged by it."""
+    condition: str = ""
+    """Noise on the line, such as "pink 10 dB"; "" is clean."""
+    twin: str = ""
+    """The turn that says the same without the noise."""
+    pause_ms: float = 0.0
+    """The longest pause inside the utterance; from 200 ms on it is a pause turn."""
+    over_agent: bool = False
+    """Spoken over the agent, on purpose."""
     warm_up: bool
     """Declared warm-up: kept, never scored."""
     cold: bool
@@ -113,7 +138,21 @@ class TurnRecord(_Row):
     underruns_ms: tuple[float, ...] = ()
     """Each time playout ran dry inside the reply."""
     barge_in_stop_ms: float | None = None
-    """Caller's first sound over the agent → the agent silent at the caller, where the turn is a barge-in."""
+    """Barge-in: the caller's first audible sample → the agent's last one before it yields."""
+    stale_ms: float | None = None
+    """Audible sound of the old reply after the agent had yielded."""
+    talk_over_ms: float | None = None
+    """Caller and agent audible at once, where the caller spoke over the agent."""
+    went_on_ms: float | None = None
+    """Backchannel: its end → the agent's sentence is audible again; 0 when it never paused."""
+    lost_ms: float | None = None
+    """Backchannel: audible sound of the sentence that was cut and never came again."""
+    repeated_ms: float | None = None
+    """Backchannel: audible sound of the sentence that was played twice."""
+    compute_ms: float | None = None
+    """Work of the agent's engines for the attempt that was heard."""
+    wasted_ms: float | None = None
+    """Work for attempts of this turn that were thrown away."""
     silence_ms: float | None = None
     """Silence inside the reply, over 200 ms each, together."""
     reply_ms: float | None = None

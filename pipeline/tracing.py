@@ -106,6 +106,8 @@ ARRIVALS_NS = "turngap.arrival.mono_ns"
 """When each inbound media message was read, from chunk ARRIVAL_FIRST_CHUNK on without a hole, the last 8 s."""
 SPANS = "turngap.spans"
 """How many spans this attempt has, the turn span included: fewer received means spans were lost."""
+COMPUTE_MS = "turngap.compute_ms"
+"""Busy time of the engines for this attempt, ms: transcription, language model and synthesis, cancelled work too."""
 ERROR = "turngap.error"
 """Why the attempt produced no reply, in one line; absent when it did."""
 

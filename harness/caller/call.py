@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.caller.connection import Connection, open_connection
 from harness.caller.conversation import Conversation
+from harness.caller.degradations import Degradations
 from harness.caller.noise import comfort_noise
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Callback, Scheduler, Timer
@@ -26,6 +27,7 @@ from pipeline.errors import AgentError, ProtocolError
 from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
 from pipeline.telephony.messages import (
     Connected,
+    Dtmf,
     InboundMark,
     InboundMedia,
     OutboundMark,
@@ -99,6 +101,8 @@ class _Call:
         self._call_sid = call_sid
         self._stream_sid = "MZ" + secrets.token_hex(16)
         self._playout = Playout()
+        self._degradations = Degradations(planned.line, self._playout, f"{seed}:{planned.index}")
+        self._lost_frames: list[int] = []
         self._conversation: Conversation | None = None
         self._connection: Connection | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
@@ -176,16 +180,23 @@ class _Call:
             self._told = len(self._conversation.spoken)
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
         pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
-        message = InboundMedia(
-            stream_sid=self._stream_sid,
-            sequence_number=self._next_sequence(),
-            chunk=frame + 1,
-            timestamp_ms=self._first_timestamp_ms + frame * FRAME_MS,
-            payload=mulaw.encode(pcm),
-        )
-        self._connection.send(message.to_json())
+        pcm = self._degradations.apply(pcm, frame, due_ns - FRAME_NS)
+        if self._degradations.loses() and not self._conversation.ends_in(frame):
+            self._lost_frames.append(frame)
+            pcm = np.zeros_like(pcm)
+        else:
+            message = InboundMedia(
+                stream_sid=self._stream_sid,
+                sequence_number=self._next_sequence(),
+                chunk=frame + 1 - len(self._lost_frames),
+                timestamp_ms=self._first_timestamp_ms + frame * FRAME_MS,
+                payload=mulaw.encode(pcm),
+            )
+            self._connection.send(message.to_json())
         self._sent_ns.append(self._clock.now_ns())
         self._sent_pcm.append(pcm)
+        for digit in self._conversation.keys(frame):
+            self._connection.send(Dtmf(self._stream_sid, self._next_sequence(), digit).to_json())
         if self._connection.unsent_bytes > UNREAD_BYTES:
             self._warn("31930", "the agent does not read: Twilio would drop audio")
         self._at(due_ns + FRAME_NS, self._on_frame)
@@ -226,11 +237,14 @@ class _Call:
         self._over.set_result((CallEnd.AGENT_CLOSED, f"the agent ended the call {after_s:.1f} s in, {where}: {reason}"))
 
     def _hang_up(self) -> None:
-        """Say `stop`; the socket is closed by `run`."""
+        """Say `stop`, or drop the socket; it is closed by `run`."""
         if self._over.done() or self._connection is None:
             return
-        stop = Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid)
-        self._connection.send(stop.to_json())
+        if self._planned.hang_up == "drop":
+            self._connection.drop()
+        else:
+            stop = Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid)
+            self._connection.send(stop.to_json())
         self._ended_ns = self._clock.now_ns()
         self._over.set_result((CallEnd.COMPLETED, ""))
 
@@ -287,4 +301,5 @@ class _Call:
             detail=detail,
             warm_up=self._planned.warm_up,
             labels=self._labels,
+            lost_frames=tuple(self._lost_frames),
         )

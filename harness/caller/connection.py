@@ -58,6 +58,12 @@ class Connection(asyncio.Protocol):
             self._protocol.send_text(text.encode())
             self._flush()
 
+    def drop(self) -> None:
+        """Be gone at once, as a phone without a network is: no close message, and what was not sent yet is lost."""
+        self._told = True
+        if self._transport is not None:
+            self._transport.abort()
+
     async def open(self, headers: Mapping[str, str]) -> None:
         """Ask for the upgrade and wait for it; raises what went wrong in the protocol."""
         request = self._protocol.connect()

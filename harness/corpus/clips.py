@@ -1,8 +1,7 @@
 """The utterances of a scenario, ready to be spoken: fetched, levelled, trimmed, labelled, refused where not firm.
 
 Every voice is brought to -20 dBFS over its active frames (less where its peaks would pass -1 dBFS, so that μ-law
-never clips), then labelled, and cut at the end of speech. Prompts that are joined follow each other after 120-160 ms of
-comfort noise, which is shorter than endpointing waits.
+never clips), then labelled, and cut at the end of speech. Noise is laid behind it last, so that it moves no label.
 """
 
 from __future__ import annotations
@@ -12,25 +11,27 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-
-from harness.caller.noise import comfort_noise
-from harness.caller.onset import levels_dbfs
-from harness.corpus import voices
-from harness.corpus.labels import BELOW_P95_DB, label
+from harness.corpus import noises, sounds, voices
+from harness.corpus.joins import HEAD_SAMPLES, join
+from harness.corpus.labels import label
+from harness.corpus.mixing import mix
 from harness.corpus.voices import Prompts, Report, Utterance
 from harness.records import Clip, Pcm16
 from harness.scenario import Scenario, Turn
 from pipeline.errors import HarnessError, ScenarioError, WeightsError
 
-ACTIVE_DBFS = -20.0
-PEAK_DBFS = -1.0
-MAX_GAIN_DB = 30.0
-"""Noise is not made into a voice."""
-JOIN_MS = (120, 160)
-HEAD_SAMPLES = 400
-"""50 ms kept before the speech: a soft onset lies under the threshold."""
+BABBLE_PROMPTS = 60
+BABBLE_TEXTS = (
+    "I told her that we would be there by noon, but the train was late again.",
+    "They have painted the kitchen yellow, and it looks much better now.",
+    "Could you bring me the large box from the car when you come back?",
+    "He never said a word about the money until the very last day.",
+    "We might go to the lake on Saturday if the weather holds.",
+    "The second one was cheaper, and I liked the colour more anyway.",
+)
+"""What the synthetic voice says where babble cannot be made of recorded prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,20 @@ def prepare(scenario: Scenario, report: Report | None = None) -> Corpus:
     replaced = 0
     for turn in scenario.turns:
         try:
-            pieces = _pieces(turn, prompts, reason, report)
-            clip = make_clip(turn.key, pieces, turn.expect)
+            clip = _clip(turn, prompts, reason, report)
         except ScenarioError as fault:
             raise ScenarioError(f"scenario {scenario.name!r}, turn {turn.key!r}: {fault}") from None
+        if isinstance(clip, str) and scenario.shuffle == "calls":
+            raise ScenarioError(
+                f"scenario {scenario.name!r}, turn {turn.key!r}: {clip}; it cannot be left out of its call: replace it"
+            )
         if isinstance(clip, str):
             notes.append(f"turn {turn.key!r} is left out: {clip}")
             continue
+        if turn.noise is not None:
+            seed = f"{scenario.seed}:{turn.key}"
+            make = partial(_noise, turn.noise.kind, seed=seed, prompts=prompts, report=report)
+            clip = mix(clip, turn.noise.snr_db, make, speech=turn.has_words or turn.sound is not None)
         clips[turn.key] = clip
         replaced += turn.prompt is not None and clip.synthetic
     if replaced:
@@ -80,15 +88,23 @@ def prepare(scenario: Scenario, report: Report | None = None) -> Corpus:
     return Corpus(clips, tuple(notes), scenario.model_copy(update={"turns": kept}))
 
 
-def make_clip(clip_id: str, pieces: Sequence[Utterance], transcript: str | None = None) -> Clip | str:
+def make_clip(
+    clip_id: str,
+    pieces: Sequence[Utterance],
+    transcript: str | None = None,
+    *,
+    gaps_ms: Sequence[int] | None = None,
+    seed: str = "",
+) -> Clip | str:
     """One clip of utterances said one after the other; a string says why it cannot be used.
 
-    `transcript` replaces the pieces' own.
+    `transcript` replaces the pieces' own. `seed` (default: the id) settles what chance does between them.
 
     Raises:
         ScenarioError: a piece holds no speech.
     """
-    joined = _join(clip_id, [piece.pcm for piece in pieces])
+    whole = join(seed or clip_id, [piece.pcm for piece in pieces], gaps_ms)
+    joined = whole.pcm
     found = label(joined)
     if found is None:
         raise ScenarioError("no speech in it")
@@ -113,6 +129,7 @@ def make_clip(clip_id: str, pieces: Sequence[Utterance], transcript: str | None 
         label_high_ms=found.high_ms,
         source=pieces[0].source,
         synthetic=any(piece.synthetic for piece in pieces),
+        pauses=tuple((start - head, end - head) for start, end in whole.pauses),
     )
 
 
@@ -122,26 +139,39 @@ def clean_transcript(text: str) -> str:
     return " ".join(spoken.split())
 
 
-def normalise(pcm: Pcm16) -> Pcm16:
-    """Speech at -20 dBFS over its frames within 35 dB of p95, peaks at most -1 dBFS, 30 dB louder at most; (n,)."""
-    peak = int(np.abs(pcm.astype(np.int32)).max(initial=0))
-    if peak == 0:
-        return pcm
-    levels = levels_dbfs(pcm)
-    active = levels[levels >= np.percentile(levels, 95) - BELOW_P95_DB]
-    level = 10 * np.log10(np.mean(10 ** (active / 10)))
-    gain_db = min(ACTIVE_DBFS - level, PEAK_DBFS - 20 * np.log10(peak / 32_768), MAX_GAIN_DB)
-    scaled: Pcm16 = np.rint(pcm * 10 ** (gain_db / 20)).astype(np.int16)
-    return scaled
-
-
 def _prompts(scenario: Scenario, report: Report) -> tuple[Prompts | None, str]:
-    if all(turn.prompt is None for turn in scenario.turns):
+    babble = any(turn.noise is not None and turn.noise.kind == "babble" for turn in scenario.turns)
+    if not babble and all(turn.prompt is None for turn in scenario.turns):
         return None, ""
     try:
         return Prompts.fetch(report), ""
     except WeightsError as fault:
         return None, str(fault)
+
+
+def _clip(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> Clip | str:
+    """The clip of a turn without its noise; a string says why it cannot be used."""
+    if turn.silence_ms is not None:
+        return sounds.silence(turn.key, turn.silence_ms)
+    if turn.dtmf is not None:
+        return sounds.keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
+    if turn.sound is not None:
+        return make_clip(turn.key, [sounds.cough(turn.twin or turn.key)])
+    pieces = _pieces(turn, prompts, reason, report)
+    # Where one voice speaks for all parts there is nothing to be joined, and no pause.
+    gaps_ms = turn.all_gaps_ms if len(pieces) > 1 else None
+    return make_clip(turn.key, pieces, turn.expect, gaps_ms=gaps_ms, seed=turn.twin)
+
+
+def _noise(kind: str, samples: int, *, seed: str, prompts: Prompts | None, report: Report) -> noises.Loop:
+    def others() -> list[Pcm16]:
+        if prompts is None:
+            return [voices.speak(text, report).pcm for text in BABBLE_TEXTS]
+        sentences = [name for name in prompts.names() if len((prompts.transcript(name) or "").split()) >= 5]
+        chosen = random.Random(seed).sample(sentences, min(BABBLE_PROMPTS, len(sentences)))
+        return [prompts.get(name).pcm for name in chosen or prompts.names()]
+
+    return noises.loop(kind, samples, seed, others)
 
 
 def _pieces(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> list[Utterance]:
@@ -155,20 +185,3 @@ def _pieces(turn: Turn, prompts: Prompts | None, reason: str, report: Report) ->
     if turn.expect is None:
         raise ScenarioError(f"the recorded prompts are not to be had ({reason}), and it has no `expect:` to be spoken")
     return [voices.speak(turn.expect, report)]
-
-
-def _join(clip_id: str, pieces: Sequence[Pcm16]) -> Pcm16:
-    """Pieces, levelled, with short gaps of comfort noise; the last keeps its tail, for the label of the whole."""
-    rng = random.Random(clip_id)
-    parts: list[Pcm16] = []
-    for index, piece in enumerate(pieces):
-        levelled = normalise(piece)
-        found = label(levelled)
-        if found is None:
-            raise ScenarioError("no speech in it")
-        first, last = index == 0, index == len(pieces) - 1
-        start = max(0, found.start_sample - HEAD_SAMPLES) if first else found.start_sample
-        parts.append(levelled[start : None if last else found.end_sample])
-        if not last:
-            parts.append(comfort_noise(rng.randint(*JOIN_MS) * 8, f"{clip_id}:{index}"))
-    return np.concatenate(parts)

@@ -68,6 +68,10 @@ class Prompts:
         """All prompts that have a transcript, sorted."""
         return sorted(name for name in self._transcripts if (self._wav / f"{name}.wav").is_file())
 
+    def transcript(self, name: str) -> str | None:
+        """The words of a prompt, None where they are not known."""
+        return self._transcripts.get(name)
+
     def get(self, name: str) -> Utterance:
         """One prompt with its transcript.
 

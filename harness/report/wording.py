@@ -51,6 +51,10 @@ OUTCOME: dict[Outcome, tuple[str, str]] = {
     Outcome.WRONG: ("wrong", "word error rate over the turn's limit"),
     Outcome.BROKEN: ("broken", "playout ran dry for over 100 ms inside the reply"),
     Outcome.FAILED: ("failed", "the call broke: refused, closed or died"),
+    Outcome.HELD: ("held", "rightly not answered, or its sentence rightly gone on with"),
+    Outcome.INTRUDED: ("intruded", "the agent spoke where nothing was to be said"),
+    Outcome.STOPPED: ("stopped", "a backchannel or a cough ended the agent's sentence, or cost some of it"),
+    Outcome.TALKED_OVER: ("talked over", "the agent did not yield when the caller barged in"),
     Outcome.INVALID: ("invalid", "our own frames were over 5 ms late: says nothing of the agent"),
 }
 

@@ -24,13 +24,17 @@ def stages(
     for stage in Stage:
         own = [activity for activity in activities if activity.stage is stage]
         if own:
+            longest_ns = max(min(activities[one].end_ns, t1_ns) - activities[one].start_ns for one in own)
             rows[stage] = StageTime(
                 duration_ms=_ms(max(activities[one].end_ns - activities[one].start_ns for one in own)),
                 exposed_ms=_ms(exposed[stage]),
                 slack_ms=_ms(min(slack[one] for one in own)),
+                hidden_ms=_ms(max(0, longest_ns - exposed[stage])),
             )
     unexplained_ms = _ms(exposed[Stage.UNEXPLAINED])
-    rows[Stage.UNEXPLAINED] = StageTime(duration_ms=unexplained_ms, exposed_ms=unexplained_ms, slack_ms=0.0)
+    rows[Stage.UNEXPLAINED] = StageTime(
+        duration_ms=unexplained_ms, exposed_ms=unexplained_ms, slack_ms=0.0, hidden_ms=0.0
+    )
     steps = (
         PathStep(stage=piece.stage, start_ms=_ms(piece.start_ns - t0_ns), end_ms=_ms(piece.end_ns - t0_ns))
         for piece in path

@@ -22,6 +22,8 @@ CALL_MARGIN_NS = 60_000 * NS_PER_MS
 """Spans that lie further than this outside their call were not timed by this host's clock."""
 CLOCK_TOLERANCE_NS = 1 * NS_PER_MS
 """How much earlier than it was sent a frame may seem to be read: two processes, two readings."""
+NEVER = 2**63 - 1
+"""A time after any other."""
 NO_SPANS = "the agent sent no spans for this call"
 
 
@@ -79,40 +81,65 @@ def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> H
     if not call.spans:
         return Heard(None, None, call.note)
     sent = [
-        (sent_ns, span)
+        (at_ns, span)
         for span in call.turns
-        if span.attributes.get(tracing.HEARD) is True
-        and (sent_ns := _number(span, tracing.SENT_NS)) is not None
-        and moments.speech_ns <= sent_ns <= moments.onset_message.recv_ns
+        if (at_ns := sent_ns(span)) is not None and moments.speech_ns <= at_ns <= moments.onset_message.recv_ns
     ]
     if not sent:
         return Heard(None, None, call.note or "no attempt says that it sent what was heard")
-    sent_ns, span = max(sent, key=lambda pair: pair[0])
+    handed_ns, span = max(sent, key=lambda pair: pair[0])
     if not call.whole and span.attributes.get(tracing.CANCELLED) is True:
         return Heard(None, None, call.note)
     if moments.t1_ns is None or moments.frame_sent_ns is None:
         return Heard(span, None, "the agent was audible before t0: there is no gap to explain")
     attempt = [one for one in call.spans if (one.turn, one.attempt) == (span.turn, span.attempt)]
     fault = _fault(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
-    arrival_ns = _arrival_ns(span, moments.frame + 1)
+    chunk = record.chunk_of(moments.frame)
+    arrival_ns = _arrival_ns(span, chunk)
     if not fault and arrival_ns is None:
-        fault = f"the turn span does not say when chunk {moments.frame + 1}, which holds t0, arrived"
+        fault = f"the turn span does not say when chunk {chunk}, which holds t0, arrived"
     # Due, not sent: a busy host may take the caller off the CPU between its write and the time stamp of it.
     if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS:
         fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
     if fault or arrival_ns is None:
         return Heard(span, None, fault)
     activities = _agent_activities(span, attempt, moments.t0_ns, arrival_ns)
-    activities |= _line_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, sent_ns)
+    activities |= _line_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns)
     return Heard(span, activities, call.note)
 
 
-def attempts_between(call: CallSpans, from_ns: int, to_ns: int) -> int | None:
-    """How many attempts were begun in that time, the cancelled ones included; None where some may be lost."""
+def sent_ns(span: Span) -> int | None:
+    """When an attempt's first message was handed to the socket; None where it never was."""
+    return _number(span, tracing.SENT_NS) if span.attributes.get(tracing.HEARD) is True else None
+
+
+def begun_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple[Span, ...] | None:
+    """The turn spans of the attempts begun in that time, the cancelled ones included; None where some may be lost."""
     if not call.whole:
         return None
-    begun = (_number(span, tracing.PROVISIONAL_NS) or span.start_ns for span in call.turns)
-    return sum(from_ns <= begun_ns < to_ns for begun_ns in begun)
+    return tuple(
+        span for span in call.turns if from_ns <= (_number(span, tracing.PROVISIONAL_NS) or span.start_ns) < to_ns
+    )
+
+
+def answered_from_ns(call: CallSpans, speech_ns: int) -> int | None:
+    """When the first message of a reply begun since the caller spoke was sent; None where some attempt may be lost.
+
+    Later than any time where there was no such reply: then nothing that was heard is an answer.
+    """
+    if not call.whole:
+        return None
+    return min(
+        (at_ns for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns >= speech_ns), default=NEVER
+    )
+
+
+def gave_up(call: CallSpans, speech_ns: int) -> bool | None:
+    """Whether the reply that was being heard when the caller spoke was cancelled; None where that is not known."""
+    before = [(at_ns, span) for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns < speech_ns]
+    if not call.whole or not before:
+        return None
+    return max(before, key=lambda pair: pair[0])[1].attributes.get(tracing.CANCELLED) is True
 
 
 def text(span: Span | None, attribute: str) -> str | None:

@@ -17,8 +17,9 @@ A reply reaches from t1 to its last audible sample before the next utterance's o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,6 +39,8 @@ WHOLE_REPLY_NS = 300 * NS_PER_MS
 """An agent without marks has ended a reply of so much sound."""
 BEFORE_T0_NS = 500 * NS_PER_MS
 """The instrument's own lateness counts from this long before t0."""
+
+_NONE: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,35 +108,49 @@ class Milestones:
         return min(self.t0_ns, self.onset_ns) - BEFORE_T0_NS, max(self.t0_ns, self.onset_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Lateness:
-    """The instrument's own worst in a window."""
+def milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> tuple[Milestones, ...]:
+    """Those of every utterance that was begun, in order.
 
-    send_ns: int
-    """A frame's hand-over after its deadline."""
-    recv_ns: int
-    """Absence of the event loop that reads."""
-
-
-def milestones(record: CallRecord) -> tuple[Milestones, ...]:
-    """Those of every utterance that was begun, in order."""
+    `answered_from_ns` tells of some utterances, by their place, that sound received before then is no answer to them.
+    """
     segments = playout.segments(record.received)
     audible = onset.audible_frames(segments)
     talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
+    ends_ns = [*talk_ns, record.ended_ns][1:]
+    speech_ns = [_speech_ns(record, spoken) for spoken in record.spoken]
+    for index, from_ns in answered_from_ns.items():
+        plays = (message.play_ns for message in record.received if message.recv_ns >= from_ns)
+        talk_ns[index] = max(talk_ns[index], next(plays, record.ended_ns))
     return tuple(
-        _of_utterance(record, segments, spoken, begins_ns, ends_ns)
-        for spoken, begins_ns, ends_ns in zip(record.spoken, talk_ns, [*talk_ns, record.ended_ns][1:], strict=True)
+        _of_utterance(record, segments, spoken, begins_ns, until_ns, next_ns)
+        for spoken, begins_ns, until_ns, next_ns in zip(
+            record.spoken, talk_ns, ends_ns, [*speech_ns, record.ended_ns][1:], strict=True
+        )
     )
 
 
-def lateness(record: CallRecord, from_ns: int, to_ns: int) -> Lateness:
-    """The worst send and receive lateness that touches the time from `from_ns` to `to_ns`; 0 where there was none."""
-    sent_ns = record.sent_ns
-    due_ns = record.frame_due_ns(0) + np.arange(len(sent_ns)) * FRAME_SAMPLES * NS_PER_SAMPLE
-    late_ns = (sent_ns - due_ns)[(due_ns <= to_ns) & (sent_ns >= from_ns)]
-    at_ns, away_ns = record.stalls.reshape(-1, 2).T
-    absences_ns = away_ns[(at_ns >= from_ns) & (at_ns - away_ns <= to_ns)]
-    return Lateness(max(0, int(late_ns.max(initial=0))), int(absences_ns.max(initial=0)))
+def talks_until_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, from_ns: int, silent_ns: int) -> int:
+    """When the agent's sound from `from_ns` on ends for 200 ms, or at a `clear` after the caller began.
+
+    Args:
+        record: The call.
+        audible: The audible frames of what was played.
+        speech_ns: When the caller began.
+        from_ns: Frames from then on are followed; it is the answer where none goes on.
+        silent_ns: When the silence began that `from_ns` lies in, `from_ns` where it lies in none.
+    """
+    cleared_ns = min((at_ns for at_ns in record.clears_ns if at_ns >= speech_ns), default=None)
+    first = int(np.searchsorted(audible.start_ns, from_ns))
+    starts_ns = audible.start_ns[first:]
+    ends_ns = starts_ns + audible.samples[first:] * NS_PER_SAMPLE
+    until_ns = from_ns
+    for start_ns, end_ns in zip(starts_ns.tolist(), ends_ns.tolist(), strict=True):
+        message = playing(record.received, start_ns) if cleared_ns is not None else None
+        after_clear = cleared_ns is not None and message is not None and message.recv_ns >= cleared_ns
+        if start_ns - silent_ns >= PAUSE_NS or after_clear:
+            break
+        silent_ns = until_ns = end_ns
+    return until_ns
 
 
 def dry_at_hang_up(record: CallRecord, reply: Reply) -> Hole | None:
@@ -156,7 +173,7 @@ def dry_at_hang_up(record: CallRecord, reply: Reply) -> Hole | None:
 
 
 def _of_utterance(
-    record: CallRecord, segments: Sequence[Segment], spoken: Spoken, begins_ns: int, ends_ns: int
+    record: CallRecord, segments: Sequence[Segment], spoken: Spoken, begins_ns: int, ends_ns: int, next_ns: int
 ) -> Milestones:
     t0_ns = record.sample_ns(spoken.end_sample)
     frame = max(0, spoken.end_sample - 1) // FRAME_SAMPLES
@@ -173,9 +190,9 @@ def _of_utterance(
         frame_sent_ns=int(record.sent_ns[frame]) if frame < len(record.sent_ns) else None,
         until_ns=until_ns,
         onset_ns=onset_ns,
-        onset_message=None if onset_ns is None else _playing(record.received, onset_ns),
+        onset_message=None if onset_ns is None else playing(record.received, onset_ns),
         first_recv_ns=next((recv_ns for recv_ns in after_t0 if t0_ns <= recv_ns < ends_ns), None),
-        reply=_reply(segments, onset_ns, ends_ns) if onset_ns is not None and onset_ns >= t0_ns else None,
+        reply=_reply(segments, onset_ns, ends_ns, next_ns) if onset_ns is not None and onset_ns >= t0_ns else None,
     )
 
 
@@ -189,23 +206,17 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
     noticed_ns = min(speech_ns + NOTICE_NS, record.sample_ns(spoken.end_sample))
     earlier = (message for message in record.received if message.recv_ns < noticed_ns and message.played_samples)
     from_ns = max([speech_ns, *(_end_ns(message) for message in earlier)])
-    cleared_ns = min((at_ns for at_ns in record.clears_ns if at_ns >= speech_ns), default=None)
-
-    ends_ns = audible.start_ns + audible.samples * NS_PER_SAMPLE
     later = int(np.searchsorted(audible.start_ns, from_ns))
     if later == 0:
         return from_ns
-    audible_until_ns = int(ends_ns[later - 1])
-    for start_ns, end_ns in zip(audible.start_ns[later:].tolist(), ends_ns[later:].tolist(), strict=True):
-        message = _playing(record.received, start_ns)
-        after_clear = cleared_ns is not None and message is not None and message.recv_ns >= cleared_ns
-        if start_ns - audible_until_ns >= PAUSE_NS or after_clear:
-            break
-        audible_until_ns = from_ns = end_ns
-    return from_ns
+    silent_ns = int(audible.start_ns[later - 1] + audible.samples[later - 1] * NS_PER_SAMPLE)
+    return talks_until_ns(record, audible, speech_ns, from_ns, silent_ns)
 
 
-def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int) -> Reply:
+def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
+    """The reply from `t1_ns` to its last sound before `before_ns`; dry from `next_ns` on, when the caller speaks again,
+    it is the agent that holds back.
+    """
     frames = onset.audible_frames(segments, t1_ns)
     heard = frames.start_ns < before_ns
     starts_ns = frames.start_ns[heard]
@@ -216,12 +227,12 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int) -> Reply:
     return Reply(
         start_ns=t1_ns,
         end_ns=end_ns,
-        underruns=tuple(hole for hole in holes if hole.start_ns > t1_ns and hole.end_ns < end_ns),
+        underruns=tuple(hole for hole in holes if t1_ns < hole.start_ns < next_ns and hole.end_ns < end_ns),
         silence_ns=int(silences_ns[silences_ns > PAUSE_NS].sum()),
     )
 
 
-def _playing(received: Sequence[Received], at_ns: int) -> Received | None:
+def playing(received: Sequence[Received], at_ns: int) -> Received | None:
     """The message whose audio is heard at that time."""
     return next((one for one in received if one.play_ns <= at_ns < _end_ns(one)), None)
 

@@ -6,6 +6,8 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 | outcome   | found when                                                       | in doubt (INVALID) when           |
 |-----------|------------------------------------------------------------------|-----------------------------------|
 | failed    | the call broke before the turn was done                          | never                             |
+| talked_   | STOP: the agent had not yielded 1,000 ms after the caller began, | lateness over 100 ms              |
+| over      | or was audible for over 300 ms with its old reply after that     |                                   |
 | cut_off   | the agent's onset lies before t0                                 | send lateness over 100 ms         |
 | missed    | no onset before waiting ended                                    | lateness over 100 ms              |
 | broken    | playout dry for more than 100 ms in all inside the reply, or     | it is 100 ms or less without what |
@@ -13,7 +15,15 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 |           | the reply is less than 100 ms of sound and nothing came after it |                                   |
 | truncated | the last word of two or more letters is not in the transcript    | send lateness over 100 ms         |
 | wrong     | the word error rate is over the turn's limit                     | send lateness over 100 ms         |
-| answered  | nothing of that                                                  | lateness over 5 ms                |
+| intruded  | WAIT: an onset; IGNORE: a reply to it was heard                  | send lateness over 100 ms         |
+| stopped   | IGNORE: the sentence did not go on, or over 100 ms of it were    | lateness over 100 ms              |
+|           | lost or said twice                                               |                                   |
+| answered  | RESPOND, STOP: nothing of that                                   | lateness over 5 ms                |
+| held      | WAIT, IGNORE: nothing of that                                    | lateness over 5 ms; WAIT: 100 ms  |
+
+What a turn was expected to bring decides which of these are looked for: RESPOND and STOP all but intruded and stopped,
+WAIT and IGNORE only failed, intruded and stopped. A backchannel that found the agent silent (its reply was shorter than
+planned) had no sentence to leave alone: it is INVALID, unless it was answered.
 
 A turn is INVALID only when nothing certain was found *and* something in doubt was: lateness of some milliseconds moves
 a gap, so it takes an answered turn's figure away, but it cannot invent words, silence or a hang-up; only a hole in the
@@ -25,6 +35,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.scenario import Expectation
 from harness.turn import Outcome
 
 LATENESS_LIMIT_MS = 5.0
@@ -32,22 +43,51 @@ LATENESS_LIMIT_MS = 5.0
 HOLE_MS = 100.0
 """A hole in the caller's speech that an agent could take for the end of the turn."""
 UNDERRUN_LIMIT_MS = 100.0
+YIELD_MS = 1000.0
+"""Who talks on for longer did not yield."""
+STALE_MS = 300.0
+"""More of the old reply after yielding than this is going on with it."""
+SENTENCE_MS = 100.0
+"""Less than any word: so much of a sentence may be lost or said twice where it was interrupted."""
+AFTER_PAUSE_MS = 600
+"""A reply that begins within this of a pause's end was begun because of the pause."""
 MIN_REPLY_MS = 100.0
 """No word is shorter; less sound with nothing after it is a reply that stalled."""
+
+_SILENT = (Expectation.WAIT, Expectation.IGNORE)
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """The facts of one turn that bear on its outcome."""
 
+    expectation: Expectation
+    over_agent: bool
+    """The agent was audible when the caller began, and was to be."""
     call_broke: str
     """How the call broke before the turn was done; "" if it did not."""
     cut_off_ms: float | None
     """How long before t0 the agent was audible."""
+    in_pause: bool
+    """... because of a pause inside the utterance."""
     answered: bool
     """There is a t1."""
     waited_ms: float
     """From t0 until waiting ended; told where there was no answer."""
+    intruded_ms: float | None
+    """When the agent was audible, from the turn's beginning, where nothing was to be said."""
+    answer_to_ignored: bool
+    """A reply to what was to be ignored was heard."""
+    stop_ms: float | None
+    """Barge-in: how long the agent talked on ..."""
+    stale_ms: float | None
+    """... and how much of the old reply was audible after that."""
+    sentence_gone: bool
+    """Backchannel: the agent's sentence did not go on, though it had not ended ..."""
+    lost_ms: float
+    """... or went on without so much of it ..."""
+    repeated_ms: float
+    """... or with so much of it said twice."""
     underrun_ms: float
     """Playout dry inside the reply, in all ..."""
     own_underrun_ms: float
@@ -67,25 +107,68 @@ def judge(findings: Findings) -> tuple[Outcome, str]:
     named = next((outcome for outcome, _, in_doubt in found if not in_doubt), None)
     late = (
         f"our own lateness: send {findings.send_late_ms:.1f} ms, receive {findings.recv_late_ms:.1f} ms "
-        f"(limit {LATENESS_LIMIT_MS:g} ms)"
+        f"(limit {_limit_ms(findings):g} ms)"
     )
     texts = [f"{text} (in doubt)" if in_doubt else text for _, text, in_doubt in found]
-    too_late = max(findings.send_late_ms, findings.recv_late_ms) > LATENESS_LIMIT_MS
+    too_late = max(findings.send_late_ms, findings.recv_late_ms) > _limit_ms(findings)
     if named is not None:
         return named, "; ".join(texts)
     if found or too_late:
         return Outcome.INVALID, "; ".join([late, *texts])
-    return Outcome.ANSWERED, ""
+    if findings.expectation is Expectation.IGNORE and not findings.over_agent:
+        return Outcome.INVALID, "the agent was not speaking: there was no sentence to go on with"
+    return (Outcome.HELD if findings.expectation in _SILENT else Outcome.ANSWERED), ""
+
+
+def _limit_ms(findings: Findings) -> float:
+    """Lateness that leaves a turn open: where nothing is timed, only what may have changed what the agent does."""
+    return HOLE_MS if findings.expectation is Expectation.WAIT else LATENESS_LIMIT_MS
 
 
 def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     """All that is wrong, in the order of precedence: (outcome, text, in doubt)."""
+    broke = [(Outcome.FAILED, findings.call_broke, False)] if findings.call_broke else []
+    if findings.expectation in _SILENT:
+        return [*broke, *_not_left_alone(findings)]
+    return [*broke, *_not_yielded(findings), *_not_answered(findings)]
+
+
+def _not_left_alone(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    hole = findings.send_late_ms > HOLE_MS
+    away = hole or findings.recv_late_ms > HOLE_MS
+    found: list[tuple[Outcome, str, bool]] = []
+    if findings.intruded_ms is not None:
+        found.append(
+            (Outcome.INTRUDED, f"the agent spoke after {findings.intruded_ms:.0f} ms, to nobody's words", hole)
+        )
+    if findings.answer_to_ignored:
+        found.append((Outcome.INTRUDED, "the agent answered what was to be ignored", hole))
+    if findings.sentence_gone:
+        found.insert(0, (Outcome.STOPPED, "the agent's sentence did not go on", away))
+    if findings.lost_ms > SENTENCE_MS and not findings.sentence_gone:
+        found.insert(0, (Outcome.STOPPED, f"{findings.lost_ms:.0f} ms of the agent's sentence were lost", away))
+    if findings.repeated_ms > SENTENCE_MS:
+        text = f"{findings.repeated_ms:.0f} ms of the agent's sentence were said twice"
+        found.insert(0, (Outcome.STOPPED, text, away))
+    return found
+
+
+def _not_yielded(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
+    if findings.stop_ms is not None and findings.stop_ms > YIELD_MS:
+        return [(Outcome.TALKED_OVER, f"the agent talked on for {findings.stop_ms:.0f} ms", away)]
+    if findings.stale_ms is not None and findings.stale_ms > STALE_MS:
+        text = f"the agent went on with its old reply for {findings.stale_ms:.0f} ms after it had stopped"
+        return [(Outcome.TALKED_OVER, text, away)]
+    return []
+
+
+def _not_answered(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     hole = findings.send_late_ms > HOLE_MS
     found: list[tuple[Outcome, str, bool]] = []
-    if findings.call_broke:
-        found.append((Outcome.FAILED, findings.call_broke, False))
     if findings.cut_off_ms is not None:
-        text = f"the agent was audible {findings.cut_off_ms:.0f} ms before the caller was done"
+        why = ", because of a pause" if findings.in_pause else ""
+        text = f"the agent was audible {findings.cut_off_ms:.0f} ms before the caller was done{why}"
         found.append((Outcome.CUT_OFF, text, hole))
     elif not findings.answered and not findings.call_broke:
         text = f"no audible answer within {findings.waited_ms:.0f} ms"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from harness.clock import NS_PER_MS
-from harness.records import CallEnd, CallRecord
-from harness.scenario import PlannedCall, Turn
-from harness.scoring import breakdown, heard, outcomes, wer
+from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.records import CallEnd, CallRecord, Clip
+from harness.scenario import Expectation, PlannedCall, Turn
+from harness.scoring import breakdown, compute, heard, outcomes, overlap, wer
+from harness.scoring.findings import findings, holes, how_it_ended
 from harness.scoring.heard import CallSpans
-from harness.scoring.milestones import Hole, Lateness, Milestones, dry_at_hang_up, lateness, milestones
-from harness.scoring.outcomes import Findings
+from harness.scoring.lateness import lateness
+from harness.scoring.milestones import Milestones, milestones
 from harness.turn import Outcome, TurnRecord
 from pipeline import tracing
 from pipeline.tracing import Span
+
+SILENT = (Expectation.WAIT, Expectation.IGNORE)
+"""Turns that are not answered: they have no gap, and no stages."""
 
 
 def score_call(
@@ -34,6 +39,7 @@ def score_call(
     """
     call = heard.of_call(record, spans)
     moments = milestones(record)
+    moments = milestones(record, _answers(call, planned, moments))
     begun = list(zip(planned.turns, moments, strict=False))
     if record.end is CallEnd.INTERRUPTED and begun and record.ended_ns < record.spoken[-1].reply_deadline_ns:
         begun.pop()
@@ -49,6 +55,16 @@ def score_call(
     return turns
 
 
+def _answers(call: CallSpans, planned: PlannedCall, moments: Sequence[Milestones]) -> dict[int, int]:
+    """From when on an answer to each barge-in could have been received, where the spans tell."""
+    found = {
+        index: heard.answered_from_ns(call, one.speech_ns)
+        for index, (turn, one) in enumerate(zip(planned.turns, moments, strict=False))
+        if turn.agent is Expectation.STOP
+    }
+    return {index: from_ns for index, from_ns in found.items() if from_ns is not None}
+
+
 def _score(
     record: CallRecord,
     call: CallSpans,
@@ -62,47 +78,54 @@ def _score(
     turn, moments, spoken = planned.turns[index], all_moments[index], record.spoken[index]
     next_speech_ns = all_moments[index + 1].speech_ns if index + 1 < len(all_moments) else record.ended_ns
     attempt = heard.heard_attempt(record, call, moments)
-    late = lateness(record, *moments.window_ns)
+    over = overlap.of_turn(record, call, turn.agent, spoken, moments, next_speech_ns)
+    late = lateness(record, *over.window_ns)
+    answers = turn.agent not in SILENT
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
-    transcript = heard.text(attempt.turn_span, tracing.TRANSCRIPT)
+    transcript = heard.text(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
-    holes = _holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1)
-    outcome, detail = outcomes.judge(_findings(record, moments, index, holes, late, words, turn.wer_limit))
-    reply = moments.reply
-    gap_ms = _ms_after(moments.t0_ns, moments.t1_ns)
-    stages, path = breakdown.stages(attempt.activities, moments.t0_ns, moments.t1_ns)
+    dry = holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
+    outcome, detail = outcomes.judge(findings(record, turn, index, moments, over, dry, late, words))
+    reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
+    gap_ms = _ms_after(moments.t0_ns, t1_ns)
+    stages, path = breakdown.stages(attempt.activities, moments.t0_ns, t1_ns)
+    begun = heard.begun_between(call, moments.speech_ns, next_speech_ns)
+    work = compute.of_turn(begun, attempt.turn_span if answers else None)
     return TurnRecord(
-        call=record.index,
-        call_sid=record.call_sid,
-        turn=index,
-        utterance_id=turn.key,
-        stratum=turn.stratum,
-        warm_up=record.warm_up,
-        cold=cold,
-        scored=not (record.warm_up or cold),
+        **_leading(record, turn, index, cold=cold),
         outcome=outcome,
         detail=detail,
         synthetic_caller=spoken.clip.synthetic,
+        pause_ms=_longest_pause_ms(spoken.clip),
+        over_agent=over.over_agent,
         t0_ns=moments.t0_ns,
-        t1_ns=moments.t1_ns,
+        t1_ns=t1_ns,
         turn_gap_ms=gap_ms,
-        turn_gap_frame_ms=_ms_after(moments.frame_sent_ns, moments.t1_ns),
+        turn_gap_frame_ms=_ms_after(moments.frame_sent_ns, t1_ns),
         perceived_gap_ms=None if gap_ms is None else gap_ms + network_ms,
-        first_byte_ms=_ms_after(moments.t0_ns, moments.first_recv_ns),
+        first_byte_ms=_ms_after(moments.t0_ns, moments.first_recv_ns) if answers else None,
         stages=stages,
-        stages_note=attempt.note,
+        stages_note=attempt.note if answers else "nothing was to be answered",
         path=path,
-        bars=breakdown.bars(attempt.activities, moments.t0_ns),
-        attempt=None if attempt.turn_span is None else attempt.turn_span.attempt,
-        attempts=heard.attempts_between(call, moments.speech_ns, next_speech_ns),
+        bars=breakdown.bars(attempt.activities, moments.t0_ns) if answers else (),
+        attempt=None if attempt.turn_span is None or not answers else attempt.turn_span.attempt,
+        attempts=None if begun is None else len(begun),
         reference=reference,
         transcript=transcript,
         wer=None if words is None else words.wer,
         word_errors=None if words is None else words.errors,
         words=None if words is None else words.words,
-        reply=heard.text(attempt.turn_span, tracing.REPLY),
-        first_clause=heard.text(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT),
-        underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in holes),
+        reply=heard.text(attempt.turn_span, tracing.REPLY) if answers else None,
+        first_clause=heard.text(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT) if answers else None,
+        underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in dry),
+        barge_in_stop_ms=over.stop_ms,
+        stale_ms=over.stale_ms,
+        talk_over_ms=over.talk_over_ms,
+        went_on_ms=over.went_on_ms,
+        lost_ms=over.lost_ms,
+        repeated_ms=over.repeated_ms,
+        compute_ms=work.heard_ms,
+        wasted_ms=work.wasted_ms,
         silence_ms=None if reply is None else _ms(reply.silence_ns),
         reply_ms=None if reply is None else _ms(reply.end_ns - reply.start_ns),
         lateness_send_ms=_ms(late.send_ns),
@@ -115,16 +138,9 @@ def _score(
 def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> TurnRecord:
     """A planned turn that the call never reached; its t0 stands at the call's end."""
     return TurnRecord(
-        call=record.index,
-        call_sid=record.call_sid,
-        turn=index,
-        utterance_id=turn.key,
-        stratum=turn.stratum,
-        warm_up=record.warm_up,
-        cold=cold,
-        scored=not (record.warm_up or cold),
+        **_leading(record, turn, index, cold=cold),
         outcome=Outcome.FAILED,
-        detail=f"never spoken: {_how_it_ended(record)}",
+        detail=f"never spoken: {how_it_ended(record)}",
         synthetic_caller=turn.say is not None,
         t0_ns=record.ended_ns,
         t1_ns=None,
@@ -148,73 +164,25 @@ def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> 
     )
 
 
-def _findings(
-    record: CallRecord,
-    moments: Milestones,
-    index: int,
-    holes: Sequence[Hole],
-    late: Lateness,
-    words: wer.WordErrors | None,
-    wer_limit: float,
-) -> Findings:
-    reply = moments.reply
-    stalled_ms = None
-    if reply is not None and record.ended_ns - reply.end_ns > outcomes.MIN_REPLY_MS * NS_PER_MS:
-        sound_ms = _ms(reply.end_ns - reply.start_ns)
-        stalled_ms = sound_ms if sound_ms < outcomes.MIN_REPLY_MS else None
-    return Findings(
-        call_broke=_broke(record, moments, last=index == len(record.spoken) - 1),
-        cut_off_ms=None if moments.cut_off_ns is None else _ms(moments.cut_off_ns),
-        answered=moments.t1_ns is not None,
-        waited_ms=_ms(moments.until_ns - moments.t0_ns),
-        underrun_ms=_ms(sum(hole.end_ns - hole.start_ns for hole in holes)),
-        own_underrun_ms=_ms(sum(_stalled_in(record, hole) for hole in holes)),
-        stalled_after_ms=stalled_ms,
-        missing_last_word=None if words is None else words.missing_last_word,
-        wer=None if words is None else words.wer,
-        wer_limit=wer_limit,
-        send_late_ms=_ms(late.send_ns),
-        recv_late_ms=_ms(late.recv_ns),
-    )
+def _leading(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> dict[str, Any]:
+    """What is known of a turn before it is spoken."""
+    return {
+        "call": record.index,
+        "call_sid": record.call_sid,
+        "turn": index,
+        "utterance_id": turn.key,
+        "stratum": turn.stratum,
+        "expectation": turn.agent,
+        "condition": turn.condition,
+        "twin": turn.twin,
+        "warm_up": record.warm_up,
+        "cold": cold,
+        "scored": not (record.warm_up or cold),
+    }
 
 
-def _holes(record: CallRecord, moments: Milestones, *, probed: bool) -> tuple[Hole, ...]:
-    """The reply's underruns; with the stall in which a probe call was hung up on it."""
-    if moments.reply is None:
-        return ()
-    stall = dry_at_hang_up(record, moments.reply) if probed else None
-    return (*moments.reply.underruns, *([stall] if stall is not None else []))
-
-
-def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:
-    """How the call broke before this turn was done; "" if it did not."""
-    if record.end is CallEnd.COMPLETED or not last:
-        return ""
-    if moments.frame_sent_ns is None:
-        return f"the call ended before the caller was done: {_how_it_ended(record)}"
-    if moments.onset_ns is None:
-        return f"no answer: {_how_it_ended(record)}" if record.ended_ns <= moments.until_ns else ""
-    cleared_ns = max(record.clears_ns, default=0)
-    unplayed = sum(len(one.pcm) - one.played_samples for one in record.received if one.recv_ns >= cleared_ns)
-    return f"in mid-reply, {unplayed / 8:.0f} ms unplayed: {_how_it_ended(record)}" if unplayed else ""
-
-
-def _how_it_ended(record: CallRecord) -> str:
-    how = {
-        CallEnd.COMPLETED: "the caller hung up",
-        CallEnd.AGENT_CLOSED: "the agent closed the call",
-        CallEnd.REFUSED: "the agent refused the call",
-        CallEnd.INTERRUPTED: "the run was interrupted",
-    }[record.end]
-    return f"{how} ({record.detail})" if record.detail else how
-
-
-def _stalled_in(record: CallRecord, hole: Hole) -> int:
-    """How much of a dry time the loop that reads was away."""
-    return sum(
-        max(0, min(at_ns, hole.end_ns) - max(at_ns - away_ns, hole.start_ns))
-        for at_ns, away_ns in record.stalls.reshape(-1, 2).tolist()
-    )
+def _longest_pause_ms(clip: Clip) -> float:
+    return max((_ms((beyond - first) * NS_PER_SAMPLE) for first, beyond in clip.pauses), default=0.0)
 
 
 def _ms_after(from_ns: int | None, to_ns: int | None) -> float | None:

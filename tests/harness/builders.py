@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from harness.caller.playout import Playout
@@ -27,6 +30,11 @@ def tone(ms: float, amplitude: int = 8000) -> Pcm16:
     return np.round(amplitude * np.sin(np.arange(round(ms * 8)) * np.pi / 8 + 0.5)).astype(np.int16)
 
 
+def speech(ms: float, seed: int = 1) -> Pcm16:
+    """Loud noise without a gap, no two pieces of it alike, shape (ms * 8,)."""
+    return np.random.default_rng(seed).integers(-9000, 9000, round(ms * 8)).astype(np.int16)
+
+
 def quiet(ms: float) -> Pcm16:
     """Digital silence, shape (ms * 8,)."""
     return np.zeros(round(ms * 8), np.int16)
@@ -41,11 +49,22 @@ class Call:
         self._late_ns: dict[int, int] = {}
         self._stalls: list[tuple[int, int]] = []
 
-    def utter(self, start_ms: float, end_ms: float, words: str | None = WORDS, answer_within_ms: float = 6000) -> Call:
-        """The caller speaks; t0 is `end_ms`."""
+    def utter(
+        self,
+        start_ms: float,
+        end_ms: float,
+        words: str | None = WORDS,
+        answer_within_ms: float = 6000,
+        pauses_ms: Sequence[tuple[float, float]] = (),
+        *,
+        over: bool = False,
+    ) -> Call:
+        """The caller speaks, `over` the agent; t0 is `end_ms`, and `pauses_ms` lie in the stream's time."""
         start, end = round(start_ms * 8), round(end_ms * 8)
         clip = Clip(f"clip{len(self._spoken)}", tone((end - start) / 8), 0, words, -3.0, 4.0, "made", synthetic=True)
-        self._spoken.append(Spoken(clip.clip_id, clip, start, end, ns(end_ms + answer_within_ms)))
+        pauses = tuple((round(first * 8) - start, round(beyond * 8) - start) for first, beyond in pauses_ms)
+        clip = replace(clip, pauses=pauses)
+        self._spoken.append(Spoken(clip.clip_id, clip, start, end, ns(end_ms + answer_within_ms), over_agent=over))
         return self
 
     def hear(self, at_ms: float, *pcm: Pcm16) -> Call:
@@ -105,6 +124,16 @@ class Call:
         )
 
 
+def planned_as(*agents: str, **overrides: object) -> PlannedCall:
+    """A call of one turn for each expectation."""
+    said = []
+    for index, agent in enumerate(agents):
+        voice: dict[str, object] = {"silence_ms": 1000} if agent == "wait" else {"say": WORDS}
+        over = {"over_agent_ms": 500} if agent in ("stop", "ignore") else {}
+        said.append(Turn.model_validate({"id": f"t{index}", "agent": agent, **voice, **over, **overrides}))
+    return PlannedCall(index=0, turns=tuple(said), probe=False)
+
+
 def planned(turns: int = 1, **overrides: object) -> PlannedCall:
     """A call of so many turns."""
     said = [Turn.model_validate({"id": f"t{index}", "say": WORDS, **overrides}) for index in range(turns)]
@@ -140,6 +169,7 @@ def attempt_spans(
     first_chunk: int = 1,
     arrivals_late_ms: float = 1,
     shift_ms: float = 0,
+    compute_ms: float | None = None,
 ) -> list[Span]:
     """An attempt's spans, the turn span first; every frame arrives `arrivals_late_ms` after its deadline."""
     attributes: dict[str, tracing.AttributeValue] = {
@@ -151,6 +181,8 @@ def attempt_spans(
         tracing.ARRIVALS_NS: tuple(ns(chunk * 20 + arrivals_late_ms) for chunk in range(first_chunk, 401)),
         tracing.SPANS: 1 + len(stages),
     }
+    if compute_ms is not None:
+        attributes[tracing.COMPUTE_MS] = compute_ms
     if transcript is not None:
         attributes[tracing.TRANSCRIPT] = transcript
     for name, ms in (

@@ -224,6 +224,10 @@ _DETAIL = {
     Outcome.WRONG: "word error rate 0.57 over the limit 0.34",
     Outcome.BROKEN: "playout ran dry for 160 ms",
     Outcome.FAILED: "the agent closed the socket (1011)",
+    Outcome.HELD: "",
+    Outcome.INTRUDED: "the agent spoke where nothing was to be said, for 900 ms",
+    Outcome.STOPPED: "the agent's sentence did not go on",
+    Outcome.TALKED_OVER: "the agent talked on for 1400 ms",
     Outcome.INVALID: "our own frames left up to 7.2 ms late",
 }
 

@@ -20,7 +20,8 @@ from harness.caller.noise import comfort_noise
 from harness.caller.onset import levels_dbfs
 from harness.corpus import clips as corpus
 from harness.corpus import voices
-from harness.corpus.clips import ACTIVE_DBFS, clean_transcript, make_clip, normalise, prepare
+from harness.corpus.clips import clean_transcript, make_clip, prepare
+from harness.corpus.joins import ACTIVE_DBFS, normalise
 from harness.corpus.labels import label
 from harness.corpus.voices import Utterance, read_audio, run_pipeline
 from harness.records import Clip, Pcm16

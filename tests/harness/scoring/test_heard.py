@@ -250,5 +250,5 @@ def test_attempts_are_counted_by_their_provisional_end() -> None:
         *attempt_spans(attempt=1),
         *attempt_spans(turn=1, shift_ms=2000),
     ]
-    assert heard.attempts_between(heard.of_call(record, spans), ns(600), ns(3000)) == 2
-    assert heard.attempts_between(heard.of_call(record, spans[1:]), ns(600), ns(3000)) is None
+    assert len(heard.begun_between(heard.of_call(record, spans), ns(600), ns(3000)) or ()) == 2
+    assert heard.begun_between(heard.of_call(record, spans[1:]), ns(600), ns(3000)) is None

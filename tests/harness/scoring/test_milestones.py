@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from harness.clock import NS_PER_MS
 from harness.records import CallRecord
-from harness.scoring.milestones import Milestones, lateness, milestones
+from harness.scoring.lateness import lateness
+from harness.scoring.milestones import Milestones, milestones
 from tests.harness.builders import Call, ns, quiet, tone
 
 

@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 
+from harness.scenario import Expectation
 from harness.scoring.outcomes import Findings, judge
 from harness.turn import Outcome
 
 FINE = Findings(
+    expectation=Expectation.RESPOND,
+    over_agent=False,
+    in_pause=False,
+    intruded_ms=None,
+    answer_to_ignored=False,
+    stop_ms=None,
+    stale_ms=None,
+    sentence_gone=False,
+    lost_ms=0,
+    repeated_ms=0,
     call_broke="",
     cut_off_ms=None,
     answered=True,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.result import Verdict
-from harness.turn import Outcome, StageTime, TurnRecord
+from harness.turn import GOOD, Outcome, StageTime, TurnRecord
 from harness.verdict import gate, stats, summary
 from harness.verdict.budget import Budget, Limit
 from harness.verdict.gate import Evidence, judge
@@ -72,7 +72,7 @@ def test_misses_allowed(n: int, allowed: int) -> None:
     assert judge(run(n, allowed + 1), evidence(n), EDGE).verdict is Verdict.FAIL
 
 
-@pytest.mark.parametrize("outcome", [o for o in Outcome if o not in (Outcome.ANSWERED, Outcome.INVALID)])
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o not in (*GOOD, Outcome.INVALID)])
 def test_every_bad_outcome_is_over_budget(outcome: Outcome) -> None:
     """A fast gap doesn't save a turn that was not answered as it should be."""
     turns = run(59)

@@ -1,0 +1,21 @@
+"""Scenarios: what callers say, in which calls, on what line, and what is expected of each turn."""
+
+from harness.scenario.calls import PlannedCall, plan
+from harness.scenario.line import CLEAN, Echo, Line
+from harness.scenario.model import SUFFIX, Scenario, load
+from harness.scenario.turn import PAUSE_MS, Expectation, Noise, Turn
+
+__all__ = [
+    "CLEAN",
+    "PAUSE_MS",
+    "SUFFIX",
+    "Echo",
+    "Expectation",
+    "Line",
+    "Noise",
+    "PlannedCall",
+    "Scenario",
+    "Turn",
+    "load",
+    "plan",
+]

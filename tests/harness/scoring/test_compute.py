@@ -1,0 +1,51 @@
+"""What a turn cost: the work of the attempt that was heard, and that of attempts nobody heard."""
+
+from __future__ import annotations
+
+from harness.scoring.compute import Compute, of_turn
+from harness.scoring.score import score_call
+from pipeline.tracing import Span
+from tests.harness.builders import attempt_spans, call_span, example_call, planned
+
+
+def turn_span(compute_ms: float | None, *, heard: bool) -> Span:
+    return attempt_spans(heard=heard, cancelled=not heard, compute_ms=compute_ms, sent_ms=2004 if heard else None)[0]
+
+
+def test_attempts_that_nobody_heard_are_waste() -> None:
+    """Their work is added up; that of the heard one stands by itself."""
+    own = turn_span(120.0, heard=True)
+    assert of_turn([turn_span(30, heard=False), turn_span(12.5, heard=False), own], own) == Compute(120.0, 42.5)
+    assert of_turn([own], own) == Compute(120.0, 0.0)
+
+
+def test_an_attempt_that_was_heard_and_stopped_was_not_wasted() -> None:
+    """Part of it was said: a barge-in throws away a rest, not an attempt."""
+    own, other = turn_span(120.0, heard=True), turn_span(80.0, heard=True)
+    assert of_turn([other, own], own) == Compute(120.0, 0.0)
+
+
+def test_what_the_agent_does_not_tell_is_not_known() -> None:
+    """No figure where spans may be lost, or where an attempt does not say what it cost."""
+    own = turn_span(120.0, heard=True)
+    assert of_turn(None, own) == Compute(120.0, None)
+    assert of_turn([turn_span(None, heard=False), own], own) == Compute(120.0, None)
+    silent = turn_span(None, heard=True)
+    assert of_turn([silent], silent) == Compute(None, None)
+
+
+def test_a_turn_without_an_answer_may_have_wasted_work() -> None:
+    """Speculation on noise is all waste."""
+    assert of_turn([turn_span(30, heard=False)], None) == Compute(None, 30.0)
+    assert of_turn([], None) == Compute(None, None)
+
+
+def test_it_stands_in_the_record() -> None:
+    """Scoring reads it from the spans of the call."""
+    spans = (
+        call_span(2),
+        *attempt_spans(compute_ms=31.5, heard=False, cancelled=True, sent_ms=None, provisional_ms=1000),
+        *attempt_spans(attempt=1, compute_ms=120.25),
+    )
+    (turn,) = score_call(example_call().ends(4000), spans, planned(), network_ms=95, cold=False)
+    assert (turn.attempts, turn.compute_ms, turn.wasted_ms) == (2, 120.25, 31.5)
