@@ -4,34 +4,40 @@ A turn's life: speech starts → its end is decided provisionally (an attempt be
 confirmed (the audio may go) or the caller went on (the attempt is thrown away, the turn goes on with the next one).
 Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost; speech while the
 agent is heard is a barge-in: `clear`, language model and synthesiser stopped, the memory cut to what was heard.
+
+One attempt is at work at a time: a new one waits until the engines have let go of those that were cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipeline import tracing
 from pipeline.call import conversation
 from pipeline.call.hearing import Arrivals, CallerAudio, to_float
+from pipeline.call.leaving import Leaving
 from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
 from pipeline.clock import now_ns
-from pipeline.endpointing import EndpointEvent, EventKind
+from pipeline.endpointing import EndpointEvent, EventKind, TurnModel
 from pipeline.endpointing.policies import endpointer
 from pipeline.engines import Engines
 from pipeline.inject import DelayLine, Injection
 from pipeline.profile import Profile
-from pipeline.telemetry.metrics import Metrics, TurnResult
+from pipeline.telemetry.metrics import Metrics, TurnResult, WorkUse
 from pipeline.telemetry.recorder import CallNotes, TraceSink
 from pipeline.telephony import SAMPLE_RATE, mulaw
 from pipeline.telephony.messages import InboundMedia
 from pipeline.tracing import Stage
 from pipeline.tts import Spoken
 
+LAST_WORK_S = 0.5
+"""How long the end of a call waits for engines to let go, so that their work is counted."""
 _log = logging.getLogger("turngap.call")
 
 
@@ -56,6 +62,7 @@ class Call:
         self._block = conversation.call_block()
         self._detector = agent.engines.vad.detector()
         self._endpointer = endpointer(agent.profile.endpointing)
+        self._deciding = asyncio.Lock()
         self._decisions = DelayLine(agent.injection.delay_ns(Stage.ENDPOINTING), self._decide)
         self._audio = CallerAudio(2 * self._longest_turn)
         self._arrivals = Arrivals()
@@ -64,6 +71,9 @@ class Call:
         self._turn_start = 0
         self._reply: Reply | None = None
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
+        self._leaving = Leaving()
+        self._question: EndpointEvent | None = None
+        self._questioned = asyncio.Event()
 
     def hear(self, media: InboundMedia, arrived_ns: int) -> None:
         """Take a piece of the caller's audio, read from the socket at `arrived_ns`."""
@@ -82,14 +92,18 @@ class Call:
             EngineError: the detector failed; without it there is no call.
         """
         lines: list[DelayLine[Any]] = [line for line in (self._decisions, self._line.delayed) if line.needs_task]
-        await _together(self._listen(), *(line.run() for line in lines))
+        model = self._agent.engines.turn
+        asking = [] if model is None else [self._ask(model)]
+        await _together(self._listen(), *asking, *(line.run() for line in lines))
 
     async def close(self) -> None:
         """End the call: stop all work, and hand the spans over."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for reply in tuple(self._tasks):
+            self._cancel(reply)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._leaving.gone(LAST_WORK_S)
+        for notes in self._notes.attempts:
+            self._agent.metrics.work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)
         if self._agent.exporter is not None:
             self._agent.exporter.put(self._notes.traces(now_ns()))
         _log.info("%s: ended, %d turns", self._notes.call_sid, self._turn + 1)
@@ -102,19 +116,43 @@ class Call:
             # All that has come since, so that a detector that was held up catches up at once.
             pcm, fed = mulaw.decode(self._audio.codes(fed, self._audio.end)), self._audio.end
             for voicing in await self._detector.push(pcm):
-                for event in self._endpointer.push(voicing):
-                    await self._decisions.put(event)
+                await self._follow(partial(self._endpointer.push, voicing))
+
+    async def _follow(self, decide: Callable[[], list[EndpointEvent]]) -> None:
+        """Act on what the endpointer decides; in order, whether the detector or the turn model brought it about."""
+        async with self._deciding:
+            for event in decide():
+                await self._decisions.put(event)
 
     async def _decide(self, event: EndpointEvent) -> None:
         match event.kind:
             case EventKind.SPEECH_STARTED:
                 await self._speech_started(event)
+            case EventKind.COMPLETION_ASKED:
+                self._question = event
+                self._questioned.set()
             case EventKind.PROVISIONAL_END:
                 await self._begin(event)
             case EventKind.CONFIRMED_END:
                 await self._confirm(event)
             case EventKind.RESUMED:
+                self._question = None
                 self._withdraw()
+
+    async def _ask(self, model: TurnModel) -> None:
+        """Ask the turn model beside all else, about the newest pause, and hand its answers to the endpointer."""
+        while True:
+            await self._questioned.wait()
+            self._questioned.clear()
+            if (event := self._question) is None:
+                continue
+            audio = to_float(self._audio.codes(self._turn_start, event.at_sample))
+            try:
+                probability = await model.completeness(audio)
+            except Exception as fault:  # noqa: BLE001  # without an answer the turn ends by silence
+                _log.error("%s: the turn model failed: %s", self._notes.call_sid, " ".join(str(fault).split()))
+                continue
+            await self._follow(partial(self._endpointer.completion, event.at_sample, probability))
 
     async def _speech_started(self, event: EndpointEvent) -> None:
         reply = self._reply
@@ -157,6 +195,8 @@ class Call:
         first_chunk, arrivals_ns = self._arrivals.unbroken()
         reply.notes.stage(Stage.ENDPOINTING, arrived_ns or decided_ns, decided_ns)
         reply.notes.fact(tracing.CONFIRMED_NS, decided_ns)
+        if event.confirmed_by is not None:
+            reply.notes.fact(tracing.CONFIRMED_BY, str(event.confirmed_by))
         reply.notes.fact(tracing.ARRIVAL_FIRST_CHUNK, first_chunk)
         reply.notes.fact(tracing.ARRIVALS_NS, arrivals_ns)
         reply.confirm()
@@ -184,8 +224,10 @@ class Call:
     def _cancel(self, reply: Reply) -> None:
         if (task := self._tasks.get(reply)) is not None:
             task.cancel()
+            self._leaving.add(task, reply.notes.meter)
 
     async def _answer(self, reply: Reply) -> None:
+        await self._leaving.gone()
         await reply.run()
         if reply.result is TurnResult.REPLIED:
             self._remember(reply, reply.text, len(reply.sent_payload))

@@ -12,7 +12,7 @@ import logging
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pipeline import tracing
+from pipeline import meter, tracing
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
@@ -91,6 +91,7 @@ class Reply:
 
     async def run(self) -> None:
         """Answer; failures end up in `result` and in the notes, never here."""
+        meter.CURRENT.set(self.notes.meter)
         try:
             self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
@@ -105,7 +106,7 @@ class Reply:
         self.result = result or (TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
-        self.notes.fact(tracing.REPLY, self.text)
+        self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
 
     async def _answer(self) -> TurnResult:

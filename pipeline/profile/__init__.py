@@ -14,7 +14,13 @@ from pydantic import Field
 
 from pipeline import documents
 from pipeline.errors import ProfileError
-from pipeline.profile.endpointing import EndpointingSettings, EnergySettings, SileroSettings
+from pipeline.profile.endpointing import (
+    EndpointingSettings,
+    EnergySettings,
+    ScriptedTurnSettings,
+    SileroSettings,
+    SmartTurnSettings,
+)
 from pipeline.profile.limits import Limits, NetworkModel
 from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
@@ -24,6 +30,7 @@ from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSetting
 PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
+Turn = SmartTurnSettings | ScriptedTurnSettings
 Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
 Llm = Annotated[CTranslate2Settings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
