@@ -12,7 +12,7 @@ from harness.caller.playout import Playout
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
 from harness.records import Pcm16
 from harness.scenario import Echo
-from pipeline.telephony import FRAME_NS, FRAME_SAMPLES
+from pipeline.telephony import FRAME_SAMPLES
 
 
 class EchoPath:

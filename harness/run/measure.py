@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from harness.calibration.calibrate import calibrate
@@ -67,6 +68,20 @@ class Finished:
     interrupted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one session of the instrument measures."""
+
+    subjects: Sequence[Subject]
+    dealt: Sequence[Dealt]
+    at_once: int
+    """Calls that go on at the same time, warm-up calls apart."""
+    sentinel_log: Path
+    """Where the sentinel's measurements are kept, for when the rest is made later."""
+    interrupted: str
+    """The line for where the user ended it."""
+
+
 async def run(
     request: Request,
     corpus: Corpus,
@@ -85,45 +100,41 @@ async def run(
         HarnessError: the run's folder can't be written.
     """
     subject = await enter(request, corpus, clock)
-    dealt = [Dealt(subject, call) for call in request.missing]
     interrupted = "the run was interrupted; the finished turns are kept, and"
-    interrupted = f"{interrupted} `turngap run --resume {subject.folder.path}` completes it"
-    at_once = request.simultaneous_calls
-    error = await attend([subject], dealt, corpus, audience, at_once, clock=clock, stop=stop, interrupted=interrupted)
+    session = Session(
+        subjects=[subject],
+        dealt=[Dealt(subject, call) for call in request.missing],
+        at_once=request.simultaneous_calls,
+        sentinel_log=subject.folder.path / store.SENTINEL,
+        interrupted=f"{interrupted} `turngap run --resume {subject.folder.path}` completes it",
+    )
+    error = await attend(session, corpus, audience, clock=clock, stop=stop)
     record = conclude(subject, corpus, clock, judge=judge)
     return Finished(record, subject.folder, error, interrupted=stop.is_set())
 
 
 async def attend(
-    subjects: Sequence[Subject],
-    dealt: Sequence[Dealt],
-    corpus: Corpus,
-    audience: Audience,
-    at_once: int,
-    *,
-    clock: Clock,
-    stop: asyncio.Event,
-    interrupted: str,
+    session: Session, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event
 ) -> TurngapError | None:
-    """One session of the instrument: calibration, agents, the calls `dealt` beside one sentinel, all in the books.
+    """Calibrate, start the agents, place the calls beside one sentinel; all of it is in the subjects' books then.
 
-    Gives what ended it before its time; it stands in the books too. `interrupted` is the line for where `stop` did.
+    Gives what ended it before its time; it stands in the books too.
 
     Raises:
         UsageError: the port for spans is in use; where nothing had been measured, the folders are gone.
     """
     try:
         with ahead() as place:
-            for subject in subjects:
+            for subject in session.subjects:
                 subject.opening.environment["caller_priority"] = place
-            await _session(subjects, dealt, corpus, audience, at_once, clock=clock, stop=stop, interrupted=interrupted)
+            await _measure(session, corpus, audience, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
-        if not any(subject.request.resumed or subject.progress.turns for subject in subjects):
-            for subject in subjects:
+        if not any(subject.request.resumed or subject.progress.turns for subject in session.subjects):
+            for subject in session.subjects:
                 shutil.rmtree(subject.folder.path, ignore_errors=True)  # nothing happened that is worth a folder
         raise
     except TurngapError as fault:
-        for subject in subjects:
+        for subject in session.subjects:
             subject.progress.faults.append(str(fault))
         return fault
     return None
@@ -169,18 +180,9 @@ def conclude(subject: Subject, corpus: Corpus, clock: Clock, *, judge: Judge | N
     return record
 
 
-async def _session(
-    subjects: Sequence[Subject],
-    dealt: Sequence[Dealt],
-    corpus: Corpus,
-    audience: Audience,
-    at_once: int,
-    *,
-    clock: Clock,
-    stop: asyncio.Event,
-    interrupted: str,
-) -> None:
+async def _measure(session: Session, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> None:
     """Calibrate, set up, place the calls beside the sentinel; the books then know of agents and GPUs."""
+    subjects, dealt = session.subjects, session.dealt
 
     async def before_agents() -> None:
         audience.says("calibrating the instrument")
@@ -203,11 +205,15 @@ async def _session(
             subject.opening = ledger.with_rig(subject.opening, rig.agent.ready, rig.sampler)
             subject.folder.write(subject.opening)
         by_subject = {id(subject): rig for subject, rig in zip(subjects, rigs, strict=True)}
-        lanes = Lanes(dealt, by_subject, at_once, corpus, clock, scheduler, stop, audience.turn, interrupted)
+        lanes = Lanes(
+            dealt, by_subject, session.at_once, corpus, clock, scheduler, stop, audience.turn, session.interrupted
+        )
         audience.begins(sum(len(one.call.turns) for one in dealt if not one.call.warm_up))
         watch = None
         try:
-            async with sentinel(clock=clock, scheduler=scheduler, seed=subjects[0].request.seed) as watch:
+            async with sentinel(
+                clock=clock, scheduler=scheduler, seed=subjects[0].request.seed, log=session.sentinel_log
+            ) as watch:
                 await lanes.place_all()
         finally:
             for subject, rig in zip(subjects, rigs, strict=True):

@@ -13,7 +13,7 @@ from harness.store import folder as store
 from harness.store.folder import Claim, Run, replace_file
 from harness.sweep.points import Point, points
 from harness.verdict import summary
-from pipeline.errors import HarnessError, RunFolderError
+from pipeline.errors import HarnessError, RunFolderError, unwritable
 
 SWEEP = "sweep.json"
 SCHEMA_VERSION = 1
@@ -64,7 +64,8 @@ def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, Claim]:
     """Make the folder under `out`, with `sweep.json` in it from the first moment; a taken name gets a number.
 
     Raises:
-        HarnessError: it can't be written.
+        UsageError: the folder is no place to write in.
+        HarnessError: the disk is full.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, Claim]:
                 fresh.rename(out / sweep_id)
                 return out / sweep_id, numbered, claim
     except OSError as fault:
-        raise HarnessError(f"{out}: no sweep folder can be made there ({fault.strerror or fault})") from None
+        raise unwritable(f"{out}: no sweep folder can be made there", fault) from None
     raise HarnessError(f"{out}: no free name for {record.sweep_id}")
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from harness.clock import Clock
 from harness.corpus.clips import Corpus
 from harness.run import measure
-from harness.run.measure import Audience
+from harness.run.measure import Audience, Session
 from harness.run.subject import Dealt, Subject
+from harness.store import folder as store
+from harness.store.folder import RunFolder
 from harness.sweep import folder, request
 from harness.sweep.folder import SweepRecord
 from harness.sweep.request import SweepRequest
@@ -39,6 +41,7 @@ async def sweep(asked: SweepRequest, corpus: Corpus, audience: Audience, *, cloc
     asked = request.begun(asked, clock.unix_ns())
     path = asked.path
     assert path is not None
+    RunFolder(path).mend()
     error: TurngapError | None = None
     subjects: list[Subject] = []
     try:
@@ -47,16 +50,14 @@ async def sweep(asked: SweepRequest, corpus: Corpus, audience: Audience, *, cloc
             subjects.append(await measure.enter(member.request, corpus, clock, name=row.name, folder_name=row.slug))
         if subjects:
             interrupted = "the sweep was interrupted; the finished turns are kept, and"
-            error = await measure.attend(
-                subjects,
-                dealt(subjects, asked.record.seed),
-                corpus,
-                audience,
-                1,
-                clock=clock,
-                stop=stop,
+            session = Session(
+                subjects=subjects,
+                dealt=dealt(subjects, asked.record.seed),
+                at_once=1,
+                sentinel_log=path / store.SENTINEL,
                 interrupted=f"{interrupted} `turngap sweep --resume {path}` completes it",
             )
+            error = await measure.attend(session, corpus, audience, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
         if not any(subject.request.resumed or subject.progress.turns for subject in subjects):
             for subject in subjects:
