@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
+_FULL_SCALE = 32_768.0
 WINDOW_SAMPLES = 256
 """32 ms at 8 kHz: what Silero VAD was trained on at this rate."""
 
@@ -26,3 +29,9 @@ class Windows:
             windows.append((self._taken, window))
         self._rest = audio[full * WINDOW_SAMPLES :]
         return windows
+
+
+def level_dbfs(window: npt.NDArray[np.int16]) -> float:
+    """RMS level re full scale, at least -120."""
+    power = float(np.mean(np.square(window / _FULL_SCALE)))
+    return 10 * math.log10(max(power, 1e-12))

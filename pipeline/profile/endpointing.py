@@ -56,6 +56,9 @@ class EndpointingSettings(Settings):
     """From this probability on a turn sounds complete."""
     doubt: float = Field(0.5, ge=0, lt=1)
     """Up to this one it does not; between the two the silence that is needed falls from the most to the least."""
+    drop_db: float | None = Field(30.0, gt=0)
+    """For `smart_turn` and `speculative`: a window so far below the level of the turn's speech is silence, though the
+    detector still hears speech in it; null: the detector's word alone."""
     model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] = SmartTurnSettings()
     """What judges whether a turn sounds complete; not loaded for `silence`."""
     speech_probability: float = Field(0.5, gt=0, lt=1)
