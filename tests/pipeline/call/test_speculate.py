@@ -24,18 +24,18 @@ WORK = {"transcription": Stage.TRANSCRIPTION, "generation": Stage.FIRST_TOKEN, "
 async def test_work_beyond_the_profiles_choice_waits_for_the_confirmed_end(serve, speculate):
     """What may run ahead does so before the end is certain; the rest begins after it, and the answer is the same."""
     stt, llm = HeardSpeechToText(), RecordingLanguageModel()
-    async with serve(*POLICY, f"endpointing.speculate={speculate}", stt=stt, llm=llm) as served:
-        async with served.phone() as phone:
-            await phone.speak(400)
-            await phone.hush(300)  # a provisional end, and none that is certain
-            if speculate != "none":
-                await wait_until(lambda: bool(stt.heard))
-            if speculate in ("generation", "synthesis"):
-                await wait_until(lambda: bool(llm.requests))
-            await phone.hush(600)
-            await phone.reply()
-            await phone.hang_up()
-            await served.idle()
+    asked = (*POLICY, f"endpointing.speculate={speculate}")
+    async with serve(*asked, stt=stt, llm=llm) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(300)  # a provisional end, and none that is certain
+        if speculate != "none":
+            await wait_until(lambda: bool(stt.heard))
+        if speculate in ("generation", "synthesis"):
+            await wait_until(lambda: bool(llm.requests))
+        await phone.hush(600)
+        await phone.reply()
+        await phone.hang_up()
+        await served.idle()
     (turn,) = served.traces.turns
     assert turn.attributes[tracing.REPLY] == "Certainly, I can help you with that."
     confirmed_ns, stages = turn.attributes[tracing.CONFIRMED_NS], served.traces.stages()
