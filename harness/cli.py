@@ -1,4 +1,4 @@
-"""The command `turngap`: run, sweep, calibrate, report, compare, export; `serve`, `weights`, `say` are the agent's.
+"""The command `turngap`: run, sweep, calibrate, report, compare, export, label; what the agent has is handed on.
 
 Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
 """
@@ -129,6 +129,19 @@ def _compare(
     from harness import comparison
 
     comparison.show(head, base, as_json=as_json, console=Console())
+
+
+@app.command("label")
+def _label(
+    recording: Annotated[Path, typer.Argument(help="A WAV or FLAC file.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw waveform, level and label: a .png or .svg file.")] = None,
+    listen: Annotated[Path | None, typer.Option(help="Write a .wav file: what is kept, 1 s, what is cut.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Label a recording as a scenario does: where its speech ends, and whether that is firm. Exit 1 where it is not."""
+    from harness.corpus import command
+
+    raise typer.Exit(command.run(recording, plot=plot, listen=listen, as_json=as_json))
 
 
 @app.command("export")

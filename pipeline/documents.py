@@ -87,7 +87,8 @@ def _required(model: type[BaseModel]) -> list[str]:
 
 
 def _explain(fault: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel]) -> str:
-    first = fault.errors()[0]
+    # An unknown key before all else: what seems to be missing is as a rule that key, misspelt.
+    first = min(fault.errors(), key=lambda one: one["type"] != "extra_forbidden")
     location: Location = first["loc"]
     line, path = _find(node, location)
     where = f"{name}:{line}"

@@ -156,7 +156,7 @@ def _clip(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> C
     if turn.dtmf is not None:
         return sounds.keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
     if turn.sound is not None:
-        return make_clip(turn.key, [sounds.cough(turn.twin or turn.key)])
+        return make_clip(turn.key, [sounds.sound(turn.sound, turn.twin or turn.key)])
     pieces = _pieces(turn, prompts, reason, report)
     # Where one voice speaks for all parts there is nothing to be joined, and no pause.
     gaps_ms = turn.all_gaps_ms if len(pieces) > 1 else None

@@ -1,4 +1,4 @@
-"""What callers let be heard that is no word: keys as tones, a cough, nothing. Synthesised, shape (n,), 8 kHz.
+"""What callers let be heard that is no word: keys as tones, a cough, an "mm-hm", nothing; synthesised, (n,), 8 kHz.
 
 Keys follow ITU-T Q.23 (frequencies) and are held for 100 ms with 100 ms between them, over the 40 ms of Q.24.
 """
@@ -51,6 +51,11 @@ def tone(digit: str) -> Pcm16:
     return pcm
 
 
+def sound(name: str, seed: str) -> Utterance:
+    """A sound by name: cough, mm-hm."""
+    return {"cough": cough, "mm-hm": mm_hm}[name](seed)
+
+
 def cough(seed: str) -> Utterance:
     """A cough of 300 ms: two bursts of noise that start at once and die away, with a throat's resonances."""
     rng = np.random.default_rng(list(seed.encode()))
@@ -65,3 +70,18 @@ def cough(seed: str) -> Utterance:
     # Silence after it: its end is where the second burst stops.
     pcm = np.rint(np.concatenate([np.zeros(800), *parts, np.zeros(800)])).astype(np.int16)
     return Utterance(pcm, None, "a cough, synthesised", synthetic=True)
+
+
+def mm_hm(seed: str) -> Utterance:
+    """A hummed "mm-hm" of 350 ms: two syllables through a closed mouth, the second higher, a breath between them."""
+    rng = np.random.default_rng(list(seed.encode()))
+    root_hz = rng.uniform(105, 210)
+    parts = []
+    for ms, from_hz, to_hz in ((140, root_hz, root_hz * 0.92), (180, root_hz * 1.12, root_hz * 1.3)):
+        n = ms * 8
+        phase = 2 * np.pi * np.cumsum(np.linspace(from_hz, to_hz, n)) / SAMPLE_RATE
+        hum = sum((0.55**k * np.sin((k + 1) * phase) for k in range(8)), np.zeros(n))
+        parts.append(hum * np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 0.4 * 9000)
+    breath = rng.standard_normal(30 * 8) * 300
+    pcm = np.rint(np.concatenate([np.zeros(800), parts[0], breath, parts[1], np.zeros(800)])).astype(np.int16)
+    return Utterance(pcm, None, 'an "mm-hm", synthesised', synthetic=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 VOICES = ("prompt", "say", "audio", "sound", "dtmf", "silence_ms")
 PAUSE_MS = 200
 """A gap inside an utterance counts as a pause from here on; shorter ones are how people speak."""
-SPOKEN_SOUNDS = ("prompt", "say", "audio")
+SPOKEN = ("prompt", "say", "audio")
 
 Gap = Annotated[int, Field(ge=0, le=5000)]
 
@@ -53,7 +53,7 @@ class Turn(Model):
     """Words for the synthetic voice."""
     audio: Path | None = None
     """A WAV or FLAC file, relative to the scenario."""
-    sound: Literal["cough"] | None = None
+    sound: Literal["cough", "mm-hm"] | None = None
     """A sound that is no word, synthesised."""
     dtmf: str | None = Field(None, pattern=r"^[0-9*#A-D]{1,32}$")
     """Keys the caller presses."""
@@ -121,7 +121,7 @@ class Turn(Model):
     @property
     def has_words(self) -> bool:
         """Whether something is said, in words."""
-        return any(getattr(self, name) is not None for name in SPOKEN_SOUNDS)
+        return any(getattr(self, name) is not None for name in SPOKEN)
 
     @property
     def condition(self) -> str:

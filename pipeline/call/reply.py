@@ -135,7 +135,7 @@ class Reply:
 
     async def _may_begin(self, work: str, ready_ns: int) -> int:
         """When that work begins: at once, or when the end is confirmed where the profile speculates less far."""
-        if SPECULATED.index(work) <= SPECULATED.index(self.question.speculate) or self.confirmed:
+        if SPECULATED.index(work) <= SPECULATED.index(self.question.speculate):
             return ready_ns
         await self._confirmed.wait()
         return now_ns()

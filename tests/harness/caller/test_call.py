@@ -11,8 +11,9 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from harness.caller.playout import segments
 from harness.caller.scheduler import Scheduler
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
 from harness.records import CallEnd, CallRecord, Clip, Spoken
-from harness.scenario import PlannedCall, Turn
+from harness.scenario import CLEAN, Echo, Expectation, Line, PlannedCall, Turn
 from pipeline.telephony import mulaw
 
 SPEED = 10
@@ -96,6 +97,9 @@ def call(
     process_request: Callable[[ServerConnection, Request], Response | None] | None = None,
     auth_token: str | None = None,
     seed: int = 1,
+    clips: dict[str, Clip] | None = None,
+    line: Line = CLEAN,
+    hang_up: Literal["stop", "drop"] = "stop",
 ) -> tuple[CallRecord, list[Json]]:
     """Place one call to `agent` on a free port; the answer has what the agent was sent, too."""
     log: list[Json] = []
@@ -107,10 +111,10 @@ def call(
             Scheduler(clock).running() as scheduler,
         ):
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
-            clips = {one.key: clip() for one in turns}
-            planned = PlannedCall(7, turns, probe)
+            said = clips or {one.key: clip() for one in turns}
+            planned = PlannedCall(7, turns, probe, line=line, hang_up=hang_up)
             placed = place_call(
-                url, planned, clips, clock=clock, scheduler=scheduler, seed=seed, auth_token=auth_token or ""
+                url, planned, said, clock=clock, scheduler=scheduler, seed=seed, auth_token=auth_token or ""
             )
             task = asyncio.create_task(placed)
             if cancel_after is not None:
@@ -489,3 +493,78 @@ def test_upgrade_is_signed_as_twilio_signs_it() -> None:
     (signed, plain) = seen
     assert RequestValidator("12345").validate(signed[0], {}, signed[1])
     assert plain[1] == ""
+
+
+def test_keys_are_sent_as_twilio_sends_them() -> None:
+    """A `dtmf` message each, numbered with the others, between the frames."""
+    keyed = replace(clip(), keys=((400, "7"), (1200, "#")))
+    record, log = call(answering, clips={"a": keyed})
+    assert record.end is CallEnd.COMPLETED, record.detail
+    told = [message for message in log if message["event"] == "dtmf"]
+    assert [message["dtmf"] for message in told] == [
+        {"track": "inbound_track", "digit": "7"},
+        {"track": "inbound_track", "digit": "#"},
+    ]
+    numbers = [int(message["sequenceNumber"]) for message in log if "sequenceNumber" in message]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_lost_frames_never_come_and_time_goes_on() -> None:
+    """The timestamp jumps over a lost frame, chunk and sequence number do not; the frame that holds t0 is kept."""
+    record, log = call(answering, line=Line(loss_percent=20))
+    assert record.lost_frames
+    assert (record.spoken[0].end_sample - 1) // 160 not in record.lost_frames
+    media_sent = [message for message in log if message["event"] == "media"]
+    assert len(media_sent) == len(record.sent_ns) - len(record.lost_frames)
+    assert [int(m["media"]["chunk"]) for m in media_sent] == list(range(1, len(media_sent) + 1))
+    first_ms = int(media_sent[0]["media"]["timestamp"])
+    kept = [frame for frame in range(len(record.sent_ns)) if frame not in record.lost_frames]
+    assert [(int(m["media"]["timestamp"]) - first_ms) // 20 for m in media_sent] == [k - kept[0] for k in kept]
+    assert [record.chunk_of(frame) for frame in kept] == [int(m["media"]["chunk"]) for m in media_sent]
+    assert not record.caller_pcm.reshape(-1, 160)[list(record.lost_frames)].any()
+
+
+def test_a_line_that_echoes_brings_the_agents_audio_back() -> None:
+    """Once the reply plays, the caller's frames carry it, and what is recorded is what was sent."""
+    record, log = call(answering, line=Line(echo=Echo(attenuation_db=20, delay_ms=100)))
+    assert record.received
+    begins_ns = record.received[0].play_ns + 100 * NS_PER_MS
+    frame = (begins_ns - record.started_ns) // (160 * NS_PER_SAMPLE) + 1
+    echo = record.caller_pcm[frame * 160 : (frame + 10) * 160].astype(float)
+    assert 400 < np.abs(echo).max() < 1000
+    sent = [message for message in log if message["event"] == "media"][frame]
+    assert base64.b64decode(sent["media"]["payload"]) == mulaw.encode(record.caller_pcm[frame * 160 :][:160])
+
+
+def test_a_dropped_call_ends_without_a_stop() -> None:
+    """The socket is gone; the caller's record is that of a call that ended as planned."""
+    record, log = call(answering, hang_up="drop")
+    assert record.end is CallEnd.COMPLETED, record.detail
+    assert "stop" not in {message["event"] for message in log}
+
+
+def test_a_barge_in_over_a_real_reply() -> None:
+    """The second turn begins while the first reply plays, and the agent's answer to it ends the call."""
+
+    async def long_reply(socket: ServerConnection, log: list[Json]) -> None:
+        spoke, silent, replies = False, 0, 0
+        async for text in socket:
+            message = json.loads(text)
+            if message["event"] != "media":
+                continue
+            is_loud = loud(message)
+            if is_loud and replies:
+                await socket.send(json.dumps({"event": "clear", "streamSid": message["streamSid"]}))
+            spoke, silent = spoke or is_loud, 0 if is_loud else silent + 1
+            if spoke and silent == 10:
+                spoke, replies = False, replies + 1
+                await socket.send(media(message, TONE * 8))
+
+    over = turn("b", agent="stop", over_agent_ms=500)
+    record, _ = call(long_reply, (turn("a"), over), probe=True)
+    assert record.end is CallEnd.COMPLETED, record.detail
+    first, second = record.spoken
+    assert second.over_agent
+    assert record.sample_ns(second.start_sample) >= record.received[0].play_ns + 500 * NS_PER_MS
+    assert record.clears_ns
+    assert first.expectation is Expectation.RESPOND

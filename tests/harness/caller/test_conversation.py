@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.caller.conversation import PATIENCE_NS, PROBE_NS, QUIET_NS, Convers
 from harness.caller.playout import Playout
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
 from harness.records import Clip, Pcm16, Spoken
-from harness.scenario import Turn
+from harness.scenario import Expectation, Turn
 
 START = 5_000_000_000
 FRAME = 20 * NS_PER_MS
@@ -238,3 +239,141 @@ def test_an_endless_reply_is_talked_into() -> None:
     assert len(call.talk.spoken) == 2
     assert call.time_ns(call.last.start_sample) >= call.playout.received[0].play_ns + PATIENCE_NS
     assert "over 30 s" in call.talk.notes[0]
+
+
+def test_a_barge_in_begins_while_the_agent_is_audible() -> None:
+    """So long after its first audible sample, within two frames; the record says that it was over the agent."""
+    call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 700})
+    call.lead(400)
+    call.hear(sound(3000))
+    onset_ns = call.playout.received[0].play_ns
+    call.lead(1000)
+    assert 700 <= (call.time_ns(call.last.start_sample) - onset_ns) / NS_PER_MS < 740
+    assert (call.last.expectation, call.last.over_agent) == (Expectation.STOP, True)
+    assert call.talk.spoken[0].over_agent is False
+
+
+def test_the_answer_to_a_barge_in_is_what_comes_after_the_agent_has_yielded() -> None:
+    """Its old sentence going on past t0 is no answer: a probe hangs up on the new one only."""
+    call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 100}, probe=True)
+    call.lead(400)
+    call.hear(sound(20_000))
+    call.lead(1500)
+    assert len(call.talk.spoken) == 2
+    call.playout.clear(call.now_ns)
+    call.lead(800)
+    assert call.over_ns is None
+    call.hear(sound(500))
+    onset_ns = call.playout.received[-1].play_ns
+    call.lead(1000)
+    assert call.over_ns is not None
+    assert 0 <= call.over_ns - (onset_ns + PROBE_NS) <= FRAME
+
+
+def test_an_agent_that_falls_silent_without_a_clear_has_yielded() -> None:
+    """200 ms of silence do; what comes then is the answer."""
+    call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 100}, probe=True)
+    call.lead(400)
+    call.hear(sound(900))
+    call.lead(1400)
+    call.hear(sound(400))
+    call.lead(1000)
+    assert call.over_ns is not None
+
+
+def test_an_agent_that_never_yields_is_waited_for_until_the_deadline() -> None:
+    """The turn ends with its time, and the call goes on once the agent is quiet."""
+    call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 100}, {"pause_ms": 0})
+    call.lead(400)
+    call.hear(sound(8000))
+    end_ns = call.playout.end_ns
+    call.lead(9500)
+    assert len(call.talk.spoken) == 3
+    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_NS
+
+
+def test_after_a_backchannel_the_sentence_is_let_finish() -> None:
+    """No answer is waited for, but the turn's time is listened through, and the sentence heard to its end."""
+    call = Call({"pause_ms": 0}, {"agent": "ignore", "over_agent_ms": 200, "answer_within_ms": 800}, {"pause_ms": 0})
+    call.lead(400)
+    call.hear(sound(4000))
+    end_ns = call.playout.end_ns
+    call.lead(5500)
+    assert len(call.talk.spoken) == 3
+    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_NS
+    assert call.talk.spoken[1].expectation is Expectation.IGNORE
+
+
+def test_the_last_backchannel_does_not_hang_up_on_the_sentence() -> None:
+    """Nor does a probe, which would else hang up on what it takes for an answer."""
+    call = Call({"pause_ms": 0}, {"agent": "ignore", "over_agent_ms": 200, "answer_within_ms": 800}, probe=True)
+    call.lead(400)
+    call.hear(sound(4000))
+    end_ns = call.playout.end_ns
+    call.lead(6000)
+    assert call.over_ns is not None
+    assert call.over_ns >= end_ns + QUIET_NS
+
+
+def test_two_may_speak_over_one_reply() -> None:
+    """After a backchannel `over_agent_ms` still counts from the beginning of the reply."""
+    call = Call({"pause_ms": 0}, {"agent": "ignore", "over_agent_ms": 300}, {"agent": "stop", "over_agent_ms": 1500})
+    call.lead(400)
+    call.hear(sound(6000))
+    onset_ns = call.playout.received[0].play_ns
+    call.lead(2500)
+    starts_ms = [(call.time_ns(one.start_sample) - onset_ns) / NS_PER_MS for one in call.talk.spoken[1:]]
+    assert 300 <= starts_ms[0] < 340
+    assert 1500 <= starts_ms[1] < 1540
+
+
+def test_a_reply_that_is_too_short_is_not_spoken_over() -> None:
+    """The turn is said after it, the record says that it was over nobody, and a note why."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0, "agent": "stop", "over_agent_ms": 2000})
+    call.lead(400)
+    call.hear(sound(500))
+    call.lead(1500)
+    assert call.last.over_agent is False
+    assert "over by 2000 ms" in call.talk.notes[0]
+
+
+def test_nothing_said_is_listened_through() -> None:
+    """A silent turn lasts its silence and its time, then the next begins."""
+    call = Call({"pause_ms": 0, "agent": "wait", "answer_within_ms": 1000}, {"pause_ms": 0})
+    call.lead(3000)
+    first, second = call.talk.spoken
+    assert first.expectation is Expectation.WAIT
+    assert 0 <= call.time_ns(second.start_sample) - first.reply_deadline_ns < 3 * FRAME
+
+
+def with_clip(**keys: Any) -> Call:
+    """A call of two turns whose first clip has something more."""
+    call = Call({"pause_ms": 400}, {"pause_ms": 0})
+    call.talk._clips = {**call.talk._clips, "turn 0": replace(CLIP, **keys)}
+    return call
+
+
+def test_noise_goes_on_behind_the_turn_and_ends_with_it() -> None:
+    """It lies behind the pause before the utterance and the wait for its answer, in one piece from the utterance on."""
+    bed = np.arange(1, 3001, dtype=np.int16)
+    call = with_clip(bed=bed)
+    call.lead(4200)
+    first, second = call.talk.spoken
+    line = np.concatenate(call.line)
+    assert line[: first.start_sample].all()
+    over = (first.end_sample - first.start_sample + np.arange(8000)) % len(bed)
+    assert np.array_equal(line[first.end_sample : first.end_sample + 8000], bed[over])
+    assert np.array_equal(line[first.start_sample : first.end_sample], CLIP.pcm)
+    assert not line[second.end_sample :].any()
+    assert len(line) > second.end_sample
+
+
+def test_keys_are_told_with_the_frame_they_end_in() -> None:
+    """Each once, in order, in the frame that holds its sample."""
+    call = with_clip(keys=((10, "1"), (500, "2"), (505, "#")))
+    told = []
+    for _ in range(100):
+        call.lead(20)
+        told += [(call.frame - 1, digit) for digit in call.talk.keys(call.frame - 1)]
+    start = call.talk.spoken[0].start_sample
+    assert told == [((start + 10) // 160, "1"), ((start + 500) // 160, "2"), ((start + 505) // 160, "#")]

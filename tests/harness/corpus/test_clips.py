@@ -172,6 +172,67 @@ def test_without_prompts_the_synthetic_voice_speaks(pipeline: list[list[str]], p
         prepare(scenario({"prompt": "hello"}))
 
 
+def test_gaps_are_pauses_of_the_clip(pipeline: list[list[str]]) -> None:
+    """As the scenario asks for them; where one synthetic voice speaks for all parts there are none."""
+    clip = prepare(scenario({"prompt": ["digits/1", "digits/2"], "gaps_ms": 700})).clips["digits/1+digits/2"]
+    ((start, end),) = clip.pauses
+    assert end - start == 700 * 8
+    assert levels_dbfs(clip.pcm[start:end]).max() < -55
+
+
+def test_a_noisy_twin_says_the_same_as_the_clean_one(pipeline: list[list[str]]) -> None:
+    """The same joins under the noise, the same words, the same length; made the same every time."""
+    pair = scenario(
+        {"prompt": ["digits/1", "digits/2"]},
+        {
+            "prompt": ["digits/1", "digits/2"],
+            "noise": {"kind": "babble", "snr_db": 10},
+            "twin": "digits/1+digits/2",
+        },
+    )
+    clean, noisy = prepare(pair).clips.values()
+    assert noisy.bed is not None
+    speech = noisy.pcm.astype(float) - noisy.bed[: len(noisy.pcm)]
+    gain = np.abs(speech).max() / np.abs(clean.pcm.astype(float)).max()
+    assert np.abs(speech - clean.pcm * gain).max() < 3
+    assert (noisy.transcript, noisy.label_high_ms) == (clean.transcript, clean.label_high_ms)
+    assert np.array_equal(list(prepare(pair).clips.values())[1].pcm, noisy.pcm)
+
+
+def test_babble_can_be_made_without_prompts(pipeline: list[list[str]], prompt_folder: Path) -> None:
+    """The synthetic voice says other sentences; nothing of the turn itself is replaced, and no note is needed."""
+    shutil.rmtree(prompt_folder)
+    made = prepare(scenario({"silence_ms": 3000, "agent": "wait", "noise": {"kind": "babble", "snr_db": 5}}))
+    (clip,) = made.clips.values()
+    assert clip.bed is not None
+    assert len([asked for asked in pipeline if asked[0] == "say"]) == 6
+    assert made.notes == ()
+
+
+def test_what_is_no_voice_is_a_clip(pipeline: list[list[str]]) -> None:
+    """Silence, keys both ways, a cough and a hum, without words; nothing is fetched for them."""
+    made = prepare(
+        scenario(
+            {"silence_ms": 500, "agent": "wait"},
+            {"dtmf": "12", "agent": "wait"},
+            {"dtmf": "12", "dtmf_as": "tone", "agent": "wait", "id": "tones"},
+            {"sound": "cough", "agent": "wait"},
+            {"sound": "mm-hm", "agent": "wait"},
+        )
+    )
+    assert [clip.transcript for clip in made.clips.values()] == [None] * 5
+    assert [len(clip.keys) for clip in made.clips.values()] == [0, 2, 0, 0, 0]
+    assert pipeline == []
+
+
+def test_a_call_does_not_lose_a_turn(pipeline: list[list[str]]) -> None:
+    """Where calls are kept whole a clip that is not firm is refused: the next turn may speak over its reply."""
+    turns: list[dict[str, Any]] = [{"prompt": "hello"}, {"prompt": "fading"}]
+    kept = Scenario.model_validate({"name": "t", "turns_per_call": 2, "shuffle": "calls", "turns": turns})
+    with pytest.raises(ScenarioError, match=r"'fading': its end of speech moves.*replace it"):
+        prepare(kept)
+
+
 def test_said_words_are_spoken_once_and_cached(pipeline: list[list[str]]) -> None:
     """The second time, no engine runs."""
     one = prepare(scenario({"say": "Good morning"})).clips["say:Good morning"]

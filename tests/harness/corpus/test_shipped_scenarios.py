@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import beta
 
 from harness import scenario
+from harness.caller.onset import levels_dbfs
 from harness.corpus import clips as corpus
-from harness.scenario import Scenario
+from harness.scenario import CLEAN, PAUSE_MS, Expectation, Scenario
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
 NAMES = ("smoke", "default", "gate")
+CONVERSATIONAL = ("conversation", "pauses", "quiet", "barge-in", "barge-in-echo", "noise", "bad-input")
+
+
+def test_all_that_ship_are_known() -> None:
+    """Each file is read, is called as its scenario, and is held to something here."""
+    files = sorted(path.name.removesuffix(scenario.SUFFIX) for path in FOLDER.glob(f"*{scenario.SUFFIX}"))
+    assert files == sorted(NAMES + CONVERSATIONAL)
+    assert [load(name).name for name in files] == files
 
 
 def load(name: str) -> Scenario:
     return scenario.load(FOLDER / f"{name}{scenario.SUFFIX}")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "pauses", "noise"])
 def test_every_turn_is_human_and_can_be_replaced(name: str) -> None:
     """Each is a recorded prompt and carries its words, so that the synthetic voice can say them."""
     loaded = load(name)
@@ -27,14 +39,14 @@ def test_every_turn_is_human_and_can_be_replaced(name: str) -> None:
     assert all(turn.prompt and turn.expect for turn in loaded.turns)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "pauses"])
 def test_utterances_are_distinct(name: str) -> None:
     """No two turns of a scenario have the same words."""
     words = [re.sub(r"[^a-z0-9 ]", "", (turn.expect or "").lower()) for turn in load(name).turns]
     assert len(set(words)) == len(words)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *CONVERSATIONAL])
 def test_transcripts_hold_only_what_is_spoken(name: str) -> None:
     """No brackets, no ellipses, no digits: words as they are said."""
     assert not [turn.expect for turn in load(name).turns if re.search(r"[\[\]()<>\d#*]|\.\.", turn.expect or "")]
@@ -51,6 +63,120 @@ def test_sizes_are_what_the_statistics_need() -> None:
     short = [turn for turn in gate.turns if turn.stratum == "short"]
     assert len(short) >= 40
     assert all(len((turn.expect or "").split()) <= 2 for turn in short)
+
+
+def test_conversation_holds_what_calls_hold() -> None:
+    """Every kind of turn, often enough, both voices, and calls that are long enough for a tenth turn."""
+    loaded = load("conversation")
+    turns = loaded.turns
+    assert len(turns) >= 60
+    assert isinstance(loaded.turns_per_call, int)
+    assert loaded.turns_per_call >= 10
+    pauses = {gap for turn in turns for gap in turn.all_gaps_ms or ()}
+    assert pauses == {250, 400, 700, 1200}
+    stops = [turn.over_agent_ms or 0 for turn in turns if turn.agent is Expectation.STOP]
+    assert sum(at <= 600 for at in stops) >= 3
+    assert sum(at >= 1800 for at in stops) >= 3
+    ignored = [turn for turn in turns if turn.agent is Expectation.IGNORE]
+    assert {turn.sound for turn in ignored} == {"cough", "mm-hm", None}
+    noises = {(turn.noise.kind, turn.noise.snr_db) for turn in turns if turn.noise and turn.has_words}
+    assert noises == {(kind, snr) for kind in ("pink", "babble", "music") for snr in (20, 10, 5)}
+    assert all(turn.twin for turn in turns if turn.noise and turn.has_words)
+    assert {turn.dtmf_as for turn in turns if turn.dtmf} == {"event", "tone"}
+    assert {bool(turn.noise) for turn in turns if turn.silence_ms} == {True, False}
+    assert sum(turn.stratum == "short" for turn in turns) >= 6
+    assert sum(turn.prompt is not None for turn in turns) >= 30
+    assert sum(turn.say is not None for turn in turns) >= 10
+
+
+def test_pauses_are_enough_for_two_percent() -> None:
+    """149 distinct turns without a cut-off bound the rate at 2 %: each has one pause, 250 to 400 ms, all as often."""
+    loaded = load("pauses")
+    assert len(loaded.turns) >= 149
+    assert (loaded.probe, loaded.turns_per_call) == (True, 1)
+    long = [[gap for gap in turn.all_gaps_ms or () if gap >= PAUSE_MS] for turn in loaded.turns]
+    assert all(len(gaps) == 1 for gaps in long)
+    counts = Counter(gap for (gap,) in long)
+    assert set(counts) == {250, 300, 350, 400}
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert beta.ppf(0.95, 1, len(loaded.turns)) <= 0.02
+
+
+def test_in_quiet_nobody_speaks() -> None:
+    """No words at all, nothing to be answered; silence alone and every noise alone."""
+    turns = load("quiet").turns
+    assert not any(turn.has_words for turn in turns)
+    assert {turn.agent for turn in turns} == {Expectation.WAIT}
+    assert {turn.noise.kind if turn.noise else None for turn in turns} == {"pink", "babble", "music", "line", None}
+
+
+@pytest.mark.parametrize("name", ["barge-in", "barge-in-echo"])
+def test_barge_ins_and_backchannels_follow_a_question(name: str) -> None:
+    """As many of the one as of the other, early and late, each over the reply to a turn that is answered."""
+    loaded = load(name)
+    expected = [turn.agent for turn in loaded.turns]
+    assert expected == [Expectation.RESPOND, Expectation.STOP, Expectation.RESPOND, Expectation.IGNORE] * (
+        len(expected) // 4
+    )
+    assert {turn.stratum for turn in loaded.turns} == {"before", "early", "late", "backchannel", "cough"}
+
+
+def test_the_echo_is_as_telephones_have_it() -> None:
+    """-25 to -35 dB after 100 to 250 ms; the plain variant has none."""
+    echo = load("barge-in-echo").line.echo
+    assert echo is not None
+    assert 25 <= echo.attenuation_db <= 35
+    assert 100 <= echo.delay_ms <= 250
+    assert load("barge-in").line == CLEAN
+
+
+def test_noise_comes_with_its_clean_twins() -> None:
+    """Every noisy turn says what a clean turn says; every kind and ratio is there as often."""
+    turns = load("noise").turns
+    by_key = {turn.key: turn for turn in turns}
+    noisy = [turn for turn in turns if turn.noise]
+    assert all(by_key[turn.twin].prompt == turn.prompt for turn in noisy)
+    assert set(Counter(turn.condition for turn in noisy).values()) == {4}
+    assert len(Counter(turn.condition for turn in noisy)) == 9
+
+
+def test_bad_input_is_bad() -> None:
+    """One never stops, one never starts, one presses keys only, one has as much noise as voice; on a bad line."""
+    loaded = load("bad-input")
+    assert loaded.hang_up == "drop"
+    assert loaded.line.loss_percent > 0
+    assert loaded.line.dc_offset
+    assert loaded.line.clip_dbfs is not None
+    assert {turn.noise.snr_db for turn in loaded.turns if turn.noise} == {0}
+    assert {turn.dtmf_as for turn in loaded.turns if turn.dtmf} == {"event", "tone"}
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("name", CONVERSATIONAL)
+def test_every_turn_can_be_said(name: str) -> None:
+    """With the real prompts and the real voice nothing is left out, and all is as it is asked for."""
+    loaded = load(name)
+    prepared = corpus.prepare(loaded)
+    assert prepared.notes == ()
+    for turn in loaded.turns:
+        clip = prepared.clips[turn.key]
+        gaps = [gap for gap in turn.all_gaps_ms or () if gap >= PAUSE_MS]
+        assert [(end - start) / 8 for start, end in clip.pauses] == gaps
+        assert (clip.bed is None) == (turn.noise is None)
+        peak_dbfs = 20 * np.log10(np.abs(clip.pcm.astype(int)).max() / 32_768)
+        assert peak_dbfs <= -0.99
+        speech = clip.pcm[clip.speech_start_sample :].astype(float)
+        if turn.twin:
+            clean = prepared.clips[turn.twin]
+            assert len(clip.pcm) == len(clean.pcm)
+        if turn.stratum == "monologue":
+            assert 20 <= len(speech) / 8000 <= 30
+        if turn.agent is Expectation.IGNORE:
+            assert len(speech) / 8 <= 400
+        if turn.has_words and not turn.noise:
+            levels = levels_dbfs(speech.astype(np.int16))
+            active = levels[levels >= np.percentile(levels, 95) - 35]
+            assert -27 < 10 * np.log10(np.mean(10 ** (active / 10))) < -19
 
 
 @pytest.mark.engines

@@ -1,0 +1,75 @@
+"""Turns: what they may hold, what contradicts itself, and that a fault names file, line and the nearest key."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.scenario import Expectation, Scenario, Turn
+from pipeline import documents
+from pipeline.errors import ScenarioError
+
+HEAD = "name: test\nturns_per_call: all\nturns:\n"
+
+
+def fault(turn: str) -> str:
+    """What is said of a scenario with that turn on line 5, after a plain one."""
+    with pytest.raises(ScenarioError) as caught:
+        documents.parse(f"{HEAD}  - {{say: hello}}\n  - {turn}\n", "x.yaml", Scenario, ScenarioError)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ("{say: a, overagent_ms: 5}", "unknown key `turns.1.overagent_ms`; did you mean `over_agent_ms`?"),
+        ("{say: a, noise: {kind: pink, snr: 5}}", "unknown key `turns.1.noise.snr`; did you mean `snr_db`?"),
+        ("{say: a, noise: {kind: brown, snr_db: 5}}", "`turns.1.noise.kind`: Input should be 'pink', 'babble'"),
+        ("{say: a, noise: {kind: pink}}", "`turns.1.noise.snr_db` is missing"),
+        ("{say: a, agent: stop}", "`agent: stop` needs `over_agent_ms`"),
+        ("{sound: cough, agent: ignore}", "`agent: ignore` needs `over_agent_ms`"),
+        ("{silence_ms: 500, agent: wait, over_agent_ms: 5}", "it has no `over_agent_ms`"),
+        ("{silence_ms: 500}", "nothing is said that could be answered"),
+        ('{dtmf: "1"}', "nothing is said that could be answered"),
+        ("{dtmf: 12, agent: wait}", "keys stand in quotes"),
+        ('{dtmf: "1x", agent: wait}', "`turns.1.dtmf`"),
+        (
+            "{say: a, silence_ms: 500}",
+            "exactly one of prompt, say, audio, sound, dtmf, silence_ms; it has say, silence_ms",
+        ),
+        ("{agent: wait}", "it has none"),
+        ("{say: a, gaps_ms: 300}", "`gaps_ms` needs a `prompt` that is a list"),
+        ("{prompt: [a, b, c], gaps_ms: [300]}", "`gaps_ms` has 1 gaps for 3 parts; 2 are needed"),
+        ("{prompt: [a, b], gaps_ms: -1}", "gaps_ms"),
+        ("{say: a, twin: b}", "this turn has no `noise`"),
+        ("{say: a, agent: answer}", "`turns.1.agent`: Input should be 'respond', 'wait', 'stop' or 'ignore'"),
+    ],
+)
+def test_a_faulty_turn_is_named_with_its_line(turn: str, message: str) -> None:
+    """One line: file, line 5, what is wrong."""
+    said = fault(turn)
+    assert said.startswith("x.yaml:5: ")
+    assert message in said
+
+
+def test_a_plain_turn_is_to_be_answered() -> None:
+    """Nothing said of the agent: respond, clean, after its reply."""
+    turn = Turn(say="hello")
+    assert (turn.agent, turn.condition, turn.over_agent_ms) == (Expectation.RESPOND, "", None)
+    assert turn.key == "say:hello"
+
+
+def test_names_are_made_of_voice_and_noise() -> None:
+    """So that a sentence and its noisy twin need no `id`."""
+    noise = {"kind": "pink", "snr_db": 10}
+    assert Turn.model_validate({"prompt": ["a", "b"], "noise": noise}).key == "a+b (pink 10 dB)"
+    assert Turn.model_validate({"prompt": "a", "noise": {"kind": "music", "snr_db": 2.5}}).condition == "music 2.5 dB"
+    assert Turn.model_validate({"dtmf": "1#", "agent": "wait"}).key == "dtmf:1#"
+    assert Turn.model_validate({"silence_ms": 500, "agent": "wait"}).key == "silence_ms:500"
+
+
+def test_one_gap_stands_for_all_joints() -> None:
+    """A number for each joint alike, a list for one each, nothing where chance settles them."""
+    assert Turn.model_validate({"prompt": ["a", "b", "c"], "gaps_ms": 300}).all_gaps_ms == (300, 300)
+    assert Turn.model_validate({"prompt": ["a", "b", "c"], "gaps_ms": [300, 0]}).all_gaps_ms == (300, 0)
+    assert Turn.model_validate({"prompt": ["a", "b", "c"]}).all_gaps_ms is None
