@@ -61,6 +61,8 @@ class StageFigures(_Model):
     exposed_p50_ms: float
     exposed_p95_ms: float
     slack_p50_ms: float
+    hidden_p50_ms: float | None = None
+    """Time of the stage that nobody waited for; null in runs that did not record it."""
 
 
 class Rate(_Model):
@@ -72,6 +74,59 @@ class Rate(_Model):
     upper: float | None
 
 
+class WordErrors(_Model):
+    """Word errors over reference words, of the turns that have a transcript, with a 95 % upper bound."""
+
+    turns: int
+    errors: int
+    words: int
+    wer: float
+    upper: float
+    """Utterances resampled: the errors of one utterance are not independent."""
+
+
+class WastedWork(_Model):
+    """Work of the agent's engines for attempts that were thrown away, over the turns that tell."""
+
+    turns: int
+    compute_ms: float
+    """A turn's work for what was heard, mean."""
+    wasted_ms: float
+    """A turn's work for what was thrown away, mean."""
+    share: float | None
+    """Thrown away over all; null where no work was told."""
+    upper: float | None
+    """95 % upper bound on the share, turns resampled."""
+
+
+class Twins(_Model):
+    """Noisy turns beside the turns that say the same without noise, where both have a transcript."""
+
+    pairs: int
+    noisy: float
+    clean: float
+
+
+class Conversation(_Model):
+    """What stands beside the gap: how the agent takes and leaves its turns."""
+
+    rates: dict[str, Rate]
+    """By the name of the metric: `pause_cut_off_rate`, `missed_rate`, `intruded_rate`, `false_stop_rate`, ..."""
+    barge_in_stop_ms: Figures
+    """Of barge-ins; one that was talked over counts as later than any other."""
+    stale_ms: Figures
+    talk_over_ms: Figures
+    went_on_ms: Figures
+    """Of backchannels; a sentence that did not go on counts as later than any other."""
+    wer: dict[str, WordErrors]
+    """`clean`, `noisy` (all conditions together), and each condition by its name."""
+    twins: dict[str, Twins]
+    """By condition, and `noisy` for all."""
+    wasted: WastedWork | None
+    wasted_pauses: WastedWork | None
+    """Of pause turns."""
+
+
 class Check(_Model):
     """One entry of the validity list."""
 
@@ -79,6 +134,8 @@ class Check(_Model):
     ok: bool | None
     """None: not checked, and `text` says why."""
     text: str
+    warning: bool = False
+    """It was checked and is bad, yet decides nothing where no budget is judged."""
 
 
 class Lateness(_Model):
@@ -180,10 +237,14 @@ class RunRecord(_Model):
     stages: dict[Stage, StageFigures]
     wer: float | None
     """Word errors over reference words, all scored turns that have a transcript."""
+    wer_upper: float | None = None
+    """Its 95 % upper bound, utterances resampled."""
     cut_off_rate: Rate
     underrun_rate: Rate
     wasted_attempts: int | None
     """Cancelled attempts of scored turns."""
+    conversation: Conversation | None = None
+    """Null in runs that did not record it."""
 
     corpus: CorpusFigures
     instrument: Instrument

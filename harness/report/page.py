@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import audio, budget, charts, folder, resources, waterfall, wording
+from harness.report import audio, budget, charts, conversation, folder, resources, waterfall, wording
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars, stats, summary
@@ -104,11 +104,15 @@ def embedded(data: object) -> Markup:
     return Markup(text)  # nothing is left that could end the script
 
 
-def outcomes(record: RunRecord) -> list[tuple[str, str, str, Rate]]:
-    """Counts with their shares of the turns that say something of the agent; invalid ones of all."""
+def outcomes(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str, str, Rate]]:
+    """Counts with their shares of the turns that say something of the agent; invalid ones of all.
+
+    Outcomes that only kinds of turn have which are not among `turns` are left out.
+    """
+    shown = conversation.shown_outcomes(record, turns)
     found = []
     all_turns = sum(record.outcomes.values())
-    for outcome in Outcome:
+    for outcome in (one for one in Outcome if one.value in shown):
         count = record.outcomes.get(outcome, 0)
         name, meaning = wording.OUTCOME[outcome]
         n = all_turns if outcome is Outcome.INVALID else all_turns - record.outcomes.get(Outcome.INVALID, 0)
@@ -136,10 +140,12 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": budget.lines(record, turns),
         "budget_ms": f"{limit.at_ms:g}",
+        "hidden": any(figures.hidden_p50_ms is not None for figures in record.stages.values()),
         "explained": sum(t.stages is not None for t in scored if summary.good(t)),
         "checks": record.validity,
         "check_words": _check_words,
-        "outcomes": outcomes(record),
+        "outcomes": outcomes(record, turns),
+        "talk": conversation.section(record, turns),
         "rates": _rates(record),
         "gpu_chart": resources.gpu_memory(run.gpu, record.gpus) if run.gpu is not None and record.gpus else None,
         "memory_plan": budget.MEMORY_PLAN,
@@ -189,22 +195,19 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
 def _check_words(check: Check) -> tuple[str, str, str]:
     text = check.text.removeprefix(f"{check.name}: ")
     if check.ok is None:
-        return "none", "not judged", text
+        return ("warn", "take care", text) if check.warning else ("none", "not judged", text)
     return ("ok", "holds", text) if check.ok else ("bad", "fails", text)
 
 
 def _rates(record: RunRecord) -> list[tuple[str, str]]:
-    def said(rate: Rate) -> str:
-        if rate.rate is None:
-            return "not known"
-        bound = f", at most {wording.percent(rate.upper)} with 95 % confidence"
-        return f"{rate.events} of {wording.plural(rate.n, 'turn')}{bound}"
-
     wasted = record.wasted_attempts
+    wer = "no transcript was seen" if record.wer is None else wording.percent(record.wer)
+    if record.wer_upper is not None:
+        wer += f" (at most {wording.percent(record.wer_upper)} with 95 % confidence)"
     return [
-        ("Word error rate", wording.percent(record.wer) if record.wer is not None else "no transcript was seen"),
-        ("False cut-offs", said(record.cut_off_rate)),
-        ("Replies with an underrun", said(record.underrun_rate)),
+        ("Word error rate", wer),
+        ("False cut-offs", conversation.said(record.cut_off_rate)),
+        ("Replies with an underrun", conversation.said(record.underrun_rate)),
         ("Wasted attempts", "not known" if wasted is None else f"{wasted} cancelled before they were heard"),
     ]
 
@@ -214,13 +217,13 @@ def _rows(turns: Sequence[TurnRecord], budget_ms: float) -> Iterator[dict[str, A
     for number, turn in enumerate(turns, 1):
         stages = turn.stages or {}
         slowest = max(stages, key=lambda stage: stages[stage].exposed_ms, default=None)
-        told = wordy or turn.outcome is not Outcome.ANSWERED
+        told = wordy or not summary.good(turn)
         yield {
             "number": number,
             "turn": turn,
             "outcome": wording.OUTCOME[turn.outcome][0],
             "kind": "warm-up" if turn.warm_up else "cold" if turn.cold else "" if turn.scored else "not scored",
-            "over": turn.outcome is not Outcome.ANSWERED or (turn.perceived_gap_ms or 0.0) > budget_ms,
+            "over": not summary.good(turn) or (turn.perceived_gap_ms or 0.0) > budget_ms,
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
             "heard": _cut(turn.transcript) if told else "",
             "reply": _cut(turn.reply) if told else "",
@@ -238,7 +241,7 @@ def _in_order_of_interest(
 ) -> list[TurnRecord]:
     """Representative, worst, then every failure, then the rest."""
     first = [turn for turn in (typical, worst) if turn is not None]
-    failures = [turn for turn in turns if turn.outcome is not Outcome.ANSWERED]
+    failures = [turn for turn in turns if not summary.good(turn)]
     return list({(turn.call, turn.turn): turn for turn in (*first, *failures, *turns)}.values())
 
 

@@ -6,11 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.report import conversation
 from harness.report.wording import OUTCOME, STAGE, joined, ms, percent, plural
-from harness.result import Rate, RunRecord, Verdict
+from harness.result import RunRecord, Verdict
 from harness.turn import Outcome
 from pipeline.tracing import Stage
 
+CONVERSATION_WIDTH = 42
 _COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow", Verdict.MEASURED: "blue"}
 
 
@@ -22,11 +24,12 @@ def print_summary(record: RunRecord, console: Console) -> None:
         _stages(record, console)
     for name, text in _facts(record):
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
+    for name, text in conversation.lines(record):
+        console.print(Text.assemble((f"{name:<{CONVERSATION_WIDTH}}", "dim"), text), soft_wrap=True)
     for check in record.validity:
-        if check.ok is False:
-            console.print(
-                Text.assemble((f"{'not valid':<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True
-            )
+        if check.ok is False or check.warning:
+            word = "take care" if check.warning else "not valid"
+            console.print(Text.assemble((f"{word:<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True)
     for note in record.notes:
         console.print(Text.assemble((f"{'note':<13}", "dim"), note), soft_wrap=True)
     console.print()
@@ -50,13 +53,15 @@ def _latencies(record: RunRecord, console: Console) -> None:
 
 
 def _stages(record: RunRecord, console: Console) -> None:
-    table = _table("stage, ms", "p50", "p95", "exposed p50", "exposed p95", "share")
+    told = any(figures.hidden_p50_ms is not None for figures in record.stages.values())
+    table = _table("stage, ms", "p50", "p95", *(["hidden p50"] if told else []), "exposed p50", "exposed p95", "share")
     gap = record.turn_gap_ms.p50
     for stage in Stage:
         figures = record.stages.get(stage)
         if figures is not None:
             share = percent(figures.exposed_p50_ms / gap, 0) if gap else ""
-            values = (figures.p50_ms, figures.p95_ms, figures.exposed_p50_ms, figures.exposed_p95_ms)
+            hidden = [figures.hidden_p50_ms] if told else []
+            values = (figures.p50_ms, figures.p95_ms, *hidden, figures.exposed_p50_ms, figures.exposed_p95_ms)
             table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
     console.print(table)
 
@@ -74,9 +79,9 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     gpus = record.gpus
     return [
         ("outcomes", f"{plural(record.n_turns, 'turn')}: {joined(counts) or 'none'}"),
-        ("WER", percent(record.wer) if record.wer is not None else "no transcript was seen"),
-        ("cut-offs", _rate(record.cut_off_rate)),
-        ("underruns", _rate(record.underrun_rate)),
+        ("WER", _wer(record)),
+        ("cut-offs", conversation.said(record.cut_off_rate)),
+        ("underruns", conversation.said(record.underrun_rate)),
         ("agent", _agent(record)),
         ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
     ]
@@ -92,7 +97,8 @@ def _agent(record: RunRecord) -> str:
     return ", ".join(item for item in known if item) or f"{agent.url} (not ours to look into)"
 
 
-def _rate(rate: Rate) -> str:
-    if rate.rate is None:
-        return "not known"
-    return f"{rate.events} of {rate.n} (at most {percent(rate.upper)} with 95 % confidence)"
+def _wer(record: RunRecord) -> str:
+    if record.wer is None:
+        return "no transcript was seen"
+    bound = "" if record.wer_upper is None else f" (at most {percent(record.wer_upper)} with 95 % confidence)"
+    return percent(record.wer) + bound

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.clock import NS_PER_SAMPLE
 from harness.records import CallRecord, Pcm16
-from harness.turn import Outcome, TurnRecord
+from harness.turn import GOOD, Outcome, TurnRecord
 from harness.verdict import exemplars
 from pipeline.telephony import SAMPLE_RATE
 
@@ -51,7 +51,7 @@ def write(file: Path, pcm: Pcm16) -> None:
 
 def worth_hearing(turns: Sequence[TurnRecord]) -> set[int]:
     """Calls with a failure, with the representative turn, or with the worst; where all were spoilt, the slowest."""
-    kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (Outcome.ANSWERED, Outcome.INVALID)}
+    kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (*GOOD, Outcome.INVALID)}
     standing = (exemplars.representative(turns), exemplars.worst(turns))
     kept |= {turn.call for turn in standing if turn is not None}
     spoilt = [turn for turn in turns if turn.scored]

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from harness.verdict import rates, reactions
 from pipeline import documents
 from pipeline.errors import ScenarioError
 from pipeline.profile.limits import NetworkModel
@@ -28,14 +29,26 @@ class Metric(StrEnum):
     PERCEIVED_GAP = "perceived_gap_ms"
     FIRST_BYTE = "first_byte_ms"
     BARGE_IN_STOP = "barge_in_stop_ms"
+    STALE = "stale_ms"
+    TALK_OVER = "talk_over_ms"
+    WENT_ON = "went_on_ms"
     WER = "wer"
+    WER_CLEAN = "wer_clean"
+    WER_NOISY = "wer_noisy"
     CUT_OFF = "cut_off_rate"
+    PAUSE_CUT_OFF = "pause_cut_off_rate"
+    MISSED = "missed_rate"
+    TRUNCATED = "truncated_rate"
     UNDERRUN = "underrun_rate"
+    TALKED_OVER = "talked_over_rate"
+    FALSE_STOP = "false_stop_rate"
+    INTRUDED = "intruded_rate"
+    WASTED_SHARE = "wasted_share"
     VRAM = "vram_peak_mib"
 
 
-LATENCIES = (Metric.TURN_GAP, Metric.PERCEIVED_GAP, Metric.FIRST_BYTE, Metric.BARGE_IN_STOP)
-RATES = (Metric.CUT_OFF, Metric.UNDERRUN)
+LATENCIES = (Metric.TURN_GAP, Metric.PERCEIVED_GAP, Metric.FIRST_BYTE, *reactions.BY_METRIC)
+RATES = tuple(rates.BY_METRIC)
 
 
 class _Model(BaseModel):
@@ -52,7 +65,7 @@ def _known(metric: str) -> str:
 
 
 class Limit(_Model):
-    """One limit. Latencies take `quantile`, rates are judged on their upper bound, the rest on its value."""
+    """One limit. Latencies take `quantile`; rates, word errors and wasted work are judged on their upper bound."""
 
     metric: str
     at_most: float = Field(ge=0)
@@ -76,7 +89,7 @@ class Limit(_Model):
 
     @property
     def is_latency(self) -> bool:
-        """True where every turn has a value and a quantile is judged."""
+        """True where every turn, or every one of a kind, has a value and a quantile is judged."""
         return self.stage is not None or self.metric in LATENCIES
 
     @property

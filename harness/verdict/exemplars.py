@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from harness.turn import TurnRecord
 from harness.verdict import stats
+from harness.verdict.rates import to_be_answered
 from harness.verdict.summary import good, scored
 from pipeline.tracing import Stage
 
 
 def gaps(turns: Sequence[TurnRecord]) -> list[float | None]:
-    """Perceived gaps; every outcome but "answered" counts as later than any."""
-    return [turn.perceived_gap_ms if good(turn) else None for turn in turns]
+    """Perceived gaps of the turns that were to be answered; every outcome but "answered" counts as later than any."""
+    return [turn.perceived_gap_ms if good(turn) else None for turn in turns if to_be_answered(turn)]
 
 
 def representative(turns: Sequence[TurnRecord]) -> TurnRecord | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.compare import Comparison, adjusted, compare, compare_paired, decided, tolerance_of
+from harness.verdict.rates import to_be_answered
 from harness.verdict.stats import Values
 from harness.verdict.summary import good, scored
 from pipeline.tracing import Stage
@@ -33,7 +34,7 @@ class Row:
 def against(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[Row]:
     """The turn gap, then every stage that both runs have; nothing where a run has no turns to compare."""
     pairs = _pairs(head, base)
-    gaps = _row(None, head, base, pairs, lambda turn: [turn.turn_gap_ms if good(turn) else None], 0.0)
+    gaps = _row(None, head, base, pairs, _gap, 0.0)
     found = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
     stages = [row for row in found if row is not None]
     rows = [row for row, _ in stages]
@@ -77,6 +78,10 @@ def _row(
     by = compare_paired if pairs is not None else compare
     found = by(new, old, tolerance_ms=tolerance_ms)
     return Row(stage, pairs is not None, len(new), len(old), found), tolerance_ms
+
+
+def _gap(turn: TurnRecord) -> Sequence[float | None]:
+    return [turn.turn_gap_ms if good(turn) else None] if to_be_answered(turn) else []
 
 
 def _exposed(stage: Stage) -> Callable[[TurnRecord], Sequence[float | None]]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.result import CorpusFigures, RunRecord, Source, StageFigures
-from harness.turn import Outcome, StageTime, TurnRecord
-from harness.verdict import stats
+from harness.turn import GOOD, Outcome, StageTime, TurnRecord
+from harness.verdict import conversation, stats
+from harness.verdict.rates import to_be_answered
 from pipeline.tracing import Stage
 
 Turns = Sequence[TurnRecord]
@@ -24,38 +25,36 @@ def scored(turns: Iterable[TurnRecord]) -> tuple[TurnRecord, ...]:
 def figures(turns: Turns) -> dict[str, Any]:
     """The fields of `RunRecord` that rest on turns.
 
-    Latencies are those of all scored turns but the invalid ones; one that was not answered as it should be counts as
-    later than any other, as it does for the gate. Stages are those of answered turns that have spans.
+    Latencies are those of the scored turns that were to be answered, but for the invalid ones; one that was not
+    answered as it should be counts as later than any other, as it does for the gate. Stages are those of answered turns
+    that have spans.
     """
     counted = scored(turns)
+    timed = [turn for turn in counted if to_be_answered(turn)]
     outcomes = Counter(turn.outcome for turn in turns if turn.scored)
-    spoken = [turn for turn in counted if turn.transcript is not None and turn.words]
-    words = sum(turn.words or 0 for turn in spoken)
+    words = conversation.word_errors(counted)
+    talk = conversation.figures(counted)
     attempts = [turn.attempts for turn in counted if turn.attempts is not None]
-    replied = [turn for turn in counted if turn.reply_ms is not None]
     return {
         "n_turns": sum(outcomes.values()),
         "outcomes": {outcome: outcomes[outcome] for outcome in Outcome if outcomes[outcome]},
-        "turn_gap_ms": stats.figures([turn.turn_gap_ms if good(turn) else None for turn in counted]),
-        "turn_gap_frame_ms": stats.figures([turn.turn_gap_frame_ms if good(turn) else None for turn in counted]),
-        "perceived_gap_ms": stats.figures([turn.perceived_gap_ms if good(turn) else None for turn in counted]),
-        "first_byte_ms": stats.figures([turn.first_byte_ms if good(turn) else None for turn in counted]),
+        "turn_gap_ms": stats.figures([turn.turn_gap_ms if good(turn) else None for turn in timed]),
+        "turn_gap_frame_ms": stats.figures([turn.turn_gap_frame_ms if good(turn) else None for turn in timed]),
+        "perceived_gap_ms": stats.figures([turn.perceived_gap_ms if good(turn) else None for turn in timed]),
+        "first_byte_ms": stats.figures([turn.first_byte_ms if good(turn) else None for turn in timed]),
         "stages": stages(counted),
-        "wer": sum(turn.word_errors or 0 for turn in spoken) / words if words else None,
-        "cut_off_rate": stats.rate(outcomes[Outcome.CUT_OFF], len(counted)),
-        "underrun_rate": stats.rate(sum(underran(turn) for turn in replied), len(replied)),
+        "wer": None if words is None else words.wer,
+        "wer_upper": None if words is None else words.upper,
+        "cut_off_rate": talk.rates["cut_off_rate"],
+        "underrun_rate": talk.rates["underrun_rate"],
         "wasted_attempts": sum(max(0, count - 1) for count in attempts) if attempts else None,
+        "conversation": talk,
     }
 
 
-def underran(turn: TurnRecord) -> bool:
-    """Playout ran dry inside its reply, however short."""
-    return bool(turn.underruns_ms)
-
-
 def good(turn: TurnRecord) -> bool:
-    """Answered as it should be."""
-    return turn.outcome is Outcome.ANSWERED
+    """It went as it should: answered; or held, where nothing was to be answered."""
+    return turn.outcome in GOOD
 
 
 def stages(turns: Iterable[TurnRecord]) -> dict[Stage, StageFigures]:
@@ -112,4 +111,7 @@ def _stage(times: list[StageTime]) -> StageFigures:
         exposed_p50_ms=at(0.5, lambda time: time.exposed_ms),
         exposed_p95_ms=at(0.95, lambda time: time.exposed_ms),
         slack_p50_ms=at(0.5, lambda time: time.slack_ms),
+        hidden_p50_ms=None
+        if any(time.hidden_ms is None for time in times)
+        else at(0.5, lambda time: time.hidden_ms or 0.0),
     )

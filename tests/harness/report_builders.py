@@ -25,7 +25,7 @@ from harness.result import (
     Verdict,
 )
 from harness.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
-from harness.verdict import stats
+from harness.verdict import conversation, stats, summary
 from pipeline.tracing import Activity, Stage
 
 NETWORK_MS = 95.0
@@ -121,6 +121,7 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
     counted = [t for t in scored if t.outcome is not Outcome.INVALID]
     perceived = _figures(counted, "perceived_gap_ms")
     over = Counter(t.outcome for t in scored)
+    talk = conversation.figures(counted)
     p95 = "not known" if perceived.p95 is None else f"{perceived.p95:.0f} ms"
     record = RunRecord(
         run_id="20260711T101500-cpu-default",
@@ -154,7 +155,9 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
         wer=_wer(scored),
         cut_off_rate=stats.rate(over[Outcome.CUT_OFF], len(scored)),
         underrun_rate=stats.rate(over[Outcome.BROKEN], len(scored)),
+        wer_upper=summary.figures(scored)["wer_upper"],
         wasted_attempts=sum((t.attempts or 1) - 1 for t in scored),
+        conversation=talk,
         corpus=CorpusFigures(
             distinct_utterances=len({t.utterance_id for t in scored}),
             synthetic=0,

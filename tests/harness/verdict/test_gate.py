@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from harness.result import Verdict
 from harness.turn import GOOD, Outcome, StageTime, TurnRecord
-from harness.verdict import gate, stats, summary
+from harness.verdict import stats, summary
 from harness.verdict.budget import Budget, Limit
 from harness.verdict.gate import Evidence, judge
+from harness.verdict.limits import judge_limit
 from pipeline.tracing import Stage
 
 EDGE = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
@@ -210,7 +211,7 @@ def test_gate_is_the_exact_bound(n: int, data: st.DataObject) -> None:
     over = data.draw(st.integers(0, 30))
     gaps = [600.0] * over + [400.0] * (n - over)
     bound = stats.quantile_upper(gaps)
-    held = gate._judge_latency(EDGE.limits[0], [turn(i, gap) for i, gap in enumerate(gaps)])
+    held = judge_limit(EDGE.limits[0], [turn(i, gap) for i, gap in enumerate(gaps)], evidence(n))
     assert held.holds is (bound is not None and bound <= 500)
 
 

@@ -1,0 +1,152 @@
+"""Whether a run can be judged at all: what must hold of the instrument and of the turns for a bound to hold. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.result import Check
+from harness.turn import Outcome, TurnRecord
+from harness.verdict import stats
+
+MAX_INVALID_SHARE = 0.02
+MAX_FOREIGN_CPU = 0.25
+"""Share of the machine's CPU time used by processes that are neither agent nor instrument."""
+MAX_INSTRUMENT_BIAS_MS = 5.0
+MIN_WATCHED = 0.9
+"""Share of the turns that must have a sentinel's measurement beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What stands beside the turns; None is "not known", and says so in the validity list."""
+
+    planned_turns: int
+    complete: bool
+    simultaneous_calls: int = 1
+    calibration_bias_ms: float | None = None
+    """Largest |median error| of the calibration before the run."""
+    sentinel_bias_ms: float | None = None
+    """Median error of the sentinel call inside the turns' windows."""
+    sentinel_samples: int = 0
+    sentinel_missed: int = 0
+    """Answers of the reference agent, inside the turns' windows, that the instrument did not find."""
+    sentinel_watched: float | None = None
+    """Share of the turns' windows in which the sentinel measured something."""
+    foreign_cpu_share: float | None = None
+    lost_spans: int = 0
+    """Answered turns whose stages are incomplete."""
+    vram_peak_mib: float | None = None
+    faults: tuple[str, ...] = ()
+    """What went wrong in the instrument itself, one line each."""
+
+
+def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
+    """What must hold for anything to be said at all."""
+    checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
+    usable = sum(turn.outcome is not Outcome.INVALID for turn in scored)
+    spoilt = f"all {len(scored)} turns were spoilt by our own lateness: give the machine's cores to this run alone"
+    trouble = spoilt if scored else "no turn was scored; run it again"
+    text = f"{usable} of {len(scored)} scored turns can be judged"
+    checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
+    missing = evidence.planned_turns - len(scored)
+    whole = evidence.complete and missing <= 0
+    lacks = f"needs {missing} more turns" if missing > 0 else "did not come to its end"
+    remedy = f"the run {lacks}: `turngap run --resume` completes it"
+    checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
+    under_load = f"under this load ({evidence.sentinel_samples} samples)"
+    checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
+    checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    watched = evidence.sentinel_watched
+    if watched is not None:
+        text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
+        good_watch = watched >= MIN_WATCHED and not evidence.sentinel_missed
+        trouble = f"{text}; {MIN_WATCHED:.0%} and none are needed: run it again, in one piece"
+        checks.append(_check("sentinel's watch", good_watch, text, trouble, budgeted))
+    return checks
+
+
+def _bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
+    if bias_ms is None:
+        return _check(name, False, "", f"the instrument's own error ({name}) was not measured", budgeted)
+    ok = math.isfinite(bias_ms) and abs(bias_ms) <= MAX_INSTRUMENT_BIAS_MS
+    advice = "" if ok else f", over {MAX_INSTRUMENT_BIAS_MS:g} ms: give the machine's cores to this run alone"
+    return Check(name=name, ok=ok, text=f"the instrument's own error was {bias_ms:+.2f} ms {when}{advice}")
+
+
+def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
+    """What a bound on all callers' turns rests on; without a budget a failed one is stated, and decides nothing."""
+    n = len(scored)
+    floor = stats.n_needed(0)
+    repeats = n - len({turn.utterance_id for turn in scored})
+    shared = n - len({turn.call for turn in scored})
+    invalid = sum(turn.outcome is Outcome.INVALID for turn in scored)
+    drift = stats.drift([turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID])
+    return [
+        _check(
+            "enough turns",
+            n >= floor,
+            f"{n} turns, at least {floor} are needed for a bound on p95",
+            f"{n} turns carry no bound on p95: needs {floor - n} more turns",
+            budgeted,
+            warns=False,
+        ),
+        _check(
+            "distinct utterances",
+            repeats == 0,
+            "no utterance was said twice",
+            f"{repeats} turns repeat an utterance: needs {repeats} more distinct utterances",
+            budgeted,
+            warns=False,
+        ),
+        _check(
+            "independent calls",
+            shared == 0,
+            "one scored turn a call",
+            f"{shared} turns share a call with another: use a scenario with `turns_per_call: 1`",
+            budgeted,
+            warns=False,
+        ),
+        _check(
+            "lateness",
+            invalid <= MAX_INVALID_SHARE * n,
+            f"{invalid} of {n} turns were spoilt by our own lateness",
+            f"{invalid} of {n} turns were spoilt by our own lateness, over {MAX_INVALID_SHARE:.0%}: "
+            "give the machine's cores to this run alone",
+            budgeted,
+        ),
+        Check(name="drift", ok=None, text="too few answered turns to tell")
+        if drift is None
+        else _check(
+            "drift",
+            not drift.drifting,
+            f"the gap moved by {drift.change_ms:+.0f} ms over the run (p = {drift.p_value:.2f})",
+            f"the gap drifted by {drift.change_ms:+.0f} ms over the run (p = {drift.p_value:.3f}): "
+            "warm up longer, or look for heat, leaks and growing caches",
+            budgeted,
+        ),
+        Check(name="foreign load", ok=None, text="not measured")
+        if evidence.foreign_cpu_share is None
+        else _check(
+            "foreign load",
+            evidence.foreign_cpu_share <= MAX_FOREIGN_CPU,
+            f"other processes used {evidence.foreign_cpu_share:.0%} of the machine's CPU time",
+            f"other processes used {evidence.foreign_cpu_share:.0%} of the machine's CPU time, "
+            f"over {MAX_FOREIGN_CPU:.0%}: stop them",
+            budgeted,
+        ),
+        _check(
+            "spans",
+            evidence.lost_spans == 0,
+            "every answered turn has its stages",
+            f"{evidence.lost_spans} answered turns have incomplete stages",
+            budgeted=False,
+        ),
+    ]
+
+
+def _check(name: str, good: bool, text: str, trouble: str, budgeted: bool, *, warns: bool = True) -> Check:
+    if good:
+        return Check(name=name, ok=True, text=text)
+    return Check(name=name, ok=False if budgeted else None, text=trouble, warning=warns and not budgeted)

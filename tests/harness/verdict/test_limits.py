@@ -1,0 +1,105 @@
+"""Limits on conversation: judged on the turns they are about, on their bounds, and not at all where there are none."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.scenario import Expectation
+from harness.turn import Outcome, TurnRecord
+from harness.verdict.budget import RATES, Limit, Metric
+from harness.verdict.gate import Evidence
+from harness.verdict.limits import Held, judge_limit
+from tests.harness import report_builders as builders
+
+KNOWN = Evidence(planned_turns=100, complete=True)
+
+
+def judge(metric: str, at_most: float, turns: list[TurnRecord]) -> Held:
+    return judge_limit(Limit(metric=metric, at_most=at_most), turns, KNOWN)
+
+
+def barge_ins(n: int, stop_ms: float, outcome: Outcome = Outcome.ANSWERED) -> list[TurnRecord]:
+    stop = Expectation.STOP
+    return [
+        builders.turn(i, outcome=outcome, expectation=stop, over_agent=True, barge_in_stop_ms=stop_ms) for i in range(n)
+    ]
+
+
+def backchannels(n: int, went_on_ms: float | None, outcome: Outcome) -> list[TurnRecord]:
+    ignore = Expectation.IGNORE
+    return [
+        builders.turn(i, outcome=outcome, expectation=ignore, over_agent=True, went_on_ms=went_on_ms) for i in range(n)
+    ]
+
+
+def test_the_time_to_stop_is_judged_over_barge_ins() -> None:
+    """Other turns don't dilute it, and a barge-in that was answered wrongly has yielded all the same."""
+    others = builders.turns(200)
+    assert judge("barge_in_stop_ms", 250, [*others, *barge_ins(59, 240)]).holds is True
+    assert judge("barge_in_stop_ms", 250, [*others, *barge_ins(59, 240, Outcome.WRONG)]).holds is True
+    assert judge("barge_in_stop_ms", 250, [*others, *barge_ins(59, 260)]).holds is False
+    talked = [*barge_ins(58, 240), *barge_ins(1, 240, Outcome.TALKED_OVER)]
+    assert judge("barge_in_stop_ms", 250, talked).holds is False
+    assert judge("barge_in_stop_ms", 250, [*others, *barge_ins(40, 240)]).remedy == "needs 19 more turns"
+
+
+@pytest.mark.parametrize("metric", [*RATES, "wer_clean", "wer_noisy", "wasted_share", "went_on_ms", "stale_ms"])
+def test_without_turns_of_its_kind_there_is_no_verdict(metric: str) -> None:
+    """Nothing measured is never a pass, and the text says what to do."""
+    held = judge(metric, 0.5, [])
+    assert held.holds is None
+    assert held.remedy
+
+
+def test_sentences_that_go_on() -> None:
+    """A stopped sentence is over any limit."""
+    assert judge("went_on_ms", 600, backchannels(59, 580.0, Outcome.HELD)).holds is True
+    assert (
+        judge(
+            "went_on_ms", 600, [*backchannels(58, 580.0, Outcome.HELD), *backchannels(1, None, Outcome.STOPPED)]
+        ).holds
+        is False
+    )
+
+
+@pytest.mark.parametrize(("n", "events", "holds"), [(149, 0, True), (148, 0, None), (236, 1, True), (235, 1, False)])
+def test_cut_offs_in_pauses(n: int, events: int, holds: bool | None) -> None:
+    """2 % at 95 % confidence: none in 149 pause turns, or one in 236; turns without a pause don't count."""
+    turns = [
+        builders.turn(i, pause_ms=400.0, outcome=Outcome.CUT_OFF if i < events else Outcome.ANSWERED) for i in range(n)
+    ]
+    assert judge("pause_cut_off_rate", 0.02, [*turns, *builders.turns(100)]).holds is holds
+
+
+def test_false_stops_and_intrusions_are_judged_twice_where_turns_were_spoilt() -> None:
+    """A spoilt turn may have been one."""
+    turns = backchannels(100, 0.0, Outcome.HELD)
+    assert judge("false_stop_rate", 0.04, turns).holds is True
+    assert judge("false_stop_rate", 0.04, [*turns[:98], *backchannels(2, 0.0, Outcome.INVALID)]).holds is None
+    assert judge("intruded_rate", 0.04, [*turns[:90], *backchannels(10, 0.0, Outcome.INTRUDED)]).holds is False
+
+
+def test_words_in_noise_and_without() -> None:
+    """Each limit takes its own turns."""
+    clean = builders.turns(60, word_errors=0)
+    noisy = builders.turns(60, word_errors=2, condition="babble 5 dB")
+    assert judge("wer_clean", 0.04, [*clean, *noisy]).holds is True
+    held = judge("wer_noisy", 0.04, [*clean, *noisy])
+    assert held.holds is False
+    assert held.text.startswith("word error rate of noisy turns 28.6%")
+    assert judge("wer", 0.2, [*clean, *noisy]).holds is True
+
+
+def test_wasted_work_is_judged_on_its_bound() -> None:
+    """And not at all where a turn does not tell."""
+    turns = builders.turns(60, compute_ms=300.0, wasted_ms=100.0)
+    assert judge("wasted_share", 0.35, turns).holds is True
+    assert judge("wasted_share", 0.25, turns).holds is False
+    assert judge("wasted_share", 0.35, [*turns, builders.turn(60)]).holds is None
+
+
+def test_every_metric_is_judged_by_something() -> None:
+    """No name that a budget may hold is taken for GPU memory by mistake."""
+    for metric in Metric:
+        text = judge(metric, 0.5, []).text
+        assert ("GPU" in text) is (metric is Metric.VRAM), metric
