@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.wording import ms, percent, plural
-from harness.sweep.points import AIM_MS, Point
+from harness.sweep.points import AIM_MS, Point, timed
 from harness.turn import TurnRecord
-from harness.verdict.summary import good, scored
+from harness.verdict.summary import good
 
 Value = Callable[[Point], float | None]
 ROW = 34
@@ -66,7 +66,7 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
 
 def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
     """A row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
-    rows = [[turn.turn_gap_ms if good(turn) else None for turn in scored(each)] for each in turns]
+    rows = [[turn.turn_gap_ms if good(turn) else None for turn in timed(each)] for each in turns]
     low, high = limits([gap for row in rows for gap in row if gap is not None])
     lost = [sum(gap is None for gap in row) for row in rows]
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.result import Figures, Rate, RunRecord, Verdict
+from harness.result import Figures, Rate, RunRecord, Verdict, WastedWork
 from harness.turn import TurnRecord
 from harness.verdict import stats
 from harness.verdict.compare import Change, compare_paired, tolerance_of
+from harness.verdict.rates import to_be_answered
 from harness.verdict.summary import good, scored
 from pipeline.tracing import Stage
 
@@ -55,7 +56,10 @@ class Point(_Model):
     within_500: float | None
     """Share of turns answered within 500 ms at the media edge."""
     wer: float | None
-    wasted_attempts: int | None
+    wer_upper: float | None
+    """Its 95 % bound."""
+    wasted: WastedWork | None
+    """Work for attempts that were thrown away; None where the agent does not tell."""
     first_clause_words: float | None
     """Median length of the first clause: a filler is not an answer."""
     exposed_p50_ms: dict[Stage, float]
@@ -109,8 +113,8 @@ def dominators(found: Sequence[Goals]) -> list[int | None]:
 
 def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Difference | None:
     """The turn gaps of `turns` against those of `first`, paired by call, turn and utterance; None without pairs."""
-    base = {(turn.call, turn.turn, turn.utterance_id): turn for turn in scored(first)}
-    pairs = [(turn, base[key]) for turn in scored(turns) if (key := (turn.call, turn.turn, turn.utterance_id)) in base]
+    base = {(turn.call, turn.turn, turn.utterance_id): turn for turn in timed(first)}
+    pairs = [(turn, base[key]) for turn in timed(turns) if (key := (turn.call, turn.turn, turn.utterance_id)) in base]
     both = [(new.turn_gap_ms, old.turn_gap_ms) for new, old in pairs if good(new) and good(old)]
     if not pairs:
         return None
@@ -136,8 +140,13 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
     )
 
 
+def timed(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
+    """The turns whose gap counts: those that were to be answered, but for the invalid ones."""
+    return [turn for turn in scored(turns) if to_be_answered(turn)]
+
+
 def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequence[TurnRecord]) -> Point:
-    counted = scored(turns)
+    counted = timed(turns)
     answered = [turn for turn in counted if good(turn)]
     words = [float(len(turn.first_clause.split())) for turn in answered if turn.first_clause]
     within = sum(turn.turn_gap_ms is not None and turn.turn_gap_ms <= AIM_MS for turn in answered)
@@ -148,13 +157,14 @@ def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequen
         verdict=record.verdict,
         n_turns=record.n_turns,
         answered=len(answered),
-        invalid=record.n_turns - len(counted),
+        invalid=record.n_turns - len(scored(turns)),
         turn_gap_ms=record.turn_gap_ms,
         perceived_gap_ms=record.perceived_gap_ms,
         cut_off_rate=record.cut_off_rate,
         within_500=within / len(counted) if counted else None,
         wer=record.wer,
-        wasted_attempts=record.wasted_attempts,
+        wer_upper=record.wer_upper,
+        wasted=record.conversation.wasted if record.conversation is not None else None,
         first_clause_words=stats.percentile(words, 0.5),
         exposed_p50_ms={stage: figures.exposed_p50_ms for stage, figures in record.stages.items()},
     )
