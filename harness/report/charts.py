@@ -11,10 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.report.budget import Mark, mark
 from harness.report.figure import Canvas, chart, colour, dots
+from harness.report.labels import Scale, better_side, clear_of, width_px
 from harness.report.wording import ms, plural
 from harness.result import RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.exemplars import gaps
+from harness.verdict.rates import to_be_answered
 from harness.verdict.summary import scored
 
 
@@ -31,6 +33,7 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         ax = canvas.axes(left=46, right=14 if not lost else 64, top=30, bottom=46)
         ax.set_xlim(low, high)
         ax.set_ylim(0, 1.03)
+        scale = Scale(low, high, canvas.width - 46 - (14 if not lost else 64), 1.03, canvas.height - 76)
         _grid(ax, canvas, high - low)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
         ax.set_xlabel("perceived gap, ms", color=colour("muted"), labelpad=8)
@@ -39,8 +42,8 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         edge = 500 + record.network_ms
         if budget.at_ms < edge < high:
             ax.plot([edge, edge], [0, 1], color=colour("muted"), lw=1, dashes=(1, 3))
-            if not canvas.narrow and edge - budget.at_ms > 0.12 * (high - low):
-                _say(ax, edge, 1.035, "500 ms at the media edge", "muted", ha="left" if edge < high * 0.8 else "right")
+            if not canvas.narrow:
+                _edge(ax, edge, budget, scale)
         step = 1 / len(values) if values else 1.0
         size = 9.0 if len(values) <= 40 else 7.0 if len(values) <= 250 else 5.0
         points = [(value, (rank + 1) * step) for rank, value in enumerate(answered)]
@@ -52,11 +55,13 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
             _say(ax, right, 1.035, "no good\nanswer", "over", ha="center")
         for share, value in ((0.5, figures.p50), (0.95, figures.p95)):
             if value is not None:
-                reach = (high - low) * 0.02
                 ax.plot([low, value], [share, share], color=colour("muted"), lw=1, alpha=0.55)
-                _say(ax, low + reach / 3, share + 0.015, f"p{share * 100:.0f}  {ms(value)} ms", "ink", weight="bold")
+                words = f"p{share * 100:.0f}  {ms(value)} ms"
+                wide = scale.units(width_px(words, bold=True))
+                at = clear_of(low + scale.units(4), wide, budget.at_ms, scale.units(4))
+                _say(ax, at, share + 0.015, words, "ink", weight="bold")
         if figures.p95_upper is not None:
-            _bound(ax, figures.p95_upper, high, canvas.narrow)
+            _bound(ax, figures.p95_upper, points, budget, scale, canvas.narrow)
 
     description = (
         f"Empirical distribution of the perceived gap of {plural(len(values), 'turn')}, one dot a turn, against the "
@@ -68,7 +73,7 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
 
 def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     """Perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
-    numbered = list(enumerate(turns, 1))
+    numbered = [(n, turn) for n, turn in enumerate(turns, 1) if to_be_answered(turn)]
     fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
     budget = mark(record)
     _, high = _range([gap for _, gap in fine], (budget.at_ms,))
@@ -90,7 +95,7 @@ def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
             groups[_role(turn, budget.at_ms)].append((number, high if gap is None else max(gap, 0.0)))
         for role, points in groups.items():
             dots(ax, points, role, size)
-        lost = sum(turn.perceived_gap_ms is None for turn in turns)
+        lost = sum(turn.perceived_gap_ms is None for _, turn in numbered)
         if lost:
             _say(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
@@ -130,22 +135,41 @@ def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
 
 def _budget(ax: Axes, budget: Mark, low: float, high: float) -> None:
     ax.plot([budget.at_ms, budget.at_ms], [0, 1.0], color=colour("budget"), lw=2)
+    _say(ax, budget.at_ms, 1.035, budget.words, "budget", ha=_budget_side(budget, low, high), weight="bold")
+
+
+def _budget_side(budget: Mark, low: float, high: float) -> str:
     near_left = budget.at_ms - low < (0.2 if len(budget.words) < 20 else 0.4) * (high - low)
-    _say(ax, budget.at_ms, 1.035, budget.words, "budget", ha="left" if near_left else "right", weight="bold")
+    return "left" if near_left else "right"
 
 
-def _bound(ax: Axes, bound: float, high: float, narrow: bool) -> None:
+def _edge(ax: Axes, edge: float, budget: Mark, scale: Scale) -> None:
+    """Names the dotted line; a line higher where the budget's words are in the way."""
+    words = "500 ms at the media edge"
+    ha = "left" if edge + scale.units(width_px(words)) < scale.right else "right"
+    free = _budget_side(budget, scale.left, scale.right) == "right"
+    if ha == "left":
+        free = free or edge > budget.at_ms + scale.units(width_px(budget.words, bold=True) + 8)
+    else:
+        free = free and edge - budget.at_ms > scale.units(width_px(words) + 8)
+    _say(ax, edge, 1.035, words if free else f"{words}\n", "muted", ha=ha)
+
+
+def _bound(
+    ax: Axes, bound: float, points: Sequence[tuple[float, float]], budget: Mark, scale: Scale, narrow: bool
+) -> None:
     ax.plot([bound, bound], [0, 0.95], color=colour("ink"), lw=1.5, dashes=(4, 3))
-    left, right = ax.get_xlim()
-    at_right = bound > left + 0.62 * (right - left)
     words = f"p95 is at most\n{ms(bound)} ms" + ("" if narrow else "\n(95 % confidence)")
-    gap = (right - left) * 0.012
-    _say(ax, bound + (-gap if at_right else gap), 0.05, words, "ink", ha="right" if at_right else "left")
+    at_left = better_side(bound, words, 0.05, scale, points, [budget.at_ms]) == "left"
+    gap = scale.units(6)
+    _say(ax, bound + (-gap if at_left else gap), 0.05, words, "ink", ha="right" if at_left else "left")
 
 
 def _say(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
     """Words whose lowest line stands on y: a text a line, so that each is aligned by the reader's own font."""
     for number, line in enumerate(reversed(words.split("\n"))):
+        if not line:
+            continue
         ax.annotate(
             line,
             (x, y),

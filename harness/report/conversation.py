@@ -113,7 +113,7 @@ def section(record: RunRecord, turns: Sequence[TurnRecord]) -> Section | None:
     )
     if not (special or words or waste):
         return None
-    budgeted = any(row.budget for row in (*rates, *times))
+    budgeted = any(row.budget for row in rates) or any(row.budget for row in times)
     return Section(rates if special else (), times, words, waste, _over_rows(turns), budgeted)
 
 
@@ -132,7 +132,7 @@ def lines(record: RunRecord) -> list[tuple[str, str]]:
         for row in found.times
     ]
     rows += [
-        (f"WER, {row.name}", f"{words(row.found)}{f', {row.twins} without noise' if row.twins else ''}")
+        (f"WER, {row.name}", f"{words(row.found)}{f'; with clean twins {row.twins}' if row.twins else ''}")
         for row in found.words
     ]
     rows += [(f"wasted work, {row.name}", wasted(row.found)) for row in found.waste]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from harness.report.figure import Canvas, chart, colour
+from harness.report.labels import clear_of, width_px
 from harness.report.wording import ACTIVITY, ROLE, STAGE, ms
 from harness.turn import Bar, PathStep, TurnRecord
 from pipeline.tracing import Activity, Stage
@@ -66,6 +67,7 @@ def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
     def draw(canvas: Canvas) -> None:
         left = 102 if canvas.narrow else 112
         ax = canvas.axes(left=left, right=58, top=24, bottom=42)
+        per_ms = (canvas.width - left - 58) / end_ms
         ax.set_xlim(0, end_ms)
         ax.set_ylim(len(rows) + 0.6, -0.75)
         ax.set_yticks([0, *(index + 1 for index in range(len(rows)))], ["the wait", *(row.name for row in rows)])
@@ -89,7 +91,8 @@ def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
                 _bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
             last = max([row.end_ms, *(end for _, end in row.pieces)])
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
-            _after(ax, last, place, text, "ink" if row.pieces else "muted")
+            at = clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
+            _after(ax, at, place, text, "ink" if row.pieces else "muted")
         _after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
         for at in (0.0, gap):
             ax.plot([at, at], [-0.6, len(rows) + 0.5], color=colour("ink"), lw=1.2, clip_on=False)

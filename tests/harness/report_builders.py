@@ -24,6 +24,7 @@ from harness.result import (
     StageFigures,
     Verdict,
 )
+from harness.scenario import Expectation
 from harness.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
 from harness.verdict import conversation, stats, summary
 from pipeline.tracing import Activity, Stage
@@ -113,6 +114,68 @@ def turn(
 def turns(n: int, **arguments: Any) -> list[TurnRecord]:
     """`n` turns; `arguments` go to `turn`."""
     return [turn(index, **arguments) for index in range(n)]
+
+
+def conversation_turns(n: int = 60) -> list[TurnRecord]:
+    """Turns of every kind: pauses, noise with clean twins, barge-ins, backchannels, silence; some of each go wrong."""
+    rng = np.random.default_rng(7)
+    made: list[TurnRecord] = []
+    for index in range(n):
+        work = {"compute_ms": float(rng.normal(310, 30)), "wasted_ms": float(rng.choice([0.0, 0.0, 90.0, 160.0]))}
+        kind = index % 6
+        if kind == 0:
+            made.append(turn(index, **work))
+        elif kind == 1:
+            bad = index == 7
+            made.append(turn(index, pause_ms=400.0, outcome=Outcome.CUT_OFF if bad else Outcome.ANSWERED, **work))
+        elif kind == 2:
+            noise = {"condition": ("babble 5 dB", "pink 10 dB")[index % 4 // 2], "twin": made[-2].utterance_id}
+            errors = int(rng.integers(0, 3))
+            made.append(turn(index, word_errors=errors, wer=errors / 7, **noise, **work))
+        elif kind == 3:
+            stop = {"barge_in_stop_ms": float(rng.normal(190, 20)), "stale_ms": 0.0}
+            talked = index == 9
+            outcome = Outcome.TALKED_OVER if talked else Outcome.ANSWERED
+            stop |= {"barge_in_stop_ms": 2300.0} if talked else {}
+            made.append(
+                turn(
+                    index,
+                    expectation=Expectation.STOP,
+                    over_agent=True,
+                    outcome=outcome,
+                    talk_over_ms=stop["barge_in_stop_ms"],
+                    **stop,
+                    **work,
+                )
+            )
+        elif kind == 4:
+            stopped = index == 10
+            made.append(
+                unanswered(
+                    index,
+                    Expectation.IGNORE,
+                    Outcome.STOPPED if stopped else Outcome.HELD,
+                    went_on_ms=None if stopped else float(rng.choice([0.0, 260.0, 410.0])),
+                    lost_ms=380.0 if stopped else 0.0,
+                    repeated_ms=0.0,
+                    wasted_ms=60.0,
+                )
+            )
+        else:
+            made.append(unanswered(index, Expectation.WAIT, Outcome.INTRUDED if index == 17 else Outcome.HELD))
+    return made
+
+
+def unanswered(index: int, expectation: Expectation, outcome: Outcome, **changes: Any) -> TurnRecord:
+    """A turn that was not to be answered, as scoring makes them: without gap, stages and words."""
+    bare: dict[str, Any] = dict.fromkeys(
+        (
+            *("t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "perceived_gap_ms", "first_byte_ms", "stages", "attempt"),
+            *("transcript", "wer", "word_errors", "words", "reply", "first_clause", "reply_ms", "silence_ms"),
+        )
+    )
+    bare |= {"path": (), "bars": (), "stages_note": "nothing was to be answered", "expectation": expectation}
+    return turn(index, outcome=outcome, **(bare | {"over_agent": expectation is Expectation.IGNORE} | changes))
 
 
 def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:

@@ -111,6 +111,14 @@ def test_a_delay_appears_in_its_stage(stage: Stage) -> None:
     assert {one: time.exposed_ms for one, time in turn.stages.items()} == expected
 
 
+def test_hidden_time_is_what_nobody_waited_for() -> None:
+    """Endpointing ran for 310 ms, of which the caller waited for 64; the rest ran beside the work."""
+    turn = only(example_call().ends(4000), SPANS)
+    assert turn.stages is not None
+    assert turn.stages[Stage.ENDPOINTING].hidden_ms == 310 - 64
+    assert {time.hidden_ms for stage, time in turn.stages.items() if stage is not Stage.ENDPOINTING} == {0}
+
+
 def test_our_own_late_frame_is_unexplained() -> None:
     """A frame handed over 3 ms late makes no stage longer: what the agent did not do is not laid to it."""
     turn = only(example_call().late(80, 3).ends(4000), (call_span(), *attempt_spans(arrivals_late_ms=4)))

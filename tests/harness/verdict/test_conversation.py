@@ -12,6 +12,7 @@ from harness.turn import GOOD, Outcome, TurnRecord
 from harness.verdict import conversation, stats, summary
 from harness.verdict.rates import BY_METRIC, SHARES
 from tests.harness import report_builders as builders
+from tests.harness.report_builders import unanswered
 
 STOP, IGNORE, WAIT = Expectation.STOP, Expectation.IGNORE, Expectation.WAIT
 
@@ -26,14 +27,6 @@ def barge_in(index: int, stop_ms: float, outcome: Outcome = Outcome.ANSWERED) ->
         stale_ms=0.0,
         talk_over_ms=stop_ms,
     )
-
-
-def unanswered(index: int, expectation: Expectation, outcome: Outcome, **changes: object) -> TurnRecord:
-    """A turn that was not to be answered, as scoring makes them: without gap, stages and words."""
-    bare = dict.fromkeys(("t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "perceived_gap_ms", "first_byte_ms", "stages"))
-    words = dict.fromkeys(("transcript", "wer", "word_errors", "words", "reply_ms", "silence_ms"))
-    over = {"over_agent": expectation is IGNORE}
-    return builders.turn(index, outcome=outcome, expectation=expectation, **(bare | words | over | changes))
 
 
 def test_turns_that_were_not_to_be_answered_have_no_latency() -> None:

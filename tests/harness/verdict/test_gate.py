@@ -273,3 +273,17 @@ def test_a_verdict_says_at_which_load() -> None:
     """A gate holds for as many calls as went on."""
     assert "with one call at a time" in judge(run(59), evidence(59), EDGE).sentence
     assert "with 4 calls at once" in judge(run(59, 1), evidence(59, simultaneous_calls=4), EDGE).sentence
+
+
+def test_without_a_budget_trouble_is_a_warning() -> None:
+    """A loaded machine, drift or our own lateness are told; what only a bound needs is not."""
+    judged = judge([turn(i, utterance_id="u") for i in range(3)], evidence(3, foreign_cpu_share=0.4))
+    assert {check.name for check in judged.checks if check.warning} == {"foreign load"}
+    assert not any(check.warning for check in judge(run(60), evidence(60, foreign_cpu_share=0.4), EDGE).checks)
+
+
+def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
+    """The sentence of a run with such turns does not speak of answers."""
+    turns = [turn(0), turn(1, None, Outcome.HELD, expectation="wait")]
+    sentence = judge(turns, evidence(2)).sentence
+    assert sentence == "Measured, not judged: the median turn gap is 400 ms, and 2 of 2 turns went as they should."

@@ -1,0 +1,60 @@
+"""Where words go in a chart, so that they lie on no line and on few dots: an estimate in pixels, before it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CHARACTER_PX = 6.4
+"""Mean width of a character at 12 px, in the fonts that a page may have; bold ones are a little wider."""
+BOLD = 1.08
+LINE_PX = 15
+
+
+def width_px(words: str, *, bold: bool = False) -> float:
+    """About how wide the longest line of these words is."""
+    return max(len(line) for line in words.split("\n")) * CHARACTER_PX * (BOLD if bold else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Axes in pixels: data x from `left` to `right` over `width_px`, data y from 0 to `top` over `height_px`."""
+
+    left: float
+    right: float
+    width_px: float
+    top: float
+    height_px: float
+
+    def units(self, px: float) -> float:
+        """So many pixels along x, in data units."""
+        return px * (self.right - self.left) / self.width_px
+
+    def rows(self, px: float) -> float:
+        """So many pixels along y, in data units."""
+        return px * self.top / self.height_px
+
+
+def clear_of(start: float, wide: float, line: float, gap: float) -> float:
+    """`start`, or just behind the line where words of that width from `start` on would lie across it."""
+    return line + gap if start - gap <= line <= start + wide + gap else start
+
+
+def better_side(
+    at: float,
+    words: str,
+    y: float,
+    scale: Scale,
+    dots: Sequence[tuple[float, float]],
+    lines: Sequence[float],
+) -> str:
+    """ "left" or "right" of `at`: where words whose lowest line stands on y cover fewer dots and lines, and fit."""
+    wide = scale.units(width_px(words) + 8)
+    high = y + scale.rows(LINE_PX * len(words.split("\n")) + 4)
+
+    def cost(first: float, last: float) -> float:
+        covered = sum(first <= x <= last and y <= row <= high for x, row in dots)
+        crossed = sum(first <= line <= last for line in lines)
+        return covered + 5 * crossed + (1000 if first < scale.left or last > scale.right else 0)
+
+    return "left" if cost(at - wide, at) <= cost(at, at + wide) else "right"

@@ -1,0 +1,122 @@
+"""The section on conversation, in the page and in the terminal: all of it where there are such turns, else none."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.report import conversation
+from harness.report.folder import read
+from harness.report.page import html, outcomes
+from harness.report.terminal import print_summary
+from harness.result import Check, RunRecord
+from harness.turn import Outcome, TurnRecord
+from harness.verdict import summary
+from tests.harness import report_builders as make
+
+BUDGET = {
+    "name": "talk",
+    "limits": [{"metric": "pause_cut_off_rate", "at_most": 0.02}, {"metric": "barge_in_stop_ms", "at_most": 250}],
+}
+
+
+def page(folder: Path, turns: list[TurnRecord], **changes: object) -> str:
+    return html(read(make.write_run(folder, turns, **changes)))
+
+
+def printed(record: RunRecord) -> str:
+    target = io.StringIO()
+    print_summary(record, Console(file=target, width=200))
+    return target.getvalue()
+
+
+def test_the_section(tmp_path: Path) -> None:
+    """Rates with bounds, reaction times, words by noise with twins, wasted work, and each turn over the agent."""
+    text = page(tmp_path / "run", make.conversation_turns())
+    for words in (
+        '<h2 id="h-talk">Conversation</h2>',
+        "cut-offs in pause turns",
+        "false stops",
+        "answers to nobody",
+        "barge-in, until the agent stops",
+        "backchannel, until the sentence goes on",
+        "any noise",
+        "babble 5 dB",
+        "in 10 pairs",
+        "thrown away",
+        "Each turn that was spoken over the agent",
+    ):
+        assert words in text, words
+
+
+def test_it_stays_small(tmp_path: Path) -> None:
+    """A page of 600 turns of every kind is under 300 kB."""
+    assert len(page(tmp_path / "run", make.conversation_turns(600)).encode()) < 300_000
+
+
+def test_a_run_without_such_turns_has_no_section(tmp_path: Path) -> None:
+    """Ordinary turns show what they always did, and no row for outcomes they cannot have."""
+    turns = make.turns(6)
+    text = page(tmp_path / "run", turns)
+    assert "h-talk" not in text
+    assert "hidden p50" not in text
+    assert conversation.lines(make.run_record(turns)) == []
+    names = [key for key, *_ in outcomes(make.run_record(turns), turns)]
+    assert not {"held", "intruded", "stopped", "talked_over"} & set(names)
+    assert {"answered", "missed", "cut_off", "invalid"} <= set(names)
+
+
+def test_a_run_of_before_has_no_section() -> None:
+    """What was not recorded is not shown."""
+    record = make.run_record(make.conversation_turns(), conversation=None, wer_upper=None)
+    assert conversation.section(record, ()) is None
+    assert "with 95 % confidence" in printed(record)
+
+
+def test_limits_stand_beside_what_they_limit(tmp_path: Path) -> None:
+    """And a bound that lies over its limit is marked."""
+    turns = make.conversation_turns()
+    found = conversation.section(make.run_record(turns, budget=BUDGET), turns)
+    assert found is not None
+    assert found.budgeted
+    assert [(row.budget, row.over) for row in found.rates if row.budget] == [("2.0 %", True)]
+    assert [row.budget for row in found.times if row.budget] == ["250"]
+    assert "250" in page(tmp_path / "run", turns, budget=BUDGET)
+
+
+def test_the_terminal_says_the_same_in_few_words() -> None:
+    """One line a figure, each rate with its bound."""
+    text = printed(make.run_record(make.conversation_turns()))
+    for words in ("false stops", "barge-in, until the agent stops", "WER, noisy", "wasted work, pause turns"):
+        assert words in text, words
+    assert "1 of 10 (at most 39.4 % with 95 % confidence)" in text
+
+
+def test_hidden_time_stands_in_the_stage_table(tmp_path: Path) -> None:
+    """Where every turn tells it."""
+    turns = [
+        turn.model_copy(
+            update={"stages": {s: t.model_copy(update={"hidden_ms": 37.0}) for s, t in (turn.stages or {}).items()}}
+        )
+        for turn in make.turns(4)
+    ]
+    changes = {"stages": summary.figures(turns)["stages"]}
+    assert "hidden p50" in page(tmp_path / "run", turns, **changes)
+    assert "hidden p50" in printed(make.run_record(turns, **changes))
+
+
+@pytest.mark.parametrize("warning", [True, False])
+def test_the_terminal_warns_of_a_loaded_machine_without_a_budget_too(warning: bool) -> None:
+    """A check that was not made is no warning; one that was made and is bad is, though nothing is judged."""
+    check = Check(name="foreign load", ok=None, text="other processes used 40%: stop them", warning=warning)
+    assert ("take care" in printed(make.run_record(make.turns(3), validity=(check,)))) is warning
+
+
+def test_held_turns_are_no_failures(tmp_path: Path) -> None:
+    """In the table of turns they are not marked, nor over any budget."""
+    held = make.conversation_turns()[5]
+    assert held.outcome is Outcome.HELD
+    assert "<tr><td>1<td>" in page(tmp_path / "run", [held])
