@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
+import itertools
 import random
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from rich.console import Console
@@ -37,11 +37,18 @@ from pipeline.telephony import mulaw
 
 POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=silence", "min_silence_ms=192"),
+    ("policy=silence", "min_silence_ms=320"),
     ("policy=silence",),
-    ("policy=smart_turn",),
+    ("policy=speculative", "drop_db=null"),
+    ("policy=speculative", "min_silence_ms=192"),
+    ("policy=speculative", "min_silence_ms=320"),
+    ("policy=speculative", "provisional_ms=64"),
     ("policy=speculative",),
+    ("policy=speculative", "threshold=0.9", "doubt=0.5"),
 )
-"""The rows, as overrides of the profile's endpointing."""
+"""The rows, as overrides of the endpointing of profile `cpu`; `smart_turn` confirms when `speculative` does."""
+SHORT_PAUSE_MS = 400
+"""No pause up to this is to end a turn."""
 PAUSES_MS = (250, 400, 700, 1200)
 LEAD_MS, TAIL_MS = 256, 2000
 ONSET_SAMPLES = 768
@@ -60,6 +67,12 @@ class Track:
     end_sample: int
     """Of the last speech."""
     pause: tuple[int, int] | None = None
+    pause_ms: int = 0
+
+    @property
+    def key(self) -> str:
+        """Kind and length of its pause."""
+        return f"{self.kind} {self.pause_ms}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +150,14 @@ def tracks(limit: int, seed: int) -> list[Track]:
     made = [_track("end", [clip.pcm], clip.clip_id) for clip in said[:limit]]
     paused = [(clip, at) for clip in said if (at := _own_pause(clip.pcm)) is not None]
     for pause_ms in PAUSES_MS:
-        for first, second in zip(said[:limit], said[1:], strict=False):
-            made.append(_track("joined", [first.pcm, second.pcm[second.speech_start_sample :]], first.clip_id, pause_ms))
+        for first, second in itertools.pairwise(said[: limit + 1]):
+            spoken = [first.pcm, second.pcm[second.speech_start_sample :]]
+            made.append(_track("joined", spoken, first.clip_id, pause_ms))
         for clip, (start, end) in paused[:limit]:
-            middle = (start + end) // 2
-            more_ms = max(0, pause_ms - (end - start) // 8)
-            made.append(_track("stretched", [clip.pcm[:middle], clip.pcm[middle:]], clip.clip_id, more_ms, end - start))
+            if end - start <= pause_ms * 8:
+                middle = (start + end) // 2
+                spoken = [clip.pcm[:middle], clip.pcm[middle:]]
+                made.append(_track("stretched", spoken, clip.clip_id, pause_ms, (end - start) // 2))
     return made
 
 
@@ -165,12 +180,99 @@ def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
 
 
 def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> Track:
+    """`own_samples` of silence stand already at either side of the pause, and are counted in."""
     parts: list[Pcm16] = [comfort_noise(LEAD_MS * 8, f"{name}:lead")]
     for index, piece in enumerate(pieces):
-        gap = [comfort_noise(pause_ms * 8, f"{name}:gap")] if index else []
+        gap = [comfort_noise(pause_ms * 8 - 2 * own_samples, f"{name}:gap")] if index else []
         parts += [*gap, piece]
-    speech = np.concatenate(parts)
-    first = len(parts[0]) + len(pieces[0])
-    pause = (first - own_samples // 2, first + pause_ms * 8 + own_samples // 2) if len(pieces) > 1 else None
-    pcm = mulaw.decode(mulaw.encode(np.concatenate([speech, comfort_noise(TAIL_MS * 8, f"{name}:tail")])))
-    return Track(kind, pcm, len(speech), pause)
+    end = sum(len(part) for part in parts)
+    parts.append(comfort_noise(TAIL_MS * 8, f"{name}:tail"))
+    start = len(parts[0]) + len(pieces[0]) - own_samples
+    pause = (start, start + pause_ms * 8) if len(pieces) > 1 else None
+    return Track(kind, mulaw.decode(mulaw.encode(np.concatenate(parts))), end, pause, pause_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One policy's figures."""
+
+    policy: str
+    provisional_ms: float | None
+    """Median after the end of speech, over the tracks without a pause."""
+    confirmed_ms: float | None
+    confirmed_p95_ms: float | None
+    attempts: float
+    """Mean, over the tracks without a pause."""
+    cut_own: tuple[int, int]
+    """Cut off in a pause of the prompt's own, of how many."""
+    cut: dict[str, tuple[int, int]]
+    """Cut off in a pause, of how many: by its kind and length."""
+
+    @property
+    def cut_short(self) -> tuple[int, int]:
+        """In pauses up to SHORT_PAUSE_MS, of both kinds."""
+        short = [found for key, found in self.cut.items() if int(key.split()[1]) <= SHORT_PAUSE_MS]
+        return sum(cut for cut, _ in short), sum(n for _, n in short)
+
+
+def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
+    """Run one policy over everything."""
+    settings = profile.load("cpu", tuple(f"endpointing.{one}" for one in overrides)).endpointing
+    decided = [(track, hearing.decide(settings, track, voicings)) for track, voicings in heard]
+    ends = [one for track, one in decided if track.pause is None]
+    cut: dict[str, tuple[int, int]] = {}
+    for track, one in decided:
+        if track.pause is not None:
+            lost, n = cut.get(track.key, (0, 0))
+            cut[track.key] = (lost + one.cut_off, n + 1)
+    confirmed = [one.confirmed_ms for one in ends if not one.cut_off]
+    return Row(
+        policy=", ".join(overrides).removeprefix("policy="),
+        provisional_ms=percentile([one.provisional_ms for one in ends if not one.cut_off], 0.5),
+        confirmed_ms=percentile(confirmed, 0.5),
+        confirmed_p95_ms=percentile(confirmed, 0.95),
+        attempts=sum(one.attempts for one in ends) / len(ends),
+        cut_own=(sum(one.cut_off for one in ends), len(ends)),
+        cut=cut,
+    )
+
+
+def main() -> int:
+    """Print the table; 1 where the profile's own speculation cuts a short pause off too often."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--prompts", type=int, default=150, help="how many of each kind (default 150)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model-ms", type=int, default=60, help="when the turn model answers (default 60)")
+    asked = parser.parse_args()
+    made = tracks(asked.prompts, asked.seed)
+    hearing = Hearing(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), asked.model_ms * 8)
+    common.news(f"{len(made)} tracks are heard by the detector")
+    heard = [(track, hearing.voicings(track)) for track in made]
+    rows = []
+    for overrides in POLICIES:
+        common.news(f"policy {', '.join(overrides)}")
+        rows.append(row(hearing, overrides, heard))
+    if not asked.json:
+        _print(rows)
+    own = next(one for one in rows if one.policy == "speculative")
+    cut, n = own.cut_short
+    bound = rate_upper(cut, n)
+    promise = f"speculation cuts off at most 2 % of pauses up to {SHORT_PAUSE_MS} ms, at 95 % confidence"
+    promises = [common.bounded(promise, None if bound is None else 100 * bound, 2.0, "%")]
+    return common.conclude("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=asked.json)
+
+
+def _print(rows: Sequence[Row]) -> None:
+    keys = sorted(rows[0].cut, key=lambda key: (key.split()[0], int(key.split()[1])))
+    table = Table(title="after the end of speech, ms; cut off, of how many", title_justify="left")
+    for heading in ("policy", "provisional", "confirmed", "p95", "attempts", "own pauses", *keys):
+        table.add_column(heading, justify="left" if heading == "policy" else "right", overflow="fold")
+    for one in rows:
+        times = [f"{value:.0f}" for value in (one.provisional_ms, one.confirmed_ms, one.confirmed_p95_ms) if value]
+        cuts = [f"{cut}/{n}" for cut, n in (one.cut_own, *(one.cut[key] for key in keys))]
+        table.add_row(one.policy, *times, f"{one.attempts:.2f}", *cuts)
+    Console(width=200).print(table, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,6 +23,7 @@ from pipeline.call.hearing import Arrivals, CallerAudio, to_float
 from pipeline.call.leaving import Leaving
 from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
+from pipeline.call.rolling import WordsSoFar
 from pipeline.clock import now_ns
 from pipeline.endpointing import EndpointEvent, EventKind, TurnModel
 from pipeline.endpointing.policies import endpointer
@@ -72,6 +73,7 @@ class Call:
         self._reply: Reply | None = None
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
         self._leaving = Leaving()
+        self._so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._question: EndpointEvent | None = None
         self._questioned = asyncio.Event()
 
@@ -163,6 +165,7 @@ class Call:
         elif reply is not None and self._line.playback.playing(now_ns()):
             await self._interrupt(reply)
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
+        self._so_far.forget()
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
@@ -170,8 +173,12 @@ class Call:
         if late is not None and (late.result is None or self._line.playback.playing(decided_ns)):
             await self._interrupt(late)
         self._attempt += 1
+        rest_from, earlier_words = self._so_far.rest(self._turn_start, event.at_sample)
         question = Question(
             audio=to_float(self._audio.codes(self._turn_start, event.at_sample)),
+            end_sample=event.at_sample,
+            earlier_words=earlier_words,
+            rest_from=rest_from - self._turn_start,
             call_block=self._block,
             history=self._conversation.history,
             context=self._conversation.context,
@@ -205,6 +212,7 @@ class Call:
     def _withdraw(self) -> None:
         """The caller went on before anything was heard: the turn goes on, its attempt is void."""
         if self._reply is not None:
+            self._so_far.keep(self._reply.question.end_sample, self._reply.words)
             self._cancel(self._reply)
             self._reply = None
 

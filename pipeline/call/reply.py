@@ -40,6 +40,12 @@ class Question:
 
     audio: AudioF32
     """The caller's utterance, 8 kHz."""
+    end_sample: int
+    """Where in the stream it ends."""
+    earlier_words: str
+    """What was said before `rest_from`, transcribed at a pause."""
+    rest_from: int
+    """Where in `audio` the rest begins, which is still to be transcribed."""
     call_block: str
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
@@ -116,8 +122,8 @@ class Reply:
     async def _answer(self) -> TurnResult:
         begun_ns = await self._may_begin("transcription", self.notes.started_ns)
         await self._injection.wait(Stage.TRANSCRIPTION)
-        transcript = await self._engines.stt.transcribe(self.question.audio)
-        self.words = transcript.text.strip()
+        transcript = await self._engines.stt.transcribe(self.question.audio[self.question.rest_from :])
+        self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
         transcribed_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, transcribed_ns)
         self.notes.fact(tracing.TRANSCRIPT, self.words)

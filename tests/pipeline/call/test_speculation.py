@@ -363,3 +363,18 @@ async def test_work_outside_of_attempts_counts_for_nobody():
     with meter.current().busy():
         pass
     assert meter.current().busy_ms == 0
+
+
+async def test_of_a_long_turn_only_the_rest_is_transcribed_again(serve):
+    """With `stt.whole_s` the words up to a pause are kept; question and memory hold all of them."""
+    stt, llm = Counted(), Recording()
+    async with serve(*SPECULATIVE, "stt.whole_s=3", stt=stt, llm=llm) as served, served.phone() as phone:
+        await phone.speak(2000)
+        await phone.hush(SHORT_MS)
+        async with asyncio.timeout(PATIENCE_S):
+            await llm.done.wait()
+        await phone.speak(2000)
+        await phone.hush(LONG_MS)
+        await phone.reply()
+    assert [request.words for request in llm.requests] == ["words 1", "words 1 words 2"]
+    assert stt.heard[1] < stt.heard[0] + 8 * 500
