@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from harness.turn import Outcome
 from tests.harness.run.test_measure import PATIENCE_S, gone, only_run, running, turngap, wait_for
 from tests.harness.tones import scenario_of_tones
 
+LONG_S = 5 * PATIENCE_S
+"""Several agents start on a machine that may have other work."""
 SETTINGS = ("--profile", "scripted", "--set", "endpointing.min_silence_ms=150,200")
 
 
@@ -25,7 +28,7 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
     results = tmp_path / "results"
     arguments = ("sweep", str(scenario_of_tones(tmp_path, 2)), *SETTINGS, "--out", str(results), "--json")
     done = subprocess.run(
-        turngap(*arguments), env=child.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        turngap(*arguments), env=child.environment(), capture_output=True, text=True, timeout=LONG_S, check=False
     )
     path = only_run(results)
     assert json.loads(done.stdout) == json.loads((path / folder.SWEEP).read_text())
@@ -83,7 +86,7 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
     done = subprocess.run(turngap("report", str(path)), env=child.environment(), check=False)
     assert done.returncode == 0
     with running("sweep", "--resume", str(path)) as process:
-        process.communicate(timeout=PATIENCE_S)
+        process.communicate(timeout=LONG_S)
     after = folder.read(path)
     assert after.complete
     for row in after.settings:
@@ -92,6 +95,36 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
         assert {(row.slug, turn.call): turn.call_sid for turn in run.turns if (row.slug, turn.call) in kept} == {
             key: sid for key, sid in kept.items() if key[0] == row.slug
         }
+
+
+def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
+    """There is nothing to keep: one line, exit code 2, no folder, no process."""
+    results = tmp_path / "results"
+    with running("sweep", str(scenario_of_tones(tmp_path, 1)), *SETTINGS, "--out", str(results)) as process:
+        wait_for(process.stderr, "calibrating")
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 2
+    assert err.splitlines()[-1].startswith("turngap: error: interrupted")
+    assert gone(family)
+    assert list(results.iterdir()) == []
+
+
+def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """One line with the command, exit code 2; what was finished stands in the figures of an unfinished sweep."""
+    results = tmp_path / "results"
+    with running("sweep", str(scenario_of_tones(tmp_path, 3)), *SETTINGS, "--out", str(results)) as process:
+        wait_for(process.stderr, "1/6")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 2
+    path = only_run(results)
+    (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
+    assert f"`turngap sweep --resume {path}`" in line
+    record = folder.read(path)
+    assert not record.complete
+    assert 1 <= sum(point.n_turns for point in record.points) < 6
 
 
 @pytest.mark.parametrize(
