@@ -1,4 +1,4 @@
-"""The command `turngap`: run, calibrate, report, compare, export, label, talk, and what it hands on to the agent.
+"""The command `turngap`: run, sweep, calibrate, report, compare, export, label, talk; what the agent has is handed on.
 
 Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
 """
@@ -77,6 +77,35 @@ def _run(
     raise typer.Exit(command.run_all(requests, as_json=as_json))
 
 
+@app.command("sweep")
+def _sweep(
+    scenario: Annotated[str | None, typer.Argument(help="Scenario file, or the name of one that ships.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Values to try: section.key=value,value.")] = None,
+    grid: Annotated[Path | None, typer.Option(help="A .yaml file of named steps, in place of --set.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
+    turns: Annotated[int | None, typer.Option(help="Turns to score for each setting.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the sweep's folder. [default: results]")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Complete the unfinished sweep in this folder.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print sweep.json on stdout, and nothing else there.")
+    ] = False,
+) -> None:
+    """Measure several settings of an agent, interleaved, and draw turn gap against false cut-offs."""
+    from harness.sweep import command
+
+    given = (scenario, set_, grid, profile, turns, seed, out)
+    if resume is not None and any(value is not None and value != [] for value in given):
+        raise UsageError("--resume takes everything from the sweep's folder: give it alone")
+    raise typer.Exit(
+        command.resume(resume, as_json=as_json)
+        if resume is not None
+        else command.run(
+            scenario, tuple(set_ or ()), grid, profile=profile, turns=turns, seed=seed, out=out, as_json=as_json
+        )
+    )
+
+
 @app.command("calibrate")
 def _calibrate(
     delays: Annotated[str, typer.Option(help="Known delays, ms, with commas between them.")] = "150,300,800",
@@ -91,13 +120,14 @@ def _calibrate(
 
 @app.command("report")
 def _report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>.")],
+    run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>, or a sweep's.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file. [default: reports/<run-id>.html]")] = None,
 ) -> None:
-    """Render a run's report from its folder alone; of an unfinished run, what there is."""
+    """Render a run's or a sweep's report from its folder alone; of an unfinished one, what there is."""
     from harness import command
+    from harness.sweep import command as sweep
 
-    print(command.report_again(run, out))
+    print(sweep.report_again(run, out) if sweep.is_sweep(run) else command.report_again(run, out))
 
 
 @app.command("compare")

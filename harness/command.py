@@ -7,9 +7,9 @@ import json
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from rich.console import Console
@@ -31,6 +31,7 @@ from harness.verdict.budget import Budget
 from harness.verdict.gate import Evidence
 from pipeline.errors import HarnessError, TurngapError, WeightsError
 
+Result = TypeVar("Result")
 INTERRUPTED = "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
 
 
@@ -120,11 +121,13 @@ def complain(console: Console, fault: TurngapError) -> int:
 def _run_one(asked: Request, news: Console) -> Finished:
     with Display(news, asked.scenario.name) as display:
         asked, clips = prepare(asked, display.says)
-        return asyncio.run(_interruptible(asked, clips, display))
+        return asyncio.run(
+            interruptible(lambda stop: run(asked, clips, display, clock=SystemClock(), stop=stop), display)
+        )
 
 
-async def _interruptible(asked: Request, clips: Corpus, display: Display) -> Finished:
-    """The run; Ctrl-C while calls are placed ends them politely, earlier or again it ends everything at once.
+async def interruptible(work: Callable[[asyncio.Event], Awaitable[Result]], display: Display) -> Result:
+    """Do `work`; Ctrl-C while calls are placed sets its event, earlier or again it ends everything at once.
 
     Raises:
         KeyboardInterrupt: it was ended at once.
@@ -143,7 +146,7 @@ async def _interruptible(asked: Request, clips: Corpus, display: Display) -> Fin
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
     try:
-        return await run(asked, clips, display, clock=SystemClock(), stop=stop)
+        return await work(stop)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
@@ -173,7 +176,7 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
 
 
 def fetch_weights(profile: dict[str, Any]) -> None:
-    """Have the agent's own command fetch what the profile needs, with its progress, so that its start is no download.
+    """Have the agent's own command fetch what a profile needs, with its progress, so that its start is no download.
 
     Raises:
         WeightsError: it could not; without a message, for it has given its own.

@@ -35,26 +35,66 @@ def render(path: Path, out: Path) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    _write(out, html(folder.read(path)))
+    write(out, html(folder.read(path)))
 
 
 def html(run: folder.RunFolder) -> str:
     """The page."""
-    environment = Environment(
-        loader=PackageLoader("harness", "report"),
+    script = (HERE / "report.js").read_text("utf-8")
+    return (
+        environment("report")
+        .get_template("report.html.j2")
+        .render(
+            **_context(run),
+            style=style(),
+            script=Markup(script),  # our own file
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        )
+    )
+
+
+def write(out: Path, text: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        UsageError: `out` cannot be written.
+        HarnessError: the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=out.parent, prefix=".report-", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(out)
+    except OSError as fault:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        raise unwritable(f"{out}: the report cannot be written", fault) from None
+
+
+def environment(room: str) -> Environment:
+    """Where templates of `harness/<room>/` are found, and what they say things with."""
+    made = Environment(
+        loader=PackageLoader("harness", room),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ms": wording.ms, "percent": wording.percent, "together": wording.kept_together}
-    script = (HERE / "report.js").read_text("utf-8")
-    return environment.get_template("report.html.j2").render(
-        **_context(run),
-        style=Markup((HERE / "report.css").read_text("utf-8")),  # our own file
-        script=Markup(script),  # our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-    )
+    made.filters |= {"ms": wording.ms, "percent": wording.percent, "together": wording.kept_together}
+    return made
+
+
+def style() -> Markup:
+    """The style sheet of every report."""
+    return Markup((HERE / "report.css").read_text("utf-8"))  # our own file
 
 
 def embedded(data: object) -> Markup:
@@ -218,23 +258,3 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{key}", ", ".join(str(item) for item in value)
         else:
             yield f"{prefix}{key}", wording.NONE if value is None else str(value)
-
-
-def _write(out: Path, text: str) -> None:
-    temporary: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=out.parent, prefix=".report-", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(out)
-    except OSError as fault:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        raise unwritable(f"{out}: the report cannot be written", fault) from None

@@ -107,6 +107,11 @@ class ProcessSampler:
         )
 
 
+def available_mib() -> float:
+    """Memory that a process could have now without swapping."""
+    return float(psutil.virtual_memory().available) / _MIB
+
+
 def row(sample: ProcessSample) -> list[str]:
     """A line of `process.csv`."""
     return [f"{value:.3f}" for value in asdict(sample).values()]

@@ -1,8 +1,8 @@
 """The sampler: GPU and process samples into CSV, in a process of its own so that pacing never waits for NVML or /proc.
 
 `python -m harness.rig.sampler FOLDER` prints one JSON line with the GPUs as they are, then samples into FOLDER/gpu.csv
-ten times a second, and into FOLDER/process.csv twice a second once its stdin has given a process id. It ends
-with stdin.
+ten times a second, and into FOLDER/process.csv twice a second once its stdin has given a process id, until it gives 0.
+It ends with stdin.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from harness.rig.process import ProcessSampler, ProcessTree
 GPU_PERIOD_NS = 100 * NS_PER_MS
 PROCESS_PERIODS = 5
 """GPU periods between two looks at the process tree: /proc is read whole for it."""
+_NOBODY = 0
+"""In place of a process id: no process is looked at."""
 
 
 class Sampler:
@@ -51,6 +53,13 @@ class Sampler:
 
     async def watch(self, pid: int) -> None:
         """Sample that process and all below it too, from now on."""
+        await self._say(pid)
+
+    async def rest(self) -> None:
+        """Look at no process until `watch` is called again: many samplers at once would be a load themselves."""
+        await self._say(_NOBODY)
+
+    async def _say(self, pid: int) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):
             self._process.stdin.write(f"{pid}\n".encode())
@@ -95,11 +104,12 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     clock = SystemClock()
     instrument = ProcessTree.of(os.getppid())
     agent: ProcessSampler | None = None
+    watched, resting = _NOBODY, False
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
         if gpu_rows is not None:
             gpu_rows.writerows(gpu.row(each) for each in gpus.sample(clock.now_ns() / 1e9))
-        if agent is not None and tick % PROCESS_PERIODS == 0:
+        if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             seen = agent.sample(clock.now_ns() / 1e9)
             if seen is not None:
                 process_rows.writerow(process.row(seen))
@@ -110,8 +120,11 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
             line = os.read(0, 64)
             if not line:
                 return
-            tree = ProcessTree.of(int(line.split()[-1]))
-            agent = ProcessSampler(tree, instrument) if tree is not None else None
+            said = int(line.split()[-1])
+            resting = said == _NOBODY
+            if not resting and said != watched:
+                tree, watched = ProcessTree.of(said), said
+                agent = ProcessSampler(tree, instrument) if tree is not None else None
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from harness.calibration.calibrate import Calibration
 from harness.calibration.sentinel import SentinelErrors
 from harness.result import AgentFigures, CorpusFigures, Instrument, Lateness, RunRecord, Verdict
 from harness.rig import gpu, process
+from harness.rig.agent import Ready
+from harness.rig.sampler import Sampler
 from harness.run.request import Request, profile_data
 from harness.run.settle import Floats, Settled
-from harness.run.standing import Rig
 from harness.store import folder as store
 from harness.store.folder import RunFolder
 from harness.turn import Outcome, TurnRecord
@@ -140,13 +141,12 @@ def closed(
     )
 
 
-def with_rig(record: RunRecord, rig: Rig) -> RunRecord:
+def with_rig(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
     """The record with what is known of agent and GPUs once they stand."""
-    ready = rig.agent.ready
     agent = AgentFigures(url=ready.url, ready_s=ready.ready_s, models=ready.models)
     environment = record.environment | {
-        "gpu": [each.name for each in rig.sampler.gpus] or rig.sampler.no_gpu_reason,
-        "gpu_driver": rig.sampler.driver,
+        "gpu": [each.name for each in sampler.gpus] or sampler.no_gpu_reason,
+        "gpu_driver": sampler.driver,
     }
     return record.model_copy(update={"agent": agent, "environment": environment})
 

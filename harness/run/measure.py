@@ -1,4 +1,8 @@
-"""One run: the rig is set up, calls are placed in their order, each is settled, and the verdict is written."""
+"""One session of the instrument: the rig is set up, calls are placed and settled, and the verdicts are written.
+
+A run has one agent under test; where there are several, each has a run of its own, and they share instrument, corpus,
+calibration and sentinel.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from harness.calibration.calibrate import calibrate
@@ -22,6 +27,7 @@ from harness.run.lanes import Lanes
 from harness.run.ledger import Progress
 from harness.run.request import Request
 from harness.run.standing import loop_lag_p99_ms, standing
+from harness.run.subject import Dealt, Subject
 from harness.store import folder as store
 from harness.store import recording
 from harness.store.folder import RunFolder
@@ -62,6 +68,20 @@ class Finished:
     interrupted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one session of the instrument measures."""
+
+    subjects: Sequence[Subject]
+    dealt: Sequence[Dealt]
+    at_once: int
+    """Calls that go on at the same time, warm-up calls apart."""
+    sentinel_log: Path
+    """Where the sentinel's measurements are kept, for when the rest is made later."""
+    interrupted: str
+    """The line for where the user ended it."""
+
+
 async def run(
     request: Request,
     corpus: Corpus,
@@ -79,29 +99,77 @@ async def run(
         UsageError: the port for spans is in use.
         HarnessError: the run's folder can't be written.
     """
-    began_ns = clock.now_ns()
+    subject = await enter(request, corpus, clock)
+    interrupted = "the run was interrupted; the finished turns are kept, and"
+    session = Session(
+        subjects=[subject],
+        dealt=[Dealt(subject, call) for call in request.missing],
+        at_once=request.simultaneous_calls,
+        sentinel_log=subject.folder.path / store.SENTINEL,
+        interrupted=f"{interrupted} `turngap run --resume {subject.folder.path}` completes it",
+    )
+    error = await attend(session, corpus, audience, clock=clock, stop=stop)
+    record = conclude(subject, corpus, clock, judge=judge)
+    return Finished(record, subject.folder, error, interrupted=stop.is_set())
+
+
+async def attend(
+    session: Session, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event
+) -> TurngapError | None:
+    """Calibrate, start the agents, place the calls beside one sentinel; all of it is in the subjects' books then.
+
+    Gives what ended it before its time; it stands in the books too.
+
+    Raises:
+        UsageError: the port for spans is in use; where nothing had been measured, the folders are gone.
+    """
+    try:
+        with ahead() as place:
+            for subject in session.subjects:
+                subject.opening.environment["caller_priority"] = place
+            await _measure(session, corpus, audience, clock=clock, stop=stop)
+    except (UsageError, asyncio.CancelledError):
+        if not any(subject.request.resumed or subject.progress.turns for subject in session.subjects):
+            for subject in session.subjects:
+                shutil.rmtree(subject.folder.path, ignore_errors=True)  # nothing happened that is worth a folder
+        raise
+    except TurngapError as fault:
+        for subject in session.subjects:
+            subject.progress.faults.append(str(fault))
+        return fault
+    return None
+
+
+async def enter(
+    request: Request, corpus: Corpus, clock: Clock, *, name: str = "", folder_name: str | None = None
+) -> Subject:
+    """The subject of a request, its books opened: its run's folder with `run.json`, a new one or the one resumed.
+
+    `name` tells it from others; `folder_name` is the folder's in place of one made of time, scenario and profile.
+
+    Raises:
+        HarnessError: the folder can't be written.
+    """
     progress = Progress(notes=list(corpus.notes))
     if request.options.inject:
         progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
     progress.notes += under.notes(request.networks)
-    opening, folder = await _open(request, clock, progress)
-    error: TurngapError | None = None
-    try:
-        with ahead() as place:
-            opening.environment["caller_priority"] = place
-            opening = await _measure(request, corpus, audience, opening, folder, progress, clock=clock, stop=stop)
-    except (UsageError, asyncio.CancelledError):
-        if request.resumed is None and not progress.turns:
-            shutil.rmtree(folder.path, ignore_errors=True)  # nothing happened that is worth a folder
-        raise
-    except TurngapError as fault:
-        error = fault
-        progress.faults.append(str(fault))
+    opening, folder = await _open(request, clock, progress, folder_name)
+    return Subject(request, folder, opening, progress, clock.now_ns(), name)
+
+
+def conclude(subject: Subject, corpus: Corpus, clock: Clock, *, judge: Judge | None = None) -> RunRecord:
+    """Close the subject's books: judge its turns, keep the recordings worth hearing, write `run.json`.
+
+    Raises:
+        HarnessError: the folder can't be written.
+    """
+    request, folder, progress, opening = subject.request, subject.folder, subject.progress, subject.opening
     turns = recording.keep(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
     progress.turns = list(turns)
     verdict = judge or partial(gate.judge, budget=request.budget)
     record = ledger.closed(
-        opening.model_copy(update={"duration_s": opening.duration_s + (clock.now_ns() - began_ns) / 1e9}),
+        opening.model_copy(update={"duration_s": opening.duration_s + (clock.now_ns() - subject.began_ns) / 1e9}),
         folder,
         progress,
         verdict(turns, ledger.evidence(request, folder, progress)),
@@ -110,58 +178,66 @@ async def run(
     folder.replace_turns(turns)
     folder.write(record)
     recording.discard(folder.path, folder.path / store.CALLS, turns)
-    return Finished(record, folder, error, interrupted=stop.is_set())
+    return record
 
 
-async def _measure(
-    request: Request,
-    corpus: Corpus,
-    audience: Audience,
-    opening: RunRecord,
-    folder: RunFolder,
-    progress: Progress,
-    *,
-    clock: Clock,
-    stop: asyncio.Event,
-) -> RunRecord:
-    """Calibrate, set up, place the calls beside the sentinel; gives the record with what is known of agent and GPUs."""
+async def _measure(session: Session, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> None:
+    """Calibrate, set up, place the calls beside the sentinel; the books then know of agents and GPUs."""
+    subjects, dealt = session.subjects, session.dealt
 
-    async def before_agent() -> None:
+    async def before_agents() -> None:
         audience.says("calibrating the instrument")
-        progress.calibration = await calibrate(
-            [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, seed=request.seed, calls=5
+        found = await calibrate(
+            [CALIBRATION_MS],
+            CALIBRATION_TURNS,
+            clock=clock,
+            scheduler=scheduler,
+            seed=subjects[0].request.seed,
+            calls=5,
         )
-        audience.says(f"starting the agent, profile {request.profile_name}" if request.url is None else request.url)
+        for subject in subjects:
+            subject.progress.calibration = found
 
-    async with Scheduler(clock).running() as scheduler, standing(request, folder, before_agent) as rig:
-        opening = ledger.with_rig(opening, rig)
-        folder.write(opening)
-        if rig.agent.ours:
-            audience.says(f"agent ready in {rig.agent.ready.ready_s or 0:.1f} s")
-        lanes = Lanes(request, corpus, rig, folder, progress, clock, scheduler, stop, audience.turn)
-        audience.begins(sum(len(call.turns) for call in request.missing if not call.warm_up))
+    async with (
+        Scheduler(clock).running() as scheduler,
+        standing(subjects, before_agents, audience.says) as rigs,
+    ):
+        for subject, rig in zip(subjects, rigs, strict=True):
+            subject.opening = ledger.with_rig(subject.opening, rig.agent.ready, rig.sampler)
+            subject.folder.write(subject.opening)
+        by_subject = {id(subject): rig for subject, rig in zip(subjects, rigs, strict=True)}
+        lanes = Lanes(
+            dealt, by_subject, session.at_once, corpus, clock, scheduler, stop, audience.turn, session.interrupted
+        )
+        audience.begins(sum(len(one.call.turns) for one in dealt if not one.call.warm_up))
         watch = None
         try:
-            log = folder.path / store.SENTINEL
-            async with sentinel(clock=clock, scheduler=scheduler, seed=request.seed, log=log) as watch:
+            async with sentinel(
+                clock=clock, scheduler=scheduler, seed=subjects[0].request.seed, log=session.sentinel_log
+            ) as watch:
                 await lanes.place_all()
         finally:
-            lag_ms = await loop_lag_p99_ms(rig.agent)
-            progress.sentinel = watch.errors(progress.turns) if watch is not None else None
-        agent = opening.agent.model_copy(update={"loop_lag_p99_ms": lag_ms})
-        devices = rig.sampler.gpus
-    progress.notes += rig.receiver.remarks()
-    return opening.model_copy(update={"agent": agent, "gpus": gpu.figures(devices, folder.path / store.GPU)})
+            for subject, rig in zip(subjects, rigs, strict=True):
+                lag_ms = await loop_lag_p99_ms(rig.agent)
+                agent = subject.opening.agent.model_copy(update={"loop_lag_p99_ms": lag_ms})
+                subject.opening = subject.opening.model_copy(update={"agent": agent})
+                subject.progress.sentinel = watch.errors(subject.progress.turns) if watch is not None else None
+    for subject, rig in zip(subjects, rigs, strict=True):
+        subject.progress.notes += rig.receiver.remarks()
+        gpus = gpu.figures(rig.sampler.gpus, subject.folder.path / store.GPU)
+        subject.opening = subject.opening.model_copy(update={"gpus": gpus})
 
 
-async def _open(request: Request, clock: Clock, progress: Progress) -> tuple[RunRecord, RunFolder]:
+async def _open(
+    request: Request, clock: Clock, progress: Progress, folder_name: str | None
+) -> tuple[RunRecord, RunFolder]:
     """The run's folder with its `run.json`: a new one, or the one that is resumed."""
     surroundings = environment.gather()
     surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
     surroundings |= {"agent_nice": request.options.agent_nice, "inject": list(request.options.inject)}
     opening = ledger.opened(request, surroundings, clock.unix_ns())
     if request.resumed is None:
-        folder = RunFolder.create(request.options.out, opening.run_id, opening)
+        folder = RunFolder.create(request.options.out, folder_name or opening.run_id, opening)
         return opening.model_copy(update={"run_id": folder.path.name}), folder
     before = request.resumed.record
     folder = RunFolder(request.resumed.path)

@@ -1,4 +1,4 @@
-"""Everything a run needs to be standing while calls are placed: receiver, samplers, scoring process and the agent."""
+"""Everything that must stand while calls are placed: receivers, samplers, the scoring process and the agents."""
 
 from __future__ import annotations
 
@@ -7,58 +7,67 @@ import contextlib
 import re
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 import yaml
 
+from harness.rig import process
 from harness.rig.agent import Agent, serve_command
 from harness.rig.sampler import Sampler
 from harness.rig.spans import SpanReceiver
-from harness.run.request import Request, profile_data
+from harness.run.request import profile_data
 from harness.run.settle import Settler
-from harness.store.folder import AGENT_LOG, PROFILE, SPANS, RunFolder
+from harness.run.subject import Rig, Subject
+from harness.store.folder import AGENT_LOG, PROFILE, SPANS
+from pipeline.errors import AgentError, HarnessError
 from pipeline.tracing import LAG_GAUGE
 
-
-@dataclass(frozen=True, slots=True)
-class Rig:
-    """What stands."""
-
-    receiver: SpanReceiver
-    sampler: Sampler
-    settler: Settler
-    agent: Agent
+MEMORY_TO_SPARE = 1.1
+"""An agent that has had calls is somewhat larger than one that is ready."""
 
 
 @asynccontextmanager
 async def standing(
-    request: Request, folder: RunFolder, before_agent: Callable[[], Awaitable[None]]
-) -> AsyncIterator[Rig]:
-    """Start all of it, the agent last, and end it in the opposite order; what was started ends whatever happens.
+    subjects: Sequence[Subject], before_agents: Callable[[], Awaitable[None]], says: Callable[[str], None]
+) -> AsyncIterator[list[Rig]]:
+    """Start all of it, the agents last, and end it in the opposite order; what was started ends whatever happens.
 
-    `before_agent` is awaited when all but the agent stands: while the machine is as idle as it will be.
+    `before_agents` is awaited when all but the agents stands: while the machine is as idle as it will be.
 
     Raises:
-        UsageError: the receiver's port is in use.
-        AgentError: the agent did not start.
-        HarnessError: something of ours did not start.
+        UsageError: a receiver's port is in use.
+        AgentError: an agent did not start.
+        HarnessError: something of ours did not start, or the memory is too small for all agents.
     """
     async with AsyncExitStack() as stack:
-        receiver = await SpanReceiver.start(folder.path / SPANS, request.options.otlp_port)
-        stack.push_async_callback(receiver.stop)
-        sampler = await Sampler.start(folder.path)
-        stack.push_async_callback(sampler.stop)
+        receivers, samplers = [], []
+        for subject in subjects:
+            receiver = await SpanReceiver.start(subject.folder.path / SPANS, subject.request.options.otlp_port)
+            stack.push_async_callback(receiver.stop)
+            receivers.append(receiver)
+            sampler = await Sampler.start(subject.folder.path)
+            stack.push_async_callback(sampler.stop)
+            samplers.append(sampler)
         settler = Settler()
         stack.callback(settler.close)
         await settler.warm_up()
-        await before_agent()
-        agent = await _agent(request, folder, receiver.endpoint)
-        stack.push_async_callback(agent.stop)
-        if agent.pid is not None:
-            await sampler.watch(agent.pid)
-        yield Rig(receiver, sampler, settler, agent)
+        await before_agents()
+        rigs: list[Rig] = []
+        for subject, receiver, sampler in zip(subjects, receivers, samplers, strict=True):
+            request = subject.request
+            says(
+                subject.named(f"starting the agent, profile {request.profile_name}" if not request.url else request.url)
+            )
+            agent = await _agent(subject, receiver.endpoint)
+            stack.push_async_callback(agent.stop)
+            if agent.ours:
+                says(subject.named(f"agent ready in {agent.ready.ready_s or 0:.1f} s"))
+            rigs.append(Rig(receiver, sampler, settler, agent))
+            _check_memory(agent, len(subjects) - len(rigs))
+        if len(rigs) == 1 and rigs[0].agent.pid is not None:
+            await rigs[0].sampler.watch(rigs[0].agent.pid)
+        yield rigs
 
 
 async def loop_lag_p99_ms(agent: Agent) -> float | None:
@@ -73,17 +82,34 @@ async def loop_lag_p99_ms(agent: Agent) -> float | None:
     return None
 
 
-async def _agent(request: Request, folder: RunFolder, endpoint: str) -> Agent:
+async def _agent(subject: Subject, endpoint: str) -> Agent:
+    request = subject.request
     if request.url is not None:
         return Agent.at(request.url)
-    profile = folder.path / PROFILE
+    profile = subject.folder.path / PROFILE
     profile.write_text(yaml.safe_dump(profile_data(request), sort_keys=False), "utf-8")
-    return await Agent.start(
-        serve_command(profile, request.options.inject),
-        log=folder.path / AGENT_LOG,
-        endpoint=endpoint,
-        nice=request.options.agent_nice,
-    )
+    try:
+        return await Agent.start(
+            serve_command(profile, request.options.inject),
+            log=subject.folder.path / AGENT_LOG,
+            endpoint=endpoint,
+            nice=request.options.agent_nice,
+        )
+    except AgentError as fault:
+        raise AgentError(subject.named(str(fault))) from None
+
+
+def _check_memory(agent: Agent, more: int) -> None:
+    tree = process.ProcessTree.of(agent.pid) if agent.pid is not None and more else None
+    use = tree.use() if tree is not None else None
+    if use is None:
+        return
+    needed_mib, free_mib = more * use.rss_mib * MEMORY_TO_SPARE, process.available_mib()
+    if needed_mib > free_mib:
+        raise HarnessError(
+            f"{more} more agents of {use.rss_mib:.0f} MiB each do not fit into the {free_mib:.0f} MiB of memory that "
+            "are free: sweep fewer settings at a time"
+        )
 
 
 def _get(url: str) -> str:

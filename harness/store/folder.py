@@ -112,7 +112,7 @@ class RunFolder:
         Raises:
             HarnessError: it can't be written.
         """
-        self._replace(RUN, record.model_dump_json(indent=2) + "\n")
+        replace_file(self.path / RUN, record.model_dump_json(indent=2) + "\n")
 
     def append(self, turns: Iterable[TurnRecord]) -> None:
         """Add finished turns and wait until the disk has them; all of them or, where that fails, none.
@@ -133,7 +133,7 @@ class RunFolder:
         Raises:
             HarnessError: it can't be written.
         """
-        self._replace(TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
+        replace_file(self.path / TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
 
     def mend(self) -> None:
         """Cut off torn last lines, so that what is appended next stands on a line of its own."""
@@ -144,19 +144,24 @@ class RunFolder:
                 if not data.endswith(b"\n"):
                     os.truncate(file, data.rfind(b"\n") + 1)
 
-    def _replace(self, name: str, text: str) -> None:
-        target = self.path / name
-        fresh = self.path / f".{name}.{os.getpid()}"
-        try:
-            with fresh.open("wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(target)
-            _sync(self.path)
-        except OSError as fault:
-            fresh.unlink(missing_ok=True)
-            raise HarnessError(f"{target}: cannot be written ({fault.strerror or fault})") from None
+
+def replace_file(target: Path, text: str) -> None:
+    """Write a file anew, whole or not at all, and wait until the disk has it.
+
+    Raises:
+        HarnessError: it can't be written.
+    """
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with fresh.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+        _sync(target.parent)
+    except OSError as fault:
+        fresh.unlink(missing_ok=True)
+        raise HarnessError(f"{target}: cannot be written ({fault.strerror or fault})") from None
 
 
 def read(path: Path) -> Run:

@@ -226,6 +226,7 @@ class Call:
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
             preface=self._agent.profile.barge_in.limit_preface if still_talking(event) else "",
+            speculate=self._agent.profile.endpointing.speculate,
         )
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)

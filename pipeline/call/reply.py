@@ -29,6 +29,8 @@ from pipeline.telephony import SAMPLE_RATE
 from pipeline.tracing import Stage
 from pipeline.tts import Spoken
 
+SPECULATED = ("none", "transcription", "generation", "synthesis")
+"""How far an attempt may go before the end of the turn is confirmed: the settings of a profile, in order."""
 _SENTENCE_END = (".", "!", "?", "…")
 _log = logging.getLogger("turngap.call")
 
@@ -51,6 +53,8 @@ class Question:
     max_tokens: int
     preface: str = ""
     """A clause to say before what the language model says."""
+    speculate: str = "synthesis"
+    """The last stage of `SPECULATED` that may run before the end of the turn is confirmed."""
 
 
 class Reply:
@@ -121,16 +125,17 @@ class Reply:
         self.notes.end(now_ns())
 
     async def _answer(self) -> TurnResult:
-        begun_ns = self.notes.started_ns
+        begun_ns = await self._may_begin("transcription", self.notes.started_ns)
         await self._injection.wait(Stage.TRANSCRIPTION)
         transcript = await self._engines.stt.transcribe(self.question.audio[self.question.rest_from :])
         self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
-        asked_ns = now_ns()
-        self.notes.stage(Stage.TRANSCRIPTION, begun_ns, asked_ns)
+        transcribed_ns = now_ns()
+        self.notes.stage(Stage.TRANSCRIPTION, begun_ns, transcribed_ns)
         self.notes.fact(tracing.TRANSCRIPT, self.words)
         if not says_something(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY
+        asked_ns = await self._may_begin("generation", transcribed_ns)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._think(asked_ns))
             group.create_task(self._speak())
@@ -138,6 +143,13 @@ class Reply:
         if not self.sent_payload:
             raise EngineError("the language model or the synthesiser gave nothing to say")
         return TurnResult.REPLIED
+
+    async def _may_begin(self, work: str, ready_ns: int) -> int:
+        """When that work begins: at once, or when the end is confirmed where the profile speculates less far."""
+        if SPECULATED.index(work) <= SPECULATED.index(self.question.speculate):
+            return ready_ns
+        await self._confirmed.wait()
+        return now_ns()
 
     async def _think(self, asked_ns: int) -> None:
         question = self.question
@@ -187,6 +199,7 @@ class Reply:
             text, handed_ns = handed
             begun_ns = now_ns()
             if index == 0:
+                handed_ns = await self._may_begin("synthesis", handed_ns)
                 await self._injection.wait(Stage.FIRST_AUDIO)
             async with aclosing(tts.speak(text, self.question.context)) as pieces:
                 async for piece in pieces:

@@ -50,6 +50,8 @@ class EndpointingSettings(Settings):
     """Silence after speech that ends the turn; for `smart_turn` and `speculative`: of a turn that sounds complete."""
     max_silence_ms: int = Field(800, ge=32, le=10_000)
     """Silence that ends a turn that does not sound complete, or of which nothing is known yet."""
+    speculate: Literal["none", "transcription", "generation", "synthesis"] = "synthesis"
+    """How far `speculative` goes before the end is certain; what comes after it waits for the confirmation."""
     provisional_ms: int = Field(96, ge=32, le=1000)
     """The short silence at which the turn model is asked, and `speculative` begins to work."""
     threshold: float = Field(0.9, gt=0, le=1)

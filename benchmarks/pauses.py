@@ -1,0 +1,80 @@
+"""Are callers cut off when they pause for 250 to 400 ms, and what does speculation on such pauses waste?
+
+python -m benchmarks.pauses [--turns N] [--silence-ms 320] [--json]          164 utterances: about 45 minutes
+python -m benchmarks.pauses --sweep results/SWEEP-ID                         reads a finished one
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.common import Promise, bounded, conclude, parser
+from benchmarks.latency import SILENCE_MS, settings
+from benchmarks.swept import Setting, measured, number, options, percent, show, sound
+from harness.result import Rate
+from harness.turn import Outcome
+from harness.verdict.rates import paused
+from harness.verdict.stats import rate
+from harness.verdict.summary import scored
+
+LONGEST_PAUSE_MS = 400.0
+CUT_OFFS, WER, WASTED = 0.02, 0.04, 0.35
+
+
+def cut_offs(setting: Setting) -> Rate:
+    """False cut-offs in turns whose longest pause is no longer than `LONGEST_PAUSE_MS`."""
+    turns = [turn for turn in scored(setting.run.turns) if paused(turn) and turn.pause_ms <= LONGEST_PAUSE_MS + 1]
+    return rate(sum(turn.outcome is Outcome.CUT_OFF for turn in turns), len(turns))
+
+
+def promises(speculative: Setting) -> list[Promise]:
+    """What was promised of the agent's patience."""
+    found, record = cut_offs(speculative), speculative.run.record
+    wasted = record.conversation.wasted_pauses if record.conversation is not None else None
+    share = wasted.share if wasted is not None else None
+    dry = record.underrun_rate
+    return [
+        Promise("whole, and its instrument in order", record.verdict, None, holds=sound(speculative.run)),
+        bounded(
+            f"false cut-offs on pauses <= 400 ms ({found.events} of {found.n}): at most {CUT_OFFS:.0%}",
+            None if found.upper is None else 100 * found.upper,
+            100 * CUT_OFFS,
+            "%",
+        ),
+        bounded(f"word error rate <= {WER:.0%}", None if record.wer is None else 100 * record.wer, 100 * WER, "%"),
+        bounded(f"wasted work <= {WASTED:.0%}", None if share is None else 100 * share, 100 * WASTED, "%"),
+        Promise(
+            "no underrun inside a reply", f"{dry.events} of {dry.n}", dry.events, holds=dry.n > 0 and not dry.events
+        ),
+    ]
+
+
+def main() -> int:
+    """Print the tables; exit 1 where a promise does not hold."""
+    made = options(parser(__doc__))
+    made.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
+    given = made.parse_args()
+    both = measured("pauses", settings(given.silence_ms), given)
+    rows = []
+    for each in both:
+        found, wasted = cut_offs(each), each.point.wasted
+        rows.append(
+            (
+                each.point.name,
+                str(found.n),
+                str(found.events),
+                percent(found.rate),
+                percent(found.upper),
+                number(each.point.turn_gap_ms.p50),
+                percent(each.point.wer),
+                percent(wasted.share if wasted is not None else None, 0),
+            )
+        )
+    columns = ("policy", "pause turns", "cut off", "rate", "at most", "median gap", "WER", "wasted")
+    show("pauses of 250 to 400 ms", columns, rows, as_json=given.json)
+    details = {"points": [each.point.model_dump(mode="json") for each in both]}
+    return conclude("pauses", promises(both[1]), details, as_json=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What the benchmarks of the conversation share: a sweep of named settings, run or read, and runs of scenarios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from harness.result import Verdict
+from harness.rig import child
+from harness.store import folder as store
+from harness.store.folder import Run
+from harness.sweep import folder
+from harness.sweep.points import Point
+
+Settings = Mapping[str, Sequence[str]]
+"""By name, what each sets in the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting, measured."""
+
+    point: Point
+    run: Run
+
+
+def options(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add what every benchmark with a sweep takes."""
+    made.add_argument("--sweep", type=Path, help="a finished sweep's folder, to be read in place of a new one")
+    made.add_argument("--turns", type=int, help="turns for each setting, in place of the whole scenario")
+    made.add_argument("--profile", default="cpu", help="the agent: a profile's name or a .yaml file")
+    made.add_argument("--out", type=Path, default=Path("results"), help="where the new folder goes")
+    return made
+
+
+def measured(scenario: str, settings: Settings, given: argparse.Namespace, turns: int | None = None) -> list[Setting]:
+    """The settings in their order, from `--sweep` or from a new sweep of them.
+
+    Raises:
+        SystemExit: it gave no result.
+    """
+    path = given.sweep or _sweep(scenario, settings, given, given.turns or turns)
+    record = folder.measured(path, folder.read(path))
+    found = dict(zip((point.name for point in record.points), record.points, strict=True))
+    if missing := [name for name in settings if name not in found]:
+        raise SystemExit(f"{path}: no run of the setting {missing[0]!r}")
+    return [Setting(found[name], store.read(path / found[name].slug)) for name in settings]
+
+
+def run(scenario: str, *, profile: str, sets: Sequence[str], out: Path) -> Run:
+    """One run of a scenario.
+
+    Raises:
+        SystemExit: it gave no result.
+    """
+    told = [part for one in sets for part in ("--set", one)]
+    done = _turngap("run", scenario, "--profile", profile, *told, "--out", str(out.resolve()))
+    return store.read(out / str(json.loads(done)["run_id"]))
+
+
+def sound(run: Run) -> bool:
+    """Whether its figures may be used at all."""
+    return run.record.complete and run.record.verdict is not Verdict.INVALID
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
+    """Print a table as `docs/latency.md` has it; on stderr where stdout is JSON's."""
+    table = Table(title=title, title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=as_json, width=None if sys.stdout.isatty() else 140).print(table, markup=False)
+
+
+def number(value: float | None, unit: str = "ms", digits: int = 0) -> str:
+    """A figure with its unit; – for none."""
+    return "–" if value is None else f"{value:.{digits}f} {unit}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage; – for none."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _sweep(scenario: str, settings: Settings, given: argparse.Namespace, turns: int | None) -> Path:
+    steps = [{"name": name, "set": list(sets)} for name, sets in settings.items()]
+    count = [] if turns is None else ["--turns", str(turns)]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump({"steps": steps}, file, sort_keys=False)
+        file.flush()
+        told = ("--grid", file.name, "--profile", given.profile, *count, "--out", str(given.out.resolve()))
+        done = _turngap("sweep", scenario, *told)
+    return Path(given.out) / str(json.loads(done)["sweep_id"])
+
+
+def _turngap(*arguments: str) -> str:
+    command = child.python("harness", *arguments, "--json")
+    done = subprocess.run(command, env=child.environment(), stdout=subprocess.PIPE, text=True, check=False)
+    if not done.stdout.strip():
+        raise SystemExit(1)
+    return done.stdout

@@ -1,0 +1,77 @@
+"""A sweep's report: one self-contained page, rendered from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.report import page, wording
+from harness.result import Verdict
+from harness.sweep import charts, folder
+from harness.sweep.folder import SweepRecord
+from harness.sweep.points import Point
+from harness.turn import TurnRecord
+from pipeline.tracing import Stage
+
+
+def render(path: Path, out: Path) -> None:
+    """Render the sweep in folder `path` to the file `out`.
+
+    Raises:
+        RunFolderError: the folder holds no sweep that this version reads.
+        HarnessError: `out` cannot be written.
+    """
+    record = folder.measured(path, folder.read(path))
+    found = folder.runs(path, record)
+    page.write(out, html(record, [run.turns for _, run in found], [run.record.scenario for _, run in found]))
+
+
+def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
+    """The page of a record whose points are in the order of `turns`."""
+    points = record.points
+    seen = [point for point in points if point.turn_gap_ms.p50 is not None]
+    context: dict[str, Any] = {
+        "sweep": record,
+        "points": points,
+        "waiting": len(record.settings) - len(points),
+        "scenario": scenarios[0] if scenarios else record.scenario,
+        "sentence": sentence(points),
+        "median": charts.bargain("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
+        if seen
+        else None,
+        "p95": charts.bargain("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
+        if any(point.turn_gap_ms.p95 is not None for point in points)
+        else None,
+        "not_drawn": wording.joined([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
+        "distributions": charts.distributions(points, turns) if seen else None,
+        "stages": [stage for stage in Stage if any(stage in point.exposed_p50_ms for point in points)],
+        "stage_words": wording.STAGE,
+        "stage_role": wording.ROLE,
+        "invalid": [point.name for point in points if point.verdict is Verdict.INVALID],
+        "plural": wording.plural,
+        "signed": signed,
+        "json": page.embedded(record.model_dump(mode="json")),
+    }
+    return page.environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style())
+
+
+def sentence(points: tuple[Point, ...]) -> str:
+    """What the sweep says, in one sentence."""
+    front = [point for point in points if point.dominated_by is None and point.turn_gap_ms.p50 is not None]
+    if not front:
+        return "No setting has a turn that was answered yet."
+    fastest = min(front, key=lambda point: point.turn_gap_ms.p50 or 0.0)
+    rate = fastest.cut_off_rate
+    many = f"{len(front)} of {wording.plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
+    text = (
+        f"{many} dominated by no other; the fastest, {fastest.name}, has a median turn gap of "
+        f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {wording.plural(rate.events, 'false cut-off')} in "
+        f"{wording.plural(rate.n, 'turn')}"
+    )
+    return f"{text} (at most {wording.percent(rate.upper)})." if rate.upper is not None else f"{text}."
+
+
+def signed(value: float) -> str:
+    """A change, ms, with its sign."""
+    text = wording.ms(abs(value))
+    return text if text.strip("0.") == "" else f"{'+' if value > 0 else '−'}{text}"

@@ -1,0 +1,62 @@
+"""A sweep's folder: figures are made anew from its runs, and what is foreign is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.sweep import folder
+from pipeline.errors import RunFolderError
+from tests.harness.sweep.builders import write_sweep
+
+
+def test_figures_are_made_from_the_runs(tmp_path: Path) -> None:
+    """A point for each run that is there; complete only when all are."""
+    path = write_sweep(tmp_path / "sweep", settings=3, n=20)
+    found = folder.measured(path, folder.read(path))
+    assert found.complete
+    assert [point.cut_off_rate.events for point in found.points] == [0, 1, 4]
+    folder.write(path, found)
+    assert folder.read(path) == found
+    part = write_sweep(tmp_path / "part", settings=3, n=20, begun=2)
+    found = folder.measured(part, folder.read(part))
+    assert (found.complete, len(found.points)) == (False, 2)
+
+
+def test_a_killed_run_has_the_figures_of_its_turns(tmp_path: Path) -> None:
+    """Its `run.json` still says nothing of them."""
+    path = write_sweep(tmp_path / "sweep", settings=1, n=20, complete=False)
+    file = path / "min_silence_ms-300" / "run.json"
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps(data | {"n_turns": 0, "outcomes": {}}))
+    (point,) = folder.measured(path, folder.read(path)).points
+    assert (point.n_turns, point.answered) == (20, 20)
+
+
+def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
+    """Two sweeps of one second both have a folder, and nothing else is left beside them."""
+    record = folder.read(write_sweep(tmp_path / "other", begun=0)).model_copy(update={"sweep_id": "one"})
+    made = [folder.create(tmp_path / "out", record) for _ in range(2)]
+    assert [path.name for path, _, _ in made] == ["one", "one-2"]
+    assert [folder.read(path).sweep_id for path, _, _ in made] == ["one", "one-2"]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "no sweep folder"),
+        ("{", "it is no JSON"),
+        ("[]", "no sweep of turngap"),
+        ('{"schema_version": 99}', "newer than 1"),
+        ('{"schema_version": 1}', "damaged: sweep_id"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    """One line that says what is wrong with it."""
+    if text is not None:
+        (tmp_path / folder.SWEEP).write_text(text)
+    with pytest.raises(RunFolderError, match=said):
+        folder.read(tmp_path)

@@ -1,0 +1,128 @@
+"""The settings of a sweep, from the command line and from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.sweep import grid
+from pipeline.errors import UsageError
+
+NUMBERS = st.integers(0, 5000).map(str)
+WORDS = st.text("abcdefgh_", min_size=1, max_size=8)
+LISTS = st.lists(st.integers(0, 30), max_size=4).map(lambda values: f"[{','.join(map(str, values))}]")
+QUOTED = st.text("abc, []{}", max_size=6).map(lambda text: f'"{text}"')
+VALUES = st.lists(NUMBERS | WORDS | LISTS | QUOTED, min_size=1, max_size=4, unique=True)
+
+
+@given(VALUES)
+def test_values_come_back_as_they_were_given(values: list[str]) -> None:
+    """Commas inside brackets and quotes separate nothing."""
+    assert grid.split_values(",".join(values)) == values
+    assert grid.split_values(" , ".join(values)) == values
+
+
+@given(st.text("a1,[]{}()'\" ", max_size=30))
+def test_any_text_is_split_or_refused(text: str) -> None:
+    """What comes back is never empty, and joined it is the text but for the spaces around its commas."""
+    try:
+        values = grid.split_values(text)
+    except UsageError:
+        return
+    assert all(values)
+    assert ",".join(values).replace(" ", "") == text.replace(" ", "")
+
+
+@given(st.lists(VALUES, min_size=1, max_size=3))
+def test_the_grid_is_every_combination(axes: list[list[str]]) -> None:
+    """As many settings as the product, all different, each with a value for every key and a name for a folder."""
+    count = 1
+    for values in axes:
+        count *= len(values)
+    asked = [f"part.key{place}={','.join(values)}" for place, values in enumerate(axes)]
+    if count > grid.MOST_SETTINGS:
+        with pytest.raises(UsageError, match="are the most"):
+            grid.product(asked)
+        return
+    settings = grid.product(asked)
+    assert len(settings) == count
+    assert len({setting.overrides for setting in settings}) == count
+    assert len({setting.slug for setting in settings}) == count
+    for setting in settings:
+        assert [override.partition("=")[0] for override in setting.overrides] == [
+            f"part.key{place}" for place in range(len(axes))
+        ]
+        assert Path(setting.slug).name == setting.slug
+        assert setting.slug not in ("", ".", "..")
+
+
+def test_a_list_is_one_value() -> None:
+    """`stt.windows_s=[12,15],[30]` has two values; the YAML of each is a list."""
+    settings = grid.product(["stt.windows_s=[12,15],[30]"])
+    assert [yaml.safe_load(each.overrides[0].partition("=")[2]) for each in settings] == [[12, 15], [30]]
+    assert [each.slug for each in settings] == ["windows_s-12-15", "windows_s-30"]
+
+
+def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
+    """It is the same for all settings; keys that end alike are named in full."""
+    settings = grid.product(["stt.threads=1,2", "llm.threads=1,2", "endpointing.policy=silence"])
+    assert settings[0].name == "stt.threads=1 llm.threads=1"
+    assert settings[3].overrides == ("stt.threads=2", "llm.threads=2", "endpointing.policy=silence")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((), "needs settings"),
+        (("endpointing.min_silence_ms",), "expected section.key=value"),
+        (("min_silence_ms=100",), "expected section.key=value"),
+        (("a.b=",), "a value is missing"),
+        (("a.b=1,,2",), "a value is missing"),
+        (("a.b=[1,2",), "not closed"),
+        (("a.b=1]",), "not closed"),
+        (("a.b=1,2,1",), "stands there twice"),
+        (("a.b=1", "a.b=2"), "more than once"),
+        (("a.b=1,2,3,4,5,6,7,8,9,10,11,12,13",), "12 are the most"),
+    ],
+)
+def test_what_is_malformed_is_refused(asked: tuple[str, ...], said: str) -> None:
+    """One line that says what to do, before anything starts."""
+    with pytest.raises(UsageError, match=said) as fault:
+        grid.product(asked)
+    assert "\n" not in str(fault.value)
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "grid.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
+    """A step without `set` is the profile as it is."""
+    text = 'steps:\n- {name: Plain}\n- {name: + short window, set: ["stt.windows_s=[4]", endpointing.policy=silence]}\n'
+    settings = grid.load(written(tmp_path, text))
+    assert [(each.name, each.slug) for each in settings] == [("Plain", "plain"), ("+ short window", "short-window")]
+    assert settings[0].overrides == ()
+    assert settings[1].overrides == ("stt.windows_s=[4]", "endpointing.policy=silence")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps: []", r"grid.yaml:1: `steps`"),
+        ("steps:\n- {name: a}\n- {name: b, sett: [a.b=1]}", r"grid.yaml:3: unknown key `steps.1.sett`; did you mean"),
+        ("steps:\n- {set: [a.b=1]}", r"grid.yaml:2: `steps.0.name` is missing"),
+        ("steps:\n- {name: a}\n- {name: a, set: [a.b=1]}", "two steps are called 'a'"),
+        ("steps:\n- {name: a, set: [a.b=1, a.b=2]}", "sets a.b twice"),
+        ("steps:\n" + "".join(f"- {{name: s{i}}}\n" for i in range(13)), "12 are the most"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """With its line, and the key that was meant."""
+    with pytest.raises(UsageError, match=said):
+        grid.load(written(tmp_path, text))

@@ -1,0 +1,106 @@
+"""Dominance between settings, and their difference from the first."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.sweep.points import Goals, difference, dominates, dominators, points
+from harness.turn import Outcome
+from harness.verdict.compare import Change
+from tests.harness import report_builders as make
+
+GOAL = st.sampled_from([0.0, 1.0, 2.0, 3.5, math.inf])
+GOALS = st.tuples(GOAL, GOAL, GOAL)
+SEVERAL = st.lists(GOALS, min_size=1, max_size=12)
+
+
+@given(GOALS, GOALS, GOALS)
+def test_dominance_is_a_strict_order(a: Goals, b: Goals, c: Goals) -> None:
+    """Nothing dominates itself, no two dominate each other, and it is handed on."""
+    assert not dominates(a, a)
+    assert not (dominates(a, b) and dominates(b, a))
+    if dominates(a, b) and dominates(b, c):
+        assert dominates(a, c)
+
+
+@given(GOALS, st.integers(0, 2))
+def test_better_in_one_and_equal_elsewhere_dominates(a: Goals, at: int) -> None:
+    """By however little; the other way round it does not."""
+    worse = tuple(value + 1 if place == at else value for place, value in enumerate(a))
+    assert dominates(a, worse) == (a[at] != math.inf)
+    assert not dominates(worse, a)
+
+
+@given(SEVERAL)
+def test_the_front_is_what_nothing_dominates(found: list[Goals]) -> None:
+    """It is never empty, and whatever is dominated is so by a member of it."""
+    above = dominators(found)
+    front = [one for one, over in zip(found, above, strict=True) if over is None]
+    assert front
+    for one, over in zip(found, above, strict=True):
+        assert (over is not None) == any(dominates(other, one) for other in found)
+        if over is not None:
+            assert dominates(found[over], one)
+            assert above[over] is None
+
+
+@given(SEVERAL, st.randoms())
+def test_the_order_of_the_settings_does_not_matter(found: list[Goals], rng: random.Random) -> None:
+    """The same ones are dominated, however they are dealt."""
+    mixed = list(found)
+    rng.shuffle(mixed)
+    front = sorted(one for one, over in zip(found, dominators(found), strict=True) if over is None)
+    assert front == sorted(one for one, over in zip(mixed, dominators(mixed), strict=True) if over is None)
+
+
+@given(SEVERAL, st.data())
+def test_a_dominated_newcomer_changes_nothing(found: list[Goals], data: st.DataObject) -> None:
+    """The front stays as it was."""
+    one = data.draw(st.sampled_from(found))
+    worse = tuple(value + 1 for value in one)
+    before, after = dominators(found), dominators([*found, worse])
+    assert after[:-1] == before
+    assert after[-1] is not None or one == worse  # infinity is as bad as infinity and one
+
+
+def test_a_difference_is_of_pairs_that_both_answered() -> None:
+    """The change is that of the utterances; a pair with a failure is left out and counted, an invalid one is none."""
+    base = make.turns(12)
+    slower = [turn.model_copy(update={"turn_gap_ms": (turn.turn_gap_ms or 0.0) + 100.0}) for turn in base]
+    slower[3] = slower[3].model_copy(update={"outcome": Outcome.CUT_OFF, "turn_gap_ms": -200.0})
+    slower[4] = slower[4].model_copy(update={"outcome": Outcome.INVALID})
+    found = difference(slower, base)
+    assert found is not None
+    assert (found.pairs, found.left_out) == (10, 1)
+    assert found.median_change_ms == pytest.approx(100.0)
+    assert (found.low_ms, found.high_ms) == (pytest.approx(100.0), pytest.approx(100.0))
+    assert found.change is Change.SLOWER
+
+
+def test_few_pairs_have_no_interval() -> None:
+    """Five are counted, and nothing is said of them; where there is none, there is no difference."""
+    found = difference(make.turns(5, scale=2.0), make.turns(5))
+    assert found is not None
+    assert (found.pairs, found.median_change_ms, found.low_ms) == (5, None, None)
+    assert difference(make.turns(3), []) is None
+
+
+def test_points_know_what_dominates_them() -> None:
+    """Slower with as many cut-offs is dominated by the faster; faster with more cut-offs is not."""
+    plain, slow = make.turns(20), make.turns(20, scale=1.5)
+    fast = make.turns(20, scale=0.5)
+    fast[0] = make.turn(0, scale=0.5, outcome=Outcome.CUT_OFF)
+    given_ = [("plain", plain), ("slow", slow), ("fast", fast)]
+    found = points([(name, name, name == "plain", make.run_record(turns), turns) for name, turns in given_])
+    # One cut-off in twenty counts as later than any other turn, and p95 lies among them.
+    assert [point.dominated_by for point in found] == [None, "plain", None]
+    assert [point.current for point in found] == [True, False, False]
+    assert found[0].difference is None
+    assert found[2].difference is not None
+    assert (found[2].cut_off_rate.events, found[2].answered) == (1, 19)
+    assert found[0].first_clause_words == 2.0
