@@ -110,11 +110,14 @@ class CallRecord:
     """Why it ended, where it did not end as planned."""
     warm_up: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+    lead_ns: int = 20_000_000
+    """How long after its first sample a frame leaves: a phone's when it is complete; 0 for what goes into a buffer that
+    plays it at once."""
 
     def sample_ns(self, sample: int) -> int:
         """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""
         return self.started_ns + sample * 125_000
 
     def frame_due_ns(self, frame: int) -> int:
-        """The deadline of a frame: it leaves when it is complete."""
-        return self.started_ns + (frame + 1) * 20_000_000
+        """The deadline of a frame: as a rule it leaves when it is complete."""
+        return self.started_ns + frame * 20_000_000 + self.lead_ns
