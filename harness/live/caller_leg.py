@@ -1,7 +1,8 @@
 """The caller's leg of a live call: what we say over Twilio, paced in real time, and what comes back.
 
 Twilio plays what it is given at once, so frame k is handed over at its *beginning*, started + k * 20 ms: a sample's
-time is when Twilio plays it if nothing on the way takes any time.
+time is when Twilio plays it if nothing on the way takes any time. What was handed over late has piled up there as much
+later; between utterances some noise is left out until that has played.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from harness.caller.conversation import Conversation
 from harness.caller.noise import comfort_noise
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Scheduler, Timer
-from harness.clock import NS_PER_MS, Clock
+from harness.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from harness.live.track import InboundTrack, Line
 from harness.live.wire import Wire
 from harness.records import CallEnd, CallRecord, Clip, Pcm16
@@ -27,6 +28,8 @@ from pipeline.telephony.messages import InboundMedia, OutboundMedia, Start, Stop
 
 LEAD_NS = 40 * NS_PER_MS
 NOISE_FRAMES = 400
+DRAIN_FRAME, DRAIN_SAMPLES = 10, 80
+"""So many frames after speech 10 ms of noise are left out: what piled up on the way, unseen, plays out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class CallerTrace:
     record: CallRecord
     """As scoring takes it: `received` at line time."""
     heard: Line
+    late_ns: tuple[int, ...]
+    """By utterance: how much later than at its own time Twilio got its last sample to play, by our own lateness."""
     jitter_ms: float | None
 
 
@@ -59,6 +64,8 @@ class CallerLeg:
         self._started_ns = self._ended_ns = clock.now_ns()
         self._sent_ns: list[int] = []
         self._sent_pcm: list[Pcm16] = []
+        self._buffered = Playout()
+        self._quiet_frames = 0
         self._timer: Timer | None = None
         self.opened = asyncio.Event()
         """Set when Twilio's `start` has come."""
@@ -133,7 +140,16 @@ class CallerLeg:
             warm_up=self._planned.warm_up,
             lead_ns=0,
         )
-        return CallerTrace(record, self._track.line(), self._track.jitter_ms())
+        return CallerTrace(record, self._track.line(), self._late_ns(record), self._track.jitter_ms())
+
+    def _late_ns(self, record: CallRecord) -> tuple[int, ...]:
+        found = []
+        frames = self._buffered.received_since(0)
+        for spoken in record.spoken:
+            frame = max(0, spoken.end_sample - 1) // FRAME_SAMPLES
+            due_ns = record.frame_due_ns(frame)
+            found.append(max(0, frames[frame].play_ns - due_ns) if frame < len(frames) else 0)
+        return tuple(found)
 
     def _on_frame(self, due_ns: int) -> None:
         assert self._conversation is not None
@@ -147,5 +163,23 @@ class CallerLeg:
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
         pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
         self._sent_pcm.append(pcm)
-        self._wire.send(OutboundMedia(self._stream_sid, mulaw.encode(pcm)).to_json(), self._sent_ns.append)
+        handed = pcm[self._too_many(frame, due_ns) :]
+
+        def sent(at_ns: int) -> None:
+            self._sent_ns.append(at_ns)
+            self._buffered.receive(handed, at_ns)
+
+        self._wire.send(OutboundMedia(self._stream_sid, mulaw.encode(handed)).to_json(), sent)
         self._timer = self._scheduler.at(due_ns + FRAME_NS, self._on_frame)
+
+    def _too_many(self, frame: int, due_ns: int) -> int:
+        """How many samples of a frame of mere noise are left out, so that no delay stays at Twilio."""
+        assert self._conversation is not None
+        last = self._conversation.spoken[-1:]
+        speaks = any(one.start_sample < (frame + 1) * FRAME_SAMPLES and one.end_sample > frame * FRAME_SAMPLES for one in last)
+        self._quiet_frames = 0 if speaks else self._quiet_frames + 1
+        if speaks:
+            return 0
+        if self._quiet_frames == DRAIN_FRAME:
+            return DRAIN_SAMPLES
+        return min(DRAIN_SAMPLES, max(0, self._buffered.end_ns - due_ns) // NS_PER_SAMPLE)
