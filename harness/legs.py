@@ -1,4 +1,4 @@
-"""What a live call adds to a turn and to a run: the time on each leg, the loop's floor, the witness. In milliseconds."""
+"""What a live call adds to a turn and to a run: the time on each leg, the loop's floor, the witness. All in ms."""
 
 from __future__ import annotations
 

@@ -136,7 +136,9 @@ class AgentLeg:
 
     def _say(self, message: Outbound) -> None:
         assert self._wire is not None
-        self._wire.send(replace(message, stream_sid=self._stream_sid).to_json(), lambda at_ns: self._note(message, at_ns))
+        self._wire.send(
+            replace(message, stream_sid=self._stream_sid).to_json(), lambda at_ns: self._note(message, at_ns)
+        )
 
     def _note(self, message: Outbound, sent_ns: int) -> None:
         if isinstance(message, OutboundMedia):

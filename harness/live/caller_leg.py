@@ -176,7 +176,9 @@ class CallerLeg:
         """How many samples of a frame of mere noise are left out, so that no delay stays at Twilio."""
         assert self._conversation is not None
         last = self._conversation.spoken[-1:]
-        speaks = any(one.start_sample < (frame + 1) * FRAME_SAMPLES and one.end_sample > frame * FRAME_SAMPLES for one in last)
+        speaks = any(
+            one.start_sample < (frame + 1) * FRAME_SAMPLES and one.end_sample > frame * FRAME_SAMPLES for one in last
+        )
         self._quiet_frames = 0 if speaks else self._quiet_frames + 1
         if speaks:
             return 0

@@ -1,4 +1,4 @@
-"""Twilio's error and warning codes, in words: what is wrong and what to do. Source: Twilio, "Error and Warning Dictionary"."""
+"""Twilio's error and warning codes in words: what is wrong, what to do. Source: its "Error and Warning Dictionary"."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Asked:
     """Where Twilio says whether a person or a machine answered; None: it is not asked."""
 
 
-class Refused(LiveError):
+class RefusedError(LiveError):
     """Twilio answered, and said no: nothing was dialled."""
 
 
@@ -79,7 +79,7 @@ class Twilio:
         """
         try:
             account = await self._ask("the account", lambda: self._client.api.accounts(self._sid).fetch_async())
-        except Refused:
+        except RefusedError:
             return None
         return str(account.type).lower().endswith("trial")
 
@@ -99,10 +99,10 @@ class Twilio:
         """Dial, once; gives the call's SID.
 
         Raises:
-            Refused: Twilio said no.
+            RefusedError: Twilio said no.
             LiveError: no answer came: the call may have been placed, see `end_strays`.
         """
-        if not 0 < asked.time_limit_s:
+        if not asked.time_limit_s > 0:
             raise UsageError("a call without a time limit is not placed")
         options = {"record": True, "recording_channels": "dual", "trim": "do-not-trim"} if asked.record else {}
         if asked.amd_callback is not None:
@@ -144,7 +144,7 @@ class Twilio:
         for attempt in range(END_TRIES):
             try:
                 await self._ask("ending the call", lambda: self._client.calls(sid).update_async(status="completed"))
-            except Refused as fault:
+            except RefusedError as fault:
                 state, _ = await self.status(sid)
                 if state not in OPEN:
                     return
@@ -213,7 +213,7 @@ class Twilio:
                 session.get(url, auth=auth) as answer,
             ):
                 if answer.status != 200:
-                    raise Refused(f"Twilio: the recording: HTTP {answer.status}")
+                    raise RefusedError(f"Twilio: the recording: HTTP {answer.status}")
                 return await answer.read()
 
         return await self._ask("the recording", fetch)
@@ -231,7 +231,7 @@ class Twilio:
         return self._credentials.account_sid
 
     async def _ask(self, what: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Raises: Refused, LiveError: masked, and without the client's own exception, which shows SIDs."""
+        """Raises: RefusedError, LiveError: masked, and without the client's own exception, which shows SIDs."""
         try:
             return await request()
         except TwilioRestException as fault:
@@ -243,4 +243,4 @@ class Twilio:
         message = f"Twilio: {what}: {said} (HTTP {status}{f', {code}' if code else ''})"
         if status >= 500:
             raise LiveError(message)
-        raise Refused(message)
+        raise RefusedError(message)

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.legs import LegTimes, LiveFigures, Witness
 from harness.result import Verdict
-from harness.turn import TurnRecord
+from harness.turn import Outcome, TurnRecord
 from harness.verdict import gate, stats
 from harness.verdict.gate import Evidence, Judgement
 from harness.verdict.summary import good
@@ -22,11 +22,12 @@ NOT_THE_WAY = (
 )
 ALONE = "Measured from the caller's leg alone: what lies between the legs is not told apart."
 TRIAL = "A trial account: Twilio's own announcement is heard before the agent is."
+SPOILT = "Every turn was spoilt by our own lateness: the medians are those of such turns."
 FAKE = "Against the fake Twilio of this machine: no telephone rang, and the legs are what was asked for."
 
 
 def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
-    """MEASURED where anything was, never PASS or FAIL: the machine, the network and Twilio are not ours to hold still."""
+    """MEASURED where anything was, never PASS or FAIL: network and Twilio are not ours to hold still."""
     judged = gate.judge(turns, evidence, None)
     if judged.verdict is not Verdict.MEASURED:
         return judged
@@ -57,10 +58,14 @@ def of_run(
     worst_case_usd: float | None,
 ) -> LiveFigures:
     """Medians over the answered turns, and what they are not."""
-    legs = [turn.live for turn in turns if turn.scored and turn.live is not None and good(turn)]
+    known_turns = [turn for turn in turns if turn.scored and turn.live is not None]
+    spoilt = not any(good(turn) for turn in known_turns)
+    counted = [turn for turn in known_turns if good(turn) or (spoilt and turn.outcome is Outcome.INVALID)]
+    legs = [turn.live for turn in counted if turn.live is not None]
     remarks = [FAKE if fake else NOT_THE_NETWORK, NOT_THE_WAY]
     remarks += [ALONE] if alone else []
     remarks += [TRIAL] if trial else []
+    remarks += [SPOILT] if spoilt and legs else []
     known = [value for value in jitter_ms if value is not None]
     return LiveFigures(
         calls=calls,

@@ -33,9 +33,7 @@ def default_path(environment: Mapping[str, str]) -> Path:
 class Ledger:
     """The book of calls; while it is open, no other process can place one."""
 
-    def __init__(
-        self, path: Path, *, calls_a_run: int = MAX_CALLS_A_RUN, calls_a_day: int = MAX_CALLS_A_DAY
-    ) -> None:
+    def __init__(self, path: Path, *, calls_a_run: int = MAX_CALLS_A_RUN, calls_a_day: int = MAX_CALLS_A_DAY) -> None:
         self._path = path
         self._limits = calls_a_run, calls_a_day
         self._lock: int | None = None
@@ -77,7 +75,7 @@ class Ledger:
         today = self._recent(self._read(), unix_ns, DAY_S)
         if len(today) + calls > a_day:
             raise UsageError(
-                f"{len(today)} live calls were placed in the last 24 hours, {calls} more are over the limit of {a_day}; "
+                f"{len(today)} live calls were placed in the last 24 hours, {calls} more are over {a_day}; "
                 f"wait, or look into {self._path}"
             )
 

@@ -11,10 +11,10 @@ from typing import TypeVar
 from harness.clock import NS_PER_MS, Clock
 from harness.live.agent_leg import AgentLeg, AgentTrace
 from harness.live.caller_leg import CallerLeg, CallerTrace
-from harness.live.dial import OPEN, Asked, Refused, Twilio
+from harness.live.dial import OPEN, Asked, RefusedError, Twilio
 from harness.live.ledger import Ledger
 from harness.live.safety import RING_S
-from harness.live.server import AMD, STATUS, LiveServer
+from harness.live.server import LiveServer
 from harness.live.session import TERMINAL, Session
 from harness.records import CallEnd
 from pipeline.errors import LiveError
@@ -89,7 +89,7 @@ class Phone:
         self.ledger.reserve(self.clock.unix_ns())
         try:
             return await self.twilio.create(asked)
-        except Refused:
+        except RefusedError:
             raise
         except BaseException as fault:
             # No answer: it may ring already. It is never asked for again, only ended.

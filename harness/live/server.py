@@ -49,9 +49,7 @@ class LiveServer:
 
     def caller_twiml(self, session: Session) -> str:
         """What Twilio does on the leg that dials."""
-        return connect_stream(
-            self.stream_url(CALLER), {NONCE: session.caller_nonce}, self.public_url + STREAM_STATUS
-        )
+        return connect_stream(self.stream_url(CALLER), {NONCE: session.caller_nonce}, self.public_url + STREAM_STATUS)
 
     def app(self) -> FastAPI:
         """The ASGI application."""

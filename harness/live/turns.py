@@ -80,8 +80,7 @@ def t0s_ns(caller: CallerTrace) -> list[int]:
     """When Twilio had the last sample of each utterance to play, had it taken no time to get there."""
     record = caller.record
     return [
-        record.sample_ns(one.end_sample) + late_ns
-        for one, late_ns in zip(record.spoken, caller.late_ns, strict=True)
+        record.sample_ns(one.end_sample) + late_ns for one, late_ns in zip(record.spoken, caller.late_ns, strict=True)
     ]
 
 
@@ -142,9 +141,7 @@ def _edge(caller: CallerTrace, agent: AgentTrace, t1s: Sequence[int | None], ali
     )
 
 
-def _with_legs(
-    turn: TurnRecord, t0_ns: int, t1_ns: int | None, t2_ns: int | None, t3_ns: int | None
-) -> TurnRecord:
+def _with_legs(turn: TurnRecord, t0_ns: int, t1_ns: int | None, t2_ns: int | None, t3_ns: int | None) -> TurnRecord:
     legs = _legs(t0_ns, t1_ns, t2_ns, t3_ns)
     update: dict[str, object] = {"live": legs, "perceived_gap_ms": legs.total_ms, "first_byte_ms": None}
     if t1_ns is None:

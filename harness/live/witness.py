@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.caller.onset import Segment, find_onset
-from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.clock import NS_PER_MS
 from harness.legs import Witness
 from harness.live.agent_leg import AgentTrace
 from harness.live.caller_leg import CallerTrace
@@ -48,7 +48,7 @@ def read(wav: bytes) -> Channels:
         raise LiveError(f"the recording is no WAV file ({fault})") from None
     if channels != 2 or width != 2 or rate != SAMPLE_RATE:
         raise LiveError(
-            f"the recording has {channels} channel(s) of {8 * width} bit at {rate} Hz; 2 of 16 bit at 8000 Hz are needed"
+            f"the recording has {channels} channel(s) of {8 * width} bit at {rate} Hz; it needs 2 of 16 bit at 8000"
         )
     pcm = np.frombuffer(data, "<i2").reshape(-1, 2).astype(np.int16)
     return Channels((pcm[:, 0].copy(), pcm[:, 1].copy()))
@@ -63,7 +63,9 @@ def caller_channel(channels: Channels, caller: CallerTrace) -> int | None:
     return None if max(scores) == 0 else int(np.argmax(scores))
 
 
-def totals_ms(channels: Channels, own: int, caller: CallerTrace, agent: AgentTrace | None, turns: Sequence[TurnRecord]) -> list[float | None]:
+def totals_ms(
+    channels: Channels, own: int, caller: CallerTrace, agent: AgentTrace | None, turns: Sequence[TurnRecord]
+) -> list[float | None]:
     """Mouth to ear of each utterance, in the recording; None where an end of it is not found."""
     mine, other = Line(0, channels.pcm[own]), Line(0, channels.pcm[1 - own])
     found: list[float | None] = []
@@ -71,7 +73,9 @@ def totals_ms(channels: Channels, own: int, caller: CallerTrace, agent: AgentTra
     for spoken, turn in zip(caller.record.spoken, turns, strict=False):
         at_ns = caller.record.sample_ns(spoken.end_sample)
         # The first utterance may lie anywhere; the others lie as far from it as they were said.
-        piece = mine if origin_ns is None else mine.between(at_ns - origin_ns - 5 * 10**9, at_ns - origin_ns + 2 * 10**9)
+        piece = (
+            mine if origin_ns is None else mine.between(at_ns - origin_ns - 5 * 10**9, at_ns - origin_ns + 2 * 10**9)
+        )
         end = find_end(spoken.clip.pcm, piece.pcm)
         if end is None:
             found.append(None)

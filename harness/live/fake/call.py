@@ -147,7 +147,9 @@ class Call:
             "Direction": "inbound",
             "ApiVersion": "2010-04-01",
         }
-        return await self._leg(webhooks.stream(await webhooks.post(settings.voice_url, form, settings.auth_token)), child)
+        return await self._leg(
+            webhooks.stream(await webhooks.post(settings.voice_url, form, settings.auth_token)), child
+        )
 
     async def _leg(self, asked: webhooks.Stream, call_sid: str) -> Leg:
         leg = Leg(self.clock, self.scheduler, self.warn)
