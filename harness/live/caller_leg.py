@@ -28,8 +28,8 @@ from pipeline.telephony.messages import InboundMedia, OutboundMedia, Start, Stop
 
 LEAD_NS = 40 * NS_PER_MS
 NOISE_FRAMES = 400
-DRAIN_FRAME, DRAIN_SAMPLES = 10, 80
-"""So many frames after speech 10 ms of noise are left out: what piled up on the way, unseen, plays out."""
+DRAINS = (10, 20)
+"""So many frames after speech one frame of noise is left out: what piled up on the way, unseen, plays out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,10 @@ class CallerLeg:
             self._sent_ns.append(at_ns)
             self._buffered.receive(handed, at_ns)
 
-        self._wire.send(OutboundMedia(self._stream_sid, mulaw.encode(handed)).to_json(), sent)
+        if len(handed):
+            self._wire.send(OutboundMedia(self._stream_sid, mulaw.encode(handed)).to_json(), sent)
+        else:
+            sent(due_ns)
         self._timer = self._scheduler.at(due_ns + FRAME_NS, self._on_frame)
 
     def _too_many(self, frame: int, due_ns: int) -> int:
@@ -182,6 +185,6 @@ class CallerLeg:
         self._quiet_frames = 0 if speaks else self._quiet_frames + 1
         if speaks:
             return 0
-        if self._quiet_frames == DRAIN_FRAME:
-            return DRAIN_SAMPLES
-        return min(DRAIN_SAMPLES, max(0, self._buffered.end_ns - due_ns) // NS_PER_SAMPLE)
+        if self._quiet_frames in DRAINS:
+            return FRAME_SAMPLES
+        return min(FRAME_SAMPLES // 2, max(0, self._buffered.end_ns - due_ns) // NS_PER_SAMPLE)

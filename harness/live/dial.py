@@ -133,7 +133,7 @@ class Twilio:
             LiveError: Twilio is not reached, or refuses.
         """
         call = await self._ask("the call's status", lambda: self._client.calls(sid).fetch_async())
-        return str(getattr(call.status, "value", call.status) or ""), str(call.answered_by or "")
+        return _state(call.status), str(call.answered_by or "")
 
     async def end(self, sid: str) -> None:
         """Have the call completed; asked up to three times, as ending twice does no harm.
@@ -155,23 +155,23 @@ class Twilio:
             else:
                 return
 
-    async def end_strays(self, to: str, from_: str) -> int:
-        """End every call between these two numbers that goes on; gives how many there were.
+    async def end_strays(self, to: str, from_: str, pause: Callable[[], Awaitable[None]]) -> int:
+        """End every call between these two numbers that goes on, looking twice; gives how many there were.
 
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
         ended = 0
-        for state in OPEN:
-            if state == "initiated":
-                continue  # no status of the list's
+        for attempt in range(2):
             calls = await self._ask(
-                "calls under way",
-                lambda state=state: self._client.calls.list_async(to=to, from_=from_, status=state, limit=20),
+                "calls under way", lambda: self._client.calls.list_async(to=to, from_=from_, limit=20)
             )
             for call in calls:
-                await self.end(str(call.sid))
-                ended += 1
+                if _state(call.status) in OPEN:
+                    await self.end(str(call.sid))
+                    ended += 1
+            if not attempt:
+                await pause()  # what was just placed may not be listed yet
         return ended
 
     async def warnings(self, sid: str) -> list[str]:
@@ -196,7 +196,7 @@ class Twilio:
             LiveError: Twilio is not reached, or refuses.
         """
         found = await self._ask("the recording", lambda: self._client.calls(sid).recordings.list_async(limit=5))
-        return [str(one.sid) for one in found if str(getattr(one.status, "value", one.status)) == "completed"]
+        return [str(one.sid) for one in found if _state(one.status) == "completed"]
 
     async def recording(self, sid: str) -> bytes:
         """A recording as a WAV file with both channels.
@@ -244,3 +244,8 @@ class Twilio:
         if status >= 500:
             raise LiveError(message)
         raise RefusedError(message)
+
+
+def _state(status: object) -> str:
+    """The client gives a text or an enumeration, by its version."""
+    return str(getattr(status, "value", status) or "")

@@ -25,6 +25,7 @@ CONNECT_S = 20
 POLL_S = 1.0
 GUARD_S = 5
 """Our own timer ends a call so long before Twilio's limit would."""
+STRAY_NS = 2_000 * NS_PER_MS
 CLOCK_STEP_NS = 50 * NS_PER_MS
 
 
@@ -100,7 +101,7 @@ class Phone:
 
     async def _end_strays(self, asked: Asked) -> str:
         try:
-            count = await self.twilio.end_strays(asked.to, asked.from_)
+            count = await self.twilio.end_strays(asked.to, asked.from_, lambda: self.clock.rest(STRAY_NS))
         except LiveError:
             return f"whether it rings is not known; Twilio ends it after {asked.time_limit_s} s: look into its console"
         return f"{count} call(s) that it had left were ended"
@@ -164,7 +165,8 @@ class Phone:
 
     def _why(self, session: Session, text: str) -> str:
         hints = [*session.faults]
-        if session.agent is not None and not session.agent.opened.is_set() and not session.voice_requests:
+        answered = session.status in ("in-progress", "completed")
+        if answered and session.agent is not None and not session.agent.opened.is_set() and not session.voice_requests:
             hints.append("the agent's number was not answered here: is its voice URL PUBLIC-URL/agent/voice?")
         hints += self.server.refused
         return "; ".join(dict.fromkeys([text, *hints]))
