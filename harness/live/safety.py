@@ -58,7 +58,7 @@ def number(text: str | None, what: str) -> str:
     if not text:
         raise UsageError(f"{what} is missing: give a number in E.164, as in +15005550006")
     if not _E164.fullmatch(text):
-        shown = "".join("N" if char.isdigit() else char for char in text[:20])
+        shown = "".join("N" if char.isdigit() else char if char.isprintable() else "?" for char in text[:20])
         raise UsageError(f"{what} {shown!r} is no number in E.164: + and 7 to 15 digits, as in +15005550006")
     return text
 
