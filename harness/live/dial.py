@@ -7,6 +7,8 @@ and ended.
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -205,12 +207,13 @@ class Twilio:
             LiveError: Twilio is not reached, or refuses.
         """
         url = f"{self._client.api.base_url}/2010-04-01/Accounts/{self._sid}/Recordings/{sid}.wav?RequestedChannels=2"
-        auth = aiohttp.BasicAuth(self._credentials.api_key, self._credentials.api_secret)
+        key = f"{self._credentials.api_key}:{self._credentials.api_secret}"
+        headers = {"Authorization": "Basic " + base64.b64encode(key.encode()).decode("ascii")}
 
         async def fetch() -> bytes:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
-                session.get(url, auth=auth) as answer,
+                session.get(url, headers=headers) as answer,
             ):
                 if answer.status != 200:
                     raise RefusedError(f"Twilio: the recording: HTTP {answer.status}")
@@ -236,12 +239,14 @@ class Twilio:
             return await request()
         except TwilioRestException as fault:
             code, status, text = fault.code, fault.status, fault.msg
-        except (TwilioException, aiohttp.ClientError, TimeoutError, OSError) as fault:
+        except TwilioException as fault:  # a list that was refused is no `TwilioRestException`
+            code, status, text = _refusal(fault)
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             kind = "no answer in time" if isinstance(fault, TimeoutError | asyncio.TimeoutError) else "not reached"
             raise LiveError(f"Twilio: {what}: {kind} ({self._masker.text(type(fault).__name__)})") from None
         said = codes.explain(code) or masking.Masker().text(self._masker.text(str(text)))
         message = f"Twilio: {what}: {said} (HTTP {status}{f', {code}' if code else ''})"
-        if status >= 500:
+        if status >= 500 or not status:
             raise LiveError(message)
         raise RefusedError(message)
 
@@ -249,3 +254,15 @@ class Twilio:
 def _state(status: object) -> str:
     """The client gives a text or an enumeration, by its version."""
     return str(getattr(status, "value", status) or "")
+
+
+def _refusal(fault: TwilioException) -> tuple[int | None, int, str]:
+    """Twilio's code, the HTTP status (0 where there was no answer) and the text of a refused list."""
+    answer = next((one for one in fault.args if hasattr(one, "status_code")), None)
+    if answer is None:
+        return None, 0, type(fault).__name__
+    try:
+        said = json.loads(answer.text)
+        return int(said["code"]), int(answer.status_code), str(said["message"])
+    except (ValueError, KeyError, TypeError):
+        return None, int(answer.status_code), "no answer that can be read"

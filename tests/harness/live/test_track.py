@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_the_fastest_frame_settles_the_line(late_ns: list[int]) -> None:
     assert jitter_ms is not None
     assert jitter_ms >= 0
     received = track.received()
-    assert all(a.play_ns + 20 * NS_PER_MS == b.play_ns for a, b in zip(received, received[1:], strict=False))
+    assert all(a.play_ns + 20 * NS_PER_MS == b.play_ns for a, b in itertools.pairwise(received))
 
 
 def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:

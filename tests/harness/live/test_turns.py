@@ -166,7 +166,7 @@ def test_the_recording_agrees_whichever_channel_is_whose(swapped: bool) -> None:
 def test_a_recording_without_the_caller_is_no_witness() -> None:
     """Neither channel is taken for the caller's."""
     caller, _ = legs()
-    assert witness.caller_channel(Channels((comfort_noise(9000, 1), comfort_noise(9000, 2))), caller) is None
+    assert witness.caller_channel(Channels((comfort_noise(9000, 31), comfort_noise(9000, 32))), caller) is None
 
 
 def live_turn(outcome: Outcome = Outcome.ANSWERED) -> TurnRecord:
