@@ -129,6 +129,9 @@ class CallRecord:
     """The simulated network's name; "" where nothing is put in the way."""
     chunks: Int64 | None = None
     """Each frame's chunk number, 0 for one that never left, shape (frames,); None: all but `lost_frames` left, once."""
+    lead_ns: int = 20_000_000
+    """How long after its first sample a frame leaves: a phone's when it is complete; 0 for what goes into a buffer that
+    plays it at once."""
 
     def sample_ns(self, sample: int) -> int:
         """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""
@@ -141,5 +144,5 @@ class CallRecord:
         return (int(self.chunks[frame]) or None) if frame < len(self.chunks) else None
 
     def frame_due_ns(self, frame: int) -> int:
-        """The deadline of a frame: it leaves when it is complete."""
-        return self.started_ns + (frame + 1) * 20_000_000
+        """The deadline of a frame: as a rule it leaves when it is complete."""
+        return self.started_ns + frame * 20_000_000 + self.lead_ns

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.legs import LiveFigures
 from harness.turn import Outcome
 from pipeline.tracing import Stage
 
@@ -255,3 +256,5 @@ class RunRecord(_Model):
     """None: no GPU was seen."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
+    live: LiveFigures | None = None
+    """A live call's legs; such a run is diagnostic and never judged."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.legs import LegTimes
 from harness.scenario import Expectation
 from pipeline.tracing import Activity, Stage
 
@@ -166,3 +167,5 @@ class TurnRecord(_Row):
     """The call's stereo WAV in the run folder, where it was kept."""
     audio_offset_ms: float | None = None
     """Where t0 is in it."""
+    live: LegTimes | None = None
+    """The time on each leg, in a live call; the perceived gap is then measured, mouth to ear, and not modelled."""

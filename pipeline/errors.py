@@ -9,6 +9,7 @@ TurngapError                  exit code 2: no verdict could be reached
 ├── EngineError               an engine that is not installed, does not load or fails
 ├── ProtocolError             a wire message that is not Twilio Media Streams
 ├── AgentError                the agent did not start, died, or does not speak the protocol
+├── LiveError                 a telephone call that could not be placed, or went otherwise than it should
 └── HarnessError              the instrument itself could not measure
 
 Every message is one line: what is wrong, where, and what to do. A command prints it and exits with `exit_code`.
@@ -60,6 +61,10 @@ class ProtocolError(TurngapError):
 
 class AgentError(TurngapError):
     """The agent did not start, died, or does not speak the protocol."""
+
+
+class LiveError(TurngapError):
+    """A telephone call could not be placed, or went otherwise than it should."""
 
 
 class HarnessError(TurngapError):

@@ -170,8 +170,9 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
 
 
 def _figures(record: RunRecord) -> list[tuple[str, str, Figures]]:
+    added = f"as the caller hears it: + {record.network_ms:.0f} ms network"
     return [
-        ("perceived gap", f"as the caller hears it: + {record.network_ms:.0f} ms network", record.perceived_gap_ms),
+        ("perceived gap", added if record.live is None else "mouth to ear, measured", record.perceived_gap_ms),
         ("turn gap", "at the media edge", record.turn_gap_ms),
         ("turn gap, by frame", "from the frame's send time", record.turn_gap_frame_ms),
         ("first byte", "first message, silent or not", record.first_byte_ms),

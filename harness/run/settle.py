@@ -126,7 +126,7 @@ class Settler:
 
 def send_late_ms(call: CallRecord) -> Floats:
     """How late each frame left, ms, shape (frames,)."""
-    due_ns = call.started_ns + (np.arange(len(call.sent_ns)) + 1) * FRAME_NS
+    due_ns = call.frame_due_ns(0) + np.arange(len(call.sent_ns)) * FRAME_NS
     return np.asarray((call.sent_ns - due_ns) / NS_PER_MS, np.float64)
 
 

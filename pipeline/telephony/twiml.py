@@ -11,8 +11,10 @@ MAX_PARAMETER = 500
 """Name and value of one `<Parameter>` together stay under this many characters (Twilio)."""
 
 
-def connect_stream(url: str, parameters: Mapping[str, str] | None = None) -> str:
+def connect_stream(url: str, parameters: Mapping[str, str] | None = None, status_callback: str | None = None) -> str:
     """TwiML that opens a bidirectional Media Stream to `url` and hands it `parameters` in its `start` message.
+
+    Twilio tells `status_callback`, where there is one, when the stream starts, stops and fails.
 
     Raises:
         ProtocolError: the URL has a query string (it can fail Twilio's handshake: 31920), or a parameter is too long.
@@ -26,7 +28,8 @@ def connect_stream(url: str, parameters: Mapping[str, str] | None = None) -> str
                 f"stream parameter {name!r} is too long; name and value together need < {MAX_PARAMETER}"
             )
         children += f"<Parameter name={quoteattr(name)} value={quoteattr(value)} />"
+    callback = f" statusCallback={quoteattr(status_callback)}" if status_callback else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
-        f"<Response><Connect><Stream url={quoteattr(url)}>{children}</Stream></Connect></Response>"
+        f"<Response><Connect><Stream url={quoteattr(url)}{callback}>{children}</Stream></Connect></Response>"
     )

@@ -1,0 +1,1 @@
+"""The live smoke call: a real telephone call over Twilio, measured with one clock; safe by construction."""

@@ -1,0 +1,204 @@
+"""The two ends of a fake call: a media stream to somebody's server, or a telephone that somebody answers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from harness.caller.connection import Connection, open_connection
+from harness.caller.playout import Playout
+from harness.caller.scheduler import Scheduler
+from harness.clock import NS_PER_SAMPLE, Clock
+from harness.live.agent_leg import Answerer
+from harness.live.track import Frame
+from harness.records import Pcm16
+from pipeline.errors import ProtocolError
+from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
+from pipeline.telephony.messages import (
+    Connected,
+    InboundMark,
+    InboundMedia,
+    Outbound,
+    OutboundMark,
+    OutboundMedia,
+    Start,
+    Stop,
+    parse_outbound,
+)
+
+UNREAD_BYTES = 64 * 1024
+
+
+class End(Protocol):
+    """One end of a call."""
+
+    def frame(self, from_ns: int) -> Pcm16:
+        """What it says in the 20 ms from then on; shape (160,)."""
+        ...
+
+    def deliver(self, frame: int, pcm: Pcm16) -> None:
+        """A frame of what the other end says arrives; counted from the call's first."""
+        ...
+
+    async def stop(self) -> None:
+        """The call is over."""
+        ...
+
+
+class Voice:
+    """What one end gave to be played, cut into frames of the line."""
+
+    def __init__(self) -> None:
+        self.playout = Playout()
+        self._first = 0
+
+    def frame(self, from_ns: int) -> Pcm16:
+        """The 20 ms from then on, sample by sample as the buffer plays them; ask in the order of time."""
+        pcm = np.zeros(FRAME_SAMPLES, np.int16)
+        messages = self.playout.received_since(self._first)
+        for message in messages:
+            at = round((message.play_ns - from_ns) / NS_PER_SAMPLE)
+            first, beyond = max(0, at), min(FRAME_SAMPLES, at + message.played_samples)
+            if beyond > first:
+                pcm[first:beyond] = message.pcm[first - at : beyond - at]
+        while messages and messages[0].play_ns + messages[0].played_samples * NS_PER_SAMPLE < from_ns:
+            messages.pop(0)
+            self._first += 1
+        return pcm
+
+
+class Leg:
+    """A `<Connect><Stream>`: Twilio's side of the WebSocket."""
+
+    def __init__(self, clock: Clock, scheduler: Scheduler, warn: Callable[[int, str], None]) -> None:
+        self._clock = clock
+        self._scheduler = scheduler
+        self._warn = warn
+        self._voice = Voice()
+        self._connection: Connection | None = None
+        self._sequence = 1
+        self._chunk = 0
+        self._first_ms = 100 + secrets.randbelow(71)
+        self.stream_sid = "MZ" + secrets.token_hex(16)
+        self._account_sid = self._call_sid = ""
+
+    async def open(
+        self,
+        url: str,
+        parameters: Mapping[str, str],
+        *,
+        token: str,
+        account_sid: str,
+        call_sid: str,
+        on_closed: Callable[[str], None],
+    ) -> None:
+        """Open the stream, signed as Twilio signs it.
+
+        Raises:
+            AgentError: it can't be; the message begins with Twilio's code.
+        """
+        self._account_sid, self._call_sid = account_sid, call_sid
+        self._connection = await open_connection(
+            url,
+            {signature.HEADER: signature.sign(token, url)},
+            clock=self._clock,
+            on_message=self._on_message,
+            on_closed=lambda reason, at_ns: on_closed(reason),
+        )
+        self._connection.send(Connected().to_json())
+        start = Start(self.stream_sid, call_sid, account_sid, custom_parameters=dict(parameters))
+        self._connection.send(start.to_json())
+
+    def frame(self, from_ns: int) -> Pcm16:
+        """As `End`."""
+        return self._voice.frame(from_ns)
+
+    def deliver(self, frame: int, pcm: Pcm16) -> None:
+        """As `End`."""
+        if self._connection is None:
+            return
+        self._chunk += 1
+        message = InboundMedia(
+            stream_sid=self.stream_sid,
+            sequence_number=self._next(),
+            chunk=self._chunk,
+            timestamp_ms=self._first_ms + frame * FRAME_MS,
+            payload=mulaw.encode(pcm),
+        )
+        self._connection.send(message.to_json())
+        if self._connection.unsent_bytes > UNREAD_BYTES:
+            self._warn(31930, "the server does not read")
+
+    async def stop(self) -> None:
+        """As `End`."""
+        if self._connection is not None:
+            self._connection.send(Stop(self.stream_sid, self._next(), self._account_sid, self._call_sid).to_json())
+            await self._connection.close()
+
+    def _on_message(self, message: str | bytes, recv_ns: int) -> None:
+        if isinstance(message, bytes):
+            self._warn(31950, "a binary frame")
+            return
+        try:
+            parsed = parse_outbound(message)
+        except ProtocolError as fault:
+            self._warn(31951, str(fault))
+            return
+        playout = self._voice.playout
+        if parsed.stream_sid != self.stream_sid:
+            self._warn(31951, "a message for another stream")
+        elif isinstance(parsed, OutboundMedia):
+            if not playout.receive(mulaw.decode(parsed.payload), recv_ns):
+                self._warn(31931, "more than 10 minutes buffered")
+        elif isinstance(parsed, OutboundMark):
+            self._scheduler.at(playout.mark(parsed.name, recv_ns), self._echo)
+        else:
+            playout.clear(recv_ns)
+            self._echo(None)
+
+    def _echo(self, due_ns: int | None) -> None:
+        assert self._connection is not None
+        for name in self._voice.playout.echo(self._clock.now_ns(), due_ns):
+            self._connection.send(InboundMark(self.stream_sid, self._next(), name).to_json())
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+
+class Telephone:
+    """Somebody else's number: an answerer who hears the line without any server between."""
+
+    def __init__(self, answerer: Answerer, clock: Clock) -> None:
+        self._answerer = answerer
+        self._clock = clock
+        self._voice = Voice()
+        self._start_ns: int | None = None
+
+    async def pick_up(self) -> None:
+        """Answer."""
+        await self._answerer.open(self._say, lambda reason: None)
+
+    def frame(self, from_ns: int) -> Pcm16:
+        """As `End`."""
+        return self._voice.frame(from_ns)
+
+    def deliver(self, frame: int, pcm: Pcm16) -> None:
+        """As `End`."""
+        now_ns = self._clock.now_ns()
+        start_ns = now_ns - (frame + 1) * FRAME_NS
+        self._start_ns = start_ns if self._start_ns is None else min(self._start_ns, start_ns)
+        message = InboundMedia("", frame + 2, frame + 1, frame * FRAME_MS, mulaw.encode(pcm))
+        heard = mulaw.decode(message.payload)
+        self._answerer.hear(message, Frame(now_ns, frame * FRAME_SAMPLES, heard), self._start_ns)
+
+    async def stop(self) -> None:
+        """As `End`."""
+        await self._answerer.close()
+
+    def _say(self, message: Outbound) -> None:
+        if isinstance(message, OutboundMedia):
+            self._voice.playout.receive(mulaw.decode(message.payload), self._clock.now_ns())

@@ -1,0 +1,42 @@
+"""Telephone numbers, SIDs and secrets, masked in every text that leaves the process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+HIDDEN = "•••"
+_SID = re.compile(r"\b([A-Z]{2})[0-9a-fA-F]{32}\b")
+_NUMBER = re.compile(r"(?:\+|%2[Bb])[\s().-]*[1-9](?:[\s().-]*\d){6,14}")
+_BASIC = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=_-]{8,}")
+
+
+class Masker:
+    """Hides what it was given, and whatever looks like a number in E.164, a SID or credentials."""
+
+    def __init__(self, secrets: Iterable[str] = (), numbers: Iterable[str] = ()) -> None:
+        digits = [number.lstrip("+") for number in numbers]
+        self._secrets = sorted({text for text in (*secrets, *digits) if len(text) >= 6}, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """The text with nothing in it that must not be seen; a number keeps its last two digits."""
+        text = _NUMBER.sub(lambda found: f"+…{re.sub(r'[^0-9]', '', found[0])[-2:]}", text)
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return _BASIC.sub(rf"\1 {HIDDEN}", _SID.sub(r"\1…", text))
+
+    def data(self, value: Any) -> Any:
+        """JSON data with every text in it masked, keys included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.data(key): self.data(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.data(item) for item in value)
+        return value
+
+
+def number(text: str) -> str:
+    """A telephone number as it may be shown: its last two digits."""
+    return f"+…{text[-2:]}"

@@ -1,0 +1,207 @@
+"""One live call, from the entry in the ledger to the certainty that it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from harness.clock import NS_PER_MS, Clock
+from harness.live.agent_leg import AgentLeg, AgentTrace
+from harness.live.caller_leg import CallerLeg, CallerTrace
+from harness.live.dial import OPEN, Asked, RefusedError, Twilio
+from harness.live.ledger import Ledger
+from harness.live.safety import RING_S
+from harness.live.server import LiveServer
+from harness.live.session import TERMINAL, Session
+from harness.records import CallEnd
+from pipeline.errors import LiveError
+
+Result = TypeVar("Result")
+CONNECT_S = 20
+"""How long both streams may take once the call was answered."""
+POLL_S = 1.0
+GUARD_S = 5
+"""Our own timer ends a call so long before Twilio's limit would."""
+STRAY_NS = 2_000 * NS_PER_MS
+CLOCK_STEP_NS = 50 * NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A call that has ended."""
+
+    sid: str
+    """Kept in memory only."""
+    caller: CallerTrace
+    agent: AgentTrace | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """What a call is placed with."""
+
+    twilio: Twilio
+    server: LiveServer
+    ledger: Ledger
+    clock: Clock
+    says: Callable[[str], None]
+
+    async def place(self, asked: Asked, caller: CallerLeg, agent: AgentLeg | None) -> Placed:
+        """Dial, talk, hang up. `asked.twiml` is filled in here, as it holds this call's nonce.
+
+        Raises:
+            LiveError: the call did not come to talking; it has been ended.
+            UsageError: the ledger allows no more.
+        """
+        session = Session(caller, agent)
+        self.server.session = session
+        before_ns = self._wall_ns()
+        try:
+            sid = await self._dial(replace(asked, twiml=self.server.caller_twiml(session)))
+            guard = asyncio.create_task(self._guard(sid, asked.time_limit_s, session))
+            try:
+                await self._talk(sid, session)
+            finally:
+                guard.cancel()
+                caller.hang_up()
+                await _whatever_happens(self._end(sid, asked.time_limit_s))
+        finally:
+            self.server.session = None
+            caller.end(CallEnd.INTERRUPTED, "the run was interrupted")
+        trace = caller.trace()
+        step_ns = self._wall_ns() - before_ns
+        notes = [*session.faults, *dict.fromkeys(self.server.refused)]
+        self.server.refused.clear()
+        if abs(step_ns) > CLOCK_STEP_NS:
+            notes.append(
+                f"the wall clock was set by {step_ns / 1e9:+.2f} s during the call; every time here is the monotonic "
+                "clock's, which was not"
+            )
+        heard = agent.trace(trace.record.ended_ns) if agent is not None else None
+        if heard is not None and heard.fault:
+            notes.append(heard.fault)
+        return Placed(sid, trace, heard, tuple(notes))
+
+    async def _dial(self, asked: Asked) -> str:
+        self.ledger.reserve(self.clock.unix_ns())
+        try:
+            return await self.twilio.create(asked)
+        except RefusedError:
+            raise
+        except BaseException as fault:
+            # No answer: it may ring already. It is never asked for again, only ended.
+            ended = await _whatever_happens(self._end_strays(asked))
+            if isinstance(fault, LiveError):
+                raise LiveError(f"{fault}; {ended}") from None
+            raise
+
+    async def _end_strays(self, asked: Asked) -> str:
+        try:
+            count = await self.twilio.end_strays(asked.to, asked.from_, lambda: self.clock.rest(STRAY_NS))
+        except LiveError:
+            return f"whether it rings is not known; Twilio ends it after {asked.time_limit_s} s: look into its console"
+        return f"{count} call(s) that it had left were ended"
+
+    async def _talk(self, sid: str, session: Session) -> None:
+        """Wait for both streams, then for the end of the conversation."""
+        await self._connected(sid, session)
+        if session.agent is not None and session.agent.ended.is_set():
+            raise LiveError(self._why(session, "the agent's leg ended before the call began"))
+        session.caller.begin()
+        while not session.caller.over.done():
+            await asyncio.wait({session.caller.over}, timeout=POLL_S)
+            if session.voicemail:
+                session.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
+                raise LiveError(_VOICEMAIL)
+
+    async def _connected(self, sid: str, session: Session) -> None:
+        """Raises: LiveError: it never came to that; with what Twilio says of it."""
+        waited_ns = self.clock.now_ns()
+        answered_ns: int | None = None
+        while not self._both(session):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    session.news.clear()
+                    await self._any(session)
+            if self._both(session):
+                return
+            state, answered_by = session.status, session.answered_by
+            if state not in TERMINAL:
+                with contextlib.suppress(LiveError):  # a callback may be lost, and so may this
+                    state, answered_by = await self.twilio.status(sid)
+                    session.answered_by = session.answered_by or answered_by
+            if session.voicemail:
+                raise LiveError(_VOICEMAIL)
+            if state in TERMINAL:
+                raise LiveError(self._why(session, TERMINAL[state] or "the call ended before both streams were open"))
+            now_ns = self.clock.now_ns()
+            if state == "in-progress" and answered_ns is None:
+                answered_ns = now_ns
+            if answered_ns is not None and now_ns - answered_ns > CONNECT_S * 1e9:
+                raise LiveError(self._why(session, f"answered, but no stream after {CONNECT_S} s"))
+            if now_ns - waited_ns > (RING_S + 2 * CONNECT_S) * 1e9:
+                raise LiveError(self._why(session, "Twilio never connected the call"))
+
+    @staticmethod
+    def _both(session: Session) -> bool:
+        return session.caller.opened.is_set() and (
+            session.agent is None or session.agent.opened.is_set() or session.agent.ended.is_set()
+        )
+
+    @staticmethod
+    async def _any(session: Session) -> None:
+        """Until something has happened that may matter."""
+        events = [session.news, session.caller.opened, *([session.agent.opened] if session.agent else [])]
+        waiting = [asyncio.create_task(event.wait()) for event in events if not event.is_set()]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    def _why(self, session: Session, text: str) -> str:
+        hints = [*session.faults]
+        answered = session.status in ("in-progress", "completed")
+        if answered and session.agent is not None and not session.agent.opened.is_set() and not session.voice_requests:
+            hints.append("the agent's number was not answered here: is its voice URL PUBLIC-URL/agent/voice?")
+        hints += self.server.refused
+        return "; ".join(dict.fromkeys([text, *hints]))
+
+    async def _guard(self, sid: str, limit_s: int, session: Session) -> None:
+        """Our own timer: whatever hangs here, the call ends."""
+        await self.clock.rest((limit_s - GUARD_S) * 1_000_000_000)
+        session.caller.end(CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by our own timer")
+        await self._end(sid, limit_s)
+
+    async def _end(self, sid: str, limit_s: int) -> None:
+        try:
+            state, _ = await self.twilio.status(sid)
+            if state in OPEN:
+                await self.twilio.end(sid)
+        except LiveError as fault:
+            self.says(f"the call could not be ended ({fault}); Twilio ends it after {limit_s} s: look into its console")
+
+    def _wall_ns(self) -> int:
+        """The wall clock against the monotonic one: it moves when the wall clock is set."""
+        return self.clock.unix_ns() - self.clock.now_ns()
+
+
+_VOICEMAIL = "a machine answered (voicemail, says Twilio); if it is the agent, say --no-voicemail-check"
+
+
+async def _whatever_happens(doing: Coroutine[None, None, Result]) -> Result:
+    """Finish it, though we are cancelled meanwhile: what rings must be ended."""
+    task = asyncio.ensure_future(doing)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()

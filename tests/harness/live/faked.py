@@ -1,0 +1,61 @@
+"""A fake Twilio inside a test's own loop, with the official client led to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from harness.caller.scheduler import Scheduler
+from harness.clock import SystemClock
+from harness.live.dial import Asked, Twilio
+from harness.live.fake.rest import FakeTwilio
+from harness.live.fake.settings import FakeSettings, made_up
+from harness.live.masking import Masker
+from harness.live.server import hosted, listen
+from pipeline.telephony.twiml import connect_stream
+
+TO = "+15005550099"
+
+
+@dataclass(frozen=True, slots=True)
+class Faked:
+    """Both sides of the REST interface."""
+
+    fake: FakeTwilio
+    twilio: Twilio
+    clock: SystemClock
+    scheduler: Scheduler
+
+    def asked(self, **changed: Any) -> Asked:
+        """A call that may be created; nobody is at its stream."""
+        given: dict[str, Any] = {
+            "to": TO,
+            "from_": self.fake.settings.caller_number,
+            "twiml": connect_stream("ws://127.0.0.1:9/caller"),
+            "status_callback": "http://127.0.0.1:9/status",
+            "time_limit_s": 60,
+            "record": False,
+            "amd_callback": None,
+        }
+        return Asked(**given | changed)
+
+
+@asynccontextmanager
+async def faked(**settings: Any) -> AsyncIterator[Faked]:
+    """A fake and a client."""
+    clock = SystemClock()
+    asked = FakeSettings(**{**made_up(), "ring_s": 5.0, **settings})
+    async with Scheduler(clock).running() as scheduler:
+        fake = FakeTwilio(asked, clock=clock, scheduler=scheduler)
+        with listen("127.0.0.1", 0) as listener:
+            async with hosted(fake.app(), listener):
+                base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                masker = Masker(asked.credentials.secrets, (TO, asked.caller_number))
+                twilio = Twilio(asked.credentials, masker, base)
+                try:
+                    yield Faked(fake, twilio, clock, scheduler)
+                finally:
+                    await twilio.close()
+                    await fake.close()

@@ -1,0 +1,189 @@
+"""Pins `turngap smoke` as a person meets it: the loop against the fake, what it leaves behind, and what it refuses.
+
+Real processes in real time on a machine that may be busy: what is asserted is logic and order, never punctuality.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.rig import child
+
+NUMBER = re.compile(rb"\+1500555\d{4}|1500555\d{4}")
+SID = re.compile(rb"\b(?:AC|CA|MZ|SK|RE|PN)[0-9a-f]{32}\b")
+PATIENCE_S = 280
+SECRETS = {
+    "TWILIO_ACCOUNT_SID": "AC" + "a1" * 16,
+    "TWILIO_API_KEY": "SK" + "b2" * 16,
+    "TWILIO_API_SECRET": "c3" * 16,
+    "TWILIO_AUTH_TOKEN": "d4" * 16,
+    "TURNGAP_AGENT_NUMBER": "+15005550011",
+    "TURNGAP_CALLER_NUMBER": "+15005550010",
+    "TURNGAP_ALLOWED_NUMBERS": "+15005550010,+15005550011",
+}
+
+
+def smoke(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run it in `folder`, with a ledger of its own."""
+    env = {key: value for key, value in child.environment().items() if key != "CI"}
+    env |= {"TURNGAP_LIVE_LEDGER": str(folder / "ledger.json")} | variables
+    return subprocess.run(
+        child.python("harness", "smoke", *arguments),
+        cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+
+
+def leaks(folder: Path, *texts: str) -> list[str]:
+    """Where a number, a SID or a secret stands, in anything that was left or said."""
+    secrets = [value.encode() for key, value in SECRETS.items() if key.startswith("TWILIO")]
+    found = []
+    blobs = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    blobs |= {f"output {place}": text.encode() for place, text in enumerate(texts)}
+    for name, blob in blobs.items():
+        if NUMBER.search(blob) or SID.search(blob) or any(secret in blob for secret in secrets):
+            found.append(name)
+    return found
+
+
+def turns_of(folder: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / document["run"] / "turns.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.timeout(300)
+def test_the_loop_from_end_to_end_leaves_nothing_that_must_not_be_seen(tmp_path: Path) -> None:
+    """Both legs, an echo and the recording; figures in order; no number, SID or secret in any file or line."""
+    done = smoke(
+        tmp_path, "--fake", "--uplink-ms", "60", "--downlink-ms", "90", "--turns", "2", "--echo", "--record", "--json",
+        **SECRETS,
+    )  # fmt: skip
+    assert done.returncode in (0, 2), done.stderr
+    document = json.loads(done.stdout)
+    assert list(document)[:4] == ["uplink_ms", "server_gap_ms", "downlink_ms", "total_ms"]
+    turns = turns_of(tmp_path, document)
+    assert [turn["call"] for turn in turns] == [0, 0]
+    measured = [turn["live"] for turn in turns if turn["live"] and turn["live"]["total_ms"] is not None]
+    assert measured, done.stderr
+    for legs in measured:
+        # What was injected is the least that each leg takes; how much more is the machine's affair.
+        assert legs["uplink_ms"] > 55
+        assert legs["downlink_ms"] > 85
+        assert legs["server_gap_ms"] > 290
+        parts = legs["uplink_ms"] + legs["server_gap_ms"] + legs["downlink_ms"]
+        assert legs["total_ms"] == pytest.approx(parts, abs=0.01)
+    assert document["witness"]["n"] >= 1
+    assert document["floor_ms"] > 150
+    run = json.loads((tmp_path / document["run"] / "run.json").read_text())
+    assert "Live, diagnostic" in run["sentence"] or run["verdict"] == "INVALID"
+    assert run["live"]["calls"] == 2
+    report = next((tmp_path / "reports").glob("*.html")).read_text()
+    assert "Live, diagnostic" in report
+    assert "subtracted from nothing" in report
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+    assert "ledger" not in {file.stem for file in tmp_path.iterdir()}
+
+
+@pytest.mark.timeout(300)
+def test_the_agent_of_a_profile_stands_behind_the_loop(tmp_path: Path) -> None:
+    """Its spans are joined under an alias, and explain the server gap."""
+    from tests.harness.tones import scenario_of_tones
+
+    scenario = scenario_of_tones(tmp_path, 1)
+    done = smoke(
+        tmp_path, "--fake", "--profile", "scripted", "--scenario", str(scenario), "--turns", "1", "--json", **SECRETS
+    )
+    assert done.returncode in (0, 2), done.stderr
+    (turn,) = turns_of(tmp_path, json.loads(done.stdout))
+    assert turn["call_sid"] == "live-0"
+    assert turn["transcript"] is not None or turn["outcome"] in ("invalid", "missed", "failed"), done.stderr
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("does", "message"),
+    [
+        ("busy", "the line was busy"),
+        ("no-answer", "nobody answered"),
+        ("failed", "could not be connected"),
+        ("voicemail", "a machine answered"),
+        ("lost", "1 call(s) that it had left were ended"),
+    ],
+)
+def test_a_call_that_comes_to_nothing_is_one_line(tmp_path: Path, does: str, message: str) -> None:
+    """What happened, exit code 2, an INVALID run, and nothing leaked."""
+    to = ["--to", "+15005550099"] if does in ("voicemail", "lost") else []
+    done = smoke(tmp_path, "--fake", "--fake-does", does, *to, **SECRETS)
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+
+
+@pytest.mark.timeout(300)
+def test_a_call_that_twilio_ends_keeps_its_turns(tmp_path: Path) -> None:
+    """Those that were never spoken are failed, with the reason."""
+    done = smoke(tmp_path, "--fake", "--fake-does", "ended", "--turns", "6", "--json")
+    turns = turns_of(tmp_path, json.loads(done.stdout))
+    assert len(turns) == 6
+    assert turns[-1]["outcome"] == "failed"
+    assert "Twilio ended the stream" in turns[-1]["detail"]
+
+
+def test_a_dry_run_does_all_but_the_network(tmp_path: Path) -> None:
+    """It says what would be done and what it may cost, with masked numbers, and enters nothing in the ledger."""
+    arguments = ("--dry-run", "--json", "--confirm", "+15005550011", "--public-url", "https://a.invalid", "--port", "0")
+    assert smoke(tmp_path, *arguments, **SECRETS).returncode == 3  # port 0 is none that can be forwarded to
+    done = smoke(tmp_path, *arguments[:-2], "--port", str(_free_port()), **SECRETS)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["to"] == "+…11"
+    assert plan["worst_case_usd"] > 0
+    assert not (tmp_path / "ledger.json").exists()
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "message"),
+    [
+        ({}, ("--confirm", "+15005550010"), "--confirm names another number"),
+        ({"TURNGAP_ALLOWED_NUMBERS": ""}, ("--confirm", "+15005550011"), "allow-list"),
+        ({"CI": "true"}, ("--confirm", "+15005550011"), "told twice"),
+        ({"CI": "true"}, ("--confirm", "+15005550011", "--in-ci"), "told twice"),
+        ({"TWILIO_AUTH_TOKEN": "d4"}, ("--confirm", "+15005550011"), "TWILIO_AUTH_TOKEN is malformed"),
+        ({}, ("--confirm", "+15005550011", "--public-url", "https://127.0.0.1:9"), "does not reach this machine"),
+    ],
+)
+def test_a_live_call_is_refused_before_anything_is_dialled(
+    tmp_path: Path, variables: dict[str, str], arguments: tuple[str, ...], message: str
+) -> None:
+    """One line, exit code 3, no ledger entry, nothing leaked."""
+    given = arguments if "--public-url" in arguments else (*arguments, "--public-url", "https://a.invalid")
+    scenario = _silent_scenario(tmp_path)
+    done = smoke(tmp_path, *given, "--port", str(_free_port()), "--scenario", str(scenario), **(SECRETS | variables))
+    assert done.returncode == 3, done.stderr
+    assert message in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "error:" in line]) == 1
+    assert not (tmp_path / "ledger.json").exists()
+    assert not (tmp_path / "results").exists()
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+
+
+def _silent_scenario(folder: Path) -> Path:
+    from tests.harness.tones import scenario_of_tones
+
+    return scenario_of_tones(folder, 1)
+
+
+def _free_port() -> int:
+    from harness.live.server import listen
+
+    with listen("127.0.0.1", 0) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,37 @@
+"""Pins how credentials are taken: from the environment, checked in form, never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.live.credentials import from_environment
+from pipeline.errors import UsageError
+
+GOOD = {
+    "TWILIO_ACCOUNT_SID": "AC" + "a" * 32,
+    "TWILIO_API_KEY": "SK" + "b" * 32,
+    "TWILIO_API_SECRET": "c" * 32,
+    "TWILIO_AUTH_TOKEN": "d" * 32,
+}
+
+
+def test_all_four_are_needed() -> None:
+    """The message names what is missing."""
+    for name in GOOD:
+        with pytest.raises(UsageError, match=name):
+            from_environment({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_malformed_one_is_named_and_not_shown(name: str) -> None:
+    """Before anything is sent anywhere."""
+    bad = "not-right-" + "z" * 10
+    with pytest.raises(UsageError, match=name) as caught:
+        from_environment(GOOD | {name: bad})
+    assert bad not in str(caught.value)
+
+
+def test_the_object_shows_nothing_of_them() -> None:
+    """A trace with it in it is harmless."""
+    shown = repr(from_environment(GOOD))
+    assert not any(value in shown for value in GOOD.values())

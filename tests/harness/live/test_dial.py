@@ -1,0 +1,219 @@
+"""Pins what is asked of Twilio's REST interface, through the official client: limits always set, `create` once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from fastapi import FastAPI
+
+from harness.live.credentials import Credentials
+from harness.live.dial import RefusedError, Twilio
+from harness.live.fake.settings import Behaviour
+from harness.live.masking import Masker
+from harness.live.server import hosted, listen
+from pipeline.errors import LiveError, UsageError
+from tests.harness.live.faked import Faked, faked
+
+pytestmark = [  # what twilio 9.13 does is deprecated in aiohttp 3.14
+    pytest.mark.filterwarnings("ignore:BasicAuth is deprecated"),
+    pytest.mark.filterwarnings("ignore:The 'auth' parameter is deprecated"),
+]
+
+Scene = Callable[[Faked], Awaitable[None]]
+
+
+def played(scene: Scene, **settings: object) -> None:
+    async def run() -> None:
+        async with faked(**settings) as on:
+            await scene(on)
+
+    asyncio.run(run())
+
+
+async def nothing() -> None:
+    """No pause."""
+
+
+def test_a_call_carries_its_limits() -> None:
+    """Twilio ends it by itself; a recording is dual and untrimmed."""
+
+    async def scene(on: Faked) -> None:
+        sid = await on.twilio.create(on.asked(record=True, amd_callback="http://127.0.0.1:9/amd"))
+        call = on.fake.calls[sid]
+        assert call.asked("TimeLimit") == "60"
+        assert call.asked("RecordingChannels") == "dual"
+        assert call.asked("Trim") == "do-not-trim"
+        assert call.asked("AsyncAmd") == "true"
+        assert call.form["StatusCallbackEvent"] == ["initiated", "ringing", "answered", "completed"]
+
+    played(scene)
+
+
+def test_a_call_without_a_time_limit_is_never_created() -> None:
+    """There is no way to leave it out: 0 and less are refused."""
+
+    async def scene(on: Faked) -> None:
+        for limit in (0, -1):
+            with pytest.raises(UsageError, match="time limit"):
+                await on.twilio.create(on.asked(time_limit_s=limit))
+        assert not on.fake.calls
+
+    played(scene)
+
+
+def test_a_refusal_is_one_masked_line() -> None:
+    """Twilio's text would hold the number, its exception the account's SID."""
+
+    async def scene(on: Faked) -> None:
+        with pytest.raises(RefusedError) as caught:
+            await on.twilio.create(on.asked(from_="+15005550077"))
+        assert "none of this account's" in str(caught.value)
+        assert "5005550077" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+    played(scene)
+
+
+def test_wrong_credentials_are_named_and_not_shown() -> None:
+    """20003 in words."""
+
+    async def scene(on: Faked) -> None:
+        own = on.fake.settings.credentials
+        wrong = replace(own, api_secret="0" * 32)
+        twilio = Twilio(wrong, Masker(wrong.secrets), on.twilio._client.api.base_url)
+        try:
+            with pytest.raises(RefusedError, match="TWILIO_API_SECRET") as caught:
+                await twilio.voice_url("+15005550011")
+            assert own.account_sid not in str(caught.value)
+        finally:
+            await twilio.close()
+
+    played(scene)
+
+
+def test_create_is_asked_once_whatever_comes_back() -> None:
+    """Errors of the server, rubbish and hang-ups: one request each, never another."""
+    asked = 0
+
+    async def run() -> None:
+        app = FastAPI()
+
+        @app.post("/{path:path}")
+        async def create(path: str) -> None:
+            nonlocal asked
+            asked += 1
+            raise RuntimeError
+
+        credentials = Credentials("AC" + "0" * 32, "SK" + "0" * 32, "x" * 32, "0" * 32)
+        with listen("127.0.0.1", 0) as listener:
+            async with hosted(app, listener), faked() as on:
+                twilio = Twilio(credentials, Masker(), f"http://127.0.0.1:{listener.getsockname()[1]}")
+                try:
+                    with pytest.raises(LiveError) as caught:
+                        await twilio.create(on.asked())
+                    assert not isinstance(caught.value, RefusedError)
+                finally:
+                    await twilio.close()
+
+    asyncio.run(run())
+    assert asked == 1
+
+
+def test_a_server_that_is_not_there_is_said_to_be() -> None:
+    """One line; the client's exception, with its URL, does not show."""
+
+    async def run() -> None:
+        credentials = Credentials("AC" + "0" * 32, "SK" + "0" * 32, "x" * 32, "0" * 32)
+        twilio = Twilio(credentials, Masker(), "http://127.0.0.1:9")
+        try:
+            with pytest.raises(LiveError, match="not reached") as caught:
+                await twilio.status("CA" + "0" * 32)
+            assert "0" * 32 not in str(caught.value)
+        finally:
+            await twilio.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_lost_answer_left_ringing_is_ended() -> None:
+    """The call was placed though `create` failed: it is found by its numbers, and others are left alone."""
+
+    async def scene(on: Faked) -> None:
+        asked = on.asked()
+        with pytest.raises(LiveError):
+            await on.twilio.create(asked)
+        assert await on.twilio.end_strays("+15005550001", asked.from_, nothing) == 0
+        assert await on.twilio.end_strays(asked.to, asked.from_, nothing) >= 1
+        (call,) = on.fake.calls.values()
+        for _ in range(200):
+            if call.status in ("canceled", "completed"):
+                break
+            await on.clock.rest(50_000_000)
+        assert call.status in ("canceled", "completed")
+
+    played(scene, behaviour=Behaviour.LOST)
+
+
+def test_ending_a_call_that_has_ended_is_no_fault() -> None:
+    """Twilio refuses it; it is over all the same."""
+
+    async def scene(on: Faked) -> None:
+        sid = await on.twilio.create(on.asked())
+        for _ in range(200):
+            if (await on.twilio.status(sid))[0] == "busy":
+                break
+            await on.clock.rest(50_000_000)
+        await on.twilio.end(sid)
+
+    played(scene, behaviour=Behaviour.BUSY, ring_s=0.01)
+
+
+@pytest.mark.parametrize("trial", [True, False])
+def test_trial_accounts_are_known(trial: bool) -> None:
+    """By the account's type."""
+
+    async def scene(on: Faked) -> None:
+        assert await on.twilio.is_trial() is trial
+
+    played(scene, trial=trial)
+
+
+def test_numbers_of_the_account_are_known() -> None:
+    """With where they are answered; somebody else's is none."""
+
+    async def scene(on: Faked) -> None:
+        assert await on.twilio.voice_url("+15005550011") == "https://a.example/agent/voice"
+        assert await on.twilio.voice_url("+15005550077") is None
+
+    played(scene, voice_url="https://a.example/agent/voice")
+
+
+def test_twilios_environment_does_not_lead_a_fake_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TWILIO_EDGE and TWILIO_REGION would change the host."""
+    monkeypatch.setenv("TWILIO_EDGE", "ashburn")
+    monkeypatch.setenv("TWILIO_REGION", "us1")
+
+    async def scene(on: Faked) -> None:
+        assert await on.twilio.is_trial() is False
+
+    played(scene)
+
+
+def test_what_goes_wrong_with_a_stream_is_noted_at_twilio() -> None:
+    """The fake's notifications have Twilio's codes, and come out in words."""
+
+    async def scene(on: Faked) -> None:
+        sid = await on.twilio.create(on.asked())
+        for _ in range(200):
+            if (await on.twilio.status(sid))[0] in ("completed", "failed"):
+                break
+            if on.fake.calls[sid].notifications:
+                on.fake.calls[sid].end()
+            await on.clock.rest(50_000_000)
+        assert any("refused the connection" in line for line in await on.twilio.warnings(sid))
+
+    played(scene, ring_s=0.01)

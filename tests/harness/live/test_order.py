@@ -1,0 +1,130 @@
+"""Pins what is refused before anything is dialled, and that a fake needs nothing of the real thing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.live import order as orders
+from harness.live.order import Asked
+from pipeline.errors import UsageError
+
+ENVIRONMENT = {
+    "TWILIO_ACCOUNT_SID": "AC" + "a" * 32,
+    "TWILIO_API_KEY": "SK" + "b" * 32,
+    "TWILIO_API_SECRET": "c" * 32,
+    "TWILIO_AUTH_TOKEN": "d" * 32,
+    "TURNGAP_AGENT_NUMBER": "+15005550011",
+    "TURNGAP_CALLER_NUMBER": "+15005550010",
+    "TURNGAP_ALLOWED_NUMBERS": "+15005550010,+15005550011,+15005550099",
+}
+GOOD = Asked(confirm="+15005550011", public_url="https://a.example")
+
+
+def test_an_order_holds_everything_a_call_needs(tmp_path: Path) -> None:
+    """The limit Twilio keeps, the worst case, and no number where it would be shown."""
+    order = orders.make(GOOD, ENVIRONMENT)
+    assert order.to == "+15005550011"
+    assert order.time_limit_s > 30
+    assert 0 < order.cost.usd <= 1.0
+    assert "5005550011" not in repr(replace(order, masker=order.masker))
+    assert not order.alone
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"confirm": None}, "--confirm"),
+        ({"confirm": "+15005550010"}, "--confirm"),
+        ({"to": "+15005550077", "confirm": "+15005550077"}, "allow-list"),
+        ({"from_": "+15005550077"}, "allow-list"),
+        ({"to": "911", "confirm": "911"}, "E.164"),
+        ({"to": "+15005550010", "confirm": "+15005550010"}, "two are needed"),
+        ({"to": "+15005550099", "confirm": "+15005550099", "echo": True}, "drop"),
+        ({"to": "+15005550099", "confirm": "+15005550099", "profile": "cpu"}, "drop"),
+        ({"public_url": None}, "--public-url"),
+        ({"public_url": "http://a.example"}, "https"),
+        ({"turns": 0}, "--turns"),
+        ({"turns": 2, "calls": 3}, "--calls"),
+        ({"turns": 20, "calls": 11}, "calls"),
+        ({"turns": 20, "calls": 10, "echo": True}, "calls"),
+        ({"turns": 100, "calls": 1}, "more --calls"),
+        ({"max_usd": 0.01}, "--max-cost"),
+        ({"price_usd": 0.0}, "over 0"),
+        ({"uplink_ms": 10.0}, "--fake"),
+        ({"fake_does": "busy"}, "--fake"),
+        ({"scenario": "no-such"}, "no scenario"),
+        ({"profile": "no-such"}, "no-such"),
+        ({"allow": Path("/no/such/file")}, "can't be read"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
+    """One line, with no number in it."""
+    with pytest.raises(UsageError, match=message) as caught:
+        orders.make(replace(GOOD, **changed), ENVIRONMENT)
+    assert "\n" not in str(caught.value)
+    assert "500555" not in str(caught.value).replace("+15005550006", "")
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_nothing_of_the_environment_can_be_left_out(name: str) -> None:
+    """Credentials, numbers and the list."""
+    with pytest.raises(UsageError):
+        orders.make(GOOD, {key: value for key, value in ENVIRONMENT.items() if key != name})
+
+
+def test_ci_refuses_whatever_else_is_right() -> None:
+    """And not the fake, which rings nothing."""
+    with pytest.raises(UsageError, match="told twice"):
+        orders.make(GOOD, ENVIRONMENT | {"CI": "true"})
+    orders.make(Asked(fake=True), {"CI": "true"})
+
+
+def test_a_fake_takes_nothing_from_the_environment() -> None:
+    """Neither credentials nor numbers: it could not dial if it would."""
+    order = orders.make(Asked(fake=True, uplink_ms=60, downlink_ms=90, jitter_ms=20, loss=0.01), ENVIRONMENT)
+    assert order.fake is not None
+    assert order.credentials.account_sid != ENVIRONMENT["TWILIO_ACCOUNT_SID"]
+    assert order.public_url is None
+    assert order.fake.uplink.delay_ms == 60
+    assert order.fake.downlink.jitter_ms == 20
+    assert order.clips is not None
+
+
+def test_a_fake_takes_a_network_by_name() -> None:
+    """What is given for itself comes on top."""
+    order = orders.make(Asked(fake=True, network="jitter20", uplink_ms=10), {})
+    assert order.fake is not None
+    assert order.fake.uplink.jitter_ms > 0
+    assert order.fake.uplink.delay_ms >= 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"agent_ms": 10.0}, "--agent-ms"),
+        ({"uplink_ms": -1.0}, "--uplink-ms"),
+        ({"jitter_ms": 1e9}, "--jitter-ms"),
+        ({"loss": 0.9}, "--loss"),
+        ({"fake_does": "sing"}, "--fake-does"),
+        ({"network": "no-such"}, "no network"),
+        ({"to": "123"}, "E.164"),
+    ],
+)  # fmt: skip
+def test_a_fake_that_cannot_be_is_refused(changed: dict[str, Any], message: str) -> None:
+    """One line each."""
+    with pytest.raises(UsageError, match=message):
+        orders.make(replace(Asked(fake=True), **changed), {})
+
+
+def test_turns_are_dealt_evenly() -> None:
+    """20 turns in 3 calls; somebody else's agent may greet before the first of each."""
+    order = orders.make(
+        replace(GOOD, to="+15005550099", confirm="+15005550099", turns=20, calls=3, max_usd=5.0), ENVIRONMENT
+    )
+    assert [len(call.turns) for call in order.request.calls] == [6, 7, 7]
+    assert all(call.turns[0].pause_ms >= orders.GREETING_MS for call in order.request.calls)
+    assert order.alone

@@ -1,0 +1,128 @@
+"""Pins every rule that keeps a telephone from ringing, each by an attempt to break it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.live import safety
+from pipeline.errors import UsageError
+
+A, B = "+15005550011", "+15005550010"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "15005550006", "+0500555000", "+1500", "+1500555000612345", "911", "+1500555000x", " +15005550006",
+     "+15005550006\n", "+1 500 555 0006", "+١٥٠٠٥٥٥٠٠٠٦", "sip:a@b", "client:x", "+15005550006,+15005550007"],
+)  # fmt: skip
+def test_only_e164_is_a_number(text: str | None) -> None:
+    """No short codes, no spaces, no other digits, no addresses, no lists."""
+    with pytest.raises(UsageError, match=r"E\.164"):
+        safety.number(text, "--to")
+
+
+@given(st.text(max_size=20))
+def test_a_refused_number_is_not_repeated(text: str) -> None:
+    """The message shows its form at most: somebody's real number may be in it."""
+    try:
+        safety.number(text, "--to")
+    except UsageError as fault:
+        shown = str(fault).replace("+15005550006", "").replace("7 to 15", "").replace("E.164", "")
+        assert not any(char.isdigit() for char in shown)
+
+
+def test_nothing_is_allowed_by_default() -> None:
+    """An empty list, and none at all, allow no number."""
+    for environment in ({}, {safety.ALLOWED: ""}, {safety.ALLOWED: " , ,"}):
+        with pytest.raises(UsageError, match="not on the allow-list"):
+            safety.check_allowed(A, safety.allowed_numbers(environment), "the number")
+
+
+def test_a_list_allows_whole_numbers_only() -> None:
+    """Neither a beginning of one, nor one that begins like it; the other is not shown."""
+    allowed = safety.allowed_numbers({safety.ALLOWED: f"{A}, {B}"})
+    safety.check_allowed(A, allowed, "the number")
+    for other in (A[:-1], A + "0", "+15005550012"):
+        with pytest.raises(UsageError) as caught:
+            safety.check_allowed(other, allowed, "the number")
+        assert other not in str(caught.value)
+
+
+def test_a_list_with_a_wildcard_or_a_mistake_allows_nothing(tmp_path: Path) -> None:
+    """A list that is not understood whole is not believed at all."""
+    file = tmp_path / "numbers"
+    for text in (f"{A}\n+1*\n", f"{A}\nall\n", "*"):
+        file.write_text(text)
+        with pytest.raises(UsageError, match="allow-list"):
+            safety.allowed_numbers({}, file)
+
+
+def test_a_file_holds_one_number_a_line_with_remarks(tmp_path: Path) -> None:
+    """The file of the command line comes before that of the environment."""
+    file = tmp_path / "numbers"
+    file.write_text(f"# ours\n{A}  # the agent\n\n")
+    assert safety.allowed_numbers({safety.ALLOWED: B}, file) == {A, B}
+    assert safety.allowed_numbers({safety.ALLOWED_FILE: str(file)}) == {A}
+    with pytest.raises(UsageError, match="can't be read"):
+        safety.allowed_numbers({}, tmp_path / "none")
+
+
+def test_the_number_has_to_be_said_twice() -> None:
+    """Without --confirm, or with another number, nothing rings."""
+    safety.check_confirmed(A, A)
+    for confirm in (None, "", B, A[1:], "yes"):
+        with pytest.raises(UsageError, match="--confirm"):
+            safety.check_confirmed(A, confirm)
+
+
+@pytest.mark.parametrize("ci", ["true", "1", "True", "yes", "woodpecker"])
+def test_ci_has_to_be_told_twice(ci: str) -> None:
+    """Neither the option nor the variable alone opens it."""
+    environment = {"CI": ci}
+    for told, variables in ((False, {}), (True, {}), (False, {safety.IN_CI: "true"}), (True, {safety.IN_CI: "no"})):
+        with pytest.raises(UsageError, match="told twice"):
+            safety.check_ci(environment | variables, told)
+    safety.check_ci(environment | {safety.IN_CI: "true"}, told=True)
+
+
+def test_outside_ci_nobody_is_asked() -> None:
+    """CI unset, empty or false."""
+    for environment in ({}, {"CI": ""}, {"CI": "false"}, {"CI": "0"}):
+        safety.check_ci(environment, told=False)
+
+
+@pytest.mark.parametrize("calls", [0, -1, safety.MAX_CALLS_A_RUN + 1])
+def test_calls_of_a_run_are_counted(calls: int) -> None:
+    """None, or too many, are refused."""
+    with pytest.raises(UsageError, match="calls"):
+        safety.check_calls(calls)
+
+
+def test_the_time_limit_has_room_and_an_end() -> None:
+    """Half a minute to spare, ten minutes at most."""
+    assert safety.time_limit_s(40.2) == 71
+    with pytest.raises(UsageError, match="more --calls"):
+        safety.time_limit_s(safety.MAX_TIME_LIMIT_S)
+
+
+def test_the_worst_case_is_counted_in_begun_minutes_of_the_time_limit() -> None:
+    """61 s cost two minutes."""
+    cost = safety.check_cost(3, 61, 0.05, 1.0)
+    assert cost.usd == pytest.approx(0.30)
+    assert "0.30 USD" in cost.sentence
+
+
+@pytest.mark.parametrize(
+    ("calls", "price", "cap"),
+    [(10, 0.10, 1.0), (1, 0.0, 1.0), (1, -1.0, 1.0), (1, math.nan, 1.0), (1, 0.1, math.inf), (1, 0.1, math.nan),
+     (1, math.inf, 1.0), (1, 0.1, 0.0)],
+)  # fmt: skip
+def test_a_cap_cannot_be_passed_or_talked_away(calls: int, price: float, cap: float) -> None:
+    """Over the cap, and with prices or caps that are no such thing, nothing is placed."""
+    with pytest.raises(UsageError, match="--max-cost"):
+        safety.check_cost(calls, 120, price, cap)

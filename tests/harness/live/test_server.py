@@ -1,0 +1,170 @@
+"""Pins who is let in: signed webhooks, signed streams with the nonce of the call under way, each once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+import pytest
+
+from harness.calibration.calibrate import burst
+from harness.caller.connection import open_connection
+from harness.caller.scheduler import Scheduler
+from harness.clock import SystemClock
+from harness.live import preflight
+from harness.live.agent_leg import AgentLeg
+from harness.live.answerers import Echo
+from harness.live.caller_leg import CallerLeg
+from harness.live.server import AGENT, CALLER, STATUS, VOICE, LiveServer, hosted, listen
+from harness.live.session import Session
+from harness.scenario import PlannedCall, Turn
+from pipeline.errors import AgentError, UsageError
+from pipeline.telephony import signature
+from pipeline.telephony.messages import Connected, Start
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+TURN = Turn(id="burst", say="noise")
+
+
+def session(scheduler: Scheduler, clock: SystemClock) -> Session:
+    caller = CallerLeg(
+        PlannedCall(0, (TURN,), probe=False), {"burst": burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
+    )
+    return Session(caller, AgentLeg(Echo(), clock=clock))
+
+
+async def post(url: str, form: Mapping[str, str], token: str, signed_url: str = "") -> tuple[int, str]:
+    headers = {"X-Twilio-Signature": signature.sign(token, signed_url or url, form.items())}
+    async with aiohttp.ClientSession() as client, client.post(url, data=form, headers=headers) as answer:
+        return answer.status, await answer.text()
+
+
+def test_webhooks_are_taken_from_twilio_only() -> None:
+    """Wrong token, another URL's signature, none, and no call under way are refused; then the TwiML has a nonce."""
+
+    async def run() -> None:
+        clock = SystemClock()
+        async with Scheduler(clock).running() as scheduler:
+            with listen("127.0.0.1", 0) as listener:
+                base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                server = LiveServer(base, TOKEN, clock)
+                async with hosted(server.app(), listener):
+                    form = {"CallSid": "CA1", "CallStatus": "busy"}
+                    assert (await post(base + VOICE, form, TOKEN))[0] == 403
+                    server.session = one = session(scheduler, clock)
+                    assert (await post(base + VOICE, form, "f" * 32))[0] == 403
+                    assert (await post(base + VOICE, form, TOKEN, base + STATUS))[0] == 403
+                    assert (await post(base + STATUS, form, "f" * 32))[0] == 403
+                    assert one.status == ""
+                    status, twiml = await post(base + VOICE, form, TOKEN)
+                    assert status == 200
+                    assert one.agent_nonces
+                    assert all(nonce in twiml for nonce in one.agent_nonces)
+                    assert (await post(base + STATUS, form, TOKEN))[0] == 204
+                    assert one.status == "busy"
+                    assert server.refused
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", [CALLER, AGENT])
+def test_streams_need_signature_and_nonce(path: str) -> None:
+    """Unsigned ones never open; one without the nonce opens nothing; the nonce works once."""
+
+    async def run() -> None:
+        clock = SystemClock()
+        async with Scheduler(clock).running() as scheduler:
+            with listen("127.0.0.1", 0) as listener:
+                base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                server = LiveServer(base, TOKEN, clock)
+                async with hosted(server.app(), listener):
+                    server.session = one = session(scheduler, clock)
+                    assert one.agent is not None
+                    leg = one.caller if path == CALLER else one.agent
+                    url = server.stream_url(path)
+                    nonce = one.caller_nonce if path == CALLER else one.new_agent_nonce()
+
+                    async def call(nonce: str, token: str) -> None:
+                        closed = asyncio.Event()
+                        connection = await open_connection(
+                            url,
+                            {signature.HEADER: signature.sign(token, url)},
+                            clock=clock,
+                            on_message=lambda message, at_ns: None,
+                            on_closed=lambda reason, at_ns: closed.set(),
+                        )
+                        connection.send(Connected().to_json())
+                        start = Start("MZ1", "CA1", "AC1", custom_parameters={"nonce": nonce})
+                        connection.send(start.to_json())
+                        opened = asyncio.create_task(leg.opened.wait())
+                        ended = asyncio.create_task(closed.wait())
+                        await asyncio.wait({opened, ended}, return_when=asyncio.FIRST_COMPLETED)
+                        opened.cancel()
+                        ended.cancel()
+                        await connection.close()
+
+                    with pytest.raises(AgentError, match="31920"):
+                        await call(nonce, "f" * 32)
+                    assert not leg.opened.is_set()
+                    other = one.new_agent_nonce() if path == CALLER else one.caller_nonce
+                    assert not one.take("", agent=path == AGENT)
+                    assert not one.take(other, agent=path == AGENT)
+                    await call(nonce, TOKEN)
+                    assert leg.opened.is_set()
+                    assert not one.take(nonce, agent=path == AGENT)
+
+    asyncio.run(run())
+
+
+def test_a_status_that_ends_a_call_is_never_taken_back() -> None:
+    """Callbacks overtake each other."""
+
+    async def run() -> None:
+        clock = SystemClock()
+        one = session(Scheduler(clock), clock)
+        one.says({"CallStatus": "completed"})
+        one.says({"CallStatus": "ringing"})
+        assert one.status == "completed"
+        one.says({"AnsweredBy": "machine_start"})
+        assert one.voicemail
+        one.says({"StreamEvent": "stream-error", "StreamErrorCode": "31920"})
+        assert "upgrade" in one.faults[0]
+
+    asyncio.run(run())
+
+
+def test_the_preflight_finds_this_very_process() -> None:
+    """Behind another one's URL, and behind none, it says so and how to get one."""
+
+    async def run() -> None:
+        clock = SystemClock()
+        with listen("127.0.0.1", 0) as listener:
+            base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            server, stranger = LiveServer(base, TOKEN, clock), LiveServer(base, TOKEN, clock)
+            async with hosted(server.app(), listener):
+                await preflight.check(server, clock)
+                with pytest.raises(UsageError, match="something else"):
+                    await preflight.check(stranger, clock)
+        with pytest.raises(UsageError, match="does not reach this machine"):
+            await preflight.check(LiveServer("http://127.0.0.1:9", TOKEN, clock), clock)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [None, "", "http://a.example", "wss://a.example", "https://", "https://a.example/path", "https://a.example?x=1",
+     "https://u:p@a.example", "https://a.example:x", "a.example"],
+)  # fmt: skip
+def test_public_urls_that_twilio_cannot_use_are_refused(url: str | None) -> None:
+    """Each with what is expected."""
+    with pytest.raises(UsageError, match="--public-url"):
+        preflight.checked_url(url)
+
+
+def test_a_taken_port_is_one_line() -> None:
+    """Before anything else happens."""
+    with listen("127.0.0.1", 0) as held, pytest.raises(UsageError, match="--port"):
+        # Listening twice is refused though addresses may be reused.
+        listen("127.0.0.1", held.getsockname()[1])

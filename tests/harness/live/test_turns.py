@@ -1,0 +1,210 @@
+"""Pins how t0..t3 come of two legs: made by hand, with known times, scored by the common code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.calibration.calibrate import burst
+from harness.caller.noise import comfort_noise
+from harness.clock import NS_PER_MS
+from harness.live import figures, turns, witness
+from harness.live.agent_leg import AgentTrace
+from harness.live.caller_leg import CallerTrace
+from harness.live.track import Line, played
+from harness.live.witness import Channels
+from harness.records import CallEnd, CallRecord, Pcm16, Received, Spoken
+from harness.result import Verdict
+from harness.scenario import PlannedCall, Turn
+from harness.turn import Outcome, TurnRecord
+from harness.verdict.gate import Evidence
+
+START = 5_000_000_000_000
+CLIP = burst(200, 1)
+REPLY = burst(400, 2).pcm
+TURN = Turn(id="burst", say="a burst of noise")
+PLANNED = PlannedCall(0, (TURN,), probe=False)
+
+
+def line(pcm: Pcm16, at_ms: float, ms: float = 3000, seed: int = 8) -> Pcm16:
+    found = comfort_noise(round(ms * 8), seed)
+    at = round(at_ms * 8)
+    found[at : at + len(pcm)] = pcm
+    return found
+
+
+def legs(
+    *,
+    spoken_ms: float = 503.25,
+    uplink_ms: float = 60,
+    gap_ms: float = 300,
+    downlink_ms: float = 90,
+    late_ms: float = 0,
+) -> tuple[CallerTrace, AgentTrace]:
+    """The caller speaks at `spoken_ms`; what is heard of it, and of the reply, stands on lines of other starts."""
+    t0_ms = spoken_ms + 200 + late_ms
+    t1_ms, t2_ms = t0_ms + uplink_ms, t0_ms + uplink_ms + gap_ms
+    t3_ms = t2_ms + downlink_ms
+    start = round(spoken_ms * 8)
+    spoken = Spoken("burst", CLIP, start, start + len(CLIP.pcm), START + 8000 * NS_PER_MS)
+    heard = Line(START - 7 * NS_PER_MS, line(REPLY, t3_ms + 7))
+    frames = 150
+    record = CallRecord(
+        index=0,
+        call_sid="live-0",
+        stream_sid="",
+        started_ns=START,
+        sent_ns=START + np.arange(frames) * 20 * NS_PER_MS,
+        caller_pcm=line(CLIP.pcm, spoken_ms),
+        spoken=(spoken,),
+        received=tuple(
+            Received(
+                heard.sample_ns(n * 160) + 20 * NS_PER_MS, heard.sample_ns(n * 160), heard.pcm[n * 160 :][:160], 160
+            )
+            for n in range(frames)
+        ),
+        marks=(),
+        clears_ns=(),
+        stalls=np.empty((0, 2), np.int64),
+        ended_ns=START + 3000 * NS_PER_MS,
+        end=CallEnd.COMPLETED,
+        lead_ns=0,
+    )
+    caller = CallerTrace(record, heard, (round(late_ms * NS_PER_MS),), 0.2)
+    at_agent = Line(START + 11 * NS_PER_MS, line(CLIP.pcm, t1_ms - 200 - 11, seed=9))
+    said = (Received(START + round(t2_ms * NS_PER_MS), START + round(t2_ms * NS_PER_MS), REPLY, len(REPLY)),)
+    return caller, AgentTrace(at_agent, 150, said, played(said), (), (), 0.1, "")
+
+
+def test_each_leg_is_what_was_put_in() -> None:
+    """Uplink, server gap, downlink and their sum, to the sample."""
+    caller, agent = legs()
+    (turn,), edge = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    assert turn.live is not None
+    assert turn.outcome is Outcome.ANSWERED
+    assert turn.live.uplink_ms == pytest.approx(60, abs=0.2)
+    assert turn.live.server_gap_ms == pytest.approx(300, abs=0.2)
+    assert turn.live.downlink_ms == pytest.approx(90, abs=0.2)
+    assert turn.live.total_ms == pytest.approx(450, abs=0.2)
+    assert turn.turn_gap_ms == pytest.approx(300, abs=0.2)
+    assert turn.perceived_gap_ms == turn.live.total_ms
+    assert edge.call_sid == "live-0"
+
+
+def test_our_own_lateness_is_no_uplink() -> None:
+    """What we handed over late counts from when Twilio had it to play."""
+    caller, agent = legs(late_ms=4)
+    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    assert turn.live is not None
+    assert turn.live.uplink_ms == pytest.approx(60, abs=0.2)
+    assert turn.live.total_ms == pytest.approx(450, abs=0.2)
+
+
+def test_an_utterance_that_never_reached_the_agents_leg_is_not_answered() -> None:
+    """Whatever the agent said then: no gap is made up."""
+    caller, agent = legs()
+    agent = replace(agent, heard=Line(agent.heard.start_ns, comfort_noise(24_000, 3)))
+    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    assert turn.live is not None
+    assert turn.live.uplink_ms is None
+    assert turn.turn_gap_ms is None
+    assert turn.outcome is Outcome.MISSED
+    assert "not found on the agent's leg" in turn.detail
+
+
+def test_a_reply_that_never_reached_the_caller_is_not_answered() -> None:
+    """The agent's edge alone does not make an answer."""
+    caller, agent = legs()
+    caller = replace(caller, heard=Line(START, comfort_noise(24_000, 3)))
+    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    assert turn.live is not None
+    assert turn.live.total_ms is None
+    assert turn.outcome is Outcome.MISSED
+
+
+def test_the_callers_leg_alone_gives_the_total_and_nothing_else() -> None:
+    """To a millisecond, as only the onset is known."""
+    caller, _ = legs()
+    (turn,) = turns.score_alone(caller, PLANNED, cold=False)
+    assert turn.live is not None
+    assert turn.live.total_ms == pytest.approx(450, abs=1.1)
+    assert (turn.live.uplink_ms, turn.live.server_gap_ms, turn.live.downlink_ms) == (None, None, None)
+
+
+def test_an_echo_gives_the_loops_floor() -> None:
+    """The last sample's own way there and back; an echo's server gap is its frame."""
+    caller, agent = legs()
+    t1_ms = 703.25 + 60
+    at_ns = START + round((t1_ms + 20 - 200) * NS_PER_MS)
+    said = (Received(at_ns, at_ns, CLIP.pcm, len(CLIP.pcm)),)
+    agent = replace(agent, said=said, spoken=played(said))
+    caller = replace(caller, heard=Line(START, line(CLIP.pcm, t1_ms + 20 + 90 - 200)))
+    (found,) = turns.floor(caller, agent)
+    assert found.total_ms == pytest.approx(170, abs=0.3)
+    assert found.server_gap_ms == pytest.approx(20, abs=0.3)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_recording_agrees_whichever_channel_is_whose(swapped: bool) -> None:
+    """The channel map is found, and the total is the live one's; the recording begins at any time."""
+    caller, agent = legs()
+    scored, _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    head = comfort_noise(1234, 6)
+    own = np.concatenate([head, line(CLIP.pcm, 503.25)])
+    other = np.concatenate([head, line(REPLY, 703.25 + 450)])
+    channels = Channels((other, own) if swapped else (own, other))
+    channel = witness.caller_channel(channels, caller)
+    assert channel == int(swapped)
+    (total,) = witness.totals_ms(channels, channel, caller, agent, scored)
+    assert total == pytest.approx(450, abs=0.2)
+    (alone,) = witness.totals_ms(channels, channel, caller, None, scored)
+    assert alone == pytest.approx(450, abs=1.1)
+
+
+def test_a_recording_without_the_caller_is_no_witness() -> None:
+    """Neither channel is taken for the caller's."""
+    caller, _ = legs()
+    assert witness.caller_channel(Channels((comfort_noise(9000, 31), comfort_noise(9000, 32))), caller) is None
+
+
+def live_turn(outcome: Outcome = Outcome.ANSWERED) -> TurnRecord:
+    caller, agent = legs()
+    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    return turn.model_copy(update={"outcome": outcome})
+
+
+def test_a_live_run_is_measured_and_never_passes() -> None:
+    """The sentence says that it is diagnostic, and that it carries no verdict on p95."""
+    judged = figures.judge([live_turn()], Evidence(planned_turns=1, complete=True))
+    assert judged.verdict is Verdict.MEASURED
+    assert "Live, diagnostic, not judged: 450 ms" in judged.sentence
+    assert "needs 59" in judged.sentence
+
+
+def test_a_live_run_with_a_fault_is_invalid() -> None:
+    """As any other run."""
+    judged = figures.judge([live_turn()], Evidence(planned_turns=1, complete=False, faults=("the line was busy",)))
+    assert judged.verdict is Verdict.INVALID
+
+
+def test_the_figures_say_what_they_are_not() -> None:
+    """Two Twilio legs may never touch the telephone network; a trial account is named."""
+    found = figures.of_run(
+        [live_turn()], calls=1, alone=False, fake=False, trial=True, jitter_ms=[None, 2.0], echoes=[], witness=None,
+        worst_case_usd=0.2,
+    )  # fmt: skip
+    assert figures.NOT_THE_NETWORK in found.remarks
+    assert figures.TRIAL in found.remarks
+    assert found.total_ms == pytest.approx(450, abs=0.2)
+
+
+def test_spoilt_turns_are_used_only_where_there_are_no_others() -> None:
+    """And the remark says so."""
+    kept = figures.of_run(
+        [live_turn(Outcome.INVALID)], calls=1, alone=False, fake=True, trial=None, jitter_ms=[], echoes=[],
+        witness=None, worst_case_usd=None,
+    )  # fmt: skip
+    assert figures.SPOILT in kept.remarks
+    assert kept.turns == 1
