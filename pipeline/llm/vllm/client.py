@@ -7,6 +7,7 @@ nobody reads any more, and so that no request meets one that the server is about
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -19,6 +20,9 @@ from pipeline.errors import EngineError
 from pipeline.llm.vllm import chunks
 from pipeline.llm.vllm.chunks import Chunk
 from pipeline.llm.vllm.sse import EventParser
+
+# It tells of every request, and of every health check, as of a thing worth knowing.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _CONNECT_S = 5.0
 _EVENTS = "text/event-stream"

@@ -1,7 +1,8 @@
 """A small OpenAI server with vLLM's health check, metrics, prefix cache and faults, on real sockets.
 
 Inside a test: `async with FakeServer("truncated") as fake`. As a program it takes the command line of `vllm serve`; the
-fault is then in FAKE_FAULT, and it is healthy only while the file FAKE_GATE exists, if that is set. It knows nothing of turngap. A word is a token; blocks have 16 of them.
+fault is then in FAKE_FAULT, and it is healthy only while the file FAKE_GATE exists, if that is set. It knows nothing of
+turngap. A word is a token; blocks have 16 of them.
 """
 
 from __future__ import annotations
@@ -70,8 +71,7 @@ class FakeServer:
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if route == "/health":
-            closed = "FAKE_GATE" in os.environ and not Path(os.environ["FAKE_GATE"]).exists()
-            await whole(writer, 503 if self.fault == "never_ready" or closed else 200, "")
+            await whole(writer, 503 if self.fault == "never_ready" or gate_closed() else 200, "")
         elif route == "/metrics":
             info = f'vllm:cache_config_info{{block_size="{BLOCK}",engine="0"}} 1.0\n'
             await whole(writer, 200, f"{info}vllm:generation_tokens_total {self.generated}\n")
@@ -164,6 +164,10 @@ class FakeServer:
         }
         metrics = {"queue_time_ms": 1.5, "time_to_first_token_ms": 20.0, "generation_time_ms": 30.25}
         return {"usage": usage, "metrics": metrics}
+
+
+def gate_closed() -> bool:
+    return "FAKE_GATE" in os.environ and not Path(os.environ["FAKE_GATE"]).exists()
 
 
 def shared(one: list[str], other: list[str]) -> int:
