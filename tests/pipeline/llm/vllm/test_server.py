@@ -165,7 +165,7 @@ async def test_another_model_than_asked_for_is_refused() -> None:
 
 
 async def test_workers_end_with_the_server(tmp_path: Path) -> None:
-    """What it has started holds the GPU's memory: after a kill of the server alone it is ended too."""
+    """What it has started holds the GPU's memory, and its output: after a kill of the server alone it is ended too."""
     note = tmp_path / "worker"
     script = f'sleep 600 & echo $! > {note}; exec {sys.executable} {FAKE} "$@"'
     settings = supervised().model_copy(update={"command": ("sh", "-c", script, "sh")})
@@ -174,6 +174,8 @@ async def test_workers_end_with_the_server(tmp_path: Path) -> None:
         worker = int(note.read_text())
         assert alive(worker)
         os.kill(engine.server.pid, signal.SIGKILL)
+        await until(lambda: engine.server.state is not State.READY)
+        assert "killed by SIGKILL" in engine.server.why_down()
         await until(lambda: not alive(worker))
 
 
