@@ -134,12 +134,11 @@ async def noted(engine: VllmChat, **request) -> dict:
     return facts
 
 
-async def metric(engine: VllmChat, name: str, labels: str = "") -> float:
-    """The sum of a metric over its labels, or over those with `labels` among them."""
+async def metric(engine: VllmChat, name: str) -> float:
+    """The sum of a metric over its labels."""
     async with httpx.AsyncClient(trust_env=False) as client:
         text = (await client.get(f"{engine._client.root}/metrics", timeout=60)).text
-    values = re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.MULTILINE)
-    return sum(float(value) for found, value in values if labels in found)
+    return sum(float(value) for value in re.findall(rf"^{name}\{{[^}}]*\}} (\S+)$", text, re.MULTILINE))
 
 
 async def test_it_replies_and_tells_its_stages(engine: VllmChat) -> None:
@@ -171,8 +170,7 @@ async def test_prefix_hits_are_the_system_prompt_and_the_calls_own_history(engin
 
 
 async def test_a_closed_reply_stops_generating(engine: VllmChat) -> None:
-    """vLLM counts it as aborted, nothing runs any more, and few of its tokens were made."""
-    aborted = await metric(engine, "vllm:request_success_total", 'finished_reason="abort"')
+    """Nothing runs any more, most of its tokens were never made, and none is made after that."""
     before = await metric(engine, "vllm:generation_tokens_total")
     async with aclosing(engine.reply(asked(words=WORDS, max_tokens=1500))) as pieces:
         await anext(pieces)
@@ -180,7 +178,6 @@ async def test_a_closed_reply_stops_generating(engine: VllmChat) -> None:
         while await metric(engine, "vllm:num_requests_running"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     made = await metric(engine, "vllm:generation_tokens_total") - before
-    assert await metric(engine, "vllm:request_success_total", 'finished_reason="abort"') == aborted + 1
     assert 0 < made < 1500
     await asyncio.sleep(0.2)
     assert await metric(engine, "vllm:generation_tokens_total") - before == made
