@@ -9,6 +9,7 @@ import socket
 import string
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
 from pipeline import tracing
 from pipeline.errors import EngineError
@@ -34,7 +35,7 @@ class VllmChat:
         """Starts nothing yet.
 
         Raises:
-            EngineError: vLLM is not installed, or the port is taken.
+            EngineError: vLLM is not installed, the model's folder is not there, or the port is taken.
         """
         self._settings = settings
         self._prefix = PrefixLedger()
@@ -49,6 +50,8 @@ class VllmChat:
                 f"llm: {settings.command[0]} is not installed; run `pip install 'turngap[gpu]'`, or name another "
                 "environment's in llm.command, or a running server in llm.url"
             )
+        if settings.model.startswith(("/", "./", "../")) and not Path(settings.model).is_dir():
+            raise EngineError(f"llm: {settings.model}: no such folder; correct llm.model")
         port = settings.port or free_port(command_line.HOST)
         _refuse_taken(port)
         base_url = f"http://{command_line.HOST}:{port}/v1"

@@ -198,10 +198,10 @@ async def test_a_killed_server_comes_back(engine: VllmChat) -> None:
     assert 0 < facts[tracing.PREFIX_CACHED_TOKENS] <= facts[tracing.PREFIX_ALLOWED_TOKENS]
 
 
-async def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+async def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
     """vLLM's own error with the setting to correct."""
     with pytest.raises(EngineError) as raised:
-        async with running(settings_for(tmp_path / "nothing")):
+        async with running(settings_for(tmp_path)):
             pass
     assert str(raised.value).startswith("llm: vLLM does not start: it ended with code 1: ")
     assert "llm.model" in str(raised.value)
