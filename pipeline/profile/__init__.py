@@ -14,7 +14,14 @@ from pydantic import Field
 
 from pipeline import documents
 from pipeline.errors import ProfileError
-from pipeline.profile.endpointing import EndpointingSettings, EnergySettings, SileroSettings
+from pipeline.profile.barge_in import BargeInSettings
+from pipeline.profile.endpointing import (
+    EndpointingSettings,
+    EnergySettings,
+    ScriptedTurnSettings,
+    SileroSettings,
+    SmartTurnSettings,
+)
 from pipeline.profile.limits import Limits, NetworkModel
 from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
@@ -25,6 +32,7 @@ from pipeline.profile.vllm import VllmSettings
 PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
+Turn = SmartTurnSettings | ScriptedTurnSettings
 Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
 Llm = Annotated[CTranslate2Settings | VllmSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
@@ -37,6 +45,7 @@ class Profile(Settings):
     description: str
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()
+    barge_in: BargeInSettings = BargeInSettings()
     stt: Stt
     llm: Llm
     tts: Tts

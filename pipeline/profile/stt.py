@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import Settings
+from pipeline.profile.settings import EngineSettings, Settings
 
 
-class FasterWhisperSettings(Settings):
+class FasterWhisperSettings(EngineSettings):
     """faster-whisper (CTranslate2)."""
 
     engine: Literal["faster_whisper"]

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from pipeline import tracing
+from pipeline import meter, tracing
 from pipeline.errors import EngineError
 from pipeline.llm import Request
 from pipeline.llm.vllm import command_line, prompt
@@ -102,9 +102,11 @@ class VllmChat:
         if self._server is not None and self._server.state is not State.READY:
             raise EngineError(f"llm: {self._server.why_down()}")
         try:
-            async with aclosing(self._pieces(request)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            # The server works for the attempt until its connection is closed; its queue counts too.
+            with meter.current().busy():
+                async with aclosing(self._pieces(request)) as pieces:
+                    async for piece in pieces:
+                        yield piece
         except EngineError as fault:
             raise EngineError(f"llm: {fault}") from None
 
