@@ -125,7 +125,8 @@ class Server:
                 return await self._epitaph(process)
             await self._warm()
         except EngineError as fault:
-            return str(fault)
+            await asyncio.wait((gone,), timeout=1)  # a death is the better reason, but may take a moment to be seen
+            return await self._epitaph(process) if gone.done() else str(fault)
         finally:
             gone.cancel()
         self._supervision.ready(now_ns())

@@ -147,6 +147,13 @@ async def test_a_server_that_dies_at_its_start_says_why() -> None:
     assert "gpu_memory_share" in str(raised.value)
 
 
+async def test_a_death_in_the_warm_up_is_the_servers_own_error() -> None:
+    """Not the connection's that it broke."""
+    async with engine_of(supervised("dies_warm")) as engine:
+        with pytest.raises(EngineError, match=r"it ended with code 7: RuntimeError: the engine died$"):
+            await engine.warm_up()
+
+
 async def test_a_server_that_is_never_ready_is_given_up() -> None:
     """After the limit, with the setting's name and the last it said; and it is gone."""
     async with engine_of(supervised("never_ready", start_limit_s=3)) as engine:
