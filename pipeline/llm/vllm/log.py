@@ -26,8 +26,10 @@ _STEPS = tuple(
     )
 )
 _FAULT = re.compile(r"^(\w+\.)*\w*(Error|Exception)\b(: .*)?$")
-_VAGUE = ("Engine core initialization failed", "WorkerProc initialization failed")
-"""What the outer processes say of a fault whose cause an inner one has printed before."""
+_INVALID = "Value error, "
+"""Begins the line after "1 validation error for …" that tells which one."""
+_VAGUE = ("Engine core initialization failed", "WorkerProc initialization failed", "validation error")
+"""What is said of a fault whose cause stands in another line."""
 _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("CUDA out of memory", "OutOfMemoryError"),
@@ -91,7 +93,7 @@ def cause(lines: Sequence[str]) -> str:
     The last line that names an error counts, the innermost process's before those that only report it on.
     """
     texts = [text for text in map(plain, lines) if text]
-    faults = [text for text in texts if _FAULT.match(text) or "error: " in text]
+    faults = [text for text in texts if _FAULT.match(text) or text.startswith(_INVALID) or "error: " in text]
     telling = [text for text in faults if not any(vague in text for vague in _VAGUE)]
     said = next(iter([*reversed(telling), *reversed(faults), *reversed(texts)]), "it printed nothing")
     remedy = _remedy([said]) or _remedy(reversed(faults))

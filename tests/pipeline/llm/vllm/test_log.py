@@ -55,6 +55,19 @@ def test_the_cause_is_the_innermost_error_with_its_remedy() -> None:
     )
 
 
+def test_an_invalid_setting_is_told_by_its_own_line() -> None:
+    """Not by the line that counts them."""
+    lines = [
+        "(APIServer pid=1) pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
+        "(APIServer pid=1)   Value error, Invalid repository ID or local directory specified: '/tmp/x'.",
+        "(APIServer pid=1) Please verify the following requirements:",
+    ]
+    assert log.cause(lines) == (
+        "Value error, Invalid repository ID or local directory specified: '/tmp/x'.; "
+        "check llm.model and llm.revision, and the connection to the hub"
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
