@@ -84,7 +84,8 @@ async def _explained(stage: str, engine: str, work: Awaitable[Any]) -> Any:
         raise
     except ImportError as fault:
         raise EngineError(
-            f"{stage}: engine {engine} is not installed ({_line(fault)}); run: pip install 'turngap[cpu]'"
+            f"{stage}: engine {engine} is not installed ({_line(fault)}); "
+            f"run: pip install 'turngap[{_EXTRAS.get(engine, 'cpu')}]'"
         ) from fault
     except Exception as fault:
         raise EngineError(
@@ -132,6 +133,10 @@ def _llm(settings: Llm) -> _Engine:
         from pipeline.llm.scripted import ScriptedLanguageModel
 
         return ScriptedLanguageModel(settings)
+    if settings.engine == "vllm":
+        from pipeline.llm.vllm.engine import VllmChat
+
+        return VllmChat(settings)
     from pipeline.llm.ctranslate2 import CTranslate2Chat
 
     return CTranslate2Chat(settings)
@@ -151,6 +156,8 @@ def _tts(settings: Tts) -> _Engine:
     return Hibari(settings)
 
 
+_EXTRAS = {"vllm": "gpu"}
+"""Which extra installs an engine; all others are in `cpu` or say so themselves."""
 _MAKERS: dict[str, Callable[[Any], _Engine]] = {
     "vad": _vad,
     "turn": _turn,

@@ -225,6 +225,7 @@ class Call:
             history=self._conversation.history,
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
+            apology=self._agent.profile.llm.apology,
             preface=self._agent.profile.barge_in.limit_preface if still_talking(event) else "",
             speculate=self._agent.profile.endpointing.speculate,
         )
@@ -269,7 +270,7 @@ class Call:
         text = conversation.heard_text(reply.clauses, heard)
         if reply.result is None:
             self._cancel(reply)
-            if text:
+            if text and not reply.lost:
                 self._remember(reply, text, heard)
         elif reply.result is TurnResult.REPLIED:
             self._conversation.cut_last(text, heard)

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from pipeline import meter, tracing
+from pipeline.call.apology import excused
 from pipeline.call.conversation import says_something
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
@@ -51,6 +52,8 @@ class Question:
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
     max_tokens: int
+    apology: str = ""
+    """Said where the language model fails."""
     preface: str = ""
     """A clause to say before what the language model says."""
     speculate: str = "synthesis"
@@ -70,6 +73,8 @@ class Reply:
         """The caller's, as transcribed."""
         self.result: TurnResult | None = None
         """None while it runs."""
+        self.lost = False
+        """An engine has failed: what is said from then on is an apology, and no part of the conversation."""
         self.sent_payload = bytearray()
         """All audio handed to the line, μ-law."""
         self.first_sent_ns = 0
@@ -110,19 +115,24 @@ class Reply:
         try:
             self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
-            self.notes.fact(tracing.ERROR, _one_line(fault))
-            _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
+            self._failed(fault)
             self.conclude(TurnResult.FAILED)
 
     def conclude(self, result: TurnResult | None = None) -> None:
         """Write down how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
         if self.result is not None:
             return
-        self.result = result or (TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED)
+        begun = TurnResult.FAILED if self.lost else TurnResult.INTERRUPTED
+        self.result = result or (begun if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
         self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
+
+    def _failed(self, fault: BaseException) -> None:
+        self.lost = True
+        self.notes.fact(tracing.ERROR, _one_line(fault))
+        _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
 
     async def _answer(self) -> TurnResult:
         begun_ns = await self._may_begin("transcription", self.notes.started_ns)
@@ -142,7 +152,7 @@ class Reply:
             group.create_task(self._deliver())
         if not self.sent_payload:
             raise EngineError("the language model or the synthesiser gave nothing to say")
-        return TurnResult.REPLIED
+        return TurnResult.FAILED if self.lost else TurnResult.REPLIED
 
     async def _may_begin(self, work: str, ready_ns: int) -> int:
         """When that work begins: at once, or when the end is confirmed where the profile speculates less far."""
@@ -159,11 +169,14 @@ class Reply:
             words=self.words,
             max_tokens=question.max_tokens,
             headers={"traceparent": self.notes.traceparent},
+            waiting=self.confirmed,
+            note=self.notes.fact,
         )
         splitter = ClauseSplitter()
         tokens = first_token_ns = 0
         await self._injection.wait(Stage.FIRST_TOKEN)
-        async with aclosing(self._engines.llm.reply(request)) as pieces:
+        reply = excused(self._engines.llm.reply(request), question.apology, self._failed)
+        async with aclosing(reply) as pieces:
             async for piece in pieces:
                 tokens += 1
                 if tokens == 1:

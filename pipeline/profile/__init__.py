@@ -27,13 +27,14 @@ from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
 from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings
 from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
+from pipeline.profile.vllm import VllmSettings
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
 Turn = SmartTurnSettings | ScriptedTurnSettings
 Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
-Llm = Annotated[CTranslate2Settings | ScriptedLlmSettings, Field(discriminator="engine")]
+Llm = Annotated[CTranslate2Settings | VllmSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 

@@ -25,6 +25,8 @@ class CTranslate2Settings(EngineSettings):
     """
     max_tokens: int = Field(24, ge=1, le=512)
     repetition_penalty: float = Field(1.1, ge=1, le=2)
+    apology: str = ""
+    """Said where the model fails; "" says nothing."""
 
 
 class ScriptedLlmSettings(Settings):
@@ -36,3 +38,4 @@ class ScriptedLlmSettings(Settings):
     token_ms: float = Field(5, ge=0)
     system_prompt: str = ""
     max_tokens: int = Field(24, ge=1)
+    apology: str = ""
