@@ -97,6 +97,10 @@ def _stt(settings: Stt) -> _Engine:
         from pipeline.stt.scripted import ScriptedSpeechToText
 
         return ScriptedSpeechToText(settings)
+    if settings.engine == "whisper":
+        from pipeline.stt import whisper
+
+        return whisper.load(settings)
     from pipeline.stt.faster_whisper import FasterWhisper
 
     return FasterWhisper(settings)
@@ -107,6 +111,10 @@ def _llm(settings: Llm) -> _Engine:
         from pipeline.llm.scripted import ScriptedLanguageModel
 
         return ScriptedLanguageModel(settings)
+    if settings.engine == "gemma":
+        from pipeline.llm import gemma
+
+        return gemma.load(settings)
     from pipeline.llm.ctranslate2 import CTranslate2Chat
 
     return CTranslate2Chat(settings)

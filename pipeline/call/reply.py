@@ -115,7 +115,8 @@ class Reply:
         self.words = transcript.text.strip()
         asked_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, asked_ns)
-        self.notes.fact(tracing.TRANSCRIPT, self.words)
+        if not transcript.scripted:  # a script's words say nothing of what was understood
+            self.notes.fact(tracing.TRANSCRIPT, self.words)
         if not self.words:
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY

@@ -16,16 +16,16 @@ from pipeline import documents
 from pipeline.errors import ProfileError
 from pipeline.profile.endpointing import EndpointingSettings, EnergySettings, SileroSettings
 from pipeline.profile.limits import Limits, NetworkModel
-from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
+from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
-from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings
+from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
 from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
-Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
-Llm = Annotated[CTranslate2Settings | ScriptedLlmSettings, Field(discriminator="engine")]
+Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
+Llm = Annotated[CTranslate2Settings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 
@@ -34,6 +34,8 @@ class Profile(Settings):
 
     name: str = Field(pattern=documents.NAME)
     description: str
+    weightless: bool = False
+    """Random weights: times and memory are real, words are scripted, so nothing is said of what is understood."""
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()
     stt: Stt
