@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline.endpointing import VoiceActivityEngine
 from pipeline.errors import EngineError, TurngapError
 from pipeline.llm import LanguageModel
+from pipeline.memory import plan
+from pipeline.memory.device import Device
 from pipeline.profile import Llm, Profile, Stt, Tts, Vad
 from pipeline.stt import SpeechToText
 from pipeline.tts import Synthesizer
@@ -28,6 +30,8 @@ class Engines:
     tts: Synthesizer
     models: dict[str, str]
     """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
+    memory_mib: dict[str, float] = field(default_factory=dict)
+    """By section, how much more of the GPU was in use after it had loaded and warmed up; empty without a GPU."""
 
     async def close(self) -> None:
         """Free all of them."""
@@ -39,21 +43,31 @@ async def load(profile: Profile) -> Engines:
     """Load and warm up every engine of `profile`, off the event loop.
 
     Raises:
+        ProfileError: the GPU cannot hold what the profile plans.
         EngineError: one is not installed, does not load or fails its first work; those already loaded are closed.
         WeightsError: a model is not there and cannot be fetched.
     """
     loaded: dict[str, Any] = {}
+    held: dict[str, float] = {}
+    device = Device.open() if plan.uses_gpu(profile) else None
+    before = device.memory() if device is not None else None
+    if before is not None:
+        plan.check(profile, before.total_mib, before.free_mib, before.card)
     try:
         # One after the other: two threads that import large packages at once wait for each other's import locks.
         for stage, make in _MAKERS.items():
             settings = getattr(profile, stage)
             loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(make, settings))
             await _explained(stage, settings.engine, loaded[stage].warm_up())
+            after = device.memory() if device is not None else None
+            if before is not None and after is not None:
+                held[stage], before = after.used_mib - before.used_mib, after
     except BaseException:
         for engine in loaded.values():
             await engine.close()
         raise
-    return Engines(**loaded, models={stage: engine.describe() for stage, engine in loaded.items()})
+    models = {stage: engine.describe() for stage, engine in loaded.items()}
+    return Engines(**loaded, models=models, memory_mib=held)
 
 
 class _Engine(Protocol):
@@ -69,7 +83,8 @@ async def _explained(stage: str, engine: str, work: Awaitable[Any]) -> Any:
         raise
     except ImportError as fault:
         raise EngineError(
-            f"{stage}: engine {engine} is not installed ({_line(fault)}); run: pip install 'turngap[cpu]'"
+            f"{stage}: engine {engine} is not installed ({_line(fault)}); "
+            f"run: pip install 'turngap[{_EXTRAS.get(engine, 'cpu')}]'"
         ) from fault
     except Exception as fault:
         raise EngineError(
@@ -115,6 +130,10 @@ def _llm(settings: Llm) -> _Engine:
         from pipeline.llm import gemma
 
         return gemma.load(settings)
+    if settings.engine == "vllm":
+        from pipeline.llm.vllm.engine import VllmChat
+
+        return VllmChat(settings)
     from pipeline.llm.ctranslate2 import CTranslate2Chat
 
     return CTranslate2Chat(settings)
@@ -134,4 +153,6 @@ def _tts(settings: Tts) -> _Engine:
     return Hibari(settings)
 
 
+_EXTRAS = {"vllm": "gpu"}
+"""Which extra installs an engine; all others are in `cpu` or say so themselves."""
 _MAKERS: dict[str, Callable[[Any], _Engine]] = {"vad": _vad, "stt": _stt, "llm": _llm, "tts": _tts}

@@ -109,6 +109,20 @@ SPANS = "turngap.spans"
 ERROR = "turngap.error"
 """Why the attempt produced no reply, in one line; absent when it did."""
 
+# Attributes of the turn span that a language model's server tells of the attempt's request; absent where it does not.
+LLM_QUEUE_MS = "turngap.llm.queue_ms"
+"""Taken in by the server → scheduled."""
+LLM_PREFILL_MS = "turngap.llm.prefill_ms"
+"""Scheduled → first token."""
+LLM_DECODE_MS = "turngap.llm.decode_ms"
+"""First token → last token."""
+LLM_PROMPT_TOKENS = "turngap.llm.prompt_tokens"
+PREFIX_CACHED_TOKENS = "turngap.llm.prefix_cached_tokens"
+"""Tokens of the prompt that the prefix cache served."""
+PREFIX_ALLOWED_TOKENS = "turngap.llm.prefix_allowed_tokens"
+"""At most so many may be: the shared system prompt, and of a call's later requests the call's own history. More cached
+than allowed means that the cache flatters the measurement."""
+
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"
 """How many turn spans this call has."""

@@ -144,7 +144,7 @@ def closed(
 def with_rig(record: RunRecord, rig: Rig) -> RunRecord:
     """The record with what is known of agent and GPUs once they stand."""
     ready = rig.agent.ready
-    agent = AgentFigures(url=ready.url, ready_s=ready.ready_s, models=ready.models)
+    agent = AgentFigures(url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib)
     environment = record.environment | {
         "gpu": [each.name for each in rig.sampler.gpus] or rig.sampler.no_gpu_reason,
         "gpu_driver": rig.sampler.driver,

@@ -78,11 +78,13 @@ async def _agent(request: Request, folder: RunFolder, endpoint: str) -> Agent:
         return Agent.at(request.url)
     profile = folder.path / PROFILE
     profile.write_text(yaml.safe_dump(profile_data(request), sort_keys=False), "utf-8")
+    assert request.profile is not None
     return await Agent.start(
         serve_command(profile, request.options.inject),
         log=folder.path / AGENT_LOG,
         endpoint=endpoint,
         nice=request.options.agent_nice,
+        timeout_s=request.profile.limits.ready_within_s,
     )
 
 

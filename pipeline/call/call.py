@@ -138,6 +138,7 @@ class Call:
             history=self._conversation.history,
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
+            apology=self._agent.profile.llm.apology,
         )
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)
@@ -173,7 +174,7 @@ class Call:
         text = conversation.heard_text(reply.clauses, heard)
         if reply.result is None:
             self._cancel(reply)
-            if text:
+            if text and not reply.lost:
                 self._remember(reply, text, heard)
         elif reply.result is TurnResult.REPLIED:
             self._conversation.cut_last(text, heard)

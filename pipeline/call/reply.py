@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from pipeline import tracing
+from pipeline.call.apology import excused
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
@@ -42,6 +43,8 @@ class Question:
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
     max_tokens: int
+    apology: str = ""
+    """Said where the language model fails."""
 
 
 class Reply:
@@ -59,6 +62,8 @@ class Reply:
         """None while it runs."""
         self.sent_payload = bytearray()
         """All audio handed to the socket, μ-law."""
+        self.lost = False
+        """An engine has failed: what is said from then on is an apology, and no part of the conversation."""
         self._texts: list[str] = []
         self._samples: list[int] = []
         self._confirmed = asyncio.Event()
@@ -94,19 +99,24 @@ class Reply:
         try:
             self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
-            self.notes.fact(tracing.ERROR, _one_line(fault))
-            _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
+            self._failed(fault)
             self.conclude(TurnResult.FAILED)
 
     def conclude(self, result: TurnResult | None = None) -> None:
         """Write down how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
         if self.result is not None:
             return
-        self.result = result or (TurnResult.INTERRUPTED if self.sent_payload else TurnResult.CANCELLED)
+        begun = TurnResult.FAILED if self.lost else TurnResult.INTERRUPTED
+        self.result = result or (begun if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
         self.notes.fact(tracing.REPLY, self.text)
         self.notes.end(now_ns())
+
+    def _failed(self, fault: BaseException) -> None:
+        self.lost = True
+        self.notes.fact(tracing.ERROR, _one_line(fault))
+        _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
 
     async def _answer(self) -> TurnResult:
         begun_ns = self.notes.started_ns
@@ -126,7 +136,7 @@ class Reply:
             group.create_task(self._deliver())
         if not self.sent_payload:
             raise EngineError("the language model or the synthesiser gave nothing to say")
-        return TurnResult.REPLIED
+        return TurnResult.FAILED if self.lost else TurnResult.REPLIED
 
     async def _think(self, asked_ns: int) -> None:
         question = self.question
@@ -136,11 +146,14 @@ class Reply:
             words=self.words,
             max_tokens=question.max_tokens,
             headers={"traceparent": self.notes.traceparent},
+            waiting=self.confirmed,
+            note=self.notes.fact,
         )
         splitter = ClauseSplitter()
         tokens = first_token_ns = 0
         await self._injection.wait(Stage.FIRST_TOKEN)
-        async with aclosing(self._engines.llm.reply(request)) as pieces:
+        reply = excused(self._engines.llm.reply(request), question.apology, self._failed)
+        async with aclosing(reply) as pieces:
             async for piece in pieces:
                 tokens += 1
                 if tokens == 1:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from pipeline.tracing import AttributeValue
+
+Note = Callable[[str, AttributeValue], None]
+"""Takes a fact about a request, by its name in `pipeline.tracing`."""
+
+
+def _unheard(name: str, value: AttributeValue) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,10 @@ class Request:
     max_tokens: int
     headers: dict[str, str] = field(default_factory=dict)
     """Trace headers (`traceparent`) for engines behind HTTP."""
+    waiting: bool = True
+    """The caller has finished and waits; False for work on speculation, which such requests may overtake."""
+    note: Note = _unheard
+    """Where the engine writes what it knows of the request: queue, prefill, decode, prefix hits."""
 
 
 class LanguageModel(Protocol):

@@ -1,8 +1,8 @@
 """The memory plan of a profile: which engine will hold how much of a GPU, computed before anything loads. Pure.
 
 Weights by the architecture's parameter count and number format; keys and values by positions; one CUDA context for each
-process. A plan that can't fit is refused with its arithmetic. What is measured once the engines are loaded stands beside
-it in the report.
+process. A plan that can't fit is refused with its arithmetic. What the engines hold once they are loaded is measured, and
+stands in the report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CSM_SLOT_MIB = 80.0
 GEMMA_BYTES, GEMMA_POSITION_BYTES = 54.0e9, 507_904
 """Gemma 3 27B in bf16; 62 layers of 16 heads of 128, keys and values, for each position."""
 GEMMA_W4A16_BYTES = 14.1e9
-"""The INT4 checkpoint by the seed's plan: the least that a share must leave room for."""
+"""Its INT4 checkpoint: the least that a share must leave room for."""
 _BYTES_A_PARAMETER = {"float16": 2, "bfloat16": 2, "int8_float16": 1, "int8": 1, "float32": 4}
 
 
@@ -69,7 +69,7 @@ def check(profile: Profile, total_mib: float, free_mib: float, card: str) -> Non
     if wanted > free_mib:
         raise ProfileError(
             f"profile {profile.name!r} needs {_gb(wanted)} of GPU memory, {_gb(free_mib)} of {_gb(total_mib)} are free "
-            f"on {card}: {describe(needed)}; stop what else uses it, choose smaller models, or lower llm.gpu_memory_share"
+            f"on {card}: {describe(needed)}; stop what else uses it, take smaller models, or lower llm.gpu_memory_share"
         )
 
 

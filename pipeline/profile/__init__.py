@@ -20,12 +20,13 @@ from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlm
 from pipeline.profile.settings import Settings
 from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
 from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
+from pipeline.profile.vllm import VllmSettings
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
 Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
-Llm = Annotated[CTranslate2Settings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
+Llm = Annotated[CTranslate2Settings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 

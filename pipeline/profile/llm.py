@@ -25,6 +25,8 @@ class CTranslate2Settings(Settings):
     """
     max_tokens: int = Field(24, ge=1, le=512)
     repetition_penalty: float = Field(1.1, ge=1, le=2)
+    apology: str = ""
+    """Said where the model fails; "" says nothing."""
 
 
 class GemmaSettings(Settings):
@@ -40,6 +42,7 @@ class GemmaSettings(Settings):
     system_prompt: str
     reply: str = "Certainly, I can look that up for you. One moment please."
     max_tokens: int = Field(24, ge=1, le=512)
+    apology: str = ""
 
 
 class ScriptedLlmSettings(Settings):
@@ -51,3 +54,4 @@ class ScriptedLlmSettings(Settings):
     token_ms: float = Field(5, ge=0)
     system_prompt: str = ""
     max_tokens: int = Field(24, ge=1)
+    apology: str = ""

@@ -1,0 +1,77 @@
+"""A language model that fails in a turn: what the caller hears, and what becomes of the turn."""
+
+import pytest
+
+from pipeline import tracing
+from pipeline.call.apology import excused
+from pipeline.errors import EngineError
+from pipeline.llm.scripted import ScriptedLanguageModel
+from pipeline.profile.llm import ScriptedLlmSettings
+
+pytestmark = pytest.mark.anyio
+SORRY = "I am sorry, please try again."
+
+
+class FailingOnce(ScriptedLanguageModel):
+    """Its first reply breaks off after some words; keeps its requests."""
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
+        self.words = words
+        self.requests = []
+
+    async def reply(self, request):
+        self.requests.append(request)
+        if len(self.requests) == 1:
+            if self.words:
+                yield self.words
+            raise EngineError("llm: vLLM is down")
+        async for token in super().reply(request):
+            yield token
+
+
+async def heard(words: str, apology: str, faults: list) -> list[str]:
+    async def pieces():
+        if words:
+            yield words
+        raise EngineError("it is down")
+
+    return [piece async for piece in excused(pieces(), apology, faults.append)]
+
+
+async def test_a_failure_is_followed_by_the_apology() -> None:
+    """After what was said already, in a clause of its own; the failure is told."""
+    faults = []
+    assert await heard("One mo", SORRY, faults) == ["One mo", f"\n{SORRY}"]
+    assert [str(fault) for fault in faults] == ["it is down"]
+
+
+async def test_without_an_apology_the_failure_goes_on() -> None:
+    """As it came."""
+    faults = []
+    with pytest.raises(EngineError, match="it is down"):
+        await heard("One mo", "", faults)
+    assert faults == []
+
+
+@pytest.mark.parametrize("words", ["", "Certainly, I can help you, and then "])
+async def test_the_caller_hears_it_and_the_turn_has_failed(serve, words: str) -> None:
+    """Its span has the reason, it counts as failed, and it is no part of what the call remembers."""
+    llm = FailingOnce(words)
+    async with serve(f"llm.apology={SORRY}", llm=llm) as served, served.phone() as phone:
+        await phone.ask()
+        name, audio = await phone.reply()
+        await phone.ask()
+        again, _ = await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+        failures = served.count("turngap_turns_total", result="failed")
+    assert (name, again) == ("turn-0-1", "turn-1-1")
+    assert len(audio) > 0
+    first, second = served.traces.turns
+    assert first.attributes[tracing.REPLY].endswith(SORRY)
+    assert first.attributes[tracing.HEARD] is True
+    assert first.attributes[tracing.ERROR] == "llm: vLLM is down"
+    assert tracing.ERROR not in second.attributes
+    assert llm.requests[1].history == ()
+    assert failures == 1

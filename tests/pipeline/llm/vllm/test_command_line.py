@@ -1,0 +1,107 @@
+"""The command line of `vllm serve`, from the settings."""
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline import profile
+from pipeline.llm.vllm import command_line
+from pipeline.profile.vllm import VllmSettings
+
+GEMMA = VllmSettings(engine="vllm", system_prompt="Be brief.")
+
+
+def value(arguments: list[str], option: str) -> str:
+    return arguments[arguments.index(option) + 1]
+
+
+def test_the_default_is_gemma_3_27b_in_int4_at_a_pinned_commit() -> None:
+    """Model, revision, priorities, prefix caching, and what the spans need."""
+    line = command_line.arguments(GEMMA, 8123)
+    assert line[:3] == ["vllm", "serve", "RedHatAI/gemma-3-27b-it-quantized.w4a16"]
+    assert value(line, "--revision") == "2b537554d6c6f6368945e8df4e5fb7bbbb5d56c9"
+    assert (value(line, "--host"), value(line, "--port")) == ("127.0.0.1", "8123")
+    assert value(line, "--scheduling-policy") == "priority"
+    assert value(line, "--stream-interval") == "1"
+    for flag in ("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"):
+        assert flag in line
+    for absent in ("--kv-cache-memory-bytes", "--enforce-eager", "--skip-tokenizer-init", "--otlp-traces-endpoint"):
+        assert absent not in line
+
+
+def test_another_model_is_not_pinned_by_gemmas_commit() -> None:
+    """A revision is a model's own: given, or none."""
+    other = GEMMA.model_copy(update={"model": "/models/mine"})
+    assert "--revision" not in command_line.arguments(other, 1)
+    given = other.model_copy(update={"revision": "0" * 40})
+    assert value(command_line.arguments(given, 1), "--revision") == "0" * 40
+
+
+def test_every_choice_has_its_option() -> None:
+    """Random weights, memory, context, eager mode, ids for text, traces, another command, further options."""
+    chosen = VllmSettings(
+        engine="vllm",
+        system_prompt="",
+        command=("/opt/vllm/bin/vllm", "serve"),
+        load_format="dummy",
+        dtype="bfloat16",
+        gpu_memory_share=0.3,
+        kv_cache_mib=2,
+        max_context=2048,
+        max_sequences=4,
+        eager=True,
+        prompt="token_ids",
+        script="Yes.",
+        priority=False,
+        otlp_traces_endpoint="http://127.0.0.1:4318/v1/traces",
+        extra_arguments=("--tensor-parallel-size", "2"),
+    )
+    line = command_line.arguments(chosen, 1)
+    assert line[:2] == ["/opt/vllm/bin/vllm", "serve"]
+    assert value(line, "--load-format") == "dummy"
+    assert value(line, "--dtype") == "bfloat16"
+    assert value(line, "--gpu-memory-utilization") == "0.3"
+    assert value(line, "--kv-cache-memory-bytes") == str(2 * 1024 * 1024)
+    assert value(line, "--max-model-len") == "2048"
+    assert value(line, "--max-num-seqs") == "4"
+    assert value(line, "--scheduling-policy") == "fcfs"
+    assert value(line, "--otlp-traces-endpoint") == "http://127.0.0.1:4318/v1/traces"
+    assert {"--enforce-eager", "--skip-tokenizer-init"} <= {*line}
+    assert line[-2:] == ["--tensor-parallel-size", "2"]
+
+
+def test_the_environment_is_the_agents_own_and_the_settings() -> None:
+    """Nothing is reported to vLLM's makers; the profile has the last word."""
+    chosen = GEMMA.model_copy(update={"environment": {"A": "profile"}})
+    assert command_line.environment(chosen, {"A": "own", "B": "own"}) == {
+        "A": "profile",
+        "B": "own",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    traced = GEMMA.model_copy(update={"otlp_traces_endpoint": "http://127.0.0.1:4318/v1/traces"})
+    assert command_line.environment(traced, {})["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+
+
+def test_a_profile_can_name_the_engine() -> None:
+    """It is one of the language models a profile may have, and its values are data that `--set` reaches."""
+    text = profile.load("scripted").model_dump()
+    text["llm"] = GEMMA.model_dump()
+    assert profile.Profile.model_validate(text).llm == GEMMA
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "localhost:8000"},
+        {"gpu_memory_share": 1.2},
+        {"revision": "main"},
+        {"prompt": "token_ids"},
+        {"command": ()},
+        {"load_format": "random"},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict) -> None:
+    """Before anything starts."""
+    with pytest.raises(ValidationError):
+        VllmSettings(engine="vllm", system_prompt="", **wrong)

@@ -1,0 +1,79 @@
+"""Progress and causes in what vLLM prints."""
+
+import pytest
+
+from pipeline.llm.vllm import log
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        (
+            "(APIServer pid=1) INFO 11-22 11:42:28 [model.py:733] Resolved architecture: LlamaForCausalLM",
+            "Resolved architecture: LlamaForCausalLM",
+        ),
+        (
+            "(EngineCore pid=2) INFO 11-22 11:42:58 [core.py:402] init engine (profile, create kv cache, warmup model) "
+            "took 4.28 s",
+            "init engine (profile, create kv cache, warmup model) took 4.28 s",
+        ),
+        (
+            "\x1b[1;36m(Worker pid=3)\x1b[0;0m INFO 11-22 11:42:52 [runner.py:68] Starting to load model m...",
+            "Starting to load model m...",
+        ),
+        (
+            "Loading safetensors checkpoint shards:  50% Completed | 2/4 [00:01<00:01,  1.6it/s]",
+            "Loading safetensors checkpoint shards: 50% Completed | 2/4 [00:01<00:01, 1.6it/s]",
+        ),
+    ],
+)
+def test_steps_of_a_start_are_told(line: str, step: str) -> None:
+    """Without process, logger and colours."""
+    assert log.progress(line) == step
+
+
+@pytest.mark.parametrize(
+    "line", ["", "INFO 11-22 11:42:59 [launcher.py:195] Route: /load, Methods: GET", "some warning", "  █     █▄   ▄█"]
+)
+def test_all_else_is_not(line: str) -> None:
+    """Routes, banners and warnings are noise."""
+    assert log.progress(line) is None
+
+
+def test_the_cause_is_the_innermost_error_with_its_remedy() -> None:
+    """Not the outer process's report of it."""
+    lines = [
+        "INFO 11-22 11:42:28 [model.py:733] Resolved architecture: X",
+        "(EngineCore pid=7) ERROR 11-22 11:42:05 [core.py:9] Traceback (most recent call last):",
+        "(EngineCore pid=7) ERROR 11-22 11:42:05 [core.py:9] torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB",
+        "(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.",
+        "",
+    ]
+    assert log.cause(lines) == (
+        "torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB; "
+        "lower llm.gpu_memory_share or llm.max_context, or free the GPU"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("ValueError: Free memory on device is less than desired GPU memory utilization (0.9)", "llm.gpu_memory_share"),
+        ("OSError: You are trying to access a gated repo.", "HF_TOKEN"),
+        ("vllm: error: unrecognized arguments: --per", "update it"),
+        ("RuntimeError: Failed to infer device type", "no GPU"),
+        ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "llm.command"),
+    ],
+)
+def test_known_causes_have_a_remedy(line: str, remedy: str) -> None:
+    """What to do follows what was wrong, in the same line."""
+    said, told = log.cause([line]).split("; ")
+    assert line.startswith(said.removesuffix("…"))
+    assert remedy in told
+
+
+def test_without_an_error_the_last_line_stands() -> None:
+    """And a silent death is called one."""
+    assert log.cause(["first", "last", " "]) == "last"
+    assert log.cause([]) == "it printed nothing"
+    assert log.last(["a", "b", ""]) == "b"
