@@ -1,8 +1,8 @@
 """The memory plan of a profile: which engine will hold how much of a GPU, computed before anything loads. Pure.
 
 Weights by the architecture's parameter count and number format; keys and values by positions; one CUDA context for each
-process. A plan that can't fit is refused with its arithmetic. What the engines hold once they are loaded is measured, and
-stands in the report.
+process. A plan that can't fit is refused with its arithmetic. What the engines hold once they are loaded is measured,
+and stands in the report.
 """
 
 from __future__ import annotations
