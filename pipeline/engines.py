@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pipeline.endpointing import VoiceActivityEngine
+from pipeline import worker
+from pipeline.endpointing import TurnModel, VoiceActivityEngine
 from pipeline.errors import EngineError, TurngapError
 from pipeline.llm import LanguageModel
 from pipeline.memory import plan
 from pipeline.memory.device import Device
-from pipeline.profile import Llm, Profile, Stt, Tts, Vad
+from pipeline.profile import Llm, Profile, Stt, Tts, Turn, Vad
 from pipeline.stt import SpeechToText
 from pipeline.tts import Synthesizer
 
@@ -32,11 +33,14 @@ class Engines:
     """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
     memory_mib: dict[str, float] = field(default_factory=dict)
     """By section, how much more of the GPU was in use after it had loaded and warmed up; empty without a GPU."""
+    turn: TurnModel | None = None
+    """None where the endpointing policy does not ask."""
 
     async def close(self) -> None:
         """Free all of them."""
-        for engine in (self.vad, self.stt, self.llm, self.tts):
-            await engine.close()
+        for engine in (self.vad, self.turn, self.stt, self.llm, self.tts):
+            if engine is not None:
+                await engine.close()
 
 
 async def load(profile: Profile) -> Engines:
@@ -55,9 +59,8 @@ async def load(profile: Profile) -> Engines:
         plan.check(profile, before.total_mib, before.free_mib, before.card)
     try:
         # One after the other: two threads that import large packages at once wait for each other's import locks.
-        for stage, make in _MAKERS.items():
-            settings = getattr(profile, stage)
-            loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(make, settings))
+        for stage, settings in _wanted(profile).items():
+            loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(_made, stage, settings))
             await _explained(stage, settings.engine, loaded[stage].warm_up())
             after = device.memory() if device is not None else None
             if before is not None and after is not None:
@@ -68,6 +71,18 @@ async def load(profile: Profile) -> Engines:
         raise
     models = {stage: engine.describe() for stage, engine in loaded.items()}
     return Engines(**loaded, models=models, memory_mib=held)
+
+
+def _wanted(profile: Profile) -> dict[str, Any]:
+    """The settings of the engines the profile needs, in the order of loading."""
+    turn = {} if profile.endpointing.policy == "silence" else {"turn": profile.endpointing.model}
+    return {"vad": profile.vad, **turn, "stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
+
+
+def _made(stage: str, settings: Any) -> _Engine:
+    # Libraries start threads of their own as they load, and those inherit the cores of the thread that loads.
+    with worker.on_cores(getattr(settings, "cores", None)):
+        return _MAKERS[stage](settings)
 
 
 class _Engine(Protocol):
@@ -105,6 +120,16 @@ def _vad(settings: Vad) -> _Engine:
     from pipeline.endpointing.silero import SileroEngine
 
     return SileroEngine(settings)
+
+
+def _turn(settings: Turn) -> _Engine:
+    if settings.engine == "scripted":
+        from pipeline.endpointing.scripted import ScriptedTurnModel
+
+        return ScriptedTurnModel(settings)
+    from pipeline.endpointing.smart_turn_onnx import SmartTurn
+
+    return SmartTurn(settings)
 
 
 def _stt(settings: Stt) -> _Engine:
@@ -155,4 +180,10 @@ def _tts(settings: Tts) -> _Engine:
 
 _EXTRAS = {"vllm": "gpu"}
 """Which extra installs an engine; all others are in `cpu` or say so themselves."""
-_MAKERS: dict[str, Callable[[Any], _Engine]] = {"vad": _vad, "stt": _stt, "llm": _llm, "tts": _tts}
+_MAKERS: dict[str, Callable[[Any], _Engine]] = {
+    "vad": _vad,
+    "turn": _turn,
+    "stt": _stt,
+    "llm": _llm,
+    "tts": _tts,
+}

@@ -1,17 +1,20 @@
-"""Blocking work on an executor's thread, read as an async generator: items as they come, cancelled when closed.
+"""Blocking work on an engine's own thread: a result, or an async generator's items as they come.
 
 The work is told to stop as soon as its reader goes away (closed, cancelled or collected); the reader never waits for
-it. Work that has not begun by then never begins.
+it. Work that has not begun by then never begins. What a thread does for an attempt at a turn counts on its meter.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from concurrent.futures import Executor, Future
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
+from pipeline import meter
 from pipeline.errors import EngineError
 
 Item = TypeVar("Item")
@@ -19,11 +22,57 @@ Emit = Callable[[Item], bool]
 """Hands an item over; False says that nobody reads any more and the work is to stop."""
 
 
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+Cores = tuple[int, ...] | None
+"""Cores that work may run on; None: all."""
+
+
+def thread(name: str, cores: Cores = None) -> ThreadPoolExecutor:
+    """An engine's one thread, on `cores`; work waits its turn there."""
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_pin, initargs=(cores,))
+
+
+@contextmanager
+def on_cores(cores: Cores) -> Iterator[None]:
+    """The calling thread on `cores` for a while: what threads a library starts meanwhile stay there for good.
+
+    Raises:
+        EngineError: the process may not use one of them.
+    """
+    if cores is None:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise EngineError(f"cores {_listed(cores)}: this system does not pin threads; set cores: null")
+    allowed = os.sched_getaffinity(0)
+    if foreign := set(cores) - allowed:
+        raise EngineError(f"cores {_listed(foreign)}: not among those the process may use ({_listed(allowed)})")
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+async def run(executor: Executor, work: Callable[Given, Result], *args: Given.args, **more: Given.kwargs) -> Result:
+    """What `work` returns, or raises, on a thread of `executor`."""
+    counted = meter.current()
+
+    def measured() -> Result:
+        with counted.busy():
+            return work(*args, **more)
+
+    return await asyncio.get_running_loop().run_in_executor(executor, measured)
+
+
 async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> AsyncGenerator[Item, None]:
     """What `work` emits on a thread of `executor`, in order; what it raises is raised here after the last item."""
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Item | _End] = asyncio.Queue()
     gone = threading.Event()
+    counted = meter.current()
 
     def hand_over(item: Item | _End) -> bool:
         if gone.is_set():
@@ -34,11 +83,12 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
             return False
         return True
 
-    def run() -> None:
+    def begin() -> None:
         if gone.is_set():
             return
         try:
-            work(hand_over)
+            with counted.busy():
+                work(hand_over)
         except BaseException as fault:  # noqa: BLE001 - carried to the reader, whatever it is
             hand_over(_End(fault))
         else:
@@ -49,7 +99,7 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
             hand_over(_End(EngineError("the engine was closed before the work began; start the agent again")))
 
     try:
-        job = executor.submit(run)
+        job = executor.submit(begin)
     except RuntimeError as fault:
         raise EngineError("the engine is closed; start the agent again") from fault
     job.add_done_callback(ended)
@@ -82,6 +132,15 @@ def iterated(executor: Executor, start: Callable[[], Iterator[Item]]) -> AsyncGe
 def threads_text(threads: int) -> str:
     """ "1 thread", "2 threads": for what an engine says of itself."""
     return f"{threads} thread" if threads == 1 else f"{threads} threads"
+
+
+def _pin(cores: Cores) -> None:
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
+
+
+def _listed(cores: Iterable[int]) -> str:
+    return ", ".join(str(core) for core in sorted(cores))
 
 
 class _End:

@@ -2,36 +2,45 @@
 
 A turn's life: speech starts → its end is decided provisionally (an attempt begins, its audio is held) → the end is
 confirmed (the audio may go) or the caller went on (the attempt is thrown away, the turn goes on with the next one).
-Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost; speech while the
-agent is heard is a barge-in: `clear`, language model and synthesiser stopped, the memory cut to what was heard.
+Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost. Speech over the
+agent silences it at once; what it was is decided then (`interruption`): after a backchannel the agent goes on where it
+was, for a barge-in language model and synthesiser are stopped and the memory cut to what was heard.
+
+One attempt is at work at a time: a new one waits until the engines have let go of those that were cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipeline import tracing
 from pipeline.call import conversation
-from pipeline.call.hearing import Arrivals, CallerAudio, to_float
+from pipeline.call.floor import Floor, still_talking
+from pipeline.call.hearing import Arrivals, CallerAudio, Continuity, to_float
+from pipeline.call.interruption import Move
+from pipeline.call.leaving import Leaving
 from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
 from pipeline.clock import now_ns
-from pipeline.endpointing import EndpointEvent, EventKind
+from pipeline.endpointing import EndpointEvent, EventKind, TurnModel, Voicing
 from pipeline.endpointing.policies import endpointer
 from pipeline.engines import Engines
 from pipeline.inject import DelayLine, Injection
 from pipeline.profile import Profile
-from pipeline.telemetry.metrics import Metrics, TurnResult
+from pipeline.telemetry.metrics import Metrics, TurnResult, WorkUse
 from pipeline.telemetry.recorder import CallNotes, TraceSink
 from pipeline.telephony import SAMPLE_RATE, mulaw
 from pipeline.telephony.messages import InboundMedia
 from pipeline.tracing import Stage
 from pipeline.tts import Spoken
 
+LAST_WORK_S = 0.5
+"""How long the end of a call waits for engines to let go, so that their work is counted."""
 _log = logging.getLogger("turngap.call")
 
 
@@ -56,24 +65,35 @@ class Call:
         self._block = conversation.call_block()
         self._detector = agent.engines.vad.detector()
         self._endpointer = endpointer(agent.profile.endpointing)
-        self._decisions = DelayLine(agent.injection.delay_ns(Stage.ENDPOINTING), self._decide)
+        self._floor = Floor(agent.profile, line)
+        self._deciding = asyncio.Lock()
+        self._decisions: DelayLine[EndpointEvent | Move] = DelayLine(
+            agent.injection.delay_ns(Stage.ENDPOINTING), self._notice
+        )
         self._audio = CallerAudio(2 * self._longest_turn)
         self._arrivals = Arrivals()
+        self._continuity = Continuity()
         self._more = asyncio.Event()
         self._turn, self._attempt = -1, 0
         self._turn_start = 0
         self._reply: Reply | None = None
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
+        self._leaving = Leaving()
+        self._question: EndpointEvent | None = None
+        self._questioned = asyncio.Event()
 
     def hear(self, media: InboundMedia, arrived_ns: int) -> None:
         """Take a piece of the caller's audio, read from the socket at `arrived_ns`."""
-        self._audio.add(media.payload)
+        missing = self._continuity.missing_samples(media)
+        if missing is None:
+            return
+        self._audio.add(mulaw.SILENCE * missing + media.payload)
         self._arrivals.add(media.chunk, self._audio.end, arrived_ns)
         self._more.set()
 
     def echoed(self, name: str) -> bool:
         """A mark came back; False when it was not waited for."""
-        return self._line.playback.echoed(name)
+        return self._line.echoed(name)
 
     async def run(self) -> None:
         """Listen and answer until cancelled.
@@ -82,14 +102,18 @@ class Call:
             EngineError: the detector failed; without it there is no call.
         """
         lines: list[DelayLine[Any]] = [line for line in (self._decisions, self._line.delayed) if line.needs_task]
-        await _together(self._listen(), *(line.run() for line in lines))
+        model = self._agent.engines.turn
+        asking = [] if model is None else [self._ask(model)]
+        await _together(self._listen(), *asking, *(line.run() for line in lines))
 
     async def close(self) -> None:
         """End the call: stop all work, and hand the spans over."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for reply in tuple(self._tasks):
+            self._cancel(reply)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._leaving.gone(LAST_WORK_S)
+        for notes in self._notes.attempts:
+            self._agent.metrics.work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)
         if self._agent.exporter is not None:
             self._agent.exporter.put(self._notes.traces(now_ns()))
         _log.info("%s: ended, %d turns", self._notes.call_sid, self._turn + 1)
@@ -102,34 +126,88 @@ class Call:
             # All that has come since, so that a detector that was held up catches up at once.
             pcm, fed = mulaw.decode(self._audio.codes(fed, self._audio.end)), self._audio.end
             for voicing in await self._detector.push(pcm):
-                for event in self._endpointer.push(voicing):
-                    await self._decisions.put(event)
+                await self._follow(partial(self._judge, voicing))
+
+    async def _follow(self, decide: Callable[[], Sequence[EndpointEvent | Move]]) -> None:
+        """Act on what is decided; in order, whether the detector or the turn model brought it about."""
+        async with self._deciding:
+            for item in decide():
+                await self._decisions.put(item)
+
+    def _judge(self, voicing: Voicing) -> Sequence[EndpointEvent | Move]:
+        arrived_ns = self._arrivals.of_sample(voicing.end_sample) or now_ns()
+        voicing, move = self._floor.push(voicing, self._audio, arrived_ns, self._reply)
+        events = self._endpointer.push(voicing)
+        return events if move is None else [move, *events]
+
+    async def _notice(self, item: EndpointEvent | Move) -> None:
+        events = await self._share(item) if isinstance(item, Move) else self._floor.passed(item)
+        for event in events:
+            await self._decide(event)
+
+    async def _share(self, move: Move) -> list[EndpointEvent]:
+        """Do what the caller's voice over the agent asks for; the events that count now."""
+        reply = self._reply
+        match move:
+            case Move.PAUSE:
+                await self._floor.pause(reply)
+            case Move.GO_ON:
+                await self._floor.go_on(reply)
+            case Move.GIVE_WAY if reply is not None:
+                heard = await self._interrupt(reply)
+                events = self._floor.give_way()
+                going_on = not heard and self._floor.spoke_first(reply)
+                # The agent's first sound met a caller who went on: so does the turn, with all its words.
+                return events[1:] if events and going_on and self._may_go_on(events[0]) else events
+            case Move.GIVE_WAY:
+                await self._line.clear()
+                return self._floor.give_way()
+            case Move.GIVE_BACK:
+                return self._floor.give_way()
+        return []
 
     async def _decide(self, event: EndpointEvent) -> None:
         match event.kind:
             case EventKind.SPEECH_STARTED:
                 await self._speech_started(event)
+            case EventKind.COMPLETION_ASKED:
+                self._question = event
+                self._questioned.set()
             case EventKind.PROVISIONAL_END:
                 await self._begin(event)
             case EventKind.CONFIRMED_END:
                 await self._confirm(event)
             case EventKind.RESUMED:
+                self._question = None
                 self._withdraw()
+
+    async def _ask(self, model: TurnModel) -> None:
+        """Ask the turn model beside all else, about the newest pause, and hand its answers to the endpointer."""
+        while True:
+            await self._questioned.wait()
+            self._questioned.clear()
+            if (event := self._question) is None:
+                continue
+            audio = to_float(self._audio.codes(self._turn_start, event.at_sample))
+            try:
+                probability = await model.completeness(audio)
+            except Exception as fault:  # noqa: BLE001  # without an answer the turn ends by silence
+                _log.error("%s: the turn model failed: %s", self._notes.call_sid, " ".join(str(fault).split()))
+                continue
+            await self._follow(partial(self._endpointer.completion, event.at_sample, probability))
 
     async def _speech_started(self, event: EndpointEvent) -> None:
         reply = self._reply
-        if reply is not None and reply.result is None and not reply.sent_payload:
-            if event.at_sample - self._turn_start <= self._longest_turn:
-                self._withdraw()
-                return
-        elif reply is not None and self._line.playback.playing(now_ns()):
-            await self._interrupt(reply)
+        unheard = reply is not None and reply.result is None and not reply.sent_payload
+        if unheard and self._may_go_on(event):
+            self._withdraw()
+            return
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
         late = self._reply
-        if late is not None and (late.result is None or self._line.playback.playing(decided_ns)):
+        if late is not None and (late.result is None or self._floor.over(late)):
             await self._interrupt(late)
         self._attempt += 1
         question = Question(
@@ -139,6 +217,7 @@ class Call:
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
             apology=self._agent.profile.llm.apology,
+            preface=self._agent.profile.barge_in.limit_preface if still_talking(event) else "",
         )
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)
@@ -158,8 +237,11 @@ class Call:
         first_chunk, arrivals_ns = self._arrivals.unbroken()
         reply.notes.stage(Stage.ENDPOINTING, arrived_ns or decided_ns, decided_ns)
         reply.notes.fact(tracing.CONFIRMED_NS, decided_ns)
+        if event.confirmed_by is not None:
+            reply.notes.fact(tracing.CONFIRMED_BY, str(event.confirmed_by))
         reply.notes.fact(tracing.ARRIVAL_FIRST_CHUNK, first_chunk)
         reply.notes.fact(tracing.ARRIVALS_NS, arrivals_ns)
+        self._floor.insist(still_talking(event))
         reply.confirm()
 
     def _withdraw(self) -> None:
@@ -168,9 +250,12 @@ class Call:
             self._cancel(self._reply)
             self._reply = None
 
-    async def _interrupt(self, reply: Reply) -> None:
-        """The caller speaks while the agent is heard, or has been left waiting for a reply that now comes too late."""
-        heard = len(reply.sent_payload) - self._line.playback.unheard(now_ns())
+    async def _interrupt(self, reply: Reply) -> str:
+        """The caller speaks over the agent, or has been left waiting for a reply that now comes too late.
+
+        Gives the words of it that were heard.
+        """
+        heard = len(reply.sent_payload) - self._line.unheard
         text = conversation.heard_text(reply.clauses, heard)
         if reply.result is None:
             self._cancel(reply)
@@ -179,14 +264,18 @@ class Call:
         elif reply.result is TurnResult.REPLIED:
             self._conversation.cut_last(text, heard)
         if reply.sent_payload:
+            reply.notes.fact(tracing.HEARD_TEXT, text)
             await self._line.clear()
         self._reply = None
+        return text
 
     def _cancel(self, reply: Reply) -> None:
         if (task := self._tasks.get(reply)) is not None:
             task.cancel()
+            self._leaving.add(task, reply.notes.meter)
 
     async def _answer(self, reply: Reply) -> None:
+        await self._leaving.gone()
         await reply.run()
         if reply.result is TurnResult.REPLIED:
             self._remember(reply, reply.text, len(reply.sent_payload))
@@ -200,6 +289,9 @@ class Call:
     def _remember(self, reply: Reply, text: str, heard: int) -> None:
         said = to_float(bytes(reply.sent_payload[: max(heard, 0)]))
         self._conversation.add(Spoken("caller", reply.words, reply.question.audio), Spoken("agent", text, said))
+
+    def _may_go_on(self, event: EndpointEvent) -> bool:
+        return event.at_sample - self._turn_start <= self._longest_turn
 
     @property
     def _longest_turn(self) -> int:

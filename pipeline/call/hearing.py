@@ -7,7 +7,8 @@ import bisect
 import numpy as np
 
 from pipeline.stt import AudioF32
-from pipeline.telephony import mulaw
+from pipeline.telephony import SAMPLE_RATE, mulaw
+from pipeline.telephony.messages import InboundMedia
 
 
 class CallerAudio:
@@ -34,6 +35,32 @@ class CallerAudio:
     def codes(self, start: int, end: int) -> bytes:
         """The μ-law codes of samples `start` up to `end`, as far as they are kept."""
         return bytes(self._codes[max(0, start - self._start) : max(0, end - self._start)])
+
+
+class Continuity:
+    """Finds what is missing in front of a media message, so that sample positions stay those of the call's time."""
+
+    MAX_FILL_SAMPLES = 10 * SAMPLE_RATE
+    """A jump of more than this is a wrong timestamp rather than a loss."""
+    _LEAST_MS = 15
+    """Timestamps are whole milliseconds, and may waver by some."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int, int] | None = None
+        self._due_ms = 0.0
+
+    def missing_samples(self, media: InboundMedia) -> int | None:
+        """How many samples of silence belong before it; None when it is the last message once more."""
+        this = (media.sequence_number, media.chunk, media.timestamp_ms)
+        if this == self._last:
+            return None
+        first, self._last = self._last is None, this
+        jump_ms = media.timestamp_ms - self._due_ms
+        jumped = not first and abs(jump_ms) >= self._LEAST_MS
+        self._due_ms = media.timestamp_ms if first or jumped else self._due_ms
+        self._due_ms += len(media.payload) * 1000 / SAMPLE_RATE
+        missing = round(jump_ms * SAMPLE_RATE / 1000)
+        return missing if jumped and 0 < missing <= self.MAX_FILL_SAMPLES else 0
 
 
 class Arrivals:

@@ -1,17 +1,18 @@
-"""What the caller has heard: Twilio's playout buffer, followed by marks and by a playback clock.
+"""What the caller has heard: Twilio's playout buffer, followed by a playback clock and by marks.
 
-An echoed mark says that the audio before it has played or was cleared. Between marks the clock tells: Twilio plays at
-8 kHz without a pause what it has, so that each message ends its own length after the later of its sending and the end
-of what was buffered. The network's way there is not in it, so what is taken for heard may be some 100 ms too much.
+Twilio plays at 8 kHz without a pause what it has, so that each message ends its own length after the later of its
+sending and the end of what was buffered. The way there takes its time, but a `clear` takes the same: what the clock
+calls unheard is what the `clear` will find in the buffer. An echoed mark proves that the audio before it has played,
+whatever the clock says; the echo of a mark that was cleared proves nothing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pipeline.telephony import SAMPLE_RATE
 
-GRACE_NS = 1_000_000_000
-"""A line that never echoes a mark counts as silent this long after the clock's end of playback."""
-_NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE
+NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE
 
 
 class Playback:
@@ -19,36 +20,43 @@ class Playback:
 
     def __init__(self) -> None:
         self._ends_ns = 0
-        self._waiting: set[str] = set()
-        self._unmarked = False
+        self._waiting: dict[str, int] = {}
+        """Marks not yet echoed, with the clock's time for each."""
+        self._cleared: Counter[str] = Counter()
+        """Marks whose echo is still to come, and means nothing."""
 
-    def sent(self, samples: int, now_ns: int) -> None:
-        """Audio was handed to the socket."""
-        self._ends_ns = max(self._ends_ns, now_ns) + samples * _NS_PER_SAMPLE
-        self._unmarked = True
+    def sent(self, samples: int, now_ns: int) -> int:
+        """Audio was handed to the socket; when it begins to play."""
+        begins_ns = max(self._ends_ns, now_ns)
+        self._ends_ns = begins_ns + samples * NS_PER_SAMPLE
+        return begins_ns
 
     def marked(self, name: str) -> None:
         """A mark was sent after the audio."""
-        self._waiting.add(name)
-        self._unmarked = False
+        self._waiting[name] = self._ends_ns
 
-    def echoed(self, name: str) -> bool:
-        """A mark came back; False when none of that name was waited for."""
-        if name not in self._waiting:
+    def echoed(self, name: str, now_ns: int) -> bool:
+        """A mark came back; False when none of that name was sent."""
+        if self._cleared[name]:  # echoes come in the order of their marks
+            self._cleared[name] -= 1
+            return True
+        due_ns = self._waiting.pop(name, None)
+        if due_ns is None:
             return False
-        self._waiting.discard(name)
+        self._ends_ns -= max(0, due_ns - now_ns)
         return True
 
-    def cleared(self, now_ns: int) -> None:
-        """`clear` was sent: nothing more will be played."""
-        self._ends_ns = min(self._ends_ns, now_ns)
-        self._waiting.clear()
-        self._unmarked = False
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Marks that have not come back, in order."""
+        return tuple(self._waiting)
 
-    def playing(self, now_ns: int) -> bool:
-        """Whether the caller may be hearing the agent: audio without an echo that the clock does not rule out."""
-        return (self._unmarked or bool(self._waiting)) and now_ns < self._ends_ns + GRACE_NS
+    def cleared(self, now_ns: int) -> None:
+        """`clear` was sent: nothing more will be played, and the echoes of pending marks prove nothing."""
+        self._ends_ns = min(self._ends_ns, now_ns)
+        self._cleared.update(self._waiting.keys())
+        self._waiting.clear()
 
     def unheard(self, now_ns: int) -> int:
-        """Samples sent that the clock says have not been played."""
-        return max(0, self._ends_ns - now_ns) // _NS_PER_SAMPLE
+        """Samples sent that have not been played, one that is being played included."""
+        return -(-max(0, self._ends_ns - now_ns) // NS_PER_SAMPLE)

@@ -12,7 +12,7 @@ import logging
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pipeline import tracing
+from pipeline import meter, tracing
 from pipeline.call.apology import excused
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
@@ -45,6 +45,8 @@ class Question:
     max_tokens: int
     apology: str = ""
     """Said where the language model fails."""
+    preface: str = ""
+    """A clause to say before what the language model says."""
 
 
 class Reply:
@@ -60,10 +62,12 @@ class Reply:
         """The caller's, as transcribed."""
         self.result: TurnResult | None = None
         """None while it runs."""
-        self.sent_payload = bytearray()
-        """All audio handed to the socket, μ-law."""
         self.lost = False
         """An engine has failed: what is said from then on is an apology, and no part of the conversation."""
+        self.sent_payload = bytearray()
+        """All audio handed to the line, μ-law."""
+        self.first_sent_ns = 0
+        """When the first of it was; 0 before."""
         self._texts: list[str] = []
         self._samples: list[int] = []
         self._confirmed = asyncio.Event()
@@ -96,6 +100,7 @@ class Reply:
 
     async def run(self) -> None:
         """Answer; failures end up in `result` and in the notes, never here."""
+        meter.CURRENT.set(self.notes.meter)
         try:
             self.conclude(await self._answer())
         except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
@@ -110,7 +115,7 @@ class Reply:
         self.result = result or (begun if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
-        self.notes.fact(tracing.REPLY, self.text)
+        self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
 
     def _failed(self, fault: BaseException) -> None:
@@ -159,6 +164,8 @@ class Reply:
                 if tokens == 1:
                     first_token_ns = now_ns()
                     self.notes.stage(Stage.FIRST_TOKEN, asked_ns, first_token_ns)
+                    if question.preface:
+                        await self._hand_on(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._hand_on(clause, first_token_ns)
         for clause in splitter.flush():
@@ -215,8 +222,9 @@ class Reply:
             first = not self.sent_payload
             self.sent_payload += payload
             self._samples[index] += len(payload)
-            handed_ns = await self._line.play(message, len(payload))
+            handed_ns = await self._line.play(message, payload)
             if first:
+                self.first_sent_ns = handed_ns
                 self.notes.fact(tracing.SENT_NS, handed_ns)
         if self.sent_payload:
             await self._line.mark(self.mark_name)

@@ -45,5 +45,5 @@ class EnergyDetector:
         return [Voicing(end, self._probability(window)) for end, window in self._windows.push(pcm)]
 
     def _probability(self, window: npt.NDArray[np.int16]) -> float:
-        rms = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
+        rms = float(np.std(window, dtype=np.float64))  # a DC offset is no speech
         return 1.0 if rms > self._least_rms else 0.0

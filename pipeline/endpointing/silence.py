@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.endpointing import EndpointEvent, EventKind, Voicing
+from pipeline.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
 from pipeline.endpointing.utterance import Utterance, samples
 from pipeline.profile.endpointing import EndpointingSettings
 
@@ -17,10 +17,13 @@ class SilenceEndpointer:
     def push(self, voicing: Voicing) -> list[EndpointEvent]:
         """Take the next verdict; give what it decides, as a rule nothing."""
         utterance = self._utterance
-        kinds = [EventKind.SPEECH_STARTED] if utterance.push(voicing) else []
+        events = [utterance.event(EventKind.SPEECH_STARTED)] if utterance.push(voicing) else []
         if utterance.began and (utterance.silence_samples >= self._min_silence or utterance.too_long):
-            kinds += [EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END]
-        events = [EndpointEvent(kind, utterance.now, utterance.start, utterance.last_speech) for kind in kinds]
-        if EventKind.CONFIRMED_END in kinds:
+            by = ConfirmedBy.LIMIT if utterance.too_long else ConfirmedBy.SILENCE
+            events += [utterance.event(EventKind.PROVISIONAL_END), utterance.event(EventKind.CONFIRMED_END, by)]
             utterance.end()
         return events
+
+    def completion(self, at_sample: int, probability: float) -> list[EndpointEvent]:
+        """Nothing is ever asked, so nothing follows."""
+        return []

@@ -18,7 +18,7 @@ from pipeline.endpointing import Voicing
 from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows
 from pipeline.profile.endpointing import SileroSettings
 from pipeline.telephony import SAMPLE_RATE
-from pipeline.worker import threads_text
+from pipeline.worker import thread, threads_text
 
 _CONTEXT_SAMPLES = 32
 _STATE_SHAPE = (2, 1, 128)
@@ -37,7 +37,7 @@ class SileroEngine:
         self._session = ort.InferenceSession(
             str(weights.get(settings.model)), options, providers=["CPUExecutionProvider"]
         )
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
+        self._executor = thread("vad", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""

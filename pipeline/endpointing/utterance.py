@@ -5,7 +5,7 @@ What every endpointing policy needs and none decides: a policy looks at an `Utte
 
 from __future__ import annotations
 
-from pipeline.endpointing import Voicing
+from pipeline.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
 from pipeline.profile.endpointing import EndpointingSettings
 from pipeline.telephony import SAMPLE_RATE
 
@@ -56,6 +56,10 @@ class Utterance:
         """Forget the utterance; the next one's pre-roll does not reach back into it."""
         self._floor = self.now if self.voiced else self.last_speech
         self._run_start, self.began, self.voiced = None, False, False
+
+    def event(self, kind: EventKind, confirmed_by: ConfirmedBy | None = None) -> EndpointEvent:
+        """A decision on the utterance as it stands."""
+        return EndpointEvent(kind, self.now, self.start, self.last_speech, confirmed_by)
 
     @property
     def start(self) -> int:

@@ -1,14 +1,17 @@
 """Cuts a reply that comes token by token into clauses that can be spoken, the first as early as it can be.
 
-A clause ends at `, ; : . ! ?`, at a dash or at a line break once it has `min_words` words, and after `max_words` words
-in any case. A mark after a letter ends its clause at once, without waiting for the next token: on the way to the first
-sound a token is about 20 ms. Where that would be rash (after a digit, an initial, an abbreviation) the next character
-decides.
+A clause ends at `, ; : . ! ?`, at a dash or at a line break once it has enough words, without a mark before a word that
+opens a phrase ("for", "and") once it has more, and after its longest in any case. A mark after a letter ends its clause
+at once, without waiting for the next token: on the way to the first sound a token is about 20 ms. Where that would be
+rash (after a digit, an initial, an abbreviation) the next character decides. The first clause may be short, for the
+caller waits for it; the second must be there when the first has been spoken; later ones are longer and sound better.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 _MARK = re.compile(r"[,;:.!?…]|[—–]|--|(?<=\s)-(?=\s)|\n")
 _CLOSERS = "\"'”’)]"
@@ -20,14 +23,32 @@ _ABBREVIATIONS = re.compile(
     r"|jan|feb|aug|sept|oct|nov|dec|eg|ie|www)",
     re.IGNORECASE,
 )
+_OPENERS = re.compile(
+    r"\s(and|or|but|because|if|when|while|until|before|after|for|with|from|about|at)(?!\S)", re.IGNORECASE
+)
+"""Words that open a phrase: a speaker may take a breath before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How long a clause may be, in words."""
+
+    least: int
+    """A mark ends it from here on. One word ("Sure!") is never enough: it promises, and answers nothing."""
+    phrase: int
+    """A word that opens a phrase ends it from here on."""
+    most: int
+
+
+SIZES = (Size(2, 4, 7), Size(3, 6, 9), Size(3, 12, 12))
+"""Of the first clause, the second, and all that follow."""
 
 
 class ClauseSplitter:
     """Takes a reply's text in pieces, gives its clauses; words are never lost, repeated or changed."""
 
-    def __init__(self, min_words: int = 3, max_words: int = 12) -> None:
-        self._min_words = min_words
-        self._max_words = max_words
+    def __init__(self, sizes: Sequence[Size] = SIZES) -> None:
+        self._sizes = list(sizes)
         self._text = ""
 
     def push(self, piece: str) -> list[str]:
@@ -37,6 +58,8 @@ class ClauseSplitter:
         while (end := self._end()) is not None:
             clauses.append(_speakable(self._text[:end]))
             self._text = self._text[end:].lstrip(_LEFTOVERS)
+            if len(self._sizes) > 1:
+                del self._sizes[0]
         return clauses
 
     def flush(self) -> list[str]:
@@ -55,16 +78,19 @@ class ClauseSplitter:
             end = mark.end()
             while end < len(self._text) and self._text[end] in _CLOSERS:
                 end += 1
-            if _words(self._text[:end]) >= self._min_words:
+            if _words(self._text[:end]) >= self._sizes[0].least:
                 return end
         return limit
 
     def _limit(self) -> int | None:
-        """Where `max_words` whole words end, when more text has come after them."""
-        count = 0
+        """Where the clause ends without a mark: before a word that opens a phrase, or after its longest.
+
+        Only when more text has come after it.
+        """
+        size, count = self._sizes[0], 0
         for word in re.finditer(r"\S+(?=\s+\S)", self._text):
             count += _words(word[0])
-            if count >= self._max_words:
+            if count >= size.most or (count >= size.phrase and _OPENERS.match(self._text, word.end())):
                 return word.end()
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ctranslate2
@@ -39,7 +38,7 @@ class CTranslate2Chat:
         self._template = TEMPLATES[settings.template]
         self._static = self._tokens(self._template.shared(settings.system_prompt))
         self._ends = self._end_tokens()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="llm")
+        self._executor = worker.thread("llm", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""

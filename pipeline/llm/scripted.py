@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 
+from pipeline import meter
 from pipeline.clock import now_ns, sleep_until_ns
 from pipeline.llm import Request
 from pipeline.profile.llm import ScriptedLlmSettings
@@ -30,7 +31,8 @@ class ScriptedLanguageModel:
         limit = min(request.max_tokens, self._settings.max_tokens)
         for index, token in enumerate(self._tokens[:limit]):
             after_ms = self._settings.first_token_ms + index * self._settings.token_ms
-            await sleep_until_ns(begun_ns + round(after_ms * 1e6))
+            with meter.current().busy():
+                await sleep_until_ns(begun_ns + round(after_ms * 1e6))
             yield token
 
     async def close(self) -> None:

@@ -14,7 +14,14 @@ from pydantic import Field
 
 from pipeline import documents
 from pipeline.errors import ProfileError
-from pipeline.profile.endpointing import EndpointingSettings, EnergySettings, SileroSettings
+from pipeline.profile.barge_in import BargeInSettings
+from pipeline.profile.endpointing import (
+    EndpointingSettings,
+    EnergySettings,
+    ScriptedTurnSettings,
+    SileroSettings,
+    SmartTurnSettings,
+)
 from pipeline.profile.limits import Limits, NetworkModel
 from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
@@ -25,6 +32,7 @@ from pipeline.profile.vllm import VllmSettings
 PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
+Turn = SmartTurnSettings | ScriptedTurnSettings
 Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
 Llm = Annotated[CTranslate2Settings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
@@ -39,6 +47,7 @@ class Profile(Settings):
     """Random weights: times and memory are real, words are scripted, so nothing is said of what is understood."""
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()
+    barge_in: BargeInSettings = BargeInSettings()
     stt: Stt
     llm: Llm
     tts: Tts

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipeline.profile.settings import Settings
+from pipeline.profile.settings import EngineSettings, Settings
 
 
-class SileroSettings(Settings):
+class SileroSettings(EngineSettings):
     """Silero VAD at 8 kHz in ONNX Runtime."""
 
     engine: Literal["silero"] = "silero"
@@ -24,12 +24,40 @@ class EnergySettings(Settings):
     threshold_dbfs: float = Field(-45.0, le=0)
 
 
+class SmartTurnSettings(EngineSettings):
+    """Smart Turn v3.2 in ONNX Runtime: whether an utterance sounds complete."""
+
+    engine: Literal["smart_turn"] = "smart_turn"
+    model: str = "smart-turn-v3"
+    threads: int = Field(1, ge=1)
+
+
+class ScriptedTurnSettings(Settings):
+    """Gives the same probability after a set time. For tests and fault injection."""
+
+    engine: Literal["scripted"]
+    probability: float = Field(1.0, ge=0, le=1)
+    delay_ms: float = Field(0, ge=0)
+
+
 class EndpointingSettings(Settings):
     """When the caller's turn has ended."""
 
-    policy: Literal["silence"] = "silence"
+    policy: Literal["silence", "smart_turn", "speculative"] = "silence"
+    """`silence`: after `min_silence_ms`. `smart_turn`: after less or more silence, as complete as the turn sounds.
+    `speculative`: the same, and work begins at `provisional_ms`, before the end is certain."""
     min_silence_ms: int = Field(300, ge=32, le=5000)
-    """Silence after speech that ends the turn."""
+    """Silence after speech that ends the turn; for `smart_turn` and `speculative`: of a turn that sounds complete."""
+    max_silence_ms: int = Field(640, ge=32, le=10_000)
+    """Silence that ends a turn that does not sound complete, or of which nothing is known yet."""
+    provisional_ms: int = Field(96, ge=32, le=1000)
+    """The short silence at which the turn model is asked, and `speculative` begins to work."""
+    threshold: float = Field(0.9, gt=0, le=1)
+    """From this probability on a turn sounds complete."""
+    doubt: float = Field(0.5, ge=0, lt=1)
+    """Up to this one it does not; between the two the silence that is needed falls from the most to the least."""
+    model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] = SmartTurnSettings()
+    """What judges whether a turn sounds complete; not loaded for `silence`."""
     speech_probability: float = Field(0.5, gt=0, lt=1)
     silence_probability: float = Field(0.35, gt=0, lt=1)
     """Hysteresis: speech begins above the first and lasts until it falls below the second."""
@@ -39,3 +67,15 @@ class EndpointingSettings(Settings):
     """Audio before the detected start that is transcribed too."""
     max_turn_ms: int = Field(30_000, ge=1000)
     """A caller who talks longer is answered anyway."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> EndpointingSettings:
+        if self.policy != "silence":
+            if not self.provisional_ms <= self.min_silence_ms <= self.max_silence_ms:
+                raise ValueError(
+                    f"endpointing needs provisional_ms <= min_silence_ms <= max_silence_ms; it has "
+                    f"{self.provisional_ms}, {self.min_silence_ms}, {self.max_silence_ms}"
+                )
+            if self.doubt >= self.threshold:
+                raise ValueError(f"endpointing needs doubt < threshold; it has {self.doubt:g}, {self.threshold:g}")
+        return self

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import Settings
+from pipeline.profile.settings import EngineSettings, Settings
 
 
-class CTranslate2Settings(Settings):
+class CTranslate2Settings(EngineSettings):
     """A Llama-shaped chat model on CTranslate2."""
 
     engine: Literal["ctranslate2"]
@@ -29,7 +29,7 @@ class CTranslate2Settings(Settings):
     """Said where the model fails; "" says nothing."""
 
 
-class GemmaSettings(Settings):
+class GemmaSettings(EngineSettings):
     """Gemma 3's exact architecture with random weights, on torch: real work, scripted words."""
 
     engine: Literal["gemma"]

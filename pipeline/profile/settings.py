@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EngineSettings(Settings):
+    """What every engine that works on threads of its own has."""
+
+    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+    """The cores its threads may run on, as Linux counts them; null: all the process may."""

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import Settings
+from pipeline.profile.settings import EngineSettings, Settings
 
 
-class FasterWhisperSettings(Settings):
+class FasterWhisperSettings(EngineSettings):
     """faster-whisper (CTranslate2)."""
 
     engine: Literal["faster_whisper"]
@@ -23,7 +23,7 @@ class FasterWhisperSettings(Settings):
     language: str = "en"
 
 
-class WhisperSettings(Settings):
+class WhisperSettings(EngineSettings):
     """Whisper or distil-whisper through transformers."""
 
     engine: Literal["whisper"]

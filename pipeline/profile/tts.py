@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import Settings
+from pipeline.profile.settings import EngineSettings, Settings
 
 
-class HibariSettings(Settings):
+class HibariSettings(EngineSettings):
     """hibari-tts in ONNX Runtime."""
 
     engine: Literal["hibari"]
@@ -25,7 +25,7 @@ class VoicePrompt(Settings):
     text: str
 
 
-class CsmSettings(Settings):
+class CsmSettings(EngineSettings):
     """CSM-1B; one thread, frame by frame."""
 
     engine: Literal["csm"]

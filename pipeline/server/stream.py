@@ -95,7 +95,8 @@ class Stream:
         return start
 
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
-        line = Line(start.stream_sid, self._send, self._agent.injection.delay_ns(Stage.TRANSPORT_OUT))
+        delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
+        line = Line(start.stream_sid, self._send, self._agent.profile.barge_in, delay_ns)
         call = Call(self._agent, line, start.call_sid)
         _log.info("%s: call %s began", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())

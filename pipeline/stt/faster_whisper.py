@@ -9,20 +9,18 @@ itself: a window fits speech of up to its length less 8 s, and a transcript that
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
-from pipeline import weights
+from pipeline import weights, worker
 from pipeline.errors import EngineError
 from pipeline.profile.stt import FasterWhisperSettings
 from pipeline.resample import to_16k
 from pipeline.stt import AudioF32, Transcript
 from pipeline.stt.repeats import repeats_itself
 from pipeline.telephony import SAMPLE_RATE
-from pipeline.worker import threads_text
 
 FULL_WINDOW_S = 30.0
 SILENCE_AFTER_S = 8.0
@@ -45,20 +43,19 @@ class FasterWhisper:
             self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=settings.language
         )
         self._prompt = self._model.get_prompt(self._tokenizer, [], without_timestamps=True)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="stt")
+        self._executor = worker.thread("stt", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
         windows = "/".join(f"{window_s:g}" for window_s in (*s.windows_s, FULL_WINDOW_S))
-        return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {threads_text(s.threads)}"
+        return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {worker.threads_text(s.threads)}"
 
     async def warm_up(self) -> None:
         """Transcribe a second of faint noise in every window."""
         noise = to_16k(np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32))
-        loop = asyncio.get_running_loop()
         for window_s in (*self._settings.windows_s, FULL_WINDOW_S):
-            await loop.run_in_executor(self._executor, self._recognise, noise, window_s)
+            await worker.run(self._executor, self._recognise, noise, window_s)
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
         """Recognise 8 kHz mono `audio`, shape (n,); empty audio has no words.
@@ -67,7 +64,7 @@ class FasterWhisper:
             EngineError: the engine failed; the turn is lost, the call is not.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._transcribe, audio)
+            return await worker.run(self._executor, self._transcribe, audio)
         except RuntimeError as fault:  # what CTranslate2 raises, out of memory included
             raise EngineError(
                 f"stt: {self._settings.model} failed on {len(audio) / SAMPLE_RATE:.1f} s: {fault}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline import meter
 from pipeline.clock import now_ns, sleep_until_ns
 from pipeline.profile.stt import ScriptedSttSettings
 from pipeline.stt import AudioF32, Transcript
@@ -22,7 +23,8 @@ class ScriptedSpeechToText:
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
         """The script's words, `delay_ms` after the call."""
-        await sleep_until_ns(now_ns() + round(self._settings.delay_ms * 1e6))
+        with meter.current().busy():
+            await sleep_until_ns(now_ns() + round(self._settings.delay_ms * 1e6))
         return Transcript(self._settings.text)
 
     async def close(self) -> None:

@@ -42,6 +42,14 @@ class TurnResult(StrEnum):
     """An engine failed."""
 
 
+class WorkUse(StrEnum):
+    """What became of engines' work."""
+
+    HEARD = "heard"
+    WASTED = "wasted"
+    """Of attempts of which nothing was heard."""
+
+
 class LoopLag:
     """How late the event loop wakes its sleepers, over the process's life, in steps of 0.1 ms up to 1 s."""
 
@@ -82,6 +90,9 @@ class Metrics:
         self._stages = Histogram(
             "turngap_stage_seconds", "Time in a stage.", ["stage"], buckets=_BUCKETS_S, registry=self._registry
         )
+        self._work = Counter(
+            "turngap_engine_seconds", "Work of the engines, by what became of it.", ["use"], registry=self._registry
+        )
         gauges = (
             (LAG_GAUGE, "Lateness of the event loop's sleepers since the start.", lag.p99_s),
             ("turngap_active_calls", "Calls that hold a line.", active),
@@ -93,6 +104,8 @@ class Metrics:
             self._calls.labels(result.value)
         for outcome in TurnResult:
             self._turns.labels(outcome.value)
+        for use in WorkUse:
+            self._work.labels(use.value)
 
     def call(self, result: CallResult) -> None:
         """Count a stream."""
@@ -103,6 +116,10 @@ class Metrics:
         self._turns.labels(result.value).inc()
         for stage, nanoseconds in stages:
             self._stages.labels(stage.value).observe(nanoseconds / 1e9)
+
+    def work(self, use: WorkUse, milliseconds: float) -> None:
+        """Count what engines did for an attempt, when all of it has stopped."""
+        self._work.labels(use.value).inc(milliseconds / 1000)
 
     def fault(self) -> None:
         """Count a message that was ignored."""

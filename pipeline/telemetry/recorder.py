@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline import clock, tracing
+from pipeline.meter import Meter
 from pipeline.tracing import AttributeValue, Span, Stage
 
 NO_TURN = -1
@@ -43,6 +44,8 @@ class AttemptNotes:
         self.trace_id = secrets.randbits(128) or 1
         self.span_id = secrets.randbits(64) or 1
         self.started_ns = started_ns
+        self.meter = Meter()
+        """What engines work for the attempt."""
         self._ended_ns: int | None = None
         self._stages: list[tuple[str, int, int]] = []
         self._facts: dict[str, AttributeValue] = {}
@@ -51,6 +54,11 @@ class AttemptNotes:
     def traceparent(self) -> str:
         """W3C trace context of the attempt, for engines behind HTTP."""
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
+
+    @property
+    def heard(self) -> bool:
+        """Whether something of it was handed to the socket."""
+        return bool(self._facts.get(tracing.HEARD))
 
     @property
     def stages(self) -> list[tuple[Stage, int]]:
@@ -70,6 +78,11 @@ class AttemptNotes:
         """Note an attribute of the turn span; the last value stands."""
         self._facts[name] = value
 
+    def moment(self, name: str, at_ns: int) -> None:
+        """Note one more time at which something happened, in an attribute of the turn span that holds them all."""
+        earlier = self._facts.get(name)
+        self._facts[name] = (*(earlier if isinstance(earlier, tuple) else ()), at_ns)
+
     def end(self, now_ns: int) -> None:
         """Note the end of the attempt; only the first call counts."""
         if self._ended_ns is None:
@@ -78,7 +91,11 @@ class AttemptNotes:
     def trace(self) -> Trace:
         """The attempt as spans, the turn span first."""
         ended_ns = self._ended_ns if self._ended_ns is not None else clock.now_ns()
-        facts = {**self._facts, tracing.SPANS: 1 + len(self._stages)}
+        facts = {
+            **self._facts,
+            tracing.COMPUTE_MS: round(self.meter.busy_ms, 1),
+            tracing.SPANS: 1 + len(self._stages),
+        }
         started_ns = min([self.started_ns, *(start for _, start, _ in self._stages)])
         spans = [self._span(tracing.TURN_SPAN, started_ns, ended_ns, facts)]
         spans += [self._span(name, start, end, {}) for name, start, end in self._stages]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import hibari
@@ -28,7 +27,7 @@ class Hibari:
     def __init__(self, settings: HibariSettings) -> None:
         self._settings = settings
         self._model: Any = hibari.Hibari(threads=settings.threads)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="tts")
+        self._executor = worker.thread("tts", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""

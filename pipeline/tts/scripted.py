@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import numpy as np
 
+from pipeline import meter
 from pipeline.clock import now_ns, sleep_until_ns
 from pipeline.profile.tts import ScriptedTtsSettings
 from pipeline.tts import AudioF32, Spoken
@@ -46,7 +47,8 @@ class ScriptedSynthesizer:
                 _tone(round(self._settings.ms_per_character * len(text) / 1000 * RATE)),
             ]
         )
-        await sleep_until_ns(due_ns)
+        with meter.current().busy():
+            await sleep_until_ns(due_ns)
         step = round(_PIECE_S * RATE)
         for start in range(0, len(audio), step):
             yield audio[start : start + step]

@@ -137,6 +137,10 @@ class Phone:
         await self.speak(400)
         await self.hush(400)
 
+    async def play(self, pcm) -> None:
+        """Any audio, int16, shape (n,)."""
+        await self._frames(pcm)
+
     async def _frames(self, pcm) -> None:
         for at in range(0, len(pcm), 160):
             self.chunk += 1

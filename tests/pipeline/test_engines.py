@@ -11,6 +11,7 @@ import pytest
 from pipeline import engines, profile
 from pipeline.errors import EngineError
 from pipeline.profile.tts import HibariSettings
+from pipeline.profile.vllm import VllmSettings
 from pipeline.stt.scripted import ScriptedSpeechToText
 
 
@@ -36,6 +37,16 @@ def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.Mo
     monkeypatch.delitem(sys.modules, "pipeline.tts.hibari", raising=False)
     mixed = profile.load("scripted").model_copy(update={"tts": HibariSettings(engine="hibari")})
     with pytest.raises(EngineError, match=r"tts: engine hibari .* pip install 'turngap\[cpu\]'"):
+        asyncio.run(engines.load(mixed))
+
+
+def test_the_remedy_names_the_engines_own_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM's client is in the extra `gpu`."""
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.delitem(sys.modules, "pipeline.llm.vllm.engine", raising=False)
+    monkeypatch.delitem(sys.modules, "pipeline.llm.vllm.client", raising=False)
+    mixed = profile.load("scripted").model_copy(update={"llm": VllmSettings(engine="vllm", system_prompt="")})
+    with pytest.raises(EngineError, match=r"llm: engine vllm is not installed .* pip install 'turngap\[gpu\]'"):
         asyncio.run(engines.load(mixed))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,7 +51,7 @@ class GemmaChat:
         self._system = self._tokenizer.encode(settings.system_prompt)
         self._kept = 0
         self._script = self._tokenizer.pieces(settings.reply)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="llm")
+        self._executor = worker.thread("llm", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
@@ -69,7 +68,7 @@ class GemmaChat:
             with self._execution.active():
                 self._kept = self._decoding.take_in(self._system, 0) if self._system else 0
 
-        await asyncio.get_running_loop().run_in_executor(self._executor, keep)
+        await worker.run(self._executor, keep)
         async for _ in self.reply(_WARM_UP):
             pass
 

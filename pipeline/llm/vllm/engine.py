@@ -9,8 +9,9 @@ import socket
 import string
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
-from pipeline import tracing
+from pipeline import meter, tracing
 from pipeline.errors import EngineError
 from pipeline.llm import Request
 from pipeline.llm.vllm import command_line, prompt
@@ -34,7 +35,7 @@ class VllmChat:
         """Starts nothing yet.
 
         Raises:
-            EngineError: vLLM is not installed, or the port is taken.
+            EngineError: vLLM is not installed, the model's folder is not there, or the port is taken.
         """
         self._settings = settings
         self._prefix = PrefixLedger()
@@ -49,6 +50,8 @@ class VllmChat:
                 f"llm: {settings.command[0]} is not installed; run `pip install 'turngap[gpu]'`, or name another "
                 "environment's in llm.command, or a running server in llm.url"
             )
+        if settings.model.startswith(("/", "./", "../")) and not Path(settings.model).is_dir():
+            raise EngineError(f"llm: {settings.model}: no such folder; correct llm.model")
         port = settings.port or free_port(command_line.HOST)
         _refuse_taken(port)
         base_url = f"http://{command_line.HOST}:{port}/v1"
@@ -99,9 +102,11 @@ class VllmChat:
         if self._server is not None and self._server.state is not State.READY:
             raise EngineError(f"llm: {self._server.why_down()}")
         try:
-            async with aclosing(self._pieces(request)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            # The server works for the attempt until its connection is closed; its queue counts too.
+            with meter.current().busy():
+                async with aclosing(self._pieces(request)) as pieces:
+                    async for piece in pieces:
+                        yield piece
         except EngineError as fault:
             raise EngineError(f"llm: {fault}") from None
 

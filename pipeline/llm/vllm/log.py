@@ -50,6 +50,7 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
             "couldn't connect",
             "does not appear to have a file named",
             "Invalid repository ID",
+            "Repo id must be",
         ),
         "check llm.model and llm.revision, and the connection to the hub",
     ),

@@ -21,6 +21,8 @@ from pipeline.profile.vllm import Restart
 
 CHECK_S = 2.0
 """Between health checks of a ready server; a starting one is asked four times as often."""
+TELL_S = 30.0
+"""Between lines that say that it is still starting."""
 GRACE_S = 10.0
 """How long it may take to end before it is killed."""
 _TAIL_LINES = 400
@@ -48,6 +50,7 @@ class Server:
         self._supervision = Supervision(restart, start_limit_s, now_ns())
         self._process: asyncio.subprocess.Process | None = None
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._pipe: asyncio.ReadTransport | None = None
         self._reading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -97,17 +100,22 @@ class Server:
             _log.error("%s", self.why_down())
             await self._kill()
             await asyncio.sleep(max(0.0, (self._supervision.start_at_ns - now_ns()) / 1e9))
-            if (failed := await self._come_up()) is None:
-                _log.info("vLLM is ready again")
-            reason = failed or await self._last()
+            try:
+                reason = await self._come_up() or await self._last()
+            except Exception as fault:  # noqa: BLE001  # whatever it is, the next start may do better
+                reason = f"{type(fault).__name__}: {fault}"
 
     async def _come_up(self) -> str | None:
         """Start it; None when it is ready and warm, else why it is not."""
         process = await self._spawn()
         self._supervision.started(now_ns())
         gone = asyncio.create_task(process.wait())
+        told_s = 0.0
         try:
             while not await self._healthy():
+                if (age_s := self._supervision.age_s(now_ns())) - told_s >= TELL_S:
+                    told_s = age_s
+                    _log.info("vLLM has been starting for %.0f s", age_s)
                 if gone.done():
                     return await self._epitaph(process)
                 if (reason := self._supervision.checked(False, now_ns())) is not None:
@@ -117,10 +125,12 @@ class Server:
                 return await self._epitaph(process)
             await self._warm()
         except EngineError as fault:
-            return str(fault)
+            await asyncio.wait((gone,), timeout=1)  # a death is the better reason, but may take a moment to be seen
+            return await self._epitaph(process) if gone.done() else str(fault)
         finally:
             gone.cancel()
         self._supervision.ready(now_ns())
+        _log.info("vLLM is ready")
         return None
 
     async def _last(self) -> str:
@@ -141,17 +151,25 @@ class Server:
     async def _spawn(self) -> asyncio.subprocess.Process:
         leash = [sys.executable, "-m", "pipeline.llm.vllm.leash", str(os.getpid())]
         self._tail.clear()
-        self._process = await asyncio.create_subprocess_exec(
-            *leash,
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,  # its workers outlive it when it is killed: the whole group is ended
+        # A pipe of our own: asyncio's `wait` would, with its pipes, wait for the workers that still hold them, too.
+        ours, theirs = os.pipe()
+        reader = asyncio.StreamReader()
+        self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0)
         )
-        assert self._process.stdout is not None
-        self._reading = asyncio.create_task(self._read(self._process.stdout))
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *leash,
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                env=self._environment,
+                start_new_session=True,  # its workers outlive it when it is killed: the whole group is ended
+            )
+        finally:
+            os.close(theirs)
+        self._reading = asyncio.create_task(self._read(reader))
         _log.info("starting vLLM, pid %d: %s", self._process.pid, " ".join(self._command))
         return self._process
 
@@ -177,20 +195,20 @@ class Server:
 
     async def _kill(self) -> None:
         """End what is left of it, workers included, and wait until they are gone: they hold the GPU's memory."""
-        process = self._process
-        if process is None:
-            return
-        for _ in range(_GONE_TRIES):
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                break
-            await asyncio.sleep(_GONE_TRY_S)
-        await process.wait()
+        if self._process is not None:
+            for _ in range(_GONE_TRIES):
+                try:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    break
+                await asyncio.sleep(_GONE_TRY_S)
+            await self._process.wait()
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        self._process = self._reading = None
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._reading = self._pipe = None
 
 
 def free_port(host: str) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from pipeline import worker
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
 from pipeline.resample import to_16k
@@ -42,7 +42,7 @@ class Whisper:
         self._dtype = dtype
         # Random weights say nothing: so many tokens are decoded as the script would take.
         self._scripted = len(StandInTokenizer(50_000).encode(settings.script)) + ENDS
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="stt")
+        self._executor = worker.thread("stt", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
@@ -62,7 +62,7 @@ class Whisper:
             EngineError: the device failed; the turn is lost, the call is not.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._transcribe, audio)
+            return await worker.run(self._executor, self._transcribe, audio)
         except RuntimeError as fault:
             raise EngineError(f"whisper: {' '.join(str(fault).split())}; this turn is lost") from fault
 

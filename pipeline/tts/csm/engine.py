@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
+from pipeline import worker
 from pipeline.device.graphs import Mode
 from pipeline.errors import EngineError
 from pipeline.tts import AudioF32, Spoken
@@ -53,7 +53,7 @@ class Csm:
             speech = Speech(checkpoint, sampling=sampling, positions=settings.context_positions)
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
         self._speech = speech
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm")
+        self._thread = worker.thread("csm", settings.cores)
         self._turns = asyncio.Semaphore(len(speech.slots))
         self._free = list(speech.slots)
         self._closed = False
@@ -145,7 +145,7 @@ class Csm:
         if self._closed:
             raise EngineError(_CLOSED)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+            return await worker.run(self._thread, run)
         except EngineError:
             raise
         except asyncio.CancelledError:

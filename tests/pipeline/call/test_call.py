@@ -191,7 +191,7 @@ async def test_barge_in_clears_and_trims_the_memory(serve):
     async with serve("tts.ms_per_character=200", llm=llm) as served, served.phone() as phone:
         await phone.ask()
         await phone.reply(echo=False)
-        await phone.speak(400)
+        await phone.speak(700)
         await phone.cleared()
         await phone.hush(400)
         name, _ = await phone.reply()
@@ -205,7 +205,7 @@ async def test_barge_in_stops_the_language_model(serve):
     async with serve(llm=llm) as served, served.phone() as phone:
         await phone.ask()
         await phone.receive()
-        await phone.speak(400)
+        await phone.speak(700)
         await phone.cleared()
         await served.ended(1)
         assert llm.closed == 1

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.call.encoding import FIRST_SAMPLES, LATER_SAMPLES, LineEncoder
+from pipeline.call.encoding import FADE_SAMPLES, FIRST_SAMPLES, LATER_SAMPLES, LineEncoder
+from pipeline.resample import Downsampler
 from pipeline.telephony import mulaw
 
 RATE = 24_000
@@ -49,6 +50,29 @@ def test_injected_silence_comes_first(samples):
     """`lead_in` silence stands before the first audio, once."""
     encoder, plain = LineEncoder(RATE, samples), LineEncoder(RATE)
     assert b"".join(encoder.push(tone(2400))) == mulaw.SILENCE * samples + b"".join(plain.push(tone(2400)))
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+@pytest.mark.parametrize("cut", [100, 777, 2400])
+def test_clauses_join_without_a_click(rate, cut):
+    """Clauses that begin and end at the crest of a loud wave: no step between them is larger than the wave's own."""
+    wave = (0.7 * np.cos(2 * np.pi * 440 * np.arange(3 * rate // 10) / rate)).astype(np.float32)
+    encoder = LineEncoder(rate)
+    clauses = [wave, wave[:cut], -wave]
+    line = b"".join(payload for clause in clauses for payload in (*encoder.push(clause), *encoder.flush()))
+    pcm = np.concatenate([[0], mulaw.decode(line).astype(int), [0]])
+    own = np.abs(np.diff(0.7 * 32_767 * np.cos(2 * np.pi * 440 * np.arange(800) / 8000))).max()
+    assert np.abs(np.diff(pcm)).max() < 1.2 * own
+
+
+def test_a_clause_is_whole_between_its_ends():
+    """But for 1.5 ms at each end the fades change nothing."""
+    pcm = tone(RATE)
+    down = Downsampler(RATE)
+    plain = np.concatenate([down.push(pcm), down.flush()])
+    encoder = LineEncoder(RATE)
+    line = b"".join([*encoder.push(pcm), *encoder.flush()])
+    assert line[FADE_SAMPLES:-FADE_SAMPLES] == mulaw.encode(plain)[FADE_SAMPLES:-FADE_SAMPLES]
 
 
 def test_nothing_gives_nothing():

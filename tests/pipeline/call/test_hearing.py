@@ -1,9 +1,12 @@
 """The caller's audio by sample number, and when each piece of it came."""
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.call.hearing import Arrivals, CallerAudio, to_float
+from pipeline.call.hearing import Arrivals, CallerAudio, Continuity, to_float
 from pipeline.telephony import mulaw
+from pipeline.telephony.messages import InboundMedia
 
 
 def test_audio_is_found_by_its_sample_number():
@@ -55,3 +58,52 @@ def test_full_scale_is_one():
     """μ-law's largest code is just under 1."""
     largest = mulaw.encode(np.array([32767], np.int16))
     assert 0.97 < to_float(largest)[0] < 1
+
+
+def frame(chunk: int, timestamp_ms: int, samples: int = 160) -> InboundMedia:
+    return InboundMedia("MZ1", chunk + 1, chunk, timestamp_ms, b"\xff" * samples)
+
+
+def missing(*frames: InboundMedia) -> list[int | None]:
+    continuity = Continuity()
+    return [continuity.missing_samples(each) for each in frames]
+
+
+def test_nothing_is_missing_between_frames_that_follow_each_other():
+    """Whatever the first timestamp, the frame lengths, and a few milliseconds of wavering."""
+    assert missing(frame(1, 137), frame(2, 157), frame(3, 180), frame(4, 199, 320), frame(5, 237)) == [0] * 5
+
+
+def test_a_hole_is_as_long_as_the_timestamps_say():
+    """Three frames lost are 480 samples, once; what follows is in its place."""
+    assert missing(frame(1, 100), frame(5, 180), frame(6, 200)) == [0, 480, 0]
+
+
+def test_a_repeated_frame_is_told():
+    """The last message once more is None; a sender that numbers nothing is not taken for one who repeats."""
+    assert missing(frame(1, 100), frame(1, 100), frame(2, 120)) == [0, None, 0]
+    assert missing(frame(1, 100), frame(1, 120), frame(1, 140)) == [0, 0, 0]
+
+
+def test_a_timestamp_that_cannot_be_is_not_believed():
+    """Neither a jump of hours nor one back makes silence; counting begins anew from it."""
+    assert missing(frame(1, 100), frame(2, 9_000_000), frame(3, 9_000_020)) == [0, 0, 0]
+    assert missing(frame(1, 5000), frame(2, 100), frame(3, 120), frame(5, 160)) == [0, 0, 0, 160]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 400)), max_size=20))
+def test_no_message_makes_more_silence_than_the_longest_hole(messages):
+    """Whatever the numbers, from 0 to 10 s of silence each."""
+    for found in missing(*(frame(*message) for message in messages)):
+        assert found is None or 0 <= found <= Continuity.MAX_FILL_SAMPLES
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=100))
+def test_positions_stay_right_whatever_is_lost(arrives):
+    """After any losses the end of the audio is where the sender's clock says, counted from the first frame."""
+    continuity, end, first = Continuity(), 0, None
+    for index, present in enumerate(arrives):
+        if present:
+            first = index if first is None else first
+            end += (continuity.missing_samples(frame(index + 1, 100 + 20 * index)) or 0) + 160
+            assert end == (index + 1 - first) * 160

@@ -1,6 +1,6 @@
 """What the agent takes for heard, from marks and from its playback clock."""
 
-from pipeline.call.playback import GRACE_NS, Playback
+from pipeline.call.playback import Playback
 
 MS = 1_000_000
 
@@ -23,36 +23,35 @@ def test_after_a_pause_playing_begins_anew():
     assert playback.unheard(550 * MS) == 400
 
 
-def test_the_agent_is_silent_once_the_mark_is_back():
-    """Audio counts as playing until its mark's echo."""
+def test_a_mark_that_is_back_proves_that_its_audio_was_heard():
+    """The clock is put right by an echo that comes before it expects it, for what was sent after the mark too."""
     playback = Playback()
-    assert not playback.playing(0)
     playback.sent(800, 0)
-    assert playback.playing(1 * MS)
     playback.marked("turn-0-1")
-    assert playback.playing(150 * MS)
-    assert playback.echoed("turn-0-1")
-    assert not playback.playing(150 * MS)
+    playback.sent(800, 10 * MS)
+    assert playback.pending == ("turn-0-1",)
+    assert playback.echoed("turn-0-1", 80 * MS)
+    assert playback.unheard(80 * MS) == 800
+    assert playback.pending == ()
 
 
-def test_an_unknown_echo_proves_nothing():
-    """A mark that was never sent, or was sent back already, is not taken."""
+def test_a_late_echo_proves_nothing_new():
+    """The way back takes its time: the clock stays as it is."""
     playback = Playback()
     playback.sent(800, 0)
     playback.marked("a")
-    assert not playback.echoed("b")
-    assert playback.playing(0)
-    assert playback.echoed("a")
-    assert not playback.echoed("a")
+    playback.sent(800, 10 * MS)
+    assert playback.echoed("a", 150 * MS)
+    assert playback.unheard(150 * MS) == 400
 
 
-def test_a_line_that_never_echoes_falls_silent_by_the_clock():
-    """Without an echo the clock decides, some time after the audio's end."""
+def test_an_unknown_echo_is_not_taken():
+    """A mark that was never sent, or came back already, is refused."""
     playback = Playback()
-    playback.sent(800, 0)
     playback.marked("a")
-    assert playback.playing(100 * MS + GRACE_NS - 1)
-    assert not playback.playing(100 * MS + GRACE_NS)
+    assert not playback.echoed("b", 0)
+    assert playback.echoed("a", 0)
+    assert not playback.echoed("a", 0)
 
 
 def test_clear_ends_it():
@@ -61,5 +60,27 @@ def test_clear_ends_it():
     playback.sent(8000, 0)
     playback.marked("a")
     playback.cleared(100 * MS)
-    assert not playback.playing(100 * MS)
+    assert playback.pending == ()
     assert playback.unheard(100 * MS) == 0
+
+
+def test_the_echo_of_a_cleared_mark_is_not_taken_for_its_successors():
+    """The same mark sent again after a `clear` is the second to come back, not the first."""
+    playback = Playback()
+    playback.sent(8000, 0)
+    playback.marked("a")
+    playback.cleared(100 * MS)
+    playback.sent(7200, 200 * MS)
+    playback.marked("a")
+    assert playback.echoed("a", 210 * MS)
+    assert playback.unheard(210 * MS) == 7120
+    assert playback.echoed("a", 300 * MS)
+    assert playback.unheard(300 * MS) == 0
+
+
+def test_a_sample_that_is_being_played_is_not_yet_heard():
+    """Of a sample cut in two the whole is to be said again."""
+    playback = Playback()
+    playback.sent(8, 0)
+    assert playback.unheard(62_500) == 8
+    assert playback.unheard(125_000) == 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.endpointing import EndpointEvent, EventKind, Voicing
+from pipeline.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
 from pipeline.endpointing.policies import endpointer
 from pipeline.profile.endpointing import EndpointingSettings
 
@@ -29,7 +29,7 @@ def test_a_turn_starts_and_ends() -> None:
     assert found == [
         EndpointEvent(STARTED, 23 * WINDOW, 20 * WINDOW - 2048, 23 * WINDOW),
         EndpointEvent(PROVISIONAL, 40 * WINDOW, 20 * WINDOW - 2048, 30 * WINDOW),
-        EndpointEvent(CONFIRMED, 40 * WINDOW, 20 * WINDOW - 2048, 30 * WINDOW),
+        EndpointEvent(CONFIRMED, 40 * WINDOW, 20 * WINDOW - 2048, 30 * WINDOW, ConfirmedBy.SILENCE),
     ]
 
 

@@ -21,7 +21,7 @@ def test_an_attempt_becomes_a_turn_span_with_its_stages():
     trace, call = notes.traces(300)
     turn = trace.spans[0]
     assert (turn.name, turn.start_ns, turn.end_ns) == (tracing.TURN_SPAN, 60, 200)
-    assert turn.attributes == {tracing.TRANSCRIPT: "words", tracing.SPANS: 4}
+    assert turn.attributes == {tracing.TRANSCRIPT: "words", tracing.COMPUTE_MS: 0.0, tracing.SPANS: 4}
     assert [(span.name, span.start_ns, span.end_ns) for span in trace.spans[1:]] == [
         ("turngap.transcription", 100, 140),
         ("turngap.endpointing", 60, 101),

@@ -109,8 +109,8 @@ class FakeServer:
             for index, word in enumerate(self.words(asked)):
                 if gone.done():
                     return
-                if index == 2 and fault in ("truncated", "dies", "malformed", "error_event"):
-                    if fault == "dies":
+                if index == 2 and fault in ("truncated", "dies", "dies_warm", "malformed", "error_event"):
+                    if fault.startswith("dies"):
                         print("RuntimeError: the engine died", flush=True)
                         os._exit(7)
                     if fault == "malformed":

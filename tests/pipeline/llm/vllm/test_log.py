@@ -60,6 +60,7 @@ def test_the_cause_is_the_innermost_error_with_its_remedy() -> None:
     [
         ("ValueError: Free memory on device is less than desired GPU memory utilization (0.9)", "llm.gpu_memory_share"),
         ("OSError: You are trying to access a gated repo.", "HF_TOKEN"),
+        ("OSError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/tmp/x'.", "llm.model"),
         ("vllm: error: unrecognized arguments: --per", "update it"),
         ("RuntimeError: Failed to infer device type", "no GPU"),
         ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "llm.command"),

@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from statistics import mean
 
 import httpx
 import pytest
@@ -134,25 +135,26 @@ async def noted(engine: VllmChat, **request) -> dict:
     return facts
 
 
-async def metric(engine: VllmChat, name: str, labels: str = "") -> float:
-    """The sum of a metric over its labels, or over those with `labels` among them."""
+async def metric(engine: VllmChat, name: str) -> float:
+    """The sum of a metric over its labels."""
     async with httpx.AsyncClient(trust_env=False) as client:
         text = (await client.get(f"{engine._client.root}/metrics", timeout=60)).text
-    values = re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.MULTILINE)
-    return sum(float(value) for found, value in values if labels in found)
+    return sum(float(value) for value in re.findall(rf"^{name}\{{[^}}]*\}} (\S+)$", text, re.MULTILINE))
 
 
 async def test_it_replies_and_tells_its_stages(engine: VllmChat) -> None:
     """Queue and prefill lie inside what we waited for the first token; priorities are understood."""
-    between_ms = []
+    arrived_s = await metric(engine, "vllm:time_to_first_token_seconds_sum")
+    ours_ms, theirs_ms = [], []
     for call in "abcdefghi":
         facts = await noted(engine, words=WORDS, call=call, max_tokens=8, waiting=False)
-        theirs_ms = facts[tracing.LLM_QUEUE_MS] + facts[tracing.LLM_PREFILL_MS]
-        ours_ms = (facts["first_ns"] - facts["sent_ns"]) / 1e6
-        assert 0 < theirs_ms <= ours_ms
+        ours_ms.append((facts["first_ns"] - facts["sent_ns"]) / 1e6)
+        theirs_ms.append(facts[tracing.LLM_QUEUE_MS] + facts[tracing.LLM_PREFILL_MS])
+        assert 0 < theirs_ms[-1] <= ours_ms[-1]
         assert facts[tracing.LLM_DECODE_MS] > 0
-        between_ms.append(ours_ms - theirs_ms)
-    print(f"from our request to our first token: vLLM's queue and prefill, and {sorted(between_ms)[4]:.1f} ms (median)")
+    arrived_s = await metric(engine, "vllm:time_to_first_token_seconds_sum") - arrived_s
+    means = (mean(ours_ms), arrived_s * 1000 / len(ours_ms), mean(theirs_ms))
+    print("first token, mean: {:.1f} ms for us, {:.1f} from vLLM's front, {:.1f} queue and prefill".format(*means))
 
 
 async def test_prefix_hits_are_the_system_prompt_and_the_calls_own_history(engine: VllmChat) -> None:
@@ -171,8 +173,7 @@ async def test_prefix_hits_are_the_system_prompt_and_the_calls_own_history(engin
 
 
 async def test_a_closed_reply_stops_generating(engine: VllmChat) -> None:
-    """vLLM counts it as aborted, nothing runs any more, and few of its tokens were made."""
-    aborted = await metric(engine, "vllm:request_success_total", 'finished_reason="abort"')
+    """Nothing runs any more, most of its tokens were never made, and none is made after that."""
     before = await metric(engine, "vllm:generation_tokens_total")
     async with aclosing(engine.reply(asked(words=WORDS, max_tokens=1500))) as pieces:
         await anext(pieces)
@@ -180,7 +181,6 @@ async def test_a_closed_reply_stops_generating(engine: VllmChat) -> None:
         while await metric(engine, "vllm:num_requests_running"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     made = await metric(engine, "vllm:generation_tokens_total") - before
-    assert await metric(engine, "vllm:request_success_total", 'finished_reason="abort"') == aborted + 1
     assert 0 < made < 1500
     await asyncio.sleep(0.2)
     assert await metric(engine, "vllm:generation_tokens_total") - before == made
@@ -201,10 +201,10 @@ async def test_a_killed_server_comes_back(engine: VllmChat) -> None:
     assert 0 < facts[tracing.PREFIX_CACHED_TOKENS] <= facts[tracing.PREFIX_ALLOWED_TOKENS]
 
 
-async def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+async def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
     """vLLM's own error with the setting to correct."""
     with pytest.raises(EngineError) as raised:
-        async with running(settings_for(tmp_path / "nothing")):
+        async with running(settings_for(tmp_path)):
             pass
     assert str(raised.value).startswith("llm: vLLM does not start: it ended with code 1: ")
     assert "llm.model" in str(raised.value)

@@ -147,6 +147,13 @@ async def test_a_server_that_dies_at_its_start_says_why() -> None:
     assert "gpu_memory_share" in str(raised.value)
 
 
+async def test_a_death_in_the_warm_up_is_the_servers_own_error() -> None:
+    """Not the connection's that it broke."""
+    async with engine_of(supervised("dies_warm")) as engine:
+        with pytest.raises(EngineError, match=r"it ended with code 7: RuntimeError: the engine died$"):
+            await engine.warm_up()
+
+
 async def test_a_server_that_is_never_ready_is_given_up() -> None:
     """After the limit, with the setting's name and the last it said; and it is gone."""
     async with engine_of(supervised("never_ready", start_limit_s=3)) as engine:
@@ -165,7 +172,7 @@ async def test_another_model_than_asked_for_is_refused() -> None:
 
 
 async def test_workers_end_with_the_server(tmp_path: Path) -> None:
-    """What it has started holds the GPU's memory: after a kill of the server alone it is ended too."""
+    """What it has started holds the GPU's memory, and its output: after a kill of the server alone it is ended too."""
     note = tmp_path / "worker"
     script = f'sleep 600 & echo $! > {note}; exec {sys.executable} {FAKE} "$@"'
     settings = supervised().model_copy(update={"command": ("sh", "-c", script, "sh")})
@@ -174,6 +181,8 @@ async def test_workers_end_with_the_server(tmp_path: Path) -> None:
         worker = int(note.read_text())
         assert alive(worker)
         os.kill(engine.server.pid, signal.SIGKILL)
+        await until(lambda: engine.server.state is not State.READY)
+        assert "killed by SIGKILL" in engine.server.why_down()
         await until(lambda: not alive(worker))
 
 

@@ -173,3 +173,9 @@ async def test_a_taken_port_is_refused() -> None:
     async with FakeServer() as fake:
         with pytest.raises(EngineError, match=rf"port {fake.port} cannot be used .*llm\.port"):
             VllmChat(supervised(port=fake.port))
+
+
+async def test_a_folder_that_is_not_there_is_refused() -> None:
+    """Before a minute is spent on it."""
+    with pytest.raises(EngineError, match=r"^llm: /no/such/model: no such folder; correct llm\.model$"):
+        VllmChat(supervised(model="/no/such/model"))

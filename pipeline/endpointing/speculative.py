@@ -1,0 +1,63 @@
+"""The policy that takes a turn for over at the first short silence, and is sure of it later.
+
+Between the two, work has begun and nothing of it may be heard; `RESUMED` says that it was for nothing.
+"""
+
+from __future__ import annotations
+
+from pipeline.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
+from pipeline.endpointing.confirmation import Confirmation
+from pipeline.endpointing.utterance import Utterance, samples
+from pipeline.profile.endpointing import EndpointingSettings
+
+
+class SpeculativeEndpointer:
+    """Provisional end at `provisional_ms`, together with the question how complete the turn sounds; then confirmation.
+
+    One provisional end and one question a pause; a pause ends with RESUMED or CONFIRMED_END.
+    """
+
+    def __init__(self, settings: EndpointingSettings) -> None:
+        self._provisional = samples(settings.provisional_ms)
+        self._confirmation = Confirmation(settings)
+        self._utterance = Utterance(settings)
+        self._asked_at: int | None = None
+        """Where the pause that is going on was taken for the end."""
+        self._completeness: float | None = None
+
+    def push(self, voicing: Voicing) -> list[EndpointEvent]:
+        """Take the next verdict; give what it decides, as a rule nothing."""
+        utterance = self._utterance
+        events = [utterance.event(EventKind.SPEECH_STARTED)] if utterance.push(voicing) else []
+        if self._asked_at is not None and utterance.voiced:
+            self._asked_at = self._completeness = None
+            events.append(utterance.event(EventKind.RESUMED))
+        if not utterance.began:
+            return events
+        if self._asked_at is None and utterance.too_long:
+            events.append(utterance.event(EventKind.PROVISIONAL_END))
+        elif self._asked_at is None and utterance.silence_samples >= self._provisional:
+            self._asked_at = utterance.now
+            events += [utterance.event(EventKind.PROVISIONAL_END), utterance.event(EventKind.COMPLETION_ASKED)]
+        return events + self._confirmed()
+
+    def completion(self, at_sample: int, probability: float) -> list[EndpointEvent]:
+        """Take the answer to the question of `at_sample`; an answer on a pause that is over changes nothing."""
+        if at_sample != self._asked_at:
+            return []
+        self._completeness = probability
+        return self._confirmed()
+
+    def _confirmed(self) -> list[EndpointEvent]:
+        utterance = self._utterance
+        by: ConfirmedBy | None = None
+        if utterance.too_long:
+            by = ConfirmedBy.LIMIT
+        elif self._asked_at is not None:
+            by = self._confirmation.confirmed_by(utterance.silence_samples, self._completeness)
+        if by is None:
+            return []
+        event = utterance.event(EventKind.CONFIRMED_END, by)
+        utterance.end()
+        self._asked_at = self._completeness = None
+        return [event]

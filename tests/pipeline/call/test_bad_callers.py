@@ -1,0 +1,148 @@
+"""Callers and lines that do what they should not, over a real WebSocket with scripted engines: nothing sticks.
+
+A caller who never stops talking is in `test_floor`.
+"""
+
+import asyncio
+import logging
+
+import numpy as np
+import pytest
+
+from pipeline.profile.stt import ScriptedSttSettings
+from pipeline.stt import Transcript
+from pipeline.stt.scripted import ScriptedSpeechToText
+from pipeline.telephony import mulaw
+from pipeline.telephony.messages import Dtmf, InboundMedia
+
+pytestmark = pytest.mark.anyio
+
+
+class HeardSpeechToText(ScriptedSpeechToText):
+    """Keeps the audio it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
+        self.heard = []
+
+    async def transcribe(self, audio):
+        self.heard.append(audio)
+        return Transcript("scripted words")
+
+
+async def freed(served) -> None:
+    """The line is free, and no task of the call is left."""
+    await served.idle()
+    working = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks() if not task.done()]
+    assert not [path for path in working if "/pipeline/call/" in path and "/tests/" not in path]
+
+
+async def test_a_caller_who_never_starts_is_not_answered(serve, caplog):
+    """A minute of silence and comfort noise: no attempt, no word, a normal end."""
+    async with serve() as served, served.phone() as phone:
+        await phone.hush(30_000)
+        await phone.play(np.random.default_rng(0).normal(0, 30, 30_000 * 8).astype(np.int16))
+        await phone.hang_up()
+        await freed(served)
+        assert served.count("turngap_turns_total") == 0
+        assert served.traces.turns == []
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_keys_alone_are_taken_and_not_answered(serve, caplog):
+    """`dtmf` messages are logged, each with its key; nothing is said, and words afterwards are answered."""
+    caplog.set_level(logging.INFO, "turngap")
+    async with serve() as served, served.phone() as phone:
+        for index, key in enumerate("12#"):
+            await phone.send(Dtmf("MZ1", index, key))
+            await phone.hush(200)
+        await phone.ask()
+        name, _ = await phone.reply()
+        await phone.hang_up()
+        await freed(served)
+    assert name == "turn-0-1"
+    assert [record.getMessage().split("key ")[1][0] for record in caplog.records if "key " in record.getMessage()] == [
+        *"12#"
+    ]
+
+
+async def test_noise_as_loud_as_speech_is_a_turn_that_ends(serve):
+    """Noise that never pauses is cut at the longest turn, and everything goes on."""
+    noise = np.random.default_rng(0).normal(0, 8000, 1300 * 8).clip(-32_768, 32_767).astype(np.int16)
+    async with serve("endpointing.max_turn_ms=1000", "tts.ms_per_character=2") as served, served.phone() as phone:
+        await phone.play(noise)
+        assert (await phone.reply())[0] == "turn-0-1"
+        await phone.hang_up()
+        await freed(served)
+
+
+@pytest.mark.parametrize("offset", [1600, 9000])
+async def test_a_dc_offset_is_no_speech(serve, offset):
+    """A line that sits at 5 or 27 % of full scale: silence stays silence, and speech is answered once."""
+    tone = 8000 * np.sin(2 * np.pi * 300 * np.arange(3200) / 8000)
+    silence = np.zeros(8000)
+    audio = np.concatenate([silence, tone, silence]) + offset
+    async with serve() as served, served.phone() as phone:
+        await phone.play(audio.astype(np.int16))
+        assert (await phone.reply())[0] == "turn-0-1"
+        await phone.hang_up()
+        await freed(served)
+        assert served.count("turngap_turns_total") == 1
+
+
+async def test_clipped_speech_is_answered(serve):
+    """A square wave at full scale is speech like any other."""
+    square = np.sign(np.sin(2 * np.pi * 300 * np.arange(3200) / 8000)) * 32_767
+    async with serve() as served, served.phone() as phone:
+        await phone.play(square.astype(np.int16))
+        await phone.hush(400)
+        assert (await phone.reply())[0] == "turn-0-1"
+
+
+async def test_frames_lost_in_a_word_become_silence_of_their_length(serve):
+    """Of 400 ms of speech 60 are lost: the transcriber gets all 400, with a hole where they were."""
+    stt = HeardSpeechToText()
+    async with serve(stt=stt) as served, served.phone() as phone:
+        await phone.speak(200)
+        phone.chunk += 3
+        await phone.speak(140)
+        await phone.hush(400)
+        await phone.reply()
+    (audio,) = stt.heard
+    assert not audio[1600:2080].any()
+    assert audio[1500:1600].any()
+    assert audio[2080:2180].any()
+
+
+async def test_a_message_that_comes_twice_counts_once(serve):
+    """The same frame once more, as a network may bring it, is not heard twice."""
+    stt = HeardSpeechToText()
+    tone = mulaw.encode((8000 * np.sin(2 * np.pi * 300 * np.arange(160) / 8000)).astype(np.int16))
+    async with serve(stt=stt) as served, served.phone() as phone:
+        for chunk in range(1, 21):
+            for _ in range(2):
+                await phone.send(InboundMedia("MZ1", chunk + 1, chunk, 100 + 20 * chunk, tone))
+        phone.chunk = 20
+        await phone.hush(400)
+        await phone.reply()
+    assert len(stt.heard[0]) <= 8 * (20 * 20 + 400)
+
+
+@pytest.mark.parametrize("when", ["listening", "in mid-word", "while the agent speaks", "while the agent is paused"])
+async def test_a_socket_that_dies_without_stop_frees_everything(serve, when, caplog):
+    """No `stop`, no close: at any moment the call ends, its line is free, and nothing is an error."""
+    async with serve("tts.ms_per_character=300") as served:
+        async with served.phone() as phone:
+            if when == "listening":
+                await phone.hush(100)
+            elif when == "in mid-word":
+                await phone.speak(200)
+            else:
+                await phone.ask()
+                await phone.receive()
+                if when == "while the agent is paused":
+                    await phone.speak(200)
+                    await phone.cleared()
+            phone.socket.transport.abort()
+        await freed(served)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

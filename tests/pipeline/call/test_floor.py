@@ -1,0 +1,228 @@
+"""Agent and caller heard at once, over a real WebSocket with scripted engines: pause, go on, give way."""
+
+import asyncio
+import contextlib
+
+import numpy as np
+import pytest
+
+from pipeline import tracing
+from pipeline.call import floor
+from pipeline.call.line import FADE_SAMPLES
+from pipeline.llm import Message
+from pipeline.llm.scripted import ScriptedLanguageModel
+from pipeline.profile.llm import ScriptedLlmSettings
+from pipeline.telephony import mulaw
+from pipeline.telephony.messages import Clear, OutboundMark
+
+pytestmark = pytest.mark.anyio
+
+LONG = "tts.ms_per_character=300"
+"""Ten seconds of reply: whatever a test does is over before it has played."""
+SHORT = "tts.ms_per_character=2"
+
+
+class RecordingLanguageModel(ScriptedLanguageModel):
+    """Keeps its requests; after `free` tokens it waits to be let go on."""
+
+    def __init__(self, reply: str, free: int | None = None) -> None:
+        super().__init__(ScriptedLlmSettings(engine="scripted", reply=reply, first_token_ms=0, token_ms=0))
+        self.free, self.go_on = free, asyncio.Event()
+        self.requests = []
+
+    async def reply(self, request):
+        self.requests.append(request)
+        count = 0
+        async for token in super().reply(request):
+            if count == self.free:
+                await self.go_on.wait()
+            count += 1
+            yield token
+
+
+@contextlib.asynccontextmanager
+async def listening(phone):
+    """A caller who is silent: frames go on, as fast as the agent takes them."""
+
+    async def send() -> None:
+        while True:
+            await phone.hush(32)
+            await asyncio.sleep(0.005)
+
+    task = asyncio.create_task(send())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_backchannel_does_not_end_the_reply(serve):
+    """`clear`, then the reply from where it was, to its end and its mark; nothing is answered, one turn in all."""
+    async with serve(LONG) as served, served.phone() as phone:
+        await phone.ask()
+        _, whole = await phone.reply(echo=False)
+        await phone.speak(300)
+        await phone.hush(400)
+        await phone.cleared()
+        name, rest = await phone.reply(echo=False)
+        await phone.hang_up()
+        await served.idle()
+    assert name == "turn-0-1"
+    assert 0 < len(rest) <= len(whole)
+    assert whole.endswith(rest[FADE_SAMPLES:])
+    (turn,) = served.traces.turns
+    (paused_ns,), (went_on_ns,) = (turn.attributes[key] for key in (tracing.PAUSED_NS, tracing.WENT_ON_NS))
+    assert turn.attributes[tracing.SENT_NS] < paused_ns < went_on_ns
+    assert turn.attributes[tracing.REPLY] == "Certainly, I can help you with that."
+    assert tracing.HEARD_TEXT not in turn.attributes
+
+
+async def test_each_backchannel_pauses_once(serve):
+    """Two of them, each gone on from; the second rest is a part of the first."""
+    async with serve(LONG) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        rests = []
+        for _ in range(2):
+            await phone.speak(200)
+            await phone.hush(400)
+            await phone.cleared()
+            rests.append((await phone.reply(echo=False))[1])
+        await phone.hang_up()
+        await served.idle()
+    assert rests[0].endswith(rests[1][FADE_SAMPLES:])
+    (turn,) = served.traces.turns
+    assert len(turn.attributes[tracing.PAUSED_NS]) == len(turn.attributes[tracing.WENT_ON_NS]) == 2
+
+
+async def test_the_reply_is_made_while_it_is_paused(serve):
+    """What language model and synthesiser give during a pause is kept back, and follows in its place."""
+    llm = RecordingLanguageModel("One two three, four five six.", free=3)
+    async with serve(LONG, llm=llm) as served, served.phone() as phone:
+        await phone.ask()
+        first = (await phone.receive()).payload
+        await phone.speak(300)
+        _, more = await phone.until(Clear)
+        llm.go_on.set()
+        await served.ended(1)
+        await phone.hush(400)
+        _, rest = await phone.reply(echo=False)
+        await phone.hang_up()
+        await served.idle()
+    whole = (len("One two three,") + len("four five six.")) * 300 * 8
+    unheard = len(first + more) + len(rest) - whole
+    assert 0 <= unheard <= len(first + more)
+    assert len(served.traces.turns) == 1
+
+
+async def test_a_barge_in_is_answered_from_its_first_word(serve):
+    """The paused reply is given up, remembered as far as it was heard; what the caller says is the next turn."""
+    llm = RecordingLanguageModel("One two three. " * 2)
+    async with serve(LONG, llm=llm) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.speak(700)
+        await phone.hush(400)
+        await phone.cleared()
+        name, _ = await phone.until(OutboundMark, Clear)
+        await phone.hang_up()
+        await served.idle()
+    assert name.name.startswith("turn-")
+    first, _ = served.traces.turns
+    assert len(first.attributes[tracing.PAUSED_NS]) == 1
+    assert tracing.WENT_ON_NS not in first.attributes
+    heard = first.attributes[tracing.HEARD_TEXT]
+    assert first.attributes[tracing.REPLY].startswith(heard)
+    assert llm.requests[1].history == (
+        (Message("user", "scripted words"), Message("assistant", heard)) if heard else ()
+    )
+
+
+async def test_a_caller_whom_the_first_sound_met_is_heard_whole(serve, monkeypatch):
+    """Who went on before hearing anything prolongs the turn: its next attempt hears both parts."""
+    monkeypatch.setattr(floor, "REACTION_NS", 60_000_000_000)
+    async with serve(LONG) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.receive()
+        await phone.speak(700)
+        await phone.hush(400)
+        await phone.cleared()
+        name, _ = await phone.reply(echo=False)
+    assert name == "turn-0-2"
+
+
+async def test_a_word_at_the_very_end_of_a_reply_is_the_next_turn(serve):
+    """With no more than the tail left nothing is cleared, and a short word is answered."""
+    async with serve(LONG, "barge_in.tail_ms=2000", "tts.ms_per_character=40") as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.speak(200)
+        await phone.hush(400)
+        mark, _ = await phone.until(OutboundMark, Clear)
+    assert mark == OutboundMark("MZ1", "turn-1-1")
+
+
+@pytest.mark.parametrize("attenuation_db", [25, 30, 35])
+@pytest.mark.parametrize("told", [True, False])
+async def test_the_agents_echo_does_not_interrupt_it(serve, attenuation_db, told):
+    """Its own audio come back is no voice, unless the profile says that there are no echoes."""
+    settings = ("vad.threshold_dbfs=-60", f"barge_in.echo_below_db={20 if told else 90}")
+    async with serve(LONG, *settings) as served, served.phone() as phone:
+        await phone.ask()
+        _, whole = await phone.reply(echo=False)
+        echo = mulaw.decode(whole)[:8000] * 10 ** (-attenuation_db / 20)
+        await phone.play(np.rint(echo).astype(np.int16))
+        await phone.hang_up()
+        await served.idle()
+    (turn, *_) = served.traces.turns
+    assert (tracing.PAUSED_NS in turn.attributes) is not told
+
+
+async def test_a_caller_who_never_stops_is_answered_politely(serve):
+    """At the limit the reply comes with an apology before it, and the speech that goes on does not stop it."""
+    async with serve("endpointing.max_turn_ms=1000", "tts.ms_per_character=30") as served, served.phone() as phone:
+        await phone.speak(1900)
+        mark, audio = await phone.until(OutboundMark, Clear)
+        await phone.hang_up()
+        await served.idle()
+    assert mark.name == "turn-0-1"
+    (turn,) = served.traces.turns
+    said = "I am sorry to interrupt you. Certainly, I can help you with that."
+    assert turn.attributes[tracing.REPLY] == said
+    assert turn.attributes[tracing.FIRST_CLAUSE_TEXT] == "I am sorry to interrupt you."
+    assert len(audio) == (len(said) - 1) * 30 * 8
+
+
+async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
+    """The speech that went on is the next turn, once the agent has ended."""
+    async with serve("endpointing.max_turn_ms=1000", SHORT) as served, served.phone() as phone:
+        await phone.speak(1900)
+        assert (await phone.reply())[0] == "turn-0-1"
+        async with listening(phone):
+            assert (await phone.reply())[0] == "turn-1-1"
+
+
+async def test_an_apology_is_optional(serve):
+    """With an empty preface the reply stands alone."""
+    settings = ("endpointing.max_turn_ms=1000", "barge_in.limit_preface=''", SHORT)
+    async with serve(*settings) as served, served.phone() as phone:
+        await phone.speak(1900)
+        await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    assert served.traces.turns[0].attributes[tracing.REPLY] == "Certainly, I can help you with that."
+
+
+async def test_delayed_decisions_keep_their_order(serve):
+    """With a fault injected into endpointing a backchannel still only pauses."""
+    async with serve(LONG, inject=["endpointing=30"]) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.speak(300)
+        await phone.hush(400)
+        await phone.cleared()
+        assert (await phone.reply(echo=False))[0] == "turn-0-1"
+        await phone.hang_up()
+        await served.idle()
+    assert len(served.traces.turns) == 1

@@ -1,0 +1,153 @@
+"""What a voice over the agent means, told from verdicts alone."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.call.interruption import Interruption, Move, Withheld
+from pipeline.endpointing import EndpointEvent, EventKind, Voicing
+from pipeline.endpointing.windows import WINDOW_SAMPLES
+from pipeline.profile.barge_in import BargeInSettings
+from pipeline.profile.endpointing import EndpointingSettings
+
+SETTINGS = BargeInSettings(pause_ms=64, backchannel_ms=480, go_on_ms=256)
+
+
+def moves(voices: str, over: str | bool = True, settings: BargeInSettings = SETTINGS) -> dict[int, Move]:
+    """The moves by window: `voices` has `x` for a voiced window; `over` too, for the agent's being heard."""
+    interruption = Interruption(settings, EndpointingSettings())
+    found = {}
+    for index, voice in enumerate(voices):
+        audible = over if isinstance(over, bool) else over[index] == "x"
+        voicing = Voicing((index + 1) * WINDOW_SAMPLES, 0.9 if voice == "x" else 0.1)
+        if (move := interruption.push(voicing, audible)) is not None:
+            found[index] = move
+    return found
+
+
+def test_a_backchannel_pauses_and_is_gone_on_from():
+    """Voice for 64 ms silences the agent; 256 ms of silence after 400 ms of it, and it goes on."""
+    assert moves("xxxxxxxxxxxx........") == {1: Move.PAUSE, 19: Move.GO_ON}
+
+
+def test_a_voice_that_lasts_is_a_barge_in():
+    """At 480 ms of voice the agent gives way, while the caller still speaks."""
+    assert moves("x" * 30) == {1: Move.PAUSE, 14: Move.GIVE_WAY}
+
+
+def test_it_gives_way_once():
+    """Until the agent has fallen silent nothing more is asked of it; its next words can be interrupted again."""
+    assert moves("x" * 36, over="x" * 20 + "." + "x" * 15) == {
+        1: Move.PAUSE,
+        14: Move.GIVE_WAY,
+        21: Move.PAUSE,
+        22: Move.GIVE_WAY,
+    }
+
+
+def test_a_short_breath_does_not_end_a_barge_in():
+    """Gaps shorter than the silence after a backchannel belong to the voice."""
+    assert moves("xxxxx....xxxxxx.....") == {1: Move.PAUSE, 14: Move.GIVE_WAY}
+
+
+def test_one_window_is_nothing():
+    """32 ms of voice are no reason to fall silent."""
+    assert moves("x.x.x.x.x.x") == {}
+
+
+def test_no_agent_no_interruption():
+    """Voice while nothing is to be heard of the agent is left to the endpointer."""
+    assert moves("x" * 60, over=False) == {}
+
+
+def test_the_agent_that_begins_to_speak_into_a_voice_gives_way_at_once():
+    """A caller who has been talking for long is a barge-in from the agent's first sound on."""
+    assert moves("x" * 30, over="." * 20 + "x" * 10) == {20: Move.PAUSE, 21: Move.GIVE_WAY}
+
+
+def test_each_backchannel_is_judged_by_itself():
+    """Two with the agent's speech between them are two pauses."""
+    voices = "xxxxxxxx........" * 2
+    assert moves(voices) == {1: Move.PAUSE, 15: Move.GO_ON, 17: Move.PAUSE, 31: Move.GO_ON}
+
+
+def test_clicks_do_not_silence_the_agent_for_ever():
+    """What never is long enough for speech lets it go on in the end, however often it comes."""
+    assert moves("xx" + "..xx" * 10)[29] is Move.GO_ON
+
+
+def test_the_pause_comes_no_later_than_an_utterance_begins():
+    """With a pause set longer than the shortest speech the shorter counts."""
+    late = BargeInSettings(pause_ms=400)
+    assert moves("x" * 4, settings=late) == {2: Move.PAUSE}
+
+
+@given(st.text("x.", max_size=200), st.text("x.", min_size=200, max_size=200))
+def test_every_pause_has_one_end(voices, over):
+    """Pauses and their ends alternate; only the last pause may be open."""
+    found = [move for _, move in sorted(moves(voices, over=over).items())]
+    assert all(move is Move.PAUSE for move in found[::2])
+    assert all(move in (Move.GO_ON, Move.GIVE_WAY) for move in found[1::2])
+
+
+@given(st.text("x.", max_size=200))
+def test_no_pause_outlives_the_silence_after_it(voices):
+    """256 ms after the last voice the agent is going on or has given way."""
+    found = [move for _, move in sorted(moves(voices + "." * 8).items())]
+    assert not found or found[-1] is not Move.PAUSE
+
+
+def event(kind: EventKind, at: int = 0) -> EndpointEvent:
+    return EndpointEvent(kind, at, 0, 0)
+
+
+STARTED, PROVISIONAL, CONFIRMED, RESUMED = (
+    event(kind)
+    for kind in (
+        EventKind.SPEECH_STARTED,
+        EventKind.PROVISIONAL_END,
+        EventKind.CONFIRMED_END,
+        EventKind.RESUMED,
+    )
+)
+
+
+def test_events_pass_unless_held():
+    """Without a voice over the agent the endpointer's word counts at once."""
+    withheld = Withheld()
+    assert withheld.passed(STARTED) == [STARTED]
+    withheld.hold()
+    assert withheld.passed(PROVISIONAL) == []
+
+
+def test_a_barge_in_counts_from_its_beginning():
+    """All events since the pause, in order."""
+    withheld = Withheld()
+    withheld.hold()
+    assert [*withheld.passed(STARTED), *withheld.passed(PROVISIONAL)] == []
+    assert withheld.release() == [STARTED, PROVISIONAL]
+    assert withheld.passed(CONFIRMED) == [CONFIRMED]
+
+
+def test_a_backchannel_is_no_turn_even_if_its_end_comes_late():
+    """Its end is dropped, whether it comes before the agent goes on or after; the next utterance counts."""
+    for early in (True, False):
+        withheld = Withheld()
+        withheld.hold()
+        events = [STARTED, PROVISIONAL, CONFIRMED]
+        passed = [each for one in events[: 3 if early else 2] for each in withheld.passed(one)]
+        withheld.drop()
+        passed += [each for one in events[3 if early else 2 :] for each in withheld.passed(one)]
+        assert passed == []
+        assert withheld.passed(STARTED) == [STARTED]
+
+
+def test_a_backchannel_that_becomes_a_barge_in_before_its_end_is_whole():
+    """Silence, the agent goes on, the same utterance goes on and lasts: it counts with its beginning."""
+    withheld = Withheld()
+    withheld.hold()
+    withheld.passed(STARTED)
+    withheld.passed(PROVISIONAL)
+    withheld.drop()
+    assert withheld.passed(RESUMED) == []
+    withheld.hold()
+    assert withheld.release() == [STARTED, PROVISIONAL, RESUMED]

@@ -1,0 +1,289 @@
+"""Pausing and going on over a line that knows only `clear`: nothing lost, nothing said twice."""
+
+import asyncio
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import clock
+from pipeline.call import line as line_module
+from pipeline.call.line import FADE_SAMPLES, Line
+from pipeline.call.playback import NS_PER_SAMPLE
+from pipeline.profile.barge_in import BargeInSettings
+from pipeline.telephony import mulaw
+from pipeline.telephony.messages import Clear, OutboundMark, OutboundMedia, parse_outbound
+
+MS = 1_000_000
+
+
+class Ear:
+    """Twilio's buffer and the caller's ear at its end, to the sample, with a clock that is moved by hand."""
+
+    def __init__(self, way_ns: int = 0) -> None:
+        self.now_ns = 0
+        self.heard = b""
+        self.clears = 0
+        self.echoes: list[str] = []
+        self._way_ns = way_ns
+        self._buffer: list[bytes | str] = []
+        self._plays_ns = 0
+        self._coming: list[tuple[int, str]] = []
+
+    async def send(self, text: str) -> None:
+        self._coming.append((self.now_ns + self._way_ns, text))
+
+    def pass_time(self, ns: int) -> None:
+        until_ns = self.now_ns + ns
+        while self._coming and self._coming[0][0] <= until_ns:
+            at_ns, text = self._coming.pop(0)
+            self._play(at_ns)
+            self._take(at_ns, text)
+        self._play(until_ns)
+        self.now_ns = until_ns
+
+    def _take(self, at_ns: int, text: str) -> None:
+        match parse_outbound(text):
+            case OutboundMedia(payload=payload):
+                if not any(isinstance(item, bytes) for item in self._buffer):
+                    self._plays_ns = max(self._plays_ns, at_ns)
+                self._buffer.append(payload)
+            case OutboundMark(name=name):
+                self._buffer.append(name)
+            case Clear():
+                self.clears += 1
+                self.echoes += [item for item in self._buffer if isinstance(item, str)]
+                self._buffer.clear()
+                self._plays_ns = at_ns
+
+    def _play(self, until_ns: int) -> None:
+        while self._buffer:
+            item = self._buffer[0]
+            if isinstance(item, str):
+                self.echoes.append(item)
+                self._buffer.pop(0)
+                continue
+            samples = min(len(item), (until_ns - self._plays_ns) // NS_PER_SAMPLE)
+            if samples <= 0:
+                return
+            self.heard += item[:samples]
+            self._plays_ns += samples * NS_PER_SAMPLE
+            self._buffer[0] = item[samples:]
+            if not self._buffer[0]:
+                self._buffer.pop(0)
+
+
+@pytest.fixture(autouse=True)
+def _many_messages(monkeypatch):
+    monkeypatch.setattr(line_module, "LATER_SAMPLES", 400)  # more messages for the same audio
+
+
+def at_the_line(ear: Ear):
+    def now_ns() -> int:
+        return ear.now_ns
+
+    return mock.patch.object(clock, "now_ns", now_ns)
+
+
+def made(ear: Ear) -> Line:
+    return Line("MZ1", ear.send, BargeInSettings())
+
+
+async def say(line: Line, payload: bytes) -> None:
+    await line.play(line.message(payload), payload)
+
+
+def speech(samples: int, seed: int = 0) -> bytes:
+    """Codes that do not repeat, so that a sample lost or said twice is found."""
+    return np.random.default_rng(seed).integers(0, 256, samples, np.uint8).tobytes()
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 300_000_000), st.sampled_from(["say", "pause", "go on", "mark"]), st.integers(1, 3000)),
+    max_size=25,
+)
+
+
+@given(STEPS, st.sampled_from([0, 40 * MS, 333 * MS]))
+def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
+    """Whatever is said, paused and gone on with, and however long the way: the ear hears all of it once, in order."""
+
+    async def run() -> None:
+        ear = Ear(way_ns)
+        with at_the_line(ear), mock.patch.object(line_module, "_faded_in", lambda payload: payload):
+            line, said, marks = made(ear), b"", 0
+            for wait_ns, action, samples in steps:
+                ear.pass_time(wait_ns)
+                for name in ear.echoes:
+                    assert line.echoed(name)
+                ear.echoes.clear()
+                if action == "say":
+                    piece = speech(samples, len(said))
+                    said += piece
+                    await say(line, piece)
+                elif action == "mark":
+                    await line.mark(f"mark-{marks}")
+                    marks += 1
+                elif action == "pause":
+                    await line.pause()
+                else:
+                    await line.go_on()
+                assert len(said) - line.unheard <= len(said)
+            await line.go_on()
+            assert line.unheard * NS_PER_SAMPLE <= 60_000 * MS
+            ear.pass_time(60_000 * MS)
+            assert ear.heard == said
+            assert line.unheard == 0
+
+    asyncio.run(run())
+
+
+@given(STEPS, st.sampled_from([0, 40 * MS]))
+def test_what_counts_as_heard_was_heard(steps, way_ns):
+    """Given up at any point, the samples said less those unheard are what the ear got, in the end."""
+
+    async def run() -> None:
+        ear = Ear(way_ns)
+        with at_the_line(ear), mock.patch.object(line_module, "_faded_in", lambda payload: payload):
+            line, said = made(ear), b""
+            for wait_ns, action, samples in steps:
+                ear.pass_time(wait_ns)
+                if action == "say":
+                    piece = speech(samples, len(said))
+                    said += piece
+                    await say(line, piece)
+                elif action == "pause":
+                    await line.pause()
+                elif action == "go on":
+                    await line.go_on()
+            heard = len(said) - line.unheard
+            await line.clear()
+            assert line.unheard == 0
+            ear.pass_time(60_000 * MS)
+            assert ear.heard == said[:heard]
+
+    asyncio.run(run())
+
+
+async def paused_at(ear: Ear, line: Line, ms: int) -> bytes:
+    """A second of speech and a mark, paused after so many milliseconds."""
+    said = speech(8000)
+    await say(line, said)
+    await line.mark("turn-0-1")
+    ear.pass_time(ms * MS)
+    await line.pause()
+    return said
+
+
+def test_a_pause_is_a_clear_and_what_is_said_meanwhile_waits():
+    """Nothing is sent while paused; the first sample sent afterwards is the first one not heard."""
+
+    async def run() -> None:
+        ear = Ear()
+        with at_the_line(ear):
+            line = made(ear)
+            said = await paused_at(ear, line, 250)
+            await say(line, b"\x10" * 160)
+            await line.mark("later")
+            ear.pass_time(500 * MS)
+            assert (ear.heard, ear.clears) == (said[:2000], 1)
+            assert line.unheard == 6000 + 160
+            await line.go_on()
+            ear.pass_time(2000 * MS)
+            assert ear.heard[2000 + FADE_SAMPLES :] == said[2000 + FADE_SAMPLES :] + b"\x10" * 160
+            assert len(ear.heard) == len(said) + 160
+
+    asyncio.run(run())
+
+
+def test_it_goes_on_without_a_click():
+    """Speech that goes on in the middle of a wave is faded in over 4 ms, and only there."""
+
+    async def run() -> None:
+        ear = Ear()
+        loud = mulaw.encode(np.full(8000, 16_000, np.int16))
+        with at_the_line(ear):
+            line = made(ear)
+            await say(line, loud)
+            ear.pass_time(500 * MS)
+            await line.pause()
+            await line.go_on()
+            ear.pass_time(1000 * MS)
+        pcm = mulaw.decode(ear.heard[4000:]).astype(int)
+        assert abs(pcm[0]) < 500
+        assert np.abs(np.diff(pcm)).max() < 1500
+        np.testing.assert_array_equal(pcm[FADE_SAMPLES:], mulaw.decode(loud)[4000 + FADE_SAMPLES :])
+
+    asyncio.run(run())
+
+
+def test_a_mark_that_was_thrown_away_is_set_again():
+    """The reply's mark follows its last audio after a pause too; its first echo, by the `clear`, proves nothing."""
+
+    async def run() -> None:
+        ear = Ear()
+        with at_the_line(ear):
+            line = made(ear)
+            await paused_at(ear, line, 250)
+            ear.pass_time(0)
+            assert ear.echoes == ["turn-0-1"]
+            await line.go_on()
+            assert line.echoed("turn-0-1")
+            assert line.unheard == 6000
+            ear.pass_time(1000 * MS)
+            assert ear.echoes == ["turn-0-1"] * 2
+            assert line.echoed("turn-0-1")
+            assert not line.echoed("turn-0-1")
+
+    asyncio.run(run())
+
+
+def test_pausing_twice_is_pausing_once():
+    """A second pause changes nothing, and giving up while paused sends no second `clear`."""
+
+    async def run() -> None:
+        ear = Ear()
+        with at_the_line(ear):
+            line = made(ear)
+            said = await paused_at(ear, line, 250)
+            await line.pause()
+            assert line.unheard == 6000
+            await line.clear()
+            assert line.unheard == 0
+            await line.go_on()
+            ear.pass_time(1000 * MS)
+        assert (ear.heard, ear.clears) == (said[:2000], 1)
+
+    asyncio.run(run())
+
+
+def test_a_pause_while_it_goes_on_keeps_the_order():
+    """A voice that comes back while the rest is being sent: what was not sent yet stays behind what was."""
+
+    async def run() -> None:
+        ear = Ear()
+        with at_the_line(ear), mock.patch.object(line_module, "_faded_in", lambda payload: payload):
+            line, real, sent = made(ear), ear.send, 0
+
+            async def slow(text: str) -> None:
+                nonlocal sent
+                await real(text)
+                sent += 1
+                await asyncio.sleep(0)
+
+            line._out._deliver = slow
+            said = await paused_at(ear, line, 250)
+            going_on, sent = asyncio.create_task(line.go_on()), 0
+            while sent < 3:  # noqa: ASYNC110  # what is waited for knows nothing of the test
+                await asyncio.sleep(0)
+            ear.pass_time(20 * MS)
+            await line.pause()
+            await going_on
+            assert line.unheard == 6000 - 160
+            await line.go_on()
+            ear.pass_time(2000 * MS)
+        assert ear.heard == said
+
+    asyncio.run(run())
