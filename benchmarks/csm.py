@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.device.graphs import Mode
+from pipeline.device.tokens import StandInTokenizer
 from pipeline.tts.csm import model, random_weights
 from pipeline.tts.csm.context import Plan, Segment
-from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.slot import Slot
 from pipeline.tts.csm.speech import Speech
-from pipeline.tts.csm.tokens import StandInTokenizer
 
 SCHEMA = 1
 TEXT_POSITIONS = 15

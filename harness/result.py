@@ -174,6 +174,8 @@ class AgentFigures(_Model):
     cpu_s: float | None = None
     loop_lag_p99_ms: float | None = None
     models: dict[str, str] = {}
+    memory_mib: dict[str, float] = {}
+    """By section of the profile, how much more of the GPU was in use once its engine had loaded and warmed up."""
 
 
 class Source(_Model):

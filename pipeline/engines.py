@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline import worker
 from pipeline.endpointing import TurnModel, VoiceActivityEngine
 from pipeline.errors import EngineError, TurngapError
 from pipeline.llm import LanguageModel
+from pipeline.memory import plan
+from pipeline.memory.device import Device
 from pipeline.profile import Llm, Profile, Stt, Tts, Turn, Vad
 from pipeline.stt import SpeechToText
 from pipeline.tts import Synthesizer
@@ -29,6 +31,8 @@ class Engines:
     tts: Synthesizer
     models: dict[str, str]
     """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
+    memory_mib: dict[str, float] = field(default_factory=dict)
+    """By section, how much more of the GPU was in use after it had loaded and warmed up; empty without a GPU."""
     turn: TurnModel | None = None
     """None where the endpointing policy does not ask."""
 
@@ -43,20 +47,30 @@ async def load(profile: Profile) -> Engines:
     """Load and warm up every engine of `profile`, off the event loop.
 
     Raises:
+        ProfileError: the GPU cannot hold what the profile plans.
         EngineError: one is not installed, does not load or fails its first work; those already loaded are closed.
         WeightsError: a model is not there and cannot be fetched.
     """
     loaded: dict[str, Any] = {}
+    held: dict[str, float] = {}
+    device = Device.open() if plan.uses_gpu(profile) else None
+    before = device.memory() if device is not None else None
+    if before is not None:
+        plan.check(profile, before.total_mib, before.free_mib, before.card)
     try:
         # One after the other: two threads that import large packages at once wait for each other's import locks.
         for stage, settings in _wanted(profile).items():
             loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(_made, stage, settings))
             await _explained(stage, settings.engine, loaded[stage].warm_up())
+            after = device.memory() if device is not None else None
+            if before is not None and after is not None:
+                held[stage], before = after.used_mib - before.used_mib, after
     except BaseException:
         for engine in loaded.values():
             await engine.close()
         raise
-    return Engines(**loaded, models={stage: engine.describe() for stage, engine in loaded.items()})
+    models = {stage: engine.describe() for stage, engine in loaded.items()}
+    return Engines(**loaded, models=models, memory_mib=held)
 
 
 def _wanted(profile: Profile) -> dict[str, Any]:
@@ -123,6 +137,10 @@ def _stt(settings: Stt) -> _Engine:
         from pipeline.stt.scripted import ScriptedSpeechToText
 
         return ScriptedSpeechToText(settings)
+    if settings.engine == "whisper":
+        from pipeline.stt import whisper
+
+        return whisper.load(settings)
     from pipeline.stt.faster_whisper import FasterWhisper
 
     return FasterWhisper(settings)
@@ -133,6 +151,10 @@ def _llm(settings: Llm) -> _Engine:
         from pipeline.llm.scripted import ScriptedLanguageModel
 
         return ScriptedLanguageModel(settings)
+    if settings.engine == "gemma":
+        from pipeline.llm import gemma
+
+        return gemma.load(settings)
     if settings.engine == "vllm":
         from pipeline.llm.vllm.engine import VllmChat
 

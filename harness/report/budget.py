@@ -161,23 +161,3 @@ def _headroom(item: Hypothesis, turns: Sequence[TurnRecord], budget_ms: float) -
         finding=finding,
         over=p50 is None or p50 < 0,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """One line of the memory plan for an A100 with 80 GB, in GB."""
-
-    name: str
-    low_gb: float
-    high_gb: float
-
-
-MEMORY_PLAN = (
-    Memory("Gemma 3 27B INT4", 14.1, 14.1),
-    Memory("KV cache", 20, 30),
-    Memory("CSM", 2, 4),
-    Memory("Whisper", 2, 5),
-    Memory("Silero", 0.05, 0.1),
-    Memory("CUDA", 5, 10),
-)
-MEMORY_TOTAL_GB = (45.0, 65.0)

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import audio, budget, charts, conversation, folder, networks, resources, waterfall, wording
+from harness.report import audio, budget, charts, conversation, folder, memory, networks, resources, waterfall, wording
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars, stats, summary
@@ -153,9 +153,9 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "talk": conversation.section(record, turns),
         "rates": _rates(record),
         "gpu_chart": resources.gpu_memory(run.gpu, record.gpus) if run.gpu is not None and record.gpus else None,
-        "memory_plan": budget.MEMORY_PLAN,
-        "memory_total": budget.MEMORY_TOTAL_GB,
-        "gb": lambda mib: f"{mib / resources.MIB_PER_GB:.1f}",
+        "memory_rows": memory.rows(record.agent.memory_mib, record.gpus[0]) if record.gpus else (),
+        "memory_accounted": memory.accounted_share(record.agent.memory_mib, record.gpus[0]) if record.gpus else None,
+        "gb": lambda mib: f"{mib / memory.MIB_PER_GB:.1f}",
         "process_chart": resources.process(run.process) if run.process is not None else None,
         "players": audio.players(run.path, kept, notes),
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},

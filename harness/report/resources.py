@@ -5,12 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from markupsafe import Markup
 
-from harness.report.budget import MEMORY_TOTAL_GB
 from harness.report.figure import Canvas, chart, colour
+from harness.report.memory import MIB_PER_GB, TOTAL_GB
 from harness.result import GpuFigures
 
 MOST_POINTS = 500
-MIB_PER_GB = 1e9 / 2**20
 _LINES = ("accent", "llm", "tts", "endpointing", "stt", "conversion", "over", "muted")
 
 
@@ -28,7 +27,7 @@ def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...]) -> Markup:
     samples = samples.reset_index(drop=True)
     samples = samples.assign(gb=samples["used_mib"] / MIB_PER_GB, at_s=samples["at_s"] - samples["at_s"].min())
     size = max((gpu.total_mib / MIB_PER_GB for gpu in gpus), default=0.0)
-    top = max(float(samples["gb"].max()), size, MEMORY_TOTAL_GB[1]) * 1.04
+    top = max(float(samples["gb"].max()), size, TOTAL_GB[1]) * 1.04
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=20, bottom=46)
@@ -36,9 +35,9 @@ def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...]) -> Markup:
         ax.set_ylim(0, top)
         ax.grid(axis="y", color=colour("grid"), lw=1)
         ax.set_xlabel("seconds", color=colour("muted"), labelpad=8)
-        ax.axhspan(*MEMORY_TOTAL_GB, color=colour("llm"), alpha=0.12, lw=0)
-        middle = sum(MEMORY_TOTAL_GB) / 2
-        low, high = MEMORY_TOTAL_GB
+        ax.axhspan(*TOTAL_GB, color=colour("llm"), alpha=0.12, lw=0)
+        middle = sum(TOTAL_GB) / 2
+        low, high = TOTAL_GB
         ax.text(
             ax.get_xlim()[1], middle, f"plan {low:.0f}–{high:.0f} GB ", color=colour("llm"), ha="right", va="center"
         )

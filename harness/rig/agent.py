@@ -30,6 +30,8 @@ class Ready:
     http: str | None = None
     models: dict[str, str] = field(default_factory=dict)
     ready_s: float | None = None
+    memory_mib: dict[str, float] = field(default_factory=dict)
+    """By engine, how much more of the GPU was in use once it had loaded; empty without a GPU."""
 
 
 class Agent:
@@ -158,6 +160,7 @@ async def _read_ready(process: asyncio.subprocess.Process, log: Path) -> Ready:
                 http=message.get("http"),
                 models={str(stage): str(text) for stage, text in (message.get("models") or {}).items()},
                 ready_s=message.get("ready_s"),
+                memory_mib={str(part): float(mib) for part, mib in (message.get("memory_mib") or {}).items()},
             )
     status = await process.wait()
     raise AgentError(f"the agent did not start ({_how(status)}){_last_words(log)}")

@@ -23,6 +23,7 @@ from harness.turn import Outcome, TurnRecord
 from harness.verdict import summary
 from harness.verdict.gate import Evidence, Judgement
 
+WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
 
 
@@ -112,6 +113,7 @@ def closed(
     """`run.json` of a run that has ended, by itself or not."""
     scored = [turn for turn in progress.turns if turn.scored]
     complete = not progress.faults and len(scored) >= opening.planned_turns
+    weightless = bool(opening.profile_data.get("weightless"))
     seen = process.figures(folder.path / store.PROCESS)
     low, high = summary.label_moves(progress.turns)
     send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)
@@ -121,7 +123,7 @@ def closed(
             "duration_s": round(opening.duration_s, 3),
             "complete": complete,
             "verdict": judgement.verdict,
-            "sentence": judgement.sentence,
+            "sentence": f"{judgement.sentence} {WEIGHTLESS}" if weightless else judgement.sentence,
             "reasons": judgement.reasons,
             "validity": judgement.checks,
             "corpus": summary.corpus(progress.turns, sources),
@@ -143,7 +145,7 @@ def closed(
 
 def with_rig(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
     """The record with what is known of agent and GPUs once they stand."""
-    agent = AgentFigures(url=ready.url, ready_s=ready.ready_s, models=ready.models)
+    agent = AgentFigures(url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib)
     environment = record.environment | {
         "gpu": [each.name for each in sampler.gpus] or sampler.no_gpu_reason,
         "gpu_driver": sampler.driver,

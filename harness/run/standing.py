@@ -88,12 +88,14 @@ async def _agent(subject: Subject, endpoint: str) -> Agent:
         return Agent.at(request.url)
     profile = subject.folder.path / PROFILE
     profile.write_text(yaml.safe_dump(profile_data(request), sort_keys=False), "utf-8")
+    assert request.profile is not None
     try:
         return await Agent.start(
             serve_command(profile, request.options.inject),
             log=subject.folder.path / AGENT_LOG,
             endpoint=endpoint,
             nice=request.options.agent_nice,
+            timeout_s=request.profile.limits.ready_within_s,
         )
     except AgentError as fault:
         raise AgentError(subject.named(str(fault))) from None

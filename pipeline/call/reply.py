@@ -141,7 +141,8 @@ class Reply:
         self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
         transcribed_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, transcribed_ns)
-        self.notes.fact(tracing.TRANSCRIPT, self.words)
+        if not transcript.scripted:  # a script's words say nothing of what was understood
+            self.notes.fact(tracing.TRANSCRIPT, self.words)
         if not says_something(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY

@@ -23,9 +23,9 @@ from pipeline.profile.endpointing import (
     SmartTurnSettings,
 )
 from pipeline.profile.limits import Limits, NetworkModel
-from pipeline.profile.llm import CTranslate2Settings, ScriptedLlmSettings
+from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
-from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings
+from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
 from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
 from pipeline.profile.vllm import VllmSettings
 
@@ -33,8 +33,8 @@ PROFILES = Path(__file__).parents[1] / "profiles"
 
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
 Turn = SmartTurnSettings | ScriptedTurnSettings
-Stt = Annotated[FasterWhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
-Llm = Annotated[CTranslate2Settings | VllmSettings | ScriptedLlmSettings, Field(discriminator="engine")]
+Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
+Llm = Annotated[CTranslate2Settings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 
@@ -43,6 +43,8 @@ class Profile(Settings):
 
     name: str = Field(pattern=documents.NAME)
     description: str
+    weightless: bool = False
+    """Random weights: times and memory are real, words are scripted, so nothing is said of what is understood."""
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()
     barge_in: BargeInSettings = BargeInSettings()

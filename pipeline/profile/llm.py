@@ -29,6 +29,22 @@ class CTranslate2Settings(EngineSettings):
     """Said where the model fails; "" says nothing."""
 
 
+class GemmaSettings(EngineSettings):
+    """Gemma 3's exact architecture with random weights, on torch: real work, scripted words."""
+
+    engine: Literal["gemma"]
+    architecture: Literal["gemma-3-27b", "tiny"] = "gemma-3-27b"
+    device: str = "cuda"
+    mode: Literal["auto", "graphs", "eager"] = "auto"
+    """auto: CUDA graphs on a GPU; bf16 there, fp32 on a CPU."""
+    positions: int = Field(2048, ge=512, le=8192)
+    """How many tokens a conversation may have."""
+    system_prompt: str
+    reply: str = "Certainly, I can look that up for you. One moment please."
+    max_tokens: int = Field(24, ge=1, le=512)
+    apology: str = ""
+
+
 class ScriptedLlmSettings(Settings):
     """Gives the same reply, token by token, after set times."""
 

@@ -28,6 +28,18 @@ class FasterWhisperSettings(EngineSettings):
     language: str = "en"
 
 
+class WhisperSettings(EngineSettings):
+    """Whisper or distil-whisper through transformers."""
+
+    engine: Literal["whisper"]
+    weights: str = "random"
+    """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), or a checkpoint's folder."""
+    device: str = "cuda"
+    window_s: int = Field(30, ge=10, le=30)
+    script: str = "I would like to speak to somebody about my bill please."
+    """What random weights "recognise": as many tokens are decoded, and two."""
+
+
 class ScriptedSttSettings(Settings):
     """Says the same words after a set time. For tests and fault injection."""
 

@@ -30,7 +30,7 @@ class CsmSettings(EngineSettings):
 
     engine: Literal["csm"]
     weights: str = "real"
-    """`real` (pinned, gated), `random` (the exact architecture, for its speed), or the folder of a checkpoint."""
+    """`real` (pinned, gated), `random` (the exact architecture, for its speed), `tiny` (for tests), or a folder."""
     device: str = "cuda"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""

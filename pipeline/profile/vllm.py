@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +14,10 @@ REVISIONS = {
     "RedHatAI/gemma-3-27b-it-quantized.w4a16": "2b537554d6c6f6368945e8df4e5fb7bbbb5d56c9",
 }
 """The commit that this version of turngap takes of a model on the hub."""
+
+
+ARCHITECTURES = Path(__file__).parents[1] / "llm" / "vllm" / "architectures"
+"""Configurations without weights, by name."""
 
 
 class Restart(Settings):
@@ -33,7 +38,7 @@ class VllmSettings(Settings):
     url: str | None = Field(None, pattern=r"^https?://\S+$")
     """Of a server that runs already, with the path before `/chat/completions`: "http://host:8000/v1"."""
     model: str = "RedHatAI/gemma-3-27b-it-quantized.w4a16"
-    """A repository of the hub, a folder, or the name that the server at `url` gives it."""
+    """A repository of the hub, a folder, an architecture that ships here, or the name the server at `url` gives it."""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit on the hub; None is the one in `REVISIONS`, if there is one."""
     system_prompt: str
@@ -89,6 +94,12 @@ class VllmSettings(Settings):
         if self.prompt == "token_ids" and not self.script.strip():
             raise ValueError("`prompt: token_ids` needs `script`: generated ids are no words")
         return self
+
+    @property
+    def served_model(self) -> str:
+        """What `vllm serve` is given: the folder of an architecture that ships here, or `model` as it is."""
+        shipped = ARCHITECTURES / self.model
+        return str(shipped) if "/" not in self.model and (shipped / "config.json").is_file() else self.model
 
     @property
     def pinned_revision(self) -> str | None:

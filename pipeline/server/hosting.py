@@ -89,7 +89,7 @@ async def host(
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0)
     app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
-    http = Server(app, lambda: _say_ready(stdout, profile, listener, loaded.models, started_ns))
+    http = Server(app, lambda: _say_ready(stdout, profile, listener, loaded, started_ns))
     serving = asyncio.create_task(http.serve([listener]))
     try:
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +129,7 @@ async def _load(profile: Profile, stop: asyncio.Future[None]) -> engines.Engines
 
 
 def _say_ready(
-    stdout: TextIO, profile: Profile, listener: socket.socket, models: dict[str, str], started_ns: int
+    stdout: TextIO, profile: Profile, listener: socket.socket, loaded: engines.Engines, started_ns: int
 ) -> None:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -141,7 +141,8 @@ def _say_ready(
         "port": port,
         "pid": os.getpid(),
         "profile": profile.name,
-        "models": models,
+        "models": loaded.models,
+        "memory_mib": loaded.memory_mib,
         "ready_s": round((clock.now_ns() - started_ns) / 1e9, 3),
         "boot_id": clock.boot_id(),
         "anchor_unix_ns": clock.ANCHOR_UNIX_NS,

@@ -21,6 +21,8 @@ class Transcript:
     """The encoder window that was run."""
     rerun: bool = False
     """True when a short window repeated itself and the full one was run instead."""
+    scripted: bool = False
+    """True where the words are a script's, and nothing was recognised."""
 
 
 class SpeechToText(Protocol):

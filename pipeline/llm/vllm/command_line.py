@@ -44,7 +44,7 @@ def arguments(settings: VllmSettings, port: int) -> list[str]:
     }
     pairs = [part for name, value in options if value is not None for part in (name, str(value))]
     switches = [name for name, on in flags.items() if on]
-    return [*settings.command, settings.model, *pairs, *switches, *settings.extra_arguments]
+    return [*settings.command, settings.served_model, *pairs, *switches, *settings.extra_arguments]
 
 
 def environment(settings: VllmSettings, own: Mapping[str, str]) -> dict[str, str]:

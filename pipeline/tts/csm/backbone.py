@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from pipeline.device.attention import KeyValues
 from pipeline.tts.csm.sampling import Sampling, sample
-from pipeline.tts.csm.stack import KeyValues, LlamaStack
+from pipeline.tts.csm.stack import LlamaStack
 
 
 class Backbone:

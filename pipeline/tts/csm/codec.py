@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from pipeline.device.attention import rotary_tables, rotated
 from pipeline.tts.csm.convolutions import Convolutions
-from pipeline.tts.csm.stack import rotary_tables, rotated
 
 STEPS_PER_FRAME = 2
 """The transformer runs at 25 Hz, frames come at 12.5 Hz."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 
 from pipeline import worker
+from pipeline.device.graphs import Mode
 from pipeline.errors import EngineError
 from pipeline.tts import AudioF32, Spoken
 from pipeline.tts.csm import model
 from pipeline.tts.csm import text as speakable
-from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.slot import Slot
 from pipeline.tts.csm.speech import Speech

@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
+from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
 from pipeline.tts.csm import random_weights
-from pipeline.tts.csm.tokens import FileTokenizer, StandInTokenizer, Tokenizer
+from pipeline.tts.csm.tokens import FileTokenizer, Tokenizer
 
 PINNED = "csm-1b"
 """The real weights' name in `pipeline/weights.toml`."""
+_ARCHITECTURES = {"random": random_weights.csm_1b, "tiny": random_weights.tiny}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Checkpoint:
 
 
 def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoint:
-    """The weights named `real`, `random`, or a folder's, on `device`, in `dtype` (auto: bf16 on a GPU, else fp32).
+    """The weights `real`, `random` or `tiny`, or a folder's, on `device`, in `dtype` (auto: bf16 on a GPU, else fp32).
 
     Raises:
         EngineError: no such device, too little memory, a damaged checkpoint.
@@ -47,8 +49,8 @@ def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoi
     place = _device(device)
     number = {"auto": torch.float32 if place.type == "cpu" else torch.bfloat16}.get(dtype) or getattr(torch, dtype)
     with _quiet():
-        if weights == "random":
-            config = random_weights.csm_1b()
+        if weights in _ARCHITECTURES:
+            config = _ARCHITECTURES[weights]()
             _require_memory(config, place, number)
             with _memory_explained(place):
                 network = random_weights.build(config, place, number)

@@ -5,15 +5,11 @@ Neither latency nor memory depends on the values. No download, no licence. Also 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-_TILE = 1_000_003
-"""Weights repeat one draw of this many values: full initialisation of 1.6 billion takes minutes. Prime, so that no two
-rows of a matrix are equal."""
+from pipeline.device import random_weights
 
 
 def csm_1b() -> Any:
@@ -71,45 +67,18 @@ def tiny() -> Any:
 def build(config: Any, device: torch.device, dtype: torch.dtype, seed: int = 0, scale: float = 0.02) -> Any:
     """A transformers CsmForConditionalGeneration of `config`, weights normal with deviation `scale`, codec in fp32."""
     from transformers import CsmForConditionalGeneration
-    from transformers.initialization import no_init_weights
 
-    with _default_dtype(dtype), device, no_init_weights():
-        network = CsmForConditionalGeneration(config).eval()
+    network = random_weights.build(lambda: CsmForConditionalGeneration(config), device, dtype)
     network.codec_model.float()
-    network.requires_grad_(requires_grad=False)
-    generator = torch.Generator(device).manual_seed(seed)
-    tile = torch.randn(_TILE, device=device, generator=generator).mul_(scale)
-    for number, (name, parameter) in enumerate(network.named_parameters()):
-        _fill(parameter.data, name, tile.roll(7919 * number), config)
+    layer_scale = {"layer_scale.scale": config.codec_config.layer_scale_initial_scale}
+    generator = random_weights.fill(network, seed=seed, scale=scale, constants=layer_scale)
     for module in network.modules():
         if type(module).__name__ == "MimiEuclideanCodebook":  # its codes are buffers, which start as zeros
             module.embed_sum.copy_(torch.randn(module.embed_sum.shape, device=device, generator=generator))
             module.cluster_usage.fill_(1)
             module._embed = None
-    # `no_init_weights` skips what initialisation would set: this buffer, and the tying of the embeddings.
+    # Without initialisation nothing has set this buffer, or tied the embeddings.
     offsets = torch.arange(config.num_codebooks, device=device) * config.vocab_size
     network.backbone_model.embed_tokens.audio_tokens_offsets.copy_(offsets)
     network.depth_decoder.model.embed_tokens.weight = network.backbone_model.embed_tokens.embed_audio_tokens.weight
     return network
-
-
-def _fill(weight: torch.Tensor, name: str, tile: torch.Tensor, config: Any) -> None:
-    if name.endswith("layer_scale.scale"):
-        weight.fill_(config.codec_config.layer_scale_initial_scale)
-    elif "norm" in name:
-        weight.fill_(0 if name.endswith("bias") else 1)
-    else:
-        flat = weight.view(-1)
-        for start in range(0, len(flat), len(tile)):
-            piece = flat[start : start + len(tile)]
-            piece.copy_(tile[: len(piece)])
-
-
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

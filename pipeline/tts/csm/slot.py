@@ -18,12 +18,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from pipeline.device.graphs import Execution
 from pipeline.tts import AudioF32
 from pipeline.tts.csm.backbone import Backbone
 from pipeline.tts.csm.codec import MimiDecoder, reset
 from pipeline.tts.csm.context import Plan, Segment
 from pipeline.tts.csm.depth import DepthDecoder
-from pipeline.tts.csm.graphs import Execution
 from pipeline.tts.csm.sampling import Sampling, noise_buffer
 
 PREFILL_ROWS = (32, 128, 512)

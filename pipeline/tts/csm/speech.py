@@ -10,6 +10,7 @@ import logging
 import numpy as np
 import torch
 
+from pipeline.device.graphs import Execution, Mode
 from pipeline.errors import EngineError
 from pipeline.tts import AudioF32, Spoken
 from pipeline.tts.csm import codec
@@ -17,7 +18,6 @@ from pipeline.tts.csm import text as speakable
 from pipeline.tts.csm.backbone import Backbone
 from pipeline.tts.csm.context import Plan, Segment, SegmentStore, plan, resampled
 from pipeline.tts.csm.depth import DepthDecoder
-from pipeline.tts.csm.graphs import Execution, Mode
 from pipeline.tts.csm.model import Checkpoint, line
 from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.slot import PREFILL_ROWS, Parts, Slot

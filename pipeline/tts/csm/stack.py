@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-KeyValues = tuple[tuple[Tensor, Tensor], ...]
-"""Keys and values of each layer, each of shape (kv_heads, positions, head_dim). One tensor a layer, never one for all:
-a compiled step then writes them in place instead of copying the whole cache."""
+from pipeline.device.attention import KeyValues, attend, rotary_tables, rotated, shared
 
 
 class Layer(NamedTuple):
@@ -72,7 +70,7 @@ class LlamaStack:
             query, key = rotated(turning, cos, sin).split((self.heads, self.kv_heads), dim=1)
             keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
-            attended = self._attend(query, keys[:, :window], values[:, :window], hidden_places)
+            attended = attend(query, keys[:, :window], values[:, :window], hidden_places, self.head_dim**-0.5)
             x = x + F.linear(attended, layer.output)
             gate, up = F.linear(self._normed(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
@@ -82,40 +80,14 @@ class LlamaStack:
         """Bytes of weights that one step reads."""
         return sum(weight.numel() * weight.element_size() for layer in self.layers for weight in layer)
 
-    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, hidden_places: Tensor) -> Tensor:
-        """Attention as two batched products: torch's fused kernels take no mask together with grouped heads."""
-        rows, groups = len(query), self.heads // self.kv_heads
-        # (T, heads, dim) → (kv_heads, groups·T, dim): the heads of one group share their keys
-        query = query.reshape(rows, self.kv_heads, groups, self.head_dim).permute(1, 2, 0, 3)
-        query = query.reshape(self.kv_heads, groups * rows, self.head_dim)
-        scores = torch.bmm(query, keys.transpose(1, 2)).float() * self.head_dim**-0.5
-        weights = scores.masked_fill(hidden_places, float("-inf")).softmax(dim=-1).to(values.dtype)
-        heads = torch.bmm(weights, values).view(self.kv_heads, groups, rows, self.head_dim)
-        return heads.permute(2, 0, 1, 3).reshape(rows, -1)
-
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
 
 
-def rotary_tables(frequencies: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (positions, head_dim) for `rotated`, from inverse frequencies (head_dim / 2,)."""
-    places = torch.arange(positions, device=frequencies.device, dtype=torch.float32)
-    angles = torch.outer(places, frequencies.float())
-    return torch.cat((angles.cos(), angles.cos()), dim=-1), torch.cat((-angles.sin(), angles.sin()), dim=-1)
-
-
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `x` (..., head_dim) in Llama's order, where the halves of a head are the pairs.
-
-    The sign of the first half's partner is in the table: one roll does what slicing, negating and joining would.
-    """
-    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
-
-
 def _fused(layer: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    qkv = _shared(attention.q_proj, attention.k_proj, attention.v_proj)
-    gate_up = _shared(mlp.gate_proj, mlp.up_proj)
+    qkv = shared(attention.q_proj, attention.k_proj, attention.v_proj)
+    gate_up = shared(mlp.gate_proj, mlp.up_proj)
     return Layer(
         attention_norm=layer.input_layernorm.weight.data,
         qkv=qkv,
@@ -124,12 +96,3 @@ def _fused(layer: Any) -> Layer:
         gate_up=gate_up,
         down=mlp.down_proj.weight.data,
     )
-
-
-def _shared(*projections: Any) -> Tensor:
-    """One matrix over the rows of all `projections`, which become views of it: no weight is in memory twice."""
-    fused = torch.cat([projection.weight.data for projection in projections])
-    parts = fused.split([len(projection.weight) for projection in projections])
-    for projection, part in zip(projections, parts, strict=True):
-        projection.weight.data = part
-    return fused

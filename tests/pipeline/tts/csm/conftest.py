@@ -32,8 +32,8 @@ def checkpoint() -> Checkpoint:
     """Random weights large enough that codes differ from frame to frame; treated as real ones."""
     import torch
 
+    from pipeline.device.tokens import StandInTokenizer
     from pipeline.tts.csm import model, random_weights
-    from pipeline.tts.csm.tokens import StandInTokenizer
 
     with model._quiet():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
@@ -44,7 +44,7 @@ def checkpoint() -> Checkpoint:
 @pytest.fixture
 def make_speech(checkpoint: Checkpoint) -> MakeSpeech:
     """Makes a Speech over the tiny checkpoint, greedy unless told otherwise."""
-    from pipeline.tts.csm.graphs import Mode
+    from pipeline.device.graphs import Mode
     from pipeline.tts.csm.sampling import Sampling
     from pipeline.tts.csm.speech import Speech
 

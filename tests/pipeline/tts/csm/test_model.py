@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from pipeline import weights
+from pipeline.device.graphs import Mode
 from pipeline.errors import EngineError, WeightsError
 from pipeline.tts.csm import model, random_weights
-from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.model import Checkpoint
 from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.speech import Speech

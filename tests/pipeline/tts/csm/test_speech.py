@@ -12,8 +12,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
+from pipeline.device.graphs import Mode
 from pipeline.errors import EngineError
-from pipeline.tts.csm.graphs import Mode
 from pipeline.tts.csm.text import expected_frames, most_frames
 
 if TYPE_CHECKING:

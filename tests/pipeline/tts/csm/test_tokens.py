@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tts.csm.tokens import FileTokenizer, StandInTokenizer, utterance
+from pipeline.device.tokens import StandInTokenizer
+from pipeline.tts.csm.tokens import FileTokenizer, utterance
 
 
 class Letters:

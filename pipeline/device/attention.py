@@ -1,0 +1,59 @@
+"""Attention with fixed shapes: static keys and values, positions as device tensors, nothing read back by the host.
+
+A step then has the same shapes whatever its position, so that it can be captured into a CUDA graph once and replayed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KeyValues = tuple[tuple[Tensor, Tensor], ...]
+"""Keys and values of each layer, each of shape (kv_heads, positions, head_dim). One tensor a layer, never one for all:
+a compiled step then writes them in place instead of copying the whole cache."""
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, hidden_places: Tensor, scale: float) -> Tensor:
+    """Grouped attention of `query` (T, heads, dim) over `keys` and `values` (kv_heads, places, dim): (T, heads · dim).
+
+    Two batched products: torch's fused kernels take no mask together with grouped heads.
+
+    Args:
+        hidden_places: What each row may not see, shape (groups · T, places), the T rows repeated for each group.
+        scale: Of the scores.
+    """
+    rows, heads, dim = query.shape
+    kv_heads = len(keys)
+    groups = heads // kv_heads
+    # (T, heads, dim) → (kv_heads, groups·T, dim): the heads of one group share their keys
+    query = query.reshape(rows, kv_heads, groups, dim).permute(1, 2, 0, 3).reshape(kv_heads, groups * rows, dim)
+    scores = torch.bmm(query, keys.transpose(1, 2)).float() * scale
+    weights = scores.masked_fill(hidden_places, float("-inf")).softmax(dim=-1).to(values.dtype)
+    attended = torch.bmm(weights, values).view(kv_heads, groups, rows, dim)
+    return attended.permute(2, 0, 1, 3).reshape(rows, -1)
+
+
+def rotary_tables(frequencies: Tensor, positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (positions, head_dim) for `rotated`, from inverse frequencies (head_dim / 2,)."""
+    places = torch.arange(positions, device=frequencies.device, dtype=torch.float32)
+    angles = torch.outer(places, frequencies.float())
+    return torch.cat((angles.cos(), angles.cos()), dim=-1), torch.cat((-angles.sin(), angles.sin()), dim=-1)
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of `x` (..., head_dim) in Llama's order, where the halves of a head are the pairs.
+
+    The sign of the first half's partner is in the table: one roll does what slicing, negating and joining would.
+    """
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+
+
+def shared(*projections: Any) -> Tensor:
+    """One matrix over the rows of all `projections`, which become views of it: no weight is in memory twice."""
+    fused = torch.cat([projection.weight.data for projection in projections])
+    parts = fused.split([len(projection.weight) for projection in projections])
+    for projection, part in zip(projections, parts, strict=True):
+        projection.weight.data = part
+    return fused

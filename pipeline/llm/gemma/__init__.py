@@ -1,0 +1,32 @@
+"""Gemma 3 27B's exact architecture with random weights, on torch alone: its time and memory on a GPU without vLLM.
+
+`load` is the way in; it alone is light to import. The words are scripted, the work is real.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import EngineError
+
+if TYPE_CHECKING:
+    from pipeline.llm.gemma.engine import GemmaChat
+    from pipeline.profile.llm import GemmaSettings
+
+
+def load(settings: GemmaSettings) -> GemmaChat:
+    """The engine, loaded; blocking, and on a GPU for up to minutes.
+
+    Raises:
+        EngineError: the extra is not installed, or the engine cannot run here as `settings` say.
+    """
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as fault:
+        raise EngineError(
+            f"gemma: {fault.name or 'a package'} is not installed; run: pip install 'turngap[csm]'"
+        ) from None
+    from pipeline.llm.gemma.engine import GemmaChat
+
+    return GemmaChat(settings)

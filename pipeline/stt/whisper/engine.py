@@ -1,0 +1,119 @@
+"""Whisper behind the agent's seam. With random weights the work is fixed: as many tokens as the script, and two."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pipeline import worker
+from pipeline.device.tokens import StandInTokenizer
+from pipeline.errors import EngineError
+from pipeline.resample import to_16k
+from pipeline.stt import AudioF32, Transcript
+from pipeline.stt.repeats import repeats_itself
+from pipeline.stt.whisper import model
+from pipeline.telephony import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from pipeline.profile.stt import WhisperSettings
+
+ENDS = 2
+"""Decoded beside the words: the last token of a sentence, and the end."""
+_MOST_TOKENS = 224
+_WIDE = 16_000
+
+
+class Whisper:
+    """The network, loaded once; transcriptions of several calls wait for each other."""
+
+    def __init__(self, settings: WhisperSettings) -> None:
+        """Loads the weights.
+
+        Raises:
+            EngineError: no such device, too little memory, or no Whisper in the folder.
+        """
+        self._settings = settings
+        self._device = _device(settings.device)
+        dtype = torch.float32 if self._device.type == "cpu" else torch.float16
+        self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
+        self._dtype = dtype
+        # Random weights say nothing: so many tokens are decoded as the script would take.
+        self._scripted = len(StandInTokenizer(50_000).encode(settings.script)) + ENDS
+        self._executor = worker.thread("stt", settings.cores)
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        c, s = self._checkpoint, self._settings
+        number = str(self._dtype).removeprefix("torch.")
+        script = "" if c.tokenizer is not None else ", scripted words"
+        return f"whisper {c.origin}, {number} on {self._device}, window {s.window_s} s{script}"
+
+    async def warm_up(self) -> None:
+        """Transcribe a second of faint noise."""
+        await self.transcribe(np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32))
+
+    async def transcribe(self, audio: AudioF32) -> Transcript:
+        """Recognise 8 kHz mono `audio`, shape (n,); with random weights the script is "recognised".
+
+        Raises:
+            EngineError: the device failed; the turn is lost, the call is not.
+        """
+        try:
+            return await worker.run(self._executor, self._transcribe, audio)
+        except RuntimeError as fault:
+            raise EngineError(f"whisper: {' '.join(str(fault).split())}; this turn is lost") from fault
+
+    async def close(self) -> None:
+        """Free thread and memory."""
+        await asyncio.to_thread(self._executor.shutdown)
+        del self._checkpoint
+
+    def _transcribe(self, audio: AudioF32) -> Transcript:
+        if not len(audio):
+            return Transcript("", 0.0)
+        wide, step = to_16k(audio), self._settings.window_s * _WIDE
+        with torch.inference_mode():
+            said = [self._recognise(wide[start : start + step]) for start in range(0, len(wide), step)]
+        if self._checkpoint.tokenizer is None:
+            return Transcript(self._settings.script, self._settings.window_s, scripted=True)
+        text = " ".join(self._checkpoint.tokenizer.decode(ids).strip() for ids in said)
+        return Transcript(text, self._settings.window_s, rerun=repeats_itself(text))
+
+    def _recognise(self, audio: AudioF32) -> list[int]:
+        """The ids of what is said in 16 kHz `audio` that is no longer than the window; one greedy pass."""
+        c = self._checkpoint
+        features = c.extractor(audio, sampling_rate=_WIDE, return_tensors="pt").input_features
+        encoded = c.network.model.encoder(features.to(self._device, self._dtype))
+        ids = torch.tensor([c.prompt], device=self._device)
+        config = c.network.config
+        past: Any = None
+        said: list[int] = []
+        for _ in range(self._scripted if c.tokenizer is None else _MOST_TOKENS):
+            out = c.network(
+                decoder_input_ids=ids, encoder_outputs=encoded, past_key_values=past, use_cache=True, return_dict=True
+            )
+            past, ids = out.past_key_values, out.logits[:, -1:].argmax(-1)
+            if c.tokenizer is None:
+                continue  # nothing is read back until all is done
+            if int(ids) == config.eos_token_id:
+                break
+            said.append(int(ids))
+        if c.tokenizer is None:
+            said.append(int(ids))
+        return said
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise EngineError(f"whisper: no device is called {name!r}; stt.device is cuda, cuda:N or cpu") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            f"whisper: stt.device is {name}, torch sees {torch.cuda.device_count()} GPU(s); check nvidia-smi and that "
+            "torch is a CUDA build"
+        )
+    return device

@@ -1,0 +1,36 @@
+"""The memory table: differences of one figure, which add up to the device's peak."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.report import memory
+from harness.result import GpuFigures
+
+SIZES = st.floats(0, 60_000)
+
+
+def gpu(before: float, peak: float) -> GpuFigures:
+    return GpuFigures(name="NVIDIA H200", total_mib=143_771, used_peak_mib=peak, used_before_mib=before)
+
+
+@given(before=SIZES, held=st.fixed_dictionaries(dict.fromkeys(("vad", "stt", "llm", "tts"), SIZES)), extra=SIZES)
+def test_the_parts_add_up_to_the_peak(before: float, held: dict[str, float], extra: float) -> None:
+    """Whatever was measured: the last row is the sum of those above it."""
+    peak = before + sum(held.values()) + extra
+    *parts, total = memory.rows(held, gpu(before, peak))
+    assert sum(row.held_gb or 0 for row in parts) == pytest.approx(total.held_gb, abs=1e-6)
+
+
+def test_what_an_agent_does_not_say_is_unknown() -> None:
+    """An agent at a URL: the engines' rows are empty, before and peak are there."""
+    rows = memory.rows({}, gpu(500, 1500))
+    assert [row.held_gb is None for row in rows] == [False, *[True] * len(memory.PLAN), False, False]
+    assert memory.accounted_share({}, gpu(500, 1500)) is None
+
+
+def test_the_share_that_is_accounted_for() -> None:
+    """Before and engines over the peak."""
+    assert memory.accounted_share({"llm": 900.0}, gpu(50, 1000)) == pytest.approx(0.95)

@@ -1,0 +1,1 @@
+"""Tests of what the engines on torch share."""

@@ -1,0 +1,106 @@
+"""Gemma behind the agent's seam: scripted words, one for each token that was decoded; faults are one line."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
+
+from pipeline.errors import EngineError
+from pipeline.llm import Message, Request
+from pipeline.llm import gemma as package
+from pipeline.llm.gemma.decoding import Decoding
+from pipeline.llm.gemma.engine import GemmaChat
+from pipeline.profile.llm import GemmaSettings
+
+
+def settings(**changes: object) -> GemmaSettings:
+    tiny = {"engine": "gemma", "architecture": "tiny", "device": "cpu", "positions": 512, "system_prompt": "Be brief."}
+    return GemmaSettings.model_validate(tiny | changes)
+
+
+def request(words: str = "Hello?", history: int = 0, most: int = 24) -> Request:
+    said = tuple(Message("user" if n % 2 == 0 else "assistant", f"words number {n}") for n in range(history))
+    return Request(call_block="A B C of this call.", history=said, words=words, max_tokens=most)
+
+
+async def words(engine: GemmaChat, asked: Request) -> list[str]:
+    return [piece async for piece in engine.reply(asked)]
+
+
+@pytest.fixture(scope="module")
+def engine() -> GemmaChat:
+    made = package.load(settings())
+    assert isinstance(made, GemmaChat)
+    asyncio.run(made.warm_up())
+    return made
+
+
+def test_the_script_is_said_token_by_token(engine: GemmaChat) -> None:
+    """The joined pieces are the script; fewer where fewer are asked for."""
+    pieces = asyncio.run(words(engine, request()))
+    assert "".join(pieces) == settings().reply
+    assert asyncio.run(words(engine, request(most=3))) == pieces[:3]
+
+
+def test_as_many_steps_are_run_as_words_are_said(engine: GemmaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights, real work: the prompt's last row gives the first token, each later one is a step."""
+    steps: list[int] = []
+    real = Decoding.tokens
+
+    def counted(self: Decoding, position: int, count: int):  # type: ignore[no-untyped-def]
+        for _ in real(self, position, count):
+            steps.append(int(self._position))
+            yield None
+
+    monkeypatch.setattr(Decoding, "tokens", counted)
+    pieces = asyncio.run(words(engine, request()))
+    assert len(steps) == len(pieces)
+    assert steps[-1] - steps[0] == len(pieces) - 2  # one step ahead of what is read, and none after the last
+
+
+def test_a_history_that_does_not_fit_loses_its_oldest(engine: GemmaChat) -> None:
+    """A long call goes on: what is taken in never passes the positions there are."""
+    taken: list[int] = []
+    real = engine._decoding.take_in
+    engine._decoding.take_in = lambda ids, start: taken.append(len(ids)) or real(ids, start)  # type: ignore[method-assign,func-returns-value]
+    try:
+        asyncio.run(words(engine, request(history=200)))
+    finally:
+        del engine._decoding.take_in  # type: ignore[method-assign]
+    assert 300 < engine._kept + taken[0] <= 512
+
+
+def test_closing_the_reply_stops_the_work(engine: GemmaChat) -> None:
+    """A cancelled turn's engine is free for the next one."""
+
+    async def cancelled() -> list[str]:
+        reply = engine.reply(request())
+        first = await anext(reply)
+        await reply.aclose()
+        return [first, *(await words(engine, request(most=2)))]
+
+    assert len(asyncio.run(cancelled())) == 3
+
+
+def test_words_too_long_for_the_positions_are_one_line(engine: GemmaChat) -> None:
+    """The turn is lost with a message, not the engine."""
+    with pytest.raises(EngineError, match=r"gemma: \d+ positions are needed, there are 512; this reply is lost"):
+        asyncio.run(words(engine, request(words="word " * 600)))
+    assert asyncio.run(words(engine, request(most=1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda:7"}, r"llm\.device is cuda:7, torch sees \d+ GPU"),
+        ({"device": "toaster"}, r"no device is called 'toaster'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_line(changes: dict[str, object], message: str) -> None:
+    """Said before anything is built."""
+    with pytest.raises(EngineError, match=message):
+        package.load(settings(**changes))

@@ -1,0 +1,1 @@
+"""Tests of the memory plan and of what the device says."""

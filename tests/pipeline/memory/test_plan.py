@@ -1,0 +1,89 @@
+"""The memory plan: arithmetic before anything loads, and a refusal that shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import profile
+from pipeline.errors import ProfileError
+from pipeline.memory import plan
+from pipeline.profile import Profile
+
+CARD_80, CARD_141 = 81_559.0, 143_771.0
+
+
+def hf(*overrides: str) -> Profile:
+    return profile.load("weightless-hf", overrides)
+
+
+def vllm(**changes: object) -> Profile:
+    llm = {"engine": "vllm", "system_prompt": "Be brief.", **changes}
+    return Profile.model_validate(hf().model_dump() | {"name": "a100-like", "llm": llm})
+
+
+def test_a_profile_without_a_gpu_plans_nothing() -> None:
+    """The CPU profiles are never refused."""
+    for name in ("cpu", "scripted", "weightless-tiny"):
+        assert plan.parts(profile.load(name), CARD_80) == ()
+        assert not plan.uses_gpu(profile.load(name))
+        plan.check(profile.load(name), 1.0, 1.0, "a small card")
+
+
+def test_every_engine_on_the_gpu_has_a_part() -> None:
+    """distil-large-v3, Gemma in bf16 with its positions, CSM with its slots, and a context."""
+    needed = {part.section: part.mib for part in plan.parts(hf(), CARD_141)}
+    assert set(needed) == {"stt", "llm", "tts", "cuda"}
+    assert needed["llm"] * 2**20 == pytest.approx(54.0e9 + 2560 * 507_904, rel=0.01)
+    assert needed["stt"] * 2**20 == pytest.approx(1.66e9, rel=0.01)
+    assert needed["tts"] * 2**20 == pytest.approx(3.76e9, rel=0.02)
+
+
+def test_positions_and_slots_are_paid_for() -> None:
+    """More of either is more memory, by what one takes."""
+    small, large = (sum(part.mib for part in plan.parts(hf(f"llm.positions={n}"), CARD_141)) for n in (1024, 2048))
+    assert large - small == pytest.approx(1024 * plan.GEMMA_POSITION_BYTES / plan.MIB)
+    two, four = (sum(part.mib for part in plan.parts(hf(f"tts.slots={n}"), CARD_141)) for n in (2, 4))
+    assert four - two == pytest.approx(2 * plan.CSM_SLOT_MIB)
+
+
+def test_a_plan_that_fits_is_taken() -> None:
+    """On a card of 141 GB that is empty."""
+    plan.check(hf(), CARD_141, CARD_141 - 600, "NVIDIA H200")
+
+
+def test_a_plan_that_can_not_fit_is_refused_with_its_sum() -> None:
+    """What is needed, what is free, where it goes, and what to do."""
+    with pytest.raises(ProfileError) as fault:
+        plan.check(hf(), CARD_80, 20_000.0, "NVIDIA A100-SXM4-80GB")
+    text = str(fault.value)
+    assert text.startswith("profile 'weightless-hf' needs 61.")
+    assert "21.0 GB of 85.5 GB are free on NVIDIA A100-SXM4-80GB" in text
+    assert "llm 55.3 GB (27.0 B x 2 bytes, 2560 positions of 0.5 MB)" in text
+    assert text.endswith("or lower llm.gpu_memory_share")
+
+
+def test_shares_over_the_whole_card_are_refused() -> None:
+    """vLLM takes its share whatever else is there: with the others' needs on top it can't fit."""
+    with pytest.raises(ProfileError, match=r"needs 90\.3 GB of GPU memory"):
+        plan.check(vllm(gpu_memory_share=0.98), CARD_80, CARD_80, "NVIDIA A100-SXM4-80GB")
+    plan.check(vllm(gpu_memory_share=0.5), CARD_80, CARD_80, "NVIDIA A100-SXM4-80GB")
+
+
+def test_a_share_that_can_not_hold_the_weights_is_refused() -> None:
+    """Before vLLM spends minutes to find out."""
+    with pytest.raises(ProfileError, match=r"leaves 8\.6 GB of 85\.5 GB .* the weights alone take 14\.1 GB"):
+        plan.check(vllm(gpu_memory_share=0.1), CARD_80, CARD_80, "NVIDIA A100-SXM4-80GB")
+
+
+def test_a_server_elsewhere_takes_nothing_here() -> None:
+    """`llm.url`: its memory is another machine's."""
+    assert "llm" not in {part.section for part in plan.parts(vllm(url="http://host:8000/v1"), CARD_80)}
+
+
+@pytest.mark.parametrize(("model", "size"), [("whisper-large-v3", 1_550), ("whisper-large-v3-turbo", 809)])
+def test_faster_whisper_is_counted_by_its_model(model: str, size: int) -> None:
+    """float16 takes two bytes a parameter, int8_float16 one."""
+    for compute, width in (("float16", 2), ("int8_float16", 1)):
+        stt = {"engine": "faster_whisper", "model": model, "device": "cuda", "compute_type": compute}
+        found = plan.parts(Profile.model_validate(hf().model_dump() | {"stt": stt}), CARD_141)
+        assert found[0].mib * plan.MIB == pytest.approx(1.1 * size * 1e6 * width)

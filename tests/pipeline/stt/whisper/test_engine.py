@@ -1,0 +1,93 @@
+"""Whisper through transformers: fixed work for random weights, a checkpoint's own words, faults in one line."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
+
+from pipeline.errors import EngineError
+from pipeline.profile.stt import WhisperSettings
+from pipeline.stt import whisper as package
+from pipeline.stt.whisper import model
+from pipeline.stt.whisper.engine import Whisper
+
+
+def settings(**changes: object) -> WhisperSettings:
+    tiny = {"engine": "whisper", "weights": "tiny", "device": "cpu", "window_s": 10}
+    return WhisperSettings.model_validate(tiny | changes)
+
+
+def noise(seconds: float) -> Any:
+    return np.asarray(np.random.default_rng(1).normal(0, 0.1, round(8000 * seconds)), np.float32)
+
+
+def test_random_weights_say_the_script_after_the_work_it_takes() -> None:
+    """The decoder runs once for each of its tokens, and twice more; the encoder once a window."""
+    engine = package.load(settings(script="one two three"))
+    assert isinstance(engine, Whisper)
+    runs = {"encoder": 0, "decoder": 0}
+    network = engine._checkpoint.network
+    for part in runs:
+        getattr(network.model, part).register_forward_hook(lambda *_, part=part: runs.__setitem__(part, runs[part] + 1))
+    transcript = asyncio.run(engine.transcribe(noise(2)))
+    assert (transcript.text, transcript.scripted) == ("one two three", True)
+    assert runs == {"encoder": 1, "decoder": 5}
+    asyncio.run(engine.transcribe(noise(12)))
+    assert runs == {"encoder": 3, "decoder": 15}
+    asyncio.run(engine.close())
+
+
+def test_no_audio_has_no_words() -> None:
+    """Nothing is decoded."""
+    engine = package.load(settings())
+    assert asyncio.run(engine.transcribe(noise(0))).text == ""
+
+
+def test_a_folder_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
+    """A saved checkpoint takes the same path as any: its own tokens, as transformers' own forward finds them."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import WhisperForConditionalGeneration
+
+    made = model.load("tiny", torch.device("cpu"), torch.float32, 30)
+    made.network.save_pretrained(tmp_path)
+    vocabulary = {f"w{n}": n for n in range(128)}
+    Tokenizer(WordLevel(vocabulary, unk_token="w0")).save(str(tmp_path / "tokenizer.json"))
+    found = model.load(str(tmp_path), torch.device("cpu"), torch.float32, 10)
+    whole = WhisperForConditionalGeneration.from_pretrained(tmp_path)
+    assert len(found.network.model.encoder.embed_positions.weight) == 500
+    torch.testing.assert_close(
+        found.network.model.encoder.embed_positions.weight, whole.model.encoder.embed_positions.weight[:500]
+    )
+    assert found.tokenizer.decode([5]) == "w5"
+
+
+def test_a_folder_without_a_whisper_is_one_line(tmp_path: Path) -> None:
+    """Nothing there, or somebody else's model."""
+    with pytest.raises(EngineError, match=r"holds no checkpoint \(no config\.json\)"):
+        package.load(settings(weights=str(tmp_path)))
+    (tmp_path / "config.json").write_text('{"model_type": "mimi"}')
+    with pytest.raises(EngineError, match="holds a mimi checkpoint"):
+        package.load(settings(weights=str(tmp_path)))
+
+
+def test_the_random_one_is_distil_large_v3() -> None:
+    """756 million parameters."""
+    from transformers import WhisperForConditionalGeneration
+
+    with torch.device("meta"):
+        network = WhisperForConditionalGeneration(model.distil_large_v3())
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(756e6, rel=0.01)
+
+
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    """With what torch sees, and what to check."""
+    with pytest.raises(EngineError, match=r"stt\.device is cuda:9, torch sees \d+ GPU"):
+        package.load(settings(device="cuda:9"))
