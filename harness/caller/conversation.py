@@ -124,8 +124,9 @@ class Conversation:
         if not_before_ns >= now_ns:
             return
         if turn.over_agent_ms is not None:
+            why = "was over" if self._reply_ns is not None else "never came"
             self.notes.append(
-                f"turn {turn.key!r}: the agent's reply was over by {turn.over_agent_ms} ms; said after it"
+                f"turn {turn.key!r} was to speak over the agent after {turn.over_agent_ms} ms, but its reply {why}"
             )
         self._place(turn, frame, not_before_ns)
         self._reply_ns = None

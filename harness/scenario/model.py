@@ -92,7 +92,10 @@ def load(path: Path) -> Scenario:
     """
     scenario = documents.load(path, Scenario, ScenarioError)
     turns = tuple(
-        turn if turn.audio is None else turn.model_copy(update={"audio": (path.parent / turn.audio).resolve()})
+        # The name stays as the file has it: results are to be the same wherever the scenario lies.
+        turn
+        if turn.audio is None
+        else turn.model_copy(update={"audio": (path.parent / turn.audio).resolve(), "id": turn.key})
         for turn in scenario.turns
     )
     for turn in turns:

@@ -334,7 +334,15 @@ def test_a_reply_that_is_too_short_is_not_spoken_over() -> None:
     call.hear(sound(500))
     call.lead(1500)
     assert call.last.over_agent is False
-    assert "over by 2000 ms" in call.talk.notes[0]
+    assert "after 2000 ms, but its reply was over" in call.talk.notes[0]
+
+
+def test_a_reply_that_never_comes_is_not_spoken_over() -> None:
+    """The turn is said once the wait for the reply is over, and a note says so."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0, "agent": "ignore", "over_agent_ms": 200})
+    call.lead(3500)
+    assert call.last.over_agent is False
+    assert "its reply never came" in call.talk.notes[0]
 
 
 def test_nothing_said_is_listened_through() -> None:

@@ -76,7 +76,7 @@ def test_conversation_holds_what_calls_hold() -> None:
     assert pauses == {250, 400, 700, 1200}
     stops = [turn.over_agent_ms or 0 for turn in turns if turn.agent is Expectation.STOP]
     assert sum(at <= 600 for at in stops) >= 3
-    assert sum(at >= 1800 for at in stops) >= 3
+    assert sum(at >= 1000 for at in stops) >= 3
     ignored = [turn for turn in turns if turn.agent is Expectation.IGNORE]
     assert {turn.sound for turn in ignored} == {"cough", "mm-hm", None}
     noises = {(turn.noise.kind, turn.noise.snr_db) for turn in turns if turn.noise and turn.has_words}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness.scenario import CLEAN, Scenario
+from harness.scenario import CLEAN, Scenario, load
 from pipeline import documents
 from pipeline.errors import ScenarioError
 
@@ -51,3 +53,18 @@ def test_a_line_does_nothing_unless_told() -> None:
     line = parse("line: {echo: {}}\nturns: [{say: a}]").line
     assert line.echo is not None
     assert (line.echo.attenuation_db, line.echo.delay_ms) == (30, 150)
+
+
+def test_a_recording_is_found_beside_its_scenario_and_keeps_its_name(tmp_path: Path) -> None:
+    """The path becomes absolute, the turn's name does not, so that twins and results know it."""
+    (tmp_path / "a.wav").write_bytes(b"")
+    path = tmp_path / "x.scenario.yaml"
+    path.write_text(
+        "name: x\nturns: [{audio: a.wav}, {audio: a.wav, id: b, noise: {kind: pink, snr_db: 5}, twin: 'audio:a.wav'}]\n"
+    )
+    clean, noisy = load(path).turns
+    assert clean.audio == tmp_path / "a.wav"
+    assert clean.key == noisy.twin == "audio:a.wav"
+    path.write_text("name: x\nturns: [{audio: none.wav}]\n")
+    with pytest.raises(ScenarioError, match=r"turn 'audio:none.wav': no audio file"):
+        load(path)
