@@ -23,7 +23,7 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 
 What a turn was expected to bring decides which of these are looked for: RESPOND and STOP all but intruded and stopped,
 WAIT and IGNORE only failed, intruded and stopped. A backchannel that found the agent silent (its reply was shorter than
-planned) had no sentence to leave alone: it is INVALID, unless it was answered.
+planned) had no sentence to go on with: it is held if it was not answered, and no rate of backchannels counts it.
 
 A turn is INVALID only when nothing certain was found *and* something in doubt was: lateness of some milliseconds moves
 a gap, so it takes an answered turn's figure away, but it cannot invent words, silence or a hang-up; only a hole in the
@@ -116,7 +116,7 @@ def judge(findings: Findings) -> tuple[Outcome, str]:
     if found or too_late:
         return Outcome.INVALID, "; ".join([late, *texts])
     if findings.expectation is Expectation.IGNORE and not findings.over_agent:
-        return Outcome.INVALID, "the agent was not speaking: there was no sentence to go on with"
+        return Outcome.HELD, "the agent was not speaking: there was no sentence to go on with"
     return (Outcome.HELD if findings.expectation in _SILENT else Outcome.ANSWERED), ""
 
 

@@ -34,7 +34,7 @@ def figures(turns: Turns) -> dict[str, Any]:
     outcomes = Counter(turn.outcome for turn in turns if turn.scored)
     words = conversation.word_errors(counted)
     talk = conversation.figures(counted)
-    attempts = [turn.attempts for turn in counted if turn.attempts is not None]
+    spare = [turn.attempts - to_be_answered(turn) for turn in counted if turn.attempts is not None]
     return {
         "n_turns": sum(outcomes.values()),
         "outcomes": {outcome: outcomes[outcome] for outcome in Outcome if outcomes[outcome]},
@@ -47,7 +47,7 @@ def figures(turns: Turns) -> dict[str, Any]:
         "wer_upper": None if words is None else words.upper,
         "cut_off_rate": talk.rates["cut_off_rate"],
         "underrun_rate": talk.rates["underrun_rate"],
-        "wasted_attempts": sum(max(0, count - 1) for count in attempts) if attempts else None,
+        "wasted_attempts": sum(max(0, count) for count in spare) if spare else None,
         "conversation": talk,
     }
 

@@ -216,7 +216,7 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
         first_byte_ms=_figures(counted, "first_byte_ms"),
         stages=_stage_figures(counted),
         wer=_wer(scored),
-        cut_off_rate=stats.rate(over[Outcome.CUT_OFF], len(scored)),
+        cut_off_rate=talk.rates["cut_off_rate"],
         underrun_rate=stats.rate(over[Outcome.BROKEN], len(scored)),
         wer_upper=summary.figures(scored)["wer_upper"],
         wasted_attempts=sum((t.attempts or 1) - 1 for t in scored),

@@ -173,7 +173,7 @@ def test_a_word_of_400_ms_pauses_the_agent_and_ends_nothing(loaded: Engines, pro
     moves = [(voicing.end_sample, interruption.push(voicing, True)) for voicing in voicings]
     (paused, first), (went_on, last) = [(at, move) for at, move in moves if move is not None]
     assert (first, last) == (Move.PAUSE, Move.GO_ON)
-    assert paused - 8000 <= 230 * 8
+    assert paused - 8000 <= 160 * 8
     assert went_on - 8000 - len(clip) <= 500 * 8
 
 

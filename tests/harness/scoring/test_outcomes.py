@@ -145,3 +145,33 @@ def test_a_certain_finding_outranks_one_in_doubt() -> None:
     named, detail = judge(replace(FINE, underrun_ms=150, own_underrun_ms=150, wer=0.9))
     assert named is Outcome.WRONG
     assert detail.startswith("playout ran dry for 150 ms inside the reply (in doubt); word error rate")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"expectation": Expectation.STOP, "over_agent": True, "stop_ms": 1001.0}, Outcome.TALKED_OVER),
+        (
+            {"expectation": Expectation.STOP, "over_agent": True, "stop_ms": 90.0, "stale_ms": 301.0},
+            Outcome.TALKED_OVER,
+        ),
+        ({"expectation": Expectation.IGNORE, "over_agent": True, "sentence_gone": True}, Outcome.STOPPED),
+        ({"expectation": Expectation.IGNORE, "over_agent": True, "lost_ms": 101.0}, Outcome.STOPPED),
+        ({"expectation": Expectation.IGNORE, "over_agent": True, "repeated_ms": 101.0}, Outcome.STOPPED),
+    ],
+)
+def test_our_own_hole_leaves_a_reaction_open(found: dict[str, Any], expected: Outcome) -> None:
+    """100 ms without frames, or without an ear, may have been why: then nothing is said of the agent."""
+    assert outcome(**found) is expected
+    assert outcome(**found, send_late_ms=100.5) is Outcome.INVALID
+    assert outcome(**found, recv_late_ms=100.5) is Outcome.INVALID
+    assert outcome(**found, recv_late_ms=50) is expected
+
+
+@pytest.mark.parametrize("expectation", [Expectation.WAIT, Expectation.IGNORE])
+def test_turns_that_are_to_be_left_alone_know_no_other_fault(expectation: Expectation) -> None:
+    """No answer is what is wanted, and there are no words to be wrong."""
+    silent = {"expectation": expectation, "over_agent": True, "answered": False, "wer": 1.0, "missing_last_word": "x"}
+    assert outcome(**silent) is Outcome.HELD
+    assert outcome(**silent, answer_to_ignored=True) is Outcome.INTRUDED
+    assert outcome(**silent, call_broke="the agent closed the call") is Outcome.FAILED

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harness.records import CallRecord
 from harness.scoring.score import score_call
 from harness.turn import Outcome, TurnRecord
+from harness.verdict.rates import to_be_ignored
 from pipeline.tracing import Span
 from tests.harness.builders import WORDS, Call, attempt_spans, call_span, planned_as, quiet, speech, tone
 
@@ -170,11 +171,12 @@ def test_a_backchannel_that_is_answered() -> None:
     assert (turn.outcome, turn.detail) == (Outcome.INTRUDED, "the agent answered what was to be ignored")
 
 
-def test_a_backchannel_to_a_silent_agent_says_nothing() -> None:
-    """There was no sentence to go on with, so the turn neither passes nor fails."""
+def test_a_backchannel_to_a_silent_agent_says_nothing_of_sentences() -> None:
+    """There was none to go on with: it was rightly not answered, and no figure of backchannels takes it."""
     turn = last(answered().hear(2000, tone(500)).utter(3500, 3800).ends(9000), "respond", "ignore")
-    assert turn.outcome is Outcome.INVALID
+    assert (turn.outcome, turn.over_agent, turn.went_on_ms) == (Outcome.HELD, False, None)
     assert turn.detail == "the agent was not speaking: there was no sentence to go on with"
+    assert not to_be_ignored(turn)
 
 
 def test_a_pause_for_a_backchannel_is_no_underrun_of_the_reply() -> None:

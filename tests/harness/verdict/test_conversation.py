@@ -72,6 +72,12 @@ def test_each_rate_is_a_share_of_its_own_turns() -> None:
     assert rates["false_stop_rate"].upper == stats.rate_upper(1, 2)
 
 
+def test_every_attempt_at_answering_nobody_is_wasted() -> None:
+    """Of a turn that was to be answered one attempt is its own, of the others none."""
+    turns = [builders.turn(0, attempts=3), unanswered(1, WAIT, Outcome.HELD, attempts=2)]
+    assert summary.figures(turns)["wasted_attempts"] == 4
+
+
 def test_a_rate_of_no_turns_is_not_known() -> None:
     """Null, never 0 %."""
     rates = summary.figures([builders.turn(0)])["conversation"].rates
