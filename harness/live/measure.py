@@ -33,7 +33,8 @@ from harness.run import ledger
 from harness.run.ledger import Progress
 from harness.run.measure import CALIBRATION_MS, CALIBRATION_TURNS, Audience, Finished
 from harness.run.settle import Settled, recv_late_ms, send_late_ms
-from harness.run.standing import Rig, standing
+from harness.run.standing import standing
+from harness.run.subject import Rig, Subject
 from harness.scenario import PlannedCall
 from harness.store import recording
 from harness.store.folder import CALLS, RunFolder
@@ -89,9 +90,10 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finishe
                     progress.calibration = await calibrate(
                         [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, calls=5
                     )
-                rig = await stack.enter_async_context(_rig(order, folder, audience))
+                subject = Subject(order.request, folder, opening, progress, began_ns)
+                rig = await stack.enter_async_context(_rig(subject, audience))
                 if rig is not None:
-                    opening = ledger.with_rig(opening, rig)
+                    opening = ledger.with_rig(opening, rig.agent.ready, rig.sampler)
                     await _warm_up(order, rig.agent, clips, clock, scheduler)
                 phone = Phone(twilio, server, book, clock, audience.says)
                 calls = _Calls(order, clips, phone, rig, folder, progress, found, scheduler, audience)
@@ -279,16 +281,16 @@ async def _before_dialling(
 
 
 @asynccontextmanager
-async def _rig(order: Order, folder: RunFolder, audience: Audience) -> AsyncIterator[Rig | None]:
-    if order.request.profile is None:
+async def _rig(subject: Subject, audience: Audience) -> AsyncIterator[Rig | None]:
+    if subject.request.profile is None:
         yield None
         return
 
-    async def before_agent() -> None:
-        audience.says(f"starting the agent, profile {order.request.profile_name}")
+    async def before_agents() -> None:
+        """Nothing is measured before a live call's agent."""
 
-    async with standing(order.request, folder, before_agent) as rig:
-        yield rig
+    async with standing([subject], before_agents, audience.says) as rigs:
+        yield rigs[0]
 
 
 async def _warm_up(order: Order, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler) -> None:

@@ -36,6 +36,8 @@ class WhisperSettings(EngineSettings):
     """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), or a checkpoint's folder."""
     device: str = "cuda"
     window_s: int = Field(30, ge=10, le=30)
+    whole_s: WholeSeconds = None
+    """As for faster-whisper; random weights hear nothing, so that it changes their work alone."""
     script: str = "I would like to speak to somebody about my bill please."
     """What random weights "recognise": as many tokens are decoded, and two."""
 
