@@ -183,6 +183,7 @@ class Call:
             history=self._conversation.history,
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
+            ahead=self._agent.profile.endpointing.ahead,
         )
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)
