@@ -19,6 +19,7 @@ from pipeline.profile.tts import ScriptedTtsSettings
 from pipeline.stt import Transcript
 from pipeline.stt.scripted import ScriptedSpeechToText
 from pipeline.tts.scripted import ScriptedSynthesizer
+from tests.pipeline.conftest import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +133,30 @@ async def test_nothing_is_heard_before_the_end_is_sure(serve):
         await phone.hush(SHORT_MS)
         async with nothing_said(phone), asyncio.timeout(PATIENCE_S):
             await llm.done.wait()
+
+
+@pytest.mark.parametrize(
+    ("speculate", "generated", "spoken"),
+    [("transcription", 0, 0), ("generation", 1, 0), ("synthesis", 1, 1)],
+)
+async def test_work_goes_as_far_ahead_as_the_profile_says(serve, speculate, generated, spoken):
+    """Before the end is sure; then the reply is made and heard all the same, without the turn model too."""
+    stt, llm, tts = Counted(), Recording(), Held()
+    settings = (*SPECULATIVE, f"endpointing.speculate={speculate}", "endpointing.model=null")
+    async with serve(*settings, stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await stt.asked_times(1)
+        await wait_until(lambda: len(llm.requests) >= generated and tts.calls >= spoken)
+        async with nothing_said(phone):
+            pass
+        assert (len(llm.requests), tts.calls) == (generated, spoken)
+        for _ in range(100):
+            tts.out.release()
+        await phone.hush(MIDDLE_MS)
+        name, audio = await phone.reply()
+    assert name == "turn-0-1"
+    assert audio
 
 
 async def test_what_was_held_is_let_go_when_the_end_is_sure(serve):
