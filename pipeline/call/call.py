@@ -145,7 +145,7 @@ class Call:
         return events if move is None else [move, *events]
 
     async def _notice(self, item: EndpointEvent | Move) -> None:
-        events = await self._share(item) if isinstance(item, Move) else self._floor.passed(item)
+        events = await self._share(item) if isinstance(item, Move) else self._floor.passed(item, self._reply)
         for event in events:
             await self._decide(event)
 

@@ -36,6 +36,7 @@ class Floor:
         self._tail = samples(profile.barge_in.tail_ms)
         self._withheld = Withheld()
         self._insisting = False
+        self._went_on_at = 0
         self._heard_ns = 0
         """When the voice that is going on was first heard."""
 
@@ -47,13 +48,15 @@ class Floor:
         move = self._interruption.push(voicing, not self._insisting and self.over(reply))
         if self._interruption.began == voicing.end_sample - WINDOW_SAMPLES:
             self._heard_ns = arrived_ns
+        if move is Move.GO_ON:
+            self._went_on_at = voicing.end_sample
         if self._insisting and (reply is None or (reply.result is not None and not self._line.unheard)):
             self._insisting, move = False, Move.GIVE_BACK
         return voicing, move
 
-    def passed(self, event: EndpointEvent) -> list[EndpointEvent]:
+    def passed(self, event: EndpointEvent, reply: Reply | None) -> list[EndpointEvent]:
         """Take an event of the endpointer; give what counts now, as a rule the event itself."""
-        return self._withheld.passed(event)
+        return self._withheld.passed(event, self.over(reply))
 
     def insist(self, on: bool) -> None:
         """The reply to come is for a caller who is still talking: it is said to its end, whatever the caller does."""
@@ -70,7 +73,7 @@ class Floor:
 
     async def go_on(self, reply: Reply | None) -> None:
         """It was a backchannel: say the rest."""
-        self._withheld.drop()
+        self._withheld.drop(self._went_on_at)
         at_ns = await self._line.go_on()
         if reply is not None:
             reply.notes.moment(tracing.WENT_ON_NS, at_ns)

@@ -89,29 +89,30 @@ class Withheld:
     def __init__(self) -> None:
         self._events: list[EndpointEvent] = []
         self._open = False
+        self._dropped_at = 0
 
     def hold(self) -> None:
         """From now on events are held."""
         self._open = True
 
-    def passed(self, event: EndpointEvent) -> list[EndpointEvent]:
-        """Take an event; give it back unless it is held.
+    def passed(self, event: EndpointEvent, over_agent: bool) -> list[EndpointEvent]:
+        """Take an event; give what counts now, as a rule the event itself.
 
-        An utterance that began with a backchannel may go on, and become one that counts, after the agent went on: its
-        events are held until its end.
+        An utterance that began with a backchannel may be open when the agent has gone on, and become one that counts:
+        its events are held until its end, or until there is more of it and the agent has nothing more to say.
         """
-        if self._open:
-            self._events.append(event)
-            return []
-        if not self._events:
+        if not self._open and not self._events:
             return [event]
         self._events.append(event)
-        self._forget_ended()
+        if not self._open and event.speech_end_sample > self._dropped_at and not over_agent:
+            return self.release()
+        if not self._open:
+            self._forget_ended()
         return []
 
-    def drop(self) -> None:
-        """It was a backchannel: the utterance does not count, unless there is more of it before its end."""
-        self._open = False
+    def drop(self, at_sample: int) -> None:
+        """What was heard up to `at_sample` was a backchannel: it does not count, unless more of it comes."""
+        self._open, self._dropped_at = False, at_sample
         self._forget_ended()
 
     def release(self) -> list[EndpointEvent]:

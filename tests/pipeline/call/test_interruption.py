@@ -101,8 +101,8 @@ def test_no_pause_outlives_the_silence_after_it(voices):
     assert not found or found[-1] is not Move.PAUSE
 
 
-def event(kind: EventKind, at: int = 0) -> EndpointEvent:
-    return EndpointEvent(kind, at, 0, 0)
+def event(kind: EventKind, speech_end: int = 0) -> EndpointEvent:
+    return EndpointEvent(kind, speech_end, 0, speech_end)
 
 
 STARTED, PROVISIONAL, CONFIRMED, RESUMED = (
@@ -119,18 +119,18 @@ STARTED, PROVISIONAL, CONFIRMED, RESUMED = (
 def test_events_pass_unless_held():
     """Without a voice over the agent the endpointer's word counts at once."""
     withheld = Withheld()
-    assert withheld.passed(STARTED) == [STARTED]
+    assert withheld.passed(STARTED, True) == [STARTED]
     withheld.hold()
-    assert withheld.passed(PROVISIONAL) == []
+    assert withheld.passed(PROVISIONAL, True) == []
 
 
 def test_a_barge_in_counts_from_its_beginning():
     """All events since the pause, in order."""
     withheld = Withheld()
     withheld.hold()
-    assert [*withheld.passed(STARTED), *withheld.passed(PROVISIONAL)] == []
+    assert [*withheld.passed(STARTED, True), *withheld.passed(PROVISIONAL, True)] == []
     assert withheld.release() == [STARTED, PROVISIONAL]
-    assert withheld.passed(CONFIRMED) == [CONFIRMED]
+    assert withheld.passed(CONFIRMED, True) == [CONFIRMED]
 
 
 def test_a_backchannel_is_no_turn_even_if_its_end_comes_late():
@@ -139,20 +139,41 @@ def test_a_backchannel_is_no_turn_even_if_its_end_comes_late():
         withheld = Withheld()
         withheld.hold()
         events = [STARTED, PROVISIONAL, CONFIRMED]
-        passed = [each for one in events[: 3 if early else 2] for each in withheld.passed(one)]
-        withheld.drop()
-        passed += [each for one in events[3 if early else 2 :] for each in withheld.passed(one)]
+        passed = [each for one in events[: 3 if early else 2] for each in withheld.passed(one, True)]
+        withheld.drop(1000)
+        passed += [each for one in events[3 if early else 2 :] for each in withheld.passed(one, True)]
         assert passed == []
-        assert withheld.passed(STARTED) == [STARTED]
+        assert withheld.passed(STARTED, True) == [STARTED]
 
 
 def test_a_backchannel_that_becomes_a_barge_in_before_its_end_is_whole():
     """Silence, the agent goes on, the same utterance goes on and lasts: it counts with its beginning."""
     withheld = Withheld()
     withheld.hold()
-    withheld.passed(STARTED)
-    withheld.passed(PROVISIONAL)
-    withheld.drop()
-    assert withheld.passed(RESUMED) == []
+    withheld.passed(STARTED, True)
+    withheld.passed(PROVISIONAL, True)
+    withheld.drop(1000)
+    assert withheld.passed(RESUMED, True) == []
     withheld.hold()
     assert withheld.release() == [STARTED, PROVISIONAL, RESUMED]
+
+
+def test_what_follows_a_backchannel_when_the_agent_has_ended_counts():
+    """The utterance goes on after the agent's last word: with its next event it counts, as a whole."""
+    withheld = Withheld()
+    withheld.hold()
+    withheld.passed(STARTED, True)
+    withheld.drop(1000)
+    end = event(EventKind.CONFIRMED_END, 5000)
+    assert withheld.passed(end, False) == [STARTED, end]
+    assert withheld.passed(STARTED, False) == [STARTED]
+
+
+def test_a_backchannel_whose_end_comes_after_the_agents_does_not_count():
+    """Nothing was heard since the agent went on: the end of the utterance is that of the backchannel."""
+    withheld = Withheld()
+    withheld.hold()
+    withheld.passed(STARTED, True)
+    withheld.drop(1000)
+    assert withheld.passed(CONFIRMED, False) == []
+    assert withheld.passed(STARTED, False) == [STARTED]
