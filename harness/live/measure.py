@@ -36,7 +36,7 @@ from harness.run.settle import Settled, recv_late_ms, send_late_ms
 from harness.run.standing import Rig, standing
 from harness.scenario import PlannedCall
 from harness.store import recording
-from harness.store.folder import CALLS, RunFolder
+from harness.store.folder import AGENT_LOG, CALLS, RunFolder
 from harness.turn import TurnRecord
 from pipeline.errors import HarnessError, LiveError, TurngapError, UsageError
 
@@ -344,6 +344,9 @@ def _close(
     folder.replace_turns(scored)
     folder.write(record)
     recording.discard(folder.path, folder.path / CALLS, scored)
+    log = folder.path / AGENT_LOG
+    if log.is_file():  # the agent knows aliases only; what it made up itself may still look like a SID
+        log.write_text(order.masker.text(log.read_text("utf-8", "replace")), "utf-8")
     return record
 
 
