@@ -36,10 +36,11 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     found = [value for value in totals if value is not None]
     needed = stats.n_needed(0)
     few = f"; {len(scored)} turns carry no verdict on p95, which needs {needed}" if len(scored) < needed else ""
-    middle = f"{np.median(found):.0f} ms mouth to ear (median)" if found else "no turn was answered"
+    answered = f"{len(found)} of {len(scored)} turns answered as they should be"
+    middle = f"{np.median(found):.0f} ms mouth to ear (median), {answered}" if found else answered
     return Judgement(
         Verdict.MEASURED,
-        f"Live, diagnostic, not judged: {middle}, {len(found)} of {len(scored)} turns answered{few}.",
+        f"Live, diagnostic, not judged: {middle}{few}.",
         (),
         judged.checks,
     )

@@ -37,7 +37,7 @@ from harness.run.standing import standing
 from harness.run.subject import Rig, Subject
 from harness.scenario import PlannedCall
 from harness.store import recording
-from harness.store.folder import CALLS, RunFolder
+from harness.store.folder import AGENT_LOG, CALLS, RunFolder
 from harness.turn import TurnRecord
 from pipeline.errors import HarnessError, LiveError, TurngapError, UsageError
 
@@ -346,6 +346,9 @@ def _close(
     folder.replace_turns(scored)
     folder.write(record)
     recording.discard(folder.path, folder.path / CALLS, scored)
+    log = folder.path / AGENT_LOG
+    if log.is_file():  # the agent knows aliases only; what it made up itself may still look like a SID
+        log.write_text(order.masker.text(log.read_text("utf-8", "replace")), "utf-8")
     return record
 
 

@@ -33,3 +33,10 @@ def test_a_parameter_twilio_would_refuse_is_refused():
     connect_stream("wss://a/b", {"n": "x" * 498})
     with pytest.raises(ProtocolError, match="too long"):
         connect_stream("wss://a/b", {"n": "x" * 499})
+
+
+def test_a_stream_can_tell_how_it_goes() -> None:
+    """Twilio posts its stream's events to the status callback; without one the document is as it was."""
+    document = connect_stream("wss://a.example/x", {}, "https://a.example/events?a=1&b=2")
+    assert 'statusCallback="https://a.example/events?a=1&amp;b=2"' in document
+    assert "statusCallback" not in connect_stream("wss://a.example/x")

@@ -1,0 +1,184 @@
+"""Pins that a call always ends, is entered before it is dialled, and is dialled once; on a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from harness.calibration.calibrate import burst
+from harness.caller.scheduler import Scheduler
+from harness.clock import FakeClock
+from harness.live.caller_leg import CallerLeg
+from harness.live.dial import Asked, RefusedError, Twilio
+from harness.live.ledger import Ledger
+from harness.live.placing import Phone, Placed
+from harness.live.server import LiveServer
+from harness.records import CallEnd
+from harness.scenario import PlannedCall, Turn
+from pipeline.errors import LiveError, UsageError
+
+ASKED = Asked("+15005550011", "+15005550010", "", "http://127.0.0.1:9/status", 60, record=False, amd_callback=None)
+SID = "CA" + "0" * 32
+
+
+class Stub:
+    """Twilio as the phone knows it; remembers what it was asked."""
+
+    def __init__(self, status: str = "in-progress", fault: BaseException | None = None) -> None:
+        self.asked: list[str] = []
+        self.state = status
+        self._fault = fault
+        self.twiml = ""
+
+    async def create(self, asked: Asked) -> str:
+        self.asked.append("create")
+        self.twiml = asked.twiml
+        if self._fault is not None:
+            raise self._fault
+        return SID
+
+    async def status(self, sid: str) -> tuple[str, str]:
+        return self.state, ""
+
+    async def end(self, sid: str) -> None:
+        self.asked.append("end")
+        self.state = "completed"
+
+    async def end_strays(self, to: str, from_: str, pause: Callable[[], Awaitable[None]]) -> int:
+        self.asked.append("strays")
+        return 1
+
+
+def place(
+    tmp_path: Path,
+    stub: Stub,
+    clock: FakeClock,
+    scene: Callable[[CallerLeg, LiveServer], None] | None = None,
+    **limits: int,
+) -> Placed:
+    async def run() -> Placed:
+        scheduler = Scheduler(clock)
+        turn = Turn(id="burst", say="noise")
+        caller = CallerLeg(
+            PlannedCall(0, (turn,), probe=False), {"burst": burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
+        )
+        server = LiveServer("https://a.example", "0" * 32, clock)
+        with Ledger(tmp_path / "calls.json", **limits) as book:
+            phone = Phone(cast(Twilio, stub), server, book, clock, lambda text: None)
+            placing = asyncio.create_task(phone.place(ASKED, caller, None))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if scene is not None:
+                scene(caller, server)
+            return await placing
+
+    return asyncio.run(run())
+
+
+class Standing(FakeClock):
+    """A clock on which nobody's rest ever ends: our own timer never fires."""
+
+    async def rest(self, duration_ns: int) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_call_is_entered_before_it_is_dialled(tmp_path: Path) -> None:
+    """Where the ledger allows no more, `create` is never asked."""
+    stub = Stub()
+    with pytest.raises(UsageError, match="24 hours"):
+        place(tmp_path, stub, FakeClock(), calls_a_day=0)
+    assert stub.asked == []
+
+
+def test_our_own_timer_ends_a_call_in_which_nothing_happens(tmp_path: Path) -> None:
+    """Before Twilio's limit would."""
+    stub = Stub()
+
+    with pytest.raises(LiveError):  # its streams never came
+        place(tmp_path, stub, FakeClock())
+    assert stub.asked[0] == "create"
+    assert "end" in stub.asked
+    assert stub.asked.count("create") == 1
+
+
+@pytest.mark.parametrize("fault", [LiveError("no answer in time"), asyncio.CancelledError(), RuntimeError("a bug")])
+def test_a_create_without_an_answer_is_never_asked_again(tmp_path: Path, fault: BaseException) -> None:
+    """What it may have left ringing is ended instead."""
+    stub = Stub(fault=fault)
+    with pytest.raises((LiveError, asyncio.CancelledError, RuntimeError)):
+        place(tmp_path, stub, Standing())
+    assert stub.asked == ["create", "strays"]
+
+
+def test_a_create_that_was_refused_left_nothing(tmp_path: Path) -> None:
+    """Twilio said no: there is nothing to be ended, and the call stays in the ledger."""
+    stub = Stub(fault=RefusedError("no"))
+    with pytest.raises(RefusedError):
+        place(tmp_path, stub, Standing())
+    assert stub.asked == ["create"]
+    assert (tmp_path / "calls.json").exists()
+
+
+@pytest.mark.parametrize(("status", "text"), [("busy", "busy"), ("no-answer", "nobody"), ("failed", "connected")])
+def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, text: str) -> None:
+    """Though no callback came: the status is asked for."""
+    stub = Stub(status=status)
+
+    def news(caller: CallerLeg, server: LiveServer) -> None:
+        assert server.session is not None
+        server.session.says({"CallStatus": "ringing"})
+
+    with pytest.raises(LiveError, match=text):
+        place(tmp_path, stub, Standing(), news)
+    assert "end" not in stub.asked
+
+
+def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
+    """Whatever it is: the telephone does not go on ringing."""
+    stub = Stub()
+
+    def breaks(caller: CallerLeg, server: LiveServer) -> None:
+        caller.opened.set()  # without a stream, `begin` cannot work
+
+    with pytest.raises(AssertionError):
+        place(tmp_path, stub, Standing(), breaks)
+    assert stub.asked == ["create", "end"]
+
+
+def test_a_clock_that_is_set_during_a_call_is_noted(tmp_path: Path) -> None:
+    """The wall clock's step is named; durations are not its affair."""
+
+    class Stepped(Standing):
+        step_ns = 0
+
+        def unix_ns(self) -> int:
+            return super().unix_ns() + self.step_ns
+
+    clock, stub = Stepped(), Stub()
+
+    def sets(caller: CallerLeg, server: LiveServer) -> None:
+        clock.step_ns = 3_600 * 10**9
+        caller.begin = lambda: caller.end(CallEnd.COMPLETED)  # type: ignore[method-assign]  # a call of no length
+        caller.opened.set()
+
+    placed = place(tmp_path, stub, clock, sets)
+    assert any("+3600.00 s" in note for note in placed.notes)
+    assert placed.caller.record.ended_ns - placed.caller.record.started_ns < 10**9
+    assert "nonce" in stub.twiml
+
+
+def test_a_machine_that_answers_ends_the_call(tmp_path: Path) -> None:
+    """Voicemail is not talked to."""
+    stub = Stub()
+
+    def answers(caller: CallerLeg, server: LiveServer) -> None:
+        assert server.session is not None
+        server.session.says({"AnsweredBy": "machine_start"})
+
+    with pytest.raises(LiveError, match="machine answered"):
+        place(tmp_path, stub, Standing(), answers)
+    assert stub.asked == ["create", "end"]
