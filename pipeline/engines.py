@@ -67,7 +67,7 @@ def _wanted(profile: Profile) -> dict[str, Any]:
 
 def _made(stage: str, settings: Any) -> _Engine:
     # Libraries start threads of their own as they load, and those inherit the cores of the thread that loads.
-    with worker.on_cores(getattr(settings, "cores", None)):
+    with worker.on_cores(getattr(settings, "cores", None), stage):
         return _MAKERS[stage](settings)
 
 

@@ -35,7 +35,7 @@ def thread(name: str, cores: Cores = None) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def on_cores(cores: Cores) -> Iterator[None]:
+def on_cores(cores: Cores, stage: str = "engine") -> Iterator[None]:
     """The calling thread on `cores` for a while: what threads a library starts meanwhile stay there for good.
 
     Raises:
@@ -45,10 +45,13 @@ def on_cores(cores: Cores) -> Iterator[None]:
         yield
         return
     if not hasattr(os, "sched_setaffinity"):
-        raise EngineError(f"cores {_listed(cores)}: this system does not pin threads; set cores: null")
+        raise EngineError(f"{stage}: cores {_listed(cores)}: this system does not pin threads; set cores: null")
     allowed = os.sched_getaffinity(0)
     if foreign := set(cores) - allowed:
-        raise EngineError(f"cores {_listed(foreign)}: not among those the process may use ({_listed(allowed)})")
+        raise EngineError(
+            f"{stage}: cores {_listed(foreign)}: not among those the process may use ({_listed(allowed)}); "
+            "correct its `cores` in the profile"
+        )
     os.sched_setaffinity(0, cores)
     try:
         yield

@@ -26,6 +26,7 @@ from pipeline.call.interruption import Move
 from pipeline.call.leaving import Leaving
 from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
+from pipeline.call.rolling import WordsSoFar
 from pipeline.clock import now_ns
 from pipeline.endpointing import EndpointEvent, EventKind, TurnModel, Voicing
 from pipeline.endpointing.policies import endpointer
@@ -79,6 +80,7 @@ class Call:
         self._reply: Reply | None = None
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
         self._leaving = Leaving()
+        self._so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._question: EndpointEvent | None = None
         self._questioned = asyncio.Event()
 
@@ -136,7 +138,7 @@ class Call:
 
     def _judge(self, voicing: Voicing) -> Sequence[EndpointEvent | Move]:
         arrived_ns = self._arrivals.of_sample(voicing.end_sample) or now_ns()
-        voicing, move = self._floor.push(voicing, self._audio, arrived_ns, self._reply)
+        voicing, move = self._floor.push(voicing, arrived_ns, self._reply)
         events = self._endpointer.push(voicing)
         return events if move is None else [move, *events]
 
@@ -203,6 +205,7 @@ class Call:
             self._withdraw()
             return
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
+        self._so_far.forget()
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
@@ -210,8 +213,12 @@ class Call:
         if late is not None and (late.result is None or self._floor.over(late)):
             await self._interrupt(late)
         self._attempt += 1
+        rest_from, earlier_words = self._so_far.rest(self._turn_start, event.at_sample)
         question = Question(
             audio=to_float(self._audio.codes(self._turn_start, event.at_sample)),
+            end_sample=event.at_sample,
+            earlier_words=earlier_words,
+            rest_from=rest_from - self._turn_start,
             call_block=self._block,
             history=self._conversation.history,
             context=self._conversation.context,
@@ -247,6 +254,7 @@ class Call:
     def _withdraw(self) -> None:
         """The caller went on before anything was heard: the turn goes on, its attempt is void."""
         if self._reply is not None:
+            self._so_far.keep(self._reply.question.end_sample, self._reply.words)
             self._cancel(self._reply)
             self._reply = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ HISTORY_TURNS = 12
 CONTEXT_TURNS = 4
 """Of these the audio is kept too, for synthesisers that listen to the conversation."""
 _LETTERS = 16
+_SOUND = re.compile(r"m+h*m*|h+m+|u+h+m*|huh|u+m+|er+m*", re.IGNORECASE)
+"""A word for a sound that is none: "mm-hm", "uh-huh", "um", "er"."""
 
 
 class Conversation:
@@ -50,6 +53,11 @@ class Conversation:
             self._spoken[-1] = replace(self._spoken[-1], text=text, audio=self._spoken[-1].audio[: max(samples, 0)])
         else:
             del self._messages[-2:], self._spoken[-2:]
+
+
+def says_something(words: str) -> bool:
+    """Whether a transcript holds anything to answer, beside the sounds of listening and of thinking."""
+    return any(not _SOUND.fullmatch(word) for word in re.findall(r"\w+", words))
 
 
 def call_block() -> str:

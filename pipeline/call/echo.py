@@ -6,26 +6,14 @@ speech, so its verdict on such a window is not used.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
-import numpy as np
-
 from pipeline.call.playback import NS_PER_SAMPLE
+from pipeline.endpointing.windows import SILENT_DBFS, level_dbfs
 from pipeline.profile.barge_in import BargeInSettings
 from pipeline.telephony import mulaw
 
 _FRAME_SAMPLES = 160
-_FULL_SCALE = 32_768.0
-SILENT_DBFS = -120.0
-"""Stands for digital silence."""
-
-
-def level_dbfs(codes: bytes) -> float:
-    """RMS level of μ-law `codes` without their DC offset; SILENT_DBFS at the least."""
-    pcm = mulaw.decode(codes).astype(np.float64)
-    rms = float(np.std(pcm)) / _FULL_SCALE if len(pcm) else 0.0
-    return max(SILENT_DBFS, 20 * math.log10(rms)) if rms > 0 else SILENT_DBFS
 
 
 class Played:
@@ -42,17 +30,16 @@ class Played:
         for at in range(0, len(payload), _FRAME_SAMPLES):
             frame = payload[at : at + _FRAME_SAMPLES]
             start_ns = begins_ns + at * NS_PER_SAMPLE
-            self._frames.append((start_ns, start_ns + len(frame) * NS_PER_SAMPLE, level_dbfs(frame)))
+            self._frames.append((start_ns, start_ns + len(frame) * NS_PER_SAMPLE, level_dbfs(mulaw.decode(frame))))
 
     def cut(self, now_ns: int) -> None:
         """What was to play after `now_ns` will not."""
         while self._frames and self._frames[-1][0] >= now_ns:
             self._frames.pop()
 
-    def is_echo(self, codes: bytes, arrived_ns: int) -> bool:
-        """Whether inbound audio, μ-law, read at `arrived_ns`, is too weak to be anything but an echo."""
-        begun_ns = arrived_ns - len(codes) * NS_PER_SAMPLE
+    def is_echo(self, heard_dbfs: float, begun_ns: int, arrived_ns: int) -> bool:
+        """Whether inbound audio of that level, from `begun_ns` until it was read, is too weak to be anything else."""
         while self._frames and self._frames[0][1] < begun_ns - self._reach_ns:
             self._frames.popleft()
         loudest = max((level for start, _, level in self._frames if start <= arrived_ns), default=SILENT_DBFS)
-        return loudest > SILENT_DBFS and level_dbfs(codes) < loudest - self._below_db
+        return loudest > SILENT_DBFS and heard_dbfs < loudest - self._below_db

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline import tracing
-from pipeline.call.hearing import CallerAudio
 from pipeline.call.interruption import Interruption, Move, Withheld
 from pipeline.call.line import Line
+from pipeline.call.playback import NS_PER_SAMPLE
 from pipeline.call.reply import Reply
 from pipeline.endpointing import EndpointEvent, Voicing
 from pipeline.endpointing.utterance import samples
@@ -39,12 +39,10 @@ class Floor:
         self._heard_ns = 0
         """When the voice that is going on was first heard."""
 
-    def push(
-        self, voicing: Voicing, audio: CallerAudio, arrived_ns: int, reply: Reply | None
-    ) -> tuple[Voicing, Move | None]:
-        """Take a verdict on a window of `audio` that was read at `arrived_ns`: what it is worth, and what to do."""
-        codes = audio.codes(voicing.end_sample - WINDOW_SAMPLES, voicing.end_sample)
-        if self._line.played.is_echo(codes, arrived_ns):
+    def push(self, voicing: Voicing, arrived_ns: int, reply: Reply | None) -> tuple[Voicing, Move | None]:
+        """Take a verdict on a window that was read at `arrived_ns`: what it is worth, and what to do."""
+        begun_ns = arrived_ns - WINDOW_SAMPLES * NS_PER_SAMPLE
+        if self._line.played.is_echo(voicing.level_dbfs, begun_ns, arrived_ns):
             voicing = replace(voicing, probability=0.0)
         move = self._interruption.push(voicing, not self._insisting and self.over(reply))
         if self._interruption.began == voicing.end_sample - WINDOW_SAMPLES:

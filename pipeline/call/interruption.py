@@ -31,6 +31,7 @@ class Interruption:
     """Follows the caller's voice over the agent, in samples from the stream's start."""
 
     def __init__(self, settings: BargeInSettings, endpointing: EndpointingSettings) -> None:
+        self._sure = settings.sure_probability
         self._speech, self._silence = endpointing.speech_probability, endpointing.silence_probability
         # An utterance must not begin before the agent has paused for it.
         self._pause = samples(min(settings.pause_ms, endpointing.min_speech_ms))
@@ -53,12 +54,14 @@ class Interruption:
             self._last_voice = self._now
         elif not self.paused:
             self.began = None
-        return self._paused_move() if self.paused else self._speaking_move(over_agent)
+        return self._paused_move() if self.paused else self._speaking_move(over_agent, voicing.probability)
 
-    def _speaking_move(self, over_agent: bool) -> Move | None:
+    def _speaking_move(self, over_agent: bool, probability: float) -> Move | None:
         # It takes the agent a moment to give way; until then it is not interrupted again.
         self._gave_way = self._gave_way and over_agent
-        if not over_agent or self._gave_way or self.began is None or self._now - self.began < self._pause:
+        if not over_agent or self._gave_way or self.began is None:
+            return None
+        if self._now - self.began < self._pause and probability < self._sure:
             return None
         self.paused, self._spoke = True, False
         return Move.PAUSE

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pipeline import meter, tracing
 from pipeline.call.apology import excused
+from pipeline.call.conversation import says_something
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
@@ -39,6 +40,12 @@ class Question:
 
     audio: AudioF32
     """The caller's utterance, 8 kHz."""
+    end_sample: int
+    """Where in the stream it ends."""
+    earlier_words: str
+    """What was said before `rest_from`, transcribed at a pause."""
+    rest_from: int
+    """Where in `audio` the rest begins, which is still to be transcribed."""
     call_block: str
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
@@ -126,12 +133,12 @@ class Reply:
     async def _answer(self) -> TurnResult:
         begun_ns = self.notes.started_ns
         await self._injection.wait(Stage.TRANSCRIPTION)
-        transcript = await self._engines.stt.transcribe(self.question.audio)
-        self.words = transcript.text.strip()
+        transcript = await self._engines.stt.transcribe(self.question.audio[self.question.rest_from :])
+        self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
         asked_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, asked_ns)
         self.notes.fact(tracing.TRANSCRIPT, self.words)
-        if not self.words:
+        if not says_something(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY
         async with asyncio.TaskGroup() as group:

@@ -65,6 +65,8 @@ class Voicing:
     """The sample after the window."""
     probability: float
     """That it holds speech, 0-1."""
+    level_dbfs: float = 0.0
+    """Its RMS level re full scale."""
 
 
 class VoiceActivity(Protocol):

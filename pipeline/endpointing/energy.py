@@ -6,10 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.endpointing import Voicing
-from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows
+from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from pipeline.profile.endpointing import EnergySettings
-
-_FULL_SCALE = 32_768.0
 
 
 class EnergyEngine:
@@ -37,13 +35,10 @@ class EnergyDetector:
     """One call's detector: probability 1 when a window's RMS level is over the threshold, else 0."""
 
     def __init__(self, threshold_dbfs: float) -> None:
-        self._least_rms = _FULL_SCALE * 10 ** (threshold_dbfs / 20)
+        self._threshold_dbfs = threshold_dbfs
         self._windows = Windows()
 
     async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
         """Take the next 8 kHz samples, shape (n,) for any n; give the windows that became complete."""
-        return [Voicing(end, self._probability(window)) for end, window in self._windows.push(pcm)]
-
-    def _probability(self, window: npt.NDArray[np.int16]) -> float:
-        rms = float(np.std(window, dtype=np.float64))  # a DC offset is no speech
-        return 1.0 if rms > self._least_rms else 0.0
+        judged = [(end, level_dbfs(window)) for end, window in self._windows.push(pcm)]
+        return [Voicing(end, 1.0 if level > self._threshold_dbfs else 0.0, level) for end, level in judged]

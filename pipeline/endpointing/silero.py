@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from pipeline import weights
 from pipeline.endpointing import Voicing
-from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows
+from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from pipeline.profile.endpointing import SileroSettings
 from pipeline.telephony import SAMPLE_RATE
 from pipeline.worker import thread, threads_text
@@ -82,5 +82,5 @@ class SileroDetector:
                 {"input": samples[None, :], "state": self._state, "sr": np.array(SAMPLE_RATE, np.int64)},
             )
             self._context = samples[WINDOW_SAMPLES:]
-            voicings.append(Voicing(end, float(probability[0, 0])))
+            voicings.append(Voicing(end, float(probability[0, 0]), level_dbfs(window)))
         return voicings

@@ -10,6 +10,9 @@ from pipeline.endpointing.confirmation import Confirmation
 from pipeline.endpointing.utterance import Utterance, samples
 from pipeline.profile.endpointing import EndpointingSettings
 
+GRACE_MS = 160
+"""Sounds in a pause may be the caller going on softly, or the line: so much longer it takes to be sure of the end."""
+
 
 class SpeculativeEndpointer:
     """Provisional end at `provisional_ms`, together with the question how complete the turn sounds; then confirmation.
@@ -20,7 +23,7 @@ class SpeculativeEndpointer:
     def __init__(self, settings: EndpointingSettings) -> None:
         self._provisional = samples(settings.provisional_ms)
         self._confirmation = Confirmation(settings)
-        self._utterance = Utterance(settings)
+        self._utterance = Utterance(settings, settings.drop_db)
         self._asked_at: int | None = None
         """Where the pause that is going on was taken for the end."""
         self._completeness: float | None = None
@@ -36,7 +39,7 @@ class SpeculativeEndpointer:
             return events
         if self._asked_at is None and utterance.too_long:
             events.append(utterance.event(EventKind.PROVISIONAL_END))
-        elif self._asked_at is None and utterance.silence_samples >= self._provisional:
+        elif self._asked_at is None and self._silence_samples >= self._provisional:
             self._asked_at = utterance.now
             events += [utterance.event(EventKind.PROVISIONAL_END), utterance.event(EventKind.COMPLETION_ASKED)]
         return events + self._confirmed()
@@ -48,13 +51,19 @@ class SpeculativeEndpointer:
         self._completeness = probability
         return self._confirmed()
 
+    @property
+    def _silence_samples(self) -> int:
+        """Quiet counts at once; what is no speech but is not quiet either keeps a turn open for `GRACE_MS` more."""
+        quiet = 0 if self._utterance.stirring else self._utterance.silence_samples
+        return max(quiet, self._utterance.unvoiced_samples - samples(GRACE_MS))
+
     def _confirmed(self) -> list[EndpointEvent]:
         utterance = self._utterance
         by: ConfirmedBy | None = None
         if utterance.too_long:
             by = ConfirmedBy.LIMIT
         elif self._asked_at is not None:
-            by = self._confirmation.confirmed_by(utterance.silence_samples, self._completeness)
+            by = self._confirmation.confirmed_by(self._silence_samples, self._completeness)
         if by is None:
             return []
         event = utterance.event(EventKind.CONFIRMED_END, by)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
+_FULL_SCALE = 32_768.0
+SILENT_DBFS = -120.0
+"""Stands for digital silence."""
 WINDOW_SAMPLES = 256
 """32 ms at 8 kHz: what Silero VAD was trained on at this rate."""
 
@@ -26,3 +31,9 @@ class Windows:
             windows.append((self._taken, window))
         self._rest = audio[full * WINDOW_SAMPLES :]
         return windows
+
+
+def level_dbfs(pcm: npt.NDArray[np.int16]) -> float:
+    """RMS level of samples, shape (n,), re full scale, at least SILENT_DBFS; a DC offset is no sound."""
+    power = float(np.var(pcm / _FULL_SCALE)) if len(pcm) else 0.0
+    return 10 * math.log10(max(power, 1e-12))

@@ -12,6 +12,8 @@ class BargeInSettings(Settings):
 
     pause_ms: int = Field(64, ge=32, le=1000)
     """Caller's voice over the agent that silences it. Nothing is lost by it, so it may be short."""
+    sure_probability: float = Field(0.8, gt=0, le=1)
+    """One window (32 ms) that surely is speech silences it too. 1: none does, unless its detector knows no doubt."""
     backchannel_ms: int = Field(576, ge=32, le=5000)
     """Voice that lasts this long ends the agent's turn; less is an "mm-hm" or a cough, and the agent goes on. As the
     detector sees it, which is longer than the sound: by up to two windows for Silero."""

@@ -48,7 +48,7 @@ class EndpointingSettings(Settings):
     `speculative`: the same, and work begins at `provisional_ms`, before the end is certain."""
     min_silence_ms: int = Field(300, ge=32, le=5000)
     """Silence after speech that ends the turn; for `smart_turn` and `speculative`: of a turn that sounds complete."""
-    max_silence_ms: int = Field(640, ge=32, le=10_000)
+    max_silence_ms: int = Field(800, ge=32, le=10_000)
     """Silence that ends a turn that does not sound complete, or of which nothing is known yet."""
     provisional_ms: int = Field(96, ge=32, le=1000)
     """The short silence at which the turn model is asked, and `speculative` begins to work."""
@@ -56,6 +56,9 @@ class EndpointingSettings(Settings):
     """From this probability on a turn sounds complete."""
     doubt: float = Field(0.5, ge=0, lt=1)
     """Up to this one it does not; between the two the silence that is needed falls from the most to the least."""
+    drop_db: float | None = Field(40.0, gt=0)
+    """For `smart_turn` and `speculative`: a window so far below the level of the turn's speech is silence, though the
+    detector still hears speech in it; null: the detector's word alone."""
     model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] = SmartTurnSettings()
     """What judges whether a turn sounds complete; not loaded for `silence`."""
     speech_probability: float = Field(0.5, gt=0, lt=1)

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from pipeline.profile.settings import EngineSettings, Settings
 
+WholeSeconds = Annotated[float | None, Field(gt=2)]
+
 
 class FasterWhisperSettings(EngineSettings):
     """faster-whisper (CTranslate2)."""
@@ -20,6 +22,9 @@ class FasterWhisperSettings(EngineSettings):
     windows_s: tuple[Annotated[float, Field(ge=10, le=30)], ...] = (12.0, 15.0)
     """Encoder windows: the shortest that leaves 8 s after the speech; 30 s where none does, and where the text
     repeats itself."""
+    whole_s: WholeSeconds = None
+    """Of a turn that is longer, what was transcribed at a pause is kept, and only the rest is heard at the end; null:
+    every turn is heard whole."""
     language: str = "en"
 
 
@@ -29,3 +34,4 @@ class ScriptedSttSettings(Settings):
     engine: Literal["scripted"]
     text: str = "scripted words"
     delay_ms: float = Field(40, ge=0)
+    whole_s: WholeSeconds = None

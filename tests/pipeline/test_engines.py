@@ -80,3 +80,26 @@ def test_the_scripted_profile_needs_no_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("policy", "loaded"), [("silence", False), ("smart_turn", True), ("speculative", True)])
+def test_the_turn_model_is_loaded_where_the_policy_asks_it(policy: str, loaded: bool) -> None:
+    """`silence` needs none."""
+
+    async def models() -> dict[str, str]:
+        found = await engines.load(
+            profile.load("scripted", (f"endpointing.policy={policy}", "endpointing.min_silence_ms=200"))
+        )
+        await found.close()
+        return found.models
+
+    assert ("turn" in asyncio.run(models())) is loaded
+
+
+def test_cores_that_do_not_exist_name_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile made for another machine is refused in one line."""
+    monkeypatch.setitem(engines._MAKERS, "tts", ScriptedSpeechToText)
+    other = HibariSettings(engine="hibari", cores=(4095,))
+    mixed = profile.load("scripted").model_copy(update={"tts": other})
+    with pytest.raises(EngineError, match=r"^tts: cores 4095: not among"):
+        asyncio.run(engines.load(mixed))

@@ -7,20 +7,29 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
 
 from pipeline import engines, profile, weights
+from pipeline.call.encoding import LineEncoder
+from pipeline.call.interruption import Interruption, Move
+from pipeline.endpointing import EventKind, Voicing
+from pipeline.endpointing.silence import SilenceEndpointer
+from pipeline.endpointing.smart_turn_onnx import SmartTurn
 from pipeline.engines import Engines
 from pipeline.errors import WeightsError
 from pipeline.llm import Message, Request
+from pipeline.profile.barge_in import BargeInSettings
+from pipeline.profile.endpointing import EndpointingSettings, SmartTurnSettings
 from pipeline.resample import Downsampler
 from pipeline.stt import AudioF32, Transcript
+from pipeline.telephony import mulaw
 
 pytestmark = pytest.mark.engines
 
@@ -44,6 +53,38 @@ def recording(prompts: Path, name: str) -> AudioF32:
     audio, rate = soundfile.read(prompts / f"{name}.wav", dtype="float32")
     assert rate == 8000
     return np.asarray(audio, np.float32)
+
+
+def test_smart_turn_tells_an_end_from_a_beginning(prompts: Path) -> None:
+    """Whole prompts with a tenth of a second of silence sound complete; the same cut in a word mostly do not.
+
+    Its own features, made without transformers: were they wrong, the two would not differ.
+    """
+    model = SmartTurn(SmartTurnSettings())
+    names = ("privacy-prompt", "vm-rec-name", "agent-pass", "vm-goodbye", "conf-getpin", "vm-options", "pls-try-again")
+
+    def heard(name: str, share: float) -> float:
+        audio = recording(prompts, name)
+        loud = np.flatnonzero(np.abs(audio) > 0.01)
+        return asyncio.run(model.completeness(audio[: loud[0] + round((loud[-1] + 800 - loud[0]) * share)]))
+
+    whole = np.array([heard(name, 1.0) for name in names])
+    half = np.array([heard(name, 0.55) for name in names])
+    asyncio.run(model.close())
+    assert ((whole >= 0) & (whole <= 1)).all()
+    assert np.median(whole) > 0.8
+    assert (whole - half).mean() > 0.2
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 8, 30])
+def test_smart_turn_takes_a_turn_of_any_length(seconds: float) -> None:
+    """Of a long one the last 8 s count, exactly."""
+    model = SmartTurn(SmartTurnSettings())
+    audio = np.asarray(np.random.default_rng(0).normal(0, 0.1, round(8000 * seconds)), np.float32)
+    found = asyncio.run(model.completeness(audio))
+    assert 0 <= found <= 1
+    assert found == pytest.approx(asyncio.run(model.completeness(audio[-64_000:])))
+    asyncio.run(model.close())
 
 
 def request(words: str, call: int = 0, **more: Any) -> Request:
@@ -78,6 +119,94 @@ def test_speech_is_told_from_silence(loaded: Engines, prompts: Path) -> None:
     assert probabilities[-20:].max() < 0.2
     assert (probabilities[32:-32] > 0.5).mean() > 0.8
     np.testing.assert_array_equal(asyncio.run(judged(1000)), probabilities)
+
+
+def on_the_line(clip: AudioF32, distort: Callable[[AudioF32], AudioF32] = lambda audio: audio) -> npt.NDArray[np.int16]:
+    """A clip between two seconds of line noise, as it comes off the wire."""
+    audio = np.random.default_rng(0).normal(0, 0.001, len(clip) + 16_000)
+    audio[8000:-8000] += clip
+    return mulaw.decode(mulaw.encode(np.clip(distort(audio) * 32_767, -32_767, 32_767).astype(np.int16)))
+
+
+def audible(clip: AudioF32) -> AudioF32:
+    """From its first 10 ms over -45 dBFS to its last."""
+    frames = clip[: len(clip) // 80 * 80].reshape(-1, 80)
+    loud = np.nonzero(np.sqrt(np.mean(np.square(frames), axis=1)) > 10 ** (-45 / 20))[0]
+    return clip[loud[0] * 80 : (loud[-1] + 1) * 80]
+
+
+def judged(loaded: Engines, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
+    async def push() -> list[Voicing]:
+        return await loaded.vad.detector().push(pcm)
+
+    return asyncio.run(push())
+
+
+@pytest.mark.parametrize(
+    "distort",
+    [lambda audio: audio + 0.05, lambda audio: audio + 0.25, lambda audio: np.clip(10 * audio, -0.5, 0.5)],
+    ids=["DC offset of 5 %", "DC offset of 25 %", "clipped by 20 dB"],
+)
+def test_a_bad_line_does_not_deceive_the_detector(
+    loaded: Engines, prompts: Path, distort: Callable[[AudioF32], AudioF32]
+) -> None:
+    """With an offset or clipped: silence before and after stays silence, and the speech between is one utterance."""
+    voicings = judged(loaded, on_the_line(recording(prompts, "privacy-prompt"), distort))
+    endpointer = SilenceEndpointer(EndpointingSettings(min_silence_ms=300))
+    events = [event.kind for voicing in voicings for event in endpointer.push(voicing)]
+    assert events == [EventKind.SPEECH_STARTED, EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END]
+    assert max(voicing.probability for voicing in voicings[:28]) < 0.35
+
+
+@pytest.mark.parametrize("offset", [0.05, 0.25])
+def test_an_offset_does_not_change_the_words(loaded: Engines, prompts: Path, offset: float) -> None:
+    """Of a line that sits at 5 or 25 % of full scale every word is recognised."""
+    pcm = on_the_line(recording(prompts, "privacy-prompt"), lambda audio: audio + offset)
+    heard = asyncio.run(loaded.stt.transcribe((pcm / 32_768).astype(np.float32))).text
+    assert " ".join(re.findall(r"\w+", heard.lower())) == "please enter your phone number starting with the area code"
+
+
+@pytest.mark.parametrize("name", ["with", "vm-press", "dir-multi2"])
+def test_a_word_of_400_ms_pauses_the_agent_and_ends_nothing(loaded: Engines, prompts: Path, name: str) -> None:
+    """The shortest human prompts, 320 to 390 ms long: a pause, and going on within 600 ms of the sound's end."""
+    clip = audible(recording(prompts, name))
+    assert len(clip) <= 400 * 8
+    interruption = Interruption(BargeInSettings(), EndpointingSettings())
+    voicings = judged(loaded, on_the_line(clip))
+    moves = [(voicing.end_sample, interruption.push(voicing, True)) for voicing in voicings]
+    (paused, first), (went_on, last) = [(at, move) for at, move in moves if move is not None]
+    assert (first, last) == (Move.PAUSE, Move.GO_ON)
+    assert paused - 8000 <= 160 * 8
+    assert went_on - 8000 - len(clip) <= 500 * 8
+
+
+def test_a_sentence_over_the_agent_ends_its_turn(loaded: Engines, prompts: Path) -> None:
+    """It pauses within 230 ms of the first audible sample, and gives way while the caller speaks."""
+    interruption = Interruption(BargeInSettings(), EndpointingSettings())
+    voicings = judged(loaded, on_the_line(recording(prompts, "privacy-prompt")))
+    moves = [interruption.push(voicing, index < 60) for index, voicing in enumerate(voicings)]
+    assert [move for move in moves if move is not None] == [Move.PAUSE, Move.GIVE_WAY]
+
+
+def test_clauses_join_without_a_gap_or_a_click(loaded: Engines) -> None:
+    """At the caller's ear: at most 150 ms of quiet at a join, and no step that the voice itself does not make."""
+
+    async def reply() -> tuple[npt.NDArray[np.int16], list[int]]:
+        encoder, line, joins = LineEncoder(loaded.tts.sample_rate), b"", []
+        for clause in ("Thank you,", "I can arrange that for you", "with the manager.", "Is there anything else?"):
+            async for piece in loaded.tts.speak(clause):
+                line += b"".join(encoder.push(piece))
+            line += b"".join(encoder.flush())
+            joins.append(len(line))
+        return mulaw.decode(line), joins[:-1]
+
+    pcm, joins = asyncio.run(reply())
+    quiet = np.sqrt(np.mean(np.square(pcm[: len(pcm) // 40 * 40].reshape(-1, 40) / 32_768), axis=1)) < 10 ** (-45 / 20)
+    for join in joins:
+        before, after = quiet[: join // 40][::-1], quiet[join // 40 :]
+        assert (np.argmin(before) + np.argmin(after)) * 5 <= 150
+        steps = np.abs(np.diff(pcm[join - 80 : join + 80].astype(int)))
+        assert steps.max() <= 0.02 * 32_768
 
 
 def test_a_human_prompt_is_transcribed(loaded: Engines, prompts: Path) -> None:

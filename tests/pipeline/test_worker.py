@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -153,3 +154,56 @@ def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
         release.set()
 
     asyncio.run(read())
+
+
+pinned = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are pinned on Linux alone")
+
+
+@pinned
+def test_an_engines_thread_stays_on_its_cores() -> None:
+    """The pool's thread runs where the profile says; the thread that made it, where it did before."""
+    before = os.sched_getaffinity(0)
+    core = min(before)
+    with worker.thread("engine", (core,)) as pool:
+        assert pool.submit(os.sched_getaffinity, 0).result() == {core}
+    with worker.thread("engine") as pool:
+        assert pool.submit(os.sched_getaffinity, 0).result() == before
+    assert os.sched_getaffinity(0) == before
+
+
+@pinned
+def test_threads_a_library_starts_while_it_loads_inherit_its_cores() -> None:
+    """A thread begun inside `on_cores` stays there; the loading thread goes back."""
+    before = os.sched_getaffinity(0)
+    core = min(before)
+    found: list[set[int]] = []
+    go = threading.Event()
+
+    def work() -> None:
+        go.wait(10)
+        found.append(os.sched_getaffinity(0))
+
+    with worker.on_cores((core,)):
+        started = threading.Thread(target=work)
+        started.start()
+    go.set()
+    started.join()
+    assert found == [{core}]
+    assert os.sched_getaffinity(0) == before
+
+
+@pinned
+def test_cores_that_are_not_there_are_refused() -> None:
+    """With the ones there are."""
+    with (
+        pytest.raises(EngineError, match=r"cores 4095: not among those the process may use \(\d"),
+        worker.on_cores((4095,)),
+    ):
+        pass
+
+
+def test_a_result_or_a_fault_comes_back(executor: ThreadPoolExecutor) -> None:
+    """What the work returns, or raises."""
+    assert asyncio.run(worker.run(executor, divmod, 7, 2)) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(worker.run(executor, divmod, 7, 0))

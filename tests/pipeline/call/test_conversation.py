@@ -5,7 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.call.conversation import CONTEXT_TURNS, HISTORY_TURNS, Conversation, call_block, heard_text
+from pipeline.call.conversation import (
+    CONTEXT_TURNS,
+    HISTORY_TURNS,
+    Conversation,
+    call_block,
+    heard_text,
+    says_something,
+)
 from pipeline.llm import Message
 from pipeline.tts import Spoken
 
@@ -69,3 +76,15 @@ def test_the_block_is_unique_from_its_first_token_on():
     blocks = {call_block() for _ in range(50)}
     assert len({block[:16] for block in blocks}) == 50
     assert all(re.fullmatch(r"([A-Z] ){16}is the reference of this call\.", block) for block in blocks)
+
+
+@pytest.mark.parametrize("words", ["", "...", "Mm-hm.", "Mm-hmm.", "Mhm", "Hmm...", "Uh-huh.", "Um, uh", "Er", "M-hm"])
+def test_a_sound_is_nothing_to_answer(words):
+    """What a listener or a thinker lets out, as transcribers write it."""
+    assert not says_something(words)
+
+
+@pytest.mark.parametrize("words", ["Yes.", "Hm, no.", "I", "He", "Him", "Hum a tune", "Room 12", "Oh", "7"])
+def test_a_word_is_something_to_answer(words):
+    """However short it is, and whatever sounds come with it."""
+    assert says_something(words)

@@ -1,0 +1,278 @@
+"""What the end of a turn costs: when each policy is sure of it, and how often it is sure inside a pause.
+
+Decisions, not latency: prompts are heard by the real detector and turn model, sample by sample, and the clock is the
+audio's own; the turn model's answer comes `--model-ms` after its question. Pauses are of two kinds: between two prompts
+(a speaker who seems done and goes on), and in the middle of one (its own pause, lengthened).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import common
+from harness.caller.noise import comfort_noise
+from harness.caller.onset import FRAME_SAMPLES, levels_dbfs
+from harness.corpus import clips
+from harness.corpus.labels import speech_threshold_dbfs
+from harness.corpus.voices import Prompts
+from harness.records import Clip, Pcm16
+from harness.verdict.stats import percentile, rate_upper
+from pipeline import profile
+from pipeline.endpointing import EndpointEvent, EventKind, Voicing
+from pipeline.endpointing.policies import endpointer
+from pipeline.endpointing.silero import SileroEngine
+from pipeline.endpointing.smart_turn_onnx import SmartTurn
+from pipeline.profile.endpointing import EndpointingSettings, SileroSettings, SmartTurnSettings
+from pipeline.telephony import mulaw
+
+POLICIES: tuple[tuple[str, ...], ...] = (
+    ("policy=silence", "min_silence_ms=192"),
+    ("policy=silence", "min_silence_ms=320"),
+    ("policy=silence",),
+    ("policy=speculative", "drop_db=null"),
+    ("policy=speculative", "min_silence_ms=192"),
+    ("policy=speculative", "min_silence_ms=320"),
+    ("policy=speculative", "provisional_ms=64"),
+    ("policy=speculative",),
+    ("policy=speculative", "threshold=0.9", "doubt=0.5"),
+)
+"""The rows, as overrides of the endpointing of profile `cpu`; `smart_turn` confirms when `speculative` does."""
+SHORT_PAUSE_MS = 400
+"""No pause up to this is to end a turn."""
+PAUSES_MS = (250, 400, 700, 1200)
+LEAD_MS, TAIL_MS = 256, 2000
+ONSET_SAMPLES = 768
+"""An end confirmed so soon after a pause was decided before the detector could know better."""
+OWN_PAUSE_MS = 90
+"""The least silence inside a prompt that counts as a pause of the speaker's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One caller's audio, and where it is silent without being over."""
+
+    kind: str
+    """"end", "joined" or "stretched"."""
+    pcm: Pcm16
+    end_sample: int
+    """Of the last speech."""
+    pause: tuple[int, int] | None = None
+    pause_ms: int = 0
+
+    @property
+    def key(self) -> str:
+        """Kind and length of its pause."""
+        return f"{self.kind} {self.pause_ms}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What one policy made of one track."""
+
+    provisional_ms: float | None
+    """Of the last attempt before the confirmation, after the end of speech."""
+    """None where there was none: it was cut off, or the track is about its pause alone."""
+    confirmed_ms: float | None
+    attempts: int
+    """Provisional ends."""
+    cut_off: bool
+    """An end was confirmed in the track's pause; or, of a track without, anywhere before the end of speech."""
+
+
+@dataclass(slots=True)
+class Hearing:
+    """Detector and turn model; what they said once is not asked again."""
+
+    silero: SileroEngine
+    smart_turn: SmartTurn
+    model_samples: int
+    cache: dict[str, float] = field(default_factory=dict)
+
+    def voicings(self, track: Track) -> list[Voicing]:
+        """Of the whole track."""
+        return asyncio.run(self.silero.detector().push(track.pcm))
+
+    def completeness(self, pcm: Pcm16) -> float:
+        """Of a turn that sounds so."""
+        key = hashlib.sha256(pcm.tobytes()).hexdigest()[:24]
+        if key not in self.cache:
+            self.cache[key] = asyncio.run(self.smart_turn.completeness(np.asarray(pcm / 32_768, np.float32)))
+        return self.cache[key]
+
+    def decide(self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]) -> Decisions:
+        """Run a policy over a track: until it confirms the end, or the track's pause is behind it."""
+        provisional: list[int] = []
+        until = len(track.pcm) if track.pause is None else track.pause[1] + ONSET_SAMPLES
+        for event in self._events(settings, track, voicings):
+            if event.at_sample > until:
+                break
+            if event.kind is EventKind.PROVISIONAL_END:
+                provisional.append(event.at_sample)
+            if event.kind is not EventKind.CONFIRMED_END or (track.pause and event.at_sample < track.pause[0]):
+                continue
+            if track.pause or event.at_sample < track.end_sample:
+                return Decisions(None, None, len(provisional), cut_off=True)
+            after_ms = [(at - track.end_sample) / 8 for at in (provisional[-1], event.at_sample)]
+            return Decisions(after_ms[0], after_ms[1], len(provisional), cut_off=False)
+        return Decisions(None, None, len(provisional), cut_off=False)
+
+    def _events(
+        self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]
+    ) -> Iterator[EndpointEvent]:
+        policy = endpointer(settings)
+        asked: EndpointEvent | None = None
+        for voicing in voicings:
+            if asked is not None and asked.at_sample + self.model_samples <= voicing.end_sample:
+                heard = track.pcm[asked.speech_start_sample : asked.at_sample]
+                yield from policy.completion(asked.at_sample, self.completeness(heard))
+                asked = None
+            for event in policy.push(voicing):
+                asked = event if event.kind is EventKind.COMPLETION_ASKED else asked
+                yield event
+
+
+def tracks(limit: int, seed: int) -> list[Track]:
+    """The material: `limit` prompts, as many joined pairs and as many lengthened pauses of each length."""
+    prompts = Prompts.fetch(common.news)
+    names = prompts.names()
+    random.Random(seed).shuffle(names)
+    said = [clip for name in names if (clip := _sentence(prompts, name)) is not None]
+    made = [_track("end", [clip.pcm], clip.clip_id) for clip in said[:limit]]
+    paused = [(clip, at) for clip in said if (at := _own_pause(clip.pcm)) is not None]
+    for pause_ms in PAUSES_MS:
+        for first, second in itertools.pairwise(said[: limit + 1]):
+            spoken = [first.pcm, second.pcm[second.speech_start_sample :]]
+            made.append(_track("joined", spoken, first.clip_id, pause_ms))
+        for clip, (start, end) in paused[:limit]:
+            if end - start <= pause_ms * 8:
+                middle = (start + end) // 2
+                spoken = [clip.pcm[:middle], clip.pcm[middle:]]
+                made.append(_track("stretched", spoken, clip.clip_id, pause_ms, (end - start) // 2))
+    return made
+
+
+def _sentence(prompts: Prompts, name: str) -> Clip | None:
+    """A prompt of three words and 1 to 8 s whose end is firm."""
+    said = prompts.get(name)
+    if len(clips.clean_transcript(said.transcript or "").split()) < 3:
+        return None
+    clip = clips.make_clip(name, [said])
+    return clip if isinstance(clip, Clip) and 8_000 <= len(clip.pcm) <= 64_000 else None
+
+
+def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
+    """The longest silence inside a clip, in samples."""
+    over = np.flatnonzero(levels_dbfs(pcm) > speech_threshold_dbfs(pcm))
+    gaps = np.diff(over)
+    widest = int(np.argmax(gaps))
+    start, end = (int(over[widest]) + 1) * FRAME_SAMPLES, int(over[widest + 1]) * FRAME_SAMPLES
+    return (start, end) if end - start >= OWN_PAUSE_MS * 8 else None
+
+
+def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> Track:
+    """`own_samples` of silence stand already at either side of the pause, and are counted in."""
+    parts: list[Pcm16] = [comfort_noise(LEAD_MS * 8, f"{name}:lead")]
+    for index, piece in enumerate(pieces):
+        gap = [comfort_noise(pause_ms * 8 - 2 * own_samples, f"{name}:gap")] if index else []
+        parts += [*gap, piece]
+    end = sum(len(part) for part in parts)
+    parts.append(comfort_noise(TAIL_MS * 8, f"{name}:tail"))
+    start = len(parts[0]) + len(pieces[0]) - own_samples
+    pause = (start, start + pause_ms * 8) if len(pieces) > 1 else None
+    return Track(kind, mulaw.decode(mulaw.encode(np.concatenate(parts))), end, pause, pause_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One policy's figures."""
+
+    policy: str
+    provisional_ms: float | None
+    """Median after the end of speech, over the tracks without a pause."""
+    confirmed_ms: float | None
+    confirmed_p95_ms: float | None
+    attempts: float
+    """Mean, over the tracks without a pause."""
+    cut_own: tuple[int, int]
+    """Cut off in a pause of the prompt's own, of how many."""
+    cut: dict[str, tuple[int, int]]
+    """Cut off in a pause, of how many: by its kind and length."""
+
+    @property
+    def cut_short(self) -> tuple[int, int]:
+        """In pauses up to SHORT_PAUSE_MS, of both kinds."""
+        short = [found for key, found in self.cut.items() if int(key.split()[1]) <= SHORT_PAUSE_MS]
+        return sum(cut for cut, _ in short), sum(n for _, n in short)
+
+
+def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
+    """Run one policy over everything."""
+    settings = profile.load("cpu", tuple(f"endpointing.{one}" for one in overrides)).endpointing
+    decided = [(track, hearing.decide(settings, track, voicings)) for track, voicings in heard]
+    ends = [one for track, one in decided if track.pause is None]
+    cut: dict[str, tuple[int, int]] = {}
+    for track, one in decided:
+        if track.pause is not None:
+            lost, n = cut.get(track.key, (0, 0))
+            cut[track.key] = (lost + one.cut_off, n + 1)
+    confirmed = [one.confirmed_ms for one in ends if not one.cut_off]
+    return Row(
+        policy=", ".join(overrides).removeprefix("policy="),
+        provisional_ms=percentile([one.provisional_ms for one in ends if not one.cut_off], 0.5),
+        confirmed_ms=percentile(confirmed, 0.5),
+        confirmed_p95_ms=percentile(confirmed, 0.95),
+        attempts=sum(one.attempts for one in ends) / len(ends),
+        cut_own=(sum(one.cut_off for one in ends), len(ends)),
+        cut=cut,
+    )
+
+
+def main() -> int:
+    """Print the table; 1 where the profile's own speculation cuts a short pause off too often."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--prompts", type=int, default=150, help="how many of each kind (default 150)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model-ms", type=int, default=60, help="when the turn model answers (default 60)")
+    asked = parser.parse_args()
+    made = tracks(asked.prompts, asked.seed)
+    hearing = Hearing(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), asked.model_ms * 8)
+    common.news(f"{len(made)} tracks are heard by the detector")
+    heard = [(track, hearing.voicings(track)) for track in made]
+    rows = []
+    for overrides in POLICIES:
+        common.news(f"policy {', '.join(overrides)}")
+        rows.append(row(hearing, overrides, heard))
+    if not asked.json:
+        _print(rows)
+    own = next(one for one in rows if one.policy == "speculative")
+    cut, n = own.cut_short
+    bound = rate_upper(cut, n)
+    promise = f"speculation cuts off at most 2 % of pauses up to {SHORT_PAUSE_MS} ms, at 95 % confidence"
+    promises = [common.bounded(promise, None if bound is None else 100 * bound, 2.0, "%")]
+    return common.conclude("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=asked.json)
+
+
+def _print(rows: Sequence[Row]) -> None:
+    keys = sorted(rows[0].cut, key=lambda key: (key.split()[0], int(key.split()[1])))
+    table = Table(title="after the end of speech, ms; cut off, of how many", title_justify="left")
+    for heading in ("policy", "provisional", "confirmed", "p95", "attempts", "own pauses", *keys):
+        table.add_column(heading, justify="left" if heading == "policy" else "right", overflow="fold")
+    for one in rows:
+        times = [f"{value:.0f}" for value in (one.provisional_ms, one.confirmed_ms, one.confirmed_p95_ms) if value]
+        cuts = [f"{cut}/{n}" for cut, n in (one.cut_own, *(one.cut[key] for key in keys))]
+        table.add_row(one.policy, *times, f"{one.attempts:.2f}", *cuts)
+    Console(width=200).print(table, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
