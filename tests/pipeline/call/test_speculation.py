@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline import meter, tracing, worker
+from pipeline.call import leaving
 from pipeline.llm import Message
 from pipeline.llm.scripted import ScriptedLanguageModel
 from pipeline.profile.llm import ScriptedLlmSettings
@@ -219,8 +220,9 @@ async def test_a_caller_who_goes_on_is_answered_once_and_whole(serve):
     assert heard.attributes[tracing.REPLY] == "Certainly, I can help you with that."
 
 
-async def test_a_repeated_start_waits_for_the_engine_to_let_go(serve):
+async def test_a_repeated_start_waits_for_the_engine_to_let_go(serve, monkeypatch):
     """An engine that cannot be interrupted finishes the void attempt's work before the next one begins."""
+    monkeypatch.setattr(leaving, "ABANDONED_S", PATIENCE_S)
     stt = Blocking()
     async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
