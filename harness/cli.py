@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from harness.rig import child, environment
-from pipeline.errors import TurngapError, UsageError
+from pipeline.errors import TurngapError, UsageError, unwritable
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -117,7 +117,7 @@ def _export(
     try:
         out.write_text(text, "utf-8")
     except OSError as fault:
-        raise UsageError(f"{out}: cannot be written ({fault.strerror})") from None
+        raise unwritable(f"{out}: cannot be written", fault) from None
 
 
 @app.command("serve", context_settings=_HANDED_ON, help="Run the agent itself: turngap serve --help")
@@ -173,4 +173,4 @@ def _hand_on(name: str, arguments: list[str]) -> NoReturn:
     """Become the agent's own command: engines never share an interpreter with the instrument."""
     sys.stdout.flush()
     command = child.python("pipeline", name, *arguments)
-    os.execve(command[0], command, child.environment())
+    os.execve(command[0], command, child.environment(TURNGAP_COMMAND="turngap"))

@@ -1,7 +1,7 @@
 """A run's result, `run.json`: the product. Everything else (report, JUnit, CSV, comparison) renders it.
 
 A run's folder, `results/<run-id>/`: `run.json` (this), `turns.jsonl` (one `TurnRecord` a line, flushed as each ends),
-`spans.jsonl`, `gpu.csv`, `agent.log`, and stereo WAV files of the calls worth hearing.
+`spans.jsonl`, `sentinel.jsonl`, `gpu.csv`, `process.csv`, `agent.log`, and stereo WAV files of the calls worth hearing.
 """
 
 from __future__ import annotations
@@ -98,6 +98,10 @@ class Instrument(_Model):
     """Median move of the end-of-speech labels when both thresholds move by -5 dB ..."""
     label_high_ms: float | None
     """... and +5 dB."""
+    foreign_cpu_share: float | None = None
+    """Share of the machine's CPU time that other processes used, and ..."""
+    stolen_cpu_share: float | None = None
+    """... that its host gave to other machines while this one had work (steal): the callers are late then."""
     calibration: dict[str, Any] | None = None
     sentinel: dict[str, Any] | None = None
 

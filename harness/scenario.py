@@ -60,7 +60,7 @@ class Scenario(_Model):
     """A scenario file."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=documents.NAME)
     description: str = ""
     seed: int = Field(1, ge=0)
     turns_per_call: Annotated[int, Field(ge=1)] | Literal["all"] = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -24,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives the process's exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    parser = _Parser(prog="python -m pipeline", description=__doc__)
+    parser = _Parser(prog=os.environ.get("TURNGAP_COMMAND", "python -m pipeline"), description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = words[0] if words else ""
     try:

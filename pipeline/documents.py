@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.errors import UsageError
 
+NAME = r"^[a-z0-9][a-z0-9-]*$"
+"""The pattern of names: of profiles, scenarios, budgets."""
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 
@@ -97,9 +100,27 @@ def _explain(fault: ValidationError, node: yaml.Node | None, name: str, model: t
         return f"{where}: unknown key `{dotted}`; {hint}{more}"
     if first["type"] == "missing":
         return f"{where}: `{'.'.join(str(part) for part in location)}` is missing{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _plain(first)
     given = f", not {first['input']!r}" if isinstance(first["input"], (str, int, float, bool)) else ""
     return f"{where}: `{dotted}`: {message}{given}{more}" if dotted else f"{where}: {message}{more}"
+
+
+def _plain(fault: ErrorDetails) -> str:
+    """What does not fit, in the words of a document's writer where pydantic's are a programmer's."""
+    context = fault.get("ctx", {})
+    match fault["type"]:
+        case "too_short":
+            return f"needs at least {context['min_length']} of them"
+        case "too_long":
+            return f"takes at most {context['max_length']} of them"
+        case "string_pattern_mismatch" if context["pattern"] == NAME:
+            return "needs a name of small letters, digits and hyphens"
+        case "tuple_type" | "list_type":
+            return "needs a list"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "needs keys with values below it"
+        case _:
+            return fault["msg"].removeprefix("Value error, ")
 
 
 def _find(node: yaml.Node | None, location: Location) -> tuple[int, Location]:

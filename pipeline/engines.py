@@ -61,7 +61,8 @@ async def load(profile: Profile) -> Engines:
 
 def _wanted(profile: Profile) -> dict[str, Any]:
     """The settings of the engines the profile needs, in the order of loading."""
-    turn = {} if profile.endpointing.policy == "silence" else {"turn": profile.endpointing.model}
+    ending = profile.endpointing
+    turn = {} if ending.policy == "silence" or ending.model is None else {"turn": ending.model}
     return {"vad": profile.vad, **turn, "stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
 
 

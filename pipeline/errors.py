@@ -16,7 +16,10 @@ Every message is one line: what is wrong, where, and what to do. A command print
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+_NOT_THE_PATHS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class TurngapError(Exception):
@@ -61,3 +64,12 @@ class AgentError(TurngapError):
 
 class HarnessError(TurngapError):
     """The instrument itself could not measure."""
+
+
+def unwritable(what: str, fault: OSError) -> TurngapError:
+    """The error for `what` (a path the user gave, and its purpose) that can't be written.
+
+    A `UsageError`, unless the disk is full or broken: that is no fault of the path, and a `HarnessError`.
+    """
+    kind = HarnessError if fault.errno in _NOT_THE_PATHS_FAULT else UsageError
+    return kind(f"{what} ({fault.strerror or fault})")

@@ -12,19 +12,19 @@ import asyncio
 import contextlib
 import gc
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from harness.calibration.idleness import Idle, before
 from harness.calibration.reference import Order
 from harness.caller.call import place_call
 from harness.caller.scheduler import Scheduler
 from harness.clock import NS_PER_MS, Clock
 from harness.records import CallRecord, Clip, Spoken
-from harness.rig import child, environment
+from harness.rig import child
 from harness.scenario import PlannedCall, Turn
 from harness.scoring.milestones import milestones
 from pipeline.errors import HarnessError
@@ -33,8 +33,6 @@ from pipeline.telephony import FRAME_SAMPLES, SAMPLE_RATE
 START_TIMEOUT_S = 20.0
 BIAS_MS, SD_MS, LARGEST_MS = 1.0, 1.0, 5.0
 """What an idle machine must keep: |median error|, its standard deviation, and the largest error."""
-IDLE_LOAD, IDLE_TIMER_MS = 0.3, 1.0
-"""An idle machine: load average a core, and the 99th percentile of our own timer's lateness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +126,6 @@ class DelayErrors:
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """Whether the machine was idle enough for the calibration to speak of the instrument alone."""
-
-    load_per_core: float
-    timer_p99_ms: float
-
-    @property
-    def idle(self) -> bool:
-        """Both within bounds."""
-        return self.load_per_core < IDLE_LOAD and self.timer_p99_ms < IDLE_TIMER_MS
-
-
-@dataclass(frozen=True, slots=True)
 class Calibration:
     """The result of `turngap calibrate`."""
 
@@ -181,7 +166,7 @@ async def calibrate(
     Raises:
         HarnessError: the reference agent did not start.
     """
-    idle = await idleness(clock)
+    quiet = await before(clock)
     reference = await ReferenceAgent.start()
     gc.collect()
     gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
@@ -193,13 +178,7 @@ async def calibrate(
     finally:
         gc.unfreeze()
         await reference.stop()
-    return Calibration(tuple(rows), idle)
-
-
-async def idleness(clock: Clock) -> Idle:
-    """The machine's load, and how late our own timer is on it."""
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return Idle(load, await environment.timer_late_p99_ms(clock))
+    return Calibration(tuple(rows), quiet.after(clock))
 
 
 def burst(duration_ms: float, seed: int) -> Clip:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from harness.calibration import idleness
 from harness.calibration.calibrate import (
     BIAS_MS,
-    IDLE_LOAD,
-    IDLE_TIMER_MS,
     LARGEST_MS,
     SD_MS,
     Calibration,
@@ -80,9 +79,11 @@ def show(found: Calibration, console: Console) -> None:
         table.add_row(f"{row.delay_ms:g}", "its sample", *_cells(own, str(row.missed)))
         table.add_row("", "frame sent", *_cells(row.frame_convention, ""))
     console.print(table)
-    load = f"load a core {found.idle.load_per_core:.2f}, timer p99 {found.idle.timer_p99_ms:.2f} ms late"
-    bounds = f"idle is under {IDLE_LOAD:g} and {IDLE_TIMER_MS:g} ms"
-    state = "idle" if found.idle.idle else "NOT idle, so the errors are those of the instrument under this load"
+    seen = found.idle
+    load = f"load a core {seen.load_per_core:.2f}, timer p99 {seen.timer_p99_ms:.2f} ms late"
+    load += f", {seen.stolen_share:.2%} of the CPU time stolen by its host"
+    bounds = f"idle is under {idleness.LOAD:g}, {idleness.TIMER_MS:g} ms and {idleness.STOLEN_SHARE:.1%}"
+    state = "idle" if seen.idle else "NOT idle, so the errors are those of the instrument under this load"
     bars = f"|bias| <= {BIAS_MS:g} ms, sd <= {SD_MS:g} ms, largest <= {LARGEST_MS:g} ms, no answer missed"
     verdict = "valid" if found.valid else "INVALID: give the machine's cores to the calibration alone"
     for line in (f"the machine was {state}: {load} ({bounds})", f"{verdict} ({bars})"):

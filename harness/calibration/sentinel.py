@@ -6,9 +6,12 @@ Only what it measured inside the turns' windows (from 500 ms before a turn's t0 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from harness.clock import Clock
 from harness.records import CallEnd
 from harness.scoring.milestones import BEFORE_T0_NS
 from harness.turn import TurnRecord
+from pipeline.errors import HarnessError
 
 DELAY_MS = 150.0
 INDEX = 1_000_000
@@ -58,14 +62,26 @@ class SentinelErrors:
 
 
 class Sentinel:
-    """A sentinel that is under way, or over."""
+    """A sentinel that is under way, or over; `log` keeps what it measures, so that a resumed run has it too."""
 
-    def __init__(self) -> None:
-        self._samples: list[Sample] = []
+    def __init__(self, log: Path | None = None) -> None:
+        self._log = log
+        self._samples: list[Sample] = [] if log is None else _kept(log)
 
-    def add(self, samples: Iterable[Sample]) -> None:
-        """Take what one call measured."""
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Take what one call measured.
+
+        Raises:
+            HarnessError: the log can't be written.
+        """
         self._samples.extend(samples)
+        if self._log is None:
+            return
+        try:
+            with self._log.open("a", encoding="utf-8") as file:  # no fsync: the callers share this event loop
+                file.write("".join(json.dumps(asdict(one)) + "\n" for one in samples))
+        except OSError as fault:
+            raise HarnessError(f"{self._log}: cannot be written ({fault.strerror or fault})") from None
 
     def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
         """The error inside the windows of those turns; call it when the sentinel is over."""
@@ -86,26 +102,41 @@ class Sentinel:
         )
 
 
+def _kept(log: Path) -> list[Sample]:
+    """What a sentinel of the same run measured before it was resumed; a torn or foreign line is left out."""
+    if not log.is_file():
+        return []
+    found = []
+    for line in log.read_text("utf-8", "replace").splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            found.append(Sample(**json.loads(line)))
+    return found
+
+
 def _meets(sample: Sample, begin_ns: int, end_ns: int) -> bool:
     return sample.from_ns <= end_ns and begin_ns <= sample.to_ns
 
 
 @asynccontextmanager
-async def sentinel(*, clock: Clock, scheduler: Scheduler, seed: int) -> AsyncIterator[Sentinel]:
-    """Run a sentinel beside the block; its errors can be asked for after it.
+async def sentinel(
+    *, clock: Clock, scheduler: Scheduler, seed: int, log: Path | None = None
+) -> AsyncIterator[Sentinel]:
+    """Run a sentinel beside the block; its errors can be asked for after it. What it measures is kept in `log`.
 
     Raises:
-        HarnessError: the reference agent did not start.
+        HarnessError: the reference agent did not start, or the log can't be written.
     """
     reference = await ReferenceAgent.start()
-    watch = Sentinel()
+    watch = Sentinel(log)
     task = asyncio.create_task(_keep_calling(watch, reference, clock, scheduler, seed), name="sentinel")
     try:
         yield watch
     finally:
         task.cancel()
-        await task
-        await reference.stop()
+        try:
+            await task
+        finally:
+            await reference.stop()
 
 
 async def _keep_calling(

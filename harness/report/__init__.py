@@ -12,7 +12,8 @@ def render(folder: Path, out: Path) -> None:
 
     Raises:
         RunFolderError: the folder holds no run that this version reads.
-        HarnessError: `out` cannot be written.
+        UsageError: `out` cannot be written.
+        HarnessError: the disk is full.
     """
     # Drawing needs matplotlib, which takes half a second to import: only those who render pay for it.
     from harness.report import page

@@ -19,7 +19,7 @@ from harness.report import audio, budget, charts, folder, resources, waterfall, 
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars, stats, summary
-from pipeline.errors import HarnessError
+from pipeline.errors import unwritable
 
 HERE = Path(__file__).parent
 MOST_WORDS = 200
@@ -31,7 +31,8 @@ def render(path: Path, out: Path) -> None:
 
     Raises:
         RunFolderError: the folder holds no run that this version reads.
-        HarnessError: `out` cannot be written.
+        UsageError: `out` cannot be written.
+        HarnessError: the disk is full.
     """
     _write(out, html(folder.read(path)))
 
@@ -228,4 +229,4 @@ def _write(out: Path, text: str) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        raise HarnessError(f"{out}: the report cannot be written ({fault.strerror or fault})") from None
+        raise unwritable(f"{out}: the report cannot be written", fault) from None

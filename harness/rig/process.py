@@ -74,10 +74,12 @@ class ProcessSample:
     """Of the instrument and the agent since their start."""
     machine_cpu_s: float
     """Of everything on the machine since it was started, idle time left out."""
+    stolen_cpu_s: float = 0.0
+    """What the host of a virtual machine gave to others while this one had work, since it was started."""
 
 
 COLUMNS = tuple(field.name for field in fields(ProcessSample))
-"""The columns of `process.csv`."""
+"""The columns of `process.csv`; rows of older runs lack the last."""
 
 
 class ProcessSampler:
@@ -99,7 +101,10 @@ class ProcessSampler:
             percent = 100 * max(0.0, agent.cpu_s - self._before[1]) / (at_s - self._before[0])
         self._before = (at_s, agent.cpu_s)
         ours_cpu_s = ours.cpu_s if ours is not None else agent.cpu_s
-        return ProcessSample(at_s, percent, agent.rss_mib, agent.cpu_s, ours_cpu_s, _machine_cpu_s())
+        machine = psutil.cpu_times()._asdict()
+        return ProcessSample(
+            at_s, percent, agent.rss_mib, agent.cpu_s, ours_cpu_s, _busy_s(machine), machine.get("steal", 0.0)
+        )
 
 
 def row(sample: ProcessSample) -> list[str]:
@@ -117,6 +122,8 @@ class ProcessFigures:
     """The agent's, while it was watched."""
     foreign_cpu_share: float | None = None
     """Share of the machine's CPU time that went to processes neither of the agent nor of the instrument."""
+    stolen_cpu_share: float | None = None
+    """Share of the machine's CPU time that its host gave to others while it had work to do (steal)."""
 
 
 def figures(file: Path) -> ProcessFigures:
@@ -124,7 +131,7 @@ def figures(file: Path) -> ProcessFigures:
     if not file.is_file():
         return ProcessFigures()
     with file.open(newline="", encoding="utf-8") as lines:
-        rows = [[float(line[name]) for name in COLUMNS] for line in csv.DictReader(lines) if _whole(line)]
+        rows = [[float(line.get(name) or 0) for name in COLUMNS] for line in csv.DictReader(lines) if _whole(line)]
     if not rows:
         return ProcessFigures()
     samples = [ProcessSample(*values) for values in rows]
@@ -132,23 +139,24 @@ def figures(file: Path) -> ProcessFigures:
     steps = [(a, b) for a, b in pairwise(samples) if 0 < b.at_s - a.at_s < _LONGEST_STEP_S and b.cpu_s >= a.cpu_s]
     capacity_s = sum(b.at_s - a.at_s for a, b in steps) * (os.cpu_count() or 1)
     machine_s = sum(b.machine_cpu_s - a.machine_cpu_s for a, b in steps)
+    stolen_s = sum(max(0.0, b.stolen_cpu_s - a.stolen_cpu_s) for a, b in steps)
     ours_s = sum(b.ours_cpu_s - a.ours_cpu_s for a, b in steps)
     return ProcessFigures(
         rss_mib=max(sample.rss_mib for sample in samples),
         cpu_s=sum(b.cpu_s - a.cpu_s for a, b in steps),
         foreign_cpu_share=min(1.0, max(0.0, (machine_s - ours_s) / capacity_s)) if capacity_s >= 1.0 else None,
+        stolen_cpu_share=min(1.0, stolen_s / capacity_s) if capacity_s >= 1.0 else None,
     )
 
 
 def _whole(line: dict[str, str | None]) -> bool:
     try:
-        return all(float(line[name] or "x") >= 0 for name in COLUMNS)
+        return all(float(line[name] or "x") >= 0 for name in COLUMNS[:-1])
     except (KeyError, ValueError):
         return False
 
 
-def _machine_cpu_s() -> float:
-    times = psutil.cpu_times()._asdict()
+def _busy_s(machine: dict[str, float]) -> float:
     # Guest time is in user time already; steal is another machine's.
     idle = ("idle", "iowait", "guest", "guest_nice", "steal")
-    return float(sum(value for name, value in times.items() if name not in idle))
+    return float(sum(value for name, value in machine.items() if name not in idle))

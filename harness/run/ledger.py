@@ -128,6 +128,8 @@ def closed(
                 receive=receive,
                 label_low_ms=low,
                 label_high_ms=high,
+                foreign_cpu_share=seen.foreign_cpu_share,
+                stolen_cpu_share=seen.stolen_cpu_share,
                 calibration=progress.calibration.to_json() if progress.calibration is not None else None,
                 sentinel=progress.sentinel.to_json() if progress.sentinel is not None else None,
             ),

@@ -141,7 +141,8 @@ async def _measure(
         audience.begins(sum(len(call.turns) for call in request.missing if not call.warm_up))
         watch = None
         try:
-            async with sentinel(clock=clock, scheduler=scheduler, seed=request.seed) as watch:
+            log = folder.path / store.SENTINEL
+            async with sentinel(clock=clock, scheduler=scheduler, seed=request.seed, log=log) as watch:
                 await lanes.place_all()
         finally:
             lag_ms = await loop_lag_p99_ms(rig.agent)

@@ -20,10 +20,10 @@ from pydantic import BaseModel, ValidationError
 
 from harness.result import SCHEMA_VERSION, RunRecord
 from harness.turn import TurnRecord
-from pipeline.errors import HarnessError, RunFolderError
+from pipeline.errors import HarnessError, RunFolderError, unwritable
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
-AGENT_LOG, PROFILE, CALLS, LOCK = "agent.log", "profile.yaml", "calls", ".lock"
+SENTINEL, AGENT_LOG, PROFILE, CALLS, LOCK = "sentinel.jsonl", "agent.log", "profile.yaml", "calls", ".lock"
 
 Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -86,7 +86,8 @@ class RunFolder:
         """Make the folder under `out`, with `run.json` in it from the first moment; a taken `name` gets a number.
 
         Raises:
-            HarnessError: it can't be written.
+            UsageError: the folder is no place to write in.
+            HarnessError: the disk is full.
         """
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ class RunFolder:
                     _sync(out)
                     return cls(out / run_id, claim)
         except OSError as fault:
-            raise HarnessError(f"{out}: no run folder can be made there ({fault.strerror or fault})") from None
+            raise unwritable(f"{out}: no run folder can be made there", fault) from None
         raise HarnessError(f"{out}: no free name for {name}")
 
     def write(self, record: RunRecord) -> None:
@@ -136,7 +137,7 @@ class RunFolder:
 
     def mend(self) -> None:
         """Cut off torn last lines, so that what is appended next stands on a line of its own."""
-        for name in (TURNS, SPANS, GPU, PROCESS):
+        for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
             file = self.path / name
             if file.is_file():
                 data = file.read_bytes()

@@ -108,7 +108,7 @@ class Budget(_Model):
     """A budget file."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=documents.NAME)
     description: str = ""
     network: NetworkModel | None = None
     """Replaces the profile's network model."""

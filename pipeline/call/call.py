@@ -223,6 +223,7 @@ class Call:
             history=self._conversation.history,
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
+            ahead=self._agent.profile.endpointing.ahead,
             preface=self._agent.profile.barge_in.limit_preface if still_talking(event) else "",
         )
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)

@@ -26,8 +26,9 @@ class Leaving:
         """An attempt's task was cancelled; `meter` knows of its engines' work."""
         self._left.append((task, meter))
 
-    async def gone(self, within_s: float = ABANDONED_S) -> None:
-        """Return when the work of all that were cancelled has stopped, or is given up."""
+    async def gone(self, within_s: float | None = None) -> None:
+        """Return when the work of all that were cancelled has stopped, or is given up after `within_s` each."""
+        within_s = ABANDONED_S if within_s is None else within_s
         for left in tuple(self._left):
             task, meter = left
             await asyncio.wait([task])

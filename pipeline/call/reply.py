@@ -22,6 +22,7 @@ from pipeline.errors import EngineError
 from pipeline.inject import Injection
 from pipeline.llm import Message, Request
 from pipeline.llm.clauses import ClauseSplitter
+from pipeline.profile.endpointing import Ahead
 from pipeline.stt import AudioF32
 from pipeline.telemetry.metrics import TurnResult
 from pipeline.telemetry.recorder import AttemptNotes
@@ -49,6 +50,8 @@ class Question:
     history: tuple[Message, ...]
     context: tuple[Spoken, ...]
     max_tokens: int
+    ahead: Ahead
+    """The last work that may be done before the end of the turn is certain."""
     preface: str = ""
     """A clause to say before what the language model says."""
 
@@ -131,6 +134,8 @@ class Reply:
         if not says_something(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY
+        if self.question.ahead == "transcription":
+            await self._confirmed.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._think(asked_ns))
             group.create_task(self._speak())
@@ -187,6 +192,8 @@ class Reply:
             text, handed_ns = handed
             begun_ns = now_ns()
             if index == 0:
+                if self.question.ahead == "generation":
+                    await self._confirmed.wait()
                 await self._injection.wait(Stage.FIRST_AUDIO)
             async with aclosing(tts.speak(text, self.question.context)) as pieces:
                 async for piece in pieces:

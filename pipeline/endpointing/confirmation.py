@@ -11,12 +11,14 @@ class Confirmation:
     """The rule, without state.
 
     A turn that sounds complete (`threshold` or more) ends after `min_silence_ms`, one that does not (`doubt` or less,
-    or no answer yet) after `max_silence_ms`; in between the silence falls in a straight line.
+    or no answer yet) after `max_silence_ms`; in between the silence falls in a straight line. Without a model
+    `min_silence_ms` ends them all.
     """
 
     def __init__(self, settings: EndpointingSettings) -> None:
         self._settings = settings
-        self._least, self._most = samples(settings.min_silence_ms), samples(settings.max_silence_ms)
+        self._least = samples(settings.min_silence_ms)
+        self._most = self._least if settings.model is None else samples(settings.max_silence_ms)
 
     def needed_samples(self, completeness: float | None) -> int:
         """The silence that ends a turn of that completeness, in samples at 8 kHz; None: it is not known."""

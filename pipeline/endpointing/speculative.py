@@ -22,6 +22,7 @@ class SpeculativeEndpointer:
 
     def __init__(self, settings: EndpointingSettings) -> None:
         self._provisional = samples(settings.provisional_ms)
+        self._asks = settings.model is not None
         self._confirmation = Confirmation(settings)
         self._utterance = Utterance(settings, settings.drop_db)
         self._asked_at: int | None = None
@@ -41,7 +42,9 @@ class SpeculativeEndpointer:
             events.append(utterance.event(EventKind.PROVISIONAL_END))
         elif self._asked_at is None and self._silence_samples >= self._provisional:
             self._asked_at = utterance.now
-            events += [utterance.event(EventKind.PROVISIONAL_END), utterance.event(EventKind.COMPLETION_ASKED)]
+            events.append(utterance.event(EventKind.PROVISIONAL_END))
+            if self._asks:
+                events.append(utterance.event(EventKind.COMPLETION_ASKED))
         return events + self._confirmed()
 
     def completion(self, at_sample: int, probability: float) -> list[EndpointEvent]:

@@ -40,7 +40,7 @@ Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discri
 class Profile(Settings):
     """One complete agent."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=documents.NAME)
     description: str
     vad: Vad
     endpointing: EndpointingSettings = EndpointingSettings()

@@ -40,6 +40,10 @@ class ScriptedTurnSettings(Settings):
     delay_ms: float = Field(0, ge=0)
 
 
+Ahead = Literal["transcription", "generation", "synthesis"]
+"""Work that may be done before the end of a turn is certain; each holds those before it."""
+
+
 class EndpointingSettings(Settings):
     """When the caller's turn has ended."""
 
@@ -59,8 +63,13 @@ class EndpointingSettings(Settings):
     drop_db: float | None = Field(40.0, gt=0)
     """For `smart_turn` and `speculative`: a window so far below the level of the turn's speech is silence, though the
     detector still hears speech in it; null: the detector's word alone."""
-    model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] = SmartTurnSettings()
-    """What judges whether a turn sounds complete; not loaded for `silence`."""
+    ahead: Ahead = "synthesis"
+    """How far `speculative` works before the end is certain: the stage it names is the last."""
+    model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] | None = (
+        SmartTurnSettings()
+    )
+    """What judges whether a turn sounds complete; not loaded for `silence`. null: nobody is asked, and
+    `min_silence_ms` ends every turn."""
     speech_probability: float = Field(0.5, gt=0, lt=1)
     silence_probability: float = Field(0.35, gt=0, lt=1)
     """Hysteresis: speech begins above the first and lasts until it falls below the second."""

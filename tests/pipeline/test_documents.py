@@ -48,3 +48,11 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
     )
     with pytest.raises(ScenarioError, match=r"unknown key|missing"):
         read(bomb)
+
+
+def test_faults_are_said_in_the_words_of_who_wrote_the_document() -> None:
+    """An empty list and a name with spaces get sentences, not a programmer's terms or a pattern."""
+    with pytest.raises(ScenarioError, match=r"s\.yaml:2: `turns`: needs at least 1 of them"):
+        documents.parse("name: x\nturns: []\n", "s.yaml", Scenario, ScenarioError)
+    with pytest.raises(ScenarioError, match=r"needs a name of small letters, digits and hyphens, not 'My Calls'"):
+        documents.parse("name: My Calls\nturns: [{say: hi}]\n", "s.yaml", Scenario, ScenarioError)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from harness.calibration import calibrate
-from harness.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, Idle, ReferenceAgent, Sample
+from harness.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
+from harness.calibration.idleness import Idle
 from harness.calibration.reference import tone
 from harness.calibration.sentinel import Sentinel
 from harness.caller.scheduler import Scheduler

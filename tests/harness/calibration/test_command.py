@@ -11,7 +11,8 @@ from rich.console import Console
 
 from harness import cli
 from harness.calibration import command
-from harness.calibration.calibrate import Calibration, DelayErrors, Errors, Idle
+from harness.calibration.calibrate import Calibration, DelayErrors, Errors
+from harness.calibration.idleness import Idle
 from pipeline.errors import UsageError
 
 FRAME = Errors(25, 0.11, 0.21, 0.51)

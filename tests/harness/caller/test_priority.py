@@ -8,15 +8,16 @@ import sys
 
 import pytest
 
-from harness.caller.priority import OWN_NICE, ahead, describe
+from harness.caller.priority import OWN_NICE, SWITCH_INTERVAL_S, ahead, describe
 
 
 def test_what_was_taken_is_given_back() -> None:
     """Inside the block the thread says how it runs; after it, it runs as before."""
-    before = describe()
+    before = describe(), sys.getswitchinterval()
     with ahead() as place:
         assert place == describe()
-    assert describe() == before
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+    assert (describe(), sys.getswitchinterval()) == before
     assert os.getpriority(os.PRIO_PROCESS, 0) == OWN_NICE
 
 

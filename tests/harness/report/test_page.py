@@ -21,7 +21,7 @@ from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars
 from harness.verdict.budget import Budget, Hypothesis, Limit
 from harness.verdict.budget import load as load_budget
-from pipeline.errors import HarnessError, RunFolderError
+from pipeline.errors import RunFolderError, UsageError
 from pipeline.telephony import mulaw
 from pipeline.tracing import Stage
 from tests.harness import report_builders as make
@@ -230,7 +230,7 @@ def test_unwritable_target_leaves_nothing(tmp_path: Path) -> None:
     make.write_run(tmp_path / "run", make.turns(1))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "x").touch()
-    with pytest.raises(HarnessError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         report.render(tmp_path / "run", tmp_path / "taken")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "taken"]
 

@@ -47,6 +47,16 @@ def test_figures_take_the_peak_and_add_up_the_time(tmp_path: Path) -> None:
     assert figures.foreign_cpu_share == pytest.approx(0.5)
 
 
+def test_time_that_the_host_took_is_a_share_of_the_machine(tmp_path: Path) -> None:
+    """Steal counts against all cores; the files of older runs lack the column, and say that none was taken."""
+    capacity = 10.0 * (os.cpu_count() or 1)
+    file = csv_file(tmp_path, "0,0,100,1,2,50,7", f"10,0,100,3,4,60,{7 + capacity / 4:.3f}")
+    assert process.figures(file).stolen_cpu_share == pytest.approx(0.25)
+    file.write_text("\n".join([",".join(COLUMNS[:-1]), "0,0,100,1,2,50", "10,0,100,3,4,60"]))
+    assert process.figures(file).stolen_cpu_share == 0
+    assert process.figures(file).cpu_s == pytest.approx(2.0)
+
+
 def test_the_rows_of_a_resumed_run_are_not_taken_for_one_agent(tmp_path: Path) -> None:
     """The step from the first agent's last row to the second one's first is left out, and so is a torn row."""
     file = csv_file(

@@ -15,7 +15,7 @@ from harness.result import SCHEMA_VERSION
 from harness.rig import child
 from harness.store import folder as store
 from harness.store.folder import Migration, RunFolder
-from pipeline.errors import HarnessError, RunFolderError
+from pipeline.errors import HarnessError, RunFolderError, UsageError
 from tests.harness import report_builders as builders
 
 
@@ -203,5 +203,5 @@ def test_a_version_without_a_step_is_refused() -> None:
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     """--out below a file is no folder."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(HarnessError, match="no run folder can be made there"):
+    with pytest.raises(UsageError, match="no run folder can be made there"):
         RunFolder.create(tmp_path / "file" / "results", "run", builders.run_record([]))

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline import meter, tracing, worker
+from pipeline.call import leaving
 from pipeline.llm import Message
 from pipeline.llm.scripted import ScriptedLanguageModel
 from pipeline.profile.llm import ScriptedLlmSettings
@@ -19,6 +20,7 @@ from pipeline.profile.tts import ScriptedTtsSettings
 from pipeline.stt import Transcript
 from pipeline.stt.scripted import ScriptedSpeechToText
 from pipeline.tts.scripted import ScriptedSynthesizer
+from tests.pipeline.conftest import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -134,6 +136,30 @@ async def test_nothing_is_heard_before_the_end_is_sure(serve):
             await llm.done.wait()
 
 
+@pytest.mark.parametrize(
+    ("ahead", "generated", "spoken"),
+    [("transcription", 0, 0), ("generation", 1, 0), ("synthesis", 1, 1)],
+)
+async def test_work_goes_as_far_ahead_as_the_profile_says(serve, ahead, generated, spoken):
+    """Before the end is sure; then the reply is made and heard all the same, without the turn model too."""
+    stt, llm, tts = Counted(), Recording(), Held()
+    settings = (*SPECULATIVE, f"endpointing.ahead={ahead}", "endpointing.model=null")
+    async with serve(*settings, stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await stt.asked_times(1)
+        await wait_until(lambda: len(llm.requests) >= generated and tts.calls >= spoken)
+        async with nothing_said(phone):
+            pass
+        assert (len(llm.requests), tts.calls) == (generated, spoken)
+        for _ in range(100):
+            tts.out.release()
+        await phone.hush(MIDDLE_MS)
+        name, audio = await phone.reply()
+    assert name == "turn-0-1"
+    assert audio
+
+
 async def test_what_was_held_is_let_go_when_the_end_is_sure(serve):
     """The attempt of the provisional end is the one that is heard; its decisions lie in the order of the path."""
     stt = Counted()
@@ -194,8 +220,9 @@ async def test_a_caller_who_goes_on_is_answered_once_and_whole(serve):
     assert heard.attributes[tracing.REPLY] == "Certainly, I can help you with that."
 
 
-async def test_a_repeated_start_waits_for_the_engine_to_let_go(serve):
+async def test_a_repeated_start_waits_for_the_engine_to_let_go(serve, monkeypatch):
     """An engine that cannot be interrupted finishes the void attempt's work before the next one begins."""
+    monkeypatch.setattr(leaving, "ABANDONED_S", PATIENCE_S)
     stt = Blocking()
     async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)

@@ -85,6 +85,13 @@ def test_a_turn_that_sounds_complete_needs_less_silence(
     assert confirmed(run([SPEECH] * 10 + [SILENCE] * 30, completeness)) == [(windows, by)]
 
 
+def test_without_a_model_the_least_silence_ends_every_turn() -> None:
+    """Nobody is asked."""
+    found = run([SPEECH] * 10 + [SILENCE] * 30, settings=SETTINGS.model_copy(update={"model": None}))
+    assert kinds(found) == [STARTED, PROVISIONAL, CONFIRMED]
+    assert confirmed(found) == [(20, ConfirmedBy.SILENCE)]
+
+
 def test_an_answer_that_comes_late_confirms_at_once() -> None:
     """When the silence was long enough already, the answer itself is what is waited for."""
     found = run([SPEECH] * 10 + [SILENCE] * 30, 1.0, answer_after=12)

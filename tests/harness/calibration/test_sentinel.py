@@ -1,0 +1,46 @@
+"""The sentinel's books: what it measured stays with the run, whichever session measured it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.calibration.calibrate import Sample
+from harness.calibration.sentinel import Sentinel
+from harness.scoring.milestones import BEFORE_T0_NS
+from pipeline.errors import HarnessError
+from tests.harness.report_builders import turn
+
+SECOND_NS = 1_000_000_000
+
+
+def sample(from_s: float, error_ms: float | None) -> Sample:
+    return Sample(int(from_s * SECOND_NS), int((from_s + 0.2) * SECOND_NS), error_ms, error_ms)
+
+
+def test_a_resumed_run_has_what_the_sentinel_measured_before(tmp_path: Path) -> None:
+    """A second sentinel on the same log goes on where the first was killed; its torn last line is left out."""
+    log = tmp_path / "sentinel.jsonl"
+    Sentinel(log).add([sample(1, 0.5), sample(2, None)])
+    log.write_text(log.read_text() + '{"from_ns": 12')
+    resumed = Sentinel(log)
+    turns = [turn(t0_ns=SECOND_NS, t1_ns=2 * SECOND_NS), turn(t0_ns=60 * SECOND_NS, t1_ns=61 * SECOND_NS)]
+    before = resumed.errors(turns)
+    assert (before.n, before.n_all, before.missed, before.watched_share) == (1, 2, 1, 0.5)
+    assert before.bias_median_ms == 0.5
+
+
+def test_without_a_log_nothing_is_written(tmp_path: Path) -> None:
+    """A sentinel outside a run keeps its samples to itself; only those inside the windows count."""
+    watch = Sentinel()
+    watch.add([sample(1, 1.0), sample(100, 9.0)])
+    errors = watch.errors([turn(t0_ns=SECOND_NS + BEFORE_T0_NS, t1_ns=2 * SECOND_NS)])
+    assert (errors.n, errors.n_all, errors.max_abs_error_ms) == (1, 2, 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_can_not_be_written_is_said(tmp_path: Path) -> None:
+    """The run ends with one line that names the file, not with samples that are silently lost."""
+    with pytest.raises(HarnessError, match=r"sentinel\.jsonl: cannot be written"):
+        Sentinel(tmp_path / "gone" / "sentinel.jsonl").add([sample(1, 1.0)])
