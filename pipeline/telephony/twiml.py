@@ -11,9 +11,7 @@ MAX_PARAMETER = 500
 """Name and value of one `<Parameter>` together stay under this many characters (Twilio)."""
 
 
-def connect_stream(
-    url: str, parameters: Mapping[str, str] | None = None, status_callback: str | None = None
-) -> str:
+def connect_stream(url: str, parameters: Mapping[str, str] | None = None, status_callback: str | None = None) -> str:
     """TwiML that opens a bidirectional Media Stream to `url` and hands it `parameters` in its `start` message.
 
     Twilio tells `status_callback`, where there is one, when the stream starts, stops and fails.
