@@ -16,7 +16,7 @@ from harness.audience import Display
 from harness.clock import SystemClock
 from harness.command import complain, report_path
 from harness.legs import LiveFigures
-from harness.live import order as orders
+from harness.live import checks
 from harness.live.ledger import Ledger
 from harness.live.measure import run_live
 from harness.live.order import Asked, Order
@@ -34,7 +34,7 @@ def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str
     Raises:
         TurngapError: nothing was measured; one line, with nothing in it that must not be seen.
     """
-    order = orders.make(asked, environment)
+    order = checks.make(asked, environment)
     if dry:
         _rehearse(order, as_json=as_json)
         return 0

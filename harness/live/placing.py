@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 CONNECT_S = 20
 """How long both streams may take once the call was answered."""
 POLL_S = 1.0
+HANG_UP_S = 3.0
 GUARD_S = 5
 """Our own timer ends a call so long before Twilio's limit would."""
 STRAY_NS = 2_000 * NS_PER_MS
@@ -67,8 +68,7 @@ class Phone:
                 await self._talk(sid, session)
             finally:
                 guard.cancel()
-                caller.hang_up()
-                await _whatever_happens(self._end(sid, asked.time_limit_s))
+                await _whatever_happens(self._hang_up(sid, asked.time_limit_s, session))
         finally:
             self.server.session = None
             caller.end(CallEnd.INTERRUPTED, "the run was interrupted")
@@ -176,6 +176,15 @@ class Phone:
         await self.clock.rest((limit_s - GUARD_S) * 1_000_000_000)
         session.caller.end(CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by our own timer")
         await self._end(sid, limit_s)
+
+    async def _hang_up(self, sid: str, limit_s: int, session: Session) -> None:
+        """Have Twilio end the call; the streams are closed from here only if that takes long (31921 at Twilio)."""
+        ending = asyncio.create_task(self._end(sid, limit_s))
+        await asyncio.wait({ending}, timeout=HANG_UP_S)
+        session.caller.hang_up()
+        if session.agent is not None:
+            session.agent.hang_up()
+        await ending
 
     async def _end(self, sid: str, limit_s: int) -> None:
         try:

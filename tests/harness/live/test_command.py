@@ -170,6 +170,18 @@ def test_a_live_call_is_refused_before_anything_is_dialled(
     assert leaks(tmp_path, done.stdout, done.stderr) == []
 
 
+def test_without_the_extra_it_says_which(tmp_path: Path) -> None:
+    """One line, no trace."""
+    script = "import sys; sys.modules['twilio'] = None; from harness.cli import main; main(['smoke', '--fake'])"
+    done = subprocess.run(
+        [*child.python("x")[:-2], "-c", script],
+        cwd=tmp_path, env=child.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "needs the extra `live`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def _silent_scenario(folder: Path) -> Path:
     from tests.harness.tones import scenario_of_tones
 

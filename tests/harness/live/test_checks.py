@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.live import order as orders
-from harness.live.order import Asked
+from harness.live import checks
+from harness.live.order import GREETING_MS, Asked
 from pipeline.errors import UsageError
 
 ENVIRONMENT = {
@@ -26,7 +26,7 @@ GOOD = Asked(confirm="+15005550011", public_url="https://a.example")
 
 def test_an_order_holds_everything_a_call_needs(tmp_path: Path) -> None:
     """The limit Twilio keeps, the worst case, and no number where it would be shown."""
-    order = orders.make(GOOD, ENVIRONMENT)
+    order = checks.make(GOOD, ENVIRONMENT)
     assert order.to == "+15005550011"
     assert order.time_limit_s > 30
     assert 0 < order.cost.usd <= 1.0
@@ -64,7 +64,7 @@ def test_an_order_holds_everything_a_call_needs(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
     """One line, with no number in it."""
     with pytest.raises(UsageError, match=message) as caught:
-        orders.make(replace(GOOD, **changed), ENVIRONMENT)
+        checks.make(replace(GOOD, **changed), ENVIRONMENT)
     assert "\n" not in str(caught.value)
     assert "500555" not in str(caught.value).replace("+15005550006", "")
 
@@ -73,19 +73,19 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
 def test_nothing_of_the_environment_can_be_left_out(name: str) -> None:
     """Credentials, numbers and the list."""
     with pytest.raises(UsageError):
-        orders.make(GOOD, {key: value for key, value in ENVIRONMENT.items() if key != name})
+        checks.make(GOOD, {key: value for key, value in ENVIRONMENT.items() if key != name})
 
 
 def test_ci_refuses_whatever_else_is_right() -> None:
     """And not the fake, which rings nothing."""
     with pytest.raises(UsageError, match="told twice"):
-        orders.make(GOOD, ENVIRONMENT | {"CI": "true"})
-    orders.make(Asked(fake=True), {"CI": "true"})
+        checks.make(GOOD, ENVIRONMENT | {"CI": "true"})
+    checks.make(Asked(fake=True), {"CI": "true"})
 
 
 def test_a_fake_takes_nothing_from_the_environment() -> None:
     """Neither credentials nor numbers: it could not dial if it would."""
-    order = orders.make(Asked(fake=True, uplink_ms=60, downlink_ms=90, jitter_ms=20, loss=0.01), ENVIRONMENT)
+    order = checks.make(Asked(fake=True, uplink_ms=60, downlink_ms=90, jitter_ms=20, loss=0.01), ENVIRONMENT)
     assert order.fake is not None
     assert order.credentials.account_sid != ENVIRONMENT["TWILIO_ACCOUNT_SID"]
     assert order.public_url is None
@@ -96,7 +96,7 @@ def test_a_fake_takes_nothing_from_the_environment() -> None:
 
 def test_a_fake_takes_a_network_by_name() -> None:
     """What is given for itself comes on top."""
-    order = orders.make(Asked(fake=True, network="jitter20", uplink_ms=10), {})
+    order = checks.make(Asked(fake=True, network="jitter20", uplink_ms=10), {})
     assert order.fake is not None
     assert order.fake.uplink.jitter_ms > 0
     assert order.fake.uplink.delay_ms >= 10
@@ -117,14 +117,14 @@ def test_a_fake_takes_a_network_by_name() -> None:
 def test_a_fake_that_cannot_be_is_refused(changed: dict[str, Any], message: str) -> None:
     """One line each."""
     with pytest.raises(UsageError, match=message):
-        orders.make(replace(Asked(fake=True), **changed), {})
+        checks.make(replace(Asked(fake=True), **changed), {})
 
 
 def test_turns_are_dealt_evenly() -> None:
     """20 turns in 3 calls; somebody else's agent may greet before the first of each."""
-    order = orders.make(
+    order = checks.make(
         replace(GOOD, to="+15005550099", confirm="+15005550099", turns=20, calls=3, max_usd=5.0), ENVIRONMENT
     )
     assert [len(call.turns) for call in order.request.calls] == [6, 7, 7]
-    assert all(call.turns[0].pause_ms >= orders.GREETING_MS for call in order.request.calls)
+    assert all(call.turns[0].pause_ms >= GREETING_MS for call in order.request.calls)
     assert order.alone
