@@ -150,6 +150,8 @@ class TurnRecord(_Row):
     """Backchannel: audible sound of the sentence that was cut and never came again."""
     repeated_ms: float | None = None
     """Backchannel: audible sound of the sentence that was played twice."""
+    prefix_beyond_tokens: int | None = None
+    """Prompt tokens that the prefix cache served beyond the system prompt and the call's own history."""
     compute_ms: float | None = None
     """Work of the agent's engines for the attempt that was heard."""
     wasted_ms: float | None = None

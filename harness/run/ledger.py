@@ -91,6 +91,8 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         complete=not progress.faults,
         simultaneous_calls=request.simultaneous_calls,
         foreign_cpu_share=seen.foreign_cpu_share if request.url is None else None,
+        stolen_cpu_share=seen.stolen_cpu_share if request.url is None else None,
+        prefix_flattered=sum(bool(turn.prefix_beyond_tokens) for turn in progress.turns if turn.scored),
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=max(gpu.peaks_mib(folder.path / store.GPU).values(), default=None),
         faults=tuple(progress.faults),

@@ -23,6 +23,7 @@ def findings(
     holes: Sequence[Hole],
     late: Lateness,
     words: wer.WordErrors | None,
+    agent_error: str,
 ) -> Findings:
     """What was found of the call's utterance `index`."""
     reply = moments.reply
@@ -35,6 +36,7 @@ def findings(
         expectation=turn.agent,
         over_agent=overlap.over_agent,
         call_broke=_broke(record, moments, last=index == len(record.spoken) - 1),
+        agent_error=agent_error,
         cut_off_ms=None if moments.cut_off_ns is None else _ms(moments.cut_off_ns),
         in_pause=_in_pause(record, moments, index),
         answered=moments.t1_ns is not None,

@@ -150,6 +150,17 @@ def text(span: Span | None, attribute: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def prefix_beyond_tokens(span: Span | None) -> int | None:
+    """How many more prompt tokens the prefix cache served than the system prompt and the call's own history have.
+
+    More than none flatters the language model: another call's work was found. None where the engine does not tell.
+    """
+    if span is None:
+        return None
+    cached, allowed = _number(span, tracing.PREFIX_CACHED_TOKENS), _number(span, tracing.PREFIX_ALLOWED_TOKENS)
+    return None if cached is None or allowed is None else max(0, cached - allowed)
+
+
 def _fault(turn_span: Span, attempt: Sequence[Span]) -> str:
     """Why this attempt's spans cannot be trusted, "" if they can."""
     name = f"turn {turn_span.turn}, attempt {turn_span.attempt}"

@@ -5,7 +5,8 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 
 | outcome   | found when                                                       | in doubt (INVALID) when           |
 |-----------|------------------------------------------------------------------|-----------------------------------|
-| failed    | the call broke before the turn was done                          | never                             |
+| failed    | the call broke before the turn was done; or the agent itself     | never                             |
+|           | says that what was heard of it is no answer (an apology)         |                                   |
 | talked_   | STOP: the agent had not yielded 1,000 ms after the caller began, | lateness over 100 ms              |
 | over      | or was audible for over 300 ms with its old reply after that     |                                   |
 | cut_off   | the agent's onset lies before t0                                 | send lateness over 100 ms         |
@@ -66,6 +67,8 @@ class Findings:
     """The agent was audible when the caller began, and was to be."""
     call_broke: str
     """How the call broke before the turn was done; "" if it did not."""
+    agent_error: str
+    """What the agent itself says went wrong in the attempt that was heard (it may have apologised); "" if nothing."""
     cut_off_ms: float | None
     """How long before t0 the agent was audible."""
     in_pause: bool
@@ -127,7 +130,8 @@ def _limit_ms(findings: Findings) -> float:
 
 def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     """All that is wrong, in the order of precedence: (outcome, text, in doubt)."""
-    broke = [(Outcome.FAILED, findings.call_broke, False)] if findings.call_broke else []
+    faults = (findings.call_broke, findings.agent_error and f"the agent says: {findings.agent_error}")
+    broke = [(Outcome.FAILED, fault, False) for fault in faults if fault]
     if findings.expectation in _SILENT:
         return [*broke, *_not_left_alone(findings)]
     return [*broke, *_not_yielded(findings), *_not_answered(findings)]

@@ -85,7 +85,8 @@ def _score(
     transcript = heard.text(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
     dry = holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
-    outcome, detail = outcomes.judge(findings(record, turn, index, moments, over, dry, late, words))
+    fault = (heard.text(attempt.turn_span, tracing.ERROR) or "") if answers else ""
+    outcome, detail = outcomes.judge(findings(record, turn, index, moments, over, dry, late, words, fault))
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
     gap_ms = _ms_after(moments.t0_ns, t1_ns)
     stages, path = breakdown.stages(attempt.activities, moments.t0_ns, t1_ns)
@@ -124,6 +125,7 @@ def _score(
         went_on_ms=over.went_on_ms,
         lost_ms=over.lost_ms,
         repeated_ms=over.repeated_ms,
+        prefix_beyond_tokens=heard.prefix_beyond_tokens(attempt.turn_span),
         compute_ms=work.heard_ms,
         wasted_ms=work.wasted_ms,
         silence_ms=None if reply is None else _ms(reply.silence_ns),

@@ -13,6 +13,8 @@ from harness.verdict import stats
 MAX_INVALID_SHARE = 0.02
 MAX_FOREIGN_CPU = 0.25
 """Share of the machine's CPU time used by processes that are neither agent nor instrument."""
+MAX_STOLEN_CPU = 0.01
+"""Share of the machine's CPU time that its host gave to others while it had work (steal); stated, never decisive."""
 MAX_INSTRUMENT_BIAS_MS = 5.0
 MIN_WATCHED = 0.9
 """Share of the turns that must have a sentinel's measurement beside them."""
@@ -37,6 +39,9 @@ class Evidence:
     foreign_cpu_share: float | None = None
     lost_spans: int = 0
     """Answered turns whose stages are incomplete."""
+    stolen_cpu_share: float | None = None
+    prefix_flattered: int = 0
+    """Turns that the prefix cache served with another call's work."""
     vram_peak_mib: float | None = None
     faults: tuple[str, ...] = ()
     """What went wrong in the instrument itself, one line each."""
@@ -58,6 +63,11 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     under_load = f"under this load ({evidence.sentinel_samples} samples)"
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    if evidence.prefix_flattered:
+        text = (
+            f"the prefix cache served {evidence.prefix_flattered} turns with more than the system prompt and their own"
+        )
+        checks.append(Check(name="prefix cache", ok=False, text=f"{text} call's history: restart the language model"))
     watched = evidence.sentinel_watched
     if watched is not None:
         text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
@@ -135,6 +145,16 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             f"other processes used {evidence.foreign_cpu_share:.0%} of the machine's CPU time, "
             f"over {MAX_FOREIGN_CPU:.0%}: stop them",
             budgeted,
+        ),
+        Check(name="stolen time", ok=None, text="not measured")
+        if evidence.stolen_cpu_share is None
+        else _check(
+            "stolen time",
+            evidence.stolen_cpu_share <= MAX_STOLEN_CPU,
+            f"the machine's host gave {evidence.stolen_cpu_share:.1%} of its CPU time to others",
+            f"the machine's host gave {evidence.stolen_cpu_share:.1%} of its CPU time to others, over "
+            f"{MAX_STOLEN_CPU:.0%}: late frames may be its doing, so take a machine of your own",
+            budgeted=False,
         ),
         _check(
             "spans",

@@ -252,3 +252,15 @@ def test_attempts_are_counted_by_their_provisional_end() -> None:
     ]
     assert len(heard.begun_between(heard.of_call(record, spans), ns(600), ns(3000)) or ()) == 2
     assert heard.begun_between(heard.of_call(record, spans[1:]), ns(600), ns(3000)) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "beyond"),
+    [({}, None), ({"cached": 40}, None), ({"cached": 40, "allowed": 48}, 0), ({"cached": 64, "allowed": 48}, 16)],
+)
+def test_what_the_prefix_cache_served_beyond_what_it_may(facts: dict[str, int], beyond: int | None) -> None:
+    """Unknown where the engine does not tell; never negative."""
+    names = {"cached": tracing.PREFIX_CACHED_TOKENS, "allowed": tracing.PREFIX_ALLOWED_TOKENS}
+    span = Span(tracing.TURN_SPAN, 0, 1, "CA1", 0, 1, {names[key]: value for key, value in facts.items()})
+    assert heard.prefix_beyond_tokens(span) == beyond
+    assert heard.prefix_beyond_tokens(None) is None

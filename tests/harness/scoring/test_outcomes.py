@@ -23,6 +23,7 @@ FINE = Findings(
     lost_ms=0,
     repeated_ms=0,
     call_broke="",
+    agent_error="",
     cut_off_ms=None,
     answered=True,
     waited_ms=6000,
@@ -48,6 +49,12 @@ FAULTS: dict[Outcome, dict[str, Any]] = {
 
 def outcome(**changed: Any) -> Outcome:
     return judge(replace(FINE, **changed))[0]
+
+
+def test_an_apology_is_no_answer() -> None:
+    """The agent was heard, and says itself that it failed: however soon it apologised."""
+    found = judge(replace(FINE, agent_error="llm: the server does not answer"))
+    assert found == (Outcome.FAILED, "the agent says: llm: the server does not answer")
 
 
 def test_answered() -> None:

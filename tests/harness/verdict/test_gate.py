@@ -141,6 +141,7 @@ def test_an_unfinished_run_is_invalid() -> None:
         ({"calibration_bias_ms": None}, "not measured"),
         ({"sentinel_bias_ms": None}, "not measured"),
         ({"faults": ("the span receiver died",)}, "receiver died"),
+        ({"prefix_flattered": 2}, "prefix cache served 2 turns"),
     ],
 )
 def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
@@ -287,3 +288,13 @@ def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
     turns = [turn(0), turn(1, None, Outcome.HELD, expectation="wait")]
     sentence = judge(turns, evidence(2)).sentence
     assert sentence == "Measured, not judged: the median turn gap is 400 ms, and 2 of 2 turns went as they should."
+
+
+def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
+    """Over 1 % it is a warning: what it did to the turns is judged by their own lateness."""
+    judged = judge(run(60), evidence(60, stolen_cpu_share=0.03), EDGE)
+    (stolen,) = [check for check in judged.checks if check.name == "stolen time"]
+    assert (judged.verdict, stolen.ok, stolen.warning) == (Verdict.PASS, None, True)
+    assert "3.0%" in stolen.text
+    (quiet,) = [c for c in judge(run(60), evidence(60, stolen_cpu_share=0.0), EDGE).checks if c.name == "stolen time"]
+    assert quiet.ok
