@@ -49,11 +49,12 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
 def test_every_turn_is_heard_and_understood(smoke: Smoke) -> None:
     """Three human utterances are transcribed and answered in words, after the caller was done.
 
-    On a machine so busy that our own caller was late, a turn is INVALID: what was said in it is checked all the same.
+    On a machine so busy that our own caller was late a turn is INVALID, and where the agent's next clause was late, BROKEN:
+    what was said in it is checked all the same.
     """
     assert len(smoke.turns) == 3, smoke.stderr
     for turn in smoke.turns:
-        assert turn.outcome in ("answered", "invalid"), turn.detail
+        assert turn.outcome in ("answered", "broken", "invalid"), turn.detail
         assert turn.t1_ns is not None
         assert turn.turn_gap_ms is not None
         assert turn.turn_gap_ms > 0
