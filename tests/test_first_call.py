@@ -49,7 +49,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
 def test_every_turn_is_heard_and_understood(smoke: Smoke) -> None:
     """Three human utterances are transcribed and answered in words, after the caller was done.
 
-    On a machine so busy that our own caller was late a turn is INVALID, and where the agent's next clause was late, BROKEN:
+    On a busy machine a turn is INVALID where our own caller was late, and BROKEN where the agent's next clause was:
     what was said in it is checked all the same.
     """
     assert len(smoke.turns) == 3, smoke.stderr
