@@ -167,6 +167,12 @@ def _request(asked: Asked, *, profile: str | None, greeted: bool) -> Request:
         url=None if profile is not None else "ws://127.0.0.1/",
         options=Options(asked.seed, asked.turns, asked.out),
     )
+    for turn in made.scenario.turns:
+        if turn.prompt is None and turn.say is None and turn.audio is None:
+            raise UsageError(
+                f"{path}: turn {turn.key!r} has no words: a live call is timed by finding them again, so it says "
+                "prompts, texts and recordings only"
+            )
     calls = dealt(made.scenario, asked.turns, asked.calls, asked.seed, greeted=greeted)
     return replace(made, url=None, calls=calls)
 

@@ -12,7 +12,7 @@ from harness.caller.call import place_call
 from harness.caller.priority import ahead
 from harness.caller.scheduler import Scheduler
 from harness.clock import Clock
-from harness.corpus import clips as corpus
+from harness.command import prepare
 from harness.legs import LiveFigures
 from harness.live import figures, preflight, witness
 from harness.live.calls import Calls, Found
@@ -46,7 +46,7 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finishe
     began_ns = clock.now_ns()
     clips, notes = order.clips, []
     if clips is None:
-        made = corpus.prepare(order.request.scenario, audience.says)
+        _, made = prepare(order.request, audience.says)
         clips, notes = made.clips, list(made.notes)
         order = replace(order, request=replace(order.request, calls=_sayable(order, clips)))
     progress, found = Progress(notes=notes), Found()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness import scenario as scenarios
 from harness.live import checks
 from harness.live.order import GREETING_MS, Asked
+from harness.scenario import Scenario, Turn
 from pipeline.errors import UsageError
 
 ENVIRONMENT = {
@@ -128,3 +130,15 @@ def test_turns_are_dealt_evenly() -> None:
     assert [len(call.turns) for call in order.request.calls] == [6, 7, 7]
     assert all(call.turns[0].pause_ms >= GREETING_MS for call in order.request.calls)
     assert order.alone
+
+
+def test_a_turn_without_words_cannot_be_said_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is by its words that a turn is found again on the other leg."""
+    read = scenarios.load
+
+    def with_a_silent_turn(path: Path) -> Scenario:
+        return read(path).model_copy(update={"turns": (Turn.model_construct(id="silence"),)})
+
+    monkeypatch.setattr(scenarios, "load", with_a_silent_turn)
+    with pytest.raises(UsageError, match="has no words"):
+        checks.make(GOOD, ENVIRONMENT)
