@@ -26,7 +26,7 @@ from harness.live.order import (
     dealt,
 )
 from harness.live.safety import Cost
-from harness.network import Direction
+from harness.network import Direction, NetworkProfile
 from harness.run import request
 from harness.run.request import Options, Request
 from harness.scenario import PlannedCall, Scenario, Turn
@@ -108,8 +108,13 @@ def _fake(asked: Asked, calls: int) -> Order:
     ):
         if not 0 <= value <= most:
             raise UsageError(f"{name} {value:g}: expected 0 to {most:g}")
+    named = network.load(asked.network) if asked.network is not None else None
+    ends: dict[str, float] = {}
+    if named is not None and named.disconnect_after_s is not None:
+        ends["ended_after_s"] = named.disconnect_after_s
+        behaviour = Behaviour.ENDED if behaviour is Behaviour.ANSWERED else behaviour
     settings = FakeSettings(
-        **made_up(), agent_ms=asked.agent_ms, behaviour=behaviour, seed=asked.seed, **_directions(asked)
+        **made_up(), agent_ms=asked.agent_ms, behaviour=behaviour, seed=asked.seed, **ends, **_directions(asked, named)
     )
     alone = asked.to is not None
     to = safety.number(asked.to, "--to") if asked.to is not None else settings.agent_number
@@ -144,10 +149,9 @@ def _fake(asked: Asked, calls: int) -> Order:
     )
 
 
-def _directions(asked: Asked) -> dict[str, Direction]:
+def _directions(asked: Asked, named: NetworkProfile | None) -> dict[str, Direction]:
     """Both directions of the fake's line: a named network, with what was given for itself on top."""
     found = {}
-    named = network.load(asked.network) if asked.network is not None else None
     for name, delay_ms in (("uplink", asked.uplink_ms), ("downlink", asked.downlink_ms)):
         base: Direction = getattr(named, name) if named is not None else Direction()
         extra = {"delay_ms": base.delay_ms + delay_ms}

@@ -104,6 +104,16 @@ def test_a_fake_takes_a_network_by_name() -> None:
     assert order.fake.uplink.delay_ms >= 10
 
 
+def test_a_network_that_breaks_off_ends_the_fakes_call(tmp_path: Path) -> None:
+    """At the time it says."""
+    file = tmp_path / "broken.yaml"
+    file.write_text("name: broken\ndisconnect_after_s: 7\n")
+    order = checks.make(Asked(fake=True, network=str(file)), {})
+    assert order.fake is not None
+    assert order.fake.behaviour == "ended"
+    assert order.fake.ended_after_s == 7
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
