@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -143,7 +142,7 @@ def _fake(asked: Asked, calls: int) -> Order:
         public_url=None,
         host="127.0.0.1",
         port=0,
-        ledger=Path(tempfile.mkdtemp(prefix="turngap-")) / "live-calls.json",
+        ledger=None,
         fake=settings,
         masker=Masker(settings.credentials.secrets, (to, settings.caller_number)),
     )

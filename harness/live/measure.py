@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.calibration.calibrate import calibrate
 from harness.caller.call import place_call
@@ -60,7 +62,8 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finishe
                 server = await _server(order, stack, clock)
                 twilio = await _twilio(order, server, stack)
                 await _before_dialling(order, server, twilio, found, clock, audience)
-                book = stack.enter_context(Ledger(order.ledger))
+                ledger_path = order.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
+                book = stack.enter_context(Ledger(ledger_path))
                 book.check(order.cost.calls, clock.unix_ns())
                 folder = RunFolder.create(order.request.options.out, opening.run_id, opening)
                 opening = opening.model_copy(update={"run_id": folder.path.name})
