@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from harness.live.order import (
     dealt,
 )
 from harness.live.safety import Cost
-from harness.network import Direction
+from harness.network import Direction, NetworkProfile
 from harness.run import request
 from harness.run.request import Options, Request
 from harness.scenario import PlannedCall, Scenario, Turn
@@ -108,8 +107,13 @@ def _fake(asked: Asked, calls: int) -> Order:
     ):
         if not 0 <= value <= most:
             raise UsageError(f"{name} {value:g}: expected 0 to {most:g}")
+    named = network.load(asked.network) if asked.network is not None else None
+    ends: dict[str, float] = {}
+    if named is not None and named.disconnect_after_s is not None:
+        ends["ended_after_s"] = named.disconnect_after_s
+        behaviour = Behaviour.ENDED if behaviour is Behaviour.ANSWERED else behaviour
     settings = FakeSettings(
-        **made_up(), agent_ms=asked.agent_ms, behaviour=behaviour, seed=asked.seed, **_directions(asked)
+        **made_up(), agent_ms=asked.agent_ms, behaviour=behaviour, seed=asked.seed, **ends, **_directions(asked, named)
     )
     alone = asked.to is not None
     to = safety.number(asked.to, "--to") if asked.to is not None else settings.agent_number
@@ -138,16 +142,15 @@ def _fake(asked: Asked, calls: int) -> Order:
         public_url=None,
         host="127.0.0.1",
         port=0,
-        ledger=Path(tempfile.mkdtemp(prefix="turngap-")) / "live-calls.json",
+        ledger=None,
         fake=settings,
         masker=Masker(settings.credentials.secrets, (to, settings.caller_number)),
     )
 
 
-def _directions(asked: Asked) -> dict[str, Direction]:
+def _directions(asked: Asked, named: NetworkProfile | None) -> dict[str, Direction]:
     """Both directions of the fake's line: a named network, with what was given for itself on top."""
     found = {}
-    named = network.load(asked.network) if asked.network is not None else None
     for name, delay_ms in (("uplink", asked.uplink_ms), ("downlink", asked.downlink_ms)):
         base: Direction = getattr(named, name) if named is not None else Direction()
         extra = {"delay_ms": base.delay_ms + delay_ms}
@@ -167,6 +170,12 @@ def _request(asked: Asked, *, profile: str | None, greeted: bool) -> Request:
         url=None if profile is not None else "ws://127.0.0.1/",
         options=Options(asked.seed, asked.turns, asked.out),
     )
+    for turn in made.scenario.turns:
+        if turn.prompt is None and turn.say is None and turn.audio is None:
+            raise UsageError(
+                f"{path}: turn {turn.key!r} has no words: a live call is timed by finding them again, so it says "
+                "prompts, texts and recordings only"
+            )
     calls = dealt(made.scenario, asked.turns, asked.calls, asked.seed, greeted=greeted)
     return replace(made, url=None, calls=calls)
 

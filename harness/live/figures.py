@@ -63,7 +63,7 @@ def of_run(
     spoilt = not any(good(turn) for turn in known_turns)
     counted = [turn for turn in known_turns if good(turn) or (spoilt and turn.outcome is Outcome.INVALID)]
     legs = [turn.live for turn in counted if turn.live is not None]
-    remarks = [FAKE if fake else NOT_THE_NETWORK, NOT_THE_WAY]
+    remarks = [FAKE] if fake else [NOT_THE_NETWORK, NOT_THE_WAY]
     remarks += [ALONE] if alone else []
     remarks += [TRIAL] if trial else []
     remarks += [SPOILT] if spoilt and legs else []

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.calibration.calibrate import calibrate
 from harness.caller.call import place_call
 from harness.caller.priority import ahead
 from harness.caller.scheduler import Scheduler
 from harness.clock import Clock
-from harness.corpus import clips as corpus
+from harness.command import prepare
 from harness.legs import LiveFigures
 from harness.live import figures, preflight, witness
 from harness.live.calls import Calls, Found
@@ -47,7 +49,7 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finishe
     began_ns = clock.now_ns()
     clips, notes = order.clips, []
     if clips is None:
-        made = corpus.prepare(order.request.scenario, audience.says)
+        _, made = prepare(order.request, audience.says)
         clips, notes = made.clips, list(made.notes)
         order = replace(order, request=replace(order.request, calls=_sayable(order, clips)))
     progress, found = Progress(notes=notes), Found()
@@ -61,7 +63,8 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finishe
                 server = await _server(order, stack, clock)
                 twilio = await _twilio(order, server, stack)
                 await _before_dialling(order, server, twilio, found, clock, audience)
-                book = stack.enter_context(Ledger(order.ledger))
+                ledger_path = order.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
+                book = stack.enter_context(Ledger(ledger_path))
                 book.check(order.cost.calls, clock.unix_ns())
                 folder = RunFolder.create(order.request.options.out, opening.run_id, opening)
                 opening = opening.model_copy(update={"run_id": folder.path.name})

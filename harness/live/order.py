@@ -83,7 +83,8 @@ class Order:
     """None: of the fake."""
     host: str
     port: int
-    ledger: Path
+    ledger: Path | None
+    """None: of the fake, whose calls are entered nowhere that lasts."""
     fake: FakeSettings | None
     masker: Masker
 

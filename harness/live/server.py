@@ -168,7 +168,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: the port is taken, or none of this machine's.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol by its number: asyncio turns Nagle's delay off only for sockets that name it.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -159,10 +159,16 @@ class Call:
             token=self.settings.auth_token,
             account_sid=self.settings.account_sid,
             call_sid=call_sid,
-            on_closed=lambda reason: self.end(),  # the TwiML ends after <Connect>, and so does the call
+            on_closed=self._server_closed,
         )
         await self._stream_event(asked, call_sid, leg.stream_sid, "stream-started")
         return leg
+
+    def _server_closed(self, reason: str) -> None:
+        """The TwiML ends after `<Connect>`, and so does the call; a close that was no orderly one is an error."""
+        if not reason.startswith("code 1000"):
+            self.warn(31921, reason)
+        self.end()
 
     async def _detect_machine(self) -> None:
         if self.asked("MachineDetection"):

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness import scenario as scenarios
 from harness.live import checks
 from harness.live.order import GREETING_MS, Asked
+from harness.scenario import Scenario, Turn
 from pipeline.errors import UsageError
 
 ENVIRONMENT = {
@@ -102,6 +104,16 @@ def test_a_fake_takes_a_network_by_name() -> None:
     assert order.fake.uplink.delay_ms >= 10
 
 
+def test_a_network_that_breaks_off_ends_the_fakes_call(tmp_path: Path) -> None:
+    """At the time it says."""
+    file = tmp_path / "broken.yaml"
+    file.write_text("name: broken\ndisconnect_after_s: 7\n")
+    order = checks.make(Asked(fake=True, network=str(file)), {})
+    assert order.fake is not None
+    assert order.fake.behaviour == "ended"
+    assert order.fake.ended_after_s == 7
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -128,3 +140,15 @@ def test_turns_are_dealt_evenly() -> None:
     assert [len(call.turns) for call in order.request.calls] == [6, 7, 7]
     assert all(call.turns[0].pause_ms >= GREETING_MS for call in order.request.calls)
     assert order.alone
+
+
+def test_a_turn_without_words_cannot_be_said_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is by its words that a turn is found again on the other leg."""
+    read = scenarios.load
+
+    def with_a_silent_turn(path: Path) -> Scenario:
+        return read(path).model_copy(update={"turns": (Turn.model_construct(id="silence"),)})
+
+    monkeypatch.setattr(scenarios, "load", with_a_silent_turn)
+    with pytest.raises(UsageError, match="has no words"):
+        checks.make(GOOD, ENVIRONMENT)

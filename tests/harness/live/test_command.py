@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,31 @@ def test_a_call_that_twilio_ends_keeps_its_turns(tmp_path: Path) -> None:
     assert len(turns) == 6
     assert turns[-1]["outcome"] == "failed"
     assert "Twilio ended the stream" in turns[-1]["detail"]
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path) -> None:
+    """One line, exit code 2; the run's record says that it was interrupted."""
+    env = child.environment() | {"TURNGAP_LIVE_LEDGER": str(tmp_path / "ledger.json")}
+    command = child.python("harness", "smoke", "--fake", "--turns", "10")
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "turns to be scored" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 2, rest
+    assert "interrupted; the call under way was ended" in rest
+    assert "Traceback" not in rest
+    (record,) = (tmp_path / "results").glob("*/run.json")
+    run = json.loads(record.read_text())
+    assert not run["complete"]
+    assert run["verdict"] == "INVALID"
+    assert "the run was interrupted" in run["reasons"]
 
 
 def test_a_dry_run_does_all_but_the_network(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 
 import aiohttp
@@ -168,3 +169,9 @@ def test_a_taken_port_is_one_line() -> None:
     with listen("127.0.0.1", 0) as held, pytest.raises(UsageError, match="--port"):
         # Listening twice is refused though addresses may be reused.
         listen("127.0.0.1", held.getsockname()[1])
+
+
+def test_frames_do_not_wait_for_acknowledgements() -> None:
+    """The event loop turns Nagle's delay off only for sockets that name their protocol."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
