@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline import worker
+from pipeline.device import place
 from pipeline.device.graphs import Execution, Mode
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
@@ -39,7 +40,7 @@ class GemmaChat:
             EngineError: no such device, too little memory, or the mode does not work here.
         """
         self._settings = settings
-        self._device = _device(settings.device)
+        self._device = place.device(settings.device, "gemma", "llm")
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         config = architectures.ARCHITECTURES[settings.architecture]()
         total = places(settings.positions)
@@ -127,19 +128,6 @@ class GemmaChat:
             raise EngineError(
                 f"gemma: mode {self._execution.mode} does not work here ({_line(fault)}); set llm.mode: eager"
             ) from fault
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise EngineError(f"gemma: no device is called {name!r}; llm.device is cuda, cuda:N or cpu") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EngineError(
-            f"gemma: llm.device is {name}, torch sees {torch.cuda.device_count()} GPU(s); check nvidia-smi and that "
-            "torch is a CUDA build, or choose the profile weightless-tiny"
-        )
-    return device
 
 
 def _require_memory(needed: int, device: torch.device) -> None:

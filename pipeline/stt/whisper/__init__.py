@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import EngineError
+from pipeline.device.installed import require
 
 if TYPE_CHECKING:
     from pipeline.profile.stt import WhisperSettings
@@ -20,13 +20,7 @@ def load(settings: WhisperSettings) -> Whisper:
     Raises:
         EngineError: the extra is not installed, or the engine cannot run here as `settings` say.
     """
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as fault:
-        raise EngineError(
-            f"whisper: {fault.name or 'a package'} is not installed; run: pip install 'turngap[csm]'"
-        ) from None
+    require("whisper", "torch", "transformers")
     from pipeline.stt.whisper.engine import Whisper
 
     return Whisper(settings)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pipeline import worker
+from pipeline.device import place
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
 from pipeline.resample import to_16k
@@ -36,7 +37,7 @@ class Whisper:
             EngineError: no such device, too little memory, or no Whisper in the folder.
         """
         self._settings = settings
-        self._device = _device(settings.device)
+        self._device = place.device(settings.device, "whisper", "stt")
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
         self._dtype = dtype
@@ -104,16 +105,3 @@ class Whisper:
         if c.tokenizer is None:
             said.append(int(ids))
         return said
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise EngineError(f"whisper: no device is called {name!r}; stt.device is cuda, cuda:N or cpu") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EngineError(
-            f"whisper: stt.device is {name}, torch sees {torch.cuda.device_count()} GPU(s); check nvidia-smi and that "
-            "torch is a CUDA build"
-        )
-    return device

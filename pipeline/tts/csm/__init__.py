@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import EngineError
+from pipeline.device.installed import require
 
 if TYPE_CHECKING:
     from pipeline.profile.tts import CsmSettings
@@ -23,14 +23,7 @@ def load(settings: CsmSettings) -> Csm:
     Raises:
         EngineError: the extra is not installed, or the engine cannot run here as `settings` say.
     """
-    try:
-        import tokenizers  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as fault:
-        raise EngineError(
-            f"csm: {fault.name or 'a package'} is not installed; run: pip install 'turngap[csm]'"
-        ) from None
+    require("csm", "tokenizers", "torch", "transformers")
     from pipeline.tts.csm.engine import Csm
 
     return Csm(settings)

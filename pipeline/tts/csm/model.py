@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from pipeline.device.place import device as device_of
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
 from pipeline.tts.csm import random_weights
@@ -24,7 +25,7 @@ from pipeline.tts.csm.tokens import FileTokenizer, Tokenizer
 
 PINNED = "csm-1b"
 """The real weights' name in `pipeline/weights.toml`."""
-_ARCHITECTURES = {"random": random_weights.csm_1b, "tiny": random_weights.tiny}
+_ARCHITECTURES = {"random": "csm_1b", "tiny": "tiny"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoi
         EngineError: no such device, too little memory, a damaged checkpoint.
         WeightsError: the real weights are neither here nor to be fetched: no access to what is gated, no network.
     """
-    place = _device(device)
+    place = device_of(device, "csm", "tts")
     number = {"auto": torch.float32 if place.type == "cpu" else torch.bfloat16}.get(dtype) or getattr(torch, dtype)
     with _quiet():
         if weights in _ARCHITECTURES:
-            config = _ARCHITECTURES[weights]()
+            config = getattr(random_weights, _ARCHITECTURES[weights])()
             _require_memory(config, place, number)
             with _memory_explained(place):
                 network = random_weights.build(config, place, number)
@@ -70,22 +71,6 @@ def trim_heads(network: Any) -> None:
     network.lm_head.weight.data = network.lm_head.weight.data[:codes].clone()
     heads = network.depth_decoder.codebooks_head.weight
     heads.data = heads.data[:, :, :codes].transpose(1, 2).contiguous().transpose(1, 2)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise EngineError(f"csm: no device is called {name!r}; tts.device is cuda, cuda:N or cpu") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise EngineError(
-                "csm: tts.device is cuda, but torch sees no NVIDIA GPU; check nvidia-smi and that torch is a CUDA "
-                "build, or set tts.device: cpu (far slower than real time)"
-            )
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise EngineError(f"csm: there is no {name}; torch sees {torch.cuda.device_count()} GPU(s)")
-    return device
 
 
 def _pinned() -> Path:
