@@ -3,7 +3,8 @@
     python -m benchmarks.cpu_profile [--venv DIR] [--json]                       about 4 minutes
     python -m benchmarks.cpu_profile --run results/RUN-ID [--run ...] [--venv DIR]        reads finished runs: 1 second
 
-Runs the default scenario with plain silence endpointing (192 ms), or reads runs of it. `--venv` is an environment with the extra `cpu` alone, to be weighed.
+Runs the default scenario with plain silence endpointing (192 ms), or reads runs of it. `--venv` is an environment with
+the extra `cpu` alone, to be weighed.
 """
 
 from __future__ import annotations

@@ -29,5 +29,3 @@ class Limits(Settings):
     """A budget is judged with this many calls going on at once."""
     ready_within_s: float = Field(180, gt=0)
     """Loading and warming up may take so long: a large model's first load takes minutes."""
-    usd_per_hour: float | None = Field(None, gt=0)
-    """What the machine costs; stated beside its figures, never judged."""

@@ -50,7 +50,7 @@ def test_list_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert set(rows) == {"name", *pins.shipped()}
     assert "CC-BY-SA-3.0" in rows["asterisk-prompts"]
-    assert rows["silero-vad"].rstrip().endswith("cpu")
+    assert "cpu" in rows["silero-vad"].split("no", 1)[1]
 
 
 def test_path_is_alone_on_stdout(hub: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
