@@ -239,7 +239,7 @@ class Call:
 
     async def _confirm(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()
-        if self._reply is None or self._reply.confirmed:
+        if self._reply is None or self._reply.confirmed or self._reply.came_to_nothing:
             await self._begin(event)
         reply = self._reply
         assert reply is not None
@@ -286,7 +286,8 @@ class Call:
             self._leaving.add(task, reply.notes.meter)
 
     async def _answer(self, reply: Reply) -> None:
-        await self._leaving.gone()
+        if self._leaving:
+            reply.waited(all_stopped=await self._leaving.gone())
         await reply.run()
         if reply.result is TurnResult.REPLIED:
             self._remember(reply, reply.text, len(reply.sent_payload))

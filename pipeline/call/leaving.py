@@ -26,13 +26,23 @@ class Leaving:
         """An attempt's task was cancelled; `meter` knows of its engines' work."""
         self._left.append((task, meter))
 
-    async def gone(self, within_s: float | None = None) -> None:
-        """Return when the work of all that were cancelled has stopped, or is given up after `within_s` each."""
+    def __bool__(self) -> bool:
+        """Whether there is anything to wait for."""
+        return bool(self._left)
+
+    async def gone(self, within_s: float | None = None) -> bool:
+        """Return when the work of all that were cancelled has stopped, or is given up after `within_s` each.
+
+        False where an engine was given up: its work goes on beside what comes next.
+        """
         within_s = ABANDONED_S if within_s is None else within_s
+        stopped = True
         for left in tuple(self._left):
             task, meter = left
             await asyncio.wait([task])
             if not await meter.stopped(within_s):
+                stopped = False
                 _log.warning("an engine is still at work %g s after its attempt was cancelled", within_s)
             if left in self._left:
                 self._left.remove(left)
+        return stopped

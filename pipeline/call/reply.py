@@ -71,6 +71,7 @@ class Reply:
         self.notes = notes
         self.words = ""
         """The caller's, as transcribed."""
+        self._begun_ns = notes.started_ns
         self.result: TurnResult | None = None
         """None while it runs."""
         self.lost = False
@@ -105,6 +106,18 @@ class Reply:
         """Whether it may be heard."""
         return self._confirmed.is_set()
 
+    @property
+    def came_to_nothing(self) -> bool:
+        """It failed, and nobody has heard anything of it: the turn is worth another attempt."""
+        return self.result is TurnResult.FAILED and not self.sent_payload
+
+    def waited(self, *, all_stopped: bool) -> None:
+        """Until now the engines were still at the work of a void attempt: that is no time of this one's stages."""
+        self._begun_ns = now_ns()
+        self.notes.fact(tracing.WAITED_MS, round((self._begun_ns - self.notes.started_ns) / 1e6))
+        if not all_stopped:
+            self.notes.fact(tracing.BESIDE_VOID, True)
+
     def confirm(self) -> None:
         """The caller is done: the reply may be heard."""
         self._confirmed.set()
@@ -135,7 +148,7 @@ class Reply:
         _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
 
     async def _answer(self) -> TurnResult:
-        begun_ns = await self._may_begin("transcription", self.notes.started_ns)
+        begun_ns = await self._may_begin("transcription", self._begun_ns)
         await self._injection.wait(Stage.TRANSCRIPTION)
         transcript = await self._engines.stt.transcribe(self.question.audio[self.question.rest_from :])
         self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
