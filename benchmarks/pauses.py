@@ -1,6 +1,6 @@
 """Are callers cut off when they pause for 250 to 400 ms, and what does speculation on such pauses waste?
 
-python -m benchmarks.pauses [--turns N] [--silence-ms 320] [--json]          164 utterances: about 45 minutes
+python -m benchmarks.pauses [--turns N] [--silence-ms 416] [--json]          164 utterances: about 45 minutes
 python -m benchmarks.pauses --sweep results/SWEEP-ID                         reads a finished one
 """
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from pipeline import weights
 from pipeline.endpointing import Voicing
+from pipeline.endpointing.onnx import session
 from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from pipeline.profile.endpointing import SileroSettings
 from pipeline.telephony import SAMPLE_RATE
@@ -29,14 +29,8 @@ class SileroEngine:
     """The model, loaded once; each call has a detector with a state of its own."""
 
     def __init__(self, settings: SileroSettings) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = settings.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         self._settings = settings
-        self._session = ort.InferenceSession(
-            str(weights.get(settings.model)), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(settings.model, settings.threads)
         self._executor = thread("vad", settings.cores)
 
     def describe(self) -> str:

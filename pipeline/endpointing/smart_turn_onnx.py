@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-import onnxruntime as ort
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from pipeline import weights, worker
+from pipeline import worker
 from pipeline.endpointing import AudioF32
+from pipeline.endpointing.onnx import session
 from pipeline.profile.endpointing import SmartTurnSettings
 from pipeline.resample import to_16k
 from pipeline.telephony import SAMPLE_RATE
@@ -27,14 +27,8 @@ class SmartTurn:
     """The model, loaded once; questions of several calls wait for each other."""
 
     def __init__(self, settings: SmartTurnSettings) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = settings.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         self._settings = settings
-        self._session = ort.InferenceSession(
-            str(weights.get(settings.model)), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(settings.model, settings.threads)
         self._extractor = FeatureExtractor(feature_size=80, chunk_length=HEARD_S)
         self._executor = worker.thread("turn", settings.cores)
 

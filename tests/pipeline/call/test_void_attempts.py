@@ -85,7 +85,7 @@ async def test_waiting_for_a_void_attempts_engine_is_no_transcription(serve, mon
     assert name == "turn-0-2"
     heard = served.traces.turns[-1]
     work = served.traces.stages(attempt=1)[Stage.TRANSCRIPTION]
-    waited_ns = work.start_ns - heard.start_ns
+    waited_ns = work.start_ns - heard.attributes[tracing.PROVISIONAL_NS]
     assert heard.attributes[tracing.WAITED_MS] > 0
     assert waited_ns / 1e6 == pytest.approx(heard.attributes[tracing.WAITED_MS], abs=1)
     assert tracing.BESIDE_VOID not in heard.attributes
