@@ -156,7 +156,8 @@ def _smoke(
         from harness.live import command
         from harness.live.order import Asked
     except ModuleNotFoundError as missing:
-        raise UsageError(f"turngap smoke needs the extra `live` ({missing.name} is missing)") from None
+        remedy = "pip install 'turngap[live]', or '.[live]' in a clone"
+        raise UsageError(f"turngap smoke needs the extra `live` ({missing.name} is missing); run: {remedy}") from None
 
     asked = Asked(
         to, from_, confirm, public_url, host, port, allow, profile, tuple(set_ or ()), scenario, turns, calls, echo,

@@ -155,8 +155,12 @@ class Turngap:
         if record.verdict.exit_code:
             pytest.fail(f"{record.verdict}: {record.sentence}{reasons}\n  report: {page}", pytrace=False)
         if not gaps_ms or len(gaps_ms) < len(answered) or not all(map(math.isfinite, gaps_ms)):
-            counts = {str(outcome): count for outcome, count in record.outcomes.items()}
-            pytest.fail(f"nothing to go by: turns without a gap, or none answered {counts}\n  report: {page}", False)
+            told = ", ".join(f"{count} {outcome}" for outcome, count in record.outcomes.items()) or "no turn"
+            pytest.fail(
+                f"nothing to go by: a test needs at least one answered turn, and a gap of each ({told}); see the "
+                f"report: {page}",
+                pytrace=False,
+            )
         return record
 
     def _note(self, record: RunRecord, page: Path) -> None:

@@ -93,7 +93,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not asked_for(config) or config.getoption("collectonly"):
         return
     measuring = list(filter(_measures, session.items))
-    if not measuring:
+    if not measuring and not session.testsfailed:  # a file that could not be collected has been named by then
         raise pytest.UsageError(
             f"--benchmark: nothing that measures was collected; name a *{SUFFIX} file or its folder"
         )

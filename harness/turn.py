@@ -91,6 +91,8 @@ class TurnRecord(_Row):
     """What the agent was to do; outcomes are judged by it."""
     condition: str = ""
     """Noise on the line, such as "pink 10 dB"; "" is clean."""
+    network: str = ""
+    """The simulated network it was made under; "" is none, or `clean`."""
     twin: str = ""
     """The turn that says the same without the noise."""
     pause_ms: float = 0.0

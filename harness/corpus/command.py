@@ -24,8 +24,11 @@ def run(path: Path, *, plot: Path | None, listen: Path | None, as_json: bool) ->
 
     Raises:
         ScenarioError: it cannot be read, or holds no speech.
-        UsageError: the picture or the sound cannot be written.
+        UsageError: the picture or the sound cannot be written, or would be written over the recording.
     """
+    for option, file in (("--plot", plot), ("--listen", listen)):
+        if file is not None and file.resolve() == path.resolve():
+            raise UsageError(f"{option} {file}: that is the recording itself; give another file")
     found = inspect(path)
     if plot is not None:
         from harness.corpus import waveform  # matplotlib takes a second to import

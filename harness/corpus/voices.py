@@ -119,11 +119,15 @@ def read_audio(path: Path) -> Pcm16:
     Raises:
         ScenarioError: it is missing or no sound file that can be read.
     """
+    if not path.is_file():
+        raise ScenarioError(f"{path}: no such file")
     try:
         audio, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as fault:
         raise ScenarioError(f"{path}: cannot be read as audio ({' '.join(str(fault).split())})") from None
     mono = audio.mean(axis=1) if len(audio) else np.zeros(0)
+    if not np.isfinite(mono).all():
+        raise ScenarioError(f"{path}: some of its samples are no numbers (nan or infinite); write it again")
     if rate != SAMPLE_RATE and len(mono):
         import librosa  # takes a second to import, and prompts do not need it
 

@@ -16,6 +16,7 @@ PLAIN = (
     "stratum",
     "expectation",
     "condition",
+    "network",
     "twin",
     "pause_ms",
     "over_agent",

@@ -65,10 +65,8 @@ def of_call(
 
 
 def named(turn: TurnRecord, name: str) -> TurnRecord:
-    """The turn with its network's name as (a part of) its condition; "" and `clean` leave it as it is."""
-    if not name or name == network.CLEAN:
-        return turn
-    return turn.model_copy(update={"condition": ", ".join(part for part in (turn.condition, name) if part)})
+    """The turn with its network's name; "" and `clean` leave it as it is."""
+    return turn if not name or name == network.CLEAN else turn.model_copy(update={"network": name})
 
 
 def notes(networks: Sequence[NetworkProfile]) -> list[str]:

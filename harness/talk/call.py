@@ -68,8 +68,12 @@ class TalkCall:
         self._exhausted_ns: int | None = None
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def run(self, url: str, headers: Mapping[str, str], stop: asyncio.Event) -> str:
+    async def run(
+        self, url: str, headers: Mapping[str, str], stop: asyncio.Event, on_connected: Callable[[], object]
+    ) -> str:
         """Talk until `stop` is set, the agent hangs up, or the device has no more to say; gives the reason in words.
+
+        `on_connected` is called when the agent has taken the call, before anything is said.
 
         Raises:
             AgentError: the socket cannot be opened.
@@ -78,6 +82,7 @@ class TalkCall:
         self._connection = await open_connection(
             url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
         )
+        on_connected()
         stopped = asyncio.create_task(stop.wait())
         try:
             self._connection.send(Connected().to_json())

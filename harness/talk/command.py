@@ -151,10 +151,14 @@ async def _talk(
             return []
         listener = Listener(receiver, device, clock, Console(stderr=as_json))
         call = TalkCall(device, clock, scheduler, listener.on_turn)
-        news.print(f"talk: {HEADPHONES}", highlight=False, markup=False, soft_wrap=True)
-        news.print(f"talk: connected to {where}", highlight=False, markup=False, soft_wrap=True)
+        if not isinstance(device, FileDevice):
+            news.print(f"talk: {HEADPHONES}", highlight=False, markup=False, soft_wrap=True)
+
+        def connected() -> None:
+            news.print(f"talk: connected to {where}", highlight=False, markup=False, soft_wrap=True)
+
         headers = {signature.HEADER: signature.sign(token, where)} if token else {}
-        why = await call.run(where, headers, stop)
+        why = await call.run(where, headers, stop, connected)
         await listener.finish()
         news.print(f"talk: {why}; {len(listener.turns)} turns", highlight=False, markup=False, soft_wrap=True)
         return listener.turns

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +63,10 @@ class FileDevice:
         Raises:
             UsageError: it is missing, no audio, empty or under 8 kHz, or the folder of `played` is not there.
         """
+        if played.resolve() == said.resolve():
+            raise UsageError(f"--out {played}: that is what is to be said; give another file")
+        if not said.is_file():
+            raise UsageError(f"--in {said}: no such file")
         try:
             audio, rate = soundfile.read(said, dtype="float32", always_2d=True)
         except (OSError, soundfile.SoundFileError) as fault:
@@ -70,6 +75,8 @@ class FileDevice:
             raise UsageError(f"--in {said}: {len(audio)} samples at {rate} Hz; some audio at 8000 Hz or more is needed")
         if not played.parent.is_dir():
             raise UsageError(f"--out {played}: there is no folder {played.parent}")
+        if not os.access(played if played.exists() else played.parent, os.W_OK):
+            raise UsageError(f"--out {played}: cannot be written; give another file")
         self._said: Samples = audio.mean(axis=1)
         self._played: list[Samples] = []
         self._file, self._clock = played, clock

@@ -36,15 +36,9 @@ def by_network(turns: Sequence[TurnRecord], names: Sequence[str]) -> tuple[Under
     groups: dict[str, list[TurnRecord]] = {name: [] for name in names}
     for turn in turns:
         if turn.scored:
-            groups.setdefault(network_of(turn, names), []).append(turn)
+            groups.setdefault(turn.network or CLEAN, []).append(turn)
     clean = _gap_by_utterance(groups.get(CLEAN, []))
     return tuple(_under(name, group, clean) for name, group in groups.items() if group) if len(names) > 1 else ()
-
-
-def network_of(turn: TurnRecord, names: Sequence[str]) -> str:
-    """The network in a turn's condition: its last part, `clean` where that is none of the run's networks."""
-    last = turn.condition.rpartition(", ")[2]
-    return last if last in names else CLEAN
 
 
 def _under(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> UnderNetwork:

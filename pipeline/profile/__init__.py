@@ -85,6 +85,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     *sections, last = key.strip().split(".")
     target: Any = data
     for section in sections:
+        if isinstance(target, dict) and section not in target:
+            raise ProfileError(f"--set {override!r}: no section `{section}`; there are: {', '.join(sorted(target))}")
         target = target.get(section) if isinstance(target, dict) else None
     if not equals or not isinstance(target, dict) or not last:
         raise ProfileError(

@@ -145,7 +145,7 @@ def test_a_synthetic_voice_that_fades_is_cut_and_firm() -> None:
         ({"prompt": "helo"}, "no prompt 'helo' among the recorded ones; did you mean 'hello'?"),
         ({"prompt": "silence"}, "no speech in it"),
         ({"prompt": ["hello", "silence"]}, "no speech in it"),
-        ({"audio": "/nowhere/x.wav"}, "x.wav: cannot be read as audio"),
+        ({"audio": "/nowhere/x.wav"}, "x.wav: no such file"),
     ],
 )
 def test_bad_turns_are_named(pipeline: list[list[str]], turn: dict[str, Any], message: str) -> None:

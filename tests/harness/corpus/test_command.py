@@ -75,7 +75,7 @@ def test_what_speaks_against_it_is_said(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be read as audio"), (quiet(900), "no speech in it")],
+    [(None, "no such file"), (quiet(900), "no speech in it")],
 )
 def test_what_is_no_recording_is_one_line(
     tmp_path: Path, content: Pcm16 | None, message: str, capsys: pytest.CaptureFixture[str]
@@ -123,3 +123,13 @@ def test_the_sound_holds_all_that_was_said(tmp_path_factory: pytest.TempPathFact
     assert np.array_equal(heard[:kept], found.pcm[found.label.start_sample : found.label.end_sample])
     assert not heard[kept : kept + 8000].any()
     assert np.array_equal(heard[kept + 8000 :], found.pcm[found.label.end_sample :])
+
+
+def test_a_recording_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the picture nor the sound to check by may be the recording itself."""
+    file = tmp_path / "mine.wav"
+    file.write_bytes(b"precious")
+    for option in ("--plot", "--listen"):
+        assert cli.execute(["label", str(file), option, str(tmp_path / "." / "mine.wav")]) == 3
+        assert f"{option} {file}: that is the recording itself" in capsys.readouterr().err
+    assert file.read_bytes() == b"precious"

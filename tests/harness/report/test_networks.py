@@ -12,7 +12,8 @@ from harness.report import folder, page
 from harness.report.terminal import print_summary
 from harness.result import RunRecord
 from harness.turn import Outcome, TurnRecord
-from harness.verdict.networks import by_network, network_of
+from harness.verdict import conversation
+from harness.verdict.networks import by_network
 from tests.harness import report_builders as make
 
 NAMES = ["clean", "lossy"]
@@ -25,14 +26,14 @@ def twelve() -> list[TurnRecord]:
         turn.model_copy(
             update={
                 "call": 6 + index,
-                "condition": "lossy",
+                "network": "lossy",
                 "turn_gap_ms": (turn.turn_gap_ms or 0) + 100,
                 "perceived_gap_ms": (turn.perceived_gap_ms or 0) + 100,
             }
         )
         for index, turn in enumerate(clean[:5])
     ]
-    return [*clean, *later, make.turn(5, outcome=Outcome.MISSED, call=11, condition="lossy")]
+    return [*clean, *later, make.turn(5, outcome=Outcome.MISSED, call=11, network="lossy")]
 
 
 def record(turns: list[TurnRecord], names: list[str]) -> RunRecord:
@@ -54,10 +55,11 @@ def test_one_network_has_nothing_to_stand_beside() -> None:
     assert by_network(twelve(), ["lossy"]) == by_network(twelve(), []) == ()
 
 
-def test_a_network_stands_last_in_a_condition() -> None:
-    """Noise on the line and the network are told apart; noise alone is the clean network."""
-    for condition, name in (("", "clean"), ("pink 10 dB", "clean"), ("lossy", "lossy"), ("pink 10 dB, lossy", "lossy")):
-        assert network_of(make.turn(0, condition=condition), NAMES) == name
+def test_a_network_is_no_noise() -> None:
+    """Words understood are told by noise; a network that delays them is none."""
+    words = {"word_errors": 0, "words": 4, "wer": 0.0}
+    turns = [make.turn(0, **words), make.turn(1, network="lossy", **words)]
+    assert set(conversation.figures(turns).wer) <= {"clean"}
 
 
 def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:

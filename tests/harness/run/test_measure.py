@@ -189,7 +189,7 @@ def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
 
 
 def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
-    """Two utterances under two networks: four turns, interleaved, each with its condition."""
+    """Two utterances under two networks: four turns, interleaved, each with its network."""
     arguments = (
         "run",
         str(scenario_of_tones(tmp_path, 2)),
@@ -206,7 +206,7 @@ def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
     run = store.read(only_run(tmp_path / "results"))
     assert list(run.record.networks) == ["clean", "wifi-burst"]
     scored = [turn for turn in run.turns if turn.scored]
-    assert [turn.condition for turn in scored] == ["", "wifi-burst", "wifi-burst", ""]
+    assert [turn.network for turn in scored] == ["", "wifi-burst", "wifi-burst", ""]
     assert [turn.utterance_id for turn in scored[::2]] == [turn.utterance_id for turn in scored[1::2]]
     assert len({turn.utterance_id for turn in scored}) == 2
     assert any("under each of the networks clean, wifi-burst" in note for note in run.record.notes)

@@ -97,14 +97,15 @@ def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
     assert resumed.planned_turns == 6
 
 
-def test_the_condition_names_the_network_beside_what_else_there_is() -> None:
+def test_a_turn_names_its_network_beside_its_noise() -> None:
     """Clean, or no network, leaves it as it is."""
     turn = builders.turn(0)
     noisy = turn.model_copy(update={"condition": "pink 10 dB"})
     assert under.named(turn, "") is turn
     assert under.named(turn, network.CLEAN) is turn
-    assert under.named(turn, "lossy").condition == "lossy"
-    assert under.named(noisy, "lossy").condition == "pink 10 dB, lossy"
+    assert under.named(turn, "lossy").network == "lossy"
+    named = under.named(noisy, "lossy")
+    assert (named.condition, named.network) == ("pink 10 dB", "lossy")
 
 
 def test_notes_say_what_is_in_the_figures() -> None:

@@ -77,7 +77,7 @@ def talk(
             monkeypatch.setattr("harness.talk.call.open_connection", agent.open)
             device = FileDevice(tmp_path / "in.wav", tmp_path / "out.wav", clock)
             call = TalkCall(device, clock, scheduler, records.append)
-            return records, agent, await call.run("ws://nowhere", {}, asyncio.Event())
+            return records, agent, await call.run("ws://nowhere", {}, asyncio.Event(), lambda: None)
 
     return asyncio.run(main())
 

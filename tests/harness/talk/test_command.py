@@ -48,7 +48,7 @@ def test_a_file_is_said_to_the_agent_and_its_answer_written(tmp_path: Path) -> N
     assert "turn 1: the agent answered after" in done.stderr
     assert "end of your speech estimated" in done.stderr
     assert "waited for: " in done.stderr
-    assert "use headphones" in done.stderr
+    assert "talk: connected to ws://" in done.stderr
     played, rate = soundfile.read(out)
     assert rate == 48_000
     assert (np.abs(played) > 0.01).sum() > 0.3 * rate
@@ -61,7 +61,7 @@ def test_a_file_is_said_to_the_agent_and_its_answer_written(tmp_path: Path) -> N
         (("--url", "ws://127.0.0.1:1/x", "--profile", "cpu"), "drop --profile and --set"),
         (("--in", "a.wav"), "--in and --out go together"),
         (("--in", "a.wav", "--out", "b.wav", "--input-device", "1"), "drop --input-device"),
-        (("--in", "nowhere.wav", "--out", "b.wav"), "nowhere.wav: cannot be read as audio"),
+        (("--in", "nowhere.wav", "--out", "b.wav"), "nowhere.wav: no such file"),
         (("--profile", "nope"), "no profile 'nope'"),
     ],
 )
