@@ -80,7 +80,7 @@ async def _place_all() -> dict[str, CallRecord]:
             reference.order(Order(call_sid, turn, way.chunk(spoken), way.delay_ms, behaviour=way.behaviour))
 
         planned = PlannedCall(index, (TURN,), probe=False)
-        clips = {TURN.key: burst(800, seed=index)}
+        clips = {TURN.key: burst(1800, seed=index)}  # longer than an order can be held up
         return await place_call(
             reference.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", on_spoken=order
         )
