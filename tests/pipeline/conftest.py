@@ -21,7 +21,7 @@ from pipeline.server.admission import Admission
 from pipeline.server.hosting import Server
 from pipeline.server.serve import listen
 from pipeline.telemetry.metrics import LoopLag, Metrics
-from pipeline.telephony import MEDIA_PATH, mulaw
+from pipeline.telephony import FRAME_SAMPLES, MEDIA_PATH, mulaw
 from pipeline.telephony.messages import (
     Clear,
     Connected,
@@ -72,6 +72,34 @@ class Traces:
         return {span.stage: span for span in self.calls[0][attempt].spans if span.stage is not None}
 
 
+class Followed:
+    """A detector engine that also tells how much each call's detector was given; all else is the engine's own."""
+
+    def __init__(self, engine) -> None:
+        self._engine = engine
+        self.detectors = []
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def detector(self):
+        self.detectors.append(FollowedDetector(self._engine.detector()))
+        return self.detectors[-1]
+
+
+class FollowedDetector:
+    """One call's detector, and how many samples of the call it has judged."""
+
+    def __init__(self, detector) -> None:
+        self._detector = detector
+        self.judged = 0
+
+    async def push(self, pcm):
+        found = await self._detector.push(pcm)
+        self.judged += len(pcm)
+        return found
+
+
 @dataclass
 class Served:
     """An agent that is up."""
@@ -100,6 +128,11 @@ class Served:
         families = text_string_to_metric_families(self.agent.metrics.exposition().decode())
         samples = [sample for family in families for sample in family.samples if sample.name == metric]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    async def heard_all(self, phone: "Phone") -> None:
+        """Return when the agent has judged all that `phone`, its only caller so far, has sent."""
+        detectors = self.agent.engines.vad.detectors
+        await wait_until(lambda: sum(each.judged for each in detectors) >= phone.chunk * FRAME_SAMPLES)
 
     async def idle(self) -> None:
         """Return when no call holds a line any more."""
@@ -254,6 +287,7 @@ def serve() -> Callable:
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
         chosen = profile.load("scripted", (*AT_ONCE, *overrides))
         loaded = replace(await engines.load(chosen), **replaced)
+        loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)
         admission, lag, traces = Admission(chosen.limits.simultaneous_calls, token), LoopLag(), Traces()
         metrics = Metrics(lag, lambda: admission.active, lambda: 0)

@@ -129,8 +129,14 @@ def test_a_sentinel_without_samples_says_so() -> None:
     assert found.bias_median_ms is None
 
 
-def test_the_ordinary_caller_measures_the_real_reference_agent() -> None:
-    """Through a real process and socket every answer is found, for every delay, in both conventions."""
+def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a real process and socket every answer is found, for every delay, in both conventions.
+
+    The bursts are longer than a busy machine holds a process up: an order that reaches the agent together with the end
+    of its burst comes too late.
+    """
+    short = calibrate.burst
+    monkeypatch.setattr(calibrate, "burst", lambda duration_ms, seed: short(duration_ms + 1500, seed))
 
     async def measure() -> Calibration:
         clock = SystemClock()

@@ -67,8 +67,8 @@ def test_an_agent_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
 def test_an_agent_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
     """After the timeout nothing of it is left running."""
     body = f"import os, pathlib; pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n" + SLEEP
-    with pytest.raises(AgentError, match=r"not ready within 1\.5 s"):
-        asyncio.run(start(tmp_path, body, timeout_s=1.5))
+    with pytest.raises(AgentError, match="not ready within 4 s"):
+        asyncio.run(start(tmp_path, body, timeout_s=4))
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 

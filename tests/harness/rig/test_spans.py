@@ -89,15 +89,15 @@ def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) 
 def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
     """An exporter that retries does not double a turn's spans, and it is said."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, tuple[str, ...]]:
+    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, SpanReceiver]:
         batch = whole_call("CA1")
         await asyncio.to_thread(send, receiver.endpoint, batch[:2])
         await asyncio.to_thread(send, receiver.endpoint, batch)
-        return await receiver.collect("CA1", 10), receiver.remarks()
+        return await receiver.collect("CA1", 10), receiver
 
-    got, remarks = received(tmp_path, scenario)
+    got, receiver = received(tmp_path, scenario)
     assert len(got.spans) == 3
-    assert remarks == ("spans: 2 came twice, and count once",)
+    assert receiver.remarks() == ("spans: 2 came twice, and count once",)  # whole once it has been stopped
 
 
 def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None:
@@ -177,7 +177,9 @@ def test_a_lost_span_is_noticed(tmp_path: Path) -> None:
 
     async def scenario(receiver: SpanReceiver) -> spans.Collected:
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA1")[1:])
-        return await receiver.collect("CA1", 0.2)
+        await asyncio.to_thread(send, receiver.endpoint, whole_call("CA2"))
+        await receiver.collect("CA2", 10)  # what was sent before has come by then
+        return await receiver.collect("CA1", 0)
 
     got = received(tmp_path, scenario)
     assert got.note == "1 of 2 spans of turn 0, attempt 0 arrived"

@@ -14,8 +14,7 @@ from harness import cli
 from harness.rig import child
 from harness.store import folder as store
 from harness.sweep import folder
-from harness.turn import Outcome
-from tests.harness.run.test_measure import PATIENCE_S, gone, only_run, running, turngap, wait_for
+from tests.harness.run.test_measure import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
 from tests.harness.tones import scenario_of_tones
 
 LONG_S = 5 * PATIENCE_S
@@ -43,7 +42,7 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
     turns = [[turn for turn in run.turns if turn.scored] for run in runs]
     for pair in zip(*turns, strict=True):
         assert len({(turn.call, turn.utterance_id) for turn in pair}) == 1
-        assert {turn.outcome for turn in pair} <= {Outcome.ANSWERED, Outcome.INVALID}  # we may be late, never it
+        assert {turn.outcome for turn in pair} <= ON_A_BUSY_MACHINE
     first, second = ([turn.t0_ns for turn in pair] for pair in zip(*turns, strict=True))
     assert max(first) < min(second)
     calibrations = [run.record.instrument.calibration for run in runs]

@@ -1,0 +1,130 @@
+"""A profile that speculates, engines that tell what was asked of them and when, and a listener."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline import worker
+from pipeline.llm.scripted import ScriptedLanguageModel
+from pipeline.profile.llm import ScriptedLlmSettings
+from pipeline.profile.stt import ScriptedSttSettings
+from pipeline.profile.tts import ScriptedTtsSettings
+from pipeline.stt import Transcript
+from pipeline.stt.scripted import ScriptedSpeechToText
+from pipeline.tts.scripted import ScriptedSynthesizer
+from tests.pipeline.conftest import PATIENCE_S
+
+SPECULATIVE = (
+    "endpointing.policy=speculative",
+    "endpointing.provisional_ms=96",
+    "endpointing.min_silence_ms=320",
+    "endpointing.max_silence_ms=640",
+    "endpointing.threshold=0.9",
+)
+SHORT_MS, MIDDLE_MS, LONG_MS = 200, 480, 800
+"""Silences: over the provisional end alone, over the least that confirms, over the most. Frames go as fast as they can,
+so that an answer of the turn model comes when all of them have been heard."""
+
+
+class Counted(ScriptedSpeechToText):
+    """Transcribes at once; says how often, and when it was asked first."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
+        self.heard: list[int] = []
+        self.asked = asyncio.Event()
+
+    async def transcribe(self, audio):
+        self.heard.append(len(audio))
+        self.asked.set()
+        return Transcript(f"words {len(self.heard)}")
+
+    async def asked_times(self, count: int) -> None:
+        """Return when it has been asked so often."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.heard) < count:
+                self.asked.clear()
+                await self.asked.wait()
+
+
+class Blocking(ScriptedSpeechToText):
+    """Works on a thread that cannot be interrupted, until `release` is set; notes how many do at once."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
+        self.pool = ThreadPoolExecutor(4)
+        self.release = threading.Event()
+        self.asked, self.begun = 0, asyncio.Event()
+        self.at_work = self.most_at_work = 0
+
+    async def transcribe(self, audio):
+        self.asked += 1
+        self.begun.set()
+        return await worker.run(self.pool, self._work)
+
+    def _work(self) -> Transcript:
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
+        self.release.wait(PATIENCE_S)
+        self.at_work -= 1
+        return Transcript("words")
+
+    async def close(self) -> None:
+        self.release.set()
+        self.pool.shutdown()
+
+
+class Recording(ScriptedLanguageModel):
+    """Keeps its requests; `done` is set when a reply has been read to its end."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
+        self.requests = []
+        self.done = asyncio.Event()
+
+    async def reply(self, request):
+        self.requests.append(request)
+        async for token in super().reply(request):
+            yield token
+        self.done.set()
+
+
+class Held(ScriptedSynthesizer):
+    """Speaks `pieces` only when they are let out, one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedTtsSettings(engine="scripted", first_audio_ms=0))
+        self.out = asyncio.Semaphore(1)
+        self.calls = 0
+
+    async def speak(self, text, context=()):
+        self.calls += 1
+        held = self.calls == 1
+        async for piece in super().speak(text, context):
+            if held:
+                await self.out.acquire()
+            yield piece
+
+
+async def soon(event: asyncio.Event) -> None:
+    """Return when it is set."""
+    async with asyncio.timeout(PATIENCE_S):
+        await event.wait()
+
+
+@contextlib.asynccontextmanager
+async def nothing_said(phone) -> AsyncIterator[None]:
+    """Fails when the agent sends anything by the end of the block and of what is on its way.
+
+    The block waits for a sign that the agent has come to where it might: of an agent held up, time says nothing.
+    """
+    yield
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await phone.socket.recv()

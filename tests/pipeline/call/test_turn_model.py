@@ -1,0 +1,97 @@
+"""The turn model in a call: in doubt, broken, slow, and before any work has begun."""
+
+import asyncio
+
+import pytest
+
+from pipeline import tracing
+from tests.pipeline.call.speculative import LONG_MS, PATIENCE_S, SHORT_MS, SPECULATIVE, Counted, nothing_said, soon
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_turn_that_does_not_sound_complete_waits_for_more_silence(serve):
+    """With the model in doubt the end is confirmed by silence."""
+    doubtful = (*SPECULATIVE, "endpointing.model={engine: scripted, probability: 0}")
+    async with serve(*doubtful) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(LONG_MS)
+        await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    (turn,) = served.traces.turns
+    assert turn.attributes[tracing.CONFIRMED_BY] == "silence"
+
+
+@pytest.mark.parametrize("policy", ["smart_turn", "speculative"])
+async def test_a_turn_model_that_fails_costs_only_time(serve, policy):
+    """The turn ends by silence, and is answered."""
+
+    class Broken:
+        async def completeness(self, audio):
+            raise RuntimeError("a defect")
+
+        async def close(self):
+            pass
+
+    async with serve(*SPECULATIVE, f"endpointing.policy={policy}", turn=Broken()) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(LONG_MS)
+        name, _ = await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    assert name == "turn-0-1"
+    (turn,) = served.traces.turns
+    assert turn.attributes[tracing.CONFIRMED_BY] == "silence"
+
+
+async def test_a_slow_turn_model_does_not_hold_up_hearing(serve):
+    """While it works the caller is heard to go on; its answer on that pause then counts for nothing."""
+    asked, answer, answered = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
+
+    class Slow:
+        async def completeness(self, audio):
+            asked.set()
+            await answer.wait()
+            answered.release()
+            return 1.0
+
+        async def close(self):
+            pass
+
+    stt = Counted()
+    async with serve(*SPECULATIVE, stt=stt, turn=Slow()) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await soon(asked)
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await stt.asked_times(2)
+        await served.heard_all(phone)
+        async with nothing_said(phone), asyncio.timeout(PATIENCE_S):
+            answer.set()
+            for _ in range(2):  # on the pause that is over, and on this one
+                await answered.acquire()
+        await phone.hush(LONG_MS)
+        name, _ = await phone.reply()
+    assert name == "turn-0-2"
+
+
+async def test_smart_turn_begins_nothing_before_the_end_is_sure(serve):
+    """No transcription in the short silence; one attempt when the end is confirmed."""
+    stt = Counted()
+    policy = (*SPECULATIVE, "endpointing.policy=smart_turn")
+    async with serve(*policy, stt=stt) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        async with nothing_said(phone):
+            await served.heard_all(phone)
+        assert stt.heard == []
+        await phone.speak(400)
+        await phone.hush(LONG_MS)
+        name, _ = await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    assert (name, len(stt.heard)) == ("turn-0-1", 1)
+    (turn,) = served.traces.turns
+    assert turn.attributes[tracing.PROVISIONAL_NS] <= turn.attributes[tracing.CONFIRMED_NS]
