@@ -65,16 +65,18 @@ PREREQUISITES: dict[Activity, tuple[Activity, ...]] = {
     Activity.TRANSPORT_IN: (Activity.FRAMING_IN,),
     Activity.PROVISIONAL_END: (Activity.TRANSPORT_IN,),
     Activity.CONFIRMED_END: (Activity.TRANSPORT_IN,),
-    Activity.TRANSCRIPTION: (Activity.PROVISIONAL_END,),
-    Activity.FIRST_TOKEN: (Activity.TRANSCRIPTION,),
+    Activity.TRANSCRIPTION: (Activity.PROVISIONAL_END, Activity.CONFIRMED_END),
+    Activity.FIRST_TOKEN: (Activity.TRANSCRIPTION, Activity.CONFIRMED_END),
     Activity.FIRST_CLAUSE: (Activity.FIRST_TOKEN,),
-    Activity.FIRST_AUDIO: (Activity.FIRST_CLAUSE,),
+    Activity.FIRST_AUDIO: (Activity.FIRST_CLAUSE, Activity.CONFIRMED_END),
     Activity.ENCODING: (Activity.FIRST_AUDIO,),
     Activity.TRANSPORT_OUT: (Activity.ENCODING, Activity.CONFIRMED_END),
     Activity.LEAD_IN: (Activity.TRANSPORT_OUT,),
 }
 """What must have ended before an activity can begin. Audio is held until the end of the turn is confirmed, so the
-first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment."""
+first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment.
+An agent that does not speculate all the way holds work back too: transcription, language model or synthesiser wait for
+the confirmation where they began after it, and after all else that they needed had been there before it."""
 
 SPAN_PREFIX = "turngap."
 CALL_SPAN = "turngap.call"

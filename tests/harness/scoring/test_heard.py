@@ -9,7 +9,7 @@ import pytest
 
 from harness.records import CallRecord
 from harness.scoring import heard
-from harness.scoring.critical_path import Interval
+from harness.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
 from harness.scoring.heard import Heard
 from harness.scoring.milestones import milestones
 from pipeline import tracing
@@ -46,6 +46,45 @@ def test_the_activities_of_a_whole_attempt() -> None:
         Activity.TRANSPORT_OUT: interval(2004, 2005),
         Activity.LEAD_IN: interval(2005, 2025),
     }
+
+
+@pytest.mark.parametrize(
+    ("held", "provisional_ms", "confirmed_ms", "endpointing_ms"),
+    [
+        (None, 1804, 1950, 1804 - 1621),  # speculate: synthesis
+        (Stage.FIRST_AUDIO, 1685, 1934, 1934 - 1621),  # generation
+        (Stage.FIRST_TOKEN, 1685, 1854, 1854 - 1621),  # transcription
+        (Stage.TRANSCRIPTION, 1685, 1804, 1804 - 1621),  # none
+        (None, 1804, 1803.99, 1804 - 1621),  # policy silence: begun because it is confirmed
+    ],
+)
+def test_the_wait_of_work_that_is_held_is_endpointing(
+    held: Stage | None, provisional_ms: float, confirmed_ms: float, endpointing_ms: float
+) -> None:
+    """However far an agent speculates: where work waits for the confirmed end, it is endpointing that is exposed."""
+    stages = {Stage.ENDPOINTING: (1621.0, confirmed_ms)}
+    at_ms, waited = provisional_ms, held is None
+    shown = {Stage.ENDPOINTING: endpointing_ms}
+    for stage, duration_ms in (
+        (Stage.TRANSCRIPTION, 50),
+        (Stage.FIRST_TOKEN, 50),
+        (Stage.FIRST_CLAUSE, 30),
+        (Stage.FIRST_AUDIO, 60),
+        (Stage.ENCODING, 10),
+    ):
+        if stage is held:
+            at_ms, waited = confirmed_ms, True
+        stages[stage] = (at_ms, at_ms + duration_ms)
+        shown[stage] = duration_ms if waited else 0
+        at_ms += duration_ms
+    spans = attempt_spans(stages=stages, provisional_ms=provisional_ms, confirmed_ms=confirmed_ms)
+    activities = find([call_span(), *spans]).activities
+    assert activities is not None
+    exposed = exposed_ns(critical_path(activities, ns(1610), ns(2025)))
+    assert exposed[Stage.UNEXPLAINED] == 0
+    assert {stage: exposed[stage] for stage in shown} == {stage: ns(ms) - ns(0) for stage, ms in shown.items()}
+    confirmed_slack_ns = slack_ns(activities, ns(2025))[Activity.CONFIRMED_END]
+    assert confirmed_slack_ns == (0 if held is not None else ns(2004) - ns(confirmed_ms))
 
 
 def test_arrivals_may_begin_late_in_the_call() -> None:
