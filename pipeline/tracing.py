@@ -95,6 +95,7 @@ ATTEMPT = "turngap.attempt"
 HEARD = "turngap.heard"
 """True when at least one of the attempt's messages was handed to the socket."""
 CANCELLED = "turngap.cancelled"
+"""True when it was thrown away before anything of it was sent; one that was heard is told by HEARD_TEXT."""
 TRANSCRIPT = "turngap.transcript"
 """What stood in the language-model request as the caller's words."""
 REPLY = "turngap.reply"
@@ -135,7 +136,8 @@ PAUSED_NS = "turngap.paused_mono_ns"
 WENT_ON_NS = "turngap.went_on_mono_ns"
 """When it went on with it after a backchannel; each time. One less than PAUSED_NS when it gave way in the end."""
 HEARD_TEXT = "turngap.heard_text"
-"""Of a reply that was interrupted: the words of it that the caller heard."""
+"""Of a reply that was interrupted, also one that had been sent whole: the words of it that the caller heard, "" for none.
+Absent of every other."""
 
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"

@@ -113,8 +113,8 @@ def test_the_attempt_that_was_heard_is_the_last_that_was_sent() -> None:
     """A cancelled attempt that was never sent, and one sent before, are not what the caller heard."""
     spans = [
         call_span(3),
-        *attempt_spans(attempt=0, heard=False, cancelled=True, sent_ms=None, transcript="please"),
-        *attempt_spans(attempt=1, heard=True, cancelled=True, sent_ms=1990, transcript="please call"),
+        *attempt_spans(attempt=0, heard=False, sent_ms=None, transcript="please"),
+        *attempt_spans(attempt=1, interrupted=True, sent_ms=1990, transcript="please call"),
         *attempt_spans(attempt=2),
     ]
     found = find(spans)
@@ -183,8 +183,8 @@ def test_a_lost_turn_span_leaves_no_stages() -> None:
 
 
 def test_an_earlier_attempt_is_not_taken_for_a_lost_one() -> None:
-    """Where a turn span was lost, a cancelled attempt may be the wrong one: it is not used."""
-    first = attempt_spans(attempt=0, cancelled=True, sent_ms=1990)
+    """Where a turn span was lost, an interrupted attempt may be the wrong one: it is not used."""
+    first = attempt_spans(attempt=0, interrupted=True, sent_ms=1990)
     assert find([call_span(2), *first]) == Heard(None, None, "1 of 2 turn spans arrived")
     assert find(first).activities is None
     assert find([call_span(1), *first]).activities is not None
@@ -285,7 +285,7 @@ def test_attempts_are_counted_by_their_provisional_end() -> None:
     record = example_call().ends(4000)
     spans = [
         call_span(3),
-        *attempt_spans(attempt=0, heard=False, cancelled=True, sent_ms=None, provisional_ms=1000),
+        *attempt_spans(attempt=0, heard=False, sent_ms=None, provisional_ms=1000),
         *attempt_spans(attempt=1),
         *attempt_spans(turn=1, shift_ms=2000),
     ]
