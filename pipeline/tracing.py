@@ -116,7 +116,8 @@ ARRIVALS_NS = "turngap.arrival.mono_ns"
 SPANS = "turngap.spans"
 """How many spans this attempt has, the turn span included: fewer received means spans were lost."""
 ERROR = "turngap.error"
-"""Why the attempt produced no reply, in one line; absent when it did."""
+"""Why the attempt produced no reply of its own, in one line; absent when it did. What was heard all the same is an
+apology."""
 
 # Attributes of the turn span that a language model's server tells of the attempt's request; absent where it does not.
 LLM_QUEUE_MS = "turngap.llm.queue_ms"
