@@ -137,8 +137,8 @@ PAUSED_NS = "turngap.paused_mono_ns"
 WENT_ON_NS = "turngap.went_on_mono_ns"
 """When it went on with it after a backchannel; each time. One less than PAUSED_NS when it gave way in the end."""
 HEARD_TEXT = "turngap.heard_text"
-"""Of a reply that was interrupted, also one that had been sent whole: the words of it that the caller heard, "" for none.
-Absent of every other."""
+"""Of a reply that was interrupted, also one that had been sent whole: the words of it that the caller heard, "" for
+none. Absent of every other."""
 
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"

@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_a_perceived_gap_is_not_judged_under_a_simulated_network(tmp_path: Path) -> None:
     """The network would count twice; where it adds nothing, or the gap at the edge is judged, it does not."""
-    with pytest.raises(UsageError, match="'sub500' limits the perceived gap, .* network 'mobile': drop one"):
+    with pytest.raises(UsageError, match=r"'sub500' limits the perceived gap, .* network 'mobile': drop one"):
         request.make("gate", profile="scripted", networks=["mobile"], budget="sub500")
     own = scenario(tmp_path, "gate: true\nnetwork: mobile\n")
     with pytest.raises(UsageError, match="limits the perceived gap"):

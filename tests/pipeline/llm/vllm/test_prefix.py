@@ -34,7 +34,7 @@ def test_a_later_request_may_find_what_its_own_call_has_had() -> None:
 
 
 def test_a_cancelled_request_counts_with_the_most_it_can_have_had() -> None:
-    """It has no accounts: a token has a byte at least, beside the template's; never more than the prompt asked about."""
+    """It has no accounts: a token has a byte at least, beside the template's; it is never more than the prompt."""
     calls = ledger()
     begin(calls, "a", "well")
     most = 80 + 1 + TEMPLATE_TOKENS + 4 + TEMPLATE_TOKENS + 10
