@@ -4,8 +4,7 @@
     python -m benchmarks.ablation --sweep results/SWEEP-ID                                       reads a finished one
 
 Up to the last step a turn ends by silence alone, the voice detector's until quiet is taken for it; the last one lets
-Smart Turn decide how much is needed. Where a step holds work back until the end is certain, that wait lies on the path
-in no stage: it is in the gap, and in *unexplained*.
+Smart Turn decide how much is needed. Where a step holds work back until the end is certain, that wait is *endpointing*.
 """
 
 from __future__ import annotations

@@ -111,6 +111,8 @@ class TurnRecord(_Row):
 
     t0_ns: int
     t1_ns: int | None
+    boot_id: str = ""
+    """The boot on whose monotonic clock these were read; "" is not known."""
     turn_gap_ms: float | None
     """t1 - t0 at the media edge, t0 being the sample's own time."""
     turn_gap_frame_ms: float | None

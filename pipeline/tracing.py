@@ -65,16 +65,18 @@ PREREQUISITES: dict[Activity, tuple[Activity, ...]] = {
     Activity.TRANSPORT_IN: (Activity.FRAMING_IN,),
     Activity.PROVISIONAL_END: (Activity.TRANSPORT_IN,),
     Activity.CONFIRMED_END: (Activity.TRANSPORT_IN,),
-    Activity.TRANSCRIPTION: (Activity.PROVISIONAL_END,),
-    Activity.FIRST_TOKEN: (Activity.TRANSCRIPTION,),
+    Activity.TRANSCRIPTION: (Activity.PROVISIONAL_END, Activity.CONFIRMED_END),
+    Activity.FIRST_TOKEN: (Activity.TRANSCRIPTION, Activity.CONFIRMED_END),
     Activity.FIRST_CLAUSE: (Activity.FIRST_TOKEN,),
-    Activity.FIRST_AUDIO: (Activity.FIRST_CLAUSE,),
+    Activity.FIRST_AUDIO: (Activity.FIRST_CLAUSE, Activity.CONFIRMED_END),
     Activity.ENCODING: (Activity.FIRST_AUDIO,),
     Activity.TRANSPORT_OUT: (Activity.ENCODING, Activity.CONFIRMED_END),
     Activity.LEAD_IN: (Activity.TRANSPORT_OUT,),
 }
 """What must have ended before an activity can begin. Audio is held until the end of the turn is confirmed, so the
-first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment."""
+first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment.
+An agent that does not speculate all the way holds work back too: transcription, language model or synthesiser wait for
+the confirmation where they began after it, and after all else that they needed had been there before it."""
 
 SPAN_PREFIX = "turngap."
 CALL_SPAN = "turngap.call"
@@ -93,6 +95,7 @@ ATTEMPT = "turngap.attempt"
 HEARD = "turngap.heard"
 """True when at least one of the attempt's messages was handed to the socket."""
 CANCELLED = "turngap.cancelled"
+"""True when it was thrown away before anything of it was sent; one that was heard is told by HEARD_TEXT."""
 TRANSCRIPT = "turngap.transcript"
 """What stood in the language-model request as the caller's words."""
 REPLY = "turngap.reply"
@@ -117,7 +120,8 @@ WAITED_MS = "turngap.waited_ms"
 BESIDE_VOID = "turngap.beside_void"
 """True where that wait was given up: an engine worked on for a void attempt beside this one."""
 ERROR = "turngap.error"
-"""Why the attempt produced no reply, in one line; absent when it did."""
+"""Why the attempt produced no reply of its own, in one line; absent when it did. What was heard all the same is an
+apology."""
 
 # Attributes of the turn span that a language model's server tells of the attempt's request; absent where it does not.
 LLM_QUEUE_MS = "turngap.llm.queue_ms"
@@ -137,7 +141,8 @@ PAUSED_NS = "turngap.paused_mono_ns"
 WENT_ON_NS = "turngap.went_on_mono_ns"
 """When it went on with it after a backchannel; each time. One less than PAUSED_NS when it gave way in the end."""
 HEARD_TEXT = "turngap.heard_text"
-"""Of a reply that was interrupted: the words of it that the caller heard."""
+"""Of a reply that was interrupted, also one that had been sent whole: the words of it that the caller heard, "" for
+none. Absent of every other."""
 
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"

@@ -27,6 +27,7 @@ from harness.turn import TurnRecord
 from pipeline.errors import HarnessError
 
 DELAY_MS = 150.0
+_BOOT_ID = "boot_id"
 INDEX = 1_000_000
 """No call of a run has this index."""
 TURNS_A_CALL = 10
@@ -62,11 +63,14 @@ class SentinelErrors:
 
 
 class Sentinel:
-    """A sentinel that is under way, or over; `log` keeps what it measures, so that a resumed run has it too."""
+    """A sentinel that is under way, or over; `log` keeps what it measures, so that a resumed run has it too.
 
-    def __init__(self, log: Path | None = None) -> None:
-        self._log = log
-        self._samples: list[Sample] = [] if log is None else _kept(log)
+    What was measured on another boot than `boot_id` speaks of that boot's turns alone: the clock began anew.
+    """
+
+    def __init__(self, log: Path | None = None, boot_id: str = "") -> None:
+        self._log, self._boot_id = log, boot_id
+        self._samples: list[tuple[str, Sample]] = [] if log is None else _kept(log)
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Take what one call measured.
@@ -74,26 +78,31 @@ class Sentinel:
         Raises:
             HarnessError: the log can't be written.
         """
-        self._samples.extend(samples)
+        self._samples.extend((self._boot_id, one) for one in samples)
         if self._log is None:
             return
         try:
             with self._log.open("a", encoding="utf-8") as file:  # no fsync: the callers share this event loop
-                file.write("".join(json.dumps(asdict(one)) + "\n" for one in samples))
+                rows = (asdict(one) | {_BOOT_ID: self._boot_id} for one in samples)
+                file.write("".join(json.dumps(row) + "\n" for row in rows))
         except OSError as fault:
             raise HarnessError(f"{self._log}: cannot be written ({fault.strerror or fault})") from None
 
     def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
         """The error inside the windows of those turns; call it when the sentinel is over."""
-        windows = [(turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns) for turn in turns]
-        inside = [one for one in self._samples if any(_meets(one, *window) for window in windows)]
+        windows = [
+            (turn.boot_id, turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns)
+            for turn in turns
+        ]
+        met = [(boot, one) for boot, one in self._samples if any(_meets(boot, one, *window) for window in windows)]
+        inside = [one for _, one in met]
         found = calibrate.errors(one.error_ms for one in inside)
         sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
         return SentinelErrors(
             n=found.n,
             n_all=len(self._samples),
             windows=len(windows),
-            watched=sum(any(_meets(one, *window) for one in inside) for window in windows),
+            watched=sum(any(_meets(boot, one, *window) for boot, one in met) for window in windows),
             missed=sum(one.error_ms is None for one in inside),
             bias_median_ms=found.bias_median_ms,
             sd_ms=found.sd_ms,
@@ -102,32 +111,36 @@ class Sentinel:
         )
 
 
-def _kept(log: Path) -> list[Sample]:
+def _kept(log: Path) -> list[tuple[str, Sample]]:
     """What a sentinel of the same run measured before it was resumed; a torn or foreign line is left out."""
     if not log.is_file():
         return []
     found = []
     for line in log.read_text("utf-8", "replace").splitlines():
-        with contextlib.suppress(ValueError, TypeError):
-            found.append(Sample(**json.loads(line)))
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            row = json.loads(line)
+            boot_id = row.pop(_BOOT_ID, "")
+            found.append((boot_id, Sample(**row)))
     return found
 
 
-def _meets(sample: Sample, begin_ns: int, end_ns: int) -> bool:
-    return sample.from_ns <= end_ns and begin_ns <= sample.to_ns
+def _meets(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, end_ns: int) -> bool:
+    return sample_boot_id == boot_id and sample.from_ns <= end_ns and begin_ns <= sample.to_ns
 
 
 @asynccontextmanager
 async def sentinel(
-    *, clock: Clock, scheduler: Scheduler, seed: int, log: Path | None = None
+    *, clock: Clock, scheduler: Scheduler, seed: int, log: Path | None = None, boot_id: str = ""
 ) -> AsyncIterator[Sentinel]:
     """Run a sentinel beside the block; its errors can be asked for after it. What it measures is kept in `log`.
+
+    `boot_id` must be that of the turns' records, on whose clock it measures.
 
     Raises:
         HarnessError: the reference agent did not start, or the log can't be written.
     """
     reference = await ReferenceAgent.start()
-    watch = Sentinel(log)
+    watch = Sentinel(log, boot_id)
     task = asyncio.create_task(_keep_calling(watch, reference, clock, scheduler, seed), name="sentinel")
     try:
         yield watch

@@ -20,11 +20,11 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from harness.clock import this_boot
 from pipeline import tracing
 
 PATH = "/v1/traces"
 _LARGEST_BODY = 64 << 20
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Row = dict[str, Any]
 
 
@@ -62,14 +62,6 @@ def rows(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
                     continue
                 kept.append(row | {"attributes": attributes})
     return kept, foreign, other_boot
-
-
-def this_boot() -> str:
-    """Identity of the host's current boot; "" if unknown."""
-    try:
-        return _BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return ""
 
 
 class Receiver(ThreadingHTTPServer):

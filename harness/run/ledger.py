@@ -86,13 +86,16 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
     seen = process.figures(folder.path / store.PROCESS)
     answered = [turn for turn in progress.turns if turn.scored and turn.outcome is Outcome.ANSWERED]
     traced = request.url is None or any(turn.stages for turn in progress.turns)
+    told = (turn.prefix_beyond_tokens for turn in progress.turns if turn.scored)
+    beyond = [tokens for tokens in told if tokens is not None]
     return Evidence(
         planned_turns=request.planned_turns,
         complete=not progress.faults,
         simultaneous_calls=request.simultaneous_calls,
         foreign_cpu_share=seen.foreign_cpu_share if request.url is None else None,
         stolen_cpu_share=seen.stolen_cpu_share if request.url is None else None,
-        prefix_flattered=sum(bool(turn.prefix_beyond_tokens) for turn in progress.turns if turn.scored),
+        prefix_flattered=sum(tokens > 0 for tokens in beyond) if beyond else None,
+        prefix_cached=request.profile is not None and request.profile.llm.engine == "vllm",
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=max(gpu.peaks_mib(folder.path / store.GPU).values(), default=None),
         faults=tuple(progress.faults),

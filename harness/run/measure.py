@@ -18,7 +18,7 @@ from harness.calibration.calibrate import calibrate
 from harness.calibration.sentinel import sentinel
 from harness.caller.priority import ahead
 from harness.caller.scheduler import Scheduler
-from harness.clock import Clock
+from harness.clock import Clock, this_boot
 from harness.corpus.clips import Corpus
 from harness.result import RunRecord
 from harness.rig import environment, gpu
@@ -213,7 +213,11 @@ async def _measure(session: Session, corpus: Corpus, audience: Audience, *, cloc
         watch = None
         try:
             async with sentinel(
-                clock=clock, scheduler=scheduler, seed=subjects[0].request.seed, log=session.sentinel_log
+                clock=clock,
+                scheduler=scheduler,
+                seed=subjects[0].request.seed,
+                log=session.sentinel_log,
+                boot_id=this_boot(),
             ) as watch:
                 await lanes.place_all()
         finally:

@@ -19,7 +19,7 @@ from harness.scenario import PlannedCall, Scenario
 from harness.store import folder as store
 from harness.turn import TurnRecord
 from harness.verdict import budget as budgets
-from harness.verdict.budget import Budget
+from harness.verdict.budget import Budget, Metric
 from pipeline import profile as profiles
 from pipeline.errors import RunFolderError, ScenarioError, UsageError
 from pipeline.profile import Profile
@@ -252,6 +252,13 @@ def _checked(request: Request) -> Request:
         names = ", ".join(network.name for network in request.networks)
         raise UsageError(
             f"a budget is judged under one network, not under {names}: give --network once, or no --budget"
+        )
+    adding = next((network.name for network in request.networks if not network.does_nothing), None)
+    limited = () if request.budget is None else (limit.metric for limit in request.budget.limits)
+    if request.budget is not None and adding is not None and Metric.PERCEIVED_GAP in limited:
+        raise UsageError(
+            f"budget {request.budget.name!r} limits the perceived gap, whose network model would come on top of the "
+            f"simulated network {adding!r}: drop one, or limit `{Metric.TURN_GAP}` as the budget edge500 does"
         )
     if request.budget is not None and not request.scenario.gate:
         raise ScenarioError(

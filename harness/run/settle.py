@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.caller.priority import OWN_NICE
-from harness.clock import NS_PER_MS
+from harness.clock import NS_PER_MS, this_boot
 from harness.records import CallRecord
 from harness.rig import leash
 from harness.rig.spans import Collected
@@ -70,7 +70,8 @@ def settle(job: Job) -> Settled:
     """
     call = job.call
     turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold)
-    turns = [under.named(turn, call.network) for turn in turns]
+    boot = this_boot()
+    turns = [under.named(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
     if job.collected.note:
         turns = [
             turn.model_copy(update={"stages_note": job.collected.note})

@@ -10,6 +10,9 @@ Rules for what does not fit a plain chain:
   unexplained.
 - A prerequisite still at work when its successor started (they overlap) is on the path until that start only.
 - A prerequisite that ended after its successor had *ended* was not waited for, and is none.
+- Work ahead of the first message waited for the confirmed end only if it began after it, and all else that it needed
+  had been there before. Spans do not tell whether it would have waited otherwise: then the slack of the confirmed end
+  is that of an agent which speculates all the way, and at most so much for one that does not.
 - The path ends at t0: of work that began before t0 only the part after t0 is exposed.
 """
 
@@ -39,6 +42,8 @@ class Piece:
 
 
 Activities = Mapping[Activity, Interval]
+_HOLD_AUDIO = (Activity.TRANSPORT_OUT, Activity.LEAD_IN)
+"""These wait for the confirmed end whatever the agent does before it."""
 
 
 def critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[Piece, ...]:
@@ -97,7 +102,13 @@ def waits_for(activity: Activity, activities: Activities) -> tuple[Activity, ...
     """The known activities it had to wait for, those that were not reported stepped over."""
     end_ns = activities[activity].end_ns
     known = _known(PREREQUISITES[activity], activities)
-    return tuple(other for other in known if activities[other].end_ns <= end_ns)
+    ended = tuple(other for other in known if activities[other].end_ns <= end_ns)
+    if activity in _HOLD_AUDIO or Activity.CONFIRMED_END not in ended:
+        return ended
+    rest = tuple(other for other in ended if other is not Activity.CONFIRMED_END)
+    confirmed_ns = activities[Activity.CONFIRMED_END].end_ns
+    held = max((activities[other].end_ns for other in rest), default=confirmed_ns - 1) < confirmed_ns
+    return ended if held and confirmed_ns <= activities[activity].start_ns else rest
 
 
 def _known(wanted: Iterable[Activity], activities: Activities) -> tuple[Activity, ...]:

@@ -88,7 +88,7 @@ def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> H
     if not sent:
         return Heard(None, None, call.note or "no attempt says that it sent what was heard")
     handed_ns, span = max(sent, key=lambda pair: pair[0])
-    if not call.whole and span.attributes.get(tracing.CANCELLED) is True:
+    if not call.whole and _interrupted(span):  # what was heard may be of a later attempt, which was lost
         return Heard(None, None, call.note)
     if moments.t1_ns is None or moments.frame_sent_ns is None:
         return Heard(span, None, "the agent was audible before t0: there is no gap to explain")
@@ -137,11 +137,11 @@ def answered_from_ns(call: CallSpans, speech_ns: int) -> int | None:
 
 
 def gave_up(call: CallSpans, speech_ns: int) -> bool | None:
-    """Whether the reply that was being heard when the caller spoke was cancelled; None where that is not known."""
+    """Whether the reply that was being heard when the caller spoke was interrupted; None where that is not known."""
     before = [(at_ns, span) for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns < speech_ns]
     if not call.whole or not before:
         return None
-    return max(before, key=lambda pair: pair[0])[1].attributes.get(tracing.CANCELLED) is True
+    return _interrupted(max(before, key=lambda pair: pair[0])[1])
 
 
 def text(span: Span | None, attribute: str) -> str | None:
@@ -159,6 +159,11 @@ def prefix_beyond_tokens(span: Span | None) -> int | None:
         return None
     cached, allowed = _number(span, tracing.PREFIX_CACHED_TOKENS), _number(span, tracing.PREFIX_ALLOWED_TOKENS)
     return None if cached is None or allowed is None else max(0, cached - allowed)
+
+
+def _interrupted(turn_span: Span) -> bool:
+    """Whether a reply that was heard, in part or to its end, was broken off; such a one is not `CANCELLED`."""
+    return tracing.HEARD_TEXT in turn_span.attributes
 
 
 def _fault(turn_span: Span, attempt: Sequence[Span]) -> str:

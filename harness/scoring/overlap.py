@@ -166,8 +166,8 @@ def went_on(
         return WentOn(None, paused=True, ended_by_itself=whole and not lost_ns, lost_ns=lost_ns, repeated_ns=0)
     if message.recv_ns < yielded:  # it was in the caller's buffer all the time: a silence between clauses
         return WentOn(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
-    heard = _played(one for one in record.received if one.recv_ns < message.recv_ns)
-    fit = joined(heard, cut, _played(one for one in record.received if one.recv_ns >= message.recv_ns))
+    before = _played(one for one in record.received if one.recv_ns < message.recv_ns)
+    fit = joined(before, cut, _played(one for one in record.received if one.recv_ns >= message.recv_ns))
     return WentOn(
         resumed_ns,
         paused=True,

@@ -40,8 +40,10 @@ class Evidence:
     lost_spans: int = 0
     """Answered turns whose stages are incomplete."""
     stolen_cpu_share: float | None = None
-    prefix_flattered: int = 0
-    """Turns that the prefix cache served with another call's work."""
+    prefix_flattered: int | None = None
+    """Turns that the prefix cache served with another call's work; None where no turn tells."""
+    prefix_cached: bool = False
+    """The language model has a cache that calls share."""
     vram_peak_mib: float | None = None
     faults: tuple[str, ...] = ()
     """What went wrong in the instrument itself, one line each."""
@@ -63,7 +65,11 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     under_load = f"under this load ({evidence.sentinel_samples} samples)"
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
-    if evidence.prefix_flattered:
+    if evidence.prefix_flattered is None and evidence.prefix_cached:
+        checks.append(Check(name="prefix cache", ok=None, text="not known: the engine does not tell"))
+    elif evidence.prefix_flattered == 0:
+        checks.append(Check(name="prefix cache", ok=True, text="it served no turn with another call's work"))
+    elif evidence.prefix_flattered:
         text = (
             f"the prefix cache served {evidence.prefix_flattered} turns with more than the system prompt and their own"
         )

@@ -164,23 +164,28 @@ def attempt_spans(
     sent_ms: float | None = 2004,
     stages: dict[Stage, tuple[float, float]] = EXAMPLE_STAGES,
     heard: bool = True,
-    cancelled: bool = False,
+    interrupted: bool = False,
     transcript: str | None = WORDS,
     first_chunk: int = 1,
     arrivals_late_ms: float = 1,
     shift_ms: float = 0,
     compute_ms: float | None = None,
 ) -> list[Span]:
-    """An attempt's spans, the turn span first; every frame arrives `arrivals_late_ms` after its deadline."""
+    """An attempt's spans, the turn span first; every frame arrives `arrivals_late_ms` after its deadline.
+
+    As the agent tells it: what was not heard was cancelled; what was heard and `interrupted` has the words heard of it.
+    """
     attributes: dict[str, tracing.AttributeValue] = {
         tracing.HEARD: heard,
-        tracing.CANCELLED: cancelled,
-        tracing.REPLY: "Of course. Goodbye.",
+        tracing.CANCELLED: not heard,
+        tracing.REPLY: "Of course. Goodbye." if heard else "",
         tracing.FIRST_CLAUSE_TEXT: "Of course.",
         tracing.ARRIVAL_FIRST_CHUNK: first_chunk,
         tracing.ARRIVALS_NS: tuple(ns(chunk * 20 + arrivals_late_ms) for chunk in range(first_chunk, 401)),
         tracing.SPANS: 1 + len(stages),
     }
+    if interrupted:
+        attributes[tracing.HEARD_TEXT] = "Of course."
     if compute_ms is not None:
         attributes[tracing.COMPUTE_MS] = compute_ms
     if transcript is not None:

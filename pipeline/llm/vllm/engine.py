@@ -123,7 +123,7 @@ class VllmChat:
         else:
             messages = prompt.messages(self._settings.system_prompt, request)
             route, body = "chat/completions", prompt.body(self._settings, request, {"messages": messages})
-        handle = self._prefix.begin(request.call_block)
+        handle = self._prefix.begin(request, body["max_tokens"])
         script = iter(self._script)
         generated: list[int] = []
         begun = False

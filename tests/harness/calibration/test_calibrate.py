@@ -110,7 +110,7 @@ def test_the_bias_of_several_delays_is_the_worst() -> None:
 
 
 def turn(t0_ms: float, t1_ms: float) -> TurnRecord:
-    return cast(TurnRecord, SimpleNamespace(t0_ns=round(t0_ms * MS), t1_ns=round(t1_ms * MS)))
+    return cast(TurnRecord, SimpleNamespace(t0_ns=round(t0_ms * MS), t1_ns=round(t1_ms * MS), boot_id=""))
 
 
 def test_only_the_turns_windows_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,21 @@ def test_a_resumed_run_has_what_the_sentinel_measured_before(tmp_path: Path) -> 
     before = resumed.errors(turns)
     assert (before.n, before.n_all, before.missed, before.watched_share) == (1, 2, 1, 0.5)
     assert before.bias_median_ms == 0.5
+
+
+def test_after_a_reboot_samples_and_turns_meet_within_their_own_boot(tmp_path: Path) -> None:
+    """The clock begins anew: the same time on it is another time. What was measured before is its turns' own."""
+    log = tmp_path / "sentinel.jsonl"
+    Sentinel(log, "first").add([sample(1, 0.5)])
+    resumed = Sentinel(log, "second")
+    resumed.add([sample(60, 2.0)])
+    assert [json.loads(line)["boot_id"] for line in log.read_text().splitlines()] == ["first", "second"]
+    at_1_s = {"t0_ns": SECOND_NS, "t1_ns": 2 * SECOND_NS}
+    at_60_s = {"t0_ns": 60 * SECOND_NS, "t1_ns": 61 * SECOND_NS}
+    found = resumed.errors([turn(boot_id="first", **at_1_s), turn(boot_id="second", **at_60_s)])
+    assert (found.n, found.watched, found.bias_median_ms) == (2, 2, 1.25)
+    apart = resumed.errors([turn(boot_id="second", **at_1_s), turn(boot_id="first", **at_60_s), turn(**at_1_s)])
+    assert (apart.n, apart.watched) == (0, 0)
 
 
 def test_without_a_log_nothing_is_written(tmp_path: Path) -> None:

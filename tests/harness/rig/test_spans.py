@@ -18,8 +18,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from harness.clock import this_boot
 from harness.rig import spans
-from harness.rig.receiver import this_boot
 from harness.rig.spans import SpanReceiver
 from pipeline import tracing
 from pipeline.errors import UsageError

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.clock import this_boot
 from harness.records import CallEnd
 from harness.rig.spans import Collected
 from harness.run import settle
@@ -34,7 +35,7 @@ def test_a_broken_call_is_settled_with_its_failure(tmp_path: Path) -> None:
     """The turn it never reached is on the disk as failed, with the call's recording."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     settled = settle.settle(job(folder.path))
-    assert [turn.outcome for turn in settled.turns] == [Outcome.FAILED]
+    assert [(turn.outcome, turn.boot_id) for turn in settled.turns] == [(Outcome.FAILED, this_boot())]
     assert store.read(folder.path).turns == settled.turns
     assert (folder.path / "calls" / "0000.wav").is_file()
 

@@ -74,6 +74,17 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         request.make(named, profile="scripted")
 
 
+def test_a_perceived_gap_is_not_judged_under_a_simulated_network(tmp_path: Path) -> None:
+    """The network would count twice; where it adds nothing, or the gap at the edge is judged, it does not."""
+    with pytest.raises(UsageError, match=r"'sub500' limits the perceived gap, .* network 'mobile': drop one"):
+        request.make("gate", profile="scripted", networks=["mobile"], budget="sub500")
+    own = scenario(tmp_path, "gate: true\nnetwork: mobile\n")
+    with pytest.raises(UsageError, match="limits the perceived gap"):
+        request.make(own, profile="scripted", budget="sub500")
+    assert request.make("gate", profile="scripted", networks=["mobile"], budget="edge500").budget is not None
+    assert request.make("gate", profile="scripted", networks=["clean"], budget="sub500").budget is not None
+
+
 def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
     """As they were when it began: `run.json` has them whole."""
     path = scenario(tmp_path)

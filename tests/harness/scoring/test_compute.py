@@ -9,7 +9,7 @@ from tests.harness.builders import attempt_spans, call_span, example_call, plann
 
 
 def turn_span(compute_ms: float | None, *, heard: bool) -> Span:
-    return attempt_spans(heard=heard, cancelled=not heard, compute_ms=compute_ms, sent_ms=2004 if heard else None)[0]
+    return attempt_spans(heard=heard, compute_ms=compute_ms, sent_ms=2004 if heard else None)[0]
 
 
 def test_attempts_that_nobody_heard_are_waste() -> None:
@@ -44,7 +44,7 @@ def test_it_stands_in_the_record() -> None:
     """Scoring reads it from the spans of the call."""
     spans = (
         call_span(2),
-        *attempt_spans(compute_ms=31.5, heard=False, cancelled=True, sent_ms=None, provisional_ms=1000),
+        *attempt_spans(compute_ms=31.5, heard=False, sent_ms=None, provisional_ms=1000),
         *attempt_spans(attempt=1, compute_ms=120.25),
     )
     (turn,) = score_call(example_call().ends(4000), spans, planned(), network_ms=95, cold=False)

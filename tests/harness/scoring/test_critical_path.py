@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,13 +13,30 @@ from pipeline.tracing import PREREQUISITES, Activity, Stage
 
 T0 = 1_000
 Durations = dict[Activity, int]
+Played = tuple[Durations, Durations, Sequence[Activity]]
 
 
-def run(durations: Durations, distances: Durations) -> dict[Activity, Interval]:
+SPECULATED = {
+    "none": (),
+    "transcription": (Activity.TRANSCRIPTION,),
+    "generation": (Activity.TRANSCRIPTION, Activity.FIRST_TOKEN),
+    "synthesis": (Activity.TRANSCRIPTION, Activity.FIRST_TOKEN, Activity.FIRST_AUDIO),
+}
+"""What of the work does not wait for the confirmed end."""
+ALL_THE_WAY = SPECULATED["synthesis"]
+
+
+def needed(activity: Activity, speculated: Sequence[Activity]) -> tuple[Activity, ...]:
+    """What the activity waits for in an agent that speculates so far."""
+    others = PREREQUISITES[activity]
+    return tuple(one for one in others if one is not Activity.CONFIRMED_END or activity not in speculated)
+
+
+def run(durations: Durations, distances: Durations, speculated: Sequence[Activity]) -> dict[Activity, Interval]:
     """Play a turn: each activity starts its distance after the last of its prerequisites has ended."""
     ran: dict[Activity, Interval] = {}
     for activity in Activity:
-        ready = max((ran[other].end_ns for other in PREREQUISITES[activity]), default=T0)
+        ready = max((ran[other].end_ns for other in needed(activity, speculated)), default=T0)
         start = ready + distances[activity]
         ran[activity] = Interval(start, start + durations[activity])
     return ran
@@ -28,33 +47,47 @@ def t1_of(ran: dict[Activity, Interval]) -> int:
 
 
 @st.composite
-def turns(draw: st.DrawFn) -> tuple[Durations, Durations]:
-    """Durations and distances in ns; a negative distance is an overlap (the successor streams)."""
+def turns(draw: st.DrawFn, *, certain: bool = False) -> Played:
+    """Durations and distances in ns, and how far the agent speculates; a negative distance is an overlap (streaming).
+
+    Work that may be held begins the moment it can, as an agent notes it: a confirmation that falls between what it
+    needs and its start cannot be told from one that it waited for. `certain`: what is held did wait for it.
+    """
+    speculated = draw(st.sampled_from(list(SPECULATED.values())))
     durations = {activity: draw(st.integers(0, 500)) for activity in Activity}
     distances = {}
     for activity in Activity:
-        overlap = min([durations[activity], *(durations[other] for other in PREREQUISITES[activity])])
-        distances[activity] = draw(st.integers(-overlap if PREREQUISITES[activity] else 0, 60))
-    return durations, distances
+        wanted = needed(activity, speculated)
+        overlap = min([durations[activity], *(durations[other] for other in wanted)])
+        holdable = activity in ALL_THE_WAY
+        least = 0 if holdable and activity not in speculated else -overlap if wanted else 0
+        distances[activity] = draw(st.integers(least, 0 if holdable and activity in speculated else 60))
+    held = next((one for one in ALL_THE_WAY if one not in speculated), None)
+    if certain and held is not None:
+        ran = run(durations, distances, speculated)
+        before = max(ran[one].end_ns for one in needed(held, speculated) if one is not Activity.CONFIRMED_END)
+        wait = draw(st.integers(1, 200))
+        durations[Activity.CONFIRMED_END] += max(0, before + wait - ran[Activity.CONFIRMED_END].end_ns)
+    return durations, distances, speculated
 
 
 def delayed(durations: Durations, activity: Activity, by: int) -> Durations:
     return {**durations, activity: durations[activity] + by}
 
 
-def on_path(ran: dict[Activity, Interval]) -> list[Activity]:
+def on_path(ran: dict[Activity, Interval], speculated: Sequence[Activity]) -> list[Activity]:
     """The activities the path goes through, found by a second, independent rule: forward, by what moves t1."""
     path, wanted = [], (Activity.LEAD_IN,)
     while wanted:
         latest = max(wanted, key=lambda activity: ran[activity].end_ns)
         path.append(latest)
-        wanted = PREREQUISITES[latest]
+        wanted = needed(latest, speculated)
     return path
 
 
 @settings(deadline=None)
 @given(turns())
-def test_exposed_times_add_up_to_the_gap(turn: tuple[Durations, Durations]) -> None:
+def test_exposed_times_add_up_to_the_gap(turn: Played) -> None:
     """Stages and unexplained add up to the gap to the nanosecond, and none is negative."""
     ran = run(*turn)
     exposed = exposed_ns(critical_path(ran, T0, t1_of(ran)))
@@ -83,42 +116,40 @@ def test_any_intervals_give_a_path_without_holes(ran: dict[Activity, Interval], 
 
 @settings(deadline=None)
 @given(turns(), st.integers(1, 1_000), st.data())
-def test_a_delay_on_the_path_shows_in_its_stage_alone(
-    turn: tuple[Durations, Durations], by: int, data: st.DataObject
-) -> None:
+def test_a_delay_on_the_path_shows_in_its_stage_alone(turn: Played, by: int, data: st.DataObject) -> None:
     """A stage on the path that takes longer raises its own exposed time by just that, and no other's."""
-    durations, distances = turn
-    ran = run(durations, distances)
-    activity = data.draw(st.sampled_from(on_path(ran)))
-    after = run(delayed(durations, activity, by), distances)
+    durations, distances, speculated = turn
+    ran = run(durations, distances, speculated)
+    activity = data.draw(st.sampled_from(on_path(ran, speculated)))
+    after = run(delayed(durations, activity, by), distances, speculated)
     exposed = exposed_ns(critical_path(ran, T0, t1_of(ran)))
     exposed[activity.stage] += by
     assert exposed_ns(critical_path(after, T0, t1_of(after))) == exposed
 
 
 @settings(deadline=None)
-@given(turns(), st.sampled_from(list(Activity)), st.integers(0, 1_000))
-def test_slack_is_what_an_activity_can_lose(turn: tuple[Durations, Durations], activity: Activity, by: int) -> None:
+@given(turns(certain=True), st.sampled_from(list(Activity)), st.integers(0, 1_000))
+def test_slack_is_what_an_activity_can_lose(turn: Played, activity: Activity, by: int) -> None:
     """A delay up to the slack leaves t1 and every exposed time alone; a longer one moves t1 by the excess."""
-    durations, distances = turn
-    ran = run(durations, distances)
+    durations, distances, speculated = turn
+    ran = run(durations, distances, speculated)
     slack = slack_ns(ran, t1_of(ran))[activity]
-    within = run(delayed(durations, activity, min(by, slack)), distances)
+    within = run(delayed(durations, activity, min(by, slack)), distances, speculated)
     assert t1_of(within) == t1_of(ran)
     if by < slack:
         exposed = exposed_ns(critical_path(ran, T0, t1_of(ran)))
         assert exposed_ns(critical_path(within, T0, t1_of(within))) == exposed
-    beyond = run(delayed(durations, activity, slack + by), distances)
+    beyond = run(delayed(durations, activity, slack + by), distances, speculated)
     assert t1_of(beyond) == t1_of(ran) + by
 
 
 @settings(deadline=None)
 @given(turns())
-def test_slack_is_zero_on_the_path(turn: tuple[Durations, Durations]) -> None:
+def test_slack_is_zero_on_the_path(turn: Played) -> None:
     """Nothing on the path can end later without moving t1."""
     ran = run(*turn)
     slack = slack_ns(ran, t1_of(ran))
-    assert all(slack[activity] == 0 for activity in on_path(ran))
+    assert all(slack[activity] == 0 for activity in on_path(ran, turn[2]))
 
 
 def speculative(**overrides: Interval) -> dict[Activity, Interval]:
@@ -168,6 +199,14 @@ def test_the_path_goes_through_the_confirmation_when_the_audio_was_held() -> Non
     slack = slack_ns(ran, 360)
     assert {slack[one] for one in (Activity.TRANSCRIPTION, Activity.FIRST_AUDIO, Activity.ENCODING)} == {1}
     assert slack[Activity.CONFIRMED_END] == slack[Activity.TRANSPORT_IN] == 0
+
+
+def test_a_confirmation_amid_the_work_was_not_waited_for() -> None:
+    """Work that began before the confirmation, or had other work to wait for after it, did not wait for it."""
+    for confirmed_ns in (150, 180, 200, 240, 260, 290):
+        ran = speculative(CONFIRMED_END=Interval(12, confirmed_ns))
+        assert critical_path(ran, 0, 360) == critical_path(speculative(), 0, 360)
+        assert slack_ns(ran, 360)[Activity.CONFIRMED_END] == 330 - confirmed_ns
 
 
 def test_work_that_began_before_t0_is_cut_at_t0() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.records import CallRecord
 from harness.scoring import heard
-from harness.scoring.critical_path import Interval
+from harness.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
 from harness.scoring.heard import Heard
 from harness.scoring.milestones import milestones
 from pipeline import tracing
@@ -48,6 +48,45 @@ def test_the_activities_of_a_whole_attempt() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("held", "provisional_ms", "confirmed_ms", "endpointing_ms"),
+    [
+        (None, 1804, 1950, 1804 - 1621),  # speculate: synthesis
+        (Stage.FIRST_AUDIO, 1685, 1934, 1934 - 1621),  # generation
+        (Stage.FIRST_TOKEN, 1685, 1854, 1854 - 1621),  # transcription
+        (Stage.TRANSCRIPTION, 1685, 1804, 1804 - 1621),  # none
+        (None, 1804, 1803.99, 1804 - 1621),  # policy silence: begun because it is confirmed
+    ],
+)
+def test_the_wait_of_work_that_is_held_is_endpointing(
+    held: Stage | None, provisional_ms: float, confirmed_ms: float, endpointing_ms: float
+) -> None:
+    """However far an agent speculates: where work waits for the confirmed end, it is endpointing that is exposed."""
+    stages = {Stage.ENDPOINTING: (1621.0, confirmed_ms)}
+    at_ms, waited = provisional_ms, held is None
+    shown = {Stage.ENDPOINTING: endpointing_ms}
+    for stage, duration_ms in (
+        (Stage.TRANSCRIPTION, 50),
+        (Stage.FIRST_TOKEN, 50),
+        (Stage.FIRST_CLAUSE, 30),
+        (Stage.FIRST_AUDIO, 60),
+        (Stage.ENCODING, 10),
+    ):
+        if stage is held:
+            at_ms, waited = confirmed_ms, True
+        stages[stage] = (at_ms, at_ms + duration_ms)
+        shown[stage] = duration_ms if waited else 0
+        at_ms += duration_ms
+    spans = attempt_spans(stages=stages, provisional_ms=provisional_ms, confirmed_ms=confirmed_ms)
+    activities = find([call_span(), *spans]).activities
+    assert activities is not None
+    exposed = exposed_ns(critical_path(activities, ns(1610), ns(2025)))
+    assert exposed[Stage.UNEXPLAINED] == 0
+    assert {stage: exposed[stage] for stage in shown} == {stage: ns(ms) - ns(0) for stage, ms in shown.items()}
+    confirmed_slack_ns = slack_ns(activities, ns(2025))[Activity.CONFIRMED_END]
+    assert confirmed_slack_ns == (0 if held is not None else ns(2004) - ns(confirmed_ms))
+
+
 def test_arrivals_may_begin_late_in_the_call() -> None:
     """Chunk k is frame k - 1, wherever the list of arrivals begins."""
     found = find([call_span(), *attempt_spans(first_chunk=75)])
@@ -74,8 +113,8 @@ def test_the_attempt_that_was_heard_is_the_last_that_was_sent() -> None:
     """A cancelled attempt that was never sent, and one sent before, are not what the caller heard."""
     spans = [
         call_span(3),
-        *attempt_spans(attempt=0, heard=False, cancelled=True, sent_ms=None, transcript="please"),
-        *attempt_spans(attempt=1, heard=True, cancelled=True, sent_ms=1990, transcript="please call"),
+        *attempt_spans(attempt=0, heard=False, sent_ms=None, transcript="please"),
+        *attempt_spans(attempt=1, interrupted=True, sent_ms=1990, transcript="please call"),
         *attempt_spans(attempt=2),
     ]
     found = find(spans)
@@ -144,8 +183,8 @@ def test_a_lost_turn_span_leaves_no_stages() -> None:
 
 
 def test_an_earlier_attempt_is_not_taken_for_a_lost_one() -> None:
-    """Where a turn span was lost, a cancelled attempt may be the wrong one: it is not used."""
-    first = attempt_spans(attempt=0, cancelled=True, sent_ms=1990)
+    """Where a turn span was lost, an interrupted attempt may be the wrong one: it is not used."""
+    first = attempt_spans(attempt=0, interrupted=True, sent_ms=1990)
     assert find([call_span(2), *first]) == Heard(None, None, "1 of 2 turn spans arrived")
     assert find(first).activities is None
     assert find([call_span(1), *first]).activities is not None
@@ -246,7 +285,7 @@ def test_attempts_are_counted_by_their_provisional_end() -> None:
     record = example_call().ends(4000)
     spans = [
         call_span(3),
-        *attempt_spans(attempt=0, heard=False, cancelled=True, sent_ms=None, provisional_ms=1000),
+        *attempt_spans(attempt=0, heard=False, sent_ms=None, provisional_ms=1000),
         *attempt_spans(attempt=1),
         *attempt_spans(turn=1, shift_ms=2000),
     ]

@@ -151,10 +151,10 @@ def test_a_sentence_that_ended_by_itself_was_not_stopped() -> None:
     assert last(unmarked.ends(9000), "respond", "ignore").outcome is Outcome.STOPPED
 
 
-@pytest.mark.parametrize(("cancelled", "outcome"), [(True, Outcome.STOPPED), (False, Outcome.HELD)])
-def test_the_agent_says_whether_it_gave_the_sentence_up(cancelled: bool, outcome: Outcome) -> None:
-    """Where spans are whole they tell a reply that was done from one that was cancelled before it was sent."""
-    spans = (call_span(1), *attempt_spans(sent_ms=1999, cancelled=cancelled))
+@pytest.mark.parametrize(("interrupted", "outcome"), [(True, Outcome.STOPPED), (False, Outcome.HELD)])
+def test_the_agent_says_whether_it_gave_the_sentence_up(interrupted: bool, outcome: Outcome) -> None:
+    """Where spans are whole they tell a reply that was done from one that was interrupted, all sent or not."""
+    spans = (call_span(1), *attempt_spans(sent_ms=1999, interrupted=interrupted))
     call = answered().hear(2000, SENTENCE[: 8 * 1100]).utter(3000, 3300, over=True)
     assert last(call.ends(9000), "respond", "ignore", spans=spans).outcome is outcome
 

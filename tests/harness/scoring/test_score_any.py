@@ -50,7 +50,8 @@ def traces(draw: st.DrawFn) -> list[Span]:
             confirmed_ms=draw(st.none() | TIMES),
             sent_ms=draw(st.none() | TIMES),
             stages=stages,
-            cancelled=draw(st.booleans()),
+            heard=draw(st.booleans()),
+            interrupted=draw(st.booleans()),
             transcript=draw(st.sampled_from([None, "", "please call me back", "um", "tomorrow 5"])),
         )
     return [span for span in spans if draw(st.integers(0, 9)) > 0]

@@ -151,6 +151,23 @@ def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
     assert word in judged.sentence
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"prefix_cached": True}, [(None, "not known: the engine does not tell")]),
+        ({"prefix_flattered": 0}, [(True, "it served no turn with another call's work")]),
+    ],
+)
+def test_what_is_known_of_the_prefix_cache_is_said(
+    changes: dict[str, object], said: list[tuple[bool | None, str]]
+) -> None:
+    """Unknown is never told as none; an agent without such a cache is not asked."""
+    judged = judge(run(60), evidence(60, **changes), EDGE)
+    assert [(check.ok, check.text) for check in judged.checks if check.name == "prefix cache"] == said
+    assert judged.verdict is Verdict.PASS
+
+
 def test_drift_is_invalid_under_a_budget() -> None:
     """A run that becomes slower all the way has no one p95."""
     turns = [turn(i, 200 + 2.0 * i) for i in range(60)]

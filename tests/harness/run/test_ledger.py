@@ -1,0 +1,31 @@
+"""The books of a run: what the verdict is told beside the turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.run import ledger, request
+from harness.run.ledger import Progress
+from harness.store.folder import RunFolder
+from tests.harness import report_builders as builders
+
+
+@pytest.mark.parametrize(
+    ("profile", "beyond", "flattered", "cached"),
+    [
+        ("scripted", (None, None), None, False),
+        ("weightless", (None, None), None, True),
+        ("weightless", (None, 0), 0, True),
+        ("weightless", (3, 0), 1, True),
+    ],
+)
+def test_unknown_is_not_none(
+    tmp_path: Path, profile: str, beyond: tuple[int | None, ...], flattered: int | None, cached: bool
+) -> None:
+    """What the prefix cache served is known where a turn tells; which profiles have one to tell of is known anyway."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
+    found = ledger.evidence(request.make("default", profile=profile), folder, Progress(turns=turns))
+    assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
