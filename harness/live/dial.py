@@ -137,8 +137,8 @@ class Twilio:
         call = await self._ask("the call's status", lambda: self._client.calls(sid).fetch_async())
         return _state(call.status), str(call.answered_by or "")
 
-    async def end(self, sid: str) -> None:
-        """Have the call completed; asked up to three times, as ending twice does no harm.
+    async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
+        """Have the call completed; asked several times, as ending twice does no harm. One that has ended is no fault.
 
         Raises:
             LiveError: it could not be; Twilio ends it at its time limit.
@@ -146,16 +146,21 @@ class Twilio:
         for attempt in range(END_TRIES):
             try:
                 await self._ask("ending the call", lambda: self._client.calls(sid).update_async(status="completed"))
-            except RefusedError as fault:
-                state, _ = await self.status(sid)
-                if state not in OPEN:
+            except LiveError as fault:
+                if isinstance(fault, RefusedError) and await self._is_over(sid):
                     return
-                raise LiveError(str(fault)) from None
-            except LiveError:
                 if attempt == END_TRIES - 1:
                     raise
+                await pause()
             else:
                 return
+
+    async def _is_over(self, sid: str) -> bool:
+        """False where that is not known."""
+        try:
+            return (await self.status(sid))[0] not in OPEN
+        except LiveError:
+            return False
 
     async def end_strays(self, to: str, from_: str, pause: Callable[[], Awaitable[None]]) -> int:
         """End every call between these two numbers that goes on, looking twice; gives how many there were.
@@ -170,7 +175,7 @@ class Twilio:
             )
             for call in calls:
                 if _state(call.status) in OPEN:
-                    await self.end(str(call.sid))
+                    await self.end(str(call.sid), pause)
                     ended += 1
             if not attempt:
                 await pause()  # what was just placed may not be listed yet

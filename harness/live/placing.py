@@ -11,7 +11,7 @@ from typing import TypeVar
 from harness.clock import NS_PER_MS, Clock
 from harness.live.agent_leg import AgentLeg, AgentTrace
 from harness.live.caller_leg import CallerLeg, CallerTrace
-from harness.live.dial import OPEN, Asked, RefusedError, Twilio
+from harness.live.dial import Asked, RefusedError, Twilio
 from harness.live.ledger import Ledger
 from harness.live.safety import RING_S
 from harness.live.server import LiveServer
@@ -27,6 +27,7 @@ HANG_UP_S = 3.0
 GUARD_S = 5
 """Our own timer ends a call so long before Twilio's limit would."""
 STRAY_NS = 2_000 * NS_PER_MS
+AGAIN_NS = 500 * NS_PER_MS
 CLOCK_STEP_NS = 50 * NS_PER_MS
 
 
@@ -188,9 +189,8 @@ class Phone:
 
     async def _end(self, sid: str, limit_s: int) -> None:
         try:
-            state, _ = await self.twilio.status(sid)
-            if state in OPEN:
-                await self.twilio.end(sid)
+            # Whatever its status: one that can't be asked for must not keep a call going.
+            await self.twilio.end(sid, lambda: self.clock.rest(AGAIN_NS))
         except LiveError as fault:
             self.says(f"the call could not be ended ({fault}); Twilio ends it after {limit_s} s: look into its console")
 

@@ -167,9 +167,32 @@ def test_ending_a_call_that_has_ended_is_no_fault() -> None:
             if (await on.twilio.status(sid))[0] == "busy":
                 break
             await on.clock.rest(50_000_000)
-        await on.twilio.end(sid)
+        await on.twilio.end(sid, nothing)
 
     played(scene, behaviour=Behaviour.BUSY, ring_s=0.01)
+
+
+def test_ending_a_call_is_asked_again_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal while the status can't be seen is not the last word, nor is a line that fails for a while."""
+
+    async def scene(on: Faked) -> None:
+        sid = await on.twilio.create(on.asked())
+        faults = [RefusedError("no"), LiveError("not reached")]
+        ask = on.twilio._ask
+
+        async def failing(what: str, request: Callable[[], Awaitable[object]]) -> object:
+            if what == "the call's status":
+                raise LiveError("not reached")
+            if faults:
+                raise faults.pop()
+            return await ask(what, request)
+
+        monkeypatch.setattr(on.twilio, "_ask", failing)
+        await on.twilio.end(sid, nothing)
+        assert not faults
+        assert on.fake.calls[sid]._over.is_set()
+
+    played(scene)
 
 
 @pytest.mark.parametrize("trial", [True, False])

@@ -44,7 +44,7 @@ class Stub:
     async def status(self, sid: str) -> tuple[str, str]:
         return self.state, ""
 
-    async def end(self, sid: str) -> None:
+    async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
         self.asked.append("end")
         self.state = "completed"
 
@@ -134,7 +134,24 @@ def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, t
 
     with pytest.raises(LiveError, match=text):
         place(tmp_path, stub, Standing(), news)
-    assert "end" not in stub.asked
+    assert stub.asked.count("create") == 1
+
+
+def test_a_call_is_ended_though_its_status_cannot_be_asked_for(tmp_path: Path) -> None:
+    """A failed look at it keeps no call going."""
+
+    class Blind(Stub):
+        async def status(self, sid: str) -> tuple[str, str]:
+            raise LiveError("Twilio: the call's status: not reached")
+
+    stub = Blind()
+
+    def breaks(caller: CallerLeg, server: LiveServer) -> None:
+        caller.opened.set()  # without a stream, `begin` cannot work
+
+    with pytest.raises(AssertionError):
+        place(tmp_path, stub, Standing(), breaks)
+    assert stub.asked == ["create", "end"]
 
 
 def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
