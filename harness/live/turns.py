@@ -116,7 +116,7 @@ def _heard_again(said: Sequence[Received], t2_ns: int, line: Line) -> int | None
 
 
 def _edge(caller: CallerTrace, agent: AgentTrace, t1s: Sequence[int | None], alias: str) -> CallRecord:
-    """The agent's leg as a call: what came is the caller's audio, at its own time; each utterance with its own lateness."""
+    """The agent's leg as a call: what came is the caller's audio, at its own time and lateness."""
     line, record = agent.heard, caller.record
     frames = -(-len(line.pcm) // 160)
     pcm: Pcm16 = np.zeros(frames * 160, np.int16)

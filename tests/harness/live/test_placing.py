@@ -48,9 +48,9 @@ class Stub:
         self.asked.append("end")
         self.state = "completed"
 
-    async def end_strays(self, to: str, from_: str, pause: Callable[[], Awaitable[None]]) -> int:
+    async def end_strays(self, to: str, from_: str, since: int, pause: Callable[[], Awaitable[None]]) -> list[str]:
         self.asked.append("strays")
-        return 1
+        return [SID]
 
 
 def place(
@@ -69,7 +69,7 @@ def place(
         server = LiveServer("https://a.example", "0" * 32, clock)
         with Ledger(tmp_path / "calls.json", **limits) as book:
             phone = Phone(cast(Twilio, stub), server, book, clock, lambda text: None)
-            placing = asyncio.create_task(phone.place(ASKED, caller, None))
+            placing = asyncio.create_task(phone.place(ASKED, caller, None, []))
             for _ in range(20):
                 await asyncio.sleep(0)
             if scene is not None:
