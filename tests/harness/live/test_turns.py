@@ -175,6 +175,18 @@ def test_the_recording_agrees_whichever_channel_is_whose(swapped: bool) -> None:
     assert alone == pytest.approx(450, abs=1.1)
 
 
+def test_the_recording_can_contradict_a_reply_that_the_live_legs_missed() -> None:
+    """Where it is looked for does not hang on the live figure."""
+    caller, agent = legs()
+    deaf = replace(caller, heard=Line(START, comfort_noise(24_000, 3)))
+    scored, _ = turns.score_loop(deaf, agent, PLANNED, (), alias="live-0", cold=False)
+    assert scored[0].live is not None
+    assert scored[0].live.total_ms is None
+    channels = Channels((line(CLIP.pcm, 503.25), line(REPLY, 703.25 + 450)))
+    (total,) = witness.totals_ms(channels, 0, deaf, agent, scored)
+    assert total == pytest.approx(450, abs=0.2)
+
+
 def test_a_recording_without_the_caller_is_no_witness() -> None:
     """Neither channel is taken for the caller's."""
     caller, _ = legs()
