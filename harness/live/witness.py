@@ -27,7 +27,7 @@ from pipeline.errors import LiveError
 from pipeline.telephony import SAMPLE_RATE
 
 LONGEST_NS = 15 * 10**9
-"""A reply is looked for so long, at most until the next utterance has ended, whatever the live legs have: a witness knows nothing of them."""
+"""A reply is looked for so long, at most until the next utterance has ended: nothing of it hangs on the live legs."""
 
 
 @dataclass(frozen=True, slots=True)
