@@ -14,8 +14,9 @@ from harness.live.agent_leg import AgentLeg, Answerer
 from harness.live.answerers import Echo, KnownDelay
 from harness.live.caller_leg import CallerLeg
 from harness.live.order import Order
-from harness.live.placing import Phone, Placed
+from harness.live.placing import Phone, Placed, whatever_happens
 from harness.live.proxy import Proxy
+from harness.live.recordings import Recordings
 from harness.live.server import AMD, STATUS
 from harness.records import CallRecord, Clip
 from harness.run.ledger import Progress
@@ -61,14 +62,31 @@ class Calls:
     async def place_all(self) -> None:
         """Raises: LiveError: a call did not come to talking; the others are not placed."""
         for planned in self.order.request.calls:
-            placed = await self._place(planned, self._answerer(planned))
-            await self._score(planned, placed)
+            dialled: list[str] = []
+            try:
+                placed = await self._place(planned, self._answerer(planned), dialled, record=self.order.record)
+                await self._score(planned, placed)
+            finally:
+                if self.order.record:
+                    await whatever_happens(self._delete(planned, dialled))
         if self.order.echo is not None:
-            placed = await self._place(self.order.echo, Echo())
+            placed = await self._place(self.order.echo, Echo(), [], record=False)
             assert placed.agent is not None
             self.found.echoes += turns.floor(placed.caller, placed.agent)
 
-    async def _place(self, planned: PlannedCall, answerer: Answerer | None) -> Placed:
+    async def _delete(self, planned: PlannedCall, dialled: list[str]) -> None:
+        for sid in dialled:
+            left = await self._recordings.delete_all(sid, lambda: self.phone.clock.rest(RECORDING_WAIT_NS))
+            if left:
+                self.progress.notes.append(self.order.masker.text(f"call {planned.index}: {left}"))
+
+    @property
+    def _recordings(self) -> Recordings:
+        return Recordings(self.phone.twilio)
+
+    async def _place(
+        self, planned: PlannedCall, answerer: Answerer | None, dialled: list[str], *, record: bool
+    ) -> Placed:
         clock = self.phone.clock
         caller = CallerLeg(planned, self.clips, clock=clock, scheduler=self.scheduler, seed=self.order.request.seed)
         agent = AgentLeg(answerer, clock=clock) if answerer is not None else None
@@ -79,11 +97,11 @@ class Calls:
             twiml="",
             status_callback=self.phone.server.public_url + STATUS,
             time_limit_s=order.time_limit_s,
-            record=order.record,
+            record=record,
             amd_callback=self.phone.server.public_url + AMD if order.voicemail_check else None,
         )
         self.found.calls += 1
-        placed = await self.phone.place(asked, caller, agent)
+        placed = await self.phone.place(asked, caller, agent, dialled)
         notes = [*placed.notes, *placed.caller.record.warnings]
         if isinstance(answerer, Proxy):
             notes += answerer.warnings
@@ -124,22 +142,18 @@ class Calls:
             self.audience.turn(turn)
 
     async def _with_witness(self, placed: Placed, scored: list[TurnRecord]) -> list[TurnRecord]:
-        """The turns with what the recording says of them; it is deleted at Twilio whatever comes of it."""
-        twilio, clock = self.phone.twilio, self.phone.clock
+        """The turns with what the recording says of them."""
+        clock = self.phone.clock
         try:
-            sids = await twilio.recordings(placed.sid)
             for _ in range(RECORDING_TRIES):
+                listed = await self._recordings.listed(placed.sid)
+                sids = [sid for sid, state in listed.items() if state == "completed"]
                 if sids:
                     break
                 await clock.rest(RECORDING_WAIT_NS)
-                sids = await twilio.recordings(placed.sid)
-            if not sids:
-                raise LiveError("Twilio has no recording of the call")  # noqa: TRY301  # told as the others are
-            try:
-                channels = witness.read(await twilio.recording(sids[0]))
-            finally:
-                for sid in sids:
-                    await twilio.delete_recording(sid)
+            else:
+                raise LiveError("Twilio has no finished recording of the call")  # noqa: TRY301  # told as the others
+            channels = witness.read(await self._recordings.fetch(sids[0]))
             own = witness.caller_channel(channels, placed.caller)
             if own is None:
                 raise LiveError("the caller is in neither channel of the recording")  # noqa: TRY301

@@ -7,7 +7,6 @@ and ended.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -29,6 +28,7 @@ Answer = TypeVar("Answer")
 TIMEOUT_S = 15.0
 OPEN = ("queued", "initiated", "ringing", "in-progress")
 END_TRIES = 3
+SKEW_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Twilio:
         silent = logging.getLogger("turngap.live.silent")  # the client logs numbers and SIDs
         silent.propagate, silent.disabled = False, True
         self._masker = masker
-        self._credentials = credentials
+        self.credentials = credentials
         self._http = AsyncTwilioHttpClient(timeout=TIMEOUT_S, logger=silent)
-        self._client = Client(
+        self.client = Client(
             credentials.api_key,
             credentials.api_secret,
             credentials.account_sid,
@@ -67,7 +67,7 @@ class Twilio:
             environment={"turngap": "fake"} if base_url is not None else None,
         )
         if base_url is not None:
-            self._client.api.base_url = base_url
+            self.client.api.base_url = base_url
 
     async def close(self) -> None:
         """Close its connections."""
@@ -80,7 +80,7 @@ class Twilio:
             LiveError: Twilio is not reached.
         """
         try:
-            account = await self._ask("the account", lambda: self._client.api.accounts(self._sid).fetch_async())
+            account = await self.ask("the account", lambda: self.client.api.accounts(self._sid).fetch_async())
         except RefusedError:
             return None
         return str(account.type).lower().endswith("trial")
@@ -91,9 +91,9 @@ class Twilio:
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        found = await self._ask(
+        found = await self.ask(
             "the account's numbers",
-            lambda: self._client.incoming_phone_numbers.list_async(phone_number=number, limit=2),
+            lambda: self.client.incoming_phone_numbers.list_async(phone_number=number, limit=2),
         )
         return str(found[0].voice_url or "") if found else None
 
@@ -113,9 +113,9 @@ class Twilio:
                 "async_amd": "true",
                 "async_amd_status_callback": asked.amd_callback,
             }
-        call = await self._ask(
+        call = await self.ask(
             "the call",
-            lambda: self._client.calls.create_async(
+            lambda: self.client.calls.create_async(
                 to=asked.to,
                 from_=asked.from_,
                 twiml=asked.twiml,
@@ -134,44 +134,55 @@ class Twilio:
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        call = await self._ask("the call's status", lambda: self._client.calls(sid).fetch_async())
+        call = await self.ask("the call's status", lambda: self.client.calls(sid).fetch_async())
         return _state(call.status), str(call.answered_by or "")
 
-    async def end(self, sid: str) -> None:
-        """Have the call completed; asked up to three times, as ending twice does no harm.
+    async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
+        """Have the call completed; asked several times, as ending twice does no harm. One that has ended is no fault.
 
         Raises:
             LiveError: it could not be; Twilio ends it at its time limit.
         """
         for attempt in range(END_TRIES):
             try:
-                await self._ask("ending the call", lambda: self._client.calls(sid).update_async(status="completed"))
-            except RefusedError as fault:
-                state, _ = await self.status(sid)
-                if state not in OPEN:
+                await self.ask("ending the call", lambda: self.client.calls(sid).update_async(status="completed"))
+            except LiveError as fault:
+                if isinstance(fault, RefusedError) and await self._is_over(sid):
                     return
-                raise LiveError(str(fault)) from None
-            except LiveError:
                 if attempt == END_TRIES - 1:
                     raise
+                await pause()
             else:
                 return
 
-    async def end_strays(self, to: str, from_: str, pause: Callable[[], Awaitable[None]]) -> int:
-        """End every call between these two numbers that goes on, looking twice; gives how many there were.
+    async def _is_over(self, sid: str) -> bool:
+        """False where that is not known."""
+        try:
+            return (await self.status(sid))[0] not in OPEN
+        except LiveError:
+            return False
+
+    async def end_strays(
+        self, to: str, from_: str, since_unix_ns: int, pause: Callable[[], Awaitable[None]]
+    ) -> list[str]:
+        """End the calls between these two numbers that go on and were created since then, looking twice.
+
+        Gives their SIDs. Twilio's times are whole seconds, and clocks differ: `SKEW_S` earlier is taken for since.
 
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        ended = 0
+        ended: list[str] = []
         for attempt in range(2):
-            calls = await self._ask(
-                "calls under way", lambda: self._client.calls.list_async(to=to, from_=from_, limit=20)
+            calls = await self.ask(
+                "calls under way", lambda: self.client.calls.list_async(to=to, from_=from_, limit=20)
             )
             for call in calls:
-                if _state(call.status) in OPEN:
-                    await self.end(str(call.sid))
-                    ended += 1
+                created = call.date_created
+                ours = created is None or created.timestamp() >= since_unix_ns / 1e9 - SKEW_S
+                if ours and _state(call.status) in OPEN:
+                    await self.end(str(call.sid), pause)
+                    ended.append(str(call.sid))
             if not attempt:
                 await pause()  # what was just placed may not be listed yet
         return ended
@@ -182,8 +193,8 @@ class Twilio:
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        notes = await self._ask(
-            "the call's notifications", lambda: self._client.calls(sid).notifications.list_async(limit=20)
+        notes = await self.ask(
+            "the call's notifications", lambda: self.client.calls(sid).notifications.list_async(limit=20)
         )
         found = []
         for note in notes:
@@ -191,50 +202,16 @@ class Twilio:
             found.append(self._masker.text(f"Twilio {note.error_code}: {codes.explain(code) or note.message_text}"))
         return list(dict.fromkeys(found))
 
-    async def recordings(self, sid: str) -> list[str]:
-        """The SIDs of a call's finished recordings.
-
-        Raises:
-            LiveError: Twilio is not reached, or refuses.
-        """
-        found = await self._ask("the recording", lambda: self._client.calls(sid).recordings.list_async(limit=5))
-        return [str(one.sid) for one in found if _state(one.status) == "completed"]
-
-    async def recording(self, sid: str) -> bytes:
-        """A recording as a WAV file with both channels.
-
-        Raises:
-            LiveError: Twilio is not reached, or refuses.
-        """
-        url = f"{self._client.api.base_url}/2010-04-01/Accounts/{self._sid}/Recordings/{sid}.wav?RequestedChannels=2"
-        key = f"{self._credentials.api_key}:{self._credentials.api_secret}"
-        headers = {"Authorization": "Basic " + base64.b64encode(key.encode()).decode("ascii")}
-
-        async def fetch() -> bytes:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
-                session.get(url, headers=headers) as answer,
-            ):
-                if answer.status != 200:
-                    raise RefusedError(f"Twilio: the recording: HTTP {answer.status}")
-                return await answer.read()
-
-        return await self._ask("the recording", fetch)
-
-    async def delete_recording(self, sid: str) -> None:
-        """Delete it at Twilio.
-
-        Raises:
-            LiveError: Twilio is not reached, or refuses.
-        """
-        await self._ask("deleting the recording", lambda: self._client.recordings(sid).delete_async())
-
     @property
     def _sid(self) -> str:
-        return self._credentials.account_sid
+        return self.credentials.account_sid
 
-    async def _ask(self, what: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Raises: RefusedError, LiveError: masked, and without the client's own exception, which shows SIDs."""
+    async def ask(self, what: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What the client answers.
+
+        Raises:
+            RefusedError, LiveError: masked, and without the client's own exception, which shows SIDs.
+        """
         try:
             return await request()
         except TwilioRestException as fault:

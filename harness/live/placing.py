@@ -11,7 +11,7 @@ from typing import TypeVar
 from harness.clock import NS_PER_MS, Clock
 from harness.live.agent_leg import AgentLeg, AgentTrace
 from harness.live.caller_leg import CallerLeg, CallerTrace
-from harness.live.dial import OPEN, Asked, RefusedError, Twilio
+from harness.live.dial import Asked, RefusedError, Twilio
 from harness.live.ledger import Ledger
 from harness.live.safety import RING_S
 from harness.live.server import LiveServer
@@ -27,6 +27,7 @@ HANG_UP_S = 3.0
 GUARD_S = 5
 """Our own timer ends a call so long before Twilio's limit would."""
 STRAY_NS = 2_000 * NS_PER_MS
+AGAIN_NS = 500 * NS_PER_MS
 CLOCK_STEP_NS = 50 * NS_PER_MS
 
 
@@ -51,8 +52,10 @@ class Phone:
     clock: Clock
     says: Callable[[str], None]
 
-    async def place(self, asked: Asked, caller: CallerLeg, agent: AgentLeg | None) -> Placed:
+    async def place(self, asked: Asked, caller: CallerLeg, agent: AgentLeg | None, dialled: list[str]) -> Placed:
         """Dial, talk, hang up. `asked.twiml` is filled in here, as it holds this call's nonce.
+
+        `dialled` is given the SIDs of the calls that came of it, also where it fails.
 
         Raises:
             LiveError: the call did not come to talking; it has been ended.
@@ -62,13 +65,13 @@ class Phone:
         self.server.session = session
         before_ns = self._wall_ns()
         try:
-            sid = await self._dial(replace(asked, twiml=self.server.caller_twiml(session)))
+            sid = await self._dial(replace(asked, twiml=self.server.caller_twiml(session)), dialled)
             guard = asyncio.create_task(self._guard(sid, asked.time_limit_s, session))
             try:
                 await self._talk(sid, session)
             finally:
                 guard.cancel()
-                await _whatever_happens(self._hang_up(sid, asked.time_limit_s, session))
+                await whatever_happens(self._hang_up(sid, asked.time_limit_s, session))
         finally:
             self.server.session = None
             caller.end(CallEnd.INTERRUPTED, "the run was interrupted")
@@ -86,25 +89,29 @@ class Phone:
             notes.append(heard.fault)
         return Placed(sid, trace, heard, tuple(notes))
 
-    async def _dial(self, asked: Asked) -> str:
-        self.ledger.reserve(self.clock.unix_ns())
+    async def _dial(self, asked: Asked, dialled: list[str]) -> str:
+        since_ns = self.clock.unix_ns()
+        self.ledger.reserve(since_ns)
         try:
-            return await self.twilio.create(asked)
+            sid = await self.twilio.create(asked)
         except RefusedError:
             raise
         except BaseException as fault:
             # No answer: it may ring already. It is never asked for again, only ended.
-            ended = await _whatever_happens(self._end_strays(asked))
+            ended = await whatever_happens(self._end_strays(asked, since_ns, dialled))
             if isinstance(fault, LiveError):
                 raise LiveError(f"{fault}; {ended}") from None
             raise
+        dialled.append(sid)
+        return sid
 
-    async def _end_strays(self, asked: Asked) -> str:
+    async def _end_strays(self, asked: Asked, since_ns: int, dialled: list[str]) -> str:
         try:
-            count = await self.twilio.end_strays(asked.to, asked.from_, lambda: self.clock.rest(STRAY_NS))
+            found = await self.twilio.end_strays(asked.to, asked.from_, since_ns, lambda: self.clock.rest(STRAY_NS))
         except LiveError:
             return f"whether it rings is not known; Twilio ends it after {asked.time_limit_s} s: look into its console"
-        return f"{count} call(s) that it had left were ended"
+        dialled += found
+        return f"{len(found)} call(s) that it had left were ended"
 
     async def _talk(self, sid: str, session: Session) -> None:
         """Wait for both streams, then for the end of the conversation."""
@@ -188,9 +195,8 @@ class Phone:
 
     async def _end(self, sid: str, limit_s: int) -> None:
         try:
-            state, _ = await self.twilio.status(sid)
-            if state in OPEN:
-                await self.twilio.end(sid)
+            # Whatever its status: one that can't be asked for must not keep a call going.
+            await self.twilio.end(sid, lambda: self.clock.rest(AGAIN_NS))
         except LiveError as fault:
             self.says(f"the call could not be ended ({fault}); Twilio ends it after {limit_s} s: look into its console")
 
@@ -202,7 +208,7 @@ class Phone:
 _VOICEMAIL = "a machine answered (voicemail, says Twilio); if it is the agent, say --no-voicemail-check"
 
 
-async def _whatever_happens(doing: Coroutine[None, None, Result]) -> Result:
+async def whatever_happens(doing: Coroutine[None, None, Result]) -> Result:
     """Finish it, though we are cancelled meanwhile: what rings must be ended."""
     task = asyncio.ensure_future(doing)
     cancelled = False

@@ -22,7 +22,7 @@ from harness.records import CallRecord, Pcm16, Received, Spoken
 from harness.scenario import PlannedCall
 from harness.scoring.score import score_call
 from harness.turn import Outcome, TurnRecord
-from pipeline.telephony import FRAME_NS, mulaw
+from pipeline.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 from pipeline.tracing import Span
 
 LONGEST_WAY_NS = 2_500 * NS_PER_MS
@@ -116,22 +116,24 @@ def _heard_again(said: Sequence[Received], t2_ns: int, line: Line) -> int | None
 
 
 def _edge(caller: CallerTrace, agent: AgentTrace, t1s: Sequence[int | None], alias: str) -> CallRecord:
-    """The agent's leg as a call: what came is the caller's audio, at its own time; our own lateness is the loop's."""
+    """The agent's leg as a call: what came is the caller's audio, at its own time and lateness."""
     line, record = agent.heard, caller.record
     frames = -(-len(line.pcm) // 160)
     pcm: Pcm16 = np.zeros(frames * 160, np.int16)
     pcm[: len(line.pcm)] = line.pcm
     spoken = []
-    for one, t0_ns, t1_ns in zip(record.spoken, t0s_ns(caller), t1s, strict=True):
+    sent_ns = line.start_ns + (np.arange(frames, dtype=np.int64) + 1) * FRAME_NS
+    for one, t0_ns, t1_ns, late_ns in zip(record.spoken, t0s_ns(caller), t1s, caller.late_ns, strict=True):
         end = round(((t1_ns if t1_ns is not None else t0_ns) - line.start_ns) / NS_PER_SAMPLE)
         end = max(end, len(one.clip.pcm))
-        spoken.append(replace(one, start_sample=end - len(one.clip.pcm), end_sample=end))
-    due_ns = line.start_ns + (np.arange(frames, dtype=np.int64) + 1) * FRAME_NS
+        start = end - len(one.clip.pcm)
+        spoken.append(replace(one, start_sample=start, end_sample=end))
+        sent_ns[start // FRAME_SAMPLES : -(-end // FRAME_SAMPLES)] += late_ns
     return replace(
         record,
         call_sid=alias,
         started_ns=line.start_ns,
-        sent_ns=due_ns + max(caller.late_ns, default=0),
+        sent_ns=sent_ns,
         caller_pcm=pcm,
         spoken=tuple(spoken),
         received=agent.said,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.caller.onset import Segment, find_onset
-from harness.clock import NS_PER_MS
+from harness.clock import NS_PER_MS, NS_PER_SAMPLE
 from harness.legs import Witness
 from harness.live.agent_leg import AgentTrace
 from harness.live.caller_leg import CallerTrace
@@ -25,6 +25,9 @@ from harness.records import Pcm16
 from harness.turn import TurnRecord
 from pipeline.errors import LiveError
 from pipeline.telephony import SAMPLE_RATE
+
+LONGEST_NS = 15 * 10**9
+"""A reply is looked for so long, at most until the next utterance has ended: nothing of it hangs on the live legs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def totals_ms(
     mine, other = Line(0, channels.pcm[own]), Line(0, channels.pcm[1 - own])
     found: list[float | None] = []
     origin_ns: int | None = None
-    for spoken, turn in zip(caller.record.spoken, turns, strict=False):
+    said = caller.record.spoken
+    for place, (spoken, turn) in enumerate(zip(said, turns, strict=False)):
         at_ns = caller.record.sample_ns(spoken.end_sample)
         # The first utterance may lie anywhere; the others lie as far from it as they were said.
         piece = (
@@ -82,7 +86,8 @@ def totals_ms(
             continue
         t0_ns = piece.sample_ns(end)
         origin_ns = at_ns - t0_ns if origin_ns is None else origin_ns
-        t3_ns = _reply_ns(other, t0_ns, agent, turn)
+        later = [(one.end_sample - spoken.end_sample) * NS_PER_SAMPLE for one in said[place + 1 : place + 2]]
+        t3_ns = _reply_ns(other.between(t0_ns, t0_ns + min([LONGEST_NS, *later])), t0_ns, agent, turn)
         found.append(None if t3_ns is None else (t3_ns - t0_ns) / NS_PER_MS)
     return found
 
@@ -102,12 +107,8 @@ def compare(turns: Sequence[TurnRecord], channel: int | None) -> Witness:
     )
 
 
-def _reply_ns(other: Line, t0_ns: int, agent: AgentTrace | None, turn: TurnRecord) -> int | None:
+def _reply_ns(piece: Line, t0_ns: int, agent: AgentTrace | None, turn: TurnRecord) -> int | None:
     """Where the reply begins: what the agent's leg said, looked for; else the first onset, as on the caller's leg."""
-    if turn.live is None or turn.live.total_ms is None:
-        return None
-    longest_ns = round(turn.live.total_ms * NS_PER_MS) + 3 * 10**9
-    piece = other.between(t0_ns, t0_ns + longest_ns)
     if agent is not None and turn.t1_ns is not None:
         source = played(agent.said)
         match = find(source.pcm[source.index(turn.t1_ns) :][:REPLY_SAMPLES], piece.pcm)

@@ -91,7 +91,7 @@ class Bridge:
         if arrivals_ns:
             # The line itself is coded; what the recorder has is what the other end has.
             way.kept.append((from_ns, mulaw.decode(mulaw.encode(pcm))))
-        for arrival_ns in arrivals_ns[:1]:
+        for arrival_ns in arrivals_ns:
             self._at(arrival_ns, lambda at_ns: way.sink.deliver(number, pcm))
         self._at_end_of(way)
 

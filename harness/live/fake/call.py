@@ -51,8 +51,12 @@ class Call:
     recordings: list[Recording] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
     """Every status it went through, for tests."""
+    created: str = ""
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _last: str = "completed"
+
+    def __post_init__(self) -> None:
+        self.created = _now(self.clock)
 
     def asked(self, name: str, default: str = "") -> str:
         """A parameter of `create`."""
@@ -91,7 +95,7 @@ class Call:
             "status": self.status,
             "answered_by": self.answered_by,
             "direction": "outbound-api",
-            "date_created": _now(self.clock),
+            "date_created": self.created,
             "uri": f"/2010-04-01/Accounts/{account}/Calls/{self.sid}.json",
             "subresource_uris": {},
         }

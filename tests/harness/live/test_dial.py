@@ -84,7 +84,7 @@ def test_wrong_credentials_are_named_and_not_shown() -> None:
     async def scene(on: Faked) -> None:
         own = on.fake.settings.credentials
         wrong = replace(own, api_secret="0" * 32)
-        twilio = Twilio(wrong, Masker(wrong.secrets), on.twilio._client.api.base_url)
+        twilio = Twilio(wrong, Masker(wrong.secrets), on.twilio.client.api.base_url)
         try:
             with pytest.raises(RefusedError, match="TWILIO_API_SECRET") as caught:
                 await twilio.voice_url("+15005550011")
@@ -143,11 +143,12 @@ def test_what_a_lost_answer_left_ringing_is_ended() -> None:
     """The call was placed though `create` failed: it is found by its numbers, and others are left alone."""
 
     async def scene(on: Faked) -> None:
-        asked = on.asked()
+        asked, since_ns = on.asked(), on.clock.unix_ns()
         with pytest.raises(LiveError):
             await on.twilio.create(asked)
-        assert await on.twilio.end_strays("+15005550001", asked.from_, nothing) == 0
-        assert await on.twilio.end_strays(asked.to, asked.from_, nothing) >= 1
+        assert await on.twilio.end_strays("+15005550001", asked.from_, since_ns, nothing) == []
+        assert await on.twilio.end_strays(asked.to, asked.from_, since_ns + 3_600 * 10**9, nothing) == []
+        assert await on.twilio.end_strays(asked.to, asked.from_, since_ns, nothing)
         (call,) = on.fake.calls.values()
         for _ in range(200):
             if call.status in ("canceled", "completed"):
@@ -167,9 +168,32 @@ def test_ending_a_call_that_has_ended_is_no_fault() -> None:
             if (await on.twilio.status(sid))[0] == "busy":
                 break
             await on.clock.rest(50_000_000)
-        await on.twilio.end(sid)
+        await on.twilio.end(sid, nothing)
 
     played(scene, behaviour=Behaviour.BUSY, ring_s=0.01)
+
+
+def test_ending_a_call_is_asked_again_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal while the status can't be seen is not the last word, nor is a line that fails for a while."""
+
+    async def scene(on: Faked) -> None:
+        sid = await on.twilio.create(on.asked())
+        faults = [RefusedError("no"), LiveError("not reached")]
+        ask = on.twilio.ask
+
+        async def failing(what: str, request: Callable[[], Awaitable[object]]) -> object:
+            if what == "the call's status":
+                raise LiveError("not reached")
+            if faults:
+                raise faults.pop()
+            return await ask(what, request)
+
+        monkeypatch.setattr(on.twilio, "ask", failing)
+        await on.twilio.end(sid, nothing)
+        assert not faults
+        assert on.fake.calls[sid]._over.is_set()
+
+    played(scene)
 
 
 @pytest.mark.parametrize("trial", [True, False])

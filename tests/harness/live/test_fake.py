@@ -88,6 +88,13 @@ def test_what_is_lost_never_comes() -> None:
     assert all(value == 1001 + frame for _, frame, value in agent.heard)
 
 
+def test_what_is_doubled_comes_twice() -> None:
+    """With the same number."""
+    _, agent, _ = carried(Direction(duplicate=0.3), Direction(), frames=100)
+    got = [frame for _, frame, _ in agent.heard]
+    assert len(got) > len(set(got))
+
+
 def test_the_recording_has_both_sides_where_the_caller_has_them() -> None:
     """What is heard stands its delay later than it was said."""
     _, _, bridge = carried(Direction(delay_ms=60), Direction(delay_ms=90))

@@ -44,13 +44,13 @@ class Stub:
     async def status(self, sid: str) -> tuple[str, str]:
         return self.state, ""
 
-    async def end(self, sid: str) -> None:
+    async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
         self.asked.append("end")
         self.state = "completed"
 
-    async def end_strays(self, to: str, from_: str, pause: Callable[[], Awaitable[None]]) -> int:
+    async def end_strays(self, to: str, from_: str, since: int, pause: Callable[[], Awaitable[None]]) -> list[str]:
         self.asked.append("strays")
-        return 1
+        return [SID]
 
 
 def place(
@@ -69,7 +69,7 @@ def place(
         server = LiveServer("https://a.example", "0" * 32, clock)
         with Ledger(tmp_path / "calls.json", **limits) as book:
             phone = Phone(cast(Twilio, stub), server, book, clock, lambda text: None)
-            placing = asyncio.create_task(phone.place(ASKED, caller, None))
+            placing = asyncio.create_task(phone.place(ASKED, caller, None, []))
             for _ in range(20):
                 await asyncio.sleep(0)
             if scene is not None:
@@ -134,7 +134,24 @@ def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, t
 
     with pytest.raises(LiveError, match=text):
         place(tmp_path, stub, Standing(), news)
-    assert "end" not in stub.asked
+    assert stub.asked.count("create") == 1
+
+
+def test_a_call_is_ended_though_its_status_cannot_be_asked_for(tmp_path: Path) -> None:
+    """A failed look at it keeps no call going."""
+
+    class Blind(Stub):
+        async def status(self, sid: str) -> tuple[str, str]:
+            raise LiveError("Twilio: the call's status: not reached")
+
+    stub = Blind()
+
+    def breaks(caller: CallerLeg, server: LiveServer) -> None:
+        caller.opened.set()  # without a stream, `begin` cannot work
+
+    with pytest.raises(AssertionError):
+        place(tmp_path, stub, Standing(), breaks)
+    assert stub.asked == ["create", "end"]
 
 
 def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:

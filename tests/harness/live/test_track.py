@@ -57,6 +57,15 @@ def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:
     assert line.pcm[320:].all()
 
 
+def test_a_frame_that_comes_twice_moves_nothing() -> None:
+    """It stands once on the line."""
+    track = InboundTrack()
+    for number in (0, 0, 1):
+        track.add(frame(number, value=1000 + 500 * number), START + (number + 1) * 20 * NS_PER_MS)
+    assert len(track.line().pcm) == 320
+    assert len(track.received()) == 2
+
+
 def test_timestamps_that_make_no_sense_are_not_believed() -> None:
     """One that goes back or jumps by minutes is taken as following the last."""
     track = InboundTrack()

@@ -102,6 +102,18 @@ def test_our_own_lateness_is_no_uplink() -> None:
     assert turn.live.total_ms == pytest.approx(450, abs=0.2)
 
 
+def test_lateness_is_that_of_its_utterance_alone() -> None:
+    """Frames outside an utterance that was handed over late are not late, so other turns stay as they are."""
+    caller, agent = legs(late_ms=40)
+    _, edge = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    late_ns = edge.sent_ns - edge.frame_due_ns(0) - np.arange(len(edge.sent_ns)) * 20 * NS_PER_MS
+    (spoken,) = edge.spoken
+    own = np.zeros(len(late_ns), np.bool_)
+    own[spoken.start_sample // 160 : -(-spoken.end_sample // 160)] = True
+    assert (late_ns[own] == 40 * NS_PER_MS).all()
+    assert (late_ns[~own] == 0).all()
+
+
 def test_an_utterance_that_never_reached_the_agents_leg_is_not_answered() -> None:
     """Whatever the agent said then: no gap is made up."""
     caller, agent = legs()
@@ -161,6 +173,18 @@ def test_the_recording_agrees_whichever_channel_is_whose(swapped: bool) -> None:
     assert total == pytest.approx(450, abs=0.2)
     (alone,) = witness.totals_ms(channels, channel, caller, None, scored)
     assert alone == pytest.approx(450, abs=1.1)
+
+
+def test_the_recording_can_contradict_a_reply_that_the_live_legs_missed() -> None:
+    """Where it is looked for does not hang on the live figure."""
+    caller, agent = legs()
+    deaf = replace(caller, heard=Line(START, comfort_noise(24_000, 3)))
+    scored, _ = turns.score_loop(deaf, agent, PLANNED, (), alias="live-0", cold=False)
+    assert scored[0].live is not None
+    assert scored[0].live.total_ms is None
+    channels = Channels((line(CLIP.pcm, 503.25), line(REPLY, 703.25 + 450)))
+    (total,) = witness.totals_ms(channels, 0, deaf, agent, scored)
+    assert total == pytest.approx(450, abs=0.2)
 
 
 def test_a_recording_without_the_caller_is_no_witness() -> None:

@@ -1,0 +1,114 @@
+"""Pins that no recording stays at Twilio: whatever ends a call, whatever state it is in; what is left is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.live.calls import Calls
+from harness.live.dial import RefusedError
+from harness.live.fake.call import Recording
+from harness.live.masking import Masker
+from harness.live.recordings import Recordings
+from harness.run.ledger import Progress
+from harness.scenario import PlannedCall, Turn
+from pipeline.errors import LiveError
+from tests.harness.live.faked import Faked, faked
+
+pytestmark = [  # what twilio 9.13 does is deprecated in aiohttp 3.14
+    pytest.mark.filterwarnings("ignore:BasicAuth is deprecated"),
+    pytest.mark.filterwarnings("ignore:The 'auth' parameter is deprecated"),
+]
+PLANNED = PlannedCall(0, (Turn(id="burst", say="noise"),), probe=False)
+
+
+async def nothing() -> None:
+    """No pause."""
+
+
+async def recorded(on: Faked) -> str:
+    """A call that has a recording."""
+    sid = await on.twilio.create(on.asked(record=True))
+    on.fake.recordings["RE" + "0" * 32] = Recording("RE" + "0" * 32, sid, b"")
+    return sid
+
+
+@pytest.mark.parametrize("fault", [asyncio.CancelledError(), LiveError("a machine answered"), RuntimeError("a bug")])
+def test_a_call_that_fails_leaves_no_recording(fault: BaseException) -> None:
+    """Ctrl-C, voicemail, a fault of ours: it is deleted all the same, and the fault comes out."""
+
+    class Failing(Calls):
+        async def _place(self, planned: Any, answerer: Any, dialled: list[str], *, record: bool) -> Any:
+            assert record
+            dialled.append(await recorded(on_(self)))
+            raise fault
+
+    async def run() -> None:
+        async with faked() as on:
+            calls = made(Failing, on)
+            with pytest.raises(type(fault)):
+                await calls.place_all()
+            assert not on.fake.recordings
+            assert calls.progress.notes == []
+
+    asyncio.run(run())
+
+
+def test_an_echo_is_never_recorded() -> None:
+    """Nobody would read it."""
+    asked: list[bool] = []
+
+    class Noted(Calls):
+        async def _place(self, planned: Any, answerer: Any, dialled: list[str], *, record: bool) -> Any:
+            asked.append(record)
+            raise LiveError("enough")
+
+    async def run() -> None:
+        async with faked() as on:
+            calls = made(Noted, on, calls=())
+            with pytest.raises(LiveError, match="enough"):
+                await calls.place_all()
+
+    asyncio.run(run())
+    assert asked == [False]
+
+
+def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it was tried again and again."""
+    tried = 0
+
+    async def run() -> str:
+        nonlocal tried
+        async with faked() as on:
+            sid = await recorded(on)
+            ask = on.twilio.ask
+
+            async def failing(what: str, request: Callable[[], Awaitable[Any]]) -> Any:
+                nonlocal tried
+                if what == "deleting the recording":
+                    tried += 1
+                    raise RefusedError("Twilio: still in progress")
+                return await ask(what, request)
+
+            monkeypatch.setattr(on.twilio, "ask", failing)
+            return await Recordings(on.twilio).delete_all(sid, nothing)
+
+    assert "still in progress" in asyncio.run(run())
+    assert tried > 1
+
+
+def on_(calls: Calls) -> Faked:
+    return cast(Any, calls.phone).on  # type: ignore[no-any-return]
+
+
+def made(kind: type[Calls], on: Faked, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> Calls:
+    order = SimpleNamespace(
+        record=True, alone=True, echo=PLANNED, masker=Masker(), request=SimpleNamespace(calls=calls)
+    )
+    phone = SimpleNamespace(twilio=on.twilio, clock=on.clock, on=on)
+    given = cast(Any, (order, {}, phone, None, None, Progress(), None, on.scheduler, None))
+    return kind(*given)
