@@ -97,6 +97,10 @@ def _fake(asked: Asked, calls: int) -> Order:
         behaviour = Behaviour(asked.fake_does)
     except ValueError:
         raise UsageError(f"--fake-does {asked.fake_does!r}: one of {', '.join(Behaviour)}") from None
+    if behaviour is Behaviour.VOICEMAIL and asked.to is None:
+        raise UsageError(
+            "--fake-does voicemail: only a call to somebody else's number ends there; give --to NUMBER too"
+        )
     if not MIN_DELAY_MS <= asked.agent_ms <= 10_000:
         raise UsageError(f"--agent-ms {asked.agent_ms:g}: {MIN_DELAY_MS:g} to 10000 ms can be kept")
     for name, value, most in (

@@ -23,14 +23,19 @@ NOT_THE_WAY = (
 ALONE = "Measured from the caller's leg alone: what lies between the legs is not told apart."
 TRIAL = "A trial account: Twilio's own announcement is heard before the agent is."
 SPOILT = "Every turn was spoilt by our own lateness: the medians are those of such turns."
-FAKE = "Against the fake Twilio of this machine: no telephone rang, and the legs are what was asked for."
+FAKE = "Against the fake Twilio of this machine: no telephone rang, and its legs are made as they were asked for."
 
 
 def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     """MEASURED where anything was, never PASS or FAIL: network and Twilio are not ours to hold still."""
     judged = gate.judge(turns, evidence, None)
     if judged.verdict is not Verdict.MEASURED:
-        return judged
+        return Judgement(
+            judged.verdict,
+            _again(judged.sentence),
+            tuple(map(_again, judged.reasons)),
+            tuple(check.model_copy(update={"text": _again(check.text)}) for check in judged.checks),
+        )
     scored = [turn for turn in turns if turn.scored]
     totals = [turn.live.total_ms for turn in scored if turn.live is not None and good(turn)]
     found = [value for value in totals if value is not None]
@@ -44,6 +49,11 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
         (),
         judged.checks,
     )
+
+
+def _again(text: str) -> str:
+    """A live run can't be taken up where it ended: its calls are over."""
+    return text.replace("`turngap run --resume` completes it", "run `turngap smoke` again")
 
 
 def of_run(

@@ -24,6 +24,17 @@ ANNOUNCEMENT_FRAMES = 75
 """What a trial account plays at the beginning of a call."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A frame that was delivered."""
+
+    spoken_ns: int
+    """Its first sample at its source."""
+    delivered_ns: int
+    """Its first sample at the other end, had it come as it was spoken: the way's delay later."""
+    pcm: Pcm16
+
+
 @dataclass(slots=True)
 class _Way:
     """One direction."""
@@ -31,11 +42,9 @@ class _Way:
     source: End
     sink: End
     path: Path
-    least_ns: int
     start_ns: int
     frames: int = 0
-    kept: list[tuple[int, Pcm16]] = field(default_factory=list)
-    """When each frame was on the other end's line, and what it held."""
+    kept: list[_Kept] = field(default_factory=list)
 
 
 class Bridge:
@@ -50,10 +59,8 @@ class Bridge:
         self._timers: set[Timer] = set()
         self._running = True
         self._start_ns = start_ns = clock.now_ns() + FRAME_NS
-        self._up = _Way(caller, agent, Path(uplink, f"{seed}:up"), round(uplink.delay_ms * NS_PER_MS), start_ns)
-        self._down = _Way(
-            agent, caller, Path(downlink, f"{seed}:down"), round(downlink.delay_ms * NS_PER_MS), start_ns + PHASE_NS
-        )
+        self._up = _Way(caller, agent, Path(uplink, f"{seed}:up"), start_ns)
+        self._down = _Way(agent, caller, Path(downlink, f"{seed}:down"), start_ns + PHASE_NS)
         for way in (self._up, self._down):
             self._at_end_of(way)
 
@@ -65,8 +72,8 @@ class Bridge:
 
     def recording(self) -> Pcm16:
         """The call as Twilio records it on the caller's leg: what the caller says, what it hears; shape (n, 2)."""
-        said = [(at_ns, pcm) for at_ns, pcm in self._up.kept]
-        heard = [(at_ns + self._down.least_ns, pcm) for at_ns, pcm in self._down.kept]
+        said = [(kept.spoken_ns, kept.pcm) for kept in self._up.kept]
+        heard = _played(self._down.kept)
         length = max((self._place(at_ns) for at_ns, _ in (*said, *heard)), default=0) + FRAME_SAMPLES
         pcm = np.zeros((length, 2), np.int16)
         for channel, pieces in enumerate((said, heard)):
@@ -90,7 +97,7 @@ class Bridge:
         arrivals_ns = way.path.arrivals_ns(due_ns)
         if arrivals_ns:
             # The line itself is coded; what the recorder has is what the other end has.
-            way.kept.append((from_ns, mulaw.decode(mulaw.encode(pcm))))
+            way.kept.append(_Kept(from_ns, arrivals_ns[0] - FRAME_NS, mulaw.decode(mulaw.encode(pcm))))
         for arrival_ns in arrivals_ns:
             self._at(arrival_ns, lambda at_ns: way.sink.deliver(number, pcm))
         self._at_end_of(way)
@@ -103,3 +110,13 @@ class Bridge:
 
         timer = self._scheduler.at(due_ns, guarded)
         self._timers.add(timer)
+
+
+def _played(kept: list[_Kept]) -> list[tuple[int, Pcm16]]:
+    """The frames where a telephone plays them: as they are delivered, each after the one before it."""
+    played, free_ns = [], 0
+    for frame in kept:
+        at_ns = max(frame.delivered_ns, free_ns)
+        played.append((at_ns, frame.pcm))
+        free_ns = at_ns + FRAME_NS
+    return played
