@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from benchmarks.common import Promise, conclude, parser
 from benchmarks.latency import SILENCE_MS, stages
-from benchmarks.swept import Setting, measured, number, options, percent, show, sound
+from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
 from harness.sweep.points import Difference, difference
 
 TURNS = 60
@@ -39,8 +39,8 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
         "+ transcription before the end": (*ahead, "endpointing.speculate=transcription"),
         "+ speculative generation": (*ahead, "endpointing.speculate=generation"),
         "+ speculative synthesis": (*ahead, "endpointing.speculate=synthesis"),
-        "+ quiet taken for silence at once": ("endpointing.policy=speculative", NO_TURN_MODEL),
-        "+ Smart Turn": ("endpointing.policy=speculative",),
+        "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL),
+        "+ Smart Turn": SPECULATIVE,
     }
 
 

@@ -46,7 +46,9 @@ POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=speculative",),
     ("policy=speculative", "threshold=0.9", "doubt=0.5"),
 )
-"""The rows, as overrides of the endpointing of profile `cpu`; `smart_turn` confirms when `speculative` does."""
+"""The rows, as overrides of the endpointing of profile `cpu` with `SAFE_MS`; `smart_turn` confirms when `speculative` does."""
+SAFE_MS = 416
+"""Silence of the rows that name none."""
 SHORT_PAUSE_MS = 400
 """No pause up to this is to end a turn."""
 PAUSES_MS = (250, 400, 700, 1200)
@@ -217,7 +219,8 @@ class Row:
 
 def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
     """Run one policy over everything."""
-    settings = profile.load("cpu", tuple(f"endpointing.{one}" for one in overrides)).endpointing
+    wanted = (f"min_silence_ms={SAFE_MS}", *overrides)
+    settings = profile.load("cpu", tuple(f"endpointing.{one}" for one in wanted)).endpointing
     decided = [(track, hearing.decide(settings, track, voicings)) for track, voicings in heard]
     ends = [one for track, one in decided if track.pause is None]
     cut: dict[str, tuple[int, int]] = {}

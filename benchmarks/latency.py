@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.common import Promise, bounded, conclude, parser
-from benchmarks.swept import Setting, measured, number, options, percent, show, sound
+from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
 from harness.report.wording import STAGE
 from pipeline.tracing import Stage
 
@@ -28,7 +28,7 @@ def settings(silence_ms: int) -> dict[str, tuple[str, ...]]:
     """The two that are compared; the first is the one that the other is measured against."""
     return {
         f"silence {silence_ms} ms": ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}"),
-        "speculative": ("endpointing.policy=speculative",),
+        "speculative": SPECULATIVE,
     }
 
 

@@ -22,6 +22,8 @@ from harness.store.folder import Run
 from harness.sweep import folder
 from harness.sweep.points import Point
 
+SPECULATIVE = ("endpointing.policy=speculative", "endpointing.min_silence_ms=416")
+"""Speculation as it is safe: docs/endpointing.md says why 416 ms."""
 Settings = Mapping[str, Sequence[str]]
 """By name, what each sets in the profile."""
 
