@@ -46,7 +46,7 @@ POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=speculative",),
     ("policy=speculative", "threshold=0.9", "doubt=0.5"),
 )
-"""The rows, as overrides of the endpointing of profile `cpu` with `SAFE_MS`; `smart_turn` confirms as `speculative` does."""
+"""The rows: overrides of profile `cpu`'s endpointing with `SAFE_MS`; `smart_turn` confirms when `speculative` does."""
 SAFE_MS = 416
 """Silence of the rows that name none."""
 SHORT_PAUSE_MS = 400
