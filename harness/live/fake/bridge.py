@@ -31,7 +31,7 @@ class _Kept:
     spoken_ns: int
     """Its first sample at its source."""
     delivered_ns: int
-    """Its first sample at the other end, had it come as it was spoken: the way's delay later."""
+    """Its first sample at the other end: as much later as the frame was on its way."""
     pcm: Pcm16
 
 
@@ -73,7 +73,7 @@ class Bridge:
     def recording(self) -> Pcm16:
         """The call as Twilio records it on the caller's leg: what the caller says, what it hears; shape (n, 2)."""
         said = [(kept.spoken_ns, kept.pcm) for kept in self._up.kept]
-        heard = _played(self._down.kept)
+        heard = [(kept.delivered_ns, kept.pcm) for kept in self._down.kept]
         length = max((self._place(at_ns) for at_ns, _ in (*said, *heard)), default=0) + FRAME_SAMPLES
         pcm = np.zeros((length, 2), np.int16)
         for channel, pieces in enumerate((said, heard)):
@@ -110,13 +110,3 @@ class Bridge:
 
         timer = self._scheduler.at(due_ns, guarded)
         self._timers.add(timer)
-
-
-def _played(kept: list[_Kept]) -> list[tuple[int, Pcm16]]:
-    """The frames where a telephone plays them: as they are delivered, each after the one before it."""
-    played, free_ns = [], 0
-    for frame in kept:
-        at_ns = max(frame.delivered_ns, free_ns)
-        played.append((at_ns, frame.pcm))
-        free_ns = at_ns + FRAME_NS
-    return played
