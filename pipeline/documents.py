@@ -36,6 +36,26 @@ def load(path: Path, model: type[Model], error: type[UsageError] = UsageError) -
     return parse(text, str(path), model, error)
 
 
+def shipped(folder: Path) -> list[str]:
+    """The names of the documents that ship in `folder`."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def locate(name_or_path: str, folder: Path, kind: str, error: type[UsageError]) -> Path:
+    """The file given by its path, or by the name of one that ships in `folder`; `kind` is its word in the message.
+
+    Raises:
+        UsageError: (or the given subclass) nothing of that name ships.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    known = shipped(folder)
+    if name_or_path not in known:
+        raise error(f"no {kind} {name_or_path!r}; there are: {', '.join(known)} (or give a .yaml file)")
+    return folder / f"{name_or_path}.yaml"
+
+
 def parse(text: str, name: str, model: type[Model], error: type[UsageError] = UsageError) -> Model:
     """Validate YAML `text`, called `name` in messages, as `model`.
 

@@ -30,12 +30,7 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     """MEASURED where anything was, never PASS or FAIL: network and Twilio are not ours to hold still."""
     judged = gate.judge(turns, evidence, None)
     if judged.verdict is not Verdict.MEASURED:
-        return Judgement(
-            judged.verdict,
-            _again(judged.sentence),
-            tuple(map(_again, judged.reasons)),
-            tuple(check.model_copy(update={"text": _again(check.text)}) for check in judged.checks),
-        )
+        return judged
     scored = [turn for turn in turns if turn.scored]
     totals = [turn.live.total_ms for turn in scored if turn.live is not None and good(turn)]
     found = [value for value in totals if value is not None]
@@ -49,11 +44,6 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
         (),
         judged.checks,
     )
-
-
-def _again(text: str) -> str:
-    """A live run can't be taken up where it ended: its calls are over."""
-    return text.replace("`turngap run --resume` completes it", "run `turngap smoke` again")
 
 
 def of_run(

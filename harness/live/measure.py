@@ -38,6 +38,9 @@ from harness.store.folder import AGENT_LOG, CALLS, RunFolder
 from harness.turn import TurnRecord
 from pipeline.errors import HarnessError, TurngapError, UsageError
 
+AGAIN = "run `turngap smoke` again"
+"""A live run can't be taken up where it ended: its calls are over."""
+
 
 async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finished:
     """Do what `order` asks. Cancelling it ends the call under way, keeps what was measured, and comes out again.
@@ -197,11 +200,12 @@ def _close(
     """Write what came of it; every text masked once more."""
     scored = recording.keep(folder.path, progress.turns)
     progress.turns = list(scored)
+    evidence = ledger.evidence(order.request, folder, progress)
     record = ledger.closed(
         opening.model_copy(update={"duration_s": took_ns / 1e9}),
         folder,
         progress,
-        figures.judge(scored, replace(ledger.evidence(order.request, folder, progress), lost_spans=0)),
+        figures.judge(scored, replace(evidence, lost_spans=0, completion=AGAIN)),
         sources={key: clip.source for key, clip in clips.items()},
     )
     record = record.model_copy(update={"live": _figures(order, scored, found)})

@@ -67,7 +67,7 @@ class NetworkProfile(_Model):
     """A network profile file; both directions as the caller has them."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=documents.NAME)
     description: str = ""
     uplink: Direction = Direction()
     """From the caller to the agent."""
@@ -90,7 +90,7 @@ class NetworkProfile(_Model):
 
 def names() -> list[str]:
     """The profiles that ship."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    return documents.shipped(SHIPPED)
 
 
 def load(name_or_path: str) -> NetworkProfile:
@@ -99,9 +99,5 @@ def load(name_or_path: str) -> NetworkProfile:
     Raises:
         ScenarioError: it is unknown or malformed.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        if name_or_path not in names():
-            raise ScenarioError(f"no network {name_or_path!r}; there are: {', '.join(names())} (or give a .yaml file)")
-        path = SHIPPED / f"{name_or_path}.yaml"
+    path = documents.locate(name_or_path, SHIPPED, "network", ScenarioError)
     return documents.load(path, NetworkProfile, ScenarioError)

@@ -139,7 +139,7 @@ class Budget(_Model):
 
 def names() -> list[str]:
     """The budgets that ship."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    return documents.shipped(SHIPPED)
 
 
 def load(name_or_path: str) -> Budget:
@@ -148,10 +148,5 @@ def load(name_or_path: str) -> Budget:
     Raises:
         ScenarioError: it is unknown or malformed.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        if name_or_path not in names():
-            known = ", ".join(names())
-            raise ScenarioError(f"no budget {name_or_path!r}; there are: {known} (or give a .yaml file)")
-        path = SHIPPED / f"{name_or_path}.yaml"
+    path = documents.locate(name_or_path, SHIPPED, "budget", ScenarioError)
     return documents.load(path, Budget, ScenarioError)

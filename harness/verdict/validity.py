@@ -45,6 +45,8 @@ class Evidence:
     prefix_cached: bool = False
     """The language model has a cache that calls share."""
     vram_peak_mib: float | None = None
+    completion: str = "`turngap run --resume` completes it"
+    """What to do about a run that did not come to its end."""
     faults: tuple[str, ...] = ()
     """What went wrong in the instrument itself, one line each."""
 
@@ -60,7 +62,7 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     missing = evidence.planned_turns - len(scored)
     whole = evidence.complete and missing <= 0
     lacks = f"needs {missing} more turns" if missing > 0 else "did not come to its end"
-    remedy = f"the run {lacks}: `turngap run --resume` completes it"
+    remedy = f"the run {lacks}: {evidence.completion}"
     checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
     under_load = f"under this load ({evidence.sentinel_samples} samples)"
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))

@@ -57,7 +57,7 @@ class Profile(Settings):
 
 def names() -> list[str]:
     """The profiles that ship."""
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    return documents.shipped(PROFILES)
 
 
 def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
@@ -66,11 +66,7 @@ def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
     Raises:
         ProfileError: it is unknown or malformed, or an override does not fit.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = PROFILES / f"{name_or_path}.yaml"
-        if not path.is_file() or name_or_path not in names():
-            raise ProfileError(f"no profile {name_or_path!r}; there are: {', '.join(names())} (or give a .yaml file)")
+    path = documents.locate(name_or_path, PROFILES, "profile", ProfileError)
     profile = documents.load(path, Profile, ProfileError)
     if not overrides:
         return profile
