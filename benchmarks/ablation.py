@@ -18,7 +18,7 @@ from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, pe
 from harness.sweep.points import Difference, difference
 
 TURNS = 60
-FULL_WINDOW = "stt.windows_s=[30]"
+FULL_WINDOW = "stt.window=full"
 NO_TURN_MODEL = "endpointing.model=null"
 """Nobody is asked whether the turn sounds complete: what is left is the silence."""
 

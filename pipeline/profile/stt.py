@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.profile.settings import EngineSettings, Settings
 
@@ -19,13 +19,18 @@ class FasterWhisperSettings(EngineSettings):
     device: Literal["cpu", "cuda"] = "cpu"
     compute_type: str = "int8"
     threads: int = Field(1, ge=1)
-    windows_s: tuple[Annotated[float, Field(ge=10, le=30)], ...] = (12.0, 15.0)
-    """Encoder windows: the shortest that leaves 8 s after the speech; 30 s where none does, and where the text
-    repeats itself."""
+    window: Literal["short", "full"] = "short"
+    """What is encoded of an utterance: itself alone, with silence that was encoded once set behind it, or 30 s."""
     whole_s: WholeSeconds = None
     """Of a turn that is longer, what was transcribed at a pause is kept, and only the rest is heard at the end; null:
     every turn is heard whole."""
     language: str = "en"
+
+    @model_validator(mode="after")
+    def _where_it_can(self) -> FasterWhisperSettings:
+        if self.window == "short" and self.device != "cpu":
+            raise ValueError(f"window: short needs device: cpu; for {self.device} set window: full")
+        return self
 
 
 class WhisperSettings(EngineSettings):

@@ -1,15 +1,17 @@
-"""Whisper on faster-whisper (CTranslate2), with an encoder window as short as the utterance allows.
+"""Whisper on faster-whisper (CTranslate2), with an encoder window as short as the utterance.
 
-Whisper hears 30 s at a time, and encoding that is four fifths of its work. Here the audio is padded to the shortest of
-`windows_s` that fits, and only so many frames are encoded. The decoder needs silence after the speech, or it repeats
-itself: a window fits speech of up to its length less 8 s, and a transcript that still repeats itself is made again from
-30 s.
+Whisper hears 30 s at a time, and encoding that is four fifths of its work. With `window: short` only the speech and
+`MARGIN_S` after it are encoded. The decoder needs silence behind the speech, or it repeats itself: it gets the
+encoder's states of silence, made once (`quiet`), for 8 s. A transcript that repeats itself nevertheless is made again
+with all the silence that a window holds, and if that does not help, from 30 s of audio.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 
+import ctranslate2
 import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
@@ -19,12 +21,16 @@ from pipeline.errors import EngineError
 from pipeline.profile.stt import FasterWhisperSettings
 from pipeline.resample import to_16k
 from pipeline.stt import AudioF32, Transcript
+from pipeline.stt.quiet import POSITIONS_A_SECOND, SilentStates, States, with_quiet_after
 from pipeline.stt.repeats import repeats_itself
 from pipeline.telephony import SAMPLE_RATE
 
+WHISPER_RATE = 2 * SAMPLE_RATE
 FULL_WINDOW_S = 30.0
+MARGIN_S = 0.7
+"""Encoded together with the speech and its quiet: the encoder looks both ways."""
 SILENCE_AFTER_S = 8.0
-"""How much of a window must lie behind the speech for its transcript to be sound."""
+"""How much silence behind the speech makes its transcript sound, nearly always."""
 _MAX_TOKENS = 224
 
 
@@ -44,18 +50,18 @@ class FasterWhisper:
         )
         self._prompt = self._model.get_prompt(self._tokenizer, [], without_timestamps=True)
         self._executor = worker.thread("stt", settings.cores)
+        self._silence = SilentStates(self._silent_states()) if settings.window == "short" else None
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
-        windows = "/".join(f"{window_s:g}" for window_s in (*s.windows_s, FULL_WINDOW_S))
-        return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {worker.threads_text(s.threads)}"
+        return f"faster_whisper {s.model} {s.compute_type}, {s.window} window, {worker.threads_text(s.threads)}"
 
     async def warm_up(self) -> None:
-        """Transcribe a second of faint noise in every window."""
-        noise = to_16k(np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32))
-        for window_s in (*self._settings.windows_s, FULL_WINDOW_S):
-            await worker.run(self._executor, self._recognise, noise, window_s)
+        """Transcribe a second of faint noise, in a short window and in the whole one."""
+        noise = np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32)
+        await worker.run(self._executor, self._transcribe, noise)
+        await worker.run(self._executor, self._recognise, to_16k(noise))
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
         """Recognise 8 kHz mono `audio`, shape (n,); empty audio has no words.
@@ -78,27 +84,43 @@ class FasterWhisper:
     def _transcribe(self, audio: AudioF32) -> Transcript:
         if not len(audio):
             return Transcript("", 0.0)
-        wide = to_16k(audio)
-        least_s = len(audio) / SAMPLE_RATE + SILENCE_AFTER_S
-        short = min((window_s for window_s in self._settings.windows_s if window_s >= least_s), default=FULL_WINDOW_S)
-        if short < FULL_WINDOW_S:
-            text = self._recognise(wide, short)
-            if not repeats_itself(text):
-                return Transcript(text, short)
-            return Transcript(self._recognise(wide, FULL_WINDOW_S), FULL_WINDOW_S, rerun=True)
-        step = round(FULL_WINDOW_S * 2 * SAMPLE_RATE)
-        parts = [self._recognise(wide[start : start + step], FULL_WINDOW_S) for start in range(0, len(wide), step)]
-        return Transcript(" ".join(part for part in parts if part), FULL_WINDOW_S)
+        wide = to_16k(with_quiet_after(audio))
+        tried = self._silence is not None and len(wide) / WHISPER_RATE <= FULL_WINDOW_S - MARGIN_S - SILENCE_AFTER_S
+        if tried and (short := self._in_short_window(wide)) is not None:
+            return short
+        step = round(FULL_WINDOW_S * WHISPER_RATE)
+        parts = [self._recognise(wide[start : start + step]) for start in range(0, len(wide), step)]
+        return Transcript(" ".join(part for part in parts if part), FULL_WINDOW_S, rerun=tried)
 
-    def _recognise(self, audio: AudioF32, window_s: float) -> str:
-        """The words in 16 kHz `audio` that is no longer than the window; one greedy pass, no fallback."""
-        extractor = self._model.feature_extractor
-        padding = round(window_s * extractor.sampling_rate) - len(audio)
-        features = extractor(audio, padding=max(0, padding))
-        frames = round(window_s * self._model.frames_per_second)
-        encoded = self._model.encode(features[:, :frames])
+    def _in_short_window(self, audio: AudioF32) -> Transcript | None:
+        """The words of 16 kHz `audio`, or None where they repeat themselves whatever the silence behind them."""
+        assert self._silence is not None
+        positions = math.ceil((len(audio) / WHISPER_RATE + MARGIN_S) * POSITIONS_A_SECOND)
+        speech = np.array(self._encode(audio, positions))
+        for seconds in (SILENCE_AFTER_S, FULL_WINDOW_S):
+            text = self._decode(ctranslate2.StorageView.from_array(self._silence.behind(speech, seconds)))
+            if not repeats_itself(text):
+                window_s = positions / POSITIONS_A_SECOND
+                return Transcript(text, window_s, rerun=seconds != SILENCE_AFTER_S)
+        return None
+
+    def _recognise(self, audio: AudioF32) -> str:
+        """The words in 16 kHz `audio` of up to 30 s; one greedy pass over the whole window, no fallback."""
+        return self._decode(self._encode(audio, round(FULL_WINDOW_S * POSITIONS_A_SECOND)))
+
+    def _silent_states(self) -> States:
+        silence = np.zeros(round(FULL_WINDOW_S * WHISPER_RATE), np.float32)
+        return np.array(self._encode(silence, round(FULL_WINDOW_S * POSITIONS_A_SECOND)))
+
+    def _encode(self, audio: AudioF32, positions: int) -> ctranslate2.StorageView:
+        """The encoder's states of 16 kHz `audio`, padded with zeros to so many positions of 20 ms."""
+        samples = positions * WHISPER_RATE // POSITIONS_A_SECOND
+        features = self._model.feature_extractor(audio, padding=max(0, samples - len(audio)))
+        return self._model.encode(features[:, : 2 * positions])
+
+    def _decode(self, states: ctranslate2.StorageView) -> str:
         (result,) = self._model.model.generate(
-            encoded,
+            states,
             [self._prompt],
             beam_size=1,
             sampling_temperature=0.0,

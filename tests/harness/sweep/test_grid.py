@@ -61,10 +61,10 @@ def test_the_grid_is_every_combination(axes: list[list[str]]) -> None:
 
 
 def test_a_list_is_one_value() -> None:
-    """`stt.windows_s=[12,15],[30]` has two values; the YAML of each is a list."""
-    settings = grid.product(["stt.windows_s=[12,15],[30]"])
-    assert [yaml.safe_load(each.overrides[0].partition("=")[2]) for each in settings] == [[12, 15], [30]]
-    assert [each.slug for each in settings] == ["windows_s-12-15", "windows_s-30"]
+    """`stt.cores=[0,1],[1]` has two values; the YAML of each is a list."""
+    settings = grid.product(["stt.cores=[0,1],[1]"])
+    assert [yaml.safe_load(each.overrides[0].partition("=")[2]) for each in settings] == [[0, 1], [1]]
+    assert [each.slug for each in settings] == ["cores-0-1", "cores-1"]
 
 
 def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
