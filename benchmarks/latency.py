@@ -18,6 +18,8 @@ from harness.report.wording import STAGE
 from pipeline.tracing import Stage
 
 SILENCE_MS = 416
+SPECULATION = "speculative"
+"""The name of that setting."""
 AIM = {"median": 400.0, "p95": 500.0}
 LEAST = {"median": 500.0, "p95": 650.0}
 LESS = 0.40
@@ -28,7 +30,7 @@ def settings(silence_ms: int) -> dict[str, tuple[str, ...]]:
     """The two that are compared; the first is the one that the other is measured against."""
     return {
         f"silence {silence_ms} ms": ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}"),
-        "speculative": SPECULATIVE,
+        SPECULATION: SPECULATIVE,
     }
 
 
