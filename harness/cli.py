@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from harness.rig import child, environment
-from pipeline.errors import TurngapError, UsageError, unwritable
+from pipeline.errors import TurngapError, UsageError, told, unwritable
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -290,7 +290,7 @@ def execute(arguments: list[str]) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    Console(stderr=True).print(f"turngap: error: {text}", highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(told(text), highlight=False, markup=False, soft_wrap=True)
     return code
 
 

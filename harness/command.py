@@ -29,7 +29,7 @@ from harness.store.folder import RunFolder
 from harness.verdict import gate, summary
 from harness.verdict.budget import Budget
 from harness.verdict.gate import Evidence
-from pipeline.errors import HarnessError, TurngapError, WeightsError
+from pipeline.errors import HarnessError, TurngapError, WeightsError, told
 
 Result = TypeVar("Result")
 INTERRUPTED = "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
@@ -48,14 +48,7 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
             codes.append(complain(news, fault))
             continue
         except KeyboardInterrupt:
-            codes.append(
-                complain(
-                    news,
-                    HarnessError(
-                        "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
-                    ),
-                )
-            )
+            codes.append(complain(news, HarnessError(INTERRUPTED)))
             break
         if finished.interrupted:
             break
@@ -112,9 +105,9 @@ def report_path(folder: Path) -> Path:
 
 
 def complain(console: Console, fault: TurngapError) -> int:
-    """Print a fault as one line, if it has one; gives its exit code."""
+    """Print a fault, if it says anything; gives its exit code."""
     if str(fault):
-        console.print(f"turngap: error: {fault}", highlight=False, markup=False, soft_wrap=True)
+        console.print(told(str(fault)), highlight=False, markup=False, soft_wrap=True)
     return fault.exit_code
 
 

@@ -30,6 +30,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
 """In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
 DEFAULT_SCENARIO = "default"
 DEFAULT_PROFILE = "cpu"
+_RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,11 @@ def locate(scenario: str) -> Path:
     Raises:
         ScenarioError: there is no such scenario.
     """
+    if Path(scenario).suffix.lower() in _RECORDINGS:
+        raise ScenarioError(
+            f"{scenario}: a recording is no scenario; check it with `turngap label {scenario}`, then name it in a file "
+            f"mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
+        )
     if "/" in scenario or scenario.endswith((".yaml", ".yml")):
         return Path(scenario).resolve()
     path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"

@@ -60,7 +60,7 @@ def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = No
         try:
             request = runs.make(scenario, profile=chosen, overrides=setting.overrides, options=options)
         except ProfileError as fault:
-            raise ProfileError(f"{setting.name}: {fault}") from None
+            raise ProfileError("\n".join(f"{setting.where}{line}" for line in str(fault).splitlines())) from None
         _one_call_at_a_time(request)
         row = SettingRow(
             name=setting.name,
