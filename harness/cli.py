@@ -124,7 +124,9 @@ def _smoke(
     from_: Annotated[str | None, typer.Option("--from", help="Calls from it. [default: TURNGAP_CALLER_NUMBER]")] = None,
     confirm: Annotated[str | None, typer.Option(help="The number that is dialled, once more.")] = None,
     public_url: Annotated[str | None, typer.Option(help="https URL that is forwarded to this process.")] = None,
-    port: Annotated[int, typer.Option(help="Where this process listens.", min=1, max=65535)] = 8765,
+    port: Annotated[
+        int | None, typer.Option(help="Where this process listens. [default: 8765; --fake: free]", min=1, max=65535)
+    ] = None,
     host: Annotated[str, typer.Option(help="The address it listens at.")] = "127.0.0.1",
     allow: Annotated[Path | None, typer.Option(help="Allow-list: a file with one number a line.")] = None,
     profile: Annotated[str | None, typer.Option(help="Agent at the other end of the loop. [default: cpu]")] = None,

@@ -119,7 +119,11 @@ def _run_one(asked: Request, news: Console) -> Finished:
         )
 
 
-async def interruptible(work: Callable[[asyncio.Event], Awaitable[Result]], display: Display) -> Result:
+async def interruptible(
+    work: Callable[[asyncio.Event], Awaitable[Result]],
+    display: Display,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> Result:
     """Do `work`; Ctrl-C while calls are placed sets its event, earlier or again it ends everything at once.
 
     Raises:
@@ -136,14 +140,14 @@ async def interruptible(work: Callable[[asyncio.Event], Awaitable[Result]], disp
         else:
             running.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         loop.add_signal_handler(number, interrupt)
     try:
         return await work(stop)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             loop.remove_signal_handler(number)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.counted import plural
 from harness.report import audio, budget, charts, conversation, folder, memory, networks, resources, waterfall, wording
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
@@ -161,7 +162,7 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
         "rows": _rows(turns, limit.at_ms),
         "outcome_words": wording.OUTCOME,
-        "plural": wording.plural,
+        "plural": plural,
         "environment": list(_flat(record.environment)),
         "profile": list(_flat(record.profile_data)),
         "notes": notes,

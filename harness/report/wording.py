@@ -79,11 +79,6 @@ def kept_together(text: str) -> str:
     return re.sub(r"(?<=\d) (?=(?:ms|s|%)\b|%)", "\u00a0", text)
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 turn`, `2 turns`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def outcomes(counts: Mapping[Outcome, int]) -> str:
     """`3 answered, 1 missed`."""
     return ", ".join(f"{counts[kind]} {OUTCOME[kind][0]}" for kind in Outcome if counts.get(kind)) or "none"

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import scenario as scenarios
 from harness.corpus.clips import Corpus
+from harness.counted import plural
 from harness.network import NetworkProfile
 from harness.result import RunRecord
 from harness.rig.agent import checked_url
@@ -168,7 +169,9 @@ def resume(path: Path, options: Options = Options()) -> Request:
     run = store.read(path)
     record = run.record
     if record.complete:
-        raise RunFolderError(f"{path}: the run is complete ({record.n_turns} turns); there is nothing to resume")
+        raise RunFolderError(
+            f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"
+        )
     scenario_path = Path(record.scenario_path)
     read = scenarios.load(scenario_path)
     if _sha256(scenario_path) != record.scenario_sha256:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.counted import plural
 from pipeline import documents
 from pipeline.errors import UsageError
 
@@ -128,7 +129,11 @@ def split_values(text: str, key: str = "") -> list[str]:
     if "" in values:
         raise UsageError(
             f"--set {f'{key}={text}'!r}: a value is missing; "
-            + ("give one beside each comma, or drop the comma" if "," in text else "give values with commas between them")
+            + (
+                "give one beside each comma, or drop the comma"
+                if "," in text
+                else "give values with commas between them"
+            )
         )
     return values
 
@@ -157,7 +162,7 @@ def _short(keys: Iterable[str]) -> dict[str, str]:
 def _settings(found: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
     if len(found) > MOST_SETTINGS:
         raise UsageError(
-            f"{len(found)} settings, {MOST_SETTINGS} are the most: each is an agent of its own, and all stand at once; "
+            f"{plural(len(found), 'setting')}, {MOST_SETTINGS} are the most: each is an agent of its own, and all stand at once; "
             "give fewer values, or sweep them in parts"
         )
     slugs: list[str] = []

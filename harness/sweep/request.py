@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import scenario as scenarios
 from harness.corpus.clips import Corpus
+from harness.counted import plural
 from harness.run import request as runs
 from harness.run.request import Options, Request
 from harness.store import folder as store
@@ -44,7 +45,7 @@ class SweepRequest:
     @property
     def says(self) -> str:
         """What is swept, in a few words."""
-        return f"{len(self.members)} settings of profile {self.record.profile}, one after the other in each utterance"
+        return f"{plural(len(self.members), 'setting')} of profile {self.record.profile}, one after the other in each utterance"
 
 
 def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = None, options: Options) -> SweepRequest:

@@ -43,8 +43,8 @@ class End(Protocol):
         """A frame of what the other end says arrives; counted from the call's first."""
         ...
 
-    async def stop(self) -> None:
-        """The call is over."""
+    async def stop(self, *, broken: bool = False) -> None:
+        """The call is over; `broken`: the connection is, and nothing more is said, not even that."""
         ...
 
 
@@ -132,9 +132,11 @@ class Leg:
         if self._connection.unsent_bytes > UNREAD_BYTES:
             self._warn(31930, "the server does not read")
 
-    async def stop(self) -> None:
+    async def stop(self, *, broken: bool = False) -> None:
         """As `End`."""
-        if self._connection is not None:
+        if self._connection is not None and broken:
+            self._connection.drop()
+        elif self._connection is not None:
             self._connection.send(Stop(self.stream_sid, self._next(), self._account_sid, self._call_sid).to_json())
             await self._connection.close()
 
@@ -195,7 +197,7 @@ class Telephone:
         heard = mulaw.decode(message.payload)
         self._answerer.hear(message, Frame(now_ns, frame * FRAME_SAMPLES, heard), self._start_ns)
 
-    async def stop(self) -> None:
+    async def stop(self, *, broken: bool = False) -> None:
         """As `End`."""
         await self._answerer.close()
 
