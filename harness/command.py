@@ -160,8 +160,7 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
         print_summary(finished.record, figures, turns)
     elif finished.error is None:
         figures.print(f"{finished.record.verdict}  {finished.record.sentence}", highlight=False, markup=False)
-    if finished.error is not None:
-        codes.append(complain(news, finished.error))
+    codes += ended(finished, figures, news)
     if finished.record.n_turns:
         try:
             report.render(path, report_path(path))
@@ -170,6 +169,15 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
             codes.append(complain(news, fault))
     figures.print(f"run: {path}", highlight=False, markup=False, soft_wrap=True)
     return codes
+
+
+def ended(finished: Finished, figures: Console, news: Console) -> list[int]:
+    """Say what ended a run before its time, where its sentence does not stand on the same screen; gives exit codes."""
+    if finished.error is None:
+        return []
+    if finished.record.n_turns and figures.is_terminal and str(finished.error) in finished.record.sentence:
+        return [finished.error.exit_code]
+    return [complain(news, finished.error)]
 
 
 def fetch_weights(profile: dict[str, Any]) -> None:

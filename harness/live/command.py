@@ -14,7 +14,7 @@ from rich.console import Console
 from harness import report
 from harness.audience import Display
 from harness.clock import SystemClock
-from harness.command import complain, interruptible, report_path
+from harness.command import ended, interruptible, report_path
 from harness.counted import plural
 from harness.legs import LiveFigures
 from harness.live import checks
@@ -59,8 +59,7 @@ def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str
         print_summary(finished.record, figures)
     if finished.record.live is not None:
         show(finished.record.live, figures)
-    if finished.error is not None:
-        codes.append(complain(news, finished.error))
+    codes += ended(finished, figures, news)
     if finished.record.n_turns:
         path = report_path(finished.folder.path)
         report.render(finished.folder.path, path)

@@ -123,20 +123,19 @@ class Phone:
         if session.agent is not None and session.agent.ended.is_set():
             raise LiveError(self._why(session, "the agent's leg ended before the call began"))
         session.caller.begin()
-        stopped = asyncio.ensure_future(self.stop.wait())
+        watch = asyncio.create_task(self._when_stopped(session))
         try:
-            await self._until_over(session, stopped)
+            while not session.caller.over.done():
+                await asyncio.wait({session.caller.over}, timeout=POLL_S)
+                if session.voicemail:
+                    session.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
+                    raise LiveError(_VOICEMAIL)
         finally:
-            stopped.cancel()
+            watch.cancel()
 
-    async def _until_over(self, session: Session, stopped: asyncio.Future[bool]) -> None:
-        while not session.caller.over.done():
-            await asyncio.wait({session.caller.over, stopped}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-            if self.stop.is_set():
-                session.caller.end(CallEnd.INTERRUPTED)
-            elif session.voicemail:
-                session.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
-                raise LiveError(_VOICEMAIL)
+    async def _when_stopped(self, session: Session) -> None:
+        await self.stop.wait()
+        session.caller.end(CallEnd.INTERRUPTED)
 
     async def _connected(self, sid: str, session: Session) -> None:
         """Raises: LiveError: it never came to that; with what Twilio says of it."""

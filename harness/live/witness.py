@@ -52,7 +52,8 @@ def read(wav: bytes) -> Channels:
         raise LiveError(f"the recording is no WAV file ({fault})") from None
     if channels != 2 or width != 2 or rate != SAMPLE_RATE:
         raise LiveError(
-            f"the recording has {plural(channels, 'channel')} of {8 * width} bit at {rate} Hz; it needs 2 of 16 bit at 8000"
+            f"the recording has {plural(channels, 'channel')} of {8 * width} bit at {rate} Hz; "
+            "it needs 2 of 16 bit at 8000"
         )
     pcm = np.frombuffer(data, "<i2").reshape(-1, 2).astype(np.int16)
     return Channels((pcm[:, 0].copy(), pcm[:, 1].copy()))

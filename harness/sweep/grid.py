@@ -162,8 +162,8 @@ def _short(keys: Iterable[str]) -> dict[str, str]:
 def _settings(found: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
     if len(found) > MOST_SETTINGS:
         raise UsageError(
-            f"{plural(len(found), 'setting')}, {MOST_SETTINGS} are the most: each is an agent of its own, and all stand at once; "
-            "give fewer values, or sweep them in parts"
+            f"{plural(len(found), 'setting')}, {MOST_SETTINGS} are the most: each is an agent of its own, and all "
+            "stand at once; give fewer values, or sweep them in parts"
         )
     slugs: list[str] = []
     for name, _ in found:

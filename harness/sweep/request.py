@@ -45,7 +45,8 @@ class SweepRequest:
     @property
     def says(self) -> str:
         """What is swept, in a few words."""
-        return f"{plural(len(self.members), 'setting')} of profile {self.record.profile}, one after the other in each utterance"
+        settings = plural(len(self.members), "setting")
+        return f"{settings} of profile {self.record.profile}, one after the other in each utterance"
 
 
 def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = None, options: Options) -> SweepRequest:

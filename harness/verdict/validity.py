@@ -75,7 +75,8 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     elif evidence.prefix_flattered == 0:
         checks.append(Check(name="prefix cache", ok=True, text="it served no turn with another call's work"))
     elif evidence.prefix_flattered:
-        text = f"the prefix cache served {plural(evidence.prefix_flattered, 'turn')} with more than the system prompt and their own"
+        turns = plural(evidence.prefix_flattered, "turn")
+        text = f"the prefix cache served {turns} with more than the system prompt and their own"
         checks.append(Check(name="prefix cache", ok=False, text=f"{text} call's history: restart the language model"))
     watched = evidence.sentinel_watched
     if watched is not None:
@@ -125,7 +126,8 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             "independent calls",
             shared == 0,
             "one scored turn a call",
-            f"{plural(shared, 'turn shares', 'turns share')} a call with another: use a scenario with `turns_per_call: 1`",
+            f"{plural(shared, 'turn shares', 'turns share')} a call with another: "
+            "use a scenario with `turns_per_call: 1`",
             budgeted,
             warns=False,
         ),
