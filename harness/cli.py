@@ -173,12 +173,20 @@ def _smoke(
 def _report(
     run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>, or a sweep's.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file. [default: reports/<run-id>.html]")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare it with this run: its folder, or its id under results/.")
+    ] = None,
 ) -> None:
-    """Render a run's or a sweep's report from its folder alone; of an unfinished one, what there is."""
-    from harness import command
+    """Render a run's or a sweep's report from its folder, beside earlier runs; of an unfinished one, what there is."""
+    from harness import command, comparison
     from harness.sweep import command as sweep
 
-    print(sweep.report_again(run, out) if sweep.is_sweep(run) else command.report_again(run, out))
+    if not sweep.is_sweep(run):
+        print(command.report_again(run, out, comparison.found(baseline) if baseline is not None else None))
+    elif baseline is not None:
+        raise UsageError("--baseline: a sweep's settings are compared with one another; give a run")
+    else:
+        print(sweep.report_again(run, out))
 
 
 @app.command("compare")

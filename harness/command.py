@@ -70,8 +70,10 @@ def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpu
     return request.with_corpus(asked, clips), clips
 
 
-def report_again(folder: Path, out: Path | None = None) -> Path:
-    """Render a run's report; of one that did not end, the figures are made from the turns it has. Gives the file.
+def report_again(folder: Path, out: Path | None = None, baseline: Path | None = None) -> Path:
+    """Render a run's report, beside the run in folder `baseline` if there is one; gives the file.
+
+    The figures of a run that did not end are made from the turns it has.
 
     Raises:
         RunFolderError: it is no run folder, or damaged.
@@ -92,7 +94,7 @@ def report_again(folder: Path, out: Path | None = None) -> Path:
         }
         RunFolder(folder).write(summary.refreshed(found.record, found.turns).model_copy(update=verdict))
     file = out or report_path(folder)
-    report.render(folder, file)
+    report.render(folder, file, baseline)
     return file
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.counted import plural
 from harness.report import conversation
-from harness.report.wording import OUTCOME, STAGE, joined, ms, outcomes, percent
+from harness.report.wording import OUTCOME, STAGE, between, joined, ms, outcomes, percent
 from harness.result import RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.networks import by_network
@@ -82,9 +82,10 @@ def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) 
     table.add_column("outcomes", overflow="fold")
     for group in groups:
         ways = (group.stages.get(stage) for stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT))
-        cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95, group.later_ms)
+        cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95)
         exposed = (None if way is None else way.exposed_p50_ms for way in ways)
-        row = (str(len(group.turns)), *(ms(value) for value in (*cells, *exposed)))
+        later = " ".join(part for part in (ms(group.later_ms), between(group.later_between_ms)) if part)
+        row = (str(len(group.turns)), *map(ms, cells), later, *map(ms, exposed))
         table.add_row(group.name, *row, outcomes(group.outcomes))
     console.print(table)
 

@@ -50,7 +50,7 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "stage_role": wording.ROLE,
         "invalid": [point.name for point in points if point.verdict is Verdict.INVALID],
         "plural": plural,
-        "signed": signed,
+        "signed": wording.signed,
         "json": page.embedded(record.model_dump(mode="json")),
     }
     return page.environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style())
@@ -70,9 +70,3 @@ def sentence(points: tuple[Point, ...]) -> str:
         f"{plural(rate.n, 'turn')}"
     )
     return f"{text} (at most {wording.percent(rate.upper)})." if rate.upper is not None else f"{text}."
-
-
-def signed(value: float) -> str:
-    """A change, ms, with its sign."""
-    text = wording.ms(abs(value))
-    return text if text.strip("0.") == "" else f"{'+' if value > 0 else '−'}{text}"
