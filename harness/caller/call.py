@@ -37,8 +37,8 @@ from pipeline.telephony.messages import (
     OutboundMedia,
     Start,
     Stop,
-    parse_outbound,
 )
+from pipeline.telephony.parsing import parse_outbound
 
 LEAD_NS = 5 * NS_PER_MS
 NOISE_FRAMES = 400

@@ -56,8 +56,8 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     """What must hold for anything to be said at all."""
     checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
     usable = sum(turn.outcome is not Outcome.INVALID for turn in scored)
-    each = plural(len(scored), "turn was", "turns were")
-    spoilt = f"{'the' if len(scored) == 1 else 'all'} {each} spoilt by our own lateness: give the machine's cores to this run alone"
+    each = "the 1 turn was" if len(scored) == 1 else f"all {len(scored)} turns were"
+    spoilt = f"{each} spoilt by our own lateness: give the machine's cores to this run alone"
     trouble = spoilt if scored else "no turn was scored; run it again"
     text = f"{usable} of {len(scored)} scored turns can be judged"
     checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))

@@ -26,8 +26,8 @@ from pipeline.telephony.messages import (
     OutboundMedia,
     Start,
     Stop,
-    parse_outbound,
 )
+from pipeline.telephony.parsing import parse_outbound
 
 UNREAD_BYTES = 64 * 1024
 
