@@ -18,6 +18,7 @@ from harness.rig.agent import checked_url
 from harness.run import under
 from harness.scenario import PlannedCall, Scenario
 from harness.store import folder as store
+from harness.store.disk import Claim
 from harness.turn import TurnRecord
 from harness.verdict import budget as budgets
 from harness.verdict.budget import Budget, Metric
@@ -42,7 +43,7 @@ class Resumed:
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
-    claim: store.Claim
+    claim: Claim
     """Held as long as the request is: no one else completes it meanwhile."""
 
 
@@ -165,7 +166,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         RunFolderError: it is no run folder, or complete, or being written, or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
-    claim = store.Claim(path)
+    claim = Claim(path)
     run = store.read(path)
     record = run.record
     if record.complete:

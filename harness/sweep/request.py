@@ -13,7 +13,7 @@ from harness.counted import plural
 from harness.run import request as runs
 from harness.run.request import Options, Request
 from harness.store import folder as store
-from harness.store.folder import Claim
+from harness.store.disk import Claim
 from harness.sweep import folder
 from harness.sweep.folder import SettingRow, SweepRecord
 from harness.sweep.grid import Setting
