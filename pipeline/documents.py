@@ -154,6 +154,14 @@ def _plain(fault: ErrorDetails) -> str:
             return f"takes at most {context['max_length']} of them"
         case "string_pattern_mismatch" if context["pattern"] == NAME:
             return "needs a name of small letters, digits and hyphens"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "needs a whole number"
+        case "float_parsing" | "float_type":
+            return "needs a number"
+        case "bool_parsing" | "bool_type":
+            return "needs true or false"
+        case "string_type":
+            return "needs a text (in quotes where it looks like something else)"
         case "tuple_type" | "list_type":
             return "needs a list"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -42,7 +42,10 @@ def smoke(
     jitter_ms: Annotated[float, typer.Option(help="The fake's jitter, both ways.")] = 0.0,
     loss: Annotated[float, typer.Option(help="Share of frames the fake loses, both ways.")] = 0.0,
     network: Annotated[str | None, typer.Option(help="The fake's network: a name or a .yaml file.")] = None,
-    fake_does: Annotated[str, typer.Option(help="What becomes of the fake's calls: answered, busy, …")] = "answered",
+    fake_does: Annotated[
+        str,
+        typer.Option(help="What becomes of the fake's calls: answered, busy, ended, dropped and more; docs/live.md."),
+    ] = "answered",
 ) -> None:
     """Place a real telephone call over Twilio and measure it on one clock; docs/live.md."""
     try:

@@ -59,7 +59,7 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     each = "the 1 turn was" if len(scored) == 1 else f"all {len(scored)} turns were"
     spoilt = f"{each} spoilt by our own lateness: give the machine's cores to this run alone"
     trouble = spoilt if scored else "no turn was scored; run it again"
-    text = f"{usable} of {len(scored)} scored turns can be judged"
+    text = f"{usable} of {plural(len(scored), 'scored turn')} can be judged"
     checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
     missing = evidence.planned_turns - len(scored)
     whole = evidence.complete and missing <= 0

@@ -162,10 +162,14 @@ def test_a_connection_that_breaks_fails_what_was_not_answered(tmp_path: Path) ->
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path) -> None:
-    """One line, exit code 2; what was finished in the call stands in the run, whose record says what ended it."""
+@pytest.mark.parametrize("options", [(), ("--record",)])
+def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """One line, exit code 2; what was finished in the call stands in the run, whose record says what ended it.
+
+    Where the call was recorded, nothing of that stays at Twilio.
+    """
     env = child.environment() | {"TURNGAP_LIVE_LEDGER": str(tmp_path / "ledger.json")}
-    command = child.python("harness", "smoke", "--fake", "--turns", "40")
+    command = child.python("harness", "smoke", "--fake", "--turns", "40", *options)
     process = subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -186,6 +190,7 @@ def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path) -> Non
     assert not run["complete"]
     assert run["verdict"] == "INVALID"
     assert any("interrupted" in reason for reason in run["reasons"])
+    assert not any("may still be at Twilio" in note for note in run["notes"])
 
 
 def test_a_dry_run_does_all_but_the_network(tmp_path: Path) -> None:

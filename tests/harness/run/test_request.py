@@ -76,7 +76,7 @@ def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
         ),
         (
             ("limits.simultaneous_calls=2", "endpointing.min_silence_ms=soon"),
-            "--set 'endpointing.min_silence_ms=soon': `endpointing.min_silence_ms`: Input should be a valid integer",
+            "--set 'endpointing.min_silence_ms=soon': `endpointing.min_silence_ms`: needs a whole number, not 'soon'",
         ),
         (("vad.engine=ear",), "--set 'vad.engine=ear': `vad`: "),
         (("llm=null",), "--set 'llm=null': `llm`: needs keys with values below it"),
