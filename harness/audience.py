@@ -10,6 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from harness.counted import plural
 from harness.turn import TurnRecord
 
 
@@ -45,7 +46,7 @@ class Display:
             self._task = self._bar.add_task("warming up", total=turns)
             self._bar.start()
         else:
-            self.says(f"{turns} turns to be scored")
+            self.says(f"{plural(turns, 'turn')} to be scored")
 
     def turn(self, turn: TurnRecord) -> None:
         """Show the turn's outcome and gap."""

@@ -29,7 +29,7 @@ from harness.store.folder import RunFolder
 from harness.verdict import gate, summary
 from harness.verdict.budget import Budget
 from harness.verdict.gate import Evidence
-from pipeline.errors import HarnessError, TurngapError, WeightsError
+from pipeline.errors import HarnessError, TurngapError, WeightsError, told
 
 Result = TypeVar("Result")
 INTERRUPTED = "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
@@ -48,14 +48,7 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
             codes.append(complain(news, fault))
             continue
         except KeyboardInterrupt:
-            codes.append(
-                complain(
-                    news,
-                    HarnessError(
-                        "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
-                    ),
-                )
-            )
+            codes.append(complain(news, HarnessError(INTERRUPTED)))
             break
         if finished.interrupted:
             break
@@ -77,8 +70,10 @@ def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpu
     return request.with_corpus(asked, clips), clips
 
 
-def report_again(folder: Path, out: Path | None = None) -> Path:
-    """Render a run's report; of one that did not end, the figures are made from the turns it has. Gives the file.
+def report_again(folder: Path, out: Path | None = None, baseline: Path | None = None) -> Path:
+    """Render a run's report, beside the run in folder `baseline` if there is one; gives the file.
+
+    The figures of a run that did not end are made from the turns it has.
 
     Raises:
         RunFolderError: it is no run folder, or damaged.
@@ -99,7 +94,7 @@ def report_again(folder: Path, out: Path | None = None) -> Path:
         }
         RunFolder(folder).write(summary.refreshed(found.record, found.turns).model_copy(update=verdict))
     file = out or report_path(folder)
-    report.render(folder, file)
+    report.render(folder, file, baseline)
     return file
 
 
@@ -112,9 +107,9 @@ def report_path(folder: Path) -> Path:
 
 
 def complain(console: Console, fault: TurngapError) -> int:
-    """Print a fault as one line, if it has one; gives its exit code."""
+    """Print a fault, if it says anything; gives its exit code."""
     if str(fault):
-        console.print(f"turngap: error: {fault}", highlight=False, markup=False, soft_wrap=True)
+        console.print(told(str(fault)), highlight=False, markup=False, soft_wrap=True)
     return fault.exit_code
 
 
@@ -126,7 +121,11 @@ def _run_one(asked: Request, news: Console) -> Finished:
         )
 
 
-async def interruptible(work: Callable[[asyncio.Event], Awaitable[Result]], display: Display) -> Result:
+async def interruptible(
+    work: Callable[[asyncio.Event], Awaitable[Result]],
+    display: Display,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> Result:
     """Do `work`; Ctrl-C while calls are placed sets its event, earlier or again it ends everything at once.
 
     Raises:
@@ -143,14 +142,14 @@ async def interruptible(work: Callable[[asyncio.Event], Awaitable[Result]], disp
         else:
             running.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         loop.add_signal_handler(number, interrupt)
     try:
         return await work(stop)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             loop.remove_signal_handler(number)
 
 
@@ -163,8 +162,7 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
         print_summary(finished.record, figures, turns)
     elif finished.error is None:
         figures.print(f"{finished.record.verdict}  {finished.record.sentence}", highlight=False, markup=False)
-    if finished.error is not None:
-        codes.append(complain(news, finished.error))
+    codes += ended(finished, figures, news)
     if finished.record.n_turns:
         try:
             report.render(path, report_path(path))
@@ -173,6 +171,15 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
             codes.append(complain(news, fault))
     figures.print(f"run: {path}", highlight=False, markup=False, soft_wrap=True)
     return codes
+
+
+def ended(finished: Finished, figures: Console, news: Console) -> list[int]:
+    """Say what ended a run before its time, where its sentence does not stand on the same screen; gives exit codes."""
+    if finished.error is None:
+        return []
+    if finished.record.n_turns and figures.is_terminal and str(finished.error) in finished.record.sentence:
+        return [finished.error.exit_code]
+    return [complain(news, finished.error)]
 
 
 def fetch_weights(profile: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.wording import STAGE
-from harness.result import RunRecord
 from harness.store import folder as store
 from harness.verdict import runs
 from harness.verdict.runs import Row
@@ -26,7 +25,7 @@ def show(head: str, base: str, *, as_json: bool, console: Console) -> None:
         RunFolderError: one of them is no run folder, or damaged.
     """
     new, old = store.read(found(head)), store.read(found(base))
-    rows, notes = runs.against(new.turns, old.turns), differences(new.record, old.record)
+    rows, notes = runs.against(new.turns, old.turns), runs.differences(new.record, old.record)
     if as_json:
         data = {"head": new.record.run_id, "base": old.record.run_id, "notes": notes}
         print(json.dumps(data | {"rows": [asdict(row) for row in rows]}, indent=2))
@@ -46,16 +45,6 @@ def found(run: str) -> Path:
     """The run's folder: that path, or that id under `results/`."""
     path = Path(run)
     return path if path.exists() or not (Path("results") / run).is_dir() else Path("results") / run
-
-
-def differences(head: RunRecord, base: RunRecord) -> list[str]:
-    """What differs beside the turns, a line each: a change of latency may come from there."""
-    pairs = {name: (head.environment.get(name), base.environment.get(name)) for name in ("cpu", "gpu")}
-    pairs |= {"profile": (head.profile, base.profile), "scenario": (head.scenario, base.scenario)}
-    notes = [f"{name} differs: {new}, against {old}" for name, (new, old) in pairs.items() if new != old]
-    if head.profile == base.profile and head.profile_data != base.profile_data:
-        notes.append(f"the settings of profile {head.profile} differ")
-    return notes
 
 
 def _cells(row: Row) -> tuple[str, ...]:

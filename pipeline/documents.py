@@ -1,10 +1,11 @@
-"""YAML documents read into pydantic models: every fault is one line with file, line and the nearest valid key."""
+"""YAML documents read into pydantic models: each fault is a line with file, line and the nearest valid key."""
 
 from __future__ import annotations
 
 import difflib
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,10 @@ NAME = r"^[a-z0-9][a-z0-9-]*$"
 """The pattern of names: of profiles, scenarios, budgets."""
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
+Whence = Callable[[Location], str | None]
+"""Where what stands at a location of the document came from, if not from the document itself."""
+MOST_FAULTS = 10
+"""As many faults of one document are told; who has more has the wrong file."""
 
 
 def load(path: Path, model: type[Model], error: type[UsageError] = UsageError) -> Model:
@@ -25,7 +30,7 @@ def load(path: Path, model: type[Model], error: type[UsageError] = UsageError) -
 
     Raises:
         UsageError: (or the given subclass) the file is missing, unreadable, empty, no YAML mapping, or does not fit the
-            model; the message names file, line, and the nearest valid key for an unknown one.
+            model; the message has a line for each fault, with file, line, and the nearest valid key for an unknown one.
     """
     try:
         text = path.read_text("utf-8")
@@ -56,8 +61,10 @@ def locate(name_or_path: str, folder: Path, kind: str, error: type[UsageError]) 
     return folder / f"{name_or_path}.yaml"
 
 
-def parse(text: str, name: str, model: type[Model], error: type[UsageError] = UsageError) -> Model:
-    """Validate YAML `text`, called `name` in messages, as `model`.
+def parse(
+    text: str, name: str, model: type[Model], error: type[UsageError] = UsageError, whence: Whence | None = None
+) -> Model:
+    """Validate YAML `text` as `model`; a message calls it `name` and gives the line, or what `whence` says instead.
 
     Raises:
         UsageError: (or the given subclass) as `load`.
@@ -80,7 +87,7 @@ def parse(text: str, name: str, model: type[Model], error: type[UsageError] = Us
     try:
         return model.model_validate(data)
     except ValidationError as fault:
-        raise error(_explain(fault, node, name, model)) from None
+        raise error(_explain(fault, node, name, model, whence)) from None
 
 
 def _double_key(root: yaml.Node | None) -> yaml.Node | None:
@@ -106,24 +113,35 @@ def _required(model: type[BaseModel]) -> list[str]:
     return [key for key, field in model.model_fields.items() if field.is_required()]
 
 
-def _explain(fault: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel]) -> str:
-    # An unknown key before all else: what seems to be missing is as a rule that key, misspelt.
-    first = min(fault.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    location: Location = first["loc"]
-    line, path = _find(node, location)
-    where = f"{name}:{line}"
-    more = f" (and {fault.error_count() - 1} more)" if fault.error_count() > 1 else ""
-    dotted = ".".join(str(part) for part in path)
-    if first["type"] == "extra_forbidden":
-        keys = sorted(_keys(model, location[:-1]))
-        near = difflib.get_close_matches(str(location[-1]), keys, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"valid keys: {', '.join(keys)}"
-        return f"{where}: unknown key `{dotted}`; {hint}{more}"
-    if first["type"] == "missing":
-        return f"{where}: `{'.'.join(str(part) for part in location)}` is missing{more}"
-    message = _plain(first)
-    given = f", not {first['input']!r}" if isinstance(first["input"], (str, int, float, bool)) else ""
-    return f"{where}: `{dotted}`: {message}{given}{more}" if dotted else f"{where}: {message}{more}"
+def _explain(
+    fault: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel], whence: Whence | None
+) -> str:
+    told: dict[Location, str] = {}  # one a place: each member of a union has its own complaint
+    # A list whose only item is faulty seems empty as well.
+    excused: set[Location] = {one["loc"][:size] for one in fault.errors() for size in range(len(one["loc"]))}
+    # Unknown keys before all else: what seems to be missing is as a rule such a key, misspelt.
+    for one in sorted(fault.errors(), key=lambda one: one["type"] != "extra_forbidden"):
+        location: Location = one["loc"]
+        if one["type"] in ("missing", "too_short") and location in excused:
+            continue
+        line, path = _find(node, location)
+        where = (whence(location if one["type"] == "missing" else path) if whence else None) or f"{name}:{line}"
+        dotted = ".".join(str(part) for part in path)
+        if one["type"] == "extra_forbidden":
+            keys = sorted(_keys(model, location[:-1]))
+            near = difflib.get_close_matches(str(location[-1]), keys, n=1)
+            excused |= {(*location[:-1], key) for key in near}
+            hint = f"did you mean `{near[0]}`?" if near else f"valid keys: {', '.join(keys)}"
+            told.setdefault(path, f"{where}: unknown key `{dotted}`; {hint}")
+        elif one["type"] == "missing":
+            told.setdefault(location, f"{where}: `{'.'.join(str(part) for part in location)}` is missing")
+        else:
+            given = f", not {one['input']!r}" if isinstance(one["input"], (str, int, float, bool)) else ""
+            told.setdefault(path, f"{where}: " + (f"`{dotted}`: " if dotted else "") + f"{_plain(one)}{given}")
+    lines = list(told.values())
+    if len(lines) > MOST_FAULTS:
+        lines[MOST_FAULTS:] = [f"{name}: and {len(lines) - MOST_FAULTS} more faults; is it the right file?"]
+    return "\n".join(lines)
 
 
 def _plain(fault: ErrorDetails) -> str:
@@ -136,6 +154,14 @@ def _plain(fault: ErrorDetails) -> str:
             return f"takes at most {context['max_length']} of them"
         case "string_pattern_mismatch" if context["pattern"] == NAME:
             return "needs a name of small letters, digits and hyphens"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "needs a whole number"
+        case "float_parsing" | "float_type":
+            return "needs a number"
+        case "bool_parsing" | "bool_type":
+            return "needs true or false"
+        case "string_type":
+            return "needs a text (in quotes where it looks like something else)"
         case "tuple_type" | "list_type":
             return "needs a list"
         case "model_type" | "model_attributes_type" | "dict_type":

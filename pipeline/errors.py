@@ -12,7 +12,8 @@ TurngapError                  exit code 2: no verdict could be reached
 ├── LiveError                 a telephone call that could not be placed, or went otherwise than it should
 └── HarnessError              the instrument itself could not measure
 
-Every message is one line: what is wrong, where, and what to do. A command prints it and exits with `exit_code`.
+Every message is one line: what is wrong, where, and what to do; a document with several faults has a line for each.
+A command prints them and exits with `exit_code`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class LiveError(TurngapError):
 
 class HarnessError(TurngapError):
     """The instrument itself could not measure."""
+
+
+def told(message: str) -> str:
+    """A fault's message as every command prints it on stderr."""
+    return "\n".join(f"turngap: error: {line}" for line in message.splitlines())
 
 
 def unwritable(what: str, fault: OSError) -> TurngapError:

@@ -201,6 +201,31 @@ def plan(
     return PlannedCall(index, said, probe=False, on_grid=on_grid), clips
 
 
+async def call(
+    reference: ReferenceAgent,
+    turns: int,
+    index: int,
+    delay_ms: float,
+    *,
+    clock: Clock,
+    scheduler: Scheduler,
+    seed: int,
+    on_grid: bool = False,
+) -> CallRecord:
+    """Place one call of so many turns to the reference agent, each answered after `delay_ms`."""
+    planned, clips = plan(turns, index, delay_ms, seed, on_grid=on_grid)
+    return await place_call(
+        reference.url,
+        planned,
+        clips,
+        clock=clock,
+        scheduler=scheduler,
+        seed=seed,
+        auth_token="",
+        on_spoken=lambda sid, turn, spoken: ordered(reference, sid, turn, spoken, delay_ms),
+    )
+
+
 def ordered(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spoken, delay_ms: float) -> None:
     """Order the answer to an utterance that has just been placed."""
     chunk = (spoken.end_sample - 1) // FRAME_SAMPLES + 1
@@ -246,20 +271,13 @@ async def _one_delay(
 ) -> DelayErrors:
     shares = [turns // calls + (index < turns % calls) for index in range(calls)]
 
-    async def one(index: int, share: int) -> CallRecord:
-        planned, clips = plan(share, index, delay_ms, seed, on_grid=on_grid)
-        return await place_call(
-            reference.url,
-            planned,
-            clips,
-            clock=clock,
-            scheduler=scheduler,
-            seed=seed,
-            auth_token="",
-            on_spoken=lambda sid, turn, spoken: ordered(reference, sid, turn, spoken, delay_ms),
+    records = await asyncio.gather(
+        *(
+            call(reference, share, index, delay_ms, clock=clock, scheduler=scheduler, seed=seed, on_grid=on_grid)
+            for index, share in enumerate(shares)
+            if share
         )
-
-    records = await asyncio.gather(*(one(index, share) for index, share in enumerate(shares) if share))
+    )
     found = [sample for record in records for sample in samples(record, reference)]
     own, frame = errors(one.error_ms for one in found), errors(one.frame_error_ms for one in found)
     return DelayErrors(

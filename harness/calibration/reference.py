@@ -28,7 +28,7 @@ from harness.caller.priority import ahead
 from harness.clock import NS_PER_MS, Clock, SystemClock
 from harness.records import Pcm16
 from pipeline.errors import ProtocolError
-from pipeline.telephony import FRAME_SAMPLES, MEDIA_PATH, SAMPLE_RATE, messages, mulaw
+from pipeline.telephony import FRAME_SAMPLES, MEDIA_PATH, SAMPLE_RATE, messages, mulaw, parsing
 
 
 class Behaviour(StrEnum):
@@ -101,7 +101,7 @@ class Reference:
         try:
             async for text in socket:
                 arrival_ns = self._clock.now_ns()
-                message = messages.parse_inbound(text)
+                message = parsing.parse_inbound(text)
                 if isinstance(message, messages.Start):
                     call_sid, stream_sid = message.call_sid, message.stream_sid
                 elif isinstance(message, messages.InboundMedia):

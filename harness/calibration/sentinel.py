@@ -18,7 +18,6 @@ import numpy as np
 
 from harness.calibration import calibrate
 from harness.calibration.calibrate import ReferenceAgent, Sample
-from harness.caller.call import place_call
 from harness.caller.scheduler import Scheduler
 from harness.clock import Clock
 from harness.records import CallEnd
@@ -157,16 +156,8 @@ async def _keep_calling(
 ) -> None:
     index = INDEX
     while True:
-        planned, clips = calibrate.plan(TURNS_A_CALL, index, DELAY_MS, seed)
-        record = await place_call(
-            reference.url,
-            planned,
-            clips,
-            clock=clock,
-            scheduler=scheduler,
-            seed=seed,
-            auth_token="",
-            on_spoken=lambda sid, turn, spoken: calibrate.ordered(reference, sid, turn, spoken, DELAY_MS),
+        record = await calibrate.call(
+            reference, TURNS_A_CALL, index, DELAY_MS, clock=clock, scheduler=scheduler, seed=seed
         )
         watch.add(calibrate.samples(record, reference))
         if record.end is not CallEnd.COMPLETED:

@@ -15,34 +15,25 @@ from functools import partial
 
 import numpy as np
 
-from harness.caller.connection import Connection, open_connection
+from harness.caller.connection import open_connection
 from harness.caller.conversation import Conversation
 from harness.caller.crossing import Crossing
 from harness.caller.degradations import Degradations
 from harness.caller.noise import comfort_noise
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Callback, Scheduler, Timer
+from harness.caller.stream import Stream
 from harness.clock import NS_PER_MS, Clock
 from harness.network import NetworkProfile
 from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from harness.scenario import PlannedCall
 from pipeline.errors import AgentError, ProtocolError
-from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
-from pipeline.telephony.messages import (
-    Connected,
-    Dtmf,
-    InboundMark,
-    InboundMedia,
-    OutboundMark,
-    OutboundMedia,
-    Start,
-    Stop,
-    parse_outbound,
-)
+from pipeline.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
+from pipeline.telephony.messages import OutboundMark, OutboundMedia
+from pipeline.telephony.parsing import parse_outbound
 
 LEAD_NS = 5 * NS_PER_MS
 NOISE_FRAMES = 400
-UNREAD_BYTES = 64 * 1024
 
 
 async def place_call(
@@ -104,7 +95,6 @@ class _Call:
         self._rng = random.Random(f"{seed}:{planned.index}")
         self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"{seed}:{planned.index}")
         self._first_timestamp_ms = self._rng.randint(100, 170)
-        self._account_sid = "AC" + "0" * 32
         self._call_sid = call_sid
         self._stream_sid = "MZ" + secrets.token_hex(16)
         self._playout = Playout()
@@ -112,10 +102,8 @@ class _Call:
         self._degradations = Degradations(planned.line, self._playout, f"{seed}:{planned.index}")
         self._lost_frames: list[int] = []
         self._conversation: Conversation | None = None
-        self._connection: Connection | None = None
+        self._stream: Stream | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
-        self._sequence = 1
-        self._chunk = 0
         self._chunks: list[int] = []
         self._sent_ns: list[int] = []
         self._sent_pcm: list[Pcm16] = []
@@ -127,12 +115,19 @@ class _Call:
         """Open, talk, close."""
         try:
             try:
-                self._connection = await open_connection(
+                connection = await open_connection(
                     url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
                 )
             except AgentError as fault:
                 return self._record(CallEnd.REFUSED, str(fault))
-            self._begin(custom_parameters)
+            self._stream = Stream(
+                connection,
+                stream_sid=self._stream_sid,
+                call_sid=self._call_sid,
+                account_sid="AC" + "0" * 32,
+                first_timestamp_ms=self._first_timestamp_ms,
+            )
+            self._begin(self._stream, custom_parameters)
             end, detail = await asyncio.shield(self._over)
         except asyncio.CancelledError:
             self._hang_up()
@@ -148,9 +143,9 @@ class _Call:
 
     async def _close(self) -> None:
         """Close the socket to the end: a second at most, and a record is promised to who cancels meanwhile, too."""
-        if self._connection is None:
+        if self._stream is None:
             return
-        closing = asyncio.ensure_future(self._connection.close())
+        closing = asyncio.ensure_future(self._stream.connection.close())
         while not closing.done():
             try:
                 await asyncio.shield(closing)
@@ -159,11 +154,8 @@ class _Call:
                 if task is not None:
                     task.uncancel()
 
-    def _begin(self, custom_parameters: dict[str, str]) -> None:
-        assert self._connection is not None
-        self._connection.send(Connected().to_json())
-        start = Start(self._stream_sid, self._call_sid, self._account_sid, custom_parameters=custom_parameters)
-        self._connection.send(start.to_json())
+    def _begin(self, stream: Stream, custom_parameters: dict[str, str]) -> None:
+        stream.start(custom_parameters)
         # Calls that begin together do not send together: each has its own phase of the 20 ms grid.
         self._started_ns = self._clock.now_ns() + LEAD_NS + self._rng.randrange(FRAME_NS)
         self._conversation = Conversation(
@@ -180,7 +172,7 @@ class _Call:
             self._at(self._started_ns + self._crossing.breaks_after_ns, self._on_broken)
 
     def _on_frame(self, due_ns: int) -> None:
-        assert self._connection is not None
+        assert self._stream is not None
         assert self._conversation is not None
         frame = len(self._sent_ns)
         if not self._conversation.decide(frame):
@@ -204,34 +196,22 @@ class _Call:
             self._crossing.frame_leaves(due_ns, write, keep=keep)
         self._sent_pcm.append(pcm)
         for digit in self._conversation.keys(frame):
-            self._crossing.message_leaves(due_ns, partial(self._write_key, digit))
+            self._crossing.message_leaves(due_ns, partial(self._stream.key, digit))
         self._at(due_ns + FRAME_NS, self._on_frame)
-
-    def _write_key(self, digit: str) -> None:
-        assert self._connection is not None
-        self._connection.send(Dtmf(self._stream_sid, self._next_sequence(), digit).to_json())
 
     def _write(self, frame: int, payload: bytes, held_ns: int) -> None:
         """Hand a frame to the socket, or its second copy, which the network has held up for so long."""
-        assert self._connection is not None
-        self._chunk += 1
-        message = InboundMedia(
-            stream_sid=self._stream_sid,
-            sequence_number=self._next_sequence(),
-            chunk=self._chunk,
-            timestamp_ms=self._first_timestamp_ms + frame * FRAME_MS,
-            payload=payload,
-        )
-        self._connection.send(message.to_json())
+        assert self._stream is not None
+        chunk = self._stream.media(frame, payload)
         if not self._chunks[frame]:
-            self._chunks[frame] = self._chunk
+            self._chunks[frame] = chunk
             self._sent_ns[frame] = self._clock.now_ns() - held_ns
-        if self._connection.unsent_bytes > UNREAD_BYTES:
+        if self._stream.unread:
             self._warn("31930", "the agent does not read: Twilio would drop audio")
 
     def _on_broken(self, due_ns: int) -> None:
-        assert self._connection is not None
-        self._connection.drop()
+        assert self._stream is not None
+        self._stream.connection.drop()
         self._ended_ns = self._clock.now_ns()
         after_s = (due_ns - self._started_ns) / 1e9
         detail = f"the network {self._crossing.name!r} broke the connection {after_s:g} s in"
@@ -280,29 +260,20 @@ class _Call:
 
     def _hang_up(self) -> None:
         """Say `stop`, or drop the socket; it is closed by `run`."""
-        if self._over.done() or self._connection is None:
+        if self._over.done() or self._stream is None:
             return
         if self._planned.hang_up == "drop":
-            self._connection.drop()
+            self._stream.connection.drop()
         else:
-            stop = Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid)
-            self._connection.send(stop.to_json())
+            self._stream.stop()
         self._ended_ns = self._clock.now_ns()
         self._over.set_result((CallEnd.COMPLETED, ""))
 
     def _echo(self, due_ns: int | None) -> None:
-        assert self._connection is not None
+        assert self._stream is not None
         now_ns = self._clock.now_ns()
         for name in self._playout.echo(now_ns, due_ns):
-            self._crossing.message_leaves(now_ns, partial(self._write_echo, name))
-
-    def _write_echo(self, name: str) -> None:
-        assert self._connection is not None
-        self._connection.send(InboundMark(self._stream_sid, self._next_sequence(), name).to_json())
-
-    def _next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
+            self._crossing.message_leaves(now_ns, partial(self._stream.mark, name))
 
     def _at(self, deadline_ns: int, callback: Callback) -> None:
         def guarded(due_ns: int) -> None:

@@ -117,7 +117,7 @@ def read_audio(path: Path) -> Pcm16:
     """A sound file as mono at 8 kHz, shape (n,); channels are averaged, other rates resampled (soxr, high quality).
 
     Raises:
-        ScenarioError: it is missing or no sound file that can be read.
+        ScenarioError: it is missing, no sound file that can be read, or holds less than telephone band.
     """
     if not path.is_file():
         raise ScenarioError(f"{path}: no such file")
@@ -125,6 +125,8 @@ def read_audio(path: Path) -> Pcm16:
         audio, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as fault:
         raise ScenarioError(f"{path}: cannot be read as audio ({' '.join(str(fault).split())})") from None
+    if rate < SAMPLE_RATE:
+        raise ScenarioError(f"{path}: {rate} Hz is less than a telephone carries; record at {SAMPLE_RATE} Hz or more")
     mono = audio.mean(axis=1) if len(audio) else np.zeros(0)
     if not np.isfinite(mono).all():
         raise ScenarioError(f"{path}: some of its samples are no numbers (nan or infinite); write it again")

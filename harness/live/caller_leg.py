@@ -74,6 +74,7 @@ class CallerLeg:
     async def serve(self, wire: Wire) -> None:
         """Read the stream until it ends."""
         self._wire = wire
+        stopped = False
         async for message, arrival_ns in wire.messages():
             if isinstance(message, Start):
                 self._stream_sid = message.stream_sid
@@ -82,8 +83,14 @@ class CallerLeg:
                 frame = self._track.add(message, arrival_ns)
                 self._playout.receive(frame.pcm, arrival_ns)
             elif isinstance(message, Stop):
+                stopped = True
                 break
-        self.end(CallEnd.AGENT_CLOSED, "Twilio ended the stream: the other side hung up, or a time limit was reached")
+        if stopped:
+            self.end(
+                CallEnd.AGENT_CLOSED, "Twilio ended the stream: the other side hung up, or a time limit was reached"
+            )
+        else:
+            self.end(CallEnd.DISCONNECTED, "the stream broke off, without a `stop` from Twilio")
 
     def begin(self) -> None:
         """Start to send: both ends are there."""

@@ -14,7 +14,7 @@ from harness.live.agent_leg import AgentLeg, Answerer
 from harness.live.answerers import Echo, KnownDelay
 from harness.live.caller_leg import CallerLeg
 from harness.live.order import Order
-from harness.live.placing import Phone, Placed, whatever_happens
+from harness.live.placing import INTERRUPTED, Phone, Placed, whatever_happens
 from harness.live.proxy import Proxy
 from harness.live.recordings import Recordings
 from harness.live.server import AMD, STATUS
@@ -60,7 +60,11 @@ class Calls:
     audience: Audience
 
     async def place_all(self) -> None:
-        """Raises: LiveError: a call did not come to talking; the others are not placed."""
+        """Place one call after the other, and the echo.
+
+        Raises:
+            LiveError: a call did not come to talking, or the phone's `stop` was set; the others are not placed.
+        """
         for planned in self.order.request.calls:
             dialled: list[str] = []
             try:
@@ -69,10 +73,16 @@ class Calls:
             finally:
                 if self.order.record:
                     await whatever_happens(self._delete(planned, dialled))
+            self._go_on()
         if self.order.echo is not None:
             placed = await self._place(self.order.echo, Echo(), [], record=False)
             assert placed.agent is not None
             self.found.echoes += turns.floor(placed.caller, placed.agent)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self.phone.stop.is_set():
+            raise LiveError(INTERRUPTED)
 
     async def _delete(self, planned: PlannedCall, dialled: list[str]) -> None:
         for sid in dialled:
@@ -125,7 +135,7 @@ class Calls:
             scored, edge = turns.score_loop(
                 placed.caller, placed.agent, planned, collected.spans if collected else (), alias=alias, cold=False
             )
-        if self.order.record:
+        if self.order.record and not self.phone.stop.is_set():
             scored = await self._with_witness(placed, scored)
         if len(edge.caller_pcm) and scored:
             audio = f"{CALLS}/{planned.index:04d}.wav"

@@ -16,6 +16,8 @@ from harness.live.masking import Masker
 from harness.live.order import (
     AGENT_NUMBER,
     CALLER_NUMBER,
+    DEFAULT_HOST,
+    DEFAULT_PORT,
     DEFAULT_SCENARIO,
     MAX_TURNS,
     REPLY_S,
@@ -84,7 +86,7 @@ def make(asked: Asked, environment: Mapping[str, str]) -> Order:
         credentials=secrets,
         public_url=public_url,
         host=asked.host,
-        port=asked.port,
+        port=asked.port or DEFAULT_PORT,
         ledger=ledgers.default_path(environment),
         fake=None,
         masker=Masker(secrets.secrets, (to, from_)),
@@ -93,6 +95,13 @@ def make(asked: Asked, environment: Mapping[str, str]) -> Order:
 
 def _fake(asked: Asked, calls: int) -> Order:
     """Against a fake: its own numbers and credentials, whatever the environment holds."""
+    real = {
+        "--from": asked.from_,
+        "--public-url": asked.public_url,
+        "--host": None if asked.host == DEFAULT_HOST else asked.host,
+    }
+    if given := [option for option, value in real.items() if value is not None]:
+        raise UsageError(f"{', '.join(given)}: for a real call alone; the fake has numbers and an address of its own")
     try:
         behaviour = Behaviour(asked.fake_does)
     except ValueError:
@@ -115,7 +124,7 @@ def _fake(asked: Asked, calls: int) -> Order:
     ends: dict[str, float] = {}
     if named is not None and named.disconnect_after_s is not None:
         ends["ended_after_s"] = named.disconnect_after_s
-        behaviour = Behaviour.ENDED if behaviour is Behaviour.ANSWERED else behaviour
+        behaviour = Behaviour.DROPPED if behaviour is Behaviour.ANSWERED else behaviour
     settings = FakeSettings(
         **made_up(), agent_ms=asked.agent_ms, behaviour=behaviour, seed=asked.seed, **ends, **_directions(asked, named)
     )
@@ -144,8 +153,8 @@ def _fake(asked: Asked, calls: int) -> Order:
         cost=Cost(calls, 1, 0.0),
         credentials=settings.credentials,
         public_url=None,
-        host="127.0.0.1",
-        port=0,
+        host=DEFAULT_HOST,
+        port=asked.port or 0,
         ledger=None,
         fake=settings,
         masker=Masker(settings.credentials.secrets, (to, settings.caller_number)),

@@ -14,7 +14,8 @@ from rich.console import Console
 from harness import report
 from harness.audience import Display
 from harness.clock import SystemClock
-from harness.command import complain, report_path
+from harness.command import ended, interruptible, report_path
+from harness.counted import plural
 from harness.legs import LiveFigures
 from harness.live import checks
 from harness.live.ledger import Ledger
@@ -25,7 +26,9 @@ from harness.report.terminal import print_summary
 from harness.run.measure import Finished
 from pipeline.errors import LiveError, TurngapError
 
-INTERRUPTED = "interrupted; the call under way was ended"
+INTERRUPTED = "interrupted; no call goes on"
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A closed terminal, too, ends the call under way."""
 
 
 def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str] = os.environ) -> int:
@@ -41,7 +44,11 @@ def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str
     news, figures = Console(stderr=True), Console(stderr=as_json)
     try:
         with Display(news, "smoke") as display:
-            finished = asyncio.run(_interruptible(order, display))
+            finished = asyncio.run(
+                interruptible(lambda stop: run_live(order, display, clock=SystemClock(), stop=stop), display, _ENDINGS)
+            )
+    except KeyboardInterrupt:
+        raise LiveError(INTERRUPTED) from None
     except TurngapError as fault:
         raise type(fault)(order.masker.text(str(fault))) from None
     except Exception as fault:  # noqa: BLE001  # a fault of ours: its text and its trace could hold a number
@@ -52,8 +59,7 @@ def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str
         print_summary(finished.record, figures)
     if finished.record.live is not None:
         show(finished.record.live, figures)
-    if finished.error is not None:
-        codes.append(complain(news, finished.error))
+    codes += ended(finished, figures, news)
     if finished.record.n_turns:
         path = report_path(finished.folder.path)
         report.render(finished.folder.path, path)
@@ -95,13 +101,13 @@ def show(live: LiveFigures, console: Console) -> None:
         )
         if value is not None
     ]
-    lines = [f"medians over {live.turns} answered turns: {', '.join(parts)}" if parts else "no answered turn"]
+    lines = [f"medians over {plural(live.turns, 'answered turn')}: {', '.join(parts)}" if parts else "no answered turn"]
     if live.floor is not None and live.floor.total_ms is not None:
         lines.append(f"the loop's own floor, an echo: {live.floor.total_ms:.0f} ms (not subtracted)")
     if live.witness is not None and live.witness.median_difference_ms is not None:
         lines.append(
             f"Twilio's recording as a witness: {live.witness.median_difference_ms:+.1f} ms beside the live figure "
-            f"(median of {live.witness.n} turns; channel {live.witness.caller_channel} is the caller's)"
+            f"(median of {plural(live.witness.n, 'turn')}; channel {live.witness.caller_channel} is the caller's)"
         )
     for line in (*lines, *live.remarks):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -130,31 +136,12 @@ def _rehearse(order: Order, *, as_json: bool) -> None:
         return
     console = Console()
     text = (
-        f"dry run: {plan['calls']} call(s) from {plan['from']} to {plan['to']}, {turns} turns, {plan['measures']}; "
+        f"dry run: {plural(order.cost.calls, 'call')} from {plan['from']} to {plan['to']}, {plural(turns, 'turn')}, "
+        f"{plan['measures']}; "
         f"each ended by Twilio after {order.time_limit_s} s; {order.cost.sentence}. Nothing was dialled; not checked: "
         "the credentials, the public URL and the number's voice URL."
     )
     console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-async def _interruptible(order: Order, display: Display) -> Finished:
-    """The run; Ctrl-C, SIGTERM and a closed terminal end the call under way first.
-
-    Raises:
-        LiveError: it was interrupted.
-    """
-    loop, running = asyncio.get_running_loop(), asyncio.current_task()
-    assert running is not None
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, running.cancel)
-    try:
-        return await run_live(order, display, clock=SystemClock())
-    except asyncio.CancelledError:
-        raise LiveError(INTERRUPTED) from None
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 def _where(fault: BaseException) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from harness.counted import plural
 from harness.legs import LegTimes, LiveFigures, Witness
 from harness.result import Verdict
 from harness.turn import Outcome, TurnRecord
@@ -35,8 +36,12 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     totals = [turn.live.total_ms for turn in scored if turn.live is not None and good(turn)]
     found = [value for value in totals if value is not None]
     needed = stats.n_needed(0)
-    few = f"; {len(scored)} turns carry no verdict on p95, which needs {needed}" if len(scored) < needed else ""
-    answered = f"{len(found)} of {len(scored)} turns answered as they should be"
+    few = (
+        f"; {plural(len(scored), 'turn carries', 'turns carry')} no verdict on p95, which needs {needed}"
+        if len(scored) < needed
+        else ""
+    )
+    answered = f"{len(found)} of {plural(len(scored), 'turn')} answered as they should be"
     middle = f"{np.median(found):.0f} ms mouth to ear (median), {answered}" if found else answered
     return Judgement(
         Verdict.MEASURED,

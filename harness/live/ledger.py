@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from harness.counted import plural
 from harness.live.safety import MAX_CALLS_A_DAY, MAX_CALLS_A_RUN
 from pipeline.errors import UsageError
 
@@ -71,7 +72,7 @@ class Ledger:
         """
         a_run, a_day = self._limits
         if self._placed + calls > a_run:
-            raise UsageError(f"{self._placed + calls} calls in this run: at most {a_run} are placed in one")
+            raise UsageError(f"{plural(self._placed + calls, 'call')} in this run: at most {a_run} are placed in one")
         today = self._recent(self._read(), unix_ns, DAY_S)
         if len(today) + calls > a_day:
             raise UsageError(

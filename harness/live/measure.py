@@ -42,8 +42,10 @@ AGAIN = "run `turngap smoke` again"
 """A live run can't be taken up where it ended: its calls are over."""
 
 
-async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finished:
-    """Do what `order` asks. Cancelling it ends the call under way, keeps what was measured, and comes out again.
+async def run_live(order: Order, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> Finished:
+    """Do what `order` asks; setting `stop` ends the call under way, with the turns that are finished kept.
+
+    Cancelling it ends the call as well, without a look at its turns, and comes out again.
 
     Raises:
         UsageError: something that can be known before dialling is wrong; nothing was dialled.
@@ -81,7 +83,7 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock) -> Finishe
                 if rig is not None:
                     opening = ledger.with_rig(opening, rig.agent.ready, rig.sampler)
                     await _warm_up(order, rig.agent, clips, clock, scheduler)
-                phone = Phone(twilio, server, book, clock, audience.says)
+                phone = Phone(twilio, server, book, clock, audience.says, stop)
                 calls = Calls(order, clips, phone, rig, folder, progress, found, scheduler, audience)
                 audience.says(order.cost.sentence if order.fake is None else "the fake Twilio: no telephone rings")
                 audience.begins(sum(len(call.turns) for call in order.request.calls))

@@ -23,6 +23,7 @@ UTTERANCE_S, REPLY_S = 5.0, 6.0
 GREETING_MS = 3000
 """Somebody else's agent may speak first."""
 MAX_TURNS = 200
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8765
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Asked:
     from_: str | None = None
     confirm: str | None = None
     public_url: str | None = None
-    host: str = "127.0.0.1"
-    port: int = 8765
+    host: str = DEFAULT_HOST
+    port: int | None = None
     allow: Path | None = None
     profile: str | None = None
     overrides: tuple[str, ...] = ()

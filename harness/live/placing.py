@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from harness.clock import NS_PER_MS, Clock
+from harness.counted import plural
 from harness.live.agent_leg import AgentLeg, AgentTrace
 from harness.live.caller_leg import CallerLeg, CallerTrace
 from harness.live.dial import Asked, RefusedError, Twilio
@@ -24,6 +25,7 @@ CONNECT_S = 20
 """How long both streams may take once the call was answered."""
 POLL_S = 1.0
 HANG_UP_S = 3.0
+INTERRUPTED = "the run was interrupted; the call under way was ended, its finished turns are kept"
 GUARD_S = 5
 """Our own timer ends a call so long before Twilio's limit would."""
 STRAY_NS = 2_000 * NS_PER_MS
@@ -51,6 +53,8 @@ class Phone:
     ledger: Ledger
     clock: Clock
     says: Callable[[str], None]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set it to hang up: what was said by then is kept."""
 
     async def place(self, asked: Asked, caller: CallerLeg, agent: AgentLeg | None, dialled: list[str]) -> Placed:
         """Dial, talk, hang up. `asked.twiml` is filled in here, as it holds this call's nonce.
@@ -111,7 +115,7 @@ class Phone:
         except LiveError:
             return f"whether it rings is not known; Twilio ends it after {asked.time_limit_s} s: look into its console"
         dialled += found
-        return f"{len(found)} call(s) that it had left were ended"
+        return f"{plural(len(found), 'call')} that it had left {'was' if len(found) == 1 else 'were'} ended"
 
     async def _talk(self, sid: str, session: Session) -> None:
         """Wait for both streams, then for the end of the conversation."""
@@ -119,17 +123,27 @@ class Phone:
         if session.agent is not None and session.agent.ended.is_set():
             raise LiveError(self._why(session, "the agent's leg ended before the call began"))
         session.caller.begin()
-        while not session.caller.over.done():
-            await asyncio.wait({session.caller.over}, timeout=POLL_S)
-            if session.voicemail:
-                session.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
-                raise LiveError(_VOICEMAIL)
+        watch = asyncio.create_task(self._when_stopped(session))
+        try:
+            while not session.caller.over.done():
+                await asyncio.wait({session.caller.over}, timeout=POLL_S)
+                if session.voicemail:
+                    session.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
+                    raise LiveError(_VOICEMAIL)
+        finally:
+            watch.cancel()
+
+    async def _when_stopped(self, session: Session) -> None:
+        await self.stop.wait()
+        session.caller.end(CallEnd.INTERRUPTED)
 
     async def _connected(self, sid: str, session: Session) -> None:
         """Raises: LiveError: it never came to that; with what Twilio says of it."""
         waited_ns = self.clock.now_ns()
         answered_ns: int | None = None
         while not self._both(session):
+            if self.stop.is_set():
+                raise LiveError(INTERRUPTED)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     session.news.clear()
@@ -159,10 +173,9 @@ class Phone:
             session.agent is None or session.agent.opened.is_set() or session.agent.ended.is_set()
         )
 
-    @staticmethod
-    async def _any(session: Session) -> None:
+    async def _any(self, session: Session) -> None:
         """Until something has happened that may matter."""
-        events = [session.news, session.caller.opened, *([session.agent.opened] if session.agent else [])]
+        events = [self.stop, session.news, session.caller.opened, *([session.agent.opened] if session.agent else [])]
         waiting = [asyncio.create_task(event.wait()) for event in events if not event.is_set()]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,8 @@ from harness.live.agent_leg import Say
 from harness.live.track import Frame
 from pipeline.errors import ProtocolError
 from pipeline.telephony import FRAME_SAMPLES
-from pipeline.telephony.messages import Connected, Inbound, InboundMedia, Start, Stop, parse_outbound
+from pipeline.telephony.messages import Connected, Inbound, InboundMedia, Start, Stop
+from pipeline.telephony.parsing import parse_outbound
 
 
 class Proxy:

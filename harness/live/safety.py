@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.counted import plural
 from harness.live import masking
 from pipeline.errors import UsageError
 
@@ -44,7 +45,7 @@ class Cost:
     def sentence(self) -> str:
         """For the person who pays."""
         return (
-            f"at worst {self.usd:.2f} USD: {self.calls} call(s) of {self.minutes_a_call} min at an assumed "
+            f"at worst {self.usd:.2f} USD: {plural(self.calls, 'call')} of {self.minutes_a_call} min at an assumed "
             f"{self.price_usd:g} USD a minute for all legs of a call (--price-per-minute)"
         )
 

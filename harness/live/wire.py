@@ -9,7 +9,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from harness.clock import Clock
 from pipeline.errors import ProtocolError
-from pipeline.telephony import messages
+from pipeline.telephony import parsing
 from pipeline.telephony.messages import Inbound
 
 OnSent = Callable[[int], None]
@@ -45,7 +45,7 @@ class Wire:
                     return
                 arrival_ns = self._clock.now_ns()
                 try:
-                    message = messages.parse_inbound(text)
+                    message = parsing.parse_inbound(text)
                 except ProtocolError as fault:
                     self.faults.append(str(fault))
                     continue

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.caller.onset import Segment, find_onset
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.counted import plural
 from harness.legs import Witness
 from harness.live.agent_leg import AgentTrace
 from harness.live.caller_leg import CallerTrace
@@ -51,7 +52,8 @@ def read(wav: bytes) -> Channels:
         raise LiveError(f"the recording is no WAV file ({fault})") from None
     if channels != 2 or width != 2 or rate != SAMPLE_RATE:
         raise LiveError(
-            f"the recording has {channels} channel(s) of {8 * width} bit at {rate} Hz; it needs 2 of 16 bit at 8000"
+            f"the recording has {plural(channels, 'channel')} of {8 * width} bit at {rate} Hz; "
+            "it needs 2 of 16 bit at 8000"
         )
     pcm = np.frombuffer(data, "<i2").reshape(-1, 2).astype(np.int16)
     return Channels((pcm[:, 0].copy(), pcm[:, 1].copy()))

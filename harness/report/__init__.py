@@ -7,15 +7,15 @@ from pathlib import Path
 __all__ = ["render"]
 
 
-def render(folder: Path, out: Path) -> None:
-    """Render the run in `folder` as one HTML file at `out`, written whole or not at all.
+def render(folder: Path, out: Path, baseline: Path | None = None) -> None:
+    """Render the run in `folder` as one HTML file at `out`, written whole or not at all; `baseline` is another's.
 
     Raises:
-        RunFolderError: the folder holds no run that this version reads.
+        RunFolderError: a folder holds no run that this version reads.
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
     # Drawing needs matplotlib, which takes half a second to import: only those who render pay for it.
     from harness.report import page
 
-    page.render(folder, out)
+    page.render(folder, out, baseline)

@@ -9,10 +9,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from harness.counted import plural
 from harness.report.budget import Mark, mark
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.labels import Scale, better_side, clear_of, width_px
-from harness.report.wording import ms, plural
+from harness.report.wording import ms
 from harness.result import RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.exemplars import gaps

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.wording import OUTCOME, ms, percent, plural
+from harness.counted import plural
+from harness.report.wording import OUTCOME, ms, percent
 from harness.result import Figures, Rate, RunRecord, WastedWork, WordErrors
 from harness.turn import GOOD, TurnRecord
 from harness.verdict import conversation

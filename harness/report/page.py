@@ -15,7 +15,20 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import audio, budget, charts, conversation, folder, memory, networks, resources, waterfall, wording
+from harness.counted import plural
+from harness.report import (
+    audio,
+    beside,
+    budget,
+    charts,
+    conversation,
+    folder,
+    memory,
+    networks,
+    resources,
+    waterfall,
+    wording,
+)
 from harness.result import Check, Figures, Rate, RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars, stats, summary
@@ -27,18 +40,18 @@ MOST_WORDS = 200
 """Beyond this many turns the table shows the words of the turns that went wrong only: a page must stay small."""
 
 
-def render(path: Path, out: Path) -> None:
-    """Render the run in folder `path` to the file `out`.
+def render(path: Path, out: Path, baseline: Path | None = None) -> None:
+    """Render the run in folder `path` to the file `out`, against the run in folder `baseline` if there is one.
 
     Raises:
-        RunFolderError: the folder holds no run that this version reads.
+        RunFolderError: a folder holds no run that this version reads.
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    write(out, html(folder.read(path)))
+    write(out, html(folder.read(path), baseline))
 
 
-def html(run: folder.RunFolder) -> str:
+def html(run: folder.RunFolder, baseline: Path | None = None) -> str:
     """The page."""
     script = (HERE / "report.js").read_text("utf-8")
     return (
@@ -46,6 +59,7 @@ def html(run: folder.RunFolder) -> str:
         .get_template("report.html.j2")
         .render(
             **_context(run),
+            **_beside(run, baseline),
             style=style(),
             script=Markup(script),  # our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
@@ -88,7 +102,13 @@ def environment(room: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"ms": wording.ms, "percent": wording.percent, "together": wording.kept_together}
+    made.filters |= {
+        "ms": wording.ms,
+        "percent": wording.percent,
+        "between": wording.between,
+        "signed": wording.signed,
+        "together": wording.kept_together,
+    }
     return made
 
 
@@ -161,11 +181,21 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
         "rows": _rows(turns, limit.at_ms),
         "outcome_words": wording.OUTCOME,
-        "plural": wording.plural,
+        "plural": plural,
         "environment": list(_flat(record.environment)),
         "profile": list(_flat(record.profile_data)),
         "notes": notes,
         "json": embedded(record.model_dump(mode="json")),
+    }
+
+
+def _beside(run: folder.RunFolder, baseline: Path | None) -> dict[str, Any]:
+    past = beside.history(run.path, run.record, run.turns)
+    return {
+        "history": past,
+        "history_chart": beside.draw(past, budget.mark(run.record).at_ms) if past else None,
+        "baseline": beside.against(run.record, run.turns, baseline) if baseline is not None else None,
+        "stage_words": wording.STAGE,
     }
 
 

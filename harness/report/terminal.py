@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.counted import plural
 from harness.report import conversation
-from harness.report.wording import OUTCOME, STAGE, joined, ms, outcomes, percent, plural
+from harness.report.wording import OUTCOME, STAGE, between, joined, ms, outcomes, percent
 from harness.result import RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.networks import by_network
@@ -30,8 +31,10 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
     for name, text in conversation.lines(record):
         console.print(Text.assemble((f"{name:<{CONVERSATION_WIDTH}}", "dim"), text), soft_wrap=True)
+    told = [record.sentence]
     for check in record.validity:
-        if check.ok is False or check.warning:
+        if (check.ok is False and check.text not in record.sentence) or check.warning:
+            told.append(check.text)
             word = "take care" if check.warning else "not valid"
             console.print(Text.assemble((f"{word:<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True)
     for note in record.notes:
@@ -39,7 +42,8 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     console.print()
     console.print(Text.assemble((record.verdict.value, f"bold {_COLOUR[record.verdict]}"), "  ", record.sentence))
     for reason in record.reasons:
-        console.print(Text(f"  {reason}"), soft_wrap=True)
+        if not any(reason in one for one in told):
+            console.print(Text(f"  {reason}"), soft_wrap=True)
 
 
 def _latencies(record: RunRecord, console: Console) -> None:
@@ -78,9 +82,10 @@ def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) 
     table.add_column("outcomes", overflow="fold")
     for group in groups:
         ways = (group.stages.get(stage) for stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT))
-        cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95, group.later_ms)
+        cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95)
         exposed = (None if way is None else way.exposed_p50_ms for way in ways)
-        row = (str(len(group.turns)), *(ms(value) for value in (*cells, *exposed)))
+        later = " ".join(part for part in (ms(group.later_ms), between(group.later_between_ms)) if part)
+        row = (str(len(group.turns)), *map(ms, cells), later, *map(ms, exposed))
         table.add_row(group.name, *row, outcomes(group.outcomes))
     console.print(table)
 
@@ -113,7 +118,7 @@ def _agent(record: RunRecord) -> str:
         f"{agent.cpu_s:.1f} s of processor" if agent.cpu_s is not None else "",
         f"loop lag p99 {ms(agent.loop_lag_p99_ms)} ms" if agent.loop_lag_p99_ms is not None else "",
     ]
-    return ", ".join(item for item in known if item) or f"{agent.url} (not ours to look into)"
+    return ", ".join(item for item in known if item) or f"{agent.url} (not ours to look into)".strip()
 
 
 def _wer(record: RunRecord) -> str:

@@ -69,6 +69,20 @@ def ms(value: float | None, digits: int | None = None) -> str:
     return text.removeprefix("−") if text.strip("−0.") == "" else text
 
 
+def signed(value: float | None) -> str:
+    """A change, ms, with its sign."""
+    text = ms(None if value is None else abs(value))
+    return text if value is None or text.strip("0.") == "" else f"{'+' if value > 0 else '−'}{text}"
+
+
+def between(interval: tuple[float | None, float | None] | None) -> str:
+    """An interval, ms, in brackets: `(35 to 46)`, `(35 or more)`; nothing for none."""
+    low, high = interval or (None, None)
+    if low is None:
+        return "" if high is None else f"({ms(high)} or less)"
+    return f"({ms(low)} or more)" if high is None else f"({ms(low)} to {ms(high)})"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage."""
     return NONE if value is None else f"{value * 100:.{digits}f} %".replace("-", "−")
@@ -77,11 +91,6 @@ def percent(value: float | None, digits: int = 1) -> str:
 def kept_together(text: str) -> str:
     """The text with numbers bound to their units, so that no line breaks between them."""
     return re.sub(r"(?<=\d) (?=(?:ms|s|%)\b|%)", "\u00a0", text)
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 turn`, `2 turns`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def outcomes(counts: Mapping[Outcome, int]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from harness.counted import plural
 from harness.rig import child
 from pipeline import tracing
 from pipeline.errors import HarnessError, UsageError
@@ -160,5 +161,5 @@ def missing(spans: Iterable[Span]) -> str:
         got = sum((other.turn, other.attempt) == (turn, attempt) for other in inside)
         said = span.attributes.get(tracing.SPANS, 0)
         if isinstance(said, int) and got < said:
-            return f"{got} of {said} spans of turn {turn}, attempt {attempt} arrived"
+            return f"{got} of {plural(said, 'span')} of turn {turn}, attempt {attempt} arrived"
     return ""

@@ -11,12 +11,14 @@ from typing import Any
 
 from harness import scenario as scenarios
 from harness.corpus.clips import Corpus
+from harness.counted import plural
 from harness.network import NetworkProfile
 from harness.result import RunRecord
 from harness.rig.agent import checked_url
 from harness.run import under
 from harness.scenario import PlannedCall, Scenario
 from harness.store import folder as store
+from harness.store.disk import Claim
 from harness.turn import TurnRecord
 from harness.verdict import budget as budgets
 from harness.verdict.budget import Budget, Metric
@@ -30,6 +32,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
 """In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
 DEFAULT_SCENARIO = "default"
 DEFAULT_PROFILE = "cpu"
+_RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Resumed:
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
-    claim: store.Claim
+    claim: Claim
     """Held as long as the request is: no one else completes it meanwhile."""
 
 
@@ -163,11 +166,13 @@ def resume(path: Path, options: Options = Options()) -> Request:
         RunFolderError: it is no run folder, or complete, or being written, or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
-    claim = store.Claim(path)
+    claim = Claim(path)
     run = store.read(path)
     record = run.record
     if record.complete:
-        raise RunFolderError(f"{path}: the run is complete ({record.n_turns} turns); there is nothing to resume")
+        raise RunFolderError(
+            f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"
+        )
     scenario_path = Path(record.scenario_path)
     read = scenarios.load(scenario_path)
     if _sha256(scenario_path) != record.scenario_sha256:
@@ -223,6 +228,11 @@ def locate(scenario: str) -> Path:
     Raises:
         ScenarioError: there is no such scenario.
     """
+    if Path(scenario).suffix.lower() in _RECORDINGS:
+        raise ScenarioError(
+            f"{scenario}: a recording is no scenario; check it with `turngap label {scenario}`, then name it in a file "
+            f"mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
+        )
     if "/" in scenario or scenario.endswith((".yaml", ".yml")):
         return Path(scenario).resolve()
     path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"

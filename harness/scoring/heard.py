@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.clock import NS_PER_MS
+from harness.counted import plural
 from harness.records import CallRecord, Received
 from harness.scoring.critical_path import Interval
 from harness.scoring.milestones import Milestones
@@ -171,7 +172,7 @@ def _fault(turn_span: Span, attempt: Sequence[Span]) -> str:
     name = f"turn {turn_span.turn}, attempt {turn_span.attempt}"
     declared = _number(turn_span, tracing.SPANS)
     if declared is not None and len(attempt) < declared:
-        return f"{len(attempt)} of {declared} spans of {name} arrived"
+        return f"{len(attempt)} of {plural(declared, 'span')} of {name} arrived"
     if declared is not None and len(attempt) > declared:
         return f"{len(attempt)} spans of {name} arrived, of {declared}: two attempts go by one name"
     stages = [span.stage for span in attempt if span.stage is not None]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from harness.counted import plural
 from harness.report.figure import Canvas, chart, colour, dots
-from harness.report.wording import ms, percent, plural
+from harness.report.wording import ms, percent
 from harness.sweep.points import AIM_MS, Point, timed
 from harness.turn import TurnRecord
 from harness.verdict.summary import good

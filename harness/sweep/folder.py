@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from harness.store import disk
 from harness.store import folder as store
-from harness.store.folder import Claim, Run, replace_file
+from harness.store.disk import Claim
+from harness.store.folder import Run
 from harness.sweep.points import Point, points
 from harness.verdict import summary
-from pipeline.errors import HarnessError, RunFolderError, unwritable
 
 SWEEP = "sweep.json"
 SCHEMA_VERSION = 1
@@ -67,21 +67,12 @@ def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, Claim]:
         UsageError: the folder is no place to write in.
         HarnessError: the disk is full.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        fresh = out / f".{record.sweep_id}.{os.getpid()}"
-        fresh.mkdir()
-        claim = Claim(fresh)
-        for number in range(1, 1000):
-            sweep_id = record.sweep_id if number == 1 else f"{record.sweep_id}-{number}"
-            numbered = record.model_copy(update={"sweep_id": sweep_id})
-            write(fresh, numbered)
-            if not (out / sweep_id).exists():
-                fresh.rename(out / sweep_id)
-                return out / sweep_id, numbered, claim
-    except OSError as fault:
-        raise unwritable(f"{out}: no sweep folder can be made there", fault) from None
-    raise HarnessError(f"{out}: no free name for {record.sweep_id}")
+
+    def fill(fresh: Path, sweep_id: str) -> None:
+        write(fresh, record.model_copy(update={"sweep_id": sweep_id}))
+
+    path, claim = disk.new_folder(out, record.sweep_id, "sweep", fill)
+    return path, record.model_copy(update={"sweep_id": path.name}), claim
 
 
 def write(path: Path, record: SweepRecord) -> None:
@@ -90,7 +81,7 @@ def write(path: Path, record: SweepRecord) -> None:
     Raises:
         HarnessError: it can't be written.
     """
-    replace_file(path / SWEEP, record.model_dump_json(indent=2) + "\n")
+    disk.replace_file(path / SWEEP, record.model_dump_json(indent=2) + "\n")
 
 
 def read(path: Path) -> SweepRecord:
@@ -99,28 +90,8 @@ def read(path: Path) -> SweepRecord:
     Raises:
         RunFolderError: it is no sweep's folder, is damaged, or comes from a newer version.
     """
-    file = path / SWEEP
-    try:
-        data = json.loads(file.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise RunFolderError(f"{path}: no sweep folder (there is no {SWEEP} in it)") from None
-    except OSError as fault:
-        raise RunFolderError(f"{file}: cannot be read ({fault.strerror})") from None
-    except ValueError:
-        raise RunFolderError(f"{file}: damaged: it is no JSON; the sweep can't be read") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise RunFolderError(f"{file}: no sweep of turngap (it has no `schema_version`)")
-    if version > SCHEMA_VERSION:
-        raise RunFolderError(
-            f"{file}: schema version {version} is newer than {SCHEMA_VERSION}, the newest this turngap reads; "
-            "update turngap"
-        )
-    try:
-        return SweepRecord.model_validate(data)
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        raise RunFolderError(f"{file}: damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    _, data = disk.load(path / SWEEP, "sweep", SCHEMA_VERSION)
+    return disk.validate(SweepRecord, json.dumps(data), str(path / SWEEP))
 
 
 def runs(path: Path, record: SweepRecord) -> list[tuple[SettingRow, Run]]:

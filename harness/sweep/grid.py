@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.counted import plural
 from pipeline import documents
 from pipeline.errors import UsageError
 
@@ -29,6 +30,8 @@ class Setting:
     """The name of its run folder."""
     overrides: tuple[str, ...]
     """As for `turngap run --set`."""
+    where: str = ""
+    """What goes before a message about it: the step of a grid file; an override names itself."""
 
 
 class _Model(BaseModel):
@@ -60,7 +63,7 @@ def product(given: Sequence[str]) -> tuple[Setting, ...]:
     keys = [key for key, _ in axes]
     for key in keys:
         if keys.count(key) > 1:
-            raise UsageError(f"--set {key}=…: given more than once; put all values into one, with commas between them")
+            raise UsageError(f"--set {key}: given more than once; put all values into one, with commas between them")
     if not axes:
         raise UsageError(
             "a sweep needs settings: --set section.key=value,value, as in "
@@ -92,11 +95,14 @@ def load(file: Path) -> tuple[Setting, ...]:
         double = next((key for key in keys if keys.count(key) > 1), None)
         if double is not None:
             raise UsageError(f"{file}: step {step.name!r} sets {double} twice; leave one of them out")
-    return _settings([(step.name, step.set) for step in grid.steps])
+    found = _settings([(step.name, step.set) for step in grid.steps])
+    return tuple(replace(one, where=f"{file}: step {one.name!r}: ") for one in found)
 
 
-def split_values(text: str) -> list[str]:
+def split_values(text: str, key: str = "") -> list[str]:
     """What stands between the commas of `text` that lie outside brackets and quotes, spaces around it left out.
+
+    `key` is the one that gets these values, for messages.
 
     Raises:
         UsageError: a bracket or a quote is not closed, or nothing stands between two commas.
@@ -118,10 +124,17 @@ def split_values(text: str) -> list[str]:
         if depth < 0:
             break
     if quote or depth:
-        raise UsageError(f"--set …={text}: a bracket or a quote is not closed")
+        raise UsageError(f"--set {f'{key}={text}'!r}: a bracket or a quote is not closed")
     values = [part.strip() for part in parts]
     if "" in values:
-        raise UsageError(f"--set …={text}: a value is missing; write null for none")
+        raise UsageError(
+            f"--set {f'{key}={text}'!r}: a value is missing; "
+            + (
+                "give one beside each comma, or drop the comma"
+                if "," in text
+                else "give values with commas between them"
+            )
+        )
     return values
 
 
@@ -132,7 +145,7 @@ def _axis(given: str) -> tuple[str, list[str]]:
         raise UsageError(
             f"--set {given!r}: expected section.key=value,value, for example endpointing.min_silence_ms=100,200,300"
         )
-    values = split_values(text)
+    values = split_values(text, key)
     double = next((value for value in values if values.count(value) > 1), None)
     if double is not None:
         raise UsageError(f"--set {given!r}: the value {double} stands there twice; give it once")
@@ -149,8 +162,8 @@ def _short(keys: Iterable[str]) -> dict[str, str]:
 def _settings(found: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
     if len(found) > MOST_SETTINGS:
         raise UsageError(
-            f"{len(found)} settings, {MOST_SETTINGS} are the most: each is an agent of its own, and all stand at once; "
-            "give fewer values, or sweep them in parts"
+            f"{plural(len(found), 'setting')}, {MOST_SETTINGS} are the most: each is an agent of its own, and all "
+            "stand at once; give fewer values, or sweep them in parts"
         )
     slugs: list[str] = []
     for name, _ in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.counted import plural
 from harness.report import page, wording
 from harness.result import Verdict
 from harness.sweep import charts, folder
@@ -48,8 +49,8 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "stage_words": wording.STAGE,
         "stage_role": wording.ROLE,
         "invalid": [point.name for point in points if point.verdict is Verdict.INVALID],
-        "plural": wording.plural,
-        "signed": signed,
+        "plural": plural,
+        "signed": wording.signed,
         "json": page.embedded(record.model_dump(mode="json")),
     }
     return page.environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style())
@@ -62,16 +63,10 @@ def sentence(points: tuple[Point, ...]) -> str:
         return "No setting has a turn that was answered yet."
     fastest = min(front, key=lambda point: point.turn_gap_ms.p50 or 0.0)
     rate = fastest.cut_off_rate
-    many = f"{len(front)} of {wording.plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
+    many = f"{len(front)} of {plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
     text = (
         f"{many} dominated by no other; the fastest, {fastest.name}, has a median turn gap of "
-        f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {wording.plural(rate.events, 'false cut-off')} in "
-        f"{wording.plural(rate.n, 'turn')}"
+        f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {plural(rate.events, 'false cut-off')} in "
+        f"{plural(rate.n, 'turn')}"
     )
     return f"{text} (at most {wording.percent(rate.upper)})." if rate.upper is not None else f"{text}."
-
-
-def signed(value: float) -> str:
-    """A change, ms, with its sign."""
-    text = wording.ms(abs(value))
-    return text if text.strip("0.") == "" else f"{'+' if value > 0 else '−'}{text}"

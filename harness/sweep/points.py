@@ -10,15 +10,13 @@ from pydantic import BaseModel, ConfigDict
 from harness.result import Figures, Rate, RunRecord, Verdict, WastedWork
 from harness.turn import TurnRecord
 from harness.verdict import stats
-from harness.verdict.compare import Change, compare_paired, tolerance_of
+from harness.verdict.compare import LEAST_PAIRS, Change, compare_paired, tolerance_of
 from harness.verdict.rates import to_be_answered
 from harness.verdict.summary import good, scored
 from pipeline.tracing import Stage
 
 AIM_MS = 500.0
 """The mission's budget; here at the media edge."""
-LEAST_PAIRS = 6
-"""With fewer, no p-value of signed ranks is small, and an interval says nothing."""
 
 
 class _Model(BaseModel):

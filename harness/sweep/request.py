@@ -9,10 +9,11 @@ from pathlib import Path
 
 from harness import scenario as scenarios
 from harness.corpus.clips import Corpus
+from harness.counted import plural
 from harness.run import request as runs
 from harness.run.request import Options, Request
 from harness.store import folder as store
-from harness.store.folder import Claim
+from harness.store.disk import Claim
 from harness.sweep import folder
 from harness.sweep.folder import SettingRow, SweepRecord
 from harness.sweep.grid import Setting
@@ -44,7 +45,8 @@ class SweepRequest:
     @property
     def says(self) -> str:
         """What is swept, in a few words."""
-        return f"{len(self.members)} settings of profile {self.record.profile}, one after the other in each utterance"
+        settings = plural(len(self.members), "setting")
+        return f"{settings} of profile {self.record.profile}, one after the other in each utterance"
 
 
 def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = None, options: Options) -> SweepRequest:
@@ -60,7 +62,7 @@ def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = No
         try:
             request = runs.make(scenario, profile=chosen, overrides=setting.overrides, options=options)
         except ProfileError as fault:
-            raise ProfileError(f"{setting.name}: {fault}") from None
+            raise ProfileError("\n".join(f"{setting.where}{line}" for line in str(fault).splitlines())) from None
         _one_call_at_a_time(request)
         row = SettingRow(
             name=setting.name,

@@ -33,8 +33,8 @@ from pipeline.telephony.messages import (
     OutboundMedia,
     Start,
     Stop,
-    parse_outbound,
 )
+from pipeline.telephony.parsing import parse_outbound
 
 LOOK_NS = 100 * NS_PER_MS
 """How often it is asked whether a turn is over."""

@@ -19,6 +19,7 @@ from rich.console import Console
 from harness.caller.scheduler import Scheduler
 from harness.clock import NS_PER_MS, Clock, SystemClock
 from harness.command import fetch_weights
+from harness.counted import plural
 from harness.records import CallRecord
 from harness.rig.agent import Agent, checked_url, serve_command
 from harness.rig.spans import SpanReceiver
@@ -160,7 +161,7 @@ async def _talk(
         headers = {signature.HEADER: signature.sign(token, where)} if token else {}
         why = await call.run(where, headers, stop, connected)
         await listener.finish()
-        news.print(f"talk: {why}; {len(listener.turns)} turns", highlight=False, markup=False, soft_wrap=True)
+        news.print(f"talk: {why}; {plural(len(listener.turns), 'turn')}", highlight=False, markup=False, soft_wrap=True)
         return listener.turns
 
 

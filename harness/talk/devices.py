@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 from harness.clock import Clock
+from harness.counted import plural
 from harness.talk.resampler import Samples
 from pipeline.errors import UsageError, unwritable
 
@@ -72,7 +73,9 @@ class FileDevice:
         except (OSError, soundfile.SoundFileError) as fault:
             raise UsageError(f"--in {said}: cannot be read as audio ({fault}); give a WAV or FLAC file") from None
         if not len(audio) or rate < 8000:
-            raise UsageError(f"--in {said}: {len(audio)} samples at {rate} Hz; some audio at 8000 Hz or more is needed")
+            raise UsageError(
+                f"--in {said}: {plural(len(audio), 'sample')} at {rate} Hz; some audio at 8000 Hz or more is needed"
+            )
         if not played.parent.is_dir():
             raise UsageError(f"--out {played}: there is no folder {played.parent}")
         if not os.access(played if played.exists() else played.parent, os.W_OK):

@@ -16,6 +16,8 @@ from scipy import stats
 from harness.verdict.stats import Floats, Values, ordered, percentile
 
 Alternative = Literal["greater", "less", "two-sided"]
+LEAST_PAIRS = 6
+"""With fewer, no p-value of signed ranks is small, and an interval says nothing."""
 
 
 class Change(StrEnum):
@@ -86,12 +88,16 @@ def compare_paired(
     p_faster = paired_p(list(new + tolerance_ms), list(old), "less")
     size = low = high = None
     if answered.all():
-        moved = new - old
-        drawn = np.median(np.random.default_rng(seed).choice(moved, (2000, len(moved))), axis=1)
-        size = float(np.median(moved))
-        low, high = (float(value) for value in np.quantile(drawn, (0.025, 0.975)))
+        size, low, high = median_interval(new - old, seed)
     found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
     return decided(found, p_slower, p_faster, tolerance_ms, alpha)
+
+
+def median_interval(moved: Floats, seed: int = 1) -> tuple[float, float, float]:
+    """The median of paired differences and its 95 % percentile-bootstrap interval; at least one of them."""
+    drawn = np.median(np.random.default_rng(seed).choice(moved, (2000, len(moved))), axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(np.median(moved)), float(low), float(high)
 
 
 def decided(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.counted import plural
 from harness.result import Check, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats, validity
@@ -67,10 +68,10 @@ def _measured(scored: Sequence[TurnRecord]) -> str:
     fine = sum(map(good, scored))
     middle = stats.percentile(gaps, 0.5)
     if middle is None:
-        return f"Measured, not judged: {fine} of {len(scored)} turns {_went(scored)}."
+        return f"Measured, not judged: {fine} of {plural(len(scored), 'turn')} {_went(scored)}."
     return (
         f"Measured, not judged: the median turn gap is {middle:.0f} ms, "
-        f"and {fine} of {len(scored)} turns {_went(scored)}."
+        f"and {fine} of {plural(len(scored), 'turn')} {_went(scored)}."
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.counted import plural
 from harness.result import WordErrors
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import conversation, rates, reactions, stats
@@ -68,13 +69,19 @@ def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
     worst = stats.passes(over + invalid, n, limit.quantile, limit.confidence)
     least = stats.n_needed(0, limit.quantile, limit.confidence)
     if n < least:
-        return Held(None, f"{n} turns carry no bound on {name}", f"needs {least - n} more turns")
+        return Held(
+            None,
+            f"{plural(n, 'turn carries', 'turns carry')} no bound on {name}",
+            f"needs {plural(least - n, 'more turn')}",
+        )
     if best != worst:
-        return Held(None, f"the verdict on {name} hangs on {invalid} turns spoilt by our own lateness", "run it again")
+        return Held(
+            None, f"the verdict on {name} hangs on {plural(invalid, 'turn')} spoilt by our own lateness", "run it again"
+        )
     bound = stats.quantile_upper([*values, *[None] * invalid], limit.quantile, limit.confidence)
     said = "has no bound (too many turns without an answer)" if bound is None else f"is at most {bound:.0f} ms"
     text = (
-        f"{name} {said} with {limit.confidence:.0%} confidence over {n} turns, {over} of them over; "
+        f"{name} {said} with {limit.confidence:.0%} confidence over {plural(n, 'turn')}, {over} of them over; "
         f"budget {limit.at_most:.0f} ms"
     )
     return Held(best, text)
@@ -100,7 +107,7 @@ def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
         text = f"{n} {share.of} carry no bound of {limit.at_most:.1%} on {share.words}"
         return Held(None, text, f"needs {least - n} more {share.of}")
     if (best <= limit.at_most) != (worst <= limit.at_most):
-        text = f"the verdict on {share.words} hangs on {invalid} turns spoilt by our own lateness"
+        text = f"the verdict on {share.words} hangs on {plural(invalid, 'turn')} spoilt by our own lateness"
         return Held(None, text, "run it again")
     text = (
         f"{share.words}: {events} of {n}, at most {worst:.1%} with {limit.confidence:.0%} confidence; "
@@ -125,7 +132,7 @@ def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
         return Held(None, f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
     text = (
         f"{name} {found.wer:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{found.words} words of {found.turns} turns; budget {limit.at_most:.1%}"
+        f"{plural(found.words, 'word')} of {plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
     return Held(found.upper <= limit.at_most, text)
 
@@ -135,10 +142,10 @@ def _wasted(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
     found = conversation.wasted_work(valid, limit.confidence)
     untold = sum(turn.wasted_ms is None for turn in valid)
     if found is None or found.share is None or found.upper is None or untold:
-        text = f"wasted work is not known for {untold} of {len(valid)} turns"
+        text = f"wasted work is not known for {untold} of {plural(len(valid), 'turn')}"
         return Held(None, text, "the agent must tell its compute in its spans, or drop `wasted_share` from the budget")
     text = (
         f"wasted work {found.share:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{found.turns} turns; budget {limit.at_most:.1%}"
+        f"{plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
     return Held(found.upper <= limit.at_most, text)

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from harness.network import CLEAN
 from harness.result import Figures, StageFigures
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats
+from harness.verdict.compare import LEAST_PAIRS, median_interval
 from harness.verdict.exemplars import gaps
 from harness.verdict.summary import good, scored, stages
 from pipeline.tracing import Stage
@@ -26,6 +29,8 @@ class UnderNetwork:
     perceived_gap_ms: Figures
     later_ms: float | None
     """Median over utterances of their gap here less their gap on the clean network; None without pairs, and for it."""
+    later_between_ms: tuple[float, float] | None
+    """Its 95 % interval; None of fewer than `LEAST_PAIRS` utterances."""
     outcomes: dict[Outcome, int]
     """Of all scored turns, the invalid ones included."""
     stages: dict[Stage, StageFigures]
@@ -44,12 +49,13 @@ def by_network(turns: Sequence[TurnRecord], names: Sequence[str]) -> tuple[Under
 def _under(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> UnderNetwork:
     counted = scored(group)
     here = _gap_by_utterance(counted)
-    later = [gap - clean[utterance] for utterance, gap in here.items() if utterance in clean]
+    later = [gap - clean[utterance] for utterance, gap in here.items() if utterance in clean and name != CLEAN]
     return UnderNetwork(
         name=name,
         turns=counted,
         perceived_gap_ms=stats.figures(gaps(counted)),
-        later_ms=median(later) if later and name != CLEAN else None,
+        later_ms=median(later) if later else None,
+        later_between_ms=median_interval(np.asarray(later))[1:] if len(later) >= LEAST_PAIRS else None,
         outcomes=dict(Counter(turn.outcome for turn in group)),
         stages=stages(counted),
     )

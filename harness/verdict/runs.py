@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.result import RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.compare import Comparison, adjusted, compare, compare_paired, decided, tolerance_of
 from harness.verdict.rates import to_be_answered
@@ -44,6 +45,20 @@ def against(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[Row]
         for (row, tolerance_ms), p_values in zip(stages, zip(slower, faster, strict=True), strict=True)
     ]
     return [*([gaps[0]] if gaps is not None else []), *judged]
+
+
+def differences(head: RunRecord, base: RunRecord) -> list[str]:
+    """What differs beside the turns, a line each: a change of latency may come from there."""
+    pairs = {name: (head.environment.get(name), base.environment.get(name)) for name in ("cpu", "gpu")}
+    pairs |= {"profile": (head.profile, base.profile), "scenario": (head.scenario, base.scenario)}
+    notes = [
+        f"{name} differs: {new or 'none'}, against {old or 'none'}" for name, (new, old) in pairs.items() if new != old
+    ]
+    if head.profile == base.profile and head.profile_data != base.profile_data:
+        notes.append(f"the settings of profile {head.profile} differ")
+    if head.scenario == base.scenario and head.scenario_sha256 != base.scenario_sha256:
+        notes.append(f"the file of scenario {head.scenario} differs")
+    return notes
 
 
 def _pairs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> _Pairs | None:

@@ -58,6 +58,20 @@ def quantile_upper(values: Values, q: float = Q, c: float = CONFIDENCE) -> float
     return None if k > len(ranked) or math.isinf(ranked[k - 1]) else float(ranked[k - 1])
 
 
+def quantile_interval(values: Values, q: float, c: float = CONFIDENCE) -> tuple[float | None, float | None]:
+    """Exact two-sided interval at confidence c for the q-quantile, by order statistics, (1 - c) / 2 on either side.
+
+    A side is None where n does not carry it, or where it falls among unanswered turns.
+
+    Raises:
+        ValueError: a value is nan.
+    """
+    ranked = ordered(values)
+    k = int(stats.binom.ppf((1 - c) / 2, len(ranked), q)) if len(ranked) else 0
+    low = None if k < 1 or math.isinf(ranked[k - 1]) else float(ranked[k - 1])
+    return low, quantile_upper(values, q, (1 + c) / 2)
+
+
 def passes(misses: int, n: int, q: float = Q, c: float = CONFIDENCE) -> bool:
     """Whether n turns with `misses` over budget show, at confidence c, that the q-quantile holds the budget.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.counted import plural
 from harness.result import Check
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats
@@ -55,16 +56,17 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     """What must hold for anything to be said at all."""
     checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
     usable = sum(turn.outcome is not Outcome.INVALID for turn in scored)
-    spoilt = f"all {len(scored)} turns were spoilt by our own lateness: give the machine's cores to this run alone"
+    each = "the 1 turn was" if len(scored) == 1 else f"all {len(scored)} turns were"
+    spoilt = f"{each} spoilt by our own lateness: give the machine's cores to this run alone"
     trouble = spoilt if scored else "no turn was scored; run it again"
-    text = f"{usable} of {len(scored)} scored turns can be judged"
+    text = f"{usable} of {plural(len(scored), 'scored turn')} can be judged"
     checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
     missing = evidence.planned_turns - len(scored)
     whole = evidence.complete and missing <= 0
-    lacks = f"needs {missing} more turns" if missing > 0 else "did not come to its end"
+    lacks = f"needs {plural(missing, 'more turn')}" if missing > 0 else "did not come to its end"
     remedy = f"the run {lacks}: {evidence.completion}"
     checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
-    under_load = f"under this load ({evidence.sentinel_samples} samples)"
+    under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
     if evidence.prefix_flattered is None and evidence.prefix_cached:
@@ -72,9 +74,8 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
     elif evidence.prefix_flattered == 0:
         checks.append(Check(name="prefix cache", ok=True, text="it served no turn with another call's work"))
     elif evidence.prefix_flattered:
-        text = (
-            f"the prefix cache served {evidence.prefix_flattered} turns with more than the system prompt and their own"
-        )
+        turns = plural(evidence.prefix_flattered, "turn")
+        text = f"the prefix cache served {turns} with more than the system prompt and their own"
         checks.append(Check(name="prefix cache", ok=False, text=f"{text} call's history: restart the language model"))
     watched = evidence.sentinel_watched
     if watched is not None:
@@ -100,13 +101,14 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
     repeats = n - len({turn.utterance_id for turn in scored})
     shared = n - len({turn.call for turn in scored})
     invalid = sum(turn.outcome is Outcome.INVALID for turn in scored)
+    was = "was" if invalid == 1 else "were"
     drift = stats.drift([turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID])
     return [
         _check(
             "enough turns",
             n >= floor,
-            f"{n} turns, at least {floor} are needed for a bound on p95",
-            f"{n} turns carry no bound on p95: needs {floor - n} more turns",
+            f"{plural(n, 'turn')}, at least {floor} are needed for a bound on p95",
+            f"{plural(n, 'turn carries', 'turns carry')} no bound on p95: needs {plural(floor - n, 'more turn')}",
             budgeted,
             warns=False,
         ),
@@ -114,7 +116,8 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             "distinct utterances",
             repeats == 0,
             "no utterance was said twice",
-            f"{repeats} turns repeat an utterance: needs {repeats} more distinct utterances",
+            f"{plural(repeats, 'turn repeats', 'turns repeat')} an utterance: "
+            f"needs {plural(repeats, 'more distinct utterance')}",
             budgeted,
             warns=False,
         ),
@@ -122,15 +125,16 @@ def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool
             "independent calls",
             shared == 0,
             "one scored turn a call",
-            f"{shared} turns share a call with another: use a scenario with `turns_per_call: 1`",
+            f"{plural(shared, 'turn shares', 'turns share')} a call with another: "
+            "use a scenario with `turns_per_call: 1`",
             budgeted,
             warns=False,
         ),
         _check(
             "lateness",
             invalid <= MAX_INVALID_SHARE * n,
-            f"{invalid} of {n} turns were spoilt by our own lateness",
-            f"{invalid} of {n} turns were spoilt by our own lateness, over {MAX_INVALID_SHARE:.0%}: "
+            f"{invalid} of {plural(n, 'turn')} {was} spoilt by our own lateness",
+            f"{invalid} of {plural(n, 'turn')} {was} spoilt by our own lateness, over {MAX_INVALID_SHARE:.0%}: "
             "give the machine's cores to this run alone",
             budgeted,
         ),

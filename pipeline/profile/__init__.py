@@ -73,7 +73,18 @@ def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
     data = profile.model_dump()
     for override in overrides:
         _apply(data, override)
-    return documents.parse(yaml.safe_dump(data, sort_keys=False), f"{profile.name} with --set", Profile, ProfileError)
+
+    def whence(location: documents.Location) -> str:
+        return " ".join(f"--set {one!r}" for one in overrides if _touches(one, location))
+
+    text = yaml.safe_dump(data, sort_keys=False)
+    return documents.parse(text, f"{profile.name} with --set", Profile, ProfileError, whence)
+
+
+def _touches(override: str, location: documents.Location) -> bool:
+    """Whether the override's key lies on the way to `location`, or below it."""
+    key = override.partition("=")[0].strip().split(".")
+    return all(part == str(other) for part, other in zip(key, location, strict=False))
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

@@ -19,7 +19,8 @@ from pipeline.inject import DelayLine
 from pipeline.server.admission import Admission
 from pipeline.telemetry.metrics import CallResult
 from pipeline.telephony import SAMPLE_RATE
-from pipeline.telephony.messages import Connected, Dtmf, Inbound, InboundMark, InboundMedia, Start, Stop, parse_inbound
+from pipeline.telephony.messages import Connected, Dtmf, Inbound, InboundMark, InboundMedia, Start, Stop
+from pipeline.telephony.parsing import parse_inbound
 from pipeline.tracing import Stage
 
 START_WITHIN_S = 10.0

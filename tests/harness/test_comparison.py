@@ -37,6 +37,22 @@ def test_two_runs_are_compared(
     assert len(data["rows"]) > 5
 
 
+def test_what_a_machine_has_not_is_none_in_words(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No value of the program's own stands in a note."""
+    monkeypatch.chdir(tmp_path)
+    turns = make.turns(20)
+    for name, gpu in (("head", None), ("base", "a GPU")):
+        RunFolder.create(
+            tmp_path / "results", name, make.run_record(turns, environment={"cpu": "a", "gpu": gpu})
+        ).append(turns)
+    assert cli.execute(["compare", "head", "base"]) == 0
+    out = capfd.readouterr().out
+    assert "note: gpu differs: none, against a GPU" in out
+    assert "None" not in out
+
+
 def test_no_run_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     """A wrong id ends with an error, not with a table."""
     assert cli.execute(["compare", "nope", "nope"]) != 0

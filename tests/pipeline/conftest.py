@@ -32,8 +32,8 @@ from pipeline.telephony.messages import (
     OutboundMedia,
     Start,
     Stop,
-    parse_outbound,
 )
+from pipeline.telephony.parsing import parse_outbound
 
 AT_ONCE = ("stt.delay_ms=0", "llm.first_token_ms=0", "llm.token_ms=0", "tts.first_audio_ms=0")
 """Scripted engines that take no time."""

@@ -41,6 +41,26 @@ def test_a_fault_is_one_line_with_its_place(text: str, message: str) -> None:
     assert "\n" not in str(found.value)
 
 
+def test_every_fault_has_its_line() -> None:
+    """Who wrote three mistakes mends them in one go; what an unknown key was meant to be is not said to be missing."""
+    with pytest.raises(ScenarioError) as found:
+        read("nam: a\nseed: -1\nturns:\n- {say: hello, paus_ms: 1}\n")
+    assert [line.partition(";")[0] for line in str(found.value).splitlines()] == [
+        "a.yaml:4: unknown key `turns.0.paus_ms`",
+        "a.yaml:1: unknown key `nam`",
+        "a.yaml:2: `seed`: Input should be greater than or equal to 0, not -1",
+    ]
+
+
+def test_a_file_of_another_kind_does_not_flood_the_screen() -> None:
+    """Ten lines, and how many more there would be."""
+    with pytest.raises(ScenarioError) as found:
+        read(GOOD + "".join(f"unknown_{number}: 1\n" for number in range(14)))
+    lines = str(found.value).splitlines()
+    assert len(lines) == documents.MOST_FAULTS + 1
+    assert lines[-1] == "a.yaml: and 4 more faults; is it the right file?"
+
+
 def test_an_alias_bomb_is_refused_at_once() -> None:
     """Aliases that multiply are looked at once each."""
     bomb = "a: &a [x]\n" + "".join(

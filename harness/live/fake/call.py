@@ -54,6 +54,7 @@ class Call:
     created: str = ""
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _last: str = "completed"
+    _broken: bool = False
 
     def __post_init__(self) -> None:
         self.created = _now(self.clock)
@@ -102,9 +103,10 @@ class Call:
 
     async def _talk(self) -> None:
         limit_s = float(self.asked("TimeLimit", "14400"))
-        if self.settings.behaviour is Behaviour.ENDED:
-            limit_s = min(limit_s, self.settings.ended_after_s)
-        limit = asyncio.create_task(self._end_after(limit_s))
+        ends_early = self.settings.behaviour in (Behaviour.ENDED, Behaviour.DROPPED)
+        limit = asyncio.create_task(
+            self._end_after(min(limit_s, self.settings.ended_after_s) if ends_early else limit_s)
+        )
         asked = webhooks.Stream("", {}, "")
         ends: list[End] = []
         bridge: Bridge | None = None
@@ -130,7 +132,7 @@ class Call:
                 if self.asked("Record").lower() == "true":
                     self._record(bridge.recording())
             for end in ends:
-                await end.stop()
+                await end.stop(broken=self._broken)
 
     async def _agent_end(self) -> End:
         """Who answers the number that was dialled."""
@@ -216,6 +218,7 @@ class Call:
 
     async def _end_after(self, seconds: float) -> None:
         await self.clock.rest(round(seconds * 1e9))
+        self._broken = self.settings.behaviour is Behaviour.DROPPED
         self.end()
 
     async def _wait(self, seconds: float) -> None:

@@ -8,28 +8,18 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.caller.connection import Connection, open_connection
+from harness.caller.connection import open_connection
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Scheduler
+from harness.caller.stream import Stream
 from harness.clock import NS_PER_SAMPLE, Clock
 from harness.live.agent_leg import Answerer
 from harness.live.track import Frame
 from harness.records import Pcm16
 from pipeline.errors import ProtocolError
 from pipeline.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, signature
-from pipeline.telephony.messages import (
-    Connected,
-    InboundMark,
-    InboundMedia,
-    Outbound,
-    OutboundMark,
-    OutboundMedia,
-    Start,
-    Stop,
-    parse_outbound,
-)
-
-UNREAD_BYTES = 64 * 1024
+from pipeline.telephony.messages import InboundMedia, Outbound, OutboundMark, OutboundMedia
+from pipeline.telephony.parsing import parse_outbound
 
 
 class End(Protocol):
@@ -43,8 +33,8 @@ class End(Protocol):
         """A frame of what the other end says arrives; counted from the call's first."""
         ...
 
-    async def stop(self) -> None:
-        """The call is over."""
+    async def stop(self, *, broken: bool = False) -> None:
+        """The call is over; `broken`: the connection is, and nothing more is said, not even that."""
         ...
 
 
@@ -78,12 +68,8 @@ class Leg:
         self._scheduler = scheduler
         self._warn = warn
         self._voice = Voice()
-        self._connection: Connection | None = None
-        self._sequence = 1
-        self._chunk = 0
-        self._first_ms = 100 + secrets.randbelow(71)
+        self._stream: Stream | None = None
         self.stream_sid = "MZ" + secrets.token_hex(16)
-        self._account_sid = self._call_sid = ""
 
     async def open(
         self,
@@ -100,17 +86,21 @@ class Leg:
         Raises:
             AgentError: it can't be; the message begins with Twilio's code.
         """
-        self._account_sid, self._call_sid = account_sid, call_sid
-        self._connection = await open_connection(
+        connection = await open_connection(
             url,
             {signature.HEADER: signature.sign(token, url)},
             clock=self._clock,
             on_message=self._on_message,
             on_closed=lambda reason, at_ns: on_closed(reason),
         )
-        self._connection.send(Connected().to_json())
-        start = Start(self.stream_sid, call_sid, account_sid, custom_parameters=dict(parameters))
-        self._connection.send(start.to_json())
+        self._stream = Stream(
+            connection,
+            stream_sid=self.stream_sid,
+            call_sid=call_sid,
+            account_sid=account_sid,
+            first_timestamp_ms=100 + secrets.randbelow(71),
+        )
+        self._stream.start(parameters)
 
     def frame(self, from_ns: int) -> Pcm16:
         """As `End`."""
@@ -118,25 +108,19 @@ class Leg:
 
     def deliver(self, frame: int, pcm: Pcm16) -> None:
         """As `End`."""
-        if self._connection is None:
+        if self._stream is None:
             return
-        self._chunk += 1
-        message = InboundMedia(
-            stream_sid=self.stream_sid,
-            sequence_number=self._next(),
-            chunk=self._chunk,
-            timestamp_ms=self._first_ms + frame * FRAME_MS,
-            payload=mulaw.encode(pcm),
-        )
-        self._connection.send(message.to_json())
-        if self._connection.unsent_bytes > UNREAD_BYTES:
+        self._stream.media(frame, mulaw.encode(pcm))
+        if self._stream.unread:
             self._warn(31930, "the server does not read")
 
-    async def stop(self) -> None:
+    async def stop(self, *, broken: bool = False) -> None:
         """As `End`."""
-        if self._connection is not None:
-            self._connection.send(Stop(self.stream_sid, self._next(), self._account_sid, self._call_sid).to_json())
-            await self._connection.close()
+        if self._stream is not None and broken:
+            self._stream.connection.drop()
+        elif self._stream is not None:
+            self._stream.stop()
+            await self._stream.connection.close()
 
     def _on_message(self, message: str | bytes, recv_ns: int) -> None:
         if isinstance(message, bytes):
@@ -160,13 +144,9 @@ class Leg:
             self._echo(None)
 
     def _echo(self, due_ns: int | None) -> None:
-        assert self._connection is not None
+        assert self._stream is not None
         for name in self._voice.playout.echo(self._clock.now_ns(), due_ns):
-            self._connection.send(InboundMark(self.stream_sid, self._next(), name).to_json())
-
-    def _next(self) -> int:
-        self._sequence += 1
-        return self._sequence
+            self._stream.mark(name)
 
 
 class Telephone:
@@ -195,7 +175,7 @@ class Telephone:
         heard = mulaw.decode(message.payload)
         self._answerer.hear(message, Frame(now_ns, frame * FRAME_SAMPLES, heard), self._start_ns)
 
-    async def stop(self) -> None:
+    async def stop(self, *, broken: bool = False) -> None:
         """As `End`."""
         await self._answerer.close()
 

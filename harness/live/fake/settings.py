@@ -21,6 +21,8 @@ class Behaviour(StrEnum):
     VOICEMAIL = "voicemail"
     ENDED = "ended"
     """Answered, and ended by Twilio in the middle."""
+    DROPPED = "dropped"
+    """Answered, and both streams break in the middle: no `stop`, no close message."""
     LOST = "lost"
     """`create` places the call, and its answer is lost."""
 

@@ -1,148 +1,23 @@
-"""A call over a real WebSocket to a small agent: messages, marks, clears, warnings, and every way it can end.
-
-The caller's clock runs ten times as fast as the wall's, so that a call of seconds takes tenths.
-"""
+"""A call over a real WebSocket to a small agent: messages, marks, clears, warnings."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from http import HTTPStatus
-from typing import Any, Literal
 
 import numpy as np
-import pytest
 from twilio.request_validator import RequestValidator
-from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.asyncio.server import Request, Response, ServerConnection
 
-from harness.caller.call import place_call
-from harness.caller.connection import Connection
 from harness.caller.onset import find_onset
 from harness.caller.playout import segments
-from harness.caller.scheduler import Scheduler
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.network import NetworkProfile
-from harness.records import CallEnd, CallRecord, Clip, Spoken
-from harness.scenario import CLEAN, Echo, Expectation, Line, PlannedCall, Turn
+from harness.records import CallEnd
+from harness.scenario import Echo, Expectation, Line
 from pipeline.telephony import mulaw
-
-SPEED = 10
-Json = dict[str, Any]
-Agent = Callable[[ServerConnection, list[Json]], Awaitable[None]]
-
-TONE = mulaw.encode((np.sin(np.arange(4000) / 5) * 8000).astype(np.int16))
-
-
-class FastClock:
-    """The host's clock, ten times as fast."""
-
-    def now_ns(self) -> int:
-        return time.perf_counter_ns() * SPEED
-
-    def unix_ns(self) -> int:
-        return time.time_ns()
-
-    async def sleep_until_ns(self, deadline_ns: int) -> None:
-        while self.now_ns() < deadline_ns:  # noqa: ASYNC110  # a spin
-            await asyncio.sleep(0)
-
-    async def rest(self, duration_ns: int) -> None:
-        await asyncio.sleep(duration_ns / SPEED / 1e9)
-
-
-def clip(ms: int = 200) -> Clip:
-    pcm = (np.sin(np.arange(ms * 8) / 3) * 6000).astype(np.int16)
-    return Clip("clip", pcm, 0, "hello", 0, 0, "test", True)
-
-
-def turn(key: str = "a", **keys: Any) -> Turn:
-    return Turn.model_validate({"id": key, "say": "hello", "pause_ms": 100, **keys})
-
-
-def media(message: Json, payload: bytes = TONE) -> str:
-    coded = base64.b64encode(payload).decode()
-    return json.dumps({"event": "media", "streamSid": message["streamSid"], "media": {"payload": coded}})
-
-
-def loud(message: Json) -> bool:
-    return bool(np.abs(mulaw.decode(base64.b64decode(message["media"]["payload"])).astype(int)).max() > 2000)
-
-
-async def answering(socket: ServerConnection, log: list[Json]) -> None:
-    """Says its tone 200 ms after each utterance, with a mark."""
-    spoke, silent = False, 0
-    async for text in socket:
-        message = json.loads(text)
-        log.append(message)
-        if message["event"] == "media":
-            is_loud = loud(message)
-            spoke, silent = spoke or is_loud, 0 if is_loud else silent + 1
-            if spoke and silent == 10:
-                spoke = False
-                await socket.send(media(message))
-                name = {"name": f"end {message['sequenceNumber']}"}
-                await socket.send(json.dumps({"event": "mark", "streamSid": message["streamSid"], "mark": name}))
-
-
-def call(
-    agent: Agent,
-    turns: tuple[Turn, ...] = (turn(),),
-    *,
-    probe: bool = False,
-    cancel_after: int | None = None,
-    process_request: Callable[[ServerConnection, Request], Response | None] | None = None,
-    auth_token: str | None = None,
-    seed: int = 1,
-    network: NetworkProfile | None = None,
-    clips: dict[str, Clip] | None = None,
-    line: Line = CLEAN,
-    hang_up: Literal["stop", "drop"] = "stop",
-) -> tuple[CallRecord, list[Json]]:
-    """Place one call to `agent` on a free port; the answer has what the agent was sent, too."""
-    log: list[Json] = []
-
-    async def main() -> CallRecord:
-        clock = FastClock()
-        async with (
-            serve(lambda socket: agent(socket, log), "127.0.0.1", 0, process_request=process_request) as server,
-            Scheduler(clock).running() as scheduler,
-        ):
-            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
-            said = clips or {one.key: clip() for one in turns}
-            planned = PlannedCall(7, turns, probe, line=line, hang_up=hang_up)
-            placed = place_call(
-                url,
-                planned,
-                said,
-                clock=clock,
-                scheduler=scheduler,
-                seed=seed,
-                auth_token=auth_token or "",
-                network=network,
-            )
-            task = asyncio.create_task(placed)
-            if cancel_after is not None:
-                while len(log) < cancel_after:  # noqa: ASYNC110  # what the agent has read is no event
-                    await asyncio.sleep(0.001)
-                task.cancel()
-            return await asyncio.wait_for(task, 20)
-
-    return asyncio.run(main()), log
-
-
-def refused(url: str) -> CallRecord:
-    async def main() -> CallRecord:
-        clock = FastClock()
-        async with Scheduler(clock).running() as scheduler:
-            planned = PlannedCall(0, (turn(),), probe=False)
-            return await place_call(url, planned, {"a": clip()}, clock=clock, scheduler=scheduler, seed=1)
-
-    return asyncio.run(main())
+from tests.harness.caller.calls import TONE, Json, answering, call, clip, loud, media, turn
 
 
 def test_messages_come_in_twilios_order_with_its_numbers() -> None:
@@ -312,24 +187,6 @@ def test_twilios_warnings_are_noted_with_their_codes() -> None:
     assert record.received[0].played_samples == 0
 
 
-def test_an_agent_that_hangs_up_in_mid_call_is_recorded() -> None:
-    """AGENT_CLOSED, with when, where and the close code; what was said and heard until then is kept."""
-
-    async def leaving(socket: ServerConnection, log: list[Json]) -> None:
-        async for text in socket:
-            message = json.loads(text)
-            if message["event"] == "media" and message["media"]["chunk"] == "12":
-                await socket.close(1011, "out of memory")
-
-    record, _ = call(leaving)
-    assert record.end is CallEnd.AGENT_CLOSED
-    assert "in turn 'a'" in record.detail
-    assert "1011" in record.detail
-    assert "out of memory" in record.detail
-    assert len(record.sent_ns) >= 12
-    assert len(record.spoken) == 1
-
-
 def test_a_message_in_fragments_is_one_message() -> None:
     """WebSocket fragmentation is no concern of the protocol above it."""
 
@@ -344,149 +201,6 @@ def test_a_message_in_fragments_is_one_message() -> None:
     assert len(record.received) == 1
     assert len(record.received[0].pcm) == 4000
     assert record.warnings == ()
-
-
-def test_a_broken_websocket_ends_the_call() -> None:
-    """A frame that no WebSocket has is Twilio's 31924."""
-
-    async def breaking(socket: ServerConnection, log: list[Json]) -> None:
-        await socket.recv()
-        socket.transport.write(b"\x83\x00")
-        await socket.wait_closed()
-
-    record, _ = call(breaking)
-    assert record.end is CallEnd.AGENT_CLOSED
-    assert "31924" in record.detail
-
-
-def test_an_agent_that_dies_is_recorded() -> None:
-    """A socket that breaks without a close message is AGENT_CLOSED too."""
-
-    async def dying(socket: ServerConnection, log: list[Json]) -> None:
-        await socket.recv()
-        socket.transport.abort()
-
-    record, _ = call(dying)
-    assert record.end is CallEnd.AGENT_CLOSED
-    assert "before the first turn" in record.detail
-
-
-def test_http_answers_instead_of_an_upgrade_are_refusals() -> None:
-    """404 and 403 name the status, Twilio's code and what to look at, in one line."""
-    for status, hint in ((HTTPStatus.NOT_FOUND, "path"), (HTTPStatus.FORBIDDEN, "TWILIO_AUTH_TOKEN")):
-        record, log = call(
-            answering, process_request=lambda socket, request, status=status: socket.respond(status, "no\n")
-        )
-        assert record.end is CallEnd.REFUSED
-        assert f"31920: ws://127.0.0.1:{record.detail.split(':')[3].split('/')[0]}" in record.detail
-        assert f"HTTP {status.value}" in record.detail
-        assert hint in record.detail
-        assert "\n" not in record.detail
-        assert log == []
-
-
-def test_what_is_no_agent_is_refused_with_one_line() -> None:
-    """Nobody there, a URL that is none, a name that does not resolve."""
-    for url, code in (
-        ("ws://127.0.0.1:9/twilio/media", "31902"),
-        ("http://127.0.0.1:9/", "31923"),
-        ("nonsense", "31923"),
-        ("ws://127.0.0.1:99999/", "319"),
-    ):
-        record = refused(url)
-        assert record.end is CallEnd.REFUSED
-        assert record.detail.startswith(code)
-        assert "\n" not in record.detail
-        assert len(record.sent_ns) == 0
-
-
-def test_a_server_of_another_kind_is_refused() -> None:
-    """It speaks first, says nothing that is HTTP, hangs up at once, or speaks no TLS: one line each."""
-
-    async def main(greeting: bytes, scheme: str) -> CallRecord:
-        async def serve_other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(greeting)
-            await reader.read(10)
-            writer.close()
-
-        clock = FastClock()
-        server = await asyncio.start_server(serve_other, "127.0.0.1", 0)
-        async with server, Scheduler(clock).running() as scheduler:
-            url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            planned = PlannedCall(0, (turn(),), probe=False)
-            return await place_call(url, planned, {"a": clip()}, clock=clock, scheduler=scheduler, seed=1)
-
-    for greeting, scheme, code in (
-        (b"SSH-2.0-x\r\n", "ws", "31924"),
-        (b"", "ws", "31903"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "ws", "31920"),
-        (b"plain text", "wss", "31902"),
-    ):
-        record = asyncio.run(main(greeting, scheme))
-        assert record.end is CallEnd.REFUSED
-        assert record.detail.startswith(code), record.detail
-        assert "\n" not in record.detail
-
-
-def test_cancelling_returns_what_was_recorded() -> None:
-    """Ctrl-C in mid-call: INTERRUPTED, frames and audio kept, the agent told by `stop`."""
-    record, log = call(answering, cancel_after=20)
-    assert record.end is CallEnd.INTERRUPTED
-    assert len(record.sent_ns) >= 18
-    assert log[-1]["event"] == "stop"
-
-
-def place_one(
-    monkeypatch: pytest.MonkeyPatch, on_close: Callable[[asyncio.Task[Any]], None], **keys: Any
-) -> tuple[CallRecord | Exception, list[str]]:
-    """Place a call whose socket tells when it begins and ends to close; `on_close` is called between."""
-    closes: list[str] = []
-    close = Connection.close
-
-    async def main() -> CallRecord | Exception:
-        async def told(self: Connection) -> None:
-            closes.append("begun")
-            on_close(task)
-            await asyncio.sleep(0)
-            await close(self)
-            closes.append("done")
-
-        monkeypatch.setattr(Connection, "close", told)
-        clock = FastClock()
-        async with (
-            serve(lambda socket: answering(socket, []), "127.0.0.1", 0) as server,
-            Scheduler(clock).running() as scheduler,
-        ):
-            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
-            planned = PlannedCall(7, (turn(),), probe=True)
-            task = asyncio.create_task(
-                place_call(url, planned, {"a": clip()}, clock=clock, scheduler=scheduler, seed=1, **keys)
-            )
-            (outcome,) = await asyncio.gather(task, return_exceptions=True)
-            if not isinstance(outcome, (CallRecord, Exception)):
-                raise outcome
-            return outcome
-
-    return asyncio.run(main()), closes
-
-
-def test_cancelling_while_the_call_closes_keeps_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is over is COMPLETED even where the cancellation comes before its socket is closed, and it closes."""
-    record, closes = place_one(monkeypatch, lambda task: task.cancel() and None)
-    assert isinstance(record, CallRecord)
-    assert record.end is CallEnd.COMPLETED
-    assert closes == ["begun", "done"]
-
-
-def test_a_callback_that_fails_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fault comes out of the call, after its socket has been closed."""
-
-    def fails(call_sid: str, turn: int, spoken: Spoken) -> None:
-        raise RuntimeError("no room")
-
-    fault, closes = place_one(monkeypatch, lambda task: None, on_spoken=fails)
-    assert isinstance(fault, RuntimeError)
-    assert closes == ["begun", "done"]
 
 
 def test_upgrade_is_signed_as_twilio_signs_it() -> None:
@@ -543,13 +257,6 @@ def test_a_line_that_echoes_brings_the_agents_audio_back() -> None:
     assert 400 < np.abs(echo).max() < 1000
     sent = [message for message in log if message["event"] == "media"][frame]
     assert base64.b64decode(sent["media"]["payload"]) == mulaw.encode(record.caller_pcm[frame * 160 :][:160])
-
-
-def test_a_dropped_call_ends_without_a_stop() -> None:
-    """The socket is gone; the caller's record is that of a call that ended as planned."""
-    record, log = call(answering, hang_up="drop")
-    assert record.end is CallEnd.COMPLETED, record.detail
-    assert "stop" not in {message["event"] for message in log}
 
 
 def test_a_barge_in_over_a_real_reply() -> None:

@@ -91,6 +91,14 @@ def test_what_is_no_recording_is_one_line(
     assert error.count("\n") == 1
 
 
+def test_less_than_telephone_band_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording at 6 kHz lacks what a telephone carries: brought to 8 kHz it would look as if it were whole."""
+    path = tmp_path / "dull.wav"
+    soundfile.write(path, word(6000, 1), 6000)
+    assert cli.execute(["label", str(path)]) == 3
+    assert "6000 Hz is less than a telephone carries; record at 8000 Hz or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_the_picture_is_drawn(tmp_path: Path, suffix: str) -> None:
     """A file of its kind, with something in it."""

@@ -104,13 +104,20 @@ def test_a_fake_takes_a_network_by_name() -> None:
     assert order.fake.uplink.delay_ms >= 10
 
 
-def test_a_network_that_breaks_off_ends_the_fakes_call(tmp_path: Path) -> None:
-    """At the time it says."""
+def test_a_fake_run_listens_where_it_is_told() -> None:
+    """Else at a free port; a real one at the port that is forwarded to."""
+    assert checks.make(Asked(fake=True, port=9876), {}).port == 9876
+    assert checks.make(Asked(fake=True), {}).port == 0
+    assert checks.make(GOOD, ENVIRONMENT).port == 8765
+
+
+def test_a_network_that_breaks_off_drops_the_fakes_call(tmp_path: Path) -> None:
+    """At the time it says, as a network does: nobody hangs up."""
     file = tmp_path / "broken.yaml"
     file.write_text("name: broken\ndisconnect_after_s: 7\n")
     order = checks.make(Asked(fake=True, network=str(file)), {})
     assert order.fake is not None
-    assert order.fake.behaviour == "ended"
+    assert order.fake.behaviour == "dropped"
     assert order.fake.ended_after_s == 7
 
 
@@ -124,6 +131,8 @@ def test_a_network_that_breaks_off_ends_the_fakes_call(tmp_path: Path) -> None:
         ({"fake_does": "sing"}, "--fake-does"),
         ({"network": "no-such"}, "no network"),
         ({"to": "123"}, "E.164"),
+        ({"from_": "+15005550006", "host": "0.0.0.0"}, "--from, --host: for a real call alone"),
+        ({"public_url": "https://a.invalid"}, "--public-url: for a real call alone"),
     ],
 )  # fmt: skip
 def test_a_fake_that_cannot_be_is_refused(changed: dict[str, Any], message: str) -> None:

@@ -9,6 +9,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from harness.rig import child
 NUMBER = re.compile(rb"\+1500555\d{4}|1500555\d{4}")
 SID = re.compile(rb"\b(?:AC|CA|MZ|SK|RE|PN)[0-9a-f]{32}\b")
 PATIENCE_S = 280
+UNDER_WAY_S = 15
+"""By then a call has some of its turns, of about two seconds each, behind it."""
 SECRETS = {
     "TWILIO_ACCOUNT_SID": "AC" + "a1" * 16,
     "TWILIO_API_KEY": "SK" + "b2" * 16,
@@ -118,13 +121,17 @@ def test_the_agent_of_a_profile_stands_behind_the_loop(tmp_path: Path) -> None:
     [
         ("busy", "the line was busy"),
         ("voicemail", "a machine answered"),
-        ("lost", "1 call(s) that it had left were ended"),
+        ("lost", "1 call that it had left was ended"),
     ],
 )
-def test_a_call_that_comes_to_nothing_is_one_line(tmp_path: Path, does: str, message: str) -> None:
-    """What happened, exit code 2, an INVALID run, and nothing leaked."""
+@pytest.mark.parametrize("options", [(), ("--record",)])
+def test_a_call_that_comes_to_nothing_is_one_line(
+    tmp_path: Path, does: str, message: str, options: tuple[str, ...]
+) -> None:
+    """What happened, exit code 2, an INVALID run, and nothing leaked; where it was recorded, nothing stays there."""
     to = ["--to", "+15005550099"] if does in ("voicemail", "lost") else []
-    done = smoke(tmp_path, "--fake", "--fake-does", does, *to, **SECRETS)
+    done = smoke(tmp_path, "--fake", "--fake-does", does, *to, *options, **SECRETS)
+    assert "look into its console" not in done.stdout + done.stderr
     assert done.returncode == 2, done.stderr
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
     assert len(errors) == 1
@@ -143,10 +150,26 @@ def test_a_call_that_twilio_ends_keeps_its_turns(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path) -> None:
-    """One line, exit code 2; the run's record says that it was interrupted."""
+def test_a_connection_that_breaks_fails_what_was_not_answered(tmp_path: Path) -> None:
+    """As a network does it, without a word: the turns before it stand, and those after it say why they do not."""
+    network = tmp_path / "broken.yaml"
+    network.write_text("name: broken\ndisconnect_after_s: 6\n")
+    done = smoke(tmp_path, "--fake", "--network", str(network), "--turns", "30", "--json")
+    turns = turns_of(tmp_path, json.loads(done.stdout))
+    assert len(turns) == 30
+    assert turns[-1]["outcome"] == "failed"
+    assert "the connection broke (the stream broke off" in turns[-1]["detail"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("options", [(), ("--record",)])
+def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """One line, exit code 2; what was finished in the call stands in the run, whose record says what ended it.
+
+    Where the call was recorded, nothing of that stays at Twilio.
+    """
     env = child.environment() | {"TURNGAP_LIVE_LEDGER": str(tmp_path / "ledger.json")}
-    command = child.python("harness", "smoke", "--fake", "--turns", "10")
+    command = child.python("harness", "smoke", "--fake", "--turns", "40", *options)
     process = subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -154,17 +177,20 @@ def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path) -> Non
         assert process.stderr is not None
         for line in process.stderr:
             if "turns to be scored" in line:
+                time.sleep(UNDER_WAY_S)
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
     assert process.returncode == 2, rest
-    assert "interrupted; the call under way was ended" in rest
+    assert rest.count("the run was interrupted; the call under way was ended, its finished turns are kept") == 1
     assert "Traceback" not in rest
     (record,) = (tmp_path / "results").glob("*/run.json")
+    assert 0 < len(record.with_name("turns.jsonl").read_text().splitlines()) < 40
     run = json.loads(record.read_text())
     assert not run["complete"]
     assert run["verdict"] == "INVALID"
-    assert "the run was interrupted" in run["reasons"]
+    assert any("interrupted" in reason for reason in run["reasons"])
+    assert not any("may still be at Twilio" in note for note in run["notes"])
 
 
 def test_a_dry_run_does_all_but_the_network(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Recorder:
     def deliver(self, frame: int, pcm: Pcm16) -> None:
         self.heard.append((self._clock.now_ns(), frame, int(pcm[0])))
 
-    async def stop(self) -> None:
+    async def stop(self, *, broken: bool = False) -> None:
         return
 
 

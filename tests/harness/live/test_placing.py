@@ -58,6 +58,8 @@ def place(
     stub: Stub,
     clock: FakeClock,
     scene: Callable[[CallerLeg, LiveServer], None] | None = None,
+    *,
+    stop: asyncio.Event | None = None,
     **limits: int,
 ) -> Placed:
     async def run() -> Placed:
@@ -68,7 +70,7 @@ def place(
         )
         server = LiveServer("https://a.example", "0" * 32, clock)
         with Ledger(tmp_path / "calls.json", **limits) as book:
-            phone = Phone(cast(Twilio, stub), server, book, clock, lambda text: None)
+            phone = Phone(cast(Twilio, stub), server, book, clock, lambda text: None, stop or asyncio.Event())
             placing = asyncio.create_task(phone.place(ASKED, caller, None, []))
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -163,6 +165,27 @@ def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError):
         place(tmp_path, stub, Standing(), breaks)
+    assert stub.asked == ["create", "end"]
+
+
+def test_an_interrupted_call_is_ended_and_comes_back_with_what_was_said(tmp_path: Path) -> None:
+    """It is no fault of the agent, and the turns that were finished can be scored."""
+    stub, stop = Stub(), asyncio.Event()
+
+    def interrupted(caller: CallerLeg, server: LiveServer) -> None:
+        caller.begin = stop.set  # type: ignore[method-assign]  # a call that would go on for ever
+        caller.opened.set()
+
+    placed = place(tmp_path, stub, Standing(), interrupted, stop=stop)
+    assert placed.caller.record.end is CallEnd.INTERRUPTED
+    assert stub.asked == ["create", "end"]
+
+
+def test_a_call_that_only_rings_is_ended_when_interrupted(tmp_path: Path) -> None:
+    """Nothing was said: there is nothing to be kept."""
+    stub, stop = Stub("ringing"), asyncio.Event()
+    with pytest.raises(LiveError, match="interrupted"):
+        place(tmp_path, stub, Standing(), lambda caller, server: stop.set(), stop=stop)
     assert stub.asked == ["create", "end"]
 
 

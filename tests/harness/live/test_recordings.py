@@ -58,6 +58,30 @@ def test_a_call_that_fails_leaves_no_recording(fault: BaseException) -> None:
     asyncio.run(run())
 
 
+def test_an_interrupted_call_is_scored_before_the_run_ends() -> None:
+    """What was finished in it is kept, its recording is deleted, and no further call is placed."""
+    done: list[str] = []
+
+    class Interrupted(Calls):
+        async def _place(self, planned: Any, answerer: Any, dialled: list[str], *, record: bool) -> Any:
+            done.append("placed")
+            dialled.append(await recorded(on_(self)))
+            self.phone.stop.set()
+
+        async def _score(self, planned: Any, placed: Any) -> None:
+            done.append("scored")
+
+    async def run() -> None:
+        async with faked() as on:
+            calls = made(Interrupted, on, calls=(PLANNED, PLANNED))
+            with pytest.raises(LiveError, match="its finished turns are kept"):
+                await calls.place_all()
+            assert not on.fake.recordings
+
+    asyncio.run(run())
+    assert done == ["placed", "scored"]
+
+
 def test_an_echo_is_never_recorded() -> None:
     """Nobody would read it."""
     asked: list[bool] = []
@@ -109,6 +133,6 @@ def made(kind: type[Calls], on: Faked, calls: tuple[PlannedCall, ...] = (PLANNED
     order = SimpleNamespace(
         record=True, alone=True, echo=PLANNED, masker=Masker(), request=SimpleNamespace(calls=calls)
     )
-    phone = SimpleNamespace(twilio=on.twilio, clock=on.clock, on=on)
+    phone = SimpleNamespace(twilio=on.twilio, clock=on.clock, on=on, stop=asyncio.Event())
     given = cast(Any, (order, {}, phone, None, None, Progress(), None, on.scheduler, None))
     return kind(*given)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.report import folder, page
 from harness.report.terminal import print_summary
+from harness.report.wording import between
 from harness.result import RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import conversation
@@ -50,6 +51,31 @@ def test_later_is_the_median_over_utterances() -> None:
     assert (lossy.perceived_gap_ms.n, lossy.perceived_gap_ms.max) == (6, None)
 
 
+def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
+    """Five pairs carry none; of more, it holds the median, and stands in the page and in the terminal."""
+    assert by_network(twelve(), NAMES)[1].later_between_ms is None
+    clean = make.turns(12)
+    later = [
+        turn.model_copy(
+            update={
+                "call": 12 + index,
+                "network": "lossy",
+                "turn_gap_ms": (turn.turn_gap_ms or 0) + 90 + index,
+            }
+        )
+        for index, turn in enumerate(clean)
+    ]
+    _, lossy = by_network([*clean, *later], NAMES)
+    assert lossy.later_between_ms is not None
+    assert lossy.later_ms is not None
+    low, high = lossy.later_between_ms
+    assert 90 <= low < lossy.later_ms < high <= 101
+    said = between(lossy.later_between_ms)
+    target = io.StringIO()
+    print_summary(record([*clean, *later], NAMES), Console(file=target, width=160), [*clean, *later])
+    assert f"{lossy.later_ms:.0f} {said}" in target.getvalue()
+
+
 def test_one_network_has_nothing_to_stand_beside() -> None:
     """And a run of before had none at all."""
     assert by_network(twelve(), ["lossy"]) == by_network(twelve(), []) == ()
@@ -70,7 +96,7 @@ def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:
     section = html[html.index("Under each network") : html.index("Where the time went")]
     row = section[section.index('<th scope="row">lossy') :]
     assert "5 answered, 1 missed" in row
-    assert re.search(r"<td>6<td>.*<td>100<td>", row)
+    assert re.search(r"<td>6<td>.*<td>100<small>", row)
     assert "lossy: median" in section
     make.write_run(tmp_path / "one", turns[:3])
     assert "Under each network" not in page.html(folder.read(tmp_path / "one"))

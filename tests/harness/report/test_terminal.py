@@ -38,6 +38,20 @@ def test_summary_is_no_markup() -> None:
     assert "needs 47 more" in text
 
 
+def test_nothing_is_said_twice() -> None:
+    """What the sentence or the list of checks has is no line of its own again."""
+    first, second = "the run was interrupted", "the run needs 1 more turn"
+    checks = (Check(name="harness", ok=False, text=first), Check(name="complete", ok=False, text=second))
+    text = _printed(
+        verdict=Verdict.INVALID,
+        validity=checks,
+        reasons=(first, second),
+        sentence=f"Nothing is said: {first}.",
+    )
+    assert text.count(first) == 1
+    assert text.count(second) == 1
+
+
 def test_foreign_agent() -> None:
     """An agent that is not ours to look into shows its address, and missing stages leave their table out."""
     agent = make.run_record([]).agent.model_copy(update={"rss_mib": None, "cpu_s": None, "loop_lag_p99_ms": None})

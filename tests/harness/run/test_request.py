@@ -67,6 +67,37 @@ def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
     assert request.profile_data(asked)["endpointing"]["min_silence_ms"] == 250
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("endpointing.min_silence=1",),
+            "--set 'endpointing.min_silence=1': unknown key `endpointing.min_silence`; did you mean `min_silence_ms`?",
+        ),
+        (
+            ("limits.simultaneous_calls=2", "endpointing.min_silence_ms=soon"),
+            "--set 'endpointing.min_silence_ms=soon': `endpointing.min_silence_ms`: needs a whole number, not 'soon'",
+        ),
+        (("vad.engine=ear",), "--set 'vad.engine=ear': `vad`: "),
+        (("llm=null",), "--set 'llm=null': `llm`: needs keys with values below it"),
+    ],
+)
+def test_a_fault_of_an_override_names_it(scenario: Path, overrides: tuple[str, ...], message: str) -> None:
+    """As it was typed; the user has no file with lines before them."""
+    with pytest.raises(ProfileError) as fault:
+        request.make(str(scenario), profile="scripted", overrides=overrides)
+    assert str(fault.value).startswith(message)
+    assert "with --set" not in str(fault.value)
+
+
+def test_a_recording_is_no_scenario() -> None:
+    """Who gives one is told how it becomes one."""
+    for given in ("mine.wav", "./recordings/mine.FLAC"):
+        with pytest.raises(ScenarioError, match=r"`turngap label .*mine\.scenario\.yaml: .*audio: ") as fault:
+            request.make(given)
+        assert given in str(fault.value)
+
+
 def test_unknown_names_are_refused_with_the_known_ones(scenario: Path) -> None:
     """Scenario, profile and budget each say what there is."""
     with pytest.raises(ScenarioError, match=r"no scenario 'nope'"):

@@ -121,7 +121,7 @@ def test_repeats_and_shared_calls_do_not_gate() -> None:
     turns[3] = turn(3, utterance_id="u4")
     assert "distinct" in judge(turns, evidence(60), EDGE).sentence
     turns[3] = turn(3, call=4)
-    assert "share a call" in judge(turns, evidence(60), EDGE).sentence
+    assert "shares a call" in judge(turns, evidence(60), EDGE).sentence
 
 
 def test_an_unfinished_run_is_invalid() -> None:

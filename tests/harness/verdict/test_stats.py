@@ -172,3 +172,24 @@ def test_drift_is_seen_and_noise_is_not() -> None:
         assert steady is not None
         assert not steady.drifting
     assert stats.drift([1.0] * 7 + [None]) is None
+
+
+@given(st.integers(1, 400), st.sampled_from([0.5, 0.95]))
+def test_an_interval_is_the_narrowest_that_holds_by_order_statistics(n: int, q: float) -> None:
+    """Of 1..n: neither side misses the quantile with more than 2.5 %, and the next one inside would."""
+    low, high = stats.quantile_interval(list(map(float, range(1, n + 1))), q)
+    if low is not None:
+        assert scipy_stats.binom.cdf(low - 1, n, q) <= 0.025 + 1e-12
+        assert scipy_stats.binom.cdf(low, n, q) > 0.025 - 1e-12
+    if high is not None:
+        assert 1 - scipy_stats.binom.cdf(high - 1, n, q) <= 0.025 + 1e-12
+    assert low is None or high is None or low <= high
+
+
+def test_an_interval_has_no_side_that_too_few_turns_or_unanswered_ones_would_carry() -> None:
+    """Of five nothing; where the upper side falls among turns without an answer, only the lower one."""
+    assert stats.quantile_interval([1.0, 2.0, 3.0, 4.0, 5.0], 0.5) == (None, None)
+    low, high = stats.quantile_interval([*map(float, range(1, 12)), *[None] * 9], 0.5)
+    assert low is not None
+    assert high is None
+    assert stats.quantile_interval([], 0.5) == (None, None)

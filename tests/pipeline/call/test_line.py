@@ -14,7 +14,8 @@ from pipeline.call.line import FADE_SAMPLES, Line
 from pipeline.call.playback import NS_PER_SAMPLE
 from pipeline.profile.barge_in import BargeInSettings
 from pipeline.telephony import mulaw
-from pipeline.telephony.messages import Clear, OutboundMark, OutboundMedia, parse_outbound
+from pipeline.telephony.messages import Clear, OutboundMark, OutboundMedia
+from pipeline.telephony.parsing import parse_outbound
 
 MS = 1_000_000
 

@@ -1,0 +1,70 @@
+"""A conversation with its playout, led forward frame by frame on times that a test makes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+
+from harness.caller.conversation import Conversation
+from harness.caller.playout import Playout
+from harness.clock import NS_PER_MS, NS_PER_SAMPLE
+from harness.records import Clip, Pcm16, Spoken
+from harness.scenario import Turn
+
+START = 5_000_000_000
+FRAME = 20 * NS_PER_MS
+CLIP = Clip("clip", np.full(1111, 4000, np.int16), 0, "hello", 0, 0, "test", True)
+
+
+def sound(ms: float, amplitude: int = 5000) -> Pcm16:
+    n = round(ms * 8)
+    return np.where(np.arange(n) % 8 < 4, amplitude, -amplitude).astype(np.int16)
+
+
+class Call:
+    """A conversation with its playout, led forward by frames."""
+
+    def __init__(self, *turns: dict[str, Any], probe: bool = False, seed: int = 1, on_grid: bool = False) -> None:
+        built = tuple(
+            Turn.model_validate({"id": f"turn {n}", "say": "hello", "answer_within_ms": 3000, **keys})
+            for n, keys in enumerate(turns)
+        )
+        self.playout = Playout()
+        self.talk = Conversation(
+            built,
+            {turn.key: CLIP for turn in built},
+            self.playout,
+            probe=probe,
+            started_ns=START,
+            rng=random.Random(seed),
+            on_grid=on_grid,
+        )
+        self.frame = 0
+        self.line: list[Pcm16] = []
+        self.over_ns: int | None = None
+
+    @property
+    def now_ns(self) -> int:
+        return START + (self.frame + 1) * FRAME
+
+    def lead(self, ms: float) -> None:
+        """Let that much time pass, or less if the caller hangs up."""
+        until = self.now_ns + ms * NS_PER_MS
+        while self.now_ns < until and self.over_ns is None:
+            if self.talk.decide(self.frame):
+                self.line.append(self.talk.voice(np.zeros(160, np.int16), self.frame))
+                self.frame += 1
+            else:
+                self.over_ns = self.now_ns
+
+    def hear(self, pcm: Pcm16) -> None:
+        self.playout.receive(pcm, self.now_ns)
+
+    def time_ns(self, sample: int) -> int:
+        return START + sample * NS_PER_SAMPLE
+
+    @property
+    def last(self) -> Spoken:
+        return self.talk.spoken[-1]

@@ -1,0 +1,89 @@
+"""Wire messages, written and read: what was said arrives, and what does not fit is refused with the field's name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ProtocolError
+from pipeline.telephony import messages
+from pipeline.telephony.messages import Inbound, Outbound
+from pipeline.telephony.parsing import parse_inbound, parse_outbound
+
+TEXT = st.text(max_size=20)
+NUMBER = st.integers(0, 10**18 - 1)
+PAYLOAD = st.binary(max_size=400)
+INBOUND: st.SearchStrategy[Inbound] = st.one_of(
+    st.builds(messages.Connected, TEXT, TEXT),
+    st.builds(
+        messages.Start,
+        TEXT,
+        TEXT,
+        TEXT,
+        NUMBER,
+        st.dictionaries(TEXT, TEXT, max_size=3),
+        TEXT,
+        st.integers(),
+        st.integers(),
+        st.lists(TEXT, max_size=2).map(tuple),
+    ),
+    st.builds(messages.InboundMedia, TEXT, NUMBER, NUMBER, NUMBER, PAYLOAD, TEXT),
+    st.builds(messages.Dtmf, TEXT, NUMBER, TEXT),
+    st.builds(messages.InboundMark, TEXT, NUMBER, TEXT),
+    st.builds(messages.Stop, TEXT, NUMBER, TEXT, TEXT),
+)
+OUTBOUND: st.SearchStrategy[Outbound] = st.one_of(
+    st.builds(messages.OutboundMedia, TEXT, PAYLOAD),
+    st.builds(messages.OutboundMark, TEXT, TEXT),
+    st.builds(messages.Clear, TEXT),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(INBOUND)
+def test_what_twilio_says_is_read_as_it_was_written(message: Inbound) -> None:
+    """Numbers and sizes come back exactly."""
+    assert parse_inbound(message.to_json()) == message
+
+
+@given(OUTBOUND)
+def test_what_the_agent_says_is_read_as_it_was_written(message: Outbound) -> None:
+    """Audio of any length."""
+    assert parse_outbound(message.to_json()) == message
+
+
+@given(INBOUND, st.data())
+def test_a_field_of_another_kind_is_refused_or_read(message: Inbound, data: st.DataObject) -> None:
+    """Nothing but `ProtocolError` comes out."""
+    told = json.loads(message.to_json())
+    body = data.draw(st.sampled_from([one for one in (told, *told.values()) if isinstance(one, dict)]))
+    if body:
+        body[data.draw(st.sampled_from(sorted(body)))] = data.draw(JSON)
+    with contextlib.suppress(ProtocolError):
+        parse_inbound(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sequenceNumber": 3}, "`sequenceNumber` is missing or no string: 3"),
+        ({"sequenceNumber": "-3"}, "`sequenceNumber` is no decimal number in a string: '-3'"),
+        ({"media": None}, "media message: `media` is missing or no object"),
+        ({"event": "hello"}, "unknown event 'hello' from Twilio"),
+    ],
+)
+def test_the_field_is_named(changed: dict[str, Any], message: str) -> None:
+    """And what it held."""
+    told = json.loads(messages.InboundMedia("MZ", 2, 1, 0, b"\xff").to_json())
+    with pytest.raises(ProtocolError) as fault:
+        parse_inbound(json.dumps(told | changed))
+    assert message in str(fault.value)
