@@ -91,7 +91,10 @@ class FasterWhisper:
         return Transcript(" ".join(part for part in parts if part), FULL_WINDOW_S)
 
     def _recognise(self, audio: AudioF32, window_s: float) -> str:
-        """The words in 16 kHz `audio` that is no longer than the window; one greedy pass, no fallback."""
+        """The words in 16 kHz `audio` that is no longer than the window; one greedy pass, no fallback.
+
+        "" where the model doubts that anybody speaks (`no_speech`).
+        """
         extractor = self._model.feature_extractor
         padding = round(window_s * extractor.sampling_rate) - len(audio)
         features = extractor(audio, padding=max(0, padding))
@@ -103,5 +106,8 @@ class FasterWhisper:
             beam_size=1,
             sampling_temperature=0.0,
             max_length=len(self._prompt) + _MAX_TOKENS,
+            return_no_speech_prob=True,
         )
+        if result.no_speech_prob > self._settings.no_speech:
+            return ""
         return str(self._tokenizer.decode(result.sequences_ids[0])).strip()
