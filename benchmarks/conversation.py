@@ -1,11 +1,11 @@
 """Does the agent yield to a caller who speaks over it, go on after a mm-hm, stay silent where nothing was said?
 
     python -m benchmarks.conversation [--set section.key=value ...] [--json]                     about 15 minutes
-    python -m benchmarks.conversation --scenario noise --scenario conversation ...               those, in place of the three
+    python -m benchmarks.conversation --scenario noise --scenario conversation ...           those, not the three
     python -m benchmarks.conversation --run results/BARGE-IN --run results/QUIET ...             reads finished runs
 
-Runs the scenarios `barge-in` (60 barge-ins, 20 backchannels), `barge-in-echo` (24 and 8) and `quiet` (17 turns), one after
-the other, one policy. A p95 of 60 is bounded: at 95 % confidence it holds where none of 59, or one of 93, is slower.
+Runs the scenarios `barge-in` (60 barge-ins, 20 backchannels), `barge-in-echo` (24 and 8) and `quiet` (17 turns), one
+after the other, one policy. A p95 of 60 is bounded: at 95 % confidence it holds where none of 59, or one of 93, is slower.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def promises(found: Run) -> list[Promise]:
         stop = talk.barge_in_stop_ms
         rows += [
             bounded(f"{name}: the agent yields within {STOP_MS:.0f} ms (p95 of {stop.n})", stop.p95, STOP_MS, digits=0),
-            Promise(f"{name}: that p95 at most, at 95 % confidence", number(stop.p95_upper), stop.p95_upper, holds=None),
+            Promise(
+                f"{name}: that p95 at most, at 95 % confidence", number(stop.p95_upper), stop.p95_upper, holds=None
+            ),
         ]
     backchannels = [turn for turn in scored(found.turns) if to_be_ignored(turn)]
     if backchannels:
@@ -92,7 +94,9 @@ def main() -> int:
     """Print the tables; exit 1 where a promise does not hold."""
     made = parser(__doc__)
     made.add_argument("--run", type=Path, action="append", default=[], help="a finished run's folder, to be read")
-    made.add_argument("--scenario", action="append", default=[], help="run this one; by default the three with promises")
+    made.add_argument(
+        "--scenario", action="append", default=[], help="run this one; by default the three with promises"
+    )
     made.add_argument("--set", action="append", default=[], help="change the profile: section.key=value")
     made.add_argument("--profile", default="cpu", help="the agent: a profile's name or a .yaml file")
     made.add_argument("--out", type=Path, default=Path("results"), help="where new runs go")
