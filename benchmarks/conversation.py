@@ -5,7 +5,8 @@
     python -m benchmarks.conversation --run results/BARGE-IN --run results/QUIET ...             reads finished runs
 
 Runs the scenarios `barge-in` (60 barge-ins, 20 backchannels), `barge-in-echo` (24 and 8) and `quiet` (17 turns), one
-after the other, one policy. A p95 of 60 is bounded: at 95 % confidence it holds where none of 59, or one of 93, is slower.
+after the other, one policy. A p95 of 60 is bounded: at 95 % confidence it holds where none of 59 is slower, or one of
+93.
 """
 
 from __future__ import annotations
