@@ -1,9 +1,12 @@
 """Does the agent yield to a caller who speaks over it, go on after a mm-hm, stay silent where nothing was said?
 
-    python -m benchmarks.conversation [--set section.key=value ...] [--json]                     about 40 minutes
+    python -m benchmarks.conversation [--set section.key=value ...] [--json]                     about 15 minutes
+    python -m benchmarks.conversation --scenario noise --scenario conversation ...           those, not the four
     python -m benchmarks.conversation --run results/BARGE-IN --run results/QUIET ...             reads finished runs
 
-Runs the scenarios `barge-in`, `barge-in-echo`, `quiet` and `noise` one after the other.
+Runs the scenarios `barge-in` (60 barge-ins, 20 backchannels), `barge-in-echo` (24 and 8), `two-calls` (24 turns, two
+callers at a time) and `quiet` (17 turns), one after the other, one policy. A p95 of 60 is bounded: at 95 % confidence
+it holds where none of 59 is slower, or one of 93.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ from harness.store.folder import Run
 from harness.verdict.rates import to_be_ignored
 from harness.verdict.summary import scored
 
-SCENARIOS = ("barge-in", "barge-in-echo", "quiet", "noise")
-STOP_MS, WENT_ON_MS = 250.0, 600.0
+SCENARIOS = ("barge-in", "barge-in-echo", "two-calls", "quiet")
+"""What has promises to hold."""
+STOP_MS, WENT_ON_MS, CLAUSE_GAP_MS = 250.0, 600.0, 250.0
 LOST_MS = 40.0
 """Two frames: less of a sentence is no syllable."""
 
@@ -35,9 +39,12 @@ def promises(found: Run) -> list[Promise]:
         return rows
     if talk.barge_in_stop_ms.n:
         stop = talk.barge_in_stop_ms
-        rows.append(
-            bounded(f"{name}: the agent yields within {STOP_MS:.0f} ms (p95 of {stop.n})", stop.p95, STOP_MS, digits=0)
-        )
+        rows += [
+            bounded(f"{name}: the agent yields within {STOP_MS:.0f} ms (p95 of {stop.n})", stop.p95, STOP_MS, digits=0),
+            Promise(
+                f"{name}: that p95 at most, at 95 % confidence", number(stop.p95_upper), stop.p95_upper, holds=None
+            ),
+        ]
     backchannels = [turn for turn in scored(found.turns) if to_be_ignored(turn)]
     if backchannels:
         slowest = talk.went_on_ms.max
@@ -59,6 +66,12 @@ def promises(found: Run) -> list[Promise]:
         ]
     if name == "quiet":
         rows.append(_none(f"{name}: turns answered where nothing was said", talk, "intruded_rate"))
+    if talk.clause_gap_ms is not None and (gaps := talk.clause_gap_ms).n:
+        whole = f"{name}: gaps between clauses <= {CLAUSE_GAP_MS:.0f} ms (the longest of {gaps.n} replies)"
+        rows.append(bounded(whole, gaps.max, CLAUSE_GAP_MS, digits=0))
+    if record.simultaneous_calls > 1:
+        lag = record.agent.loop_lag_p99_ms
+        rows.append(Promise(f"{name}: the agent's event loop is late by (p99)", number(lag, digits=1), lag, holds=None))
     dry = record.underrun_rate
     if dry.n:
         rows.append(
@@ -85,11 +98,14 @@ def main() -> int:
     """Print the tables; exit 1 where a promise does not hold."""
     made = parser(__doc__)
     made.add_argument("--run", type=Path, action="append", default=[], help="a finished run's folder, to be read")
+    made.add_argument("--scenario", action="append", default=[], help="run this one; by default the four with promises")
     made.add_argument("--set", action="append", default=[], help="change the profile: section.key=value")
     made.add_argument("--profile", default="cpu", help="the agent: a profile's name or a .yaml file")
     made.add_argument("--out", type=Path, default=Path("results"), help="where new runs go")
     given = made.parse_args()
-    found = [store.read(path) for path in given.run] or _runs(given.profile, given.set, given.out)
+    found = [store.read(path) for path in given.run] or _runs(
+        given.scenario or SCENARIOS, given.profile, given.set, given.out
+    )
     for each in found:
         talk = each.record.conversation
         if talk is not None and len(talk.wer) > 1:
@@ -99,9 +115,9 @@ def main() -> int:
     return conclude("conversation", rows, {"runs": [each.record.run_id for each in found]}, as_json=given.json)
 
 
-def _runs(profile: str, sets: Sequence[str], out: Path) -> list[Run]:
+def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path) -> list[Run]:
     found = []
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         news(f"scenario {scenario}")
         found.append(run(scenario, profile=profile, sets=sets, out=out))
     return found

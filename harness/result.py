@@ -119,6 +119,8 @@ class Conversation(_Model):
     talk_over_ms: Figures
     went_on_ms: Figures
     """Of backchannels; a sentence that did not go on counts as later than any other."""
+    clause_gap_ms: Figures | None = None
+    """The longest silence inside each reply; null in runs that did not record it."""
     wer: dict[str, WordErrors]
     """`clean`, `noisy` (all conditions together), and each condition by its name."""
     twins: dict[str, Twins]

@@ -15,7 +15,7 @@ from pipeline.tracing import Activity, Stage
 
 
 class Outcome(StrEnum):
-    """What became of a turn. Everything but ANSWERED, HELD and INVALID counts as over budget."""
+    """What became of a turn. Everything but ANSWERED, HELD, LIMITED and INVALID counts as over budget."""
 
     ANSWERED = "answered"
     MISSED = "missed"
@@ -32,6 +32,8 @@ class Outcome(StrEnum):
     """The call broke: refused, closed, died."""
     HELD = "held"
     """Rightly silent where nothing was said, or rightly gone on after a backchannel: as good as ANSWERED."""
+    LIMITED = "limited"
+    """A caller who did not stop was spoken to at the limit of a turn's length, as it should be."""
     INTRUDED = "intruded"
     """Answered where nothing was to be said."""
     STOPPED = "stopped"
@@ -42,7 +44,7 @@ class Outcome(StrEnum):
     """The instrument's own send or receive lateness was over 5 ms: says nothing of the agent."""
 
 
-GOOD = frozenset({Outcome.ANSWERED, Outcome.HELD})
+GOOD = frozenset({Outcome.ANSWERED, Outcome.HELD, Outcome.LIMITED})
 """The outcomes of turns that went as they should."""
 
 
@@ -162,6 +164,8 @@ class TurnRecord(_Row):
     """Work for attempts of this turn that were thrown away."""
     silence_ms: float | None = None
     """Silence inside the reply, over 200 ms each, together."""
+    clause_gap_ms: float | None = None
+    """The longest silence inside the reply until the caller spoke again: no gap between two clauses is longer."""
     reply_ms: float | None = None
     """First to last audible sample of the reply."""
     lateness_send_ms: float

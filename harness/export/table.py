@@ -39,6 +39,7 @@ PLAIN = (
     "transcript",
     "reply",
     "silence_ms",
+    "clause_gap_ms",
     "reply_ms",
     "barge_in_stop_ms",
     "stale_ms",

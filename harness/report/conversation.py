@@ -100,7 +100,7 @@ def section(record: RunRecord, turns: Sequence[TurnRecord]) -> Section | None:
     times = tuple(
         TimeRow(reaction.words, figures, f"{limits[reaction.metric]:g}" if reaction.metric in limits else "")
         for reaction in REACTIONS
-        if (figures := getattr(talk, reaction.metric)).n
+        if (figures := getattr(talk, reaction.metric)) is not None and figures.n
     )
     noisy = conversation.NOISY in talk.wer
     words = tuple(WordRow(name, found, _twin(record, name)) for name, found in talk.wer.items()) if noisy else ()

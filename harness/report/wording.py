@@ -53,6 +53,7 @@ OUTCOME: dict[Outcome, tuple[str, str]] = {
     Outcome.BROKEN: ("broken", "playout ran dry for over 100 ms inside the reply"),
     Outcome.FAILED: ("failed", "the call broke: refused, closed or died"),
     Outcome.HELD: ("held", "rightly not answered, or its sentence rightly gone on with"),
+    Outcome.LIMITED: ("limited", "a caller who did not stop, rightly spoken to at the limit of a turn's length"),
     Outcome.INTRUDED: ("intruded", "the agent spoke where nothing was to be said"),
     Outcome.STOPPED: ("stopped", "a backchannel or a cough ended the agent's sentence, or cost some of it"),
     Outcome.TALKED_OVER: ("talked over", "the agent did not yield when the caller barged in"),

@@ -153,6 +153,9 @@ async def enter(
     progress = Progress(notes=list(corpus.notes))
     if request.options.inject:
         progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
+    if changed := request.scenario.overrides(request.profile_name):
+        keys = ", ".join(one.partition("=")[0] for one in changed)
+        progress.notes.append(f"the scenario changes the profile: {keys}")
     progress.notes += under.notes(request.networks)
     opening, folder = await _open(request, clock, progress, folder_name)
     return Subject(request, folder, opening, progress, clock.now_ns(), name)

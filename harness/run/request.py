@@ -23,7 +23,7 @@ from harness.turn import TurnRecord
 from harness.verdict import budget as budgets
 from harness.verdict.budget import Budget, Metric
 from pipeline import profile as profiles
-from pipeline.errors import RunFolderError, ScenarioError, UsageError
+from pipeline.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from pipeline.profile import Profile
 from pipeline.profile.limits import NetworkModel
 from pipeline.tracing import INJECTABLE
@@ -141,7 +141,7 @@ def make(
         raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
     path = locate(scenario)
     read = scenarios.load(path)
-    agent = profiles.load(profile or DEFAULT_PROFILE, overrides) if url is None else None
+    agent = _agent(read, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
     seed = read.seed if options.seed is None else options.seed
     simulated = under.chosen(networks, read, path)
     request = Request(
@@ -157,6 +157,16 @@ def make(
         networks=simulated,
     )
     return _checked(request)
+
+
+def _agent(scenario: Scenario, path: Path, profile: str, overrides: tuple[str, ...]) -> Profile:
+    """The profile as the scenario changes it, and as the user changes that."""
+    own = scenario.overrides(profiles.load(profile).name)
+    try:
+        profiles.load(profile, own)
+    except ProfileError as fault:
+        raise ScenarioError(f"{path}: `agent_settings` of {profile!r}: {fault}") from None
+    return profiles.load(profile, (*own, *overrides))
 
 
 def resume(path: Path, options: Options = Options()) -> Request:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,6 +39,8 @@ class Scenario(Model):
     line: Line = CLEAN
     hang_up: Literal["stop", "drop"] = "stop"
     """How a call ends: with a `stop` message, or with the socket gone."""
+    agent_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By a profile's name, what the scenario changes in it (`llm.max_tokens: 40`): what it can't do without."""
     turns: tuple[Turn, ...] = Field(min_length=1)
 
     @field_validator("turns_per_call", mode="before")
@@ -79,6 +82,11 @@ class Scenario(Model):
                 what = "is noisy itself" if turn.twin in by_key else "is no turn of this scenario"
                 raise ValueError(f"turn {turn.key!r}: its twin {turn.twin!r} {what}")
         return self
+
+    def overrides(self, profile: str) -> tuple[str, ...]:
+        """What it changes in that profile, as `section.key=value`."""
+        changed = self.agent_settings.get(profile, {})
+        return tuple(f"{key}={json.dumps(value)}" for key, value in changed.items())
 
     @property
     def call_size(self) -> int:

@@ -27,6 +27,8 @@ class Expectation(StrEnum):
     """Yield to a barge-in, then answer it."""
     IGNORE = "ignore"
     """Go on with its sentence and answer nothing: a backchannel, a cough."""
+    LIMIT = "limit"
+    """Speak up while the caller still talks, at its limit of a turn's length: this one does not stop."""
 
 
 class Model(BaseModel):
@@ -76,6 +78,8 @@ class Turn(Model):
     stratum: str = "sentence"
     wer_limit: float = Field(0.34, ge=0)
     answer_within_ms: int = Field(6000, ge=100, le=60_000)
+    limit_after_ms: int = Field(10_000, ge=1000, le=600_000)
+    """For `agent: limit`: who speaks up sooner after the caller began has cut in."""
 
     @field_validator("dtmf", mode="before")
     @classmethod
@@ -109,7 +113,9 @@ class Turn(Model):
             raise ValueError(f"`agent: {self.agent}` needs `over_agent_ms`: it is about speech over the agent")
         if self.agent is Expectation.WAIT and self.over_agent_ms is not None:
             raise ValueError("`agent: wait` is about a silent line: it has no `over_agent_ms`")
-        answered = self.agent in (Expectation.RESPOND, Expectation.STOP)
+        if self.agent is Expectation.LIMIT and self.over_agent_ms is not None:
+            raise ValueError("`agent: limit` is about a caller who does not stop: it has no `over_agent_ms`")
+        answered = self.agent in (Expectation.RESPOND, Expectation.STOP, Expectation.LIMIT)
         if answered and not self.has_words:
             raise ValueError(
                 f"nothing is said that could be answered; `agent: {self.agent}` needs to be wait or ignore"

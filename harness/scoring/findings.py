@@ -42,6 +42,8 @@ def findings(
         answered=moments.t1_ns is not None,
         waited_ms=_ms(moments.until_ns - moments.t0_ns),
         intruded_ms=onset_ms if turn.agent is Expectation.WAIT else None,
+        spoke_up_ms=onset_ms,
+        limit_after_ms=turn.limit_after_ms,
         answer_to_ignored=overlap.answered,
         stop_ms=overlap.stop_ms,
         stale_ms=overlap.stale_ms,

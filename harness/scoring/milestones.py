@@ -63,6 +63,8 @@ class Reply:
     """Holes between its first and last audible sample."""
     silence_ns: int
     """Time without audible sound, dry or silent, in pieces over 200 ms."""
+    longest_silence_ns: int
+    """The longest piece of it that began before the caller spoke again, however short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int
         end_ns=end_ns,
         underruns=tuple(hole for hole in holes if t1_ns < hole.start_ns < next_ns and hole.end_ns < end_ns),
         silence_ns=int(silences_ns[silences_ns > PAUSE_NS].sum()),
+        longest_silence_ns=int(silences_ns[ends_ns[:-1] < next_ns].max(initial=0)),
     )
 
 

@@ -19,12 +19,16 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 | intruded  | WAIT: an onset; IGNORE: a reply to it was heard                  | send lateness over 100 ms         |
 | stopped   | IGNORE: the sentence did not go on, or over 100 ms of it were    | lateness over 100 ms              |
 |           | lost or said twice                                               |                                   |
+| cut_off,  | LIMIT: an onset sooner than the scenario's least time; none      | lateness over 100 ms              |
+| missed    | before the caller was done                                       |                                   |
 | answered  | RESPOND, STOP: nothing of that                                   | lateness over 5 ms                |
 | held      | WAIT, IGNORE: nothing of that                                    | lateness over 5 ms; WAIT: 100 ms  |
+| limited   | LIMIT: nothing of that                                           | lateness over 100 ms              |
 
 What a turn was expected to bring decides which of these are looked for: RESPOND and STOP all but intruded and stopped,
-WAIT and IGNORE only failed, intruded and stopped. A backchannel that found the agent silent (its reply was shorter than
-planned) had no sentence to go on with: it is held if it was not answered, and no rate of backchannels counts it.
+WAIT and IGNORE only failed, intruded and stopped, LIMIT only failed and its own two. A backchannel that found the agent
+silent (its reply was shorter than planned) had no sentence to go on with: it is held if it was not answered, and no
+rate of backchannels counts it.
 
 A turn is INVALID only when nothing certain was found *and* something in doubt was: lateness of some milliseconds moves
 a gap, so it takes an answered turn's figure away, but it cannot invent words, silence or a hang-up; only a hole in the
@@ -56,6 +60,12 @@ MIN_REPLY_MS = 100.0
 """No word is shorter; less sound with nothing after it is a reply that stalled."""
 
 _SILENT = (Expectation.WAIT, Expectation.IGNORE)
+_UNTIMED = (Expectation.WAIT, Expectation.LIMIT)
+_RIGHT = {
+    Expectation.WAIT: Outcome.HELD,
+    Expectation.IGNORE: Outcome.HELD,
+    Expectation.LIMIT: Outcome.LIMITED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,10 @@ class Findings:
     """From t0 until waiting ended; told where there was no answer."""
     intruded_ms: float | None
     """When the agent was audible, from the turn's beginning, where nothing was to be said."""
+    spoke_up_ms: float | None
+    """When the agent was audible, from the turn's beginning, while a caller talked who would not stop ..."""
+    limit_after_ms: float
+    """... and from when on that is right."""
     answer_to_ignored: bool
     """A reply to what was to be ignored was heard."""
     stop_ms: float | None
@@ -120,12 +134,12 @@ def judge(findings: Findings) -> tuple[Outcome, str]:
         return Outcome.INVALID, "; ".join([late, *texts])
     if findings.expectation is Expectation.IGNORE and not findings.over_agent:
         return Outcome.HELD, "the agent was not speaking: there was no sentence to go on with"
-    return (Outcome.HELD if findings.expectation in _SILENT else Outcome.ANSWERED), ""
+    return _RIGHT.get(findings.expectation, Outcome.ANSWERED), ""
 
 
 def _limit_ms(findings: Findings) -> float:
     """Lateness that leaves a turn open: where nothing is timed, only what may have changed what the agent does."""
-    return HOLE_MS if findings.expectation is Expectation.WAIT else LATENESS_LIMIT_MS
+    return HOLE_MS if findings.expectation in _UNTIMED else LATENESS_LIMIT_MS
 
 
 def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
@@ -134,6 +148,8 @@ def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     broke = [(Outcome.FAILED, fault, False) for fault in faults if fault]
     if findings.expectation in _SILENT:
         return [*broke, *_not_left_alone(findings)]
+    if findings.expectation is Expectation.LIMIT:
+        return [*broke, *_not_limited(findings)]
     return [*broke, *_not_yielded(findings), *_not_answered(findings)]
 
 
@@ -155,6 +171,16 @@ def _not_left_alone(findings: Findings) -> list[tuple[Outcome, str, bool]]:
         text = f"{findings.repeated_ms:.0f} ms of the agent's sentence were said twice"
         found.insert(0, (Outcome.STOPPED, text, away))
     return found
+
+
+def _not_limited(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
+    if findings.cut_off_ms is None or findings.spoke_up_ms is None:
+        return [(Outcome.MISSED, "the agent let a caller who did not stop talk to the end", away)]
+    if findings.spoke_up_ms < findings.limit_after_ms:
+        text = f"the agent was audible {findings.spoke_up_ms:.0f} ms after the caller began, under"
+        return [(Outcome.CUT_OFF, f"{text} {findings.limit_after_ms:.0f} ms", away)]
+    return []
 
 
 def _not_yielded(findings: Findings) -> list[tuple[Outcome, str, bool]]:

@@ -166,7 +166,8 @@ def went_on(
         return WentOn(None, paused=True, ended_by_itself=whole and not lost_ns, lost_ns=lost_ns, repeated_ns=0)
     if message.recv_ns < yielded:  # it was in the caller's buffer all the time: a silence between clauses
         return WentOn(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
-    before = _played(one for one in record.received if one.recv_ns < message.recv_ns)
+    from_ns = _sentence_from_ns(record, speech_ns)
+    before = _played(one for one in record.received if from_ns <= one.recv_ns < message.recv_ns)
     fit = joined(before, cut, _played(one for one in record.received if one.recv_ns >= message.recv_ns))
     return WentOn(
         resumed_ns,
@@ -175,6 +176,12 @@ def went_on(
         lost_ns=fit.lost_samples * NS_PER_SAMPLE,
         repeated_ns=fit.repeated_samples * NS_PER_SAMPLE,
     )
+
+
+def _sentence_from_ns(record: CallRecord, speech_ns: int) -> int:
+    """When the last utterance ended that the sentence may answer: what was said before it may be said again."""
+    answered = (one for one in record.spoken if one.expectation is not Expectation.IGNORE)
+    return max((at_ns for one in answered if (at_ns := record.sample_ns(one.end_sample)) <= speech_ns), default=0)
 
 
 def _cut(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> Pcm16:

@@ -18,7 +18,12 @@ from pipeline import tracing
 from pipeline.tracing import Span
 
 SILENT = (Expectation.WAIT, Expectation.IGNORE)
-"""Turns that are not answered: they have no gap, and no stages."""
+"""Turns that are not answered."""
+_UNTIMED = (*SILENT, Expectation.LIMIT)
+"""Turns whose answer, if any, does not follow the end of speech: they have no gap, and no stages."""
+_UNTIMED_NOTE = dict.fromkeys(SILENT, "nothing was to be answered") | {
+    Expectation.LIMIT: "the answer was to come before the end of speech"
+}
 
 
 def score_call(
@@ -80,18 +85,18 @@ def _score(
     attempt = heard.heard_attempt(record, call, moments)
     over = overlap.of_turn(record, call, turn.agent, spoken, moments, next_speech_ns)
     late = lateness(record, *over.window_ns)
-    answers = turn.agent not in SILENT
+    answers = turn.agent not in _UNTIMED
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
     transcript = heard.text(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
     dry = holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
-    fault = (heard.text(attempt.turn_span, tracing.ERROR) or "") if answers else ""
+    fault = (heard.text(attempt.turn_span, tracing.ERROR) or "") if turn.agent not in SILENT else ""
     outcome, detail = outcomes.judge(findings(record, turn, index, moments, over, dry, late, words, fault))
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
     gap_ms = _ms_after(moments.t0_ns, t1_ns)
     stages, path = breakdown.stages(attempt.activities, moments.t0_ns, t1_ns)
     begun = heard.begun_between(call, moments.speech_ns, next_speech_ns)
-    work = compute.of_turn(begun, attempt.turn_span if answers else None)
+    work = compute.of_turn(begun, attempt.turn_span if turn.agent not in SILENT else None)
     return TurnRecord(
         **_leading(record, turn, index, cold=cold),
         outcome=outcome,
@@ -106,7 +111,7 @@ def _score(
         perceived_gap_ms=None if gap_ms is None else gap_ms + network_ms,
         first_byte_ms=_ms_after(moments.t0_ns, moments.first_recv_ns) if answers else None,
         stages=stages,
-        stages_note=attempt.note if answers else "nothing was to be answered",
+        stages_note=attempt.note if answers else _UNTIMED_NOTE[turn.agent],
         path=path,
         bars=breakdown.bars(attempt.activities, moments.t0_ns) if answers else (),
         attempt=None if attempt.turn_span is None or not answers else attempt.turn_span.attempt,
@@ -129,6 +134,7 @@ def _score(
         compute_ms=work.heard_ms,
         wasted_ms=work.wasted_ms,
         silence_ms=None if reply is None else _ms(reply.silence_ns),
+        clause_gap_ms=None if reply is None else _ms(reply.longest_silence_ns),
         reply_ms=None if reply is None else _ms(reply.end_ns - reply.start_ns),
         lateness_send_ms=_ms(late.send_ns),
         lateness_recv_ms=_ms(late.recv_ns),

@@ -17,7 +17,6 @@ from harness.store.disk import Claim
 from harness.sweep import folder
 from harness.sweep.folder import SettingRow, SweepRecord
 from harness.sweep.grid import Setting
-from pipeline import profile as profiles
 from pipeline.errors import ProfileError, RunFolderError, UsageError
 from pipeline.profile import Profile
 
@@ -56,7 +55,7 @@ def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = No
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
     chosen = profile or runs.DEFAULT_PROFILE
-    plain = profiles.load(chosen)
+    plain = runs.make(scenario, profile=chosen, options=options).profile
     members = []
     for setting in settings:
         try:

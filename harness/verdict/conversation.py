@@ -24,6 +24,7 @@ def figures(turns: Sequence[TurnRecord]) -> Conversation:
         stale_ms=stats.figures(BY_METRIC["stale_ms"].values(turns)),
         talk_over_ms=stats.figures(BY_METRIC["talk_over_ms"].values(turns)),
         went_on_ms=stats.figures(BY_METRIC["went_on_ms"].values(turns)),
+        clause_gap_ms=stats.figures(BY_METRIC["clause_gap_ms"].values(turns)),
         wer={name: words for name, words in found.items() if words is not None},
         twins={name: pairs for name, pairs in twins.items() if pairs is not None},
         wasted=wasted_work(turns),

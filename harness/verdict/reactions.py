@@ -1,4 +1,4 @@
-"""How fast an agent yields and goes on: which turns have such a time, and what it is. One definition for all. Pure."""
+"""How fast an agent yields, goes on, gets to its next clause: which turns have such a time. One definition. Pure."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class Reaction:
         return [self.value(turn) for turn in turns if self.among(turn) and turn.outcome is not Outcome.INVALID]
 
 
+def _told_of_gaps(turn: TurnRecord) -> bool:
+    return turn.clause_gap_ms is not None
+
+
 _NOT_YIELDED = frozenset({Outcome.TALKED_OVER, Outcome.FAILED})
 _NOT_GONE_ON = frozenset({Outcome.STOPPED, Outcome.FAILED})
 _NONE: frozenset[Outcome] = frozenset()
@@ -41,5 +45,6 @@ REACTIONS = (
     Reaction("stale_ms", "old reply heard after that", "barge-ins", barged_in, _NONE),
     Reaction("talk_over_ms", "both audible at once", "barge-ins", barged_in, _NONE),
     Reaction("went_on_ms", "backchannel, until the sentence goes on", "backchannels", to_be_ignored, _NOT_GONE_ON),
+    Reaction("clause_gap_ms", "longest gap between clauses", "replies", _told_of_gaps, _NONE),
 )
 BY_METRIC = {reaction.metric: reaction for reaction in REACTIONS}

@@ -206,6 +206,11 @@ class Call:
         if unheard and self._may_go_on(event):
             self._withdraw()
             return
+        if unheard and reply is not None and reply.confirmed:
+            # No turn may be longer: its answer, which is being made, is said before the caller counts again.
+            self._floor.insist(True)
+            self._floor.passed(event, reply)
+            return
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
         self._so_far.forget()
 

@@ -82,6 +82,7 @@ class CTranslate2Chat:
         try:
             self._generator.generate_batch(
                 [self._tokens(self._template.own(request))],
+                min_length=min(self._settings.min_tokens, request.max_tokens),
                 max_length=min(request.max_tokens, self._settings.max_tokens),
                 static_prompt=self._static,
                 cache_static_prompt=True,

@@ -24,6 +24,8 @@ class CTranslate2Settings(EngineSettings):
     A small model answers at length in the first and to the point in the second.
     """
     max_tokens: int = Field(24, ge=1, le=512)
+    min_tokens: int = Field(0, ge=0, le=512)
+    """No reply ends before so many: for measurements that need an agent who talks for a while."""
     repetition_penalty: float = Field(1.1, ge=1, le=2)
     apology: str = ""
     """Said where the model fails; "" says nothing."""

@@ -25,6 +25,9 @@ class FasterWhisperSettings(EngineSettings):
     """Of a turn that is longer, what was transcribed at a pause is kept, and only the rest is heard at the end; null:
     every turn is heard whole."""
     language: str = "en"
+    no_speech: float = Field(1.0, gt=0, le=1)
+    """Audio in which the model finds no speech with more than this probability has no words; 1: its words are taken as
+    they are. What it makes of voices in the background or of music is invented as a rule."""
 
     @model_validator(mode="after")
     def _where_it_can(self) -> FasterWhisperSettings:

@@ -119,11 +119,15 @@ class FasterWhisper:
         return self._model.encode(features[:, : 2 * positions])
 
     def _decode(self, states: ctranslate2.StorageView) -> str:
+        """The words, one greedy pass; "" where the model doubts that anybody speaks (`no_speech`)."""
         (result,) = self._model.model.generate(
             states,
             [self._prompt],
             beam_size=1,
             sampling_temperature=0.0,
             max_length=len(self._prompt) + _MAX_TOKENS,
+            return_no_speech_prob=True,
         )
+        if result.no_speech_prob > self._settings.no_speech:
+            return ""
         return str(self._tokenizer.decode(result.sequences_ids[0])).strip()

@@ -109,6 +109,11 @@ def test_conversation_promises() -> None:
     assert by_promise(found, "yields within").holds
     assert not by_promise(found, "ended by a backchannel").holds
     assert by_promise(found, "lost or said twice").holds
+    assert by_promise(found, "gaps between clauses").value == 130
+    assert by_promise(found, "p95 at most").value is None  # twenty carry no bound
+    late = [turn.model_copy(update={"clause_gap_ms": 251.0}) if not index else turn for index, turn in enumerate(turns)]
+    record = record.model_copy(update=summary.figures(late))
+    assert not by_promise(conversation.promises(Run(record, tuple(late), ())), "gaps between clauses").holds
     assert record.verdict is Verdict.MEASURED
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from harness.corpus import noises
 from pipeline import engines, profile, weights
 from pipeline.call.encoding import LineEncoder
 from pipeline.call.interruption import Interruption, Move
@@ -25,8 +26,10 @@ from pipeline.endpointing.smart_turn_onnx import SmartTurn
 from pipeline.engines import Engines
 from pipeline.errors import WeightsError
 from pipeline.llm import Message, Request
+from pipeline.llm.ctranslate2 import CTranslate2Chat
 from pipeline.profile.barge_in import BargeInSettings
 from pipeline.profile.endpointing import EndpointingSettings, SmartTurnSettings
+from pipeline.profile.llm import CTranslate2Settings
 from pipeline.resample import Downsampler
 from pipeline.stt import AudioF32, Transcript
 from pipeline.telephony import mulaw
@@ -261,6 +264,33 @@ def test_a_transcript_that_repeats_itself_is_made_again(
 def test_no_audio_has_no_words(loaded: Engines) -> None:
     """An empty utterance is an empty transcript, without the model."""
     assert asyncio.run(loaded.stt.transcribe(np.zeros(0, np.float32))).text == ""
+
+
+def test_voices_in_the_background_have_no_words(loaded: Engines, prompts: Path) -> None:
+    """Eight at once are no caller, though the model makes words of them; a word before them is one."""
+    said = ("demo-instruct", "privacy-prompt", "vm-options", "demo-abouttotry", "conf-adminmenu", "vm-tempgreeting")
+    voices = [np.rint(recording(prompts, name) * 32_767).astype(np.int16) for name in said]
+    babble = noises.babble(24_000, np.random.default_rng(1), voices).astype(np.float32)
+    word = audible(recording(prompts, "digits/day-6"))
+    behind = np.pad(word, 2000) + babble[: len(word) + 4000] * 0.03
+    heard = [asyncio.run(loaded.stt.transcribe(audio)).text for audio in (babble * 0.05, behind)]
+    assert heard[0] == ""
+    assert "saturday" in heard[1].lower()
+
+
+def test_a_reply_can_be_told_to_go_on() -> None:
+    """`min_tokens` keeps it from ending sooner; the cap still holds."""
+    settings = profile.load("cpu", ("llm.min_tokens=16", "llm.max_tokens=20")).llm
+    assert isinstance(settings, CTranslate2Settings)
+
+    async def pieces() -> list[str]:
+        model = CTranslate2Chat(settings)
+        try:
+            return [piece async for piece in model.reply(request("Thank you for calling."))]
+        finally:
+            await model.close()
+
+    assert 14 <= len(asyncio.run(pieces())) <= 20
 
 
 def test_a_reply_is_short_and_always_the_same(loaded: Engines) -> None:

@@ -14,10 +14,11 @@ from harness import scenario
 from harness.caller.onset import levels_dbfs
 from harness.corpus import clips as corpus
 from harness.scenario import CLEAN, PAUSE_MS, Expectation, Scenario
+from pipeline import profile
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
 NAMES = ("smoke", "default", "gate")
-CONVERSATIONAL = ("conversation", "pauses", "quiet", "barge-in", "barge-in-echo", "noise", "bad-input")
+CONVERSATIONAL = ("conversation", "pauses", "quiet", "barge-in", "barge-in-echo", "two-calls", "noise", "bad-input")
 
 
 def test_all_that_ship_are_known() -> None:
@@ -112,13 +113,35 @@ def test_in_quiet_nobody_speaks() -> None:
 
 @pytest.mark.parametrize("name", ["barge-in", "barge-in-echo"])
 def test_barge_ins_and_backchannels_follow_a_question(name: str) -> None:
-    """As many of the one as of the other, early and late, each over the reply to a turn that is answered."""
+    """A question, three barge-ins, early and late, and a backchannel, each over the reply to the turn before."""
     loaded = load(name)
     expected = [turn.agent for turn in loaded.turns]
-    assert expected == [Expectation.RESPOND, Expectation.STOP, Expectation.RESPOND, Expectation.IGNORE] * (
-        len(expected) // 4
-    )
+    call = [Expectation.RESPOND, *[Expectation.STOP] * 3, Expectation.IGNORE]
+    assert loaded.turns_per_call == len(call)
+    assert expected == call * (len(expected) // len(call))
     assert {turn.stratum for turn in loaded.turns} == {"before", "early", "late", "backchannel", "cough"}
+
+
+def test_barge_ins_are_enough_for_a_p95() -> None:
+    """59 of which none is slower bound it at 95 % confidence."""
+    stops = [turn for turn in load("barge-in").turns if turn.agent is Expectation.STOP]
+    assert 0.95 ** len(stops) <= 0.05
+
+
+@pytest.mark.parametrize("name", ["barge-in", "barge-in-echo", "conversation"])
+def test_whoever_is_spoken_over_talks_for_a_while(name: str) -> None:
+    """The default profile's replies are too short for it; what is changed in it fits it."""
+    changed = profile.load("cpu", load(name).overrides("cpu")).model_dump()
+    assert changed["llm"]["min_tokens"] >= 16
+    assert changed["llm"]["max_tokens"] > profile.load("cpu").llm.max_tokens
+
+
+def test_two_callers_call_at_once() -> None:
+    """As many as the default profile takes, with several turns a call."""
+    loaded = load("two-calls")
+    assert loaded.simultaneous_calls == profile.load("cpu").limits.simultaneous_calls == 2
+    assert isinstance(loaded.turns_per_call, int)
+    assert loaded.turns_per_call > 1
 
 
 def test_the_echo_is_as_telephones_have_it() -> None:
@@ -148,6 +171,7 @@ def test_bad_input_is_bad() -> None:
     assert loaded.line.dc_offset
     assert loaded.line.clip_dbfs is not None
     assert {turn.noise.snr_db for turn in loaded.turns if turn.noise} == {0}
+    assert [turn.key for turn in loaded.turns if turn.agent is Expectation.LIMIT] == ["never-stops"]
     assert {turn.dtmf_as for turn in loaded.turns if turn.dtmf} == {"event", "tone"}
 
 

@@ -236,3 +236,23 @@ def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) ->
     other = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:1]})
     with pytest.raises(RunFolderError, match="the corpus no longer has there"):
         request.with_corpus(asked, Corpus({}, (), other))
+
+
+def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
+    """What it can't do without; the user's word goes before it, and other profiles stay as they are."""
+    scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.reply: 'One: two.', llm.max_tokens: 40}}\n")
+    own = request.make(str(scenario), profile="scripted").profile
+    told = request.make(str(scenario), profile="scripted", overrides=("llm.max_tokens=9",)).profile
+    other = request.make(str(scenario), profile="cpu").profile
+    assert own is not None
+    assert told is not None
+    assert other is not None
+    assert (own.llm.max_tokens, told.llm.max_tokens, other.llm.max_tokens) == (40, 9, 24)
+    assert own.model_dump()["llm"]["reply"] == "One: two."
+
+
+def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path) -> None:
+    """The message names the file."""
+    scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.wit: 3}}\n")
+    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml: `agent_settings` of 'scripted'"):
+        request.make(str(scenario), profile="scripted")

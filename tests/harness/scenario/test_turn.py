@@ -42,7 +42,7 @@ def fault(turn: str) -> str:
         ("{prompt: [a, b, c], gaps_ms: [300]}", "`gaps_ms` has 1 gaps for 3 parts; 2 are needed"),
         ("{prompt: [a, b], gaps_ms: -1}", "gaps_ms"),
         ("{say: a, twin: b}", "this turn has no `noise`"),
-        ("{say: a, agent: answer}", "`turns.1.agent`: Input should be 'respond', 'wait', 'stop' or 'ignore'"),
+        ("{say: a, agent: answer}", "`turns.1.agent`: Input should be 'respond', 'wait', 'stop', 'ignore' or 'limit'"),
     ],
 )
 def test_a_faulty_turn_is_named_with_its_line(turn: str, message: str) -> None:
@@ -73,3 +73,10 @@ def test_one_gap_stands_for_all_joints() -> None:
     assert Turn.model_validate({"prompt": ["a", "b", "c"], "gaps_ms": 300}).all_gaps_ms == (300, 300)
     assert Turn.model_validate({"prompt": ["a", "b", "c"], "gaps_ms": [300, 0]}).all_gaps_ms == (300, 0)
     assert Turn.model_validate({"prompt": ["a", "b", "c"]}).all_gaps_ms is None
+
+
+def test_a_caller_who_does_not_stop_has_words_and_speaks_over_nobody() -> None:
+    """`agent: limit` is about one long utterance of its own."""
+    assert Turn.model_validate({"say": "on and on", "agent": "limit"}).limit_after_ms == 10_000
+    assert "nothing is said that could be answered" in fault("{silence_ms: 500, agent: limit}")
+    assert "it has no `over_agent_ms`" in fault("{say: a, agent: limit, over_agent_ms: 5}")

@@ -186,7 +186,18 @@ def test_the_reply_from_first_to_last_audible_sample() -> None:
     assert reply is not None
     assert (reply.start_ns, reply.end_ns) == (ns(2020), ns(2970))
     assert reply.silence_ns == 250 * NS_PER_MS
+    assert reply.longest_silence_ns == 250 * NS_PER_MS
     assert reply.underruns == ()
+
+
+def test_a_gap_between_clauses_may_be_dry_or_silent_and_short() -> None:
+    """The longest counts, until the caller speaks again: what an agent holds back then is no gap of its own."""
+    call = Call().utter(600, 1600).hear(2000, tone(300), quiet(90), tone(100)).hear(2610, tone(700), quiet(100))
+    reply = only(call.ends(6000)).reply
+    assert reply is not None
+    assert reply.longest_silence_ns == 120 * NS_PER_MS
+    over = call.utter(3200, 3500, over=True).hear(3700, tone(300)).ends(6000)
+    assert [one.reply.longest_silence_ns for one in milestones(over)[:1] if one.reply] == [120 * NS_PER_MS]
 
 
 def test_underruns_are_the_dry_times_inside() -> None:

@@ -16,6 +16,8 @@ FINE = Findings(
     over_agent=False,
     in_pause=False,
     intruded_ms=None,
+    spoke_up_ms=None,
+    limit_after_ms=10_000,
     answer_to_ignored=False,
     stop_ms=None,
     stale_ms=None,
@@ -182,3 +184,23 @@ def test_turns_that_are_to_be_left_alone_know_no_other_fault(expectation: Expect
     assert outcome(**silent) is Outcome.HELD
     assert outcome(**silent, answer_to_ignored=True) is Outcome.INTRUDED
     assert outcome(**silent, call_broke="the agent closed the call") is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"cut_off_ms": 30_000.0, "spoke_up_ms": 30_500.0}, Outcome.LIMITED),
+        ({"cut_off_ms": 30_000.0, "spoke_up_ms": 10_000.0}, Outcome.LIMITED),
+        ({"cut_off_ms": 50_000.0, "spoke_up_ms": 9_999.0}, Outcome.CUT_OFF),
+        ({"cut_off_ms": None, "spoke_up_ms": 61_000.0}, Outcome.MISSED),
+        ({"cut_off_ms": None, "spoke_up_ms": None, "answered": False}, Outcome.MISSED),
+        ({"cut_off_ms": 30_000.0, "spoke_up_ms": 30_500.0, "call_broke": "gone"}, Outcome.FAILED),
+    ],
+)
+def test_a_caller_who_does_not_stop(found: dict[str, Any], expected: Outcome) -> None:
+    """To be spoken to before they end, yet not too soon; their words are no measure, nor is a gap."""
+    limit = {"expectation": Expectation.LIMIT, "wer": 0.9, "missing_last_word": "key"}
+    assert outcome(**limit, **found) is expected
+    assert outcome(**limit, **found, send_late_ms=50.0) is expected
+    in_doubt = outcome(**limit, **found, send_late_ms=101.0)
+    assert in_doubt is (Outcome.FAILED if expected is Outcome.FAILED else Outcome.INVALID)

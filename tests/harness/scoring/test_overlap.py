@@ -136,6 +136,14 @@ def test_lost_or_said_twice(moved_ms: int, outcome: Outcome, detail: str) -> Non
     assert ((turn.lost_ms or 0.0) - (turn.repeated_ms or 0.0)) == pytest.approx(moved_ms, abs=10)
 
 
+def test_words_of_an_earlier_reply_are_not_said_twice() -> None:
+    """An agent may say the same again in its next answer: what was said before the question does not count."""
+    call = answered().hear(2000, SENTENCE[: 8 * 2000]).utter(5000, 6000).hear(6500, speech(3000)[8 * 1500 :])
+    call.utter(7500, 7800, over=True).hear(8400, SENTENCE[8 * 500 : 8 * 2000])
+    turn = last(call.ends(13_000), "respond", "respond", "ignore")
+    assert (turn.outcome, turn.went_on_ms, turn.repeated_ms) == (Outcome.HELD, 600, 0)
+
+
 def test_a_sentence_that_does_not_go_on_was_stopped() -> None:
     """A backchannel is no barge-in."""
     turn = last(backchannel(3200).ends(13_000), "respond", "ignore")

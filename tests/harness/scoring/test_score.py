@@ -23,6 +23,7 @@ from tests.harness.builders import (
     example_call,
     ns,
     planned,
+    planned_as,
     quiet,
     tone,
 )
@@ -367,3 +368,11 @@ def test_figures_are_in_milliseconds_of_exact_nanoseconds() -> None:
     turn = only(Call().utter(600, 1610).hear(2005.123457, tone(300)).ends(4000))
     assert turn.t1_ns == ns(2005.123457)
     assert turn.turn_gap_ms == (turn.t1_ns - turn.t0_ns) / NS_PER_MS
+
+
+@pytest.mark.parametrize(("spoke_ms", "expected"), [(14_000, Outcome.LIMITED), (9_000, Outcome.CUT_OFF)])
+def test_a_caller_who_does_not_stop_is_spoken_to(spoke_ms: int, expected: Outcome) -> None:
+    """The agent's first sound counts, from the caller's beginning; there is no gap and no transcript to judge."""
+    call = Call().utter(600, 20_000).hear(600 + spoke_ms, tone(900)).hear(20_500, tone(600)).ends(23_000)
+    (turn,) = score_call(call, (), planned_as("limit"), network_ms=95, cold=False)
+    assert (turn.outcome, turn.turn_gap_ms, turn.stages) == (expected, None, None)

@@ -104,11 +104,11 @@ def written(folder: Path, text: str) -> Path:
 
 def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
     """A step without `set` is the profile as it is."""
-    text = 'steps:\n- {name: Plain}\n- {name: + short window, set: ["stt.windows_s=[4]", endpointing.policy=silence]}\n'
+    text = 'steps:\n- {name: Plain}\n- {name: + short window, set: ["stt.window=short", endpointing.policy=silence]}\n'
     settings = grid.load(written(tmp_path, text))
     assert [(each.name, each.slug) for each in settings] == [("Plain", "plain"), ("+ short window", "short-window")]
     assert settings[0].overrides == ()
-    assert settings[1].overrides == ("stt.windows_s=[4]", "endpointing.policy=silence")
+    assert settings[1].overrides == ("stt.window=short", "endpointing.policy=silence")
 
 
 @pytest.mark.parametrize(

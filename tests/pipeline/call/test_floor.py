@@ -14,6 +14,7 @@ from pipeline.llm.scripted import ScriptedLanguageModel
 from pipeline.profile.llm import ScriptedLlmSettings
 from pipeline.telephony import mulaw
 from pipeline.telephony.messages import Clear, OutboundMark
+from tests.pipeline.call.speculative import Blocking, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -198,6 +199,30 @@ async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
     """The speech that went on is the next turn, once the agent has ended."""
     async with serve("endpointing.max_turn_ms=1000", SHORT) as served, served.phone() as phone:
         await phone.speak(1900)
+        assert (await phone.reply())[0] == "turn-0-1"
+        async with listening(phone):
+            assert (await phone.reply())[0] == "turn-1-1"
+
+
+async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
+    """Who pauses and goes on before each answer can't put it off for ever: the one at the limit is said."""
+    insisted, insist = asyncio.Event(), floor.Floor.insist
+
+    def told(self, on):
+        insist(self, on)
+        if on:
+            insisted.set()
+
+    monkeypatch.setattr(floor.Floor, "insist", told)
+    stt = Blocking()
+    async with serve("endpointing.max_turn_ms=1000", SHORT, stt=stt) as served, served.phone() as phone:
+        await phone.speak(900)
+        await phone.hush(400)
+        await soon(stt.begun)
+        await phone.speak(600)
+        await phone.hush(400)
+        await soon(insisted)
+        stt.release.set()
         assert (await phone.reply())[0] == "turn-0-1"
         async with listening(phone):
             assert (await phone.reply())[0] == "turn-1-1"

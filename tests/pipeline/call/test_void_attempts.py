@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline import tracing, worker
+from pipeline import tracing
 from pipeline.call import leaving
 from pipeline.errors import EngineError
 from pipeline.profile.stt import ScriptedSttSettings
 from pipeline.stt import Transcript
 from pipeline.stt.scripted import ScriptedSpeechToText
 from pipeline.tracing import Stage
+from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Blocking, soon
+from tests.pipeline.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
-SPECULATIVE = (
-    "endpointing.policy=speculative",
-    "endpointing.provisional_ms=96",
-    "endpointing.min_silence_ms=320",
-    "endpointing.max_silence_ms=640",
-    "endpointing.model=null",
-)
-PATIENCE_S = 30
-SHORT_MS, LONG_MS = 200, 800
+NO_MODEL = (*SPECULATIVE, "endpointing.model=null")
 
 
-class Slow(ScriptedSpeechToText):
-    """Its first work can't be interrupted, and ends when it is let; `begun` is set when it is at it."""
-
-    def __init__(self) -> None:
-        super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
-        self.pool = ThreadPoolExecutor(2)
-        self.let, self.begun = threading.Event(), asyncio.Event()
+class Slow(Blocking):
+    """Its first work can't be interrupted, and ends when it is let; later words come at once."""
 
     async def transcribe(self, audio):
-        if self.begun.is_set():
-            return Transcript("words")
-        self.begun.set()
-        return await worker.run(self.pool, self._work)
-
-    def _work(self) -> Transcript:
-        self.let.wait(PATIENCE_S)
-        return Transcript("words")
-
-    async def close(self) -> None:
-        self.let.set()
-        self.pool.shutdown()
+        return Transcript("words") if self.begun.is_set() else await super().transcribe(audio)
 
 
 class FailingOnce(ScriptedSpeechToText):
@@ -70,15 +46,14 @@ async def test_waiting_for_a_void_attempts_engine_is_no_transcription(serve, mon
     """The second attempt's first stage begins when the engine is free, and its span says that it waited."""
     monkeypatch.setattr(leaving, "ABANDONED_S", PATIENCE_S)
     stt = Slow()
-    async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
+    async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        async with asyncio.timeout(PATIENCE_S):
-            await stt.begun.wait()
+        await soon(stt.begun)
         await phone.speak(400)
         await phone.hush(LONG_MS)
         await asyncio.sleep(0.2)
-        stt.let.set()
+        stt.release.set()
         name, _ = await phone.reply()
         await phone.hang_up()
         await served.idle()
@@ -95,15 +70,14 @@ async def test_an_engine_that_is_given_up_is_told(serve, monkeypatch):
     """The attempt that began beside it says so: its times may be longer for it."""
     monkeypatch.setattr(leaving, "ABANDONED_S", 0.001)
     stt = Slow()
-    async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
+    async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        async with asyncio.timeout(PATIENCE_S):
-            await stt.begun.wait()
+        await soon(stt.begun)
         await phone.speak(400)
         await phone.hush(LONG_MS)
         await phone.reply()
-        stt.let.set()
+        stt.release.set()
         await phone.hang_up()
         await served.idle()
     assert served.traces.turns[-1].attributes[tracing.BESIDE_VOID] is True
@@ -112,11 +86,10 @@ async def test_an_engine_that_is_given_up_is_told(serve, monkeypatch):
 async def test_an_attempt_that_failed_before_the_end_was_sure_is_made_again(serve):
     """The caller who has just stopped speaking gets an answer, not silence."""
     stt = FailingOnce()
-    async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
+    async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        async with asyncio.timeout(PATIENCE_S):
-            await stt.asked.wait()
+        await soon(stt.asked)
         await phone.hush(LONG_MS)
         name, audio = await phone.reply()
         await phone.hang_up()
