@@ -24,7 +24,8 @@ GEMMA_BYTES, GEMMA_POSITION_BYTES = 54.0e9, 507_904
 """Gemma 3 27B in bf16; 62 layers of 16 heads of 128, keys and values, for each position."""
 GEMMA_W4A16_BYTES = 14.1e9
 """Its INT4 checkpoint: the least that a share must leave room for."""
-_BYTES_A_PARAMETER = {"float16": 2, "bfloat16": 2, "int8_float16": 1, "int8": 1, "float32": 4}
+_BYTES_A_PARAMETER = {"float32": 4, "int8": 1, "int8_float32": 1, "int8_float16": 1, "int8_bfloat16": 1}
+"""Two, for all others."""
 
 
 @dataclass(frozen=True, slots=True)

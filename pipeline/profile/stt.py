@@ -8,6 +8,10 @@ from pydantic import Field
 
 from pipeline.profile.settings import EngineSettings, Settings
 
+ComputeType = Literal[
+    "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
+]
+"""CTranslate2's own names."""
 WholeSeconds = Annotated[float | None, Field(gt=2)]
 
 
@@ -16,9 +20,14 @@ class FasterWhisperSettings(EngineSettings):
 
     engine: Literal["faster_whisper"]
     model: str = "whisper-tiny.en"
+    """An entry of `weights.toml`, or the folder of a model for CTranslate2."""
     device: Literal["cpu", "cuda"] = "cpu"
-    compute_type: str = "int8"
+    device_index: int = Field(0, ge=0)
+    """Which GPU, as CUDA counts them."""
+    compute_type: ComputeType = "int8"
+    """`float16` or `int8_float16` on a GPU, `int8` or `float32` on a CPU."""
     threads: int = Field(1, ge=1)
+    """On a CPU."""
     windows_s: tuple[Annotated[float, Field(ge=10, le=30)], ...] = (12.0, 15.0)
     """Encoder windows: the shortest that leaves 8 s after the speech; 30 s where none does, and where the text
     repeats itself."""
@@ -33,7 +42,8 @@ class WhisperSettings(EngineSettings):
 
     engine: Literal["whisper"]
     weights: str = "random"
-    """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), or a checkpoint's folder."""
+    """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), an entry of `weights.toml`
+    (`distil-whisper-large-v3`), or a checkpoint's folder."""
     device: str = "cuda"
     window_s: int = Field(30, ge=10, le=30)
     whole_s: WholeSeconds = None

@@ -15,6 +15,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from pipeline import weights, worker
+from pipeline.device.ctranslate2 import explained, prepare
 from pipeline.errors import EngineError
 from pipeline.profile.stt import FasterWhisperSettings
 from pipeline.resample import to_16k
@@ -32,13 +33,23 @@ class FasterWhisper:
     """The model, loaded once; transcriptions of several calls wait for each other."""
 
     def __init__(self, settings: FasterWhisperSettings) -> None:
+        """Loads the weights.
+
+        Raises:
+            EngineError: no such GPU, a library of CUDA is missing, or the device can't compute in `compute_type`.
+            WeightsError: the model is not there and cannot be fetched.
+        """
         self._settings = settings
-        self._model = WhisperModel(
-            str(weights.get(settings.model)),
-            device=settings.device,
-            compute_type=settings.compute_type,
-            cpu_threads=settings.threads,
-        )
+        prepare("stt", settings.device, settings.device_index)
+        folder = str(weights.get(settings.model))
+        with explained("stt"):
+            self._model = WhisperModel(
+                folder,
+                device=settings.device,
+                device_index=settings.device_index,
+                compute_type=settings.compute_type,
+                cpu_threads=settings.threads,
+            )
         self._tokenizer = Tokenizer(
             self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=settings.language
         )
@@ -49,13 +60,19 @@ class FasterWhisper:
         """One line for the ready message and the report."""
         s = self._settings
         windows = "/".join(f"{window_s:g}" for window_s in (*s.windows_s, FULL_WINDOW_S))
-        return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {worker.threads_text(s.threads)}"
+        place = f"on cuda:{s.device_index}" if s.device == "cuda" else worker.threads_text(s.threads)
+        return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {place}"
 
     async def warm_up(self) -> None:
-        """Transcribe a second of faint noise in every window."""
+        """Transcribe a second of faint noise in every window; on a GPU what is compiled for the card is compiled now.
+
+        Raises:
+            EngineError: a library of CUDA is missing, which is found out by the first work, or memory is used up.
+        """
         noise = to_16k(np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32))
-        for window_s in (*self._settings.windows_s, FULL_WINDOW_S):
-            await worker.run(self._executor, self._recognise, noise, window_s)
+        with explained("stt"):
+            for window_s in (*self._settings.windows_s, FULL_WINDOW_S):
+                await worker.run(self._executor, self._recognise, noise, window_s)
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
         """Recognise 8 kHz mono `audio`, shape (n,); empty audio has no words.
