@@ -16,14 +16,14 @@ _CUBLAS = ("libcublasLt.so.12", "libcublas.so.12")
 """In this order: the second needs the first."""
 
 
-def prepare(section: str, device: str, index: int) -> None:
-    """Make sure that CTranslate2 can use GPU `index`, for the engine of that section of the profile.
+def prepare(section: str, device: str) -> None:
+    """Make sure that CTranslate2 can use the GPU, for the engine of that section of the profile.
 
     Nothing happens for the CPU. cuBLAS from `nvidia-cublas-cu12` is loaded here, since the loader does not look into
     Python packages; CTranslate2, which asks for it by its name later, is then given this one.
 
     Raises:
-        EngineError: there is no such GPU.
+        EngineError: there is none.
     """
     if device != "cuda":
         return
@@ -34,10 +34,6 @@ def prepare(section: str, device: str, index: int) -> None:
         raise EngineError(
             f"{section}: {section}.device is cuda, but CTranslate2 sees no NVIDIA GPU; check nvidia-smi and "
             f"CUDA_VISIBLE_DEVICES, or set {section}.device: cpu"
-        )
-    if index >= count:
-        raise EngineError(
-            f"{section}: there is no GPU {index}; CTranslate2 sees {count}, from 0 on: correct {section}.device_index"
         )
 
 

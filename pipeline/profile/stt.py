@@ -22,8 +22,6 @@ class FasterWhisperSettings(EngineSettings):
     model: str = "whisper-tiny.en"
     """An entry of `weights.toml`, or the folder of a model for CTranslate2."""
     device: Literal["cpu", "cuda"] = "cpu"
-    device_index: int = Field(0, ge=0)
-    """Which GPU, as CUDA counts them."""
     compute_type: ComputeType = "int8"
     """`float16` or `int8_float16` on a GPU, `int8` or `float32` on a CPU."""
     threads: int = Field(1, ge=1)

@@ -40,13 +40,12 @@ class FasterWhisper:
             WeightsError: the model is not there and cannot be fetched.
         """
         self._settings = settings
-        prepare("stt", settings.device, settings.device_index)
+        prepare("stt", settings.device)
         folder = str(weights.get(settings.model))
         with explained("stt"):
             self._model = WhisperModel(
                 folder,
                 device=settings.device,
-                device_index=settings.device_index,
                 compute_type=settings.compute_type,
                 cpu_threads=settings.threads,
             )
@@ -60,7 +59,7 @@ class FasterWhisper:
         """One line for the ready message and the report."""
         s = self._settings
         windows = "/".join(f"{window_s:g}" for window_s in (*s.windows_s, FULL_WINDOW_S))
-        place = f"on cuda:{s.device_index}" if s.device == "cuda" else worker.threads_text(s.threads)
+        place = "on cuda" if s.device == "cuda" else worker.threads_text(s.threads)
         return f"faster_whisper {s.model} {s.compute_type}, windows {windows} s, {place}"
 
     async def warm_up(self) -> None:

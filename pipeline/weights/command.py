@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import weights
+from pipeline import fitness, profile, weights
 from pipeline.errors import WeightsError
+from pipeline.weights import pins
 from pipeline.weights.pins import Pin
 from pipeline.weights.sources.progress import megabytes
 
@@ -26,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     pull.add_argument(
         "what", nargs="?", metavar="PROFILE|NAME", help="default: what the shipped profiles use, but for the hub's"
     )
+    pull.add_argument("--here", action="store_true", help="not where this machine could not run the profile anyway")
     verify = commands.add_parser("verify", help="read every cached byte and compare it with the pins")
     path = commands.add_parser("path", help="the file or folder of one entry, fetched if missing")
     path.add_argument("name", metavar="NAME")
@@ -42,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.weights_command == "list":
         return _list(args.json)
     if args.weights_command == "pull":
+        if args.here and args.what and args.what not in pins.shipped():
+            fitness.check(profile.load(args.what))
         return _pull(args.what, args.json)
     if args.weights_command == "verify":
         return _verify(args.json)

@@ -13,7 +13,6 @@ import pytest
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the extra `cpu`")
 
-from pipeline import engines, profile
 from pipeline.device.ctranslate2 import explained, prepare
 from pipeline.errors import EngineError
 from pipeline.profile.stt import FasterWhisperSettings
@@ -61,27 +60,16 @@ def test_what_nobody_knows_passes() -> None:
 def test_a_cpu_needs_no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is asked for a GPU that is not wanted."""
     monkeypatch.delattr(ctranslate2, "get_cuda_device_count")
-    prepare("stt", "cpu", 0)
+    prepare("stt", "cpu")
 
 
-@pytest.mark.parametrize(
-    ("count", "index", "said"),
-    [
-        (0, 0, r"^stt: stt\.device is cuda, but CTranslate2 sees no NVIDIA GPU; check nvidia-smi .* stt\.device: cpu$"),
-        (2, 2, r"^stt: there is no GPU 2; CTranslate2 sees 2, from 0 on: correct stt\.device_index$"),
-    ],
-)
-def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, count: int, index: int, said: str) -> None:
-    """None at all, or fewer than the profile counts on."""
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(count))
-    with pytest.raises(EngineError, match=said):
-        prepare("stt", "cuda", index)
-
-
-def test_the_last_of_several_gpus_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are counted from 0."""
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(2))
-    prepare("stt", "cuda", 1)
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to look at, and the way without one."""
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(0))
+    with pytest.raises(
+        EngineError, match=r"^stt: stt\.device is cuda, but CTranslate2 sees no NVIDIA GPU; check nvidia-"
+    ):
+        prepare("stt", "cuda")
 
 
 def test_cublas_is_found_where_pip_puts_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -94,7 +82,7 @@ def test_cublas_is_found_where_pip_puts_it(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(ctypes, "CDLL", lambda path: loaded.append(Path(path).name))
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
-    prepare("stt", "cuda", 0)
+    prepare("stt", "cuda")
     ours = [name for name in loaded if name != "libnvblas.so.12"]
     assert ours[:2] == ["libcublasLt.so.12", "libcublas.so.12"]
     assert loaded == ours
@@ -107,7 +95,7 @@ def test_cublas_that_can_not_be_loaded_is_left_to_ctranslate2(monkeypatch: pytes
     (folder / "libcublasLt.so.12").write_bytes(b"no library")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
-    prepare("stt", "cuda", 0)
+    prepare("stt", "cuda")
 
 
 class WithoutCublas:
@@ -140,21 +128,20 @@ class Extractor:
 
 @pytest.fixture
 def no_cublas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(2))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
     monkeypatch.setattr(faster_whisper, "WhisperModel", WithoutCublas)
     monkeypatch.setattr(faster_whisper, "Tokenizer", lambda *_, **__: None)
 
 
 def test_an_agent_without_cublas_does_not_start_and_says_why(no_cublas: None, tmp_path: Path) -> None:
     """The fault comes with the warm-up, long before a call, and names the package that mends it."""
-    stt = FasterWhisperSettings(
-        engine="faster_whisper", model=str(tmp_path), device="cuda", device_index=1, compute_type="float16"
-    )
-    agent = profile.load("scripted").model_copy(update={"stt": stt})
+    stt = FasterWhisperSettings(engine="faster_whisper", model=str(tmp_path), device="cuda", compute_type="float16")
+    engine = faster_whisper.FasterWhisper(stt)
     with pytest.raises(EngineError, match=r"^stt: Library libcublas\.so\.12 is not found .*nvidia-cublas-cu12"):
-        asyncio.run(engines.load(agent))
+        asyncio.run(engine.warm_up())
+    asyncio.run(engine.close())
     asked = WithoutCublas.asked
-    assert (asked["device"], asked["device_index"], asked["compute_type"]) == ("cuda", 1, "float16")
+    assert (asked["device"], asked["compute_type"]) == ("cuda", "float16")
 
 
 @pytest.mark.parametrize("compute_type", ["float16", "int8_float16"])
