@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -44,10 +45,14 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
         )
     except RefusedError as fault:
         raise _explain(fault, pin.name, source, bool(token)) from None
+    placed: dict[Path, Path] = {}
     for part, path in parts:
         target = into / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        part.rename(target)
+        if part in placed:  # two files with the same bytes are one download
+            shutil.copyfile(placed[part], target)
+        else:
+            placed[part] = part.rename(target)
     if pin.by_revision:
         _lock(into, source, files)
 

@@ -41,7 +41,7 @@ def stated(name: str, source: HubSource, endpoint: str, headers: Mapping[str, st
         raise WeightsError(
             f"{name}: {source.repo} has no {', '.join(missing or take)} at {source.revision[:12]}: update turngap"
         )
-    return tuple(sorted(files, key=lambda file: file.path))
+    return tuple(sorted({file.path: file for file in files}.values(), key=lambda file: file.path))
 
 
 def _file(row: Mapping[str, Any]) -> File:

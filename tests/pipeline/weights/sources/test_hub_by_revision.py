@@ -6,15 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import weights
 from pipeline.errors import WeightsError
 from pipeline.weights import cache, pins
-from pipeline.weights.sources import hub
+from pipeline.weights.pins import File, HubSource
+from pipeline.weights.sources import hub, listing
 from pipeline.weights.sources.progress import Silent
 from tests.pipeline.file_server import FileServer, serve
 
@@ -171,3 +176,52 @@ def test_no_network(double: FileServer, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match=r"model: no answer from http://127\.0\.0\.1:9/api/models/org/model"):
         get()
+
+
+def test_two_files_with_the_same_bytes(double: FileServer) -> None:
+    """They are fetched once, and both are there."""
+    content = FILES["sub/model.safetensors"]
+    double.files[f"{BASE}/copy.safetensors"] = content
+    rows = [
+        row("config.json", FILES["config.json"]),
+        row("copy.safetensors", content),
+        row("sub/model.safetensors", content),
+    ]
+    double.files[LISTING] = listed(rows)
+    folder = get()
+    assert (folder / "copy.safetensors").read_bytes() == (folder / "sub/model.safetensors").read_bytes() == content
+
+
+def test_a_listing_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next page is where the hub's link says, on the hub's own host and nowhere else."""
+    pages = {
+        "http://hub/api/models/org/model/tree/x?recursive=true": ([{"n": 1}], '<http://hub/api/next>; rel="next"'),
+        "http://hub/api/next": ([{"n": 2}], '<http://elsewhere/api/next>; rel="next"'),
+    }
+    monkeypatch.setattr(listing, "_page", lambda name, url, headers: pages[url])
+    rows = listing._rows("m", "http://hub/api/models/org/model/tree/x?recursive=true", {})
+    assert rows == [{"n": 1}, {"n": 2}]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 9)
+    | st.text(max_size=6)
+    | st.sampled_from(["file", "config.json", "../a"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "path", "size", "oid", "lfs"]), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@given(rows=st.lists(JSON, max_size=4))
+def test_any_answer_is_files_or_one_line(rows: list[Any]) -> None:
+    """Whatever JSON a mirror sends: files inside the entry's folder, or an error that names it."""
+    source = HubSource(kind="hub", repo="org/model", revision=REVISION, take=("config.json", "*"))
+    files: tuple[File, ...] = ()
+    with mock.patch.object(listing, "_page", return_value=(rows, "")), suppress(WeightsError):
+        files = listing.stated("m", source, "http://hub", {})
+    assert all(".." not in file.path.split("/") and not file.path.startswith("/") for file in files)
