@@ -186,12 +186,13 @@ def fetch_weights(profile: dict[str, Any]) -> None:
     """Have the agent's own command fetch what a profile needs, with its progress, so that its start is no download.
 
     Raises:
-        WeightsError: it could not; without a message, for it has given its own.
+        WeightsError: it could not, or this machine could not run the profile; without a message, for it has given its
+            own.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(profile, file)
         file.flush()
-        command = child.python("pipeline", "weights", "pull", file.name)
+        command = child.python("pipeline", "weights", "pull", "--here", file.name)
         done = subprocess.run(command, env=child.environment(), stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise WeightsError

@@ -196,6 +196,22 @@ class CorpusFigures(_Model):
     sources: tuple[Source, ...]
 
 
+class CostFigures(_Model):
+    """What turns and calls cost on a machine of that price; how it is computed: `harness.verdict.cost`."""
+
+    an_hour: float
+    currency: str
+    as_of: str
+    source: str
+    simultaneous_calls: int
+    call_minutes: float
+    """Of the calls with scored turns; of a resumed run, those since then."""
+    answered_turns: int
+    """Of the same calls."""
+    call_minute: float
+    answered_turn: float | None
+
+
 class GpuFigures(_Model):
     """One GPU over the run."""
 
@@ -252,6 +268,8 @@ class RunRecord(_Model):
     """Cancelled attempts of scored turns."""
     conversation: Conversation | None = None
     """Null in runs that did not record it."""
+    cost: CostFigures | None = None
+    """Null where the profile has no price."""
 
     corpus: CorpusFigures
     instrument: Instrument

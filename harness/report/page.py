@@ -245,6 +245,7 @@ def _rates(record: RunRecord) -> list[tuple[str, str]]:
         ("False cut-offs", conversation.said(record.cut_off_rate)),
         ("Replies with an underrun", conversation.said(record.underrun_rate)),
         ("Wasted attempts", "not known" if wasted is None else f"{wasted} cancelled before they were heard"),
+        *([("Cost", wording.cost(record.cost))] if record.cost is not None else []),
     ]
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.counted import plural
-from harness.report import conversation
+from harness.report import conversation, wording
 from harness.report.wording import OUTCOME, STAGE, between, joined, ms, outcomes, percent
 from harness.result import RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
@@ -108,6 +108,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("underruns", conversation.said(record.underrun_rate)),
         ("agent", _agent(record)),
         ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
+        *([("cost", wording.cost(record.cost))] if record.cost is not None else []),
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from harness.counted import plural
+from harness.result import CostFigures
 from harness.turn import Outcome
 from pipeline.tracing import Activity, Stage
 
@@ -102,3 +104,11 @@ def outcomes(counts: Mapping[Outcome, int]) -> str:
 def joined(items: list[str]) -> str:
     """`a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def cost(figures: CostFigures) -> str:
+    """`0.0011 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, 2026-05: assumed)`."""
+    shares = ((figures.answered_turn, "an answered turn"), (figures.call_minute, "a call minute"))
+    told = ", ".join(f"{value:.3g} {figures.currency} {of}" for value, of in shares if value is not None)
+    price = f"{figures.an_hour:g} {figures.currency} an hour, {figures.as_of}: {figures.source}"
+    return f"{told}, {plural(figures.simultaneous_calls, 'call')} at once ({price})"

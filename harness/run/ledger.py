@@ -20,8 +20,10 @@ from harness.run.settle import Floats, Settled
 from harness.store import folder as store
 from harness.store.folder import RunFolder
 from harness.turn import Outcome, TurnRecord
-from harness.verdict import summary
+from harness.verdict import cost, summary
 from harness.verdict.gate import Evidence, Judgement
+from pipeline.profile.limits import Price
+from pipeline.telephony import FRAME_NS
 
 WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
@@ -36,6 +38,10 @@ class Progress:
     recv_late_ms: list[Floats] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """What ended the run before its time, one line each."""
+    call_s: float = 0.0
+    """Length of the calls of this session that had turns to score."""
+    answered: int = 0
+    """Turns answered in them."""
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
     sentinel: SentinelErrors | None = None
@@ -47,6 +53,10 @@ class Progress:
         self.turns.extend(settled.turns)
         self.send_late_ms.append(settled.send_late_ms)
         self.recv_late_ms.append(settled.recv_late_ms)
+        scored = [turn for turn in settled.turns if turn.scored]
+        if scored:
+            self.call_s += len(settled.send_late_ms) * FRAME_NS / 1e9
+            self.answered += sum(turn.outcome is Outcome.ANSWERED for turn in scored)
 
 
 def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRecord:
@@ -120,6 +130,7 @@ def closed(
     complete = not progress.faults and len(scored) >= opening.planned_turns
     weightless = bool(opening.profile_data.get("weightless"))
     seen = process.figures(folder.path / store.PROCESS)
+    price = opening.profile_data.get("price")
     low, high = summary.label_moves(progress.turns)
     send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)
     return opening.model_copy(
@@ -131,6 +142,12 @@ def closed(
             "sentence": f"{judgement.sentence} {WEIGHTLESS}" if weightless else judgement.sentence,
             "reasons": judgement.reasons,
             "validity": judgement.checks,
+            "cost": cost.figures(
+                Price.model_validate(price) if price else None,
+                opening.simultaneous_calls,
+                progress.call_s,
+                progress.answered,
+            ),
             "corpus": summary.corpus(progress.turns, sources),
             "instrument": Instrument(
                 send=send,

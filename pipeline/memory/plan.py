@@ -22,9 +22,11 @@ CSM_SLOT_MIB = 80.0
 """Keys and values of 2,560 positions in bf16, and the codec's state."""
 GEMMA_BYTES, GEMMA_POSITION_BYTES = 54.0e9, 507_904
 """Gemma 3 27B in bf16; 62 layers of 16 heads of 128, keys and values, for each position."""
-GEMMA_W4A16_BYTES = 14.1e9
-"""Its INT4 checkpoint: the least that a share must leave room for."""
-_BYTES_A_PARAMETER = {"float16": 2, "bfloat16": 2, "int8_float16": 1, "int8": 1, "float32": 4}
+GEMMA_W4A16_BYTES = 16.0e9
+"""With INT4 weights: 25.6 B of 4 bits and a 16-bit scale for 128 of them, and embeddings, 1.41 B x 2 bytes. The least
+that a share must leave room for."""
+_BYTES_A_PARAMETER = {"float32": 4, "int8": 1, "int8_float32": 1, "int8_float16": 1, "int8_bfloat16": 1}
+"""Two, for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ def parts(profile: Profile, total_mib: float) -> tuple[Part, ...]:
 def uses_gpu(profile: Profile) -> bool:
     """Whether any engine of `profile` works on a GPU of this machine."""
     return bool(parts(profile, 0.0))
+
+
+def needs_gpu(profile: Profile) -> bool:
+    """Whether an engine of `profile` works on a GPU and on nothing else; vLLM runs on a CPU too."""
+    found = {part.section for part in parts(profile, 0.0)} - {"cuda"}
+    return bool(found - {"llm"} if profile.llm.engine == "vllm" else found)
 
 
 def check(profile: Profile, total_mib: float, free_mib: float, card: str) -> None:
@@ -102,7 +110,7 @@ def _llm(profile: Profile, total_mib: float) -> Part | None:
 def _tts(profile: Profile) -> Part | None:
     tts = profile.tts
     if tts.engine == "csm" and tts.device.startswith("cuda") and tts.weights != "tiny":
-        part = _weights("tts", "csm-1b", PARAMETERS["csm-1b"], 2)
+        part = _weights("tts", "csm-1b", PARAMETERS["csm-1b"], 4 if tts.dtype == "float32" else 2)
         slots = tts.slots * CSM_SLOT_MIB
         return Part("tts", part.mib + slots, f"{part.arithmetic}, {tts.slots} slots of {CSM_SLOT_MIB:.0f} MiB")
     return None

@@ -22,7 +22,7 @@ from pipeline.profile.endpointing import (
     SileroSettings,
     SmartTurnSettings,
 )
-from pipeline.profile.limits import Limits, NetworkModel
+from pipeline.profile.limits import Limits, NetworkModel, Price
 from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
 from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
@@ -53,6 +53,8 @@ class Profile(Settings):
     tts: Tts
     network: NetworkModel = NetworkModel()
     limits: Limits = Limits()
+    price: Price | None = None
+    """Without one nothing is said of cost."""
 
 
 def names() -> list[str]:

@@ -1,4 +1,4 @@
-"""What the telephone network adds, and how much the agent takes on."""
+"""What the telephone network adds, how much the agent takes on, and what its machine costs."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ class Limits(Settings):
     """A budget is judged with this many calls going on at once."""
     ready_within_s: float = Field(180, gt=0)
     """Loading and warming up may take so long: a large model's first load takes minutes."""
+
+
+class Price(Settings):
+    """What the machine costs. In a profile that ships it is an assumption: put your own."""
+
+    an_hour: float = Field(gt=0)
+    """In `currency`."""
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    """ISO 4217: EUR, USD."""
+    as_of: str = Field(pattern=r"^\d{4}-\d{2}$")
+    """The month it was so: "2026-05"."""
+    source: str = Field(min_length=1)
+    """Whose price it is, or that it is assumed."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.profile.settings import EngineSettings, Settings
 
+ComputeType = Literal[
+    "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
+]
+"""CTranslate2's own names."""
 WholeSeconds = Annotated[float | None, Field(gt=2)]
+
+
+def _window(others: dict[str, Any]) -> Literal["short", "full"]:
+    return "short" if others.get("device") == "cpu" else "full"
 
 
 class FasterWhisperSettings(EngineSettings):
@@ -16,11 +24,15 @@ class FasterWhisperSettings(EngineSettings):
 
     engine: Literal["faster_whisper"]
     model: str = "whisper-tiny.en"
+    """An entry of `weights.toml`, or the folder of a model for CTranslate2."""
     device: Literal["cpu", "cuda"] = "cpu"
-    compute_type: str = "int8"
+    compute_type: ComputeType = "int8"
+    """`float16` or `int8_float16` on a GPU, `int8` or `float32` on a CPU."""
     threads: int = Field(1, ge=1)
-    window: Literal["short", "full"] = "short"
-    """What is encoded of an utterance: itself alone, with silence that was encoded once set behind it, or 30 s."""
+    """On a CPU."""
+    window: Literal["short", "full"] = Field(default_factory=_window)
+    """What is encoded of an utterance: itself alone, with silence that was encoded once set behind it (the default on a
+    CPU), or 30 s (on a GPU)."""
     whole_s: WholeSeconds = None
     """Of a turn that is longer, what was transcribed at a pause is kept, and only the rest is heard at the end; null:
     every turn is heard whole."""
@@ -41,7 +53,8 @@ class WhisperSettings(EngineSettings):
 
     engine: Literal["whisper"]
     weights: str = "random"
-    """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), or a checkpoint's folder."""
+    """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), an entry of `weights.toml`
+    (`distil-whisper-large-v3`), or a checkpoint's folder."""
     device: str = "cuda"
     window_s: int = Field(30, ge=10, le=30)
     whole_s: WholeSeconds = None

@@ -38,7 +38,8 @@ class VllmSettings(Settings):
     url: str | None = Field(None, pattern=r"^https?://\S+$")
     """Of a server that runs already, with the path before `/chat/completions`: "http://host:8000/v1"."""
     model: str = "RedHatAI/gemma-3-27b-it-quantized.w4a16"
-    """A repository of the hub, a folder, an architecture that ships here, or the name the server at `url` gives it."""
+    """An entry of `weights.toml`, a repository of the hub, a folder, an architecture that ships here, or the name the
+    server at `url` gives it."""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit on the hub; None is the one in `REVISIONS`, if there is one."""
     system_prompt: str

@@ -17,6 +17,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from pipeline import weights, worker
+from pipeline.device.ctranslate2 import explained, prepare
 from pipeline.errors import EngineError
 from pipeline.profile.stt import FasterWhisperSettings
 from pipeline.resample import to_16k
@@ -38,13 +39,22 @@ class FasterWhisper:
     """The model, loaded once; transcriptions of several calls wait for each other."""
 
     def __init__(self, settings: FasterWhisperSettings) -> None:
+        """Loads the weights.
+
+        Raises:
+            EngineError: no such GPU, a library of CUDA is missing, or the device can't compute in `compute_type`.
+            WeightsError: the model is not there and cannot be fetched.
+        """
         self._settings = settings
-        self._model = WhisperModel(
-            str(weights.get(settings.model)),
-            device=settings.device,
-            compute_type=settings.compute_type,
-            cpu_threads=settings.threads,
-        )
+        prepare("stt", settings.device)
+        folder = str(weights.get(settings.model))
+        with explained("stt"):
+            self._model = WhisperModel(
+                folder,
+                device=settings.device,
+                compute_type=settings.compute_type,
+                cpu_threads=settings.threads,
+            )
         self._tokenizer = Tokenizer(
             self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=settings.language
         )
@@ -55,13 +65,19 @@ class FasterWhisper:
     def describe(self) -> str:
         """One line for the ready message and the report."""
         s = self._settings
-        return f"faster_whisper {s.model} {s.compute_type}, {s.window} window, {worker.threads_text(s.threads)}"
+        place = "on cuda" if s.device == "cuda" else worker.threads_text(s.threads)
+        return f"faster_whisper {s.model} {s.compute_type}, {s.window} window, {place}"
 
     async def warm_up(self) -> None:
-        """Transcribe a second of faint noise, in a short window and in the whole one."""
+        """Transcribe a second of faint noise, in a short window and in the whole one; a GPU compiles now.
+
+        Raises:
+            EngineError: a library of CUDA is missing, which is found out by the first work, or memory is used up.
+        """
         noise = np.asarray(np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE), np.float32)
-        await worker.run(self._executor, self._transcribe, noise)
-        await worker.run(self._executor, self._recognise, to_16k(noise))
+        with explained("stt"):
+            await worker.run(self._executor, self._transcribe, noise)
+            await worker.run(self._executor, self._recognise, to_16k(noise))
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
         """Recognise 8 kHz mono `audio`, shape (n,); empty audio has no words.

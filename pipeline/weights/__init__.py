@@ -56,7 +56,7 @@ def get(name: str, progress: Progress | None = None) -> Path:
 
 
 def pull(name: str | None = None, progress: Progress | None = None) -> list[Path]:
-    """Fetch what a profile needs, or one entry, or (None) everything the shipped profiles need and the caller's voice.
+    """Fetch what a profile needs, or one entry, or (None) what `selection` says.
 
     What is damaged is fetched again.
 
@@ -69,7 +69,10 @@ def pull(name: str | None = None, progress: Progress | None = None) -> list[Path
 
 
 def selection(name: str | None) -> list[Pin]:
-    """The pins that `name` (an entry, a profile, or None for all that the shipped profiles and the caller use) means.
+    """The pins that `name` (an entry or a profile) means.
+
+    None is all that the shipped profiles and the caller use, but for what the hub has: gigabytes for a GPU, some of it
+    behind a login, are fetched when they are asked for.
 
     Raises:
         UsageError: it is neither an entry nor a profile.
@@ -78,7 +81,7 @@ def selection(name: str | None) -> list[Pin]:
     if name is None:
         used = [pin for each in profile.names() for pin in pins.of_profile(each)]
         voices = [pin for pin in pins.shipped().values() if pin.source.kind == "debian"]
-        return list({pin.name: pin for pin in [*used, *voices]}.values())
+        return list({pin.name: pin for pin in [*used, *voices] if pin.source.kind != "hub"}.values())
     if name in pins.shipped():
         return [pins.of(name)]
     try:
@@ -144,8 +147,8 @@ def _fetch(pin: Pin, progress: Progress) -> None:
 
 
 def _compare(pin: Pin, folder: Path) -> None:
-    """Raise unless `folder` holds what is pinned."""
-    for file in pin.files:
+    """Raise unless `folder` holds what is pinned, or what the hub stated of the pinned revision."""
+    for file in hub.locked(folder) if pin.by_revision else pin.files:
         if not cache.has_identity(folder / file.path, file.identity):
             raise WeightsError(
                 f"{pin.name}: {file.path} is not the pinned file (its checksum is not {file.identity[:12]}…): "

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import weights
+from pipeline import fitness, profile, weights
 from pipeline.errors import WeightsError
+from pipeline.weights import pins
 from pipeline.weights.pins import Pin
 from pipeline.weights.sources.progress import megabytes
 
@@ -23,7 +24,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     commands = parser.add_subparsers(dest="weights_command", required=True)
     listing = commands.add_parser("list", help="every pinned model: version, size, licence, source, cached or not")
     pull = commands.add_parser("pull", help="fetch what is missing or damaged")
-    pull.add_argument("what", nargs="?", metavar="PROFILE|NAME", help="default: all that the shipped profiles use")
+    pull.add_argument(
+        "what", nargs="?", metavar="PROFILE|NAME", help="default: what the shipped profiles use, but for the hub's"
+    )
+    pull.add_argument("--here", action="store_true", help="not where this machine could not run the profile anyway")
     verify = commands.add_parser("verify", help="read every cached byte and compare it with the pins")
     path = commands.add_parser("path", help="the file or folder of one entry, fetched if missing")
     path.add_argument("name", metavar="NAME")
@@ -40,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.weights_command == "list":
         return _list(args.json)
     if args.weights_command == "pull":
+        if args.here and args.what and args.what not in pins.shipped():
+            fitness.check(profile.load(args.what))
         return _pull(args.what, args.json)
     if args.weights_command == "verify":
         return _verify(args.json)
@@ -60,8 +66,9 @@ def _list(as_json: bool) -> int:
         pin = status.pin
         here = "damaged" if status.problem and status.pin.source.kind != "installed" else _yes(status.cached)
         used = ", ".join(status.profiles) or ("(the caller)" if pin.source.kind == "debian" else "-")
-        table.add_row(pin.name, pin.version, megabytes(pin.size), pin.licence, _source(pin), here, used)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        size = f"{'≈ ' if pin.by_revision else ''}{megabytes(pin.size)}"
+        table.add_row(pin.name, pin.version, size, pin.licence, _source(pin), here, used)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
 
 
@@ -104,7 +111,7 @@ def _described(status: weights.Status) -> dict[str, Any]:
         "version": pin.version,
         "size": pin.size,
         "licence": pin.licence,
-        "source": _source(pin),
+        "source": _source(pin, commit=True),
         "cached": status.cached,
         "problem": status.problem or None,
         "path": str(status.path),
@@ -112,10 +119,10 @@ def _described(status: weights.Status) -> dict[str, Any]:
     }
 
 
-def _source(pin: Pin) -> str:
+def _source(pin: Pin, *, commit: bool = False) -> str:
     source = pin.source
     if source.kind == "hub":
-        return f"hub {source.repo}@{source.revision[:8]}"
+        return f"hub {source.repo}" + (f"@{source.revision[:8]}" if commit else "")
     if source.kind == "debian":
         return f"Debian {source.packages[0]}"
     return f"{source.kind} {source.package}"

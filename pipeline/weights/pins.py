@@ -86,6 +86,11 @@ class HubSource(_Table):
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str = Field(pattern=r"^[0-9a-f]{40}$")
     gated: bool = False
+    take: tuple[str, ...] | None = Field(None, min_length=1)
+    """In place of `files`, where they are not known: names or patterns of what is kept. The hub states what each file
+    is at the revision, and the entry's lock keeps that."""
+    size: int | None = Field(None, gt=0)
+    """With `take`: about how many bytes that is."""
 
 
 class DebianSource(_Table):
@@ -122,13 +127,20 @@ class Pin(_Table):
 
     @model_validator(mode="after")
     def _one_of_files_and_tree(self) -> Pin:
-        if bool(self.files) == (self.tree is not None):
-            raise ValueError("either `files` or `tree` is needed")
+        if bool(self.files) + (self.tree is not None) + self.by_revision != 1:
+            raise ValueError("one of `files`, `tree` and (for the hub) `source.take` is needed")
         return self
 
     @property
+    def by_revision(self) -> bool:
+        """Whether the commit alone is pinned: what its files are, the hub states when they are fetched."""
+        return self.source.kind == "hub" and self.source.take is not None
+
+    @property
     def size(self) -> int:
-        """Bytes of the pinned files."""
+        """Bytes of the pinned files; of those pinned by their revision alone, about so many."""
+        if self.source.kind == "hub" and self.source.take is not None:
+            return self.source.size or 0
         return self.tree.size if self.tree else sum(file.size for file in self.files)
 
     @property
@@ -182,14 +194,20 @@ def of_profile(name_or_path: str) -> list[Pin]:
         ProfileError: there is no such profile, or it is malformed.
     """
     chosen = profile.load(name_or_path)
-    stages = (chosen.vad, chosen.stt, chosen.llm, chosen.tts)
+    ending = chosen.endpointing
+    judge = (ending.model,) if ending.policy != "silence" and ending.model is not None else ()
+    stages = (chosen.vad, *judge, chosen.stt, chosen.llm, chosen.tts)
     named = [_named(stage) for stage in stages]
     return [shipped()[name] for name in named if name in shipped()]
 
 
-def _named(stage: profile.Vad | profile.Stt | profile.Llm | profile.Tts) -> str | None:
+def _named(stage: profile.Vad | profile.Turn | profile.Stt | profile.Llm | profile.Tts) -> str | None:
     if stage.engine == "hibari":
         return "hibari-tts"
     if stage.engine == "csm":
         return "csm-1b" if stage.weights == "real" else None
+    if stage.engine == "whisper":
+        return stage.weights
+    if stage.engine == "vllm" and (stage.url is not None or stage.load_format == "dummy"):
+        return None
     return getattr(stage, "model", None)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from pipeline import meter, tracing
+from pipeline import meter, tracing, weights
 from pipeline.errors import EngineError
 from pipeline.llm import Request
 from pipeline.llm.vllm import command_line, prompt
@@ -22,6 +22,7 @@ from pipeline.llm.vllm.server import Server, free_port
 from pipeline.llm.vllm.supervision import State
 from pipeline.llm.vllm.token_ids import TokenHistory
 from pipeline.profile.vllm import VllmSettings
+from pipeline.weights import pins
 
 _WARM_UP_TOKENS = 4
 _WARM_UP_REPLIES = 3
@@ -36,8 +37,10 @@ class VllmChat:
 
         Raises:
             EngineError: vLLM is not installed, the model's folder is not there, or the port is taken.
+            WeightsError: the pinned model is not there and cannot be fetched.
         """
         self._settings = settings
+        self._named = settings.model
         self._prefix = PrefixLedger()
         self._ids = TokenHistory()
         self._script = prompt.script_words(settings.script)
@@ -50,6 +53,9 @@ class VllmChat:
                 f"llm: {settings.command[0]} is not installed; run `pip install 'turngap[gpu]'`, or name another "
                 "environment's in llm.command, or a running server in llm.url"
             )
+        if settings.load_format != "dummy" and settings.model in pins.shipped():
+            settings = settings.model_copy(update={"model": str(weights.get(settings.model))})
+            self._settings = settings
         if settings.model.startswith(("/", "./", "../")) and not Path(settings.model).is_dir():
             raise EngineError(f"llm: {settings.model}: no such folder; correct llm.model")
         port = settings.port or free_port(command_line.HOST)
@@ -71,7 +77,7 @@ class VllmChat:
         place = f"at {s.url}" if s.url else "supervised"
         revision = f"@{s.pinned_revision[:8]}" if s.pinned_revision and not s.url else ""
         weights = ", random weights" if s.load_format == "dummy" and not s.url else ""
-        return f"vllm {s.model}{revision}{weights}, {place}, at most {s.max_tokens} tokens"
+        return f"vllm {self._named}{revision}{weights}, {place}, at most {s.max_tokens} tokens"
 
     @property
     def server(self) -> Server | None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from pipeline import weights as pinned
 from pipeline.device import random_weights
 from pipeline.errors import EngineError
+from pipeline.weights import pins
 
 FRAMES_PER_SECOND = 100
 """Of the mel spectrogram; the encoder halves it."""
@@ -76,15 +78,19 @@ _ENGLISH = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps
 
 
 def load(weights: str, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
-    """The weights called `random` (distil-large-v3) or `tiny`, or those in a folder, for a window of `window_s`.
+    """The weights called `random` (distil-large-v3) or `tiny`, those pinned under that name, or those in a folder.
+
+    `window_s` is the encoder's window.
 
     Raises:
         EngineError: the folder holds no Whisper, or a damaged one; too little memory.
+        WeightsError: the pinned ones are not there and cannot be fetched.
     """
     try:
         if weights in ARCHITECTURES:
             return _random(weights, device, dtype, window_s)
-        return _from_folder(Path(weights).expanduser(), device, dtype, window_s)
+        folder = pinned.get(weights) if weights in pins.shipped() else Path(weights).expanduser()
+        return _from_folder(folder, device, dtype, window_s)
     except torch.OutOfMemoryError as fault:
         raise EngineError(f"whisper: {device} ran out of memory ({_line(fault)}); stop what else uses it") from None
 

@@ -16,7 +16,7 @@ import soundfile
 
 from harness import report
 from harness.report import audio, budget, folder, page, resources, waterfall, wording
-from harness.result import Check, RunRecord, Verdict
+from harness.result import Check, CostFigures, RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars
 from harness.verdict.budget import Budget, Hypothesis, Limit
@@ -355,3 +355,22 @@ def test_units_stay_with_their_numbers() -> None:
     assert (
         wording.kept_together("at most 482 ms with 95 % of 3 turns") == "at most 482\u00a0ms with 95\u00a0% of 3 turns"
     )
+
+
+def test_cost_stands_beside_the_latency(tmp_path: Path) -> None:
+    """Where the profile has a price; the price and whose it is stand with it."""
+    told = CostFigures(
+        an_hour=1.5,
+        currency="USD",
+        as_of="2026-05",
+        source="an <assumption>",
+        simultaneous_calls=2,
+        call_minutes=5.0,
+        answered_turns=50,
+        call_minute=0.0125,
+        answered_turn=0.00125,
+    )
+    text = _render(tmp_path, make.turns(3), cost=told)
+    assert "0.00125 USD an answered turn" in text
+    assert "2026-05: an &lt;assumption&gt;" in text
+    assert "USD" not in _render(tmp_path / "without", make.turns(3))

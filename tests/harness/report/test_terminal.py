@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from harness.report.terminal import print_summary
-from harness.result import Check, Verdict
+from harness.result import Check, CostFigures, Verdict
 from harness.turn import Outcome
 from tests.harness import report_builders as make
 
@@ -59,3 +59,22 @@ def test_foreign_agent() -> None:
     assert "not ours to look into" in text
     assert "exposed" not in text
     assert "no transcript" in text
+
+
+def test_cost_stands_where_there_is_a_price() -> None:
+    """With the price, and whose it is; without one there is no line."""
+    told = CostFigures(
+        an_hour=1.5,
+        currency="USD",
+        as_of="2026-05",
+        source="assumed",
+        simultaneous_calls=2,
+        call_minutes=5.0,
+        answered_turns=50,
+        call_minute=0.0125,
+        answered_turn=0.00125,
+    )
+    line = "0.00125 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, 2026-05: assumed)"
+    assert line in _printed(cost=told)
+    assert "a call minute, 2 calls" in _printed(cost=told.model_copy(update={"answered_turn": None}))
+    assert "cost" not in _printed()

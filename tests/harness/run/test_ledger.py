@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.run import ledger, request
 from harness.run.ledger import Progress
+from harness.run.settle import Settled
 from harness.store.folder import RunFolder
+from harness.turn import Outcome
 from tests.harness import report_builders as builders
 
 
@@ -29,3 +32,11 @@ def test_unknown_is_not_none(
     turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
     found = ledger.evidence(request.make("default", profile=profile), folder, Progress(turns=turns))
     assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
+
+
+def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:
+    """Its length is that of its frames, 20 ms each; a warm-up call and a turn that was not answered add no turn."""
+    progress, frames = Progress(), np.zeros(500)
+    progress.add(Settled((builders.turn(0), builders.turn(1, outcome=Outcome.MISSED)), frames, frames))
+    progress.add(Settled((builders.turn(2, warm_up=True, scored=False),), frames, frames))
+    assert (progress.call_s, progress.answered) == (10.0, 1)

@@ -71,7 +71,7 @@ def test_shares_over_the_whole_card_are_refused() -> None:
 
 def test_a_share_that_can_not_hold_the_weights_is_refused() -> None:
     """Before vLLM spends minutes to find out."""
-    with pytest.raises(ProfileError, match=r"leaves 8\.6 GB of 85\.5 GB .* the weights alone take 14\.1 GB"):
+    with pytest.raises(ProfileError, match=r"leaves 8\.6 GB of 85\.5 GB .* the weights alone take 16\.0 GB"):
         plan.check(vllm(gpu_memory_share=0.1), CARD_80, CARD_80, "NVIDIA A100-SXM4-80GB")
 
 
@@ -87,3 +87,41 @@ def test_faster_whisper_is_counted_by_its_model(model: str, size: int) -> None:
         stt = {"engine": "faster_whisper", "model": model, "device": "cuda", "compute_type": compute}
         found = plan.parts(Profile.model_validate(hf().model_dump() | {"stt": stt}), CARD_141)
         assert found[0].mib * plan.MIB == pytest.approx(1.1 * size * 1e6 * width)
+
+
+def test_vllm_alone_needs_no_gpu() -> None:
+    """It runs on a CPU too, unlike the other engines that are told to work on a GPU."""
+    alone = {"stt": {"engine": "scripted"}, "tts": {"engine": "scripted"}}
+    on_cpu = Profile.model_validate(vllm().model_dump() | alone)
+    assert (plan.uses_gpu(on_cpu), plan.needs_gpu(on_cpu)) == (True, False)
+    assert plan.needs_gpu(vllm())
+    assert plan.needs_gpu(hf())
+    assert not plan.needs_gpu(profile.load("cpu"))
+
+
+@pytest.mark.parametrize(("name", "card_mib", "card"), [("a100", CARD_80, "A100"), ("h200", CARD_141, "H200")])
+def test_a_production_profile_fits_its_card_and_is_refused_on_a_smaller_one(
+    name: str, card_mib: float, card: str
+) -> None:
+    """Whole on the card it is named after; on 24 GB every part of the sum stands in the refusal."""
+    production = profile.load(name)
+    plan.check(production, card_mib, card_mib - 600, card)
+    assert sum(part.mib for part in plan.parts(production, card_mib)) < 0.75 * card_mib
+    with pytest.raises(ProfileError, match=r"llm\.gpu_memory_share leaves 1\d\.\d GB of 25\.8 GB on a small card"):
+        plan.check(production, 24_564.0, 24_000.0, "a small card")
+    larger = profile.load(name, ("llm.gpu_memory_share=0.8",))
+    with pytest.raises(ProfileError) as caught:
+        plan.check(larger, 24_564.0, 24_000.0, "a small card")
+    for part in (
+        "stt 1.7 GB (distil-large-v3: 756 M x 2 bytes",
+        "llm 20.6 GB (80% of the card",
+        "tts 3.",
+        "cuda 1.0 GB",
+    ):
+        assert part in str(caught.value)
+
+
+def test_shares_over_the_whole_are_refused_in_the_profile() -> None:
+    """A share is at most 1: the key and its bound stand in the line."""
+    with pytest.raises(ProfileError, match=r"`llm\.gpu_memory_share`: .*not 1\.1"):
+        profile.load("a100", ("llm.gpu_memory_share=1.1",))

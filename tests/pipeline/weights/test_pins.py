@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import profile
+from pipeline import profile, weights
 from pipeline.errors import UsageError, WeightsError
+from pipeline.profile.vllm import REVISIONS
 from pipeline.weights import pins
 
 ENTRY = """
@@ -37,7 +38,34 @@ def test_shipped_pins_are_complete() -> None:
         assert pin.licence
         assert pin.version
         assert pin.size > 0
-        assert pin.tree or all(file.identity for file in pin.files)
+        assert pin.tree or pin.by_revision or all(file.identity for file in pin.files)
+
+
+def test_one_commit_of_a_model_is_pinned() -> None:
+    """What vLLM would fetch by the repository's name is the commit that the entry has."""
+    source = pins.of("gemma-3-27b-it-w4a16").source
+    assert source.kind == "hub"
+    assert REVISIONS[source.repo] == source.revision
+
+
+def test_a_pin_by_revision_needs_no_files_and_bears_none(tmp_path: Path) -> None:
+    """`take` stands in place of `files`; both, or neither, is refused."""
+    path = tmp_path / "weights.toml"
+    head = '[m]\nabout = "x"\nversion = "1"\nlicence = "MIT"\n'
+    file = 'files = [{ from = "a", to = "a", size = 1, git = "%s" }]\n' % ("0" * 40)
+    hub = '[m.source]\nkind = "hub"\nrepo = "o/m"\nrevision = "%s"\n' % ("c" * 40)
+    path.write_text(head + hub + 'take = ["*"]\nsize = 7\n')
+    pin = pins.load(path)["m"]
+    assert (pin.by_revision, pin.size) == (True, 7)
+    for text in (head + hub, head + file + hub + 'take = ["*"]\n'):
+        path.write_text(text)
+        with pytest.raises(WeightsError, match=r"one of `files`, `tree` and \(for the hub\) `source\.take` is needed"):
+            pins.load(path)
+
+
+def test_what_the_hub_has_is_fetched_when_it_is_asked_for() -> None:
+    """`weights pull` without a name leaves out gigabytes for a GPU; a profile's name brings them."""
+    assert {pin.source.kind for pin in weights.selection(None)} == {"wheel", "installed", "debian"}
 
 
 def test_cpu_profile_needs_its_four_models() -> None:

@@ -226,7 +226,7 @@ def test_own_model(tmp_path: Path) -> None:
 
 def test_unknown_name(hub: FileServer) -> None:
     """Neither an entry nor a profile: a usage error that lists both."""
-    with pytest.raises(UsageError, match=r"'tiniest' is neither weights \(tiny\) nor a profile \([a-z, -]*cpu"):
+    with pytest.raises(UsageError, match=r"'tiniest' is neither weights \(tiny\) nor a profile \([a-z0-9, -]*cpu"):
         weights.pull("tiniest", Silent())
 
 

@@ -93,3 +93,12 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
         EngineError, match=r"whisper: (stt\.device is cuda:9, but torch sees no NVIDIA GPU|there is no cuda:9)"
     ):
         package.load(settings(device="cuda:9"))
+
+
+def test_a_pinned_checkpoint_is_taken_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of `weights.toml` is the folder that it was fetched into."""
+    asked: list[str] = []
+    monkeypatch.setattr(model.pinned, "get", lambda name: (asked.append(name), tmp_path)[1])
+    with pytest.raises(EngineError, match=rf"{tmp_path} holds no checkpoint"):
+        package.load(settings(weights="distil-whisper-large-v3"))
+    assert asked == ["distil-whisper-large-v3"]

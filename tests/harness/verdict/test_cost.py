@@ -1,0 +1,61 @@
+"""What turns and calls cost: price times the machine's wall time, shared by the calls that go on at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.result import CostFigures
+from harness.verdict import cost
+from pipeline import profile
+from pipeline.errors import ProfileError
+from pipeline.profile.limits import Price
+
+PRICE = Price(an_hour=3.6, currency="EUR", as_of="2026-05", source="an invoice")
+
+
+def found(calls: int, call_s: float, answered: int) -> CostFigures:
+    figures = cost.figures(PRICE, calls, call_s, answered)
+    assert figures is not None
+    return figures
+
+
+def test_without_a_price_nothing_is_said() -> None:
+    """Profiles for a laptop have none."""
+    assert cost.figures(None, 1, 60.0, 3) is None
+    assert profile.load("cpu").price is None
+
+
+def test_one_call_pays_for_the_whole_machine() -> None:
+    """3.60 an hour is 0.06 a minute; ten answered turns in five minutes are 0.03 each."""
+    figures = found(1, 300.0, 10)
+    assert figures.call_minute == pytest.approx(0.06)
+    assert figures.answered_turn == pytest.approx(0.03)
+    assert (figures.call_minutes, figures.answered_turns) == (5.0, 10)
+
+
+def test_calls_at_once_share_it() -> None:
+    """Two calls at once: half of it for each, a minute and a turn."""
+    alone, together = found(1, 300.0, 10), found(2, 300.0, 10)
+    assert together.call_minute == pytest.approx(alone.call_minute / 2)
+    assert together.answered_turn == pytest.approx((alone.answered_turn or 0) / 2)
+
+
+def test_turns_cost_what_their_calls_wall_time_costs() -> None:
+    """Twelve calls of a minute, four at once, take the machine three minutes; what that costs, the turns share."""
+    figures = found(4, 12 * 60.0, 30)
+    assert figures.answered_turn == pytest.approx(3.6 / 60 * 3 / 30)
+
+
+def test_a_turn_that_was_not_answered_costs_the_others() -> None:
+    """It is paid for, and where none was answered there is no figure."""
+    assert (found(1, 60.0, 5).answered_turn or 0) > (found(1, 60.0, 6).answered_turn or 0)
+    assert found(1, 60.0, 0).answered_turn is None
+
+
+def test_the_users_own_price_takes_the_assumptions_place() -> None:
+    """All of it, or one part by its name."""
+    own = profile.load("a100", ("price={an_hour: 2, currency: EUR, as_of: 2026-11, source: my contract}",)).price
+    assert own == Price(an_hour=2, currency="EUR", as_of="2026-11", source="my contract")
+    assert profile.load("a100", ("price=null",)).price is None
+    with pytest.raises(ProfileError, match=r"`price\.an_hour`"):
+        profile.load("a100", ("price.an_hour=0",))

@@ -1,0 +1,153 @@
+"""CTranslate2 on a GPU, without one: its own words for what is missing, each turned into one line with the remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the extra `cpu`")
+
+from pipeline.device.ctranslate2 import explained, prepare
+from pipeline.errors import EngineError
+from pipeline.profile.stt import FasterWhisperSettings
+from pipeline.stt import faster_whisper
+
+NO_CUBLAS = "Library libcublas.so.12 is not found or cannot be loaded"
+"""As CTranslate2 4.8 says it, with the first work that it has for the GPU."""
+
+
+def counting(count: int) -> Any:
+    return lambda: count
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        (NO_CUBLAS, r"cuBLAS of CUDA 12 .*run `pip install nvidia-cublas-cu12`, or .*LD_LIBRARY_PATH$"),
+        ("Unable to load any of {libcudnn_ops.so.9}", r"cuDNN 9 .*`pip install -U ctranslate2` .*nvidia-cudnn-cu12"),
+        (
+            "CUDA failed with error CUDA driver version is insufficient for CUDA runtime version",
+            r"driver is missing, or older than CUDA 12: check nvidia-smi, or set stt\.device: cpu$",
+        ),
+        ("CUDA failed with error no CUDA-capable device is detected", r"check nvidia-smi and CUDA_VISIBLE_DEVICES"),
+        ("CUDA failed with error out of memory", r"memory is used up: .*stt\.compute_type: int8_float16"),
+        (
+            "Requested float16 compute type, but the target device or backend do not support efficient float16 "
+            "computation.",
+            r"int8 and float32 a CPU's: correct stt\.compute_type$",
+        ),
+    ],
+)
+def test_what_it_says_becomes_a_line_with_the_remedy(said: str, remedy: str) -> None:
+    """Its own words stay in the line, so that they can be searched for."""
+    with pytest.raises(EngineError, match=remedy) as caught, explained("stt"):
+        raise RuntimeError(said)
+    assert str(caught.value).startswith(f"stt: {said}: ")
+
+
+def test_what_nobody_knows_passes() -> None:
+    """No remedy is made up."""
+    with pytest.raises(RuntimeError, match="something new"), explained("stt"):
+        raise RuntimeError("something new")
+
+
+def test_a_cpu_needs_no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is asked for a GPU that is not wanted."""
+    monkeypatch.delattr(ctranslate2, "get_cuda_device_count")
+    prepare("stt", "cpu")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to look at, and the way without one."""
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(0))
+    with pytest.raises(
+        EngineError, match=r"^stt: stt\.device is cuda, but CTranslate2 sees no NVIDIA GPU; check nvidia-"
+    ):
+        prepare("stt", "cuda")
+
+
+def test_cublas_is_found_where_pip_puts_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both libraries of nvidia-cublas-cu12 are loaded, the one that the other needs first."""
+    folder = tmp_path / "nvidia/cublas/lib"
+    folder.mkdir(parents=True)
+    for name in ("libcublas.so.12", "libcublasLt.so.12", "libnvblas.so.12"):
+        (folder / name).touch()
+    loaded: list[str] = []
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: loaded.append(Path(path).name))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
+    prepare("stt", "cuda")
+    ours = [name for name in loaded if name != "libnvblas.so.12"]
+    assert ours[:2] == ["libcublasLt.so.12", "libcublas.so.12"]
+    assert loaded == ours
+
+
+def test_cublas_that_can_not_be_loaded_is_left_to_ctranslate2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A damaged file is no end: another may be on the loader's own path, and if not, CTranslate2 says so."""
+    folder = tmp_path / "nvidia/cublas/lib"
+    folder.mkdir(parents=True)
+    (folder / "libcublasLt.so.12").write_bytes(b"no library")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
+    prepare("stt", "cuda")
+
+
+class WithoutCublas:
+    """faster-whisper's model on a GPU whose machine has no cuBLAS: it loads, and fails with its first work."""
+
+    asked: dict[str, Any]
+
+    def __init__(self, path: str, **settings: Any) -> None:
+        type(self).asked = {"path": path, **settings}
+        self.hf_tokenizer = None
+        self.frames_per_second = 100
+        self.model = SimpleNamespace(is_multilingual=False, unload_model=lambda: None)
+        self.feature_extractor = Extractor()
+
+    def get_prompt(self, *_: Any, **__: Any) -> list[int]:
+        return []
+
+    def encode(self, features: Any) -> Any:
+        raise RuntimeError(NO_CUBLAS)
+
+
+class Extractor:
+    """Its features are not looked at."""
+
+    sampling_rate = 16_000
+
+    def __call__(self, audio: Any, padding: int) -> Any:
+        return np.zeros((80, 3000), np.float32)
+
+
+@pytest.fixture
+def no_cublas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
+    monkeypatch.setattr(faster_whisper, "WhisperModel", WithoutCublas)
+    monkeypatch.setattr(faster_whisper, "Tokenizer", lambda *_, **__: None)
+
+
+def test_an_agent_without_cublas_does_not_start_and_says_why(no_cublas: None, tmp_path: Path) -> None:
+    """The fault comes with the warm-up, long before a call, and names the package that mends it."""
+    stt = FasterWhisperSettings(engine="faster_whisper", model=str(tmp_path), device="cuda", compute_type="float16")
+    engine = faster_whisper.FasterWhisper(stt)
+    with pytest.raises(EngineError, match=r"^stt: Library libcublas\.so\.12 is not found .*nvidia-cublas-cu12"):
+        asyncio.run(engine.warm_up())
+    asyncio.run(engine.close())
+    asked = WithoutCublas.asked
+    assert (asked["device"], asked["compute_type"]) == ("cuda", "float16")
+
+
+@pytest.mark.parametrize("compute_type", ["float16", "int8_float16"])
+def test_the_gpus_number_formats_are_settings(compute_type: str) -> None:
+    """Full half precision, and eight bits a weight."""
+    found = FasterWhisperSettings.model_validate(
+        {"engine": "faster_whisper", "device": "cuda", "compute_type": compute_type}
+    )
+    assert found.compute_type == compute_type

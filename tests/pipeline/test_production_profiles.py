@@ -1,0 +1,72 @@
+"""The profiles `a100` and `h200`: whole production settings as data, from pinned models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline import profile
+from pipeline.errors import EngineError
+from pipeline.llm.vllm import engine as vllm
+from pipeline.weights import pins
+
+PRODUCTION = ("a100", "h200")
+pytestmark = pytest.mark.parametrize("name", PRODUCTION)
+
+
+def test_every_model_is_pinned(name: str) -> None:
+    """Nothing that such a profile runs on comes from an unpinned place."""
+    assert [pin.name for pin in pins.of_profile(name)] == [
+        "silero-vad",
+        "whisper-distil-large-v3",
+        "gemma-3-27b-it-w4a16",
+        "csm-1b",
+    ]
+
+
+def test_the_settings_that_decide_time_and_memory_are_written_out(name: str) -> None:
+    """Number formats, shares, context, and calls are the profile's own, not a default that may change."""
+    found = profile.load(name)
+    written: dict[str, Any] = found.model_dump(exclude_unset=True)
+    assert {"device", "compute_type", "window"} <= set(written["stt"])
+    assert {"dtype", "gpu_memory_share", "max_context", "max_sequences", "max_tokens"} <= set(written["llm"])
+    assert {"device", "dtype", "mode", "slots", "context_positions"} <= set(written["tts"])
+    assert {"in_ms", "buffering_ms", "decode_ms"} <= set(written["network"])
+    assert found.limits.gated_calls == found.limits.simultaneous_calls
+    assert found.price is not None
+    assert "assumption" in found.price.source
+
+
+def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:
+    """The synthesiser and the language model take on as many as the agent does."""
+    found = profile.load(name)
+    assert found.tts.engine == "csm"
+    assert found.llm.engine == "vllm"
+    assert found.tts.slots >= found.limits.simultaneous_calls
+    assert found.llm.max_sequences >= found.limits.simultaneous_calls
+
+
+def test_vllm_serves_the_verified_folder(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The pinned entry is fetched and verified by us, and vLLM is given its folder; the report has the entry's name."""
+    monkeypatch.setattr(vllm.shutil, "which", lambda command: command)
+    monkeypatch.setattr(vllm.weights, "get", lambda entry: tmp_path)
+    settings = profile.load(name).llm
+    assert settings.engine == "vllm"
+    chat = vllm.VllmChat(settings)
+    assert chat.server is not None
+    assert str(tmp_path) in chat.server._command
+    assert "--revision" not in chat.server._command
+    assert chat.describe().startswith("vllm gemma-3-27b-it-w4a16, supervised")
+
+
+def test_vllm_that_is_not_installed_is_said_before_its_model_is_fetched(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nineteen gigabytes are not fetched for nothing."""
+    monkeypatch.setattr(vllm.shutil, "which", lambda command: None)
+    monkeypatch.setattr(vllm.weights, "get", lambda entry: pytest.fail("nobody asked for it"))
+    settings = profile.load(name).llm
+    assert settings.engine == "vllm"
+    with pytest.raises(EngineError, match=r"vllm is not installed; run `pip install 'turngap\[gpu\]'`"):
+        vllm.VllmChat(settings)
