@@ -41,7 +41,9 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
     printed = json.loads(done.stdout)
     assert printed["wer"] is None
     assert printed["sentence"].endswith(WEIGHTLESS)
+    assert any("the work of each turn is fixed by the scenario" in note for note in printed["notes"])
     run = store.read(tmp_path / printed["run_id"])
+    assert "weightless-tiny" in printed["run_id"]
     for turn in run.turns:
         # Speech slower than real time is a CPU's; what is looked at here is the path, never its speed.
         assert turn.outcome in (Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID), turn.detail

@@ -22,7 +22,7 @@ from harness.clock import Clock, this_boot
 from harness.corpus.clips import Corpus
 from harness.result import RunRecord
 from harness.rig import environment, gpu
-from harness.run import ledger, under
+from harness.run import ledger, scripted, under
 from harness.run.lanes import Lanes
 from harness.run.ledger import Progress
 from harness.run.request import Request
@@ -154,6 +154,8 @@ async def enter(
     if request.options.inject:
         progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
     progress.notes += under.notes(request.networks)
+    if request.profile is not None and request.profile.weightless:
+        progress.notes.append(scripted.NOTE)
     opening, folder = await _open(request, clock, progress, folder_name)
     return Subject(request, folder, opening, progress, clock.now_ns(), name)
 
