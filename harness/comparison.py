@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harness.report.wording import STAGE
 from harness.result import RunRecord
+from harness.run.ledger import WEIGHTLESS
 from harness.store import folder as store
 from harness.verdict import runs
 from harness.verdict.runs import Row
@@ -53,6 +54,8 @@ def differences(head: RunRecord, base: RunRecord) -> list[str]:
     pairs = {name: (head.environment.get(name), base.environment.get(name)) for name in ("cpu", "gpu")}
     pairs |= {"profile": (head.profile, base.profile), "scenario": (head.scenario, base.scenario)}
     notes = [f"{name} differs: {new}, against {old}" for name, (new, old) in pairs.items() if new != old]
+    weightless = [record.profile for record in (head, base) if record.profile_data.get("weightless")]
+    notes += [f"profile {name}, {WEIGHTLESS[0].lower()}{WEIGHTLESS[1:]}" for name in dict.fromkeys(weightless)]
     if head.profile == base.profile and head.profile_data != base.profile_data:
         notes.append(f"the settings of profile {head.profile} differ")
     return notes

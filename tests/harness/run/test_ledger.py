@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import command
 from harness.run import ledger, request
 from harness.run.ledger import Progress
+from harness.store import folder as store
 from harness.store.folder import RunFolder
 from tests.harness import report_builders as builders
 
@@ -29,3 +31,19 @@ def test_unknown_is_not_none(
     turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
     found = ledger.evidence(request.make("default", profile=profile), folder, Progress(turns=turns))
     assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
+
+
+def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
+    """Its profile by name and the caveat, when it is judged from the turns it has, and while it had not ended."""
+    turns = builders.turns(3)
+    data = {"name": "weightless-hf", "weightless": True}
+    record = builders.run_record(turns, complete=False, validity=(), profile="weightless-hf", profile_data=data)
+    folder = RunFolder.create(tmp_path, "run", record)
+    folder.append(turns)
+    page = command.report_again(folder.path)
+    sentence = store.read(folder.path).record.sentence
+    assert sentence.endswith(f" Profile weightless-hf. {ledger.WEIGHTLESS}")
+    assert "timing and memory only" in page.read_text()
+    opened = ledger.opened(request.make("default", profile="weightless-tiny"), {}, 0)
+    assert opened.sentence.endswith(f" Profile weightless-tiny. {ledger.WEIGHTLESS}")
+    assert ledger.said("Fine.", {"name": "cpu"}) == "Fine."
