@@ -53,3 +53,5 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
         assert turn.stages[Stage.FIRST_AUDIO].duration_ms > 0
     report = (tmp_path / printed["run_id"] / "report.html").read_text()
     assert "timing and memory only" in report
+    assert "resident memory" in report.lower()
+    assert printed["agent"]["rss_mib"] > 0
