@@ -21,7 +21,7 @@ from harness.corpus import clips as corpus
 from harness.corpus.clips import Corpus
 from harness.report.terminal import print_summary
 from harness.rig import child
-from harness.run import request
+from harness.run import ledger, request
 from harness.run.measure import Finished, run
 from harness.run.request import Request
 from harness.store import folder as store
@@ -84,11 +84,13 @@ def report_again(folder: Path, out: Path | None = None, baseline: Path | None = 
     # A run that a fault ended has its verdict, with the fault in it; only one that was killed is judged here.
     if not found.record.complete and (not found.record.validity or scored != found.record.n_turns):
         budget = Budget.model_validate(found.record.budget) if found.record.budget else None
-        evidence = Evidence(planned_turns=found.record.planned_turns, complete=False)
+        profile = found.record.profile_data
+        weightless = bool(profile.get("weightless"))
+        evidence = Evidence(planned_turns=found.record.planned_turns, complete=False, weightless=weightless)
         judged = gate.judge(found.turns, evidence, budget)
         verdict = {
             "verdict": judged.verdict,
-            "sentence": judged.sentence,
+            "sentence": ledger.said(judged.sentence, profile),
             "reasons": judged.reasons,
             "validity": judged.checks,
         }

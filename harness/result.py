@@ -16,6 +16,8 @@ from harness.turn import Outcome
 from pipeline.tracing import Stage
 
 SCHEMA_VERSION = 1
+WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
+"""What is said wherever a result on random weights is shown."""
 
 
 class Verdict(StrEnum):

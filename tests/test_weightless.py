@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.run.ledger import WEIGHTLESS
+from harness.result import WEIGHTLESS
 from harness.store import folder as store
 from harness.turn import Outcome
 from pipeline.tracing import Stage
@@ -41,7 +41,9 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
     printed = json.loads(done.stdout)
     assert printed["wer"] is None
     assert printed["sentence"].endswith(WEIGHTLESS)
+    assert any("the work of each turn is fixed by the scenario" in note for note in printed["notes"])
     run = store.read(tmp_path / printed["run_id"])
+    assert "weightless-tiny" in printed["run_id"]
     for turn in run.turns:
         # Speech slower than real time is a CPU's; what is looked at here is the path, never its speed.
         assert turn.outcome in (Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID), turn.detail
@@ -51,3 +53,5 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
         assert turn.stages[Stage.FIRST_AUDIO].duration_ms > 0
     report = (tmp_path / printed["run_id"] / "report.html").read_text()
     assert "timing and memory only" in report
+    assert "resident memory" in report.lower()
+    assert printed["agent"]["rss_mib"] > 0

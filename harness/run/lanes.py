@@ -13,6 +13,7 @@ from harness.caller.scheduler import Scheduler
 from harness.clock import Clock
 from harness.corpus.clips import Corpus
 from harness.records import CallEnd, CallRecord
+from harness.run.scripted import custom_parameters
 from harness.run.settle import Job
 from harness.run.subject import Dealt, Rig, Subject
 from harness.turn import TurnRecord
@@ -112,6 +113,7 @@ class Lanes:
                 clock=self.clock,
                 scheduler=self.scheduler,
                 seed=subject.request.seed,
+                custom_parameters=custom_parameters(subject.request, planned, self.corpus),
                 auth_token="" if rig.agent.ours else None,  # ours asks for no signature
                 network=subject.request.network(planned),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.calibration.calibrate import Calibration
 from harness.calibration.sentinel import SentinelErrors
-from harness.result import AgentFigures, CorpusFigures, Instrument, Lateness, RunRecord, Verdict
+from harness.result import WEIGHTLESS, AgentFigures, CorpusFigures, Instrument, Lateness, RunRecord, Verdict
 from harness.rig import gpu, process
 from harness.rig.agent import Ready
 from harness.rig.sampler import Sampler
@@ -25,7 +25,6 @@ from harness.verdict.gate import Evidence, Judgement
 from pipeline.profile.limits import Price
 from pipeline.telephony import FRAME_NS
 
-WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
 
 
@@ -68,7 +67,7 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
         duration_s=0.0,
         complete=False,
         verdict=Verdict.INVALID,
-        sentence=_UNFINISHED,
+        sentence=said(_UNFINISHED, profile_data(request)),
         reasons=("the run has not ended",),
         validity=(),
         profile=request.profile_name,
@@ -91,6 +90,11 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
     )
 
 
+def said(sentence: str, profile: Mapping[str, Any]) -> str:
+    """A verdict's sentence with what is to be known of it where the `profile`, as data, has random weights."""
+    return f"{sentence} Profile {profile['name']}. {WEIGHTLESS}" if profile.get("weightless") else sentence
+
+
 def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
     """What the verdict takes into account beside the turns."""
     seen = process.figures(folder.path / store.PROCESS)
@@ -105,6 +109,7 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         foreign_cpu_share=seen.foreign_cpu_share if request.url is None else None,
         stolen_cpu_share=seen.stolen_cpu_share if request.url is None else None,
         prefix_flattered=sum(tokens > 0 for tokens in beyond) if beyond else None,
+        weightless=request.profile is not None and request.profile.weightless,
         prefix_cached=request.profile is not None and request.profile.llm.engine == "vllm",
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=max(gpu.peaks_mib(folder.path / store.GPU).values(), default=None),
@@ -128,7 +133,6 @@ def closed(
     """`run.json` of a run that has ended, by itself or not."""
     scored = [turn for turn in progress.turns if turn.scored]
     complete = not progress.faults and len(scored) >= opening.planned_turns
-    weightless = bool(opening.profile_data.get("weightless"))
     seen = process.figures(folder.path / store.PROCESS)
     price = opening.profile_data.get("price")
     low, high = summary.label_moves(progress.turns)
@@ -139,7 +143,7 @@ def closed(
             "duration_s": round(opening.duration_s, 3),
             "complete": complete,
             "verdict": judgement.verdict,
-            "sentence": f"{judgement.sentence} {WEIGHTLESS}" if weightless else judgement.sentence,
+            "sentence": said(judgement.sentence, opening.profile_data),
             "reasons": judgement.reasons,
             "validity": judgement.checks,
             "cost": cost.figures(

@@ -22,7 +22,7 @@ from harness.clock import Clock, this_boot
 from harness.corpus.clips import Corpus
 from harness.result import RunRecord
 from harness.rig import environment, gpu
-from harness.run import ledger, under
+from harness.run import ledger, scripted, under
 from harness.run.lanes import Lanes
 from harness.run.ledger import Progress
 from harness.run.request import Request
@@ -157,6 +157,8 @@ async def enter(
         keys = ", ".join(one.partition("=")[0] for one in changed)
         progress.notes.append(f"the scenario changes the profile: {keys}")
     progress.notes += under.notes(request.networks)
+    if request.profile is not None and request.profile.weightless:
+        progress.notes.append(scripted.NOTE)
     opening, folder = await _open(request, clock, progress, folder_name)
     return Subject(request, folder, opening, progress, clock.now_ns(), name)
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.telephony.script import MOST_REPLY_TOKENS
+
 VOICES = ("prompt", "say", "audio", "sound", "dtmf", "silence_ms")
 PAUSE_MS = 200
 """A gap inside an utterance counts as a pause from here on; shorter ones are how people speak."""
@@ -77,6 +79,8 @@ class Turn(Model):
     """Comfort noise before it: from the stream's start, or from the end of the agent's reply."""
     stratum: str = "sentence"
     wer_limit: float = Field(0.34, ge=0)
+    reply_tokens: int = Field(14, ge=1, le=MOST_REPLY_TOKENS)
+    """How long the reply is where the agent's weights are random."""
     answer_within_ms: int = Field(6000, ge=100, le=60_000)
     limit_after_ms: int = Field(10_000, ge=1000, le=600_000)
     """For `agent: limit`: who speaks up sooner after the caller began has cut in."""

@@ -8,6 +8,7 @@ from typing import Any
 from harness.counted import plural
 from harness.report import page, wording
 from harness.result import Verdict
+from harness.run.ledger import said
 from harness.sweep import charts, folder
 from harness.sweep.folder import SweepRecord
 from harness.sweep.points import Point
@@ -36,7 +37,7 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "points": points,
         "waiting": len(record.settings) - len(points),
         "scenario": scenarios[0] if scenarios else record.scenario,
-        "sentence": sentence(points),
+        "sentence": said(sentence(points), record.settings[0].profile_data if record.settings else {}),
         "median": charts.bargain("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
         if seen
         else None,

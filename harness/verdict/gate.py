@@ -18,7 +18,7 @@ from harness.result import Check, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats, validity
 from harness.verdict.budget import Budget
-from harness.verdict.limits import judge_limit
+from harness.verdict.limits import OF_WORDS, judge_limit
 from harness.verdict.rates import to_be_answered
 from harness.verdict.summary import good
 from harness.verdict.validity import Evidence
@@ -48,7 +48,12 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None
         return Judgement(Verdict.MEASURED, _measured(scored), (), tuple(checks))
     checks += validity.of_bound(scored, evidence, budgeted=True)
     broken = [check.text for check in checks if check.ok is False]
-    held = [judge_limit(limit, scored, evidence) for limit in budget.limits]
+    limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in OF_WORDS)]
+    if len(limits) < len(budget.limits):
+        checks.append(Check(name="word errors", ok=None, text="not judged: random weights understand nothing"))
+    if not limits:
+        broken.append("it limits what is understood alone, and random weights understand nothing")
+    held = [judge_limit(limit, scored, evidence) for limit in limits]
     unknown = [item for item in held if item.holds is None]
     failed = [item.text for item in held if item.holds is False]
     if broken or unknown:

@@ -18,7 +18,8 @@ from harness.verdict.rates import to_be_answered
 from harness.verdict.summary import good
 from harness.verdict.validity import Evidence
 
-_WORDS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
+OF_WORDS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
+"""The metrics of what was understood, each with the condition of its turns; "" for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) 
         return _latency(limit, scored)
     if limit.is_rate:
         return _rate(limit, scored)
-    if limit.metric in _WORDS:
+    if limit.metric in OF_WORDS:
         return _wer(limit, scored)
     if limit.metric == Metric.WASTED_SHARE:
         return _wasted(limit, scored)
@@ -118,7 +119,7 @@ def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
 
 def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and to_be_answered(turn)]
-    kind = _WORDS[Metric(limit.metric)]
+    kind = OF_WORDS[Metric(limit.metric)]
     turns = conversation.of_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
     unheard = sum(good(turn) and turn.reference is not None and turn.word_errors is None for turn in turns)

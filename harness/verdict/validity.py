@@ -45,6 +45,8 @@ class Evidence:
     """Turns that the prefix cache served with another call's work; None where no turn tells."""
     prefix_cached: bool = False
     """The language model has a cache that calls share."""
+    weightless: bool = False
+    """The agent's weights are random: nothing is understood, and nothing is said of it."""
     vram_peak_mib: float | None = None
     completion: str = "`turngap run --resume` completes it"
     """What to do about a run that did not come to its end."""

@@ -37,6 +37,7 @@ from pipeline.telemetry.metrics import Metrics, TurnResult, WorkUse
 from pipeline.telemetry.recorder import CallNotes, TraceSink
 from pipeline.telephony import SAMPLE_RATE, mulaw
 from pipeline.telephony.messages import InboundMedia
+from pipeline.telephony.script import TurnScript
 from pipeline.tracing import Stage
 from pipeline.tts import Spoken
 
@@ -61,8 +62,10 @@ class Agent:
 class Call:
     """One call between its `start` and its end: feed it with `hear` and `echoed` while `run` is going, then `close`."""
 
-    def __init__(self, agent: Agent, line: Line, call_sid: str) -> None:
+    def __init__(self, agent: Agent, line: Line, call_sid: str, script: Sequence[TurnScript] = ()) -> None:
+        """`script` has what each turn says, in order, where weights are random; the last one goes for all after it."""
         self._agent, self._line = agent, line
+        self._script = tuple(script)
         self._notes = CallNotes(call_sid, now_ns(), agent.exporter if agent.live_spans else None)
         self._conversation = conversation.Conversation()
         self._block = conversation.call_block()
@@ -231,6 +234,7 @@ class Call:
             context=self._conversation.context,
             max_tokens=self._agent.profile.llm.max_tokens,
             apology=self._agent.profile.llm.apology,
+            script=self._script[min(max(self._turn, 0), len(self._script) - 1)] if self._script else None,
             preface=self._agent.profile.barge_in.limit_preface if still_talking(event) else "",
             speculate=self._agent.profile.endpointing.speculate,
         )

@@ -23,10 +23,11 @@ from pipeline.errors import EngineError
 from pipeline.inject import Injection
 from pipeline.llm import Message, Request
 from pipeline.llm.clauses import ClauseSplitter
-from pipeline.stt import AudioF32
+from pipeline.stt import AudioF32, FixedWork, Transcript
 from pipeline.telemetry.metrics import TurnResult
 from pipeline.telemetry.recorder import AttemptNotes
 from pipeline.telephony import SAMPLE_RATE
+from pipeline.telephony.script import TurnScript
 from pipeline.tracing import Stage
 from pipeline.tts import Spoken
 
@@ -56,6 +57,8 @@ class Question:
     """Said where the language model fails."""
     preface: str = ""
     """A clause to say before what the language model says."""
+    script: TurnScript | None = None
+    """The turn's words and its reply's length, for engines on random weights."""
     speculate: str = "synthesis"
     """The last stage of `SPECULATED` that may run before the end of the turn is confirmed."""
 
@@ -150,7 +153,7 @@ class Reply:
     async def _answer(self) -> TurnResult:
         begun_ns = await self._may_begin("transcription", self._begun_ns)
         await self._injection.wait(Stage.TRANSCRIPTION)
-        transcript = await self._engines.stt.transcribe(self.question.audio[self.question.rest_from :])
+        transcript = await self._transcript(self.question.audio[self.question.rest_from :])
         self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
         transcribed_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, begun_ns, transcribed_ns)
@@ -168,6 +171,12 @@ class Reply:
             raise EngineError("the language model or the synthesiser gave nothing to say")
         return TurnResult.FAILED if self.lost else TurnResult.REPLIED
 
+    async def _transcript(self, audio: AudioF32) -> Transcript:
+        stt, script = self._engines.stt, self.question.script
+        if script is not None and isinstance(stt, FixedWork):
+            return await stt.transcribe_as(audio, script.words)
+        return await stt.transcribe(audio)
+
     async def _may_begin(self, work: str, ready_ns: int) -> int:
         """When that work begins: at once, or when the end is confirmed where the profile speculates less far."""
         if SPECULATED.index(work) <= SPECULATED.index(self.question.speculate):
@@ -183,6 +192,7 @@ class Reply:
             words=self.words,
             max_tokens=question.max_tokens,
             headers={"traceparent": self.notes.traceparent},
+            reply_tokens=question.script.reply_tokens if question.script is not None else None,
             waiting=self.confirmed,
             note=self.notes.fact,
         )

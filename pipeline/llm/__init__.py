@@ -38,6 +38,8 @@ class Request:
     max_tokens: int
     headers: dict[str, str] = field(default_factory=dict)
     """Trace headers (`traceparent`) for engines behind HTTP."""
+    reply_tokens: int | None = None
+    """Random weights give exactly so many tokens, so that turns can be compared; None: as their settings have it."""
     waiting: bool = True
     """The caller has finished and waits; False for work on speculation, which such requests may overtake."""
     note: Note = _unheard

@@ -18,9 +18,10 @@ from pipeline.errors import ProtocolError, TurngapError
 from pipeline.inject import DelayLine
 from pipeline.server.admission import Admission
 from pipeline.telemetry.metrics import CallResult
-from pipeline.telephony import SAMPLE_RATE
+from pipeline.telephony import SAMPLE_RATE, script
 from pipeline.telephony.messages import Connected, Dtmf, Inbound, InboundMark, InboundMedia, Start, Stop
 from pipeline.telephony.parsing import parse_inbound
+from pipeline.telephony.script import TurnScript
 from pipeline.tracing import Stage
 
 START_WITHIN_S = 10.0
@@ -48,6 +49,7 @@ class Stream:
         self._websocket, self._agent, self._admission = websocket, agent, admission
         self._faults: Counter[str] = Counter()
         self._stream_sid = ""
+        self._script: tuple[TurnScript, ...] = ()
 
     async def run(self) -> None:
         """Serve the stream to its end, and close the socket with a reason."""
@@ -92,13 +94,19 @@ class Stream:
         except ProtocolError as fault:
             self._agent.metrics.call(CallResult.UNSIGNED)
             return Goodbye(POLICY, str(fault))
+        if self._agent.profile.weightless:
+            try:
+                self._script = script.read(start.custom_parameters)
+            except ProtocolError as fault:
+                self._agent.metrics.call(CallResult.REFUSED)
+                return Goodbye(POLICY, str(fault))
         self._stream_sid = start.stream_sid
         return start
 
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
         line = Line(start.stream_sid, self._send, self._agent.profile.barge_in, delay_ns)
-        call = Call(self._agent, line, start.call_sid)
+        call = Call(self._agent, line, start.call_sid, self._script)
         _log.info("%s: call %s began", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())
         reading = asyncio.create_task(self._read(call, messages))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -42,4 +42,17 @@ class SpeechToText(Protocol):
 
     async def close(self) -> None:
         """Free threads and memory."""
+        ...
+
+
+@runtime_checkable
+class FixedWork(Protocol):
+    """Speech-to-text on random weights: what it does for an utterance is settled by the words it is to have."""
+
+    async def transcribe_as(self, audio: AudioF32, words: str) -> Transcript:
+        """Do for 8 kHz mono `audio`, shape (n,), the work of recognising `words`, which are then what was "said".
+
+        Raises:
+            EngineError: the engine failed; the turn is lost, the call is not.
+        """
         ...

@@ -12,9 +12,9 @@ from harness.store.folder import RunFolder
 from tests.harness import report_builders as make
 
 
-def run(out: Path, name: str, scale: float, cpu: str) -> RunFolder:
+def run(out: Path, name: str, scale: float, cpu: str, **changes: object) -> RunFolder:
     turns = make.turns(20, scale=scale)
-    folder = RunFolder.create(out, name, make.run_record(turns, environment={"cpu": cpu, "gpu": None}))
+    folder = RunFolder.create(out, name, make.run_record(turns, environment={"cpu": cpu, "gpu": None}, **changes))
     folder.append(turns)
     return folder
 
@@ -51,6 +51,16 @@ def test_what_a_machine_has_not_is_none_in_words(
     out = capfd.readouterr().out
     assert "note: gpu differs: none, against a GPU" in out
     assert "None" not in out
+
+
+def test_random_weights_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Which of the two has them, and what that means for the comparison."""
+    random = {"profile": "weightless-hf", "profile_data": {"name": "weightless-hf", "weightless": True}}
+    head, base = run(tmp_path, "head", 1.0, "a", **random), run(tmp_path, "base", 1.0, "a")
+    assert cli.execute(["compare", str(head.path), str(base.path)]) == 0
+    out = capfd.readouterr().out
+    assert "note: profile weightless-hf, weightless: timing and memory only" in out
+    assert out.count("timing and memory only") == 1
 
 
 def test_no_run_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """Greedy decoding with fixed shapes: a prompt in padded pieces after a kept beginning, then token after token.
 
-Nothing in a unit is read by the host. The next token's step is launched before this one is waited for, so that on a GPU
-the device never idles; how many tokens there are is known beforehand.
+Nothing in a unit is read by the host; the generated ids stay on the device until they are asked for. The next token's
+step is launched before this one is waited for, so that on a GPU the device never idles; how many tokens there are is
+known beforehand.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Decoding:
         self._start, self._last, self._token, self._position = (
             torch.zeros(1, dtype=torch.long, device=device) for _ in range(4)
         )
+        self._said = torch.zeros(positions, dtype=torch.long, device=device)
         self._windows = [*(window for window in WINDOWS if window < positions), places(positions)]
         self._prefill_units = {
             (rows, window): execution.unit(partial(self._prefill, rows, window))
@@ -72,11 +74,16 @@ class Decoding:
         arrived: Callable[[], None] = self._execution.mark()
         for index in range(count):
             ready = arrived
+            self._said[index : index + 1].copy_(self._token)
             if index + 1 < count:
                 self._step_units[self._window(position + index + 1)]()
                 arrived = self._execution.mark()
             ready()
             yield None
+
+    def generated(self, count: int) -> list[int]:
+        """The ids of the first `count` tokens of the last reply; waits for the device."""
+        return [int(number) for number in self._said[:count].tolist()]
 
     def _window(self, reach: int) -> int:
         return next(window for window in self._windows if window >= reach)

@@ -1,13 +1,14 @@
 """Gemma behind the agent's seam: a conversation in, the script's words out, one for each token that was really decoded.
 
 The system prompt's keys and values are computed once and kept; each request takes in its call's own block, history and
-words after them. Requests of several calls wait for each other: one thread uses the device.
+words after them; the agent's own turns are there as the ids that were generated. Requests of several calls wait for
+each other: one thread uses the device.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,10 +18,11 @@ from pipeline.device import place
 from pipeline.device.graphs import Execution, Mode
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
-from pipeline.llm import Request
+from pipeline.llm import Request, script
 from pipeline.llm.gemma import architectures
 from pipeline.llm.gemma.decoding import Decoding, places
 from pipeline.llm.gemma.network import Gemma
+from pipeline.llm.generated import Generated
 
 if TYPE_CHECKING:
     from pipeline.profile.llm import GemmaSettings
@@ -51,7 +53,7 @@ class GemmaChat:
         self._decoding = self._prepared(config, dtype, total)
         self._system = self._tokenizer.encode(settings.system_prompt)
         self._kept = 0
-        self._script = self._tokenizer.pieces(settings.reply)
+        self._generated = Generated()
         self._executor = worker.thread("llm", settings.cores)
 
     def describe(self) -> str:
@@ -87,31 +89,36 @@ class GemmaChat:
         del self._decoding
 
     def _generate(self, request: Request, emit: worker.Emit[str]) -> None:
-        pieces = self._script[: min(request.max_tokens, self._settings.max_tokens)]
+        pieces = script.pieces(self._settings.reply, request.reply_tokens)
+        if request.reply_tokens is None:
+            pieces = pieces[: min(request.max_tokens, self._settings.max_tokens)]
+        given = 0
         try:
             with self._execution.active():
                 position = self._decoding.take_in(self._prompt(request, len(pieces)), self._kept)
-                for piece, _ in zip(pieces, self._decoding.tokens(position, len(pieces)), strict=True):
-                    if not emit(piece):
-                        return
+                for given, _ in enumerate(self._decoding.tokens(position, len(pieces)), 1):
+                    if not emit(pieces[given - 1]):
+                        break
+                self._generated.keep(request, self._decoding.generated(given))
         except (RuntimeError, ValueError) as fault:
             raise EngineError(f"gemma: {' '.join(str(fault).split())}; this reply is lost") from fault
 
     def _prompt(self, request: Request, reply: int) -> list[int]:
         """The ids after the system prompt; the oldest messages are left out where the positions do not suffice."""
         block = self._tokenizer.encode(request.call_block)
-        words = self._message(request.words)
+        words = self._message(self._tokenizer.encode(request.words))
         room = self._decoding.positions - self._kept - reply - len(block) - len(words)
         history: list[int] = []
-        for message in reversed(request.history):
-            said = self._message(message.text)
+        for index, message in reversed(list(enumerate(request.history))):
+            own = self._tokenizer.encode(message.text)
+            said = self._message(own if message.role == "user" else self._generated.reply(request, index, own))
             if len(said) > room - len(history):
                 break
             history = said + history
         return block + history + words
 
-    def _message(self, text: str) -> list[int]:
-        return [0] * MARKS + self._tokenizer.encode(text)
+    def _message(self, ids: Sequence[int]) -> list[int]:
+        return [0] * MARKS + list(ids)
 
     def _prepared(self, config: object, dtype: torch.dtype, total: int) -> Decoding:
         try:

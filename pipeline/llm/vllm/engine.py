@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline import meter, tracing, weights
 from pipeline.errors import EngineError
 from pipeline.llm import Request
+from pipeline.llm import script as scripts
 from pipeline.llm.vllm import command_line, prompt
 from pipeline.llm.vllm.chunks import Usage
 from pipeline.llm.vllm.client import Client
@@ -130,7 +131,8 @@ class VllmChat:
             messages = prompt.messages(self._settings.system_prompt, request)
             route, body = "chat/completions", prompt.body(self._settings, request, {"messages": messages})
         handle = self._prefix.begin(request, body["max_tokens"])
-        script = iter(self._script)
+        tokens = request.reply_tokens
+        script = iter(self._script if tokens is None else scripts.pieces(self._settings.script, tokens))
         generated: list[int] = []
         begun = False
         async with aclosing(self._client.stream(route, body, request.headers, stall_limit_s)) as chunks:

@@ -33,7 +33,7 @@ def body(settings: VllmSettings, request: Request, prompt: dict[str, Any]) -> di
     """All of the request: `prompt` is {"messages": …} for a chat completion, {"prompt": ids} for a completion."""
     limit = min(request.max_tokens, settings.max_tokens)
     if settings.script:
-        limit = min(limit, len(script_words(settings.script)) + OVER_SCRIPT_TOKENS)
+        limit = request.reply_tokens or min(limit, len(script_words(settings.script)) + OVER_SCRIPT_TOKENS)
     asked: dict[str, Any] = {
         "model": settings.model,
         **prompt,

@@ -25,6 +25,7 @@ ENDS = 2
 """Decoded beside the words: the last token of a sentence, and the end."""
 _MOST_TOKENS = 224
 _WIDE = 16_000
+_STAND_IN = StandInTokenizer(50_000)
 
 
 class Whisper:
@@ -41,8 +42,6 @@ class Whisper:
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
         self._dtype = dtype
-        # Random weights say nothing: so many tokens are decoded as the script would take.
-        self._scripted = len(StandInTokenizer(50_000).encode(settings.script)) + ENDS
         self._executor = worker.thread("stt", settings.cores)
 
     def describe(self) -> str:
@@ -62,8 +61,16 @@ class Whisper:
         Raises:
             EngineError: the device failed; the turn is lost, the call is not.
         """
+        return await self.transcribe_as(audio, self._settings.script)
+
+    async def transcribe_as(self, audio: AudioF32, words: str) -> Transcript:
+        """The same, and random weights "recognise" `words`: as many tokens are decoded as those have, and two.
+
+        Raises:
+            EngineError: the device failed; the turn is lost, the call is not.
+        """
         try:
-            return await worker.run(self._executor, self._transcribe, audio)
+            return await worker.run(self._executor, self._transcribe, audio, words)
         except RuntimeError as fault:
             raise EngineError(f"whisper: {' '.join(str(fault).split())}; this turn is lost") from fault
 
@@ -72,18 +79,25 @@ class Whisper:
         await asyncio.to_thread(self._executor.shutdown)
         del self._checkpoint
 
-    def _transcribe(self, audio: AudioF32) -> Transcript:
+    def _transcribe(self, audio: AudioF32, words: str) -> Transcript:
         if not len(audio):
             return Transcript("", 0.0)
         wide, step = to_16k(audio), self._settings.window_s * _WIDE
         with torch.inference_mode():
-            said = [self._recognise(wide[start : start + step]) for start in range(0, len(wide), step)]
+            said = [self._recognise(wide[start : start + step], words) for start in range(0, len(wide), step)]
         if self._checkpoint.tokenizer is None:
-            return Transcript(self._settings.script, self._settings.window_s, scripted=True)
+            return Transcript(words, self._settings.window_s, scripted=True)
         text = " ".join(self._checkpoint.tokenizer.decode(ids).strip() for ids in said)
         return Transcript(text, self._settings.window_s, rerun=repeats_itself(text))
 
-    def _recognise(self, audio: AudioF32) -> list[int]:
+    def _tokens(self, words: str) -> int:
+        """How many tokens are decoded: random weights say nothing, so as many as `words` take, if they fit."""
+        if self._checkpoint.tokenizer is not None:
+            return _MOST_TOKENS
+        room = self._checkpoint.network.config.max_target_positions - len(self._checkpoint.prompt)
+        return int(min(len(_STAND_IN.encode(words)) + ENDS, room))
+
+    def _recognise(self, audio: AudioF32, words: str) -> list[int]:
         """The ids of what is said in 16 kHz `audio` that is no longer than the window; one greedy pass."""
         c = self._checkpoint
         features = c.extractor(audio, sampling_rate=_WIDE, return_tensors="pt").input_features
@@ -92,7 +106,7 @@ class Whisper:
         config = c.network.config
         past: Any = None
         said: list[int] = []
-        for _ in range(self._scripted if c.tokenizer is None else _MOST_TOKENS):
+        for _ in range(self._tokens(words)):
             out = c.network(
                 decoder_input_ids=ids, encoder_outputs=encoded, past_key_values=past, use_cache=True, return_dict=True
             )

@@ -17,7 +17,7 @@ from harness.scenario import CLEAN, PAUSE_MS, Expectation, Scenario
 from pipeline import profile
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
-NAMES = ("smoke", "default", "gate")
+NAMES = ("smoke", "default", "gate", "probe")
 CONVERSATIONAL = ("conversation", "pauses", "quiet", "barge-in", "barge-in-echo", "two-calls", "noise", "bad-input")
 
 
@@ -55,11 +55,14 @@ def test_transcripts_hold_only_what_is_spoken(name: str) -> None:
 
 def test_sizes_are_what_the_statistics_need() -> None:
     """Smoke: 3 turns of one call. Default: at least 20. Gate: at least 181, with short ones as a stratum."""
-    smoke, default, gate = (load(name) for name in NAMES)
+    smoke, default, gate, probe = (load(name) for name in NAMES)
     assert (len(smoke.turns), smoke.turns_per_call) == (3, "all")
     assert len(default.turns) >= 20
     assert (default.turns_per_call, default.probe) == (1, True)
     assert len(gate.turns) >= 181
+    assert len(probe.turns) >= 93
+    assert {turn.prompt for turn in probe.turns} <= {turn.prompt for turn in gate.turns}
+    assert (probe.gate, probe.probe, probe.turns_per_call) == (True, True, 1)
     assert (gate.gate, gate.probe, gate.simultaneous_calls) == (True, True, 1)
     short = [turn for turn in gate.turns if turn.stratum == "short"]
     assert len(short) >= 40
@@ -204,7 +207,7 @@ def test_every_turn_can_be_said(name: str) -> None:
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize(("name", "minutes"), [("smoke", 1), ("default", 4), ("gate", 15)])
+@pytest.mark.parametrize(("name", "minutes"), [("smoke", 1), ("default", 4), ("gate", 15), ("probe", 6)])
 def test_every_clip_is_firm_and_the_run_is_short(name: str, minutes: float) -> None:
     """With the real prompts nothing is left out, and with an answer after 900 ms the calls take so long at most."""
     loaded = load(name)

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import command
+from harness.result import WEIGHTLESS
 from harness.run import ledger, request
 from harness.run.ledger import Progress
 from harness.run.settle import Settled
+from harness.store import folder as store
 from harness.store.folder import RunFolder
 from harness.turn import Outcome
 from tests.harness import report_builders as builders
@@ -40,3 +43,19 @@ def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:
     progress.add(Settled((builders.turn(0), builders.turn(1, outcome=Outcome.MISSED)), frames, frames))
     progress.add(Settled((builders.turn(2, warm_up=True, scored=False),), frames, frames))
     assert (progress.call_s, progress.answered) == (10.0, 1)
+
+
+def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
+    """Its profile by name and the caveat, when it is judged from the turns it has, and while it had not ended."""
+    turns = builders.turns(3)
+    data = {"name": "weightless-hf", "weightless": True}
+    record = builders.run_record(turns, complete=False, validity=(), profile="weightless-hf", profile_data=data)
+    folder = RunFolder.create(tmp_path, "run", record)
+    folder.append(turns)
+    page = command.report_again(folder.path)
+    sentence = store.read(folder.path).record.sentence
+    assert sentence.endswith(f" Profile weightless-hf. {WEIGHTLESS}")
+    assert "timing and memory only" in page.read_text()
+    opened = ledger.opened(request.make("default", profile="weightless-tiny"), {}, 0)
+    assert opened.sentence.endswith(f" Profile weightless-tiny. {WEIGHTLESS}")
+    assert ledger.said("Fine.", {"name": "cpu"}) == "Fine."

@@ -81,6 +81,32 @@ def test_every_bad_outcome_is_over_budget(outcome: Outcome) -> None:
     assert judge(turns, evidence(59), EDGE).verdict is Verdict.FAIL
 
 
+def wordless(n: int, over: int = 0) -> list[TurnRecord]:
+    """Turns of random weights: without a transcript."""
+    unheard = {"transcript": None, "wer": None, "word_errors": None, "words": None}
+    return [one.model_copy(update=unheard) for one in run(n, over)]
+
+
+def test_random_weights_are_judged_by_time_alone() -> None:
+    """What is understood is left out of the budget, and that is said; an agent with weights owes its transcripts."""
+    budget = Budget(name="both", limits=(*EDGE.limits, Limit(metric="wer", at_most=0.05)))
+    judged = judge(wordless(93, 1), evidence(93, weightless=True), budget)
+    assert judged.verdict is Verdict.PASS
+    assert [check.text for check in judged.checks if check.name == "word errors"] == [
+        "not judged: random weights understand nothing"
+    ]
+    assert judge(wordless(93, 2), evidence(93, weightless=True), budget).verdict is Verdict.FAIL
+    assert judge(wordless(93, 1), evidence(93), budget).verdict is Verdict.INVALID
+
+
+def test_random_weights_are_not_judged_by_their_words_alone() -> None:
+    """A budget of nothing else has no verdict."""
+    budget = Budget(name="words", limits=(Limit(metric="wer", at_most=0.05),))
+    judged = judge(wordless(93), evidence(93, weightless=True), budget)
+    assert judged.verdict is Verdict.INVALID
+    assert "random weights" in judged.sentence
+
+
 def test_too_few_turns_say_how_many_more() -> None:
     """Without a bound there is no PASS: INVALID, and what to do."""
     judged = judge(run(12), evidence(12), EDGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from pipeline.errors import EngineError
 from pipeline.llm import Message, Request
 from pipeline.llm import gemma as package
 from pipeline.llm.gemma.decoding import Decoding
-from pipeline.llm.gemma.engine import GemmaChat
+from pipeline.llm.gemma.engine import MARKS, GemmaChat
 from pipeline.profile.llm import GemmaSettings
 
 
@@ -72,6 +73,30 @@ def test_a_history_that_does_not_fit_loses_its_oldest(engine: GemmaChat) -> None
     finally:
         del engine._decoding.take_in  # type: ignore[method-assign]
     assert 300 < engine._kept + taken[0] <= 512
+
+
+def test_the_reply_has_the_length_that_is_asked_for(engine: GemmaChat) -> None:
+    """Over the script's length and the profile's cap too: the script is said again, a piece for each token."""
+    pieces = asyncio.run(words(engine, replace(request(), reply_tokens=30)))
+    assert len(pieces) == 30
+    assert "".join(pieces).startswith(f"{settings().reply} {settings().reply[:9]}")
+
+
+def test_the_history_holds_the_ids_that_were_generated(engine: GemmaChat) -> None:
+    """Not those of the scripted words; of a reply that was cut short, as many as its text has."""
+    block = "Z Y X of this call."
+    first = Request(call_block=block, history=(), words="Hello?", max_tokens=24, reply_tokens=6)
+    said = "".join(asyncio.run(words(engine, first)))
+    ids = engine._decoding.generated(6)
+    scripted = engine._tokenizer.encode(said)
+    assert ids != scripted
+    later = Request(block, (Message("user", "Hello?"), Message("assistant", said)), "And then?", 24)
+    cut = Request(block, (Message("user", "Hello?"), Message("assistant", "Certainly, I")), "And then?", 24)
+    foreign = replace(later, call_block="another call")
+    mark, asked = [0] * MARKS, engine._tokenizer.encode("And then?")
+    assert engine._prompt(later, 4)[-len(mark + ids + mark + asked) :] == mark + ids + mark + asked
+    assert engine._prompt(cut, 4)[-len(mark + mark + asked) - 3 :] == mark + ids[:3] + mark + asked
+    assert engine._prompt(foreign, 4)[-len(mark + scripted + mark + asked) :] == mark + scripted + mark + asked
 
 
 def test_closing_the_reply_stops_the_work(engine: GemmaChat) -> None:

@@ -44,6 +44,19 @@ def test_random_weights_say_the_script_after_the_work_it_takes() -> None:
     asyncio.run(engine.close())
 
 
+def test_the_words_a_turn_is_to_have_settle_the_work() -> None:
+    """As many tokens as they take and two, as far as the decoder has places; the profile's script has no say."""
+    engine = package.load(settings(script="one two three"))
+    runs: list[int] = []
+    engine._checkpoint.network.model.decoder.register_forward_hook(lambda *_: runs.append(1))
+    assert asyncio.run(engine.transcribe_as(noise(2), "four five")).text == "four five"
+    assert len(runs) == 4
+    runs.clear()
+    asyncio.run(engine.transcribe_as(noise(2), "word " * 500))
+    assert len(runs) == engine._checkpoint.network.config.max_target_positions - 4
+    asyncio.run(engine.close())
+
+
 def test_no_audio_has_no_words() -> None:
     """Nothing is decoded."""
     engine = package.load(settings())

@@ -1,0 +1,221 @@
+"""Measures this machine's GPU in ten minutes: calibration, CSM, weightless turns, memory; and writes a report on it.
+
+    python -m benchmarks.gpu
+
+from the project's root. Each step is a process of its own: one that fails, or whose packages are not installed, loses
+no other. All goes into results/gpu/CARD/. Needs nothing but Python to begin with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks import gpu_machine, gpu_report, gpu_steps
+from benchmarks.gpu_machine import ROOT, Card
+from benchmarks.gpu_steps import MEMORY, STEPS, WEIGHTLESS, Found, Step, Wanted
+
+SCHEMA = 1
+TURNS = 96
+"""With 93 or more one may be over budget; two in addition for turns that the instrument spoils."""
+TINY_TURNS = 3
+LIMIT_S = 600.0
+GRACE_S = 30.0
+"""How long a step that is told to end may take to write what it has."""
+NAMES = (*(step.name for step in STEPS), MEMORY)
+BAD = ("failed", "invalid", "timed out", "interrupted")
+
+
+@dataclass(slots=True)
+class Measurement:
+    """The measurement under way; its result is written after each step."""
+
+    card: Card
+    wanted: Wanted
+    only: tuple[str, ...]
+    limit_s: float
+    result: dict[str, Any]
+    began_s: float = field(default_factory=time.monotonic)
+
+    def run(self) -> int:
+        """All steps; gives the exit code."""
+        try:
+            for step in STEPS:
+                self._note(step.name, *self._did(step))
+            self._note(MEMORY, *self._memory())
+        except KeyboardInterrupt:
+            self._say("interrupted; what was measured until now is kept")
+            self.result["interrupted"] = True
+            self._write()
+            return 2
+        return 1 if any(step["outcome"] in BAD for step in self.result["steps"]) else 0
+
+    def _did(self, step: Step) -> tuple[str, float, str, dict[str, Any]]:
+        """Outcome, seconds, one line, figures of a step."""
+        began_s = time.monotonic()
+        if step.name not in self.only:
+            return "skipped", 0.0, "not asked for", {}
+        if (why := gpu_machine.missing(step.modules)) is not None:
+            return "missing", time.monotonic() - began_s, f"{why}; {step.remedy}", {}
+        self._say(f"{step.name} …")
+        left_s = min(step.most_s, self.limit_s - (time.monotonic() - self.began_s))
+        if left_s <= 0:
+            return "timed out", 0.0, f"no time was left of {self.limit_s:.0f} s; raise --limit-s", {}
+        ended, stdout, last = _run(step.command(self.wanted, left_s), left_s, self.wanted.folder / f"{step.name}.log")
+        took_s = time.monotonic() - began_s
+        found: Found | None = None
+        with suppress(ValueError, OSError, KeyError):
+            found = step.read(self.wanted, stdout)
+        if ended is None:
+            text = f"ended after {left_s:.0f} s" + (f", with: {found.text}" if found else "")
+            return "timed out", took_s, text, found.figures if found else {}
+        if found is None:
+            return "failed", took_s, f"exit code {ended}: {last}", {}
+        return "invalid" if found.invalid else "done", took_s, found.text, found.figures
+
+    def _memory(self) -> tuple[str, float, str, dict[str, Any]]:
+        if MEMORY not in self.only:
+            return "skipped", 0.0, "not asked for", {}
+        turns = next((step["figures"] for step in self.result["steps"] if step["name"] == "turns"), None)
+        found = gpu_steps.memory(turns or None)
+        if isinstance(found, str):
+            return "skipped", 0.0, found, {}
+        return "done", 0.0, found.text, found.figures
+
+    def _note(self, name: str, outcome: str, took_s: float, text: str, figures: dict[str, Any]) -> None:
+        one = {"name": name, "outcome": outcome, "took_s": round(took_s, 1), "text": text, "figures": figures}
+        self.result["steps"].append(one)
+        self._say(f"{name}: {outcome} in {took_s:.0f} s: {text}")
+        self._write()
+
+    def _write(self) -> None:
+        folder = self.wanted.folder
+        self.result["took_s"] = round(time.monotonic() - self.began_s, 1)
+        (folder / "gpu.json").write_text(json.dumps(self.result, indent=1) + "\n", "utf-8")
+        (folder / f"{folder.name}.md").write_text(gpu_report.markdown(self.result), "utf-8")
+
+    @staticmethod
+    def _say(text: str) -> None:
+        print(f"gpu: {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Look at the machine, measure, report; 0 where no step failed or is invalid, 1 where one is, 2 without a GPU."""
+    options = _parse(arguments)
+    card = gpu_machine.processor() if options.tiny else gpu_machine.card()
+    if isinstance(card, str):
+        print(f"gpu: error: {card}", file=sys.stderr)
+        return 2
+    folder = Path(options.out) / card.slug
+    folder.mkdir(parents=True, exist_ok=True)
+    profile = options.profile or _profile(tiny=options.tiny)
+    turns = options.turns or (TINY_TURNS if options.tiny else TURNS)
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "card": card.name,
+        "profile": profile,
+        "caveat": f"profile {profile}, {WEIGHTLESS}",
+        "machine": {**card.facts, "python": sys.version.split()[0]},
+        "options": vars(options),
+        "steps": [],
+    }
+    wanted = Wanted(folder.resolve(), options.tiny, profile, turns, tuple(options.set))
+    code = Measurement(card, wanted, tuple(options.only or NAMES), options.limit_s, result).run()
+    print(f"report: {folder / f'{folder.name}.md'}\nresult: {folder / 'gpu.json'}")
+    return code
+
+
+def _profile(*, tiny: bool) -> str:
+    if tiny:
+        return "weightless-tiny"
+    if gpu_machine.has_vllm():
+        return "weightless"
+    print(
+        "gpu: there is no vLLM here (no `vllm` on the PATH, or no httpx), so the turns run on weightless-hf: bf16, "
+        "which says nothing of W4A16; run `pip install '.[cpu,gpu]'` for it",
+        file=sys.stderr,
+    )
+    return "weightless-hf"
+
+
+def _run(command: list[str], most_s: float, log: Path) -> tuple[int | None, str, str]:
+    """Exit code (None: it had to be ended), standard output, and the last line of standard error, which is shown."""
+    out: list[str] = []
+    last: deque[str] = deque(maxlen=1)
+    piped = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with log.open("w", encoding="utf-8") as kept, piped as process:
+        readers = [
+            threading.Thread(target=_read, args=(process.stdout, out.append, kept)),
+            threading.Thread(target=_read, args=(process.stderr, lambda line: _show(line, last), kept)),
+        ]
+        for reader in readers:
+            reader.start()
+        late = False
+        try:
+            process.wait(most_s)
+        except subprocess.TimeoutExpired:
+            late = True
+            _end(process)
+        except KeyboardInterrupt:
+            _end(process)
+            raise
+        finally:
+            for reader in readers:
+                reader.join()
+    return (None if late else process.returncode), "".join(out), last[-1] if last else "nothing was said"
+
+
+def _read(stream: IO[str], take: Any, kept: IO[str]) -> None:
+    for line in stream:
+        take(line)
+        kept.write(line)
+
+
+def _show(line: str, last: deque[str]) -> None:
+    sys.stderr.write(line)
+    if line.strip():
+        last.append(line.strip())
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """As Ctrl-C would, so that a run keeps its finished turns; then by force."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", action="append", choices=NAMES, help="this step alone; repeatable")
+    parser.add_argument("--turns", type=_some, help=f"turns to score; {TURNS} by default, {TINY_TURNS} with --tiny")
+    parser.add_argument("--profile", help="weightless where vLLM is installed, else weightless-hf")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the profile; repeatable"
+    )
+    parser.add_argument("--out", default="results/gpu", help="where the card's folder goes")
+    parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="seconds for all steps together")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks on the processor, to try the steps")
+    return parser.parse_args(arguments)
+
+
+def _some(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of turns, at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

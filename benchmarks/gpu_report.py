@@ -1,0 +1,72 @@
+"""The report on a GPU as Markdown, from the result alone; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.gpu_steps import GAP
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The whole report: steps, the turn gap and its stages, CSM, memory; what was not measured is said."""
+    steps = {step["name"]: step for step in result["steps"]}
+    figures = {name: step["figures"] for name, step in steps.items() if step["figures"]}
+    lines = [f"# {result['card']}", "", f"{result['caveat'][0].upper()}{result['caveat'][1:]}.", ""]
+    lines += _table(("step", "outcome", "seconds", ""), [_step(step) for step in steps.values()])
+    if "turns" in figures:
+        lines += _turns(figures["turns"])
+    if "csm" in figures:
+        lines += _csm(figures["csm"])
+    if "memory" in figures:
+        rows = [(name, f"{value:,.0f}") for name, value in figures["memory"]["memory_mib"].items()]
+        lines += ["", "## Memory", "", *_table(("held by", "MiB"), rows)]
+    lines += ["", "## Machine", "", *_table(("", ""), [(key, str(value)) for key, value in result["machine"].items()])]
+    return "\n".join(lines) + "\n"
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
+    return step["name"], step["outcome"], f"{step['took_s']:.0f}", step["text"]
+
+
+def _turns(record: Mapping[str, Any]) -> list[str]:
+    gaps = [
+        (name, *(_ms(record[key][figure]) for figure, _ in GAP))
+        for key, name in (("turn_gap_ms", "turn gap"), ("perceived_gap_ms", "perceived gap"))
+    ]
+    stages = [(name, _ms(each["p50_ms"]), _ms(each["p95_ms"])) for name, each in record["stages"].items()]
+    models = [(name, text) for name, text in record["agent"]["models"].items()]
+    return [
+        *("", f"## Turns: profile `{record['profile']}`", "", record["sentence"], ""),
+        *_table(("ms", *(words for _, words in GAP)), gaps),
+        *("", *_table(("stage, ms", "p50", "p95"), stages)),
+        *("", *_table(("engine", ""), models)),
+        *("", *(f"- {note}" for note in record["notes"])),
+    ]
+
+
+def _csm(told: Mapping[str, Any]) -> list[str]:
+    verdict = told.get("verdict")
+    rows = []
+    if verdict is not None:
+        first, times = verdict["first_audio_p95_ms_at_150"], verdict["times_faster_than_transformers"]
+        rows = [
+            ("mode", verdict["mode"]),
+            ("first audio at p95, 150 positions of context, ms", "not known" if first is None else f"{first:.1f}"),
+            ("a frame of 80 ms at p95, ms", f"{verdict['frame_p95_ms']:.2f}"),
+            ("times faster than transformers' generate", f"{times:.1f}"),
+        ]
+    rows += [(f"{part}: not measured", why) for part, why in told["failed"].items()]
+    return ["", f"## CSM-1B: `{told['file']}`", "", *_table(("", ""), rows)]
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(_cells(row))} |" for row in (head, ("---",) * len(head), *rows)]
+
+
+def _cells(row: tuple[str, ...]) -> list[str]:
+    return [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"

@@ -1,0 +1,74 @@
+"""What a scenario settles of a turn reaches the engines where weights are random, and nowhere else."""
+
+import pytest
+
+from pipeline.llm.scripted import ScriptedLanguageModel
+from pipeline.profile.llm import ScriptedLlmSettings
+from pipeline.profile.stt import ScriptedSttSettings
+from pipeline.stt import Transcript
+from pipeline.stt.scripted import ScriptedSpeechToText
+from pipeline.telephony import script
+from pipeline.telephony.script import TurnScript
+
+pytestmark = pytest.mark.anyio
+
+TURNS = script.parameters([TurnScript("one two", 5), TurnScript("three", 7)])
+
+
+class Model(ScriptedLanguageModel):
+    """Keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
+        self.asked = []
+
+    async def reply(self, request):
+        self.asked.append((request.words, request.reply_tokens))
+        async for token in super().reply(request):
+            yield token
+
+
+class Recogniser(ScriptedSpeechToText):
+    """On random weights: says what it is told to have understood."""
+
+    def __init__(self):
+        super().__init__(ScriptedSttSettings(engine="scripted", text="its own", delay_ms=0))
+
+    async def transcribe_as(self, audio, words):
+        return Transcript(words, scripted=True)
+
+
+async def asked_in_three_turns(serve, *overrides, recogniser):
+    llm = Model()
+    async with serve(*overrides, stt=recogniser, llm=llm) as served, served.phone(custom_parameters=TURNS) as phone:
+        for _ in range(3):
+            await phone.ask()
+            await phone.reply()
+    return llm.asked
+
+
+async def test_each_turn_has_its_words_and_length(serve):
+    """In order; a turn that the scenario does not have is as its last."""
+    asked = await asked_in_three_turns(serve, "weightless=true", recogniser=Recogniser())
+    assert asked == [("one two", 5), ("three", 7), ("three", 7)]
+
+
+async def test_a_recogniser_with_words_of_its_own_keeps_them(serve):
+    """Only random weights are told what they understood; the reply's length is still settled."""
+    own = ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", text="its own", delay_ms=0))
+    asked = await asked_in_three_turns(serve, "weightless=true", recogniser=own)
+    assert asked == [("its own", 5), ("its own", 7), ("its own", 7)]
+
+
+async def test_an_agent_with_weights_is_told_nothing(serve):
+    """A caller can't put words into the mouth of a real agent."""
+    asked = await asked_in_three_turns(serve, recogniser=Recogniser())
+    assert asked == [("its own", None)] * 3
+
+
+async def test_a_damaged_script_ends_the_call_with_the_reason(serve):
+    """Before anything is measured with it."""
+    async with serve("weightless=true") as served, served.phone(custom_parameters={"turn-0": "hello"}) as phone:
+        code, reason = await phone.closed()
+    assert code == 1008
+    assert "turn-0" in reason
