@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from harness.report.charts import limits, say, ticks
+from harness.report.charts import limits, rows_of_gaps, say
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.wording import ms
 from harness.result import RunRecord, Verdict
@@ -88,16 +88,7 @@ def draw(past: Sequence[Past], budget_ms: float) -> Markup:
     low, high = limits([value for value in values if value is not None] or [budget_ms], (budget_ms,))
 
     def paint(canvas: Canvas) -> None:
-        ax = canvas.axes(left=14, right=14, top=24, bottom=46)
-        ax.set_xlim(low, high)
-        ax.set_ylim(0, len(past))
-        step = (high - low) / (4 if canvas.narrow else 8)
-        rounded = next((size for size in (25, 50, 100, 250, 500, 1000, 2500) if size >= step), 5000)
-        ax.set_xticks(ticks(low, high, rounded))
-        ax.set_yticks([])
-        ax.grid(axis="x", color=colour("grid"), lw=1)
-        ax.set_xlabel("perceived gap, ms: median ●, p95 ○", color=colour("muted"), labelpad=8)
-        ax.plot([budget_ms, budget_ms], [0, len(past)], color=colour("budget"), lw=1.5)
+        ax = rows_of_gaps(canvas, low, high, len(past), budget_ms, "perceived gap, ms: median ●, p95 ○", right=14)
         for place, one in enumerate(past):
             y = len(past) - 1 - place + 0.3
             role = "accent" if place == len(past) - 1 else "muted"

@@ -128,6 +128,21 @@ def ticks(low: float, high: float, step: float) -> list[float]:
     return [first + index * step for index in range(math.floor((high - first) / step) + 1)]
 
 
+def rows_of_gaps(canvas: Canvas, low: float, high: float, rows: int, budget_ms: float, label: str, right: int) -> Axes:
+    """Axes for so many rows over perceived gaps, ms, the budget a line through all; `right` pixels stay free."""
+    ax = canvas.axes(left=14, right=right, top=24, bottom=46)
+    ax.set_xlim(low, high)
+    ax.set_ylim(0, rows)
+    step = (high - low) / (4 if canvas.narrow else 8)
+    rounded = next((size for size in (25, 50, 100, 250, 500, 1000, 2500) if size >= step), 5000)
+    ax.set_xticks(ticks(low, high, rounded))
+    ax.set_yticks([])
+    ax.grid(axis="x", color=colour("grid"), lw=1)
+    ax.set_xlabel(label, color=colour("muted"), labelpad=8)
+    ax.plot([budget_ms, budget_ms], [0, rows], color=colour("budget"), lw=1.5)
+    return ax
+
+
 def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
     aimed = width / (4 if canvas.narrow else 8)
     step = next((step for step in (25, 50, 100, 200, 250, 500, 1000, 2000, 2500, 5000) if step >= aimed), 10000)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from harness.report.budget import Mark
-from harness.report.charts import limits, say, ticks
+from harness.report.charts import limits, rows_of_gaps, say
 from harness.report.figure import Canvas, chart, colour, dots
 from harness.report.wording import ms
 from harness.verdict.exemplars import gaps
@@ -24,16 +24,7 @@ def draw(groups: Sequence[UnderNetwork], budget: Mark) -> Markup:
     lost = any(value is None for row in rows for value in row)
 
     def paint(canvas: Canvas) -> None:
-        ax = canvas.axes(left=14, right=64 if lost else 14, top=24, bottom=46)
-        ax.set_xlim(low, high)
-        ax.set_ylim(0, len(groups))
-        step = (high - low) / (4 if canvas.narrow else 8)
-        rounded = next((size for size in (25, 50, 100, 250, 500, 1000, 2500) if size >= step), 5000)
-        ax.set_xticks(ticks(low, high, rounded))
-        ax.set_yticks([])
-        ax.grid(axis="x", color=colour("grid"), lw=1)
-        ax.set_xlabel("perceived gap, ms", color=colour("muted"), labelpad=8)
-        ax.plot([budget.at_ms, budget.at_ms], [0, len(groups)], color=colour("budget"), lw=1.5)
+        ax = rows_of_gaps(canvas, low, high, len(groups), budget.at_ms, "perceived gap, ms", right=64 if lost else 14)
         right = high + (high - low) * 26 / (canvas.width - 78)
         if lost:
             say(ax, right, len(groups) + 0.05, "no good\nanswer", "over", ha="center")

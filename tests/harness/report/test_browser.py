@@ -63,6 +63,16 @@ def test_opens_clean(browser: Any, page_url: str, scheme: str, width: int) -> No
     page.context.close()
 
 
+def test_a_wide_table_says_on_a_phone_that_it_goes_on(browser: Any, page_url: str) -> None:
+    """The stage table scrolls sideways at 390 px, and a line above it says so; where it fits, nothing does."""
+    for width, says in ((390, True), (1280, False)):
+        page, _ = _open(browser, page_url, viewport={"width": width, "height": 800})
+        table = "document.querySelector('.scroll:has(.stages)')"
+        assert page.evaluate(f"{table}.scrollWidth > {table}.clientWidth") is says
+        assert ("columns to the right" in page.evaluate(f"getComputedStyle({table}, '::before').content")) is says
+        page.context.close()
+
+
 def test_turn_table_filters_and_sorts(browser: Any, page_url: str) -> None:
     """Choosing an outcome leaves its turns, words search the texts, a heading sorts by number."""
     page, said = _open(browser, page_url)
