@@ -17,6 +17,7 @@ from pathlib import Path
 MODEL = "fake/model"
 REPLY = ["Good ", "morning, ", "how ", "may ", "I ", "help ", "you?"]
 BLOCK = 16
+KV_BYTES = 100 * 1024 * 1024
 WARM_UPS = 3
 """Requests that a server which `dies` answers first."""
 
@@ -34,6 +35,8 @@ class FakeServer:
         self.closed = asyncio.Event()
         self.tasks: set[asyncio.Task] = set()
         self.kept: list[list[str]] = []
+        self.usage = 0.0
+        self.metrics_read = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -73,8 +76,11 @@ class FakeServer:
         if route == "/health":
             await whole(writer, 503 if self.fault == "never_ready" or gate_closed() else 200, "")
         elif route == "/metrics":
-            info = f'vllm:cache_config_info{{block_size="{BLOCK}",engine="0"}} 1.0\n'
+            labels = f'block_size="{BLOCK}",engine="0",kv_cache_memory_bytes="{KV_BYTES}",num_gpu_blocks="100"'
+            usage = f'vllm:kv_cache_usage_perc{{engine="0"}} {self.usage}\n'
+            info = f"vllm:cache_config_info{{{labels}}} 1.0\n{usage}"
             await whole(writer, 200, f"{info}vllm:generation_tokens_total {self.generated}\n")
+            self.metrics_read.set()
         elif self.fault == "no_openai":
             await whole(writer, 404, "<html>nothing here</html>")
         elif route == "/v1/models":

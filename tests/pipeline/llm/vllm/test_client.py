@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import EngineError
 from pipeline.llm.vllm.client import Client, refusal
+from pipeline.llm.vllm.kv_cache import Reading
 from pipeline.llm.vllm.server import free_port
 from tests.pipeline.llm.vllm.fake_server import MODEL, REPLY, FakeServer
 
@@ -113,17 +114,17 @@ async def test_a_cancelled_reader_closes_the_connection() -> None:
             await task
 
 
-async def test_the_block_size_is_read_from_the_metrics() -> None:
-    """None where there are none."""
+async def test_the_cache_is_read_from_the_metrics() -> None:
+    """Nothing is known where there are none."""
     async with FakeServer() as fake:
         client = Client(fake.url, local=True, stall_limit_s=10)
-        assert await client.block_tokens() == 16
+        assert (await client.kv_cache()).block_tokens == 16
         assert await client.healthy()
         fake.fault = "never_ready"
         assert not await client.healthy()
         await client.close()
     client = Client(fake.url, local=True, stall_limit_s=10)
-    assert await client.block_tokens() is None
+    assert await client.kv_cache() == Reading()
     assert not await client.healthy()
     await client.close()
 
