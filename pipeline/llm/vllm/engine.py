@@ -85,6 +85,11 @@ class VllmChat:
         return self._peak.figures()
 
     @property
+    def metrics_url(self) -> str:
+        """Where the server's own metrics are."""
+        return f"{self._client.root}/metrics"
+
+    @property
     def server(self) -> Server | None:
         """The supervised server; None where it runs elsewhere."""
         return self._server

@@ -193,7 +193,9 @@ class Server:
             await asyncio.wait((self._reading,), timeout=1)  # workers that live on hold the pipe open
         code = await process.wait()
         if code < 0:
-            return f"it was killed by {_signal_name(-code)}"
+            # The kernel's own way out when the machine has no memory left.
+            why = ", by hand or because memory ran out" if code == -signal.SIGKILL else ""
+            return f"it was killed by {_signal_name(-code)}{why}"
         return f"it ended with code {code}: {log.cause(list(self._tail))}"
 
     async def _kill(self) -> None:
