@@ -168,6 +168,14 @@ class Instrument(_Model):
     sentinel: dict[str, Any] | None = None
 
 
+class KvCacheFigures(_Model):
+    """Memory for keys and values, as the language model's server counts it."""
+
+    reserved_mib: float
+    used_peak_mib: float
+    """The most that requests were seen to hold of it at once."""
+
+
 class AgentFigures(_Model):
     """The agent's process; null where it is not ours to look into (`--url`)."""
 
@@ -180,6 +188,8 @@ class AgentFigures(_Model):
     models: dict[str, str] = {}
     memory_mib: dict[str, float] = {}
     """By section of the profile, how much more of the GPU was in use once its engine had loaded and warmed up."""
+    kv_cache: KvCacheFigures | None = None
+    """None where the agent does not tell of one."""
 
 
 class Source(_Model):

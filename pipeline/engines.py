@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pipeline import worker
 from pipeline.endpointing import TurnModel, VoiceActivityEngine
 from pipeline.errors import EngineError, TurngapError
-from pipeline.llm import LanguageModel
+from pipeline.llm import KvCache, LanguageModel, ReservesKvCache
 from pipeline.memory import plan
 from pipeline.memory.device import Device
 from pipeline.profile import Llm, Profile, Stt, Tts, Turn, Vad
@@ -35,6 +35,10 @@ class Engines:
     """By section, how much more of the GPU was in use after it had loaded and warmed up; empty without a GPU."""
     turn: TurnModel | None = None
     """None where the endpointing policy does not ask."""
+
+    def kv_cache(self) -> KvCache | None:
+        """What the language model reserves for keys and values, and used of it; None where it does not tell."""
+        return self.llm.kv_cache() if isinstance(self.llm, ReservesKvCache) else None
 
     async def close(self) -> None:
         """Free all of them."""

@@ -156,6 +156,10 @@ ANCHOR_NS = "turngap.anchor_unix_ns"
 LAG_GAUGE = "turngap_event_loop_lag_p99_seconds"
 """How late the agent's event loop wakes its sleepers, on its Prometheus page."""
 
+KV_CACHE_GAUGE = "turngap_kv_cache_bytes"
+"""Memory that the language model reserves for keys and values, there too; label `figure`."""
+KV_RESERVED, KV_USED_PEAK = "reserved", "used_at_peak"
+
 # The stages an agent reports as spans of their own, named SPAN_PREFIX + stage.
 AGENT_STAGES: tuple[Stage, ...] = (
     Stage.ENDPOINTING,

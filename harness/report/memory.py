@@ -1,7 +1,8 @@
-"""The memory table: what the plan gave each engine, what it held once loaded, and what the calls added. Pure.
+"""The memory table: what the plan gave each engine, what it reserved, and what it used of that at its peak. Pure.
 
 NVML counts the whole device, so the rows are differences of one figure, and their sum is the peak; what no engine
-accounts for has a row of its own.
+accounts for has a row of its own. Of what is reserved, only a KV cache tells how much was in use; all else counts as
+used, so that the second column, too, adds up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.result import GpuFigures
+from harness.result import GpuFigures, KvCacheFigures
 
 MIB_PER_GB = 1e9 / 2**20
 
@@ -41,17 +42,25 @@ class Row:
 
     name: str
     planned: str
-    held_gb: float | None
+    reserved_gb: float | None
+    used_gb: float | None
+    """At its peak; what of the reserved part was never needed is left out where that is known."""
 
 
-def rows(held_mib: Mapping[str, float], gpu: GpuFigures) -> tuple[Row, ...]:
-    """What was in use before, each engine's part, what came on top, and the peak, which is their sum."""
-    found = [Row("in use before the agent", "", gpu.used_before_mib / MIB_PER_GB)]
-    found += [Row(line.name, _range(line.low_gb, line.high_gb), _gb(held_mib.get(line.section))) for line in PLAN]
-    accounted = gpu.used_before_mib + sum(held_mib.values())
-    rest = gpu.used_peak_mib - accounted
-    found.append(Row("on top of it during the calls, held by no one engine", "", rest / MIB_PER_GB))
-    found.append(Row("peak", _range(*TOTAL_GB), gpu.used_peak_mib / MIB_PER_GB))
+def rows(held_mib: Mapping[str, float], gpu: GpuFigures, kv_cache: KvCacheFigures | None = None) -> tuple[Row, ...]:
+    """What was in use before, each engine's part, what came on top, and the peak, which is their sum.
+
+    `held_mib`: by section of the profile, what the engine held when it had loaded. `kv_cache` is the language model's;
+    without one, and without a figure of the engine it is part of, all that is reserved counts as used.
+    """
+    idle_mib = kv_cache.reserved_mib - kv_cache.used_peak_mib if kv_cache is not None and "llm" in held_mib else 0.0
+    found = [_row("in use before the agent", "", gpu.used_before_mib)]
+    for line in PLAN:
+        idle = idle_mib if line.section == "llm" else 0.0
+        found.append(_row(line.name, _range(line.low_gb, line.high_gb), held_mib.get(line.section), idle))
+    rest = gpu.used_peak_mib - gpu.used_before_mib - sum(held_mib.values())
+    found.append(_row("on top of it during the calls, held by no one engine", "", rest))
+    found.append(_row("peak", _range(*TOTAL_GB), gpu.used_peak_mib, idle_mib))
     return tuple(found)
 
 
@@ -66,5 +75,7 @@ def _range(low_gb: float, high_gb: float) -> str:
     return f"{low_gb:g}" if low_gb == high_gb else f"{low_gb:g}–{high_gb:g}"
 
 
-def _gb(mib: float | None) -> float | None:
-    return None if mib is None else mib / MIB_PER_GB
+def _row(name: str, planned: str, mib: float | None, idle_mib: float = 0.0) -> Row:
+    if mib is None:
+        return Row(name, planned, None, None)
+    return Row(name, planned, mib / MIB_PER_GB, (mib - idle_mib) / MIB_PER_GB)

@@ -173,7 +173,9 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "talk": conversation.section(record, turns),
         "rates": _rates(record),
         "gpu_chart": resources.gpu_memory(run.gpu, record.gpus) if run.gpu is not None and record.gpus else None,
-        "memory_rows": memory.rows(record.agent.memory_mib, record.gpus[0]) if record.gpus else (),
+        "memory_rows": memory.rows(record.agent.memory_mib, record.gpus[0], record.agent.kv_cache)
+        if record.gpus
+        else (),
         "memory_accounted": memory.accounted_share(record.agent.memory_mib, record.gpus[0]) if record.gpus else None,
         "gb": lambda mib: f"{mib / memory.MIB_PER_GB:.1f}",
         "process_chart": resources.process(run.process) if run.process is not None else None,

@@ -22,11 +22,11 @@ from harness.clock import Clock, this_boot
 from harness.corpus.clips import Corpus
 from harness.result import RunRecord
 from harness.rig import environment, gpu
-from harness.run import ledger, scripted, under
+from harness.run import account, ledger, scripted, under
 from harness.run.lanes import Lanes
 from harness.run.ledger import Progress
 from harness.run.request import Request
-from harness.run.standing import loop_lag_p99_ms, standing
+from harness.run.standing import standing
 from harness.run.subject import Dealt, Subject
 from harness.store import folder as store
 from harness.store import recording
@@ -227,8 +227,7 @@ async def _measure(session: Session, corpus: Corpus, audience: Audience, *, cloc
                 await lanes.place_all()
         finally:
             for subject, rig in zip(subjects, rigs, strict=True):
-                lag_ms = await loop_lag_p99_ms(rig.agent)
-                agent = subject.opening.agent.model_copy(update={"loop_lag_p99_ms": lag_ms})
+                agent = await account.asked(rig.agent, subject.opening.agent)
                 subject.opening = subject.opening.model_copy(update={"agent": agent})
                 subject.progress.sentinel = watch.errors(subject.progress.turns) if watch is not None else None
     for subject, rig in zip(subjects, rigs, strict=True):

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import re
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -21,7 +16,6 @@ from harness.run.settle import Settler
 from harness.run.subject import Rig, Subject
 from harness.store.folder import AGENT_LOG, PROFILE, SPANS
 from pipeline.errors import AgentError, HarnessError
-from pipeline.tracing import LAG_GAUGE
 
 MEMORY_TO_SPARE = 1.1
 """An agent that has had calls is somewhat larger than one that is ready."""
@@ -70,18 +64,6 @@ async def standing(
         yield rigs
 
 
-async def loop_lag_p99_ms(agent: Agent) -> float | None:
-    """What the agent says of its own event loop; None where it does not."""
-    if agent.ready.http is None:
-        return None
-    with contextlib.suppress(OSError, ValueError, urllib.error.URLError):
-        text = await asyncio.to_thread(_get, f"{agent.ready.http}/metrics")
-        found = re.search(rf"^{LAG_GAUGE}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
-        value = float(found[1]) * 1e3 if found else float("nan")
-        return value if value == value else None  # nan until the first sample
-    return None
-
-
 async def _agent(subject: Subject, endpoint: str) -> Agent:
     request = subject.request
     if request.url is not None:
@@ -112,11 +94,3 @@ def _check_memory(agent: Agent, more: int) -> None:
             f"{more} more agents of {use.rss_mib:.0f} MiB each do not fit into the {free_mib:.0f} MiB of memory that "
             "are free: sweep fewer settings at a time"
         )
-
-
-def _get(url: str) -> str:
-    # The user's proxy has no business between two processes of one machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=2.0) as answer:
-        text: str = answer.read().decode("utf-8", "replace")
-        return text

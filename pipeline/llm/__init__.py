@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pipeline.tracing import AttributeValue
 
@@ -44,6 +44,24 @@ class Request:
     """The caller has finished and waits; False for work on speculation, which such requests may overtake."""
     note: Note = _unheard
     """Where the engine writes what it knows of the request: queue, prefill, decode, prefix hits."""
+
+
+@dataclass(frozen=True, slots=True)
+class KvCache:
+    """Memory for keys and values that an engine reserves before it needs it."""
+
+    reserved_mib: float
+    used_peak_mib: float
+    """The most that requests held of it at once, as far as it was looked at."""
+
+
+@runtime_checkable
+class ReservesKvCache(Protocol):
+    """A language model whose KV cache is reserved ahead, and which knows how much of it was used."""
+
+    def kv_cache(self) -> KvCache | None:
+        """The cache so far; None while that is not known."""
+        ...
 
 
 class LanguageModel(Protocol):

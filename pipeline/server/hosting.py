@@ -87,7 +87,7 @@ async def host(
     exporter = export.from_environment(profile.name)
     admission = Admission(profile.limits.simultaneous_calls, os.environ.get("TWILIO_AUTH_TOKEN") or None)
     lag = LoopLag()
-    metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0)
+    metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
     app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
     http = Server(app, lambda: _say_ready(stdout, profile, listener, loaded, started_ns))
     serving = asyncio.create_task(http.serve([listener]))

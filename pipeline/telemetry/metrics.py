@@ -10,7 +10,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pipeline import clock
-from pipeline.tracing import LAG_GAUGE, Stage
+from pipeline.llm import KvCache
+from pipeline.tracing import KV_CACHE_GAUGE, KV_RESERVED, KV_USED_PEAK, LAG_GAUGE, Stage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
@@ -82,7 +83,14 @@ class LoopLag:
 class Metrics:
     """All of them, in a registry of their own."""
 
-    def __init__(self, lag: LoopLag, active: Callable[[], float], lost_spans: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        lag: LoopLag,
+        active: Callable[[], float],
+        lost_spans: Callable[[], float],
+        kv_cache: Callable[[], KvCache | None] = lambda: None,
+    ) -> None:
+        """Each function is asked when the page is; `kv_cache` gives None where the language model tells of none."""
         self._registry = CollectorRegistry()
         self._calls = Counter("turngap_calls", "Streams that asked for the agent.", ["result"], registry=self._registry)
         self._turns = Counter("turngap_turns", "Attempts at a reply.", ["result"], registry=self._registry)
@@ -100,6 +108,14 @@ class Metrics:
         )
         for name, text, read in gauges:
             Gauge(name, text, registry=self._registry).set_function(read)
+        kv_gauge = Gauge(
+            KV_CACHE_GAUGE,
+            "Memory that the language model reserves for keys and values; NaN: it does not tell.",
+            ["figure"],
+            registry=self._registry,
+        )
+        kv_gauge.labels(KV_RESERVED).set_function(lambda: _bytes(kv_cache(), "reserved_mib"))
+        kv_gauge.labels(KV_USED_PEAK).set_function(lambda: _bytes(kv_cache(), "used_peak_mib"))
         for result in CallResult:
             self._calls.labels(result.value)
         for outcome in TurnResult:
@@ -128,3 +144,7 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text format of Prometheus."""
         return generate_latest(self._registry)
+
+
+def _bytes(cache: KvCache | None, figure: str) -> float:
+    return float("nan") if cache is None else float(getattr(cache, figure)) * (1 << 20)

@@ -290,7 +290,7 @@ def serve() -> Callable:
         loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)
         admission, lag, traces = Admission(chosen.limits.simultaneous_calls, token), LoopLag(), Traces()
-        metrics = Metrics(lag, lambda: admission.active, lambda: 0)
+        metrics = Metrics(lag, lambda: admission.active, lambda: 0, loaded.kv_cache)
         agent = Agent(chosen, loaded, Injection.parse(inject), metrics, traces)
         ready = asyncio.Event()
         http = Server(server.create_app(agent, admission, lag), ready.set)

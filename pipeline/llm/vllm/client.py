@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -19,6 +18,7 @@ import httpx
 from pipeline.errors import EngineError
 from pipeline.llm.vllm import chunks
 from pipeline.llm.vllm.chunks import Chunk
+from pipeline.llm.vllm.kv_cache import Reading, read
 from pipeline.llm.vllm.sse import EventParser
 
 # It tells of every request, and of every health check, as of a thing worth knowing.
@@ -26,7 +26,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _CONNECT_S = 5.0
 _EVENTS = "text/event-stream"
-_CACHE_INFO = re.compile(r"^vllm:cache_config_info\{[^}]*\bblock_size=\"(\d+)\"", re.MULTILINE)
 
 
 class Client:
@@ -108,13 +107,12 @@ class Client:
         except httpx.HTTPError:
             return False
 
-    async def block_tokens(self) -> int | None:
-        """Tokens in one block of the KV cache, from vLLM's metrics; None where they do not tell."""
+    async def kv_cache(self) -> Reading:
+        """The KV cache now, from vLLM's metrics; a server without them tells nothing."""
         try:
-            found = _CACHE_INFO.search((await self._http.get(f"{self.root}/metrics")).text)
+            return read((await self._http.get(f"{self.root}/metrics")).text)
         except httpx.HTTPError:
-            return None
-        return int(found[1]) if found else None
+            return Reading()
 
     async def close(self) -> None:
         """Close what is open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from pipeline import meter, tracing, weights
 from pipeline.errors import EngineError
-from pipeline.llm import Request
+from pipeline.llm import KvCache, Request
 from pipeline.llm import script as scripts
 from pipeline.llm.vllm import command_line, prompt
 from pipeline.llm.vllm.chunks import Usage
 from pipeline.llm.vllm.client import Client
+from pipeline.llm.vllm.kv_cache import Peak, Reading
 from pipeline.llm.vllm.prefix import PrefixLedger
 from pipeline.llm.vllm.server import Server, free_port
 from pipeline.llm.vllm.supervision import State
@@ -28,6 +30,9 @@ from pipeline.weights import pins
 _WARM_UP_TOKENS = 4
 _WARM_UP_REPLIES = 3
 """The first fills the cache with the system prompt, the second finds it there, the third runs as all later ones do."""
+_LOOKED_AT_TOKEN = 10
+"""Of each reply, when the KV cache is looked at: the first clause is out, so that the look delays nobody's first sound
+in a call of its own, and most of the prompt and reply are in the cache."""
 
 
 class VllmChat:
@@ -44,6 +49,8 @@ class VllmChat:
         self._named = settings.model
         self._prefix = PrefixLedger()
         self._ids = TokenHistory()
+        self._peak = Peak()
+        self._look: asyncio.Task[Reading] | None = None
         self._script = prompt.script_words(settings.script)
         self._server: Server | None = None
         if settings.url is not None:
@@ -79,6 +86,15 @@ class VllmChat:
         revision = f"@{s.pinned_revision[:8]}" if s.pinned_revision and not s.url else ""
         weights = ", random weights" if s.load_format == "dummy" and not s.url else ""
         return f"vllm {self._named}{revision}{weights}, {place}, at most {s.max_tokens} tokens"
+
+    def kv_cache(self) -> KvCache | None:
+        """What the server reserves for keys and values, and the most that replies were seen to hold of it."""
+        return self._peak.figures()
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the server's own metrics are."""
+        return f"{self._client.root}/metrics"
 
     @property
     def server(self) -> Server | None:
@@ -119,6 +135,9 @@ class VllmChat:
 
     async def close(self) -> None:
         """End the server, if it is ours, and all connections."""
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.gather(self._look, return_exceptions=True)
         if self._server is not None:
             await self._server.close()
         await self._client.close()
@@ -135,9 +154,13 @@ class VllmChat:
         script = iter(self._script if tokens is None else scripts.pieces(self._settings.script, tokens))
         generated: list[int] = []
         begun = False
+        n_tokens = 0
         async with aclosing(self._client.stream(route, body, request.headers, stall_limit_s)) as chunks:
             async for chunk in chunks:
                 generated += chunk.token_ids
+                n_tokens += bool(chunk.text or chunk.token_ids)
+                if n_tokens == _LOOKED_AT_TOKEN and chunk.usage is None:
+                    self._look_at_cache()
                 text = chunk.text
                 if self._script:
                     text = "".join(word for _, word in zip(chunk.token_ids, script, strict=False))
@@ -163,6 +186,16 @@ class VllmChat:
             if value is not None:
                 request.note(name, value)
 
+    def _look_at_cache(self) -> None:
+        """Without waiting for it, and never twice at once."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._read_cache())
+
+    async def _read_cache(self) -> Reading:
+        reading = await self._client.kv_cache()
+        self._peak.saw(reading, self._server.kv_cache_mib if self._server is not None else None)
+        return reading
+
     async def _warm(self) -> None:
         """Check what is served, and warm it up; also after each restart."""
         served = await self._client.models()
@@ -186,7 +219,7 @@ class VllmChat:
             async with aclosing(self._pieces(asked, self._settings.start_limit_s)) as pieces:
                 async for _ in pieces:
                     pass
-        self._prefix.learn(shared, await self._client.block_tokens())
+        self._prefix.learn(shared, (await self._read_cache()).block_tokens)
 
 
 def _refuse_taken(port: int) -> None:

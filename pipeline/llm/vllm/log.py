@@ -40,6 +40,10 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
         "llm.gpu_memory_share does not fit: free the GPU, or change the share or llm.max_context",
     ),
     (
+        ("less than requested memory for kv", "DefaultCPUAllocator: can't allocate memory"),
+        "the machine's memory does not hold it: free some, or lower llm.kv_cache_mib or VLLM_CPU_KVCACHE_SPACE",
+    ),
+    (
         ("gated repo", "401 Client Error", "403 Client Error", "is restricted"),
         "accept the model's licence on its page of the hub and set HF_TOKEN (docs/vllm.md)",
     ),

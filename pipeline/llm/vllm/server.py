@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from pipeline.clock import now_ns
 from pipeline.errors import EngineError
-from pipeline.llm.vllm import log
+from pipeline.llm.vllm import kv_cache, log
 from pipeline.llm.vllm.supervision import State, Supervision
 from pipeline.profile.vllm import Restart
 
@@ -50,6 +50,8 @@ class Server:
         self._supervision = Supervision(restart, start_limit_s, now_ns())
         self._process: asyncio.subprocess.Process | None = None
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.kv_cache_mib: float | None = None
+        """What its log says the KV cache takes."""
         self._pipe: asyncio.ReadTransport | None = None
         self._reading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -180,6 +182,7 @@ class Server:
             *lines, rest = _LINE_END.split(rest + data.decode("utf-8", "replace"))
             for line in lines:
                 self._tail.append(line)
+                self.kv_cache_mib = kv_cache.taken_mib(line) or self.kv_cache_mib
                 if (step := log.progress(line)) is not None:
                     _log.info("vLLM: %s", step)
             rest = rest[-65536:]
@@ -190,7 +193,9 @@ class Server:
             await asyncio.wait((self._reading,), timeout=1)  # workers that live on hold the pipe open
         code = await process.wait()
         if code < 0:
-            return f"it was killed by {_signal_name(-code)}"
+            # The kernel's own way out when the machine has no memory left.
+            why = ", by hand or because memory ran out" if code == -signal.SIGKILL else ""
+            return f"it was killed by {_signal_name(-code)}{why}"
         return f"it ended with code {code}: {log.cause(list(self._tail))}"
 
     async def _kill(self) -> None:

@@ -64,7 +64,7 @@ class Supervision:
         """A health check ended; why the process is to be killed, or None while there is hope."""
         self._unhealthy = 0 if healthy else self._unhealthy + 1
         if self.state is State.STARTING and now_ns - self._since_ns >= self._start_limit_ns:
-            return f"not ready within {self._start_limit_ns / 1e9:g} s (llm.start_limit_s)"
+            return f"not ready within {self._start_limit_ns / 1e9:g} s; raise llm.start_limit_s if it is only slow"
         if self.state is State.READY and self._unhealthy >= UNHEALTHY_CHECKS:
             return f"hangs: {UNHEALTHY_CHECKS} health checks in a row failed"
         return None

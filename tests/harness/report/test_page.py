@@ -16,7 +16,7 @@ import soundfile
 
 from harness import report
 from harness.report import audio, budget, folder, page, resources, waterfall, wording
-from harness.result import Check, CostFigures, RunRecord, Verdict
+from harness.result import Check, CostFigures, KvCacheFigures, RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars
 from harness.verdict.budget import Budget, Hypothesis, Limit
@@ -160,6 +160,22 @@ def test_same_run_same_page(tmp_path: Path) -> None:
     """Rendering reads the folder alone: twice the same bytes."""
     turns = make.turns(6)
     assert _render(tmp_path, turns, gpu=True, audio=1) == _render(tmp_path, turns, gpu=True, audio=1)
+
+
+def test_memory_reserved_and_used_stand_side_by_side(tmp_path: Path) -> None:
+    """Where the agent tells of its KV cache, the idle part of it is missing from the second column only."""
+    agent = make.run_record([]).agent
+    held = {"stt": 2000.0, "llm": 45_000.0, "tts": 4000.0}
+    told = agent.model_copy(
+        update={"memory_mib": held, "kv_cache": KvCacheFigures(reserved_mib=30_000, used_peak_mib=1500)}
+    )
+    text = _render(tmp_path, make.turns(3), gpu=True, agent=told)
+    assert "<td>34.1–44.1<td>47.19<td>17.30</tr>" in text
+    assert "<td>45–65<td>61.03<td>31.14</tr>" in text
+    assert "1500.0 of 30000.0 MiB reserved" in text
+    without = _render(tmp_path / "without", make.turns(3), gpu=True, agent=agent)
+    assert "KV cache used at peak" not in without
+    assert "nothing tells how much was in use" in without
 
 
 def test_interrupted_run_is_said(tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ async def test_health_and_metrics(serve):
         text = (await client.get(f"{base(served)}/metrics")).text
         assert health.json() == {"status": "ok", "profile": "scripted"}
         assert "turngap_event_loop_lag_p99_seconds" in text
+        assert 'turngap_kv_cache_bytes{figure="reserved"} NaN' in text
         assert served.count("turngap_active_calls") == 0
         assert served.count("turngap_turns_total", result="replied") == 1
         assert served.count("turngap_stage_seconds_count", stage="first_token") == 1

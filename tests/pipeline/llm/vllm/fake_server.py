@@ -17,6 +17,8 @@ from pathlib import Path
 MODEL = "fake/model"
 REPLY = ["Good ", "morning, ", "how ", "may ", "I ", "help ", "you?"]
 BLOCK = 16
+KV_BYTES = 100 * 1024 * 1024
+NO_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
 WARM_UPS = 3
 """Requests that a server which `dies` answers first."""
 
@@ -34,6 +36,8 @@ class FakeServer:
         self.closed = asyncio.Event()
         self.tasks: set[asyncio.Task] = set()
         self.kept: list[list[str]] = []
+        self.usage = 0.0
+        self.metrics_read = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -73,8 +77,11 @@ class FakeServer:
         if route == "/health":
             await whole(writer, 503 if self.fault == "never_ready" or gate_closed() else 200, "")
         elif route == "/metrics":
-            info = f'vllm:cache_config_info{{block_size="{BLOCK}",engine="0"}} 1.0\n'
+            labels = f'block_size="{BLOCK}",engine="0",kv_cache_memory_bytes="{KV_BYTES}",num_gpu_blocks="100"'
+            usage = f'vllm:kv_cache_usage_perc{{engine="0"}} {self.usage}\n'
+            info = f"vllm:cache_config_info{{{labels}}} 1.0\n{usage}"
             await whole(writer, 200, f"{info}vllm:generation_tokens_total {self.generated}\n")
+            self.metrics_read.set()
         elif self.fault == "no_openai":
             await whole(writer, 404, "<html>nothing here</html>")
         elif route == "/v1/models":
@@ -89,7 +96,7 @@ class FakeServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict, route: str
     ) -> None:
         fault = self.fault
-        if fault == "dies" and len(self.requests) <= WARM_UPS:
+        if fault in ("dies", "out_of_memory_later") and len(self.requests) <= WARM_UPS:
             fault = ""
         if fault.startswith("http_"):
             await whole(writer, int(fault[5:]), json.dumps({"error": {"message": "it went\nwrong", "code": 1}}))
@@ -109,7 +116,17 @@ class FakeServer:
             for index, word in enumerate(self.words(asked)):
                 if gone.done():
                     return
-                if index == 2 and fault in ("truncated", "dies", "dies_warm", "malformed", "error_event"):
+                if index == 2 and fault in (
+                    "truncated",
+                    "dies",
+                    "dies_warm",
+                    "out_of_memory_later",
+                    "malformed",
+                    "error_event",
+                ):
+                    if fault == "out_of_memory_later":
+                        print(NO_MEMORY, flush=True)
+                        os._exit(1)
                     if fault.startswith("dies"):
                         print("RuntimeError: the engine died", flush=True)
                         os._exit(7)
@@ -198,6 +215,10 @@ async def main(model: str, port: int, fault: str) -> None:
         print(
             "(EngineCore pid=7) ERROR 11-22 11:42:05 [core.py:9] ValueError: No available memory for the cache blocks."
         )
+        print("(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.", flush=True)
+        sys.exit(1)
+    if fault == "out_of_memory":
+        print(f"(EngineCore pid=7) ERROR 11-22 11:42:05 [core.py:9] {NO_MEMORY}")
         print("(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.", flush=True)
         sys.exit(1)
     if fault == "dies_again" and starts is not None and len(starts.read_text().split()) > 1:

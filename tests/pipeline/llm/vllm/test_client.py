@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import EngineError
 from pipeline.llm.vllm.client import Client, refusal
+from pipeline.llm.vllm.kv_cache import Reading
 from pipeline.llm.vllm.server import free_port
 from tests.pipeline.llm.vllm.fake_server import MODEL, REPLY, FakeServer
 
@@ -82,6 +83,36 @@ async def test_what_is_no_openai_server_is_said() -> None:
             await models(fake.url)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[{}]",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"data": 1}',
+        b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+        b"",  # closes without a word
+    ],
+)
+async def test_whatever_answers_instead_is_one_line_with_the_setting(answer: bytes) -> None:
+    """Another protocol, a page, JSON of another shape, a login, a fault, silence: the URL, and `llm.url`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        with pytest.raises(EngineError) as raised:
+            await models(url)
+    assert url in str(raised.value)
+    assert "correct llm.url" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 async def test_its_models_are_listed() -> None:
     """Their names, as requests use them."""
     async with FakeServer() as fake:
@@ -113,17 +144,17 @@ async def test_a_cancelled_reader_closes_the_connection() -> None:
             await task
 
 
-async def test_the_block_size_is_read_from_the_metrics() -> None:
-    """None where there are none."""
+async def test_the_cache_is_read_from_the_metrics() -> None:
+    """Nothing is known where there are none."""
     async with FakeServer() as fake:
         client = Client(fake.url, local=True, stall_limit_s=10)
-        assert await client.block_tokens() == 16
+        assert (await client.kv_cache()).block_tokens == 16
         assert await client.healthy()
         fake.fault = "never_ready"
         assert not await client.healthy()
         await client.close()
     client = Client(fake.url, local=True, stall_limit_s=10)
-    assert await client.block_tokens() is None
+    assert await client.kv_cache() == Reading()
     assert not await client.healthy()
     await client.close()
 

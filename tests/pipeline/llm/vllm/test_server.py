@@ -77,7 +77,7 @@ async def test_a_killed_server_comes_back() -> None:
         first = server.pid
         os.kill(first, signal.SIGKILL)
         await until(lambda: server.state is not State.READY)
-        with pytest.raises(EngineError, match=r"^llm: vLLM is down \(it was killed by SIGKILL\)"):
+        with pytest.raises(EngineError, match=r"^llm: vLLM is down \(it was killed by SIGKILL, by hand or because mem"):
             await said(engine)
         await until(lambda: server.state is State.READY)
         assert server.pid != first
@@ -147,6 +147,22 @@ async def test_a_server_that_dies_at_its_start_says_why() -> None:
     assert "gpu_memory_share" in str(raised.value)
 
 
+async def test_a_server_without_memory_says_so_at_its_start_and_later() -> None:
+    """The engine, vLLM's own line and the settings to lower, whether it loads or has been serving."""
+    async with engine_of(supervised("out_of_memory")) as engine:
+        with pytest.raises(EngineError) as raised:
+            await engine.warm_up()
+    assert str(raised.value).startswith("llm: vLLM does not start: it ended with code 1: torch.OutOfMemoryError: CUDA")
+    assert str(raised.value).endswith("; lower llm.gpu_memory_share or llm.max_context, or free the GPU")
+    async with engine_of(supervised("out_of_memory_later")) as engine:
+        await engine.warm_up()
+        with pytest.raises(EngineError, match=r"^llm: "):
+            await said(engine)
+        await until(lambda: engine.server.state is not State.READY)
+        assert "OutOfMemoryError: CUDA out of memory" in engine.server.why_down()
+        assert "lower llm.gpu_memory_share" in engine.server.why_down()
+
+
 async def test_a_death_in_the_warm_up_is_the_servers_own_error() -> None:
     """Not the connection's that it broke."""
     async with engine_of(supervised("dies_warm")) as engine:
@@ -157,7 +173,9 @@ async def test_a_death_in_the_warm_up_is_the_servers_own_error() -> None:
 async def test_a_server_that_is_never_ready_is_given_up() -> None:
     """After the limit, with the setting's name and the last it said; and it is gone."""
     async with engine_of(supervised("never_ready", start_limit_s=3)) as engine:
-        with pytest.raises(EngineError, match=r"not ready within 3 s \(llm\.start_limit_s\); the last it said: "):
+        with pytest.raises(
+            EngineError, match=r"not ready within 3 s; raise llm.start_limit_s if it is only slow; the last"
+        ):
             await engine.warm_up()
         assert engine.server.pid is None
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import tracing
 from pipeline.errors import EngineError
-from pipeline.llm import Message
+from pipeline.llm import KvCache, Message
 from pipeline.llm.vllm.engine import VllmChat
 from pipeline.llm.vllm.server import free_port
 from tests.pipeline.llm.vllm.builders import asked, settings_for, supervised
@@ -138,6 +138,27 @@ async def test_ids_stand_in_for_a_tokenizer() -> None:
     assert fake.routes[-1] == "/v1/completions"
     assert second[: len(first)] == first
     assert second[len(first) : len(first) + 5] == [100, 101, 102, 103, 104]
+
+
+async def test_the_cache_is_looked_at_in_each_longer_reply() -> None:
+    """The most that was seen stands; a reply that is over before its tenth token asks nothing."""
+    async with FakeServer() as fake:
+        engine = VllmChat(settings_for(fake.url, ignore_eos=True))
+        assert engine.kv_cache() is None
+        await engine.warm_up()
+        assert engine.kv_cache() == KvCache(100.0, 0.0)
+        for usage in (0.25, 0.5, 0.125):
+            fake.usage = usage
+            fake.metrics_read.clear()
+            await said(engine)
+            async with asyncio.timeout(30):
+                await fake.metrics_read.wait()
+                await engine._look
+        looked = engine._look
+        await said(engine, asked(max_tokens=9))
+        assert engine._look is looked
+        await engine.close()
+    assert engine.kv_cache() == KvCache(100.0, 50.0)
 
 
 async def test_a_model_that_is_not_served_is_named() -> None:
