@@ -2,7 +2,8 @@
 
 Decisions, not latency: prompts are heard by the real detector and turn model, sample by sample, and the clock is the
 audio's own; the turn model's answer comes `--model-ms` after its question. Pauses are of two kinds: between two prompts
-(a speaker who seems done and goes on), and in the middle of one (its own pause, lengthened).
+(a speaker who seems done and goes on), and in the middle of one (its own pause, lengthened). `--noise pink:20` lays
+noise behind all of it, 20 dB under the speech.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from rich.console import Console
@@ -22,7 +23,7 @@ from rich.table import Table
 from benchmarks import common
 from harness.caller.noise import comfort_noise
 from harness.caller.onset import FRAME_SAMPLES, levels_dbfs
-from harness.corpus import clips
+from harness.corpus import clips, mixing, noises
 from harness.corpus.labels import speech_threshold_dbfs
 from harness.corpus.voices import Prompts
 from harness.records import Clip, Pcm16
@@ -52,6 +53,7 @@ SAFE_MS = 416
 SHORT_PAUSE_MS = 400
 """No pause up to this is to end a turn."""
 PAUSES_MS = (250, 400, 700, 1200)
+NOISE_SAMPLES = 160_000
 LEAD_MS, TAIL_MS = 256, 2000
 ONSET_SAMPLES = 768
 """An end confirmed so soon after a pause was decided before the detector could know better."""
@@ -148,7 +150,7 @@ def tracks(limit: int, seed: int) -> list[Track]:
     prompts = Prompts.fetch(common.news)
     names = prompts.names()
     random.Random(seed).shuffle(names)
-    said = [clip for name in names if (clip := _sentence(prompts, name)) is not None]
+    said = [clip for name in names if (clip := sentence(prompts, name)) is not None]
     made = [_track("end", [clip.pcm], clip.clip_id) for clip in said[:limit]]
     paused = [(clip, at) for clip in said if (at := _own_pause(clip.pcm)) is not None]
     for pause_ms in PAUSES_MS:
@@ -163,7 +165,20 @@ def tracks(limit: int, seed: int) -> list[Track]:
     return made
 
 
-def _sentence(prompts: Prompts, name: str) -> Clip | None:
+def in_noise(made: Sequence[Track], noise: str) -> list[Track]:
+    """The tracks with noise behind them, given as `KIND:DB`, another piece of it for each."""
+    kind, _, snr_db = noise.partition(":")
+    loop = noises.loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
+    found = []
+    for at, track in enumerate(made):
+        voice, behind = track.pcm.astype(np.float64), np.resize(np.roll(loop, 7919 * at), len(track.pcm))
+        mixed = voice + behind * 10 ** ((mixing.snr(voice, behind) - float(snr_db)) / 20)
+        peak = min(1.0, 29_000 / np.abs(mixed).max())
+        found.append(replace(track, pcm=mulaw.decode(mulaw.encode(np.rint(mixed * peak).astype(np.int16)))))
+    return found
+
+
+def sentence(prompts: Prompts, name: str) -> Clip | None:
     """A prompt of three words and 1 to 8 s whose end is firm."""
     said = prompts.get(name)
     if len(clips.clean_transcript(said.transcript or "").split()) < 3:
@@ -246,8 +261,10 @@ def main() -> int:
     parser.add_argument("--prompts", type=int, default=150, help="how many of each kind (default 150)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model-ms", type=int, default=60, help="when the turn model answers (default 60)")
+    parser.add_argument("--noise", help="behind all of it, as in pink:20; nothing is promised then")
     asked = parser.parse_args()
     made = tracks(asked.prompts, asked.seed)
+    made = in_noise(made, asked.noise) if asked.noise else made
     hearing = Hearing(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), asked.model_ms * 8)
     common.news(f"{len(made)} tracks are heard by the detector")
     heard = [(track, hearing.voicings(track)) for track in made]
@@ -262,6 +279,8 @@ def main() -> int:
     bound = rate_upper(cut, n)
     promise = f"speculation cuts off at most 2 % of pauses up to {SHORT_PAUSE_MS} ms, at 95 % confidence"
     promises = [common.bounded(promise, None if bound is None else 100 * bound, 2.0, "%")]
+    if asked.noise:
+        promises = [replace(one, holds=None) for one in promises]
     return common.conclude("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=asked.json)
 
 

@@ -22,6 +22,7 @@ class SpeculativeEndpointer:
 
     def __init__(self, settings: EndpointingSettings) -> None:
         self._provisional = samples(settings.provisional_ms)
+        self._noise = samples(settings.noise_ms)
         self._asks = settings.model is not None
         self._confirmation = Confirmation(settings)
         self._utterance = Utterance(settings, settings.drop_db)
@@ -66,7 +67,8 @@ class SpeculativeEndpointer:
         if utterance.too_long:
             by = ConfirmedBy.LIMIT
         elif self._asked_at is not None:
-            by = self._confirmation.confirmed_by(self._silence_samples, self._completeness)
+            doubtful = self._noise if utterance.never_quiet else 0
+            by = self._confirmation.confirmed_by(self._silence_samples - doubtful, self._completeness)
         if by is None:
             return []
         event = utterance.event(EventKind.CONFIRMED_END, by)

@@ -120,6 +120,11 @@ class Utterance:
         return self.unvoiced_samples if math.isinf(self._floor_dbfs) else 0
 
     @property
+    def never_quiet(self) -> bool:
+        """The pause that goes on has not been quiet: the line is noisy, and silence is the detector's word alone."""
+        return self._drop_db is not None and math.isinf(self._floor_dbfs)
+
+    @property
     def too_long(self) -> bool:
         """The utterance has reached `max_turn_ms`."""
         begun = self._run_start if self.began else None

@@ -61,6 +61,9 @@ class EndpointingSettings(Settings):
     drop_db: float | None = Field(40.0, gt=0)
     """For `smart_turn` and `speculative`: a window so far below the level of the turn's speech is silence, though the
     detector still hears speech in it; null: the detector's word alone."""
+    noise_ms: int = Field(96, ge=0, le=1000)
+    """With `drop_db`: so much more silence confirms an end on a line that never becomes quiet. Noise hides how speech
+    dies away, and the detector stops hearing it sooner."""
     model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] | None = (
         SmartTurnSettings()
     )

@@ -159,9 +159,14 @@ def test_a_stir_in_a_quiet_pause_holds_the_confirmation() -> None:
 
 
 def test_a_noisy_line_is_judged_by_the_detector_alone() -> None:
-    """Where it never becomes quiet after speech, the detector's silence confirms at its time."""
-    noise = (0.0, -35.0)
-    assert confirmed(run([SPEECH] * 10 + [noise] * 12, 1.0)) == [(20, ConfirmedBy.SMART_TURN)]
+    """Where it never becomes quiet after speech, work begins at its time, and `noise_ms` more silence confirms."""
+    noise = [(0.0, -35.0)] * 14
+    found = run([SPEECH] * 10 + noise, 1.0)
+    assert [event.at_sample // WINDOW for event in found if event.kind is PROVISIONAL] == [13]
+    assert confirmed(found) == [(23, ConfirmedBy.SMART_TURN)]
+    for settings in ({"noise_ms": 0}, {"drop_db": None}):
+        found = run([SPEECH] * 10 + noise, 1.0, settings=SETTINGS.model_copy(update=settings))
+        assert confirmed(found) == [(20, ConfirmedBy.SMART_TURN)]
 
 
 def test_a_pause_full_of_noises_ends_all_the_same() -> None:

@@ -1,0 +1,116 @@
+"""Is what nobody said taken for words, and are words taken for nothing, where voices, music or noise are behind them?
+
+python -m benchmarks.background [--prompts 40] [--json]                      about 3 minutes
+
+The recogniser of profile `cpu` hears pieces of noise alone, and prompts with noise behind them; `stt.no_speech` says
+from which probability on it is not believed. Decisions, not latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.endpointing import sentence
+from benchmarks.swept import show
+from harness.corpus import mixing, noises
+from harness.corpus.joins import ACTIVE_DBFS
+from harness.corpus.noises import Loop
+from harness.corpus.voices import Prompts
+from harness.records import Clip, Pcm16
+from pipeline import profile
+from pipeline.profile.stt import FasterWhisperSettings
+from pipeline.stt.faster_whisper import FasterWhisper
+from pipeline.telephony import mulaw
+
+KINDS, RATIOS_DB = ("babble", "music", "pink"), (20, 10, 5, 0)
+ALONE = 8
+"""Pieces of each noise alone, 1 to 5 s."""
+LOOP_SAMPLES = 80_000
+HARD_DB = 5
+"""From this ratio on no prompt is to be lost; with as much noise as voice some may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One condition: what was heard of it."""
+
+    noise: str
+    snr_db: int | None
+    spoken: int
+    """Prompts with that noise behind them ..."""
+    lost: int
+    """... of which no word was heard."""
+    alone: int
+    """Pieces of the noise alone, as loud as behind speech at -20 dBFS ..."""
+    invented: int
+    """... in which words were heard."""
+
+
+def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
+    """Every condition, the clean one first."""
+    lost = sum(not _words(stt, clip.pcm) for clip in clips)
+    yield Row("none", None, len(clips), lost, 0, 0)
+    for kind in KINDS:
+        loop = noises.loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
+        for snr_db in RATIOS_DB:
+            mixed = [_behind(clip, snr_db, np.roll(loop, 7919 * at)) for at, clip in enumerate(clips)]
+            gain = 10 ** ((ACTIVE_DBFS - snr_db) / 20) * 32_768
+            lengths = [random.Random(at).randrange(8_000, 40_000) for at in range(ALONE)]
+            pieces = [_pcm(np.roll(loop, 7919 * at)[:n] * gain) for at, n in enumerate(lengths)]
+            lost = sum(not _words(stt, pcm) for pcm in mixed)
+            yield Row(kind, snr_db, len(mixed), lost, ALONE, sum(bool(_words(stt, pcm)) for pcm in pieces))
+
+
+def main() -> int:
+    """Print the table; 1 where words are made up, or a prompt is lost that is well over the noise."""
+    made = common.parser(__doc__)
+    made.add_argument("--prompts", type=int, default=40, help="how many in each condition (default 40)")
+    given = made.parse_args()
+    settings = profile.load("cpu").stt
+    assert isinstance(settings, FasterWhisperSettings)
+    prompts = Prompts.fetch(common.news)
+    names = prompts.names()
+    random.Random(1).shuffle(names)
+    clips = [clip for name in names[: 8 * given.prompts] if (clip := sentence(prompts, name)) is not None]
+    found = []
+    for row in rows(FasterWhisper(settings), clips[: given.prompts]):
+        common.news(f"{row.noise} {row.snr_db}")
+        found.append(row)
+    columns = ("noise", "dB", "prompts", "lost", "alone", "words invented")
+    texts = [tuple("–" if value is None else str(value) for value in asdict(row).values()) for row in found]
+    show(f"stt.no_speech = {settings.no_speech:g}", columns, texts, as_json=given.json)
+    clear = [row for row in found if row.snr_db is None or row.snr_db >= HARD_DB]
+    counts = [
+        (
+            f"prompts lost, clean and at {HARD_DB} dB or more",
+            sum(row.lost for row in clear),
+            sum(r.spoken for r in clear),
+        ),
+        ("words heard in noise alone", sum(row.invented for row in found), sum(row.alone for row in found)),
+    ]
+    promises = [common.Promise(what, f"{bad} of {n}", bad, holds=not bad) for what, bad, n in counts]
+    return common.conclude("background", promises, {"rows": [asdict(row) for row in found]}, as_json=given.json)
+
+
+def _behind(clip: Clip, snr_db: int, loop: Loop) -> Pcm16:
+    return mixing.mix(clip, snr_db, lambda samples: np.resize(loop, samples)).pcm
+
+
+def _pcm(samples: Loop) -> Pcm16:
+    return np.clip(np.rint(samples), -32_768, 32_767).astype(np.int16)
+
+
+def _words(stt: FasterWhisper, pcm: Pcm16) -> str:
+    heard = np.asarray(mulaw.decode(mulaw.encode(pcm)) / 32_768, np.float32)
+    return asyncio.run(stt.transcribe(heard)).text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
