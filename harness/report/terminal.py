@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import conversation
-from harness.report.wording import OUTCOME, STAGE, joined, ms, outcomes, percent, plural
+from harness.report.wording import OUTCOME, STAGE, gpu_sharing, joined, ms, outcomes, percent, plural
 from harness.result import RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.networks import by_network
@@ -103,6 +103,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("underruns", conversation.said(record.underrun_rate)),
         ("agent", _agent(record)),
         ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
+        *([("GPU shared", shared)] if (shared := gpu_sharing(record.agent)) else []),
     ]
 
 

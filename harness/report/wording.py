@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from harness.result import AgentFigures
 from harness.turn import Outcome
 from pipeline.tracing import Activity, Stage
 
@@ -92,3 +93,15 @@ def outcomes(counts: Mapping[Outcome, int]) -> str:
 def joined(items: list[str]) -> str:
     """`a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def gpu_sharing(agent: AgentFigures) -> str:
+    """Which GPU the agent used and how its processes shared it, in a sentence; "" where it did not say."""
+    used = agent.gpu
+    if used is None:
+        return ""
+    shares = {"the agent": used.agent_active_thread_pct, "the language model": used.llm_active_thread_pct}
+    limits = [f"{name} has at most {share} % of its threads" for name, share in shares.items() if share is not None]
+    how = "with MPS" if used.mps else "without MPS"
+    told = f", {joined(limits)}" if used.mps and limits else ""
+    return f"The agent used {used.name or 'the GPU'} ({used.uuid}) {how}{told}."

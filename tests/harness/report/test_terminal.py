@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from harness.report.terminal import print_summary
-from harness.result import Check, Verdict
+from harness.result import AgentFigures, AgentGpu, Check, Verdict
 from harness.turn import Outcome
 from tests.harness import report_builders as make
 
@@ -45,3 +45,10 @@ def test_foreign_agent() -> None:
     assert "not ours to look into" in text
     assert "exposed" not in text
     assert "no transcript" in text
+
+
+def test_how_the_gpu_was_shared_is_said() -> None:
+    """With the card's name; nothing is said of an agent that uses none."""
+    used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200")
+    assert "The agent used NVIDIA H200 (GPU-8f) without MPS." in _printed(agent=AgentFigures(url="ws://a", gpu=used))
+    assert "MPS" not in _printed()
