@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Self
-
-import pynvml
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +20,13 @@ class Driver:
     """The newest CUDA it runs, major and minor."""
 
     @classmethod
-    def read(cls, nvml: ModuleType = pynvml) -> Self | None:
-        """None where there is no driver."""
+    def read(cls, nvml: ModuleType | None = None) -> Self | None:
+        """None where there is no driver, or nothing that could ask it."""
+        if nvml is None:
+            try:
+                nvml = importlib.import_module("pynvml")
+            except ImportError:
+                return None
         try:
             nvml.nvmlInit()
             version, gpus = nvml.nvmlSystemGetDriverVersion(), nvml.nvmlDeviceGetCount()

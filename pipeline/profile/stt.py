@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import EngineSettings, Settings
+from pipeline.profile.settings import EngineSettings, Settings, StreamPriority
 
 WholeSeconds = Annotated[float | None, Field(gt=2)]
 
@@ -35,6 +35,7 @@ class WhisperSettings(EngineSettings):
     weights: str = "random"
     """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), or a checkpoint's folder."""
     device: str = "cuda"
+    stream_priority: StreamPriority = "high"
     window_s: int = Field(30, ge=10, le=30)
     whole_s: WholeSeconds = None
     """As for faster-whisper; random weights hear nothing, so that it changes their work alone."""

@@ -10,6 +10,7 @@ import torch
 
 from pipeline import worker
 from pipeline.device import place
+from pipeline.device.graphs import Execution, Mode
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
 from pipeline.resample import to_16k
@@ -41,6 +42,7 @@ class Whisper:
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
         self._dtype = dtype
+        self._execution = Execution(self._device, Mode.EAGER, priority=settings.stream_priority)
         # Random weights say nothing: so many tokens are decoded as the script would take.
         self._scripted = len(StandInTokenizer(50_000).encode(settings.script)) + ENDS
         self._executor = worker.thread("stt", settings.cores)
@@ -76,7 +78,7 @@ class Whisper:
         if not len(audio):
             return Transcript("", 0.0)
         wide, step = to_16k(audio), self._settings.window_s * _WIDE
-        with torch.inference_mode():
+        with self._execution.active():
             said = [self._recognise(wide[start : start + step]) for start in range(0, len(wide), step)]
         if self._checkpoint.tokenizer is None:
             return Transcript(self._settings.script, self._settings.window_s, scripted=True)
