@@ -176,6 +176,21 @@ class KvCacheFigures(_Model):
     """The most that requests were seen to hold of it at once."""
 
 
+class AgentGpu(_Model):
+    """The GPU that the agent says it uses, and how its processes share it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    uuid: str
+    """Of the card, or of the MIG slice."""
+    name: str = ""
+    mps: bool = False
+    """Its processes share the GPU by CUDA's Multi-Process Service; without it they take turns."""
+    agent_active_thread_pct: int | None = None
+    """Of the GPU's threads that the agent's own process may use under MPS; null: all."""
+    llm_active_thread_pct: int | None = None
+
+
 class AgentFigures(_Model):
     """The agent's process; null where it is not ours to look into (`--url`)."""
 
@@ -190,6 +205,8 @@ class AgentFigures(_Model):
     """By section of the profile, how much more of the GPU was in use once its engine had loaded and warmed up."""
     kv_cache: KvCacheFigures | None = None
     """None where the agent does not tell of one."""
+    gpu: AgentGpu | None = None
+    """Null where no engine uses one, and where the agent does not say."""
 
 
 class Source(_Model):
@@ -231,6 +248,31 @@ class GpuFigures(_Model):
     total_mib: float
     used_peak_mib: float
     used_before_mib: float
+    number: int | None = None
+    """In `gpu.csv`; null in runs that did not record it."""
+
+
+class GpuWatch(_Model):
+    """The agent's GPU inside the windows of the scored turns: from 500 ms before the end of speech to the answer."""
+
+    turns: int
+    """Scored turns ..."""
+    watched_turns: int
+    """... of these, those with a sample in their window ..."""
+    known_turns: int
+    """... and of these, those in which NVML always told which processes are on the GPU."""
+    foreign_turns: int
+    """Turns beside which another's process was on the GPU."""
+    foreign: tuple[str, ...] = ()
+    """Those processes, as "PID NAME"."""
+    held_back: dict[str, int] = {}
+    """By reason (heat, or the power there is), turns in which the card was slower than it is."""
+    power_capped_turns: int = 0
+    """Turns in which the card was at its own power limit."""
+    before_mib: float | None = None
+    """In use before the agent started, without what the driver keeps for itself; null where it does not tell."""
+    sees_all: bool = False
+    """The list of processes is that of the whole machine; false: of a container."""
 
 
 class RunRecord(_Model):
@@ -287,6 +329,8 @@ class RunRecord(_Model):
     instrument: Instrument
     agent: AgentFigures
     gpus: tuple[GpuFigures, ...] | None
+    gpu_watch: GpuWatch | None = None
+    """Null where the agent uses no GPU of this machine, and in runs that did not record it."""
     """None: no GPU was seen."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline import worker
+from pipeline.device.installed import require
 from pipeline.endpointing import TurnModel, VoiceActivityEngine
 from pipeline.errors import EngineError, TurngapError
+from pipeline.gpu.sharing import Sharing, in_process
 from pipeline.llm import KvCache, LanguageModel, ReservesKvCache
 from pipeline.memory import plan
 from pipeline.memory.device import Device
@@ -32,9 +34,12 @@ class Engines:
     models: dict[str, str]
     """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
     memory_mib: dict[str, float] = field(default_factory=dict)
-    """By section, how much more of the GPU was in use after it had loaded and warmed up; empty without a GPU."""
+    """By section, how much more of the GPU was in use after it had loaded and warmed up; `cuda` is what the agent's
+    process takes before any engine. Empty without a GPU."""
     turn: TurnModel | None = None
     """None where the endpointing policy does not ask."""
+    gpu: Sharing | None = None
+    """The GPU they share; None where they need none."""
 
     def kv_cache(self) -> KvCache | None:
         """What the language model reserves for keys and values, and used of it; None where it does not tell."""
@@ -42,7 +47,7 @@ class Engines:
 
     async def close(self) -> None:
         """Free all of them."""
-        for engine in (self.vad, self.turn, self.stt, self.llm, self.tts):
+        for engine in (self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu):
             if engine is not None:
                 await engine.close()
 
@@ -57,31 +62,53 @@ async def load(profile: Profile) -> Engines:
     """
     loaded: dict[str, Any] = {}
     held: dict[str, float] = {}
-    device = Device.open() if plan.uses_gpu(profile) else None
-    before = device.memory() if device is not None else None
-    if before is not None:
-        plan.check(profile, before.total_mib, before.free_mib, before.card)
+    gpu = await Sharing.open(profile)
+    device = Device(gpu.choice) if gpu is not None else None
     try:
+        before = device.memory() if device is not None else None
+        if before is not None:
+            plan.check(profile, before.total_mib, before.free_mib, before.card)
         # One after the other: two threads that import large packages at once wait for each other's import locks.
-        for stage, settings in _wanted(profile).items():
-            loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(_made, stage, settings))
-            await _explained(stage, settings.engine, loaded[stage].warm_up())
+        for stage, settings in _wanted(profile, before.total_mib if before is not None else 0.0).items():
+            if stage == CONTEXT:
+                await asyncio.to_thread(_open_context, settings)
+            else:
+                settings = gpu.llm_settings(settings) if gpu is not None else settings
+                loaded[stage] = await _explained(stage, settings.engine, asyncio.to_thread(_made, stage, settings))
+                await _explained(stage, settings.engine, loaded[stage].warm_up())
             after = device.memory() if device is not None else None
             if before is not None and after is not None:
                 held[stage], before = after.used_mib - before.used_mib, after
+        if gpu is not None:
+            await gpu.check()
     except BaseException:
-        for engine in loaded.values():
+        for engine in (*loaded.values(), *([gpu] if gpu is not None else [])):
             await engine.close()
         raise
     models = {stage: engine.describe() for stage, engine in loaded.items()}
-    return Engines(**loaded, models=models, memory_mib=held)
+    return Engines(**loaded, models=models, memory_mib=held, gpu=gpu)
 
 
-def _wanted(profile: Profile) -> dict[str, Any]:
-    """The settings of the engines the profile needs, in the order of loading."""
+def _wanted(profile: Profile, total_mib: float) -> dict[str, Any]:
+    """The settings of the engines the profile needs, in the order of loading; `cuda` first where torch uses the GPU.
+
+    Of those on the GPU the largest reservation comes first, while the card is whole: vLLM takes its share at once.
+    """
     ending = profile.endpointing
     turn = {} if ending.policy == "silence" or ending.model is None else {"turn": ending.model}
-    return {"vad": profile.vad, **turn, "stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
+    wanted = {"vad": profile.vad, **turn, "stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
+    on_torch = {section: one for section, one in in_process(profile).items() if one.engine in _ON_TORCH}
+    planned = {part.section: part.mib for part in plan.parts(profile, total_mib)}
+    order = sorted(wanted, key=lambda stage: -planned.get(stage, 0.0))
+    return ({CONTEXT: on_torch} if on_torch else {}) | {stage: wanted[stage] for stage in order}
+
+
+def _open_context(on_torch: dict[str, Any]) -> None:
+    section, settings = next(iter(on_torch.items()))
+    require(settings.engine, "torch")
+    from pipeline.device import place
+
+    place.open_context(settings.device, settings.engine, section)
 
 
 def _made(stage: str, settings: Any) -> _Engine:
@@ -183,6 +210,9 @@ def _tts(settings: Tts) -> _Engine:
     return Hibari(settings)
 
 
+CONTEXT = "cuda"
+"""Not an engine: what CUDA takes for the agent's process as such."""
+_ON_TORCH = ("whisper", "gemma", "csm")
 _EXTRAS = {"vllm": "gpu"}
 """Which extra installs an engine; all others are in `cpu` or say so themselves."""
 _MAKERS: dict[str, Callable[[Any], _Engine]] = {

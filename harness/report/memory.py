@@ -23,7 +23,7 @@ class Planned:
     low_gb: float
     high_gb: float
     section: str
-    """Of the profile; "" where no one engine holds it."""
+    """Of the profile; `cuda` is what CUDA takes for the agent's process before any engine."""
 
 
 PLAN = (
@@ -31,7 +31,7 @@ PLAN = (
     Planned("Whisper", 2, 5, "stt"),
     Planned("Gemma 3 27B INT4 and its KV cache", 34.1, 44.1, "llm"),
     Planned("CSM", 2, 4, "tts"),
-    Planned("CUDA", 5, 10, ""),
+    Planned("CUDA", 5, 10, "cuda"),
 )
 TOTAL_GB = (45.0, 65.0)
 

@@ -172,7 +172,9 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "outcomes": outcomes(record, turns),
         "talk": conversation.section(record, turns),
         "rates": _rates(record),
-        "gpu_chart": resources.gpu_memory(run.gpu, record.gpus) if run.gpu is not None and record.gpus else None,
+        "gpu_chart": resources.gpu_memory(run.gpu, record.gpus, turns) if run.gpu is not None and record.gpus else None,
+        "gpu_shared": wording.gpu_sharing(record.agent),
+        "gpu_checks": [check for check in record.validity if check.name.startswith("GPU")],
         "memory_rows": memory.rows(record.agent.memory_mib, record.gpus[0], record.agent.kv_cache)
         if record.gpus
         else (),

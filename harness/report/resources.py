@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 from markupsafe import Markup
 
 from harness.report.figure import Canvas, chart, colour
 from harness.report.memory import MIB_PER_GB, TOTAL_GB
 from harness.result import GpuFigures
+from harness.turn import TurnRecord
 
 MOST_POINTS = 500
+_NS_PER_S = 1e9
 _LINES = ("accent", "llm", "tts", "endpointing", "stt", "conversion", "over", "muted")
 
 
@@ -22,10 +27,17 @@ def decimated(frame: pd.DataFrame, column: str, most: int = MOST_POINTS) -> pd.D
     return frame.loc[frame.groupby(stretch)[column].idxmax()]
 
 
-def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...]) -> Markup:
-    """Used GPU memory over the run in GB, with the plan's total as a band and the card's size as a line."""
-    samples = samples.reset_index(drop=True)
-    samples = samples.assign(gb=samples["used_mib"] / MIB_PER_GB, at_s=samples["at_s"] - samples["at_s"].min())
+def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...], turns: Sequence[TurnRecord] = ()) -> Markup:
+    """Used GPU memory over the run in GB, with the plan's total as a band and the card's size as a line.
+
+    The turns are marked below it, each from the end of the caller's speech to the answer.
+    """
+    numbers = [gpu.number for gpu in gpus]
+    chosen = samples[samples["gpu"].isin(numbers)]
+    samples = (samples if chosen.empty else chosen).reset_index(drop=True)
+    began_s, ended_s = float(samples["at_s"].min()), float(samples["at_s"].max())
+    marks = turn_marks(turns, began_s, ended_s)
+    samples = samples.assign(gb=samples["used_mib"] / MIB_PER_GB, at_s=samples["at_s"] - began_s)
     size = max((gpu.total_mib / MIB_PER_GB for gpu in gpus), default=0.0)
     top = max(float(samples["gb"].max()), size, TOTAL_GB[1]) * 1.04
 
@@ -44,6 +56,12 @@ def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...]) -> Markup:
         if size:
             ax.axhline(size, color=colour("budget"), lw=1.5)
             ax.text(0, size - top * 0.02, f" the card holds {size:.0f} GB", color=colour("budget"), va="top")
+        if marks:
+            # One path of all, broken by nan: an element for each would be most of the page.
+            times = [at for begin, end in marks for at in (begin, end, math.nan)]
+            heights = [top * 0.02 if at == at else math.nan for at in times]
+            ax.plot(times, heights, color=colour("conversion"), lw=5, solid_capstyle="butt")
+            ax.text(ax.get_xlim()[1], top * 0.035, "turns ", color=colour("conversion"), ha="right", va="bottom")
         for index, (number, rows) in enumerate(samples.groupby("gpu")):
             line = decimated(rows, "gb")
             role = _LINES[index % len(_LINES)]
@@ -53,9 +71,29 @@ def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...]) -> Markup:
                 ax.text(end["at_s"], end["gb"], f"GPU {number:.0f} ", color=colour(role), ha="right", va="bottom")
 
     description = (
-        f"Used GPU memory over the run, at most {samples['gb'].max():.1f} GB, against the plan of 45 to 65 GB."
+        f"Used GPU memory over the run, at most {samples['gb'].max():.1f} GB, against the plan of 45 to 65 GB"
+        f"{'; the turns are marked below it' if marks else ''}."
     )
     return chart("gpu-memory", "GPU memory over the run", description, draw, (1040, 240), (350, 220))
+
+
+def turn_marks(turns: Sequence[TurnRecord], began_s: float, ended_s: float) -> list[tuple[float, float]]:
+    """From when to when each turn was answered, s after `began_s`; turns that lie closer than a pixel are one.
+
+    Turns that nobody answered are marked at the end of speech alone; those outside the samples are left out.
+    """
+    pixel_s = (ended_s - began_s) / 1000
+    found: list[tuple[float, float]] = []
+    for begin_ns, end_ns in sorted((turn.t0_ns, turn.t1_ns or turn.t0_ns) for turn in turns):
+        begin, end = begin_ns / _NS_PER_S, max(end_ns / _NS_PER_S, begin_ns / _NS_PER_S + pixel_s)
+        if not began_s <= begin <= ended_s:
+            continue
+        begin, end = begin - began_s, min(end, ended_s) - began_s
+        if found and begin - found[-1][1] < pixel_s:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
 
 
 def process(samples: pd.DataFrame) -> Markup:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.counted import plural
 from harness.report import conversation, wording
-from harness.report.wording import OUTCOME, STAGE, between, joined, ms, outcomes, percent
+from harness.report.wording import OUTCOME, STAGE, between, gpu_sharing, joined, ms, outcomes, percent
 from harness.result import RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.networks import by_network
@@ -109,6 +109,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("agent", _agent(record)),
         ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
         *([("cost", wording.cost(record.cost))] if record.cost is not None else []),
+        *([("GPU shared", shared)] if (shared := gpu_sharing(record.agent)) else []),
     ]
 
 

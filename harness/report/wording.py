@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from harness.counted import plural
-from harness.result import CostFigures
+from harness.result import AgentFigures, CostFigures
 from harness.turn import Outcome
 from pipeline.tracing import Activity, Stage
 
@@ -112,3 +112,15 @@ def cost(figures: CostFigures) -> str:
     told = ", ".join(f"{value:.3g} {figures.currency} {of}" for value, of in shares if value is not None)
     price = f"{figures.an_hour:g} {figures.currency} an hour, {figures.as_of}: {figures.source}"
     return f"{told}, {plural(figures.simultaneous_calls, 'call')} at once ({price})"
+
+
+def gpu_sharing(agent: AgentFigures) -> str:
+    """Which GPU the agent used and how its processes shared it, in a sentence; "" where it did not say."""
+    used = agent.gpu
+    if used is None:
+        return ""
+    shares = {"the agent": used.agent_active_thread_pct, "the language model": used.llm_active_thread_pct}
+    limits = [f"{name} has at most {share} % of its threads" for name, share in shares.items() if share is not None]
+    how = "with MPS" if used.mps else "without MPS"
+    told = f", {joined(limits)}" if used.mps and limits else ""
+    return f"The agent used {used.name or 'the GPU'} ({used.uuid}) {how}{told}."

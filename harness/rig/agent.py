@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
+from harness.result import AgentGpu
 from harness.rig import child
 from pipeline.errors import AgentError, UsageError
 
@@ -32,6 +35,8 @@ class Ready:
     ready_s: float | None = None
     memory_mib: dict[str, float] = field(default_factory=dict)
     """By engine, how much more of the GPU was in use once it had loaded; empty without a GPU."""
+    gpu: AgentGpu | None = None
+    """Which GPU it uses; None without one."""
 
 
 class Agent:
@@ -92,6 +97,11 @@ class Agent:
     def pid(self) -> int | None:
         """The process we started; None where it is not ours."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def gpu_uuid(self) -> str:
+        """Of the GPU it says it uses; "" where it uses none or does not say."""
+        return self.ready.gpu.uuid if self.ready.gpu is not None else ""
 
     async def died(self) -> str:
         """Return, with one line that says how, when the agent ends without being asked to; else never."""
@@ -161,9 +171,19 @@ async def _read_ready(process: asyncio.subprocess.Process, log: Path) -> Ready:
                 models={str(stage): str(text) for stage, text in (message.get("models") or {}).items()},
                 ready_s=message.get("ready_s"),
                 memory_mib={str(part): float(mib) for part, mib in (message.get("memory_mib") or {}).items()},
+                gpu=_gpu(message.get("gpu")),
             )
     status = await process.wait()
     raise AgentError(f"the agent did not start ({_how(status)}){_last_words(log)}")
+
+
+def _gpu(said: object) -> AgentGpu | None:
+    if said is None:
+        return None
+    try:
+        return AgentGpu.model_validate(said)
+    except ValidationError:
+        raise AgentError(f"the agent's ready line has a `gpu` without its uuid: {str(said)[:200]}") from None
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

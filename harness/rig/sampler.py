@@ -2,7 +2,7 @@
 
 `python -m harness.rig.sampler FOLDER` prints one JSON line with the GPUs as they are, then samples into FOLDER/gpu.csv
 ten times a second, and into FOLDER/process.csv twice a second once its stdin has given a process id, until it gives 0.
-It ends with stdin.
+After the process id its line may name a GPU by its UUID: that one alone is sampled from then on. It ends with stdin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from harness.clock import NS_PER_MS, SystemClock
-from harness.rig import child, gpu, process
+from harness.rig import child, gpu_log, process
 from harness.rig.gpu import Gpu, Gpus
 from harness.rig.process import ProcessSampler, ProcessTree
 
@@ -39,6 +39,8 @@ class Sampler:
         self.gpus: tuple[Gpu, ...] = tuple(Gpu(**each) for each in hello["gpus"])
         self.no_gpu_reason: str = hello["reason"]
         self.driver: str | None = hello["driver"]
+        self.gpu_processes: str = hello["processes"]
+        """How far NVML's list of processes reaches: `all`, `container`, or `not available`."""
 
     @classmethod
     async def start(cls, folder: Path) -> Self:
@@ -51,18 +53,18 @@ class Sampler:
         running = await child.start(command, stderr=None, env=child.environment())
         return cls(running, await child.hello(running, "the sampler of GPU and memory"))
 
-    async def watch(self, pid: int) -> None:
-        """Sample that process and all below it too, from now on."""
-        await self._say(pid)
+    async def watch(self, pid: int, gpu: str = "") -> None:
+        """Sample that process and all below it too, from now on; of the GPUs, the one of that UUID if there is one."""
+        await self._say(pid, gpu)
 
     async def rest(self) -> None:
         """Look at no process until `watch` is called again: many samplers at once would be a load themselves."""
         await self._say(_NOBODY)
 
-    async def _say(self, pid: int) -> None:
+    async def _say(self, pid: int, gpu: str = "") -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):
-            self._process.stdin.write(f"{pid}\n".encode())
+            self._process.stdin.write(f"{pid} {gpu}\n".encode())
             await self._process.stdin.drain()
 
     async def stop(self) -> None:
@@ -79,17 +81,20 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     gpus = Gpus.open()
     devices = gpus.devices()
-    print(
-        json.dumps({"gpus": [asdict(each) for each in devices], "reason": gpus.reason, "driver": gpus.driver}),
-        flush=True,
-    )
+    hello = {
+        "gpus": [asdict(each) for each in devices],
+        "reason": gpus.reason,
+        "driver": gpus.driver,
+        "processes": gpus.processes,
+    }
+    print(json.dumps(hello), flush=True)
     with (folder / "process.csv").open("a", newline="", encoding="utf-8", buffering=1) as process_file:
         process_rows = _rows(process_file, process.COLUMNS)
         if not devices:
             _loop(gpus, None, process_rows)
             return
         with (folder / "gpu.csv").open("a", newline="", encoding="utf-8", buffering=1) as gpu_file:
-            _loop(gpus, _rows(gpu_file, gpu.COLUMNS), process_rows)
+            _loop(gpus, _rows(gpu_file, gpu_log.COLUMNS), process_rows)
     gpus.close()
 
 
@@ -108,7 +113,7 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
         if gpu_rows is not None:
-            gpu_rows.writerows(gpu.row(each) for each in gpus.sample(clock.now_ns() / 1e9))
+            gpu_rows.writerows(gpu_log.row(each) for each in gpus.sample(clock.now_ns() / 1e9))
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             seen = agent.sample(clock.now_ns() / 1e9)
             if seen is not None:
@@ -117,10 +122,13 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
         while (left_ns := deadline_ns - clock.now_ns()) > 0:
             if not select.select([0], [], [], left_ns / 1e9)[0]:
                 continue
-            line = os.read(0, 64)
-            if not line:
+            said_now = os.read(0, 4096)
+            if not said_now:
                 return
-            said = int(line.split()[-1])
+            first, *named = said_now.decode().splitlines()[-1].split()
+            said = int(first)
+            for uuid in named:
+                gpus.only(uuid)
             resting = said == _NOBODY
             if not resting and said != watched:
                 tree, watched = ProcessTree.of(said), said

@@ -104,7 +104,7 @@ class Lanes:
         first, subject.placed = subject.placed == 0, subject.placed + 1
         alone = len(self.rigs) == 1
         if not alone and rig.agent.pid is not None:
-            await rig.sampler.watch(rig.agent.pid)
+            await rig.sampler.watch(rig.agent.pid, rig.agent.gpu_uuid)
         call = await self._until_halt(
             place_call(
                 rig.agent.ready.url,

@@ -11,8 +11,8 @@ import numpy as np
 
 from harness.calibration.calibrate import Calibration
 from harness.calibration.sentinel import SentinelErrors
-from harness.result import WEIGHTLESS, AgentFigures, CorpusFigures, Instrument, Lateness, RunRecord, Verdict
-from harness.rig import gpu, process
+from harness.result import WEIGHTLESS, AgentFigures, CorpusFigures, GpuWatch, Instrument, Lateness, RunRecord, Verdict
+from harness.rig import gpu_log, process
 from harness.rig.agent import Ready
 from harness.rig.sampler import Sampler
 from harness.run.request import Request, profile_data
@@ -44,6 +44,7 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
     sentinel: SentinelErrors | None = None
+    gpu_watch: GpuWatch | None = None
 
     def add(self, settled: Settled) -> None:
         """Take in a call's turns; those of a call that is made again replace its earlier ones."""
@@ -112,7 +113,8 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         weightless=request.profile is not None and request.profile.weightless,
         prefix_cached=request.profile is not None and request.profile.llm.engine == "vllm",
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
-        vram_peak_mib=max(gpu.peaks_mib(folder.path / store.GPU).values(), default=None),
+        vram_peak_mib=max(gpu_log.peaks_mib(folder.path / store.GPU).values(), default=None),
+        gpu=progress.gpu_watch,
         faults=tuple(progress.faults),
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
         sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,
@@ -163,6 +165,7 @@ def closed(
                 calibration=progress.calibration.to_json() if progress.calibration is not None else None,
                 sentinel=progress.sentinel.to_json() if progress.sentinel is not None else None,
             ),
+            "gpu_watch": progress.gpu_watch,
             "agent": opening.agent.model_copy(update={"rss_mib": seen.rss_mib, "cpu_s": seen.cpu_s}),
             "notes": tuple(dict.fromkeys([*opening.notes, *progress.notes])),  # a resumed run notes its corpus again
         }
@@ -171,10 +174,15 @@ def closed(
 
 def with_rig(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
     """The record with what is known of agent and GPUs once they stand."""
-    agent = AgentFigures(url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib)
-    environment = record.environment | {
+    agent = AgentFigures(
+        url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib, gpu=ready.gpu
+    )
+    environment = {
+        **record.environment,
         "gpu": [each.name for each in sampler.gpus] or sampler.no_gpu_reason,
         "gpu_driver": sampler.driver,
+        "gpu_processes": sampler.gpu_processes,
+        **({"gpu_used": ready.gpu.model_dump()} if ready.gpu is not None else {}),
     }
     return record.model_copy(update={"agent": agent, "environment": environment})
 

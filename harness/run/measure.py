@@ -21,7 +21,7 @@ from harness.caller.scheduler import Scheduler
 from harness.clock import Clock, this_boot
 from harness.corpus.clips import Corpus
 from harness.result import RunRecord
-from harness.rig import environment, gpu
+from harness.rig import environment, gpu_log
 from harness.run import account, ledger, scripted, under
 from harness.run.lanes import Lanes
 from harness.run.ledger import Progress
@@ -232,7 +232,12 @@ async def _measure(session: Session, corpus: Corpus, audience: Audience, *, cloc
                 subject.progress.sentinel = watch.errors(subject.progress.turns) if watch is not None else None
     for subject, rig in zip(subjects, rigs, strict=True):
         subject.progress.notes += rig.receiver.remarks()
-        gpus = gpu.figures(rig.sampler.gpus, subject.folder.path / store.GPU)
+        samples, used = subject.folder.path / store.GPU, rig.agent.ready.gpu
+        gpus = gpu_log.figures(rig.sampler.gpus, samples, used.uuid if used is not None else None)
+        if used is not None:
+            sees_all = rig.sampler.gpu_processes == "all"
+            turns, devices = subject.progress.turns, rig.sampler.gpus
+            subject.progress.gpu_watch = gpu_log.watch(samples, turns, devices, used.uuid, sees_all=sees_all)
         subject.opening = subject.opening.model_copy(update={"gpus": gpus})
 
 

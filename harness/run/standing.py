@@ -60,7 +60,7 @@ async def standing(
             rigs.append(Rig(receiver, sampler, settler, agent))
             _check_memory(agent, len(subjects) - len(rigs))
         if len(rigs) == 1 and rigs[0].agent.pid is not None:
-            await rigs[0].sampler.watch(rigs[0].agent.pid)
+            await rigs[0].sampler.watch(rigs[0].agent.pid, rigs[0].agent.gpu_uuid)
         yield rigs
 
 

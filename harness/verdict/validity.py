@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.counted import plural
-from harness.result import Check
+from harness.result import Check, GpuWatch
 from harness.turn import Outcome, TurnRecord
-from harness.verdict import stats
+from harness.verdict import gpu, stats
 
 MAX_INVALID_SHARE = 0.02
 MAX_FOREIGN_CPU = 0.25
@@ -48,6 +48,8 @@ class Evidence:
     weightless: bool = False
     """The agent's weights are random: nothing is understood, and nothing is said of it."""
     vram_peak_mib: float | None = None
+    gpu: GpuWatch | None = None
+    """The agent's GPU beside the turns; None where it uses none of this machine."""
     completion: str = "`turngap run --resume` completes it"
     """What to do about a run that did not come to its end."""
     faults: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
         turns = plural(evidence.prefix_flattered, "turn")
         text = f"the prefix cache served {turns} with more than the system prompt and their own"
         checks.append(Check(name="prefix cache", ok=False, text=f"{text} call's history: restart the language model"))
+    checks += gpu.checks(evidence.gpu) if evidence.gpu is not None else []
     watched = evidence.sentinel_watched
     if watched is not None:
         text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"

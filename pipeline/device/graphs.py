@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+if TYPE_CHECKING:
+    from pipeline.profile.settings import StreamPriority
+
+STREAM_LEVELS: dict[StreamPriority, int] = {"high": -1, "normal": 0}
+"""torch's levels: the lower number goes first."""
 WARM_UP_RUNS = 3
 """Before a capture: the libraries allocate workspaces and choose algorithms in their first runs."""
 
@@ -28,13 +33,21 @@ class Mode(StrEnum):
 class Execution:
     """Runs units on one device in one mode; every use of the device goes through `active`."""
 
-    def __init__(self, device: torch.device, mode: Mode, compiler: str | Callable[..., Any] = "inductor") -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        mode: Mode,
+        compiler: str | Callable[..., Any] = "inductor",
+        priority: StreamPriority = "high",
+    ) -> None:
         self.device = device
         self.mode = mode
         self._compiler = compiler
         self._graphed = device.type == "cuda" and mode is not Mode.EAGER
-        # Urgent: other engines on the same GPU, speech-to-text for one, have longer kernels and later deadlines.
-        self._stream: Any = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
+        self.priority: StreamPriority = priority
+        # A hint that CUDA follows between kernels of one process: none is interrupted.
+        level = STREAM_LEVELS[priority]
+        self._stream: Any = torch.cuda.Stream(device, priority=level) if device.type == "cuda" else None
         self._pool: Any = torch.cuda.graph_pool_handle() if self._graphed else None
         if device.type == "cuda":
             # For the whole process: TF32 would leave the codec's convolutions 10 bits of mantissa.

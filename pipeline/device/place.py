@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.errors import EngineError
+from pipeline.gpu.driver import Driver, why_unreachable
 
 
 def device(name: str, engine: str, section: str) -> torch.device:
@@ -20,10 +21,23 @@ def device(name: str, engine: str, section: str) -> torch.device:
     if found.type != "cuda":
         return found
     if not torch.cuda.is_available():
+        why = why_unreachable(torch.version.cuda, Driver.read())
         raise EngineError(
-            f"{engine}: {section}.device is {name}, but torch sees no NVIDIA GPU; check nvidia-smi and that torch is a "
-            f"CUDA build, or set {section}.device: cpu (far slower than real time)"
+            f"{engine}: {section}.device is {name}, but torch sees no NVIDIA GPU: {why}; or set {section}.device: cpu "
+            "(far slower than real time)"
         )
     if (found.index or 0) >= torch.cuda.device_count():
-        raise EngineError(f"{engine}: there is no {name}; torch sees {torch.cuda.device_count()} GPU(s)")
+        raise EngineError(
+            f"{engine}: there is no {name}; torch sees {torch.cuda.device_count()} GPU(s): the engines share one, so "
+            f"set {section}.device: cuda, and choose it with gpu.device: {found.index}"
+        )
     return found
+
+
+def open_context(name: str, engine: str, section: str) -> None:
+    """Start CUDA on that device, so that what its context takes is no engine's.
+
+    Raises:
+        EngineError: there is no such device.
+    """
+    torch.zeros(1, device=device(name, engine, section))

@@ -6,12 +6,9 @@ Engines load one after another, so the difference around a load is what that eng
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Self
 
-import pynvml
+from pipeline.gpu.choice import Choice
 
 _MIB = 1 << 20
 
@@ -31,36 +28,16 @@ class Memory:
 
 
 class Device:
-    """The GPU that CUDA would choose, through NVML; or none, and why."""
+    """The chosen GPU, or the chosen slice of one, through NVML."""
 
-    def __init__(self, nvml: ModuleType | None, handle: Any, reason: str = "") -> None:
-        self._nvml, self._handle = nvml, handle
-        self.reason = reason
-        """Why there is none; "" where there is one."""
-
-    @classmethod
-    def open(cls, nvml: ModuleType = pynvml, visible: str | None = None) -> Self:
-        """The first of CUDA_VISIBLE_DEVICES (an index, a GPU's or a MIG slice's UUID), else the first there is."""
-        asked = os.environ.get("CUDA_VISIBLE_DEVICES", "0") if visible is None else visible
-        first = asked.split(",")[0].strip()
-        try:
-            nvml.nvmlInit()
-            if first.isdigit():
-                return cls(nvml, nvml.nvmlDeviceGetHandleByIndex(int(first)))
-            if first.startswith(("GPU-", "MIG-")):
-                return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(first))
-        except nvml.NVMLError as fault:
-            return cls(None, None, f"no NVIDIA GPU: {fault}")
-        return cls(None, None, f"CUDA_VISIBLE_DEVICES={asked!r} shows no GPU")
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
 
     def memory(self) -> Memory | None:
-        """Now; None where there is no GPU, or its memory may not be read."""
-        if self._nvml is None:
-            return None
+        """Now; None where it may not be read."""
+        nvml = self._choice.nvml
         try:
-            now = self._nvml.nvmlDeviceGetMemoryInfo(self._handle)
-            name = self._nvml.nvmlDeviceGetName(self._handle)
-        except self._nvml.NVMLError:
+            now = nvml.nvmlDeviceGetMemoryInfo(self._choice.handle)
+        except nvml.NVMLError:
             return None
-        card = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-        return Memory(card, now.total / _MIB, now.used / _MIB)
+        return Memory(self._choice.name, now.total / _MIB, now.used / _MIB)

@@ -22,6 +22,7 @@ from pipeline.profile.endpointing import (
     SileroSettings,
     SmartTurnSettings,
 )
+from pipeline.profile.gpu import GpuSettings
 from pipeline.profile.limits import Limits, NetworkModel, Price
 from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
@@ -51,6 +52,7 @@ class Profile(Settings):
     stt: Stt
     llm: Llm
     tts: Tts
+    gpu: GpuSettings = GpuSettings()
     network: NetworkModel = NetworkModel()
     limits: Limits = Limits()
     price: Price | None = None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import EngineSettings, Settings
+from pipeline.profile.settings import EngineSettings, Settings, StreamPriority
 
 
 class CTranslate2Settings(EngineSettings):
@@ -37,6 +37,7 @@ class GemmaSettings(EngineSettings):
     engine: Literal["gemma"]
     architecture: Literal["gemma-3-27b", "tiny"] = "gemma-3-27b"
     device: str = "cuda"
+    stream_priority: StreamPriority = "normal"
     mode: Literal["auto", "graphs", "eager"] = "auto"
     """auto: CUDA graphs on a GPU; bf16 there, fp32 on a CPU."""
     positions: int = Field(2048, ge=512, le=8192)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,10 @@ class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+StreamPriority = Literal["high", "normal"]
+"""Of an engine's work on the GPU beside that of the agent's other engines: high goes first where both wait."""
 
 
 class EngineSettings(Settings):

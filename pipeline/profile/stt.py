@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.profile.settings import EngineSettings, Settings
+from pipeline.profile.settings import EngineSettings, Settings, StreamPriority
 
 ComputeType = Literal[
     "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
@@ -56,6 +56,7 @@ class WhisperSettings(EngineSettings):
     """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), an entry of `weights.toml`
     (`distil-whisper-large-v3`), or a checkpoint's folder."""
     device: str = "cuda"
+    stream_priority: StreamPriority = "high"
     window_s: int = Field(30, ge=10, le=30)
     whole_s: WholeSeconds = None
     """As for faster-whisper; random weights hear nothing, so that it changes their work alone."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.profile.settings import EngineSettings, Settings
+from pipeline.profile.settings import EngineSettings, Settings, StreamPriority
 
 
 class HibariSettings(EngineSettings):
@@ -32,6 +32,8 @@ class CsmSettings(EngineSettings):
     weights: str = "real"
     """`real` (pinned, gated), `random` (the exact architecture, for its speed), `tiny` (for tests), or a folder."""
     device: str = "cuda"
+    stream_priority: StreamPriority = "high"
+    """A frame that is late is heard; a token that is late is not."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""
     mode: Literal["auto", "compiled", "graphs", "eager"] = "auto"

@@ -143,6 +143,7 @@ def _say_ready(
         "profile": profile.name,
         "models": loaded.models,
         "memory_mib": loaded.memory_mib,
+        "gpu": loaded.gpu.facts() if loaded.gpu is not None else None,
         "ready_s": round((clock.now_ns() - started_ns) / 1e9, 3),
         "boot_id": clock.boot_id(),
         "anchor_unix_ns": clock.ANCHOR_UNIX_NS,

@@ -14,6 +14,8 @@ pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[c
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from benchmarks import csm
+from benchmarks.speech.bench import Bench
+from benchmarks.speech.figures import summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,10 +60,10 @@ def test_the_tiny_form_measures_every_part(tmp_path: Path) -> None:
 def test_a_failed_part_is_noted_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1, the reason in the file, and the other parts measured."""
 
-    def transformers(bench: csm.Bench) -> dict[str, Any]:
+    def transformers(bench: Bench) -> dict[str, Any]:
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(csm.Bench, "transformers", transformers)
+    monkeypatch.setattr(Bench, "transformers", transformers)
     assert csm.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)]) == 1
     result = json.loads(next(tmp_path.iterdir()).read_text())
     assert result["failed"]["transformers"] == "RuntimeError: out of memory"
@@ -70,7 +72,7 @@ def test_a_failed_part_is_noted_and_the_others_go_on(tmp_path: Path, monkeypatch
 
 def test_what_runs_past_the_limit_is_cut_off(tmp_path: Path) -> None:
     """The run ends by itself with what it has: a lent machine has an end."""
-    bench = csm.Bench(options(tmp_path, limit_s=0.0))
+    bench = Bench(options(tmp_path, limit_s=0.0))
 
     def forever() -> dict[str, Any]:
         while True:
@@ -82,18 +84,18 @@ def test_what_runs_past_the_limit_is_cut_off(tmp_path: Path) -> None:
 
 def test_percentiles_are_of_the_sample() -> None:
     """p95 of 1 to 100 ms is the 95th; one value is all of them."""
-    assert csm.summary([number / 1000 for number in range(1, 101)]) == {
+    assert summary([number / 1000 for number in range(1, 101)]) == {
         "n": 100,
         "p50": 50.5,
         "p95": 95.0,
         "max": 100.0,
     }
-    assert csm.summary([0.002]) == {"n": 1, "p50": 2.0, "p95": 2.0, "max": 2.0}
+    assert summary([0.002]) == {"n": 1, "p50": 2.0, "p95": 2.0, "max": 2.0}
 
 
 def test_the_fit_finds_the_cost_of_a_kernel(tmp_path: Path) -> None:
     """From times made with 2 µs a kernel over the bytes: 2 µs, and no residual."""
-    bench = csm.Bench(options(tmp_path))
+    bench = Bench(options(tmp_path))
     kernels = {"backbone": 200, "depth": 1500, "codec": 300}
     sizes = {"backbone": 2_000_000_000, "depth": 7_000_000_000, "codec": 80_000_000}
     times = {stage: {"p50": 1e3 * (2e-6 * kernels[stage] + sizes[stage] / 4e12)} for stage in kernels}

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pipeline import engines, profile
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, ProfileError
+from pipeline.gpu.choice import choose
+from pipeline.gpu.sharing import Sharing
 from pipeline.profile.tts import HibariSettings
 from pipeline.profile.vllm import VllmSettings
 from pipeline.stt.scripted import ScriptedSpeechToText
+from tests.pipeline.gpu.fake_nvml import GIB, nvml
 
 
 def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
@@ -103,3 +108,55 @@ def test_cores_that_do_not_exist_name_the_stage(monkeypatch: pytest.MonkeyPatch)
     mixed = profile.load("scripted").model_copy(update={"tts": other})
     with pytest.raises(EngineError, match=r"^tts: cores 4095: not among"):
         asyncio.run(engines.load(mixed))
+
+
+SIZES_GIB = {"vad": 0.0, "stt": 1.7, "llm": 55.3, "tts": 3.8, "cuda": 0.5}
+
+
+class Card:
+    """A faked GPU that engines of set sizes are loaded on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, used_gib: float = 0.5) -> None:
+        self.used_gib, self.loaded, self.closed = used_gib, list[str](), list[str]()
+        for stage in ("vad", "stt", "llm", "tts"):
+            monkeypatch.setitem(engines._MAKERS, stage, lambda settings, stage=stage: self.engine(stage))
+        monkeypatch.setattr(engines, "_open_context", lambda settings: self.load("cuda"))
+        monkeypatch.setattr(engines.Sharing, "open", self.open)
+
+    def engine(self, stage: str) -> Any:
+        async def warm_up() -> None:
+            self.load(stage)
+
+        async def close() -> None:
+            self.closed.append(stage)
+
+        return SimpleNamespace(warm_up=warm_up, close=close, describe=lambda: stage)
+
+    def load(self, stage: str) -> None:
+        self.loaded.append(stage)
+        self.used_gib += SIZES_GIB[stage]
+
+    async def open(self, loading: profile.Profile) -> Sharing:
+        def memory(handle: str, version: int | None = None) -> SimpleNamespace:
+            return SimpleNamespace(total=141 * GIB, used=round(self.used_gib * GIB))
+
+        return Sharing(choose(environment={}, nvml=nvml(nvmlDeviceGetMemoryInfo=memory)), loading, None, {})
+
+
+def test_engines_hold_what_the_device_counts_more_and_the_largest_loads_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's context is nobody's engine; with what was there before, the parts are the device's figure."""
+    card = Card(monkeypatch)
+    loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
+    assert card.loaded == ["cuda", "llm", "tts", "stt", "vad"]
+    assert loaded.memory_mib == {stage: pytest.approx(size * 1024, abs=0.01) for stage, size in SIZES_GIB.items()}
+    assert 512 + sum(loaded.memory_mib.values()) == pytest.approx(card.used_gib * 1024, rel=0.03)
+    asyncio.run(loaded.close())
+    assert sorted(card.closed) == ["llm", "stt", "tts", "vad"]
+
+
+def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even CUDA's context."""
+    card = Card(monkeypatch, used_gib=100.0)
+    with pytest.raises(ProfileError, match=r"of GPU memory, .* are free on NVIDIA A100"):
+        asyncio.run(engines.load(profile.load("weightless-hf")))
+    assert card.loaded == []

@@ -49,7 +49,7 @@ class GemmaChat:
         _require_memory(architectures.needed_bytes(config, dtype, total), self._device)
         self._tokenizer = StandInTokenizer(config.vocab_size)
         mode = {"auto": Mode.GRAPHS if self._device.type == "cuda" else Mode.EAGER}.get(settings.mode)
-        self._execution = Execution(self._device, mode or Mode(settings.mode))
+        self._execution = Execution(self._device, mode or Mode(settings.mode), priority=settings.stream_priority)
         self._decoding = self._prepared(config, dtype, total)
         self._system = self._tokenizer.encode(settings.system_prompt)
         self._kept = 0

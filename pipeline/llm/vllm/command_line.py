@@ -15,6 +15,8 @@ def arguments(settings: VllmSettings, port: int) -> list[str]:
     Option names are those of vLLM 0.32 (`vllm serve --help=all`).
     """
     options: list[tuple[str, str | int | float | None]] = [
+        # vLLM would call an architecture that ships here by its folder, and refuse requests for its name.
+        ("--served-model-name", settings.model),
         ("--revision", settings.pinned_revision),
         ("--host", HOST),
         ("--port", port),

@@ -151,7 +151,7 @@ class Server:
             gone.cancel()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        leash = [sys.executable, "-m", "pipeline.llm.vllm.leash", str(os.getpid())]
+        leash = [sys.executable, "-m", "pipeline.leash", str(os.getpid())]
         self._tail.clear()
         # A pipe of our own: asyncio's `wait` would, with its pipes, wait for the workers that still hold them, too.
         ours, theirs = os.pipe()

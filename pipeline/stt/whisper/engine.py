@@ -10,6 +10,7 @@ import torch
 
 from pipeline import worker
 from pipeline.device import place
+from pipeline.device.graphs import Execution, Mode
 from pipeline.device.tokens import StandInTokenizer
 from pipeline.errors import EngineError
 from pipeline.resample import to_16k
@@ -42,6 +43,7 @@ class Whisper:
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
         self._dtype = dtype
+        self._execution = Execution(self._device, Mode.EAGER, priority=settings.stream_priority)
         self._executor = worker.thread("stt", settings.cores)
 
     def describe(self) -> str:
@@ -83,7 +85,7 @@ class Whisper:
         if not len(audio):
             return Transcript("", 0.0)
         wide, step = to_16k(audio), self._settings.window_s * _WIDE
-        with torch.inference_mode():
+        with self._execution.active():
             said = [self._recognise(wide[start : start + step], words) for start in range(0, len(wide), step)]
         if self._checkpoint.tokenizer is None:
             return Transcript(words, self._settings.window_s, scripted=True)

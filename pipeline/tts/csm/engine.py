@@ -50,7 +50,12 @@ class Csm:
         if speech is None:
             checkpoint = model.load(settings.weights, device=settings.device, dtype=settings.dtype)
             sampling = Sampling(settings.temperature, settings.top_k)
-            speech = Speech(checkpoint, sampling=sampling, positions=settings.context_positions)
+            speech = Speech(
+                checkpoint,
+                sampling=sampling,
+                positions=settings.context_positions,
+                stream_priority=settings.stream_priority,
+            )
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
         self._speech = speech
         self._thread = worker.thread("csm", settings.cores)

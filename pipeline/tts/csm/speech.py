@@ -6,6 +6,7 @@ Blocking and for one thread at a time; `engine` puts it behind the agent's async
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from pipeline.tts.csm.sampling import Sampling
 from pipeline.tts.csm.slot import PREFILL_ROWS, Parts, Slot
 from pipeline.tts.csm.tokens import AGENT, CALLER, utterance
 
+if TYPE_CHECKING:
+    from pipeline.profile.settings import StreamPriority
+
 _SPEAKERS = {"agent": AGENT, "caller": CALLER}
 _log = logging.getLogger(__name__)
 
@@ -30,7 +34,14 @@ _log = logging.getLogger(__name__)
 class Speech:
     """CSM's parts over one checkpoint, whose network keeps working and shares their weights."""
 
-    def __init__(self, checkpoint: Checkpoint, *, sampling: Sampling, positions: int = 2048) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        sampling: Sampling,
+        positions: int = 2048,
+        stream_priority: StreamPriority = "high",
+    ) -> None:
         """Raises EngineError when the checkpoint is not of the architecture that is built here."""
         network = checkpoint.network
         self.checkpoint = checkpoint
@@ -46,7 +57,8 @@ class Speech:
         self.device = self.backbone.head.device
         self.prompt: Segment | None = None
         self.slots: tuple[Slot, ...] = ()
-        self.execution = Execution(self.device, Mode.EAGER)
+        self._stream_priority: StreamPriority = stream_priority
+        self.execution = Execution(self.device, Mode.EAGER, priority=stream_priority)
         self._store = SegmentStore(self._utterance, self._encode)
 
     def prepare(self, mode: Mode | None, slots: int) -> None:
@@ -113,7 +125,7 @@ class Speech:
         return self.codec.sample_rate
 
     def _slots(self, mode: Mode, count: int) -> tuple[Execution, tuple[Slot, ...]]:
-        execution = Execution(self.device, mode)
+        execution = Execution(self.device, mode, priority=self._stream_priority)
         with execution.active():
             end_code = self.checkpoint.network.config.codebook_eos_token_id
             parts = Parts.build(self.backbone, self.depth, self.codec, execution, self.positions, end_code)

@@ -11,12 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
 from harness import report
 from harness.report import audio, budget, folder, page, resources, waterfall, wording
-from harness.result import Check, CostFigures, KvCacheFigures, RunRecord, Verdict
+from harness.result import (
+    AgentFigures,
+    AgentGpu,
+    Check,
+    CostFigures,
+    GpuFigures,
+    KvCacheFigures,
+    RunRecord,
+    Verdict,
+)
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars
 from harness.verdict.budget import Budget, Hypothesis, Limit
@@ -390,3 +400,35 @@ def test_cost_stands_beside_the_latency(tmp_path: Path) -> None:
     assert "0.00125 USD an answered turn" in text
     assert "2026-05: an &lt;assumption&gt;" in text
     assert "USD" not in _render(tmp_path / "without", make.turns(3))
+
+
+def test_turns_are_marked_on_the_timeline_of_gpu_memory(tmp_path: Path) -> None:
+    """Each from end of speech to answer; neighbours closer than a pixel are one, those outside are left out."""
+    second = 1_000_000_000
+    spans = [(5, 6), (100, 101), (101, 102), (1100, None), (2000, 2001), (99, 99)]
+    turns = [make.turn(t0_ns=a * second, t1_ns=None if b is None else b * second) for a, b in spans]
+    assert resources.turn_marks(turns, 10.0, 1110.0) == [
+        pytest.approx((89.0, 92.1)),
+        pytest.approx((1090.0, 1091.1)),
+    ]
+    assert "the turns are marked below it" in resources.gpu_memory(
+        pd.DataFrame({"at_s": [1.0, 900.0], "gpu": [0, 0], "used_mib": [10.0, 20.0]}),
+        (GpuFigures(name="A100", total_mib=81920, used_peak_mib=20, used_before_mib=10, number=0),),
+        turns,
+    )
+
+
+def test_the_agents_gpu_alone_is_drawn() -> None:
+    """What else is in the machine was sampled before the agent said which one it uses."""
+    samples = pd.DataFrame({"at_s": [1.0, 1.0, 2.0], "gpu": [0, 1, 1], "used_mib": [70_000.0, 10.0, 20.0]})
+    figures = (GpuFigures(name="A100", total_mib=81920, used_peak_mib=20, used_before_mib=10, number=1),)
+    assert "at most 0.0 GB" in resources.gpu_memory(samples, figures)
+
+
+def test_how_the_gpu_was_shared_is_said(tmp_path: Path) -> None:
+    """Card, MPS and limits, and the two entries of the validity list that concern it."""
+    used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200", mps=True, llm_active_thread_pct=70)
+    foreign = Check(name="GPU to itself", ok=False, text="another process was on the GPU beside 2 of 4 turns")
+    text = _render(tmp_path, make.turns(4), gpu=True, agent=AgentFigures(url="ws://a", gpu=used), validity=(foreign,))
+    assert "The agent used NVIDIA H200 (GPU-8f) with MPS, the language model has at most 70 % of its threads." in text
+    assert "Another process was on the GPU beside 2 of 4 turns." in text

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from harness.report.terminal import print_summary
-from harness.result import Check, CostFigures, Verdict
+from harness.result import AgentFigures, AgentGpu, Check, CostFigures, Verdict
 from harness.turn import Outcome
 from tests.harness import report_builders as make
 
@@ -78,3 +78,10 @@ def test_cost_stands_where_there_is_a_price() -> None:
     assert line in _printed(cost=told)
     assert "a call minute, 2 calls" in _printed(cost=told.model_copy(update={"answered_turn": None}))
     assert "cost" not in _printed()
+
+
+def test_how_the_gpu_was_shared_is_said() -> None:
+    """With the card's name; nothing is said of an agent that uses none."""
+    used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200")
+    assert "The agent used NVIDIA H200 (GPU-8f) without MPS." in _printed(agent=AgentFigures(url="ws://a", gpu=used))
+    assert "MPS" not in _printed()

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from harness.caller.priority import OWN_NICE, ahead
+from harness.result import AgentGpu
 from harness.rig import child
 from harness.rig.agent import Agent, agent_environment, checked_url, serve_command
 from pipeline.errors import AgentError, UsageError
@@ -76,6 +77,22 @@ def test_a_ready_line_without_url_is_refused(tmp_path: Path) -> None:
     """Another program's JSON is no agent."""
     with pytest.raises(AgentError, match="no `url`"):
         asyncio.run(start(tmp_path, 'print(\'{"event": "ready"}\', flush=True)\n' + SLEEP))
+
+
+def test_the_ready_line_names_the_gpu(tmp_path: Path) -> None:
+    """Which one the agent uses and whether under MPS; one that tells more is understood, and none is none."""
+    said = {"uuid": "GPU-8f", "name": "NVIDIA H200", "mps": True, "temper": "calm"}
+    line = f"import json; print(json.dumps({{'event': 'ready', 'url': 'ws://h/x', 'gpu': {said!r}}}), flush=True)\n"
+
+    async def scenario(body: str) -> tuple[AgentGpu | None, str]:
+        agent = await start(tmp_path, body + SLEEP)
+        await agent.stop()
+        return agent.ready.gpu, agent.gpu_uuid
+
+    assert asyncio.run(scenario(line)) == (AgentGpu(uuid="GPU-8f", name="NVIDIA H200", mps=True), "GPU-8f")
+    assert asyncio.run(scenario(READY)) == (None, "")
+    with pytest.raises(AgentError, match="`gpu` without its uuid"):
+        asyncio.run(scenario(line.replace("uuid", "id")))
 
 
 def test_death_in_mid_run_is_noticed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pynvml
 import pytest
 
-from harness.rig import gpu
+from harness.rig import gpu_log
 from harness.rig.gpu import Gpu, Gpus
+from harness.rig.residents import Residents
 
 GIB = 1 << 30
 
@@ -30,7 +32,10 @@ def nvml(**changes: Any) -> ModuleType:
         "nvmlDeviceGetCount": lambda: 2,
         "nvmlDeviceGetHandleByIndex": lambda index: f"handle {index}",
         "nvmlDeviceGetName": lambda handle: b"NVIDIA A100",  # older bindings give bytes
-        "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=80 * GIB, used=10 * GIB, free=70 * GIB),
+        "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}",
+        "nvmlDeviceGetMemoryInfo": memory_info,
+        "nvmlMemory_v2": 2,
+        "nvmlDeviceGetComputeRunningProcesses": lambda handle: [],
         "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=37, memory=12),
         "nvmlDeviceGetClockInfo": lambda handle, kind: {1: 1410, 2: 1593}[kind],
         "nvmlDeviceGetTemperature": lambda handle, sensor: 55,
@@ -41,6 +46,22 @@ def nvml(**changes: Any) -> ModuleType:
         if value is not None:
             setattr(module, name, value)
     return module
+
+
+def memory_info(handle: str, version: int | None = None) -> SimpleNamespace:
+    """As nvidia-ml-py: the second version of the structure has the driver's own part too."""
+    parts = {"total": 80 * GIB, "used": 10 * GIB, "free": 70 * GIB}
+    return SimpleNamespace(**parts, **({"reserved": GIB // 2} if version == 2 else {}))
+
+
+def running(*pids: int) -> Any:
+    """What nvmlDeviceGetComputeRunningProcesses gives; memory is not available, as in many containers."""
+    return lambda handle: [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in pids]
+
+
+def opened(initial_namespace: bool = True, **changes: Any) -> Gpus:
+    """The stand-in's GPUs, as seen by a run whose root is this process."""
+    return Gpus.open(nvml(**changes), Residents(os.getpid(), initial_namespace=initial_namespace))
 
 
 def refuse(*_: object) -> Any:
@@ -72,7 +93,7 @@ def test_what_a_gpu_does_not_tell_is_none() -> None:
     sample = Gpus.open(nvml(**changes)).sample(0.0)[0]
     assert (sample.utilisation_pct, sample.power_w, sample.used_mib) == (None, None, 10 * 1024)
     assert sample.throttle == "hw_slowdown"
-    assert gpu.row(sample).count("") == 3
+    assert gpu_log.row(sample).count("") == 4  # nobody foreign is the fourth
 
 
 @pytest.mark.parametrize(
@@ -99,11 +120,72 @@ def test_names_and_driver_are_text() -> None:
 def test_peaks_come_from_the_file(tmp_path: Path) -> None:
     """The largest row counts for each GPU, a torn last row and a second heading do not."""
     file = tmp_path / "gpu.csv"
-    heading = ",".join(gpu.COLUMNS)
+    heading = ",".join(gpu_log.COLUMNS)
     file.write_text(
         f"{heading}\n1.0,0,2000.000,,,,,,,\n2.0,0,5000.000,,,,,,,\n{heading}\n3.0,0,1000.000,,,,,,,\n4.0,0,9"
     )
-    figures = gpu.figures([Gpu(0, "A100", 81920.0, 1500.0), Gpu(1, "A100", 81920.0, 20.0)], file)
+    devices = [Gpu(0, "A100", 81920.0, 1500.0, "GPU-a"), Gpu(1, "A100", 81920.0, 20.0, "GPU-b")]
+    figures = gpu_log.figures(devices, file)
     assert figures is not None
     assert [(each.used_before_mib, each.used_peak_mib) for each in figures] == [(1500.0, 5000.0), (20.0, 20.0)]
-    assert gpu.figures([], tmp_path / "absent.csv") is None
+    only = gpu_log.figures(devices, file, "GPU-b")
+    assert only is not None
+    assert [(each.number, each.used_peak_mib) for each in only] == [(1, 20.0)]
+    assert gpu_log.figures([], tmp_path / "absent.csv") is None
+
+
+def test_a_gpu_has_its_uuid_and_what_the_driver_keeps() -> None:
+    """The UUID is what agent and instrument name a GPU by; an old driver does not tell its own part."""
+    assert [(each.uuid, each.reserved_mib) for each in opened().devices()] == [
+        ("GPU-handle 0", 512.0),
+        ("GPU-handle 1", 512.0),
+    ]
+    assert opened(nvmlMemory_v2=None).devices()[0].reserved_mib is None
+
+
+def test_the_agents_gpu_alone_is_sampled() -> None:
+    """Of several GPUs the one that is named; a name that is none of them changes nothing."""
+    gpus = opened()
+    gpus.only("GPU-of another machine")
+    assert len(gpus.sample(0.0)) == 2
+    gpus.only("GPU-handle 1")
+    assert [sample.gpu for sample in gpus.sample(0.0)] == [1]
+
+
+def test_a_card_in_slices_is_its_slices() -> None:
+    """Memory and processes are each slice's, heat and clocks the card's; places without a slice are left out."""
+    slices = {0: "slice 0", 2: "slice 2"}
+
+    def by_index(handle: str, place: int) -> str:
+        return slices[place] if place in slices else refuse()
+
+    def temperature(handle: str, sensor: int) -> int:
+        return 55 if handle == "handle 0" else refuse()
+
+    gpus = opened(
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetMigMode=lambda handle: [1, 1],
+        nvmlDeviceGetMaxMigDeviceCount=lambda handle: 7,
+        nvmlDeviceGetMigDeviceHandleByIndex=by_index,
+        nvmlDeviceGetUUID=lambda handle: f"MIG-{handle}",
+        nvmlDeviceGetTemperature=temperature,
+    )
+    assert [each.uuid for each in gpus.devices()] == ["MIG-slice 0", "MIG-slice 2"]
+    assert [sample.temperature_c for sample in gpus.sample(0.0)] == [55, 55]
+
+
+def test_processes_that_the_run_did_not_start_are_foreign() -> None:
+    """Named with their numbers; ours are not among them, nor those that have ended since they were listed."""
+    gpus = opened(nvmlDeviceGetComputeRunningProcesses=running(os.getpid(), os.getppid(), 2**22 + 1))
+    sample = gpus.sample(0.0)[0]
+    assert sample.foreign_processes == 1
+    assert sample.foreign.startswith(f"{os.getppid()} ")
+    assert gpus.processes == "all"
+
+
+def test_processes_that_are_not_told_are_unknown() -> None:
+    """Not "nobody": the cell is empty."""
+    gpus = opened(nvmlDeviceGetComputeRunningProcesses=refuse)
+    sample = gpus.sample(0.0)[0]
+    assert (sample.foreign_processes, sample.foreign, gpus.processes) == (None, "", "not available")
+    assert gpu_log.row(sample)[-2:] == ["", ""]

@@ -11,7 +11,7 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from torch._dynamo.testing import CompileCounter
 
-from benchmarks.csm import Operations
+from benchmarks.speech.counting import Operations
 from pipeline.device.graphs import Execution, Mode
 from pipeline.tts.csm.context import Plan
 from pipeline.tts.csm.slot import Parts, Slot

@@ -20,7 +20,7 @@ def test_a_missing_extra_is_one_clear_line(package: str, monkeypatch: pytest.Mon
         if name != package:
             monkeypatch.setitem(sys.modules, name, sys)
     monkeypatch.setitem(sys.modules, package, None)
-    with_csm = profile.load("scripted").model_copy(update={"tts": CsmSettings(engine="csm")})
+    with_csm = profile.load("scripted").model_copy(update={"tts": CsmSettings(engine="csm", device="cpu")})
     with pytest.raises(EngineError, match=rf"^csm: {package} is not installed; run: pip install 'turngap\[csm\]'$"):
         asyncio.run(engines.load(with_csm))
 

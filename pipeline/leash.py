@@ -1,6 +1,6 @@
 """Runs a command on a leash: it is told to end when the agent ends, even by `kill -9`.
 
-`python -m pipeline.llm.vllm.leash PARENT_PID COMMAND...` sets a parent-death signal (Linux) and becomes the command. A
+`python -m pipeline.leash PARENT_PID COMMAND...` sets a parent-death signal (Linux) and becomes the command. A
 program of its own, because the code between fork and exec of a threaded process must be C.
 """
 

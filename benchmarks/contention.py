@@ -1,0 +1,166 @@
+"""Measures CSM's frame time alone, and while a language model on the same GPU takes prompts in, and while it decodes.
+
+    python benchmarks/contention.py --device cuda --out results/gpu/
+
+The language model is Gemma's loop with random weights: in a thread beside CSM (streams with priorities), in a process
+of its own (the two take turns), and in a process of its own under MPS. Needs torch, transformers and numpy; the last
+placement the agent's own packages and MPS's program too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.speech import language_load
+from benchmarks.speech.language_load import Kind, Load
+from benchmarks.speech.probe import Probe
+from pipeline.device.graphs import Mode
+
+PLACES = ("thread", "process", "mps")
+
+
+class Contention(Probe):
+    """One placement of the language model, measured from beginning to end."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options, f"contention-{options.place}")
+
+    def run(self) -> dict[str, Any]:
+        """The result as it is written."""
+        self.part("load", self.load)
+        if not self.result["failed"]:
+            self.part("frame_ms", self.beside)
+        return self.result
+
+    def beside(self) -> dict[str, Any]:
+        """Frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
+        self.speech.prepare(Mode(self.options.mode), 1)
+        architecture = "tiny" if self.options.tiny else "gemma-3-27b"
+        with self._language_model(architecture) as load, self.speech.execution.active():
+            found = {}
+            for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
+                load.turn_to(kind)
+                found[name] = self.frames(self.speech.slots[0])
+            load.turn_to(Kind.REST)
+        return found | {"times_alone": ratios(found)}
+
+    def _language_model(self, architecture: str) -> AbstractContextManager[Load]:
+        if self.options.place == "thread":
+            return language_load.in_thread(self.options.device, architecture)
+        told = json.loads(self.options.llm_environment)
+        return language_load.in_process(self.options.device, architecture, {**os.environ, **told})
+
+
+def ratios(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """By what the language model does, how many times longer a frame takes than alone, for median and p95."""
+    return {
+        name: {share: found[name][share] / found["alone"][share] for share in ("p50", "p95")}
+        for name in found
+        if name != "alone"
+    }
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """All placements for a person; milliseconds, and times the frame alone."""
+    lines = [f"{'language model':<16}{'frame':<10}{'median':>9}{'p95':>9}{'times':>8}{'p95':>7}"]
+    for place, result in results.items():
+        found = result.get("frame_ms", {})
+        for name in (name for name in ("alone", "prefill", "decode") if name in found):
+            times = found["times_alone"].get(name, {"p50": 1.0, "p95": 1.0})
+            figures = f"{found[name]['p50']:9.2f}{found[name]['p95']:9.2f}{times['p50']:8.2f}{times['p95']:7.2f}"
+            lines.append(f"{place:<16}{name:<10}{figures}")
+        lines += [f"{place:<16}FAILED {part}: {why}" for part, why in result.get("failed", {}).items()]
+    return "\n".join(lines)
+
+
+def measured(options: argparse.Namespace, place: str) -> dict[str, Any]:
+    """That placement, in a process of its own: a CUDA context joins MPS when it is made, or never."""
+    from pipeline.errors import TurngapError
+
+    try:
+        if place == "mps":
+            return asyncio.run(_under_mps(options))
+        return _child(options, place, os.environ, {})
+    except TurngapError as fault:
+        return {"failed": {"mps": str(fault)}}
+
+
+async def _under_mps(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.gpu.choice import choose
+    from pipeline.gpu.mps import Mps
+    from pipeline.profile.gpu import GpuSettings
+
+    daemon = await Mps.start(choose(), GpuSettings(mps=True, llm_active_thread_pct=options.llm_active_thread_pct))
+    try:
+        own = {**os.environ, **daemon.environment}
+        return await asyncio.to_thread(_child, options, "mps", own, daemon.llm_environment)
+    finally:
+        await daemon.stop()
+
+
+def _child(
+    options: argparse.Namespace, place: str, environment: Mapping[str, str], llm: Mapping[str, str]
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--place", place, "--llm-environment", json.dumps(dict(llm))]
+        command += ["--device", options.device, "--mode", options.mode, "--weights", options.weights]
+        command += ["--limit-s", str(options.limit_s), "--out", folder, *(["--tiny"] if options.tiny else [])]
+        done = subprocess.run(command, env=dict(environment), stdout=subprocess.DEVNULL, check=False)
+        files = list(Path(folder).glob("*.json"))
+        if not files:
+            return {"failed": {"process": f"it ended with code {done.returncode} and no result; its error is above"}}
+        result: dict[str, Any] = json.loads(files[0].read_text("utf-8"))
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / files[0].name).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    return result
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--places", default=",".join(PLACES), help="of thread, process, mps, joined by commas")
+    parser.add_argument("--mode", choices=[str(mode) for mode in Mode], help="of CSM; graphs on a GPU, eager on a CPU")
+    parser.add_argument("--weights", default="random", help="of CSM: random, real, or a checkpoint's folder")
+    parser.add_argument(
+        "--llm-active-thread-pct", type=int, help="of the GPU's threads, for the language model under MPS"
+    )
+    parser.add_argument("--tiny", action="store_true", help="tiny models, to try the script itself")
+    parser.add_argument("--limit-s", type=float, default=240, help="seconds for each placement")
+    parser.add_argument("--out", default="results/gpu")
+    parser.add_argument("--place", choices=PLACES, help=argparse.SUPPRESS)
+    parser.add_argument("--llm-environment", default="{}", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    options.dtype = "auto"
+    options.mode = options.mode or ("graphs" if options.device.startswith("cuda") else "eager")
+    wrong = [place for place in options.places.split(",") if place not in PLACES]
+    if wrong:
+        parser.error(f"--places: {wrong[0]!r} is none of {', '.join(PLACES)}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure every placement, print the table; 0 if all gave a result."""
+    options = parse(arguments)
+    if options.place:
+        return 1 if Contention(options).run()["failed"] else 0
+    results = {place: measured(options, place) for place in options.places.split(",")}
+    print(table(results))
+    return 1 if any(result["failed"] for result in results.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What CSM takes on this machine, part by part, and beside a language model."""

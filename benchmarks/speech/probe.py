@@ -1,0 +1,135 @@
+"""What the parts are made of: one slot of a loaded CSM, looked at from every side."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.speech.counting import Operations, cuda_syncs, kernels, operations
+from benchmarks.speech.figures import summary
+from benchmarks.speech.run import Run
+from pipeline.device.graphs import Mode
+from pipeline.device.tokens import StandInTokenizer
+from pipeline.tts.csm import model, random_weights
+from pipeline.tts.csm.context import Plan, Segment
+from pipeline.tts.csm.sampling import Sampling
+from pipeline.tts.csm.slot import Slot
+from pipeline.tts.csm.speech import Speech
+
+TEXT_POSITIONS = 15
+CONTEXTS = (15, 150, 1500)
+"""Positions in all, the text's included; 150 is a voice prompt of ten seconds."""
+
+
+class Probe(Run):
+    """A run with a loaded checkpoint."""
+
+    checkpoint: model.Checkpoint
+    speech: Speech
+
+    def load(self) -> dict[str, Any]:
+        """The weights, and what they take."""
+        options = self.options
+        if options.tiny:
+            with model._quiet():
+                network = random_weights.build(random_weights.tiny(), self.device, torch.float32)
+            model.trim_heads(network)
+            self.checkpoint = model.Checkpoint(network, StandInTokenizer(256), "tiny", random=True)
+        else:
+            self.checkpoint = model.load(options.weights, device=options.device, dtype=options.dtype)
+        positions = self.checkpoint.network.config.max_position_embeddings
+        self.speech = Speech(
+            self.checkpoint, sampling=Sampling(0.9, 50 if not options.tiny else 20), positions=positions
+        )
+        parameters = sum(parameter.numel() for parameter in self.checkpoint.network.parameters())
+        return {"origin": self.checkpoint.origin, "parameters": parameters, "memory_mib": self.memory()}
+
+    def contexts(self) -> tuple[int, ...]:
+        """The context sizes that fit this model."""
+        room = self.speech.positions - 60
+        return tuple(sorted({min(positions, room) for positions in CONTEXTS}))
+
+    def plan(self, positions: int, frames: int, name: str = "") -> Plan:
+        """Context of random audio before a short text, `positions` in all."""
+        ids = tuple(range(20, 20 + TEXT_POSITIONS))
+        audio = positions - TEXT_POSITIONS - TEXT_POSITIONS - 1
+        if audio <= 0:
+            return Plan((), ids[:positions], frames, reads_end=False)
+        size = self.checkpoint.network.config.codec_config.codebook_size
+        codes = torch.randint(0, size, (audio, self.speech.codec.codebooks), device=self.device)
+        return Plan((Segment(f"{positions}{name}".encode(), ids, codes),), ids, frames, reads_end=False)
+
+    def first_audio(self, slot: Slot, positions: int) -> dict[str, Any]:
+        """Text handed over → first samples on the host; with the context kept, and with all of it taken in."""
+        runs = 100 if self.cuda else 5
+
+        def once(plan: Plan) -> float:
+            began = time.perf_counter()
+            slot.begin(plan, seed=0)
+            slot.frame()
+            elapsed = time.perf_counter() - began
+            self.wait()
+            return elapsed
+
+        kept = self.plan(positions, 2)
+        for _ in range(3):
+            once(kept)
+        found = {"kept": summary([once(kept) for _ in range(runs)])}
+        if kept.segments:
+            others = [self.plan(positions, 2, name=str(number)) for number in range(max(1, runs // 5))]
+            found["afresh"] = summary([once(other) for other in others])
+        return found
+
+    def frames(self, slot: Slot) -> dict[str, Any]:
+        """Frame to frame as a call sees it, at 150 positions of context."""
+        count = 200 if self.cuda else 8
+        slot.begin(self.plan(self.contexts()[min(1, len(self.contexts()) - 1)], count, name="frames"), seed=0)
+        slot.frame()
+        times = []
+        for _ in range(count - 3):
+            began = time.perf_counter()
+            slot.frame()
+            times.append(time.perf_counter() - began)
+        return summary(times)
+
+    def split(self, slot: Slot) -> dict[str, Any]:
+        """Each unit on its own, waited for."""
+        slot.begin(self.plan(self.contexts()[0], 400, name="split"), seed=0)
+        return {
+            stage: summary([self.timed(unit) for _ in range(100 if self.cuda else 5)])
+            for stage, unit in self.units(slot).items()
+        }
+
+    def units(self, slot: Slot) -> dict[str, Callable[[], None]]:
+        """The units of a frame, by stage."""
+        step = slot._step_units[slot._windows[0]]
+        return {"backbone": step, "depth": slot._parts.depth_unit, "codec": slot._codec_unit}
+
+    def counts(self, slot: Slot, mode: Mode) -> dict[str, Any]:
+        """Kernels of one frame (operations on a CPU) by stage, and the host syncs inside it."""
+        slot.begin(self.plan(self.contexts()[0], 400, name="counts"), seed=0)
+        if not self.cuda and mode is Mode.COMPILED:
+            return {"a_stage": {}, "a_frame": None}  # operations are dispatched no more
+        count = kernels if self.cuda else operations
+        stages = {stage: count(unit) for stage, unit in self.units(slot).items()}
+        found: dict[str, Any] = {"a_stage": stages, "a_frame": sum(stages.values())}
+        if self.cuda:
+            found["host_syncs"] = sum(cuda_syncs(unit) for unit in self.units(slot).values())
+        elif mode is Mode.EAGER:
+            with Operations() as counted:
+                slot._launch()
+            found["host_syncs"] = counted.host_syncs
+        return found
+
+    def checksums(self, slot: Slot) -> list[int]:
+        """Of the codes of eight frames of a set text: modes that compute the same have the same."""
+        slot.begin(self.plan(TEXT_POSITIONS, 8), seed=1)
+        found = []
+        for _ in range(8):
+            found.append(zlib.crc32(bytes(str(slot.codes().tolist()), "ascii")))
+            slot.frame()
+        return found

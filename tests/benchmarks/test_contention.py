@@ -1,0 +1,92 @@
+"""CSM's frame time beside a language model: the logic, with tiny models on a CPU; the times there mean nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
+
+from benchmarks import contention
+from benchmarks.speech import language_load
+from benchmarks.speech.language_load import Kind
+
+
+class Recorded(language_load.Work):
+    """Counts the pieces of work done, by kind."""
+
+    done: list[Kind]
+
+    def __init__(self, device: str, architecture: str) -> None:
+        super().__init__(device, architecture)
+        self.done = []
+        made.append(self)
+
+    def do(self, kind: Kind) -> None:
+        super().do(kind)
+        self.done.append(kind)
+
+
+made: list[Recorded] = []
+
+
+def test_the_language_model_works_at_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`turn_to` returns after a first piece of the new kind; at rest it does nothing."""
+    monkeypatch.setattr(language_load, "Work", Recorded)
+    with language_load.in_thread("cpu", "tiny") as load:
+        work = made[-1]
+        for kind in (Kind.PREFILL, Kind.DECODE, Kind.REST):
+            load.turn_to(kind)
+            assert work.done[-1] is kind or kind in work.done
+        resting = len(work.done)
+    assert len(work.done) - resting <= 1
+    assert [kind for kind in Kind if kind not in work.done] == []
+
+
+def test_every_placement_gives_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, beside prefill and beside decode, in a thread and in a process; each has its file."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other's cores would take minutes
+    arguments = ["--tiny", "--device", "cpu", "--places", "thread,process", "--out", str(tmp_path)]
+    assert contention.main(arguments) == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name.split("-tiny")[0] for name in names] == ["contention-process", "contention-thread"]
+    for name in names:
+        frame: dict[str, Any] = json.loads((tmp_path / name).read_text())["frame_ms"]
+        assert all(frame[beside]["n"] > 1 for beside in ("alone", "prefill", "decode"))
+        assert set(frame["times_alone"]) == {"prefill", "decode"}
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in printed[1:]] == [
+        [place, beside] for place in ("thread", "process") for beside in ("alone", "prefill", "decode")
+    ]
+
+
+def test_ratios_are_of_the_frame_alone() -> None:
+    """Twice the median, thrice the p95."""
+    found = {"alone": {"p50": 2.0, "p95": 3.0}, "decode": {"p50": 4.0, "p95": 9.0}}
+    assert contention.ratios(found) == {"decode": {"p50": 2.0, "p95": 3.0}}
+
+
+def test_mps_without_its_program_is_one_line_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No GPU, or no program: noted in the table, exit code 1."""
+    from pipeline.errors import EngineError
+
+    def refuse() -> None:
+        raise EngineError("no NVIDIA GPU: Not Found; install the driver")
+
+    monkeypatch.setattr("pipeline.gpu.choice.choose", refuse)
+    assert contention.main(["--tiny", "--device", "cpu", "--places", "mps", "--out", str(tmp_path)]) == 1
+    assert "FAILED mps: no NVIDIA GPU" in capsys.readouterr().out
+
+
+def test_a_placement_that_is_none_is_refused() -> None:
+    """By name."""
+    with pytest.raises(SystemExit):
+        contention.parse(["--places", "thread,cloud"])

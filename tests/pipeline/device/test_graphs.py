@@ -1,0 +1,30 @@
+"""Which stream an engine's work goes to: the urgent ones to one of high priority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+
+from pipeline import profile
+from pipeline.device.graphs import Execution, Mode
+
+
+@pytest.mark.parametrize(("priority", "level"), [("high", -1), ("normal", 0)])
+def test_the_priority_is_the_streams(priority: Any, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In torch's numbers, where the lower goes first; a CPU has no streams."""
+    made: list[tuple[str, int]] = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device, priority: made.append((str(device), priority)))
+    Execution(torch.device("cuda:0"), Mode.EAGER, priority=priority)
+    assert made == [("cuda:0", level)]
+    Execution(torch.device("cpu"), Mode.EAGER, priority=priority)
+    assert len(made) == 1
+
+
+def test_speech_goes_before_the_language_model() -> None:
+    """By default, where all three are in one process."""
+    chosen = profile.load("weightless-hf")
+    sections = chosen.stt, chosen.llm, chosen.tts
+    assert [getattr(section, "stream_priority", None) for section in sections] == ["high", "normal", "high"]

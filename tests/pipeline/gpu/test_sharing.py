@@ -1,0 +1,132 @@
+"""How engines come to share a GPU: chosen, shown to CUDA alone, MPS around it, and all of it undone at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline import profile
+from pipeline.errors import EngineError
+from pipeline.gpu import choice
+from pipeline.gpu.sharing import Sharing
+from pipeline.profile.gpu import GpuSettings
+from tests.pipeline.gpu.fake_nvml import nvml
+from tests.pipeline.gpu.test_mps import install
+
+
+@pytest.fixture(autouse=True)
+def no_choice_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine of the tests has."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/nowhere")
+
+
+def of(module: Any) -> Callable[..., choice.Choice]:
+    return lambda device: choice.choose(device, environment={}, nvml=module)
+
+
+def opened(name: str, *overrides: str, module: Any = None, look: Callable[[Sharing], None] | None = None) -> bool:
+    """Whether that profile takes a GPU; `look` sees it while it stands."""
+
+    async def scenario() -> bool:
+        sharing = await Sharing.open(profile.load(name, overrides), of(module or nvml()))
+        if sharing is None:
+            return False
+        try:
+            if look is not None:
+                look(sharing)
+        finally:
+            await sharing.close()
+        return True
+
+    return asyncio.run(scenario())
+
+
+def test_profiles_without_a_gpu_take_none() -> None:
+    """NVML is not even asked."""
+    for name in ("cpu", "scripted", "weightless-tiny"):
+        assert not opened(name, module=SimpleNamespace())
+
+
+def test_the_environment_shows_that_gpu_and_is_restored() -> None:
+    """While it stands, CUDA sees it alone; the ready line says which it is."""
+
+    def look(sharing: Sharing) -> None:
+        assert (os.environ["CUDA_DEVICE_ORDER"], os.environ["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "1")
+        assert sharing.facts() == {
+            "uuid": "GPU-1a",
+            "name": "NVIDIA A100",
+            "mps": False,
+            "agent_active_thread_pct": None,
+            "llm_active_thread_pct": None,
+        }
+
+    before = dict(os.environ)
+    assert opened("weightless-hf", "gpu.device=1", look=look)
+    assert dict(os.environ) == before
+
+
+def test_mps_stands_around_the_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's process and vLLM's are its clients, each with its own share."""
+    monkeypatch.setenv("PATH", install(tmp_path)["PATH"])
+
+    def look(sharing: Sharing) -> None:
+        assert os.environ["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "100"
+        assert sharing.facts()["mps"]
+        llm = sharing.llm_settings(profile.load("weightless", ("llm.environment={A: b}",)).llm)
+        assert llm.environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "60"
+        assert llm.environment["A"] == "b"
+        scripted = profile.load("scripted").llm
+        assert sharing.llm_settings(scripted) is scripted
+
+    before = dict(os.environ)
+    assert opened("weightless", "gpu.mps=true", "gpu.llm_active_thread_pct=60", look=look)
+    assert dict(os.environ) == before
+
+
+def test_no_gpu_is_refused_before_anything_loads_but_vllm_may_run_on_a_cpu() -> None:
+    """An engine that says cuda needs one; vLLM alone does not, unless the profile asks for something of a GPU."""
+    none = nvml(nvmlInit=None)
+    with pytest.raises(EngineError, match="no NVIDIA GPU"):
+        opened("weightless", module=none)
+    on_cpu = ("stt.device=cpu", "tts.device=cpu")
+    assert not opened("weightless", *on_cpu, module=none)
+    with pytest.raises(EngineError, match="no NVIDIA GPU"):
+        opened("weightless", *on_cpu, "gpu.mps=true", module=none)
+
+
+def test_two_processes_on_an_exclusive_card_are_refused_without_mps() -> None:
+    """One process of its own is fine."""
+    exclusive = nvml(nvmlDeviceGetComputeMode=lambda handle: 3)
+    with pytest.raises(EngineError, match="EXCLUSIVE_PROCESS"):
+        opened("weightless", module=exclusive)
+    assert opened("weightless-hf", module=exclusive)
+
+
+def test_choices_and_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Which of several is used where nobody chose, and who else is on it."""
+    running = [SimpleNamespace(pid=7, usedGpuMemory=None)]
+    opened("weightless-hf", module=nvml(nvmlDeviceGetComputeRunningProcesses=lambda handle: running))
+    assert "2 GPUs are here; GPU 0 (NVIDIA A100), GPU-0a, is used; choose with gpu.device" in caplog.text
+    assert "is in use by others (process 7" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{"llm_active_thread_pct": 50}, {"mps": True, "llm_active_thread_pct": 0}])
+def test_shares_need_mps_and_are_percentages(settings: dict[str, Any]) -> None:
+    """Without MPS nobody keeps them."""
+    with pytest.raises(ValidationError):
+        GpuSettings(**settings)
+
+
+@pytest.mark.parametrize("device", [-1, "cuda:1", "8f3c"])
+def test_a_device_is_a_number_or_a_uuid(device: object) -> None:
+    """Everything else is refused where the profile is read."""
+    with pytest.raises(ValidationError):
+        GpuSettings.model_validate({"device": device})
