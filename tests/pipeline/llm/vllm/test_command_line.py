@@ -30,7 +30,7 @@ def test_the_default_is_gemma_3_27b_in_int4_at_a_pinned_commit() -> None:
 
 def test_an_architecture_that_ships_is_served_by_its_name() -> None:
     """vLLM is given its folder; requests and the check of what is served use the name."""
-    settings = VllmSettings(engine="vllm", model="gemma-3-27b-w4a16", load_format="dummy")
+    settings = GEMMA.model_copy(update={"model": "gemma-3-27b-w4a16", "load_format": "dummy"})
     line = command_line.arguments(settings, 8000)
     assert any(part.endswith("architectures/gemma-3-27b-w4a16") for part in line)
     assert value(line, "--served-model-name") == "gemma-3-27b-w4a16"
