@@ -44,6 +44,7 @@ POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=speculative", "min_silence_ms=192"),
     ("policy=speculative", "min_silence_ms=320"),
     ("policy=speculative", "provisional_ms=64"),
+    ("policy=speculative", "noise_ms=0"),
     ("policy=speculative",),
     ("policy=speculative", "threshold=0.9", "doubt=0.5"),
 )
@@ -67,6 +68,8 @@ class Track:
 
     kind: str
     """"end", "joined" or "stretched"."""
+    name: str
+    """The prompt's, of a pair the first one's: pauses of several lengths are made of one."""
     pcm: Pcm16
     end_sample: int
     """Of the last speech."""
@@ -206,7 +209,7 @@ def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_sam
     parts.append(comfort_noise(TAIL_MS * 8, f"{name}:tail"))
     start = len(parts[0]) + len(pieces[0]) - own_samples
     pause = (start, start + pause_ms * 8) if len(pieces) > 1 else None
-    return Track(kind, mulaw.decode(mulaw.encode(np.concatenate(parts))), end, pause, pause_ms)
+    return Track(kind, name, mulaw.decode(mulaw.encode(np.concatenate(parts))), end, pause, pause_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,18 +221,17 @@ class Row:
     """Median after the end of speech, over the tracks without a pause."""
     confirmed_ms: float | None
     confirmed_p95_ms: float | None
+    never: int
+    """Of those tracks, how many had not ended when they were over."""
     attempts: float
     """Mean, over the tracks without a pause."""
     cut_own: tuple[int, int]
     """Cut off in a pause of the prompt's own, of how many."""
     cut: dict[str, tuple[int, int]]
     """Cut off in a pause, of how many: by its kind and length."""
-
-    @property
-    def cut_short(self) -> tuple[int, int]:
-        """In pauses up to SHORT_PAUSE_MS, of both kinds."""
-        short = [found for key, found in self.cut.items() if int(key.split()[1]) <= SHORT_PAUSE_MS]
-        return sum(cut for cut, _ in short), sum(n for _, n in short)
+    cut_short: tuple[int, int]
+    """Cut off in a pause up to SHORT_PAUSE_MS, of how many prompts and pairs: each counts once, whatever its pauses,
+    since those of one are no independent trials."""
 
 
 def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
@@ -239,10 +241,14 @@ def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track,
     decided = [(track, hearing.decide(settings, track, voicings)) for track, voicings in heard]
     ends = [one for track, one in decided if track.pause is None]
     cut: dict[str, tuple[int, int]] = {}
+    short: dict[tuple[str, str], bool] = {}
     for track, one in decided:
         if track.pause is not None:
             lost, n = cut.get(track.key, (0, 0))
             cut[track.key] = (lost + one.cut_off, n + 1)
+            if track.pause_ms <= SHORT_PAUSE_MS:
+                trial = (track.kind, track.name)
+                short[trial] = short.get(trial, False) or one.cut_off
     confirmed = [one.confirmed_ms for one in ends if not one.cut_off]
     return Row(
         policy=", ".join(overrides).removeprefix("policy="),
@@ -251,7 +257,9 @@ def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track,
         confirmed_p95_ms=percentile(confirmed, 0.95),
         attempts=sum(one.attempts for one in ends) / len(ends),
         cut_own=(sum(one.cut_off for one in ends), len(ends)),
+        never=sum(one.confirmed_ms is None and not one.cut_off for one in ends),
         cut=cut,
+        cut_short=(sum(short.values()), len(short)),
     )
 
 
@@ -287,12 +295,13 @@ def main() -> int:
 def _print(rows: Sequence[Row]) -> None:
     keys = sorted(rows[0].cut, key=lambda key: (key.split()[0], int(key.split()[1])))
     table = Table(title="after the end of speech, ms; cut off, of how many", title_justify="left")
-    for heading in ("policy", "provisional", "confirmed", "p95", "attempts", "own pauses", *keys):
+    for heading in ("policy", "provisional", "confirmed", "p95", "never", "attempts", "own pauses", *keys):
         table.add_column(heading, justify="left" if heading == "policy" else "right", overflow="fold")
     for one in rows:
-        times = [f"{value:.0f}" for value in (one.provisional_ms, one.confirmed_ms, one.confirmed_p95_ms) if value]
+        wanted = (one.provisional_ms, one.confirmed_ms, one.confirmed_p95_ms)
+        times = ["–" if value is None else f"{value:.0f}" for value in wanted]
         cuts = [f"{cut}/{n}" for cut, n in (one.cut_own, *(one.cut[key] for key in keys))]
-        table.add_row(one.policy, *times, f"{one.attempts:.2f}", *cuts)
+        table.add_row(one.policy, *times, str(one.never), f"{one.attempts:.2f}", *cuts)
     Console(width=200).print(table, markup=False)
 
 

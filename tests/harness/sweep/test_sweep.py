@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> No
     [
         ((), "a sweep needs settings"),
         (("--set", "endpointing.min_silense_ms=100,200"), "did you mean `min_silence_ms`"),
-        (("--set", "endpointing.min_silence_ms=100,soon"), "min_silence_ms=soon: "),
+        (("--set", "endpointing.min_silence_ms=100,soon"), "--set 'endpointing.min_silence_ms=soon': "),
         (("--set", "endpointing.min_silence_ms=200,200.0"), "the same setting"),
         (("--set", "a.b=1", "--grid", "grid.yaml"), "give one of them"),
         (("--grid", "nowhere.yaml"), "no such file"),

@@ -61,6 +61,7 @@ async def test_sigterm_in_mid_call_flushes_the_spans(pick_up, otlp_receiver):
             "pid",
             "profile",
             "models",
+            "gpu",
             "memory_mib",
             "ready_s",
             "boot_id",
