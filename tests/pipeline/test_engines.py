@@ -110,7 +110,7 @@ def test_cores_that_do_not_exist_name_the_stage(monkeypatch: pytest.MonkeyPatch)
         asyncio.run(engines.load(mixed))
 
 
-SIZES_GIB = {"vad": 0.0, "stt": 1.7, "llm": 55.3, "tts": 3.8, "cuda": 0.5}
+SIZES_GIB = {"vad": 0.0, "turn": 0.0, "stt": 1.7, "llm": 55.3, "tts": 3.8, "cuda": 0.5}
 
 
 class Card:
@@ -118,7 +118,7 @@ class Card:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, used_gib: float = 0.5) -> None:
         self.used_gib, self.loaded, self.closed = used_gib, list[str](), list[str]()
-        for stage in ("vad", "stt", "llm", "tts"):
+        for stage in ("vad", "turn", "stt", "llm", "tts"):
             monkeypatch.setitem(engines._MAKERS, stage, lambda settings, stage=stage: self.engine(stage))
         monkeypatch.setattr(engines, "_open_context", lambda settings: self.load("cuda"))
         monkeypatch.setattr(engines.Sharing, "open", self.open)
@@ -147,11 +147,11 @@ def test_engines_hold_what_the_device_counts_more_and_the_largest_loads_first(mo
     """CUDA's context is nobody's engine; with what was there before, the parts are the device's figure."""
     card = Card(monkeypatch)
     loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
-    assert card.loaded == ["cuda", "llm", "tts", "stt", "vad"]
+    assert card.loaded == ["cuda", "llm", "tts", "stt", "vad", "turn"]
     assert loaded.memory_mib == {stage: pytest.approx(size * 1024, abs=0.01) for stage, size in SIZES_GIB.items()}
     assert 512 + sum(loaded.memory_mib.values()) == pytest.approx(card.used_gib * 1024, rel=0.03)
     asyncio.run(loaded.close())
-    assert sorted(card.closed) == ["llm", "stt", "tts", "vad"]
+    assert sorted(card.closed) == ["llm", "stt", "tts", "turn", "vad"]
 
 
 def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
