@@ -32,7 +32,7 @@ class Engines:
     llm: LanguageModel
     tts: Synthesizer
     models: dict[str, str]
-    """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
+    """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, short window, 1 thread"."""
     memory_mib: dict[str, float] = field(default_factory=dict)
     """By section, how much more of the GPU was in use after it had loaded and warmed up; `cuda` is what the agent's
     process takes before any engine. Empty without a GPU."""
