@@ -75,6 +75,39 @@ def test_an_engine_that_does_not_start_is_named_and_the_others_are_closed(monkey
     assert closed == ["stt"]
 
 
+@pytest.mark.parametrize("loading", [False, True])
+def test_an_engine_that_can_not_be_closed_leaves_no_other_open(monkeypatch: pytest.MonkeyPatch, loading: bool) -> None:
+    """All are closed, the GPU's sharing last; the first fault is raised, that of the loading before any of closing."""
+    card = Card(monkeypatch)
+
+    async def stuck() -> None:
+        raise EngineError("stt: stuck")
+
+    async def refused() -> None:
+        raise EngineError("llm: refused")
+
+    def engine(stage: str, **changes: Any) -> Any:
+        made = card.engine(stage)
+        made.__dict__.update(changes)
+        return made
+
+    async def ended(sharing: Sharing) -> None:
+        card.closed.append("gpu")
+
+    monkeypatch.setattr(Sharing, "close", ended)
+    monkeypatch.setitem(engines._MAKERS, "stt", lambda settings: engine("stt", close=stuck))
+    if loading:
+        monkeypatch.setitem(engines._MAKERS, "vad", lambda settings: engine("vad", warm_up=refused))
+        with pytest.raises(EngineError, match="llm: refused"):
+            asyncio.run(engines.load(profile.load("weightless-hf")))
+        assert card.closed == ["llm", "tts", "vad", "gpu"]
+        return
+    loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
+    with pytest.raises(EngineError, match="stt: stuck"):
+        asyncio.run(loaded.close())
+    assert card.closed == ["vad", "turn", "llm", "tts", "gpu"]
+
+
 def test_the_scripted_profile_needs_no_extra() -> None:
     """Loading it imports none of the packages that only the `cpu` extra brings."""
     code = (
