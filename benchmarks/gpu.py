@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from benchmarks import gpu_machine, gpu_report, gpu_steps
 from benchmarks.gpu_machine import ROOT, Card
-from benchmarks.gpu_steps import MEMORY, STEPS, WEIGHTLESS, Found, Step, Wanted
+from benchmarks.gpu_steps import MEMORY, ON_TORCH, STEPS, WEIGHTLESS, WEIGHTLESS_BF16, Found, Step, Wanted
 
 SCHEMA = 1
 TURNS = 96
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         "schema": SCHEMA,
         "card": card.name,
         "profile": profile,
-        "caveat": f"profile {profile}, {WEIGHTLESS}",
+        "caveat": f"profile {profile}, {WEIGHTLESS_BF16 if profile in ON_TORCH else WEIGHTLESS}",
         "machine": {**card.facts, "python": sys.version.split()[0]},
         "options": vars(options),
         "steps": [],

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 WEIGHTLESS = "weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient"
+WEIGHTLESS_BF16 = (
+    "weightless: timing and memory only, of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM"
+)
+ON_TORCH = ("weightless-hf", "weightless-tiny")
 JUDGED_FROM = 59
 """Turns below which no bound on p95 exists, and so no budget is judged."""
 RUNS = "runs"

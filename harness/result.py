@@ -6,6 +6,7 @@ A run's folder, `results/<run-id>/`: `run.json` (this), `turns.jsonl` (one `Turn
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -17,7 +18,18 @@ from pipeline.tracing import Stage
 
 SCHEMA_VERSION = 1
 WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
-"""What is said wherever a result on random weights is shown."""
+"""What is said wherever a result on random weights is shown ..."""
+WEIGHTLESS_BF16 = (
+    "Weightless: timing and memory only, of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM."
+)
+"""... and where the language model is Gemma on torch, which reads 3.8 times the bytes a token."""
+
+
+def caveat(profile: Mapping[str, Any]) -> str | None:
+    """What is to be known of a result with that `profile`, as data; None where its weights are not random."""
+    if not profile.get("weightless"):
+        return None
+    return WEIGHTLESS_BF16 if (profile.get("llm") or {}).get("engine") == "gemma" else WEIGHTLESS
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,8 @@ Engines are imported when they are asked for, so that a profile needs only its o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ class Engines:
     llm: LanguageModel
     tts: Synthesizer
     models: dict[str, str]
-    """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, 15 s window, 1 thread"."""
+    """One line on each, by section of the profile: "faster_whisper whisper-tiny.en int8, short window, 1 thread"."""
     memory_mib: dict[str, float] = field(default_factory=dict)
     """By section, how much more of the GPU was in use after it had loaded and warmed up; `cuda` is what the agent's
     process takes before any engine. Empty without a GPU."""
@@ -46,10 +47,8 @@ class Engines:
         return self.llm.kv_cache() if isinstance(self.llm, ReservesKvCache) else None
 
     async def close(self) -> None:
-        """Free all of them."""
-        for engine in (self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu):
-            if engine is not None:
-                await engine.close()
+        """Free all of them, also where one cannot be; the first fault is raised once all had their turn."""
+        await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
 
 
 async def load(profile: Profile) -> Engines:
@@ -82,11 +81,23 @@ async def load(profile: Profile) -> Engines:
         if gpu is not None:
             await gpu.check()
     except BaseException:
-        for engine in (*loaded.values(), *([gpu] if gpu is not None else [])):
-            await engine.close()
+        with contextlib.suppress(Exception):  # what stopped the loading is the fault to tell
+            await _close_all((*loaded.values(), gpu))
         raise
     models = {stage: engine.describe() for stage, engine in loaded.items()}
     return Engines(**loaded, models=models, memory_mib=held, gpu=gpu)
+
+
+async def _close_all(engines: Iterable[Any]) -> None:
+    first: BaseException | None = None
+    for engine in engines:
+        try:
+            if engine is not None:
+                await engine.close()
+        except BaseException as fault:  # noqa: BLE001 - raised below: a cancelled close must not leave MPS running
+            first = first or fault
+    if first is not None:
+        raise first
 
 
 def _wanted(profile: Profile, total_mib: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.result import WEIGHTLESS
+from harness.result import WEIGHTLESS_BF16
 from harness.store import folder as store
 from harness.turn import Outcome
 from pipeline.tracing import Stage
@@ -40,7 +40,7 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
     assert done.returncode in (0, 2), done.stderr  # 2: the machine made the instrument late
     printed = json.loads(done.stdout)
     assert printed["wer"] is None
-    assert printed["sentence"].endswith(WEIGHTLESS)
+    assert printed["sentence"].endswith(WEIGHTLESS_BF16)
     assert any("the work of each turn is fixed by the scenario" in note for note in printed["notes"])
     run = store.read(tmp_path / printed["run_id"])
     assert "weightless-tiny" in printed["run_id"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.calibration.calibrate import Calibration
 from harness.calibration.sentinel import SentinelErrors
-from harness.result import WEIGHTLESS, AgentFigures, CorpusFigures, GpuWatch, Instrument, Lateness, RunRecord, Verdict
+from harness.result import AgentFigures, CorpusFigures, GpuWatch, Instrument, Lateness, RunRecord, Verdict, caveat
 from harness.rig import gpu_log, process
 from harness.rig.agent import Ready
 from harness.rig.sampler import Sampler
@@ -93,7 +93,8 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
 
 def said(sentence: str, profile: Mapping[str, Any]) -> str:
     """A verdict's sentence with what is to be known of it where the `profile`, as data, has random weights."""
-    return f"{sentence} Profile {profile['name']}. {WEIGHTLESS}" if profile.get("weightless") else sentence
+    known = caveat(profile)
+    return sentence if known is None else f"{sentence} Profile {profile['name']}. {known}"
 
 
 def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:

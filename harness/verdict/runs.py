@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.result import WEIGHTLESS, RunRecord
+from harness.result import RunRecord, caveat
 from harness.turn import Outcome, TurnRecord
 from harness.verdict.compare import Comparison, adjusted, compare, compare_paired, decided, tolerance_of
 from harness.verdict.rates import to_be_answered
@@ -54,8 +54,8 @@ def differences(head: RunRecord, base: RunRecord) -> list[str]:
     notes = [
         f"{name} differs: {new or 'none'}, against {old or 'none'}" for name, (new, old) in pairs.items() if new != old
     ]
-    weightless = [record.profile for record in (head, base) if record.profile_data.get("weightless")]
-    notes += [f"profile {name}, {WEIGHTLESS[0].lower()}{WEIGHTLESS[1:]}" for name in dict.fromkeys(weightless)]
+    known = {record.profile: caveat(record.profile_data) for record in (head, base)}
+    notes += [f"profile {name}, {text[0].lower()}{text[1:]}" for name, text in known.items() if text is not None]
     if head.profile == base.profile and head.profile_data != base.profile_data:
         notes.append(f"the settings of profile {head.profile} differ")
     if head.scenario == base.scenario and head.scenario_sha256 != base.scenario_sha256:

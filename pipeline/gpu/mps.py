@@ -27,7 +27,6 @@ ANSWER_WITHIN_S = 20.0
 GRACE_S = 10.0
 _QUIT = "quit -t 2"
 """Clients have that long to end by themselves: the agent's own CUDA context lives until the agent does."""
-_OFF = "turngap-no-mps"
 _PRIORITY = {"normal": "0", "below_normal": "1"}
 
 
@@ -165,8 +164,11 @@ class Mps:
 
 
 def off(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What keeps the engines off an MPS daemon of the machine, where there is one: unasked they would join it."""
+    """What keeps the engines off an MPS daemon of the machine, where there is one: unasked they would join it.
+
+    An empty folder, made here; the caller removes it.
+    """
     pipe = Path(environment.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # NVIDIA's default
     if not (pipe / "control").exists():
         return {}
-    return {"CUDA_MPS_PIPE_DIRECTORY": str(Path(tempfile.gettempdir()) / _OFF)}
+    return {"CUDA_MPS_PIPE_DIRECTORY": tempfile.mkdtemp(prefix="turngap-no-mps-")}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from pipeline.gpu import choice as choosing
@@ -19,7 +21,16 @@ _log = logging.getLogger("turngap.gpu")
 class Sharing:
     """The GPU of a loaded profile; `close` after the engines."""
 
-    def __init__(self, choice: Choice, profile: Profile, daemon: Mps | None, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        choice: Choice,
+        profile: Profile,
+        daemon: Mps | None,
+        environment: Mapping[str, str],
+        aside: Path | None = None,
+    ) -> None:
+        """`aside`: a folder that stands in the environment and goes with it."""
+        self._aside = aside
         self.choice, self.mps = choice, daemon
         self._settings = profile.gpu
         self._before = {name: os.environ.get(name) for name in environment}
@@ -56,7 +67,8 @@ class Sharing:
             return cls(choice, profile, daemon, daemon.environment)
         if aside := mps.off():
             _log.warning("an MPS daemon of this machine is not joined: gpu.mps is false")
-        return cls(choice, profile, None, choice.environment | aside)
+        folder = Path(aside["CUDA_MPS_PIPE_DIRECTORY"]) if aside else None
+        return cls(choice, profile, None, choice.environment | aside, folder)
 
     def llm_settings(self, settings: Any) -> Any:
         """The language model's settings, with what vLLM's process needs in its environment."""
@@ -92,6 +104,8 @@ class Sharing:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        if self._aside is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
 
 
 def in_process(profile: Profile) -> dict[str, Any]:

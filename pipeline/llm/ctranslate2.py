@@ -30,7 +30,7 @@ class CTranslate2Chat:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._generator: Any = ctranslate2.Generator(
             str(folder),
-            device=settings.device,
+            device="cpu",
             compute_type=settings.compute_type,
             intra_threads=settings.threads,
             inter_threads=1,

@@ -22,9 +22,10 @@ CSM_SLOT_MIB = 80.0
 """Keys and values of 2,560 positions in bf16, and the codec's state."""
 GEMMA_BYTES, GEMMA_POSITION_BYTES = 54.0e9, 507_904
 """Gemma 3 27B in bf16; 62 layers of 16 heads of 128, keys and values, for each position."""
-GEMMA_W4A16_BYTES = 16.0e9
-"""With INT4 weights: 25.6 B of 4 bits and a 16-bit scale for 128 of them, and embeddings, 1.41 B x 2 bytes. The least
-that a share must leave room for."""
+GEMMA_W4A16_BYTES = 19.0e9
+"""The checkpoint's size, about (`weights.toml`): the larger figure, until it is measured. Arithmetic gives 16 GB:
+25.6 B of 4 bits and a 16-bit scale for 128 of them, and embeddings, 1.41 B x 2 bytes. The least that a share must leave
+room for."""
 _BYTES_A_PARAMETER = {"float32": 4, "int8": 1, "int8_float32": 1, "int8_float16": 1, "int8_bfloat16": 1}
 """Two, for all others."""
 
@@ -45,7 +46,7 @@ def parts(profile: Profile, total_mib: float) -> tuple[Part, ...]:
     found = [part for part in (_stt(profile), _llm(profile, total_mib), _tts(profile)) if part is not None]
     if not found:
         return ()
-    processes = 2 if profile.llm.engine == "vllm" else 1
+    processes = 2 if profile.llm.engine == "vllm" and profile.llm.url is None else 1
     return (*found, Part("cuda", processes * CONTEXT_MIB, f"{processes} x {CONTEXT_MIB:.0f} MiB of context"))
 
 

@@ -14,7 +14,6 @@ class CTranslate2Settings(EngineSettings):
 
     engine: Literal["ctranslate2"]
     model: str = "smollm2-135m-instruct"
-    device: Literal["cpu", "cuda"] = "cpu"
     compute_type: str = "int8"
     threads: int = Field(1, ge=1)
     system_prompt: str
@@ -36,7 +35,7 @@ class GemmaSettings(EngineSettings):
 
     engine: Literal["gemma"]
     architecture: Literal["gemma-3-27b", "tiny"] = "gemma-3-27b"
-    device: str = "cuda"
+    device: Literal["cpu", "cuda"] = "cuda"
     stream_priority: StreamPriority = "normal"
     mode: Literal["auto", "graphs", "eager"] = "auto"
     """auto: CUDA graphs on a GPU; bf16 there, fp32 on a CPU."""

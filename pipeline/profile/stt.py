@@ -55,7 +55,7 @@ class WhisperSettings(EngineSettings):
     weights: str = "random"
     """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), an entry of `weights.toml`
     (`distil-whisper-large-v3`), or a checkpoint's folder."""
-    device: str = "cuda"
+    device: Literal["cpu", "cuda"] = "cuda"
     stream_priority: StreamPriority = "high"
     window_s: int = Field(30, ge=10, le=30)
     whole_s: WholeSeconds = None

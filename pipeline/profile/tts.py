@@ -31,7 +31,7 @@ class CsmSettings(EngineSettings):
     engine: Literal["csm"]
     weights: str = "real"
     """`real` (pinned, gated), `random` (the exact architecture, for its speed), `tiny` (for tests), or a folder."""
-    device: str = "cuda"
+    device: Literal["cpu", "cuda"] = "cuda"
     stream_priority: StreamPriority = "high"
     """A frame that is late is heard; a token that is late is not."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"

@@ -20,7 +20,7 @@ class Transcript:
     window_s: float = 30.0
     """The encoder window that was run."""
     rerun: bool = False
-    """True when a short window repeated itself and the full one was run instead."""
+    """True when a short window repeated itself and was run again: with more silence behind the speech, or in full."""
     scripted: bool = False
     """True where the words are a script's, and nothing was recognised."""
 

@@ -75,6 +75,39 @@ def test_an_engine_that_does_not_start_is_named_and_the_others_are_closed(monkey
     assert closed == ["stt"]
 
 
+@pytest.mark.parametrize("loading", [False, True])
+def test_an_engine_that_can_not_be_closed_leaves_no_other_open(monkeypatch: pytest.MonkeyPatch, loading: bool) -> None:
+    """All are closed, the GPU's sharing last; the first fault is raised, that of the loading before any of closing."""
+    card = Card(monkeypatch)
+
+    async def stuck() -> None:
+        raise EngineError("stt: stuck")
+
+    async def refused() -> None:
+        raise EngineError("llm: refused")
+
+    def engine(stage: str, **changes: Any) -> Any:
+        made = card.engine(stage)
+        made.__dict__.update(changes)
+        return made
+
+    async def ended(sharing: Sharing) -> None:
+        card.closed.append("gpu")
+
+    monkeypatch.setattr(Sharing, "close", ended)
+    monkeypatch.setitem(engines._MAKERS, "stt", lambda settings: engine("stt", close=stuck))
+    if loading:
+        monkeypatch.setitem(engines._MAKERS, "vad", lambda settings: engine("vad", warm_up=refused))
+        with pytest.raises(EngineError, match="llm: refused"):
+            asyncio.run(engines.load(profile.load("weightless-hf")))
+        assert card.closed == ["llm", "tts", "vad", "gpu"]
+        return
+    loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
+    with pytest.raises(EngineError, match="stt: stuck"):
+        asyncio.run(loaded.close())
+    assert card.closed == ["vad", "turn", "llm", "tts", "gpu"]
+
+
 def test_the_scripted_profile_needs_no_extra() -> None:
     """Loading it imports none of the packages that only the `cpu` extra brings."""
     code = (
@@ -110,7 +143,7 @@ def test_cores_that_do_not_exist_name_the_stage(monkeypatch: pytest.MonkeyPatch)
         asyncio.run(engines.load(mixed))
 
 
-SIZES_GIB = {"vad": 0.0, "stt": 1.7, "llm": 55.3, "tts": 3.8, "cuda": 0.5}
+SIZES_GIB = {"vad": 0.0, "turn": 0.0, "stt": 1.7, "llm": 55.3, "tts": 3.8, "cuda": 0.5}
 
 
 class Card:
@@ -118,7 +151,7 @@ class Card:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, used_gib: float = 0.5) -> None:
         self.used_gib, self.loaded, self.closed = used_gib, list[str](), list[str]()
-        for stage in ("vad", "stt", "llm", "tts"):
+        for stage in ("vad", "turn", "stt", "llm", "tts"):
             monkeypatch.setitem(engines._MAKERS, stage, lambda settings, stage=stage: self.engine(stage))
         monkeypatch.setattr(engines, "_open_context", lambda settings: self.load("cuda"))
         monkeypatch.setattr(engines.Sharing, "open", self.open)
@@ -147,11 +180,11 @@ def test_engines_hold_what_the_device_counts_more_and_the_largest_loads_first(mo
     """CUDA's context is nobody's engine; with what was there before, the parts are the device's figure."""
     card = Card(monkeypatch)
     loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
-    assert card.loaded == ["cuda", "llm", "tts", "stt", "vad"]
+    assert card.loaded == ["cuda", "llm", "tts", "stt", "vad", "turn"]
     assert loaded.memory_mib == {stage: pytest.approx(size * 1024, abs=0.01) for stage, size in SIZES_GIB.items()}
     assert 512 + sum(loaded.memory_mib.values()) == pytest.approx(card.used_gib * 1024, rel=0.03)
     asyncio.run(loaded.close())
-    assert sorted(card.closed) == ["llm", "stt", "tts", "vad"]
+    assert sorted(card.closed) == ["llm", "stt", "tts", "turn", "vad"]
 
 
 def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,4 +89,4 @@ def test_nothing_is_fetched_for_a_machine_that_can_not_run_it(
     assert line.startswith("turngap: error: profile 'a100' works on an NVIDIA GPU")
     assert asked == []
     assert main(["weights", "pull", "a100"]) == 0
-    assert asked == ["silero-vad", "whisper-distil-large-v3", "gemma-3-27b-it-w4a16", "csm-1b"]
+    assert asked == ["silero-vad", "smart-turn-v3", "whisper-distil-large-v3", "gemma-3-27b-it-w4a16", "csm-1b"]

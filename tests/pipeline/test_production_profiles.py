@@ -11,7 +11,8 @@ from pipeline.errors import EngineError
 from pipeline.llm.vllm import engine as vllm
 from pipeline.weights import pins
 
-PRODUCTION = ("a100", "h200")
+PRICED = [name for name in profile.names() if profile.load(name).price is not None]
+PRODUCTION = sorted({"a100", "h200", *PRICED})
 pytestmark = pytest.mark.parametrize("name", PRODUCTION)
 
 
@@ -19,6 +20,7 @@ def test_every_model_is_pinned(name: str) -> None:
     """Nothing that such a profile runs on comes from an unpinned place."""
     assert [pin.name for pin in pins.of_profile(name)] == [
         "silero-vad",
+        "smart-turn-v3",
         "whisper-distil-large-v3",
         "gemma-3-27b-it-w4a16",
         "csm-1b",
@@ -36,6 +38,13 @@ def test_the_settings_that_decide_time_and_memory_are_written_out(name: str) -> 
     assert found.limits.gated_calls == found.limits.simultaneous_calls
     assert found.price is not None
     assert "assumption" in found.price.source
+
+
+def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
+    """What has a price is for callers, who pause inside a turn; work begins before the end is certain."""
+    ending = profile.load(name).endpointing
+    assert min(ending.min_silence_ms, ending.max_silence_ms) >= 416
+    assert ending == profile.load("cpu").endpointing
 
 
 def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness import command
-from harness.result import WEIGHTLESS
+from harness.result import WEIGHTLESS, WEIGHTLESS_BF16
 from harness.run import ledger, request
 from harness.run.ledger import Progress
 from harness.run.settle import Settled
@@ -48,14 +48,16 @@ def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:
 def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
     """Its profile by name and the caveat, when it is judged from the turns it has, and while it had not ended."""
     turns = builders.turns(3)
-    data = {"name": "weightless-hf", "weightless": True}
+    data = {"name": "weightless-hf", "weightless": True, "llm": {"engine": "gemma"}}
     record = builders.run_record(turns, complete=False, validity=(), profile="weightless-hf", profile_data=data)
     folder = RunFolder.create(tmp_path, "run", record)
     folder.append(turns)
     page = command.report_again(folder.path)
     sentence = store.read(folder.path).record.sentence
-    assert sentence.endswith(f" Profile weightless-hf. {WEIGHTLESS}")
+    assert sentence.endswith(f" Profile weightless-hf. {WEIGHTLESS_BF16}")
     assert "timing and memory only" in page.read_text()
     opened = ledger.opened(request.make("default", profile="weightless-tiny"), {}, 0)
-    assert opened.sentence.endswith(f" Profile weightless-tiny. {WEIGHTLESS}")
+    assert opened.sentence.endswith(f" Profile weightless-tiny. {WEIGHTLESS_BF16}")
+    vllm = ledger.opened(request.make("default", profile="weightless"), {}, 0)
+    assert vllm.sentence.endswith(f" Profile weightless. {WEIGHTLESS}")
     assert ledger.said("Fine.", {"name": "cpu"}) == "Fine."

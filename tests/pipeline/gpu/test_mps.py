@@ -143,4 +143,8 @@ def test_a_daemon_of_the_machine_is_not_joined_unasked(tmp_path: Path) -> None:
     environment = {"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path)}
     assert mps.off(environment) == {}
     (tmp_path / "control").touch()
-    assert not Path(mps.off(environment)["CUDA_MPS_PIPE_DIRECTORY"]).exists()
+    folders = [Path(mps.off(environment)["CUDA_MPS_PIPE_DIRECTORY"]) for _ in range(2)]
+    assert folders[0] != folders[1]
+    for folder in folders:
+        assert list(folder.iterdir()) == []
+        folder.rmdir()

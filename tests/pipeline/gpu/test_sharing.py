@@ -91,6 +91,23 @@ def test_mps_stands_around_the_engines(tmp_path: Path, monkeypatch: pytest.Monke
     assert dict(os.environ) == before
 
 
+def test_a_daemon_of_the_machine_is_kept_away_by_a_folder_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made for this agent alone, and removed with it."""
+    (tmp_path / "control").touch()
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    seen: list[Path] = []
+
+    def look(sharing: Sharing) -> None:
+        seen.append(Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"]))
+        assert list(seen[0].iterdir()) == []
+
+    assert opened("weightless-hf", look=look)
+    assert not seen[0].exists()
+    assert os.environ["CUDA_MPS_PIPE_DIRECTORY"] == str(tmp_path)
+
+
 def test_no_gpu_is_refused_before_anything_loads_but_vllm_may_run_on_a_cpu() -> None:
     """An engine that says cuda needs one; vLLM alone does not, unless the profile asks for something of a GPU."""
     none = nvml(nvmlInit=None)

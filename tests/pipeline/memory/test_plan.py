@@ -71,13 +71,16 @@ def test_shares_over_the_whole_card_are_refused() -> None:
 
 def test_a_share_that_can_not_hold_the_weights_is_refused() -> None:
     """Before vLLM spends minutes to find out."""
-    with pytest.raises(ProfileError, match=r"leaves 8\.6 GB of 85\.5 GB .* the weights alone take 16\.0 GB"):
+    with pytest.raises(ProfileError, match=r"leaves 8\.6 GB of 85\.5 GB .* the weights alone take 19\.0 GB"):
         plan.check(vllm(gpu_memory_share=0.1), CARD_80, CARD_80, "NVIDIA A100-SXM4-80GB")
 
 
 def test_a_server_elsewhere_takes_nothing_here() -> None:
     """`llm.url`: its memory is another machine's."""
-    assert "llm" not in {part.section for part in plan.parts(vllm(url="http://host:8000/v1"), CARD_80)}
+    elsewhere = {part.section: part.mib for part in plan.parts(vllm(url="http://host:8000/v1"), CARD_80)}
+    here = {part.section: part.mib for part in plan.parts(vllm(), CARD_80)}
+    assert "llm" not in elsewhere
+    assert (elsewhere["cuda"], here["cuda"]) == (plan.CONTEXT_MIB, 2 * plan.CONTEXT_MIB)
 
 
 @pytest.mark.parametrize(("model", "size"), [("whisper-large-v3", 1_550), ("whisper-large-v3-turbo", 809)])

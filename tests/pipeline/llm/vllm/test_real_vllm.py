@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from benchmarks import vllm_stages
-from harness.run.ledger import WEIGHTLESS
+from harness.result import WEIGHTLESS
 from harness.store import folder as store
 from harness.turn import Outcome
 from pipeline import tracing
