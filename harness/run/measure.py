@@ -237,6 +237,7 @@ async def _measure(session: Session, corpus: Corpus, audience: Audience, *, cloc
         if used is not None:
             sees_all = rig.sampler.gpu_processes == "all"
             turns, devices = subject.progress.turns, rig.sampler.gpus
+            subject.progress.vram_peak_mib = gpu_log.peak_mib(devices, samples, used.uuid)
             subject.progress.gpu_watch = gpu_log.watch(samples, turns, devices, used.uuid, sees_all=sees_all)
         subject.opening = subject.opening.model_copy(update={"gpus": gpus})
 

@@ -216,8 +216,8 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
 
 
 def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
-    """The reply from `t1_ns` to its last sound before `before_ns`; dry or silent from `next_ns` on, when the caller speaks
-    again, it is the agent that holds back.
+    """The reply from `t1_ns` to its last sound before `before_ns`; without sound from `next_ns` on, when the caller
+    speaks again, it is the agent that holds back.
     """
     frames = onset.audible_frames(segments, t1_ns)
     heard = frames.start_ns < before_ns
