@@ -92,9 +92,23 @@ def measured(options: argparse.Namespace, place: str) -> dict[str, Any]:
     try:
         if place == "mps":
             return asyncio.run(_under_mps(options))
-        return _child(options, place, os.environ, {})
+        return _taking_turns(options, place)
     except TurngapError as fault:
         return {"failed": {"mps": str(fault)}}
+
+
+def _taking_turns(options: argparse.Namespace, place: str) -> dict[str, Any]:
+    if options.device == "cpu":
+        return _child(options, place, os.environ, {})
+    from pipeline.gpu import mps
+    from pipeline.gpu.choice import choose
+
+    kept_off = mps.off()  # a daemon of the machine would be joined unasked
+    try:
+        return _child(options, place, {**os.environ, **choose().environment, **kept_off}, {})
+    finally:
+        for folder in kept_off.values():
+            Path(folder).rmdir()
 
 
 async def _under_mps(options: argparse.Namespace) -> dict[str, Any]:

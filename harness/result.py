@@ -201,6 +201,8 @@ class AgentGpu(_Model):
     agent_active_thread_pct: int | None = None
     """Of the GPU's threads that the agent's own process may use under MPS; null: all."""
     llm_active_thread_pct: int | None = None
+    external_llm: bool = False
+    """Its language model is a server that the agent did not start (`llm.url`); it may be on the same GPU."""
 
 
 class AgentFigures(_Model):
@@ -285,6 +287,8 @@ class GpuWatch(_Model):
     """In use before the agent started, without what the driver keeps for itself; null where it does not tell."""
     sees_all: bool = False
     """The list of processes is that of the whole machine; false: of a container."""
+    external_llm: bool = False
+    """One of the processes that are not the run's may be the language model's server at `llm.url`."""
 
 
 class RunRecord(_Model):

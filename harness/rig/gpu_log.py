@@ -39,7 +39,7 @@ def figures(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tupl
 
     Of the GPU with that `uuid` alone, where it is among them: the one the agent uses.
     """
-    peaks = peaks_mib(file)
+    peaks = _peaks_mib(file)
     found = tuple(
         GpuFigures(
             name=device.name,
@@ -53,14 +53,10 @@ def figures(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tupl
     return found or None
 
 
-def peaks_mib(file: Path) -> dict[int, float]:
-    """The largest memory in use on each GPU in `gpu.csv`; empty where there is no such file."""
-    peaks: dict[int, float] = {}
-    for line in _lines(file):
-        gpu, used = line.get("gpu") or "", line.get("used_mib") or ""
-        if gpu.isdigit() and re.fullmatch(r"\d+\.\d+", used):
-            peaks[int(gpu)] = max(peaks.get(int(gpu), 0.0), float(used))
-    return peaks
+def peak_mib(devices: Iterable[Gpu], file: Path, uuid: str) -> float | None:
+    """The largest memory in use on the GPU of that `uuid`; None where it is not among them, or not in `gpu.csv`."""
+    number = next((device.gpu for device in devices if device.uuid == uuid), None)
+    return None if number is None else _peaks_mib(file).get(number)
 
 
 def watch(
@@ -116,6 +112,16 @@ def _used(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]:
     """The one of that UUID, or all where none has it."""
     all_of_them = tuple(devices)
     return tuple(device for device in all_of_them if uuid and device.uuid == uuid) or all_of_them
+
+
+def _peaks_mib(file: Path) -> dict[int, float]:
+    """The largest memory in use on each GPU in `gpu.csv`; empty where there is no such file."""
+    peaks: dict[int, float] = {}
+    for line in _lines(file):
+        gpu, used = line.get("gpu") or "", line.get("used_mib") or ""
+        if gpu.isdigit() and re.fullmatch(r"\d+\.\d+", used):
+            peaks[int(gpu)] = max(peaks.get(int(gpu), 0.0), float(used))
+    return peaks
 
 
 def _lines(file: Path) -> list[dict[str, str]]:

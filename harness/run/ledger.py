@@ -12,7 +12,7 @@ import numpy as np
 from harness.calibration.calibrate import Calibration
 from harness.calibration.sentinel import SentinelErrors
 from harness.result import AgentFigures, CorpusFigures, GpuWatch, Instrument, Lateness, RunRecord, Verdict, caveat
-from harness.rig import gpu_log, process
+from harness.rig import process
 from harness.rig.agent import Ready
 from harness.rig.sampler import Sampler
 from harness.run.request import Request, profile_data
@@ -45,6 +45,8 @@ class Progress:
     calibration: Calibration | None = None
     sentinel: SentinelErrors | None = None
     gpu_watch: GpuWatch | None = None
+    vram_peak_mib: float | None = None
+    """On the agent's own GPU; None where it uses none, or is not ours (`--url`)."""
 
     def add(self, settled: Settled) -> None:
         """Take in a call's turns; those of a call that is made again replace its earlier ones."""
@@ -114,7 +116,7 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         weightless=request.profile is not None and request.profile.weightless,
         prefix_cached=request.profile is not None and request.profile.llm.engine == "vllm",
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
-        vram_peak_mib=max(gpu_log.peaks_mib(folder.path / store.GPU).values(), default=None),
+        vram_peak_mib=progress.vram_peak_mib,
         gpu=progress.gpu_watch,
         faults=tuple(progress.faults),
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,

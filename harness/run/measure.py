@@ -237,7 +237,10 @@ async def _measure(session: Session, corpus: Corpus, audience: Audience, *, cloc
         if used is not None:
             sees_all = rig.sampler.gpu_processes == "all"
             turns, devices = subject.progress.turns, rig.sampler.gpus
-            subject.progress.gpu_watch = gpu_log.watch(samples, turns, devices, used.uuid, sees_all=sees_all)
+            subject.progress.vram_peak_mib = gpu_log.peak_mib(devices, samples, used.uuid)
+            seen = gpu_log.watch(samples, turns, devices, used.uuid, sees_all=sees_all)
+            told = {"external_llm": used.external_llm}
+            subject.progress.gpu_watch = None if seen is None else seen.model_copy(update=told)
         subject.opening = subject.opening.model_copy(update={"gpus": gpus})
 
 

@@ -62,9 +62,9 @@ class Reply:
     underruns: tuple[Hole, ...]
     """Holes between its first and last audible sample."""
     silence_ns: int
-    """Time without audible sound, dry or silent, in pieces over 200 ms."""
+    """Time without audible sound, dry or silent, until the caller spoke again, in pieces over 200 ms."""
     longest_silence_ns: int
-    """The longest piece of it that began before the caller spoke again, however short."""
+    """The longest piece of it, however short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +216,8 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
 
 
 def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
-    """The reply from `t1_ns` to its last sound before `before_ns`; dry from `next_ns` on, when the caller speaks again,
-    it is the agent that holds back.
+    """The reply from `t1_ns` to its last sound before `before_ns`; without sound from `next_ns` on, when the caller
+    speaks again, it is the agent that holds back.
     """
     frames = onset.audible_frames(segments, t1_ns)
     heard = frames.start_ns < before_ns
@@ -225,13 +225,13 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int
     ends_ns = starts_ns + frames.samples[heard] * NS_PER_SAMPLE
     end_ns = int(ends_ns[-1])
     holes = (Hole(one.end_ns, next_.start_ns) for one, next_ in itertools.pairwise(segments))
-    silences_ns = starts_ns[1:] - ends_ns[:-1]
+    silences_ns = (np.minimum(starts_ns[1:], next_ns) - ends_ns[:-1])[ends_ns[:-1] < next_ns]
     return Reply(
         start_ns=t1_ns,
         end_ns=end_ns,
         underruns=tuple(hole for hole in holes if t1_ns < hole.start_ns < next_ns and hole.end_ns < end_ns),
         silence_ns=int(silences_ns[silences_ns > PAUSE_NS].sum()),
-        longest_silence_ns=int(silences_ns[ends_ns[:-1] < next_ns].max(initial=0)),
+        longest_silence_ns=int(silences_ns.max(initial=0)),
     )
 
 

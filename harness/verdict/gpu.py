@@ -13,6 +13,7 @@ MIN_WATCHED = 0.9
 MAX_BEFORE_MIB = 256.0
 """In use before the agent started: less than any CUDA context takes."""
 _FOREIGN, _HELD = "GPU to itself", "GPU at its speed"
+_EXTERNAL = "it may be the language model at llm.url, which this run did not start; make sure that nothing else is"
 _SHOWN = 3
 _WHY = {
     "hw_slowdown": "heat or power, by the hardware",
@@ -40,14 +41,22 @@ def _foreign(watch: GpuWatch) -> Check:
         more = f" and {len(watch.foreign) - _SHOWN} more" if len(watch.foreign) > _SHOWN else ""
         who = f" (process {shown}{more})" if shown else ""
         text = f"another process{who} was on the GPU beside {watch.foreign_turns} of {watch.turns} turns"
+        if watch.external_llm:
+            return Check(name=_FOREIGN, ok=None, text=f"{text}: {_EXTERNAL}", warning=True)
         return Check(name=_FOREIGN, ok=False, text=f"{text}: stop it, or choose another GPU with gpu.device")
     if watch.sees_all and watch.known_turns == watch.watched_turns:
         return Check(name=_FOREIGN, ok=True, text="no other process was on the GPU beside any turn")
-    told = "a container sees its own processes alone" if watch.known_turns else "NVML does not tell processes here"
+    if watch.sees_all:
+        untold = watch.watched_turns - watch.known_turns
+        told = f"NVML did not tell the processes beside {untold} of {watch.turns} turns"
+    else:
+        told = "a container sees its own processes alone" if watch.known_turns else "NVML does not tell processes here"
     if before is None:
         return Check(name=_FOREIGN, ok=None, text=f"not known: {told}, nor what of its memory the driver keeps")
     if before > MAX_BEFORE_MIB:
         text = f"{before:,.0f} MiB of the GPU were in use before the agent started, and {told}"
+        if watch.external_llm:
+            return Check(name=_FOREIGN, ok=None, text=f"{text}: {_EXTERNAL}", warning=True)
         return Check(name=_FOREIGN, ok=False, text=f"{text}: stop what uses it, or choose another GPU with gpu.device")
     text = f"{told}; {before:,.0f} MiB of the GPU were in use before the agent started, as on an idle one"
     return Check(name=_FOREIGN, ok=True, text=text)

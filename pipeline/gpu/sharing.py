@@ -33,6 +33,7 @@ class Sharing:
         self._aside = aside
         self.choice, self.mps = choice, daemon
         self._settings = profile.gpu
+        self._external_llm = profile.llm.engine == "vllm" and profile.llm.url is not None
         self._before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)
 
@@ -84,6 +85,7 @@ class Sharing:
             "mps": self.mps is not None,
             "agent_active_thread_pct": self._settings.agent_active_thread_pct,
             "llm_active_thread_pct": self._settings.llm_active_thread_pct,
+            "external_llm": self._external_llm,
         }
 
     async def check(self) -> None:

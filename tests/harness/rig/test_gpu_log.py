@@ -68,6 +68,16 @@ def test_the_drivers_own_part_may_be_unknown(tmp_path: Path) -> None:
     assert found.before_mib is None
 
 
+def test_the_peak_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
+    """Another card's memory is another's; a GPU that is not among them has no peak."""
+    watched(
+        tmp_path, sample(10.0, used_mib=900.0), sample(10.0, gpu=1, used_mib=70_000.0), sample(11.0, used_mib=950.0)
+    )
+    devices = [CARD, Gpu(1, "NVIDIA A100", 81_920.0, 900.0, "GPU-b", 512.0)]
+    peaks = [gpu_log.peak_mib(devices, tmp_path / "gpu.csv", uuid) for uuid in ("GPU-a", "GPU-b", "GPU-c", "")]
+    assert peaks == [950.0, 70_000.0, None, None]
+
+
 def test_a_gpu_of_another_machine_is_not_watched(tmp_path: Path) -> None:
     """None: nothing is said of it."""
     assert watched(tmp_path, sample(10.0), uuid="GPU-b") is None

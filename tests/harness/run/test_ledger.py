@@ -37,6 +37,15 @@ def test_unknown_is_not_none(
     assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
 
 
+def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
+    """What another card of the machine held, as `gpu.csv` has it, is not asked; unknown without the agent's word."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    (folder.path / store.GPU).write_text("at_s,gpu,used_mib\n1.000,1,70000.000\n")
+    for peak_mib in (None, 900.0):
+        found = ledger.evidence(request.make("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib))
+        assert found.vram_peak_mib == peak_mib
+
+
 def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:
     """Its length is that of its frames, 20 ms each; a warm-up call and a turn that was not answered add no turn."""
     progress, frames = Progress(), np.zeros(500)

@@ -200,6 +200,17 @@ def test_a_gap_between_clauses_may_be_dry_or_silent_and_short() -> None:
     assert [one.reply.longest_silence_ns for one in milestones(over)[:1] if one.reply] == [120 * NS_PER_MS]
 
 
+@pytest.mark.parametrize(("speaks_ms", "longest_ms", "summed_ms"), [(2450, 150, 0), (2550, 250, 250), (3100, 600, 600)])
+def test_a_gap_ends_when_the_caller_speaks_up(speaks_ms: int, longest_ms: int, summed_ms: int) -> None:
+    """Silent from 2,300 to 2,900: what is left of it when the caller begins is the agent holding back."""
+    call = Call().utter(600, 1600).hear(2000, tone(300), quiet(600), tone(100))
+    first, _ = milestones(call.utter(speaks_ms, speaks_ms + 400, over=True).ends(6000))
+    assert first.reply is not None
+    assert first.reply.end_ns == ns(3000)
+    assert first.reply.longest_silence_ns == longest_ms * NS_PER_MS
+    assert first.reply.silence_ns == summed_ms * NS_PER_MS
+
+
 def test_underruns_are_the_dry_times_inside() -> None:
     """Each time between the last buffered sample and the next message counts; before t1 and after the end none do."""
     call = Call().utter(600, 1600).hear(1900, quiet(20)).hear(2000, tone(300))

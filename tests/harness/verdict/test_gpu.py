@@ -34,6 +34,14 @@ def test_a_foreign_process_beside_a_turn_is_invalid() -> None:
     )
 
 
+def test_a_language_model_that_the_run_did_not_start_is_a_warning() -> None:
+    """It may be the process that is seen, or what was in use before; which of the two nobody can tell."""
+    for seen in ({"foreign_turns": 3, "foreign": ("7 vllm",)}, {"known_turns": 0, "before_mib": 900.0}):
+        foreign, _ = checks(external_llm=True, **seen)
+        assert (foreign.ok, foreign.warning) == (None, True)
+        assert "llm.url" in foreign.text
+
+
 @pytest.mark.parametrize("told", [{"known_turns": 0}, {"sees_all": False}])
 @pytest.mark.parametrize(("before", "ok"), [(4.0, True), (900.0, False), (None, None)])
 def test_where_processes_are_hidden_the_memory_before_decides(

@@ -134,8 +134,11 @@ def test_a_daemon_that_refuses_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_daemon_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time, with a remedy."""
     monkeypatch.setattr(mps, "READY_WITHIN_S", 0.3)
+    monkeypatch.setattr(mps, "GRACE_S", 0.2)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(EngineError, match=r"did not answer within 0\.3 s \(it said nothing\)"):
         asyncio.run(Mps.start(gpu(), GpuSettings(mps=True), install(tmp_path, "time.sleep(600)")))
+    assert list(tmp_path.glob("turngap-mps-*")) == []
 
 
 def test_a_daemon_of_the_machine_is_not_joined_unasked(tmp_path: Path) -> None:

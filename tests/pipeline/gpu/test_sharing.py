@@ -66,6 +66,7 @@ def test_the_environment_shows_that_gpu_and_is_restored() -> None:
             "mps": False,
             "agent_active_thread_pct": None,
             "llm_active_thread_pct": None,
+            "external_llm": False,
         }
 
     before = dict(os.environ)
