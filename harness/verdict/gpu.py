@@ -46,11 +46,10 @@ def _foreign(watch: GpuWatch) -> Check:
         return Check(name=_FOREIGN, ok=False, text=f"{text}: stop it, or choose another GPU with gpu.device")
     if watch.sees_all and watch.known_turns == watch.watched_turns:
         return Check(name=_FOREIGN, ok=True, text="no other process was on the GPU beside any turn")
-    if watch.sees_all:
+    told = "a container sees its own processes alone" if watch.known_turns else "NVML does not tell processes here"
+    if watch.known_turns and watch.sees_all:
         untold = watch.watched_turns - watch.known_turns
         told = f"NVML did not tell the processes beside {untold} of {watch.turns} turns"
-    else:
-        told = "a container sees its own processes alone" if watch.known_turns else "NVML does not tell processes here"
     if before is None:
         return Check(name=_FOREIGN, ok=None, text=f"not known: {told}, nor what of its memory the driver keeps")
     if before > MAX_BEFORE_MIB:

@@ -53,6 +53,12 @@ def test_where_processes_are_hidden_the_memory_before_decides(
     assert ("does not tell" if "known_turns" in told else "container") in foreign.text
 
 
+def test_a_reading_that_failed_is_no_container() -> None:
+    """The list is that of the whole machine, but for one turn it could not be read."""
+    foreign, _ = checks(before_mib=4.0, known_turns=99)
+    assert "did not tell the processes beside 1 of 100 turns" in foreign.text
+
+
 @pytest.mark.parametrize("reason", ["hw_slowdown", "sw_thermal", "hw_thermal", "hw_power_brake"])
 def test_a_gpu_that_was_held_back_is_invalid(reason: str) -> None:
     """By heat, or by the power that the server can give."""
