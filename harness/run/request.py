@@ -173,12 +173,14 @@ def resume(path: Path, options: Options = Options()) -> Request:
     """The rest of the unfinished run in that folder.
 
     Raises:
-        RunFolderError: it is no run folder, or complete, or being written, or its scenario has changed.
+        RunFolderError: it is no run folder, or a live run's, or complete, or being written, or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
     claim = Claim(path)
     run = store.read(path)
     record = run.record
+    if record.live is not None or record.environment.get("live"):
+        raise RunFolderError(f"{path}: a live run is not resumed; run `turngap smoke` again")
     if record.complete:
         raise RunFolderError(
             f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"

@@ -194,6 +194,16 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
         request.resume(path)
 
 
+def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """Its calls would be placed as ordinary ones; refused however early it was killed."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    data = json.loads((path / store.RUN).read_text())
+    data["environment"]["live"] = True
+    (path / store.RUN).write_text(json.dumps(data))
+    with pytest.raises(RunFolderError, match="a live run is not resumed; run `turngap smoke` again"):
+        request.resume(path)
+
+
 def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
     """A second `--resume` is refused while the first lives; a lock goes with the process that held it."""
     path = unfinished(tmp_path, scenario, calls=(1,))
