@@ -173,7 +173,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
     """The rest of the unfinished run in that folder.
 
     Raises:
-        RunFolderError: it is no run folder, or a live run's, or complete, or being written, or its scenario has changed.
+        RunFolderError: it is no run folder, a live run's, complete, or being written; or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
     claim = Claim(path)
