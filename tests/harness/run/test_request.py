@@ -261,8 +261,24 @@ def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
     assert own.model_dump()["llm"]["reply"] == "One: two."
 
 
-def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path) -> None:
-    """The message names the file."""
-    scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.wit: 3}}\n")
-    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml: `agent_settings` of 'scripted'"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("scripted: {llm.wit: 3}", r":4: `agent_settings.scripted`, `llm.wit`: unknown key `llm.*wit`"),
+        ("scripted: {lm.wit: 3}", r":4: `agent_settings.scripted`, `lm.wit`: no section `lm`"),
+        ("scripted: {llm.max_tokens: many}", r":4: `agent_settings.scripted`, `llm.max_tokens`: .*whole number"),
+        ("cpuu: {llm.max_tokens: 3}", r":4: `agent_settings`: no profile 'cpuu'; did you mean `cpu`\?"),
+    ],
+)
+def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path, settings: str, message: str) -> None:
+    """The message names file, line and key, and no option that nobody typed."""
+    scenario.write_text(SCENARIO + f"agent_settings: {{{settings}}}\n")
+    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml" + message) as caught:
         request.make(str(scenario), profile="scripted")
+    assert "--set" not in str(caught.value)
+
+
+def test_a_profile_of_ones_own_may_have_settings(scenario: Path) -> None:
+    """Its name need not be one that ships, and it is not the one that is run now."""
+    scenario.write_text(SCENARIO + "agent_settings: {our-desk: {llm.max_tokens: 3}}\n")
+    assert request.make(str(scenario), profile="scripted").profile is not None
