@@ -165,6 +165,11 @@ def _plain(fault: ErrorDetails) -> str:
             return "needs a number"
         case "bool_parsing" | "bool_type":
             return "needs true or false"
+        case "union_tag_invalid":
+            key = context["discriminator"].strip("'")
+            return f"`{key}` is {context['tag']!r}; it is one of {context['expected_tags']}"
+        case "union_tag_not_found":
+            return f"`{context['discriminator'].strip(chr(39))}` is missing"
         case "string_type":
             return "needs a text (in quotes where it looks like something else)"
         case "tuple_type" | "list_type":

@@ -108,6 +108,10 @@ def _apply(data: dict[str, Any], override: str, place: str) -> None:
     for section in sections:
         if isinstance(target, dict) and section not in target:
             raise ProfileError(f"{place}: no section `{section}`; there are: {', '.join(sorted(target))}")
+        if isinstance(target, dict) and target[section] is None and equals and last:
+            raise ProfileError(
+                f"{place}: the profile has no `{section}`; give all of it: {section}={{{last}: {value}, ...}}"
+            )
         target = target.get(section) if isinstance(target, dict) else None
     if not equals or not isinstance(target, dict) or not last:
         raise ProfileError(f"{place}: expected section.key=value, for example endpointing.min_silence_ms=200")
