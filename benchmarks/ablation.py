@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks.common import Promise, conclude, parser
+from benchmarks.common import Promise, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, stages
 from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
 from harness.sweep.points import Difference, difference
@@ -104,4 +104,4 @@ def _moved(found: Difference | None) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finished(main))

@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,11 +29,14 @@ from harness.scenario import PlannedCall, Scenario, Turn
 from harness.scoring.score import score_call
 from harness.turn import Outcome, TurnRecord
 from pipeline import profile
+from pipeline.errors import TurngapError
 from pipeline.telephony import SAMPLE_RATE
 
 SCRIPTED = profile.PROFILES / "scripted.yaml"
 SPANS_TIMEOUT_S = 3.0
 SYLLABLES_HZ = 4.0
+UNUSABLE = 2
+"""Exit code: nothing was measured, for what was asked for is not to be had; argparse has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,15 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def news(text: str) -> None:
     """One line of progress, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def finished(main: Callable[[], int]) -> int:
+    """The exit code of a benchmark; a fault of what it was given is its line on stderr, and `UNUSABLE`."""
+    try:
+        return main()
+    except TurngapError as fault:
+        news(str(fault))
+        return UNUSABLE
 
 
 def bounded(promise: str, value: float | None, at_most: float, unit: str = "ms", digits: int = 2) -> Promise:

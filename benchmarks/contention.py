@@ -17,59 +17,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.speech import language_load
-from benchmarks.speech.language_load import Kind, Load
-from benchmarks.speech.probe import Probe
-from pipeline.device.graphs import Mode
+from benchmarks.speech import needs
 
 PLACES = ("thread", "process", "mps")
-
-
-class Contention(Probe):
-    """One placement of the language model, measured from beginning to end."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(options, f"contention-{options.place}")
-
-    def run(self) -> dict[str, Any]:
-        """The result as it is written."""
-        self.part("load", self.load)
-        if not self.result["failed"]:
-            self.part("frame_ms", self.beside)
-        return self.result
-
-    def beside(self) -> dict[str, Any]:
-        """Frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
-        self.speech.prepare(Mode(self.options.mode), 1)
-        architecture = "tiny" if self.options.tiny else "gemma-3-27b"
-        with self._language_model(architecture) as load, self.speech.execution.active():
-            found = {}
-            for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
-                load.turn_to(kind)
-                found[name] = self.frames(self.speech.slots[0])
-            load.turn_to(Kind.REST)
-        return found | {"times_alone": ratios(found)}
-
-    def _language_model(self, architecture: str) -> AbstractContextManager[Load]:
-        if self.options.place == "thread":
-            return language_load.in_thread(self.options.device, architecture)
-        told = json.loads(self.options.llm_environment)
-        return language_load.in_process(self.options.device, architecture, {**os.environ, **told})
-
-
-def ratios(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """By what the language model does, how many times longer a frame takes than alone, for median and p95."""
-    return {
-        name: {share: found[name][share] / found["alone"][share] for share in ("p50", "p95")}
-        for name in found
-        if name != "alone"
-    }
+MODES = ("eager", "graphs", "compiled")
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -147,7 +103,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--places", default=",".join(PLACES), help="of thread, process, mps, joined by commas")
-    parser.add_argument("--mode", choices=[str(mode) for mode in Mode], help="of CSM; graphs on a GPU, eager on a CPU")
+    parser.add_argument("--mode", choices=MODES, help="of CSM; graphs on a GPU, eager on a CPU")
     parser.add_argument("--weights", default="random", help="of CSM: random, real, or a checkpoint's folder")
     parser.add_argument(
         "--llm-active-thread-pct", type=int, help="of the GPU's threads, for the language model under MPS"
@@ -167,9 +123,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure every placement, print the table; 0 if all gave a result."""
+    """Measure every placement, print the table; 0 if all gave a result, 2 without torch."""
     options = parse(arguments)
+    if needs.missing():
+        return 2
     if options.place:
+        from benchmarks.speech.contended import Contention
+
         return 1 if Contention(options).run()["failed"] else 0
     results = {place: measured(options, place) for place in options.places.split(",")}
     print(table(results))

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import Promise, bounded, conclude, news, parser
+from benchmarks.common import Promise, bounded, conclude, finished, news, parser
 from benchmarks.swept import number, percent, run, show, sound
 from harness.result import Conversation
 from harness.store import folder as store
@@ -130,4 +130,4 @@ def _none(promise: str, talk: Conversation, metric: str) -> Promise:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finished(main))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Promise, bounded, conclude, news, parser
+from benchmarks.common import UNUSABLE, Promise, bounded, conclude, finished, news, parser
 from harness.result import RunRecord, Verdict
 from harness.rig import child
 from harness.store import folder as store
@@ -91,7 +91,7 @@ def run_default(out: Path, turns: int | None) -> Path:
     )
     done = subprocess.run(command, env=child.environment(), stdout=subprocess.PIPE, check=False)
     if not done.stdout.strip():
-        raise SystemExit(1)
+        raise SystemExit(UNUSABLE)
     run_id: str = json.loads(done.stdout)["run_id"]
     return out / run_id
 
@@ -160,4 +160,4 @@ def _text(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finished(main))

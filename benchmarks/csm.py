@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.speech.bench import Bench
-from benchmarks.speech.figures import table
+from benchmarks.speech import needs
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -34,8 +33,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, print; 0 if every part gave a result."""
-    result = Bench(parse(arguments)).run()
+    """Parse, run, print; 0 if every part gave a result, 2 without torch."""
+    options = parse(arguments)
+    if needs.missing():
+        return 2
+    from benchmarks.speech.bench import Bench
+    from benchmarks.speech.figures import table
+
+    result = Bench(options).run()
     print(table(result))
     print(result.get("file", ""))
     return 1 if result["failed"] else 0

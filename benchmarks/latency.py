@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks.common import Promise, bounded, conclude, parser
+from benchmarks.common import Promise, bounded, conclude, finished, parser
 from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
 from harness.report.wording import STAGE
 from pipeline.tracing import Stage
@@ -120,4 +120,4 @@ def _aimed(value: float | None, aim: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finished(main))

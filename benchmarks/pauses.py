@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.common import Promise, bounded, conclude, parser
+from benchmarks.common import Promise, bounded, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, SPECULATION, settings
 from benchmarks.swept import Setting, measured, number, options, percent, show, sound
 from harness.result import Rate
@@ -82,4 +82,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finished(main))

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import UNUSABLE
 from harness.result import Verdict
 from harness.rig import child
 from harness.store import folder as store
@@ -110,5 +111,5 @@ def _turngap(*arguments: str) -> str:
     command = child.python("harness", *arguments, "--json")
     done = subprocess.run(command, env=child.environment(), stdout=subprocess.PIPE, text=True, check=False)
     if not done.stdout.strip():
-        raise SystemExit(1)
+        raise SystemExit(UNUSABLE)
     return done.stdout

@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.report.wording import STAGE
 from harness.store import folder as store
 from harness.verdict import runs
+from harness.verdict.compare import Change
 from harness.verdict.runs import Row
 
 _COLUMNS = ("change", "95 % interval", "turns", "")
@@ -25,7 +26,8 @@ def show(head: str, base: str, *, as_json: bool, console: Console) -> None:
         RunFolderError: one of them is no run folder, or damaged.
     """
     new, old = store.read(found(head)), store.read(found(base))
-    rows, notes = runs.against(new.turns, old.turns), runs.differences(new.record, old.record)
+    rows = runs.against(new.turns, old.turns)
+    notes = [*runs.too_few(rows), *runs.differences(new.record, old.record)]
     if as_json:
         data = {"head": new.record.run_id, "base": old.record.run_id, "notes": notes}
         print(json.dumps(data | {"rows": [asdict(row) for row in rows]}, indent=2))
@@ -49,9 +51,9 @@ def found(run: str) -> Path:
 
 def _cells(row: Row) -> tuple[str, ...]:
     name, change = STAGE[row.stage][0] if row.stage is not None else "turn gap", row.found
-    if change.median_change_ms is None or change.low_ms is None or change.high_ms is None:
-        size, interval = "-", "turns were not answered"
+    size = "-" if change.median_change_ms is None else f"{change.median_change_ms:+.1f}"
+    if change.low_ms is None or change.high_ms is None:
+        interval = row.interval_missing
     else:
-        size, interval = f"{change.median_change_ms:+.1f}", f"{change.low_ms:+.1f} to {change.high_ms:+.1f}"
-    turns = f"{row.n_head} pairs" if row.paired else f"{row.n_head}, {row.n_base}"
-    return name, size, interval, turns, change.change.value
+        interval = f"{change.low_ms:+.1f} to {change.high_ms:+.1f}"
+    return name, size, interval, row.turns, "" if change.change is Change.TOO_FEW else change.change.value

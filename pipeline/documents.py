@@ -90,6 +90,11 @@ def parse(
         raise error(_explain(fault, node, name, model, whence)) from None
 
 
+def line_of(path: Path, location: Location) -> int:
+    """The line, from 1, of the deepest part of `location` that a document that was read before has."""
+    return _find(yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader), location)[0]
+
+
 def _double_key(root: yaml.Node | None) -> yaml.Node | None:
     """A key that a mapping has twice: YAML would keep the last one without a word."""
     seen: set[int] = set()
@@ -160,6 +165,11 @@ def _plain(fault: ErrorDetails) -> str:
             return "needs a number"
         case "bool_parsing" | "bool_type":
             return "needs true or false"
+        case "union_tag_invalid":
+            key = context["discriminator"].strip("'")
+            return f"`{key}` is {context['tag']!r}; it is one of {context['expected_tags']}"
+        case "union_tag_not_found":
+            return f"`{context['discriminator'].strip(chr(39))}` is missing"
         case "string_type":
             return "needs a text (in quotes where it looks like something else)"
         case "tuple_type" | "list_type":

@@ -19,7 +19,7 @@ from harness.corpus.labels import label
 from harness.corpus.mixing import mix
 from harness.corpus.voices import Prompts, Report, Utterance
 from harness.records import Clip, Pcm16
-from harness.scenario import Scenario, Turn
+from harness.scenario import Expectation, Scenario, Turn
 from pipeline.errors import HarnessError, ScenarioError, WeightsError
 
 BABBLE_PROMPTS = 60
@@ -74,6 +74,12 @@ def prepare(scenario: Scenario, report: Report | None = None) -> Corpus:
         if isinstance(clip, str):
             notes.append(f"turn {turn.key!r} is left out: {clip}")
             continue
+        said_ms = (len(clip.pcm) - clip.speech_start_sample) / 8
+        if turn.agent is Expectation.LIMIT and said_ms <= turn.limit_after_ms:
+            raise ScenarioError(
+                f"scenario {scenario.name!r}, turn {turn.key!r}: `agent: limit` needs a caller who talks for longer "
+                f"than `limit_after_ms`, {turn.limit_after_ms:,} ms; it is over after {said_ms:,.0f} ms"
+            )
         if turn.noise is not None:
             seed = f"{scenario.seed}:{turn.key}"
             make = partial(_noise, turn.noise.kind, seed=seed, prompts=prompts, report=report)

@@ -179,6 +179,7 @@ async def _warm_up(order: Order, agent: Agent, clips: Mapping[str, Clip], clock:
 async def _opening(order: Order, clock: Clock) -> RunRecord:
     surroundings = environment.gather()
     surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
+    surroundings["live"] = True  # known by, should it never be closed
     opening = ledger.opened(order.request, surroundings, clock.unix_ns())
     stamp = opening.run_id.partition("-")[0]
     return opening.model_copy(

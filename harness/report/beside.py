@@ -51,6 +51,7 @@ class Against:
     run_id: str
     rows: tuple[Row, ...]
     differences: tuple[str, ...]
+    """What to take care of: too few turns, other machines or settings."""
 
 
 def history(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[Past, ...]:
@@ -79,7 +80,8 @@ def against(record: RunRecord, turns: Sequence[TurnRecord], baseline: Path) -> A
     """
     base = store.read(baseline)
     rows = tuple(runs.against(turns, base.turns))
-    return Against(base.record.run_id, rows, tuple(runs.differences(record, base.record)))
+    notes = (*runs.too_few(rows), *runs.differences(record, base.record))
+    return Against(base.record.run_id, rows, notes)
 
 
 def draw(past: Sequence[Past], budget_ms: float) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from harness.store.disk import Claim
 from harness.turn import TurnRecord
 from harness.verdict import budget as budgets
 from harness.verdict.budget import Budget, Metric
+from pipeline import documents
 from pipeline import profile as profiles
 from pipeline.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from pipeline.profile import Profile
@@ -142,6 +144,7 @@ def make(
     path = locate(scenario)
     read = scenarios.load(path)
     agent = _agent(read, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
+    _check_names(read, path, agent.name if agent is not None else None)
     seed = read.seed if options.seed is None else options.seed
     simulated = under.chosen(networks, read, path)
     request = Request(
@@ -161,24 +164,43 @@ def make(
 
 def _agent(scenario: Scenario, path: Path, profile: str, overrides: tuple[str, ...]) -> Profile:
     """The profile as the scenario changes it, and as the user changes that."""
-    own = scenario.overrides(profiles.load(profile).name)
-    try:
-        profiles.load(profile, own)
-    except ProfileError as fault:
-        raise ScenarioError(f"{path}: `agent_settings` of {profile!r}: {fault}") from None
+    name = profiles.load(profile).name
+    own = scenario.overrides(name)
+
+    def called(override: str) -> str:
+        key = override.partition("=")[0]
+        line = documents.line_of(path, ("agent_settings", name, key))
+        return f"{path}:{line}: `agent_settings.{name}`, `{key}`"
+
+    if own:
+        try:
+            profiles.load(profile, own, called, f"the `agent_settings` of {path}")
+        except ProfileError as fault:
+            raise ScenarioError(str(fault)) from None
     return profiles.load(profile, (*own, *overrides))
+
+
+def _check_names(scenario: Scenario, path: Path, profile: str | None) -> None:
+    """A profile of one's own may have any name that is not nearly one of those that ship."""
+    for name in scenario.agent_settings:
+        near = difflib.get_close_matches(name, profiles.names(), n=1)
+        if near and name not in (near[0], profile):
+            line = documents.line_of(path, ("agent_settings", name))
+            raise ScenarioError(f"{path}:{line}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
 
 
 def resume(path: Path, options: Options = Options()) -> Request:
     """The rest of the unfinished run in that folder.
 
     Raises:
-        RunFolderError: it is no run folder, or complete, or being written, or its scenario has changed.
+        RunFolderError: it is no run folder, a live run's, complete, or being written; or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
     claim = Claim(path)
     run = store.read(path)
     record = run.record
+    if record.live is not None or record.environment.get("live"):
+        raise RunFolderError(f"{path}: a live run is not resumed; run `turngap smoke` again")
     if record.complete:
         raise RunFolderError(
             f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"

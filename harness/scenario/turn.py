@@ -119,6 +119,10 @@ class Turn(Model):
             raise ValueError("`agent: wait` is about a silent line: it has no `over_agent_ms`")
         if self.agent is Expectation.LIMIT and self.over_agent_ms is not None:
             raise ValueError("`agent: limit` is about a caller who does not stop: it has no `over_agent_ms`")
+        if self.agent is Expectation.WAIT and self.has_words:
+            raise ValueError("`agent: wait` is for turns without a word; one that is spoken is to be answered")
+        if self.agent is not Expectation.LIMIT and "limit_after_ms" in self.model_fields_set:
+            raise ValueError("`limit_after_ms` needs `agent: limit`: no other turn has such a limit")
         answered = self.agent in (Expectation.RESPOND, Expectation.STOP, Expectation.LIMIT)
         if answered and not self.has_words:
             raise ValueError(

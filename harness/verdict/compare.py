@@ -27,6 +27,7 @@ class Change(StrEnum):
     FASTER = "faster"
     SLOWER = "slower"
     AMBIGUOUS = "ambiguous"
+    TOO_FEW = "too few"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ def median_interval(moved: Floats, seed: int = 1) -> tuple[float, float, float]:
     drawn = np.median(np.random.default_rng(seed).choice(moved, (2000, len(moved))), axis=1)
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(np.median(moved)), float(low), float(high)
+
+
+def undecided(found: Comparison) -> Comparison:
+    """What is left of a comparison of fewer than `LEAST_PAIRS`: the change as it was seen, and no finding on it."""
+    return replace(found, change=Change.TOO_FEW, p_slower=1.0, p_faster=1.0, low_ms=None, high_ms=None)
 
 
 def decided(

@@ -81,4 +81,7 @@ def _measured(scored: Sequence[TurnRecord]) -> str:
 
 
 def _went(scored: Sequence[TurnRecord]) -> str:
-    return "were answered as they should be" if all(map(to_be_answered, scored)) else "went as they should"
+    one = len(scored) == 1
+    if all(map(to_be_answered, scored)):
+        return "was answered as it should be" if one else "were answered as they should be"
+    return "went as it should" if one else "went as they should"

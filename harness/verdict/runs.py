@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from harness.counted import plural
 from harness.result import RunRecord, caveat
 from harness.turn import Outcome, TurnRecord
-from harness.verdict.compare import Comparison, adjusted, compare, compare_paired, decided, tolerance_of
+from harness.verdict.compare import (
+    LEAST_PAIRS,
+    Change,
+    Comparison,
+    adjusted,
+    compare,
+    compare_paired,
+    decided,
+    tolerance_of,
+    undecided,
+)
 from harness.verdict.rates import to_be_answered
 from harness.verdict.stats import Values
 from harness.verdict.summary import good, scored
@@ -29,7 +40,17 @@ class Row:
     n_head: int
     n_base: int
     found: Comparison
-    """A stage's p-values are adjusted for the number of stages (Benjamini-Hochberg)."""
+    """A stage's p-values are adjusted for the number of stages that can be judged (Benjamini-Hochberg)."""
+
+    @property
+    def turns(self) -> str:
+        """`12 pairs`, or the turns on either side."""
+        return plural(self.n_head, "pair") if self.paired else f"{self.n_head}, {self.n_base}"
+
+    @property
+    def interval_missing(self) -> str:
+        """Why it has no interval."""
+        return "too few" if self.found.change is Change.TOO_FEW else "turns were not answered"
 
 
 def against(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[Row]:
@@ -38,13 +59,23 @@ def against(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[Row]
     gaps = _row(None, head, base, pairs, _gap, 0.0)
     found = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
     stages = [row for row in found if row is not None]
-    rows = [row for row, _ in stages]
+    enough = [(row, tolerance_ms) for row, tolerance_ms in stages if row.found.change is not Change.TOO_FEW]
+    rows = [row for row, _ in enough]
     slower, faster = adjusted([r.found.p_slower for r in rows]), adjusted([r.found.p_faster for r in rows])
-    judged = [
-        Row(row.stage, row.paired, row.n_head, row.n_base, decided(row.found, *p_values, tolerance_ms))
-        for (row, tolerance_ms), p_values in zip(stages, zip(slower, faster, strict=True), strict=True)
+    judged = {
+        row.stage: replace(row, found=decided(row.found, *p_values, tolerance_ms))
+        for (row, tolerance_ms), p_values in zip(enough, zip(slower, faster, strict=True), strict=True)
+    }
+    return [*([gaps[0]] if gaps is not None else []), *(judged.get(row.stage, row) for row, _ in stages)]
+
+
+def too_few(rows: Sequence[Row]) -> list[str]:
+    """A line for each number of turns that no difference can be found in; most turns first."""
+    fewest = {min(row.n_head, row.n_base): row for row in rows if row.found.change is Change.TOO_FEW}
+    return [
+        f"{plural(count, 'pair' if row.paired else 'turn')}: too few to find a difference ({LEAST_PAIRS} are needed)"
+        for count, row in sorted(fewest.items(), reverse=True)
     ]
-    return [*([gaps[0]] if gaps is not None else []), *judged]
 
 
 def differences(head: RunRecord, base: RunRecord) -> list[str]:
@@ -94,6 +125,8 @@ def _row(
     tolerance_ms = tolerance_of(old, least_ms)
     by = compare_paired if pairs is not None else compare
     found = by(new, old, tolerance_ms=tolerance_ms)
+    if min(len(new), len(old)) < LEAST_PAIRS:
+        found = undecided(found)
     return Row(stage, pairs is not None, len(new), len(old), found), tolerance_ms
 
 

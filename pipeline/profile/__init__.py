@@ -6,6 +6,7 @@ settings model here, told apart by `engine`, so that a misspelt key is found bef
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,8 +65,17 @@ def names() -> list[str]:
     return documents.shipped(PROFILES)
 
 
-def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
+def as_option(override: str) -> str:
+    """An override as it is typed."""
+    return f"--set {override!r}"
+
+
+def load(
+    name_or_path: str, overrides: tuple[str, ...] = (), called: Callable[[str], str] = as_option, by: str = "--set"
+) -> Profile:
     """The profile of that name, or in that file, with `section.key=value` overrides applied.
+
+    Faults of an override are told of where it stands: `called` names that one, and `by` all of them.
 
     Raises:
         ProfileError: it is unknown or malformed, or an override does not fit.
@@ -76,13 +86,13 @@ def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
         return profile
     data = profile.model_dump()
     for override in overrides:
-        _apply(data, override)
+        _apply(data, override, called(override))
 
     def whence(location: documents.Location) -> str:
-        return " ".join(f"--set {one!r}" for one in overrides if _touches(one, location))
+        return " ".join(called(one) for one in overrides if _touches(one, location))
 
     text = yaml.safe_dump(data, sort_keys=False)
-    return documents.parse(text, f"{profile.name} with --set", Profile, ProfileError, whence)
+    return documents.parse(text, f"{profile.name} with {by}", Profile, ProfileError, whence)
 
 
 def _touches(override: str, location: documents.Location) -> bool:
@@ -91,19 +101,21 @@ def _touches(override: str, location: documents.Location) -> bool:
     return all(part == str(other) for part, other in zip(key, location, strict=False))
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def _apply(data: dict[str, Any], override: str, place: str) -> None:
     key, equals, value = override.partition("=")
     *sections, last = key.strip().split(".")
     target: Any = data
     for section in sections:
         if isinstance(target, dict) and section not in target:
-            raise ProfileError(f"--set {override!r}: no section `{section}`; there are: {', '.join(sorted(target))}")
+            raise ProfileError(f"{place}: no section `{section}`; there are: {', '.join(sorted(target))}")
+        if isinstance(target, dict) and target[section] is None and equals and last:
+            raise ProfileError(
+                f"{place}: the profile has no `{section}`; give all of it: {section}={{{last}: {value}, ...}}"
+            )
         target = target.get(section) if isinstance(target, dict) else None
     if not equals or not isinstance(target, dict) or not last:
-        raise ProfileError(
-            f"--set {override!r}: expected section.key=value, for example endpointing.min_silence_ms=200"
-        )
+        raise ProfileError(f"{place}: expected section.key=value, for example endpointing.min_silence_ms=200")
     try:
         target[last] = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ProfileError(f"--set {override!r}: {value!r} is no YAML value") from None
+        raise ProfileError(f"{place}: {value!r} is no YAML value") from None

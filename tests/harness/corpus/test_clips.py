@@ -156,6 +156,18 @@ def test_bad_turns_are_named(pipeline: list[list[str]], turn: dict[str, Any], me
     assert "\n" not in str(caught.value)
 
 
+def test_a_caller_who_stops_before_the_limit_is_refused(
+    pipeline: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No agent could be right about it; one who talks for longer is taken."""
+    turn = {"id": "endless", "say": "On and on.", "agent": "limit", "limit_after_ms": 1000}
+    monkeypatch.setattr(voices, "speak", lambda *_: utterance(voice(900)))
+    with pytest.raises(ScenarioError, match="turn 'endless': `agent: limit` needs a caller who talks for longer than"):
+        prepare(scenario(turn))
+    monkeypatch.setattr(voices, "speak", lambda *_: utterance(voice(1200)))
+    assert list(prepare(scenario(turn)).clips) == ["endless"]
+
+
 def test_without_prompts_the_synthetic_voice_speaks(pipeline: list[list[str]], prompt_folder: Path) -> None:
     """It says what is expected, the clips say that they are synthetic, a note says why."""
     shutil.rmtree(prompt_folder)

@@ -78,7 +78,11 @@ def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
             ("limits.simultaneous_calls=2", "endpointing.min_silence_ms=soon"),
             "--set 'endpointing.min_silence_ms=soon': `endpointing.min_silence_ms`: needs a whole number, not 'soon'",
         ),
-        (("vad.engine=ear",), "--set 'vad.engine=ear': `vad`: "),
+        (("vad.engine=ear",), "--set 'vad.engine=ear': `vad`: `engine` is 'ear'; it is one of 'silero', 'energy'"),
+        (
+            ("price=null", "price.an_hour=2"),
+            "--set 'price.an_hour=2': the profile has no `price`; give all of it: price={an_hour: 2, ...}",
+        ),
         (("llm=null",), "--set 'llm=null': `llm`: needs keys with values below it"),
     ],
 )
@@ -194,6 +198,16 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
         request.resume(path)
 
 
+def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """Its calls would be placed as ordinary ones; refused however early it was killed."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    data = json.loads((path / store.RUN).read_text())
+    data["environment"]["live"] = True
+    (path / store.RUN).write_text(json.dumps(data))
+    with pytest.raises(RunFolderError, match="a live run is not resumed; run `turngap smoke` again"):
+        request.resume(path)
+
+
 def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
     """A second `--resume` is refused while the first lives; a lock goes with the process that held it."""
     path = unfinished(tmp_path, scenario, calls=(1,))
@@ -251,8 +265,24 @@ def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
     assert own.model_dump()["llm"]["reply"] == "One: two."
 
 
-def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path) -> None:
-    """The message names the file."""
-    scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.wit: 3}}\n")
-    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml: `agent_settings` of 'scripted'"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("scripted: {llm.wit: 3}", r":4: `agent_settings.scripted`, `llm.wit`: unknown key `llm.*wit`"),
+        ("scripted: {lm.wit: 3}", r":4: `agent_settings.scripted`, `lm.wit`: no section `lm`"),
+        ("scripted: {llm.max_tokens: many}", r":4: `agent_settings.scripted`, `llm.max_tokens`: .*whole number"),
+        ("cpuu: {llm.max_tokens: 3}", r":4: `agent_settings`: no profile 'cpuu'; did you mean `cpu`\?"),
+    ],
+)
+def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path, settings: str, message: str) -> None:
+    """The message names file, line and key, and no option that nobody typed."""
+    scenario.write_text(SCENARIO + f"agent_settings: {{{settings}}}\n")
+    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml" + message) as caught:
         request.make(str(scenario), profile="scripted")
+    assert "--set" not in str(caught.value)
+
+
+def test_a_profile_of_ones_own_may_have_settings(scenario: Path) -> None:
+    """Its name need not be one that ships, and it is not the one that is run now."""
+    scenario.write_text(SCENARIO + "agent_settings: {our-desk: {llm.max_tokens: 3}}\n")
+    assert request.make(str(scenario), profile="scripted").profile is not None

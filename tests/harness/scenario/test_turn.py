@@ -80,3 +80,11 @@ def test_a_caller_who_does_not_stop_has_words_and_speaks_over_nobody() -> None:
     assert Turn.model_validate({"say": "on and on", "agent": "limit"}).limit_after_ms == 10_000
     assert "nothing is said that could be answered" in fault("{silence_ms: 500, agent: limit}")
     assert "it has no `over_agent_ms`" in fault("{say: a, agent: limit, over_agent_ms: 5}")
+
+
+def test_an_expectation_that_cannot_be_met_is_refused() -> None:
+    """Words are not to be left without an answer, and only a caller who does not stop has a limit."""
+    for voice in ("say: a", "prompt: hello", "audio: a.wav"):
+        assert "`agent: wait` is for turns without a word" in fault(f"{{{voice}, agent: wait}}")
+    assert "`limit_after_ms` needs `agent: limit`" in fault("{say: a, limit_after_ms: 5000}")
+    assert Turn.model_validate({"say": "on", "agent": "limit", "limit_after_ms": 5000}).limit_after_ms == 5000

@@ -341,3 +341,12 @@ def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
     assert "3.0%" in stolen.text
     (quiet,) = [c for c in judge(run(60), evidence(60, stolen_cpu_share=0.0), EDGE).checks if c.name == "stolen time"]
     assert quiet.ok
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [(1, "1 of 1 turn was answered as it should be."), (2, "2 of 2 turns were answered as they should be.")],
+)
+def test_one_turn_is_told_of_as_one(n: int, words: str) -> None:
+    """The sentence of a run without a budget counts its turns in grammar."""
+    assert judge([turn(index) for index in range(n)], evidence(n)).sentence.endswith(words)

@@ -51,3 +51,22 @@ def test_other_utterances_are_two_samples() -> None:
 def test_nothing_to_compare() -> None:
     """A run without turns gives no rows."""
     assert runs.against([], make.turns(3)) == []
+
+
+def test_a_few_turns_find_no_difference() -> None:
+    """Under six pairs the change is shown as seen, without interval or finding, and a note counts the pairs."""
+    for count, words in ((1, "1 pair"), (5, "5 pairs")):
+        base = make.turns(count)
+        rows = runs.against([slower(turn, 600.0) for turn in base], base)
+        assert rows[0].found.median_change_ms == pytest.approx(600)
+        assert all(row.found.change is Change.TOO_FEW for row in rows)
+        assert all((row.found.low_ms, row.found.high_ms) == (None, None) for row in rows)
+        assert runs.too_few(rows) == [f"{words}: too few to find a difference (6 are needed)"]
+    assert runs.too_few(runs.against(make.turns(6), make.turns(6))) == []
+
+
+def test_a_few_turns_beside_many_find_no_difference() -> None:
+    """Of two samples the smaller one counts."""
+    rows = runs.against(make.turns(3), make.turns(40))
+    assert rows[0].turns == "3, 40"
+    assert runs.too_few(rows) == ["3 turns: too few to find a difference (6 are needed)"]

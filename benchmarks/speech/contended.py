@@ -1,0 +1,56 @@
+"""CSM's frame time in one placement of the language model: alone, beside prefill, beside decode."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from benchmarks.speech import language_load
+from benchmarks.speech.language_load import Kind, Load
+from benchmarks.speech.probe import Probe
+from pipeline.device.graphs import Mode
+
+
+class Contention(Probe):
+    """One placement of the language model, measured from beginning to end."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options, f"contention-{options.place}")
+
+    def run(self) -> dict[str, Any]:
+        """The result as it is written."""
+        self.part("load", self.load)
+        if not self.result["failed"]:
+            self.part("frame_ms", self.beside)
+        return self.result
+
+    def beside(self) -> dict[str, Any]:
+        """Frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
+        self.speech.prepare(Mode(self.options.mode), 1)
+        architecture = "tiny" if self.options.tiny else "gemma-3-27b"
+        with self._language_model(architecture) as load, self.speech.execution.active():
+            found = {}
+            for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
+                load.turn_to(kind)
+                found[name] = self.frames(self.speech.slots[0])
+            load.turn_to(Kind.REST)
+        return found | {"times_alone": ratios(found)}
+
+    def _language_model(self, architecture: str) -> AbstractContextManager[Load]:
+        if self.options.place == "thread":
+            return language_load.in_thread(self.options.device, architecture)
+        told = json.loads(self.options.llm_environment)
+        return language_load.in_process(self.options.device, architecture, {**os.environ, **told})
+
+
+def ratios(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """By what the language model does, how many times longer a frame takes than alone, for median and p95."""
+    return {
+        name: {share: found[name][share] / found["alone"][share] for share in ("p50", "p95")}
+        for name in found
+        if name != "alone"
+    }

@@ -1,0 +1,55 @@
+"""What a benchmark says of what it was given: one line, exit code 2, and help without the packages it measures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_TORCH = """
+import runpy, sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in ("torch", "transformers") else found(name, *rest)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pauses", "--sweep", "nowhere"),
+        ("latency", "--sweep", "nowhere"),
+        ("ablation", "--sweep", "nowhere"),
+        ("cpu_profile", "--run", "nowhere"),
+        ("conversation", "--run", "nowhere"),
+        ("conversation", "--scenario", "nonsense"),
+    ],
+)
+def test_what_is_not_there_is_one_line(arguments: tuple[str, ...]) -> None:
+    """No traceback; the code is that of a usage error."""
+    done = run("-m", f"benchmarks.{arguments[0]}", *arguments[1:])
+    assert done.returncode == 2
+    assert arguments[2] in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("script", ["contention.py", "csm.py"])
+def test_without_torch_there_is_help_and_a_remedy(script: str) -> None:
+    """Help needs nothing; a measurement says what it needs."""
+    file = str(ROOT / "benchmarks" / script)
+    helped = run("-c", WITHOUT_TORCH, file, "--help")
+    assert helped.returncode == 0
+    assert "--device" in helped.stdout
+    refused = run("-c", WITHOUT_TORCH, file, "--device", "cpu")
+    assert (refused.returncode, refused.stderr) == (2, "needs torch: pip install '.[csm]'\n")
