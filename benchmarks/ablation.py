@@ -19,6 +19,7 @@ from harness.sweep.points import Difference, difference
 
 TURNS = 60
 FULL_WINDOW = "stt.window=full"
+SMART_TURN = "endpointing.model={engine: smart_turn}"
 NO_TURN_MODEL = "endpointing.model=null"
 """Nobody is asked whether the turn sounds complete: what is left is the silence."""
 
@@ -40,7 +41,7 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
         "+ speculative generation": (*ahead, "endpointing.speculate=generation"),
         "+ speculative synthesis": (*ahead, "endpointing.speculate=synthesis"),
         "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL),
-        "+ Smart Turn": SPECULATIVE,
+        "+ Smart Turn": (*SPECULATIVE, SMART_TURN),
     }
 
 

@@ -36,17 +36,19 @@ from pipeline.endpointing.smart_turn_onnx import SmartTurn
 from pipeline.profile.endpointing import EndpointingSettings, SileroSettings, SmartTurnSettings
 from pipeline.telephony import mulaw
 
+SMART_TURN = "model={engine: smart_turn}"
 POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=silence", "min_silence_ms=192"),
     ("policy=silence", "min_silence_ms=320"),
     ("policy=silence",),
     ("policy=speculative", "drop_db=null"),
-    ("policy=speculative", "min_silence_ms=192"),
-    ("policy=speculative", "min_silence_ms=320"),
     ("policy=speculative", "provisional_ms=64"),
     ("policy=speculative", "noise_ms=0"),
     ("policy=speculative",),
-    ("policy=speculative", "threshold=0.9", "doubt=0.5"),
+    ("policy=speculative", SMART_TURN),
+    ("policy=speculative", SMART_TURN, "min_silence_ms=192"),
+    ("policy=speculative", SMART_TURN, "min_silence_ms=320"),
+    ("policy=speculative", SMART_TURN, "threshold=0.9", "doubt=0.5"),
 )
 """The rows: overrides of profile `cpu`'s endpointing with `SAFE_MS`; `smart_turn` confirms when `speculative` does."""
 SAFE_MS = 416

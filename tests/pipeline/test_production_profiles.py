@@ -44,7 +44,8 @@ def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
     """What has a price is for callers, who pause inside a turn; work begins before the end is certain."""
     ending = profile.load(name).endpointing
     assert min(ending.min_silence_ms, ending.max_silence_ms) >= 416
-    assert ending == profile.load("cpu").endpointing
+    assert ending.model is not None, "a GPU machine has cores to spare for the turn model"
+    assert ending.model_copy(update={"model": None}) == profile.load("cpu").endpointing
 
 
 def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:

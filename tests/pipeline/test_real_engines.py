@@ -97,7 +97,6 @@ def test_each_engine_says_what_it_runs(loaded: Engines) -> None:
     assert loaded.models["stt"] == "faster_whisper whisper-tiny.en int8, short window, 1 thread"
     assert [text.split(",")[0].split()[0] for text in loaded.models.values()] == [
         "silero",
-        "smart_turn",
         "faster_whisper",
         "ctranslate2",
         "hibari",

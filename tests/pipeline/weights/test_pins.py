@@ -68,10 +68,10 @@ def test_what_the_hub_has_is_fetched_when_it_is_asked_for() -> None:
     assert {pin.source.kind for pin in weights.selection(None)} == {"wheel", "installed", "debian"}
 
 
-def test_cpu_profile_needs_its_five_models() -> None:
-    """The embedded profile's stages name pinned models, the turn model and the synthesiser's own wheel included."""
+def test_cpu_profile_needs_its_four_models() -> None:
+    """The embedded profile's stages name pinned models, the synthesiser's own wheel included."""
     names = [pin.name for pin in pins.of_profile("cpu")]
-    assert names == ["silero-vad", "smart-turn-v3", "whisper-tiny.en", "smollm2-135m-instruct", "hibari-tts"]
+    assert names == ["silero-vad", "whisper-tiny.en", "smollm2-135m-instruct", "hibari-tts"]
 
 
 def test_scripted_profile_needs_nothing() -> None:
