@@ -14,6 +14,7 @@ VOICES = ("prompt", "say", "audio", "sound", "dtmf", "silence_ms")
 PAUSE_MS = 200
 """A gap inside an utterance counts as a pause from here on; shorter ones are how people speak."""
 SPOKEN = ("prompt", "say", "audio")
+LIMIT_AFTER_MS = 10_000
 
 Gap = Annotated[int, Field(ge=0, le=5000)]
 
@@ -82,7 +83,7 @@ class Turn(Model):
     reply_tokens: int = Field(14, ge=1, le=MOST_REPLY_TOKENS)
     """How long the reply is where the agent's weights are random."""
     answer_within_ms: int = Field(6000, ge=100, le=60_000)
-    limit_after_ms: int = Field(10_000, ge=1000, le=600_000)
+    limit_after_ms: int = Field(LIMIT_AFTER_MS, ge=1000, le=600_000)
     """For `agent: limit`: who speaks up sooner after the caller began has cut in."""
 
     @field_validator("dtmf", mode="before")
@@ -121,7 +122,7 @@ class Turn(Model):
             raise ValueError("`agent: limit` is about a caller who does not stop: it has no `over_agent_ms`")
         if self.agent is Expectation.WAIT and self.has_words:
             raise ValueError("`agent: wait` is for turns without a word; one that is spoken is to be answered")
-        if self.agent is not Expectation.LIMIT and "limit_after_ms" in self.model_fields_set:
+        if self.agent is not Expectation.LIMIT and self.limit_after_ms != LIMIT_AFTER_MS:
             raise ValueError("`limit_after_ms` needs `agent: limit`: no other turn has such a limit")
         answered = self.agent in (Expectation.RESPOND, Expectation.STOP, Expectation.LIMIT)
         if answered and not self.has_words:

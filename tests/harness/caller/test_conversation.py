@@ -185,7 +185,8 @@ def test_an_endless_reply_is_talked_into() -> None:
 
 def test_nothing_said_is_listened_through() -> None:
     """A silent turn lasts its silence and its time, then the next begins."""
-    call = Call({"pause_ms": 0, "agent": "wait", "answer_within_ms": 1000}, {"pause_ms": 0})
+    silent = {"say": None, "silence_ms": 500, "agent": "wait"}
+    call = Call({"pause_ms": 0, "answer_within_ms": 1000, **silent}, {"pause_ms": 0})
     call.lead(3000)
     first, second = call.talk.spoken
     assert first.expectation is Expectation.WAIT
