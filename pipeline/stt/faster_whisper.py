@@ -33,6 +33,8 @@ MARGIN_S = 0.7
 SILENCE_AFTER_S = 8.0
 """How much silence behind the speech makes its transcript sound, nearly always."""
 _MAX_TOKENS = 224
+_LEAST_TOKENS, _TOKENS_A_SECOND = 12, 10
+"""Nobody says more in a short window: a transcript that comes to so many repeats itself, and would for seconds."""
 
 
 class FasterWhisper:
@@ -113,16 +115,17 @@ class FasterWhisper:
         assert self._silence is not None
         positions = math.ceil((len(audio) / WHISPER_RATE + MARGIN_S) * POSITIONS_A_SECOND)
         speech = np.array(self._encode(audio, positions))
+        most = _LEAST_TOKENS + round(_TOKENS_A_SECOND * len(audio) / WHISPER_RATE)
         for seconds in (SILENCE_AFTER_S, FULL_WINDOW_S):
-            text = self._decode(ctranslate2.StorageView.from_array(self._silence.behind(speech, seconds)))
-            if not repeats_itself(text):
+            text = self._decode(ctranslate2.StorageView.from_array(self._silence.behind(speech, seconds)), most)
+            if text is not None and not repeats_itself(text):
                 window_s = positions / POSITIONS_A_SECOND
                 return Transcript(text, window_s, rerun=seconds != SILENCE_AFTER_S)
         return None
 
     def _recognise(self, audio: AudioF32) -> str:
         """The words in 16 kHz `audio` of up to 30 s; one greedy pass over the whole window, no fallback."""
-        return self._decode(self._encode(audio, round(FULL_WINDOW_S * POSITIONS_A_SECOND)))
+        return self._decode(self._encode(audio, round(FULL_WINDOW_S * POSITIONS_A_SECOND))) or ""
 
     def _silent_states(self) -> States:
         silence = np.zeros(round(FULL_WINDOW_S * WHISPER_RATE), np.float32)
@@ -134,16 +137,20 @@ class FasterWhisper:
         features = self._model.feature_extractor(audio, padding=max(0, samples - len(audio)))
         return self._model.encode(features[:, : 2 * positions])
 
-    def _decode(self, states: ctranslate2.StorageView) -> str:
-        """The words, one greedy pass; "" where the model doubts that anybody speaks (`no_speech`)."""
+    def _decode(self, states: ctranslate2.StorageView, most: int | None = None) -> str | None:
+        """The words, one greedy pass; "" where the model doubts that anybody speaks (`no_speech`).
+
+        None where it came to `most` tokens, and was stopped there.
+        """
         (result,) = self._model.model.generate(
             states,
             [self._prompt],
             beam_size=1,
             sampling_temperature=0.0,
-            max_length=len(self._prompt) + _MAX_TOKENS,
+            max_length=2 * (_MAX_TOKENS if most is None else most),  # CTranslate2 gives the transcript half of it
             return_no_speech_prob=True,
         )
+        tokens = result.sequences_ids[0]
         if result.no_speech_prob > self._settings.no_speech:
             return ""
-        return str(self._tokenizer.decode(result.sequences_ids[0])).strip()
+        return None if most is not None and len(tokens) >= most else str(self._tokenizer.decode(tokens)).strip()

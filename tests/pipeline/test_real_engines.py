@@ -30,7 +30,7 @@ from pipeline.llm.ctranslate2 import CTranslate2Chat
 from pipeline.profile.barge_in import BargeInSettings
 from pipeline.profile.endpointing import EndpointingSettings, SmartTurnSettings
 from pipeline.profile.llm import CTranslate2Settings
-from pipeline.resample import Downsampler
+from pipeline.resample import Downsampler, to_16k
 from pipeline.stt import AudioF32, Transcript
 from pipeline.telephony import mulaw
 
@@ -248,9 +248,9 @@ def test_a_transcript_that_repeats_itself_is_made_again(
     real = loaded.stt._decode
     made: list[object] = []
 
-    def stuttering(states: object) -> str:
+    def stuttering(states: object, most: int | None = None) -> str | None:
         made.append(states)
-        return "the area code the area code" if len(made) <= sound else str(real(states))
+        return "the area code the area code" if len(made) <= sound else real(states, most)
 
     monkeypatch.setattr(loaded.stt, "_decode", stuttering)
     transcript = asyncio.run(loaded.stt.transcribe(recording(prompts, "privacy-prompt")))
@@ -258,6 +258,15 @@ def test_a_transcript_that_repeats_itself_is_made_again(
     assert transcript.rerun
     assert len(made) == sound + 1
     assert window_s is None or transcript.window_s == window_s
+
+
+def test_a_transcript_without_end_is_stopped_early(loaded: Engines, prompts: Path) -> None:
+    """Longer than anybody could have spoken in the time: it is no transcript, and costs no seconds."""
+    stt: Any = loaded.stt
+    states = stt._encode(to_16k(recording(prompts, "privacy-prompt")), 500)
+    tokens = len(stt._tokenizer.encode("Please enter your phone number, starting with the area code."))
+    assert stt._decode(states, tokens // 2) is None
+    assert stt._decode(states, tokens + 4).startswith("Please enter your phone number")
 
 
 def test_no_audio_has_no_words(loaded: Engines) -> None:
