@@ -1,6 +1,6 @@
 """What does each part of the fast answer bring? Sixty utterances of the gate's corpus, interleaved, a part more a step.
 
-    python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--json]                       about 45 minutes
+    python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--json]                       about 30 minutes
     python -m benchmarks.ablation --sweep results/SWEEP-ID                                       reads a finished one
 
 Up to the last step a turn ends by silence alone, the voice detector's until quiet is taken for it; the last one lets

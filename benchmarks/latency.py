@@ -1,6 +1,6 @@
 """How long do callers wait on the gate's corpus: speculation against plain silence, one mixed run.
 
-    python -m benchmarks.latency [--turns N] [--silence-ms 416] [--json]         190 utterances: about 50 minutes
+    python -m benchmarks.latency [--turns N] [--silence-ms 416] [--json]         190 utterances: about 26 minutes
     python -m benchmarks.latency --sweep results/SWEEP-ID                        reads a finished one
 
 The plain silence is the one that is as safe: the least that leaves nearly all pauses of 400 ms alone
