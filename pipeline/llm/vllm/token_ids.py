@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import OrderedDict
+from collections.abc import Sequence
 
-from pipeline.llm import Message, Request
+from pipeline.llm import Request
+from pipeline.llm.generated import Generated
 
 FIRST_ID, N_IDS = 32, 224
 """Ids used: over what vocabularies keep for marks, and inside the smallest of them."""
-_REMEMBERED = 4096
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -27,26 +27,16 @@ class TokenHistory:
     """The prompts of all calls as ids, with what was generated in each."""
 
     def __init__(self) -> None:
-        self._generated: OrderedDict[tuple[str, int], list[int]] = OrderedDict()
+        self._generated = Generated()
 
     def prompt(self, system_prompt: str, request: Request) -> list[int]:
         """System prompt, the call's block, the history and the caller's last words as ids."""
         ids = [*stand_in(system_prompt), *stand_in(request.call_block)]
         for index, message in enumerate(request.history):
-            ids += self._said(request.call_block, index, message)
+            own = stand_in(message.text)
+            ids += own if message.role == "user" else self._generated.reply(request, index, own)
         return [*ids, *stand_in(request.words)]
 
-    def generated(self, request: Request, ids: list[int]) -> None:
+    def generated(self, request: Request, ids: Sequence[int]) -> None:
         """Keep what the model gave to that request; the last attempt of a turn stands."""
-        key = (request.call_block, len(request.history))
-        self._generated[key] = ids
-        self._generated.move_to_end(key)
-        while len(self._generated) > _REMEMBERED:
-            self._generated.popitem(last=False)
-
-    def _said(self, call_block: str, index: int, message: Message) -> list[int]:
-        """A message's ids; a reply that was cut short gives as many of its own as it has words."""
-        own = stand_in(message.text)
-        if message.role == "user":
-            return own
-        return (self._generated.get((call_block, index - 1)) or own)[: max(len(own), 1)]
+        self._generated.keep(request, ids)
