@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import gc
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ from harness.clock import NS_PER_MS, Clock
 from harness.records import CallRecord, Clip, Spoken
 from harness.rig import child
 from harness.scenario import PlannedCall, Turn
-from harness.scoring.milestones import milestones
+from harness.scoring.milestones import one_by_one
 from pipeline.errors import HarnessError
 from pipeline.telephony import FRAME_SAMPLES, SAMPLE_RATE
 
@@ -232,22 +232,20 @@ def ordered(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spoken,
     reference.order(Order(call_sid, turn, chunk, delay_ms, reply_ms=150.0))
 
 
-def samples(record: CallRecord, reference: ReferenceAgent) -> list[Sample]:
-    """The instrument's error in each turn that the reference agent answered."""
-    found = []
-    for turn, moments in enumerate(milestones(record)):
+def samples(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sample]:
+    """The instrument's error in each turn that the reference agent answered, one by one."""
+    for turn, moments in enumerate(one_by_one(record)):
         answer = reference.answers.get((record.call_sid, turn))
         if answer is None or moments.frame_sent_ns is None:
             continue
         if moments.t1_ns is None:
             if moments.until_ns < record.ended_ns:
-                found.append(Sample(moments.t0_ns, moments.until_ns, None, None))
+                yield Sample(moments.t0_ns, moments.until_ns, None, None)
             continue
         kept_ns = answer.sent_ns - answer.arrival_ns
         error_ns = moments.t1_ns - moments.frame_due_ns - kept_ns
         frame_error_ns = moments.t1_ns - moments.frame_sent_ns - kept_ns
-        found.append(Sample(moments.t0_ns, moments.t1_ns, error_ns / NS_PER_MS, frame_error_ns / NS_PER_MS))
-    return found
+        yield Sample(moments.t0_ns, moments.t1_ns, error_ns / NS_PER_MS, frame_error_ns / NS_PER_MS)
 
 
 def errors(values: Iterable[float | None]) -> Errors:

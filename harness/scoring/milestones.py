@@ -17,7 +17,7 @@ A reply reaches from t1 to its last audible sample before the next utterance's o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -115,6 +115,11 @@ def milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) 
 
     `answered_from_ns` tells of some utterances, by their place, that sound received before then is no answer to them.
     """
+    return tuple(one_by_one(record, answered_from_ns))
+
+
+def one_by_one(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
+    """`milestones`, each found as it is asked for: a part of a millisecond, where all of a long call take several."""
     segments = playout.segments(record.received)
     audible = onset.audible_frames(segments)
     talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
@@ -123,12 +128,9 @@ def milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) 
     for index, from_ns in answered_from_ns.items():
         plays = (message.play_ns for message in record.received if message.recv_ns >= from_ns)
         talk_ns[index] = max(talk_ns[index], next(plays, record.ended_ns))
-    return tuple(
-        _of_utterance(record, segments, spoken, begins_ns, until_ns, next_ns)
-        for spoken, begins_ns, until_ns, next_ns in zip(
-            record.spoken, talk_ns, ends_ns, [*speech_ns, record.ended_ns][1:], strict=True
-        )
-    )
+    nexts_ns = [*speech_ns, record.ended_ns][1:]
+    for spoken, begins_ns, until_ns, next_ns in zip(record.spoken, talk_ns, ends_ns, nexts_ns, strict=True):
+        yield _of_utterance(record, segments, spoken, begins_ns, until_ns, next_ns)
 
 
 def talks_until_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, from_ns: int, silent_ns: int) -> int:

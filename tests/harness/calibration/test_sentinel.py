@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.calibration.calibrate import Sample
-from harness.calibration.sentinel import Sentinel
+from harness.calibration.sentinel import Sentinel, _piecemeal
 from harness.scoring.milestones import BEFORE_T0_NS
 from pipeline.errors import HarnessError
 from tests.harness.report_builders import turn
@@ -60,3 +63,30 @@ def test_a_log_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     """The run ends with one line that names the file, not with samples that are silently lost."""
     with pytest.raises(HarnessError, match=r"sentinel\.jsonl: cannot be written"):
         Sentinel(tmp_path / "gone" / "sentinel.jsonl").add([sample(1, 1.0)])
+
+
+def test_the_callers_have_the_loop_between_two_samples() -> None:
+    """Finding a call's samples takes milliseconds in all: a caller's frame waits for one of them, never for all."""
+    turns_of_the_loop: list[int] = []
+
+    async def run() -> list[Sample]:
+        passed = 0
+
+        def found() -> Iterator[Sample]:
+            for n in range(5):
+                turns_of_the_loop.append(passed)
+                yield sample(n, 0.0)
+
+        async def caller() -> None:
+            nonlocal passed
+            while True:
+                passed += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(caller())
+        kept = await _piecemeal(found())
+        beside.cancel()
+        return kept
+
+    assert asyncio.run(run()) == [sample(n, 0.0) for n in range(5)]
+    assert all(later > earlier for earlier, later in itertools.pairwise(turns_of_the_loop))
