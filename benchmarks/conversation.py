@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.common import Promise, bounded, conclude, finished, news, parser
 from benchmarks.swept import number, percent, run, show, sound
-from harness.result import Conversation
+from harness.figures import Conversation
 from harness.store import folder as store
 from harness.store.folder import Run
 from harness.verdict.rates import to_be_ignored

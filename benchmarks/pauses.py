@@ -13,7 +13,7 @@ import sys
 from benchmarks.common import Promise, bounded, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, SPECULATION, settings
 from benchmarks.swept import Setting, measured, number, options, percent, show, sound
-from harness.result import Rate
+from harness.figures import Rate
 from harness.turn import Outcome
 from harness.verdict.rates import paused
 from harness.verdict.stats import rate

@@ -48,12 +48,12 @@ class Display:
         else:
             self.says(f"{plural(turns, 'turn')} to be scored")
 
-    def turn(self, turn: TurnRecord) -> None:
-        """Show the turn's outcome and gap."""
+    def turn(self, turn: TurnRecord, setting: str = "") -> None:
+        """Show the turn's outcome and gap, and with which setting of a sweep."""
         if turn.warm_up:
             return
         self._done += 1
-        text = described(turn)
+        text = f"{setting}: {described(turn)}" if setting else described(turn)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=1, description=text, refresh=True)
         else:

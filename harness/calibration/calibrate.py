@@ -31,6 +31,9 @@ from pipeline.errors import HarnessError
 from pipeline.telephony import FRAME_SAMPLES, SAMPLE_RATE
 
 START_TIMEOUT_S = 20.0
+QUIET_MS = 200
+"""The reference agent does not hesitate. The sooner the next turn, the more of a run the sentinel sees: with one in
+730 ms each window of 570 ms and more (500 before t0, and the gap) has a measurement in it."""
 BIAS_MS, SD_MS, LARGEST_MS = 1.0, 1.0, 5.0
 """What an idle machine must keep: |median error|, its standard deviation, and the largest error."""
 
@@ -198,7 +201,7 @@ def plan(
         Turn(id=key, say="a burst of noise", pause_ms=200, answer_within_ms=round(delay_ms) + 1500) for key in keys
     )
     clips = {key: burst(rng.uniform(200, 260), seed + turn) for turn, key in enumerate(keys)}
-    return PlannedCall(index, said, probe=False, on_grid=on_grid), clips
+    return PlannedCall(index, said, probe=False, on_grid=on_grid, quiet_ms=QUIET_MS), clips
 
 
 async def call(
@@ -214,6 +217,7 @@ async def call(
 ) -> CallRecord:
     """Place one call of so many turns to the reference agent, each answered after `delay_ms`."""
     planned, clips = plan(turns, index, delay_ms, seed, on_grid=on_grid)
+    await asyncio.sleep(0)  # other calls of this event loop have their turn before the next millisecond of work
     return await place_call(
         reference.url,
         planned,

@@ -166,6 +166,7 @@ class _Call:
             started_ns=self._started_ns,
             rng=self._rng,
             on_grid=self._planned.on_grid,
+            quiet_ms=self._planned.quiet_ms,
         )
         self._at(self._started_ns + FRAME_NS, self._on_frame)
         if self._crossing.breaks_after_ns is not None:

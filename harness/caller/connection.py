@@ -191,6 +191,21 @@ async def open_connection(
     return connection
 
 
+async def listens(url: str) -> None:
+    """Return where somebody takes connections at `url`, whoever it is; it is closed again at once.
+
+    Raises:
+        AgentError: nobody does.
+    """
+    uri = parse_uri(url)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(uri.host, uri.port)
+    except OSError as fault:  # a timeout is one
+        raise AgentError(f"{_explain(url, fault)}") from None
+    writer.close()
+
+
 def _explain(url: str, fault: BaseException) -> str | None:
     """A failed opening in one line; None for what is no fault of the connection."""
     match fault:

@@ -21,11 +21,10 @@ from harness.caller.ear import Ear
 from harness.caller.playout import Playout
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
 from harness.records import Clip, Pcm16, Spoken
-from harness.scenario import Expectation, Turn
+from harness.scenario import QUIET_MS, Expectation, Turn
 from pipeline.telephony import FRAME_NS
 from pipeline.telephony import FRAME_SAMPLES as WIRE_SAMPLES
 
-QUIET_NS = 600 * NS_PER_MS
 MARK_PATIENCE_NS = 3_000 * NS_PER_MS
 PROBE_NS = 500 * NS_PER_MS
 PATIENCE_NS = 30_000 * NS_PER_MS
@@ -46,7 +45,9 @@ class Conversation:
         started_ns: int,
         rng: random.Random,
         on_grid: bool = False,
+        quiet_ms: int = QUIET_MS,
     ) -> None:
+        """`quiet_ms`: how long the agent is silent when its reply is over."""
         self._turns = turns
         self._clips = clips
         self._playout = playout
@@ -54,6 +55,7 @@ class Conversation:
         self._started_ns = started_ns
         self._rng = rng
         self._on_grid = on_grid
+        self._quiet_ns = quiet_ms * NS_PER_MS
         self._spoken: list[Spoken] = []
         self._listening = False
         self._base_ns = started_ns
@@ -119,7 +121,7 @@ class Conversation:
         turn = self._turns[len(self._spoken)]
         not_before_ns = self._base_ns + turn.pause_ms * NS_PER_MS
         if self._ear.heard_until_ns and now_ns < self._patience_ns:
-            quiet_ns = self._ear.heard_until_ns + max(turn.pause_ms * NS_PER_MS, QUIET_NS)
+            quiet_ns = self._ear.heard_until_ns + max(turn.pause_ms * NS_PER_MS, self._quiet_ns)
             not_before_ns = max(not_before_ns, quiet_ns)
         if not_before_ns >= now_ns:
             return
@@ -199,7 +201,7 @@ class Conversation:
 
     def _reply_goes_on(self, now_ns: int) -> bool:
         quiet_ns = now_ns - self._ear.heard_until_ns
-        if quiet_ns < QUIET_NS:
+        if quiet_ns < self._quiet_ns:
             return True
         marks, audio_ns = self._playout.marks, self._playout.last_audio_recv_ns
         awaited = bool(marks) and audio_ns is not None and marks[-1].recv_ns < audio_ns

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.figures import StageFigures
 from harness.report.wording import ROLE, STAGE, ms
-from harness.result import RunRecord, StageFigures
+from harness.result import RunRecord
 from harness.turn import TurnRecord
 from harness.verdict import stats, summary
 from harness.verdict.budget import Hypothesis, Metric

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.counted import plural
+from harness.figures import Figures, Rate, WastedWork, WordErrors
 from harness.report.wording import OUTCOME, ms, percent
-from harness.result import Figures, Rate, RunRecord, WastedWork, WordErrors
+from harness.result import RunRecord
 from harness.turn import GOOD, TurnRecord
 from harness.verdict import conversation
 from harness.verdict.rates import SHARES, barged_in, to_be_answered, to_be_ignored

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.counted import plural
+from harness.figures import Figures, Rate
 from harness.report import (
     audio,
     beside,
@@ -29,7 +30,7 @@ from harness.report import (
     waterfall,
     wording,
 )
-from harness.result import Check, Figures, Rate, RunRecord
+from harness.result import Check, RunRecord
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars, stats, summary
 from harness.verdict.networks import by_network

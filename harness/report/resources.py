@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 from markupsafe import Markup
 
+from harness.agent_figures import GpuFigures
 from harness.report.figure import Canvas, chart, colour
 from harness.report.memory import MIB_PER_GB, TOTAL_GB
-from harness.result import GpuFigures
 from harness.turn import TurnRecord
 
 MOST_POINTS = 500

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from harness.agent_figures import AgentFigures
 from harness.counted import plural
-from harness.result import AgentFigures, CostFigures
+from harness.figures import CostFigures
 from harness.turn import Outcome
 from pipeline.tracing import Activity, Stage
 

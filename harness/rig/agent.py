@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from harness.result import AgentGpu
+from harness.agent_figures import AgentGpu
 from harness.rig import child
 from pipeline.errors import AgentError, UsageError
 

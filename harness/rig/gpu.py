@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import pynvml
 
+from harness.clock import this_boot
 from harness.rig.residents import Residents
 
 _MIB = 1 << 20
@@ -49,6 +50,8 @@ class GpuSample:
     """Compute processes on it that this run did not start; None where NVML does not tell, as in many containers."""
     foreign: str
     """Those, as "PID NAME", joined by `+`."""
+    boot_id: str = ""
+    """The boot that `at_s` counts from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Gpus:
     def __init__(self, nvml: ModuleType | None, handles: list[Any], reason: str, residents: Residents) -> None:
         self._nvml = nvml
         self._residents = residents
+        self._boot_id = this_boot()
         self.reason = reason
         """Why there are none; "" where there are."""
         pairs = [(slice_, card) for card in handles for slice_ in self._slices(card) or [card]]
@@ -162,6 +166,7 @@ class Gpus:
             throttle="+".join(name for name, bit in _REASONS.items() if (bits or 0) & bit),
             foreign_processes=None if foreign is None else len(foreign),
             foreign="+".join(foreign or ()),
+            boot_id=self._boot_id,
         )
 
     def _slices(self, card: Any) -> list[Any]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from harness.agent_figures import GpuFigures, GpuWatch
 from harness.clock import NS_PER_MS
-from harness.result import GpuFigures, GpuWatch
 from harness.rig.gpu import THROTTLING, Gpu, GpuSample
 from harness.turn import TurnRecord
 
@@ -23,7 +23,7 @@ POWER_CAP = "sw_power_cap"
 """The card at its own power limit: so it is under full load in production too."""
 
 COLUMNS = tuple(field.name for field in fields(GpuSample))
-"""The columns of `gpu.csv`; rows of older runs lack the last."""
+"""The columns of `gpu.csv`; rows of older runs lack the last ones."""
 
 
 def row(sample: GpuSample) -> list[str]:
@@ -85,7 +85,8 @@ def watch(
     for turn in scored:
         begin_ns = turn.t0_ns - BEFORE_MS * NS_PER_MS
         end_ns = turn.t1_ns if turn.t1_ns is not None else turn.t0_ns + UNANSWERED_MS * NS_PER_MS
-        inside = [line for _, line in rows[bisect_left(times, begin_ns / 1e9) : bisect_right(times, end_ns / 1e9)]]
+        near = rows[bisect_left(times, begin_ns / 1e9) : bisect_right(times, end_ns / 1e9)]
+        inside = [line for _, line in near if (line.get("boot_id") or turn.boot_id) == turn.boot_id]
         watched += bool(inside)
         counts = [line.get("foreign_processes") or "" for line in inside]
         known += bool(inside) and all(counts)

@@ -8,7 +8,7 @@ import re
 import urllib.error
 import urllib.request
 
-from harness.result import AgentFigures, KvCacheFigures
+from harness.agent_figures import AgentFigures, KvCacheFigures
 from harness.rig.agent import Agent
 from pipeline.tracing import KV_CACHE_GAUGE, KV_RESERVED, KV_USED_PEAK, LAG_GAUGE
 

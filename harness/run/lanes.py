@@ -41,8 +41,8 @@ class Lanes:
     scheduler: Scheduler
     stop: asyncio.Event
     """Set it to end the session: calls hang up, finished turns are kept."""
-    heard: Callable[[TurnRecord], None]
-    """Told of every settled turn."""
+    heard: Callable[[TurnRecord, str], None]
+    """Told of every settled turn, and the name of its subject."""
     interrupted: str
     """What is said where `stop` ended it."""
     _fault: TurngapError | None = field(default=None, init=False)
@@ -133,7 +133,7 @@ class Lanes:
         subject.progress.add(settled)
         subject.progress.notes += [f"call {call.index}: {warning}" for warning in call.warnings]
         for turn in settled.turns:
-            self.heard(turn)
+            self.heard(turn, subject.name)
 
     async def _until_halt(self, placing: Coroutine[None, None, CallRecord]) -> CallRecord:
         """The call's record; once the lanes are halted it hangs up, and gives what it has."""

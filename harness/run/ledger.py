@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.agent_figures import AgentFigures, GpuWatch
 from harness.calibration.calibrate import Calibration
 from harness.calibration.sentinel import SentinelErrors
-from harness.result import AgentFigures, CorpusFigures, GpuWatch, Instrument, Lateness, RunRecord, Verdict, caveat
+from harness.figures import CorpusFigures, Instrument, Lateness
+from harness.result import RunRecord, Verdict, caveat
 from harness.rig import process
 from harness.rig.agent import Ready
 from harness.rig.sampler import Sampler

@@ -52,8 +52,8 @@ class Audience(Protocol):
         """Calls begin; so many turns are to be scored."""
         ...
 
-    def turn(self, turn: TurnRecord) -> None:
-        """A turn was settled, warm-up or not."""
+    def turn(self, turn: TurnRecord, setting: str = "") -> None:
+        """A turn was settled, warm-up or not; under the named setting where there are several."""
         ...
 
 

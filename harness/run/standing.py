@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import yaml
 
+from harness.caller.connection import listens
 from harness.rig import process
 from harness.rig.agent import Agent, serve_command
 from harness.rig.sampler import Sampler
@@ -31,7 +32,7 @@ async def standing(
 
     Raises:
         UsageError: a receiver's port is in use.
-        AgentError: an agent did not start.
+        AgentError: an agent did not start, or nobody listens where one is said to be.
         HarnessError: something of ours did not start, or the memory is too small for all agents.
     """
     async with AsyncExitStack() as stack:
@@ -46,6 +47,9 @@ async def standing(
         settler = Settler()
         stack.callback(settler.close)
         await settler.warm_up()
+        for subject in subjects:
+            if subject.request.url is not None:  # calibrating takes a while, for nothing where nobody listens
+                await _there(subject, subject.request.url)
         await before_agents()
         rigs: list[Rig] = []
         for subject, receiver, sampler in zip(subjects, receivers, samplers, strict=True):
@@ -62,6 +66,13 @@ async def standing(
         if len(rigs) == 1 and rigs[0].agent.pid is not None:
             await rigs[0].sampler.watch(rigs[0].agent.pid, rigs[0].agent.gpu_uuid)
         yield rigs
+
+
+async def _there(subject: Subject, url: str) -> None:
+    try:
+        await listens(url)
+    except AgentError as fault:
+        raise AgentError(subject.named(f"{url}: {fault}")) from None
 
 
 async def _agent(subject: Subject, endpoint: str) -> Agent:

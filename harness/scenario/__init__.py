@@ -1,6 +1,6 @@
 """Scenarios: what callers say, in which calls, on what line, and what is expected of each turn."""
 
-from harness.scenario.calls import PlannedCall, plan
+from harness.scenario.calls import QUIET_MS, PlannedCall, plan
 from harness.scenario.line import CLEAN, Echo, Line
 from harness.scenario.model import SUFFIX, Scenario, load
 from harness.scenario.turn import PAUSE_MS, Expectation, Noise, Turn
@@ -8,6 +8,7 @@ from harness.scenario.turn import PAUSE_MS, Expectation, Noise, Turn
 __all__ = [
     "CLEAN",
     "PAUSE_MS",
+    "QUIET_MS",
     "SUFFIX",
     "Echo",
     "Expectation",

@@ -12,6 +12,9 @@ from harness.scenario.model import Scenario
 from harness.scenario.turn import Expectation, Turn
 from pipeline.errors import ScenarioError
 
+QUIET_MS = 600
+"""An agent that has been silent for so long is taken to have said all."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
@@ -25,6 +28,8 @@ class PlannedCall:
     """Every utterance ends with a frame, where chance would put its end anywhere in one; for calibration."""
     line: Line = CLEAN
     hang_up: Literal["stop", "drop"] = "stop"
+    quiet_ms: int = QUIET_MS
+    """A reply is over once the agent has been silent for so long; before that the caller does not speak again."""
 
 
 def plan(scenario: Scenario, *, seed: int | None = None, n_turns: int | None = None) -> tuple[PlannedCall, ...]:

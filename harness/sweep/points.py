@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.result import Figures, Rate, RunRecord, Verdict, WastedWork
+from harness.figures import Figures, Rate, WastedWork
+from harness.result import RunRecord, Verdict
 from harness.turn import TurnRecord
 from harness.verdict import stats
 from harness.verdict.compare import LEAST_PAIRS, Change, compare_paired, tolerance_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.result import Conversation, Twins, WastedWork, WordErrors
+from harness.figures import Conversation, Twins, WastedWork, WordErrors
 from harness.turn import TurnRecord
 from harness.verdict import stats
 from harness.verdict.rates import SHARES, paused, to_be_answered

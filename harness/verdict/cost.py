@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.result import CostFigures
+from harness.figures import CostFigures
 from pipeline.profile.limits import Price
 
 _MINUTES_AN_HOUR = 60

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.counted import plural
-from harness.result import WordErrors
+from harness.figures import WordErrors
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import conversation, rates, reactions, stats
 from harness.verdict.budget import Limit, Metric

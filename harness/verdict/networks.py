@@ -9,8 +9,8 @@ from statistics import median
 
 import numpy as np
 
+from harness.figures import Figures, StageFigures
 from harness.network import CLEAN
-from harness.result import Figures, StageFigures
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats
 from harness.verdict.compare import LEAST_PAIRS, median_interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from harness.result import Rate
+from harness.figures import Rate
 from harness.scenario import PAUSE_MS, Expectation
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import stats

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from harness import result
+from harness.figures import Figures, Rate
 
 Values = Sequence[float | None]
 """Milliseconds (or any unit), None for a turn with no answer."""
@@ -130,13 +130,13 @@ def rate_upper(events: int, n: int, c: float = CONFIDENCE) -> float | None:
     return 1.0 if events == n else float(stats.beta.ppf(c, events + 1, n - events))
 
 
-def rate(events: int, n: int) -> result.Rate:
+def rate(events: int, n: int) -> Rate:
     """A rate with its bound.
 
     Raises:
         ValueError: not 0 ≤ events ≤ n.
     """
-    return result.Rate(events=events, n=n, rate=events / n if n else None, upper=rate_upper(events, n))
+    return Rate(events=events, n=n, rate=events / n if n else None, upper=rate_upper(events, n))
 
 
 def ratio_upper(parts: Sequence[int], wholes: Sequence[int], c: float = CONFIDENCE, resamples: int = 4000) -> float:
@@ -157,14 +157,14 @@ def ratio_upper(parts: Sequence[int], wholes: Sequence[int], c: float = CONFIDEN
     return max(float(np.quantile(ratios, c)), exact or 0.0)
 
 
-def figures(values: Values) -> result.Figures:
+def figures(values: Values) -> Figures:
     """The latency figures of the scored turns; p99 only from 299 turns on.
 
     Raises:
         ValueError: a value is nan.
     """
     ranked = ordered(values)
-    return result.Figures(
+    return Figures(
         n=len(ranked),
         p50=percentile(values, 0.5),
         p95=percentile(values, 0.95),

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.result import CorpusFigures, RunRecord, Source, StageFigures
+from harness.figures import CorpusFigures, Source, StageFigures
+from harness.result import RunRecord
 from harness.turn import GOOD, Outcome, StageTime, TurnRecord
 from harness.verdict import conversation, stats
 from harness.verdict.rates import to_be_answered

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.agent_figures import GpuWatch
 from harness.counted import plural
-from harness.result import Check, GpuWatch
+from harness.result import Check
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import gpu, stats
 

@@ -11,19 +11,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from harness.result import (
-    AgentFigures,
-    Check,
-    CorpusFigures,
-    Figures,
-    GpuFigures,
-    Instrument,
-    Lateness,
-    RunRecord,
-    Source,
-    StageFigures,
-    Verdict,
-)
+from harness.agent_figures import AgentFigures, GpuFigures
+from harness.figures import CorpusFigures, Figures, Instrument, Lateness, Source, StageFigures
+from harness.result import Check, RunRecord, Verdict
 from harness.scenario import Expectation
 from harness.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
 from harness.verdict import conversation, stats, summary

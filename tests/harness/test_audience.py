@@ -20,15 +20,15 @@ def shown(*, terminal: bool) -> str:
         assert display.begun
         display.turn(builders.turn(0, warm_up=True, scored=False))
         display.turn(builders.turn(1, utterance_id="one", turn_gap_ms=412.3))
-        display.turn(builders.turn(2, utterance_id="two", outcome=Outcome.MISSED, detail="no [bold] answer"))
+        display.turn(builders.turn(2, utterance_id="two", outcome=Outcome.MISSED, detail="no [bold] answer"), "a=1")
     return out.getvalue()
 
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
-    """One line a scored turn with its place, outcome, gap and reason; warm-up and escape codes are not shown."""
+    """One line a scored turn with place, setting, outcome, gap and reason; warm-up and escape codes are not shown."""
     lines = shown(terminal=False).splitlines()
     assert lines[:3] == ["small: agent ready", "small: 2 turns to be scored", "small: 1/2 one: answered 412 ms"]
-    assert lines[3].startswith("small: 2/2 two: missed")
+    assert lines[3].startswith("small: 2/2 a=1: two: missed")
     assert "(no [bold] answer)" in lines[3]
     assert "\x1b" not in "".join(lines)
 

@@ -142,7 +142,7 @@ def test_an_agent_that_dies_at_start_is_one_line(
 
 
 def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A port where nobody listens, and one where something else does."""
+    """A port where nobody listens: said before anything else is done, for calibrating takes a while."""
     scenario = str(scenario_of_tones(tmp_path, 1))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -152,6 +152,7 @@ def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.Captur
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
     assert code == 2
     assert f"ws://127.0.0.1:{port}/x" in line
+    assert "calibrating" not in err
 
 
 def test_resume_stands_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

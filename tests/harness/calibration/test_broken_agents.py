@@ -14,7 +14,6 @@ import pytest
 
 from harness.calibration.calibrate import ReferenceAgent, burst
 from harness.calibration.reference import Behaviour, Order, reply_pieces
-from harness.caller import conversation
 from harness.caller.call import place_call
 from harness.caller.playout import Playout
 from harness.caller.scheduler import Scheduler
@@ -33,7 +32,7 @@ from pipeline.tracing import Span
 
 BUDGET = Budget(name="edge500", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 TURN = Turn(id="u", say="a burst of noise", expect="please send me the bill", pause_ms=100, answer_within_ms=2500)
-QUIET_NS = 4000 * NS_PER_MS
+QUIET_MS = 4000
 
 
 @dataclass
@@ -65,11 +64,9 @@ WAYS = {
 def calls() -> dict[str, CallRecord]:
     """One call to an agent of each kind, all at once.
 
-    The caller hangs up only after `QUIET_NS` without a sound: an agent that stalls and is held up besides is heard out.
+    The caller hangs up only after `QUIET_MS` without a sound: an agent that stalls and is held up besides is heard out.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversation, "QUIET_NS", QUIET_NS)
-        return asyncio.run(_place_all())
+    return asyncio.run(_place_all())
 
 
 async def _place_all() -> dict[str, CallRecord]:
@@ -79,7 +76,7 @@ async def _place_all() -> dict[str, CallRecord]:
         def order(call_sid: str, turn: int, spoken: Spoken) -> None:
             reference.order(Order(call_sid, turn, way.chunk(spoken), way.delay_ms, behaviour=way.behaviour))
 
-        planned = PlannedCall(index, (TURN,), probe=False)
+        planned = PlannedCall(index, (TURN,), probe=False, quiet_ms=QUIET_MS)
         clips = {TURN.key: burst(1800, seed=index)}  # longer than an order can be held up
         return await place_call(
             reference.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", on_spoken=order

@@ -11,7 +11,7 @@ from harness.caller.conversation import Conversation
 from harness.caller.playout import Playout
 from harness.clock import NS_PER_MS, NS_PER_SAMPLE
 from harness.records import Clip, Pcm16, Spoken
-from harness.scenario import Turn
+from harness.scenario import QUIET_MS, Turn
 
 START = 5_000_000_000
 FRAME = 20 * NS_PER_MS
@@ -26,7 +26,14 @@ def sound(ms: float, amplitude: int = 5000) -> Pcm16:
 class Call:
     """A conversation with its playout, led forward by frames."""
 
-    def __init__(self, *turns: dict[str, Any], probe: bool = False, seed: int = 1, on_grid: bool = False) -> None:
+    def __init__(
+        self,
+        *turns: dict[str, Any],
+        probe: bool = False,
+        seed: int = 1,
+        on_grid: bool = False,
+        quiet_ms: int = QUIET_MS,
+    ) -> None:
         built = tuple(
             Turn.model_validate({"id": f"turn {n}", "say": "hello", "answer_within_ms": 3000, **keys})
             for n, keys in enumerate(turns)
@@ -40,6 +47,7 @@ class Call:
             started_ns=START,
             rng=random.Random(seed),
             on_grid=on_grid,
+            quiet_ms=quiet_ms,
         )
         self.frame = 0
         self.line: list[Pcm16] = []

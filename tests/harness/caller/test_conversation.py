@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.caller.conversation import PATIENCE_NS, PROBE_NS, QUIET_NS
+from harness.caller.conversation import PATIENCE_NS, PROBE_NS
 from harness.clock import NS_PER_MS
-from harness.scenario import Expectation
+from harness.scenario import QUIET_MS, Expectation
 from tests.harness.caller.conversations import CLIP, FRAME, START, Call, sound
 
 
@@ -76,8 +76,18 @@ def test_a_gap_between_clauses_is_no_end(gap_ms: float) -> None:
     end_ns = call.playout.end_ns
     call.lead(2000)
     assert len(call.talk.spoken) == 2
-    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_NS
-    assert call.time_ns(call.last.start_sample) < end_ns + QUIET_NS + 3 * FRAME
+    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_MS * NS_PER_MS
+    assert call.time_ns(call.last.start_sample) < end_ns + QUIET_MS * NS_PER_MS + 3 * FRAME
+
+
+def test_a_caller_may_take_a_shorter_quiet_for_the_end() -> None:
+    """The sentinel's does, whose agent never hesitates: the next utterance follows sooner."""
+    call = Call({"pause_ms": 0}, {"pause_ms": 0}, quiet_ms=200)
+    call.lead(400)
+    call.hear(sound(300))
+    end_ns = call.playout.end_ns
+    call.lead(2000)
+    assert 200 * NS_PER_MS <= call.time_ns(call.last.start_sample) - end_ns < 200 * NS_PER_MS + 3 * FRAME
 
 
 def test_the_pause_counts_from_the_end_of_the_reply() -> None:
@@ -159,7 +169,7 @@ def test_a_cleared_reply_is_over_where_it_was_cut() -> None:
     cleared_ns = call.now_ns
     call.lead(1000)
     assert len(call.talk.spoken) == 2
-    assert call.time_ns(call.last.start_sample) < cleared_ns + QUIET_NS + 3 * FRAME
+    assert call.time_ns(call.last.start_sample) < cleared_ns + QUIET_MS * NS_PER_MS + 3 * FRAME
 
 
 def test_a_greeting_is_let_finish() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.caller.conversation import PROBE_NS, QUIET_NS
+from harness.caller.conversation import PROBE_NS
 from harness.clock import NS_PER_MS
-from harness.scenario import Expectation
+from harness.scenario import QUIET_MS, Expectation
 from tests.harness.caller.conversations import FRAME, Call, sound
 
 
@@ -56,7 +56,7 @@ def test_an_agent_that_never_yields_is_waited_for_until_the_deadline() -> None:
     end_ns = call.playout.end_ns
     call.lead(9500)
     assert len(call.talk.spoken) == 3
-    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_NS
+    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_MS * NS_PER_MS
 
 
 def test_after_a_backchannel_the_sentence_is_let_finish() -> None:
@@ -67,7 +67,7 @@ def test_after_a_backchannel_the_sentence_is_let_finish() -> None:
     end_ns = call.playout.end_ns
     call.lead(5500)
     assert len(call.talk.spoken) == 3
-    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_NS
+    assert call.time_ns(call.last.start_sample) >= end_ns + QUIET_MS * NS_PER_MS
     assert call.talk.spoken[1].expectation is Expectation.IGNORE
 
 
@@ -79,7 +79,7 @@ def test_the_last_backchannel_does_not_hang_up_on_the_sentence() -> None:
     end_ns = call.playout.end_ns
     call.lead(6000)
     assert call.over_ns is not None
-    assert call.over_ns >= end_ns + QUIET_NS
+    assert call.over_ns >= end_ns + QUIET_MS * NS_PER_MS
 
 
 def test_two_may_speak_over_one_reply() -> None:

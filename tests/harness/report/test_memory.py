@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.agent_figures import GpuFigures, KvCacheFigures
 from harness.report import memory
-from harness.result import GpuFigures, KvCacheFigures
 
 SIZES = st.floats(0, 60_000)
 

@@ -16,17 +16,10 @@ import pytest
 import soundfile
 
 from harness import report
+from harness.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCacheFigures
+from harness.figures import CostFigures
 from harness.report import audio, budget, folder, page, resources, waterfall, wording
-from harness.result import (
-    AgentFigures,
-    AgentGpu,
-    Check,
-    CostFigures,
-    GpuFigures,
-    KvCacheFigures,
-    RunRecord,
-    Verdict,
-)
+from harness.result import Check, RunRecord, Verdict
 from harness.turn import Outcome, TurnRecord
 from harness.verdict import exemplars
 from harness.verdict.budget import Budget, Hypothesis, Limit

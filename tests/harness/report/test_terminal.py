@@ -6,8 +6,10 @@ import io
 
 from rich.console import Console
 
+from harness.agent_figures import AgentFigures, AgentGpu
+from harness.figures import CostFigures
 from harness.report.terminal import print_summary
-from harness.result import AgentFigures, AgentGpu, Check, CostFigures, Verdict
+from harness.result import Check, Verdict
 from harness.turn import Outcome
 from tests.harness import report_builders as make
 

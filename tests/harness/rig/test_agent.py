@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.agent_figures import AgentGpu
 from harness.caller.priority import OWN_NICE, ahead
-from harness.result import AgentGpu
 from harness.rig import child
 from harness.rig.agent import Agent, agent_environment, checked_url, serve_command
 from pipeline.errors import AgentError, UsageError

@@ -188,4 +188,5 @@ def test_processes_that_are_not_told_are_unknown() -> None:
     gpus = opened(nvmlDeviceGetComputeRunningProcesses=refuse)
     sample = gpus.sample(0.0)[0]
     assert (sample.foreign_processes, sample.foreign, gpus.processes) == (None, "", "not available")
-    assert gpu_log.row(sample)[-2:] == ["", ""]
+    cells = dict(zip(gpu_log.COLUMNS, gpu_log.row(sample), strict=True))
+    assert (cells["foreign_processes"], cells["foreign"]) == ("", "")

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from harness.result import GpuWatch
+from harness.agent_figures import GpuWatch
 from harness.rig import gpu_log
 from harness.rig.gpu import Gpu, GpuSample
 from tests.harness import report_builders as make
@@ -17,7 +17,7 @@ CARD = Gpu(0, "NVIDIA A100", 81_920.0, 900.0, "GPU-a", 512.0)
 
 def sample(at_s: float, **changes: Any) -> GpuSample:
     values: dict[str, Any] = dict.fromkeys(gpu_log.COLUMNS) | {"gpu": 0, "throttle": "", "foreign_processes": 0}
-    return GpuSample(**values | {"at_s": at_s, "foreign": ""} | changes)
+    return GpuSample(**values | {"at_s": at_s, "foreign": "", "boot_id": ""} | changes)
 
 
 def watched(folder: Path, *samples: GpuSample, device: Gpu = CARD, uuid: str = "GPU-a") -> GpuWatch | None:
@@ -38,6 +38,13 @@ def test_what_is_outside_the_windows_does_not_count(tmp_path: Path) -> None:
     bad = {"foreign_processes": 1, "foreign": "7 python", "throttle": "hw_thermal+sw_power_cap"}
     found = watched(tmp_path, sample(9.4, **bad), sample(10.5), sample(11.1, **bad), sample(21.9), sample(30.5, **bad))
     assert found == GpuWatch(turns=2, watched_turns=2, known_turns=2, foreign_turns=0, before_mib=388.0, sees_all=True)
+
+
+def test_another_boots_samples_are_of_other_turns(tmp_path: Path) -> None:
+    """After a reboot the clock begins anew: the same time on it is another time. Older rows do not tell their boot."""
+    found = watched(tmp_path, sample(10.5, foreign_processes=1, foreign="7 python", boot_id="before"), sample(10.6))
+    assert found is not None
+    assert (found.watched_turns, found.foreign_turns) == (1, 0)
 
 
 def test_foreign_processes_and_throttling_are_counted_by_turn(tmp_path: Path) -> None:

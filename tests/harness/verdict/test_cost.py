@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.result import CostFigures
+from harness.figures import CostFigures
 from harness.verdict import cost
 from pipeline import profile
 from pipeline.errors import ProfileError

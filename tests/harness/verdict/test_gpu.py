@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.result import Check, GpuWatch, Verdict
+from harness.agent_figures import GpuWatch
+from harness.result import Check, Verdict
 from harness.verdict import gate, gpu
 from harness.verdict.gate import Evidence
 from tests.harness import report_builders as make

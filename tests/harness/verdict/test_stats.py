@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from harness.figures import Rate
 from harness.verdict import stats
 
 milliseconds = st.floats(min_value=0, max_value=1e5, allow_nan=False)
@@ -146,7 +147,7 @@ def test_rates_known() -> None:
     """None in 149 shows 2 %, none in 12 shows only 22 %."""
     assert (stats.rate_upper(0, 149) or 1) <= 0.02 < (stats.rate_upper(0, 148) or 1)
     assert stats.rate_upper(0, 12) == pytest.approx(0.2209, abs=1e-3)
-    assert stats.rate(0, 0) == stats.result.Rate(events=0, n=0, rate=None, upper=None)
+    assert stats.rate(0, 0) == Rate(events=0, n=0, rate=None, upper=None)
 
 
 def test_figures_p99_needs_299() -> None:
