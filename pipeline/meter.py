@@ -44,6 +44,11 @@ class Meter:
                 if future.set_running_or_notify_cancel():
                     future.set_result(None)
 
+    def rested(self, ns: int) -> None:
+        """Work inside `busy` stood still for so long: that was none."""
+        with self._lock:
+            self._done_ns -= ns
+
     @property
     def busy_ms(self) -> float:
         """Time of all engines together, work that still goes on included up to now."""

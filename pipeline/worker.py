@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from pipeline import meter
+from pipeline.clock import now_ns
 from pipeline.errors import EngineError
 
 Item = TypeVar("Item")
@@ -24,6 +25,9 @@ Emit = Callable[[Item], bool]
 
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
+
+_LOOK_S = 0.005
+"""Work that stands still looks so often whether it is still wanted, and whether others wait."""
 
 Cores = tuple[int, ...] | None
 """Cores that work may run on; None: all."""
@@ -70,11 +74,18 @@ async def run(executor: Executor, work: Callable[Given, Result], *args: Given.ar
     return await asyncio.get_running_loop().run_in_executor(executor, measured)
 
 
-async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> AsyncGenerator[Item, None]:
-    """What `work` emits on a thread of `executor`, in order; what it raises is raised here after the last item."""
+async def streamed(
+    executor: ThreadPoolExecutor, work: Callable[[Emit[Item]], None], *, in_step: bool = False
+) -> AsyncGenerator[Item, None]:
+    """What `work` emits on a thread of `executor`, in order; what it raises is raised here after the last item.
+
+    `in_step`: the work stands still, one item ahead, while the reader asks for no more, unless others wait for its
+    thread. So work that may be for nothing can be put off by not reading on.
+    """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Item | _End] = asyncio.Queue()
     gone = threading.Event()
+    asked = threading.Semaphore()
     counted = meter.current()
 
     def hand_over(item: Item | _End) -> bool:
@@ -86,12 +97,19 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
             return False
         return True
 
+    def when_asked(item: Item) -> bool:
+        begun_ns = now_ns()
+        while not asked.acquire(timeout=_LOOK_S) and not gone.is_set() and executor._work_queue.empty():
+            pass
+        counted.rested(now_ns() - begun_ns)
+        return hand_over(item)
+
     def begin() -> None:
         if gone.is_set():
             return
         try:
             with counted.busy():
-                work(hand_over)
+                work(when_asked if in_step else hand_over)
         except BaseException as fault:  # noqa: BLE001 - carried to the reader, whatever it is
             hand_over(_End(fault))
         else:
@@ -109,6 +127,7 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
     try:
         while not isinstance(item := await items.get(), _End):
             yield item
+            asked.release()
         if item.fault is not None:
             raise item.fault
     finally:
@@ -116,7 +135,7 @@ async def streamed(executor: Executor, work: Callable[[Emit[Item]], None]) -> As
         job.cancel()
 
 
-def iterated(executor: Executor, start: Callable[[], Iterator[Item]]) -> AsyncGenerator[Item, None]:
+def iterated(executor: ThreadPoolExecutor, start: Callable[[], Iterator[Item]]) -> AsyncGenerator[Item, None]:
     """The items of the blocking iterator that `start` gives; a generator is closed on its own thread."""
 
     def work(emit: Emit[Item]) -> None:

@@ -2,6 +2,7 @@
 
 Three coroutines follow the transcript, so that the language model goes on while its first clause is spoken, and audio
 is ready (but held) until the end of the turn is confirmed: `_think` → clauses → `_speak` → messages → `_deliver`.
+Until then no more than the first clause is thought of.
 A stage's end is the next one's start, one reading of the clock, so that no time falls between stages.
 """
 
@@ -210,6 +211,8 @@ class Reply:
                         await self._hand_on(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._hand_on(clause, first_token_ns)
+                if self._texts:  # enough to begin with; the rest would be work for nothing if the caller goes on
+                    await self._confirmed.wait()
         for clause in splitter.flush():
             # A reply that ran into its cap is cut at the last whole clause, where there is one.
             if tokens < question.max_tokens or not self._texts or clause.endswith(_SENTENCE_END):

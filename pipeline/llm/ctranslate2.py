@@ -58,7 +58,7 @@ class CTranslate2Chat:
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.
         """
-        return worker.streamed(self._executor, lambda emit: self._generate(request, emit))
+        return worker.streamed(self._executor, lambda emit: self._generate(request, emit), in_step=True)
 
     async def close(self) -> None:
         """Free threads and memory."""

@@ -33,6 +33,16 @@ def test_work_is_added_up_over_all_engines(now: list[int]) -> None:
     assert one.busy_ms == 20
 
 
+def test_standing_still_is_no_work(now: list[int]) -> None:
+    """A thread that waits for its reader is inside its work, and does none."""
+    one = Meter()
+    with one.busy():
+        now[0] = 30_000_000
+        one.rested(20_000_000)
+        assert one.busy_ms == 10
+    assert one.busy_ms == 10
+
+
 def test_work_that_fails_counts(now: list[int]) -> None:
     """An exception ends it like any other end."""
     one = Meter()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pipeline import worker
 from pipeline.errors import EngineError
+from tests.pipeline.conftest import PATIENCE_S
 
 
 @pytest.fixture
@@ -88,6 +89,49 @@ def test_closing_does_not_wait_for_the_work(executor: ThreadPoolExecutor) -> Non
 
     assert asyncio.run(read()) is False
     release.set()
+
+
+def counting(made: list[int], over: threading.Event) -> Callable[[worker.Emit[int]], None]:
+    """Work that emits 0, 1, 2 … until nobody reads any more, and notes what it made."""
+
+    def work(emit: worker.Emit[int]) -> None:
+        while True:
+            made.append(len(made))
+            if not emit(made[-1]):
+                break
+        over.set()
+
+    return work
+
+
+def test_work_in_step_is_one_item_ahead_of_its_reader(executor: ThreadPoolExecutor) -> None:
+    """It goes on as items are asked for, and stands still while none is; closing ends it all the same."""
+    made: list[int] = []
+    over = threading.Event()
+
+    async def read() -> list[int]:
+        stream = worker.streamed(executor, counting(made, over), in_step=True)
+        taken = [await anext(stream) for _ in range(5)]
+        assert len(made) <= 6
+        await stream.aclose()
+        return taken
+
+    assert asyncio.run(read()) == list(range(5))
+    assert over.wait(PATIENCE_S)
+    assert len(made) <= 6
+
+
+def test_work_in_step_goes_on_where_others_wait_for_its_thread(executor: ThreadPoolExecutor) -> None:
+    """A reader that asks for no more keeps nobody else from the engine."""
+
+    async def read() -> str:
+        stream = worker.streamed(executor, lambda emit: [emit(n) for n in range(50)] and None, in_step=True)
+        await anext(stream)
+        other = await worker.run(executor, lambda: "served")
+        await stream.aclose()
+        return other
+
+    assert asyncio.run(asyncio.wait_for(read(), PATIENCE_S)) == "served"
 
 
 def test_a_cancelled_reader_stops_the_work(executor: ThreadPoolExecutor) -> None:

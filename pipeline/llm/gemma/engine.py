@@ -81,7 +81,7 @@ class GemmaChat:
         Raises:
             EngineError: the device failed; the turn is lost, the call is not.
         """
-        return worker.streamed(self._executor, lambda emit: self._generate(request, emit))
+        return worker.streamed(self._executor, lambda emit: self._generate(request, emit), in_step=True)
 
     async def close(self) -> None:
         """Free thread and memory."""

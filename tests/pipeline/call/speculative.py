@@ -81,17 +81,30 @@ class Blocking(ScriptedSpeechToText):
 
 
 class Recording(ScriptedLanguageModel):
-    """Keeps its requests; `done` is set when a reply has been read to its end."""
+    """Keeps its requests, and counts the tokens that are taken."""
 
-    def __init__(self) -> None:
-        super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
+    def __init__(self, **settings: str) -> None:
+        super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0, **settings))
         self.requests = []
-        self.done = asyncio.Event()
+        self.taken = 0
 
     async def reply(self, request):
         self.requests.append(request)
         async for token in super().reply(request):
+            self.taken += 1
             yield token
+
+
+class Ready(ScriptedSynthesizer):
+    """Speaks at once; `done` is set when a clause's audio has been taken whole."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedTtsSettings(engine="scripted", first_audio_ms=0))
+        self.done = asyncio.Event()
+
+    async def speak(self, text, context=()):
+        async for piece in super().speak(text, context):
+            yield piece
         self.done.set()
 
 

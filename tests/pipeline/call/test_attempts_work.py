@@ -13,6 +13,7 @@ from tests.pipeline.call.speculative import (
     SPECULATIVE,
     Blocking,
     Held,
+    Ready,
     Recording,
     nothing_said,
     soon,
@@ -68,11 +69,11 @@ async def test_one_calls_engine_work_does_not_stall_anothers_audio(serve):
 async def test_every_attempt_says_what_it_cost(serve):
     """Engine time of the heard and of the void attempt, in their spans and in the counters."""
     stt = ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", delay_ms=20))
-    llm = Recording()
-    async with serve(*SPECULATIVE, stt=stt, llm=llm) as served, served.phone() as phone:
+    tts = Ready()
+    async with serve(*SPECULATIVE, stt=stt, llm=Recording(), tts=tts) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        await soon(llm.done)
+        await soon(tts.done)
         await phone.speak(400)
         await phone.hush(LONG_MS)
         await phone.reply()

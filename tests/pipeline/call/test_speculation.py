@@ -10,6 +10,7 @@ from tests.pipeline.call.speculative import (
     SHORT_MS,
     SPECULATIVE,
     Counted,
+    Ready,
     Recording,
     nothing_said,
     soon,
@@ -19,14 +20,34 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_nothing_is_heard_before_the_end_is_sure(serve):
-    """The whole reply is made in the first short silence, and none of it leaves."""
-    llm = Recording()
-    async with serve(*SPECULATIVE, llm=llm) as served, served.phone() as phone:
+    """Audio is made in the first short silence, and none of it leaves."""
+    tts = Ready()
+    async with serve(*SPECULATIVE, tts=tts) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
         async with nothing_said(phone):
-            await soon(llm.done)
+            await soon(tts.done)
             await served.heard_all(phone)
+
+
+async def test_no_more_than_the_first_clause_is_made_before_the_end_is_sure(serve):
+    """The rest would be for nothing if the caller goes on; it follows once the end is sure, and nothing is missing."""
+    reply = "Certainly, I can help you with that. Please tell me your name, and the day on which you come."
+    llm, tts = Recording(reply=reply), Ready()
+    async with serve(*SPECULATIVE, "endpointing.model=null", llm=llm, tts=tts) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await soon(tts.done)
+        await served.heard_all(phone)
+        ahead = llm.taken
+        await phone.hush(LONG_MS)
+        await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    (turn,) = served.traces.turns
+    assert turn.attributes[tracing.REPLY] == reply
+    assert ahead <= len(["Certainly,", "I", "can", "help", "you", "with", "that."])
+    assert llm.taken == len(reply.split())
 
 
 async def test_what_was_held_is_let_go_when_the_end_is_sure(serve):
@@ -63,11 +84,11 @@ async def test_more_silence_begins_nothing_again(serve):
 
 async def test_a_caller_who_goes_on_is_answered_once_and_whole(serve):
     """The first attempt is void: not heard, not in the history, its reply not in its span; the second hears all."""
-    stt, llm = Counted(), Recording()
-    async with serve(*SPECULATIVE, stt=stt, llm=llm) as served, served.phone() as phone:
+    stt, llm, tts = Counted(), Recording(), Ready()
+    async with serve(*SPECULATIVE, stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        await soon(llm.done)
+        await soon(tts.done)
         await phone.speak(400)
         await phone.hush(LONG_MS)
         name, _ = await phone.reply()
@@ -91,11 +112,11 @@ async def test_a_caller_who_goes_on_is_answered_once_and_whole(serve):
 
 async def test_of_a_long_turn_only_the_rest_is_transcribed_again(serve):
     """With `stt.whole_s` the words up to a pause are kept; question and memory hold all of them."""
-    stt, llm = Counted(), Recording()
-    async with serve(*SPECULATIVE, "stt.whole_s=3", stt=stt, llm=llm) as served, served.phone() as phone:
+    stt, llm, tts = Counted(), Recording(), Ready()
+    async with serve(*SPECULATIVE, "stt.whole_s=3", stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:
         await phone.speak(2000)
         await phone.hush(SHORT_MS)
-        await soon(llm.done)
+        await soon(tts.done)
         await phone.speak(2000)
         await phone.hush(LONG_MS)
         await phone.reply()
