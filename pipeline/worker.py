@@ -79,13 +79,13 @@ async def streamed(
 ) -> AsyncGenerator[Item, None]:
     """What `work` emits on a thread of `executor`, in order; what it raises is raised here after the last item.
 
-    `in_step`: the work stands still, one item ahead, while the reader asks for no more, unless others wait for its
+    `in_step`: after an item the work stands still until the reader asks for the next, unless others wait for its
     thread. So work that may be for nothing can be put off by not reading on.
     """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Item | _End] = asyncio.Queue()
     gone = threading.Event()
-    asked = threading.Semaphore()
+    asked = threading.Semaphore(0)
     counted = meter.current()
 
     def hand_over(item: Item | _End) -> bool:
@@ -97,19 +97,22 @@ async def streamed(
             return False
         return True
 
-    def when_asked(item: Item) -> bool:
+    def then_wait(item: Item) -> bool:
+        if not hand_over(item):
+            return False
         begun_ns = now_ns()
-        while not asked.acquire(timeout=_LOOK_S) and not gone.is_set() and executor._work_queue.empty():
+        others = executor._work_queue  # there is no public way to see whether anybody waits
+        while not asked.acquire(timeout=_LOOK_S) and not gone.is_set() and others.empty():
             pass
         counted.rested(now_ns() - begun_ns)
-        return hand_over(item)
+        return not gone.is_set()
 
     def begin() -> None:
         if gone.is_set():
             return
         try:
             with counted.busy():
-                work(when_asked if in_step else hand_over)
+                work(then_wait if in_step else hand_over)
         except BaseException as fault:  # noqa: BLE001 - carried to the reader, whatever it is
             hand_over(_End(fault))
         else:
