@@ -43,6 +43,7 @@ POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=silence",),
     ("policy=speculative", "drop_db=null"),
     ("policy=speculative", "provisional_ms=64"),
+    ("policy=speculative", "provisional_ms=96"),
     ("policy=speculative", "noise_ms=0"),
     ("policy=speculative",),
     ("policy=speculative", SMART_TURN),

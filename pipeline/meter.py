@@ -24,6 +24,7 @@ class Meter:
         self._lock = threading.Lock()
         self._done_ns = 0
         self._since_ns: dict[object, int] = {}
+        self._rests_ns: dict[object, int] = {}
         self._waiting: list[Future[None]] = []
 
     @contextmanager
@@ -44,17 +45,26 @@ class Meter:
                 if future.set_running_or_notify_cancel():
                     future.set_result(None)
 
-    def rested(self, ns: int) -> None:
-        """Work inside `busy` stood still for so long: that was none."""
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Inside `busy`: a thread stands still, which is no work."""
+        rest = object()
         with self._lock:
-            self._done_ns -= ns
+            self._rests_ns[rest] = now_ns()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._done_ns -= now_ns() - self._rests_ns.pop(rest)
 
     @property
     def busy_ms(self) -> float:
         """Time of all engines together, work that still goes on included up to now."""
         with self._lock:
             now = now_ns()
-            return (self._done_ns + sum(now - since for since in self._since_ns.values())) / 1e6
+            going_on = sum(now - since for since in self._since_ns.values())
+            standing = sum(now - since for since in self._rests_ns.values())
+            return (self._done_ns + going_on - standing) / 1e6
 
     async def stopped(self, within_s: float) -> bool:
         """Return when nothing works for the attempt; False when something still does after `within_s`."""

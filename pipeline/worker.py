@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from pipeline import meter
-from pipeline.clock import now_ns
 from pipeline.errors import EngineError
 
 Item = TypeVar("Item")
@@ -79,13 +78,14 @@ async def streamed(
 ) -> AsyncGenerator[Item, None]:
     """What `work` emits on a thread of `executor`, in order; what it raises is raised here after the last item.
 
-    `in_step`: after an item the work stands still until the reader asks for the next, unless others wait for its
-    thread. So work that may be for nothing can be put off by not reading on.
+    `in_step`: the work stands still, with one item in hand, while the reader asks for no more, unless others wait for
+    its thread. So work that may be for nothing can be put off by not reading on.
     """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Item | _End] = asyncio.Queue()
     gone = threading.Event()
-    asked = threading.Semaphore(0)
+    asked = given = 0
+    moved = threading.Event()
     counted = meter.current()
 
     def hand_over(item: Item | _End) -> bool:
@@ -97,22 +97,23 @@ async def streamed(
             return False
         return True
 
-    def then_wait(item: Item) -> bool:
-        if not hand_over(item):
-            return False
-        begun_ns = now_ns()
-        others = executor._work_queue  # there is no public way to see whether anybody waits
-        while not asked.acquire(timeout=_LOOK_S) and not gone.is_set() and others.empty():
-            pass
-        counted.rested(now_ns() - begun_ns)
-        return not gone.is_set()
+    def when_asked(item: Item) -> bool:
+        nonlocal given
+        if given >= asked:
+            others = executor._work_queue  # there is no public way to see whether anybody waits
+            with counted.resting():
+                while given >= asked and others.empty() and not gone.is_set() and not loop.is_closed():
+                    moved.wait(_LOOK_S)
+                    moved.clear()
+        given += 1
+        return hand_over(item)
 
     def begin() -> None:
         if gone.is_set():
             return
         try:
             with counted.busy():
-                work(then_wait if in_step else hand_over)
+                work(when_asked if in_step else hand_over)
         except BaseException as fault:  # noqa: BLE001 - carried to the reader, whatever it is
             hand_over(_End(fault))
         else:
@@ -128,13 +129,18 @@ async def streamed(
         raise EngineError("the engine is closed; start the agent again") from fault
     job.add_done_callback(ended)
     try:
-        while not isinstance(item := await items.get(), _End):
+        while True:
+            asked += 1
+            moved.set()
+            item = await items.get()
+            if isinstance(item, _End):
+                break
             yield item
-            asked.release()
         if item.fault is not None:
             raise item.fault
     finally:
         gone.set()
+        moved.set()
         job.cancel()
 
 

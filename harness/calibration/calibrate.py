@@ -33,7 +33,7 @@ from pipeline.telephony import FRAME_SAMPLES, SAMPLE_RATE
 START_TIMEOUT_S = 20.0
 QUIET_MS = 200
 """The reference agent does not hesitate. The sooner the next turn, the more of a run the sentinel sees: with one in
-730 ms each window of 570 ms and more (500 before t0, and the gap) has a measurement in it."""
+730 ms nearly each window of 570 ms and more (500 before t0, and the gap) has a measurement in it."""
 BIAS_MS, SD_MS, LARGEST_MS = 1.0, 1.0, 5.0
 """What an idle machine must keep: |median error|, its standard deviation, and the largest error."""
 

@@ -146,7 +146,9 @@ async def sentinel(
     finally:
         task.cancel()
         try:
-            await task
+            await asyncio.wait({task})  # between two samples it ends as cancelled, in a call by itself
+            if not task.cancelled():
+                task.result()
         finally:
             await reference.stop()
 

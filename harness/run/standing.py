@@ -49,7 +49,7 @@ async def standing(
         await settler.warm_up()
         for subject in subjects:
             if subject.request.url is not None:  # calibrating takes a while, for nothing where nobody listens
-                await _there(subject, subject.request.url)
+                await listens(subject.request.url)
         await before_agents()
         rigs: list[Rig] = []
         for subject, receiver, sampler in zip(subjects, receivers, samplers, strict=True):
@@ -66,13 +66,6 @@ async def standing(
         if len(rigs) == 1 and rigs[0].agent.pid is not None:
             await rigs[0].sampler.watch(rigs[0].agent.pid, rigs[0].agent.gpu_uuid)
         yield rigs
-
-
-async def _there(subject: Subject, url: str) -> None:
-    try:
-        await listens(url)
-    except AgentError as fault:
-        raise AgentError(subject.named(f"{url}: {fault}")) from None
 
 
 async def _agent(subject: Subject, endpoint: str) -> Agent:

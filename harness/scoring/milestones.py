@@ -119,7 +119,7 @@ def milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) 
 
 
 def one_by_one(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
-    """`milestones`, each found as it is asked for: a part of a millisecond, where all of a long call take several."""
+    """`milestones`, each found as it is asked for, so that an event loop can go on between two of a long call's."""
     segments = playout.segments(record.received)
     audible = onset.audible_frames(segments)
     talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]

@@ -2,7 +2,7 @@
 
 Three coroutines follow the transcript, so that the language model goes on while its first clause is spoken, and audio
 is ready (but held) until the end of the turn is confirmed: `_think` → clauses → `_speak` → messages → `_deliver`.
-Until then no more than the first clause is thought of.
+Until then a language model that goes in step with its reader thinks of no more than the first clause.
 A stage's end is the next one's start, one reading of the clock, so that no time falls between stages.
 """
 
@@ -22,7 +22,7 @@ from pipeline.clock import now_ns
 from pipeline.engines import Engines
 from pipeline.errors import EngineError
 from pipeline.inject import Injection
-from pipeline.llm import Message, Request
+from pipeline.llm import InStep, Message, Request
 from pipeline.llm.clauses import ClauseSplitter
 from pipeline.stt import AudioF32, FixedWork, Transcript
 from pipeline.telemetry.metrics import TurnResult
@@ -211,8 +211,8 @@ class Reply:
                         await self._hand_on(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._hand_on(clause, first_token_ns)
-                if self._texts:  # enough to begin with; the rest would be work for nothing if the caller goes on
-                    await self._confirmed.wait()
+                if self._texts and isinstance(self._engines.llm, InStep):
+                    await self._confirmed.wait()  # the rest would be work for nothing if the caller goes on
         for clause in splitter.flush():
             # A reply that ran into its cap is cut at the last whole clause, where there is one.
             if tokens < question.max_tokens or not self._texts or clause.endswith(_SENTENCE_END):

@@ -64,6 +64,13 @@ class ReservesKvCache(Protocol):
         ...
 
 
+@runtime_checkable
+class InStep(Protocol):
+    """A language model that stands still while nobody reads on: what may be for nothing can be put off."""
+
+    in_step: bool
+
+
 class LanguageModel(Protocol):
     """A loaded, shared engine; requests of several calls may overlap. Work is done off the event loop."""
 

@@ -24,6 +24,8 @@ _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words
 class CTranslate2Chat:
     """The model, loaded once; replies of several calls wait for each other."""
 
+    in_step = True
+
     def __init__(self, settings: CTranslate2Settings) -> None:
         folder = weights.get(settings.model)
         self._settings = settings

@@ -14,6 +14,8 @@ from pipeline.profile.llm import ScriptedLlmSettings
 class ScriptedLanguageModel:
     """Holds a script; a token is a word with the space before it."""
 
+    in_step = True
+
     def __init__(self, settings: ScriptedLlmSettings) -> None:
         self._settings = settings
         self._tokens = re.findall(r"\s*\S+", settings.reply)

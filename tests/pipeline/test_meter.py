@@ -37,8 +37,11 @@ def test_standing_still_is_no_work(now: list[int]) -> None:
     """A thread that waits for its reader is inside its work, and does none."""
     one = Meter()
     with one.busy():
-        now[0] = 30_000_000
-        one.rested(20_000_000)
+        now[0] = 10_000_000
+        with one.resting():
+            now[0] = 25_000_000
+            assert one.busy_ms == 10
+            now[0] = 30_000_000
         assert one.busy_ms == 10
     assert one.busy_ms == 10
 

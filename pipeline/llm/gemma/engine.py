@@ -35,6 +35,8 @@ _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words
 class GemmaChat:
     """The network, loaded once."""
 
+    in_step = True
+
     def __init__(self, settings: GemmaSettings) -> None:
         """Builds the weights and prepares the units (captures, on a GPU).
 

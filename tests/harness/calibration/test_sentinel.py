@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.calibration import calibrate, sentinel
 from harness.calibration.calibrate import Sample
 from harness.calibration.sentinel import Sentinel, _piecemeal
+from harness.caller.scheduler import Scheduler
+from harness.clock import SystemClock
 from harness.scoring.milestones import BEFORE_T0_NS
 from pipeline.errors import HarnessError
 from tests.harness.report_builders import turn
@@ -63,6 +66,36 @@ def test_a_log_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     """The run ends with one line that names the file, not with samples that are silently lost."""
     with pytest.raises(HarnessError, match=r"sentinel\.jsonl: cannot be written"):
         Sentinel(tmp_path / "gone" / "sentinel.jsonl").add([sample(1, 1.0)])
+
+
+def test_a_run_may_end_between_two_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentinel is stopped wherever it is; the run it watched ends in good order."""
+    stopped: list[bool] = []
+
+    class Reference:
+        async def stop(self) -> None:
+            stopped.append(True)
+
+    async def start() -> Reference:
+        return Reference()
+
+    async def call(*_: object, **__: object) -> None:
+        """A call that is over at once."""
+
+    async def run() -> None:
+        clock = SystemClock()
+        async with (
+            Scheduler(clock).running() as scheduler,
+            sentinel.sentinel(clock=clock, scheduler=scheduler, seed=1),
+        ):
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    monkeypatch.setattr(calibrate.ReferenceAgent, "start", start)
+    monkeypatch.setattr(calibrate, "call", call)
+    monkeypatch.setattr(calibrate, "samples", lambda *_: itertools.repeat(sample(1, 0.0)))
+    asyncio.run(run())
+    assert stopped == [True]
 
 
 def test_the_callers_have_the_loop_between_two_samples() -> None:
