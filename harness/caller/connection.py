@@ -202,7 +202,7 @@ async def listens(url: str) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(uri.host, uri.port)
     except OSError as fault:  # a timeout is one
-        raise AgentError(f"{_explain(url, fault)}") from None
+        raise AgentError(_explain(url, fault) or str(fault)) from None
     writer.close()
 
 
