@@ -202,9 +202,9 @@ def _llm(settings: Llm) -> _Engine:
         from pipeline.llm.vllm.engine import VllmChat
 
         return VllmChat(settings)
-    from pipeline.llm.ctranslate2 import CTranslate2Chat
+    from pipeline.llm.onnx.engine import OnnxChat
 
-    return CTranslate2Chat(settings)
+    return OnnxChat(settings)
 
 
 def _tts(settings: Tts) -> _Engine:

@@ -13,7 +13,7 @@ from pipeline.profile import Profile
 _PACKAGES = {
     "faster_whisper": ("faster_whisper", "cpu"),
     "whisper": ("transformers", "csm"),
-    "ctranslate2": ("ctranslate2", "cpu"),
+    "onnx": ("onnxruntime", "cpu"),
     "gemma": ("torch", "csm"),
     "hibari": ("hibari", "cpu"),
     "csm": ("transformers", "csm"),

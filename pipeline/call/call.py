@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline import tracing
 from pipeline.call import conversation
+from pipeline.call.ahead import ReadingAhead
 from pipeline.call.floor import Floor, still_talking
 from pipeline.call.hearing import Arrivals, CallerAudio, Continuity, to_float
 from pipeline.call.interruption import Move
@@ -32,6 +33,7 @@ from pipeline.endpointing import EndpointEvent, EventKind, TurnModel, Voicing
 from pipeline.endpointing.policies import endpointer
 from pipeline.engines import Engines
 from pipeline.inject import DelayLine, Injection
+from pipeline.llm import Request
 from pipeline.profile import Profile
 from pipeline.telemetry.metrics import Metrics, TurnResult, WorkUse
 from pipeline.telemetry.recorder import CallNotes, TraceSink
@@ -85,6 +87,7 @@ class Call:
         self._reply: Reply | None = None
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
         self._leaving = Leaving()
+        self._ahead = ReadingAhead(agent.engines.llm, call_sid)
         self._so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._question: EndpointEvent | None = None
         self._questioned = asyncio.Event()
@@ -117,7 +120,7 @@ class Call:
         """End the call: stop all work, and hand the spans over."""
         for reply in tuple(self._tasks):
             self._cancel(reply)
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), self._ahead.close(), return_exceptions=True)
         await self._leaving.gone(LAST_WORK_S)
         for notes in self._notes.attempts:
             self._agent.metrics.work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)
@@ -216,6 +219,7 @@ class Call:
             return
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
         self._so_far.forget()
+        self._ahead.begin(Request(self._block, self._conversation.history, words="", max_tokens=0))
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()

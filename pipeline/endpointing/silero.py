@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from pipeline import weights
+from pipeline.device.onnx import session
 from pipeline.endpointing import Voicing
-from pipeline.endpointing.onnx import session
 from pipeline.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from pipeline.profile.endpointing import SileroSettings
 from pipeline.telephony import SAMPLE_RATE
@@ -30,7 +31,7 @@ class SileroEngine:
 
     def __init__(self, settings: SileroSettings) -> None:
         self._settings = settings
-        self._session = session(settings.model, settings.threads)
+        self._session = session(weights.get(settings.model), settings.threads)
         self._executor = thread("vad", settings.cores)
 
     def describe(self) -> str:

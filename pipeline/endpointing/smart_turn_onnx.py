@@ -11,9 +11,9 @@ import asyncio
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from pipeline import worker
+from pipeline import weights, worker
+from pipeline.device.onnx import session
 from pipeline.endpointing import AudioF32
-from pipeline.endpointing.onnx import session
 from pipeline.profile.endpointing import SmartTurnSettings
 from pipeline.resample import to_16k
 from pipeline.telephony import SAMPLE_RATE
@@ -28,7 +28,7 @@ class SmartTurn:
 
     def __init__(self, settings: SmartTurnSettings) -> None:
         self._settings = settings
-        self._session = session(settings.model, settings.threads)
+        self._session = session(weights.get(settings.model), settings.threads)
         self._extractor = FeatureExtractor(feature_size=80, chunk_length=HEARD_S)
         self._executor = worker.thread("turn", settings.cores)
 

@@ -71,6 +71,19 @@ class InStep(Protocol):
     in_step: bool
 
 
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A language model that keeps what it has read of a call, and can read on before it is asked for a reply."""
+
+    async def read_ahead(self, request: Request) -> None:
+        """Take in what `request` begins with, up to the caller's words, which are not known yet.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        ...
+
+
 class LanguageModel(Protocol):
     """A loaded, shared engine; requests of several calls may overlap. Work is done off the event loop."""
 

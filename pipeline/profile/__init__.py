@@ -25,7 +25,7 @@ from pipeline.profile.endpointing import (
 )
 from pipeline.profile.gpu import GpuSettings
 from pipeline.profile.limits import Limits, NetworkModel, Price
-from pipeline.profile.llm import CTranslate2Settings, GemmaSettings, ScriptedLlmSettings
+from pipeline.profile.llm import GemmaSettings, OnnxSettings, ScriptedLlmSettings
 from pipeline.profile.settings import Settings
 from pipeline.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
 from pipeline.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
@@ -36,7 +36,7 @@ PROFILES = Path(__file__).parents[1] / "profiles"
 Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
 Turn = SmartTurnSettings | ScriptedTurnSettings
 Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
-Llm = Annotated[CTranslate2Settings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
+Llm = Annotated[OnnxSettings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 

@@ -9,13 +9,18 @@ from pydantic import Field
 from pipeline.profile.settings import EngineSettings, Settings, StreamPriority
 
 
-class CTranslate2Settings(EngineSettings):
-    """A Llama-shaped chat model on CTranslate2."""
+class OnnxSettings(EngineSettings):
+    """A Llama-shaped chat model on ONNX Runtime, in 8 bits."""
 
-    engine: Literal["ctranslate2"]
+    engine: Literal["onnx"]
     model: str = "smollm2-135m-instruct"
-    compute_type: str = "int8"
+    """An entry of `weights.toml`, or the folder of a model that was converted as it is."""
     threads: int = Field(1, ge=1)
+    positions: int = Field(4096, ge=256)
+    """How many tokens a conversation may have, the system prompt's among them; no more than the model was made for."""
+    conversations: int = Field(2, ge=1, le=64)
+    """So many calls' keys and values are kept; one more takes the place of the call that has been silent longest, whose
+    prompt is read anew then."""
     system_prompt: str
     template: Literal["chatml", "dialogue"] = "chatml"
     """How the conversation is written down: with the chat model's marks, or as lines after `system_prompt`'s examples.

@@ -165,11 +165,11 @@ def _compare(pin: Pin, folder: Path) -> None:
 def _convert(folder: Path) -> None:
     """Replace the GGUF in `folder` by the model made of it."""
     try:
-        from pipeline.weights import gguf
+        from pipeline.weights import llama_onnx
     except ImportError as fault:
         raise WeightsError(f"{fault.name} is needed to convert a GGUF: run `pip install 'turngap[cpu]'`") from None
     source = folder / "model.gguf"
-    gguf.convert(source, folder)
+    llama_onnx.convert(source, folder)
     source.unlink()
 
 

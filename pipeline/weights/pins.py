@@ -123,7 +123,7 @@ class Pin(_Table):
     files: tuple[File, ...] = ()
     tree: Tree | None = None
     gives: RelativePath | None = None
-    recipe: Literal["gguf-to-ctranslate2-1"] | None = None
+    recipe: Literal["gguf-to-onnx-1"] | None = None
 
     @model_validator(mode="after")
     def _one_of_files_and_tree(self) -> Pin:

@@ -1,0 +1,19 @@
+"""An ONNX model, ready to run on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+_ERRORS_ONLY = 3
+
+
+def session(model: Path, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` of the file `model`, on `threads` threads."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

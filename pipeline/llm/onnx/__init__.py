@@ -1,0 +1,1 @@
+"""A Llama-shaped chat model on ONNX Runtime, for a CPU."""
