@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pipeline import tracing
 from pipeline.call import conversation
+from pipeline.call.agent import Agent
 from pipeline.call.ahead import ReadingAhead
+from pipeline.call.asking import Asking
 from pipeline.call.floor import Floor, still_talking
 from pipeline.call.hearing import Arrivals, CallerAudio, Continuity, to_float
 from pipeline.call.interruption import Move
@@ -29,14 +30,13 @@ from pipeline.call.line import Line
 from pipeline.call.reply import Question, Reply
 from pipeline.call.rolling import WordsSoFar
 from pipeline.clock import now_ns
-from pipeline.endpointing import EndpointEvent, EventKind, TurnModel, Voicing
+from pipeline.endpointing import EndpointEvent, EventKind, Voicing
 from pipeline.endpointing.policies import endpointer
-from pipeline.engines import Engines
-from pipeline.inject import DelayLine, Injection
+from pipeline.inject import DelayLine
 from pipeline.llm import Request
-from pipeline.profile import Profile
-from pipeline.telemetry.metrics import Metrics, TurnResult, WorkUse
-from pipeline.telemetry.recorder import CallNotes, TraceSink
+from pipeline.stt import AudioF32
+from pipeline.telemetry.metrics import TurnResult, WorkUse
+from pipeline.telemetry.recorder import CallNotes
 from pipeline.telephony import SAMPLE_RATE, mulaw
 from pipeline.telephony.messages import InboundMedia
 from pipeline.telephony.script import TurnScript
@@ -46,19 +46,6 @@ from pipeline.tts import Spoken
 LAST_WORK_S = 0.5
 """How long the end of a call waits for engines to let go, so that their work is counted."""
 _log = logging.getLogger("turngap.call")
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """What all calls share."""
-
-    profile: Profile
-    engines: Engines
-    injection: Injection
-    metrics: Metrics
-    exporter: TraceSink | None
-    live_spans: bool = False
-    """Spans leave as each attempt ends, for one who watches; else as the call ends, so that no turn pays for it."""
 
 
 class Call:
@@ -89,8 +76,7 @@ class Call:
         self._leaving = Leaving()
         self._ahead = ReadingAhead(agent.engines.llm, call_sid)
         self._so_far = WordsSoFar(agent.profile.stt.whole_s)
-        self._question: EndpointEvent | None = None
-        self._questioned = asyncio.Event()
+        self._asking = Asking(self._said_so_far, self._sounds_complete, call_sid)
 
     def hear(self, media: InboundMedia, arrived_ns: int) -> None:
         """Take a piece of the caller's audio, read from the socket at `arrived_ns`."""
@@ -113,7 +99,7 @@ class Call:
         """
         lines: list[DelayLine[Any]] = [line for line in (self._decisions, self._line.delayed) if line.needs_task]
         model = self._agent.engines.turn
-        asking = [] if model is None else [self._ask(model)]
+        asking = [] if model is None else [self._asking.run(model)]
         await _together(self._listen(), *asking, *(line.run() for line in lines))
 
     async def close(self) -> None:
@@ -181,30 +167,20 @@ class Call:
             case EventKind.SPEECH_STARTED:
                 await self._speech_started(event)
             case EventKind.COMPLETION_ASKED:
-                self._question = event
-                self._questioned.set()
+                self._asking.ask(event)
             case EventKind.PROVISIONAL_END:
                 await self._begin(event)
             case EventKind.CONFIRMED_END:
                 await self._confirm(event)
             case EventKind.RESUMED:
-                self._question = None
+                self._asking.withdraw()
                 self._withdraw()
 
-    async def _ask(self, model: TurnModel) -> None:
-        """Ask the turn model beside all else, about the newest pause, and hand its answers to the endpointer."""
-        while True:
-            await self._questioned.wait()
-            self._questioned.clear()
-            if (event := self._question) is None:
-                continue
-            audio = to_float(self._audio.codes(self._turn_start, event.at_sample))
-            try:
-                probability = await model.completeness(audio)
-            except Exception as fault:  # noqa: BLE001  # without an answer the turn ends by silence
-                _log.error("%s: the turn model failed: %s", self._notes.call_sid, " ".join(str(fault).split()))
-                continue
-            await self._follow(partial(self._endpointer.completion, event.at_sample, probability))
+    def _said_so_far(self, event: EndpointEvent) -> AudioF32:
+        return to_float(self._audio.codes(self._turn_start, event.at_sample))
+
+    async def _sounds_complete(self, event: EndpointEvent, probability: float) -> None:
+        await self._follow(partial(self._endpointer.completion, event.at_sample, probability))
 
     async def _speech_started(self, event: EndpointEvent) -> None:
         reply = self._reply
@@ -229,7 +205,7 @@ class Call:
         self._attempt += 1
         rest_from, earlier_words = self._so_far.rest(self._turn_start, event.at_sample)
         question = Question(
-            audio=to_float(self._audio.codes(self._turn_start, event.at_sample)),
+            audio=self._said_so_far(event),
             end_sample=event.at_sample,
             earlier_words=earlier_words,
             rest_from=rest_from - self._turn_start,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
-from pipeline.call.call import Agent
+from pipeline.call.agent import Agent
 from pipeline.errors import ProtocolError
 from pipeline.server.admission import NONCE_PARAMETER, Admission, Asked
 from pipeline.server.stream import Stream

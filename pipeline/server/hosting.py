@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from pipeline import clock, engines
-from pipeline.call.call import Agent
+from pipeline.call.agent import Agent
 from pipeline.inject import Injection
 from pipeline.profile import Profile
 from pipeline.server import app as server

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pipeline.call.call import Agent, Call
+from pipeline.call.agent import Agent
+from pipeline.call.call import Call
 from pipeline.call.line import Line
 from pipeline.clock import now_ns
 from pipeline.errors import ProtocolError, TurngapError

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline import engines, profile, tracing
-from pipeline.call.call import Agent
+from pipeline.call.agent import Agent
 from pipeline.inject import Injection
 from pipeline.server import app as server
 from pipeline.server.admission import Admission

@@ -22,6 +22,7 @@ from tests.harness import report_builders as builders
     ("profile", "beyond", "flattered", "cached"),
     [
         ("scripted", (None, None), None, False),
+        ("cpu", (None, 0), 0, True),
         ("weightless", (None, None), None, True),
         ("weightless", (None, 0), 0, True),
         ("weightless", (3, 0), 1, True),

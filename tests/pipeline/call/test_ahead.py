@@ -1,0 +1,113 @@
+"""Reading ahead: once as the caller begins, never twice at a time, and no failure of it is the call's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from pipeline.call.ahead import ReadingAhead
+from pipeline.errors import EngineError
+from pipeline.llm import Request
+from pipeline.llm.scripted import ScriptedLanguageModel
+from pipeline.profile.llm import ScriptedLlmSettings
+
+ASKED = Request("a call's block", (), words="", max_tokens=0)
+
+
+class Reader:
+    """A language model that reads ahead when it is let."""
+
+    def __init__(self) -> None:
+        self.read: list[Request] = []
+        self.may = asyncio.Event()
+        self.fault: EngineError | None = None
+
+    async def read_ahead(self, request: Request) -> None:
+        self.read.append(request)
+        await self.may.wait()
+        if self.fault:
+            raise self.fault
+
+    async def warm_up(self) -> None:
+        """Nothing to do."""
+
+    async def reply(self, request: Request) -> AsyncGenerator[str, None]:
+        """Says nothing."""
+        return
+        yield ""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_one_reading_at_a_time() -> None:
+    """A caller who begins again while it is read starts no second; after it, the next turn does."""
+
+    async def run() -> None:
+        reader = Reader()
+        ahead = ReadingAhead(reader, "CA1")
+        ahead.begin(ASKED)
+        await settle()
+        ahead.begin(ASKED)
+        await settle()
+        assert reader.read == [ASKED]
+        reader.may.set()
+        await settle()
+        ahead.begin(ASKED)
+        await settle()
+        assert reader.read == [ASKED, ASKED]
+        await ahead.close()
+
+    asyncio.run(run())
+
+
+def test_the_end_of_a_call_does_not_wait_for_it() -> None:
+    """It is given up."""
+
+    async def run() -> None:
+        reader = Reader()
+        ahead = ReadingAhead(reader, "CA1")
+        await ahead.close()
+        ahead.begin(ASKED)
+        await settle()
+        await asyncio.wait_for(ahead.close(), 5)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_failure_is_told_and_nothing_more(caplog: pytest.LogCaptureFixture) -> None:
+    """The turn's own request will say it too, if it stays."""
+
+    async def run() -> None:
+        reader = Reader()
+        reader.fault = EngineError("llm: smollm2 failed: out of memory")
+        reader.may.set()
+        ahead = ReadingAhead(reader, "CA1")
+        ahead.begin(ASKED)
+        await settle()
+        await ahead.close()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(run())
+    assert [record.message for record in caplog.records] == ["CA1: reading ahead: llm: smollm2 failed: out of memory"]
+
+
+def test_a_model_that_cannot_is_left_alone() -> None:
+    """Nothing is begun."""
+
+    async def run() -> None:
+        ahead = ReadingAhead(ScriptedLanguageModel(ScriptedLlmSettings(engine="scripted")), "CA1")
+        ahead.begin(ASKED)
+        assert len(asyncio.all_tasks()) == 1
+        await ahead.close()
+
+    asyncio.run(run())

@@ -1,0 +1,179 @@
+"""The chat engine on a small model with random weights: its replies, what it keeps, and what it tells of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("onnx", reason="needs the extra `cpu`")
+
+from pipeline import tracing
+from pipeline.errors import EngineError
+from pipeline.llm import InStep, Message, ReadsAhead, Request
+from pipeline.llm.onnx.engine import OnnxChat
+from pipeline.profile.llm import OnnxSettings
+from pipeline.weights import llama_onnx
+from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write
+
+TENSORS = random_weights()
+TOKENS_A_REPLY = 6
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 32 bits: its replies are those of the forward pass written out."""
+    folder = tmp_path_factory.mktemp("model")
+    llama_onnx.convert(write(folder / "m.gguf", TENSORS), folder, quantized=False)
+    return folder
+
+
+def settings(model: Path, **more: Any) -> OnnxSettings:
+    given = {"system_prompt": "hello hello", "max_tokens": TOKENS_A_REPLY, "repetition_penalty": 1, "positions": 256}
+    return OnnxSettings(**{"engine": "onnx", "model": str(model), **given, **more})
+
+
+@pytest.fixture
+def chat(model: Path) -> Iterator[OnnxChat]:
+    engine = OnnxChat(settings(model))
+    asyncio.run(engine.warm_up())
+    yield engine
+    asyncio.run(engine.close())
+
+
+def request(words: str, call: str = "A", **more: Any) -> Request:
+    return Request(**{"call_block": f"call {call}", "history": (), "words": words, "max_tokens": 24, **more})
+
+
+def asked(chat: OnnxChat, *requests: Request) -> list[tuple[str, dict[str, Any]]]:
+    """What was replied to each, one after the other, and what was told of it."""
+
+    async def one(each: Request) -> tuple[str, dict[str, Any]]:
+        facts: dict[str, Any] = {}
+        return "".join([p async for p in chat.reply(replace(each, note=facts.__setitem__))]), facts
+
+    async def all_of_them() -> list[tuple[str, dict[str, Any]]]:
+        return [await one(each) for each in requests]
+
+    return asyncio.run(all_of_them())
+
+
+def test_the_reply_is_the_models(chat: OnnxChat) -> None:
+    """Token by token the likeliest of the forward pass over the whole prompt, nothing kept."""
+    ids = chat._prompt(request("lo"), 0)
+    n_prompt = len(ids)
+    while len(ids) < n_prompt + TOKENS_A_REPLY and (chosen := int(forward(TENSORS, ids)[-1].argmax())) not in (0, 2):
+        ids.append(chosen)
+    expected = chat._tokenizer.decode(ids[n_prompt:])
+    ((text, facts),) = asked(chat, request("lo"))
+    assert text.strip() == expected.strip() != ""
+    assert facts[tracing.LLM_PROMPT_TOKENS] == n_prompt
+
+
+def test_it_says_what_it_can(chat: OnnxChat) -> None:
+    """The seam's optional parts."""
+    assert isinstance(chat, InStep)
+    assert isinstance(chat, ReadsAhead)
+
+
+def test_calls_in_turns_say_what_each_says_alone(model: Path, chat: OnnxChat) -> None:
+    """Three calls on the room of two: replies do not depend on what was asked before."""
+    requests = [request(words, call) for words in ("hello", "hello lo", "12") for call in "ABC"]
+    alone = []
+    for each in requests:
+        fresh = OnnxChat(settings(model))
+        alone += [text for text, _ in asked(fresh, each)]
+        asyncio.run(fresh.close())
+    assert [text for text, _ in asked(chat, *requests)] == alone
+
+
+def test_a_call_is_served_from_its_own_past_alone(chat: OnnxChat) -> None:
+    """The first request of a call finds the system prompt, however alike its block is; a later one what it has said."""
+    first, again, other = asked(chat, request("hello", "AA"), request("hello lo", "AA"), request("hello", "AB"))
+    system = len(chat._system)
+    cached = [facts[tracing.PREFIX_CACHED_TOKENS] for _, facts in (first, again, other)]
+    allowed = [facts[tracing.PREFIX_ALLOWED_TOKENS] for _, facts in (first, again, other)]
+    assert (cached[0], cached[2]) == (allowed[0], allowed[2]) == (system, system)
+    assert system < cached[1] <= allowed[1] == again[1][tracing.LLM_PROMPT_TOKENS]
+    for _, facts in (first, again, other):
+        assert all(facts[name] >= 0 for name in (tracing.LLM_QUEUE_MS, tracing.LLM_PREFILL_MS, tracing.LLM_DECODE_MS))
+
+
+def test_what_was_read_ahead_is_not_read_again(chat: OnnxChat) -> None:
+    """Up to the caller's words all is there when the request comes; the reply is the same."""
+    history = (Message("user", "hello"), Message("assistant", "lo lo"))
+    ((text, late),) = asked(chat, request("12 12", "A", history=history))
+    coming = request("12 12", "B", history=history)
+    asyncio.run(chat.read_ahead(replace(coming, words="")))
+    asyncio.run(chat.read_ahead(replace(coming, words="")))  # nothing is left to read
+    ((ahead_text, ahead),) = asked(chat, coming)
+    assert late[tracing.PREFIX_CACHED_TOKENS] == len(chat._system)
+    unread = ahead[tracing.LLM_PROMPT_TOKENS] - ahead[tracing.PREFIX_CACHED_TOKENS]
+    assert unread <= len(chat._ids(" 12 12<|im_end|>\n<|im_start|>assistant\n")) + 1
+    del text, ahead_text  # the calls' own blocks differ, and what a random model makes of them
+
+
+def test_the_oldest_messages_are_left_out_where_there_is_no_room(model: Path) -> None:
+    """So that the reply fits; what is left begins alike from turn to turn."""
+    chat = OnnxChat(settings(model, positions=256))
+    said = tuple(Message(role, "hello 12") for _ in range(20) for role in ("user", "assistant"))  # type: ignore[arg-type]
+    prompts = [chat._prompt(request("lo", history=said[:n]), TOKENS_A_REPLY) for n in (2, 36, 38)]
+    assert all(len(ids) + TOKENS_A_REPLY <= 256 for ids in prompts)
+    whole = OnnxChat(settings(model, positions=512))._prompt(request("lo", history=said[:36]), TOKENS_A_REPLY)
+    assert len(prompts[1]) < len(whole)
+    assert prompts[2][: len(prompts[1]) - 30] == prompts[1][:-30]
+    asyncio.run(chat.close())
+
+
+def test_a_prompt_that_cannot_fit_says_what_to_change(model: Path) -> None:
+    """The turn is lost, in one line; the call and the engine are not."""
+    chat = OnnxChat(settings(model, positions=256))
+    with pytest.raises(
+        EngineError, match=r"^llm: the prompt has \d+ tokens and the reply 6, .* 256 of llm\.positions; "
+    ):
+        asked(chat, request("x" * 300))
+    assert asked(chat, request("lo"))[0][0]
+    asyncio.run(chat.close())
+
+
+def test_an_engine_that_fails_is_one_line(chat: OnnxChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model and cause."""
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError] : 6 :\nout of memory")
+
+    for call in chat._calls:
+        monkeypatch.setattr(call.context, "logits", failing)
+    with pytest.raises(EngineError, match=r"^llm: \S+ failed: \[ONNXRuntimeError\] : 6 : out of memory$"):
+        asked(chat, request("lo"))
+
+
+def test_closing_a_reply_stops_the_model(chat: OnnxChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the reader leaves at the first token no more are made, though the reply has more."""
+    steps: list[int] = []
+    for call in chat._calls:
+        real = call.context.logits
+        monkeypatch.setattr(
+            call.context, "logits", lambda ids, kept, real=real: (steps.append(len(ids)), real(ids, kept))[1]
+        )
+
+    async def leave_at_the_first() -> None:
+        stream = chat.reply(request("hello", "L"))
+        await anext(stream)
+        await stream.aclose()
+        await asyncio.to_thread(chat._executor.submit(lambda: None).result)
+
+    asyncio.run(leave_at_the_first())
+    left = len(steps)
+    steps.clear()
+    assert asked(chat, request("hello", "L"))[0][0]
+    assert left < len(steps)
+
+
+def test_the_vocabulary_is_in_the_order_of_its_ids(chat: OnnxChat) -> None:
+    """Token by id."""
+    assert chat._vocabulary == TOKENS
