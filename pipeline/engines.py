@@ -107,11 +107,18 @@ def _wanted(profile: Profile, total_mib: float) -> dict[str, Any]:
     """
     ending = profile.endpointing
     turn = {} if ending.policy == "silence" or ending.model is None else {"turn": ending.model}
-    wanted = {"vad": profile.vad, **turn, "stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
+    wanted = {"vad": profile.vad, **turn, "stt": profile.stt, "llm": _llm_settings(profile), "tts": profile.tts}
     on_torch = {section: one for section, one in in_process(profile).items() if one.engine in _ON_TORCH}
     planned = {part.section: part.mib for part in plan.parts(profile, total_mib)}
     order = sorted(wanted, key=lambda stage: -planned.get(stage, 0.0))
     return ({CONTEXT: on_torch} if on_torch else {}) | {stage: wanted[stage] for stage in order}
+
+
+def _llm_settings(profile: Profile) -> Llm:
+    settings = profile.llm
+    if settings.engine == "onnx" and settings.conversations is None:
+        return settings.model_copy(update={"conversations": profile.limits.simultaneous_calls})
+    return settings
 
 
 def _open_context(on_torch: dict[str, Any]) -> None:

@@ -120,7 +120,7 @@ def read_audio(path: Path) -> Pcm16:
         ScenarioError: it is missing, no sound file that can be read, or holds less than telephone band.
     """
     if not path.is_file():
-        raise ScenarioError(f"{path}: no such file")
+        raise ScenarioError(f"{path}: no such file; give the path of a sound file (WAV, FLAC, Ogg)")
     try:
         audio, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as fault:

@@ -112,7 +112,9 @@ def load(file: Path, kind: str, newest: int) -> tuple[int, Json]:
     try:
         data = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise RunFolderError(f"{file.parent}: no {kind} folder (there is no {file.name} in it)") from None
+        raise RunFolderError(
+            f"{file.parent}: no {kind} folder (there is no {file.name} in it); name one of `turngap {kind}`"
+        ) from None
     except OSError as fault:
         raise RunFolderError(f"{file}: cannot be read ({fault.strerror})") from None
     except ValueError:

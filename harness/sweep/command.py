@@ -13,6 +13,7 @@ from harness import command
 from harness.audience import Display
 from harness.clock import SystemClock
 from harness.corpus import clips as corpus
+from harness.counted import plural
 from harness.report.wording import ms, percent
 from harness.run.request import DEFAULT_SCENARIO, Options
 from harness.sweep import folder, grid, page, request
@@ -126,7 +127,7 @@ def _show(points: Sequence[Point], figures: Console) -> None:
         told = f"{number}  {point.name}" + (f" ({', '.join(marks)})" if marks else "")
         figures.print(told, highlight=False, markup=False, soft_wrap=True)
         moved = point.difference
-        change = ""
+        change = "" if moved is None else f"{plural(moved.pairs, 'pair')}: too few"
         if moved is not None and None not in (moved.median_change_ms, moved.low_ms, moved.high_ms):
             change = f"{moved.median_change_ms:+.0f} ({moved.low_ms:+.0f} to {moved.high_ms:+.0f})"
         table.add_row(
@@ -140,3 +141,7 @@ def _show(points: Sequence[Point], figures: Console) -> None:
             change,
         )
     figures.print(table)
+    for text in dict.fromkeys(text for point in points for text in point.take_care):
+        of = [str(number) for number, point in enumerate(points, 1) if text in point.take_care]
+        which = "" if len(of) == len(points) else f" (of {', '.join(of)})"
+        figures.print(f"take care    {text}{which}", highlight=False, markup=False, soft_wrap=True)

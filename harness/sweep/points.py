@@ -64,9 +64,17 @@ class Point(_Model):
     exposed_p50_ms: dict[Stage, float]
     """Median time of each stage on the critical path."""
     dominated_by: str | None = None
-    """The name of a setting that is no worse in anything and better in something; None on the front."""
+    """The name of a setting that is no worse in anything and better in something; None on the front, and of a setting
+    with fewer than `LEAST_PAIRS` answered turns, of which nothing can be said."""
     difference: Difference | None = None
     """None of the first setting, and where there are no pairs."""
+    take_care: tuple[str, ...] = ()
+    """What a reader of its figures should know of the machine and the instrument, a line each."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it has turns enough to be held against others."""
+        return self.answered >= LEAST_PAIRS
 
 
 Goals = tuple[float, ...]
@@ -78,15 +86,17 @@ def points(
 ) -> tuple[Point, ...]:
     """A point for each (name, slug, is current, run, its turns), in that order."""
     found = [_point(*run) for run in runs]
-    above = dominators([goals(point) for point in found])
+    ranked = [place for place, point in enumerate(found) if point.ranked]
+    over_ranked = dominators([goals(found[place]) for place in ranked])
+    above = {place: None if over is None else ranked[over] for place, over in zip(ranked, over_ranked, strict=True)}
     return tuple(
         point.model_copy(
             update={
-                "dominated_by": None if over is None else found[over].name,
+                "dominated_by": None if (over := above.get(index)) is None else found[over].name,
                 "difference": None if index == 0 else difference(runs[index][4], runs[0][4]),
             }
         )
-        for index, (point, over) in enumerate(zip(found, above, strict=True))
+        for index, point in enumerate(found)
     )
 
 
@@ -166,4 +176,5 @@ def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequen
         wasted=record.conversation.wasted if record.conversation is not None else None,
         first_clause_words=stats.percentile(words, 0.5),
         exposed_p50_ms={stage: figures.exposed_p50_ms for stage, figures in record.stages.items()},
+        take_care=tuple(f"{check.name}: {check.text}" for check in record.validity if check.warning),
     )

@@ -70,14 +70,14 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None
 def _measured(scored: Sequence[TurnRecord]) -> str:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
     gaps = [turn.turn_gap_ms if good(turn) else None for turn in valid if to_be_answered(turn)]
-    fine = sum(map(good, scored))
+    went = f"{sum(map(good, valid))} of {plural(len(valid), 'turn')} {_went(valid)}"
+    if invalid := len(scored) - len(valid):
+        some = f"{went}; {invalid} more {'is' if invalid == 1 else 'are'} invalid"
+        went = some if valid else f"{'the one turn is' if invalid == 1 else f'all {invalid} turns are'} invalid"
     middle = stats.percentile(gaps, 0.5)
     if middle is None:
-        return f"Measured, not judged: {fine} of {plural(len(scored), 'turn')} {_went(scored)}."
-    return (
-        f"Measured, not judged: the median turn gap is {middle:.0f} ms, "
-        f"and {fine} of {plural(len(scored), 'turn')} {_went(scored)}."
-    )
+        return f"Measured, not judged: {went}."
+    return f"Measured, not judged: the median turn gap is {middle:.0f} ms, and {went}."
 
 
 def _went(scored: Sequence[TurnRecord]) -> str:

@@ -18,9 +18,9 @@ class OnnxSettings(EngineSettings):
     threads: int = Field(1, ge=1)
     positions: int = Field(4096, ge=256)
     """How many tokens a conversation may have, the system prompt's among them; no more than the model was made for."""
-    conversations: int = Field(2, ge=1, le=64)
+    conversations: int | None = Field(None, ge=1, le=64)
     """So many calls' keys and values are kept; one more takes the place of the call that has been silent longest, whose
-    prompt is read anew then."""
+    prompt is read anew then. null: `limits.simultaneous_calls`, so that none is read anew."""
     system_prompt: str
     template: Literal["chatml", "dialogue"] = "chatml"
     """How the conversation is written down: with the chat model's marks, or as lines after `system_prompt`'s examples.

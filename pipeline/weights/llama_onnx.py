@@ -28,6 +28,8 @@ _COMPUTE_IN_INT8 = 4
 _FUSED = "com.microsoft"
 """ONNX Runtime's own operators."""
 _OPSET, _IR = 21, 10
+_HEAD_MULTIPLE = 16
+"""Of GroupQueryAttention on a CPU."""
 
 
 def convert(source: Path, into: Path, *, quantized: bool = True) -> None:
@@ -77,9 +79,15 @@ class _Graph:
         self._outputs: list[Any] = []
 
     def built(self) -> Any:
-        """The model."""
+        """The model.
+
+        Raises:
+            WeightsError: it is of a shape that the operators do not take.
+        """
         model = self._model
         head = model.weight("token_embd.weight").shape[1] // model.heads
+        if head % _HEAD_MULTIPLE:
+            raise WeightsError(f"attention heads of {head}: only multiples of {_HEAD_MULTIPLE} can be converted")
         angles = np.outer(np.arange(model.positions), model.rotary_base ** (-np.arange(0, head, 2) / head))
         self._constant("cos", np.cos(angles).astype(np.float32))
         self._constant("sin", np.sin(angles).astype(np.float32))

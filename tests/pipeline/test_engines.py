@@ -14,6 +14,8 @@ from pipeline import engines, profile
 from pipeline.errors import EngineError, ProfileError
 from pipeline.gpu.choice import choose
 from pipeline.gpu.sharing import Sharing
+from pipeline.llm.scripted import ScriptedLanguageModel
+from pipeline.profile.llm import ScriptedLlmSettings
 from pipeline.profile.tts import HibariSettings
 from pipeline.profile.vllm import VllmSettings
 from pipeline.stt.scripted import ScriptedSpeechToText
@@ -193,3 +195,26 @@ def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: p
     with pytest.raises(ProfileError, match=r"of GPU memory, .* are free on NVIDIA A100"):
         asyncio.run(engines.load(profile.load("weightless-hf")))
     assert card.loaded == []
+
+
+@pytest.mark.parametrize(("calls", "asked", "kept"), [(3, None, 3), (3, 1, 1)])
+def test_every_call_keeps_its_place_unless_less_is_asked(
+    monkeypatch: pytest.MonkeyPatch, calls: int, asked: int | None, kept: int
+) -> None:
+    """The embedded language model has room for as many conversations as the profile takes calls."""
+    given: list[int | None] = []
+
+    class Model(ScriptedLanguageModel):
+        def __init__(self, settings: Any) -> None:
+            given.append(settings.conversations)
+            super().__init__(ScriptedLlmSettings(engine="scripted"))
+
+    monkeypatch.setitem(engines._MAKERS, "llm", Model)
+    cpu = profile.load("cpu", (f"limits.simultaneous_calls={calls}", f"llm.conversations={asked or 'null'}"))
+    mixed = profile.load("scripted").model_copy(update={"llm": cpu.llm, "limits": cpu.limits})
+
+    async def load() -> None:
+        await (await engines.load(mixed)).close()
+
+    asyncio.run(load())
+    assert given == [kept]

@@ -59,9 +59,8 @@ class OnnxChat:
         self._template = TEMPLATES[settings.template]
         self._system = self._ids(self._template.shared(settings.system_prompt))
         self._ends = self._end_ids()
-        with worker.on_cores(settings.cores, "llm"):
-            self._decoder = Decoder(folder / "model.onnx", settings.threads, settings.positions)
-        self._calls = [_Call("", self._decoder.context()) for _ in range(settings.conversations)]
+        self._decoder = Decoder(folder / "model.onnx", settings.threads, settings.positions)
+        self._calls = [_Call("", self._decoder.context()) for _ in range(settings.conversations or 1)]
         self._requests = 0
         self._executor = worker.thread("llm", settings.cores)
 

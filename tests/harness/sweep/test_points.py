@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.result import Check
 from harness.sweep.points import Goals, difference, dominates, dominators, points
 from harness.turn import Outcome
 from harness.verdict.compare import Change
@@ -104,3 +105,28 @@ def test_points_know_what_dominates_them() -> None:
     assert found[2].difference is not None
     assert (found[2].cut_off_rate.events, found[2].answered) == (1, 19)
     assert found[0].first_clause_words == 2.0
+
+
+def test_nothing_dominates_on_a_handful_of_turns() -> None:
+    """Of five turns nobody can tell, however they came out; and they dominate none."""
+    few, plain = make.turns(5, scale=0.5), make.turns(20)
+    found = points(
+        [(name, name, False, make.run_record(turns), turns) for name, turns in (("few", few), ("plain", plain))]
+    )
+    assert [point.dominated_by for point in found] == [None, None]
+    slow = make.turns(5, scale=1.5)
+    found = points(
+        [(name, name, False, make.run_record(turns), turns) for name, turns in (("slow", slow), ("plain", plain))]
+    )
+    assert [point.dominated_by for point in found] == [None, None]
+
+
+def test_a_point_says_what_to_take_care_of() -> None:
+    """The warnings of its run's checks, by name; what holds, or makes it invalid, stands elsewhere."""
+    checks = (
+        Check(name="machine", ok=None, text="1.2 % of its time was stolen", warning=True),
+        Check(name="frames", ok=True, text="sent in time"),
+    )
+    record = make.run_record(make.turns(8)).model_copy(update={"validity": checks})
+    (found,) = points([("one", "one", True, record, make.turns(8))])
+    assert found.take_care == ("machine: 1.2 % of its time was stolen",)

@@ -333,6 +333,22 @@ def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
     assert sentence == "Measured, not judged: the median turn gap is 400 ms, and 2 of 2 turns went as they should."
 
 
+@pytest.mark.parametrize(
+    ("invalid", "said"),
+    [
+        (1, "the median turn gap is 400 ms, and 2 of 2 turns were answered as they should be; 1 more is invalid."),
+        (3, "the median turn gap is 400 ms, and 2 of 2 turns were answered as they should be; 3 more are invalid."),
+    ],
+)
+def test_an_invalid_turn_is_neither_well_nor_badly_answered(invalid: int, said: str) -> None:
+    """It is counted apart: nothing is known of it."""
+    turns = [turn(0), turn(1), *(turn(2 + n, outcome=Outcome.INVALID) for n in range(invalid))]
+    assert judge(turns, evidence(len(turns))).sentence == f"Measured, not judged: {said}"
+    sentence = judge(turns[2:], evidence(invalid)).sentence
+    all_of_them = "the one turn is" if invalid == 1 else "all 3 turns are"
+    assert sentence == f"Measured, not judged: {all_of_them} invalid."
+
+
 def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
     """Over 1 % it is a warning: what it did to the turns is judged by their own lateness."""
     judged = judge(run(60), evidence(60, stolen_cpu_share=0.03), EDGE)

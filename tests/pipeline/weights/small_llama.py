@@ -11,7 +11,7 @@ import pytest
 gguf_format = pytest.importorskip("gguf", reason="needs the extra `cpu`")
 
 F32 = npt.NDArray[np.float32]
-LAYERS, HEADS, KEY_VALUE_HEADS, WIDTH, INNER = 2, 4, 2, 32, 64
+LAYERS, HEADS, KEY_VALUE_HEADS, WIDTH, INNER = 2, 4, 2, 64, 96
 HEAD = WIDTH // HEADS
 POSITIONS = 512
 BASE, EPSILON = 100_000.0, 1e-5

@@ -33,7 +33,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(model: Path, **more: Any) -> OnnxSettings:
-    given = {"system_prompt": "hello hello", "max_tokens": TOKENS_A_REPLY, "repetition_penalty": 1, "positions": 256}
+    given = {
+        "system_prompt": "hello hello",
+        "max_tokens": TOKENS_A_REPLY,
+        "repetition_penalty": 1,
+        "positions": 256,
+        "conversations": 2,
+    }
     return OnnxSettings(**{"engine": "onnx", "model": str(model), **given, **more})
 
 
