@@ -72,8 +72,7 @@ def _measured(scored: Sequence[TurnRecord]) -> str:
     gaps = [turn.turn_gap_ms if good(turn) else None for turn in valid if to_be_answered(turn)]
     went = f"{sum(map(good, valid))} of {plural(len(valid), 'turn')} {_went(valid)}"
     if invalid := len(scored) - len(valid):
-        some = f"{went}; {invalid} more {'is' if invalid == 1 else 'are'} invalid"
-        went = some if valid else f"{'the one turn is' if invalid == 1 else f'all {invalid} turns are'} invalid"
+        went = f"{went}; {invalid} more {'is' if invalid == 1 else 'are'} invalid"
     middle = stats.percentile(gaps, 0.5)
     if middle is None:
         return f"Measured, not judged: {went}."
