@@ -16,8 +16,10 @@ class OnnxSettings(EngineSettings):
     model: str = "smollm2-135m-instruct"
     """An entry of `weights.toml`, or the folder of a model that was converted as it is."""
     threads: int = Field(1, ge=1)
-    positions: int = Field(4096, ge=256)
-    """How many tokens a conversation may have, the system prompt's among them; no more than the model was made for."""
+    positions: int = Field(2048, ge=256)
+    """How many tokens a conversation may have, the system prompt's among them; no more than the model was made for.
+    Each takes memory, 46 KB with the model that ships, for every conversation that is kept.
+    """
     conversations: int | None = Field(None, ge=1, le=64)
     """So many calls' keys and values are kept; one more takes the place of the call that has been silent longest, whose
     prompt is read anew then. null: `limits.simultaneous_calls`, so that none is read anew."""

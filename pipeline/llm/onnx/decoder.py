@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from pipeline.device.onnx import session
+from pipeline.errors import EngineError
 
 F32 = npt.NDArray[np.float32]
 _BEFORE = ".before"
@@ -22,16 +23,28 @@ class Decoder:
 
     def __init__(self, model: Path, threads: int, positions: int) -> None:
         """Args:
-        model: an ONNX file as `pipeline.weights.llama_onnx` writes it.
-        threads: of the computation.
-        positions: how many tokens a conversation may have; no more than the model was made for.
+            model: an ONNX file as `pipeline.weights.llama_onnx` writes it.
+            threads: of the computation.
+            positions: how many tokens a conversation may have.
+
+        Raises:
+            EngineError: it is no such file, or was made for fewer positions.
         """
-        self._session: Any = session(model, threads)
-        limit = int(self._session.get_modelmeta().custom_metadata_map["positions"])
-        self.positions = min(positions, limit)
+        try:
+            self._session: Any = session(model, threads)
+            limit = int(self._session.get_modelmeta().custom_metadata_map["positions"])
+        except Exception as fault:  # whatever onnxruntime raises has Exception's class alone
+            what = "another model" if isinstance(fault, KeyError) else " ".join(str(fault).split())[:200]
+            raise EngineError(
+                f"llm: {model} is no chat model that turngap has converted ({what}); correct llm.model, or fetch the "
+                "one that ships: python -m pipeline weights pull"
+            ) from fault
+        if positions > limit:
+            raise EngineError(f"llm: llm.positions is {positions}, and {model} was made for {limit}: lower it")
+        self.positions = positions
 
     def context(self) -> Context:
-        """Room for one conversation: memory is taken for the positions that are used."""
+        """Room for one conversation, all of its positions."""
         return Context(self._session, self.positions)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tokenizers import Tokenizer
 
@@ -51,10 +52,11 @@ class OnnxChat:
     def __init__(self, settings: OnnxSettings) -> None:
         """Raises:
         WeightsError: they are not there and cannot be fetched.
+        EngineError: they are none of ours, or the positions do not suffice or are too many.
         """
         folder = weights.get(settings.model)
         self._settings = settings
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._vocabulary = _by_id(self._tokenizer)
         self._template = TEMPLATES[settings.template]
         self._system = self._ids(self._template.shared(settings.system_prompt))
@@ -62,6 +64,7 @@ class OnnxChat:
         self._decoder = Decoder(folder / "model.onnx", settings.threads, settings.positions)
         self._calls = [_Call("", self._decoder.context()) for _ in range(settings.conversations or 1)]
         self._requests = 0
+        self._prompt(_WARM_UP, settings.max_tokens)  # refused now, and not turn by turn
         self._executor = worker.thread("llm", settings.cores)
 
     def describe(self) -> str:
@@ -216,6 +219,16 @@ class _Reply:
         """No token follows."""
         if rest := self._text.flush():
             self._emit(rest)
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as fault:  # the library raises nothing narrower
+        raise EngineError(
+            f"llm: {file}: no tokenizer that can be read ({' '.join(str(fault).split())[:200]}); correct llm.model, or "
+            "fetch the one that ships: python -m pipeline weights pull"
+        ) from fault
 
 
 def _by_id(tokenizer: Tokenizer) -> list[str]:

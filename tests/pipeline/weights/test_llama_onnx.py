@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="needs the extra `cpu`")
 from tokenizers import Tokenizer  # comes with the same extra
 
 from pipeline import weights
-from pipeline.errors import WeightsError
+from pipeline.errors import EngineError, WeightsError
 from pipeline.llm.onnx.decoder import Decoder
 from pipeline.weights import llama_onnx
 from tests.pipeline.weights.small_llama import F32, POSITIONS, TOKENS, forward, random_weights, write
@@ -100,10 +100,12 @@ def test_tokenizer_merges_and_markers(tmp_path: Path) -> None:
 
 
 def test_what_engines_need_is_written(tmp_path: Path) -> None:
-    """Beside the model stands its chat template; the model says how many positions it was made for."""
+    """Beside the model stands its chat template; the model knows how many positions it was made for."""
     llama_onnx.convert(write(tmp_path / "m.gguf", random_weights()), tmp_path)
     assert (tmp_path / "chat_template.jinja").read_text() == "{{ messages }}"
-    assert Decoder(tmp_path / "model.onnx", threads=1, positions=100_000).positions == POSITIONS
+    assert Decoder(tmp_path / "model.onnx", threads=1, positions=POSITIONS).positions == POSITIONS
+    with pytest.raises(EngineError, match=rf"llm\.positions is {POSITIONS + 1}, .* made for {POSITIONS}: lower it"):
+        Decoder(tmp_path / "model.onnx", threads=1, positions=POSITIONS + 1)
 
 
 def test_no_gguf(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
 
+import onnx
+
 from pipeline import tracing
 from pipeline.errors import EngineError
 from pipeline.llm import InStep, Message, ReadsAhead, Request
@@ -133,6 +135,42 @@ def test_the_oldest_messages_are_left_out_where_there_is_no_room(model: Path) ->
     assert len(prompts[1]) < len(whole)
     assert prompts[2][: len(prompts[1]) - 30] == prompts[1][:-30]
     asyncio.run(chat.close())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer.json", None, r"tokenizer\.json: no tokenizer that can be read \(.+\); correct llm\.model"),
+        ("tokenizer.json", b'{"version": ', r"tokenizer\.json: no tokenizer that can be read"),
+        ("model.onnx", None, r"model\.onnx is no chat model that turngap has converted \(.+\); correct llm\.model"),
+        ("model.onnx", b"", r"model\.onnx is no chat model"),
+        ("model.onnx", b"not a model", r"model\.onnx is no chat model"),
+        ("model.onnx", "another", r"model\.onnx is no chat model that turngap has converted \(another model\)"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_named(
+    model: Path, tmp_path: Path, name: str, content: bytes | str | None, said: str
+) -> None:
+    """File, cause and remedy in one line."""
+    for file in ("model.onnx", "tokenizer.json"):
+        (tmp_path / file).write_bytes((model / file).read_bytes())
+    if content is None:
+        (tmp_path / name).unlink()
+    elif isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        other = onnx.load(str(model / "model.onnx"))
+        del other.metadata_props[:]
+        onnx.save(other, str(tmp_path / name))
+    with pytest.raises(EngineError, match=said) as raised:
+        OnnxChat(settings(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+def test_room_for_no_reply_is_refused_at_once(model: Path) -> None:
+    """A system prompt that leaves none would lose every turn."""
+    with pytest.raises(EngineError, match=r"the prompt has \d+ tokens and the reply 250, .* 256 of llm\.positions"):
+        OnnxChat(settings(model, max_tokens=250))
 
 
 def test_a_prompt_that_cannot_fit_says_what_to_change(model: Path) -> None:
