@@ -123,7 +123,9 @@ def _show(points: Sequence[Point], figures: Console) -> None:
     for column in ("", "turns", "answered", "median", "p95", "cut off", "at most", "against 1, ms"):
         table.add_column(column, justify="right", no_wrap=True)
     for number, point in enumerate(points, 1):
-        marks = [*(["the profile's own"] if point.current else []), *(["dominated"] if point.dominated_by else [])]
+        marks = ["the profile's own"] if point.current else []
+        if not point.on_front:
+            marks.append("dominated" if point.ranked else "too few turns to rank")
         told = f"{number}  {point.name}" + (f" ({', '.join(marks)})" if marks else "")
         figures.print(told, highlight=False, markup=False, soft_wrap=True)
         moved = point.difference

@@ -59,9 +59,9 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
 
 def sentence(points: tuple[Point, ...]) -> str:
     """What the sweep says, in one sentence."""
-    front = [point for point in points if point.dominated_by is None and point.turn_gap_ms.p50 is not None]
+    front = [point for point in points if point.on_front and point.turn_gap_ms.p50 is not None]
     if not front:
-        return "No setting has a turn that was answered yet."
+        return "No setting has turns enough to be held against another."
     fastest = min(front, key=lambda point: point.turn_gap_ms.p50 or 0.0)
     rate = fastest.cut_off_rate
     many = f"{len(front)} of {plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"

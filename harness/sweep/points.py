@@ -64,8 +64,8 @@ class Point(_Model):
     exposed_p50_ms: dict[Stage, float]
     """Median time of each stage on the critical path."""
     dominated_by: str | None = None
-    """The name of a setting that is no worse in anything and better in something; None on the front, and of a setting
-    with fewer than `LEAST_PAIRS` answered turns, of which nothing can be said."""
+    """The name of a setting that is no worse in anything and better in something; None where there is none, and of a
+    setting that is not `ranked`."""
     difference: Difference | None = None
     """None of the first setting, and where there are no pairs."""
     take_care: tuple[str, ...] = ()
@@ -73,8 +73,13 @@ class Point(_Model):
 
     @property
     def ranked(self) -> bool:
-        """Whether it has turns enough to be held against others."""
-        return self.answered >= LEAST_PAIRS
+        """Whether it has turns enough to be held against others, however they came out."""
+        return self.n_turns - self.invalid >= LEAST_PAIRS
+
+    @property
+    def on_front(self) -> bool:
+        """Held against the others, none is better."""
+        return self.ranked and self.dominated_by is None
 
 
 Goals = tuple[float, ...]

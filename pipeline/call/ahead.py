@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from pipeline.errors import EngineError
-from pipeline.llm import LanguageModel, ReadsAhead, Request
+from pipeline.llm import LanguageModel, Message, ReadsAhead, Request
 
 _log = logging.getLogger("turngap.call")
 
@@ -14,21 +14,24 @@ _log = logging.getLogger("turngap.call")
 class ReadingAhead:
     """One call's, with a language model that can; with another nothing is done."""
 
-    def __init__(self, llm: LanguageModel, call_sid: str) -> None:
+    def __init__(self, llm: LanguageModel, call_block: str, call_sid: str) -> None:
         self._llm = llm if isinstance(llm, ReadsAhead) else None
-        self._call_sid = call_sid
+        self._call_block, self._call_sid = call_block, call_sid
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, request: Request) -> None:
-        """The caller has begun to speak: of `request`, all is known but the words. One at a time is read."""
+    def begin(self, history: tuple[Message, ...]) -> None:
+        """The caller has begun to speak: of the request all is known but the words. One at a time is read."""
         if self._llm is not None and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._read(self._llm, request))
+            coming = Request(self._call_block, history, words="", max_tokens=0)
+            self._task = asyncio.create_task(self._read(self._llm, coming))
 
     async def close(self) -> None:
-        """Stop."""
+        """The call has ended: what was not begun is not read, and what was kept may go."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._llm is not None:
+            self._llm.forget(self._call_block)
 
     async def _read(self, llm: ReadsAhead, request: Request) -> None:
         try:

@@ -33,7 +33,6 @@ from pipeline.clock import now_ns
 from pipeline.endpointing import EndpointEvent, EventKind, Voicing
 from pipeline.endpointing.policies import endpointer
 from pipeline.inject import DelayLine
-from pipeline.llm import Request
 from pipeline.stt import AudioF32
 from pipeline.telemetry.metrics import TurnResult, WorkUse
 from pipeline.telemetry.recorder import CallNotes
@@ -74,7 +73,7 @@ class Call:
         self._reply: Reply | None = None
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
         self._leaving = Leaving()
-        self._ahead = ReadingAhead(agent.engines.llm, call_sid)
+        self._ahead = ReadingAhead(agent.engines.llm, self._block, call_sid)
         self._so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._asking = Asking(self._said_so_far, self._sounds_complete, call_sid)
 
@@ -195,7 +194,7 @@ class Call:
             return
         self._turn, self._attempt, self._turn_start = self._turn + 1, 0, event.speech_start_sample
         self._so_far.forget()
-        self._ahead.begin(Request(self._block, self._conversation.history, words="", max_tokens=0))
+        self._ahead.begin(self._conversation.history)
 
     async def _begin(self, event: EndpointEvent) -> None:
         decided_ns = now_ns()

@@ -78,9 +78,15 @@ class ReadsAhead(Protocol):
     async def read_ahead(self, request: Request) -> None:
         """Take in what `request` begins with, up to the caller's words, which are not known yet.
 
+        Nothing is read while a reply is being made.
+
         Raises:
             EngineError: the engine failed.
         """
+        ...
+
+    def forget(self, call_block: str) -> None:
+        """That call has ended: what is kept of it may make room for another."""
         ...
 
 

@@ -230,7 +230,11 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
             rss_mib=871.0,
             cpu_s=64.0,
             loop_lag_p99_ms=2.1,
-            models={"stt": "whisper tiny.en int8", "llm": "SmolLM2-135M-Instruct int8", "tts": "hibari-tts 0.2.1"},
+            models={
+                "stt": "whisper tiny.en int8",
+                "llm": "onnx smollm2-135m-instruct 8 bit",
+                "tts": "hibari-tts 0.2.1",
+            },
         ),
         gpus=None,
         environment={

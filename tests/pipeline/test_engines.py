@@ -115,7 +115,7 @@ def test_the_scripted_profile_needs_no_extra() -> None:
     code = (
         "import asyncio, sys; from pipeline import engines, profile;"
         "asyncio.run(engines.load(profile.load('scripted')));"
-        "extra = {'ctranslate2', 'faster_whisper', 'hibari', 'onnxruntime', 'tokenizers'} & {*sys.modules};"
+        "extra = {'ctranslate2', 'faster_whisper', 'hibari', 'onnx', 'onnxruntime', 'tokenizers'} & {*sys.modules};"
         "sys.exit(', '.join(extra) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

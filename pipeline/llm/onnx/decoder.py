@@ -89,7 +89,8 @@ class Context:
             state[:, :, :positions] = other._state[name][:, :, :positions]
         self.ids = other.ids[:positions]
 
-    def common(self, ids: Sequence[int]) -> int:
-        """How many of `ids`, from the first on, it holds."""
-        pairs = zip(self.ids, ids, strict=False)
-        return next((at for at, (own, other) in enumerate(pairs) if own != other), min(len(self.ids), len(ids)))
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids, from the first on, both have."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (own, its) in enumerate(pairs) if own != its), min(len(one), len(other)))

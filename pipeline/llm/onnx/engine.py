@@ -21,7 +21,7 @@ from pipeline.errors import EngineError
 from pipeline.llm import Request
 from pipeline.llm.detokenize import Detokenizer
 from pipeline.llm.onnx.choice import Choice
-from pipeline.llm.onnx.decoder import F32, Context, Decoder
+from pipeline.llm.onnx.decoder import F32, Context, Decoder, common
 from pipeline.llm.templates import CHATML_END, TEMPLATES
 from pipeline.profile.llm import OnnxSettings
 
@@ -63,7 +63,7 @@ class OnnxChat:
         self._ends = self._end_ids()
         self._decoder = Decoder(folder / "model.onnx", settings.threads, settings.positions)
         self._calls = [_Call("", self._decoder.context()) for _ in range(settings.conversations or 1)]
-        self._requests = 0
+        self._requests = self._replies = 0
         self._prompt(_WARM_UP, settings.max_tokens)  # refused now, and not turn by turn
         self._executor = worker.thread("llm", settings.cores)
 
@@ -91,19 +91,32 @@ class OnnxChat:
             facts.update(self._generate(request, emit, asked))
 
         work = worker.streamed(self._executor, generate, in_step=True)
-        async with aclosing(work) as pieces:
-            async for piece in pieces:
-                yield piece
+        self._replies += 1
+        try:
+            async with aclosing(work) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self._replies -= 1
         for name, value in facts.items():
             request.note(name, value)
 
     async def read_ahead(self, request: Request) -> None:
         """Take in what `request` begins with, up to the caller's words.
 
+        Not while a reply is being made: one that stands still until its caller is done would have to go on.
+
         Raises:
             EngineError: the engine failed.
         """
-        await worker.run(self._executor, self._take_in, request)
+        if not self._replies:
+            await worker.run(self._executor, self._take_in, request)
+
+    def forget(self, call_block: str) -> None:
+        """That call has ended: its context is the next to be given away."""
+        for call in self._calls:
+            if call.block == call_block:
+                call.used = 0
 
     async def close(self) -> None:
         """Free threads and memory."""
@@ -114,14 +127,16 @@ class OnnxChat:
     def _take_in_system_prompt(self) -> None:
         first, *others = (call.context for call in self._calls)
         if self._system:
-            first.logits(self._system, 0)
+            self._logits(first, self._system, 0)
             for context in others:
                 context.copy(first, len(self._system))
 
     def _take_in(self, request: Request) -> None:
-        ids = self._prompt(request, 0)
+        most = self._settings.max_tokens
+        one, other = (self._prompt(replace(request, words=words), most) for words in ("a", "7"))
+        ids = one[: common(one, other)]
         call, allowed = self._call(request.call_block)
-        kept = min(call.context.common(ids), allowed)
+        kept = min(common(call.context.ids, ids), allowed)
         if kept < len(ids):
             self._logits(call.context, ids, kept)
 
@@ -139,7 +154,7 @@ class OnnxChat:
         n_prompt = len(ids)
         begun = time.perf_counter()
         call, allowed = self._call(request.call_block)
-        kept = min(call.context.common(ids), allowed, n_prompt - 1)
+        kept = min(common(call.context.ids, ids), allowed, n_prompt - 1)
         text = _Reply(emit)
         logits = self._logits(call.context, ids, kept)
         first = time.perf_counter()

@@ -14,7 +14,8 @@ from pipeline.llm import Request
 from pipeline.llm.scripted import ScriptedLanguageModel
 from pipeline.profile.llm import ScriptedLlmSettings
 
-ASKED = Request("a call's block", (), words="", max_tokens=0)
+BLOCK = "a call's block"
+ASKED = Request(BLOCK, (), words="", max_tokens=0)
 
 
 class Reader:
@@ -24,12 +25,16 @@ class Reader:
         self.read: list[Request] = []
         self.may = asyncio.Event()
         self.fault: EngineError | None = None
+        self.forgotten: list[str] = []
 
     async def read_ahead(self, request: Request) -> None:
         self.read.append(request)
         await self.may.wait()
         if self.fault:
             raise self.fault
+
+    def forget(self, call_block: str) -> None:
+        self.forgotten.append(call_block)
 
     async def warm_up(self) -> None:
         """Nothing to do."""
@@ -53,15 +58,15 @@ def test_one_reading_at_a_time() -> None:
 
     async def run() -> None:
         reader = Reader()
-        ahead = ReadingAhead(reader, "CA1")
-        ahead.begin(ASKED)
+        ahead = ReadingAhead(reader, BLOCK, "CA1")
+        ahead.begin(())
         await settle()
-        ahead.begin(ASKED)
+        ahead.begin(())
         await settle()
         assert reader.read == [ASKED]
         reader.may.set()
         await settle()
-        ahead.begin(ASKED)
+        ahead.begin(())
         await settle()
         assert reader.read == [ASKED, ASKED]
         await ahead.close()
@@ -70,15 +75,16 @@ def test_one_reading_at_a_time() -> None:
 
 
 def test_the_end_of_a_call_does_not_wait_for_it() -> None:
-    """It is given up."""
+    """It is given up, and the model told that the call is over."""
 
     async def run() -> None:
         reader = Reader()
-        ahead = ReadingAhead(reader, "CA1")
-        await ahead.close()
-        ahead.begin(ASKED)
+        ahead = ReadingAhead(reader, BLOCK, "CA1")
+        ahead.begin(())
         await settle()
+        assert reader.forgotten == []
         await asyncio.wait_for(ahead.close(), 5)
+        assert reader.forgotten == [BLOCK]
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())
@@ -91,8 +97,8 @@ def test_a_failure_is_told_and_nothing_more(caplog: pytest.LogCaptureFixture) ->
         reader = Reader()
         reader.fault = EngineError("llm: smollm2 failed: out of memory")
         reader.may.set()
-        ahead = ReadingAhead(reader, "CA1")
-        ahead.begin(ASKED)
+        ahead = ReadingAhead(reader, BLOCK, "CA1")
+        ahead.begin(())
         await settle()
         await ahead.close()
 
@@ -105,8 +111,8 @@ def test_a_model_that_cannot_is_left_alone() -> None:
     """Nothing is begun."""
 
     async def run() -> None:
-        ahead = ReadingAhead(ScriptedLanguageModel(ScriptedLlmSettings(engine="scripted")), "CA1")
-        ahead.begin(ASKED)
+        ahead = ReadingAhead(ScriptedLanguageModel(ScriptedLlmSettings(engine="scripted")), BLOCK, "CA1")
+        ahead.begin(())
         assert len(asyncio.all_tasks()) == 1
         await ahead.close()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
 
-from pipeline.llm.onnx.decoder import Context, Decoder
+from pipeline.llm.onnx.decoder import Context, Decoder, common
 from pipeline.weights import llama_onnx
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write
 
@@ -37,7 +37,7 @@ def test_what_two_prompts_share_is_not_computed_again(decoder: Decoder, requests
     """Prompt after prompt in one context, each from where it leaves the one before: the rest of that does no harm."""
     context = decoder.context()
     for ids in requests:
-        check(context, ids, min(context.common(ids), len(ids) - 1))
+        check(context, ids, min(common(context.ids, ids), len(ids) - 1))
 
 
 def test_token_by_token_is_all_at_once(decoder: Decoder) -> None:
@@ -68,10 +68,8 @@ def test_a_copy_goes_its_own_way(decoder: Decoder) -> None:
 
 
 @given(own=some_ids, other=some_ids)
-def test_how_much_is_in_common(decoder: Decoder, own: list[int], other: list[int]) -> None:
+def test_how_much_is_in_common(own: list[int], other: list[int]) -> None:
     """The longest beginning of both."""
-    context = decoder.context()
-    context.ids = own
-    n = context.common(other)
+    n = common(own, other)
     assert own[:n] == other[:n]
     assert n == min(len(own), len(other)) or own[n] != other[n]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def asked(chat: OnnxChat, *requests: Request) -> list[tuple[str, dict[str, Any]]
     return asyncio.run(all_of_them())
 
 
+def counted(chat: OnnxChat) -> list[int]:
+    """From now on, the length of what the model has run over, run by run."""
+    steps: list[int] = []
+
+    def counting(real: Callable[..., Any], ids: list[int], kept: int) -> Any:
+        steps.append(len(ids))
+        return real(ids, kept)
+
+    for call in chat._calls:
+        call.context.logits = partial(counting, call.context.logits)  # type: ignore[method-assign]
+    return steps
+
+
 def test_the_reply_is_the_models(chat: OnnxChat) -> None:
     """Token by token the likeliest of the forward pass over the whole prompt, nothing kept."""
     ids = chat._prompt(request("lo"), 0)
@@ -111,18 +125,52 @@ def test_a_call_is_served_from_its_own_past_alone(chat: OnnxChat) -> None:
         assert all(facts[name] >= 0 for name in (tracing.LLM_QUEUE_MS, tracing.LLM_PREFILL_MS, tracing.LLM_DECODE_MS))
 
 
-def test_what_was_read_ahead_is_not_read_again(chat: OnnxChat) -> None:
+def test_what_was_read_ahead_is_not_read_again(model: Path, chat: OnnxChat) -> None:
     """Up to the caller's words all is there when the request comes; the reply is the same."""
     history = (Message("user", "hello"), Message("assistant", "lo lo"))
-    ((text, late),) = asked(chat, request("12 12", "A", history=history))
-    coming = request("12 12", "B", history=history)
+    coming = request("12 12", "A", history=history)
+    fresh = OnnxChat(settings(model))
+    asyncio.run(fresh.warm_up())
+    ((text, late),) = asked(fresh, coming)
+    asyncio.run(fresh.close())
     asyncio.run(chat.read_ahead(replace(coming, words="")))
-    asyncio.run(chat.read_ahead(replace(coming, words="")))  # nothing is left to read
+    steps = counted(chat)
+    asyncio.run(chat.read_ahead(replace(coming, words="")))
+    assert steps == []  # nothing was left to read
     ((ahead_text, ahead),) = asked(chat, coming)
+    assert ahead_text == text
     assert late[tracing.PREFIX_CACHED_TOKENS] == len(chat._system)
     unread = ahead[tracing.LLM_PROMPT_TOKENS] - ahead[tracing.PREFIX_CACHED_TOKENS]
-    assert unread <= len(chat._ids(" 12 12<|im_end|>\n<|im_start|>assistant\n")) + 1
-    del text, ahead_text  # the calls' own blocks differ, and what a random model makes of them
+    assert unread <= len(chat._ids("12 12<|im_end|>\n<|im_start|>assistant\n")) + 1
+
+
+def test_nothing_is_read_ahead_while_a_reply_stands_still(chat: OnnxChat) -> None:
+    """Another caller who begins to speak does not make the model finish what may be for nothing."""
+
+    async def run() -> tuple[int, int]:
+        stream = chat.reply(request("hello", "A"))
+        await anext(stream)
+        steps = counted(chat)
+        await asyncio.wait_for(chat.read_ahead(request("", "B")), 10)
+        while_held = len(steps)
+        await stream.aclose()
+        await asyncio.to_thread(chat._executor.submit(lambda: None).result)
+        steps.clear()
+        await chat.read_ahead(request("", "B"))
+        return while_held, len(steps)
+
+    held, after = asyncio.run(run())
+    assert held <= 1  # the token that it was at
+    assert after == 1
+
+
+def test_a_call_that_has_ended_makes_room_first(chat: OnnxChat) -> None:
+    """The one that goes on keeps its place, though it has been silent for longer."""
+    asked(chat, request("hello", "A"), request("hello", "B"))
+    chat.forget("call B")
+    chat.forget("call X")  # never heard of
+    (_, new), (_, old) = asked(chat, request("hello", "C"), request("hello lo", "A"))
+    assert new[tracing.PREFIX_CACHED_TOKENS] == len(chat._system) < old[tracing.PREFIX_CACHED_TOKENS]
 
 
 def test_the_oldest_messages_are_left_out_where_there_is_no_room(model: Path) -> None:
@@ -185,28 +233,31 @@ def test_a_prompt_that_cannot_fit_says_what_to_change(model: Path) -> None:
 
 
 def test_an_engine_that_fails_is_one_line(chat: OnnxChat, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Model and cause."""
+    """Model and cause; the next reply is what it would have been."""
 
     def failing(*_: object) -> None:
         raise RuntimeError("[ONNXRuntimeError] : 6 :\nout of memory")
 
-    for call in chat._calls:
-        monkeypatch.setattr(call.context, "logits", failing)
-    with pytest.raises(EngineError, match=r"^llm: \S+ failed: \[ONNXRuntimeError\] : 6 : out of memory$"):
-        asked(chat, request("lo"))
+    ((text, _),) = asked(chat, request("lo"))
+    with monkeypatch.context() as broken:
+        for call in chat._calls:
+            broken.setattr(call.context, "logits", failing)
+        with pytest.raises(EngineError, match=r"^llm: \S+ failed: \[ONNXRuntimeError\] : 6 : out of memory$"):
+            asked(chat, request("lo"))
+    assert asked(chat, request("lo"))[0][0] == text
 
 
-def test_closing_a_reply_stops_the_model(chat: OnnxChat, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the reader leaves at the first token no more are made, though the reply has more."""
-    steps: list[int] = []
-    for call in chat._calls:
-        real = call.context.logits
-        monkeypatch.setattr(
-            call.context, "logits", lambda ids, kept, real=real: (steps.append(len(ids)), real(ids, kept))[1]
-        )
+def test_closing_a_reply_stops_the_model(model: Path) -> None:
+    """After the reader leaves at the first piece no more is made than what it was at, though the reply has more.
+
+    (A piece may take some tokens: a character of a random model's reply is often never completed.)
+    """
+    chat = OnnxChat(settings(model, min_tokens=40, max_tokens=40))
+    asyncio.run(chat.warm_up())
+    steps = counted(chat)
 
     async def leave_at_the_first() -> None:
-        stream = chat.reply(request("hello", "L"))
+        stream = chat.reply(request("hello", "L", max_tokens=40))
         await anext(stream)
         await stream.aclose()
         await asyncio.to_thread(chat._executor.submit(lambda: None).result)
@@ -214,8 +265,10 @@ def test_closing_a_reply_stops_the_model(chat: OnnxChat, monkeypatch: pytest.Mon
     asyncio.run(leave_at_the_first())
     left = len(steps)
     steps.clear()
-    assert asked(chat, request("hello", "L"))[0][0]
-    assert left < len(steps)
+    asked(chat, request("hello", "L", max_tokens=40))
+    assert len(steps) == 40
+    assert left < 20
+    asyncio.run(chat.close())
 
 
 def test_the_vocabulary_is_in_the_order_of_its_ids(chat: OnnxChat) -> None:
