@@ -157,17 +157,19 @@ class OnnxChat:
         kept = min(common(call.context.ids, ids), allowed, n_prompt - 1)
         text = _Reply(emit)
         logits = self._logits(call.context, ids, kept)
-        first = time.perf_counter()
+        prefill, decode = time.perf_counter() - begun, 0.0
         while (chosen := choice.next(logits)) not in self._ends and text.push(self._vocabulary[chosen]):
             ids.append(chosen)
             if len(ids) - n_prompt == most:
                 break
+            step = time.perf_counter()
             logits = self._logits(call.context, ids, len(ids) - 1)
+            decode += time.perf_counter() - step
         text.end()
         return {
             tracing.LLM_QUEUE_MS: (begun - asked) * 1e3,
-            tracing.LLM_PREFILL_MS: (first - begun) * 1e3,
-            tracing.LLM_DECODE_MS: (time.perf_counter() - first) * 1e3,
+            tracing.LLM_PREFILL_MS: prefill * 1e3,
+            tracing.LLM_DECODE_MS: decode * 1e3,
             tracing.LLM_PROMPT_TOKENS: n_prompt,
             tracing.PREFIX_CACHED_TOKENS: kept,
             tracing.PREFIX_ALLOWED_TOKENS: min(allowed, n_prompt),
