@@ -130,6 +130,12 @@ def _open_context(on_torch: dict[str, Any]) -> None:
 
 
 def _made(stage: str, settings: Any) -> _Engine:
+    threads, most = getattr(settings, "threads", 1), worker.usable_cores()
+    if threads > most:
+        raise EngineError(
+            f"{stage}: threads: {threads} are more than the {most} cores that the process may use, and would wait for "
+            "each other; lower it in the profile"
+        )
     # Libraries start threads of their own as they load, and those inherit the cores of the thread that loads.
     with worker.on_cores(getattr(settings, "cores", None), stage):
         return _MAKERS[stage](settings)

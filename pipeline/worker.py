@@ -165,6 +165,11 @@ def threads_text(threads: int) -> str:
     return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
+def usable_cores() -> int:
+    """How many cores the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _pin(cores: Cores) -> None:
     if cores is not None:
         os.sched_setaffinity(0, cores)

@@ -218,3 +218,12 @@ def test_every_call_keeps_its_place_unless_less_is_asked(
 
     asyncio.run(load())
     assert given == [kept]
+
+
+def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would wait for each other, and every turn for them."""
+    monkeypatch.setattr(engines.worker, "usable_cores", lambda: 2)
+    cpu = profile.load("cpu", ("llm.threads=3",))
+    mixed = profile.load("scripted").model_copy(update={"llm": cpu.llm})
+    with pytest.raises(EngineError, match=r"^llm: threads: 3 are more than the 2 cores .* lower it in the profile$"):
+        asyncio.run(engines.load(mixed))
