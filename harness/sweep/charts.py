@@ -42,7 +42,7 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
             ax.plot([AIM_MS, AIM_MS], [0, top * 100], color=colour("muted"), lw=1, dashes=(1, 3))
         places: list[tuple[float, float]] = []
         for number, point, gap in sorted(shown, key=lambda one: one[2]):
-            role, ink = ("muted", "muted") if not point.on_front else ("accent", "ink")
+            role, ink = ("accent", "ink") if point.on_front else ("muted", "muted")
             rate, upper = 100 * (point.cut_off_rate.rate or 0.0), 100 * (point.cut_off_rate.upper or 0.0)
             ax.plot([gap, gap], [rate, upper], color=colour(role), lw=2)
             if point.current:
@@ -80,7 +80,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
         ax.grid(axis="x", color=colour("grid"), lw=1)
         ax.set_xlabel("turn gap, ms", color=colour("muted"), labelpad=8)
         for place, (point, row) in enumerate(zip(points, rows, strict=True)):
-            role = "muted" if not point.on_front else "accent"
+            role = "accent" if point.on_front else "muted"
             heard = [gap for gap in row if gap is not None]
             dots(ax, [(gap, place + 0.68 + 0.16 * _wave(index)) for index, gap in enumerate(heard)], role, 4.0)
             for at in (point.turn_gap_ms.p50, point.turn_gap_ms.p95):
@@ -89,7 +89,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
             current = ", the profile's own" if point.current else ""
             words = f"{_cut(point.name, 34 if canvas.narrow else 80)}{current}"
             _say(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
-            _say(ax, words, (low, place + 0.4), (0, 0), "muted" if not point.on_front else "ink")
+            _say(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
             if lost[place]:
                 _say(ax, f"{lost[place]} no good", (high, place + 0.86), (64, 0), "over", ha="right")
 

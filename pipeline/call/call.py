@@ -105,7 +105,8 @@ class Call:
         """End the call: stop all work, and hand the spans over."""
         for reply in tuple(self._tasks):
             self._cancel(reply)
-        await asyncio.gather(*self._tasks.values(), self._ahead.close(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._ahead.close()
         await self._leaving.gone(LAST_WORK_S)
         for notes in self._notes.attempts:
             self._agent.metrics.work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)

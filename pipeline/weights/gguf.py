@@ -28,22 +28,6 @@ _PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def tokenizer(tokens: list[str], merges: list[str], control_tokens: list[str], pre: str) -> Tokenizer:
-    """The byte-level BPE that a GGUF describes; token ids are positions in `tokens`.
-
-    Raises:
-        WeightsError: text is cut in a way (`pre`) that is not known here.
-    """
-    if pre not in _PRE_TOKENIZERS:
-        raise WeightsError(f"GGUF pre-tokenizer {pre!r} is not supported; known: {', '.join(_PRE_TOKENIZERS)}")
-    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
-    bpe = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=pairs))
-    bpe.pre_tokenizer = _PRE_TOKENIZERS[pre]()
-    bpe.decoder = decoders.ByteLevel()
-    bpe.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control_tokens])
-    return bpe
-
-
 class Gguf:
     """A GGUF of architecture `llama` with a byte-level BPE vocabulary."""
 
@@ -86,8 +70,19 @@ class Gguf:
         return default
 
     def tokenizer(self) -> Tokenizer:
-        """For the tokenizers library; raises where text is cut in a way that is not known here."""
-        return tokenizer(self.tokens, self.merges, self.control_tokens, self.pre_tokenizer)
+        """The byte-level BPE that it describes; token ids are positions in `tokens`.
+
+        Raises:
+            WeightsError: text is cut in a way (`pre_tokenizer`) that is not known here.
+        """
+        if (pre := self.pre_tokenizer) not in _PRE_TOKENIZERS:
+            raise WeightsError(f"GGUF pre-tokenizer {pre!r} is not supported; known: {', '.join(_PRE_TOKENIZERS)}")
+        pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in self.merges)]
+        bpe = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(self.tokens)}, merges=pairs))
+        bpe.pre_tokenizer = _PRE_TOKENIZERS[pre]()
+        bpe.decoder = decoders.ByteLevel()
+        bpe.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in self.control_tokens])
+        return bpe
 
     def has(self, name: str) -> bool:
         """Whether there is such a tensor."""

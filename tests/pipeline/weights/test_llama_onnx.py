@@ -17,7 +17,8 @@ from pipeline import weights
 from pipeline.errors import EngineError, WeightsError
 from pipeline.llm.onnx.decoder import Decoder
 from pipeline.weights import llama_onnx
-from tests.pipeline.weights.small_llama import F32, POSITIONS, TOKENS, forward, random_weights, write
+from tests.pipeline.llm.vllm.checkpoints import half_split
+from tests.pipeline.weights.small_llama import F32, HEAD, POSITIONS, TOKENS, forward, interleaved, random_weights, write
 
 IDS = [1, 40, 3, 200, 77, 12, 2, 100]
 
@@ -78,6 +79,14 @@ def test_rows_of_no_whole_blocks_are_refused() -> None:
     """It says how long they are."""
     with pytest.raises(WeightsError, match="rows of 48: only multiples of 32"):
         llama_onnx.quantize(np.ones((2, 48), np.float32))
+
+
+def test_half_split_undoes_the_storage_order() -> None:
+    """Rows come back in their order, head by head; and the order does differ."""
+    rows = np.arange(2 * HEAD, dtype=np.float32)[:, None].repeat(3, axis=1)
+    stored = interleaved(rows, 2)
+    assert not np.array_equal(stored, rows)
+    np.testing.assert_array_equal(half_split(stored, 2), rows)
 
 
 @pytest.mark.parametrize("text", ["hello hello", "Say 42, please!", "naïve café — 日本", "  two  spaces\n"])

