@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.command import report_path
-from harness.store import folder as store
+from turngap.command import report_path
+from turngap.store import folder as store
 
 
 def main(results: Path) -> int:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from turngap.sweep.points import Difference, difference
+
 from benchmarks.common import Promise, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, stages
 from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
-from harness.sweep.points import Difference, difference
 
 TURNS = 60
 FULL_WINDOW = "stt.window=full"

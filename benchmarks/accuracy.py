@@ -25,22 +25,22 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from turngap.audience import Display
+from turngap.calibration import calibrate, idleness
+from turngap.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, ReferenceAgent
+from turngap.calibration.idleness import Idle
+from turngap.calibration.sentinel import sentinel
+from turngap.caller.call import place_call
+from turngap.caller.priority import ahead
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import SystemClock
+from turngap.corpus import clips as corpus
+from turngap.result import RunRecord, Verdict
+from turngap.run import request
+from turngap.run.measure import run
+from turngap.scoring import score
 
 from benchmarks.common import SCRIPTED, Promise, bounded, bursts, conclude, news, parser
-from harness.audience import Display
-from harness.calibration import calibrate, idleness
-from harness.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, ReferenceAgent
-from harness.calibration.idleness import Idle
-from harness.calibration.sentinel import sentinel
-from harness.caller.call import place_call
-from harness.caller.priority import ahead
-from harness.caller.scheduler import Scheduler
-from harness.clock import SystemClock
-from harness.corpus import clips as corpus
-from harness.result import RunRecord, Verdict
-from harness.run import request
-from harness.run.measure import run
-from harness.scoring import score
 
 DELAYS_MS = (150.0, 300.0, 800.0)
 CALLS = 5

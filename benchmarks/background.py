@@ -15,19 +15,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from turngap.corpus import mixing, noises
+from turngap.corpus.joins import ACTIVE_DBFS
+from turngap.corpus.noises import Loop
+from turngap.corpus.voices import Prompts
+from turngap.records import Clip, Pcm16
+from turngap_agent import profile
+from turngap_agent.profile.stt import FasterWhisperSettings
+from turngap_agent.stt.faster_whisper import FasterWhisper
+from turngap_agent.telephony import mulaw
 
 from benchmarks import common
 from benchmarks.endpointing import sentence
 from benchmarks.swept import show
-from harness.corpus import mixing, noises
-from harness.corpus.joins import ACTIVE_DBFS
-from harness.corpus.noises import Loop
-from harness.corpus.voices import Prompts
-from harness.records import Clip, Pcm16
-from pipeline import profile
-from pipeline.profile.stt import FasterWhisperSettings
-from pipeline.stt.faster_whisper import FasterWhisper
-from pipeline.telephony import mulaw
 
 KINDS, RATIOS_DB = ("babble", "music", "pink"), (20, 10, 5, 0)
 ALONE = 8

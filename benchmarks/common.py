@@ -17,20 +17,19 @@ import numpy as np
 import soundfile
 from rich.console import Console
 from rich.table import Table
-
-from harness.caller.call import place_call
-from harness.caller.scheduler import Scheduler
-from harness.clock import Clock, SystemClock
-from harness.corpus import clips as corpus
-from harness.corpus.clips import Corpus
-from harness.rig.agent import Agent, serve_command
-from harness.rig.spans import SpanReceiver
-from harness.scenario import PlannedCall, Scenario, Turn
-from harness.scoring.score import score_call
-from harness.turn import Outcome, TurnRecord
-from pipeline import profile
-from pipeline.errors import TurngapError
-from pipeline.telephony import SAMPLE_RATE
+from turngap.caller.call import place_call
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import Clock, SystemClock
+from turngap.corpus import clips as corpus
+from turngap.corpus.clips import Corpus
+from turngap.rig.agent import Agent, serve_command
+from turngap.rig.spans import SpanReceiver
+from turngap.scenario import PlannedCall, Scenario, Turn
+from turngap.scoring.score import score_call
+from turngap.turn import Outcome, TurnRecord
+from turngap_agent import profile
+from turngap_agent.errors import TurngapError
+from turngap_agent.telephony import SAMPLE_RATE
 
 SCRIPTED = profile.PROFILES / "scripted.yaml"
 SPANS_TIMEOUT_S = 3.0

@@ -43,7 +43,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def measured(options: argparse.Namespace, place: str) -> dict[str, Any]:
     """That placement, in a process of its own: a CUDA context joins MPS when it is made, or never."""
-    from pipeline.errors import TurngapError
+    from turngap_agent.errors import TurngapError
 
     try:
         if place == "mps":
@@ -56,8 +56,8 @@ def measured(options: argparse.Namespace, place: str) -> dict[str, Any]:
 def _taking_turns(options: argparse.Namespace, place: str) -> dict[str, Any]:
     if options.device == "cpu":
         return _child(options, place, os.environ, {})
-    from pipeline.gpu import mps
-    from pipeline.gpu.choice import choose
+    from turngap_agent.gpu import mps
+    from turngap_agent.gpu.choice import choose
 
     kept_off = mps.off()  # a daemon of the machine would be joined unasked
     try:
@@ -68,9 +68,9 @@ def _taking_turns(options: argparse.Namespace, place: str) -> dict[str, Any]:
 
 
 async def _under_mps(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.gpu.choice import choose
-    from pipeline.gpu.mps import Mps
-    from pipeline.profile.gpu import GpuSettings
+    from turngap_agent.gpu.choice import choose
+    from turngap_agent.gpu.mps import Mps
+    from turngap_agent.profile.gpu import GpuSettings
 
     daemon = await Mps.start(choose(), GpuSettings(mps=True, llm_active_thread_pct=options.llm_active_thread_pct))
     try:

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from turngap.figures import Conversation
+from turngap.store import folder as store
+from turngap.store.folder import Run
+from turngap.verdict.rates import to_be_ignored
+from turngap.verdict.summary import scored
+
 from benchmarks.common import Promise, bounded, conclude, finished, news, parser
 from benchmarks.swept import number, percent, run, show, sound
-from harness.figures import Conversation
-from harness.store import folder as store
-from harness.store.folder import Run
-from harness.verdict.rates import to_be_ignored
-from harness.verdict.summary import scored
 
 SCENARIOS = ("barge-in", "barge-in-echo", "two-calls", "quiet")
 """What has promises to hold."""

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.stats import binom, norm
-
-from harness.verdict import stats
+from turngap.verdict import stats
 
 BUDGET_MS = 500.0
 LOG_SD = 0.15

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from turngap.result import RunRecord, Verdict
+from turngap.rig import child
+from turngap.store import folder as store
+from turngap.store.folder import Run
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict.summary import good, scored
+from turngap_agent.tracing import Stage
 
 from benchmarks.common import UNUSABLE, Promise, bounded, conclude, finished, news, parser
-from harness.result import RunRecord, Verdict
-from harness.rig import child
-from harness.store import folder as store
-from harness.store.folder import Run
-from harness.turn import Outcome, TurnRecord
-from harness.verdict.summary import good, scored
-from pipeline.tracing import Stage
 
 MIB = 1 << 20
 RSS_MIB = 1.2e9 / MIB
@@ -87,9 +87,9 @@ def run_default(out: Path, turns: int | None) -> Path:
     count = [] if turns is None else ["--turns", str(turns)]
     settings = [part for setting in PLAIN_SILENCE for part in ("--set", setting)]
     command = child.python(
-        "harness", "run", "default", "--profile", "cpu", "--json", *settings, *count, "--out", str(out.resolve())
+        "turngap", "run", "default", "--profile", "cpu", "--json", *settings, *count, "--out", str(out.resolve())
     )
-    done = subprocess.run(command, env=child.environment(), stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if not done.stdout.strip():
         raise SystemExit(UNUSABLE)
     run_id: str = json.loads(done.stdout)["run_id"]

@@ -19,22 +19,22 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from turngap.caller.noise import comfort_noise
+from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
+from turngap.corpus import clips, mixing, noises
+from turngap.corpus.labels import speech_threshold_dbfs
+from turngap.corpus.voices import Prompts
+from turngap.records import Clip, Pcm16
+from turngap.verdict.stats import percentile, rate_upper
+from turngap_agent import profile
+from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
+from turngap_agent.endpointing.policies import endpointer
+from turngap_agent.endpointing.silero import SileroEngine
+from turngap_agent.endpointing.smart_turn_onnx import SmartTurn
+from turngap_agent.profile.endpointing import EndpointingSettings, SileroSettings, SmartTurnSettings
+from turngap_agent.telephony import mulaw
 
 from benchmarks import common
-from harness.caller.noise import comfort_noise
-from harness.caller.onset import FRAME_SAMPLES, levels_dbfs
-from harness.corpus import clips, mixing, noises
-from harness.corpus.labels import speech_threshold_dbfs
-from harness.corpus.voices import Prompts
-from harness.records import Clip, Pcm16
-from harness.verdict.stats import percentile, rate_upper
-from pipeline import profile
-from pipeline.endpointing import EndpointEvent, EventKind, Voicing
-from pipeline.endpointing.policies import endpointer
-from pipeline.endpointing.silero import SileroEngine
-from pipeline.endpointing.smart_turn_onnx import SmartTurn
-from pipeline.profile.endpointing import EndpointingSettings, SileroSettings, SmartTurnSettings
-from pipeline.telephony import mulaw
 
 SMART_TURN = "model={engine: smart_turn}"
 POLICIES: tuple[tuple[str, ...], ...] = (

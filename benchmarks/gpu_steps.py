@@ -62,7 +62,7 @@ class Step:
 
 def _calibrate(wanted: Wanted, _: float) -> list[str]:
     few = ["--delays", "150", "--turns", "3"] if wanted.tiny else []
-    return [sys.executable, "-m", "harness", "calibrate", "--json", *few]
+    return [sys.executable, "-m", "turngap", "calibrate", "--json", *few]
 
 
 def _calibrated(_: Wanted, stdout: str) -> Found:
@@ -94,7 +94,7 @@ def _spoken(wanted: Wanted, _: str) -> Found:
 
 def _turns(wanted: Wanted, _: float) -> list[str]:
     judged = not wanted.tiny and wanted.turns >= JUDGED_FROM
-    command = [sys.executable, "-m", "harness", "run", "probe", "--profile", wanted.profile, "--json"]
+    command = [sys.executable, "-m", "turngap", "run", "probe", "--profile", wanted.profile, "--json"]
     command += ["--turns", str(wanted.turns), "--out", str(wanted.folder / RUNS)]
     command += [part for one in wanted.overrides for part in ("--set", one)]
     return command + (["--budget", "sub500"] if judged else [])
@@ -136,7 +136,7 @@ _PROJECT = "run `pip install '.[cpu,csm]'` in the project's root"
 STEPS = (
     Step(
         "calibration",
-        ("harness.command", "harness.calibration.command"),
+        ("turngap.command", "turngap.calibration.command"),
         f"{_PROJECT} (only torch and transformers are needed for the step csm)",
         90,
         _calibrate,
@@ -144,7 +144,7 @@ STEPS = (
     ),
     Step(
         "turns",
-        ("harness.command", "pipeline.server.hosting", "onnxruntime", "torch", "transformers"),
+        ("turngap.command", "turngap_agent.server.hosting", "onnxruntime", "torch", "transformers"),
         _PROJECT,
         520,
         _turns,

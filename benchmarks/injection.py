@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from turngap.caller.priority import ahead
+from turngap.turn import TurnRecord
+from turngap_agent.tracing import INJECTABLE, Stage
 
 from benchmarks.common import Promise, Variant, answered, bounded, conclude, parser, side_by_side
-from harness.caller.priority import ahead
-from harness.turn import TurnRecord
-from pipeline.tracing import INJECTABLE, Stage
 
 BASELINE = "baseline"
 TOLERANCE_MS = 2.0

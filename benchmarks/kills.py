@@ -27,10 +27,9 @@ from typing import IO
 import numpy as np
 import psutil
 import soundfile
-
-from harness.rig import child
-from harness.store import folder as store
-from pipeline.errors import RunFolderError
+from turngap.rig import child
+from turngap.store import folder as store
+from turngap_agent.errors import RunFolderError
 
 RATE = 8000
 MARK = "TURNGAP_KILLS"
@@ -92,8 +91,8 @@ class Running:
         self.mark = uuid.uuid4().hex
         self.said: list[str] = []
         self._process = subprocess.Popen(
-            child.python("harness", *arguments),
-            env=child.environment(**{MARK: self.mark}),
+            child.python("turngap", *arguments),
+            env=dict(os.environ) | {MARK: self.mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -147,8 +146,8 @@ def kept(folder: Path) -> set[str]:
 def renders(folder: Path) -> bool:
     """True if `turngap report` makes its page."""
     page = folder.parent / "page.html"
-    command = child.python("harness", "report", str(folder), "--out", str(page))
-    done = subprocess.run(command, env=child.environment(), capture_output=True, check=False)
+    command = child.python("turngap", "report", str(folder), "--out", str(page))
+    done = subprocess.run(command, capture_output=True, check=False)
     found = done.returncode == 0 and page.stat().st_size > 0
     page.unlink(missing_ok=True)
     return found

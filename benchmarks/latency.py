@@ -12,10 +12,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from turngap.report.wording import STAGE
+from turngap_agent.tracing import Stage
+
 from benchmarks.common import Promise, bounded, conclude, finished, parser
 from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
-from harness.report.wording import STAGE
-from pipeline.tracing import Stage
 
 SILENCE_MS = 416
 SPECULATION = "speculative"

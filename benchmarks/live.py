@@ -16,8 +16,9 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from turngap.rig import child
+
 from benchmarks.common import Promise, conclude, news, parser
-from harness.rig import child
 
 INJECTED = {"uplink_ms": 60.0, "server_gap_ms": 300.0, "downlink_ms": 90.0, "total_ms": 450.0}
 CLEAN_MS, JITTERED_MS, WITNESS_MS = 5.0, 10.0, 20.0
@@ -30,8 +31,8 @@ def smoke(turns: int, *arguments: str) -> dict[str, Any]:
     given = ("--uplink-ms", "60", "--downlink-ms", "90", "--agent-ms", "300", "--turns", str(turns))
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            child.python("harness", "smoke", "--fake", *given, *arguments, "--record", "--json", "--out", folder),
-            env=child.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
+            child.python("turngap", "smoke", "--fake", *given, *arguments, "--record", "--json", "--out", folder),
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
         )  # fmt: skip
     try:
         found: dict[str, Any] = json.loads(done.stdout)

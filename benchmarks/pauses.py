@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import sys
 
+from turngap.figures import Rate
+from turngap.turn import Outcome
+from turngap.verdict.rates import paused
+from turngap.verdict.stats import rate
+from turngap.verdict.summary import scored
+
 from benchmarks.common import Promise, bounded, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, SPECULATION, settings
 from benchmarks.swept import Setting, measured, number, options, percent, show, sound
-from harness.figures import Rate
-from harness.turn import Outcome
-from harness.verdict.rates import paused
-from harness.verdict.stats import rate
-from harness.verdict.summary import scored
 
 LONGEST_PAUSE_MS = 400.0
 CUT_OFFS, WER, WASTED = 0.02, 0.04, 0.35

@@ -14,14 +14,14 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 from rich.table import Table
+from turngap.result import Verdict
+from turngap.rig import child
+from turngap.store import folder as store
+from turngap.store.folder import Run
+from turngap.sweep import folder
+from turngap.sweep.points import Point
 
 from benchmarks.common import UNUSABLE
-from harness.result import Verdict
-from harness.rig import child
-from harness.store import folder as store
-from harness.store.folder import Run
-from harness.sweep import folder
-from harness.sweep.points import Point
 
 SPECULATIVE = ("endpointing.policy=speculative", "endpointing.min_silence_ms=416")
 """Speculation as it is safe: docs/endpointing.md says why 416 ms."""
@@ -108,8 +108,8 @@ def _sweep(scenario: str, settings: Settings, given: argparse.Namespace, turns: 
 
 
 def _turngap(*arguments: str) -> str:
-    command = child.python("harness", *arguments, "--json")
-    done = subprocess.run(command, env=child.environment(), stdout=subprocess.PIPE, text=True, check=False)
+    command = child.python("turngap", *arguments, "--json")
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if not done.stdout.strip():
         raise SystemExit(UNUSABLE)
     return done.stdout

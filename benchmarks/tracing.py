@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
+from turngap.caller.priority import ahead
+from turngap.turn import TurnRecord
 
 from benchmarks.common import Promise, Variant, answered, conclude, parser, side_by_side
-from harness.caller.priority import ahead
-from harness.turn import TurnRecord
 
 ON, OFF = "tracing on", "tracing off"
 BOUND_MS = 1.0

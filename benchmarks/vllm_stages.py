@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass
 from statistics import mean
 
 import httpx
+from turngap_agent import profile, tracing
+from turngap_agent.clock import now_ns
+from turngap_agent.errors import HarnessError, TurngapError
+from turngap_agent.llm import Request
+from turngap_agent.llm.vllm.engine import VllmChat
 
 from benchmarks.common import Promise, bounded, conclude, parser
-from pipeline import profile, tracing
-from pipeline.clock import now_ns
-from pipeline.errors import HarnessError, TurngapError
-from pipeline.llm import Request
-from pipeline.llm.vllm.engine import VllmChat
 
 LIMIT_MS = 5.0
 HISTOGRAMS = {

@@ -11,8 +11,11 @@ DOOR = ("telephony", "tracing", "profile", "documents", "errors")
 CLOCK_READINGS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 
 
+FOLDERS = {"turngap": "harness", "turngap_agent": "pipeline"}
+
+
 def modules(package: str) -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted((ROOT / package).rglob("*.py")):
+    for path in sorted((ROOT / FOLDERS[package] / package).rglob("*.py")):
         yield path.relative_to(ROOT), ast.parse(path.read_text("utf-8"))
 
 
@@ -26,25 +29,25 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 
 def test_the_agent_knows_nothing_of_the_instrument() -> None:
-    """No module of `pipeline` imports `harness`, so that it can be served alone."""
-    found = {(str(path), name) for path, tree in modules("pipeline") for name in imported(tree)}
+    """No module of `turngap_agent` imports `turngap`, so that it can be served alone."""
+    found = {(str(path), name) for path, tree in modules("turngap_agent") for name in imported(tree)}
     assert len(found) > 200
-    assert [row for row in sorted(found) if row[1].split(".")[0] == "harness"] == []
+    assert [row for row in sorted(found) if row[1].split(".")[0] == "turngap"] == []
 
 
 def test_the_instrument_comes_in_by_the_door_only() -> None:
-    """Of `pipeline` the instrument imports vocabulary, never an engine or what loads one."""
-    found = {(str(path), name) for path, tree in modules("harness") for name in imported(tree)}
-    ours = [row for row in sorted(found) if row[1].split(".")[0] == "pipeline"]
+    """Of `turngap_agent` the instrument imports vocabulary, never an engine or what loads one."""
+    found = {(str(path), name) for path, tree in modules("turngap") for name in imported(tree)}
+    ours = [row for row in sorted(found) if row[1].split(".")[0] == "turngap_agent"]
     assert len(ours) > 20
     assert [row for row in ours if row[1].split(".")[1] not in DOOR] == []
 
 
 def test_only_the_clock_asks_for_the_time() -> None:
-    """The instrument's clock is injected: nothing beside `harness/clock.py` reads one."""
+    """The instrument's clock is injected: nothing beside `harness/turngap/clock.py` reads one."""
     readings = [
         (str(path), node.lineno)
-        for path, tree in modules("harness")
+        for path, tree in modules("turngap")
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -53,22 +56,22 @@ def test_only_the_clock_asks_for_the_time() -> None:
         and node.func.attr in CLOCK_READINGS
     ]
     assert readings
-    assert {path for path, _ in readings} == {"harness/clock.py"}
+    assert {path for path, _ in readings} == {"harness/turngap/clock.py"}
 
 
 def test_every_module_says_what_it_is_for() -> None:
     """The first line of each module is a sentence about it."""
-    for package in ("harness", "pipeline"):
+    for package in ("turngap", "turngap_agent"):
         for path, tree in modules(package):
             assert (ast.get_docstring(tree) or "").strip(), path
 
 
 def test_packages_import_one_another_in_one_direction() -> None:
     """A package that is imported by another, however far round, does not import it."""
-    for root in ("harness", "pipeline"):
+    for root in ("turngap", "turngap_agent"):
         uses: dict[str, set[str]] = {}
         for path, tree in modules(root):
-            own = package_of(".".join(path.with_suffix("").parts))
+            own = package_of(".".join(path.with_suffix("").parts[1:]))
             found = {package_of(name) for name in imported(tree) if name.startswith(f"{root}.")}
             uses.setdefault(own, set()).update(found - {own})
         for start in uses:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.store import folder as store
-from harness.turn import TurnRecord
-from pipeline.tracing import Stage
+from turngap.store import folder as store
+from turngap.turn import TurnRecord
+from turngap_agent.tracing import Stage
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
@@ -38,7 +37,7 @@ class Smoke:
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     out = tmp_path_factory.mktemp("results")
-    command = [sys.executable, "-m", "harness", "run", "smoke", "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "turngap", "run", "smoke", "--out", str(out), "--json"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600, check=False)
     folders = [path.parent for path in out.glob("*/run.json")]

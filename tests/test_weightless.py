@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from harness.result import WEIGHTLESS_BF16
-from harness.store import folder as store
-from harness.turn import Outcome
-from pipeline.tracing import Stage
+from turngap.result import WEIGHTLESS_BF16
+from turngap.store import folder as store
+from turngap.turn import Outcome
+from turngap_agent.tracing import Stage
 
 pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
@@ -32,7 +31,7 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
     """Gap and stages of every turn, no word error rate, and the caveat in result and report."""
     scenario = tmp_path / "two.scenario.yaml"
     scenario.write_text(SCENARIO)
-    command = [sys.executable, "-m", "harness", "run", str(scenario), "--profile", "weightless-tiny"]
+    command = [sys.executable, "-m", "turngap", "run", str(scenario), "--profile", "weightless-tiny"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [*command, "--out", str(tmp_path), "--json"], env=env, capture_output=True, text=True, timeout=300, check=False

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from turngap_agent.device.graphs import Mode
+from turngap_agent.tts.csm import model
 
 from benchmarks.speech.counting import Operations
 from benchmarks.speech.probe import TEXT_POSITIONS, Probe
-from pipeline.device.graphs import Mode
-from pipeline.tts.csm import model
 
 GOALS = {"first_audio_p95_ms_at_150": 25.0, "frame_p95_ms": 10.0, "times_faster_than_transformers": 5.0}
 

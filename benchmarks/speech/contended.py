@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from turngap_agent.device.graphs import Mode
+
 from benchmarks.speech import language_load
 from benchmarks.speech.language_load import Kind, Load
 from benchmarks.speech.probe import Probe
-from pipeline.device.graphs import Mode
 
 
 class Contention(Probe):

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from pipeline.device.graphs import Mode
+from turngap_agent.device.graphs import Mode
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

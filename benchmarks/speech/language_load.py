@@ -43,11 +43,10 @@ class Work:
 
     def __init__(self, device: str, architecture: str) -> None:
         import torch
-
-        from pipeline.device.graphs import Execution, Mode
-        from pipeline.llm.gemma import architectures
-        from pipeline.llm.gemma.decoding import Decoding, places
-        from pipeline.llm.gemma.network import Gemma
+        from turngap_agent.device.graphs import Execution, Mode
+        from turngap_agent.llm.gemma import architectures
+        from turngap_agent.llm.gemma.decoding import Decoding, places
+        from turngap_agent.llm.gemma.network import Gemma
 
         place = torch.device(device)
         cuda = place.type == "cuda"

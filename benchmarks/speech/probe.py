@@ -8,17 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from turngap_agent.device.graphs import Mode
+from turngap_agent.device.tokens import StandInTokenizer
+from turngap_agent.tts.csm import model, random_weights
+from turngap_agent.tts.csm.context import Plan, Segment
+from turngap_agent.tts.csm.sampling import Sampling
+from turngap_agent.tts.csm.slot import Slot
+from turngap_agent.tts.csm.speech import Speech
 
 from benchmarks.speech.counting import Operations, cuda_syncs, kernels, operations
 from benchmarks.speech.figures import summary
 from benchmarks.speech.run import Run
-from pipeline.device.graphs import Mode
-from pipeline.device.tokens import StandInTokenizer
-from pipeline.tts.csm import model, random_weights
-from pipeline.tts.csm.context import Plan, Segment
-from pipeline.tts.csm.sampling import Sampling
-from pipeline.tts.csm.slot import Slot
-from pipeline.tts.csm.speech import Speech
 
 TEXT_POSITIONS = 15
 CONTEXTS = (15, 150, 1500)

@@ -76,12 +76,12 @@ def test_mps_without_its_program_is_one_line_and_the_rest_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No GPU, or no program: noted in the table, exit code 1."""
-    from pipeline.errors import EngineError
+    from turngap_agent.errors import EngineError
 
     def refuse() -> None:
         raise EngineError("no NVIDIA GPU: Not Found; install the driver")
 
-    monkeypatch.setattr("pipeline.gpu.choice.choose", refuse)
+    monkeypatch.setattr("turngap_agent.gpu.choice.choose", refuse)
     assert contention.main(["--tiny", "--device", "cpu", "--places", "mps", "--out", str(tmp_path)]) == 1
     assert "FAILED mps: no NVIDIA GPU" in capsys.readouterr().out
 

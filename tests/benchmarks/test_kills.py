@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from turngap.store.folder import RunFolder
 
 from benchmarks import kills
-from harness.store.folder import RunFolder
 from tests.harness import report_builders as builders
 
 GOOD = kills.Kill(1.0, "calling", announced=3, kept=3, rendered=True, orphans=())
@@ -23,7 +23,7 @@ GOOD = kills.Kill(1.0, "calling", announced=3, kept=3, rendered=True, orphans=()
         (GOOD, False),
         (replace(GOOD, kept=2), True),
         (replace(GOOD, rendered=False), True),
-        (replace(GOOD, orphans=("python -m pipeline serve",)), True),
+        (replace(GOOD, orphans=("python -m turngap_agent serve",)), True),
     ],
 )
 def test_what_counts_as_a_loss(kill: kills.Kill, lost: bool) -> None:

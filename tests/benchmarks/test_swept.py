@@ -6,19 +6,19 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from turngap.result import Verdict
+from turngap.run import request
+from turngap.scenario import Expectation
+from turngap.store import folder as store
+from turngap.store.folder import Run
+from turngap.sweep import folder
+from turngap.sweep.grid import MOST_SETTINGS
+from turngap.turn import Outcome
+from turngap.verdict import summary
+from turngap_agent import profile
 
 from benchmarks import ablation, conversation, latency, pauses, swept
 from benchmarks.common import Promise
-from harness.result import Verdict
-from harness.run import request
-from harness.scenario import Expectation
-from harness.store import folder as store
-from harness.store.folder import Run
-from harness.sweep import folder
-from harness.sweep.grid import MOST_SETTINGS
-from harness.turn import Outcome
-from harness.verdict import summary
-from pipeline import profile
 from tests.harness import report_builders as make
 from tests.harness.sweep.builders import write_sweep
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from turngap_agent.errors import HarnessError
+from turngap_agent.llm.vllm.engine import VllmChat
 
 from benchmarks.vllm_stages import HISTOGRAMS, Compared, compare, describe, promises
-from pipeline.errors import HarnessError
-from pipeline.llm.vllm.engine import VllmChat
 from tests.pipeline.llm.vllm.builders import settings_for
 from tests.pipeline.llm.vllm.fake_server import FakeServer
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-
-from harness.caller.playout import Playout
-from harness.clock import NS_PER_MS
-from harness.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
-from harness.scenario import PlannedCall, Turn
-from pipeline import tracing
-from pipeline.tracing import Span, Stage
+from turngap.caller.playout import Playout
+from turngap.clock import NS_PER_MS
+from turngap.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
+from turngap.scenario import PlannedCall, Turn
+from turngap_agent import tracing
+from turngap_agent.tracing import Span, Stage
 
 START_NS = 5_000_000_000_003
 """When the stream of every call begins; off any grid on purpose."""

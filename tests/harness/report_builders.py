@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import soundfile
-
-from harness.agent_figures import AgentFigures, GpuFigures
-from harness.figures import CorpusFigures, Figures, Instrument, Lateness, Source, StageFigures
-from harness.result import Check, RunRecord, Verdict
-from harness.scenario import Expectation
-from harness.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
-from harness.verdict import conversation, stats, summary
-from pipeline.tracing import Activity, Stage
+from turngap.agent_figures import AgentFigures, GpuFigures
+from turngap.figures import CorpusFigures, Figures, Instrument, Lateness, Source, StageFigures
+from turngap.result import Check, RunRecord, Verdict
+from turngap.scenario import Expectation
+from turngap.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
+from turngap.verdict import conversation, stats, summary
+from turngap_agent.tracing import Activity, Stage
 
 NETWORK_MS = 95.0
 MS = 1_000_000

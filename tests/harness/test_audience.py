@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
+from turngap.audience import Display
+from turngap.turn import Outcome
 
-from harness.audience import Display
-from harness.turn import Outcome
 from tests.harness import report_builders as builders
 
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from turngap import cli, command
+from turngap.result import Verdict
+from turngap.rig import child
+from turngap.run import standing
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
 
-from harness import cli, command
-from harness.result import Verdict
-from harness.rig import child
-from harness.run import standing
-from harness.store import folder as store
-from harness.store.folder import RunFolder
 from tests.harness import report_builders as builders
 from tests.harness.tones import scenario_of_tones
 
@@ -241,11 +241,9 @@ def test_version_and_help_exit_0(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_agents_own_commands_are_handed_on() -> None:
-    """`turngap weights list` is `python -m pipeline weights list`, with its output and exit code."""
+    """`turngap weights list` is `python -m turngap_agent weights list`, with its output and exit code."""
     for arguments, code in ((["weights", "list", "--json"], 0), (["serve", "--profile", "nope"], 3)):
-        done = subprocess.run(
-            child.python("harness", *arguments), env=child.environment(), capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(child.python("turngap", *arguments), capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
 
@@ -273,6 +271,6 @@ def test_a_run_outside_results_has_its_report_inside(tmp_path: Path) -> None:
 
 def test_a_fault_of_ours_is_no_traceback_for_a_user_who_pipes_to_head() -> None:
     """A closed stdout ends the command quietly."""
-    script = f"{sys.executable} -m harness weights list | head -1"
-    done = subprocess.run(["bash", "-c", script], env=child.environment(), capture_output=True, text=True, check=False)
+    script = f"{sys.executable} -m turngap weights list | head -1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from turngap import cli
+from turngap.store.folder import RunFolder
 
-from harness import cli
-from harness.store.folder import RunFolder
 from tests.harness import report_builders as make
 
 

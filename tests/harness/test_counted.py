@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.counted import plural
+from turngap.counted import plural
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 turns"), (1, "1 turn"), (2, "2 turns"), (1234, "1,234 turns")])

@@ -18,17 +18,16 @@ from typing import Any
 
 import pytest
 import yaml
+from turngap import command, pytest_plugin, report, scenario
+from turngap.corpus.clips import Corpus
+from turngap.result import Verdict
+from turngap.run import measure as run
+from turngap.run.measure import Finished
+from turngap.run.request import Request
+from turngap.store import folder as store
+from turngap.verdict import gate
+from turngap_agent.errors import AgentError
 
-from harness import command, pytest_plugin, report, scenario
-from harness.corpus.clips import Corpus
-from harness.result import Verdict
-from harness.rig import child
-from harness.run import measure as run
-from harness.run.measure import Finished
-from harness.run.request import Request
-from harness.store import folder as store
-from harness.verdict import gate
-from pipeline.errors import AgentError
 from tests.harness import report_builders as builders
 from tests.harness.tones import scenario_of_tones
 
@@ -106,10 +105,9 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
     return start
 
 
-def real(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> pytest.RunResult:
+def real(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """A session in a process of its own, as a user starts it."""
-    monkeypatch.setenv("PYTHONPATH", child.environment()["PYTHONPATH"])
-    return pytester.runpytest_subprocess(*ALONE, "-p", "harness.pytest_plugin", *arguments)
+    return pytester.runpytest_subprocess(*ALONE, "-p", "turngap.pytest_plugin", *arguments)
 
 
 def write(pytester: pytest.Pytester, name: str = "talk", *, gate: bool = False) -> Path:
@@ -135,12 +133,10 @@ def test_the_suffix_is_the_scenarios() -> None:
 def test_a_session_that_does_not_use_it_pays_nothing() -> None:
     """Importing the plugin, as every pytest session does, brings in nothing heavy."""
     script = (
-        "import pytest, sys; before = set(sys.modules); import harness.pytest_plugin\n"
+        "import pytest, sys; before = set(sys.modules); import turngap.pytest_plugin\n"
         "print(sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=child.environment(), capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = {"asyncio", "numpy", "pydantic", "yaml", "rich", "scipy", "pandas", "opentelemetry"}
     assert not heavy & set(json.loads(done.stdout.replace("'", '"')))
 
@@ -390,8 +386,8 @@ def test_scenarios_in_python_sync_and_async(made_up: Session, pytester: pytest.P
     pytester.makepyfile(
         """
         import pytest
-        from harness.scenario import Scenario, Turn
-        from pipeline.errors import UsageError
+        from turngap.scenario import Scenario, Turn
+        from turngap_agent.errors import UsageError
 
         OURS = Scenario(name="ours", turns=(Turn(say="hello there"),))
 
@@ -449,12 +445,12 @@ def test_the_workflow_in_the_docs_is_ready(made_up: Session, pytester: pytest.Py
     assert (pytester.path / "reports" / "junit.xml").is_file()
 
 
-def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester) -> None:
     """Files end as their runs do: measured, invalid where a busy machine made our own caller late, or without a gap
     where it broke every answer."""
     scenario_of_tones(pytester.path, 2, probe="true")
     arguments = ("--benchmark", "--profile", "scripted", "--junitxml=j.xml", "--benchmark-json=b.json")
-    result = real(pytester, monkeypatch, *arguments)
+    result = real(pytester, *arguments)
     (folder,) = (pytester.path / "results").iterdir()
     record = store.read(folder).record
     assert record.complete
@@ -473,9 +469,9 @@ def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester, monkeypatch
     assert (pytester.path / "reports" / f"{folder.name}.html").is_file()
 
 
-def test_a_url_where_nobody_answers_fails(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_where_nobody_answers_fails(pytester: pytest.Pytester) -> None:
     """--agent-url of a port where nothing listens: one line that says so."""
     scenario_of_tones(pytester.path, 1)
-    result = real(pytester, monkeypatch, "--benchmark", "--agent-url", "ws://127.0.0.1:9/twilio/media")
+    result = real(pytester, "--benchmark", "--agent-url", "ws://127.0.0.1:9/twilio/media")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["turngap: *no connection to ws://127.0.0.1:9/twilio/media *"])

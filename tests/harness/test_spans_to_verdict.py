@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from turngap.result import Check, Verdict
+from turngap.rig.spans import SpanReceiver
+from turngap.run import ledger, request, settle
+from turngap.run.ledger import Progress
+from turngap.run.settle import Job
+from turngap.scoring.heard import NO_SPANS
+from turngap.store.folder import RunFolder
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import gate
+from turngap_agent import tracing
+from turngap_agent.tracing import Span
 
-from harness.result import Check, Verdict
-from harness.rig.spans import SpanReceiver
-from harness.run import ledger, request, settle
-from harness.run.ledger import Progress
-from harness.run.settle import Job
-from harness.scoring.heard import NO_SPANS
-from harness.store.folder import RunFolder
-from harness.turn import Outcome, TurnRecord
-from harness.verdict import gate
-from pipeline import tracing
-from pipeline.tracing import Span
 from tests.harness import report_builders
 from tests.harness.builders import CALL_SID, attempt_spans, call_span, example_call, planned
 from tests.harness.rig.test_spans import otel_span, send

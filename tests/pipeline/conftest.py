@@ -12,17 +12,16 @@ import pytest
 import websockets
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
-
-from pipeline import engines, profile, tracing
-from pipeline.call.agent import Agent
-from pipeline.inject import Injection
-from pipeline.server import app as server
-from pipeline.server.admission import Admission
-from pipeline.server.hosting import Server
-from pipeline.server.serve import listen
-from pipeline.telemetry.metrics import LoopLag, Metrics
-from pipeline.telephony import FRAME_SAMPLES, MEDIA_PATH, mulaw
-from pipeline.telephony.messages import (
+from turngap_agent import engines, profile, tracing
+from turngap_agent.call.agent import Agent
+from turngap_agent.inject import Injection
+from turngap_agent.server import app as server
+from turngap_agent.server.admission import Admission
+from turngap_agent.server.hosting import Server
+from turngap_agent.server.serve import listen
+from turngap_agent.telemetry.metrics import LoopLag, Metrics
+from turngap_agent.telephony import FRAME_SAMPLES, MEDIA_PATH, mulaw
+from turngap_agent.telephony.messages import (
     Clear,
     Connected,
     InboundMark,
@@ -33,7 +32,7 @@ from pipeline.telephony.messages import (
     Start,
     Stop,
 )
-from pipeline.telephony.parsing import parse_outbound
+from turngap_agent.telephony.parsing import parse_outbound
 
 AT_ONCE = ("stt.delay_ms=0", "llm.first_token_ms=0", "llm.token_ms=0", "tts.first_audio_ms=0")
 """Scripted engines that take no time."""

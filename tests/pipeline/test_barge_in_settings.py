@@ -1,9 +1,8 @@
 """The profile's `barge_in` section: refused where it makes no sense, changed by `--set`."""
 
 import pytest
-
-from pipeline import profile
-from pipeline.errors import ProfileError
+from turngap_agent import profile
+from turngap_agent.errors import ProfileError
 
 
 def test_it_is_changed_like_any_other_section():

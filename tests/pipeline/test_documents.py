@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.scenario import Scenario
-from pipeline import documents
-from pipeline.errors import ScenarioError
+from turngap.scenario import Scenario
+from turngap_agent import documents
+from turngap_agent.errors import ScenarioError
 
 GOOD = "name: a\nturns:\n- {say: hello}\n"
 

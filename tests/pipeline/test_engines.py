@@ -9,16 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from turngap_agent import engines, profile
+from turngap_agent.errors import EngineError, ProfileError
+from turngap_agent.gpu.choice import choose
+from turngap_agent.gpu.sharing import Sharing
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.profile.tts import HibariSettings
+from turngap_agent.profile.vllm import VllmSettings
+from turngap_agent.stt.scripted import ScriptedSpeechToText
 
-from pipeline import engines, profile
-from pipeline.errors import EngineError, ProfileError
-from pipeline.gpu.choice import choose
-from pipeline.gpu.sharing import Sharing
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
-from pipeline.profile.tts import HibariSettings
-from pipeline.profile.vllm import VllmSettings
-from pipeline.stt.scripted import ScriptedSpeechToText
 from tests.pipeline.gpu.fake_nvml import GIB, nvml
 
 
@@ -41,7 +41,7 @@ def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
 def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the stage, the engine and the command that installs it."""
     monkeypatch.setitem(sys.modules, "hibari", None)
-    monkeypatch.delitem(sys.modules, "pipeline.tts.hibari", raising=False)
+    monkeypatch.delitem(sys.modules, "turngap_agent.tts.hibari", raising=False)
     mixed = profile.load("scripted").model_copy(update={"tts": HibariSettings(engine="hibari")})
     with pytest.raises(EngineError, match=r"tts: engine hibari .* pip install 'turngap\[cpu\]'"):
         asyncio.run(engines.load(mixed))
@@ -50,8 +50,8 @@ def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.Mo
 def test_the_remedy_names_the_engines_own_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """vLLM's client is in the extra `gpu`."""
     monkeypatch.setitem(sys.modules, "httpx", None)
-    monkeypatch.delitem(sys.modules, "pipeline.llm.vllm.engine", raising=False)
-    monkeypatch.delitem(sys.modules, "pipeline.llm.vllm.client", raising=False)
+    monkeypatch.delitem(sys.modules, "turngap_agent.llm.vllm.engine", raising=False)
+    monkeypatch.delitem(sys.modules, "turngap_agent.llm.vllm.client", raising=False)
     mixed = profile.load("scripted").model_copy(update={"llm": VllmSettings(engine="vllm", system_prompt="")})
     with pytest.raises(EngineError, match=r"llm: engine vllm is not installed .* pip install 'turngap\[gpu\]'"):
         asyncio.run(engines.load(mixed))
@@ -113,7 +113,7 @@ def test_an_engine_that_can_not_be_closed_leaves_no_other_open(monkeypatch: pyte
 def test_the_scripted_profile_needs_no_extra() -> None:
     """Loading it imports none of the packages that only the `cpu` extra brings."""
     code = (
-        "import asyncio, sys; from pipeline import engines, profile;"
+        "import asyncio, sys; from turngap_agent import engines, profile;"
         "asyncio.run(engines.load(profile.load('scripted')));"
         "extra = {'ctranslate2', 'faster_whisper', 'hibari', 'onnx', 'onnxruntime', 'tokenizers'} & {*sys.modules};"
         "sys.exit(', '.join(extra) or 0)"

@@ -8,10 +8,9 @@ import shutil
 from typing import Any
 
 import pytest
-
-from pipeline import fitness, profile, weights
-from pipeline.__main__ import main
-from pipeline.errors import EngineError
+from turngap_agent import fitness, profile, weights
+from turngap_agent.__main__ import main
+from turngap_agent.errors import EngineError
 
 
 def without_driver(library: str) -> None:

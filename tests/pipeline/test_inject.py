@@ -4,12 +4,11 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-
-from pipeline import clock, tracing
-from pipeline.errors import UsageError
-from pipeline.inject import DelayLine, Injection
-from pipeline.telephony import mulaw
-from pipeline.tracing import INJECTABLE, Stage
+from turngap_agent import clock, tracing
+from turngap_agent.errors import UsageError
+from turngap_agent.inject import DelayLine, Injection
+from turngap_agent.telephony import mulaw
+from turngap_agent.tracing import INJECTABLE, Stage
 
 DELAY_MS = 40
 DELAY_NS = DELAY_MS * 1_000_000

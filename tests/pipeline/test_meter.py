@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
-from pipeline import clock, meter, worker
-from pipeline.meter import Meter
+from turngap_agent import clock, meter, worker
+from turngap_agent.meter import Meter
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from pipeline import profile
-from pipeline.errors import EngineError
-from pipeline.llm.vllm import engine as vllm
-from pipeline.weights import pins
+from turngap_agent import profile
+from turngap_agent.errors import EngineError
+from turngap_agent.llm.vllm import engine as vllm
+from turngap_agent.weights import pins
 
 PRICED = [name for name in profile.names() if profile.load(name).price is not None]
 PRODUCTION = sorted({"a100", "h200", *PRICED})

@@ -14,24 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-
-from harness.corpus import noises
-from pipeline import engines, profile, weights
-from pipeline.call.encoding import LineEncoder
-from pipeline.call.interruption import Interruption, Move
-from pipeline.endpointing import EventKind, Voicing
-from pipeline.endpointing.silence import SilenceEndpointer
-from pipeline.endpointing.smart_turn_onnx import SmartTurn
-from pipeline.engines import Engines
-from pipeline.errors import WeightsError
-from pipeline.llm import Message, Request
-from pipeline.llm.onnx.engine import OnnxChat
-from pipeline.profile.barge_in import BargeInSettings
-from pipeline.profile.endpointing import EndpointingSettings, SmartTurnSettings
-from pipeline.profile.llm import OnnxSettings
-from pipeline.resample import Downsampler, to_16k
-from pipeline.stt import AudioF32, Transcript
-from pipeline.telephony import mulaw
+from turngap.corpus import noises
+from turngap_agent import engines, profile, weights
+from turngap_agent.call.encoding import LineEncoder
+from turngap_agent.call.interruption import Interruption, Move
+from turngap_agent.endpointing import EventKind, Voicing
+from turngap_agent.endpointing.silence import SilenceEndpointer
+from turngap_agent.endpointing.smart_turn_onnx import SmartTurn
+from turngap_agent.engines import Engines
+from turngap_agent.errors import WeightsError
+from turngap_agent.llm import Message, Request
+from turngap_agent.llm.onnx.engine import OnnxChat
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.endpointing import EndpointingSettings, SmartTurnSettings
+from turngap_agent.profile.llm import OnnxSettings
+from turngap_agent.resample import Downsampler, to_16k
+from turngap_agent.stt import AudioF32, Transcript
+from turngap_agent.telephony import mulaw
 
 pytestmark = pytest.mark.engines
 
@@ -363,7 +362,7 @@ def test_the_engines_leave_nothing_behind() -> None:
     """
     code = """
 import asyncio, pathlib
-from pipeline import engines, profile
+from turngap_agent import engines, profile
 asyncio.run((asyncio.run(engines.load(profile.load("cpu")))).close())
 status = pathlib.Path("/proc/self/status").read_text().splitlines()
 print(sum(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) // 1024)

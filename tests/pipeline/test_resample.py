@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.resample import AudioF32, Downsampler, Pcm16, to_16k
+from turngap_agent.resample import AudioF32, Downsampler, Pcm16, to_16k
 
 RATES = [8_000, 16_000, 22_050, 24_000, 48_000]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
-
-from pipeline import say
-from pipeline.errors import UsageError
+from turngap_agent import say
+from turngap_agent.errors import UsageError
 
 pytest.importorskip("hibari")
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from turngap_agent import worker
+from turngap_agent.errors import EngineError
 
-from pipeline import worker
-from pipeline.errors import EngineError
 from tests.pipeline.conftest import PATIENCE_S
 
 

@@ -11,24 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-
-from harness.calibration.calibrate import ReferenceAgent, burst
-from harness.calibration.reference import Behaviour, Order, reply_pieces
-from harness.caller.call import place_call
-from harness.caller.playout import Playout
-from harness.caller.scheduler import Scheduler
-from harness.clock import NS_PER_MS, SystemClock
-from harness.records import CallRecord, Spoken
-from harness.result import Verdict
-from harness.scenario import PlannedCall, Turn
-from harness.scoring.score import score_call
-from harness.turn import Outcome, TurnRecord
-from harness.verdict import gate
-from harness.verdict.budget import Budget, Limit
-from harness.verdict.gate import Evidence
-from pipeline import tracing
-from pipeline.telephony import FRAME_SAMPLES
-from pipeline.tracing import Span
+from turngap.calibration.calibrate import ReferenceAgent, burst
+from turngap.calibration.reference import Behaviour, Order, reply_pieces
+from turngap.caller.call import place_call
+from turngap.caller.playout import Playout
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import NS_PER_MS, SystemClock
+from turngap.records import CallRecord, Spoken
+from turngap.result import Verdict
+from turngap.scenario import PlannedCall, Turn
+from turngap.scoring.score import score_call
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import gate
+from turngap.verdict.budget import Budget, Limit
+from turngap.verdict.gate import Evidence
+from turngap_agent import tracing
+from turngap_agent.telephony import FRAME_SAMPLES
+from turngap_agent.tracing import Span
 
 BUDGET = Budget(name="edge500", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 TURN = Turn(id="u", say="a burst of noise", expect="please send me the bill", pause_ms=100, answer_within_ms=2500)

@@ -8,16 +8,15 @@ from typing import cast
 
 import numpy as np
 import pytest
-
-from harness.calibration import calibrate
-from harness.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
-from harness.calibration.idleness import Idle
-from harness.calibration.reference import tone
-from harness.calibration.sentinel import Sentinel
-from harness.caller.scheduler import Scheduler
-from harness.clock import SystemClock
-from harness.records import CallEnd, CallRecord, Received, Spoken
-from harness.turn import TurnRecord
+from turngap.calibration import calibrate
+from turngap.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
+from turngap.calibration.idleness import Idle
+from turngap.calibration.reference import tone
+from turngap.calibration.sentinel import Sentinel
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import SystemClock
+from turngap.records import CallEnd, CallRecord, Received, Spoken
+from turngap.turn import TurnRecord
 
 MS = 1_000_000
 

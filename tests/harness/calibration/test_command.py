@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-
-from harness import cli
-from harness.calibration import command
-from harness.calibration.calibrate import Calibration, DelayErrors, Errors
-from harness.calibration.idleness import Idle
-from pipeline.errors import UsageError
+from turngap import cli
+from turngap.calibration import command
+from turngap.calibration.calibrate import Calibration, DelayErrors, Errors
+from turngap.calibration.idleness import Idle
+from turngap_agent.errors import UsageError
 
 FRAME = Errors(25, 0.11, 0.21, 0.51)
 ROW = DelayErrors(150.0, 25, 0, 0.31, 0.41, 0.91, frame_convention=FRAME)

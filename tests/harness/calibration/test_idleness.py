@@ -6,9 +6,8 @@ import os
 
 import psutil
 import pytest
-
-from harness.calibration import idleness
-from harness.calibration.idleness import Before, Idle
+from turngap.calibration import idleness
+from turngap.calibration.idleness import Before, Idle
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness.calibration.reference import Behaviour, Order, parse_order, reply_pieces, tone
-from harness.caller.onset import Segment, find_onset
-from pipeline.errors import ProtocolError
+from turngap.calibration.reference import Behaviour, Order, parse_order, reply_pieces, tone
+from turngap.caller.onset import Segment, find_onset
+from turngap_agent.errors import ProtocolError
 
 
 def test_an_order_survives_the_pipe() -> None:

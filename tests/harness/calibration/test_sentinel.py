@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from turngap.calibration import calibrate, sentinel
+from turngap.calibration.calibrate import Sample
+from turngap.calibration.sentinel import Sentinel, _piecemeal
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import SystemClock
+from turngap.scoring.milestones import BEFORE_T0_NS
+from turngap_agent.errors import HarnessError
 
-from harness.calibration import calibrate, sentinel
-from harness.calibration.calibrate import Sample
-from harness.calibration.sentinel import Sentinel, _piecemeal
-from harness.caller.scheduler import Scheduler
-from harness.clock import SystemClock
-from harness.scoring.milestones import BEFORE_T0_NS
-from pipeline.errors import HarnessError
 from tests.harness.report_builders import turn
 
 SECOND_NS = 1_000_000_000

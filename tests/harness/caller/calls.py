@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import numpy as np
+from turngap.caller.call import place_call
+from turngap.caller.scheduler import Scheduler
+from turngap.network import NetworkProfile
+from turngap.records import CallRecord, Clip
+from turngap.scenario import CLEAN, Line, PlannedCall, Turn
+from turngap_agent.telephony import mulaw
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
-
-from harness.caller.call import place_call
-from harness.caller.scheduler import Scheduler
-from harness.network import NetworkProfile
-from harness.records import CallRecord, Clip
-from harness.scenario import CLEAN, Line, PlannedCall, Turn
-from pipeline.telephony import mulaw
 
 SPEED = 10
 Json = dict[str, Any]

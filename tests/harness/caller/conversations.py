@@ -6,12 +6,11 @@ import random
 from typing import Any
 
 import numpy as np
-
-from harness.caller.conversation import Conversation
-from harness.caller.playout import Playout
-from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.records import Clip, Pcm16, Spoken
-from harness.scenario import QUIET_MS, Turn
+from turngap.caller.conversation import Conversation
+from turngap.caller.playout import Playout
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.records import Clip, Pcm16, Spoken
+from turngap.scenario import QUIET_MS, Turn
 
 START = 5_000_000_000
 FRAME = 20 * NS_PER_MS

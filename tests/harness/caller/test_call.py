@@ -8,15 +8,15 @@ import re
 from dataclasses import replace
 
 import numpy as np
+from turngap.caller.onset import find_onset
+from turngap.caller.playout import segments
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.records import CallEnd
+from turngap.scenario import Echo, Expectation, Line
+from turngap_agent.telephony import mulaw
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.server import Request, Response, ServerConnection
 
-from harness.caller.onset import find_onset
-from harness.caller.playout import segments
-from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.records import CallEnd
-from harness.scenario import Echo, Expectation, Line
-from pipeline.telephony import mulaw
 from tests.harness.caller.calls import TONE, Json, answering, call, clip, loud, media, turn
 
 

@@ -9,13 +9,13 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from turngap.caller.call import place_call
+from turngap.caller.connection import Connection
+from turngap.caller.scheduler import Scheduler
+from turngap.records import CallEnd, CallRecord, Spoken
+from turngap.scenario import PlannedCall
 from websockets.asyncio.server import ServerConnection, serve
 
-from harness.caller.call import place_call
-from harness.caller.connection import Connection
-from harness.caller.scheduler import Scheduler
-from harness.records import CallEnd, CallRecord, Spoken
-from harness.scenario import PlannedCall
 from tests.harness.caller.calls import FastClock, Json, answering, call, clip, refused, turn
 
 

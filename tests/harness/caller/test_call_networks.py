@@ -9,18 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from turngap.caller.call import place_call
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import NS_PER_MS, FakeClock
+from turngap.network import Direction
+from turngap.records import CallEnd, CallRecord
+from turngap.scenario import PlannedCall
+from turngap.scoring.milestones import milestones
+from turngap.scoring.score import score_call
+from turngap_agent import tracing
+from turngap_agent.tracing import Span, Stage
 from websockets.asyncio.server import ServerConnection
 
-from harness.caller.call import place_call
-from harness.caller.scheduler import Scheduler
-from harness.clock import NS_PER_MS, FakeClock
-from harness.network import Direction
-from harness.records import CallEnd, CallRecord
-from harness.scenario import PlannedCall
-from harness.scoring.milestones import milestones
-from harness.scoring.score import score_call
-from pipeline import tracing
-from pipeline.tracing import Span, Stage
 from tests.harness import builders
 from tests.harness.caller.calls import FastClock, Json, answering, call, clip, loud, media, turn
 from tests.harness.caller.test_crossing import profile
@@ -67,7 +67,7 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
         clock = FakeClock()
         async with Scheduler(clock).running() as scheduler:
             agent = ScriptedAgent(clock, scheduler, 300)
-            monkeypatch.setattr("harness.caller.call.open_connection", agent.open)
+            monkeypatch.setattr("turngap.caller.call.open_connection", agent.open)
             one, network = turn(), profile(Direction(delay_ms=60), Direction(delay_ms=90))
             planned = PlannedCall(0, (one,), probe=True)
             record = await place_call(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap.caller.conversation import PATIENCE_NS, PROBE_NS
+from turngap.clock import NS_PER_MS
+from turngap.scenario import QUIET_MS, Expectation
 
-from harness.caller.conversation import PATIENCE_NS, PROBE_NS
-from harness.clock import NS_PER_MS
-from harness.scenario import QUIET_MS, Expectation
 from tests.harness.caller.conversations import CLIP, FRAME, START, Call, sound
 
 

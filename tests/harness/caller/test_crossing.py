@@ -6,10 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-
-from harness.caller.crossing import Crossing
-from harness.clock import NS_PER_MS
-from harness.network import Direction, NetworkProfile
+from turngap.caller.crossing import Crossing
+from turngap.clock import NS_PER_MS
+from turngap.network import Direction, NetworkProfile
 
 MS = NS_PER_MS
 NOTHING = Direction()

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.caller.degradations import Degradations
-from harness.caller.playout import Playout
-from harness.records import Pcm16
-from harness.scenario import Line
+from turngap.caller.degradations import Degradations
+from turngap.caller.playout import Playout
+from turngap.records import Pcm16
+from turngap.scenario import Line
 
 FRAMES = st.integers(0, 2**32 - 1).map(
     lambda seed: np.random.default_rng(seed).integers(-8000, 8000, 160).astype(np.int16)

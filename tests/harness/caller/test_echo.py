@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.caller.echo import EchoPath
-from harness.caller.playout import Playout, segments
-from harness.clock import NS_PER_MS, NS_PER_SAMPLE
-from harness.records import Pcm16
-from harness.scenario import Echo
-from pipeline.telephony import FRAME_NS, FRAME_SAMPLES
+from turngap.caller.echo import EchoPath
+from turngap.caller.playout import Playout, segments
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.records import Pcm16
+from turngap.scenario import Echo
+from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES
 
 START = 7_000_000_000
 PIECES = st.lists(

@@ -7,8 +7,7 @@ import subprocess
 import sys
 
 import pytest
-
-from harness.caller.priority import OWN_NICE, SWITCH_INTERVAL_S, ahead, describe
+from turngap.caller.priority import OWN_NICE, SWITCH_INTERVAL_S, ahead, describe
 
 
 def test_what_was_taken_is_given_back() -> None:

@@ -7,9 +7,8 @@ import random
 from collections.abc import Callable, Coroutine
 
 import pytest
-
-from harness.caller.scheduler import STALL_NS, Scheduler
-from harness.clock import NS_PER_MS, FakeClock, SystemClock
+from turngap.caller.scheduler import STALL_NS, Scheduler
+from turngap.clock import NS_PER_MS, FakeClock, SystemClock
 
 
 def run(body: Callable[[Scheduler, FakeClock], Coroutine[None, None, None]]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harness.caller.conversation import PROBE_NS
-from harness.clock import NS_PER_MS
-from harness.scenario import QUIET_MS, Expectation
+from turngap.caller.conversation import PROBE_NS
+from turngap.clock import NS_PER_MS
+from turngap.scenario import QUIET_MS, Expectation
+
 from tests.harness.caller.conversations import FRAME, Call, sound
 
 

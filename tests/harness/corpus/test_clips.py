@@ -15,18 +15,17 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.caller.noise import comfort_noise
-from harness.caller.onset import levels_dbfs
-from harness.corpus import clips as corpus
-from harness.corpus import voices
-from harness.corpus.clips import clean_transcript, make_clip, prepare
-from harness.corpus.joins import ACTIVE_DBFS, normalise
-from harness.corpus.labels import label
-from harness.corpus.voices import Utterance, read_audio, run_pipeline
-from harness.records import Clip, Pcm16
-from harness.scenario import Scenario
-from pipeline.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
+from turngap.caller.noise import comfort_noise
+from turngap.caller.onset import levels_dbfs
+from turngap.corpus import clips as corpus
+from turngap.corpus import voices
+from turngap.corpus.clips import clean_transcript, make_clip, prepare
+from turngap.corpus.joins import ACTIVE_DBFS, normalise
+from turngap.corpus.labels import label
+from turngap.corpus.voices import Utterance, read_audio, run_pipeline
+from turngap.records import Clip, Pcm16
+from turngap.scenario import Scenario
+from turngap_agent.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
 
 
 def voice(ms: int = 600, amplitude: int = 9000, tail_ms: int = 150, fade: bool = False) -> Pcm16:

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap import cli
+from turngap.corpus.inspection import inspect
+from turngap.records import Pcm16
 
-from harness import cli
-from harness.corpus.inspection import inspect
-from harness.records import Pcm16
 from tests.harness.corpus.test_joins import word
 
 

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.caller.onset import levels_dbfs
-from harness.corpus.clips import make_clip
-from harness.corpus.joins import join, normalise
-from harness.corpus.labels import label, speech_threshold_dbfs
-from harness.corpus.voices import Utterance
-from harness.records import Clip, Pcm16
-from pipeline.errors import ScenarioError
+from turngap.caller.onset import levels_dbfs
+from turngap.corpus.clips import make_clip
+from turngap.corpus.joins import join, normalise
+from turngap.corpus.labels import label, speech_threshold_dbfs
+from turngap.corpus.voices import Utterance
+from turngap.records import Clip, Pcm16
+from turngap_agent.errors import ScenarioError
 
 
 def word(samples: int, seed: int) -> Pcm16:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
-from harness.corpus.labels import FLOOR_DBFS, label, speech_threshold_dbfs
-from harness.records import Pcm16
+from turngap.corpus.labels import FLOOR_DBFS, label, speech_threshold_dbfs
+from turngap.records import Pcm16
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap.caller.onset import levels_dbfs
+from turngap.corpus import noises, sounds
+from turngap.corpus.clips import make_clip
+from turngap.corpus.mixing import mix, snr
+from turngap.corpus.voices import Utterance
+from turngap.records import Clip
 
-from harness.caller.onset import levels_dbfs
-from harness.corpus import noises, sounds
-from harness.corpus.clips import make_clip
-from harness.corpus.mixing import mix, snr
-from harness.corpus.voices import Utterance
-from harness.records import Clip
 from tests.harness.corpus.test_joins import word
 
 KINDS = ("pink", "babble", "music", "line")

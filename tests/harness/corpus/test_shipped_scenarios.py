@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import beta
-
-from harness import scenario
-from harness.caller.onset import levels_dbfs
-from harness.corpus import clips as corpus
-from harness.scenario import CLEAN, PAUSE_MS, Expectation, Scenario
-from pipeline import profile
+from turngap import scenario
+from turngap.caller.onset import levels_dbfs
+from turngap.corpus import clips as corpus
+from turngap.scenario import CLEAN, PAUSE_MS, Expectation, Scenario
+from turngap_agent import profile
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
 NAMES = ("smoke", "default", "gate", "probe")

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.caller.onset import levels_dbfs
-from harness.corpus import sounds
-from harness.corpus.clips import make_clip
-from harness.records import Clip, Pcm16
+from turngap.caller.onset import levels_dbfs
+from turngap.corpus import sounds
+from turngap.corpus.clips import make_clip
+from turngap.records import Clip, Pcm16
 
 
 def power(pcm: Pcm16, hz: float) -> float:

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from turngap import export
+from turngap.store.folder import RunFolder
+from turngap.turn import Outcome
+from turngap_agent.tracing import Stage
 
-from harness import export
-from harness.store.folder import RunFolder
-from harness.turn import Outcome
-from pipeline.tracing import Stage
 from tests.harness import report_builders as builders
 
 

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from harness.caller.scheduler import Scheduler
-from harness.clock import SystemClock
-from harness.live.dial import Asked, Twilio
-from harness.live.fake.rest import FakeTwilio
-from harness.live.fake.settings import FakeSettings, made_up
-from harness.live.masking import Masker
-from harness.live.server import hosted, listen
-from pipeline.telephony.twiml import connect_stream
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import SystemClock
+from turngap.live.dial import Asked, Twilio
+from turngap.live.fake.rest import FakeTwilio
+from turngap.live.fake.settings import FakeSettings, made_up
+from turngap.live.masking import Masker
+from turngap.live.server import hosted, listen
+from turngap_agent.telephony.twiml import connect_stream
 
 TO = "+15005550099"
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import scenario as scenarios
-from harness.live import checks
-from harness.live.order import GREETING_MS, Asked
-from harness.scenario import Scenario, Turn
-from pipeline.errors import UsageError
+from turngap import scenario as scenarios
+from turngap.live import checks
+from turngap.live.order import GREETING_MS, Asked
+from turngap.scenario import Scenario, Turn
+from turngap_agent.errors import UsageError
 
 ENVIRONMENT = {
     "TWILIO_ACCOUNT_SID": "AC" + "a" * 32,

@@ -6,6 +6,7 @@ Real processes in real time on a machine that may be busy: what is asserted is l
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.rig import child
+from turngap.rig import child
 
 NUMBER = re.compile(rb"\+1500555\d{4}|1500555\d{4}")
 SID = re.compile(rb"\b(?:AC|CA|MZ|SK|RE|PN)[0-9a-f]{32}\b")
@@ -35,10 +35,10 @@ SECRETS = {
 
 def smoke(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run it in `folder`, with a ledger of its own."""
-    env = {key: value for key, value in child.environment().items() if key != "CI"}
+    env = {key: value for key, value in os.environ.items() if key != "CI"}
     env |= {"TURNGAP_LIVE_LEDGER": str(folder / "ledger.json")} | variables
     return subprocess.run(
-        child.python("harness", "smoke", *arguments),
+        child.python("turngap", "smoke", *arguments),
         cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
@@ -168,8 +168,8 @@ def test_ctrl_c_ends_the_call_under_way_and_keeps_the_run(tmp_path: Path, option
 
     Where the call was recorded, nothing of that stays at Twilio.
     """
-    env = child.environment() | {"TURNGAP_LIVE_LEDGER": str(tmp_path / "ledger.json")}
-    command = child.python("harness", "smoke", "--fake", "--turns", "40", *options)
+    env = dict(os.environ) | {"TURNGAP_LIVE_LEDGER": str(tmp_path / "ledger.json")}
+    command = child.python("turngap", "smoke", "--fake", "--turns", "40", *options)
     process = subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -231,10 +231,10 @@ def test_a_live_call_is_refused_before_anything_is_dialled(
 
 def test_without_the_extra_it_says_which(tmp_path: Path) -> None:
     """One line, no trace."""
-    script = "import sys; sys.modules['twilio'] = None; from harness.cli import main; main(['smoke', '--fake'])"
+    script = "import sys; sys.modules['twilio'] = None; from turngap.cli import main; main(['smoke', '--fake'])"
     done = subprocess.run(
         [*child.python("x")[:-2], "-c", script],
-        cwd=tmp_path, env=child.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 3
     assert "needs the extra `live`" in done.stderr
@@ -248,7 +248,7 @@ def _silent_scenario(folder: Path) -> Path:
 
 
 def _free_port() -> int:
-    from harness.live.server import listen
+    from turngap.live.server import listen
 
     with listen("127.0.0.1", 0) as listener:
         port: int = listener.getsockname()[1]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness.calibration.calibrate import burst
-from harness.caller.noise import comfort_noise
-from harness.live.correlate import find, find_end
-from harness.records import Pcm16
-from pipeline.telephony import mulaw
+from turngap.calibration.calibrate import burst
+from turngap.caller.noise import comfort_noise
+from turngap.live.correlate import find, find_end
+from turngap.records import Pcm16
+from turngap_agent.telephony import mulaw
 
 
 def within(pcm: Pcm16, at: int, length: int = 16_000) -> Pcm16:

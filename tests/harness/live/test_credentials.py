@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.live.credentials import from_environment
-from pipeline.errors import UsageError
+from turngap.live.credentials import from_environment
+from turngap_agent.errors import UsageError
 
 GOOD = {
     "TWILIO_ACCOUNT_SID": "AC" + "a" * 32,

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
+from turngap.live.credentials import Credentials
+from turngap.live.dial import RefusedError, Twilio
+from turngap.live.fake.settings import Behaviour
+from turngap.live.masking import Masker
+from turngap.live.server import hosted, listen
+from turngap_agent.errors import LiveError, UsageError
 
-from harness.live.credentials import Credentials
-from harness.live.dial import RefusedError, Twilio
-from harness.live.fake.settings import Behaviour
-from harness.live.masking import Masker
-from harness.live.server import hosted, listen
-from pipeline.errors import LiveError, UsageError
 from tests.harness.live.faked import Faked, faked
 
 pytestmark = [  # what twilio 9.13 does is deprecated in aiohttp 3.14

@@ -6,18 +6,17 @@ import asyncio
 
 import numpy as np
 import pytest
-
-from harness.caller.noise import comfort_noise
-from harness.caller.scheduler import Scheduler
-from harness.clock import NS_PER_MS, FakeClock
-from harness.live.fake import webhooks
-from harness.live.fake.bridge import ANNOUNCEMENT_FRAMES, PHASE_NS, Bridge
-from harness.live.fake.ends import Voice
-from harness.network import Direction
-from harness.records import Pcm16
-from pipeline.errors import ProtocolError
-from pipeline.telephony import FRAME_NS
-from pipeline.telephony.twiml import connect_stream
+from turngap.caller.noise import comfort_noise
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import NS_PER_MS, FakeClock
+from turngap.live.fake import webhooks
+from turngap.live.fake.bridge import ANNOUNCEMENT_FRAMES, PHASE_NS, Bridge
+from turngap.live.fake.ends import Voice
+from turngap.network import Direction
+from turngap.records import Pcm16
+from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony import FRAME_NS
+from turngap_agent.telephony.twiml import connect_stream
 
 
 class Recorder:

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-
-from harness.live.ledger import DAY_S, LEDGER, Ledger, default_path
-from pipeline.errors import UsageError
+from turngap.live.ledger import DAY_S, LEDGER, Ledger, default_path
+from turngap_agent.errors import UsageError
 
 NOW = 1_800_000_000 * 10**9
 S = 10**9

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.live.masking import HIDDEN, Masker, number
+from turngap.live.masking import HIDDEN, Masker, number
 
 SID = "CA" + "0123456789abcdef" * 2
 

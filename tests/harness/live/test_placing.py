@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-
-from harness.calibration.calibrate import burst
-from harness.caller.scheduler import Scheduler
-from harness.clock import FakeClock
-from harness.live.caller_leg import CallerLeg
-from harness.live.dial import Asked, RefusedError, Twilio
-from harness.live.ledger import Ledger
-from harness.live.placing import Phone, Placed
-from harness.live.server import LiveServer
-from harness.records import CallEnd
-from harness.scenario import PlannedCall, Turn
-from pipeline.errors import LiveError, UsageError
+from turngap.calibration.calibrate import burst
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import FakeClock
+from turngap.live.caller_leg import CallerLeg
+from turngap.live.dial import Asked, RefusedError, Twilio
+from turngap.live.ledger import Ledger
+from turngap.live.placing import Phone, Placed
+from turngap.live.server import LiveServer
+from turngap.records import CallEnd
+from turngap.scenario import PlannedCall, Turn
+from turngap_agent.errors import LiveError, UsageError
 
 ASKED = Asked("+15005550011", "+15005550010", "", "http://127.0.0.1:9/status", 60, record=False, amd_callback=None)
 SID = "CA" + "0" * 32

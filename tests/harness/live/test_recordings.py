@@ -8,15 +8,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from turngap.live.calls import Calls
+from turngap.live.dial import RefusedError
+from turngap.live.fake.call import Recording
+from turngap.live.masking import Masker
+from turngap.live.recordings import Recordings
+from turngap.run.ledger import Progress
+from turngap.scenario import PlannedCall, Turn
+from turngap_agent.errors import LiveError
 
-from harness.live.calls import Calls
-from harness.live.dial import RefusedError
-from harness.live.fake.call import Recording
-from harness.live.masking import Masker
-from harness.live.recordings import Recordings
-from harness.run.ledger import Progress
-from harness.scenario import PlannedCall, Turn
-from pipeline.errors import LiveError
 from tests.harness.live.faked import Faked, faked
 
 pytestmark = [  # what twilio 9.13 does is deprecated in aiohttp 3.14

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.live import safety
-from pipeline.errors import UsageError
+from turngap.live import safety
+from turngap_agent.errors import UsageError
 
 A, B = "+15005550011", "+15005550010"
 

@@ -8,21 +8,20 @@ from collections.abc import Mapping
 
 import aiohttp
 import pytest
-
-from harness.calibration.calibrate import burst
-from harness.caller.connection import open_connection
-from harness.caller.scheduler import Scheduler
-from harness.clock import SystemClock
-from harness.live import preflight
-from harness.live.agent_leg import AgentLeg
-from harness.live.answerers import Echo
-from harness.live.caller_leg import CallerLeg
-from harness.live.server import AGENT, CALLER, STATUS, VOICE, LiveServer, hosted, listen
-from harness.live.session import Session
-from harness.scenario import PlannedCall, Turn
-from pipeline.errors import AgentError, UsageError
-from pipeline.telephony import signature
-from pipeline.telephony.messages import Connected, Start
+from turngap.calibration.calibrate import burst
+from turngap.caller.connection import open_connection
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import SystemClock
+from turngap.live import preflight
+from turngap.live.agent_leg import AgentLeg
+from turngap.live.answerers import Echo
+from turngap.live.caller_leg import CallerLeg
+from turngap.live.server import AGENT, CALLER, STATUS, VOICE, LiveServer, hosted, listen
+from turngap.live.session import Session
+from turngap.scenario import PlannedCall, Turn
+from turngap_agent.errors import AgentError, UsageError
+from turngap_agent.telephony import signature
+from turngap_agent.telephony.messages import Connected, Start
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 TURN = Turn(id="burst", say="noise")

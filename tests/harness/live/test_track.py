@@ -7,12 +7,11 @@ import itertools
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.caller.playout import Playout
-from harness.clock import NS_PER_MS
-from harness.live.track import InboundTrack, Line, played
-from pipeline.telephony import mulaw
-from pipeline.telephony.messages import InboundMedia
+from turngap.caller.playout import Playout
+from turngap.clock import NS_PER_MS
+from turngap.live.track import InboundTrack, Line, played
+from turngap_agent.telephony import mulaw
+from turngap_agent.telephony.messages import InboundMedia
 
 START = 7_000_000_000
 

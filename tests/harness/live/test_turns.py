@@ -6,20 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from harness.calibration.calibrate import burst
-from harness.caller.noise import comfort_noise
-from harness.clock import NS_PER_MS
-from harness.live import figures, turns, witness
-from harness.live.agent_leg import AgentTrace
-from harness.live.caller_leg import CallerTrace
-from harness.live.track import Line, played
-from harness.live.witness import Channels
-from harness.records import CallEnd, CallRecord, Pcm16, Received, Spoken
-from harness.result import Verdict
-from harness.scenario import PlannedCall, Turn
-from harness.turn import Outcome, TurnRecord
-from harness.verdict.gate import Evidence
+from turngap.calibration.calibrate import burst
+from turngap.caller.noise import comfort_noise
+from turngap.clock import NS_PER_MS
+from turngap.live import figures, turns, witness
+from turngap.live.agent_leg import AgentTrace
+from turngap.live.caller_leg import CallerTrace
+from turngap.live.track import Line, played
+from turngap.live.witness import Channels
+from turngap.records import CallEnd, CallRecord, Pcm16, Received, Spoken
+from turngap.result import Verdict
+from turngap.scenario import PlannedCall, Turn
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict.gate import Evidence
 
 START = 5_000_000_000_000
 CLIP = burst(200, 1)

@@ -8,9 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from harness.clock import NS_PER_MS
-from harness.network import Burst, Direction, Path, Stall
+from turngap.clock import NS_PER_MS
+from turngap.network import Burst, Direction, Path, Stall
 
 FRAME_NS = 20 * NS_PER_MS
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness import network
-from pipeline.errors import ScenarioError
+from turngap import network
+from turngap_agent.errors import ScenarioError
 
 
 @pytest.mark.parametrize("name", network.names())

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turngap import cli, report
+from turngap.report import beside
+from turngap.result import Verdict
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
 
-from harness import cli, report
-from harness.report import beside
-from harness.result import Verdict
-from harness.store import folder as store
-from harness.store.folder import RunFolder
 from tests.harness import report_builders as make
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turngap import report
+from turngap.turn import Outcome
 
-from harness import report
-from harness.turn import Outcome
 from tests.harness import report_builders as make
 
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from turngap.report import conversation
+from turngap.report.folder import read
+from turngap.report.page import html, outcomes
+from turngap.report.terminal import print_summary
+from turngap.result import Check, RunRecord
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import summary
 
-from harness.report import conversation
-from harness.report.folder import read
-from harness.report.page import html, outcomes
-from harness.report.terminal import print_summary
-from harness.result import Check, RunRecord
-from harness.turn import Outcome, TurnRecord
-from harness.verdict import summary
 from tests.harness import report_builders as make
 
 BUDGET = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.report.labels import Scale, better_side, clear_of, width_px
+from turngap.report.labels import Scale, better_side, clear_of, width_px
 
 SCALE = Scale(left=0, right=1000, width_px=500, top=1.0, height_px=250)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.agent_figures import GpuFigures, KvCacheFigures
-from harness.report import memory
+from turngap.agent_figures import GpuFigures, KvCacheFigures
+from turngap.report import memory
 
 SIZES = st.floats(0, 60_000)
 

@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 
 from rich.console import Console
+from turngap.report import folder, page
+from turngap.report.terminal import print_summary
+from turngap.report.wording import between
+from turngap.result import RunRecord
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import conversation
+from turngap.verdict.networks import by_network
 
-from harness.report import folder, page
-from harness.report.terminal import print_summary
-from harness.report.wording import between
-from harness.result import RunRecord
-from harness.turn import Outcome, TurnRecord
-from harness.verdict import conversation
-from harness.verdict.networks import by_network
 from tests.harness import report_builders as make
 
 NAMES = ["clean", "lossy"]

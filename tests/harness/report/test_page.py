@@ -14,19 +14,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from turngap import report
+from turngap.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCacheFigures
+from turngap.figures import CostFigures
+from turngap.report import audio, budget, folder, page, resources, waterfall, wording
+from turngap.result import Check, RunRecord, Verdict
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import exemplars
+from turngap.verdict.budget import Budget, Hypothesis, Limit
+from turngap.verdict.budget import load as load_budget
+from turngap_agent.errors import RunFolderError, UsageError
+from turngap_agent.telephony import mulaw
+from turngap_agent.tracing import Stage
 
-from harness import report
-from harness.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCacheFigures
-from harness.figures import CostFigures
-from harness.report import audio, budget, folder, page, resources, waterfall, wording
-from harness.result import Check, RunRecord, Verdict
-from harness.turn import Outcome, TurnRecord
-from harness.verdict import exemplars
-from harness.verdict.budget import Budget, Hypothesis, Limit
-from harness.verdict.budget import load as load_budget
-from pipeline.errors import RunFolderError, UsageError
-from pipeline.telephony import mulaw
-from pipeline.tracing import Stage
 from tests.harness import report_builders as make
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $x_2$ {{ 7*7 }} \u2028\u2029"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
+from turngap.agent_figures import AgentFigures, AgentGpu
+from turngap.figures import CostFigures
+from turngap.report.terminal import print_summary
+from turngap.result import Check, Verdict
+from turngap.turn import Outcome
 
-from harness.agent_figures import AgentFigures, AgentGpu
-from harness.figures import CostFigures
-from harness.report.terminal import print_summary
-from harness.result import Check, Verdict
-from harness.turn import Outcome
 from tests.harness import report_builders as make
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from harness.agent_figures import AgentGpu
-from harness.caller.priority import OWN_NICE, ahead
-from harness.rig import child
-from harness.rig.agent import Agent, agent_environment, checked_url, serve_command
-from pipeline.errors import AgentError, UsageError
+from turngap.agent_figures import AgentGpu
+from turngap.caller.priority import OWN_NICE, ahead
+from turngap.rig import child
+from turngap.rig.agent import Agent, agent_environment, checked_url, serve_command
+from turngap_agent.errors import AgentError, UsageError
 
 READY = (
     "import json, os\n"
@@ -167,7 +166,7 @@ def test_a_killed_harness_leaves_no_agent(tmp_path: Path) -> None:
     """When the process that started the agent is killed with SIGKILL, the agent ends by itself."""
     harness = (
         "import asyncio, sys, pathlib\n"
-        "from harness.rig.agent import Agent\n"
+        "from turngap.rig.agent import Agent\n"
         "async def main():\n"
         f"    agent = await Agent.start([sys.executable, '-c', {READY + SLEEP!r}],"
         f" log=pathlib.Path({str(tmp_path / 'agent.log')!r}), endpoint=None)\n"
@@ -175,7 +174,7 @@ def test_a_killed_harness_leaves_no_agent(tmp_path: Path) -> None:
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
-    with subprocess.Popen(script(harness), stdout=subprocess.PIPE, env=child.environment()) as process:
+    with subprocess.Popen(script(harness), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         agent = psutil.Process(int(process.stdout.readline()))
         process.kill()
@@ -240,19 +239,18 @@ def test_the_users_twilio_token_does_not_reach_the_agent(monkeypatch: pytest.Mon
     assert not [name for name in agent_environment(None) if name.startswith("TWILIO_")]
 
 
-def test_a_folder_called_pipeline_where_the_user_stands_is_not_run(tmp_path: Path) -> None:
-    """The agent is our package wherever the command is given."""
-    (tmp_path / "pipeline").mkdir()
-    (tmp_path / "pipeline" / "__init__.py").write_text("raise SystemExit('the wrong one')")
-    command = child.python("pipeline.errors")
-    done = subprocess.run(command, cwd=tmp_path, env=child.environment(), capture_output=True, check=False)
+def test_a_module_in_the_current_folder_does_not_shadow_the_standard_library(tmp_path: Path) -> None:
+    """Child processes start wherever the command is given, also beside a user's `queue.py`."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('the wrong one')")
+    command = child.python("turngap_agent", "weights", "list")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_serve_command_names_profile_and_delays() -> None:
     """Each injected delay is an option of its own."""
     command = serve_command(Path("p.yaml"), ("encoding=100",))
-    assert command[-8:] == ["pipeline", "serve", "--profile", "p.yaml", "--port", "0", "--inject", "encoding=100"]
+    assert command[-8:] == ["turngap_agent", "serve", "--profile", "p.yaml", "--port", "0", "--inject", "encoding=100"]
 
 
 @pytest.mark.parametrize("url", ["http://host/x", "host:80", "", "ws://"])

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.rig import child
-from harness.rig.sampler import Sampler
-from harness.rig.spans import SpanReceiver
-from pipeline.errors import HarnessError
+from turngap.rig import child
+from turngap.rig.sampler import Sampler
+from turngap.rig.spans import SpanReceiver
+from turngap_agent.errors import HarnessError
 
 FAULTS = {
     "print('Traceback')": "no JSON",

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-
-from harness.clock import FakeClock
-from harness.rig import environment
+from turngap.clock import FakeClock
+from turngap.rig import environment
 
 
 def test_the_environment_is_plain_json() -> None:

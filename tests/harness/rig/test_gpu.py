@@ -9,10 +9,9 @@ from typing import Any
 
 import pynvml
 import pytest
-
-from harness.rig import gpu_log
-from harness.rig.gpu import Gpu, Gpus
-from harness.rig.residents import Residents
+from turngap.rig import gpu_log
+from turngap.rig.gpu import Gpu, Gpus
+from turngap.rig.residents import Residents
 
 GIB = 1 << 30
 

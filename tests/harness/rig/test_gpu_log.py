@@ -6,9 +6,10 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from harness.agent_figures import GpuWatch
-from harness.rig import gpu_log
-from harness.rig.gpu import Gpu, GpuSample
+from turngap.agent_figures import GpuWatch
+from turngap.rig import gpu_log
+from turngap.rig.gpu import Gpu, GpuSample
+
 from tests.harness import report_builders as make
 
 SECOND = 1_000_000_000

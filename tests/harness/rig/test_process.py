@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-
-from harness.rig import process
-from harness.rig.process import COLUMNS, ProcessSampler, ProcessTree
+from turngap.rig import process
+from turngap.rig.process import COLUMNS, ProcessSampler, ProcessTree
 
 
 def csv_file(tmp_path: Path, *rows: str) -> Path:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
-from harness.rig.residents import Residents
+from turngap.rig.residents import Residents
 
 NOBODY = 2**22 + 1
 """Over the largest process number of Linux."""
@@ -72,5 +71,5 @@ def test_not_available_is_unknown() -> None:
 
 def test_the_servers_of_mps_are_nobodys_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clients are listed themselves."""
-    monkeypatch.setattr("harness.rig.residents._name", lambda pid: "nvidia-cuda-mps-server")
+    monkeypatch.setattr("turngap.rig.residents._name", lambda pid: "nvidia-cuda-mps-server")
     assert Residents(NOBODY, initial_namespace=True).foreign([os.getpid()]) == []

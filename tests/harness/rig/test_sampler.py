@@ -7,9 +7,9 @@ import csv
 import os
 from pathlib import Path
 
-from harness.rig import process
-from harness.rig.sampler import Sampler
-from harness.store import folder as store
+from turngap.rig import process
+from turngap.rig.sampler import Sampler
+from turngap.store import folder as store
 
 
 def test_a_watched_process_has_rows(tmp_path: Path) -> None:

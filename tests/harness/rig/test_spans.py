@@ -17,13 +17,12 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
-
-from harness.clock import this_boot
-from harness.rig import spans
-from harness.rig.spans import SpanReceiver
-from pipeline import tracing
-from pipeline.errors import UsageError
-from pipeline.tracing import Span
+from turngap.clock import this_boot
+from turngap.rig import spans
+from turngap.rig.spans import SpanReceiver
+from turngap_agent import tracing
+from turngap_agent.errors import UsageError
+from turngap_agent.tracing import Span
 
 
 def otel_span(name: str, call_sid: str, turn: int, attempt: int, boot: str | None = None, **more: Any) -> ReadableSpan:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.run import account
-from pipeline.tracing import LAG_GAUGE
+from turngap.run import account
+from turngap_agent.tracing import LAG_GAUGE
 
 PAGE = """# HELP turngap_event_loop_lag_p99_seconds Lateness.
 # TYPE turngap_event_loop_lag_p99_seconds gauge

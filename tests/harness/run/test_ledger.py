@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from turngap import command
+from turngap.result import WEIGHTLESS, WEIGHTLESS_BF16
+from turngap.run import ledger, request
+from turngap.run.ledger import Progress
+from turngap.run.settle import Settled
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap.turn import Outcome
 
-from harness import command
-from harness.result import WEIGHTLESS, WEIGHTLESS_BF16
-from harness.run import ledger, request
-from harness.run.ledger import Progress
-from harness.run.settle import Settled
-from harness.store import folder as store
-from harness.store.folder import RunFolder
-from harness.turn import Outcome
 from tests.harness import report_builders as builders
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+from turngap.result import Verdict
+from turngap.rig import child
+from turngap.store import folder as store
+from turngap.turn import Outcome
+from turngap_agent.tracing import Stage
 
-from harness.result import Verdict
-from harness.rig import child
-from harness.store import folder as store
-from harness.turn import Outcome
-from pipeline.tracing import Stage
 from tests.harness.tones import scenario_of_tones
 
 PATIENCE_S = 120
@@ -29,15 +29,13 @@ ON_A_BUSY_MACHINE = {Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID}
 
 
 def turngap(*arguments: str) -> list[str]:
-    return child.python("harness", *arguments)
+    return child.python("turngap", *arguments)
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A `turngap` command that is ended with the block, and leaves no process of its own behind."""
-    process = subprocess.Popen(
-        turngap(*arguments), env=child.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(turngap(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -74,7 +72,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
     """
     results = tmp_path / "results"
     arguments = ("run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results), "--json")
-    env = child.environment(TWILIO_AUTH_TOKEN="secret")
+    env = dict(os.environ) | {"TWILIO_AUTH_TOKEN": "secret"}
     done = subprocess.run(turngap(*arguments), env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     folder = only_run(results)
     printed = json.loads(done.stdout)
@@ -161,7 +159,7 @@ def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> 
     folder = only_run(results)
     kept = {turn.call: turn.call_sid for turn in store.read(folder).turns if turn.scored}
     assert kept
-    assert subprocess.run(turngap("report", str(folder)), env=child.environment(), check=False).returncode == 0
+    assert subprocess.run(turngap("report", str(folder)), check=False).returncode == 0
     with running("run", "--resume", str(folder)) as process:
         process.communicate(timeout=PATIENCE_S)
     after = store.read(folder)
@@ -200,9 +198,7 @@ def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
         str(tmp_path / "results"),
     )
     networks = ("--network", "clean", "--network", "wifi-burst")
-    done = subprocess.run(
-        turngap(*arguments, *networks), env=child.environment(), capture_output=True, timeout=PATIENCE_S, check=False
-    )
+    done = subprocess.run(turngap(*arguments, *networks), capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode in (0, 2), done.stderr
     run = store.read(only_run(tmp_path / "results"))
     assert list(run.record.networks) == ["clean", "wifi-burst"]

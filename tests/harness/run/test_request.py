@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from turngap.corpus.clips import Corpus
+from turngap.run import request
+from turngap.run.request import Options
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 
-from harness.corpus.clips import Corpus
-from harness.rig import child
-from harness.run import request
-from harness.run.request import Options
-from harness.store import folder as store
-from harness.store.folder import RunFolder
-from pipeline.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from tests.harness import report_builders as builders
 
 SCENARIO = """name: small
@@ -211,12 +210,11 @@ def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
 def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
     """A second `--resume` is refused while the first lives; a lock goes with the process that held it."""
     path = unfinished(tmp_path, scenario, calls=(1,))
-    holder = "import pathlib, sys; from harness.run import request; first = request.resume(pathlib.Path(sys.argv[1]))"
+    holder = "import pathlib, sys; from turngap.run import request; first = request.resume(pathlib.Path(sys.argv[1]))"
     with subprocess.Popen(
         [sys.executable, "-c", f"{holder}; print('held', flush=True); sys.stdin.read()", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=child.environment(),
         text=True,
     ) as process:
         assert process.stdout is not None

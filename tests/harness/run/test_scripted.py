@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from turngap.corpus import clips
+from turngap.run import request, scripted
 
-from harness.corpus import clips
-from harness.run import request, scripted
 from tests.harness.tones import scenario_of_tones
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from turngap.clock import this_boot
+from turngap.records import CallEnd
+from turngap.rig.spans import Collected
+from turngap.run import settle
+from turngap.run.settle import Job, Settler
+from turngap.scenario import PlannedCall, Turn
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap.turn import Outcome
+from turngap_agent.errors import HarnessError
 
-from harness.clock import this_boot
-from harness.records import CallEnd
-from harness.rig.spans import Collected
-from harness.run import settle
-from harness.run.settle import Job, Settler
-from harness.scenario import PlannedCall, Turn
-from harness.store import folder as store
-from harness.store.folder import RunFolder
-from harness.turn import Outcome
-from pipeline.errors import HarnessError
 from tests.harness import report_builders as builders
 from tests.harness.store.test_recording import START_NS, call
 

@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from turngap import network
+from turngap.run import request, under
+from turngap.run.request import Options
+from turngap.scenario import PlannedCall, Turn
+from turngap.store.folder import RunFolder
+from turngap_agent.errors import ScenarioError, UsageError
 
-from harness import network
-from harness.run import request, under
-from harness.run.request import Options
-from harness.scenario import PlannedCall, Turn
-from harness.store.folder import RunFolder
-from pipeline.errors import ScenarioError, UsageError
 from tests.harness import report_builders as builders
 
 SCENARIO = """name: small

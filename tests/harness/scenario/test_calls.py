@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.scenario import Scenario, plan
+from turngap.scenario import Scenario, plan
 
 SIZES = st.integers(1, 30)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.scenario import CLEAN, Scenario, load
-from pipeline import documents
-from pipeline.errors import ScenarioError
+from turngap.scenario import CLEAN, Scenario, load
+from turngap_agent import documents
+from turngap_agent.errors import ScenarioError
 
 OVER = "{id: over, say: wait, agent: stop, over_agent_ms: 300}"
 

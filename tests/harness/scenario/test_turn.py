@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.scenario import Expectation, Scenario, Turn
-from pipeline import documents
-from pipeline.errors import ScenarioError
+from turngap.scenario import Expectation, Scenario, Turn
+from turngap_agent import documents
+from turngap_agent.errors import ScenarioError
 
 HEAD = "name: test\nturns_per_call: all\nturns:\n"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harness.scoring.compute import Compute, of_turn
-from harness.scoring.score import score_call
-from pipeline.tracing import Span
+from turngap.scoring.compute import Compute, of_turn
+from turngap.scoring.score import score_call
+from turngap_agent.tracing import Span
+
 from tests.harness.builders import attempt_spans, call_span, example_call, planned
 
 

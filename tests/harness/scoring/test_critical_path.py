@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.scoring.critical_path import Interval, Piece, critical_path, exposed_ns, slack_ns, waits_for
-from pipeline.tracing import PREREQUISITES, Activity, Stage
+from turngap.scoring.critical_path import Interval, Piece, critical_path, exposed_ns, slack_ns, waits_for
+from turngap_agent.tracing import PREREQUISITES, Activity, Stage
 
 T0 = 1_000
 Durations = dict[Activity, int]

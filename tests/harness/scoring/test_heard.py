@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from turngap.records import CallRecord
+from turngap.scoring import heard
+from turngap.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
+from turngap.scoring.heard import Heard
+from turngap.scoring.milestones import milestones
+from turngap_agent import tracing
+from turngap_agent.tracing import Activity, Span, Stage
 
-from harness.records import CallRecord
-from harness.scoring import heard
-from harness.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
-from harness.scoring.heard import Heard
-from harness.scoring.milestones import milestones
-from pipeline import tracing
-from pipeline.tracing import Activity, Span, Stage
 from tests.harness.builders import EXAMPLE_STAGES, Call, attempt_spans, call_span, example_call, ns, quiet, tone
 
 WHOLE = [call_span(), *attempt_spans()]

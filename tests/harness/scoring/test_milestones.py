@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap.clock import NS_PER_MS
+from turngap.records import CallRecord
+from turngap.scoring.lateness import lateness
+from turngap.scoring.milestones import Milestones, milestones
 
-from harness.clock import NS_PER_MS
-from harness.records import CallRecord
-from harness.scoring.lateness import lateness
-from harness.scoring.milestones import Milestones, milestones
 from tests.harness.builders import Call, ns, quiet, tone
 
 

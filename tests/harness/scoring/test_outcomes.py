@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from harness.scenario import Expectation
-from harness.scoring.outcomes import Findings, judge
-from harness.turn import Outcome
+from turngap.scenario import Expectation
+from turngap.scoring.outcomes import Findings, judge
+from turngap.turn import Outcome
 
 FINE = Findings(
     expectation=Expectation.RESPOND,

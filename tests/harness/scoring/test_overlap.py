@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap.records import CallRecord
+from turngap.scoring.score import score_call
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict.rates import to_be_ignored
+from turngap_agent.tracing import Span
 
-from harness.records import CallRecord
-from harness.scoring.score import score_call
-from harness.turn import Outcome, TurnRecord
-from harness.verdict.rates import to_be_ignored
-from pipeline.tracing import Span
 from tests.harness.builders import WORDS, Call, attempt_spans, call_span, planned_as, quiet, speech, tone
 
 SENTENCE = speech(6000)

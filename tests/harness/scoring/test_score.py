@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from turngap.clock import NS_PER_MS
+from turngap.records import CallEnd, CallRecord
+from turngap.scenario import PlannedCall
+from turngap.scoring.score import score_call
+from turngap.turn import Outcome, TurnRecord
+from turngap_agent.tracing import AGENT_STAGES, Activity, Span, Stage
 
-from harness.clock import NS_PER_MS
-from harness.records import CallEnd, CallRecord
-from harness.scenario import PlannedCall
-from harness.scoring.score import score_call
-from harness.turn import Outcome, TurnRecord
-from pipeline.tracing import AGENT_STAGES, Activity, Span, Stage
 from tests.harness.builders import (
     EXAMPLE_STAGES,
     WORDS,

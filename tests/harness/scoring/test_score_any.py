@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap.records import CallEnd, CallRecord
+from turngap.scoring.score import score_call
+from turngap.turn import Outcome
+from turngap_agent.tracing import AGENT_STAGES, Span, Stage
 
-from harness.records import CallEnd, CallRecord
-from harness.scoring.score import score_call
-from harness.turn import Outcome
-from pipeline.tracing import AGENT_STAGES, Span, Stage
 from tests.harness.builders import Call, attempt_spans, call_span, planned, quiet, tone
 
 TIMES = st.floats(0, 4000, allow_nan=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.scoring.wer import normaliser, word_errors
+from turngap.scoring.wer import normaliser, word_errors
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from turngap.result import SCHEMA_VERSION
+from turngap.store import folder as store
+from turngap.store.folder import Migration, RunFolder
+from turngap_agent.errors import HarnessError, RunFolderError, UsageError
 
-from harness.result import SCHEMA_VERSION
-from harness.rig import child
-from harness.store import folder as store
-from harness.store.folder import Migration, RunFolder
-from pipeline.errors import HarnessError, RunFolderError, UsageError
 from tests.harness import report_builders as builders
 
 
@@ -95,8 +94,8 @@ def test_kill_9_in_mid_append_loses_no_finished_turn(tmp_path: Path, kill_after:
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     writer = (
         "import itertools, sys, pathlib\n"
-        "from harness.store.folder import RunFolder\n"
-        "from harness.turn import TurnRecord\n"
+        "from turngap.store.folder import RunFolder\n"
+        "from turngap.turn import TurnRecord\n"
         "turn = TurnRecord.model_validate_json(sys.stdin.read())\n"
         f"folder = RunFolder(pathlib.Path({str(folder.path)!r}))\n"
         "for call in itertools.count():\n"
@@ -107,7 +106,6 @@ def test_kill_9_in_mid_append_loses_no_finished_turn(tmp_path: Path, kill_after:
         [sys.executable, "-c", writer],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=child.environment(),
         text=True,
     ) as process:
         assert process.stdin is not None

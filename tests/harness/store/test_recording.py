@@ -6,10 +6,10 @@ import wave
 from pathlib import Path
 
 import numpy as np
+from turngap.records import CallEnd, CallRecord, Received
+from turngap.store import recording
+from turngap.turn import Outcome
 
-from harness.records import CallEnd, CallRecord, Received
-from harness.store import recording
-from harness.turn import Outcome
 from tests.harness import report_builders as builders
 
 START_NS = 5_000_000_000

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.sweep import folder
-from harness.sweep.folder import SettingRow, SweepRecord
-from harness.turn import Outcome, TurnRecord
+from turngap.sweep import folder
+from turngap.sweep.folder import SettingRow, SweepRecord
+from turngap.turn import Outcome, TurnRecord
+
 from tests.harness import report_builders as make
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from turngap.sweep import folder
+from turngap_agent.errors import RunFolderError
 
-from harness.sweep import folder
-from pipeline.errors import RunFolderError
 from tests.harness.sweep.builders import write_sweep
 
 

@@ -8,9 +8,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.sweep import grid
-from pipeline.errors import UsageError
+from turngap.sweep import grid
+from turngap_agent.errors import UsageError
 
 NUMBERS = st.integers(0, 5000).map(str)
 WORDS = st.text("abcdefgh_", min_size=1, max_size=8)

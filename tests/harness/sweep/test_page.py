@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap.sweep import charts, page
 
-from harness.sweep import charts, page
 from tests.harness.sweep.builders import write_sweep
 
 CHROMIUM = Path("/usr/bin/chromium")

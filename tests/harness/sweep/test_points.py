@@ -8,11 +8,11 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap.result import Check
+from turngap.sweep.points import Goals, difference, dominates, dominators, points
+from turngap.turn import Outcome
+from turngap.verdict.compare import Change
 
-from harness.result import Check
-from harness.sweep.points import Goals, difference, dominates, dominators, points
-from harness.turn import Outcome
-from harness.verdict.compare import Change
 from tests.harness import report_builders as make
 
 GOAL = st.sampled_from([0.0, 1.0, 2.0, 3.5, math.inf])

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from turngap import cli
+from turngap.store import folder as store
+from turngap.sweep import folder
 
-from harness import cli
-from harness.rig import child
-from harness.store import folder as store
-from harness.sweep import folder
 from tests.harness.run.test_measure import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
 from tests.harness.tones import scenario_of_tones
 
@@ -26,9 +25,7 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
     """sweep.json on stdout alone, a run folder a setting, calls interleaved, one calibration, a report."""
     results = tmp_path / "results"
     arguments = ("sweep", str(scenario_of_tones(tmp_path, 2)), *SETTINGS, "--out", str(results), "--json")
-    done = subprocess.run(
-        turngap(*arguments), env=child.environment(), capture_output=True, text=True, timeout=LONG_S, check=False
-    )
+    done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=LONG_S, check=False)
     path = only_run(results)
     assert json.loads(done.stdout) == json.loads((path / folder.SWEEP).read_text())
     record = folder.read(path)
@@ -54,12 +51,10 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
     assert done.returncode == max(run.record.verdict.exit_code for run in runs)
     assert (tmp_path / "reports" / f"{path.name}.html").is_file()
     for command in (("report", str(path / "min_silence_ms-150")), ("report", str(path))):
-        again = subprocess.run(turngap(*command), env=child.environment(), capture_output=True, text=True, check=False)
+        again = subprocess.run(turngap(*command), capture_output=True, text=True, check=False)
         assert again.returncode == 0
     # A complete sweep is not gone on with.
-    again = subprocess.run(
-        turngap("sweep", "--resume", str(path)), env=child.environment(), capture_output=True, text=True, check=False
-    )
+    again = subprocess.run(turngap("sweep", "--resume", str(path)), capture_output=True, text=True, check=False)
     assert (again.returncode, "nothing to resume" in again.stderr) == (3, True)
 
 
@@ -82,7 +77,7 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
         if turn.scored
     }
     assert kept
-    done = subprocess.run(turngap("report", str(path)), env=child.environment(), check=False)
+    done = subprocess.run(turngap("report", str(path)), check=False)
     assert done.returncode == 0
     with running("sweep", "--resume", str(path)) as process:
         process.communicate(timeout=LONG_S)

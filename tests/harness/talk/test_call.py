@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import NS_PER_MS, FakeClock
+from turngap.records import CallRecord
+from turngap.scenario import PlannedCall, Turn
+from turngap.scoring.score import score_call
+from turngap.talk.call import TalkCall
+from turngap.talk.devices import FileDevice
+from turngap.talk.telling import told
+from turngap_agent.telephony import mulaw
 
-from harness.caller.scheduler import Scheduler
-from harness.clock import NS_PER_MS, FakeClock
-from harness.records import CallRecord
-from harness.scenario import PlannedCall, Turn
-from harness.scoring.score import score_call
-from harness.talk.call import TalkCall
-from harness.talk.devices import FileDevice
-from harness.talk.telling import told
-from pipeline.telephony import mulaw
 from tests.harness.talk.test_estimate import room, speech
 
 MS = NS_PER_MS
@@ -74,7 +74,7 @@ def talk(
         clock, records = FakeClock(), list[CallRecord]()
         async with Scheduler(clock).running() as scheduler:
             agent = kind(clock, scheduler)
-            monkeypatch.setattr("harness.talk.call.open_connection", agent.open)
+            monkeypatch.setattr("turngap.talk.call.open_connection", agent.open)
             device = FileDevice(tmp_path / "in.wav", tmp_path / "out.wav", clock)
             call = TalkCall(device, clock, scheduler, records.append)
             return records, agent, await call.run("ws://nowhere", {}, asyncio.Event(), lambda: None)

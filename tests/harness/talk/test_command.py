@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from turngap import cli
+from turngap.rig import child
+from turngap_agent.tracing import Stage
 
-from harness import cli
-from harness.rig import child
-from pipeline.tracing import Stage
 from tests.harness.talk.test_estimate import speech
 
 PATIENCE_S = 180
 PATIENT = (
-    "import sys; from harness import cli; from harness.talk import command; "
+    "import sys; from turngap import cli; from turngap.talk import command; "
     "command.SPANS_TRIES = 300; sys.exit(cli.execute(sys.argv[1:]))"
 )
 """turngap, but a turn's spans are waited for as long as a busy machine may need."""
@@ -35,7 +35,7 @@ def said(folder: Path) -> Path:
 def turngap(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-c", PATIENT, "talk", *arguments],
-        env=child.environment(TWILIO_AUTH_TOKEN="secret"),
+        env=dict(os.environ) | {"TWILIO_AUTH_TOKEN": "secret"},
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -94,11 +94,11 @@ def test_an_agent_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.Ca
 def test_a_machine_without_sound_gets_one_clear_line(tmp_path: Path) -> None:
     """No PortAudio library: exit code 3, and what to do instead."""
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
-    path = os.pathsep.join([str(tmp_path), child.environment().get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     for arguments in ([], ["--list-devices"]):
         done = subprocess.run(
-            child.python("harness", "talk", *arguments),
-            env=child.environment() | {"PYTHONPATH": path},
+            child.python("turngap", "talk", *arguments),
+            env=dict(os.environ) | {"PYTHONPATH": path},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

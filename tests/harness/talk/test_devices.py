@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-
-from harness.clock import FakeClock
-from harness.talk import devices
-from harness.talk.devices import FileDevice, SoundDevice
-from harness.talk.resampler import Samples
-from harness.talk.speaker import Speaker
-from pipeline.errors import UsageError
+from turngap.clock import FakeClock
+from turngap.talk import devices
+from turngap.talk.devices import FileDevice, SoundDevice
+from turngap.talk.resampler import Samples
+from turngap.talk.speaker import Speaker
+from turngap_agent.errors import UsageError
 
 MICROPHONE = {"index": 3, "name": "Desk microphone", "default_samplerate": 48_000.0}
 LOUDSPEAKER = {"index": 5, "name": "Headphones", "default_samplerate": 48_000.0}

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.records import Pcm16
-from harness.talk.estimate import speech_in
+from turngap.records import Pcm16
+from turngap.talk.estimate import speech_in
 
 
 def room(ms: int, dbfs: float, seed: int = 1) -> Pcm16:

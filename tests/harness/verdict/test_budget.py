@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.verdict import budget
-from pipeline import documents
-from pipeline.errors import ScenarioError
-from pipeline.tracing import Stage
+from turngap.verdict import budget
+from turngap_agent import documents
+from turngap_agent.errors import ScenarioError
+from turngap_agent.tracing import Stage
 
 
 def parse(text: str) -> budget.Budget:

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import pytest
-
-from harness.verdict import compare
+from turngap.verdict import compare
 
 
 def test_compare_names_the_change() -> None:

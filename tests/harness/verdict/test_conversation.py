@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap.result import RunRecord
+from turngap.scenario import Expectation
+from turngap.turn import GOOD, Outcome, TurnRecord
+from turngap.verdict import conversation, stats, summary
+from turngap.verdict.rates import BY_METRIC, SHARES
 
-from harness.result import RunRecord
-from harness.scenario import Expectation
-from harness.turn import GOOD, Outcome, TurnRecord
-from harness.verdict import conversation, stats, summary
-from harness.verdict.rates import BY_METRIC, SHARES
 from tests.harness import report_builders as builders
 from tests.harness.report_builders import unanswered
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.figures import CostFigures
-from harness.verdict import cost
-from pipeline import profile
-from pipeline.errors import ProfileError
-from pipeline.profile.limits import Price
+from turngap.figures import CostFigures
+from turngap.verdict import cost
+from turngap_agent import profile
+from turngap_agent.errors import ProfileError
+from turngap_agent.profile.limits import Price
 
 PRICE = Price(an_hour=3.6, currency="EUR", as_of="2026-05", source="an invoice")
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.result import Verdict
-from harness.turn import GOOD, Outcome, StageTime, TurnRecord
-from harness.verdict import stats, summary
-from harness.verdict.budget import Budget, Limit
-from harness.verdict.gate import Evidence, judge
-from harness.verdict.limits import judge_limit
-from pipeline.tracing import Stage
+from turngap.result import Verdict
+from turngap.turn import GOOD, Outcome, StageTime, TurnRecord
+from turngap.verdict import stats, summary
+from turngap.verdict.budget import Budget, Limit
+from turngap.verdict.gate import Evidence, judge
+from turngap.verdict.limits import judge_limit
+from turngap_agent.tracing import Stage
 
 EDGE = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 

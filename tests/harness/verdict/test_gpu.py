@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from turngap.agent_figures import GpuWatch
+from turngap.result import Check, Verdict
+from turngap.verdict import gate, gpu
+from turngap.verdict.gate import Evidence
 
-from harness.agent_figures import GpuWatch
-from harness.result import Check, Verdict
-from harness.verdict import gate, gpu
-from harness.verdict.gate import Evidence
 from tests.harness import report_builders as make
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from turngap.scenario import Expectation
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict.budget import RATES, Limit, Metric
+from turngap.verdict.gate import Evidence
+from turngap.verdict.limits import Held, judge_limit
 
-from harness.scenario import Expectation
-from harness.turn import Outcome, TurnRecord
-from harness.verdict.budget import RATES, Limit, Metric
-from harness.verdict.gate import Evidence
-from harness.verdict.limits import Held, judge_limit
 from tests.harness import report_builders as builders
 
 KNOWN = Evidence(planned_turns=100, complete=True)

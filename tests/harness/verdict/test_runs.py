@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import runs
+from turngap.verdict.compare import Change
+from turngap_agent.tracing import Stage
 
-from harness.turn import Outcome, TurnRecord
-from harness.verdict import runs
-from harness.verdict.compare import Change
-from pipeline.tracing import Stage
 from tests.harness import report_builders as make
 
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-
-from harness.figures import Rate
-from harness.verdict import stats
+from turngap.figures import Rate
+from turngap.verdict import stats
 
 milliseconds = st.floats(min_value=0, max_value=1e5, allow_nan=False)
 turns = st.lists(st.one_of(st.none(), milliseconds), min_size=1, max_size=250)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from turngap.turn import Outcome
+from turngap.verdict import summary
+from turngap_agent.tracing import Stage
 
-from harness.turn import Outcome
-from harness.verdict import summary
-from pipeline.tracing import Stage
 from tests.harness import report_builders as builders
 
 

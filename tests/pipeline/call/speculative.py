@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from turngap_agent import worker
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.stt import Transcript
+from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.tts.scripted import ScriptedSynthesizer
 
-from pipeline import worker
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.profile.tts import ScriptedTtsSettings
-from pipeline.stt import Transcript
-from pipeline.stt.scripted import ScriptedSpeechToText
-from pipeline.tts.scripted import ScriptedSynthesizer
 from tests.pipeline.conftest import PATIENCE_S
 
 SPECULATIVE = (

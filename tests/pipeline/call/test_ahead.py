@@ -7,12 +7,11 @@ import logging
 from collections.abc import AsyncGenerator
 
 import pytest
-
-from pipeline.call.ahead import ReadingAhead
-from pipeline.errors import EngineError
-from pipeline.llm import Request
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
+from turngap_agent.call.ahead import ReadingAhead
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import Request
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
 
 BLOCK = "a call's block"
 ASKED = Request(BLOCK, (), words="", max_tokens=0)

@@ -1,12 +1,11 @@
 """A language model that fails in a turn: what the caller hears, and what becomes of the turn."""
 
 import pytest
-
-from pipeline import tracing
-from pipeline.call.apology import excused
-from pipeline.errors import EngineError
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
+from turngap_agent import tracing
+from turngap_agent.call.apology import excused
+from turngap_agent.errors import EngineError
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
 
 pytestmark = pytest.mark.anyio
 SORRY = "I am sorry, please try again."

@@ -1,11 +1,11 @@
 """What engines do for an attempt in a call: counted, waited for, and in nobody else's way."""
 
 import pytest
+from turngap_agent import meter, tracing
+from turngap_agent.call import call, leaving
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.stt.scripted import ScriptedSpeechToText
 
-from pipeline import meter, tracing
-from pipeline.call import call, leaving
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.stt.scripted import ScriptedSpeechToText
 from tests.pipeline.call.speculative import (
     LONG_MS,
     PATIENCE_S,

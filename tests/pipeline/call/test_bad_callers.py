@@ -8,12 +8,11 @@ import logging
 
 import numpy as np
 import pytest
-
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.stt import Transcript
-from pipeline.stt.scripted import ScriptedSpeechToText
-from pipeline.telephony import mulaw
-from pipeline.telephony.messages import Dtmf, InboundMedia
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.stt import Transcript
+from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.telephony import mulaw
+from turngap_agent.telephony.messages import Dtmf, InboundMedia
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +33,7 @@ async def freed(served) -> None:
     """The line is free, and no task of the call is left."""
     await served.idle()
     working = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks() if not task.done()]
-    assert not [path for path in working if "/pipeline/call/" in path and "/tests/" not in path]
+    assert not [path for path in working if "/turngap_agent/call/" in path and "/tests/" not in path]
 
 
 async def test_a_caller_who_never_starts_is_not_answered(serve, caplog):

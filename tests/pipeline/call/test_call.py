@@ -4,19 +4,18 @@ import asyncio
 
 import numpy as np
 import pytest
-
-from pipeline import tracing
-from pipeline.errors import EngineError
-from pipeline.llm import Message
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.profile.tts import ScriptedTtsSettings
-from pipeline.stt import Transcript
-from pipeline.stt.scripted import ScriptedSpeechToText
-from pipeline.telephony import mulaw
-from pipeline.tracing import Stage
-from pipeline.tts.scripted import ScriptedSynthesizer
+from turngap_agent import tracing
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import Message
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.stt import Transcript
+from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.telephony import mulaw
+from turngap_agent.tracing import Stage
+from turngap_agent.tts.scripted import ScriptedSynthesizer
 
 pytestmark = pytest.mark.anyio
 

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 import pytest
-
-from pipeline.call.conversation import (
+from turngap_agent.call.conversation import (
     CONTEXT_TURNS,
     HISTORY_TURNS,
     Conversation,
@@ -13,8 +12,8 @@ from pipeline.call.conversation import (
     heard_text,
     says_something,
 )
-from pipeline.llm import Message
-from pipeline.tts import Spoken
+from turngap_agent.llm import Message
+from turngap_agent.tts import Spoken
 
 SILENCE = np.zeros(8, np.float32)
 

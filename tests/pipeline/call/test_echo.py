@@ -3,11 +3,10 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.call.echo import Played
-from pipeline.endpointing.windows import level_dbfs
-from pipeline.profile.barge_in import BargeInSettings
-from pipeline.telephony import mulaw
+from turngap_agent.call.echo import Played
+from turngap_agent.endpointing.windows import level_dbfs
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.telephony import mulaw
 
 MS = 1_000_000
 SETTINGS = BargeInSettings(echo_below_db=20, echo_within_ms=500)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.call.encoding import FADE_SAMPLES, FIRST_SAMPLES, LATER_SAMPLES, LineEncoder
-from pipeline.resample import Downsampler
-from pipeline.telephony import mulaw
+from turngap_agent.call.encoding import FADE_SAMPLES, FIRST_SAMPLES, LATER_SAMPLES, LineEncoder
+from turngap_agent.resample import Downsampler
+from turngap_agent.telephony import mulaw
 
 RATE = 24_000
 

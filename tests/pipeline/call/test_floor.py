@@ -5,15 +5,15 @@ import contextlib
 
 import numpy as np
 import pytest
+from turngap_agent import tracing
+from turngap_agent.call import floor
+from turngap_agent.call.line import FADE_SAMPLES
+from turngap_agent.llm import Message
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.telephony import mulaw
+from turngap_agent.telephony.messages import Clear, OutboundMark
 
-from pipeline import tracing
-from pipeline.call import floor
-from pipeline.call.line import FADE_SAMPLES
-from pipeline.llm import Message
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
-from pipeline.telephony import mulaw
-from pipeline.telephony.messages import Clear, OutboundMark
 from tests.pipeline.call.speculative import Blocking, soon
 
 pytestmark = pytest.mark.anyio

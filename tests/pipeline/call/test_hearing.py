@@ -3,10 +3,9 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.call.hearing import Arrivals, CallerAudio, Continuity, to_float
-from pipeline.telephony import mulaw
-from pipeline.telephony.messages import InboundMedia
+from turngap_agent.call.hearing import Arrivals, CallerAudio, Continuity, to_float
+from turngap_agent.telephony import mulaw
+from turngap_agent.telephony.messages import InboundMedia
 
 
 def test_audio_is_found_by_its_sample_number():

@@ -2,12 +2,11 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.call.interruption import Interruption, Move, Withheld
-from pipeline.endpointing import EndpointEvent, EventKind, Voicing
-from pipeline.endpointing.windows import WINDOW_SAMPLES
-from pipeline.profile.barge_in import BargeInSettings
-from pipeline.profile.endpointing import EndpointingSettings
+from turngap_agent.call.interruption import Interruption, Move, Withheld
+from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
+from turngap_agent.endpointing.windows import WINDOW_SAMPLES
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.endpointing import EndpointingSettings
 
 SETTINGS = BargeInSettings(pause_ms=64, backchannel_ms=480, go_on_ms=256)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
-from pipeline.call.leaving import Leaving
-from pipeline.meter import Meter
+from turngap_agent.call.leaving import Leaving
+from turngap_agent.meter import Meter
 
 pytestmark = pytest.mark.anyio
 

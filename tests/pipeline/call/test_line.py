@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline import clock
-from pipeline.call import line as line_module
-from pipeline.call.line import FADE_SAMPLES, Line
-from pipeline.call.playback import NS_PER_SAMPLE
-from pipeline.profile.barge_in import BargeInSettings
-from pipeline.telephony import mulaw
-from pipeline.telephony.messages import Clear, OutboundMark, OutboundMedia
-from pipeline.telephony.parsing import parse_outbound
+from turngap_agent import clock
+from turngap_agent.call import line as line_module
+from turngap_agent.call.line import FADE_SAMPLES, Line
+from turngap_agent.call.playback import NS_PER_SAMPLE
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.telephony import mulaw
+from turngap_agent.telephony.messages import Clear, OutboundMark, OutboundMedia
+from turngap_agent.telephony.parsing import parse_outbound
 
 MS = 1_000_000
 

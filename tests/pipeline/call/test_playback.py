@@ -1,6 +1,6 @@
 """What the agent takes for heard, from marks and from its playback clock."""
 
-from pipeline.call.playback import Playback
+from turngap_agent.call.playback import Playback
 
 MS = 1_000_000
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.call.rolling import WordsSoFar
+from turngap_agent.call.rolling import WordsSoFar
 
 SECOND = 8000
 

@@ -1,14 +1,13 @@
 """What a scenario settles of a turn reaches the engines where weights are random, and nowhere else."""
 
 import pytest
-
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.stt import Transcript
-from pipeline.stt.scripted import ScriptedSpeechToText
-from pipeline.telephony import script
-from pipeline.telephony.script import TurnScript
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.stt import Transcript
+from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.telephony import script
+from turngap_agent.telephony.script import TurnScript
 
 pytestmark = pytest.mark.anyio
 

@@ -1,10 +1,10 @@
 """How far an attempt goes before the end of the turn is confirmed, over a real WebSocket with scripted engines."""
 
 import pytest
+from turngap_agent import tracing
+from turngap_agent.call.reply import SPECULATED
+from turngap_agent.tracing import Stage
 
-from pipeline import tracing
-from pipeline.call.reply import SPECULATED
-from pipeline.tracing import Stage
 from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Counted, Held, Recording, nothing_said
 from tests.pipeline.conftest import wait_until
 

@@ -1,9 +1,9 @@
 """Speculation in a call: what begins before the end is sure is held, let go at once, or leaves no trace."""
 
 import pytest
+from turngap_agent import tracing
+from turngap_agent.llm import Message
 
-from pipeline import tracing
-from pipeline.llm import Message
 from tests.pipeline.call.speculative import (
     LONG_MS,
     MIDDLE_MS,

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from turngap_agent import tracing
 
-from pipeline import tracing
 from tests.pipeline.call.speculative import LONG_MS, PATIENCE_S, SHORT_MS, SPECULATIVE, Counted, nothing_said, soon
 
 pytestmark = pytest.mark.anyio

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from turngap_agent import tracing
+from turngap_agent.call import leaving
+from turngap_agent.errors import EngineError
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.stt import Transcript
+from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.tracing import Stage
 
-from pipeline import tracing
-from pipeline.call import leaving
-from pipeline.errors import EngineError
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.stt import Transcript
-from pipeline.stt.scripted import ScriptedSpeechToText
-from pipeline.tracing import Stage
 from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Blocking, soon
 from tests.pipeline.conftest import PATIENCE_S
 

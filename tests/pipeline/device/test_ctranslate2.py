@@ -13,10 +13,10 @@ import pytest
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the extra `cpu`")
 
-from pipeline.device.ctranslate2 import explained, prepare
-from pipeline.errors import EngineError
-from pipeline.profile.stt import FasterWhisperSettings
-from pipeline.stt import faster_whisper
+from turngap_agent.device.ctranslate2 import explained, prepare
+from turngap_agent.errors import EngineError
+from turngap_agent.profile.stt import FasterWhisperSettings
+from turngap_agent.stt import faster_whisper
 
 NO_CUBLAS = "Library libcublas.so.12 is not found or cannot be loaded"
 """As CTranslate2 4.8 says it, with the first work that it has for the GPU."""

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline import profile
-from pipeline.device.graphs import Execution, Mode
+from turngap_agent import profile
+from turngap_agent.device.graphs import Execution, Mode
 
 
 @pytest.mark.parametrize(("priority", "level"), [("high", -1), ("normal", 0)])

@@ -6,9 +6,8 @@ import asyncio
 
 import numpy as np
 import pytest
-
-from pipeline.endpointing.energy import EnergyEngine
-from pipeline.profile.endpointing import EnergySettings
+from turngap_agent.endpointing.energy import EnergyEngine
+from turngap_agent.profile.endpointing import EnergySettings
 
 
 def voicings(rms_dbfs: float, offset: int = 0) -> list[tuple[int, float]]:

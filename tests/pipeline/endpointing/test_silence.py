@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
-from pipeline.endpointing.policies import endpointer
-from pipeline.profile.endpointing import EndpointingSettings
+from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
+from turngap_agent.endpointing.policies import endpointer
+from turngap_agent.profile.endpointing import EndpointingSettings
 
 WINDOW = 256
 STARTED, PROVISIONAL, CONFIRMED = EventKind.SPEECH_STARTED, EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END

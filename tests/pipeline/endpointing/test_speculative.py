@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from pipeline.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
-from pipeline.endpointing.policies import endpointer
-from pipeline.profile.endpointing import EndpointingSettings
+from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
+from turngap_agent.endpointing.policies import endpointer
+from turngap_agent.profile.endpointing import EndpointingSettings
 
 WINDOW = 256
 """32 ms."""

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.endpointing.windows import SILENT_DBFS, WINDOW_SAMPLES, Windows, level_dbfs
+from turngap_agent.endpointing.windows import SILENT_DBFS, WINDOW_SAMPLES, Windows, level_dbfs
 
 
 @given(st.lists(st.integers(0, 700), max_size=12))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pynvml
 import pytest
+from turngap_agent.errors import EngineError
+from turngap_agent.gpu.choice import Choice, NoGpuError, check_mode, choose
 
-from pipeline.errors import EngineError
-from pipeline.gpu.choice import Choice, NoGpuError, check_mode, choose
 from tests.pipeline.gpu.fake_nvml import cut, nvml
 
 

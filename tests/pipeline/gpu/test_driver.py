@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from turngap_agent.gpu.driver import Driver, why_unreachable
 
-from pipeline.gpu.driver import Driver, why_unreachable
 from tests.pipeline.gpu.fake_nvml import nvml
 
 DRIVER = Driver(1, "550.54", (12, 4))

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from turngap_agent.errors import EngineError
+from turngap_agent.gpu import mps
+from turngap_agent.gpu.choice import Choice, choose
+from turngap_agent.gpu.mps import Mps
+from turngap_agent.profile.gpu import GpuSettings
 
-from pipeline.errors import EngineError
-from pipeline.gpu import mps
-from pipeline.gpu.choice import Choice, choose
-from pipeline.gpu.mps import Mps
-from pipeline.profile.gpu import GpuSettings
 from tests.pipeline.gpu.fake_nvml import nvml
 
 CONTROL = """#!{python}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline.gpu.choice import choose
-from pipeline.gpu.others import remark
+from turngap_agent.gpu.choice import choose
+from turngap_agent.gpu.others import remark
+
 from tests.pipeline.gpu.fake_nvml import GIB, nvml
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from turngap_agent import profile
+from turngap_agent.errors import EngineError
+from turngap_agent.gpu import choice
+from turngap_agent.gpu.sharing import Sharing
+from turngap_agent.profile.gpu import GpuSettings
 
-from pipeline import profile
-from pipeline.errors import EngineError
-from pipeline.gpu import choice
-from pipeline.gpu.sharing import Sharing
-from pipeline.profile.gpu import GpuSettings
 from tests.pipeline.gpu.fake_nvml import nvml
 from tests.pipeline.gpu.test_mps import install
 

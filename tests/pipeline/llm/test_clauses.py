@@ -7,8 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.llm.clauses import SIZES, ClauseSplitter, Size
+from turngap_agent.llm.clauses import SIZES, ClauseSplitter, Size
 
 PLAIN = (Size(3, 12, 12),)
 

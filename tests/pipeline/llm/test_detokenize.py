@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
-
-from pipeline.llm.detokenize import Detokenizer
+from turngap_agent.llm.detokenize import Detokenizer
 
 
 def stand_ins(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.llm import Message, Request, generated
-from pipeline.llm.generated import Generated
+from turngap_agent.llm import Message, Request, generated
+from turngap_agent.llm.generated import Generated
 
 
 def request(block: str, turns: int) -> Request:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.llm import script
+from turngap_agent.llm import script
 
 TEXT = "Certainly, I can look that up for you. One moment please."
 

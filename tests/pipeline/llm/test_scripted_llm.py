@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from pipeline.llm import Request
-from pipeline.llm.scripted import ScriptedLanguageModel
-from pipeline.profile.llm import ScriptedLlmSettings
+from turngap_agent.llm import Request
+from turngap_agent.llm.scripted import ScriptedLanguageModel
+from turngap_agent.profile.llm import ScriptedLlmSettings
 
 
 async def tokens(max_tokens: int) -> list[str]:

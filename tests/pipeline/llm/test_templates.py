@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.llm import Message, Request
-from pipeline.llm.templates import TEMPLATES
+from turngap_agent.llm import Message, Request
+from turngap_agent.llm.templates import TEMPLATES
 
 REQUEST = Request(
     call_block="Call CA1.",

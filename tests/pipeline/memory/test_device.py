@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from turngap_agent.gpu.choice import choose
+from turngap_agent.memory.device import Device, Memory
 
-from pipeline.gpu.choice import choose
-from pipeline.memory.device import Device, Memory
 from tests.pipeline.gpu.fake_nvml import GIB, cut, nvml
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from pipeline import profile
-from pipeline.errors import ProfileError
-from pipeline.memory import plan
-from pipeline.profile import Profile
+from turngap_agent import profile
+from turngap_agent.errors import ProfileError
+from turngap_agent.memory import plan
+from turngap_agent.profile import Profile
 
 CARD_80, CARD_141 = 81_559.0, 143_771.0
 

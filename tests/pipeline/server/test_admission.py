@@ -1,11 +1,10 @@
 """Lines and nonces: counted, used once, and short-lived."""
 
 import pytest
-
-from pipeline import clock
-from pipeline.errors import ProtocolError
-from pipeline.server import admission
-from pipeline.server.admission import MAX_NONCES, NONCE_LIFE_NS, NONCE_PARAMETER, Admission, Asked
+from turngap_agent import clock
+from turngap_agent.errors import ProtocolError
+from turngap_agent.server import admission
+from turngap_agent.server.admission import MAX_NONCES, NONCE_LIFE_NS, NONCE_PARAMETER, Admission, Asked
 
 
 @pytest.fixture

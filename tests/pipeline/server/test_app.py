@@ -6,10 +6,9 @@ import xml.etree.ElementTree as ET
 import httpx
 import pytest
 import websockets
+from turngap_agent.server import stream
+from turngap_agent.server.admission import NONCE_PARAMETER
 from twilio.request_validator import RequestValidator
-
-from pipeline.server import stream
-from pipeline.server.admission import NONCE_PARAMETER
 
 pytestmark = pytest.mark.anyio
 

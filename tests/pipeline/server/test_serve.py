@@ -1,4 +1,4 @@
-"""`python -m pipeline serve` as its users see it: the ready line, an orderly end, one line for every mistake."""
+"""`python -m turngap_agent serve` as its users see it: the ready line, an orderly end, one line for every mistake."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import websockets
-
-from pipeline import __main__ as commands
-from pipeline import clock, tracing
+from turngap_agent import __main__ as commands
+from turngap_agent import clock, tracing
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +24,7 @@ async def agent(*arguments: str, **environment: str) -> AsyncIterator[tuple[asyn
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "pipeline",
+        "turngap_agent",
         "serve",
         "--profile",
         "scripted",

@@ -3,12 +3,11 @@
 import json
 
 import pytest
-
-from pipeline.endpointing.energy import EnergyEngine
-from pipeline.errors import EngineError
-from pipeline.profile.endpointing import EnergySettings
-from pipeline.server import stream
-from pipeline.telephony.messages import Dtmf, InboundMark, InboundMedia, Start
+from turngap_agent.endpointing.energy import EnergyEngine
+from turngap_agent.errors import EngineError
+from turngap_agent.profile.endpointing import EnergySettings
+from turngap_agent.server import stream
+from turngap_agent.telephony.messages import Dtmf, InboundMark, InboundMedia, Start
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.stt.quiet import QUIET_S, SilentStates, with_quiet_after
-from pipeline.telephony import SAMPLE_RATE
+from turngap_agent.stt.quiet import QUIET_S, SilentStates, with_quiet_after
+from turngap_agent.telephony import SAMPLE_RATE
 
 QUIET = round(QUIET_S * SAMPLE_RATE)
 

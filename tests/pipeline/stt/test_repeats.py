@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from pipeline.stt.repeats import repeats_itself
+from turngap_agent.stt.repeats import repeats_itself
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-
-from pipeline.profile.stt import ScriptedSttSettings
-from pipeline.stt.scripted import ScriptedSpeechToText
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.stt.scripted import ScriptedSpeechToText
 
 
 def test_it_says_its_script() -> None:

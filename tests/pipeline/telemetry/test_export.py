@@ -4,11 +4,10 @@ import logging
 import threading
 
 import pytest
-
-from pipeline import clock, tracing
-from pipeline.telemetry import export
-from pipeline.telemetry.recorder import CallNotes
-from pipeline.tracing import Stage
+from turngap_agent import clock, tracing
+from turngap_agent.telemetry import export
+from turngap_agent.telemetry.recorder import CallNotes
+from turngap_agent.tracing import Stage
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import math
 
 import pytest
-
-from pipeline.telemetry.metrics import LoopLag
+from turngap_agent.telemetry.metrics import LoopLag
 
 
 def test_before_any_sample_there_is_no_lag():

@@ -2,9 +2,9 @@
 
 import re
 
-from pipeline import tracing
-from pipeline.telemetry.recorder import NO_TURN, CallNotes
-from pipeline.tracing import Stage
+from turngap_agent import tracing
+from turngap_agent.telemetry.recorder import NO_TURN, CallNotes
+from turngap_agent.tracing import Stage
 
 
 def test_an_attempt_becomes_a_turn_span_with_its_stages():

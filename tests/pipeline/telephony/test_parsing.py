@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.errors import ProtocolError
-from pipeline.telephony import messages
-from pipeline.telephony.messages import Inbound, Outbound
-from pipeline.telephony.parsing import parse_inbound, parse_outbound
+from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony import messages
+from turngap_agent.telephony.messages import Inbound, Outbound
+from turngap_agent.telephony.parsing import parse_inbound, parse_outbound
 
 TEXT = st.text(max_size=20)
 NUMBER = st.integers(0, 10**18 - 1)

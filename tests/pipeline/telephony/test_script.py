@@ -7,10 +7,9 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.errors import ProtocolError
-from pipeline.telephony import script
-from pipeline.telephony.script import MOST_REPLY_TOKENS, TurnScript
+from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony import script
+from turngap_agent.telephony.script import MOST_REPLY_TOKENS, TurnScript
 
 WORDS = st.text(min_size=1).map(str.strip).filter(bool)
 TURNS = st.lists(st.builds(TurnScript, WORDS, st.integers(1, MOST_REPLY_TOKENS)), max_size=12)

@@ -3,9 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap_agent.telephony import signature
 from twilio.request_validator import RequestValidator, get_signature_algorithm
-
-from pipeline.telephony import signature
 
 TOKEN = "0123456789abcdef"
 URLS = [

@@ -5,9 +5,8 @@ import xml.etree.ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.errors import ProtocolError
-from pipeline.telephony.twiml import connect_stream
+from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony.twiml import connect_stream
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF), max_size=100)
 

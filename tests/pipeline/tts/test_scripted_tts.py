@@ -6,10 +6,9 @@ import asyncio
 
 import numpy as np
 import pytest
-
-from pipeline.profile.tts import ScriptedTtsSettings
-from pipeline.tts import AudioF32
-from pipeline.tts.scripted import RATE, ScriptedSynthesizer
+from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.tts import AudioF32
+from turngap_agent.tts.scripted import RATE, ScriptedSynthesizer
 
 
 async def spoken(text: str, head_silence_ms: float = 0) -> AudioF32:

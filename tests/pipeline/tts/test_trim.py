@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.tts import AudioF32
-from pipeline.tts.trim import FRAME_MS, SilenceTrimmer
+from turngap_agent.tts import AudioF32
+from turngap_agent.tts.trim import FRAME_MS, SilenceTrimmer
 
 RATE = 24_000
 FRAME = FRAME_MS * RATE // 1000

@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from pipeline.weights import cache
+from turngap_agent.weights import cache
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`python -m pipeline weights …`: what it prints, and its exit codes."""
+"""`python -m turngap_agent weights …`: what it prints, and its exit codes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from turngap_agent import weights
+from turngap_agent.__main__ import main
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights import pins
+from turngap_agent.weights.sources import installed
 
-from pipeline import weights
-from pipeline.__main__ import main
-from pipeline.errors import WeightsError
-from pipeline.weights import pins
-from pipeline.weights.sources import installed
 from tests.pipeline import hub_pin
 from tests.pipeline.file_server import FileServer, serve
 

@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as arrays
 
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
 from tokenizers import Tokenizer  # comes with the same extra
+from turngap_agent import weights
+from turngap_agent.errors import EngineError, WeightsError
+from turngap_agent.llm.onnx.decoder import Decoder
+from turngap_agent.weights import llama_onnx
 
-from pipeline import weights
-from pipeline.errors import EngineError, WeightsError
-from pipeline.llm.onnx.decoder import Decoder
-from pipeline.weights import llama_onnx
 from tests.pipeline.llm.vllm.checkpoints import half_split
 from tests.pipeline.weights.small_llama import F32, HEAD, POSITIONS, TOKENS, forward, interleaved, random_weights, write
 

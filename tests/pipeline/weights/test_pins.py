@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-
-from pipeline import profile, weights
-from pipeline.errors import UsageError, WeightsError
-from pipeline.profile.vllm import REVISIONS
-from pipeline.weights import pins
+from turngap_agent import profile, weights
+from turngap_agent.errors import UsageError, WeightsError
+from turngap_agent.profile.vllm import REVISIONS
+from turngap_agent.weights import pins
 
 ENTRY = """
 [tiny]

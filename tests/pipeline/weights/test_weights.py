@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from turngap_agent import weights
+from turngap_agent.errors import UsageError, WeightsError
+from turngap_agent.weights import cache, pins
+from turngap_agent.weights.sources import download
+from turngap_agent.weights.sources.progress import Silent
 
-from pipeline import weights
-from pipeline.errors import UsageError, WeightsError
-from pipeline.weights import cache, pins
-from pipeline.weights.sources import download
-from pipeline.weights.sources.progress import Silent
 from tests.pipeline import hub_pin
 from tests.pipeline.file_server import FileServer, serve
 
@@ -184,7 +184,8 @@ def test_killed_process_leaves_no_obstacle(hub: FileServer, tmp_path: Path) -> N
 def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
     """A second process says that it waits, then uses what the first has fetched: one download, one path."""
     hub.gate = threading.Event()
-    script = "import sys; from pathlib import Path; from pipeline import weights; from pipeline.weights import pins; "
+    script = "import sys; from pathlib import Path; from turngap_agent import weights; "
+    script += "from turngap_agent.weights import pins; "
     script += "pins.PINS = Path(sys.argv[1]); print(weights.get('tiny'))"
     command = [sys.executable, "-c", script, str(tmp_path / "weights.toml")]
     both = [

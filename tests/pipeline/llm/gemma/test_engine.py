@@ -11,12 +11,12 @@ from pydantic import ValidationError
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.errors import EngineError
-from pipeline.llm import Message, Request
-from pipeline.llm import gemma as package
-from pipeline.llm.gemma.decoding import Decoding
-from pipeline.llm.gemma.engine import MARKS, GemmaChat
-from pipeline.profile.llm import GemmaSettings
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import Message, Request
+from turngap_agent.llm import gemma as package
+from turngap_agent.llm.gemma.decoding import Decoding
+from turngap_agent.llm.gemma.engine import MARKS, GemmaChat
+from turngap_agent.profile.llm import GemmaSettings
 
 
 def settings(**changes: object) -> GemmaSettings:

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.llm.gemma import architectures
-from pipeline.llm.gemma.network import Gemma
+from turngap_agent.llm.gemma import architectures
+from turngap_agent.llm.gemma.network import Gemma
 
 POSITIONS = 160
 

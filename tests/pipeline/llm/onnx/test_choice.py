@@ -7,8 +7,7 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
-from pipeline.llm.onnx.choice import Choice
+from turngap_agent.llm.onnx.choice import Choice
 
 logits = arrays.arrays(np.float32, (8,), elements=st.floats(-20, 20, width=32))
 

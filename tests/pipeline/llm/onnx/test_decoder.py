@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
 
-from pipeline.llm.onnx.decoder import Context, Decoder, common
-from pipeline.weights import llama_onnx
+from turngap_agent.llm.onnx.decoder import Context, Decoder, common
+from turngap_agent.weights import llama_onnx
+
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write
 
 TENSORS = random_weights()

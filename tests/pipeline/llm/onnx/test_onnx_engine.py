@@ -14,13 +14,13 @@ import pytest
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
 
 import onnx
+from turngap_agent import tracing
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import InStep, Message, ReadsAhead, Request
+from turngap_agent.llm.onnx.engine import OnnxChat
+from turngap_agent.profile.llm import OnnxSettings
+from turngap_agent.weights import llama_onnx
 
-from pipeline import tracing
-from pipeline.errors import EngineError
-from pipeline.llm import InStep, Message, ReadsAhead, Request
-from pipeline.llm.onnx.engine import OnnxChat
-from pipeline.profile.llm import OnnxSettings
-from pipeline.weights import llama_onnx
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write
 
 TENSORS = random_weights()

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from pipeline.llm import Request
-from pipeline.profile.vllm import Restart, VllmSettings
+from turngap_agent.llm import Request
+from turngap_agent.profile.vllm import Restart, VllmSettings
+
 from tests.pipeline.llm.vllm.fake_server import MODEL
 
 FAKE = Path(__file__).parent / "fake_server.py"

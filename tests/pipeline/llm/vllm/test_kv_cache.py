@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.llm.vllm.kv_cache import Peak, Reading, read, taken_mib
+from turngap_agent.llm.vllm.kv_cache import Peak, Reading, read, taken_mib
 
 METRICS = """# TYPE vllm:kv_cache_usage_perc gauge
 vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.125

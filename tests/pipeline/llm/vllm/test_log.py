@@ -1,8 +1,7 @@
 """Progress and causes in what vLLM prints."""
 
 import pytest
-
-from pipeline.llm.vllm import log
+from turngap_agent.llm.vllm import log
 
 
 @pytest.mark.parametrize(

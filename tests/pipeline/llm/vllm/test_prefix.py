@@ -1,8 +1,8 @@
 """What the prefix cache may serve of a prompt."""
 
-from pipeline.llm import Message, Request
-from pipeline.llm.vllm.chunks import Usage
-from pipeline.llm.vllm.prefix import TEMPLATE_TOKENS, PrefixLedger
+from turngap_agent.llm import Message, Request
+from turngap_agent.llm.vllm.chunks import Usage
+from turngap_agent.llm.vllm.prefix import TEMPLATE_TOKENS, PrefixLedger
 
 
 def ledger() -> PrefixLedger:

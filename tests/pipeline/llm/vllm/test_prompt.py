@@ -1,8 +1,9 @@
 """The body of a request, as messages or as ids."""
 
-from pipeline.llm import Message
-from pipeline.llm.vllm import prompt
-from pipeline.llm.vllm.token_ids import FIRST_ID, N_IDS, TokenHistory, stand_in
+from turngap_agent.llm import Message
+from turngap_agent.llm.vllm import prompt
+from turngap_agent.llm.vllm.token_ids import FIRST_ID, N_IDS, TokenHistory, stand_in
+
 from tests.pipeline.llm.vllm.builders import asked, settings_for
 
 HISTORY = (Message("user", "Hello?"), Message("assistant", "Good morning."))

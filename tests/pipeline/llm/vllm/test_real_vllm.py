@@ -18,19 +18,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from turngap.result import WEIGHTLESS
+from turngap.store import folder as store
+from turngap.turn import Outcome
+from turngap_agent import tracing
+from turngap_agent.clock import now_ns
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import Message, Request
+from turngap_agent.llm.vllm.engine import VllmChat
+from turngap_agent.llm.vllm.supervision import State
+from turngap_agent.profile.vllm import Restart, VllmSettings
+from turngap_agent.tracing import Stage
 
 from benchmarks import vllm_stages
-from harness.result import WEIGHTLESS
-from harness.store import folder as store
-from harness.turn import Outcome
-from pipeline import tracing
-from pipeline.clock import now_ns
-from pipeline.errors import EngineError
-from pipeline.llm import Message, Request
-from pipeline.llm.vllm.engine import VllmChat
-from pipeline.llm.vllm.supervision import State
-from pipeline.profile.vllm import Restart, VllmSettings
-from pipeline.tracing import Stage
 from tests.pipeline.llm.vllm import checkpoints
 from tests.pipeline.llm.vllm.builders import asked
 
@@ -360,7 +360,7 @@ async def test_the_profile_weightless_end_to_end(stand: Stand, tmp_path: Path) -
         "tts.max_frames": 60,
     }
     overrides = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-    command = [sys.executable, "-m", "harness", "run", str(scenario), "--profile", "weightless", *overrides]
+    command = [sys.executable, "-m", "turngap", "run", str(scenario), "--profile", "weightless", *overrides]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = await asyncio.to_thread(
         subprocess.run,

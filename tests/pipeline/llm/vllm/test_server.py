@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from turngap_agent import tracing
+from turngap_agent.errors import EngineError
+from turngap_agent.llm.vllm.engine import VllmChat
+from turngap_agent.llm.vllm.server import free_port
+from turngap_agent.llm.vllm.supervision import State
 
-from pipeline import tracing
-from pipeline.errors import EngineError
-from pipeline.llm.vllm.engine import VllmChat
-from pipeline.llm.vllm.server import free_port
-from pipeline.llm.vllm.supervision import State
 from tests.pipeline.llm.vllm.builders import FAKE, asked, supervised
 from tests.pipeline.llm.vllm.fake_server import REPLY
 
@@ -209,7 +209,7 @@ def test_the_leash_ends_the_server_with_the_agent(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     agent = (
         "import os, subprocess, sys, time;"
-        "subprocess.Popen([sys.executable, '-m', 'pipeline.leash', str(os.getpid()), 'sh', '-c',"
+        "subprocess.Popen([sys.executable, '-m', 'turngap_agent.leash', str(os.getpid()), 'sh', '-c',"
         f" 'echo $$ > {note}.new; mv {note}.new {note}; exec sleep 600']); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", agent]) as parent:
@@ -224,7 +224,7 @@ def test_the_leash_ends_the_server_with_the_agent(tmp_path: Path) -> None:
 
 def test_a_command_that_is_not_there_is_one_line() -> None:
     """The leash says it as a shell would."""
-    command = [sys.executable, "-m", "pipeline.leash", str(os.getpid()), "no-such-command"]
+    command = [sys.executable, "-m", "turngap_agent.leash", str(os.getpid()), "no-such-command"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (127, "no-such-command: No such file or directory\n")
 

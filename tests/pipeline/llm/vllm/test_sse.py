@@ -5,9 +5,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.errors import EngineError
-from pipeline.llm.vllm.sse import MAX_EVENT_CHARACTERS, EventParser
+from turngap_agent.errors import EngineError
+from turngap_agent.llm.vllm.sse import MAX_EVENT_CHARACTERS, EventParser
 
 DATA = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=30)
 

@@ -4,12 +4,12 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from turngap_agent import tracing
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import KvCache, Message
+from turngap_agent.llm.vllm.engine import VllmChat
+from turngap_agent.llm.vllm.server import free_port
 
-from pipeline import tracing
-from pipeline.errors import EngineError
-from pipeline.llm import KvCache, Message
-from pipeline.llm.vllm.engine import VllmChat
-from pipeline.llm.vllm.server import free_port
 from tests.pipeline.llm.vllm.builders import asked, settings_for, supervised
 from tests.pipeline.llm.vllm.fake_server import REPLY, FakeServer
 

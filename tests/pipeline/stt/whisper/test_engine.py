@@ -12,11 +12,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.errors import EngineError
-from pipeline.profile.stt import WhisperSettings
-from pipeline.stt import whisper as package
-from pipeline.stt.whisper import model
-from pipeline.stt.whisper.engine import Whisper
+from turngap_agent.errors import EngineError
+from turngap_agent.profile.stt import WhisperSettings
+from turngap_agent.stt import whisper as package
+from turngap_agent.stt.whisper import model
+from turngap_agent.stt.whisper.engine import Whisper
 
 
 def settings(**changes: object) -> WhisperSettings:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pipeline.tts.csm.model import Checkpoint
-    from pipeline.tts.csm.speech import Speech
+    from turngap_agent.tts.csm.model import Checkpoint
+    from turngap_agent.tts.csm.speech import Speech
 
 MakeSpeech = Callable[..., "Speech"]
 
@@ -31,9 +31,8 @@ def _one_torch_thread() -> Iterator[None]:
 def checkpoint() -> Checkpoint:
     """Random weights large enough that codes differ from frame to frame; treated as real ones."""
     import torch
-
-    from pipeline.device.tokens import StandInTokenizer
-    from pipeline.tts.csm import model, random_weights
+    from turngap_agent.device.tokens import StandInTokenizer
+    from turngap_agent.tts.csm import model, random_weights
 
     with model._quiet():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
@@ -44,9 +43,9 @@ def checkpoint() -> Checkpoint:
 @pytest.fixture
 def make_speech(checkpoint: Checkpoint) -> MakeSpeech:
     """Makes a Speech over the tiny checkpoint, greedy unless told otherwise."""
-    from pipeline.device.graphs import Mode
-    from pipeline.tts.csm.sampling import Sampling
-    from pipeline.tts.csm.speech import Speech
+    from turngap_agent.device.graphs import Mode
+    from turngap_agent.tts.csm.sampling import Sampling
+    from turngap_agent.tts.csm.speech import Speech
 
     def make(*, temperature: float = 0.0, slots: int = 1, mode: Mode = Mode.EAGER, positions: int = 512) -> Speech:
         speech = Speech(checkpoint, sampling=Sampling(temperature, 20), positions=positions)

@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.tts.csm.codec import MimiDecoder, encode, reset
-from pipeline.tts.csm.model import Checkpoint
+from turngap_agent.tts.csm.codec import MimiDecoder, encode, reset
+from turngap_agent.tts.csm.model import Checkpoint
 
 
 def signal_to_error_db(wanted: torch.Tensor, got: torch.Tensor) -> float:

@@ -10,10 +10,9 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.errors import EngineError
-from pipeline.tts import AudioF32, Spoken
-from pipeline.tts.csm.context import Segment, SegmentStore, plan, resampled
+from turngap_agent.errors import EngineError
+from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts.csm.context import Segment, SegmentStore, plan, resampled
 
 NO_AUDIO = np.zeros(0, np.float32)
 

@@ -15,12 +15,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline import engines, profile
-from pipeline.errors import EngineError
-from pipeline.profile.tts import CsmSettings, VoicePrompt
-from pipeline.tts import AudioF32, Spoken
-from pipeline.tts.csm import engine as csm_engine
-from pipeline.tts.csm.engine import Csm
+from turngap_agent import engines, profile
+from turngap_agent.errors import EngineError
+from turngap_agent.profile.tts import CsmSettings, VoicePrompt
+from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts.csm import engine as csm_engine
+from turngap_agent.tts.csm.engine import Csm
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech

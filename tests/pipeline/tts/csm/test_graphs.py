@@ -10,16 +10,15 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from torch._dynamo.testing import CompileCounter
+from turngap_agent.device.graphs import Execution, Mode
+from turngap_agent.tts.csm.context import Plan
+from turngap_agent.tts.csm.slot import Parts, Slot
 
 from benchmarks.speech.counting import Operations
-from pipeline.device.graphs import Execution, Mode
-from pipeline.tts.csm.context import Plan
-from pipeline.tts.csm.slot import Parts, Slot
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech
-
-    from pipeline.tts.csm.speech import Speech
+    from turngap_agent.tts.csm.speech import Speech
 
 PLAN = Plan((), tuple(range(20, 35)), 8)
 
@@ -110,11 +109,11 @@ def test_inductor_gives_the_eager_samples(make_speech: MakeSpeech) -> None:
 @pytest.mark.parametrize("mode", [Mode.GRAPHS, Mode.COMPILED])
 def test_graphs_give_the_eager_samples(make_speech: MakeSpeech, mode: Mode) -> None:
     """On a GPU: captured units give the codes and samples of the same units launched one by one."""
-    from pipeline.device.tokens import StandInTokenizer
-    from pipeline.tts.csm import random_weights
-    from pipeline.tts.csm.model import Checkpoint, trim_heads
-    from pipeline.tts.csm.sampling import Sampling
-    from pipeline.tts.csm.speech import Speech
+    from turngap_agent.device.tokens import StandInTokenizer
+    from turngap_agent.tts.csm import random_weights
+    from turngap_agent.tts.csm.model import Checkpoint, trim_heads
+    from turngap_agent.tts.csm.sampling import Sampling
+    from turngap_agent.tts.csm.speech import Speech
 
     network = random_weights.build(random_weights.tiny(), torch.device("cuda"), torch.float32, scale=0.3)
     trim_heads(network)

@@ -7,10 +7,9 @@ import subprocess
 import sys
 
 import pytest
-
-from pipeline import engines, profile
-from pipeline.errors import EngineError
-from pipeline.profile.tts import CsmSettings
+from turngap_agent import engines, profile
+from turngap_agent.errors import EngineError
+from turngap_agent.profile.tts import CsmSettings
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])
@@ -27,7 +26,9 @@ def test_a_missing_extra_is_one_clear_line(package: str, monkeypatch: pytest.Mon
 
 def test_profiles_and_errors_need_no_torch() -> None:
     """Importing the package imports none of what the extra brings."""
-    code = "import sys; import pipeline.tts.csm; sys.exit(', '.join({'torch', 'transformers'} & {*sys.modules}) or 0)"
+    code = (
+        "import sys; import turngap_agent.tts.csm; sys.exit(', '.join({'torch', 'transformers'} & {*sys.modules}) or 0)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -11,14 +11,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline import weights
-from pipeline.device.graphs import Mode
-from pipeline.errors import EngineError, WeightsError
-from pipeline.tts.csm import model, random_weights
-from pipeline.tts.csm.model import Checkpoint
-from pipeline.tts.csm.sampling import Sampling
-from pipeline.tts.csm.speech import Speech
-from pipeline.weights import pins
+from turngap_agent import weights
+from turngap_agent.device.graphs import Mode
+from turngap_agent.errors import EngineError, WeightsError
+from turngap_agent.tts.csm import model, random_weights
+from turngap_agent.tts.csm.model import Checkpoint
+from turngap_agent.tts.csm.sampling import Sampling
+from turngap_agent.tts.csm.speech import Speech
+from turngap_agent.weights import pins
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.tts.csm.sampling import NOISE_ROW, Sampling, noise_buffer, sample
+from turngap_agent.tts.csm.sampling import NOISE_ROW, Sampling, noise_buffer, sample
 
 
 def test_draws_follow_the_softmax_of_the_likeliest() -> None:

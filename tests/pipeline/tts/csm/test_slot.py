@@ -11,13 +11,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.device.graphs import Mode
-from pipeline.device.tokens import StandInTokenizer
-from pipeline.tts.csm import model, random_weights
-from pipeline.tts.csm.context import Plan, Segment
-from pipeline.tts.csm.sampling import Sampling
-from pipeline.tts.csm.slot import Slot
-from pipeline.tts.csm.speech import Speech
+from turngap_agent.device.graphs import Mode
+from turngap_agent.device.tokens import StandInTokenizer
+from turngap_agent.tts.csm import model, random_weights
+from turngap_agent.tts.csm.context import Plan, Segment
+from turngap_agent.tts.csm.sampling import Sampling
+from turngap_agent.tts.csm.slot import Slot
+from turngap_agent.tts.csm.speech import Speech
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech

@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from pipeline.device.graphs import Mode
-from pipeline.errors import EngineError
-from pipeline.tts.csm.text import expected_frames, most_frames
+from turngap_agent.device.graphs import Mode
+from turngap_agent.errors import EngineError
+from turngap_agent.tts.csm.text import expected_frames, most_frames
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech

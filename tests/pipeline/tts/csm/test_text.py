@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.tts.csm.text import PIECE_CHARACTERS, cleaned, expected_frames, most_frames, pieces
+from turngap_agent.tts.csm.text import PIECE_CHARACTERS, cleaned, expected_frames, most_frames, pieces
 
 
 @pytest.mark.parametrize(

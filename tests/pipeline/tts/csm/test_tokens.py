@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from pipeline.device.tokens import StandInTokenizer
-from pipeline.tts.csm.tokens import FileTokenizer, utterance
+from turngap_agent.device.tokens import StandInTokenizer
+from turngap_agent.tts.csm.tokens import FileTokenizer, utterance
 
 
 class Letters:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from pipeline.errors import WeightsError
-from pipeline.weights.pins import DebianSource, Pin, Tree, Unpack
-from pipeline.weights.sources import debian
-from pipeline.weights.sources.progress import Silent
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights.pins import DebianSource, Pin, Tree, Unpack
+from turngap_agent.weights.sources import debian
+from turngap_agent.weights.sources.progress import Silent
 
 APT = """#!/bin/sh
 echo "$@" >> "$LOG"

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights.sources.download import ATTEMPTS, RefusedError, Remote, download
+from turngap_agent.weights.sources.progress import Silent
 
-from pipeline.errors import WeightsError
-from pipeline.weights.sources.download import ATTEMPTS, RefusedError, Remote, download
-from pipeline.weights.sources.progress import Silent
 from tests.pipeline.file_server import FileServer, serve
 
 BODY = bytes(range(256)) * 40

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights.pins import File, HubSource, Pin
+from turngap_agent.weights.sources import hub
+from turngap_agent.weights.sources.progress import Silent
 
-from pipeline.errors import WeightsError
-from pipeline.weights.pins import File, HubSource, Pin
-from pipeline.weights.sources import hub
-from pipeline.weights.sources.progress import Silent
 from tests.pipeline.file_server import FileServer, serve
 
 REVISION = "c" * 40

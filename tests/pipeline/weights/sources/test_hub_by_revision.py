@@ -14,13 +14,13 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap_agent import weights
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights import cache, pins
+from turngap_agent.weights.pins import File, HubSource
+from turngap_agent.weights.sources import hub, listing
+from turngap_agent.weights.sources.progress import Silent
 
-from pipeline import weights
-from pipeline.errors import WeightsError
-from pipeline.weights import cache, pins
-from pipeline.weights.pins import File, HubSource
-from pipeline.weights.sources import hub, listing
-from pipeline.weights.sources.progress import Silent
 from tests.pipeline.file_server import FileServer, serve
 
 REVISION = "d" * 40

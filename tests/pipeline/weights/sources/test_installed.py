@@ -6,10 +6,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-
-from pipeline.errors import WeightsError
-from pipeline.weights.pins import File, InstalledSource, Pin
-from pipeline.weights.sources import installed
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights.pins import File, InstalledSource, Pin
+from turngap_agent.weights.sources import installed
 
 VOICE = b"voice"
 

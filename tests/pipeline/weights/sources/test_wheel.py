@@ -8,11 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from turngap_agent.errors import WeightsError
+from turngap_agent.weights.pins import File, Pin, WheelSource
+from turngap_agent.weights.sources import wheel
+from turngap_agent.weights.sources.progress import Silent
 
-from pipeline.errors import WeightsError
-from pipeline.weights.pins import File, Pin, WheelSource
-from pipeline.weights.sources import wheel
-from pipeline.weights.sources.progress import Silent
 from tests.pipeline.file_server import FileServer, serve
 
 MODEL = b"model" * 5000

@@ -1,0 +1,59 @@
+"""Was the machine idle enough for a calibration to speak of the instrument alone?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import psutil
+
+from turngap.clock import Clock
+from turngap.rig import environment
+
+LOAD, TIMER_MS, STOLEN_SHARE = 0.3, 1.0, 0.001
+"""Idle is: the load average a core under the first, the 99th percentile of our own timer's lateness under the second,
+and no more than the third of the machine's CPU time given to others by its host (steal) while we measured."""
+_NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The machine before a calibration, and what its host took away during it."""
+
+    load_per_core: float
+    timer_p99_ms: float
+    stolen_share: float = 0.0
+    """Of all cores' time; 0 too where the system does not count it."""
+
+    @property
+    def idle(self) -> bool:
+        """All within bounds."""
+        quiet = self.load_per_core < LOAD and self.timer_p99_ms < TIMER_MS
+        return quiet and self.stolen_share <= STOLEN_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The machine as a calibration begins."""
+
+    load_per_core: float
+    timer_p99_ms: float
+    at_ns: int
+    stolen_s: float
+
+    def after(self, clock: Clock) -> Idle:
+        """The verdict once the calibration has ended."""
+        elapsed_s = (clock.now_ns() - self.at_ns) / _NS
+        share = (_stolen_s() - self.stolen_s) / (elapsed_s * (os.cpu_count() or 1)) if elapsed_s > 0 else 0.0
+        return Idle(self.load_per_core, self.timer_p99_ms, min(1.0, max(0.0, share)))
+
+
+async def before(clock: Clock) -> Before:
+    """Look at the machine: its load, and how late our own timer is on it."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    timer_ms = await environment.timer_late_p99_ms(clock)
+    return Before(load, timer_ms, clock.now_ns(), _stolen_s())
+
+
+def _stolen_s() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))

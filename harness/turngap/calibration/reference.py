@@ -1,0 +1,180 @@
+"""The reference agent: answers a known time after the caller's last speech frame has arrived, and logs what it did.
+
+A process of its own, minimal, no engine: `python -m turngap.calibration.reference --port 0`. The harness tells it on
+standard input, before each utterance ends, which frame holds its last labelled sample; it answers on standard output
+with what it really did. It measures the instrument, so that it must know the truth and the agent under test must not.
+
+In, one JSON line an utterance: {"call_sid", "turn", "chunk", "delay_ms", "reply_ms", "behaviour"}.
+Out: {"event": "ready", "url"} once, then {"call_sid", "turn", "arrival_ns", "sent_ns"} for each reply.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony import FRAME_SAMPLES, MEDIA_PATH, SAMPLE_RATE, messages, mulaw, parsing
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from turngap.caller.priority import ahead
+from turngap.clock import NS_PER_MS, Clock, SystemClock
+from turngap.records import Pcm16
+
+
+class Behaviour(StrEnum):
+    """How it answers: exactly, or broken in one known way."""
+
+    EXACT = "exact"
+    SILENT_HEAD = "silent_head"
+    """Bytes at once, sound only after 1.5 s of silence: a first byte is not an answer."""
+    STALL = "stall"
+    """Two frames of sound at once, then nothing for 400 ms: a fast first frame is not a reply."""
+    EARLY = "early"
+    """Speaks before the caller is done."""
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do about one utterance."""
+
+    call_sid: str
+    turn: int
+    chunk: int
+    """The media message (from 1) whose arrival starts the delay."""
+    delay_ms: float
+    reply_ms: float = 400.0
+    """How long the tone of the answer is."""
+    behaviour: Behaviour = Behaviour.EXACT
+
+    def to_json(self) -> str:
+        """The line that gives this order."""
+        return json.dumps(asdict(self))
+
+
+def tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: float = -12.0) -> Pcm16:
+    """A cosine (loud from its first sample on), shape (duration_ms * 8,)."""
+    peak = 32767 * 10 ** (level_dbfs / 20) * math.sqrt(2)
+    time_s = np.arange(round(duration_ms * SAMPLE_RATE / 1000)) / SAMPLE_RATE
+    return np.round(peak * np.cos(2 * np.pi * frequency_hz * time_s)).astype(np.int16)
+
+
+def reply_pieces(behaviour: Behaviour, reply_ms: float) -> list[tuple[float, Pcm16]]:
+    """The reply as (ms after the first piece, PCM)."""
+    sound = tone(reply_ms)
+    match behaviour:
+        case Behaviour.NEVER:
+            return []
+        case Behaviour.SILENT_HEAD:
+            return [(0.0, np.concatenate([np.zeros(12 * SAMPLE_RATE // 8, np.int16), sound]))]
+        case Behaviour.STALL:
+            return [(0.0, sound[: 4 * FRAME_SAMPLES]), (480.0, sound)]
+        case _:
+            return [(0.0, sound)]
+
+
+class Reference:
+    """The agent: a WebSocket handler, and the orders it was given."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._orders: dict[tuple[str, int], Order] = {}
+        self._replies: set[asyncio.Task[None]] = set()
+
+    def order(self, order: Order) -> None:
+        """Take an order; it must come before its chunk does."""
+        self._orders[(order.call_sid, order.chunk)] = order
+
+    async def handle(self, socket: ServerConnection) -> None:
+        """One call."""
+        call_sid = stream_sid = ""
+        try:
+            async for text in socket:
+                arrival_ns = self._clock.now_ns()
+                message = parsing.parse_inbound(text)
+                if isinstance(message, messages.Start):
+                    call_sid, stream_sid = message.call_sid, message.stream_sid
+                elif isinstance(message, messages.InboundMedia):
+                    order = self._orders.pop((call_sid, message.chunk), None)
+                    if order is not None:
+                        reply = asyncio.create_task(self._answer(socket, stream_sid, order, arrival_ns))
+                        self._replies.add(reply)
+                        reply.add_done_callback(self._replies.discard)
+                elif isinstance(message, messages.Stop):
+                    break
+        except ConnectionClosed:
+            pass
+        except ProtocolError as error:
+            print(f"turngap: reference agent: {error}", file=sys.stderr, flush=True)
+
+    async def _answer(self, socket: ServerConnection, stream_sid: str, order: Order, arrival_ns: int) -> None:
+        first_ns = arrival_ns + round(order.delay_ms * NS_PER_MS)
+        sent_ns = 0
+        try:
+            for after_ms, pcm in reply_pieces(order.behaviour, order.reply_ms):
+                text = messages.OutboundMedia(stream_sid, mulaw.encode(pcm)).to_json()
+                await self._clock.sleep_until_ns(first_ns + round(after_ms * NS_PER_MS))
+                stamp_ns = self._clock.now_ns()
+                await socket.send(text)
+                sent_ns = sent_ns or stamp_ns
+            await socket.send(messages.OutboundMark(stream_sid, f"reply-{order.turn}").to_json())
+        except ConnectionClosed:
+            return
+        line = {"call_sid": order.call_sid, "turn": order.turn, "arrival_ns": arrival_ns, "sent_ns": sent_ns}
+        print(json.dumps(line), flush=True)
+
+
+def parse_order(line: str) -> Order:
+    """One line of standard input.
+
+    Raises:
+        ProtocolError: it is no order.
+    """
+    try:
+        data: dict[str, Any] = json.loads(line)
+        return Order(
+            str(data["call_sid"]),
+            int(data["turn"]),
+            int(data["chunk"]),
+            float(data["delay_ms"]),
+            float(data.get("reply_ms", 400.0)),
+            Behaviour(data.get("behaviour", Behaviour.EXACT)),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"reference agent: no order: {line[:80]!r} ({error})") from None
+
+
+async def _main(host: str, port: int) -> None:
+    reference = Reference()
+    loop = asyncio.get_running_loop()
+    orders = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    async with serve(reference.handle, host, port, compression=None, ping_interval=None) as server:
+        bound = server.sockets[0].getsockname()[1]
+        print(json.dumps({"event": "ready", "url": f"ws://{host}:{bound}{MEDIA_PATH}"}), flush=True)
+        while line := await orders.readline():
+            reference.order(parse_order(line.decode()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m turngap.calibration.reference", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args(arguments)
+    with ahead():
+        asyncio.run(_main(options.host, options.port))
+
+
+if __name__ == "__main__":
+    main()

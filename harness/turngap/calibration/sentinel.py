@@ -1,0 +1,178 @@
+"""The sentinel: a call to the reference agent that goes on beside a run; its error is the instrument's under that load.
+
+Only what it measured inside the turns' windows (from 500 ms before a turn's t0 to its t1) speaks of those turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from turngap_agent.errors import HarnessError
+
+from turngap.calibration import calibrate
+from turngap.calibration.calibrate import ReferenceAgent, Sample
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import Clock
+from turngap.records import CallEnd
+from turngap.scoring.milestones import BEFORE_T0_NS
+from turngap.turn import TurnRecord
+
+DELAY_MS = 150.0
+_BOOT_ID = "boot_id"
+INDEX = 1_000_000
+"""No call of a run has this index."""
+TURNS_A_CALL = 10
+"""Each call has a phase of its own on the 20 ms grid; one that always sends just after another call does would be woken
+by it, and be more punctual than that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelErrors:
+    """The instrument's error beside a run, ms."""
+
+    n: int
+    """Sentinel turns inside the run's windows."""
+    n_all: int
+    windows: int
+    watched: int
+    """Windows of turns, and those in which the sentinel measured something."""
+    missed: int
+    """Answers inside the windows that the instrument did not find."""
+    bias_median_ms: float | None
+    sd_ms: float | None
+    p95_abs_ms: float | None
+    max_abs_error_ms: float | None
+
+    @property
+    def watched_share(self) -> float | None:
+        """Watched windows over windows; None of none."""
+        return self.watched / self.windows if self.windows else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept in `run.json`."""
+        return asdict(self)
+
+
+class Sentinel:
+    """A sentinel that is under way, or over; `log` keeps what it measures, so that a resumed run has it too.
+
+    What was measured on another boot than `boot_id` speaks of that boot's turns alone: the clock began anew.
+    """
+
+    def __init__(self, log: Path | None = None, boot_id: str = "") -> None:
+        self._log, self._boot_id = log, boot_id
+        self._samples: list[tuple[str, Sample]] = [] if log is None else _kept(log)
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Take what one call measured.
+
+        Raises:
+            HarnessError: the log can't be written.
+        """
+        self._samples.extend((self._boot_id, one) for one in samples)
+        if self._log is None:
+            return
+        try:
+            with self._log.open("a", encoding="utf-8") as file:  # no fsync: the callers share this event loop
+                rows = (asdict(one) | {_BOOT_ID: self._boot_id} for one in samples)
+                file.write("".join(json.dumps(row) + "\n" for row in rows))
+        except OSError as fault:
+            raise HarnessError(f"{self._log}: cannot be written ({fault.strerror or fault})") from None
+
+    def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
+        """The error inside the windows of those turns; call it when the sentinel is over."""
+        windows = [
+            (turn.boot_id, turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns)
+            for turn in turns
+        ]
+        met = [(boot, one) for boot, one in self._samples if any(_meets(boot, one, *window) for window in windows)]
+        inside = [one for _, one in met]
+        found = calibrate.errors(one.error_ms for one in inside)
+        sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
+        return SentinelErrors(
+            n=found.n,
+            n_all=len(self._samples),
+            windows=len(windows),
+            watched=sum(any(_meets(boot, one, *window) for boot, one in met) for window in windows),
+            missed=sum(one.error_ms is None for one in inside),
+            bias_median_ms=found.bias_median_ms,
+            sd_ms=found.sd_ms,
+            p95_abs_ms=float(np.percentile(sizes, 95)) if sizes else None,
+            max_abs_error_ms=found.max_abs_error_ms,
+        )
+
+
+def _kept(log: Path) -> list[tuple[str, Sample]]:
+    """What a sentinel of the same run measured before it was resumed; a torn or foreign line is left out."""
+    if not log.is_file():
+        return []
+    found = []
+    for line in log.read_text("utf-8", "replace").splitlines():
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            row = json.loads(line)
+            boot_id = row.pop(_BOOT_ID, "")
+            found.append((boot_id, Sample(**row)))
+    return found
+
+
+def _meets(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, end_ns: int) -> bool:
+    return sample_boot_id == boot_id and sample.from_ns <= end_ns and begin_ns <= sample.to_ns
+
+
+@asynccontextmanager
+async def sentinel(
+    *, clock: Clock, scheduler: Scheduler, seed: int, log: Path | None = None, boot_id: str = ""
+) -> AsyncIterator[Sentinel]:
+    """Run a sentinel beside the block; its errors can be asked for after it. What it measures is kept in `log`.
+
+    `boot_id` must be that of the turns' records, on whose clock it measures.
+
+    Raises:
+        HarnessError: the reference agent did not start, or the log can't be written.
+    """
+    reference = await ReferenceAgent.start()
+    watch = Sentinel(log, boot_id)
+    task = asyncio.create_task(_keep_calling(watch, reference, clock, scheduler, seed), name="sentinel")
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        try:
+            await asyncio.wait({task})  # between two samples it ends as cancelled, in a call by itself
+            if not task.cancelled():
+                task.result()
+        finally:
+            await reference.stop()
+
+
+async def _keep_calling(
+    watch: Sentinel, reference: ReferenceAgent, clock: Clock, scheduler: Scheduler, seed: int
+) -> None:
+    index = INDEX
+    while True:
+        record = await calibrate.call(
+            reference, TURNS_A_CALL, index, DELAY_MS, clock=clock, scheduler=scheduler, seed=seed
+        )
+        watch.add(await _piecemeal(calibrate.samples(record, reference)))
+        await asyncio.sleep(0)
+        if record.end is not CallEnd.COMPLETED:
+            return
+        index += 1
+
+
+async def _piecemeal(samples: Iterator[Sample]) -> list[Sample]:
+    """All of them; between two the run's callers have the event loop, since all at once make a turn too late."""
+    found = []
+    await asyncio.sleep(0)
+    for sample in samples:
+        found.append(sample)
+        await asyncio.sleep(0)
+    return found

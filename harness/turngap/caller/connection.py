@@ -1,0 +1,228 @@
+"""The caller's WebSocket: `websockets`' protocol on an asyncio transport of our own, for the sake of time.
+
+Frames are written in the same call that decides on them, and received bytes are time-stamped when the event loop hands
+them over, before any task is scheduled. No compression, no Nagle delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+
+from turngap_agent.errors import AgentError
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidMessage, InvalidStatus, InvalidURI
+from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from turngap.clock import Clock
+
+CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+OnMessage = Callable[[str | bytes, int], None]
+"""Called with a text or a binary message and the time it was read, in ns."""
+OnClosed = Callable[[str, int], None]
+"""Called once when the other side ends the connection, with the reason in words and the time, in ns."""
+
+
+class Connection(asyncio.Protocol):
+    """An open WebSocket; `open_connection` makes it."""
+
+    def __init__(self, protocol: ClientProtocol, clock: Clock, on_message: OnMessage, on_closed: OnClosed) -> None:
+        self._protocol = protocol
+        self._clock = clock
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._transport: asyncio.Transport | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parts: list[bytes] = []
+        self._binary = False
+        self._told = False
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the other side has not taken yet: more than a little means that it does not read."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def send(self, text: str) -> None:
+        """Write a text message now; nothing happens once the connection is closing."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_text(text.encode())
+            self._flush()
+
+    def drop(self) -> None:
+        """Be gone at once, as a phone without a network is: no close message, and what was not sent yet is lost."""
+        self._told = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def open(self, headers: Mapping[str, str]) -> None:
+        """Ask for the upgrade and wait for it; raises what went wrong in the protocol."""
+        request = self._protocol.connect()
+        for name, value in headers.items():
+            request.headers[name] = value
+        self._protocol.send_request(request)
+        self._flush()
+        await self._opened
+
+    async def close(self) -> None:
+        """Close politely; after a second, or when cancelled, rudely."""
+        self._told = True
+        try:
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_close(1000)
+                self._flush()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(self._lost), CLOSE_TIMEOUT_S)
+        finally:
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        line = transport.get_extra_info("socket")
+        if line is not None:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        recv_ns = self._clock.now_ns()
+        self._protocol.receive_data(data)
+        self._flush()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._frame(event, recv_ns)
+            elif isinstance(event, Response) and not self._opened.done() and self._protocol.handshake_exc is None:
+                self._opened.set_result(None)
+        self._check(recv_ns)
+
+    def eof_received(self) -> None:
+        """Called by asyncio."""
+        self._protocol.receive_eof()
+        self._flush()
+        self._check(self._clock.now_ns())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._protocol.receive_eof()
+        if not self._lost.done():
+            self._lost.set_result(None)
+        self._check(self._clock.now_ns())
+        self._tell(f"the connection broke ({exc or 'no close message'})", self._clock.now_ns())
+
+    def _frame(self, frame: Frame, recv_ns: int) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            close = Close.parse(frame.data)
+            self._tell(f"code {int(close.code)}{f', {close.reason!r}' if close.reason else ''}", recv_ns)
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            if frame.opcode is not Opcode.CONT:
+                self._parts, self._binary = [], frame.opcode is Opcode.BINARY
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                whole, self._parts = b"".join(self._parts), []
+                self._on_message(whole if self._binary else whole.decode("utf-8", "replace"), recv_ns)
+
+    def _check(self, now_ns: int) -> None:
+        """Pass a failed handshake or a broken protocol on."""
+        if self._protocol.handshake_exc is not None and not self._opened.done():
+            self._opened.set_exception(self._protocol.handshake_exc)
+        elif self._protocol.parser_exc is not None and self._opened.done():
+            fault = self._protocol.parser_exc
+            if not isinstance(fault, EOFError):
+                self._tell(f"31924: WebSocket protocol error: {fault}", now_ns)
+
+    def _tell(self, reason: str, now_ns: int) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(EOFError())
+        elif not self._told:
+            self._told = True
+            self._on_closed(reason, now_ns)
+
+    def _flush(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:  # TLS has no half-close
+                self._transport.close()
+
+
+async def open_connection(
+    url: str, headers: Mapping[str, str], *, clock: Clock, on_message: OnMessage, on_closed: OnClosed
+) -> Connection:
+    """Open a WebSocket to `url` (ws:// or wss://) with extra request `headers`.
+
+    Raises:
+        AgentError: it cannot be opened; one line with Twilio's error code, the URL and what to do.
+    """
+    try:
+        uri = parse_uri(url)
+    except (InvalidURI, ValueError) as fault:
+        raise AgentError(f"31923: {url!r} is not a ws:// or wss:// URL ({fault})") from None
+    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES)
+    tls = ssl.create_default_context() if uri.secure else None
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(protocol, clock, on_message, on_closed), uri.host, uri.port, ssl=tls
+            )
+            await connection.open(headers)
+    except BaseException as fault:
+        if connection is not None:
+            await connection.close()
+        message = _explain(url, fault)
+        if message is None:
+            raise
+        raise AgentError(message) from None
+    return connection
+
+
+async def listens(url: str) -> None:
+    """Return where somebody takes connections at `url`, whoever it is; it is closed again at once.
+
+    Raises:
+        AgentError: nobody does.
+    """
+    uri = parse_uri(url)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(uri.host, uri.port)
+    except OSError as fault:  # a timeout is one
+        raise AgentError(_explain(url, fault) or str(fault)) from None
+    writer.close()
+
+
+def _explain(url: str, fault: BaseException) -> str | None:
+    """A failed opening in one line; None for what is no fault of the connection."""
+    match fault:
+        case InvalidStatus():
+            status = fault.response.status_code
+            hint = {401: "; is TWILIO_AUTH_TOKEN right?", 403: "; is TWILIO_AUTH_TOKEN right?", 404: "; check its path"}
+            return f"31920: {url} answered HTTP {status} to the WebSocket upgrade{hint.get(status, '')}"
+        case ssl.SSLError():
+            return f"31902: TLS with {url} failed ({fault.reason or fault}); is it a wss:// server?"
+        case TimeoutError():
+            return f"31901: {url} did not answer within {CONNECT_TIMEOUT_S:g} s"
+        case EOFError() | InvalidMessage(__cause__=EOFError()):
+            return f"31903: {url} closed the connection before the upgrade; it is no Twilio Media Streams agent"
+        case OSError():
+            reason = fault.strerror or str(fault) or "closed in the handshake"
+            return f"31902: no connection to {url} ({reason}); is the agent running, and is the scheme right?"
+        case Exception():
+            return f"31924: {url} is no WebSocket server ({fault})"
+        case _:
+            return None

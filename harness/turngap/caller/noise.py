@@ -1,0 +1,17 @@
+"""Comfort noise: what a line carries while nobody speaks, so that an agent never hears digital silence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from turngap.records import Pcm16
+
+COMFORT_DBFS = -60.0
+
+
+def comfort_noise(samples: int, seed: int | str, level_dbfs: float = COMFORT_DBFS) -> Pcm16:
+    """White noise at that RMS level, shape (samples,); the same for the same seed."""
+    words = [seed] if isinstance(seed, int) else list(seed.encode())
+    amplitude = 32_768 * 10 ** (level_dbfs / 20)
+    noise = np.random.default_rng(words).standard_normal(samples) * amplitude
+    return np.clip(np.rint(noise), -32_768, 32_767).astype(np.int16)

@@ -1,0 +1,74 @@
+"""A run as CSV: one row a turn, a column for each stage's duration and exposed time; unknown is an empty cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from turngap_agent.tracing import Stage
+
+from turngap.store.folder import Run
+
+PLAIN = (
+    "call",
+    "call_sid",
+    "turn",
+    "utterance_id",
+    "stratum",
+    "expectation",
+    "condition",
+    "network",
+    "twin",
+    "pause_ms",
+    "over_agent",
+    "warm_up",
+    "cold",
+    "scored",
+    "outcome",
+    "detail",
+    "synthetic_caller",
+    "turn_gap_ms",
+    "turn_gap_frame_ms",
+    "perceived_gap_ms",
+    "first_byte_ms",
+    "attempt",
+    "attempts",
+    "wer",
+    "word_errors",
+    "words",
+    "reference",
+    "transcript",
+    "reply",
+    "silence_ms",
+    "clause_gap_ms",
+    "reply_ms",
+    "barge_in_stop_ms",
+    "stale_ms",
+    "talk_over_ms",
+    "went_on_ms",
+    "lost_ms",
+    "repeated_ms",
+    "compute_ms",
+    "wasted_ms",
+    "lateness_send_ms",
+    "lateness_recv_ms",
+    "label_low_ms",
+    "label_high_ms",
+)
+
+
+def text(run: Run) -> str:
+    """The table, with a heading."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow([*PLAIN, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))])
+    for turn in run.turns:
+        data = turn.model_dump(mode="json")
+        stages = turn.stages or {}
+        times = [
+            (stages[stage].duration_ms, stages[stage].exposed_ms) if stage in stages else ("", "") for stage in Stage
+        ]
+        rows.writerow(
+            ["" if data[name] is None else data[name] for name in PLAIN] + [cell for pair in times for cell in pair]
+        )
+    return out.getvalue()

@@ -1,0 +1,37 @@
+"""The fake Twilio as a process: `python -m turngap.live.fake`, its settings as JSON on standard input's first line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from turngap.caller.priority import ahead
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import SystemClock
+from turngap.live.fake.rest import FakeTwilio
+from turngap.live.fake.settings import FakeSettings
+from turngap.live.server import hosted, listen
+
+
+async def _serve(settings: FakeSettings) -> None:
+    clock = SystemClock()
+    async with Scheduler(clock).running() as scheduler:
+        fake = FakeTwilio(settings, clock=clock, scheduler=scheduler)
+        with listen("127.0.0.1", 0) as listener:
+            async with hosted(fake.app(), listener):
+                port = listener.getsockname()[1]
+                print(json.dumps({"event": "ready", "api": f"http://127.0.0.1:{port}"}), flush=True)
+                await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+                await fake.close()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    settings = FakeSettings.model_validate_json(sys.stdin.readline())
+    with ahead():
+        asyncio.run(_serve(settings))
+
+
+if __name__ == "__main__":
+    main()

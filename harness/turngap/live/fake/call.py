@@ -1,0 +1,247 @@
+"""One call of a fake Twilio, from queued to its end: callbacks, both legs, the bridge between them, the recording."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import secrets
+import wave
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from turngap_agent.errors import AgentError, ProtocolError
+from turngap_agent.telephony import SAMPLE_RATE
+
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import Clock
+from turngap.live.answerers import KnownDelay
+from turngap.live.fake import webhooks
+from turngap.live.fake.bridge import Bridge
+from turngap.live.fake.ends import End, Leg, Telephone
+from turngap.live.fake.settings import Behaviour, FakeSettings
+from turngap.records import Pcm16
+
+OVER = ("completed", "busy", "failed", "no-answer", "canceled")
+
+
+@dataclass(slots=True)
+class Recording:
+    """A finished call's audio."""
+
+    sid: str
+    call_sid: str
+    wav: bytes
+
+
+@dataclass(slots=True)
+class Call:
+    """A call and its state; `run` lives it."""
+
+    settings: FakeSettings
+    form: dict[str, list[str]]
+    clock: Clock
+    scheduler: Scheduler
+    sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
+    status: str = "queued"
+    answered_by: str | None = None
+    notifications: list[dict[str, str]] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=list)
+    """Every status it went through, for tests."""
+    created: str = ""
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _last: str = "completed"
+    _broken: bool = False
+
+    def __post_init__(self) -> None:
+        self.created = _now(self.clock)
+
+    def asked(self, name: str, default: str = "") -> str:
+        """A parameter of `create`."""
+        return self.form.get(name, [default])[0]
+
+    def end(self, status: str = "completed") -> None:
+        """Have it over."""
+        if not self._over.is_set():
+            self._last = status
+            self._over.set()
+
+    async def run(self) -> None:
+        """From queued to the end."""
+        await self._tell("initiated")
+        await self._wait(self.settings.ring_s / 2)
+        await self._tell("ringing")
+        await self._wait(self.settings.ring_s / 2)
+        behaviour = self.settings.behaviour
+        if self._over.is_set():
+            await self._tell("canceled")
+        elif behaviour in (Behaviour.BUSY, Behaviour.NO_ANSWER, Behaviour.FAILED):
+            await self._tell(str(behaviour))
+        else:
+            await self._tell("in-progress")
+            await self._talk()
+            await self._tell(self._last)
+
+    def json(self) -> dict[str, Any]:
+        """The REST resource."""
+        account = self.settings.account_sid
+        return {
+            "sid": self.sid,
+            "account_sid": account,
+            "to": self.asked("To"),
+            "from": self.asked("From"),
+            "status": self.status,
+            "answered_by": self.answered_by,
+            "direction": "outbound-api",
+            "date_created": self.created,
+            "uri": f"/2010-04-01/Accounts/{account}/Calls/{self.sid}.json",
+            "subresource_uris": {},
+        }
+
+    async def _talk(self) -> None:
+        limit_s = float(self.asked("TimeLimit", "14400"))
+        ends_early = self.settings.behaviour in (Behaviour.ENDED, Behaviour.DROPPED)
+        limit = asyncio.create_task(
+            self._end_after(min(limit_s, self.settings.ended_after_s) if ends_early else limit_s)
+        )
+        asked = webhooks.Stream("", {}, "")
+        ends: list[End] = []
+        bridge: Bridge | None = None
+        try:
+            asked = webhooks.stream(self.asked("Twiml"))
+            ends.append(await self._agent_end())
+            ends.append(await self._leg(asked, self.sid))
+            settings = self.settings
+            bridge = Bridge(
+                ends[1], ends[0], settings.uplink, settings.downlink, clock=self.clock, scheduler=self.scheduler,
+                seed=f"{settings.seed}:{self.sid}", announced=settings.trial,
+            )  # fmt: skip
+            await self._detect_machine()
+            await self._over.wait()
+        except (AgentError, ProtocolError) as fault:
+            code = str(fault).partition(":")[0]
+            self.warn(int(code) if code.isdigit() else 31902, str(fault))
+            await self._stream_failed(asked, code, str(fault))
+        finally:
+            limit.cancel()
+            if bridge is not None:
+                bridge.stop()
+                if self.asked("Record").lower() == "true":
+                    self._record(bridge.recording())
+            for end in ends:
+                await end.stop(broken=self._broken)
+
+    async def _agent_end(self) -> End:
+        """Who answers the number that was dialled."""
+        settings = self.settings
+        if self.asked("To") != settings.agent_number:
+            telephone = Telephone(KnownDelay(settings.agent_ms, self.scheduler), self.clock)
+            await telephone.pick_up()
+            return telephone
+        if not settings.voice_url:
+            raise ProtocolError("11200: the number has no voice URL")
+        child = "CA" + secrets.token_hex(16)
+        form = {
+            "AccountSid": settings.account_sid,
+            "CallSid": child,
+            "From": self.asked("From"),
+            "To": self.asked("To"),
+            "CallStatus": "ringing",
+            "Direction": "inbound",
+            "ApiVersion": "2010-04-01",
+        }
+        return await self._leg(
+            webhooks.stream(await webhooks.post(settings.voice_url, form, settings.auth_token)), child
+        )
+
+    async def _leg(self, asked: webhooks.Stream, call_sid: str) -> Leg:
+        leg = Leg(self.clock, self.scheduler, self.warn)
+        await leg.open(
+            asked.url,
+            asked.parameters,
+            token=self.settings.auth_token,
+            account_sid=self.settings.account_sid,
+            call_sid=call_sid,
+            on_closed=self._server_closed,
+        )
+        await self._stream_event(asked, call_sid, leg.stream_sid, "stream-started")
+        return leg
+
+    def _server_closed(self, reason: str) -> None:
+        """The TwiML ends after `<Connect>`, and so does the call; a close that was no orderly one is an error."""
+        if not reason.startswith("code 1000"):
+            self.warn(31921, reason)
+        self.end()
+
+    async def _detect_machine(self) -> None:
+        if self.asked("MachineDetection"):
+            self.answered_by = "machine_start" if self.settings.behaviour is Behaviour.VOICEMAIL else "human"
+            if url := self.asked("AsyncAmdStatusCallback"):
+                await self._post(url, {"CallSid": self.sid, "AnsweredBy": self.answered_by})
+
+    def warn(self, code: int, text: str) -> None:
+        """Note an error or a warning, once each."""
+        if not any(one["error_code"] == str(code) for one in self.notifications):
+            self.notifications.append({"error_code": str(code), "message_text": text})
+
+    async def _stream_failed(self, asked: webhooks.Stream, code: str, text: str) -> None:
+        if asked.status_callback:
+            form = {"StreamEvent": "stream-error", "StreamErrorCode": code, "StreamError": text, "CallSid": self.sid}
+            await self._post(asked.status_callback, form)
+
+    async def _stream_event(self, asked: webhooks.Stream, call_sid: str, stream_sid: str, event: str) -> None:
+        if asked.status_callback:
+            form = {
+                "StreamEvent": event,
+                "StreamSid": stream_sid,
+                "CallSid": call_sid,
+                "AccountSid": self.settings.account_sid,
+                "Timestamp": _now(self.clock),
+            }
+            await self._post(asked.status_callback, form)
+
+    async def _tell(self, status: str) -> None:
+        self.status = status
+        self.statuses.append(status)
+        url = self.asked("StatusCallback")
+        event = {"in-progress": "answered"}.get(status, "completed" if status in OVER else status)
+        if url and event in self.form.get("StatusCallbackEvent", ["completed"]):
+            form = {"CallSid": self.sid, "CallStatus": status, "AccountSid": self.settings.account_sid}
+            await self._post(url, form | {"To": self.asked("To"), "From": self.asked("From")})
+
+    async def _post(self, url: str, form: dict[str, str]) -> None:
+        with contextlib.suppress(ProtocolError):  # Twilio notes it and goes on
+            await webhooks.post(url, form, self.settings.auth_token)
+
+    async def _end_after(self, seconds: float) -> None:
+        await self.clock.rest(round(seconds * 1e9))
+        self._broken = self.settings.behaviour is Behaviour.DROPPED
+        self.end()
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+
+    def _record(self, pcm: Pcm16) -> None:
+        if self.asked("RecordingChannels", "mono") != "dual":
+            pcm = pcm.mean(axis=1, keepdims=True).astype(np.int16)
+        elif int(self.sid[-1], 16) % 2:  # which channel is whose is not promised
+            pcm = pcm[:, ::-1]
+        if self.asked("Trim", "trim-silence") != "do-not-trim":
+            loud = np.flatnonzero(np.abs(pcm).max(axis=1) > 500)
+            pcm = pcm[loud[0] : loud[-1] + 1] if len(loud) else pcm[:0]
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setnchannels(pcm.shape[1])
+            out.setsampwidth(2)
+            out.setframerate(SAMPLE_RATE)
+            out.writeframes(np.ascontiguousarray(pcm, "<i2").tobytes())
+        self.recordings.append(Recording("RE" + secrets.token_hex(16), self.sid, file.getvalue()))
+
+
+def _now(clock: Clock) -> str:
+    return datetime.fromtimestamp(clock.unix_ns() / 1e9, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")

@@ -1,0 +1,248 @@
+"""One smoke run: what stands beside it, the checks before dialling, the calls one by one, the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from turngap_agent.errors import HarnessError, TurngapError, UsageError
+
+from turngap.calibration.calibrate import calibrate
+from turngap.caller.call import place_call
+from turngap.caller.priority import ahead
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import Clock
+from turngap.command import prepare
+from turngap.legs import LiveFigures
+from turngap.live import figures, preflight, witness
+from turngap.live.calls import Calls, Found
+from turngap.live.dial import Twilio
+from turngap.live.ledger import Ledger
+from turngap.live.order import Order
+from turngap.live.placing import Phone
+from turngap.live.server import VOICE, LiveServer, hosted, listen
+from turngap.records import Clip
+from turngap.result import RunRecord
+from turngap.rig import child, environment
+from turngap.rig.agent import Agent
+from turngap.run import ledger
+from turngap.run.ledger import Progress
+from turngap.run.measure import CALIBRATION_MS, CALIBRATION_TURNS, Audience, Finished
+from turngap.run.standing import standing
+from turngap.run.subject import Rig, Subject
+from turngap.scenario import PlannedCall
+from turngap.store import recording
+from turngap.store.folder import AGENT_LOG, CALLS, RunFolder
+from turngap.turn import TurnRecord
+
+AGAIN = "run `turngap smoke` again"
+"""A live run can't be taken up where it ended: its calls are over."""
+
+
+async def run_live(order: Order, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> Finished:
+    """Do what `order` asks; setting `stop` ends the call under way, with the turns that are finished kept.
+
+    Cancelling it ends the call as well, without a look at its turns, and comes out again.
+
+    Raises:
+        UsageError: something that can be known before dialling is wrong; nothing was dialled.
+        HarnessError: the run's folder can't be written.
+    """
+    began_ns = clock.now_ns()
+    clips, notes = order.clips, []
+    if clips is None:
+        _, made = prepare(order.request, audience.says)
+        clips, notes = made.clips, list(made.notes)
+        order = replace(order, request=replace(order.request, calls=_sayable(order, clips)))
+    progress, found = Progress(notes=notes), Found()
+    opening = await _opening(order, clock)
+    folder: RunFolder | None = None
+    error: TurngapError | None = None
+    with ahead():
+        try:
+            async with AsyncExitStack() as stack:
+                scheduler = await stack.enter_async_context(Scheduler(clock).running())
+                server = await _server(order, stack, clock)
+                twilio = await _twilio(order, server, stack)
+                await _before_dialling(order, server, twilio, found, clock, audience)
+                ledger_path = order.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
+                book = stack.enter_context(Ledger(ledger_path))
+                book.check(order.cost.calls, clock.unix_ns())
+                folder = RunFolder.create(order.request.options.out, opening.run_id, opening)
+                opening = opening.model_copy(update={"run_id": folder.path.name})
+                if order.fake is None:
+                    audience.says("calibrating the instrument")
+                    progress.calibration = await calibrate(
+                        [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, calls=5
+                    )
+                subject = Subject(order.request, folder, opening, progress, began_ns)
+                rig = await stack.enter_async_context(_rig(subject, audience))
+                if rig is not None:
+                    opening = ledger.with_rig(opening, rig.agent.ready, rig.sampler)
+                    await _warm_up(order, rig.agent, clips, clock, scheduler)
+                phone = Phone(twilio, server, book, clock, audience.says, stop)
+                calls = Calls(order, clips, phone, rig, folder, progress, found, scheduler, audience)
+                audience.says(order.cost.sentence if order.fake is None else "the fake Twilio: no telephone rings")
+                audience.begins(sum(len(call.turns) for call in order.request.calls))
+                await calls.place_all()
+        except TurngapError as fault:
+            if folder is None:
+                raise
+            error = type(fault)(order.masker.text(str(fault)))
+            progress.faults.append(str(error))
+        except asyncio.CancelledError:
+            if folder is None:
+                raise
+            progress.faults.append("the run was interrupted")
+            _close(order, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
+            raise
+    assert folder is not None
+    record = _close(order, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
+    return Finished(record, folder, error)
+
+
+async def _server(order: Order, stack: AsyncExitStack, clock: Clock) -> LiveServer:
+    listener = stack.enter_context(listen(order.host, order.port))
+    public_url = order.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = LiveServer(public_url, order.credentials.auth_token, clock)
+    await stack.enter_async_context(hosted(server.app(), listener))
+    return server
+
+
+async def _twilio(order: Order, server: LiveServer, stack: AsyncExitStack) -> Twilio:
+    base_url = None
+    if order.fake is not None:
+        settings = order.fake.model_copy(update={"voice_url": server.public_url + VOICE})
+        process = await child.start(child.python("turngap.live.fake"), stderr=None)
+        stack.push_async_callback(child.stop, process, grace_s=2.0)
+        assert process.stdin is not None
+        process.stdin.write(settings.model_dump_json().encode() + b"\n")
+        said = await child.hello(process, "the fake Twilio")
+        base_url = str(said["api"])
+    twilio = Twilio(order.credentials, order.masker, base_url)
+    stack.push_async_callback(twilio.close)
+    return twilio
+
+
+async def _before_dialling(
+    order: Order, server: LiveServer, twilio: Twilio, found: Found, clock: Clock, audience: Audience
+) -> None:
+    """Raises: UsageError, LiveError: a call could not come to anything; none was placed."""
+    await preflight.check(server, clock)
+    found.trial = await twilio.is_trial()
+    if found.trial:
+        audience.says(figures.TRIAL)
+    if await twilio.voice_url(order.from_) is None:
+        raise UsageError("the number to call from is none of this Twilio account's")
+    if not order.alone:
+        voice_url = await twilio.voice_url(order.to)
+        if voice_url is None:
+            raise UsageError("the agent's number is none of this Twilio account's; --to measures somebody else's")
+        if voice_url != server.public_url + VOICE:
+            raise UsageError(
+                f"calls to the agent's number are not answered here: set its voice URL (HTTP POST) to "
+                f"PUBLIC-URL{VOICE} in Twilio's console"
+            )
+
+
+@asynccontextmanager
+async def _rig(subject: Subject, audience: Audience) -> AsyncIterator[Rig | None]:
+    if subject.request.profile is None:
+        yield None
+        return
+
+    async def before_agents() -> None:
+        """Nothing is measured before a live call's agent."""
+
+    async with standing([subject], before_agents, audience.says) as rigs:
+        yield rigs[0]
+
+
+async def _warm_up(order: Order, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler) -> None:
+    """The agent's first turn is not a telephone call's: it is said to it here, for nothing.
+
+    Raises:
+        HarnessError: it was not to be reached.
+    """
+    first = order.request.calls[0].turns[:1]
+    planned = PlannedCall(len(order.request.calls) + 1, first, probe=True, warm_up=True)
+    record = await place_call(
+        agent.ready.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", call_sid="warm-up"
+    )
+    if not record.spoken:
+        raise HarnessError(f"the agent did not take a call before the first one: {record.detail}")
+
+
+async def _opening(order: Order, clock: Clock) -> RunRecord:
+    surroundings = environment.gather()
+    surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
+    surroundings["live"] = True  # known by, should it never be closed
+    opening = ledger.opened(order.request, surroundings, clock.unix_ns())
+    stamp = opening.run_id.partition("-")[0]
+    return opening.model_copy(
+        update={
+            "run_id": f"{stamp}-live-{order.request.scenario.name}-{order.label}",
+            "profile": order.label,
+            "network_ms": 0.0,
+        }
+    )
+
+
+def _close(
+    order: Order,
+    opening: RunRecord,
+    folder: RunFolder,
+    progress: Progress,
+    found: Found,
+    took_ns: int,
+    clips: Mapping[str, Clip],
+) -> RunRecord:
+    """Write what came of it; every text masked once more."""
+    scored = recording.keep(folder.path, progress.turns)
+    progress.turns = list(scored)
+    evidence = ledger.evidence(order.request, folder, progress)
+    record = ledger.closed(
+        opening.model_copy(update={"duration_s": took_ns / 1e9}),
+        folder,
+        progress,
+        figures.judge(scored, replace(evidence, lost_spans=0, completion=AGAIN)),
+        sources={key: clip.source for key, clip in clips.items()},
+    )
+    record = record.model_copy(update={"live": _figures(order, scored, found)})
+    record = RunRecord.model_validate(order.masker.data(record.model_dump(mode="json")))
+    folder.replace_turns(scored)
+    folder.write(record)
+    recording.discard(folder.path, folder.path / CALLS, scored)
+    log = folder.path / AGENT_LOG
+    if log.is_file():  # the agent knows aliases only; what it made up itself may still look like a SID
+        log.write_text(order.masker.text(log.read_text("utf-8", "replace")), "utf-8")
+    return record
+
+
+def _figures(order: Order, scored: tuple[TurnRecord, ...], found: Found) -> LiveFigures:
+    return figures.of_run(
+        scored,
+        calls=found.calls,
+        alone=order.alone,
+        fake=order.fake is not None,
+        trial=found.trial,
+        jitter_ms=found.jitter_ms,
+        echoes=found.echoes,
+        witness=witness.compare(scored, found.channel) if order.record else None,
+        worst_case_usd=order.cost.usd if order.fake is None else None,
+    )
+
+
+def _sayable(order: Order, clips: Mapping[str, Clip]) -> tuple[PlannedCall, ...]:
+    """The calls without the turns that have no clip."""
+    calls = (
+        replace(call, turns=tuple(turn for turn in call.turns if turn.key in clips)) for call in order.request.calls
+    )
+    kept = tuple(call for call in calls if call.turns)
+    if not kept:
+        raise HarnessError("nothing is left to be said in the calls")
+    return kept

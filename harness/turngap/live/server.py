@@ -1,0 +1,215 @@
+"""What Twilio reaches of us: the two streams, the agent number's webhook, status callbacks, and a word for preflight.
+
+Everything but the preflight's word is signed by Twilio, and each stream brings a nonce that opens it once. The URL that
+is signed is the public one, as it stands in the TwiML; what proxies say in headers is not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
+
+import uvicorn
+from fastapi import FastAPI, Request, Response, WebSocket
+from turngap_agent.errors import UsageError
+from turngap_agent.telephony import signature
+from turngap_agent.telephony.messages import Start
+from turngap_agent.telephony.twiml import connect_stream
+
+from turngap.clock import Clock
+from turngap.live.session import NONCE, Session
+from turngap.live.wire import Wire
+
+CALLER, AGENT, VOICE = "/caller", "/agent", "/agent/voice"
+STATUS, STREAM_STATUS, AMD = "/status", "/stream-status", "/answered-by"
+PREFLIGHT = "/turngap/preflight"
+MAX_FORM_BYTES = 65_536
+
+
+class LiveServer:
+    """Our end of the loop; `session` is the call under way, None between calls: then every stream is refused."""
+
+    def __init__(self, public_url: str, auth_token: str, clock: Clock) -> None:
+        self.public_url = public_url
+        self.session: Session | None = None
+        self.word = secrets.token_urlsafe(24)
+        """What the preflight must find behind the public URL."""
+        self._token = auth_token
+        self._clock = clock
+        self.refused: list[str] = []
+
+    def stream_url(self, path: str) -> str:
+        """The public WebSocket URL of a stream."""
+        return self.public_url.replace("http", "ws", 1) + path
+
+    def caller_twiml(self, session: Session) -> str:
+        """What Twilio does on the leg that dials."""
+        return connect_stream(self.stream_url(CALLER), {NONCE: session.caller_nonce}, self.public_url + STREAM_STATUS)
+
+    def app(self) -> FastAPI:
+        """The ASGI application."""
+        app = FastAPI(title="turngap smoke", docs_url=None, redoc_url=None, openapi_url=None)
+
+        @app.get(PREFLIGHT)
+        async def preflight() -> Response:
+            return Response(self.word, media_type="text/plain")
+
+        @app.websocket(PREFLIGHT)
+        async def preflight_stream(websocket: WebSocket) -> None:
+            await websocket.accept()
+            await websocket.send_text(self.word)
+            await websocket.close()
+
+        @app.post(VOICE)
+        async def voice(request: Request) -> Response:
+            form = await self._form(request, VOICE)
+            session = self.session
+            if form is None or session is None or session.agent is None:
+                return _refusal()
+            session.voice_requests += 1
+            parameters = {NONCE: session.new_agent_nonce()}
+            twiml = connect_stream(self.stream_url(AGENT), parameters, self.public_url + STREAM_STATUS)
+            return Response(twiml, media_type="application/xml")
+
+        @app.post(STATUS)
+        @app.post(STREAM_STATUS)
+        @app.post(AMD)
+        async def status(request: Request) -> Response:
+            form = await self._form(request, request.url.path)
+            if form is None:
+                return _refusal()
+            if self.session is not None:
+                self.session.says(form)
+            return Response(status_code=204)
+
+        @app.websocket(CALLER)
+        async def caller(websocket: WebSocket) -> None:
+            await self._stream(websocket, CALLER)
+
+        @app.websocket(AGENT)
+        async def agent(websocket: WebSocket) -> None:
+            await self._stream(websocket, AGENT)
+
+        return app
+
+    async def _stream(self, websocket: WebSocket, path: str) -> None:
+        session = self.session
+        leg = None if session is None else session.caller if path == CALLER else session.agent
+        if session is None or leg is None or not self._signed(self.stream_url(path), {}, websocket.headers):
+            self.refused.append(f"a stream at {path} was refused: no call is under way, or Twilio's signature is wrong")
+            await websocket.close(4403)
+            return
+        await websocket.accept()
+        await leg.serve(_Admitted(websocket, self._clock, session, agent=path == AGENT))
+
+    async def _form(self, request: Request, path: str) -> dict[str, str] | None:
+        """A webhook's form; None where it is not Twilio's."""
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_FORM_BYTES:
+                return None
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        if not self._signed(self.public_url + path, form, request.headers):
+            self.refused.append(f"a webhook at {path} was refused: Twilio's signature is wrong; is TWILIO_AUTH_TOKEN?")
+            return None
+        return form
+
+    def _signed(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+        given = headers.get(signature.HEADER, "")
+        algorithm = signature.algorithm_of(headers.get(signature.SETTINGS_HEADER))
+        return signature.valid(self._token, url, form.items(), given, algorithm)
+
+
+class _Admitted(Wire):
+    """A wire whose `start` must bring the nonce of its stream; else nothing of it is heard."""
+
+    def __init__(self, websocket: WebSocket, clock: Clock, session: Session, *, agent: bool) -> None:
+        super().__init__(websocket, clock)
+        self._session = session
+        self._agent = agent
+
+    async def messages(self) -> AsyncIterator:  # type: ignore[type-arg]  # as the wire's
+        """As the wire's, from a rightful start on."""
+        admitted = False
+        async for message, arrival_ns in super().messages():
+            if isinstance(message, Start):
+                admitted = self._session.take(message.custom_parameters.get(NONCE, ""), agent=self._agent)
+                if not admitted:
+                    self.faults.append("a stream without the nonce of this call was refused")
+                    self.close()
+            if admitted:
+                yield message, arrival_ns
+
+
+@asynccontextmanager
+async def hosted(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` on `listener` for as long as the block lasts."""
+    server = _Server(app)
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        await asyncio.wait({serving, ready := asyncio.create_task(server.ready.wait())}, return_when="FIRST_COMPLETED")
+        ready.cancel()
+        yield
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        UsageError: the port is taken, or none of this machine's.
+    """
+    # The protocol by its number: asyncio turns Nagle's delay off only for sockets that name it.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as fault:
+        listener.close()
+        raise UsageError(
+            f"--port {port}: can't be listened on at {host} ({fault.strerror or fault}); give another, and forward the "
+            "public URL to it"
+        ) from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the command, and says when it serves."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.ready = asyncio.Event()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws_per_message_deflate=False,  # coded speech does not compress, and trying costs time on every message
+                ws_ping_interval=None,
+                access_log=False,
+                log_config=None,
+                log_level="critical",
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def _refusal() -> Response:
+    return Response("refused\n", 403, media_type="text/plain")

@@ -1,0 +1,148 @@
+"""What a simulated call saw, as plain facts: the caller's frames, the agent's audio as received and as played.
+
+Times are nanoseconds on the host's monotonic clock; audio is int16 PCM at 8 kHz. Nothing here judges: `milestones`,
+`critical_path` and `outcomes` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from turngap.scenario import Expectation
+
+Pcm16 = npt.NDArray[np.int16]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One utterance ready to be spoken, with its true end of speech."""
+
+    clip_id: str
+    pcm: Pcm16
+    """Trimmed so that the last sample of speech is the last sample: shape (n,)."""
+    speech_start_sample: int
+    transcript: str | None
+    label_low_ms: float
+    """How far the end of speech moves when both label thresholds move by -5 dB ..."""
+    label_high_ms: float
+    """... and by +5 dB; positive is later."""
+    source: str
+    """Where the audio comes from, with its licence."""
+    synthetic: bool
+    pauses: tuple[tuple[int, int], ...] = ()
+    """Pauses of 200 ms and more inside the utterance: (start_sample, end_sample), the end not included."""
+    bed: Pcm16 | None = None
+    """The noise behind it, a loop: `pcm` holds its first samples already, and the line goes on with it; shape (m,)."""
+    keys: tuple[tuple[int, str], ...] = ()
+    """Keys pressed, as messages: (sample at which each is told, digit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One media message from the agent: when it came, and when its first sample is played."""
+
+    recv_ns: int
+    play_ns: int
+    """`recv_ns`, or the end of what was buffered before it if that is later."""
+    pcm: Pcm16
+    played_samples: int
+    """How many of its samples were played: fewer than it has after a `clear` or a hang-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSeen:
+    """A mark the agent sent, and when its echo left."""
+
+    name: str
+    recv_ns: int
+    echoed_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One utterance as it was placed in the call."""
+
+    utterance_id: str
+    clip: Clip
+    start_sample: int
+    """Its first sample, counted from the stream's first."""
+    end_sample: int
+    """The sample after its last of speech: t0 is the end of the last sample of speech."""
+    reply_deadline_ns: int
+    """When waiting for an answer was given up."""
+    expectation: Expectation = Expectation.RESPOND
+    over_agent: bool = False
+    """Whether the agent had audible sound to be played when the clip's speech began."""
+
+
+class CallEnd(StrEnum):
+    """How a call ended."""
+
+    COMPLETED = "completed"
+    """The caller hung up as planned."""
+    AGENT_CLOSED = "agent_closed"
+    """The agent closed the socket first."""
+    REFUSED = "refused"
+    """The socket never opened, or was no Media Streams agent."""
+    INTERRUPTED = "interrupted"
+    """The run was ended (Ctrl-C) in mid-call."""
+    DISCONNECTED = "disconnected"
+    """The simulated network broke the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call, whole."""
+
+    index: int
+    call_sid: str
+    stream_sid: str
+    started_ns: int
+    """The stream's first sample: frame k (from 0) leaves at started_ns + (k + 1) * 20 ms."""
+    sent_ns: Int64
+    """When each frame was handed to the socket, less what a simulated network held it up, shape (frames,)."""
+    caller_pcm: Pcm16
+    """All that was sent, shape (frames * 160,); lost frames are zeros."""
+    spoken: tuple[Spoken, ...]
+    received: tuple[Received, ...]
+    marks: tuple[MarkSeen, ...]
+    clears_ns: tuple[int, ...]
+    stalls: Int64
+    """Our own lateness in reading, shape (m, 2): rows (at_ns, late_ns), the event loop came back at at_ns, having been
+    away for late_ns, over 0.5 ms."""
+    ended_ns: int
+    end: CallEnd
+    warnings: tuple[str, ...] = ()
+    """What Twilio would have warned of (31950, 31951, ...), one line each."""
+    detail: str = ""
+    """Why it ended, where it did not end as planned."""
+    warm_up: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+    lost_frames: tuple[int, ...] = ()
+    """Frames that were composed and never sent; their `sent_ns` is when they would have left."""
+    network: str = ""
+    """The simulated network's name; "" where nothing is put in the way."""
+    chunks: Int64 | None = None
+    """Each frame's chunk number, 0 for one that never left, shape (frames,); None: all but `lost_frames` left, once."""
+    lead_ns: int = 20_000_000
+    """How long after its first sample a frame leaves: a phone's when it is complete; 0 for what goes into a buffer that
+    plays it at once."""
+
+    def sample_ns(self, sample: int) -> int:
+        """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""
+        return self.started_ns + sample * 125_000
+
+    def chunk_of(self, frame: int) -> int | None:
+        """The number of the message that carried that frame: messages are counted, lost frames are not; None: none."""
+        if self.chunks is None:
+            return frame + 1 - sum(lost <= frame for lost in self.lost_frames)
+        return (int(self.chunks[frame]) or None) if frame < len(self.chunks) else None
+
+    def frame_due_ns(self, frame: int) -> int:
+        """The deadline of a frame: as a rule it leaves when it is complete."""
+        return self.started_ns + frame * 20_000_000 + self.lead_ns

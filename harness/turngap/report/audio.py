@@ -1,0 +1,134 @@
+"""Kept calls as players: stereo WAV (caller left, agent right) packed as μ-law data URIs, with pins at t0 and t1.
+
+8 kHz stereo μ-law is 16 kB a second, and lossless here: both sides came over the wire as μ-law.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from turngap_agent.telephony import mulaw
+
+from turngap.turn import TurnRecord
+
+RATE = 8000
+MOST_BYTES = 1_800_000
+"""Of audio in one page, before base64: 112 s."""
+BEFORE_S, AFTER_S = 4.0, 6.0
+WIDTH, LANE = 600, 26
+
+Pcm16 = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A moment in a player, in seconds from its start and as a share of its length."""
+
+    words: str
+    kind: str
+    at_s: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """One kept call."""
+
+    name: str
+    turns: tuple[TurnRecord, ...]
+    length_s: float
+    uri: str
+    caller_path: str
+    agent_path: str
+    pins: tuple[Pin, ...]
+
+
+def players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) -> list[Player]:
+    """Players for the calls of `turns`, in that order, as far as the page's limit goes; what is left out is noted."""
+    calls: dict[str, list[TurnRecord]] = {}
+    for turn in turns:
+        if turn.audio is not None and turn.audio_offset_ms is not None:
+            calls.setdefault(turn.audio, []).append(turn)
+    found, room, left_out = [], MOST_BYTES, []
+    for name, spoken in calls.items():
+        pcm = _load(folder, name, notes)
+        if pcm is None:
+            continue
+        player = _player(name, spoken, pcm, room)
+        if player is None:
+            left_out.append(name)
+            continue
+        found.append(player)
+        room -= len(player.uri) * 3 // 4
+    if left_out:
+        notes.append(f"to keep this page small, {len(left_out)} more kept calls are only in the run's folder")
+    return found
+
+
+def _load(folder: Path, name: str, notes: list[str]) -> Pcm16 | None:
+    path = folder / name
+    if path.resolve().parent != folder.resolve() and folder.resolve() not in path.resolve().parents:
+        notes.append("a turn names audio outside the run's folder; it was left out")
+        return None
+    try:
+        pcm, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    except (OSError, soundfile.LibsndfileError):
+        notes.append(f"{name} cannot be read; it has no player")
+        return None
+    if rate != RATE or pcm.shape[1] != 2:
+        notes.append(f"{name} is not stereo at 8 kHz; it has no player")
+        return None
+    return np.asarray(pcm, dtype=np.int16)
+
+
+def _player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Player | None:
+    marks = [(t, (t.audio_offset_ms or 0.0) / 1000) for t in turns]
+    ends = [at + max(t.turn_gap_ms or 0.0, 0.0) / 1000 for t, at in marks]
+    start = max(0, round((min(at for _, at in marks) - BEFORE_S) * RATE))
+    stop = min(len(pcm), round((max(ends) + AFTER_S) * RATE))
+    part = pcm[start:stop]
+    if not len(part) or 2 * len(part) > room:
+        return None
+    length_s = len(part) / RATE
+    pins = []
+    for number, (turn, at) in enumerate(marks, 1):
+        at_s = at - start / RATE
+        which = f" of turn {number}" if len(marks) > 1 else ""
+        pins.append(Pin(f"caller stops{which}", "t0", at_s, at_s / length_s))
+        if turn.turn_gap_ms is not None:
+            heard = at_s + turn.turn_gap_ms / 1000
+            pins.append(Pin(f"agent is heard{which}", "t1", heard, heard / length_s))
+    shown = tuple(pin for pin in pins if 0 <= pin.share <= 1)
+    uri = "data:audio/wav;base64," + base64.b64encode(mulaw_wav(part)).decode("ascii")
+    return Player(name, tuple(turns), length_s, uri, envelope(part[:, 0], 0), envelope(part[:, 1], 1), shown)
+
+
+def mulaw_wav(pcm: Pcm16) -> bytes:
+    """Int16 PCM, shape (n, channels), 8 kHz, as a WAV file of format 7 (μ-law)."""
+    channels = pcm.shape[1]
+    data = mulaw.encode(pcm.reshape(-1))
+    data += b"\0" * (len(data) % 2)
+    form = struct.pack("<HHIIHHH", 7, channels, RATE, RATE * channels, channels, 8, 0)
+    chunks = (b"fmt ", form), (b"fact", struct.pack("<I", len(pcm))), (b"data", data)
+    body = b"WAVE" + b"".join(key + struct.pack("<I", len(value)) + value for key, value in chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def envelope(pcm: Pcm16, lane: int, columns: int = 300) -> str:
+    """Loudness over time as an SVG path around the middle of its lane; 50 dB fill the lane."""
+    edges = np.linspace(0, len(pcm), columns + 1).astype(int)
+    level = [float(np.abs(pcm[a:b].astype(np.int32)).max()) if b > a else 0.0 for a, b in pairwise(edges)]
+    scaled = np.clip(1 + 20 * np.log10(np.maximum(level, 1.0) / 32768) / 50, 0, 1) * (LANE / 2 - 1)
+    middle = LANE * lane + LANE / 2
+    strokes = [
+        f"M{WIDTH * (i + 0.5) / columns:.0f} {middle - h:.0f}v{2 * h:.0f}" for i, h in enumerate(scaled) if h >= 0.5
+    ]
+    return "".join(strokes) + f"M0 {middle:.0f}h{WIDTH}"

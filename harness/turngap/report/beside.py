@@ -1,0 +1,136 @@
+"""A run beside others: earlier ones of its scenario and profile in the same folder, and a baseline that was named."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from turngap_agent.errors import TurngapError
+
+from turngap.report.charts import limits, rows_of_gaps, say
+from turngap.report.figure import Canvas, chart, colour, dots
+from turngap.report.wording import ms
+from turngap.result import RunRecord, Verdict
+from turngap.store import folder as store
+from turngap.turn import TurnRecord
+from turngap.verdict import runs, stats, summary
+from turngap.verdict.exemplars import gaps
+from turngap.verdict.runs import Row
+
+MOST_RUNS = 8
+"""So many stand in the chart, this one among them."""
+ROW = 36
+"""Pixels."""
+_SWEEP = "sweep.json"
+Interval = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One run's perceived gap, and what else is other than in the run that is reported."""
+
+    run_id: str
+    started: str
+    n: int
+    p50_ms: float | None
+    p50_between_ms: Interval
+    p95_ms: float | None
+    p95_between_ms: Interval
+    """Exact 95 % intervals; a side is None where so few turns do not carry it."""
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The run against its baseline, as `turngap compare` has it."""
+
+    run_id: str
+    rows: tuple[Row, ...]
+    differences: tuple[str, ...]
+    """What to take care of: too few turns, other machines or settings."""
+
+
+def history(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[Past, ...]:
+    """This run and the complete ones before it, oldest first; () where there are none, and of a sweep's settings.
+
+    What cannot be read is left out: a report does not hang on its neighbours.
+    """
+    folder = path.resolve()
+    if (folder.parent / _SWEEP).exists():
+        return ()
+    found = []
+    for file in folder.parent.glob(f"[!.]*/{store.RUN}"):
+        with contextlib.suppress(OSError, ValueError, TurngapError):
+            if file.parent != folder and _is_earlier(json.loads(file.read_text("utf-8")), record):
+                found.append(store.read(file.parent))
+    found = sorted(found, key=lambda run: run.record.started)[1 - MOST_RUNS :]
+    earlier = tuple(_past(run.record, run.turns, record) for run in found)
+    return (*earlier, _past(record, turns, record)) if earlier else ()
+
+
+def against(record: RunRecord, turns: Sequence[TurnRecord], baseline: Path) -> Against:
+    """The run against the one in folder `baseline`.
+
+    Raises:
+        RunFolderError: there is no run, or it is damaged.
+    """
+    base = store.read(baseline)
+    rows = tuple(runs.against(turns, base.turns))
+    notes = (*runs.too_few(rows), *runs.differences(record, base.record))
+    return Against(base.record.run_id, rows, notes)
+
+
+def draw(past: Sequence[Past], budget_ms: float) -> Markup:
+    """A row a run: its median and its p95, each with its interval where it has one; this run is the last row."""
+    values = [value for one in past for value in (one.p50_ms, one.p95_ms, *one.p50_between_ms, *one.p95_between_ms)]
+    low, high = limits([value for value in values if value is not None] or [budget_ms], (budget_ms,))
+
+    def paint(canvas: Canvas) -> None:
+        ax = rows_of_gaps(canvas, low, high, len(past), budget_ms, "perceived gap, ms: median ●, p95 ○", right=14)
+        for place, one in enumerate(past):
+            y = len(past) - 1 - place + 0.3
+            role = "accent" if place == len(past) - 1 else "muted"
+            for value, between in ((one.p50_ms, one.p50_between_ms), (one.p95_ms, one.p95_between_ms)):
+                if value is not None:
+                    ends = [value if end is None else end for end in between]
+                    ax.plot(ends, [y, y], color=colour(role), lw=2, zorder=0.9)
+            dots(ax, [(one.p50_ms, y)] if one.p50_ms is not None else [], role, 9.0)
+            dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], role, 9.0)
+            dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], "paper", 5.0)
+            named = one.started[:16].replace("T", " ") + (" (this run)" if role == "accent" else "")
+            say(ax, low, y + 0.2, named, "ink" if role == "accent" else "muted")
+
+    described = "; ".join(f"{one.run_id}: median {ms(one.p50_ms)} ms, p95 {ms(one.p95_ms)} ms" for one in past)
+    height = 70 + ROW * len(past)
+    title = "Median and p95 of the perceived gap, run by run"
+    return chart(
+        "history", title, f"{described}. The table beside it has the intervals.", paint, (640, height), (350, height)
+    )
+
+
+def _is_earlier(data: object, record: RunRecord) -> bool:
+    wanted = {"scenario": record.scenario, "profile": record.profile, "complete": True}
+    return (
+        isinstance(data, dict)
+        and all(data.get(key) == value for key, value in wanted.items())
+        and data.get("verdict") != Verdict.INVALID
+        and str(data.get("started", "")) < record.started
+    )
+
+
+def _past(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord) -> Past:
+    values = gaps(summary.scored(turns))
+    return Past(
+        run_id=record.run_id,
+        started=record.started,
+        n=len(values),
+        p50_ms=stats.percentile(values, 0.5),
+        p50_between_ms=stats.quantile_interval(values, 0.5),
+        p95_ms=stats.percentile(values, 0.95),
+        p95_between_ms=stats.quantile_interval(values, 0.95),
+        differences=tuple(runs.differences(record, this)),
+    )

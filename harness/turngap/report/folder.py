@@ -1,0 +1,62 @@
+"""What a report reads of a run folder: the run and its turns by `store`, the samplers' CSV files as tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from turngap.result import RunRecord
+from turngap.store import folder as store
+from turngap.turn import TurnRecord
+from turngap.verdict import summary
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run, as read."""
+
+    path: Path
+    record: RunRecord
+    turns: tuple[TurnRecord, ...]
+    gpu: pd.DataFrame | None
+    """Columns at_s, gpu, used_mib (and more); None where there are no samples."""
+    process: pd.DataFrame | None
+    """Columns at_s, cpu_percent, rss_mib (and more)."""
+    notes: tuple[str, ...]
+    """What was left out in reading."""
+
+
+def read(path: Path) -> RunFolder:
+    """Read a run folder; the figures of a run that did not end are made from the turns it has.
+
+    Raises:
+        RunFolderError: it is no run folder, is damaged, or comes from a newer version.
+    """
+    run = store.read(path)
+    record = run.record
+    if not record.complete and record.n_turns != sum(turn.scored for turn in run.turns):
+        record = summary.refreshed(record, run.turns)
+    notes = list(run.notes)
+    gpu = _samples(path / store.GPU, ("at_s", "gpu", "used_mib"), notes)
+    process = _samples(path / store.PROCESS, ("at_s", "cpu_percent", "rss_mib"), notes)
+    return RunFolder(path, record, run.turns, gpu, process, tuple(notes))
+
+
+def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:
+    """Rows whose `columns` are all numbers; None where there are none."""
+    if not path.is_file() or not path.stat().st_size:
+        return None
+    try:
+        frame = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", low_memory=False)
+    except (OSError, ValueError) as fault:
+        notes.append(f"{path.name} cannot be read and was left out ({' '.join(str(fault).split())})")
+        return None
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        notes.append(f"{path.name} has no column {missing[0]!r} and was left out")
+        return None
+    numbers = frame[list(columns)].apply(pd.to_numeric, errors="coerce")
+    frame = frame.assign(**{column: numbers[column] for column in columns}).dropna(subset=list(columns))
+    return frame if len(frame) else None

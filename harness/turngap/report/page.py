@@ -1,0 +1,297 @@
+"""The report's page: gathers what the template shows and writes it as one file, whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from turngap_agent.errors import unwritable
+
+from turngap.counted import plural
+from turngap.figures import Figures, Rate
+from turngap.report import (
+    audio,
+    beside,
+    budget,
+    charts,
+    conversation,
+    folder,
+    memory,
+    networks,
+    resources,
+    waterfall,
+    wording,
+)
+from turngap.result import Check, RunRecord
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import exemplars, stats, summary
+from turngap.verdict.networks import by_network
+
+HERE = Path(__file__).parent
+MOST_WORDS = 200
+"""Beyond this many turns the table shows the words of the turns that went wrong only: a page must stay small."""
+
+
+def render(path: Path, out: Path, baseline: Path | None = None) -> None:
+    """Render the run in folder `path` to the file `out`, against the run in folder `baseline` if there is one.
+
+    Raises:
+        RunFolderError: a folder holds no run that this version reads.
+        UsageError: `out` cannot be written.
+        HarnessError: the disk is full.
+    """
+    write(out, html(folder.read(path), baseline))
+
+
+def html(run: folder.RunFolder, baseline: Path | None = None) -> str:
+    """The page."""
+    script = (HERE / "report.js").read_text("utf-8")
+    return (
+        environment("report")
+        .get_template("report.html.j2")
+        .render(
+            **_context(run),
+            **_beside(run, baseline),
+            style=style(),
+            script=Markup(script),  # our own file
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        )
+    )
+
+
+def write(out: Path, text: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        UsageError: `out` cannot be written.
+        HarnessError: the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=out.parent, prefix=".report-", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(out)
+    except OSError as fault:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        raise unwritable(f"{out}: the report cannot be written", fault) from None
+
+
+def environment(room: str) -> Environment:
+    """Where templates of `harness/<room>/` are found, and what they say things with."""
+    made = Environment(
+        loader=PackageLoader("turngap", room),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "ms": wording.ms,
+        "percent": wording.percent,
+        "between": wording.between,
+        "signed": wording.signed,
+        "together": wording.kept_together,
+    }
+    return made
+
+
+def style() -> Markup:
+    """The style sheet of every report."""
+    return Markup((HERE / "report.css").read_text("utf-8"))  # our own file
+
+
+def embedded(data: object) -> Markup:
+    """JSON that is safe inside a `<script>`: no `<`, `>`, `&`, U+2028 or U+2029."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # nothing is left that could end the script
+
+
+def outcomes(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str, str, Rate]]:
+    """Counts with their shares of the turns that say something of the agent; invalid ones of all.
+
+    Outcomes that only kinds of turn have which are not among `turns` are left out.
+    """
+    shown = conversation.shown_outcomes(record, turns)
+    found = []
+    all_turns = sum(record.outcomes.values())
+    for outcome in (one for one in Outcome if one.value in shown):
+        count = record.outcomes.get(outcome, 0)
+        name, meaning = wording.OUTCOME[outcome]
+        n = all_turns if outcome is Outcome.INVALID else all_turns - record.outcomes.get(Outcome.INVALID, 0)
+        found.append((outcome.value, name, meaning, stats.rate(count, n)))
+    return found
+
+
+def _context(run: folder.RunFolder) -> dict[str, Any]:
+    record, turns = run.record, run.turns
+    scored = summary.scored(turns)
+    limit = budget.mark(record)
+    typical, worst = exemplars.representative(turns), exemplars.worst(turns)
+    notes = [*record.notes, *run.notes]
+    kept = _in_order_of_interest(typical, worst, turns)
+    groups = by_network(turns, list(record.networks))
+    return {
+        "run": record,
+        "reasons": [reason for reason in record.reasons if reason not in record.sentence],
+        "verdict_class": record.verdict.value.lower(),
+        "figures": _figures(record),
+        "every_turn": charts.every_turn(record, turns) if scored else None,
+        "in_order": charts.in_order(record, turns) if len(turns) > 1 else None,
+        "turns_lost": sum(gap is None for gap in exemplars.gaps(scored)),
+        "turns_invalid": sum(t.scored and t.outcome is Outcome.INVALID for t in turns),
+        "networks": groups,
+        "network_chart": networks.draw(groups, limit) if any(group.turns for group in groups) else None,
+        "told_outcomes": wording.outcomes,
+        "waterfalls": _waterfalls(typical, worst),
+        "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
+        "lines": budget.lines(record, turns),
+        "budget_ms": f"{limit.at_ms:g}",
+        "hidden": any(figures.hidden_p50_ms is not None for figures in record.stages.values()),
+        "explained": sum(t.stages is not None for t in scored if summary.good(t)),
+        "checks": record.validity,
+        "check_words": _check_words,
+        "outcomes": outcomes(record, turns),
+        "talk": conversation.section(record, turns),
+        "rates": _rates(record),
+        "gpu_chart": resources.gpu_memory(run.gpu, record.gpus, turns) if run.gpu is not None and record.gpus else None,
+        "gpu_shared": wording.gpu_sharing(record.agent),
+        "gpu_checks": [check for check in record.validity if check.name.startswith("GPU")],
+        "memory_rows": memory.rows(record.agent.memory_mib, record.gpus[0], record.agent.kv_cache)
+        if record.gpus
+        else (),
+        "memory_accounted": memory.accounted_share(record.agent.memory_mib, record.gpus[0]) if record.gpus else None,
+        "gb": lambda mib: f"{mib / memory.MIB_PER_GB:.1f}",
+        "process_chart": resources.process(run.process) if run.process is not None else None,
+        "players": audio.players(run.path, kept, notes),
+        "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
+        "rows": _rows(turns, limit.at_ms),
+        "outcome_words": wording.OUTCOME,
+        "plural": plural,
+        "environment": list(_flat(record.environment)),
+        "profile": list(_flat(record.profile_data)),
+        "notes": notes,
+        "json": embedded(record.model_dump(mode="json")),
+    }
+
+
+def _beside(run: folder.RunFolder, baseline: Path | None) -> dict[str, Any]:
+    past = beside.history(run.path, run.record, run.turns)
+    return {
+        "history": past,
+        "history_chart": beside.draw(past, budget.mark(run.record).at_ms) if past else None,
+        "baseline": beside.against(run.record, run.turns, baseline) if baseline is not None else None,
+        "stage_words": wording.STAGE,
+    }
+
+
+def _figures(record: RunRecord) -> list[tuple[str, str, Figures]]:
+    added = f"as the caller hears it: + {record.network_ms:.0f} ms network"
+    return [
+        ("perceived gap", added if record.live is None else "mouth to ear, measured", record.perceived_gap_ms),
+        ("turn gap", "at the media edge", record.turn_gap_ms),
+        ("turn gap, by frame", "from the frame's send time", record.turn_gap_frame_ms),
+        ("first byte", "first message, silent or not", record.first_byte_ms),
+    ]
+
+
+def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[dict[str, Any]]:
+    pairs = [("representative", "A representative turn", typical), ("worst", "The worst turn heard", worst)]
+    if typical is not None and typical is worst:
+        pairs = [("representative", "The one turn heard" if typical.path else "A representative turn", typical)]
+    shown = [(key, title, turn) for key, title, turn in pairs if turn is not None and turn.path]
+    end = max((bar.end_ms for _, _, turn in shown for bar in turn.bars), default=0.0)
+    end = max([end, *(turn.turn_gap_ms or 0.0 for _, _, turn in shown)])
+    return [
+        {
+            "key": key,
+            "title": title,
+            "turn": turn,
+            "chart": waterfall.draw_turn(f"waterfall-{key}", turn, end),
+            "tracks": waterfall.tracks(turn),
+        }
+        for key, title, turn in shown
+    ]
+
+
+def _check_words(check: Check) -> tuple[str, str, str]:
+    text = check.text.removeprefix(f"{check.name}: ")
+    if check.ok is None:
+        return ("warn", "take care", text) if check.warning else ("none", "not judged", text)
+    return ("ok", "holds", text) if check.ok else ("bad", "fails", text)
+
+
+def _rates(record: RunRecord) -> list[tuple[str, str]]:
+    wasted = record.wasted_attempts
+    wer = "no transcript was seen" if record.wer is None else wording.percent(record.wer)
+    if record.wer_upper is not None:
+        wer += f" (at most {wording.percent(record.wer_upper)} with 95 % confidence)"
+    return [
+        ("Word error rate", wer),
+        ("False cut-offs", conversation.said(record.cut_off_rate)),
+        ("Replies with an underrun", conversation.said(record.underrun_rate)),
+        ("Wasted attempts", "not known" if wasted is None else f"{wasted} cancelled before they were heard"),
+        *([("Cost", wording.cost(record.cost))] if record.cost is not None else []),
+    ]
+
+
+def _rows(turns: Sequence[TurnRecord], budget_ms: float) -> Iterator[dict[str, Any]]:
+    wordy = len(turns) <= MOST_WORDS
+    for number, turn in enumerate(turns, 1):
+        stages = turn.stages or {}
+        slowest = max(stages, key=lambda stage: stages[stage].exposed_ms, default=None)
+        told = wordy or not summary.good(turn)
+        yield {
+            "number": number,
+            "turn": turn,
+            "outcome": wording.OUTCOME[turn.outcome][0],
+            "kind": "warm-up" if turn.warm_up else "cold" if turn.cold else "" if turn.scored else "not scored",
+            "over": not summary.good(turn) or (turn.perceived_gap_ms or 0.0) > budget_ms,
+            "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
+            "heard": _cut(turn.transcript) if told else "",
+            "reply": _cut(turn.reply) if told else "",
+            "told": told,
+        }
+
+
+def _cut(text: str | None, most: int = 120) -> str:
+    text = text or ""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _in_order_of_interest(
+    typical: TurnRecord | None, worst: TurnRecord | None, turns: Sequence[TurnRecord]
+) -> list[TurnRecord]:
+    """Representative, worst, then every failure, then the rest."""
+    first = [turn for turn in (typical, worst) if turn is not None]
+    failures = [turn for turn in turns if not summary.good(turn)]
+    return list({(turn.call, turn.turn): turn for turn in (*first, *failures, *turns)}.values())
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key} · ")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}{key}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{key}", wording.NONE if value is None else str(value)

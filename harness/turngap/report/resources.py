@@ -1,0 +1,125 @@
+"""GPU memory, and the agent's processor time and memory, over the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from markupsafe import Markup
+
+from turngap.agent_figures import GpuFigures
+from turngap.report.figure import Canvas, chart, colour
+from turngap.report.memory import MIB_PER_GB, TOTAL_GB
+from turngap.turn import TurnRecord
+
+MOST_POINTS = 500
+_NS_PER_S = 1e9
+_LINES = ("accent", "llm", "tts", "endpointing", "stt", "conversion", "over", "muted")
+
+
+def decimated(frame: pd.DataFrame, column: str, most: int = MOST_POINTS) -> pd.DataFrame:
+    """At most `most` rows: the largest value of each stretch, so that no peak is lost."""
+    frame = frame.sort_values("at_s", kind="stable")
+    if len(frame) <= most:
+        return frame
+    stretch = pd.Series(range(len(frame)), index=frame.index) * most // len(frame)
+    return frame.loc[frame.groupby(stretch)[column].idxmax()]
+
+
+def gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...], turns: Sequence[TurnRecord] = ()) -> Markup:
+    """Used GPU memory over the run in GB, with the plan's total as a band and the card's size as a line.
+
+    The turns are marked below it, each from the end of the caller's speech to the answer.
+    """
+    numbers = [gpu.number for gpu in gpus]
+    chosen = samples[samples["gpu"].isin(numbers)]
+    samples = (samples if chosen.empty else chosen).reset_index(drop=True)
+    began_s, ended_s = float(samples["at_s"].min()), float(samples["at_s"].max())
+    marks = turn_marks(turns, began_s, ended_s)
+    samples = samples.assign(gb=samples["used_mib"] / MIB_PER_GB, at_s=samples["at_s"] - began_s)
+    size = max((gpu.total_mib / MIB_PER_GB for gpu in gpus), default=0.0)
+    top = max(float(samples["gb"].max()), size, TOTAL_GB[1]) * 1.04
+
+    def draw(canvas: Canvas) -> None:
+        ax = canvas.axes(left=46, right=14, top=20, bottom=46)
+        ax.set_xlim(0, max(float(samples["at_s"].max()), 1.0))
+        ax.set_ylim(0, top)
+        ax.grid(axis="y", color=colour("grid"), lw=1)
+        ax.set_xlabel("seconds", color=colour("muted"), labelpad=8)
+        ax.axhspan(*TOTAL_GB, color=colour("llm"), alpha=0.12, lw=0)
+        middle = sum(TOTAL_GB) / 2
+        low, high = TOTAL_GB
+        ax.text(
+            ax.get_xlim()[1], middle, f"plan {low:.0f}–{high:.0f} GB ", color=colour("llm"), ha="right", va="center"
+        )
+        if size:
+            ax.axhline(size, color=colour("budget"), lw=1.5)
+            ax.text(0, size - top * 0.02, f" the card holds {size:.0f} GB", color=colour("budget"), va="top")
+        if marks:
+            # One path of all, broken by nan: an element for each would be most of the page.
+            times = [at for begin, end in marks for at in (begin, end, math.nan)]
+            heights = [top * 0.02 if at == at else math.nan for at in times]
+            ax.plot(times, heights, color=colour("conversion"), lw=5, solid_capstyle="butt")
+            ax.text(ax.get_xlim()[1], top * 0.035, "turns ", color=colour("conversion"), ha="right", va="bottom")
+        for index, (number, rows) in enumerate(samples.groupby("gpu")):
+            line = decimated(rows, "gb")
+            role = _LINES[index % len(_LINES)]
+            ax.plot(line["at_s"], line["gb"], color=colour(role), lw=2, clip_on=False)
+            if samples["gpu"].nunique() > 1:
+                end = line.iloc[-1]
+                ax.text(end["at_s"], end["gb"], f"GPU {number:.0f} ", color=colour(role), ha="right", va="bottom")
+
+    description = (
+        f"Used GPU memory over the run, at most {samples['gb'].max():.1f} GB, against the plan of 45 to 65 GB"
+        f"{'; the turns are marked below it' if marks else ''}."
+    )
+    return chart("gpu-memory", "GPU memory over the run", description, draw, (1040, 240), (350, 220))
+
+
+def turn_marks(turns: Sequence[TurnRecord], began_s: float, ended_s: float) -> list[tuple[float, float]]:
+    """From when to when each turn was answered, s after `began_s`; turns that lie closer than a pixel are one.
+
+    Turns that nobody answered are marked at the end of speech alone; those outside the samples are left out.
+    """
+    pixel_s = (ended_s - began_s) / 1000
+    found: list[tuple[float, float]] = []
+    for begin_ns, end_ns in sorted((turn.t0_ns, turn.t1_ns or turn.t0_ns) for turn in turns):
+        begin, end = begin_ns / _NS_PER_S, max(end_ns / _NS_PER_S, begin_ns / _NS_PER_S + pixel_s)
+        if not began_s <= begin <= ended_s:
+            continue
+        begin, end = begin - began_s, min(end, ended_s) - began_s
+        if found and begin - found[-1][1] < pixel_s:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def process(samples: pd.DataFrame) -> Markup:
+    """The agent's processor use (% of one core) and resident memory (MiB), one above the other."""
+    samples = samples.reset_index(drop=True).sort_values("at_s", kind="stable")
+    samples = samples.assign(at_s=samples["at_s"] - samples["at_s"].min())
+    series = (("cpu_percent", "processor, % of one core", "accent"), ("rss_mib", "resident memory, MiB", "tts"))
+
+    def draw(canvas: Canvas) -> None:
+        for place, (column, words, role) in enumerate(series):
+            half = (canvas.height - 46) // 2
+            ax = canvas.axes(left=46, right=14, top=24 + place * half, bottom=46 + (1 - place) * half)
+            line = decimated(samples, column, 300)
+            ax.set_xlim(0, max(float(samples["at_s"].max()), 1.0))
+            ax.set_ylim(0, max(float(samples[column].max()), 1.0) * 1.08)
+            ax.locator_params(axis="y", nbins=3)
+            ax.grid(axis="y", color=colour("grid"), lw=1)
+            ax.plot(line["at_s"], line[column], color=colour(role), lw=1.5, clip_on=False)
+            ax.set_title(words, loc="left", fontsize=12, color=colour(role), pad=5)
+            if place == 0:
+                ax.set_xticklabels([])
+            else:
+                ax.set_xlabel("seconds", color=colour("muted"), labelpad=8)
+
+    description = (
+        f"Processor use, at most {samples['cpu_percent'].max():.0f} % of one core, and resident memory, at most "
+        f"{samples['rss_mib'].max():.0f} MiB, of the agent's process over the run."
+    )
+    return chart("process", "The agent's process", description, draw, (1040, 260), (350, 260))

@@ -1,0 +1,130 @@
+"""A run's figures for the terminal: verdict, latencies, stages and outcomes as tables a person reads at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from turngap_agent.tracing import Stage
+
+from turngap.counted import plural
+from turngap.report import conversation, wording
+from turngap.report.wording import OUTCOME, STAGE, between, gpu_sharing, joined, ms, outcomes, percent
+from turngap.result import RunRecord, Verdict
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict.networks import by_network
+
+CONVERSATION_WIDTH = 42
+_COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow", Verdict.MEASURED: "blue"}
+
+
+def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecord] = ()) -> None:
+    """Print the run's figures; plain text where the console is no terminal. `turns` where they were made by network."""
+    console.print()
+    _latencies(record, console)
+    if record.stages:
+        _stages(record, console)
+    _networks(record, turns, console)
+    for name, text in _facts(record):
+        console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
+    for name, text in conversation.lines(record):
+        console.print(Text.assemble((f"{name:<{CONVERSATION_WIDTH}}", "dim"), text), soft_wrap=True)
+    told = [record.sentence]
+    for check in record.validity:
+        if (check.ok is False and check.text not in record.sentence) or check.warning:
+            told.append(check.text)
+            word = "take care" if check.warning else "not valid"
+            console.print(Text.assemble((f"{word:<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True)
+    for note in record.notes:
+        console.print(Text.assemble((f"{'note':<13}", "dim"), note), soft_wrap=True)
+    console.print()
+    console.print(Text.assemble((record.verdict.value, f"bold {_COLOUR[record.verdict]}"), "  ", record.sentence))
+    for reason in record.reasons:
+        if not any(reason in one for one in told):
+            console.print(Text(f"  {reason}"), soft_wrap=True)
+
+
+def _latencies(record: RunRecord, console: Console) -> None:
+    rows = (
+        ("perceived gap", record.perceived_gap_ms),
+        ("turn gap", record.turn_gap_ms),
+        ("turn gap, by frame", record.turn_gap_frame_ms),
+        ("first byte", record.first_byte_ms),
+    )
+    table = _table("ms", "p50", "p95", "p95 ≤", "max")
+    for name, figures in rows:
+        cells = (figures.p50, figures.p95, figures.p95_upper, figures.max)
+        table.add_row(name, *(ms(value) for value in cells), style="bold" if name == "perceived gap" else "")
+    console.print(table)
+
+
+def _stages(record: RunRecord, console: Console) -> None:
+    told = any(figures.hidden_p50_ms is not None for figures in record.stages.values())
+    table = _table("stage, ms", "p50", "p95", *(["hidden p50"] if told else []), "exposed p50", "exposed p95", "share")
+    gap = record.turn_gap_ms.p50
+    for stage in Stage:
+        figures = record.stages.get(stage)
+        if figures is not None:
+            share = percent(figures.exposed_p50_ms / gap, 0) if gap else ""
+            hidden = [figures.hidden_p50_ms] if told else []
+            values = (figures.p50_ms, figures.p95_ms, *hidden, figures.exposed_p50_ms, figures.exposed_p95_ms)
+            table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
+    console.print(table)
+
+
+def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) -> None:
+    groups = by_network(turns, list(record.networks))
+    if not groups:
+        return
+    table = _table("perceived gap under, ms", "n", "p50", "p95", "later", "transport in", "transport out")
+    table.add_column("outcomes", overflow="fold")
+    for group in groups:
+        ways = (group.stages.get(stage) for stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT))
+        cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95)
+        exposed = (None if way is None else way.exposed_p50_ms for way in ways)
+        later = " ".join(part for part in (ms(group.later_ms), between(group.later_between_ms)) if part)
+        row = (str(len(group.turns)), *map(ms, cells), later, *map(ms, exposed))
+        table.add_row(group.name, *row, outcomes(group.outcomes))
+    console.print(table)
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    counts = [f"{record.outcomes[kind]} {OUTCOME[kind][0]}" for kind in Outcome if record.outcomes.get(kind)]
+    gpus = record.gpus
+    return [
+        ("outcomes", f"{plural(record.n_turns, 'turn')}: {joined(counts) or 'none'}"),
+        ("WER", _wer(record)),
+        ("cut-offs", conversation.said(record.cut_off_rate)),
+        ("underruns", conversation.said(record.underrun_rate)),
+        ("agent", _agent(record)),
+        ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
+        *([("cost", wording.cost(record.cost))] if record.cost is not None else []),
+        *([("GPU shared", shared)] if (shared := gpu_sharing(record.agent)) else []),
+    ]
+
+
+def _agent(record: RunRecord) -> str:
+    agent = record.agent
+    known = [
+        f"peak {agent.rss_mib:,.0f} MiB" if agent.rss_mib is not None else "",
+        f"{agent.cpu_s:.1f} s of processor" if agent.cpu_s is not None else "",
+        f"loop lag p99 {ms(agent.loop_lag_p99_ms)} ms" if agent.loop_lag_p99_ms is not None else "",
+    ]
+    return ", ".join(item for item in known if item) or f"{agent.url} (not ours to look into)".strip()
+
+
+def _wer(record: RunRecord) -> str:
+    if record.wer is None:
+        return "no transcript was seen"
+    bound = "" if record.wer_upper is None else f" (at most {percent(record.wer_upper)} with 95 % confidence)"
+    return percent(record.wer) + bound

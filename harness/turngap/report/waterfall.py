@@ -1,0 +1,145 @@
+"""The waterfall of one turn: what ran between the caller's last sample and the agent's first, and what held it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from turngap_agent.tracing import Activity, Stage
+
+from turngap.report.figure import Canvas, chart, colour
+from turngap.report.labels import clear_of, width_px
+from turngap.report.wording import ACTIVITY, ROLE, STAGE, ms
+from turngap.turn import Bar, PathStep, TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One row: when the activity ran, and which pieces of it lie on the critical path."""
+
+    name: str
+    role: str
+    start_ms: float
+    end_ms: float
+    pieces: tuple[tuple[float, float], ...]
+
+    @property
+    def duration_ms(self) -> float:
+        """How long it ran."""
+        return self.end_ms - self.start_ms
+
+    @property
+    def exposed_ms(self) -> float:
+        """How much of it the caller waited for."""
+        return sum(end - start for start, end in self.pieces)
+
+
+def tracks(turn: TurnRecord) -> tuple[Track, ...]:
+    """The rows of a turn in the order of the path, unexplained last; endpointing is one row where it decided once."""
+    bars = list(turn.bars)
+    ends = {bar.activity: bar for bar in bars}
+    provisional, confirmed = ends.get(Activity.PROVISIONAL_END), ends.get(Activity.CONFIRMED_END)
+    once = provisional is None or confirmed is None or abs(provisional.end_ms - confirmed.end_ms) < 0.01
+    if once and provisional and confirmed:
+        bars.remove(confirmed)
+    rows, taken = [], set[int]()
+    for bar in bars:
+        name = (
+            STAGE[Stage.ENDPOINTING][0] if once and bar.activity.stage is Stage.ENDPOINTING else ACTIVITY[bar.activity]
+        )
+        mine = [i for i, step in enumerate(turn.path) if i not in taken and _within(step, bar)]
+        taken.update(mine)
+        pieces = tuple((turn.path[i].start_ms, turn.path[i].end_ms) for i in mine)
+        rows.append(Track(name, ROLE[bar.activity.stage], bar.start_ms, bar.end_ms, pieces))
+    holes = tuple((step.start_ms, step.end_ms) for step in turn.path if step.stage is Stage.UNEXPLAINED)
+    if holes:
+        rows.append(Track("unexplained", "unexplained", holes[0][0], holes[-1][1], holes))
+    return tuple(rows)
+
+
+def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
+    """The waterfall over 0 to `end_ms`, the same scale for all that are to be compared."""
+    rows = tracks(turn)
+    gap = turn.turn_gap_ms or 0.0
+
+    def draw(canvas: Canvas) -> None:
+        left = 102 if canvas.narrow else 112
+        ax = canvas.axes(left=left, right=58, top=24, bottom=42)
+        per_ms = (canvas.width - left - 58) / end_ms
+        ax.set_xlim(0, end_ms)
+        ax.set_ylim(len(rows) + 0.6, -0.75)
+        ax.set_yticks([0, *(index + 1 for index in range(len(rows)))], ["the wait", *(row.name for row in rows)])
+        for label in ax.get_yticklabels():
+            label.set_color(colour("ink"))
+        ax.get_yticklabels()[0].set_fontweight("bold")
+        step = next(
+            s for s in (50, 100, 200, 250, 500, 1000, 2500, 5000, 1e5) if end_ms / s <= (4 if canvas.narrow else 6)
+        )
+        ax.set_xticks([step * index for index in range(int(end_ms / step) + 1)])
+        ax.grid(axis="x", color=colour("grid"), lw=1)
+        ax.set_xlabel("ms after the caller's last sample", color=colour("muted"), labelpad=6)
+        for piece in turn.path:
+            _bar(
+                ax, 0, piece.start_ms, piece.end_ms, ROLE[piece.stage], 0.74, outlined=piece.stage is Stage.UNEXPLAINED
+            )
+        for place, row in enumerate(rows, 1):
+            if row.role != "unexplained":
+                _bar(ax, place, row.start_ms, row.end_ms, row.role, 0.56, pale=True)
+            for start, end in row.pieces:
+                _bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
+            last = max([row.end_ms, *(end for _, end in row.pieces)])
+            text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
+            at = clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
+            _after(ax, at, place, text, "ink" if row.pieces else "muted")
+        _after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
+        for at in (0.0, gap):
+            ax.plot([at, at], [-0.6, len(rows) + 0.5], color=colour("ink"), lw=1.2, clip_on=False)
+        ax.text(0, -0.7, "caller stops", va="bottom", fontsize=12, color=colour("muted"))
+        if gap > 0.45 * end_ms:
+            ax.text(gap, -0.7, "agent is heard", va="bottom", ha="right", fontsize=12, color=colour("muted"))
+
+    waits = ", ".join(f"{row.name} {ms(row.exposed_ms)} ms" for row in rows if row.pieces)
+    title = f"Where the {ms(gap)} ms of this turn went"
+    size = 66 + 23 * (len(rows) + 1)
+    return chart(name, title, f"Time on the critical path: {waits}.", draw, (530, size), (350, size))
+
+
+def _bar(
+    ax: Axes,
+    place: float,
+    start: float,
+    end: float,
+    role: str,
+    height: float,
+    *,
+    pale: bool = False,
+    outlined: bool = False,
+) -> None:
+    edge = colour("ink") if outlined else "none"
+    corner, length = (start, place - height / 2), max(end - start, 0.0)
+    alpha = 0.22 if pale else 1
+    ax.add_patch(
+        Rectangle(corner, length, height, facecolor=colour(role), edgecolor=edge, lw=int(outlined), alpha=alpha)
+    )
+
+
+def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str = "normal") -> None:
+    """Words five pixels to the right of a bar's end."""
+    ax.annotate(
+        words,
+        (x, y),
+        (5, 0),
+        textcoords="offset points",
+        annotation_clip=False,
+        va="center_baseline",
+        color=colour(role),
+        weight=weight,
+    )
+
+
+def _within(step: PathStep, bar: Bar) -> bool:
+    return (
+        step.stage is bar.activity.stage and step.start_ms >= bar.start_ms - 0.01 and step.end_ms <= bar.end_ms + 0.01
+    )

@@ -1,0 +1,82 @@
+"""Where a run was made: machine, kernel, Python, packages, load and timer, as they stood before it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from turngap.clock import NS_PER_MS, Clock
+
+PACKAGES = (
+    "ctranslate2",
+    "faster-whisper",
+    "hibari-tts",
+    "librosa",
+    "numpy",
+    "onnxruntime",
+    "opentelemetry-sdk",
+    "scipy",
+    "torch",
+    "transformers",
+    "turngap",
+    "vllm",
+    "websockets",
+)
+"""What can move a latency."""
+_TIMER_ROUNDS = 100
+
+
+def gather() -> dict[str, Any]:
+    """The machine and what is installed; plain JSON values."""
+    memory = psutil.virtual_memory()
+    load = [round(value, 2) for value in os.getloadavg()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "kernel": platform.release(),
+        "cpu": cpu_model(),
+        "cores": cores,
+        "cores_total": os.cpu_count(),
+        "memory_mib": round(memory.total / (1 << 20)),
+        "memory_available_mib": round(memory.available / (1 << 20)),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := version(name)) is not None},
+        "load_before": load,
+        "load_before_per_core": round(load[0] / max(1, cores or 1), 3),
+    }
+
+
+async def timer_late_p99_ms(clock: Clock) -> float:
+    """How late 3 ms waits (sleep, then spin) end on this machine, 99th percentile of a hundred, ms."""
+    late_ns = []
+    for _ in range(_TIMER_ROUNDS):
+        deadline_ns = clock.now_ns() + 3 * NS_PER_MS
+        await clock.sleep_until_ns(deadline_ns)
+        late_ns.append(clock.now_ns() - deadline_ns)
+    return float(np.percentile(late_ns, 99)) / NS_PER_MS
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name as the kernel gives it, or what the platform module knows."""
+    try:
+        found = re.search(r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", cpuinfo.read_text("utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def version(distribution: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,234 @@
+"""Which attempt was heard, and what its spans say: from an agent's spans to the activities of the critical path.
+
+Spans are matched by time, never by turn number: the agent may count its turns otherwise. The attempt that was heard is
+the one whose first message was handed over last, yet after the utterance began and before the message that holds the
+reply's onset was received. Whatever leaves a doubt (spans lost, two that contradict each other, times of another
+clock) yields a note and no activities: stages are incomplete, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from turngap_agent import tracing
+from turngap_agent.tracing import Activity, Span, Stage
+
+from turngap.clock import NS_PER_MS
+from turngap.counted import plural
+from turngap.records import CallRecord, Received
+from turngap.scoring.critical_path import Interval
+from turngap.scoring.milestones import Milestones
+
+CALL_MARGIN_NS = 60_000 * NS_PER_MS
+"""Spans that lie further than this outside their call were not timed by this host's clock."""
+CLOCK_TOLERANCE_NS = 1 * NS_PER_MS
+"""How much earlier than it was sent a frame may seem to be read: two processes, two readings."""
+NEVER = 2**63 - 1
+"""A time after any other."""
+NO_SPANS = "the agent sent no spans for this call"
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpans:
+    """The spans of one call, each once."""
+
+    spans: tuple[Span, ...]
+    whole: bool
+    """No turn span was lost, as far as the call span's own count tells; False where there is no call span."""
+    note: str
+    """Why there are none, or what was lost: one line."""
+
+    @property
+    def turns(self) -> tuple[Span, ...]:
+        """The turn spans: one an attempt."""
+        return tuple(span for span in self.spans if span.name == tracing.TURN_SPAN)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The attempt that was heard in a turn, as far as it is known."""
+
+    turn_span: Span | None
+    activities: dict[Activity, Interval] | None
+    """None where the stages are not known for certain."""
+    note: str
+
+
+def of_call(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
+    """The spans that are this call's and of this host's clock, double ones dropped."""
+    own: list[Span] = []
+    for span in spans:
+        if span.call_sid == record.call_sid and span not in own:
+            own.append(span)
+    from_ns, to_ns = record.started_ns - CALL_MARGIN_NS, record.ended_ns + CALL_MARGIN_NS
+    timed = tuple(span for span in own if from_ns <= span.start_ns <= span.end_ns <= to_ns)
+    if not timed:
+        if own:
+            return CallSpans((), False, "the spans' times are not of this host's clock")
+        return CallSpans((), False, NO_SPANS + (f" ({len(spans)} of other calls)" if spans else ""))
+    call = next((span for span in timed if span.name == tracing.CALL_SPAN), None)
+    attempts = len({(span.turn, span.attempt) for span in timed if span.name == tracing.TURN_SPAN})
+    expected = None if call is None else _number(call, tracing.ATTEMPTS)
+    if expected is None:
+        return CallSpans(timed, False, "the call's own span is missing: a lost attempt would not be noticed")
+    note = "" if attempts >= expected else f"{attempts} of {expected} turn spans arrived"
+    return CallSpans(timed, attempts >= expected, note)
+
+
+def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> Heard:
+    """The attempt whose sound was the turn's onset, with its activities."""
+    if moments.onset_message is None:
+        return Heard(None, None, "no answer, so no path to explain")
+    if not call.spans:
+        return Heard(None, None, call.note)
+    sent = [
+        (at_ns, span)
+        for span in call.turns
+        if (at_ns := sent_ns(span)) is not None and moments.speech_ns <= at_ns <= moments.onset_message.recv_ns
+    ]
+    if not sent:
+        return Heard(None, None, call.note or "no attempt says that it sent what was heard")
+    handed_ns, span = max(sent, key=lambda pair: pair[0])
+    if not call.whole and _interrupted(span):  # what was heard may be of a later attempt, which was lost
+        return Heard(None, None, call.note)
+    if moments.t1_ns is None or moments.frame_sent_ns is None:
+        return Heard(span, None, "the agent was audible before t0: there is no gap to explain")
+    attempt = [one for one in call.spans if (one.turn, one.attempt) == (span.turn, span.attempt)]
+    fault = _fault(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
+    chunk = record.chunk_of(moments.frame)
+    arrival_ns = None if chunk is None else _arrival_ns(span, chunk)
+    if not fault and chunk is None:
+        fault = f"the frame that holds t0 was lost on the network {record.network!r}: the agent never read it"
+    elif not fault and arrival_ns is None:
+        fault = f"the turn span does not say when chunk {chunk}, which holds t0, arrived"
+    # Due, not sent: a busy host may take the caller off the CPU between its write and the time stamp of it.
+    if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS:
+        fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
+    if fault or arrival_ns is None:
+        return Heard(span, None, fault)
+    activities = _agent_activities(span, attempt, moments.t0_ns, arrival_ns)
+    activities |= _line_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns)
+    return Heard(span, activities, call.note)
+
+
+def sent_ns(span: Span) -> int | None:
+    """When an attempt's first message was handed to the socket; None where it never was."""
+    return _number(span, tracing.SENT_NS) if span.attributes.get(tracing.HEARD) is True else None
+
+
+def begun_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple[Span, ...] | None:
+    """The turn spans of the attempts begun in that time, the cancelled ones included; None where some may be lost."""
+    if not call.whole:
+        return None
+    return tuple(
+        span for span in call.turns if from_ns <= (_number(span, tracing.PROVISIONAL_NS) or span.start_ns) < to_ns
+    )
+
+
+def answered_from_ns(call: CallSpans, speech_ns: int) -> int | None:
+    """When the first message of a reply begun since the caller spoke was sent; None where some attempt may be lost.
+
+    Later than any time where there was no such reply: then nothing that was heard is an answer.
+    """
+    if not call.whole:
+        return None
+    return min(
+        (at_ns for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns >= speech_ns), default=NEVER
+    )
+
+
+def gave_up(call: CallSpans, speech_ns: int) -> bool | None:
+    """Whether the reply that was being heard when the caller spoke was interrupted; None where that is not known."""
+    before = [(at_ns, span) for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns < speech_ns]
+    if not call.whole or not before:
+        return None
+    return _interrupted(max(before, key=lambda pair: pair[0])[1])
+
+
+def text(span: Span | None, attribute: str) -> str | None:
+    """A text attribute, None where there is none."""
+    value = None if span is None else span.attributes.get(attribute)
+    return value if isinstance(value, str) else None
+
+
+def prefix_beyond_tokens(span: Span | None) -> int | None:
+    """How many more prompt tokens the prefix cache served than the system prompt and the call's own history have.
+
+    More than none flatters the language model: another call's work was found. None where the engine does not tell.
+    """
+    if span is None:
+        return None
+    cached, allowed = _number(span, tracing.PREFIX_CACHED_TOKENS), _number(span, tracing.PREFIX_ALLOWED_TOKENS)
+    return None if cached is None or allowed is None else max(0, cached - allowed)
+
+
+def _interrupted(turn_span: Span) -> bool:
+    """Whether a reply that was heard, in part or to its end, was broken off; such a one is not `CANCELLED`."""
+    return tracing.HEARD_TEXT in turn_span.attributes
+
+
+def _fault(turn_span: Span, attempt: Sequence[Span]) -> str:
+    """Why this attempt's spans cannot be trusted, "" if they can."""
+    name = f"turn {turn_span.turn}, attempt {turn_span.attempt}"
+    declared = _number(turn_span, tracing.SPANS)
+    if declared is not None and len(attempt) < declared:
+        return f"{len(attempt)} of {plural(declared, 'span')} of {name} arrived"
+    if declared is not None and len(attempt) > declared:
+        return f"{len(attempt)} spans of {name} arrived, of {declared}: two attempts go by one name"
+    stages = [span.stage for span in attempt if span.stage is not None]
+    double = next((stage for stage in stages if stages.count(stage) > 1), None)
+    if double is not None:
+        return f"{name} has two different {double.value} spans"
+    turn_spans = sum(span.name == tracing.TURN_SPAN for span in attempt)
+    return f"{name} has {turn_spans} turn spans" if turn_spans > 1 else ""
+
+
+def _agent_activities(
+    turn_span: Span, attempt: Sequence[Span], t0_ns: int, arrival_ns: int
+) -> dict[Activity, Interval]:
+    found = {
+        Activity(span.stage.value): Interval(span.start_ns, span.end_ns)
+        for span in attempt
+        if span.stage in tracing.AGENT_STAGES and span.stage is not Stage.ENDPOINTING
+    }
+    confirmed_ns = _number(turn_span, tracing.CONFIRMED_NS)
+    provisional_ns = _number(turn_span, tracing.PROVISIONAL_NS)
+    if provisional_ns is None:
+        provisional_ns = confirmed_ns
+    for activity, decided_ns in ((Activity.PROVISIONAL_END, provisional_ns), (Activity.CONFIRMED_END, confirmed_ns)):
+        if decided_ns is not None:
+            # Decided before t0's frame was there: on what had been heard by t0, so deciding went on at t0 already.
+            began_ns = arrival_ns if decided_ns >= arrival_ns else min(t0_ns, decided_ns)
+            found[activity] = Interval(began_ns, decided_ns)
+    return found
+
+
+def _line_activities(
+    received: Sequence[Received], moments: Milestones, frame_sent_ns: int, arrival_ns: int, sent_ns: int
+) -> dict[Activity, Interval]:
+    """What the instrument itself saw: both directions of the line, and the silent head of the reply.
+
+    Our own lateness with the frame, from due to sent, is in no activity: it is unexplained, and bounded by validity.
+    """
+    assert moments.t1_ns is not None
+    first = next(message for message in received if message.recv_ns >= sent_ns and message.played_samples)
+    return {
+        Activity.FRAMING_IN: Interval(moments.t0_ns, moments.frame_due_ns),
+        Activity.TRANSPORT_IN: Interval(min(frame_sent_ns, arrival_ns), arrival_ns),
+        Activity.TRANSPORT_OUT: Interval(sent_ns, first.recv_ns),
+        Activity.LEAD_IN: Interval(first.play_ns, moments.t1_ns),
+    }
+
+
+def _arrival_ns(turn_span: Span, chunk: int) -> int | None:
+    arrivals = turn_span.attributes.get(tracing.ARRIVALS_NS)
+    first = _number(turn_span, tracing.ARRIVAL_FIRST_CHUNK)
+    if not isinstance(arrivals, Sequence) or isinstance(arrivals, str) or first is None:
+        return None
+    return arrivals[chunk - first] if 0 <= chunk - first < len(arrivals) else None
+
+
+def _number(span: Span, attribute: str) -> int | None:
+    value = span.attributes.get(attribute)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

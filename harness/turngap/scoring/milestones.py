@@ -1,0 +1,246 @@
+"""When a turn's moments were: t0, its frame, the first byte, t1, and how the reply was played; from audio alone.
+
+t0 is the end of the utterance's last sample of speech, at the sample's own time. The agent's *onset* is its first
+audible sample (`onset.py`) once an utterance has begun, what belongs to its earlier talk left out: an onset before t0
+is a cut-off, one at or after t0 is t1.
+
+Earlier talk, heard while a caller speaks, is no answer to what is being said and no cut-off. It is
+1. what was received before the utterance began, and up to 300 ms into it (never after t0): no agent notices at once
+   that the caller speaks;
+2. what goes on from there without a pause: no `clear` before it, and less than 200 ms without audible sound. A tail
+   that barge-in is still clearing ends with the `clear` or the pause. An agent that talks on over the whole utterance,
+   and past t0 without a pause, has not answered it.
+
+A reply reaches from t1 to its last audible sample before the next utterance's own talk, or the end of the call.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from turngap_agent.telephony import FRAME_SAMPLES
+
+from turngap.caller import onset, playout
+from turngap.caller.onset import AudibleFrames, Segment
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.records import CallEnd, CallRecord, Received, Spoken
+
+NOTICE_NS = 300 * NS_PER_MS
+"""What is received within this of the utterance's start is earlier talk."""
+PAUSE_NS = 200 * NS_PER_MS
+"""Silence that ends earlier talk; longer silences inside a reply are counted."""
+STALL_NS = 100 * NS_PER_MS
+"""Dry for longer at the end of a probe call is a stall, where the reply had not ended."""
+WHOLE_REPLY_NS = 300 * NS_PER_MS
+"""An agent without marks has ended a reply of so much sound."""
+BEFORE_T0_NS = 500 * NS_PER_MS
+"""The instrument's own lateness counts from this long before t0."""
+
+_NONE: Mapping[int, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A time in which playout was dry."""
+
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as it was played."""
+
+    start_ns: int
+    """t1."""
+    end_ns: int
+    """The end of its last audible 10 ms frame."""
+    underruns: tuple[Hole, ...]
+    """Holes between its first and last audible sample."""
+    silence_ns: int
+    """Time without audible sound, dry or silent, until the caller spoke again, in pieces over 200 ms."""
+    longest_silence_ns: int
+    """The longest piece of it, however short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Milestones:
+    """One utterance and what came of it; ns on the host's monotonic clock."""
+
+    speech_ns: int
+    """The utterance's first sample of speech."""
+    t0_ns: int
+    frame: int
+    """The frame that holds t0, from 0."""
+    frame_due_ns: int
+    frame_sent_ns: int | None
+    """None: the call ended before it."""
+    until_ns: int
+    """When waiting for the answer ended: given up, or the end of the call if that was before."""
+    onset_ns: int | None
+    onset_message: Received | None
+    """The message that holds the onset."""
+    first_recv_ns: int | None
+    """The first media message received after t0 that is not of earlier talk, silent or not."""
+    reply: Reply | None
+    """None where there is no t1."""
+
+    @property
+    def t1_ns(self) -> int | None:
+        """The reply's first audible sample; None with no answer in time, and where the agent cut in."""
+        return self.onset_ns if self.onset_ns is not None and self.onset_ns >= self.t0_ns else None
+
+    @property
+    def cut_off_ns(self) -> int | None:
+        """How long before t0 the agent was audible; None where it waited."""
+        return self.t0_ns - self.onset_ns if self.onset_ns is not None and self.onset_ns < self.t0_ns else None
+
+    @property
+    def window_ns(self) -> tuple[int, int]:
+        """Where the instrument's own lateness counts: from 500 ms before t0 to t1.
+
+        With a cut-off, from 500 ms before the onset to t0; with no answer, until waiting ended.
+        """
+        if self.onset_ns is None:
+            return self.t0_ns - BEFORE_T0_NS, max(self.t0_ns, self.until_ns)
+        return min(self.t0_ns, self.onset_ns) - BEFORE_T0_NS, max(self.t0_ns, self.onset_ns)
+
+
+def milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> tuple[Milestones, ...]:
+    """Those of every utterance that was begun, in order.
+
+    `answered_from_ns` tells of some utterances, by their place, that sound received before then is no answer to them.
+    """
+    return tuple(one_by_one(record, answered_from_ns))
+
+
+def one_by_one(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
+    """`milestones`, each found as it is asked for, so that an event loop can go on between two of a long call's."""
+    segments = playout.segments(record.received)
+    audible = onset.audible_frames(segments)
+    talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
+    ends_ns = [*talk_ns, record.ended_ns][1:]
+    speech_ns = [_speech_ns(record, spoken) for spoken in record.spoken]
+    for index, from_ns in answered_from_ns.items():
+        plays = (message.play_ns for message in record.received if message.recv_ns >= from_ns)
+        talk_ns[index] = max(talk_ns[index], next(plays, record.ended_ns))
+    nexts_ns = [*speech_ns, record.ended_ns][1:]
+    for spoken, begins_ns, until_ns, next_ns in zip(record.spoken, talk_ns, ends_ns, nexts_ns, strict=True):
+        yield _of_utterance(record, segments, spoken, begins_ns, until_ns, next_ns)
+
+
+def talks_until_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, from_ns: int, silent_ns: int) -> int:
+    """When the agent's sound from `from_ns` on ends for 200 ms, or at a `clear` after the caller began.
+
+    Args:
+        record: The call.
+        audible: The audible frames of what was played.
+        speech_ns: When the caller began.
+        from_ns: Frames from then on are followed; it is the answer where none goes on.
+        silent_ns: When the silence began that `from_ns` lies in, `from_ns` where it lies in none.
+    """
+    cleared_ns = min((at_ns for at_ns in record.clears_ns if at_ns >= speech_ns), default=None)
+    first = int(np.searchsorted(audible.start_ns, from_ns))
+    starts_ns = audible.start_ns[first:]
+    ends_ns = starts_ns + audible.samples[first:] * NS_PER_SAMPLE
+    until_ns = from_ns
+    for start_ns, end_ns in zip(starts_ns.tolist(), ends_ns.tolist(), strict=True):
+        message = playing(record.received, start_ns) if cleared_ns is not None else None
+        after_clear = cleared_ns is not None and message is not None and message.recv_ns >= cleared_ns
+        if start_ns - silent_ns >= PAUSE_NS or after_clear:
+            break
+        silent_ns = until_ns = end_ns
+    return until_ns
+
+
+def dry_at_hang_up(record: CallRecord, reply: Reply) -> Hole | None:
+    """The dry time in which a probe call was hung up, if its last reply had stalled; None where it may have been whole.
+
+    A probe ends half a second after its answer begins, so a reply that stalls there never goes on and has no hole
+    *inside*. It stalled if playout was dry for more than 100 ms when the caller hung up, and neither a mark nor a
+    `clear` had come after the last audio: an agent that marks the ends of its replies had not ended this one. One
+    that sent no mark in the whole call may never send any (or only at the end of this reply, which is not known): its
+    reply is taken for whole from 300 ms of sound on, as hardly an answer is shorter.
+    """
+    audio = [message for message in record.received if message.played_samples]
+    if record.end is not CallEnd.COMPLETED or not audio:
+        return None
+    hole = Hole(max(map(_end_ns, audio)), record.ended_ns)
+    last_ns = audio[-1].recv_ns
+    ended = any(at_ns >= last_ns for at_ns in (*(mark.recv_ns for mark in record.marks), *record.clears_ns))
+    unmarked = not record.marks and reply.end_ns - reply.start_ns >= WHOLE_REPLY_NS
+    return None if ended or unmarked or hole.end_ns - hole.start_ns <= STALL_NS else hole
+
+
+def _of_utterance(
+    record: CallRecord, segments: Sequence[Segment], spoken: Spoken, begins_ns: int, ends_ns: int, next_ns: int
+) -> Milestones:
+    t0_ns = record.sample_ns(spoken.end_sample)
+    frame = max(0, spoken.end_sample - 1) // FRAME_SAMPLES
+    until_ns = min(spoken.reply_deadline_ns, record.ended_ns)
+    onset_ns = onset.find_onset(segments, begins_ns)
+    if onset_ns is not None and onset_ns >= min(ends_ns, until_ns):
+        onset_ns = None
+    after_t0 = (message.recv_ns for message in record.received if len(message.pcm) and message.play_ns >= begins_ns)
+    return Milestones(
+        speech_ns=_speech_ns(record, spoken),
+        t0_ns=t0_ns,
+        frame=frame,
+        frame_due_ns=record.frame_due_ns(frame),
+        frame_sent_ns=int(record.sent_ns[frame]) if frame < len(record.sent_ns) else None,
+        until_ns=until_ns,
+        onset_ns=onset_ns,
+        onset_message=None if onset_ns is None else playing(record.received, onset_ns),
+        first_recv_ns=next((recv_ns for recv_ns in after_t0 if t0_ns <= recv_ns < ends_ns), None),
+        reply=_reply(segments, onset_ns, ends_ns, next_ns) if onset_ns is not None and onset_ns >= t0_ns else None,
+    )
+
+
+def _speech_ns(record: CallRecord, spoken: Spoken) -> int:
+    return record.sample_ns(spoken.start_sample + spoken.clip.speech_start_sample)
+
+
+def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken) -> int:
+    """From when on played audio is no longer earlier talk."""
+    speech_ns = _speech_ns(record, spoken)
+    noticed_ns = min(speech_ns + NOTICE_NS, record.sample_ns(spoken.end_sample))
+    earlier = (message for message in record.received if message.recv_ns < noticed_ns and message.played_samples)
+    from_ns = max([speech_ns, *(_end_ns(message) for message in earlier)])
+    later = int(np.searchsorted(audible.start_ns, from_ns))
+    if later == 0:
+        return from_ns
+    silent_ns = int(audible.start_ns[later - 1] + audible.samples[later - 1] * NS_PER_SAMPLE)
+    return talks_until_ns(record, audible, speech_ns, from_ns, silent_ns)
+
+
+def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
+    """The reply from `t1_ns` to its last sound before `before_ns`; without sound from `next_ns` on, when the caller
+    speaks again, it is the agent that holds back.
+    """
+    frames = onset.audible_frames(segments, t1_ns)
+    heard = frames.start_ns < before_ns
+    starts_ns = frames.start_ns[heard]
+    ends_ns = starts_ns + frames.samples[heard] * NS_PER_SAMPLE
+    end_ns = int(ends_ns[-1])
+    holes = (Hole(one.end_ns, next_.start_ns) for one, next_ in itertools.pairwise(segments))
+    silences_ns = (np.minimum(starts_ns[1:], next_ns) - ends_ns[:-1])[ends_ns[:-1] < next_ns]
+    return Reply(
+        start_ns=t1_ns,
+        end_ns=end_ns,
+        underruns=tuple(hole for hole in holes if t1_ns < hole.start_ns < next_ns and hole.end_ns < end_ns),
+        silence_ns=int(silences_ns[silences_ns > PAUSE_NS].sum()),
+        longest_silence_ns=int(silences_ns.max(initial=0)),
+    )
+
+
+def playing(received: Sequence[Received], at_ns: int) -> Received | None:
+    """The message whose audio is heard at that time."""
+    return next((one for one in received if one.play_ns <= at_ns < _end_ns(one)), None)
+
+
+def _end_ns(message: Received) -> int:
+    return message.play_ns + message.played_samples * NS_PER_SAMPLE

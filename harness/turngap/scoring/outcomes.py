@@ -1,0 +1,219 @@
+"""What became of a turn: what was found, which finding names it, and when our own lateness leaves it open.
+
+The first finding in this order names the turn; `detail` tells of all. Lateness is the instrument's own, send or
+receive, in the turn's window (from 500 ms before t0 to t1).
+
+| outcome   | found when                                                       | in doubt (INVALID) when           |
+|-----------|------------------------------------------------------------------|-----------------------------------|
+| failed    | the call broke before the turn was done; or the agent itself     | never                             |
+|           | says that what was heard of it is no answer (an apology)         |                                   |
+| talked_   | STOP: the agent had not yielded 1,000 ms after the caller began, | lateness over 100 ms              |
+| over      | or was audible for over 300 ms with its old reply after that     |                                   |
+| cut_off   | the agent's onset lies before t0                                 | send lateness over 100 ms         |
+| missed    | no onset before waiting ended                                    | lateness over 100 ms              |
+| broken    | playout dry for more than 100 ms in all inside the reply, or     | it is 100 ms or less without what |
+|           | when a probe call was hung up on a reply that had not ended; or  | our own stalls can have caused    |
+|           | the reply is less than 100 ms of sound and nothing came after it |                                   |
+| truncated | the last word of two or more letters is not in the transcript    | send lateness over 100 ms         |
+| wrong     | the word error rate is over the turn's limit                     | send lateness over 100 ms         |
+| intruded  | WAIT: an onset; IGNORE: a reply to it was heard                  | send lateness over 100 ms         |
+| stopped   | IGNORE: the sentence did not go on, or over 100 ms of it were    | lateness over 100 ms              |
+|           | lost or said twice                                               |                                   |
+| cut_off,  | LIMIT: an onset sooner than the scenario's least time; none      | lateness over 100 ms              |
+| missed    | before the caller was done                                       |                                   |
+| answered  | RESPOND, STOP: nothing of that                                   | lateness over 5 ms                |
+| held      | WAIT, IGNORE: nothing of that                                    | lateness over 5 ms; WAIT: 100 ms  |
+| limited   | LIMIT: nothing of that                                           | lateness over 100 ms              |
+
+What a turn was expected to bring decides which of these are looked for: RESPOND and STOP all but intruded and stopped,
+WAIT and IGNORE only failed, intruded and stopped, LIMIT only failed and its own two. A backchannel that found the agent
+silent (its reply was shorter than planned) had no sentence to go on with: it is held if it was not answered, and no
+rate of backchannels counts it.
+
+A turn is INVALID only when nothing certain was found *and* something in doubt was: lateness of some milliseconds moves
+a gap, so it takes an answered turn's figure away, but it cannot invent words, silence or a hang-up; only a hole in the
+caller's speech as long as a pause (100 ms) could have. So no fault of an agent hides behind ours, and no fault of ours
+is laid to the agent. A finding in doubt is told in `detail`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from turngap.scenario import Expectation
+from turngap.turn import Outcome
+
+LATENESS_LIMIT_MS = 5.0
+"""More than this makes a gap's figure doubtful."""
+HOLE_MS = 100.0
+"""A hole in the caller's speech that an agent could take for the end of the turn."""
+UNDERRUN_LIMIT_MS = 100.0
+YIELD_MS = 1000.0
+"""Who talks on for longer did not yield."""
+STALE_MS = 300.0
+"""More of the old reply after yielding than this is going on with it."""
+SENTENCE_MS = 100.0
+"""Less than any word: so much of a sentence may be lost or said twice where it was interrupted."""
+AFTER_PAUSE_MS = 600
+"""A reply that begins within this of a pause's end was begun because of the pause."""
+MIN_REPLY_MS = 100.0
+"""No word is shorter; less sound with nothing after it is a reply that stalled."""
+
+_SILENT = (Expectation.WAIT, Expectation.IGNORE)
+_UNTIMED = (Expectation.WAIT, Expectation.LIMIT)
+_RIGHT = {
+    Expectation.WAIT: Outcome.HELD,
+    Expectation.IGNORE: Outcome.HELD,
+    Expectation.LIMIT: Outcome.LIMITED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The facts of one turn that bear on its outcome."""
+
+    expectation: Expectation
+    over_agent: bool
+    """The agent was audible when the caller began, and was to be."""
+    call_broke: str
+    """How the call broke before the turn was done; "" if it did not."""
+    agent_error: str
+    """What the agent itself says went wrong in the attempt that was heard (it may have apologised); "" if nothing."""
+    cut_off_ms: float | None
+    """How long before t0 the agent was audible."""
+    in_pause: bool
+    """... because of a pause inside the utterance."""
+    answered: bool
+    """There is a t1."""
+    waited_ms: float
+    """From t0 until waiting ended; told where there was no answer."""
+    intruded_ms: float | None
+    """When the agent was audible, from the turn's beginning, where nothing was to be said."""
+    spoke_up_ms: float | None
+    """When the agent was audible, from the turn's beginning, while a caller talked who would not stop ..."""
+    limit_after_ms: float
+    """... and from when on that is right."""
+    answer_to_ignored: bool
+    """A reply to what was to be ignored was heard."""
+    stop_ms: float | None
+    """Barge-in: how long the agent talked on ..."""
+    stale_ms: float | None
+    """... and how much of the old reply was audible after that."""
+    sentence_gone: bool
+    """Backchannel: the agent's sentence did not go on, though it had not ended ..."""
+    lost_ms: float
+    """... or went on without so much of it ..."""
+    repeated_ms: float
+    """... or with so much of it said twice."""
+    underrun_ms: float
+    """Playout dry inside the reply, in all ..."""
+    own_underrun_ms: float
+    """... and how much of it our own stalls can have caused."""
+    stalled_after_ms: float | None
+    """How much sound there was before nothing more came, where that is less than `MIN_REPLY_MS`."""
+    missing_last_word: str | None
+    wer: float | None
+    wer_limit: float
+    send_late_ms: float
+    recv_late_ms: float
+
+
+def judge(findings: Findings) -> tuple[Outcome, str]:
+    """The outcome, and why in one line ("" when answered)."""
+    found = _found(findings)
+    named = next((outcome for outcome, _, in_doubt in found if not in_doubt), None)
+    late = (
+        f"our own lateness: send {findings.send_late_ms:.1f} ms, receive {findings.recv_late_ms:.1f} ms "
+        f"(limit {_limit_ms(findings):g} ms)"
+    )
+    texts = [f"{text} (in doubt)" if in_doubt else text for _, text, in_doubt in found]
+    too_late = max(findings.send_late_ms, findings.recv_late_ms) > _limit_ms(findings)
+    if named is not None:
+        return named, "; ".join(texts)
+    if found or too_late:
+        return Outcome.INVALID, "; ".join([late, *texts])
+    if findings.expectation is Expectation.IGNORE and not findings.over_agent:
+        return Outcome.HELD, "the agent was not speaking: there was no sentence to go on with"
+    return _RIGHT.get(findings.expectation, Outcome.ANSWERED), ""
+
+
+def _limit_ms(findings: Findings) -> float:
+    """Lateness that leaves a turn open: where nothing is timed, only what may have changed what the agent does."""
+    return HOLE_MS if findings.expectation in _UNTIMED else LATENESS_LIMIT_MS
+
+
+def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    """All that is wrong, in the order of precedence: (outcome, text, in doubt)."""
+    faults = (findings.call_broke, findings.agent_error and f"the agent says: {findings.agent_error}")
+    broke = [(Outcome.FAILED, fault, False) for fault in faults if fault]
+    if findings.expectation in _SILENT:
+        return [*broke, *_not_left_alone(findings)]
+    if findings.expectation is Expectation.LIMIT:
+        return [*broke, *_not_limited(findings)]
+    return [*broke, *_not_yielded(findings), *_not_answered(findings)]
+
+
+def _not_left_alone(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    hole = findings.send_late_ms > HOLE_MS
+    away = hole or findings.recv_late_ms > HOLE_MS
+    found: list[tuple[Outcome, str, bool]] = []
+    if findings.intruded_ms is not None:
+        found.append(
+            (Outcome.INTRUDED, f"the agent spoke after {findings.intruded_ms:.0f} ms, to nobody's words", hole)
+        )
+    if findings.answer_to_ignored:
+        found.append((Outcome.INTRUDED, "the agent answered what was to be ignored", hole))
+    if findings.sentence_gone:
+        found.insert(0, (Outcome.STOPPED, "the agent's sentence did not go on", away))
+    if findings.lost_ms > SENTENCE_MS and not findings.sentence_gone:
+        found.insert(0, (Outcome.STOPPED, f"{findings.lost_ms:.0f} ms of the agent's sentence were lost", away))
+    if findings.repeated_ms > SENTENCE_MS:
+        text = f"{findings.repeated_ms:.0f} ms of the agent's sentence were said twice"
+        found.insert(0, (Outcome.STOPPED, text, away))
+    return found
+
+
+def _not_limited(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
+    if findings.cut_off_ms is None or findings.spoke_up_ms is None:
+        return [(Outcome.MISSED, "the agent let a caller who did not stop talk to the end", away)]
+    if findings.spoke_up_ms < findings.limit_after_ms:
+        text = f"the agent was audible {findings.spoke_up_ms:.0f} ms after the caller began, under"
+        return [(Outcome.CUT_OFF, f"{text} {findings.limit_after_ms:.0f} ms", away)]
+    return []
+
+
+def _not_yielded(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
+    if findings.stop_ms is not None and findings.stop_ms > YIELD_MS:
+        return [(Outcome.TALKED_OVER, f"the agent talked on for {findings.stop_ms:.0f} ms", away)]
+    if findings.stale_ms is not None and findings.stale_ms > STALE_MS:
+        text = f"the agent went on with its old reply for {findings.stale_ms:.0f} ms after it had stopped"
+        return [(Outcome.TALKED_OVER, text, away)]
+    return []
+
+
+def _not_answered(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+    hole = findings.send_late_ms > HOLE_MS
+    found: list[tuple[Outcome, str, bool]] = []
+    if findings.cut_off_ms is not None:
+        why = ", because of a pause" if findings.in_pause else ""
+        text = f"the agent was audible {findings.cut_off_ms:.0f} ms before the caller was done{why}"
+        found.append((Outcome.CUT_OFF, text, hole))
+    elif not findings.answered and not findings.call_broke:
+        text = f"no audible answer within {findings.waited_ms:.0f} ms"
+        found.append((Outcome.MISSED, text, hole or findings.recv_late_ms > HOLE_MS))
+    if findings.underrun_ms > UNDERRUN_LIMIT_MS:
+        text = f"playout ran dry for {findings.underrun_ms:.0f} ms inside the reply"
+        ours = findings.underrun_ms - findings.own_underrun_ms <= UNDERRUN_LIMIT_MS
+        found.append((Outcome.BROKEN, text, ours))
+    elif findings.stalled_after_ms is not None:
+        text = f"the reply stopped after {findings.stalled_after_ms:.0f} ms of sound"
+        found.append((Outcome.BROKEN, text, False))
+    if findings.missing_last_word is not None:
+        text = f"the last word {findings.missing_last_word!r} was not in what the agent answered"
+        found.append((Outcome.TRUNCATED, text, hole))
+    if findings.wer is not None and findings.wer > findings.wer_limit:
+        text = f"word error rate {findings.wer:.2f} is over {findings.wer_limit:.2f}"
+        found.append((Outcome.WRONG, text, hole))
+    return found

@@ -1,0 +1,204 @@
+"""What an agent did about a caller who spoke over it: when it yielded, what came after, how its sentence went on. Pure.
+
+The agent *yields* where its sound ends for at least 200 ms, or at a `clear`, whichever is first after the caller began.
+What is audible of the old reply after that is stale. Which sound is a new answer is told by the agent's spans where
+they are whole; without them, by the moment at which it was received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from turngap.caller import onset, playout
+from turngap.caller.onset import AudibleFrames, Segment
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.records import CallRecord, Pcm16, Received, Spoken
+from turngap.scenario import Expectation
+from turngap.scoring import heard
+from turngap.scoring.heard import CallSpans
+from turngap.scoring.milestones import BEFORE_T0_NS, Milestones, playing, talks_until_ns
+from turngap.scoring.sentence import audible_samples, joined
+
+REACTION_NS = 300 * NS_PER_MS
+"""A pause that begins within this of a backchannel's end may still be because of it; a later one is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """How the agent's sentence went on after a backchannel."""
+
+    resumed_ns: int | None
+    """When it was audible again; None where it was not, or never paused."""
+    paused: bool
+    """The agent was silent for 200 ms or longer, or emptied the caller's buffer."""
+    ended_by_itself: bool
+    """Nothing came any more, and nothing was to come."""
+    lost_ns: int
+    """Audible sound that was cut and never came again."""
+    repeated_ns: int
+    """Audible sound that was played twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What became of a turn's overlap with the agent; ms, None where the turn has no such thing."""
+
+    over_agent: bool
+    """The caller was to speak over the agent, and did."""
+    window_ns: tuple[int, int]
+    """Where the instrument's own lateness counts."""
+    stop_ms: float | None = None
+    stale_ms: float | None = None
+    talk_over_ms: float | None = None
+    went_on_ms: float | None = None
+    lost_ms: float | None = None
+    repeated_ms: float | None = None
+    sentence_gone: bool = False
+    """The agent's sentence did not go on after a backchannel, though it had not ended."""
+    answered: bool = False
+    """The agent began a reply to what was to be ignored."""
+
+
+def of_turn(
+    record: CallRecord,
+    call: CallSpans,
+    expectation: Expectation,
+    spoken: Spoken,
+    moments: Milestones,
+    until_ns: int,
+) -> Overlap:
+    """What the agent did about that utterance, `until_ns` being when the next one begins, or the call's end."""
+    segments = playout.segments(record.received)
+    audible = onset.audible_frames(segments)
+    speech_ns = moments.speech_ns
+    from_ns, to_ns = moments.window_ns
+    to_be_heard = expectation in (Expectation.RESPOND, Expectation.STOP)
+    talk_over_ms = _ms(talk_over_ns(record, audible, spoken, moments)) if to_be_heard else None
+    over = expectation in (Expectation.STOP, Expectation.IGNORE) and spoken.over_agent
+    window_ns = (min(from_ns, speech_ns - BEFORE_T0_NS), to_ns) if over else (from_ns, to_ns)
+    if expectation is Expectation.STOP and over:
+        yielded = yielded_ns(record, audible, speech_ns)
+        answer_ns = until_ns if moments.onset_ns is None else moments.onset_ns
+        return Overlap(
+            True,
+            (window_ns[0], max(to_ns, yielded)),
+            stop_ms=_ms(yielded - speech_ns),
+            stale_ms=_ms(audible_ns(audible, yielded, answer_ns)),
+            talk_over_ms=talk_over_ms,
+        )
+    if expectation is not Expectation.IGNORE:
+        return Overlap(over, window_ns, talk_over_ms=talk_over_ms)
+    answered_ns = heard.answered_from_ns(call, speech_ns)
+    answered = answered_ns is not None and answered_ns < until_ns
+    if not over:
+        return Overlap(False, window_ns, answered=answered)
+    end_ns = min(until_ns, answered_ns) if answered_ns is not None else until_ns
+    found = went_on(record, segments, audible, moments, end_ns, given_up=heard.gave_up(call, speech_ns))
+    gone = found.paused and found.resumed_ns is None and not found.ended_by_itself
+    resumed_ms = 0.0 if found.resumed_ns is None else max(0.0, _ms(found.resumed_ns - moments.t0_ns))
+    return Overlap(
+        True,
+        (window_ns[0], max(moments.t0_ns, found.resumed_ns or moments.t0_ns)),
+        went_on_ms=None if gone else resumed_ms,
+        lost_ms=_ms(found.lost_ns),
+        repeated_ms=_ms(found.repeated_ns),
+        sentence_gone=gone,
+        answered=answered,
+    )
+
+
+def yielded_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int) -> int:
+    """When the agent's last sound before it yields ended; `speech_ns` where none was audible from then on."""
+    return talks_until_ns(record, audible, speech_ns, from_ns=speech_ns, silent_ns=speech_ns)
+
+
+def audible_ns(audible: AudibleFrames, from_ns: int, to_ns: int) -> int:
+    """How long the agent was audible in that time."""
+    ends_ns = np.minimum(audible.start_ns + audible.samples * NS_PER_SAMPLE, to_ns)
+    return int(np.maximum(0, ends_ns - np.maximum(audible.start_ns, from_ns)).sum())
+
+
+def talk_over_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken, moments: Milestones) -> int:
+    """How long caller and agent were audible at once: the utterance's own pauses are left out."""
+    edges = [moments.speech_ns]
+    for first, beyond in spoken.clip.pauses:
+        edges += [record.sample_ns(spoken.start_sample + first), record.sample_ns(spoken.start_sample + beyond)]
+    edges.append(moments.t0_ns)
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return sum(audible_ns(audible, from_ns, to_ns) for from_ns, to_ns in pairs)
+
+
+def went_on(
+    record: CallRecord,
+    segments: Sequence[Segment],
+    audible: AudibleFrames,
+    moments: Milestones,
+    until_ns: int,
+    *,
+    given_up: bool | None,
+) -> WentOn:
+    """What became of the sentence that a backchannel was spoken over.
+
+    Args:
+        record: The call.
+        segments: What was played without a hole.
+        audible: Its audible frames.
+        moments: The backchannel's.
+        until_ns: When the next utterance or a new reply begins, or the call's end.
+        given_up: Whether the agent says that it gave the sentence up; None where it says nothing.
+    """
+    speech_ns = moments.speech_ns
+    yielded = yielded_ns(record, audible, speech_ns)
+    clears_ns = [at_ns for at_ns in record.clears_ns if speech_ns <= at_ns < until_ns]
+    if not clears_ns and yielded >= moments.t0_ns + REACTION_NS:
+        return WentOn(None, paused=False, ended_by_itself=False, lost_ns=0, repeated_ns=0)
+    cut = _cut(record, speech_ns, clears_ns)
+    resumed_ns = onset.find_onset(segments, yielded)
+    message = None if resumed_ns is None or resumed_ns >= until_ns else playing(record.received, resumed_ns)
+    if resumed_ns is None or message is None:
+        last_ns = max((one.recv_ns for one in record.received if one.recv_ns < until_ns), default=speech_ns)
+        marked = any(last_ns <= mark.recv_ns for mark in record.marks)
+        whole = marked if given_up is None else not given_up
+        lost_ns = audible_samples(cut) * NS_PER_SAMPLE
+        return WentOn(None, paused=True, ended_by_itself=whole and not lost_ns, lost_ns=lost_ns, repeated_ns=0)
+    if message.recv_ns < yielded:  # it was in the caller's buffer all the time: a silence between clauses
+        return WentOn(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
+    from_ns = _sentence_from_ns(record, speech_ns)
+    before = _played(one for one in record.received if from_ns <= one.recv_ns < message.recv_ns)
+    fit = joined(before, cut, _played(one for one in record.received if one.recv_ns >= message.recv_ns))
+    return WentOn(
+        resumed_ns,
+        paused=True,
+        ended_by_itself=False,
+        lost_ns=fit.lost_samples * NS_PER_SAMPLE,
+        repeated_ns=fit.repeated_samples * NS_PER_SAMPLE,
+    )
+
+
+def _sentence_from_ns(record: CallRecord, speech_ns: int) -> int:
+    """When the last utterance ended that the sentence may answer: what was said before it may be said again."""
+    answered = (one for one in record.spoken if one.expectation is not Expectation.IGNORE)
+    return max((at_ns for one in answered if (at_ns := record.sample_ns(one.end_sample)) <= speech_ns), default=0)
+
+
+def _cut(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> Pcm16:
+    """What the first of these clears kept from being played."""
+    if not clears_ns:
+        return _joined([])
+    after_ns = max((at_ns for at_ns in record.clears_ns if at_ns < speech_ns), default=0)
+    return _joined([one.pcm[one.played_samples :] for one in record.received if after_ns <= one.recv_ns < clears_ns[0]])
+
+
+def _played(messages: Iterable[Received]) -> Pcm16:
+    return _joined([one.pcm[: one.played_samples] for one in messages])
+
+
+def _joined(pieces: Sequence[Pcm16]) -> Pcm16:
+    return np.concatenate([np.empty(0, np.int16), *pieces])
+
+
+def _ms(ns: int) -> float:
+    return ns / NS_PER_MS

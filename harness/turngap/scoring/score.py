@@ -1,0 +1,202 @@
+"""A call, scored: what the caller heard and what the agent's spans say become one `TurnRecord` a turn. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from turngap_agent import tracing
+from turngap_agent.tracing import Span
+
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.records import CallEnd, CallRecord, Clip
+from turngap.scenario import Expectation, PlannedCall, Turn
+from turngap.scoring import breakdown, compute, heard, outcomes, overlap, wer
+from turngap.scoring.findings import findings, holes, how_it_ended
+from turngap.scoring.heard import CallSpans
+from turngap.scoring.lateness import lateness
+from turngap.scoring.milestones import Milestones, milestones
+from turngap.turn import Outcome, TurnRecord
+
+SILENT = (Expectation.WAIT, Expectation.IGNORE)
+"""Turns that are not answered."""
+_UNTIMED = (*SILENT, Expectation.LIMIT)
+"""Turns whose answer, if any, does not follow the end of speech: they have no gap, and no stages."""
+_UNTIMED_NOTE = dict.fromkeys(SILENT, "nothing was to be answered") | {
+    Expectation.LIMIT: "the answer was to come before the end of speech"
+}
+
+
+def score_call(
+    record: CallRecord, spans: Sequence[Span], planned: PlannedCall, *, network_ms: float, cold: bool
+) -> list[TurnRecord]:
+    """The turns of one call, in order, one for each that was planned.
+
+    A call that broke has FAILED records for the turns it never reached, so that n stays what was planned. A call that
+    was *interrupted* (the run ended, no fault of the agent) has records of its finished turns only.
+
+    Args:
+        record: What the caller did and heard.
+        spans: What the agent reported, in any order; foreign and double spans are dropped, lost ones leave a turn
+            without stages.
+        planned: What was to be said; utterance i of the record is its turn i.
+        network_ms: The profile's network model, added to the turn gap as the perceived gap.
+        cold: This is the first call since the agent started: its first turn is kept, marked cold, and not scored.
+    """
+    call = heard.of_call(record, spans)
+    moments = milestones(record)
+    moments = milestones(record, _answers(call, planned, moments))
+    begun = list(zip(planned.turns, moments, strict=False))
+    if record.end is CallEnd.INTERRUPTED and begun and record.ended_ns < record.spoken[-1].reply_deadline_ns:
+        begun.pop()
+    turns = [
+        _score(record, call, planned, moments, index, network_ms=network_ms, cold=cold and index == 0)
+        for index in range(len(begun))
+    ]
+    if record.end is not CallEnd.INTERRUPTED:
+        turns += [
+            _never_spoken(record, planned.turns[index], index, cold=cold and index == 0)
+            for index in range(len(begun), len(planned.turns))
+        ]
+    return turns
+
+
+def _answers(call: CallSpans, planned: PlannedCall, moments: Sequence[Milestones]) -> dict[int, int]:
+    """From when on an answer to each barge-in could have been received, where the spans tell."""
+    found = {
+        index: heard.answered_from_ns(call, one.speech_ns)
+        for index, (turn, one) in enumerate(zip(planned.turns, moments, strict=False))
+        if turn.agent is Expectation.STOP
+    }
+    return {index: from_ns for index, from_ns in found.items() if from_ns is not None}
+
+
+def _score(
+    record: CallRecord,
+    call: CallSpans,
+    planned: PlannedCall,
+    all_moments: Sequence[Milestones],
+    index: int,
+    *,
+    network_ms: float,
+    cold: bool,
+) -> TurnRecord:
+    turn, moments, spoken = planned.turns[index], all_moments[index], record.spoken[index]
+    next_speech_ns = all_moments[index + 1].speech_ns if index + 1 < len(all_moments) else record.ended_ns
+    attempt = heard.heard_attempt(record, call, moments)
+    over = overlap.of_turn(record, call, turn.agent, spoken, moments, next_speech_ns)
+    late = lateness(record, *over.window_ns)
+    answers = turn.agent not in _UNTIMED
+    reference = turn.expect if turn.expect is not None else spoken.clip.transcript
+    transcript = heard.text(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
+    words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
+    dry = holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
+    fault = (heard.text(attempt.turn_span, tracing.ERROR) or "") if turn.agent not in SILENT else ""
+    outcome, detail = outcomes.judge(findings(record, turn, index, moments, over, dry, late, words, fault))
+    reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
+    gap_ms = _ms_after(moments.t0_ns, t1_ns)
+    stages, path = breakdown.stages(attempt.activities, moments.t0_ns, t1_ns)
+    begun = heard.begun_between(call, moments.speech_ns, next_speech_ns)
+    work = compute.of_turn(begun, attempt.turn_span if turn.agent not in SILENT else None)
+    return TurnRecord(
+        **_leading(record, turn, index, cold=cold),
+        outcome=outcome,
+        detail=detail,
+        synthetic_caller=spoken.clip.synthetic,
+        pause_ms=_longest_pause_ms(spoken.clip),
+        over_agent=over.over_agent,
+        t0_ns=moments.t0_ns,
+        t1_ns=t1_ns,
+        turn_gap_ms=gap_ms,
+        turn_gap_frame_ms=_ms_after(moments.frame_sent_ns, t1_ns),
+        perceived_gap_ms=None if gap_ms is None else gap_ms + network_ms,
+        first_byte_ms=_ms_after(moments.t0_ns, moments.first_recv_ns) if answers else None,
+        stages=stages,
+        stages_note=attempt.note if answers else _UNTIMED_NOTE[turn.agent],
+        path=path,
+        bars=breakdown.bars(attempt.activities, moments.t0_ns) if answers else (),
+        attempt=None if attempt.turn_span is None or not answers else attempt.turn_span.attempt,
+        attempts=None if begun is None else len(begun),
+        reference=reference,
+        transcript=transcript,
+        wer=None if words is None else words.wer,
+        word_errors=None if words is None else words.errors,
+        words=None if words is None else words.words,
+        reply=heard.text(attempt.turn_span, tracing.REPLY) if answers else None,
+        first_clause=heard.text(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT) if answers else None,
+        underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in dry),
+        barge_in_stop_ms=over.stop_ms,
+        stale_ms=over.stale_ms,
+        talk_over_ms=over.talk_over_ms,
+        went_on_ms=over.went_on_ms,
+        lost_ms=over.lost_ms,
+        repeated_ms=over.repeated_ms,
+        prefix_beyond_tokens=heard.prefix_beyond_tokens(attempt.turn_span),
+        compute_ms=work.heard_ms,
+        wasted_ms=work.wasted_ms,
+        silence_ms=None if reply is None else _ms(reply.silence_ns),
+        clause_gap_ms=None if reply is None else _ms(reply.longest_silence_ns),
+        reply_ms=None if reply is None else _ms(reply.end_ns - reply.start_ns),
+        lateness_send_ms=_ms(late.send_ns),
+        lateness_recv_ms=_ms(late.recv_ns),
+        label_low_ms=spoken.clip.label_low_ms,
+        label_high_ms=spoken.clip.label_high_ms,
+    )
+
+
+def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> TurnRecord:
+    """A planned turn that the call never reached; its t0 stands at the call's end."""
+    return TurnRecord(
+        **_leading(record, turn, index, cold=cold),
+        outcome=Outcome.FAILED,
+        detail=f"never spoken: {how_it_ended(record)}",
+        synthetic_caller=turn.say is not None,
+        t0_ns=record.ended_ns,
+        t1_ns=None,
+        turn_gap_ms=None,
+        turn_gap_frame_ms=None,
+        perceived_gap_ms=None,
+        first_byte_ms=None,
+        stages=None,
+        stages_note="the turn was never spoken",
+        reference=turn.expect,
+        transcript=None,
+        wer=None,
+        word_errors=None,
+        words=None,
+        reply=None,
+        first_clause=None,
+        lateness_send_ms=0.0,
+        lateness_recv_ms=0.0,
+        label_low_ms=0.0,
+        label_high_ms=0.0,
+    )
+
+
+def _leading(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> dict[str, Any]:
+    """What is known of a turn before it is spoken."""
+    return {
+        "call": record.index,
+        "call_sid": record.call_sid,
+        "turn": index,
+        "utterance_id": turn.key,
+        "stratum": turn.stratum,
+        "expectation": turn.agent,
+        "condition": turn.condition,
+        "twin": turn.twin,
+        "warm_up": record.warm_up,
+        "cold": cold,
+        "scored": not (record.warm_up or cold),
+    }
+
+
+def _longest_pause_ms(clip: Clip) -> float:
+    return max((_ms((beyond - first) * NS_PER_SAMPLE) for first, beyond in clip.pauses), default=0.0)
+
+
+def _ms_after(from_ns: int | None, to_ns: int | None) -> float | None:
+    return None if from_ns is None or to_ns is None else _ms(to_ns - from_ns)
+
+
+def _ms(ns: int) -> float:
+    return ns / NS_PER_MS

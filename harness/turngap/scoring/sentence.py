@@ -1,0 +1,103 @@
+"""A sentence that was interrupted and goes on: was any of it lost, or said twice? By what was heard. Pure.
+
+What an agent had sent and the caller never heard, because a `clear` cut it, is known to the sample, and so is what was
+heard. Where the sentence goes on, the first 200 ms of its sound are looked for in both by normalised cross-correlation:
+found earlier than where playing stopped, what lies between was said twice; found later, it was lost; not found, all
+that was cut is lost, unless its own beginning is found in what follows. What was never sent cannot be missed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from turngap.caller.onset import AUDIBLE_DBFS, FRAME_SAMPLES, levels_dbfs
+from turngap.records import Pcm16
+
+TEMPLATE_SAMPLES = 1600
+"""200 ms: longer than a syllable, so that it is found in one place."""
+SHORTEST_SAMPLES = 400
+"""50 ms: the least overlap with the end of what is known that counts as found."""
+ALIKE = 0.9
+"""Correlation from which on two pieces are the same sound; a fade or another resampling leaves it above."""
+TIE = 0.02
+"""Places so much less alike than the best are as good: the one nearest to where playing stopped is taken."""
+SEARCHED_SAMPLES = 160_000
+"""20 s: no one goes further back to say a thing again."""
+
+_FULL_SCALE = 32_768.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """How the sound after an interruption fits to the sound before it, samples at 8 kHz."""
+
+    lost_samples: int
+    """Audible samples that were cut and did not come again."""
+    repeated_samples: int
+    """Audible samples that were played twice."""
+
+
+def joined(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> Joined:
+    """Compare the sentence before and after an interruption.
+
+    Args:
+        heard: What was played of it, shape (n,).
+        cut: What had been received and was not played, because it was cut, shape (m,); it would have followed `heard`.
+        resumed: What was played from where it went on, shape (k,).
+    """
+    known = np.concatenate([heard[-SEARCHED_SAMPLES:], cut])
+    stopped_at = len(known) - len(cut)
+    place = find(known, resumed, near=stopped_at)
+    if place is None:
+        back = find(resumed[:SEARCHED_SAMPLES], cut, near=0)
+        return Joined(0 if back is not None else audible_samples(cut), 0)
+    if place < stopped_at:
+        return Joined(0, audible_samples(known[place:stopped_at]))
+    return Joined(audible_samples(known[stopped_at:place]), 0)
+
+
+def find(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
+    """Where in `known` the first audible frame of `piece` lies, as an index; None where it does not.
+
+    Its first 200 ms from the first audible frame on are compared; at the end of `known` less of them, at least 50 ms.
+    """
+    audible = np.flatnonzero(levels_dbfs(piece) > AUDIBLE_DBFS)
+    if not len(audible):
+        return None
+    lead = int(audible[0]) * FRAME_SAMPLES
+    template = piece[lead : lead + TEMPLATE_SAMPLES].astype(np.float64) / _FULL_SCALE
+    if min(len(template), len(known)) < SHORTEST_SAMPLES:
+        return None
+    likeness = _likeness(known.astype(np.float64) / _FULL_SCALE, template)
+    best = float(likeness.max(initial=0.0))
+    if best < ALIKE:
+        return None
+    places = np.flatnonzero(likeness >= max(ALIKE, best - TIE))
+    return int(places[np.abs(places - near).argmin()])
+
+
+def audible_samples(pcm: Pcm16) -> int:
+    """How many samples lie in audible 10 ms frames, counted from its first sample."""
+    audible = np.flatnonzero(levels_dbfs(pcm) > AUDIBLE_DBFS)
+    return int(np.minimum(FRAME_SAMPLES, len(pcm) - audible * FRAME_SAMPLES).sum())
+
+
+def _likeness(known: npt.NDArray[np.float64], template: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Normalised correlation of `template` at each place of `known`, shape (places,); at its end with what overlaps."""
+    places = len(known) - SHORTEST_SAMPLES + 1
+    beyond = np.zeros(len(template))
+    product = signal.correlate(np.concatenate([known, beyond]), template, mode="valid", method="fft")[:places]
+    energies = np.concatenate([[0.0], np.cumsum(np.square(known))])
+    own = np.concatenate([[0.0], np.cumsum(np.square(template))])
+    first = np.arange(places)
+    last = np.minimum(first + len(template), len(known))
+    overlap = last - first
+    energy = energies[last] - energies[first]
+    enough = energy > overlap * 10 ** (AUDIBLE_DBFS / 10)
+    likeness = np.zeros(places)
+    likeness[enough] = product[enough] / np.sqrt(energy[enough] * own[overlap[enough]])
+    return likeness

@@ -1,0 +1,153 @@
+"""What a folder of results needs of the disk: to appear whole, one writer, files replaced whole, JSON of a version."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from turngap_agent.errors import HarnessError, RunFolderError, unwritable
+
+LOCK = ".lock"
+Json = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Claim:
+    """The right to write a run's folder, as long as this object or its process lives: the kernel takes it back."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it.
+
+        Raises:
+            RunFolderError: another run has it.
+        """
+        self._file: int | None = None
+        try:
+            self._file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"{path}: a run is writing this folder right now; wait until it has ended") from None
+        except OSError:
+            pass  # a file system without locks, or a fault that the first write tells of
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None]) -> tuple[Path, Claim]:
+    """Make the folder `name` under `out`; a taken name gets a number. `kind` is its word in messages.
+
+    `fill(path, name)` writes what must be in it from the first moment: it appears under its name when that is done,
+    and is asked again for each name that turns out to be taken.
+
+    Raises:
+        UsageError: the folder is no place to write in.
+        HarnessError: the disk is full.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        fresh = out / f".{name}.{os.getpid()}"
+        fresh.mkdir()
+        claim = Claim(fresh)
+        for number in range(1, 1000):
+            numbered = name if number == 1 else f"{name}-{number}"
+            fill(fresh, numbered)
+            with contextlib.suppress(OSError):  # it exists and is not empty
+                fresh.rename(out / numbered)
+                _sync(out)
+                return out / numbered, claim
+    except OSError as fault:
+        raise unwritable(f"{out}: no {kind} folder can be made there", fault) from None
+    raise HarnessError(f"{out}: no free name for {name}")
+
+
+def replace_file(target: Path, text: str) -> None:
+    """Write a file anew, whole or not at all, and wait until the disk has it.
+
+    Raises:
+        HarnessError: it can't be written.
+    """
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with fresh.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+        _sync(target.parent)
+    except OSError as fault:
+        fresh.unlink(missing_ok=True)
+        raise HarnessError(f"{target}: cannot be written ({fault.strerror or fault})") from None
+
+
+def append(file: FileIO, data: bytes) -> None:
+    """Append `data` and sync; where the disk takes only some of it, none stays: a torn line would spoil the next."""
+    size = os.fstat(file.fileno()).st_size
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(size)
+        raise
+
+
+def load(file: Path, kind: str, newest: int) -> tuple[int, Json]:
+    """The JSON object in a `kind`'s file, and its schema version, `newest` at the most.
+
+    Raises:
+        RunFolderError: it is missing, damaged, none of ours, or of a newer version.
+    """
+    try:
+        data = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunFolderError(
+            f"{file.parent}: no {kind} folder (there is no {file.name} in it); name one of `turngap {kind}`"
+        ) from None
+    except OSError as fault:
+        raise RunFolderError(f"{file}: cannot be read ({fault.strerror})") from None
+    except ValueError:
+        raise RunFolderError(f"{file}: damaged: it is no JSON; the {kind} can't be read") from None
+    if not isinstance(data, dict):
+        raise RunFolderError(f"{file}: no {kind} of turngap (it is no JSON object)")
+    version = data.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RunFolderError(f"{file}: no {kind} of turngap (it has no `schema_version`)")
+    if version > newest:
+        raise RunFolderError(
+            f"{file}: schema version {version} is newer than {newest}, the newest this turngap reads; update turngap"
+        )
+    return version, data
+
+
+def validate(model: type[Model], text: str, where: str) -> Model:
+    """JSON text as a model.
+
+    Raises:
+        RunFolderError: it does not fit; `where` and the field are named.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        at = ".".join(str(part) for part in first["loc"])
+        raise RunFolderError(f"{where}: damaged: {at + ': ' if at else ''}{first['msg']}") from None
+
+
+def _sync(folder: Path) -> None:
+    """Make the folder's entries last, as fsync makes a file's content."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,156 @@
+"""A run's folder: written so that a kill at any moment loses no finished turn, read with suspicion.
+
+`run.json` is replaced as a whole; `turns.jsonl` only grows, each call's turns in one synchronised write, until the run
+ends and it is replaced once more. Where a turn stands twice (a call that was made again), the last line holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from turngap_agent.errors import HarnessError, RunFolderError
+
+from turngap.result import SCHEMA_VERSION, RunRecord
+from turngap.store import disk
+from turngap.store.disk import Claim, Json
+from turngap.turn import TurnRecord
+
+RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
+SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What makes the data of one schema version those of the next."""
+
+    run: Callable[[Json], Json]
+    turn: Callable[[Json], Json]
+
+
+MIGRATIONS: Mapping[int, Migration] = {}
+"""By the version they start from; none is needed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as its folder holds it."""
+
+    record: RunRecord
+    turns: tuple[TurnRecord, ...]
+    notes: tuple[str, ...]
+    """What was left out in reading."""
+
+
+class RunFolder:
+    """One folder, which one run writes."""
+
+    def __init__(self, path: Path, claim: Claim | None = None) -> None:
+        self.path = path
+        self.claim = claim
+
+    @classmethod
+    def create(cls, out: Path, name: str, record: RunRecord) -> Self:
+        """Make the folder under `out`, with `run.json` in it from the first moment; a taken `name` gets a number.
+
+        Raises:
+            UsageError: the folder is no place to write in.
+            HarnessError: the disk is full.
+        """
+
+        def fill(fresh: Path, run_id: str) -> None:
+            (fresh / CALLS).mkdir(exist_ok=True)
+            (fresh / TURNS).touch()
+            cls(fresh).write(record.model_copy(update={"run_id": run_id}))
+
+        return cls(*disk.new_folder(out, name, "run", fill))
+
+    def write(self, record: RunRecord) -> None:
+        """Replace `run.json`, whole or not at all.
+
+        Raises:
+            HarnessError: it can't be written.
+        """
+        disk.replace_file(self.path / RUN, record.model_dump_json(indent=2) + "\n")
+
+    def append(self, turns: Iterable[TurnRecord]) -> None:
+        """Add finished turns and wait until the disk has them; all of them or, where that fails, none.
+
+        Raises:
+            HarnessError: they can't be written.
+        """
+        lines = "".join(turn.model_dump_json() + "\n" for turn in turns)
+        try:
+            with (self.path / TURNS).open("ab", buffering=0) as file:
+                disk.append(file, lines.encode())
+        except OSError as fault:
+            raise HarnessError(f"{self.path / TURNS}: cannot be written ({fault.strerror or fault})") from None
+
+    def replace_turns(self, turns: Iterable[TurnRecord]) -> None:
+        """Write `turns.jsonl` anew, whole or not at all.
+
+        Raises:
+            HarnessError: it can't be written.
+        """
+        disk.replace_file(self.path / TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
+
+    def mend(self) -> None:
+        """Cut off torn last lines, so that what is appended next stands on a line of its own."""
+        for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
+            file = self.path / name
+            if file.is_file():
+                data = file.read_bytes()
+                if not data.endswith(b"\n"):
+                    os.truncate(file, data.rfind(b"\n") + 1)
+
+
+def read(path: Path) -> Run:
+    """Read a run folder, of an older schema too.
+
+    Raises:
+        RunFolderError: it is no run folder, is damaged beyond a torn last line, or comes from a newer version.
+    """
+    version, data = disk.load(path / RUN, "run", SCHEMA_VERSION)
+    if version < SCHEMA_VERSION:
+        data = migrate(data, version, part="run")
+    turns, notes = read_turns(path / TURNS, version)
+    return Run(disk.validate(RunRecord, json.dumps(data), str(path / RUN)), turns, notes)
+
+
+def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRecord, ...], tuple[str, ...]]:
+    """The turns of `turns.jsonl` in the order of calls, the last line of each, and notes on what was left out.
+
+    Raises:
+        RunFolderError: a line that is not the last is no turn.
+    """
+    if not file.is_file():
+        return (), ()
+    *lines, torn = file.read_bytes().split(b"\n")
+    notes = (f"{file.name}: a torn last line of {len(torn)} bytes was left out",) if torn else ()
+    turns: dict[tuple[int, int], TurnRecord] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.decode("utf-8", "replace")
+        if version < SCHEMA_VERSION:
+            text = json.dumps(migrate(json.loads(text), version, part="turn"))
+        turn = disk.validate(TurnRecord, text, f"{file}:{number}")
+        turns[turn.call, turn.turn] = turn
+    return tuple(turns[key] for key in sorted(turns)), notes
+
+
+def migrate(
+    data: Json, version: int, *, part: str, table: Mapping[int, Migration] = MIGRATIONS, to: int = SCHEMA_VERSION
+) -> Json:
+    """`data` (of a run or a turn) of schema `version` as those of version `to`, step by step.
+
+    Raises:
+        RunFolderError: a step is missing.
+    """
+    for step in range(version, to):
+        if step not in table:
+            raise RunFolderError(f"runs of schema version {step} can't be read any more; use the turngap that wrote it")
+        data = (table[step].run if part == "run" else table[step].turn)(data)
+    return data

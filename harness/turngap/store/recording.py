@@ -1,0 +1,81 @@
+"""Calls as stereo WAV, the caller left, the agent right as it was played; and which of them are worth keeping."""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from turngap_agent.telephony import SAMPLE_RATE
+
+from turngap.clock import NS_PER_SAMPLE
+from turngap.records import CallRecord, Pcm16
+from turngap.turn import GOOD, Outcome, TurnRecord
+from turngap.verdict import exemplars
+
+
+def stereo(call: CallRecord) -> Pcm16:
+    """The call from its stream's first sample on, shape (n, 2)."""
+    length = len(call.caller_pcm)
+    for message in call.received:
+        length = max(length, _place(call, message.play_ns) + message.played_samples)
+    pcm = np.zeros((length, 2), np.int16)
+    pcm[: len(call.caller_pcm), 0] = call.caller_pcm
+    for message in call.received:
+        at, played = _place(call, message.play_ns), message.pcm[: message.played_samples]
+        if at < 0:  # audio that came before the stream's first sample
+            at, played = 0, played[-at:]
+        pcm[at : at + len(played), 1] = played
+    return pcm
+
+
+def write(file: Path, pcm: Pcm16) -> None:
+    """Write 8 kHz `pcm`, shape (n, channels), whole or not at all.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with wave.open(str(fresh), "wb") as out:
+            out.setnchannels(pcm.shape[1])
+            out.setsampwidth(2)
+            out.setframerate(SAMPLE_RATE)
+            out.writeframes(pcm.astype("<i2").tobytes())
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def worth_hearing(turns: Sequence[TurnRecord]) -> set[int]:
+    """Calls with a failure, with the representative turn, or with the worst; where all were spoilt, the slowest."""
+    kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (*GOOD, Outcome.INVALID)}
+    standing = (exemplars.representative(turns), exemplars.worst(turns))
+    kept |= {turn.call for turn in standing if turn is not None}
+    spoilt = [turn for turn in turns if turn.scored]
+    return kept or {turn.call for turn in sorted(spoilt, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}
+
+
+def keep(folder: Path, turns: Sequence[TurnRecord]) -> tuple[TurnRecord, ...]:
+    """The turns with `audio` only where the call is worth hearing and its file is there."""
+    kept = worth_hearing(turns)
+    return tuple(
+        turn
+        if turn.audio is None or (turn.call in kept and (folder / turn.audio).is_file())
+        else turn.model_copy(update={"audio": None, "audio_offset_ms": None})
+        for turn in turns
+    )
+
+
+def discard(folder: Path, calls: Path, turns: Sequence[TurnRecord]) -> None:
+    """Delete the recordings in `calls` that no turn names."""
+    named = {folder / turn.audio for turn in turns if turn.audio is not None}
+    for file in calls.glob("*.wav"):
+        if file not in named:
+            file.unlink(missing_ok=True)
+
+
+def _place(call: CallRecord, at_ns: int) -> int:
+    return round((at_ns - call.started_ns) / NS_PER_SAMPLE)

@@ -1,0 +1,158 @@
+"""The charts of a sweep: the bargain between turn gap and false cut-offs, and the gaps of every setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from turngap.counted import plural
+from turngap.report.figure import Canvas, chart, colour, dots
+from turngap.report.wording import ms, percent
+from turngap.sweep.points import AIM_MS, Point, timed
+from turngap.turn import TurnRecord
+from turngap.verdict.summary import good
+
+Value = Callable[[Point], float | None]
+ROW = 34
+"""Height of a setting's row, pixels."""
+
+
+def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Markup:
+    """Each setting at its turn gap (`value`) and its rate of false cut-offs, a line up to the rate's 95 % bound.
+
+    Dominated settings are grey, the profile's current one has a ring; numbers are those of the table.
+    """
+    shown = [(number, point, gap) for number, point in enumerate(points, 1) if (gap := value(point)) is not None]
+    top = max([0.02, *(point.cut_off_rate.upper or 0.0 for point in points)]) * 1.25
+    low, high = limits([gap for _, _, gap in shown])
+
+    def draw(canvas: Canvas) -> None:
+        ax = canvas.axes(left=52, right=18, top=30, bottom=46)
+        ax.set_xlim(low, high)
+        ax.set_ylim(0, top * 100)
+        ax.set_xticks(steps(low, high, 4 if canvas.narrow else 6))
+        ax.set_yticks(steps(0, top * 100, 5))
+        ax.yaxis.set_major_formatter(lambda at, _: f"{at:g} %")
+        ax.grid(color=colour("grid"), lw=1)
+        ax.set_xlabel(f"{title}, ms", color=colour("muted"), labelpad=8)
+        if low < AIM_MS < high:
+            ax.plot([AIM_MS, AIM_MS], [0, top * 100], color=colour("muted"), lw=1, dashes=(1, 3))
+        places: list[tuple[float, float]] = []
+        for number, point, gap in sorted(shown, key=lambda one: one[2]):
+            role, ink = ("accent", "ink") if point.on_front else ("muted", "muted")
+            rate, upper = 100 * (point.cut_off_rate.rate or 0.0), 100 * (point.cut_off_rate.upper or 0.0)
+            ax.plot([gap, gap], [rate, upper], color=colour(role), lw=2)
+            if point.current:
+                dots(ax, [(gap, rate)], "budget", 19)
+                dots(ax, [(gap, rate)], "paper", 14)
+            dots(ax, [(gap, rate)], role, 10)
+            lift = _lift(places, gap, upper, 22 * (high - low) / canvas.width)
+            _say(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
+        _say(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
+
+    description = (
+        f"{title} of {plural(len(shown), 'setting')} against the rate of false cut-offs, with its 95 % bound: "
+        + "; ".join(
+            f"{number} {point.name}: {ms(gap)} ms, {percent(point.cut_off_rate.rate)}, at most "
+            f"{percent(point.cut_off_rate.upper)}" + (", dominated" if point.dominated_by is not None else "")
+            for number, point, gap in shown
+        )
+        + ". The table beside it has the figures."
+    )
+    return chart(name, f"{title} against false cut-offs", description, draw, (500, 330), (350, 300))
+
+
+def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
+    """A row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
+    rows = [[turn.turn_gap_ms if good(turn) else None for turn in timed(each)] for each in turns]
+    low, high = limits([gap for row in rows for gap in row if gap is not None])
+    lost = [sum(gap is None for gap in row) for row in rows]
+
+    def draw(canvas: Canvas) -> None:
+        ax = canvas.axes(left=30, right=70 if any(lost) else 16, top=26, bottom=46)
+        ax.set_xlim(low, high)
+        ax.set_ylim(len(rows), 0)
+        ax.set_xticks(steps(low, high, 4 if canvas.narrow else 8))
+        ax.set_yticks([])
+        ax.grid(axis="x", color=colour("grid"), lw=1)
+        ax.set_xlabel("turn gap, ms", color=colour("muted"), labelpad=8)
+        for place, (point, row) in enumerate(zip(points, rows, strict=True)):
+            role = "accent" if point.on_front else "muted"
+            heard = [gap for gap in row if gap is not None]
+            dots(ax, [(gap, place + 0.68 + 0.16 * _wave(index)) for index, gap in enumerate(heard)], role, 4.0)
+            for at in (point.turn_gap_ms.p50, point.turn_gap_ms.p95):
+                if at is not None:
+                    ax.plot([at, at], [place + 0.44, place + 0.92], color=colour("ink"), lw=2)
+            current = ", the profile's own" if point.current else ""
+            words = f"{_cut(point.name, 34 if canvas.narrow else 80)}{current}"
+            _say(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
+            _say(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
+            if lost[place]:
+                _say(ax, f"{lost[place]} no good", (high, place + 0.86), (64, 0), "over", ha="right")
+
+    description = "Turn gaps of each setting, one dot a turn, with lines at median and p95: " + "; ".join(
+        f"{number} {point.name}: median {ms(point.turn_gap_ms.p50)} ms, p95 {ms(point.turn_gap_ms.p95)} ms, "
+        f"{gone} without a good answer"
+        for number, (point, gone) in enumerate(zip(points, lost, strict=True), 1)
+    )
+    height = 72 + (ROW + 14) * len(rows)
+    return chart("distributions", "Turn gaps of each setting", description, draw, (1040, height), (350, height))
+
+
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """Round limits that hold the values, with some room."""
+    low, high = min(values, default=0.0), max(values, default=AIM_MS)
+    step = 50 if high - low < 800 else 250
+    first = max(0.0, math.floor((low - 30) / step) * step)
+    return first, max(first + step, math.ceil((high + 30) / step) * step)
+
+
+def steps(low: float, high: float, about: int) -> list[float]:
+    """Round places between the limits, about so many."""
+    aimed = (high - low) / about
+    size = 10 ** math.floor(math.log10(aimed))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= aimed)
+    first = math.ceil(low / step)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _lift(places: list[tuple[float, float]], x: float, y: float, near: float) -> int:
+    """How many lines a number must be lifted so as not to stand on one before it."""
+    lift = sum(abs(x - other_x) < near for other_x, _ in places)
+    places.append((x, y))
+    return lift
+
+
+def _wave(index: int) -> float:
+    """Spreads dots over their row without chance: -1 to 1."""
+    return 2 * ((index * 0.618034) % 1) - 1
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _say(
+    ax: Axes,
+    words: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    role: str,
+    *,
+    ha: str = "left",
+    weight: str = "normal",
+) -> None:
+    ax.annotate(
+        words,
+        at,
+        offset,
+        textcoords="offset points",
+        annotation_clip=False,
+        color=colour(role),
+        ha=ha,
+        va="bottom",
+        weight=weight,
+    )

@@ -1,0 +1,74 @@
+"""A sweep's report: one self-contained page, rendered from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from turngap_agent.tracing import Stage
+
+from turngap.counted import plural
+from turngap.report import page, wording
+from turngap.result import Verdict
+from turngap.run.ledger import said
+from turngap.sweep import charts, folder
+from turngap.sweep.folder import SweepRecord
+from turngap.sweep.points import Point
+from turngap.turn import TurnRecord
+
+
+def render(path: Path, out: Path) -> None:
+    """Render the sweep in folder `path` to the file `out`.
+
+    Raises:
+        RunFolderError: the folder holds no sweep that this version reads.
+        HarnessError: `out` cannot be written.
+    """
+    record = folder.measured(path, folder.read(path))
+    found = folder.runs(path, record)
+    page.write(out, html(record, [run.turns for _, run in found], [run.record.scenario for _, run in found]))
+
+
+def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
+    """The page of a record whose points are in the order of `turns`."""
+    points = record.points
+    seen = [point for point in points if point.turn_gap_ms.p50 is not None]
+    context: dict[str, Any] = {
+        "sweep": record,
+        "points": points,
+        "waiting": len(record.settings) - len(points),
+        "scenario": scenarios[0] if scenarios else record.scenario,
+        "sentence": said(sentence(points), record.settings[0].profile_data if record.settings else {}),
+        "median": charts.bargain("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
+        if seen
+        else None,
+        "p95": charts.bargain("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
+        if any(point.turn_gap_ms.p95 is not None for point in points)
+        else None,
+        "not_drawn": wording.joined([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
+        "distributions": charts.distributions(points, turns) if seen else None,
+        "stages": [stage for stage in Stage if any(stage in point.exposed_p50_ms for point in points)],
+        "stage_words": wording.STAGE,
+        "stage_role": wording.ROLE,
+        "invalid": [point.name for point in points if point.verdict is Verdict.INVALID],
+        "plural": plural,
+        "signed": wording.signed,
+        "json": page.embedded(record.model_dump(mode="json")),
+    }
+    return page.environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style())
+
+
+def sentence(points: tuple[Point, ...]) -> str:
+    """What the sweep says, in one sentence."""
+    front = [point for point in points if point.on_front and point.turn_gap_ms.p50 is not None]
+    if not front:
+        return "No setting has turns enough to be held against another."
+    fastest = min(front, key=lambda point: point.turn_gap_ms.p50 or 0.0)
+    rate = fastest.cut_off_rate
+    many = f"{len(front)} of {plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
+    text = (
+        f"{many} dominated by no other; the fastest, {fastest.name}, has a median turn gap of "
+        f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {plural(rate.events, 'false cut-off')} in "
+        f"{plural(rate.n, 'turn')}"
+    )
+    return f"{text} (at most {wording.percent(rate.upper)})." if rate.upper is not None else f"{text}."

@@ -1,0 +1,185 @@
+"""What each setting of a sweep came to: its figures, what dominates it, and its difference from the first. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+from turngap_agent.tracing import Stage
+
+from turngap.figures import Figures, Rate, WastedWork
+from turngap.result import RunRecord, Verdict
+from turngap.turn import TurnRecord
+from turngap.verdict import stats
+from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, tolerance_of
+from turngap.verdict.rates import to_be_answered
+from turngap.verdict.summary import good, scored
+
+AIM_MS = 500.0
+"""The mission's budget; here at the media edge."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Difference(_Model):
+    """The turn gap against the first setting's, utterance by utterance, over pairs that both answered."""
+
+    pairs: int
+    left_out: int
+    """Pairs of which one was not answered as it should be; an invalid one makes no pair."""
+    median_change_ms: float | None
+    """With its 95 % percentile-bootstrap interval; None of fewer than `LEAST_PAIRS` pairs."""
+    low_ms: float | None
+    high_ms: float | None
+    change: Change
+
+
+class Point(_Model):
+    """One setting, measured."""
+
+    name: str
+    slug: str
+    """Its run folder in the sweep's."""
+    current: bool
+    """It is what the profile says without any `--set`."""
+    verdict: Verdict
+    n_turns: int
+    answered: int
+    invalid: int
+    turn_gap_ms: Figures
+    perceived_gap_ms: Figures
+    cut_off_rate: Rate
+    within_500: float | None
+    """Share of turns answered within 500 ms at the media edge."""
+    wer: float | None
+    wer_upper: float | None
+    """Its 95 % bound."""
+    wasted: WastedWork | None
+    """Work for attempts that were thrown away; None where the agent does not tell."""
+    first_clause_words: float | None
+    """Median length of the first clause: a filler is not an answer."""
+    exposed_p50_ms: dict[Stage, float]
+    """Median time of each stage on the critical path."""
+    dominated_by: str | None = None
+    """The name of a setting that is no worse in anything and better in something; None where there is none, and of a
+    setting that is not `ranked`."""
+    difference: Difference | None = None
+    """None of the first setting, and where there are no pairs."""
+    take_care: tuple[str, ...] = ()
+    """What a reader of its figures should know of the machine and the instrument, a line each."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it has turns enough to be held against others, however they came out."""
+        return self.n_turns - self.invalid >= LEAST_PAIRS
+
+    @property
+    def on_front(self) -> bool:
+        """Held against the others, none is better."""
+        return self.ranked and self.dominated_by is None
+
+
+Goals = tuple[float, ...]
+"""What is to be small; infinite where there is no figure."""
+
+
+def points(
+    runs: Sequence[tuple[str, str, bool, RunRecord, Sequence[TurnRecord]]],
+) -> tuple[Point, ...]:
+    """A point for each (name, slug, is current, run, its turns), in that order."""
+    found = [_point(*run) for run in runs]
+    ranked = [place for place, point in enumerate(found) if point.ranked]
+    over_ranked = dominators([goals(found[place]) for place in ranked])
+    above = {place: None if over is None else ranked[over] for place, over in zip(ranked, over_ranked, strict=True)}
+    return tuple(
+        point.model_copy(
+            update={
+                "dominated_by": None if (over := above.get(index)) is None else found[over].name,
+                "difference": None if index == 0 else difference(runs[index][4], runs[0][4]),
+            }
+        )
+        for index, point in enumerate(found)
+    )
+
+
+def goals(point: Point) -> Goals:
+    """Median and p95 of the turn gap, and the rate of false cut-offs."""
+    values = (point.turn_gap_ms.p50, point.turn_gap_ms.p95, point.cut_off_rate.rate)
+    return tuple(math.inf if value is None else value for value in values)
+
+
+def dominates(one: Goals, other: Goals) -> bool:
+    """Whether `one` is no worse in any goal, and better in at least one."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def dominators(found: Sequence[Goals]) -> list[int | None]:
+    """For each, the first one on the front that dominates it; None for those on the front."""
+    front = [not any(dominates(other, one) for other in found) for one in found]
+    return [
+        next((place for place, other in enumerate(found) if front[place] and dominates(other, one)), None)
+        for one in found
+    ]
+
+
+def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Difference | None:
+    """The turn gaps of `turns` against those of `first`, paired by call, turn and utterance; None without pairs."""
+    base = {(turn.call, turn.turn, turn.utterance_id): turn for turn in timed(first)}
+    pairs = [(turn, base[key]) for turn in timed(turns) if (key := (turn.call, turn.turn, turn.utterance_id)) in base]
+    both = [(new.turn_gap_ms, old.turn_gap_ms) for new, old in pairs if good(new) and good(old)]
+    if not pairs:
+        return None
+    left_out = len(pairs) - len(both)
+    if len(both) < LEAST_PAIRS:
+        return Difference(
+            pairs=len(both),
+            left_out=left_out,
+            median_change_ms=None,
+            low_ms=None,
+            high_ms=None,
+            change=Change.AMBIGUOUS,
+        )
+    old_ms = [old for _, old in both]
+    moved = compare_paired([new for new, _ in both], old_ms, tolerance_ms=tolerance_of(old_ms))
+    return Difference(
+        pairs=len(both),
+        left_out=left_out,
+        median_change_ms=moved.median_change_ms,
+        low_ms=moved.low_ms,
+        high_ms=moved.high_ms,
+        change=moved.change,
+    )
+
+
+def timed(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
+    """The turns whose gap counts: those that were to be answered, but for the invalid ones."""
+    return [turn for turn in scored(turns) if to_be_answered(turn)]
+
+
+def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequence[TurnRecord]) -> Point:
+    counted = timed(turns)
+    answered = [turn for turn in counted if good(turn)]
+    words = [float(len(turn.first_clause.split())) for turn in answered if turn.first_clause]
+    within = sum(turn.turn_gap_ms is not None and turn.turn_gap_ms <= AIM_MS for turn in answered)
+    return Point(
+        name=name,
+        slug=slug,
+        current=current,
+        verdict=record.verdict,
+        n_turns=record.n_turns,
+        answered=len(answered),
+        invalid=record.n_turns - len(scored(turns)),
+        turn_gap_ms=record.turn_gap_ms,
+        perceived_gap_ms=record.perceived_gap_ms,
+        cut_off_rate=record.cut_off_rate,
+        within_500=within / len(counted) if counted else None,
+        wer=record.wer,
+        wer_upper=record.wer_upper,
+        wasted=record.conversation.wasted if record.conversation is not None else None,
+        first_clause_words=stats.percentile(words, 0.5),
+        exposed_p50_ms={stage: figures.exposed_p50_ms for stage, figures in record.stages.items()},
+        take_care=tuple(f"{check.name}: {check.text}" for check in record.validity if check.warning),
+    )

@@ -1,0 +1,164 @@
+"""What a sweep is asked to do: a request for each setting, all of one scenario; checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from turngap_agent.errors import ProfileError, RunFolderError, UsageError
+from turngap_agent.profile import Profile
+
+from turngap import scenario as scenarios
+from turngap.corpus.clips import Corpus
+from turngap.counted import plural
+from turngap.run import request as runs
+from turngap.run.request import Options, Request
+from turngap.store import folder as store
+from turngap.store.disk import Claim
+from turngap.sweep import folder
+from turngap.sweep.folder import SettingRow, SweepRecord
+from turngap.sweep.grid import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One setting, and what is still to be done for it."""
+
+    row: SettingRow
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """One sweep, checked."""
+
+    record: SweepRecord
+    members: tuple[Member, ...]
+    """The settings whose runs are not complete."""
+    out: Path
+    path: Path | None = None
+    """The folder of the sweep that is resumed."""
+    claim: Claim | None = field(default=None, compare=False)
+
+    @property
+    def says(self) -> str:
+        """What is swept, in a few words."""
+        settings = plural(len(self.members), "setting")
+        return f"{settings} of profile {self.record.profile}, one after the other in each utterance"
+
+
+def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = None, options: Options) -> SweepRequest:
+    """Check everything the user gave; `scenario` is a file, or the name of one that ships.
+
+    Raises:
+        UsageError: (or a subclass) something does not fit; nothing was started.
+    """
+    chosen = profile or runs.DEFAULT_PROFILE
+    plain = runs.make(scenario, profile=chosen, options=options).profile
+    members = []
+    for setting in settings:
+        try:
+            request = runs.make(scenario, profile=chosen, overrides=setting.overrides, options=options)
+        except ProfileError as fault:
+            raise ProfileError("\n".join(f"{setting.where}{line}" for line in str(fault).splitlines())) from None
+        _one_call_at_a_time(request)
+        row = SettingRow(
+            name=setting.name,
+            slug=setting.slug,
+            set=setting.overrides,
+            current=request.profile == plain,
+            profile_data=runs.profile_data(request),
+        )
+        members.append(Member(row, request))
+    _all_different(members)
+    first = members[0].request
+    record = SweepRecord(
+        sweep_id="",
+        started="",
+        complete=False,
+        scenario=first.scenario.name,
+        scenario_path=str(first.scenario_path),
+        scenario_sha256=first.scenario_sha256,
+        profile=first.profile_name,
+        seed=first.seed,
+        n_turns=options.n_turns,
+        settings=tuple(member.row for member in members),
+    )
+    return SweepRequest(record, tuple(members), options.out)
+
+
+def resume(path: Path) -> SweepRequest:
+    """The rest of the unfinished sweep in that folder.
+
+    Raises:
+        RunFolderError: it is no sweep's folder, or complete, or being written, or its scenario has changed.
+    """
+    folder.read(path)  # a folder that is no sweep's gets no lock file
+    claim = Claim(path)
+    record = folder.read(path)
+    if record.complete:
+        raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")
+    scenario_path = Path(record.scenario_path)
+    scenarios.load(scenario_path)
+    options = Options(seed=record.seed, n_turns=record.n_turns, out=path)
+    members = []
+    for row in record.settings:
+        if (path / row.slug / store.RUN).is_file():
+            if not store.read(path / row.slug).record.complete:
+                members.append(Member(row, runs.resume(path / row.slug)))
+            continue
+        request = runs.make(str(scenario_path), profile=runs.DEFAULT_PROFILE, options=options)
+        if request.scenario_sha256 != record.scenario_sha256:
+            raise RunFolderError(f"{path}: {scenario_path} has changed since the sweep began; start a new one")
+        members.append(Member(row, replace(request, profile=Profile.model_validate(row.profile_data))))
+    return SweepRequest(record, tuple(members), path.parent, path, claim)
+
+
+def with_corpus(sweep: SweepRequest, corpus: Corpus) -> SweepRequest:
+    """The sweep for what can be said.
+
+    Raises:
+        RunFolderError: a run to be resumed began with another corpus.
+    """
+    members = tuple(replace(one, request=runs.with_corpus(one.request, corpus)) for one in sweep.members)
+    return replace(sweep, members=members)
+
+
+def begun(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
+    """The sweep with its folder, made where it is a new one; its runs' folders will lie in it.
+
+    Raises:
+        HarnessError: the folder can't be written.
+    """
+    if sweep.path is not None:
+        return sweep
+    started = datetime.fromtimestamp(unix_ns / 1e9, UTC)
+    named = sweep.record.model_copy(
+        update={
+            "sweep_id": f"{started:%Y%m%dT%H%M%SZ}-sweep-{sweep.record.scenario}-{sweep.record.profile}",
+            "started": started.isoformat(timespec="seconds"),
+        }
+    )
+    path, record, claim = folder.create(sweep.out, named)
+    members = tuple(
+        replace(one, request=replace(one.request, options=replace(one.request.options, out=path)))
+        for one in sweep.members
+    )
+    return replace(sweep, record=record, members=members, path=path, claim=claim)
+
+
+def _one_call_at_a_time(request: Request) -> None:
+    if request.simultaneous_calls != 1:
+        raise UsageError(
+            f"{request.scenario_path}: {request.simultaneous_calls} simultaneous calls; a sweep places one call at a "
+            "time, so that a setting is measured while the others are idle: use a scenario with simultaneous_calls: 1"
+        )
+
+
+def _all_different(members: Sequence[Member]) -> None:
+    for place, one in enumerate(members):
+        for other in members[:place]:
+            if one.request.profile == other.request.profile:
+                raise UsageError(f"{other.row.name!r} and {one.row.name!r} are the same setting; leave one of them out")

@@ -1,0 +1,85 @@
+"""The figures beside the gap, from a run's turns: rates, reaction times, words by noise, wasted work. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from turngap.figures import Conversation, Twins, WastedWork, WordErrors
+from turngap.turn import TurnRecord
+from turngap.verdict import stats
+from turngap.verdict.rates import SHARES, paused, to_be_answered
+from turngap.verdict.reactions import BY_METRIC
+
+CLEAN, NOISY = "clean", "noisy"
+
+
+def figures(turns: Sequence[TurnRecord]) -> Conversation:
+    """The figures of the scored turns, spoilt ones left out."""
+    conditions = sorted({turn.condition for turn in turns if turn.condition})
+    found = {name: word_errors(of_condition(turns, name)) for name in (CLEAN, NOISY, *conditions)}
+    twins = {name: _twins(turns, of_condition(turns, name)) for name in (NOISY, *conditions)}
+    return Conversation(
+        rates={share.metric: share.over(turns) for share in SHARES},
+        barge_in_stop_ms=stats.figures(BY_METRIC["barge_in_stop_ms"].values(turns)),
+        stale_ms=stats.figures(BY_METRIC["stale_ms"].values(turns)),
+        talk_over_ms=stats.figures(BY_METRIC["talk_over_ms"].values(turns)),
+        went_on_ms=stats.figures(BY_METRIC["went_on_ms"].values(turns)),
+        clause_gap_ms=stats.figures(BY_METRIC["clause_gap_ms"].values(turns)),
+        wer={name: words for name, words in found.items() if words is not None},
+        twins={name: pairs for name, pairs in twins.items() if pairs is not None},
+        wasted=wasted_work(turns),
+        wasted_pauses=wasted_work([turn for turn in turns if paused(turn)]),
+    )
+
+
+def of_condition(turns: Iterable[TurnRecord], name: str) -> list[TurnRecord]:
+    """The turns of one condition: `clean`, `noisy` for all that are not, or its own name."""
+    if name in (CLEAN, NOISY):
+        return [turn for turn in turns if bool(turn.condition) is (name == NOISY)]
+    return [turn for turn in turns if turn.condition == name]
+
+
+def word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WordErrors | None:
+    """Word errors of the turns that were to be answered and have a transcript; None of none."""
+    counted = [
+        (turn.word_errors, turn.words)
+        for turn in turns
+        if to_be_answered(turn) and turn.word_errors is not None and turn.words
+    ]
+    if not counted:
+        return None
+    errors, words = [one for one, _ in counted], [one or 0 for _, one in counted]
+    upper = stats.ratio_upper(errors, words, c)
+    return WordErrors(
+        turns=len(counted), errors=sum(errors), words=sum(words), wer=sum(errors) / sum(words), upper=upper
+    )
+
+
+def wasted_work(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WastedWork | None:
+    """Work that was thrown away, beside the work that was heard; None where no turn tells."""
+    told = [turn for turn in turns if turn.wasted_ms is not None]
+    if not told:
+        return None
+    heard, wasted = [turn.compute_ms or 0.0 for turn in told], [turn.wasted_ms or 0.0 for turn in told]
+    work = sum(heard) + sum(wasted)
+    parts = [round(ms) for ms in wasted]
+    wholes = [part + round(ms) for part, ms in zip(parts, heard, strict=True)]
+    return WastedWork(
+        turns=len(told),
+        compute_ms=sum(heard) / len(told),
+        wasted_ms=sum(wasted) / len(told),
+        share=sum(wasted) / work if work else None,
+        upper=stats.ratio_upper(parts, wholes, c) if sum(wholes) else None,
+    )
+
+
+def _twins(turns: Iterable[TurnRecord], noisy: Sequence[TurnRecord]) -> Twins | None:
+    """Pooled word error rates of noisy turns and of their clean twins."""
+    by_id = {turn.utterance_id: turn for turn in turns if turn.words and turn.word_errors is not None}
+    pairs = [
+        (turn, by_id[turn.twin]) for turn in noisy if turn.twin in by_id and turn.words and turn.word_errors is not None
+    ]
+    one, other = word_errors([turn for turn, _ in pairs]), word_errors([twin for _, twin in pairs])
+    if one is None or other is None:
+        return None
+    return Twins(pairs=len(pairs), noisy=one.wer, clean=other.wer)

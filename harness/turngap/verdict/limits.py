@@ -1,0 +1,152 @@
+"""One limit of a budget against the turns of a run: it holds, it does not, or no verdict can be reached. Pure.
+
+Turns that the instrument spoilt are judged twice, all as passes and all as misses: where that makes a difference there
+is no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from turngap.counted import plural
+from turngap.figures import WordErrors
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import conversation, rates, reactions, stats
+from turngap.verdict.budget import Limit, Metric
+from turngap.verdict.rates import to_be_answered
+from turngap.verdict.summary import good
+from turngap.verdict.validity import Evidence
+
+OF_WORDS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
+"""The metrics of what was understood, each with the condition of its turns; "" for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One limit judged."""
+
+    holds: bool | None
+    """None where no verdict can be reached."""
+    text: str
+    remedy: str = ""
+
+
+def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) -> Held:
+    """Judge one limit on the scored turns."""
+    if limit.is_latency:
+        return _latency(limit, scored)
+    if limit.is_rate:
+        return _rate(limit, scored)
+    if limit.metric in OF_WORDS:
+        return _wer(limit, scored)
+    if limit.metric == Metric.WASTED_SHARE:
+        return _wasted(limit, scored)
+    if evidence.vram_peak_mib is None:
+        return Held(None, "GPU memory was not measured", "run where NVML sees a GPU, or drop `vram_peak_mib`")
+    text = f"GPU memory peaked at {evidence.vram_peak_mib:.0f} MiB; budget {limit.at_most:.0f} MiB"
+    return Held(evidence.vram_peak_mib <= limit.at_most, text)
+
+
+def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+    name = f"p{limit.quantile * 100:g} of {limit.metric.removesuffix('_ms').replace('_', ' ')}"
+    reaction = reactions.BY_METRIC.get(limit.metric)
+    turns = [turn for turn in scored if (to_be_answered if reaction is None else reaction.among)(turn)]
+    valid = [turn for turn in turns if turn.outcome is not Outcome.INVALID]
+    n, invalid = len(turns), len(turns) - len(valid)
+    if reaction is None:
+        answered = [turn for turn in valid if good(turn)]
+        unmeasured = sum(_time(limit, turn) is None for turn in answered)
+        if unmeasured or not valid:
+            text = f"{name} is not known for {unmeasured} of {len(answered)} answered turns"
+            return Held(None, text, "needs samples")
+        values = [_time(limit, turn) if good(turn) else None for turn in valid]
+    else:
+        if not valid:
+            return Held(None, f"{name} is not known: the run had no {reaction.of}", "use a scenario that has them")
+        values = [reaction.value(turn) for turn in valid]
+    over = sum(value is None or not value <= limit.at_most for value in values)
+    best = stats.passes(over, n, limit.quantile, limit.confidence)
+    worst = stats.passes(over + invalid, n, limit.quantile, limit.confidence)
+    least = stats.n_needed(0, limit.quantile, limit.confidence)
+    if n < least:
+        return Held(
+            None,
+            f"{plural(n, 'turn carries', 'turns carry')} no bound on {name}",
+            f"needs {plural(least - n, 'more turn')}",
+        )
+    if best != worst:
+        return Held(
+            None, f"the verdict on {name} hangs on {plural(invalid, 'turn')} spoilt by our own lateness", "run it again"
+        )
+    bound = stats.quantile_upper([*values, *[None] * invalid], limit.quantile, limit.confidence)
+    said = "has no bound (too many turns without an answer)" if bound is None else f"is at most {bound:.0f} ms"
+    text = (
+        f"{name} {said} with {limit.confidence:.0%} confidence over {plural(n, 'turn')}, {over} of them over; "
+        f"budget {limit.at_most:.0f} ms"
+    )
+    return Held(best, text)
+
+
+def _time(limit: Limit, turn: TurnRecord) -> float | None:
+    if limit.stage is not None:
+        if turn.stages is None:
+            return None
+        return turn.stages[limit.stage].exposed_ms if limit.stage in turn.stages else 0.0
+    value: float | None = getattr(turn, limit.metric)
+    return value
+
+
+def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+    share = rates.BY_METRIC[limit.metric]
+    turns = [turn for turn in scored if share.among(turn)]
+    n, invalid = len(turns), sum(turn.outcome is Outcome.INVALID for turn in turns)
+    events = sum(share.event(turn) for turn in turns if turn.outcome is not Outcome.INVALID)
+    least = stats.n_needed(0, 1 - limit.at_most, limit.confidence)
+    best, worst = (stats.rate_upper(count, n, limit.confidence) for count in (events, events + invalid))
+    if best is None or worst is None or n < least:
+        text = f"{n} {share.of} carry no bound of {limit.at_most:.1%} on {share.words}"
+        return Held(None, text, f"needs {least - n} more {share.of}")
+    if (best <= limit.at_most) != (worst <= limit.at_most):
+        text = f"the verdict on {share.words} hangs on {plural(invalid, 'turn')} spoilt by our own lateness"
+        return Held(None, text, "run it again")
+    text = (
+        f"{share.words}: {events} of {n}, at most {worst:.1%} with {limit.confidence:.0%} confidence; "
+        f"budget {limit.at_most:.1%}"
+    )
+    return Held(best <= limit.at_most, text)
+
+
+def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and to_be_answered(turn)]
+    kind = OF_WORDS[Metric(limit.metric)]
+    turns = conversation.of_condition(valid, kind) if kind else valid
+    name = f"word error rate of {kind} turns" if kind else "word error rate"
+    unheard = sum(good(turn) and turn.reference is not None and turn.word_errors is None for turn in turns)
+    if unheard:
+        text = f"the {name} is not known: {unheard} answered turns have no transcript"
+        remedy = f"an agent loses spans on its worst turns; see its log, or drop `{limit.metric}` from the budget"
+        return Held(None, text, remedy)
+    found: WordErrors | None = conversation.word_errors(turns, limit.confidence)
+    if found is None:
+        remedy = f"the agent must send its spans, or drop `{limit.metric}` from the budget"
+        return Held(None, f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
+    text = (
+        f"{name} {found.wer:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
+        f"{plural(found.words, 'word')} of {plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
+    )
+    return Held(found.upper <= limit.at_most, text)
+
+
+def _wasted(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
+    found = conversation.wasted_work(valid, limit.confidence)
+    untold = sum(turn.wasted_ms is None for turn in valid)
+    if found is None or found.share is None or found.upper is None or untold:
+        text = f"wasted work is not known for {untold} of {plural(len(valid), 'turn')}"
+        return Held(None, text, "the agent must tell its compute in its spans, or drop `wasted_share` from the budget")
+    text = (
+        f"wasted work {found.share:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
+        f"{plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
+    )
+    return Held(found.upper <= limit.at_most, text)

@@ -1,0 +1,118 @@
+"""The figures of a run from its turns: percentiles, stages, rates. Pure; what `run.json` says of turns is made here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from turngap_agent.tracing import Stage
+
+from turngap.figures import CorpusFigures, Source, StageFigures
+from turngap.result import RunRecord
+from turngap.turn import GOOD, Outcome, StageTime, TurnRecord
+from turngap.verdict import conversation, stats
+from turngap.verdict.rates import to_be_answered
+
+Turns = Sequence[TurnRecord]
+
+
+def scored(turns: Iterable[TurnRecord]) -> tuple[TurnRecord, ...]:
+    """The turns a figure may rest on: neither warm-up nor invalid."""
+    return tuple(turn for turn in turns if turn.scored and turn.outcome is not Outcome.INVALID)
+
+
+def figures(turns: Turns) -> dict[str, Any]:
+    """The fields of `RunRecord` that rest on turns.
+
+    Latencies are those of the scored turns that were to be answered, but for the invalid ones; one that was not
+    answered as it should be counts as later than any other, as it does for the gate. Stages are those of answered turns
+    that have spans.
+    """
+    counted = scored(turns)
+    timed = [turn for turn in counted if to_be_answered(turn)]
+    outcomes = Counter(turn.outcome for turn in turns if turn.scored)
+    words = conversation.word_errors(counted)
+    talk = conversation.figures(counted)
+    spare = [turn.attempts - to_be_answered(turn) for turn in counted if turn.attempts is not None]
+    return {
+        "n_turns": sum(outcomes.values()),
+        "outcomes": {outcome: outcomes[outcome] for outcome in Outcome if outcomes[outcome]},
+        "turn_gap_ms": stats.figures([turn.turn_gap_ms if good(turn) else None for turn in timed]),
+        "turn_gap_frame_ms": stats.figures([turn.turn_gap_frame_ms if good(turn) else None for turn in timed]),
+        "perceived_gap_ms": stats.figures([turn.perceived_gap_ms if good(turn) else None for turn in timed]),
+        "first_byte_ms": stats.figures([turn.first_byte_ms if good(turn) else None for turn in timed]),
+        "stages": stages(counted),
+        "wer": None if words is None else words.wer,
+        "wer_upper": None if words is None else words.upper,
+        "cut_off_rate": talk.rates["cut_off_rate"],
+        "underrun_rate": talk.rates["underrun_rate"],
+        "wasted_attempts": sum(max(0, count) for count in spare) if spare else None,
+        "conversation": talk,
+    }
+
+
+def good(turn: TurnRecord) -> bool:
+    """It went as it should: answered; or held, where nothing was to be answered."""
+    return turn.outcome in GOOD
+
+
+def stages(turns: Iterable[TurnRecord]) -> dict[Stage, StageFigures]:
+    """Each stage over the answered turns that have it."""
+    found: dict[Stage, list[StageTime]] = {}
+    for turn in turns:
+        if good(turn) and turn.stages:
+            for stage, time in turn.stages.items():
+                found.setdefault(stage, []).append(time)
+    return {stage: _stage(found[stage]) for stage in Stage if stage in found}
+
+
+def corpus(turns: Turns, sources: dict[str, str]) -> CorpusFigures:
+    """What was said in the scored turns; `sources` tells where the audio of an utterance came from."""
+    said = {turn.utterance_id: turn for turn in turns if turn.scored}
+    origins = Counter(sources.get(utterance, "unknown") for utterance in said)
+    return CorpusFigures(
+        distinct_utterances=len(said),
+        synthetic=sum(turn.synthetic_caller for turn in said.values()),
+        strata=dict(sorted(Counter(turn.stratum for turn in said.values()).items())),
+        sources=tuple(Source(source=source, utterances=count) for source, count in origins.most_common()),
+    )
+
+
+def label_moves(turns: Turns) -> tuple[float | None, float | None]:
+    """Median move of the end-of-speech labels, ms, when the thresholds move by -5 dB and by +5 dB."""
+    counted = scored(turns)
+    if not counted:
+        return None, None
+    return (
+        float(np.median([turn.label_low_ms for turn in counted])),
+        float(np.median([turn.label_high_ms for turn in counted])),
+    )
+
+
+def refreshed(record: RunRecord, turns: Turns) -> RunRecord:
+    """`record` with its figures made anew from `turns`: for a run that did not live to write its own."""
+    low, high = label_moves(turns)
+    instrument = record.instrument.model_copy(update={"label_low_ms": low, "label_high_ms": high})
+    said = record.corpus
+    if not said.distinct_utterances:
+        said = corpus(turns, {})
+    return record.model_copy(update=figures(turns) | {"instrument": instrument, "corpus": said})
+
+
+def _stage(times: list[StageTime]) -> StageFigures:
+    def at(q: float, value: Callable[[StageTime], float]) -> float:
+        return float(np.percentile([value(time) for time in times], 100 * q))
+
+    return StageFigures(
+        n=len(times),
+        p50_ms=at(0.5, lambda time: time.duration_ms),
+        p95_ms=at(0.95, lambda time: time.duration_ms),
+        exposed_p50_ms=at(0.5, lambda time: time.exposed_ms),
+        exposed_p95_ms=at(0.95, lambda time: time.exposed_ms),
+        slack_p50_ms=at(0.5, lambda time: time.slack_ms),
+        hidden_p50_ms=None
+        if any(time.hidden_ms is None for time in times)
+        else at(0.5, lambda time: time.hidden_ms or 0.0),
+    )

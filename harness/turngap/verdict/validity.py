@@ -1,0 +1,190 @@
+"""Whether a run can be judged at all: what must hold of the instrument and of the turns for a bound to hold. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from turngap.agent_figures import GpuWatch
+from turngap.counted import plural
+from turngap.result import Check
+from turngap.turn import Outcome, TurnRecord
+from turngap.verdict import gpu, stats
+
+MAX_INVALID_SHARE = 0.02
+MAX_FOREIGN_CPU = 0.25
+"""Share of the machine's CPU time used by processes that are neither agent nor instrument."""
+MAX_STOLEN_CPU = 0.01
+"""Share of the machine's CPU time that its host gave to others while it had work (steal); stated, never decisive."""
+MAX_INSTRUMENT_BIAS_MS = 5.0
+MIN_WATCHED = 0.9
+"""Share of the turns that must have a sentinel's measurement beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What stands beside the turns; None is "not known", and says so in the validity list."""
+
+    planned_turns: int
+    complete: bool
+    simultaneous_calls: int = 1
+    calibration_bias_ms: float | None = None
+    """Largest |median error| of the calibration before the run."""
+    sentinel_bias_ms: float | None = None
+    """Median error of the sentinel call inside the turns' windows."""
+    sentinel_samples: int = 0
+    sentinel_missed: int = 0
+    """Answers of the reference agent, inside the turns' windows, that the instrument did not find."""
+    sentinel_watched: float | None = None
+    """Share of the turns' windows in which the sentinel measured something."""
+    foreign_cpu_share: float | None = None
+    lost_spans: int = 0
+    """Answered turns whose stages are incomplete."""
+    stolen_cpu_share: float | None = None
+    prefix_flattered: int | None = None
+    """Turns that the prefix cache served with another call's work; None where no turn tells."""
+    prefix_cached: bool = False
+    """The language model has a cache that calls share."""
+    weightless: bool = False
+    """The agent's weights are random: nothing is understood, and nothing is said of it."""
+    vram_peak_mib: float | None = None
+    gpu: GpuWatch | None = None
+    """The agent's GPU beside the turns; None where it uses none of this machine."""
+    completion: str = "`turngap run --resume` completes it"
+    """What to do about a run that did not come to its end."""
+    faults: tuple[str, ...] = ()
+    """What went wrong in the instrument itself, one line each."""
+
+
+def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
+    """What must hold for anything to be said at all."""
+    checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
+    usable = sum(turn.outcome is not Outcome.INVALID for turn in scored)
+    each = "the 1 turn was" if len(scored) == 1 else f"all {len(scored)} turns were"
+    spoilt = f"{each} spoilt by our own lateness: give the machine's cores to this run alone"
+    trouble = spoilt if scored else "no turn was scored; run it again"
+    text = f"{usable} of {plural(len(scored), 'scored turn')} can be judged"
+    checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
+    missing = evidence.planned_turns - len(scored)
+    whole = evidence.complete and missing <= 0
+    lacks = f"needs {plural(missing, 'more turn')}" if missing > 0 else "did not come to its end"
+    remedy = f"the run {lacks}: {evidence.completion}"
+    checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
+    under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
+    checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
+    checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    if evidence.prefix_flattered is None and evidence.prefix_cached:
+        checks.append(Check(name="prefix cache", ok=None, text="not known: the engine does not tell"))
+    elif evidence.prefix_flattered == 0:
+        checks.append(Check(name="prefix cache", ok=True, text="it served no turn with another call's work"))
+    elif evidence.prefix_flattered:
+        turns = plural(evidence.prefix_flattered, "turn")
+        text = f"the prefix cache served {turns} with more than the system prompt and their own"
+        checks.append(Check(name="prefix cache", ok=False, text=f"{text} call's history: restart the language model"))
+    checks += gpu.checks(evidence.gpu) if evidence.gpu is not None else []
+    watched = evidence.sentinel_watched
+    if watched is not None:
+        text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
+        good_watch = watched >= MIN_WATCHED and not evidence.sentinel_missed
+        trouble = f"{text}; {MIN_WATCHED:.0%} and none are needed: run it again, in one piece"
+        checks.append(_check("sentinel's watch", good_watch, text, trouble, budgeted))
+    return checks
+
+
+def _bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
+    if bias_ms is None:
+        return _check(name, False, "", f"the instrument's own error ({name}) was not measured", budgeted)
+    ok = math.isfinite(bias_ms) and abs(bias_ms) <= MAX_INSTRUMENT_BIAS_MS
+    advice = "" if ok else f", over {MAX_INSTRUMENT_BIAS_MS:g} ms: give the machine's cores to this run alone"
+    return Check(name=name, ok=ok, text=f"the instrument's own error was {bias_ms:+.2f} ms {when}{advice}")
+
+
+def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
+    """What a bound on all callers' turns rests on; without a budget a failed one is stated, and decides nothing."""
+    n = len(scored)
+    floor = stats.n_needed(0)
+    repeats = n - len({turn.utterance_id for turn in scored})
+    shared = n - len({turn.call for turn in scored})
+    invalid = sum(turn.outcome is Outcome.INVALID for turn in scored)
+    was = "was" if invalid == 1 else "were"
+    drift = stats.drift([turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID])
+    return [
+        _check(
+            "enough turns",
+            n >= floor,
+            f"{plural(n, 'turn')}, at least {floor} are needed for a bound on p95",
+            f"{plural(n, 'turn carries', 'turns carry')} no bound on p95: needs {plural(floor - n, 'more turn')}",
+            budgeted,
+            warns=False,
+        ),
+        _check(
+            "distinct utterances",
+            repeats == 0,
+            "no utterance was said twice",
+            f"{plural(repeats, 'turn repeats', 'turns repeat')} an utterance: "
+            f"needs {plural(repeats, 'more distinct utterance')}",
+            budgeted,
+            warns=False,
+        ),
+        _check(
+            "independent calls",
+            shared == 0,
+            "one scored turn a call",
+            f"{plural(shared, 'turn shares', 'turns share')} a call with another: "
+            "use a scenario with `turns_per_call: 1`",
+            budgeted,
+            warns=False,
+        ),
+        _check(
+            "lateness",
+            invalid <= MAX_INVALID_SHARE * n,
+            f"{invalid} of {plural(n, 'turn')} {was} spoilt by our own lateness",
+            f"{invalid} of {plural(n, 'turn')} {was} spoilt by our own lateness, over {MAX_INVALID_SHARE:.0%}: "
+            "give the machine's cores to this run alone",
+            budgeted,
+        ),
+        Check(name="drift", ok=None, text="too few answered turns to tell")
+        if drift is None
+        else _check(
+            "drift",
+            not drift.drifting,
+            f"the gap moved by {drift.change_ms:+.0f} ms over the run (p = {drift.p_value:.2f})",
+            f"the gap drifted by {drift.change_ms:+.0f} ms over the run (p = {drift.p_value:.3f}): "
+            "warm up longer, or look for heat, leaks and growing caches",
+            budgeted,
+        ),
+        Check(name="foreign load", ok=None, text="not measured")
+        if evidence.foreign_cpu_share is None
+        else _check(
+            "foreign load",
+            evidence.foreign_cpu_share <= MAX_FOREIGN_CPU,
+            f"other processes used {evidence.foreign_cpu_share:.0%} of the machine's CPU time",
+            f"other processes used {evidence.foreign_cpu_share:.0%} of the machine's CPU time, "
+            f"over {MAX_FOREIGN_CPU:.0%}: stop them",
+            budgeted,
+        ),
+        Check(name="stolen time", ok=None, text="not measured")
+        if evidence.stolen_cpu_share is None
+        else _check(
+            "stolen time",
+            evidence.stolen_cpu_share <= MAX_STOLEN_CPU,
+            f"the machine's host gave {evidence.stolen_cpu_share:.1%} of its CPU time to others",
+            f"the machine's host gave {evidence.stolen_cpu_share:.1%} of its CPU time to others, over "
+            f"{MAX_STOLEN_CPU:.0%}: late frames may be its doing, so take a machine of your own",
+            budgeted=False,
+        ),
+        _check(
+            "spans",
+            evidence.lost_spans == 0,
+            "every answered turn has its stages",
+            f"{evidence.lost_spans} answered turns have incomplete stages",
+            budgeted=False,
+        ),
+    ]
+
+
+def _check(name: str, good: bool, text: str, trouble: str, budgeted: bool, *, warns: bool = True) -> Check:
+    if good:
+        return Check(name=name, ok=True, text=text)
+    return Check(name=name, ok=False if budgeted else None, text=trouble, warning=warns and not budgeted)

@@ -1,0 +1,86 @@
+"""What a call has said so far: the language model's history, the synthesiser's context, and the call's own block."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import replace
+
+from turngap_agent.llm import Message
+from turngap_agent.tts import Spoken
+
+HISTORY_TURNS = 12
+"""Older turns are forgotten, so that a long call cannot outgrow a model's context."""
+CONTEXT_TURNS = 4
+"""Of these the audio is kept too, for synthesisers that listen to the conversation."""
+_LETTERS = 16
+_SOUND = re.compile(r"m+h*m*|h+m+|u+h+m*|huh|u+m+|er+m*", re.IGNORECASE)
+"""A word for a sound that is none: "mm-hm", "uh-huh", "um", "er"."""
+
+
+class Conversation:
+    """One call's memory."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._spoken: list[Spoken] = []
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """Words of both sides, oldest first; begins with the caller's and alternates."""
+        return tuple(self._messages)
+
+    @property
+    def context(self) -> tuple[Spoken, ...]:
+        """The last turns with their audio."""
+        return tuple(self._spoken)
+
+    def add(self, caller: Spoken, agent: Spoken) -> None:
+        """A turn was answered and heard, wholly or in part. A reply of which nothing was heard is not added."""
+        self._messages += [Message("user", caller.text), Message("assistant", agent.text)]
+        self._spoken += [caller, agent]
+        del self._messages[: -2 * HISTORY_TURNS], self._spoken[: -2 * CONTEXT_TURNS]
+
+    def cut_last(self, text: str, samples: int) -> None:
+        """The last reply was interrupted: of it only `text` and that many samples of its audio, 8 kHz, were heard.
+
+        With no words heard the turn is forgotten.
+        """
+        if text:
+            self._messages[-1] = Message("assistant", text)
+            self._spoken[-1] = replace(self._spoken[-1], text=text, audio=self._spoken[-1].audio[: max(samples, 0)])
+        else:
+            del self._messages[-2:], self._spoken[-2:]
+
+
+def says_something(words: str) -> bool:
+    """Whether a transcript holds anything to answer, beside the sounds of listening and of thinking."""
+    return any(not _SOUND.fullmatch(word) for word in re.findall(r"\w+", words))
+
+
+def call_block() -> str:
+    """A line about this call that no other call has, at least 16 tokens long in any tokeniser.
+
+    It begins with 16 random letters (75 bits), each a word and so a token of its own: those go by before anything that
+    two calls could share, so that no prefix cache can serve one call with another's. It is short, for every token of it
+    is on the path to the first one of the reply.
+    """
+    letters = " ".join(secrets.choice(string.ascii_uppercase) for _ in range(_LETTERS))
+    return f"{letters} is the reference of this call."
+
+
+def heard_text(clauses: Sequence[tuple[str, int]], heard_samples: int) -> str:
+    """The words heard of clauses as (text, samples): whole clauses, and of the last one its share in words."""
+    heard: list[str] = []
+    left = heard_samples
+    for text, samples in clauses:
+        if left >= samples:
+            heard.append(text)
+        else:
+            words = text.split()
+            heard.append(" ".join(words[: len(words) * max(left, 0) // max(samples, 1)]))
+            break
+        left -= samples
+    return " ".join(part for part in (text.strip() for text in heard) if part)

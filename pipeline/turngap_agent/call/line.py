@@ -1,0 +1,128 @@
+"""The agent's side of one call's socket: audio, marks and `clear` out, in order, and what of it was heard.
+
+Twilio's stream cannot be paused. A pause is a `clear`, the samples it threw away kept here; going on sends them again
+from the first one that was not heard, and whatever the reply has given since.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from turngap_agent import clock
+from turngap_agent.call.echo import Played
+from turngap_agent.call.encoding import LATER_SAMPLES
+from turngap_agent.call.playback import Playback
+from turngap_agent.inject import DelayLine
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.telephony import mulaw
+from turngap_agent.telephony.messages import Clear, OutboundMark, OutboundMedia
+
+FADE_SAMPLES = 32
+"""4 ms: speech that goes on in the middle of a wave would click."""
+
+
+class Line:
+    """Sends to one stream. `send` takes one text message; what it raises ends the reply that was being sent."""
+
+    def __init__(
+        self, stream_sid: str, send: Callable[[str], Awaitable[None]], settings: BargeInSettings, delay_ns: int = 0
+    ) -> None:
+        self._stream_sid = stream_sid
+        self._out = DelayLine(delay_ns, send)
+        self._playback = Playback()
+        self._sent = bytearray()
+        """The end of what was sent: all that is unheard, and perhaps more before it."""
+        self._paused = False
+        self._held: deque[bytes | str] = deque()
+        """Kept back: audio, a message's worth each, and names of marks."""
+        self.played = Played(settings)
+
+    @property
+    def delayed(self) -> DelayLine[str]:
+        """The way to the socket; its `run` must be going where it `needs_task`."""
+        return self._out
+
+    @property
+    def unheard(self) -> int:
+        """Samples that were played here and that the caller has not heard, those kept back included."""
+        kept = sum(len(item) for item in self._held if isinstance(item, bytes))
+        return kept + self._playback.unheard(clock.now_ns())
+
+    def message(self, payload: bytes) -> str:
+        """The wire message that carries `payload`."""
+        return OutboundMedia(self._stream_sid, payload).to_json()
+
+    async def play(self, message: str, payload: bytes) -> int:
+        """Send a message made of `payload` by `message`; gives the time just before it was handed over."""
+        if self._paused or self._held:
+            self._held.append(payload)
+            return clock.now_ns()
+        return await self._play(message, payload)
+
+    async def mark(self, name: str) -> None:
+        """Ask for an echo when all audio so far has played."""
+        if self._paused or self._held:
+            self._held.append(name)
+        else:
+            await self._mark(name)
+
+    def echoed(self, name: str) -> bool:
+        """A mark came back; False when none of that name was sent."""
+        return self._playback.echoed(name, clock.now_ns())
+
+    async def pause(self) -> int:
+        """Silence the agent at once, and keep what was not heard, and all that is played until `go_on`; when it was."""
+        now_ns = clock.now_ns()
+        if not self._paused:
+            self._paused = True
+            rest = bytes(self._sent[len(self._sent) - self._playback.unheard(now_ns) :])
+            pieces = [rest[at : at + LATER_SAMPLES] for at in range(0, len(rest), LATER_SAMPLES)]
+            self._held.extendleft(reversed([*pieces, *self._playback.pending]))
+            await self._clear(now_ns)
+        return now_ns
+
+    async def go_on(self) -> int:
+        """Send what was kept, from the first sample that was not heard; when it began to."""
+        now_ns, self._paused, first = clock.now_ns(), False, True
+        while self._held and not self._paused:  # a reply may be giving more meanwhile
+            item = self._held.popleft()
+            if isinstance(item, str):
+                await self._mark(item)
+                continue
+            item, first = _faded_in(item) if first else item, False
+            await self._play(self.message(item), item)
+        return now_ns
+
+    async def clear(self) -> None:
+        """Silence the agent at once and for good: nothing is kept."""
+        silent, self._paused = self._paused, False
+        self._held.clear()
+        if not silent:
+            await self._clear(clock.now_ns())
+
+    async def _play(self, message: str, payload: bytes) -> int:
+        handed_ns = clock.now_ns()
+        del self._sent[: len(self._sent) - self._playback.unheard(handed_ns)]
+        self._sent += payload
+        self.played.add(payload, self._playback.sent(len(payload), handed_ns))
+        await self._out.put(message)
+        return handed_ns
+
+    async def _mark(self, name: str) -> None:
+        self._playback.marked(name)
+        await self._out.put(OutboundMark(self._stream_sid, name).to_json())
+
+    async def _clear(self, now_ns: int) -> None:
+        self.played.cut(now_ns)
+        self._sent.clear()
+        self._playback.cleared(now_ns)
+        await self._out.put(Clear(self._stream_sid).to_json())
+
+
+def _faded_in(payload: bytes) -> bytes:
+    head = mulaw.decode(payload[:FADE_SAMPLES])
+    ramp = (np.arange(len(head)) + 0.5) / FADE_SAMPLES
+    return mulaw.encode(np.rint(head * ramp).astype(np.int16)) + payload[FADE_SAMPLES:]

@@ -1,0 +1,44 @@
+"""Speech by level: a 32 ms window over a threshold is speech. For tests and fault injection; no model."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from turngap_agent.endpointing import Voicing
+from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
+from turngap_agent.profile.endpointing import EnergySettings
+
+
+class EnergyEngine:
+    """Gives level detectors; there is nothing to load."""
+
+    def __init__(self, settings: EnergySettings) -> None:
+        self._settings = settings
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        return f"energy, {WINDOW_SAMPLES / 8:g} ms windows over {self._settings.threshold_dbfs:g} dBFS"
+
+    def detector(self) -> EnergyDetector:
+        """A fresh detector for one call."""
+        return EnergyDetector(self._settings.threshold_dbfs)
+
+    async def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+class EnergyDetector:
+    """One call's detector: probability 1 when a window's RMS level is over the threshold, else 0."""
+
+    def __init__(self, threshold_dbfs: float) -> None:
+        self._threshold_dbfs = threshold_dbfs
+        self._windows = Windows()
+
+    async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
+        """Take the next 8 kHz samples, shape (n,) for any n; give the windows that became complete."""
+        judged = [(end, level_dbfs(window)) for end, window in self._windows.push(pcm)]
+        return [Voicing(end, 1.0 if level > self._threshold_dbfs else 0.0, level) for end, level in judged]

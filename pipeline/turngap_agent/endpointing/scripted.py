@@ -1,0 +1,29 @@
+"""A turn model that gives the same probability after a set time. For tests and fault injection; no model."""
+
+from __future__ import annotations
+
+from turngap_agent.clock import now_ns, sleep_until_ns
+from turngap_agent.endpointing import AudioF32
+from turngap_agent.profile.endpointing import ScriptedTurnSettings
+
+
+class ScriptedTurnModel:
+    """Holds a script; the audio has no say in it."""
+
+    def __init__(self, settings: ScriptedTurnSettings) -> None:
+        self._settings = settings
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        return f"scripted, {self._settings.probability:g} after {self._settings.delay_ms:g} ms"
+
+    async def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    async def completeness(self, audio: AudioF32) -> float:
+        """The script's probability, `delay_ms` after the call."""
+        await sleep_until_ns(now_ns() + round(self._settings.delay_ms * 1e6))
+        return self._settings.probability
+
+    async def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,57 @@
+"""Smart Turn v3.2 in ONNX Runtime: from an utterance's sound, how likely it is that the caller is done.
+
+The model hears the last 8 s at 16 kHz, silence before them where there is less, as Whisper's log-mel frames of the
+whole, brought to mean 0 and variance 1 (pipecat-ai's own calling convention for this model).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from faster_whisper.feature_extractor import FeatureExtractor
+
+from turngap_agent import weights, worker
+from turngap_agent.device.onnx import session
+from turngap_agent.endpointing import AudioF32
+from turngap_agent.profile.endpointing import SmartTurnSettings
+from turngap_agent.resample import to_16k
+from turngap_agent.telephony import SAMPLE_RATE
+
+HEARD_S = 8
+_RATE = 2 * SAMPLE_RATE
+_FRAMES = 100 * HEARD_S
+
+
+class SmartTurn:
+    """The model, loaded once; questions of several calls wait for each other."""
+
+    def __init__(self, settings: SmartTurnSettings) -> None:
+        self._settings = settings
+        self._session = session(weights.get(settings.model), settings.threads)
+        self._extractor = FeatureExtractor(feature_size=80, chunk_length=HEARD_S)
+        self._executor = worker.thread("turn", settings.cores)
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        return f"smart_turn {self._settings.model}, {worker.threads_text(self._settings.threads)}"
+
+    async def warm_up(self) -> None:
+        """Judge a second of silence."""
+        await self.completeness(np.zeros(SAMPLE_RATE, np.float32))
+
+    async def completeness(self, audio: AudioF32) -> float:
+        """The probability, 0-1, that a caller who was heard to say `audio` (8 kHz, shape (n,)) is done."""
+        return await worker.run(self._executor, self._judge, audio)
+
+    async def close(self) -> None:
+        """Free threads and memory."""
+        await asyncio.to_thread(self._executor.shutdown)
+
+    def _judge(self, audio: AudioF32) -> float:
+        wide = to_16k(audio[-HEARD_S * SAMPLE_RATE :])[-HEARD_S * _RATE :]
+        padded = np.concatenate([np.zeros(HEARD_S * _RATE - len(wide), np.float32), wide])
+        levelled = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
+        features = self._extractor(levelled.astype(np.float32), padding=0)[:, :_FRAMES]
+        (probability,) = self._session.run(None, {"input_features": features[None].astype(np.float32)})
+        return float(np.ravel(probability)[0])

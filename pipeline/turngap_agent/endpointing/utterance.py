@@ -1,0 +1,131 @@
+"""Follows a detector's verdicts with hysteresis: where the caller's utterance began, and how long it has been silent.
+
+What every endpointing policy needs and none decides: a policy looks at an `Utterance` and says what it means.
+"""
+
+from __future__ import annotations
+
+import math
+
+from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
+from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.telephony import SAMPLE_RATE
+
+_FORGET_DB = 0.05
+"""A loud start counts for 6 dB less after some 4 s of speech."""
+
+_STIR_DB = 6.0
+"""So much over the quiet of a pause is no line noise."""
+
+
+def samples(milliseconds: float) -> int:
+    """Milliseconds as samples at 8 kHz."""
+    return round(milliseconds * SAMPLE_RATE / 1000)
+
+
+class Utterance:
+    """The state of the caller's speech after the last verdict, in samples from the stream's start at 8 kHz.
+
+    Speech begins with a window at `speech_probability` and lasts until one falls below `silence_probability`; a run
+    shorter than `min_speech_ms` never was speech. A detector goes on hearing speech for some windows after its end;
+    with `drop_db` a window so far below the utterance's level is none, whatever the detector says.
+    """
+
+    def __init__(self, settings: EndpointingSettings, drop_db: float | None = None) -> None:
+        self._settings = settings
+        self._drop_db = drop_db
+        self._level_dbfs = -math.inf
+        """The loudest of the utterance, falling by `_FORGET_DB` a window."""
+        self._floor = 0
+        self._run_start: int | None = None
+        self.now = 0
+        """How much audio has been judged."""
+        self.voiced = False
+        """The last window belongs to speech."""
+        self.began = False
+        """An utterance is going on: it has once had `min_speech_ms` of speech."""
+        self.stirring = False
+        """It has been quiet since the last speech and is no longer: the caller may be going on."""
+        self._floor_dbfs = math.inf
+        """The quietest since the last speech; infinite where it was never far below that."""
+        self._quiet_from: int | None = None
+        """Where the quiet began that goes on."""
+        self.last_speech = 0
+        """Where the utterance's last voiced window ended."""
+
+    def push(self, voicing: Voicing) -> bool:
+        """Take the next verdict; True when it is the one with which the utterance began."""
+        window_start, self.now = self.now, voicing.end_sample
+        least = self._settings.silence_probability if self.voiced else self._settings.speech_probability
+        quiet = self._far_below(voicing.level_dbfs)
+        self.voiced = voicing.probability >= least and not quiet
+        self.stirring = self.began and voicing.level_dbfs > self._floor_dbfs + _STIR_DB
+        self._follow_pause(window_start, voicing.level_dbfs, quiet)
+        if not self.voiced:
+            if not self.began:
+                self._run_start = None
+                self._level_dbfs = -math.inf
+            return False
+        self._level_dbfs = max(self._level_dbfs - _FORGET_DB, voicing.level_dbfs)
+        if self._run_start is None:
+            self._run_start = window_start
+        self.last_speech = self.now
+        if self.began or self.now - self._run_start < samples(self._settings.min_speech_ms):
+            return False
+        self.began = True
+        return True
+
+    def end(self) -> None:
+        """Forget the utterance; the next one's pre-roll does not reach back into it."""
+        self._floor = self.now if self.voiced else self.last_speech
+        self._run_start, self.began, self.voiced = None, False, False
+        self._level_dbfs, self._floor_dbfs, self._quiet_from = -math.inf, math.inf, None
+
+    def _follow_pause(self, window_start: int, level_dbfs: float, quiet: bool) -> None:
+        if self.voiced or not self.began:
+            self._quiet_from, self._floor_dbfs = None, math.inf
+        elif quiet:
+            self._quiet_from = window_start if self._quiet_from is None else self._quiet_from
+            self._floor_dbfs = min(self._floor_dbfs, level_dbfs)
+        else:
+            self._quiet_from = None
+
+    def _far_below(self, level_dbfs: float) -> bool:
+        return self._drop_db is not None and level_dbfs < self._level_dbfs - self._drop_db
+
+    def event(self, kind: EventKind, confirmed_by: ConfirmedBy | None = None) -> EndpointEvent:
+        """A decision on the utterance as it stands."""
+        return EndpointEvent(kind, self.now, self.start, self.last_speech, confirmed_by)
+
+    @property
+    def start(self) -> int:
+        """Where the utterance began, the pre-roll included."""
+        begun = self.now if self._run_start is None else self._run_start
+        return max(self._floor, begun - samples(self._settings.pre_roll_ms))
+
+    @property
+    def unvoiced_samples(self) -> int:
+        """How long the detector has heard no speech; 0 when no utterance is going on."""
+        return self.now - self.last_speech if self.began else 0
+
+    @property
+    def silence_samples(self) -> int:
+        """How long it has been silent since the utterance's last speech; 0 when none is going on.
+
+        With `drop_db` silence is quiet: a soft tail that the detector no longer hears is none, nor a sound in a pause
+        that was quiet before. Where a pause never becomes quiet, on a noisy line, the detector's word alone counts.
+        """
+        if self._quiet_from is not None:
+            return self.now - self._quiet_from
+        return self.unvoiced_samples if math.isinf(self._floor_dbfs) else 0
+
+    @property
+    def never_quiet(self) -> bool:
+        """The pause that goes on has not been quiet: the line is noisy, and silence is the detector's word alone."""
+        return self._drop_db is not None and math.isinf(self._floor_dbfs)
+
+    @property
+    def too_long(self) -> bool:
+        """The utterance has reached `max_turn_ms`."""
+        begun = self._run_start if self.began else None
+        return begun is not None and self.now - begun >= samples(self._settings.max_turn_ms)

@@ -1,0 +1,116 @@
+"""How the engines come to share one GPU: it is chosen, looked at, and MPS is started, before CUDA starts anywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from turngap_agent.gpu import choice as choosing
+from turngap_agent.gpu import mps, others
+from turngap_agent.gpu.choice import Choice, NoGpuError
+from turngap_agent.gpu.mps import Mps
+from turngap_agent.profile import Profile
+
+_log = logging.getLogger("turngap.gpu")
+
+
+class Sharing:
+    """The GPU of a loaded profile; `close` after the engines."""
+
+    def __init__(
+        self,
+        choice: Choice,
+        profile: Profile,
+        daemon: Mps | None,
+        environment: Mapping[str, str],
+        aside: Path | None = None,
+    ) -> None:
+        """`aside`: a folder that stands in the environment and goes with it."""
+        self._aside = aside
+        self.choice, self.mps = choice, daemon
+        self._settings = profile.gpu
+        self._external_llm = profile.llm.engine == "vllm" and profile.llm.url is not None
+        self._before = {name: os.environ.get(name) for name in environment}
+        os.environ.update(environment)
+
+    @classmethod
+    async def open(cls, profile: Profile, choose: Callable[..., Choice] = choosing.choose) -> Self | None:
+        """Ready the GPU that `profile` uses; the environment then shows CUDA that one alone. None where it uses none.
+
+        Raises:
+            EngineError: there is none, or not the one that is named, its mode forbids it, or MPS does not start.
+        """
+        own, served = in_process(profile), profile.llm.engine == "vllm" and profile.llm.url is None
+        if not own and not served:
+            return None
+        try:
+            choice = choose(profile.gpu.device)
+        except NoGpuError:
+            if own or profile.gpu.mps or profile.gpu.device is not None:
+                raise
+            return None  # vLLM runs on a CPU too
+        choosing.check_mode(choice, bool(own) + served, mps=profile.gpu.mps)
+        if choice.several > 1:
+            _log.warning(
+                "%d GPUs are here; %s, %s, is used; choose with gpu.device or CUDA_VISIBLE_DEVICES",
+                choice.several,
+                choice.words,
+                choice.uuid,
+            )
+        if (remark := others.remark(choice)) is not None:
+            _log.warning("%s", remark)
+        daemon = await Mps.start(choice, profile.gpu) if profile.gpu.mps else None
+        if daemon is not None:
+            return cls(choice, profile, daemon, daemon.environment)
+        if aside := mps.off():
+            _log.warning("an MPS daemon of this machine is not joined: gpu.mps is false")
+        folder = Path(aside["CUDA_MPS_PIPE_DIRECTORY"]) if aside else None
+        return cls(choice, profile, None, choice.environment | aside, folder)
+
+    def llm_settings(self, settings: Any) -> Any:
+        """The language model's settings, with what vLLM's process needs in its environment."""
+        if self.mps is None or settings.engine != "vllm":
+            return settings
+        return settings.model_copy(update={"environment": self.mps.llm_environment | settings.environment})
+
+    def facts(self) -> dict[str, Any]:
+        """For the ready line: which GPU, and how it is shared."""
+        return {
+            "uuid": self.choice.uuid,
+            "name": self.choice.name,
+            "mps": self.mps is not None,
+            "agent_active_thread_pct": self._settings.agent_active_thread_pct,
+            "llm_active_thread_pct": self._settings.llm_active_thread_pct,
+            "external_llm": self._external_llm,
+        }
+
+    async def check(self) -> None:
+        """Once engines are loaded.
+
+        Raises:
+            EngineError: MPS was asked for, and they work without it.
+        """
+        if self.mps is not None:
+            await self.mps.check_used()
+
+    async def close(self) -> None:
+        """End MPS, and leave the environment as it was."""
+        if self.mps is not None:
+            await self.mps.stop()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if self._aside is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+
+
+def in_process(profile: Profile) -> dict[str, Any]:
+    """The settings of the engines that use a GPU inside the agent's own process, by section."""
+    sections = {"stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
+    return {name: one for name, one in sections.items() if str(getattr(one, "device", "cpu")).startswith("cuda")}

@@ -1,0 +1,93 @@
+"""Fault injection, `serve --inject STAGE=MS`: a known delay in one stage, to test that it is found in that stage.
+
+Works with any profile: the delays stand around the engines, never in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic, TypeVar
+
+from turngap_agent import clock
+from turngap_agent.errors import UsageError
+from turngap_agent.tracing import INJECTABLE, Stage
+
+MAX_MS = 60_000
+
+Item = TypeVar("Item")
+
+
+class Injection:
+    """The delays asked for, by stage; none by default."""
+
+    def __init__(self, delays_ms: dict[Stage, float] | None = None) -> None:
+        self._delays_ms = dict(delays_ms or {})
+
+    @classmethod
+    def parse(cls, arguments: Iterable[str]) -> Injection:
+        """From `STAGE=MS` arguments; a stage named twice takes the last.
+
+        Raises:
+            UsageError: a stage is unknown or a delay is no number of milliseconds from 0 to 60,000.
+        """
+        delays: dict[Stage, float] = {}
+        for argument in arguments:
+            name, _, value = argument.partition("=")
+            if name not in INJECTABLE:
+                raise UsageError(f"--inject {argument!r}: no stage {name!r}; there are: {', '.join(INJECTABLE)}")
+            try:
+                delay = float(value)
+            except ValueError:
+                delay = -1.0
+            if not 0 <= delay <= MAX_MS:
+                raise UsageError(f"--inject {argument!r}: expected {name}=MS, 0 to {MAX_MS} milliseconds")
+            delays[Stage(name)] = delay
+        return cls(delays)
+
+    def delay_ns(self, stage: Stage) -> int:
+        """The delay of a stage; 0 where none was asked for."""
+        return round(self._delays_ms.get(stage, 0.0) * 1_000_000)
+
+    async def wait(self, stage: Stage) -> None:
+        """Let the stage's delay pass; returns at once, without yielding, where there is none."""
+        delay = self.delay_ns(stage)
+        if delay:
+            await clock.sleep_until_ns(clock.now_ns() + delay)
+
+    def __bool__(self) -> bool:
+        return any(self._delays_ms.values())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{stage} +{delay:g} ms" for stage, delay in self._delays_ms.items())
+
+
+class DelayLine(Generic[Item]):
+    """Hands items on, each `delay_ns` after it was put, in order and with their spacing kept.
+
+    Without a delay `put` delivers at once and no task is needed; else `run` must be going.
+    """
+
+    def __init__(self, delay_ns: int, deliver: Callable[[Item], Awaitable[None]]) -> None:
+        self._delay_ns = delay_ns
+        self._deliver = deliver
+        self._waiting: asyncio.Queue[tuple[int, Item]] = asyncio.Queue()
+
+    @property
+    def needs_task(self) -> bool:
+        """Whether `run` has anything to do."""
+        return self._delay_ns > 0
+
+    async def put(self, item: Item) -> None:
+        """Take an item."""
+        if self._delay_ns:
+            self._waiting.put_nowait((clock.now_ns() + self._delay_ns, item))
+        else:
+            await self._deliver(item)
+
+    async def run(self) -> None:
+        """Deliver what is due, until cancelled."""
+        while True:
+            due_ns, item = await self._waiting.get()
+            await clock.sleep_until_ns(due_ns)
+            await self._deliver(item)

@@ -1,0 +1,77 @@
+"""Gemma 3 configurations, and networks of random weights made from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from turngap_agent.device import random_weights
+
+
+def gemma_3_27b() -> Any:
+    """The text part of Gemma 3 27B as its `config.json` has it: 62 layers, width 5376, 27.0 billion parameters."""
+    from transformers import Gemma3TextConfig
+
+    return Gemma3TextConfig(
+        vocab_size=262_208,
+        hidden_size=5376,
+        intermediate_size=21_504,
+        num_hidden_layers=62,
+        num_attention_heads=32,
+        num_key_value_heads=16,
+        head_dim=128,
+        query_pre_attn_scalar=168,
+        sliding_window=1024,
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
+        },
+    )
+
+
+def tiny() -> Any:
+    """All that Gemma 3 has, in 0.1 million parameters: two kinds of layers, grouped heads, 64 places of window."""
+    from transformers import Gemma3TextConfig
+
+    return Gemma3TextConfig(
+        vocab_size=512,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        query_pre_attn_scalar=24,
+        sliding_window=64,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
+        },
+    )
+
+
+ARCHITECTURES = {"gemma-3-27b": gemma_3_27b, "tiny": tiny}
+
+
+def build(config: Any, device: torch.device, dtype: torch.dtype, *, seed: int = 0, scale: float = 0.02) -> Any:
+    """A transformers Gemma3ForCausalLM of `config` with random weights."""
+    from transformers import Gemma3ForCausalLM
+
+    network = random_weights.build(lambda: Gemma3ForCausalLM(config), device, dtype)
+    random_weights.fill(network, seed=seed, scale=scale, norm=0.0)  # its norms multiply by 1 + weight
+    network.lm_head.weight = network.model.embed_tokens.weight
+    return network
+
+
+def needed_bytes(config: Any, dtype: torch.dtype, positions: int) -> int:
+    """Weights, and keys and values of `positions` places."""
+    from transformers import Gemma3ForCausalLM
+
+    with torch.device("meta"):
+        network = Gemma3ForCausalLM(config)
+    network.lm_head.weight = network.model.embed_tokens.weight
+    cells = sum(int(parameter.numel()) for parameter in network.parameters())
+    cells += 2 * int(config.num_hidden_layers * config.num_key_value_heads * config.head_dim) * positions
+    return cells * int(dtype.itemsize)

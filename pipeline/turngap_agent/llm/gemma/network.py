@@ -1,0 +1,138 @@
+"""Gemma 3's decoder with fixed shapes, over the weights of transformers' own module.
+
+Five layers of six attend to a sliding window, with one rotary embedding, the sixth to everything, with another. Queries
+and keys are normed, and every block before and after it. A step has the same shapes whatever its position.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+from turngap_agent.device.attention import KeyValues, attend, rotary_tables, rotated, shared
+
+
+class Layer(NamedTuple):
+    """The weights of one layer; a matrix has the shape (out, in), a norm holds 1 + its weight in fp32."""
+
+    local: bool
+    """Attends to the sliding window only."""
+    attention_norm: Tensor
+    qkv: Tensor
+    query_norm: Tensor
+    key_norm: Tensor
+    output: Tensor
+    after_attention: Tensor
+    mlp_norm: Tensor
+    gate_up: Tensor
+    down: Tensor
+    after_mlp: Tensor
+
+
+class Gemma:
+    """A transformers Gemma3ForCausalLM's weights, over `positions` places; the modules then share the fused storage."""
+
+    def __init__(self, network: Any, positions: int) -> None:
+        """Takes the weights over.
+
+        Raises:
+            ValueError: the architecture has biases, soft-capping or an activation that Gemma 3 does not have.
+        """
+        config = network.config
+        if config.attention_bias or config.final_logit_softcapping or config.hidden_activation != "gelu_pytorch_tanh":
+            raise ValueError("a Gemma 3 without biases and soft-capping was expected")
+        self.heads: int = config.num_attention_heads
+        self.kv_heads: int = config.num_key_value_heads
+        self.head_dim: int = config.head_dim
+        self.window: int = config.sliding_window
+        self.eps: float = config.rms_norm_eps
+        self.scale: float = config.query_pre_attn_scalar**-0.5
+        self.embeddings: Tensor = network.model.embed_tokens.weight.data
+        """(vocabulary, hidden); the head is the same matrix."""
+        self.norm = _norm(network.model.norm)
+        device, dtype = self.embeddings.device, self.embeddings.dtype
+        self.embed_scale = torch.tensor(config.hidden_size**0.5, dtype=dtype, device=device)
+        kinds = config.layer_types
+        self.layers = tuple(
+            _fused(layer, kind == "sliding_attention") for layer, kind in zip(network.model.layers, kinds, strict=True)
+        )
+        rotary = network.model.rotary_emb
+        self.tables = {
+            local: _tables(rotary, kind, positions, device, dtype)
+            for local, kind in ((True, "sliding_attention"), (False, "full_attention"))
+            if kind in kinds
+        }
+        self.places = torch.arange(positions, device=device)
+
+    def cache(self) -> KeyValues:
+        """Empty keys and values for every position."""
+        shape = (self.kv_heads, len(self.places), self.head_dim)
+        options: dict[str, Any] = {"device": self.embeddings.device, "dtype": self.embeddings.dtype}
+        return tuple((torch.zeros(shape, **options), torch.zeros(shape, **options)) for _ in self.layers)
+
+    def forward(self, ids: Tensor, cache: KeyValues, positions: Tensor, window: int) -> Tensor:
+        """Token `ids` (T,) at `positions` (T,) after all layers and the final norm, shape (T, hidden).
+
+        Writes their keys and values into `cache`, and attends to its first `window` places, as far as each row's own
+        position (and no further back than the sliding window, where a layer has one).
+        """
+        x = F.embedding(ids, self.embeddings) * self.embed_scale
+        groups = self.heads // self.kv_heads
+        places, at = self.places[:window], positions.unsqueeze(1)
+        later = places > at
+        hidden = {False: later.repeat(groups, 1), True: (later | (places <= at - self.window)).repeat(groups, 1)}
+        tables = {
+            local: (cos.index_select(0, positions).unsqueeze(1), sin.index_select(0, positions).unsqueeze(1))
+            for local, (cos, sin) in self.tables.items()
+        }
+        for layer, (keys, values) in zip(self.layers, cache, strict=True):
+            qkv = F.linear(self._normed(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
+            query, key, value = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
+            cos, sin = tables[layer.local]
+            query = rotated(self._normed(query, layer.query_norm), cos, sin)
+            key = rotated(self._normed(key, layer.key_norm), cos, sin)
+            keys.index_copy_(1, positions, key.transpose(0, 1))
+            values.index_copy_(1, positions, value.transpose(0, 1))
+            seen = attend(query, keys[:, :window], values[:, :window], hidden[layer.local], self.scale)
+            x = x + self._normed(F.linear(seen, layer.output), layer.after_attention)
+            gate, up = F.linear(self._normed(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
+            x = x + self._normed(F.linear(F.gelu(gate, approximate="tanh") * up, layer.down), layer.after_mlp)
+        return self._normed(x, self.norm)
+
+    def likeliest(self, hidden: Tensor) -> Tensor:
+        """The likeliest next token of each row of `hidden` (T, hidden), shape (T,)."""
+        return F.linear(hidden, self.embeddings).argmax(dim=-1)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), (x.shape[-1],), weight, self.eps).to(x.dtype)
+
+
+def _tables(rotary: Any, kind: str, positions: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    frequencies = getattr(rotary, f"{kind}_inv_freq").to(device)
+    scaling = getattr(rotary, f"{kind}_attention_scaling")
+    cos, sin = rotary_tables(frequencies, positions)
+    return (cos * scaling).to(dtype), (sin * scaling).to(dtype)
+
+
+def _norm(module: Any) -> Tensor:
+    return 1.0 + module.weight.data.float()
+
+
+def _fused(layer: Any, local: bool) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Layer(
+        local=local,
+        attention_norm=_norm(layer.input_layernorm),
+        qkv=shared(attention.q_proj, attention.k_proj, attention.v_proj),
+        query_norm=_norm(attention.q_norm),
+        key_norm=_norm(attention.k_norm),
+        output=attention.o_proj.weight.data,
+        after_attention=_norm(layer.post_attention_layernorm),
+        mlp_norm=_norm(layer.pre_feedforward_layernorm),
+        gate_up=shared(mlp.gate_proj, mlp.up_proj),
+        down=mlp.down_proj.weight.data,
+        after_mlp=_norm(layer.post_feedforward_layernorm),
+    )

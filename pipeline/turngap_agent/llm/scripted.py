@@ -1,0 +1,41 @@
+"""A language model that gives the same reply at set times. For tests and fault injection; no model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+
+from turngap_agent import meter
+from turngap_agent.clock import now_ns, sleep_until_ns
+from turngap_agent.llm import Request
+from turngap_agent.profile.llm import ScriptedLlmSettings
+
+
+class ScriptedLanguageModel:
+    """Holds a script; a token is a word with the space before it."""
+
+    in_step = True
+
+    def __init__(self, settings: ScriptedLlmSettings) -> None:
+        self._settings = settings
+        self._tokens = re.findall(r"\s*\S+", settings.reply)
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        return f"scripted, first token {self._settings.first_token_ms:g} ms, then {self._settings.token_ms:g} ms each"
+
+    async def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    async def reply(self, request: Request) -> AsyncGenerator[str, None]:
+        """The script's tokens, each at its time after the first one was asked for."""
+        begun_ns = now_ns()
+        limit = min(request.max_tokens, self._settings.max_tokens)
+        for index, token in enumerate(self._tokens[:limit]):
+            after_ms = self._settings.first_token_ms + index * self._settings.token_ms
+            with meter.current().busy():
+                await sleep_until_ns(begun_ns + round(after_ms * 1e6))
+            yield token
+
+    async def close(self) -> None:
+        """Nothing to free."""

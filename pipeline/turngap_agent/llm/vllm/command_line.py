@@ -1,0 +1,57 @@
+"""The command line and environment of `vllm serve`, from the settings; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from turngap_agent.profile.vllm import VllmSettings
+
+HOST = "127.0.0.1"
+
+
+def arguments(settings: VllmSettings, port: int) -> list[str]:
+    """The whole command line of a server on `port`.
+
+    Option names are those of vLLM 0.32 (`vllm serve --help=all`).
+    """
+    options: list[tuple[str, str | int | float | None]] = [
+        # vLLM would call an architecture that ships here by its folder, and refuse requests for its name.
+        ("--served-model-name", settings.model),
+        ("--revision", settings.pinned_revision),
+        ("--host", HOST),
+        ("--port", port),
+        ("--load-format", settings.load_format),
+        ("--dtype", settings.dtype),
+        ("--max-model-len", settings.max_context),
+        ("--max-num-seqs", settings.max_sequences),
+        ("--kv-cache-memory-bytes", settings.kv_cache_mib and settings.kv_cache_mib * 1024 * 1024),
+        # Beside it the share is ignored, but still held against what the device has left.
+        ("--gpu-memory-utilization", settings.gpu_memory_share),
+        ("--scheduling-policy", "priority" if settings.priority else "fcfs"),
+        ("--performance-mode", "interactivity"),
+        ("--stream-interval", 1),
+        ("--seed", settings.seed),
+        ("--otlp-traces-endpoint", settings.otlp_traces_endpoint),
+        # A checkpoint's own sampling defaults would change what `temperature` means.
+        ("--generation-config", "vllm"),
+    ]
+    flags = {
+        "--enable-prefix-caching": True,
+        "--enable-prompt-tokens-details": True,
+        "--enable-per-request-metrics": True,
+        "--language-model-only": True,
+        "--enforce-eager": settings.eager,
+        "--skip-tokenizer-init": settings.prompt == "token_ids",
+        "--disable-uvicorn-access-log": True,
+    }
+    pairs = [part for name, value in options if value is not None for part in (name, str(value))]
+    switches = [name for name, on in flags.items() if on]
+    return [*settings.command, settings.served_model, *pairs, *switches, *settings.extra_arguments]
+
+
+def environment(settings: VllmSettings, own: Mapping[str, str]) -> dict[str, str]:
+    """What the server sees: the agent's environment `own`, nothing reported to vLLM's makers, and the settings'."""
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+    if settings.otlp_traces_endpoint is not None:
+        quiet["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
+    return {**own, **quiet, **settings.environment}

@@ -1,0 +1,121 @@
+"""Profiles: which engine, model, device and limits each stage of the agent has, as data.
+
+A profile is a YAML file in `turngap_agent/profiles/` (given by name) or anywhere (given by path). Every engine has its
+own settings model here, told apart by `engine`, so that a misspelt key is found before anything loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from turngap_agent import documents
+from turngap_agent.errors import ProfileError
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.endpointing import (
+    EndpointingSettings,
+    EnergySettings,
+    ScriptedTurnSettings,
+    SileroSettings,
+    SmartTurnSettings,
+)
+from turngap_agent.profile.gpu import GpuSettings
+from turngap_agent.profile.limits import Limits, NetworkModel, Price
+from turngap_agent.profile.llm import GemmaSettings, OnnxSettings, ScriptedLlmSettings
+from turngap_agent.profile.settings import Settings
+from turngap_agent.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
+from turngap_agent.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
+from turngap_agent.profile.vllm import VllmSettings
+
+PROFILES = Path(__file__).parents[1] / "profiles"
+
+Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
+Turn = SmartTurnSettings | ScriptedTurnSettings
+Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
+Llm = Annotated[OnnxSettings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
+Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
+
+
+class Profile(Settings):
+    """One complete agent."""
+
+    name: str = Field(pattern=documents.NAME)
+    description: str
+    weightless: bool = False
+    """Random weights: times and memory are real, words are scripted, so nothing is said of what is understood."""
+    vad: Vad
+    endpointing: EndpointingSettings = EndpointingSettings()
+    barge_in: BargeInSettings = BargeInSettings()
+    stt: Stt
+    llm: Llm
+    tts: Tts
+    gpu: GpuSettings = GpuSettings()
+    network: NetworkModel = NetworkModel()
+    limits: Limits = Limits()
+    price: Price | None = None
+    """Without one nothing is said of cost."""
+
+
+def names() -> list[str]:
+    """The profiles that ship."""
+    return documents.shipped(PROFILES)
+
+
+def as_option(override: str) -> str:
+    """An override as it is typed."""
+    return f"--set {override!r}"
+
+
+def load(
+    name_or_path: str, overrides: tuple[str, ...] = (), called: Callable[[str], str] = as_option, by: str = "--set"
+) -> Profile:
+    """The profile of that name, or in that file, with `section.key=value` overrides applied.
+
+    Faults of an override are told of where it stands: `called` names that one, and `by` all of them.
+
+    Raises:
+        ProfileError: it is unknown or malformed, or an override does not fit.
+    """
+    path = documents.locate(name_or_path, PROFILES, "profile", ProfileError)
+    profile = documents.load(path, Profile, ProfileError)
+    if not overrides:
+        return profile
+    data = profile.model_dump()
+    for override in overrides:
+        _apply(data, override, called(override))
+
+    def whence(location: documents.Location) -> str:
+        return " ".join(called(one) for one in overrides if _touches(one, location))
+
+    text = yaml.safe_dump(data, sort_keys=False)
+    return documents.parse(text, f"{profile.name} with {by}", Profile, ProfileError, whence)
+
+
+def _touches(override: str, location: documents.Location) -> bool:
+    """Whether the override's key lies on the way to `location`, or below it."""
+    key = override.partition("=")[0].strip().split(".")
+    return all(part == str(other) for part, other in zip(key, location, strict=False))
+
+
+def _apply(data: dict[str, Any], override: str, place: str) -> None:
+    key, equals, value = override.partition("=")
+    *sections, last = key.strip().split(".")
+    target: Any = data
+    for section in sections:
+        if isinstance(target, dict) and section not in target:
+            raise ProfileError(f"{place}: no section `{section}`; there are: {', '.join(sorted(target))}")
+        if isinstance(target, dict) and target[section] is None and equals and last:
+            raise ProfileError(
+                f"{place}: the profile has no `{section}`; give all of it: {section}={{{last}: {value}, ...}}"
+            )
+        target = target.get(section) if isinstance(target, dict) else None
+    if not equals or not isinstance(target, dict) or not last:
+        raise ProfileError(f"{place}: expected section.key=value, for example endpointing.min_silence_ms=200")
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ProfileError(f"{place}: {value!r} is no YAML value") from None

@@ -1,0 +1,76 @@
+"""`python -m turngap_agent say …`: a text in the caller's synthetic voice, as a WAV file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from turngap_agent.errors import EngineError, UsageError
+from turngap_agent.profile.tts import HibariSettings
+from turngap_agent.tts import AudioF32
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `say`."""
+    parser = subparsers.add_parser("say", help="speak a text into a WAV file (24 kHz, the caller's synthetic voice)")
+    parser.set_defaults(run=run)
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.wav", help="written whole or not at all")
+    parser.add_argument("text", nargs="+", metavar="TEXT")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Speak `args.text` into `args.out`; the exit code.
+
+    Raises:
+        EngineError: the synthesiser is not installed or failed.
+        UsageError: there is nothing to speak, or the file cannot be written.
+    """
+    text = " ".join(args.text).strip()
+    if not any(character.isalnum() for character in text):
+        raise UsageError(f"say: {text!r} holds nothing that can be spoken; give some words")
+    rate, audio = asyncio.run(_spoken(text))
+    _write(args.out, rate, audio)
+    print(f"{args.out}: {len(audio) / rate:.2f} s")
+    return 0
+
+
+async def _spoken(text: str) -> tuple[int, AudioF32]:
+    try:
+        from turngap_agent.tts.hibari import Hibari
+    except ImportError as fault:
+        raise EngineError(f"say: hibari is not installed ({fault}); run: pip install 'turngap[cpu]'") from fault
+    engine = await asyncio.to_thread(Hibari, HibariSettings(engine="hibari"))
+    try:
+        pieces = [piece async for piece in engine.speak(text)]
+        return engine.sample_rate, np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    finally:
+        await engine.close()
+
+
+def _write(path: Path, rate: int, audio: AudioF32) -> None:
+    """16-bit WAV, put in place when it is complete."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                soundfile.write(file, audio, rate, subtype="PCM_16", format="WAV")
+            part.chmod(0o666 & ~_umask())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as fault:
+        raise UsageError(f"say: {path} cannot be written ({fault.strerror or fault}); give another --out") from fault
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,151 @@
+"""The agent's process: engines loaded, the HTTP server around them, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+import uvicorn
+from fastapi import FastAPI
+
+from turngap_agent import clock, engines
+from turngap_agent.call.agent import Agent
+from turngap_agent.inject import Injection
+from turngap_agent.profile import Profile
+from turngap_agent.server import app as server
+from turngap_agent.server.admission import Admission
+from turngap_agent.telemetry import export
+from turngap_agent.telemetry.metrics import LoopLag, Metrics
+from turngap_agent.telephony import MEDIA_PATH
+
+GRACE_S = 3
+"""How long calls may take to end when the process is told to."""
+MAX_MESSAGE_BYTES = 262_144
+
+_log = logging.getLogger("turngap.hosting")
+
+
+class Server(uvicorn.Server):
+    """Says when it is ready, and leaves signals to us: uvicorn would raise them again when it has ended."""
+
+    def __init__(self, app: FastAPI, on_ready: Callable[[], None]) -> None:
+        self._on_ready = on_ready
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws_per_message_deflate=False,  # coded speech does not compress, and trying costs time on every message
+                ws_max_size=MAX_MESSAGE_BYTES,
+                access_log=False,
+                log_config=None,
+                log_level="warning",
+                proxy_headers=False,  # `Asked` reads them itself, for signatures
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def host(
+    profile: Profile,
+    injection: Injection,
+    listener: socket.socket,
+    stdout: TextIO,
+    started_ns: int,
+    *,
+    live_spans: bool = False,
+) -> int:
+    """Serve `profile` on `listener` until SIGTERM or SIGINT; the ready line goes to `stdout`. Gives the exit code.
+
+    Raises:
+        TurngapError: an engine does not load.
+    """
+    if injection:
+        _log.warning("injected delays: %s", injection)
+    stop = _stop_signal()
+    loaded = await _load(profile, stop)
+    # What lives now lives as long as the process: the collector need not look at it again in the middle of a call.
+    gc.collect()
+    gc.freeze()
+
+    exporter = export.from_environment(profile.name)
+    admission = Admission(profile.limits.simultaneous_calls, os.environ.get("TWILIO_AUTH_TOKEN") or None)
+    lag = LoopLag()
+    metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
+    app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
+    http = Server(app, lambda: _say_ready(stdout, profile, listener, loaded, started_ns))
+    serving = asyncio.create_task(http.serve([listener]))
+    try:
+        await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
+        http.should_exit = True
+        await serving
+    finally:
+        stop.cancel()
+        if exporter is not None:
+            await asyncio.to_thread(exporter.close)
+        await loaded.close()
+    _log.info("stopped")
+    return 0
+
+
+def _stop_signal() -> asyncio.Future[None]:
+    """Done when the process is told to end."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+
+    def set_stop() -> None:
+        if not stop.done():
+            stop.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, set_stop)
+    return stop
+
+
+async def _load(profile: Profile, stop: asyncio.Future[None]) -> engines.Engines:
+    loading = asyncio.create_task(engines.load(profile))
+    await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():
+        _log.info("stopped while loading")
+        logging.shutdown()
+        os._exit(0)  # a model that loads on a thread cannot be interrupted, and there is nothing to save
+    return loading.result()
+
+
+def _say_ready(
+    stdout: TextIO, profile: Profile, listener: socket.socket, loaded: engines.Engines, started_ns: int
+) -> None:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    ready = {
+        "event": "ready",
+        "url": f"ws://{place}{MEDIA_PATH}",
+        "http": f"http://{place}",
+        "port": port,
+        "pid": os.getpid(),
+        "profile": profile.name,
+        "models": loaded.models,
+        "memory_mib": loaded.memory_mib,
+        "gpu": loaded.gpu.facts() if loaded.gpu is not None else None,
+        "ready_s": round((clock.now_ns() - started_ns) / 1e9, 3),
+        "boot_id": clock.boot_id(),
+        "anchor_unix_ns": clock.ANCHOR_UNIX_NS,
+    }
+    print(json.dumps(ready), file=stdout, flush=True)

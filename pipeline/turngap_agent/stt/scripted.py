@@ -1,0 +1,31 @@
+"""Speech to text that says the same words after a set time. For tests and fault injection; no model."""
+
+from __future__ import annotations
+
+from turngap_agent import meter
+from turngap_agent.clock import now_ns, sleep_until_ns
+from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.stt import AudioF32, Transcript
+
+
+class ScriptedSpeechToText:
+    """Holds a script; the audio has no say in it."""
+
+    def __init__(self, settings: ScriptedSttSettings) -> None:
+        self._settings = settings
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        return f"scripted, {self._settings.delay_ms:g} ms"
+
+    async def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    async def transcribe(self, audio: AudioF32) -> Transcript:
+        """The script's words, `delay_ms` after the call."""
+        with meter.current().busy():
+            await sleep_until_ns(now_ns() + round(self._settings.delay_ms * 1e6))
+        return Transcript(self._settings.text)
+
+    async def close(self) -> None:
+        """Nothing to free."""

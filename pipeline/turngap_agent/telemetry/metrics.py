@@ -1,0 +1,150 @@
+"""The agent's Prometheus metrics, and the event loop's lag."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from turngap_agent import clock
+from turngap_agent.llm import KvCache
+from turngap_agent.tracing import KV_CACHE_GAUGE, KV_RESERVED, KV_USED_PEAK, LAG_GAUGE, Stage
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
+
+
+class CallResult(StrEnum):
+    """What became of a stream that asked for the agent."""
+
+    ANSWERED = "answered"
+    BUSY = "busy"
+    """All lines were taken."""
+    UNSIGNED = "unsigned"
+    """Twilio's signature or the nonce was missing or wrong."""
+    REFUSED = "refused"
+    """It never became a call: no `start`, or a format that is not μ-law at 8 kHz."""
+
+
+class TurnResult(StrEnum):
+    """What became of an attempt at a turn, for the agent."""
+
+    REPLIED = "replied"
+    INTERRUPTED = "interrupted"
+    """The caller spoke while the reply was being sent."""
+    CANCELLED = "cancelled"
+    """The caller went on before anything was heard."""
+    EMPTY = "empty"
+    """Nothing was understood, so nothing was said."""
+    FAILED = "failed"
+    """An engine failed."""
+
+
+class WorkUse(StrEnum):
+    """What became of engines' work."""
+
+    HEARD = "heard"
+    WASTED = "wasted"
+    """Of attempts of which nothing was heard."""
+
+
+class LoopLag:
+    """How late the event loop wakes its sleepers, over the process's life, in steps of 0.1 ms up to 1 s."""
+
+    PERIOD_S = 0.025
+    _STEP_NS = 100_000
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(10_001, np.int64)
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            due_ns = clock.now_ns() + round(self.PERIOD_S * 1e9)
+            await asyncio.sleep(self.PERIOD_S)
+            self.add(clock.now_ns() - due_ns)
+
+    def add(self, late_ns: int) -> None:
+        """One sample."""
+        self._counts[min(max(late_ns, 0) // self._STEP_NS, len(self._counts) - 1)] += 1
+
+    def p99_s(self) -> float:
+        """The 99th percentile (nearest rank) in seconds, rounded up to the step; NaN before the first sample."""
+        total = int(self._counts.sum())
+        if total == 0:
+            return float("nan")
+        rank = -(-total * 99 // 100)
+        return float((int(np.searchsorted(np.cumsum(self._counts), rank)) + 1) * self._STEP_NS / 1e9)
+
+
+class Metrics:
+    """All of them, in a registry of their own."""
+
+    def __init__(
+        self,
+        lag: LoopLag,
+        active: Callable[[], float],
+        lost_spans: Callable[[], float],
+        kv_cache: Callable[[], KvCache | None] = lambda: None,
+    ) -> None:
+        """Each function is asked when the page is; `kv_cache` gives None where the language model tells of none."""
+        self._registry = CollectorRegistry()
+        self._calls = Counter("turngap_calls", "Streams that asked for the agent.", ["result"], registry=self._registry)
+        self._turns = Counter("turngap_turns", "Attempts at a reply.", ["result"], registry=self._registry)
+        self._faults = Counter("turngap_protocol_faults", "Messages that were ignored.", registry=self._registry)
+        self._stages = Histogram(
+            "turngap_stage_seconds", "Time in a stage.", ["stage"], buckets=_BUCKETS_S, registry=self._registry
+        )
+        self._work = Counter(
+            "turngap_engine_seconds", "Work of the engines, by what became of it.", ["use"], registry=self._registry
+        )
+        gauges = (
+            (LAG_GAUGE, "Lateness of the event loop's sleepers since the start.", lag.p99_s),
+            ("turngap_active_calls", "Calls that hold a line.", active),
+            ("turngap_lost_spans", "Spans the OTLP receiver did not take.", lost_spans),
+        )
+        for name, text, read in gauges:
+            Gauge(name, text, registry=self._registry).set_function(read)
+        kv_gauge = Gauge(
+            KV_CACHE_GAUGE,
+            "Memory that the language model reserves for keys and values; NaN: it does not tell.",
+            ["figure"],
+            registry=self._registry,
+        )
+        kv_gauge.labels(KV_RESERVED).set_function(lambda: _bytes(kv_cache(), "reserved_mib"))
+        kv_gauge.labels(KV_USED_PEAK).set_function(lambda: _bytes(kv_cache(), "used_peak_mib"))
+        for result in CallResult:
+            self._calls.labels(result.value)
+        for outcome in TurnResult:
+            self._turns.labels(outcome.value)
+        for use in WorkUse:
+            self._work.labels(use.value)
+
+    def call(self, result: CallResult) -> None:
+        """Count a stream."""
+        self._calls.labels(result.value).inc()
+
+    def turn(self, result: TurnResult, stages: list[tuple[Stage, int]]) -> None:
+        """Count an attempt and its stages' nanoseconds."""
+        self._turns.labels(result.value).inc()
+        for stage, nanoseconds in stages:
+            self._stages.labels(stage.value).observe(nanoseconds / 1e9)
+
+    def work(self, use: WorkUse, milliseconds: float) -> None:
+        """Count what engines did for an attempt, when all of it has stopped."""
+        self._work.labels(use.value).inc(milliseconds / 1000)
+
+    def fault(self) -> None:
+        """Count a message that was ignored."""
+        self._faults.inc()
+
+    def exposition(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self._registry)
+
+
+def _bytes(cache: KvCache | None, figure: str) -> float:
+    return float("nan") if cache is None else float(getattr(cache, figure)) * (1 << 20)

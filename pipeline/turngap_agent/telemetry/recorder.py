@@ -1,0 +1,146 @@
+"""What a call notes of its own times, as the spans of `pipeline/turngap_agent/tracing.py`.
+
+A turn costs some tuples while it runs; spans are made of them when the call is over (and exported by `export`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from turngap_agent import clock, tracing
+from turngap_agent.meter import Meter
+from turngap_agent.tracing import AttributeValue, Span, Stage
+
+NO_TURN = -1
+"""Turn and attempt of the call span, which belongs to none."""
+
+
+class TraceSink(Protocol):
+    """Where a finished call's spans go."""
+
+    def put(self, traces: list[Trace]) -> None:
+        """Take them; returns at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The spans of one attempt, its turn span first; they are one OpenTelemetry trace."""
+
+    trace_id: int
+    span_id: int
+    """Of the first span, the parent of the others."""
+    spans: tuple[Span, ...]
+
+
+class AttemptNotes:
+    """One attempt's times and facts from the decision that began it. Turns count from 0, attempts from 1."""
+
+    def __init__(
+        self,
+        call_sid: str,
+        turn: int,
+        attempt: int,
+        started_ns: int,
+        on_end: Callable[[AttemptNotes], object] | None = None,
+    ) -> None:
+        self.call_sid, self.turn, self.attempt = call_sid, turn, attempt
+        self.trace_id = secrets.randbits(128) or 1
+        self.span_id = secrets.randbits(64) or 1
+        self.started_ns = started_ns
+        self._on_end = on_end
+        self.meter = Meter()
+        """What engines work for the attempt."""
+        self._ended_ns: int | None = None
+        self._stages: list[tuple[str, int, int]] = []
+        self._facts: dict[str, AttributeValue] = {}
+
+    @property
+    def traceparent(self) -> str:
+        """W3C trace context of the attempt, for engines behind HTTP."""
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
+
+    @property
+    def heard(self) -> bool:
+        """Whether something of it was handed to the socket."""
+        return bool(self._facts.get(tracing.HEARD))
+
+    @property
+    def stages(self) -> list[tuple[Stage, int]]:
+        """The stages noted so far, with their durations in nanoseconds."""
+        known = {tracing.SPAN_PREFIX + stage: stage for stage in tracing.AGENT_STAGES}
+        return [(known[name], end - start) for name, start, end in self._stages if name in known]
+
+    def stage(self, stage: Stage, start_ns: int, end_ns: int) -> None:
+        """Note that a stage took from `start_ns` to `end_ns`."""
+        self._stages.append((tracing.SPAN_PREFIX + stage, start_ns, end_ns))
+
+    def detail(self, name: str, start_ns: int, end_ns: int) -> None:
+        """Note a span beside the stages."""
+        self._stages.append((name, start_ns, end_ns))
+
+    def fact(self, name: str, value: AttributeValue) -> None:
+        """Note an attribute of the turn span; the last value stands."""
+        self._facts[name] = value
+
+    def moment(self, name: str, at_ns: int) -> None:
+        """Note one more time at which something happened, in an attribute of the turn span that holds them all."""
+        earlier = self._facts.get(name)
+        self._facts[name] = (*(earlier if isinstance(earlier, tuple) else ()), at_ns)
+
+    def end(self, now_ns: int) -> None:
+        """Note the end of the attempt; only the first call counts."""
+        if self._ended_ns is None:
+            self._ended_ns = now_ns
+            if self._on_end is not None:
+                self._on_end(self)
+
+    def trace(self) -> Trace:
+        """The attempt as spans, the turn span first."""
+        ended_ns = self._ended_ns if self._ended_ns is not None else clock.now_ns()
+        facts = {
+            **self._facts,
+            tracing.COMPUTE_MS: round(self.meter.busy_ms, 1),
+            tracing.SPANS: 1 + len(self._stages),
+        }
+        started_ns = min([self.started_ns, *(start for _, start, _ in self._stages)])
+        spans = [self._span(tracing.TURN_SPAN, started_ns, ended_ns, facts)]
+        spans += [self._span(name, start, end, {}) for name, start, end in self._stages]
+        return Trace(self.trace_id, self.span_id, tuple(spans))
+
+    def _span(self, name: str, start_ns: int, end_ns: int, facts: Mapping[str, AttributeValue]) -> Span:
+        return Span(name, start_ns, end_ns, self.call_sid, self.turn, self.attempt, dict(facts))
+
+
+@dataclass(slots=True)
+class CallNotes:
+    """One call's times: its attempts in the order they began."""
+
+    call_sid: str
+    started_ns: int
+    live: TraceSink | None = None
+    """Gets each attempt's trace as it ends, with what is known of it then; None: all of them at the call's end."""
+    attempts: list[AttemptNotes] = field(default_factory=list)
+    _handed_over: list[AttemptNotes] = field(default_factory=list)
+
+    def attempt(self, turn: int, attempt: int, started_ns: int) -> AttemptNotes:
+        """Notes for one more attempt."""
+        on_end = self._hand_over if self.live is not None else None
+        notes = AttemptNotes(self.call_sid, turn, attempt, started_ns, on_end)
+        self.attempts.append(notes)
+        return notes
+
+    def traces(self, ended_ns: int) -> list[Trace]:
+        """All traces of the call that were not handed over before; the last one is the call span alone."""
+        facts: dict[str, AttributeValue] = {tracing.ATTEMPTS: len(self.attempts)}
+        span = Span(tracing.CALL_SPAN, self.started_ns, ended_ns, self.call_sid, NO_TURN, NO_TURN, facts)
+        call = Trace(secrets.randbits(128) or 1, secrets.randbits(64) or 1, (span,))
+        return [*(notes.trace() for notes in self.attempts if notes not in self._handed_over), call]
+
+    def _hand_over(self, notes: AttemptNotes) -> None:
+        assert self.live is not None
+        self._handed_over.append(notes)
+        self.live.put([notes.trace()])

@@ -1,0 +1,165 @@
+"""Twilio Media Streams messages, read: text from either side to the forms of `messages`.
+
+A message that does not fit raises `ProtocolError` with the field's name; unknown events raise too, so that the reader
+decides what to do with them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any, TypeVar
+
+from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony.messages import (
+    Clear,
+    Connected,
+    Dtmf,
+    Inbound,
+    InboundMark,
+    InboundMedia,
+    Json,
+    Outbound,
+    OutboundMark,
+    OutboundMedia,
+    Start,
+    Stop,
+)
+
+Kind = TypeVar("Kind", dict[str, Any], list[Any])
+_MAX_DIGITS = 18
+
+
+def parse_inbound(text: str | bytes) -> Inbound:
+    """Read a message from Twilio to the server.
+
+    Raises:
+        ProtocolError: it is no JSON object, its event is unknown, or a field is missing or of the wrong type.
+    """
+    message = _load(text)
+    match message.get("event"):
+        case "connected":
+            return Connected(_string(message, "protocol"), _string(message, "version"))
+        case "start":
+            start, media_format = _object(message, "start"), _object(message, "start", "mediaFormat")
+            return Start(
+                stream_sid=_string(message, "streamSid"),
+                call_sid=_string(start, "callSid"),
+                account_sid=_string(start, "accountSid"),
+                sequence_number=_number(message, "sequenceNumber"),
+                custom_parameters={str(k): str(v) for k, v in _optional(start, "customParameters", dict).items()},
+                encoding=_string(media_format, "encoding"),
+                sample_rate=_integer(media_format, "sampleRate"),
+                channels=_integer(media_format, "channels"),
+                tracks=tuple(str(track) for track in _optional(start, "tracks", list)),
+            )
+        case "media":
+            media = _object(message, "media")
+            return InboundMedia(
+                stream_sid=_string(message, "streamSid"),
+                sequence_number=_number(message, "sequenceNumber"),
+                chunk=_number(media, "chunk"),
+                timestamp_ms=_number(media, "timestamp"),
+                payload=_payload(media),
+                track=_string(media, "track"),
+            )
+        case "dtmf":
+            return Dtmf(
+                _string(message, "streamSid"),
+                _number(message, "sequenceNumber"),
+                _string(_object(message, "dtmf"), "digit"),
+            )
+        case "mark":
+            return InboundMark(
+                _string(message, "streamSid"),
+                _number(message, "sequenceNumber"),
+                _string(_object(message, "mark"), "name"),
+            )
+        case "stop":
+            stop = _object(message, "stop")
+            return Stop(
+                _string(message, "streamSid"),
+                _number(message, "sequenceNumber"),
+                _string(stop, "accountSid"),
+                _string(stop, "callSid"),
+            )
+        case event:
+            raise ProtocolError(
+                f"unknown event {event!r} from Twilio; expected connected, start, media, dtmf, mark or stop"
+            )
+
+
+def parse_outbound(text: str | bytes) -> Outbound:
+    """Read a message from the server to Twilio.
+
+    Raises:
+        ProtocolError: it is no JSON object, its event is unknown, or a field is missing or of the wrong type.
+    """
+    message = _load(text)
+    match message.get("event"):
+        case "media":
+            return OutboundMedia(_string(message, "streamSid"), _payload(_object(message, "media")))
+        case "mark":
+            return OutboundMark(_string(message, "streamSid"), _string(_object(message, "mark"), "name"))
+        case "clear":
+            return Clear(_string(message, "streamSid"))
+        case event:
+            raise ProtocolError(f"unknown event {event!r} from the agent; expected media, mark or clear")
+
+
+def _load(text: str | bytes) -> Json:
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:  # not JSON, not text, or made to break a parser
+        raise ProtocolError(f"message is not JSON ({error}): {text[:60]!r}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError(f"message is not a JSON object: {text[:60]!r}")
+    return message
+
+
+def _object(message: Json, *path: str) -> Json:
+    value: Any = message
+    for key in path:
+        value = value.get(key)
+        if not isinstance(value, dict):
+            raise ProtocolError(f"{message.get('event')} message: `{'.'.join(path)}` is missing or no object")
+    return value  # type: ignore[no-any-return]  # checked to be a dict above
+
+
+def _optional(message: Json, key: str, kind: type[Kind]) -> Kind:
+    value = message.get(key)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ProtocolError(f"`{key}` is no {kind.__name__}: {str(value)[:60]!r}")
+    return value
+
+
+def _string(message: Json, key: str) -> str:
+    value = message.get(key)
+    if not isinstance(value, str):
+        raise ProtocolError(f"`{key}` is missing or no string: {value!r}")
+    return value
+
+
+def _integer(message: Json, key: str) -> int:
+    value = message.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ProtocolError(f"`{key}` is missing or no integer: {value!r}")
+    return value
+
+
+def _number(message: Json, key: str) -> int:
+    value = _string(message, key)
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
+        raise ProtocolError(f"`{key}` is no decimal number in a string: {value!r}")
+    return int(value)
+
+
+def _payload(media: Json) -> bytes:
+    value = _string(media, "payload")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ProtocolError(f"`media.payload` is not base64: {value[:30]!r}") from None

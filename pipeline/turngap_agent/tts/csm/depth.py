@@ -1,0 +1,88 @@
+"""CSM's depth decoder: from the backbone's hidden state and the first code to all codes of a frame, as one unit.
+
+31 sequential steps, with sampling inside. Every step but the first has the same shapes, so that one compiled function
+serves all of them. The embedding of a code and its projection to the decoder's width are one table, computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+from turngap_agent.tts.csm.sampling import Sampling, sample
+from turngap_agent.tts.csm.stack import LlamaStack
+
+
+class DepthDecoder:
+    """The weights of a transformers CsmForConditionalGeneration's depth decoder, with its own small cache.
+
+    The cache needs no reset: a frame writes every place before it attends to it.
+    """
+
+    def __init__(self, network: Any, sampling: Sampling) -> None:
+        config = network.config.depth_decoder_config
+        decoder = network.depth_decoder.model
+        self.codebooks: int = config.num_codebooks
+        self.sampling = sampling
+        self.stack = LlamaStack(decoder, config, self.codebooks)
+        self.cache = self.stack.cache()
+        self.projection: Tensor = decoder.inputs_embeds_projector.weight.data
+        self.table = _projected(decoder.embed_tokens.weight.data, self.projection)
+        # (codebooks - 1, codes, hidden): the rows of one head are contiguous
+        self.heads: Tensor = network.depth_decoder.codebooks_head.weight.data.transpose(1, 2)
+        device = self.table.device
+        # Tensors of their own, not slices of one: a slice of a few bytes would not be aligned for a compiled step.
+        self.places = tuple(torch.tensor([place], device=device) for place in range(self.codebooks))
+        self.offsets = tuple(torch.tensor([book * config.vocab_size], device=device) for book in range(self.codebooks))
+        self.first_places = torch.arange(2, device=device)
+
+    def frame(self, hidden: Tensor, code: Tensor, noise: Tensor, fuse: Fuse) -> Tensor:
+        """All codes of a frame, shape (codebooks,), from `hidden` (1, backbone hidden) and its first `code` (1,).
+
+        `noise` (codebooks, at least top_k) is uniform; its row 0 is the backbone's. `fuse` may replace `first` and
+        `step`, the latter of one row, by compiled ones.
+        """
+        first, step = fuse(self.first, False), fuse(self.step, True)
+        codes = [code]
+        for book in range(1, self.codebooks):
+            draw = noise[book : book + 1]
+            if book == 1:
+                code = first(hidden, code, self.heads[0], draw)
+            else:
+                code = step(code, self.offsets[book - 1], self.places[book], self.heads[book - 1], draw)
+            codes.append(code)
+        return torch.cat(codes)
+
+    def first(self, hidden: Tensor, code: Tensor, head: Tensor, noise: Tensor) -> Tensor:
+        """Code 1, shape (1,): the only step with two positions, the backbone's hidden state and code 0."""
+        rows = torch.cat((F.linear(hidden, self.projection), F.embedding(code, self.table)))
+        return self._draw(rows, self.first_places, head, noise)
+
+    def step(self, code: Tensor, offset: Tensor, place: Tensor, head: Tensor, noise: Tensor) -> Tensor:
+        """The code after `code`, shape (1,)."""
+        return self._draw(F.embedding(code + offset, self.table), place, head, noise)
+
+    def bytes_read(self) -> int:
+        """Bytes of weights that one frame reads: the stack in every step, each head once."""
+        heads = int(self.heads.numel() * self.heads.element_size())
+        return (self.codebooks - 1) * self.stack.bytes_read() + heads
+
+    def _draw(self, rows: Tensor, places: Tensor, head: Tensor, noise: Tensor) -> Tensor:
+        hidden = self.stack.forward(rows, self.cache, places, self.codebooks)[-1:]
+        return sample(F.linear(hidden, head), noise, self.sampling)
+
+
+Fuse = Callable[[Callable[..., Any], bool], Callable[..., Any]]
+"""Gives a faster function that computes the same; True for one whose products have one row."""
+
+
+def _projected(embeddings: Tensor, projection: Tensor) -> Tensor:
+    """Every code's embedding after the projection, by pieces, which keep the copies small."""
+    table = torch.empty(len(embeddings), len(projection), device=embeddings.device, dtype=embeddings.dtype)
+    for start in range(0, len(embeddings), 4096):
+        table[start : start + 4096] = F.linear(embeddings[start : start + 4096], projection)
+    return table

@@ -1,0 +1,187 @@
+"""CSM behind the agent's seam: clauses in, 80 ms pieces out, several calls taking turns frame by frame.
+
+One thread uses the device. Each call asks it for one frame at a time and queues behind the others, so that frames of
+several calls alternate, a call that was closed simply stops asking, and each call's numbers are those it gets alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import numpy as np
+
+from turngap_agent import worker
+from turngap_agent.device.graphs import Mode
+from turngap_agent.errors import EngineError
+from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts.csm import model
+from turngap_agent.tts.csm import text as speakable
+from turngap_agent.tts.csm.sampling import Sampling
+from turngap_agent.tts.csm.slot import Slot
+from turngap_agent.tts.csm.speech import Speech
+
+if TYPE_CHECKING:
+    from turngap_agent.profile.tts import CsmSettings
+
+MARKER_HZ = 1_000.0
+MARKER_LEVEL_DBFS = -15.0
+"""RMS. What random weights say is noise of any level; the line gets this tone instead, after all the work was done."""
+
+_CLOSED = "csm: the engine was closed while it spoke; start the agent again"
+
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+
+class Csm:
+    """A loaded CSM-1B, shared by calls."""
+
+    def __init__(self, settings: CsmSettings, speech: Speech | None = None) -> None:
+        """Loads the weights, and makes the slots ready (compiles and captures, on a GPU).
+
+        Raises:
+            EngineError: see `model.load` and `Speech.prepare`; or the voice prompt cannot be used.
+        """
+        self._settings = settings
+        if speech is None:
+            checkpoint = model.load(settings.weights, device=settings.device, dtype=settings.dtype)
+            sampling = Sampling(settings.temperature, settings.top_k)
+            speech = Speech(
+                checkpoint,
+                sampling=sampling,
+                positions=settings.context_positions,
+                stream_priority=settings.stream_priority,
+            )
+            speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
+        self._speech = speech
+        self._thread = worker.thread("csm", settings.cores)
+        self._turns = asyncio.Semaphore(len(speech.slots))
+        self._free = list(speech.slots)
+        self._closed = False
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        speech, settings = self._speech, self._settings
+        voice = "voice prompt" if settings.voice_prompt else "no voice prompt"
+        return (
+            f"csm {speech.checkpoint.origin}, {speech.execution.mode} on {speech.device}, "
+            f"{str(speech.backbone.head.dtype).removeprefix('torch.')}, {voice}, {len(speech.slots)} slots"
+        )
+
+    @property
+    def sample_rate(self) -> int:
+        """24 kHz."""
+        return self._speech.sample_rate
+
+    async def warm_up(self) -> None:
+        """Take in the voice prompt, and speak one clause to nobody in every slot.
+
+        Raises:
+            EngineError: the voice prompt cannot be read, or leaves no room to speak.
+        """
+        prompt = self._settings.voice_prompt
+        if prompt is not None:
+            audio, sample_rate = read_audio(prompt.audio)
+            await self._on_device(self._speech.set_prompt, prompt.text, audio, sample_rate)
+        self._speech.require_room(self._settings.max_frames)
+        plan = await self._on_device(self._speech.plan, "Hello there.", (), 3)
+
+        def speak(slot: Slot) -> None:
+            slot.begin(plan, seed=0)
+            while slot.frame() is not None:
+                pass
+
+        for slot in self._speech.slots:
+            await self._on_device(speak, slot)
+
+    async def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """`text` in pieces of 80 ms as they are made; nothing for a text with nothing to speak. Closing it stops it.
+
+        The same text after the same context gives the same audio.
+
+        Raises:
+            EngineError: the device failed, or the context leaves no room.
+        """
+        for piece in speakable.pieces(text):
+            async with self._turns:
+                held: list[Slot] = []
+                made = 0
+                try:
+                    samples = await self._on_device(self._open, piece, context, held)
+                    while samples is not None:
+                        yield _marker(made, len(samples)) if self._speech.checkpoint.random else samples
+                        made += len(samples)
+                        samples = await self._on_device(held[0].frame)
+                finally:
+                    # Queued like all work: the slot is free after what this call may still have at work.
+                    with suppress(RuntimeError):  # the engine was closed
+                        self._thread.submit(self._free.extend, held)
+
+    async def close(self) -> None:
+        """Finish the frame at work, start no other, and free the device's memory."""
+        self._closed = True
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        self._free = []
+        self._speech.slots = ()
+
+    def _open(self, piece: str, context: tuple[Spoken, ...], held: list[Slot]) -> AudioF32 | None:
+        """The first frame of `piece`, in the free slot that holds most of its context; that slot goes into `held`.
+
+        One job, so that first audio waits for other calls' frames once.
+        """
+        plan = self._speech.plan(piece, context, self._settings.max_frames)
+        slot = max(self._free, key=lambda slot: slot.shared_positions(plan.segments))
+        self._free.remove(slot)
+        held.append(slot)
+        slot.begin(plan, seed=zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed))
+        return slot.frame()
+
+    async def _on_device(self, work: Callable[Given, Result], *args: Given.args, **more: Given.kwargs) -> Result:
+        """`work` on the device's thread, after what was queued before it."""
+
+        def run() -> Result:
+            with self._speech.execution.active():
+                return work(*args, **more)
+
+        if self._closed:
+            raise EngineError(_CLOSED)
+        try:
+            return await worker.run(self._thread, run)
+        except EngineError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):  # the job was cancelled, not the caller
+                raise EngineError(_CLOSED) from None
+            raise
+        except RuntimeError as fault:
+            raise EngineError(f"csm: the device failed ({model.line(fault)}); this reply is lost") from fault
+
+
+def read_audio(path: str) -> tuple[AudioF32, int]:
+    """The mono samples of an audio file, and its rate.
+
+    Raises:
+        EngineError: it is missing, no audio, or empty.
+    """
+    import soundfile
+
+    try:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as fault:
+        raise EngineError(
+            f"csm: voice prompt {path} cannot be read ({model.line(fault)}); correct tts.voice_prompt.audio"
+        ) from None
+    if not len(samples):
+        raise EngineError(f"csm: voice prompt {path} is empty; correct tts.voice_prompt.audio")
+    return np.ascontiguousarray(samples.mean(axis=1), np.float32), int(sample_rate)
+
+
+def _marker(start: int, count: int) -> AudioF32:
+    seconds = (start + np.arange(count)) / 24_000
+    peak = np.sqrt(2) * 10 ** (MARKER_LEVEL_DBFS / 20)
+    return np.asarray(peak * np.sin(2 * np.pi * MARKER_HZ * seconds), np.float32)

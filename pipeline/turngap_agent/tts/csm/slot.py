@@ -1,0 +1,236 @@
+"""A slot: the device state of one call at a time, and its frames. Begin a clause, then take frame after frame.
+
+One frame is three units: a backbone step (the first frame needs none: prefill gave its hidden state), the depth
+decoder, the codec. Nothing in them is read by the host. A frame's samples and its end-of-audio flag come back in one
+copy; on a GPU the next frame is launched before the host waits for it, so that the flag is read one frame late and the
+device never idles. What was launched past the end is thrown away.
+
+The keys and values of context stay in the slot between clauses: only what differs from the last context is computed.
+Segments are computed each on its own, in pieces of set sizes, so that one kept is bit for bit one computed afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from turngap_agent.device.graphs import Execution
+from turngap_agent.tts import AudioF32
+from turngap_agent.tts.csm.backbone import Backbone
+from turngap_agent.tts.csm.codec import MimiDecoder, reset
+from turngap_agent.tts.csm.context import Plan, Segment
+from turngap_agent.tts.csm.depth import DepthDecoder
+from turngap_agent.tts.csm.sampling import Sampling, noise_buffer
+
+PREFILL_ROWS = (32, 128, 512)
+"""Context is taken in by pieces padded to one of these."""
+WINDOWS = (512,)
+"""Attention reads the first so many positions, or all. Two graphs; all keys and values are 1 % of a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all slots share: the weights, and the buffers between units, which hold nothing from frame to frame."""
+
+    backbone: Backbone
+    depth: DepthDecoder
+    codec: MimiDecoder
+    execution: Execution
+    sampling: Sampling
+    positions: int
+    """How many positions context and frames may take."""
+    end_code: int
+    rows: torch.Tensor
+    """(longest prefill piece, hidden)"""
+    start: torch.Tensor
+    last: torch.Tensor
+    hidden: torch.Tensor
+    code: torch.Tensor
+    codes: torch.Tensor
+    noise: torch.Tensor
+    depth_unit: Callable[[], None]
+
+    @staticmethod
+    def build(
+        backbone: Backbone, depth: DepthDecoder, codec: MimiDecoder, execution: Execution, positions: int, end_code: int
+    ) -> Parts:
+        """Allocates the buffers and prepares the depth decoder's unit; inside `execution.active()`."""
+        device, sampling = backbone.head.device, backbone.sampling
+        hidden = torch.zeros(1, backbone.hidden_size, device=device, dtype=backbone.head.dtype)
+        code, start, last = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
+        codes = torch.zeros(depth.codebooks, dtype=torch.long, device=device)
+        noise = noise_buffer(depth.codebooks, sampling, device)
+
+        def decode_depth() -> None:
+            codes.copy_(depth.frame(hidden, code, noise, execution.fuse))
+
+        return Parts(
+            backbone=backbone,
+            depth=depth,
+            codec=codec,
+            execution=execution,
+            sampling=sampling,
+            positions=positions,
+            end_code=end_code,
+            rows=torch.zeros(PREFILL_ROWS[-1], backbone.hidden_size, device=device, dtype=backbone.head.dtype),
+            start=start,
+            last=last,
+            hidden=hidden,
+            code=code,
+            codes=codes,
+            noise=noise,
+            depth_unit=execution.unit(decode_depth),
+        )
+
+    @property
+    def places(self) -> int:
+        """Positions of keys and values: padding rows may lie past the last position."""
+        return self.positions + PREFILL_ROWS[-1]
+
+
+class Slot:
+    """One call's keys and values, codec state and units. Every method belongs inside `execution.active()`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        device = parts.codes.device
+        self._cache = parts.backbone.stack.cache()
+        self._codec_state = parts.codec.state()
+        self._position = torch.zeros(1, dtype=torch.long, device=device)
+        self._codes = torch.zeros_like(parts.codes)
+        """The last frame, kept while other slots use the shared buffer."""
+        self._output = torch.zeros(parts.codec.frame_samples + 1, device=device)
+        """Samples, and 1 at the end if the frame ends the audio."""
+        self._lookahead = parts.execution.lookahead
+        self._host = [parts.execution.host_buffer(*self._output.shape) for _ in range(self._lookahead + 1)]
+        self._arrived: list[Callable[[], None]] = [lambda: None] * len(self._host)
+        self._generator = torch.Generator(device)
+        self._resident: tuple[Segment, ...] = ()
+        self._filled = self._launched = self._taken = self._limit = 0
+        self._reads_end = True
+        unit = parts.execution.unit
+        windows = [window for window in WINDOWS if window < parts.positions] + [parts.positions]
+        self._reset_unit = unit(self._reset)
+        self._prefill_units = {
+            (rows, window): unit(partial(self._prefill, rows, window))
+            for rows in PREFILL_ROWS
+            for window in windows
+            if window >= min(rows, parts.positions)
+        }
+        self._step_units = {window: unit(partial(self._step, window)) for window in windows}
+        self._codec_unit = unit(self._decode)
+        self._windows = windows
+
+    def shared_positions(self, segments: tuple[Segment, ...]) -> int:
+        """How many positions of the context `segments` are in this slot already."""
+        return sum(segment.positions for segment in _common(self._resident, segments))
+
+    def begin(self, plan: Plan, seed: int) -> None:
+        """Take in the plan's context and text, and launch its first frame.
+
+        Both at once: between calls of a slot's methods the shared buffers are other slots'.
+        """
+        kept = _common(self._resident, plan.segments)
+        self._resident = kept
+        self._filled = sum(segment.positions for segment in kept)
+        self._reset_unit()
+        self._generator.manual_seed(seed)
+        self._draw_noise()
+        backbone = self._parts.backbone
+        for segment in plan.segments[len(kept) :]:
+            self._take_in(segment.rows(backbone))
+            self._resident = (*self._resident, segment)
+        text = torch.tensor(plan.text_ids, device=self._position.device)
+        self._take_in(backbone.embed_text(text))
+        self._position.fill_(self._filled)
+        self._launched = self._taken = 0
+        self._limit = plan.frames
+        self._reads_end = plan.reads_end
+        self._launch()
+
+    def frame(self) -> AudioF32 | None:
+        """The next 80 ms, shape (frame_samples,); None after the last."""
+        while self._launched < self._limit and self._launched <= self._taken + self._lookahead:
+            self._launch()
+        if self._taken >= self._limit:
+            return None
+        turn = self._taken % len(self._host)
+        self._arrived[turn]()
+        output = self._host[turn].numpy()
+        if self._reads_end and output[-1]:
+            self._limit = 0
+            return None
+        self._taken += 1
+        samples: AudioF32 = output[:-1].astype(np.float32)
+        return samples
+
+    def codes(self) -> torch.Tensor:
+        """The frame that was launched last, shape (codebooks,); for tests and measurements."""
+        return self._codes.clone()
+
+    def _launch(self) -> None:
+        if self._launched:
+            self._draw_noise()
+            self._step_units[self._window(self._filled + 1)]()
+            self._filled += 1
+        self._parts.depth_unit()
+        self._codec_unit()
+        turn = self._launched % len(self._host)
+        self._host[turn].copy_(self._output, non_blocking=True)
+        self._arrived[turn] = self._parts.execution.mark()
+        self._launched += 1
+
+    def _take_in(self, rows: torch.Tensor) -> None:
+        parts = self._parts
+        for piece in rows.split(PREFILL_ROWS[-1]):
+            size = next(size for size in PREFILL_ROWS if size >= len(piece))
+            parts.rows[: len(piece)].copy_(piece)
+            parts.start.fill_(self._filled)
+            parts.last.fill_(len(piece) - 1)
+            self._filled += len(piece)
+            self._prefill_units[size, self._window(max(self._filled, min(size, parts.positions)))]()
+
+    def _window(self, reach: int) -> int:
+        return next(window for window in self._windows if window >= reach)
+
+    def _draw_noise(self) -> None:
+        if not self._parts.sampling.greedy:
+            self._parts.noise.uniform_(generator=self._generator)
+
+    # The units: what they read and write stays where it is.
+
+    def _prefill(self, size: int, window: int) -> None:
+        parts = self._parts
+        hidden, code = parts.backbone.prefill(
+            parts.rows[:size], self._cache, parts.start, parts.last, parts.noise[:1], window
+        )
+        parts.hidden.copy_(hidden)
+        parts.code.copy_(code)
+
+    def _step(self, window: int) -> None:
+        parts = self._parts
+        step = parts.execution.fuse(parts.backbone.step, tuned=True)
+        hidden, code = step(self._codes, self._cache, self._position, parts.noise[:1], window)
+        parts.hidden.copy_(hidden)
+        parts.code.copy_(code)
+        self._position.add_(1)
+
+    def _decode(self) -> None:
+        parts = self._parts
+        self._codes.copy_(parts.codes)
+        self._output[:-1].copy_(parts.execution.fuse(parts.codec.step)(self._codes, self._codec_state))
+        self._output[-1:].copy_((self._codes == parts.end_code).all().view(1))
+
+    def _reset(self) -> None:
+        reset(self._codec_state)
+
+
+def _common(resident: tuple[Segment, ...], wanted: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    count = 0
+    while count < min(len(resident), len(wanted)) and resident[count].key == wanted[count].key:
+        count += 1
+    return resident[:count]

@@ -1,0 +1,64 @@
+"""Speech made of a tone, as long as its text, after a set time. For tests and fault injection; no model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import numpy as np
+
+from turngap_agent import meter
+from turngap_agent.clock import now_ns, sleep_until_ns
+from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.tts import AudioF32, Spoken
+
+RATE = 24_000
+"""As the real synthesisers, so that the path to the line is the same."""
+TONE_HZ = 440.0
+LEVEL_DBFS = -12.0
+"""RMS, full scale ±1."""
+_RAMP_S = 0.001
+_PIECE_S = 0.1
+
+
+class ScriptedSynthesizer:
+    """Holds the script's times; the text counts by its length alone."""
+
+    def __init__(self, settings: ScriptedTtsSettings) -> None:
+        self._settings = settings
+
+    def describe(self) -> str:
+        """One line for the ready message and the report."""
+        return f"scripted, first audio {self._settings.first_audio_ms:g} ms, {TONE_HZ:g} Hz tone"
+
+    @property
+    def sample_rate(self) -> int:
+        """24 kHz."""
+        return RATE
+
+    async def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    async def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """Digital silence, then the tone, in pieces of 100 ms: all at once, `first_audio_ms` after the call."""
+        due_ns = now_ns() + round(self._settings.first_audio_ms * 1e6)
+        audio = np.concatenate(
+            [
+                np.zeros(round(self._settings.head_silence_ms / 1000 * RATE), np.float32),
+                _tone(round(self._settings.ms_per_character * len(text) / 1000 * RATE)),
+            ]
+        )
+        with meter.current().busy():
+            await sleep_until_ns(due_ns)
+        step = round(_PIECE_S * RATE)
+        for start in range(0, len(audio), step):
+            yield audio[start : start + step]
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+def _tone(length: int) -> AudioF32:
+    seconds = np.arange(length) / RATE
+    peak = np.sqrt(2) * 10 ** (LEVEL_DBFS / 20)
+    ramp = np.clip(np.minimum(seconds, seconds[::-1]) / _RAMP_S, 0, 1)
+    return np.asarray(peak * ramp * np.sin(2 * np.pi * TONE_HZ * seconds), np.float32)

@@ -1,0 +1,213 @@
+"""The pins of `weights.toml`: what is fetched, from where, on which terms, and what it must be, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from turngap_agent import profile
+from turngap_agent.errors import UsageError, WeightsError
+
+PINS = Path(__file__).parent.parent / "weights.toml"
+
+
+def _inside(path: str) -> str:
+    """Refuse a path that would leave the folder it is unpacked into."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        raise ValueError("a path inside the entry's folder is needed")
+    return path
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+GitObject = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+RelativePath = Annotated[str, AfterValidator(_inside)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class File(_Table):
+    """One file: where it stands in the source, where in the cache, and what it must be."""
+
+    source_path: RelativePath = Field(alias="from")
+    path: RelativePath = Field(alias="to")
+    size: int = Field(ge=0)
+    sha256: Sha256 | None = None
+    git: GitObject | None = None
+    """Instead of sha256, where a repository's listing is known: the file's git object, or that of its LFS pointer."""
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> File:
+        if bool(self.sha256) == bool(self.git):
+            raise ValueError("either `sha256` or `git` is needed")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """What `cache.has_identity` compares a file with."""
+        return self.sha256 or self.git or ""
+
+
+class Tree(_Table):
+    """A whole set of files: how many, how large together, and the digest of their listing (`cache.tree_digest`)."""
+
+    files: int = Field(ge=1)
+    size: int = Field(ge=0)
+    sha256: Sha256
+
+
+class Unpack(_Table):
+    """A file or folder of a Debian package, and its place in the cache; what ends in `.gz` is unzipped."""
+
+    source_path: RelativePath = Field(alias="from")
+    path: RelativePath = Field(alias="to")
+
+
+class WheelSource(_Table):
+    """A PyPI wheel, taken without its dependencies through the user's own pip configuration."""
+
+    kind: Literal["wheel"]
+    package: str
+    size: int = Field(gt=0)
+    sha256: Sha256
+
+
+class HubSource(_Table):
+    """A Hugging Face repository at one commit."""
+
+    kind: Literal["hub"]
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    gated: bool = False
+    take: tuple[str, ...] | None = Field(None, min_length=1)
+    """In place of `files`, where they are not known: names or patterns of what is kept. The hub states what each file
+    is at the revision, and the entry's lock keeps that."""
+    size: int | None = Field(None, gt=0)
+    """With `take`: about how many bytes that is."""
+
+
+class DebianSource(_Table):
+    """Debian packages, downloaded by apt-get without root and unpacked without installing them."""
+
+    kind: Literal["debian"]
+    packages: tuple[str, ...]
+    unpack: tuple[Unpack, ...]
+
+
+class InstalledSource(_Table):
+    """Files that an installed Python package brings along: nothing to fetch, but pinned and verified all the same."""
+
+    kind: Literal["installed"]
+    package: str
+    folder: RelativePath
+
+
+Source = Annotated[WheelSource | HubSource | DebianSource | InstalledSource, Field(discriminator="kind")]
+
+
+class Pin(_Table):
+    """One entry of `weights.toml`."""
+
+    name: str = ""
+    about: str
+    version: str
+    licence: str
+    source: Source
+    files: tuple[File, ...] = ()
+    tree: Tree | None = None
+    gives: RelativePath | None = None
+    recipe: Literal["gguf-to-onnx-1"] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_files_and_tree(self) -> Pin:
+        if bool(self.files) + (self.tree is not None) + self.by_revision != 1:
+            raise ValueError("one of `files`, `tree` and (for the hub) `source.take` is needed")
+        return self
+
+    @property
+    def by_revision(self) -> bool:
+        """Whether the commit alone is pinned: what its files are, the hub states when they are fetched."""
+        return self.source.kind == "hub" and self.source.take is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pinned files; of those pinned by their revision alone, about so many."""
+        if self.source.kind == "hub" and self.source.take is not None:
+            return self.source.size or 0
+        return self.tree.size if self.tree else sum(file.size for file in self.files)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names this exact pin in the cache: it changes when what is fetched or made of it changes."""
+        essence = self.model_dump_json(include={"source", "files", "tree", "recipe"}, exclude_none=True)
+        return hashlib.sha256(essence.encode()).hexdigest()[:12]
+
+
+def load(path: Path) -> dict[str, Pin]:
+    """All pins by name, in the file's order.
+
+    Raises:
+        WeightsError: the file is missing or malformed; the message names the entry and the key.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+        adapter = TypeAdapter(dict[str, Pin])
+        pins = adapter.validate_python(tables)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise WeightsError(f"{path}: cannot be read: {fault}") from None
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise WeightsError(f"{path}: `{key}`: {first['msg'].removeprefix('Value error, ')}") from None
+    return {name: pin.model_copy(update={"name": name}) for name, pin in pins.items()}
+
+
+@cache
+def shipped() -> dict[str, Pin]:
+    """The pins that come with this version, read once."""
+    return load(PINS)
+
+
+def of(name: str) -> Pin:
+    """The pin of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return shipped()[name]
+    except KeyError:
+        raise UsageError(f"no weights {name!r} are pinned; there are: {', '.join(shipped())}") from None
+
+
+def of_profile(name_or_path: str) -> list[Pin]:
+    """The pins of the models that a profile's stages name; a model given by its path needs none.
+
+    Raises:
+        ProfileError: there is no such profile, or it is malformed.
+    """
+    chosen = profile.load(name_or_path)
+    ending = chosen.endpointing
+    judge = (ending.model,) if ending.policy != "silence" and ending.model is not None else ()
+    stages = (chosen.vad, *judge, chosen.stt, chosen.llm, chosen.tts)
+    named = [_named(stage) for stage in stages]
+    return [shipped()[name] for name in named if name in shipped()]
+
+
+def _named(stage: profile.Vad | profile.Turn | profile.Stt | profile.Llm | profile.Tts) -> str | None:
+    if stage.engine == "hibari":
+        return "hibari-tts"
+    if stage.engine == "csm":
+        return "csm-1b" if stage.weights == "real" else None
+    if stage.engine == "whisper":
+        return stage.weights
+    if stage.engine == "vllm" and (stage.url is not None or stage.load_format == "dummy"):
+        return None
+    return getattr(stage, "model", None)
