@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from turngap.audience import Display
 from turngap.calibration import calibrate, idleness
 from turngap.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, ReferenceAgent
 from turngap.calibration.idleness import Idle
@@ -33,12 +32,13 @@ from turngap.calibration.sentinel import sentinel
 from turngap.caller.call import place_call
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
+from turngap.cli.display import Display
 from turngap.clock import SystemClock
 from turngap.corpus import clips as corpus
-from turngap.result import RunRecord, Verdict
-from turngap.run import request
-from turngap.run.measure import run
+from turngap.model.result import RunRecord, Verdict
 from turngap.scoring import score
+from turngap.session import plan
+from turngap.session.runner import run
 
 from benchmarks.common import SCRIPTED, Promise, bounded, bursts, conclude, news, parser
 
@@ -151,7 +151,7 @@ async def scripted_run(folder: Path) -> RunRecord:
     turns = "".join(f"  - {{id: u{n}, audio: burst-{n}.wav, pause_ms: 300}}\n" for n in range(RUN_TURNS))
     file = folder / "hogs.scenario.yaml"
     file.write_text(f"name: hogs\nprobe: true\nturns:\n{turns}", "utf-8")
-    asked = request.make(str(file), profile=str(SCRIPTED), options=request.Options(out=folder / "results"))
+    asked = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
     clips = corpus.prepare(asked.scenario, news)
     with Display(Console(stderr=True), "hogs") as display:
         done = await run(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())

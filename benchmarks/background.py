@@ -19,7 +19,7 @@ from turngap.corpus import mixing, noises
 from turngap.corpus.joins import ACTIVE_DBFS
 from turngap.corpus.noises import Loop
 from turngap.corpus.voices import Prompts
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 from turngap_agent import profile
 from turngap_agent.profile.stt import FasterWhisperSettings
 from turngap_agent.stt.faster_whisper import FasterWhisper

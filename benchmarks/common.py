@@ -22,11 +22,11 @@ from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock, SystemClock
 from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
-from turngap.rig.agent import Agent, serve_command
-from turngap.rig.spans import SpanReceiver
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.processes.agent import Agent, serve_command
+from turngap.processes.spans import SpanReceiver
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.scoring.score import score_call
-from turngap.turn import Outcome, TurnRecord
 from turngap_agent import profile
 from turngap_agent.errors import TurngapError
 from turngap_agent.telephony import SAMPLE_RATE

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from turngap.figures import Conversation
+from turngap.model.figures import Conversation
 from turngap.store import folder as store
 from turngap.store.folder import Run
 from turngap.verdict.rates import to_be_ignored

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from turngap.result import RunRecord, Verdict
-from turngap.rig import child
+from turngap.model.result import RunRecord, Verdict
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.processes import child
 from turngap.store import folder as store
 from turngap.store.folder import Run
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict.summary import good, scored
 from turngap_agent.tracing import Stage
 

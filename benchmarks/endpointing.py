@@ -24,7 +24,7 @@ from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
 from turngap.corpus import clips, mixing, noises
 from turngap.corpus.labels import speech_threshold_dbfs
 from turngap.corpus.voices import Prompts
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 from turngap.verdict.stats import percentile, rate_upper
 from turngap_agent import profile
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing

@@ -136,7 +136,7 @@ _PROJECT = "run `pip install '.[cpu,csm]'` in the project's root"
 STEPS = (
     Step(
         "calibration",
-        ("turngap.command", "turngap.calibration.command"),
+        ("turngap.cli.run", "turngap.cli.calibrate"),
         f"{_PROJECT} (only torch and transformers are needed for the step csm)",
         90,
         _calibrate,
@@ -144,7 +144,7 @@ STEPS = (
     ),
     Step(
         "turns",
-        ("turngap.command", "turngap_agent.server.hosting", "onnxruntime", "torch", "transformers"),
+        ("turngap.cli.run", "turngap_agent.server.hosting", "onnxruntime", "torch", "transformers"),
         _PROJECT,
         520,
         _turns,

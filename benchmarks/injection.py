@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from turngap.caller.priority import ahead
-from turngap.turn import TurnRecord
+from turngap.model.turn import TurnRecord
 from turngap_agent.tracing import INJECTABLE, Stage
 
 from benchmarks.common import Promise, Variant, answered, bounded, conclude, parser, side_by_side

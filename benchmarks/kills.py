@@ -27,7 +27,7 @@ from typing import IO
 import numpy as np
 import psutil
 import soundfile
-from turngap.rig import child
+from turngap.processes import child
 from turngap.store import folder as store
 from turngap_agent.errors import RunFolderError
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from turngap.rig import child
+from turngap.processes import child
 
 from benchmarks.common import Promise, conclude, news, parser
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 
-from turngap.figures import Rate
-from turngap.turn import Outcome
+from turngap.model.figures import Rate
+from turngap.model.turn import Outcome
 from turngap.verdict.rates import paused
 from turngap.verdict.stats import rate
 from turngap.verdict.summary import scored

@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 from rich.table import Table
-from turngap.result import Verdict
-from turngap.rig import child
+from turngap.model.result import Verdict
+from turngap.processes import child
 from turngap.store import folder as store
 from turngap.store.folder import Run
 from turngap.sweep import folder

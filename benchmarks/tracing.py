@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 from turngap.caller.priority import ahead
-from turngap.turn import TurnRecord
+from turngap.model.turn import TurnRecord
 
 from benchmarks.common import Promise, Variant, answered, conclude, parser, side_by_side
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turngap.model.turn import TurnRecord
 from turngap.store import folder as store
-from turngap.turn import TurnRecord
 from turngap_agent.tracing import Stage
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from turngap.result import WEIGHTLESS_BF16
+from turngap.model.result import WEIGHTLESS_BF16
+from turngap.model.turn import Outcome
 from turngap.store import folder as store
-from turngap.turn import Outcome
 from turngap_agent.tracing import Stage
 
 pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")

@@ -1,6 +1,6 @@
 """`python -m turngap` is the command `turngap`."""
 
-from turngap.cli import main
+from turngap.cli.app import main
 
 if __name__ == "__main__":
     main()

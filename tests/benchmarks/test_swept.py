@@ -6,14 +6,14 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from turngap.result import Verdict
-from turngap.run import request
+from turngap.model.result import Verdict
+from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
+from turngap.session import plan
 from turngap.store import folder as store
 from turngap.store.folder import Run
 from turngap.sweep import folder
 from turngap.sweep.grid import MOST_SETTINGS
-from turngap.turn import Outcome
 from turngap.verdict import summary
 from turngap_agent import profile
 
@@ -45,7 +45,7 @@ def test_every_setting_fits_the_profile(settings: dict[str, tuple[str, ...]]) ->
 @pytest.mark.parametrize("scenario", ["gate", "pauses", *conversation.SCENARIOS])
 def test_the_scenarios_are_there(scenario: str) -> None:
     """By name."""
-    assert request.locate(scenario).is_file()
+    assert plan.locate(scenario).is_file()
 
 
 def test_latency_promises(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS
-from turngap.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
+from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.scenario import PlannedCall, Turn
 from turngap_agent import tracing
 from turngap_agent.tracing import Span, Stage

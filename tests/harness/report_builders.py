@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from turngap.agent_figures import AgentFigures, GpuFigures
-from turngap.figures import CorpusFigures, Figures, Instrument, Lateness, Source, StageFigures
-from turngap.result import Check, RunRecord, Verdict
+from turngap.model.agent_figures import AgentFigures, GpuFigures
+from turngap.model.figures import CorpusFigures, Figures, Instrument, Lateness, Source, StageFigures
+from turngap.model.result import Check, RunRecord, Verdict
+from turngap.model.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
 from turngap.scenario import Expectation
-from turngap.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
 from turngap.verdict import conversation, stats, summary
 from turngap_agent.tracing import Activity, Stage
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from turngap.result import Check, Verdict
-from turngap.rig.spans import SpanReceiver
-from turngap.run import ledger, request, settle
-from turngap.run.ledger import Progress
-from turngap.run.settle import Job
+from turngap.model.result import Check, Verdict
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.processes.spans import SpanReceiver
 from turngap.scoring.heard import NO_SPANS
+from turngap.session import plan, run_record, scorer
+from turngap.session.run_record import Progress
+from turngap.session.scorer import Job
 from turngap.store.folder import RunFolder
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import gate
 from turngap_agent import tracing
 from turngap_agent.tracing import Span
 
 from tests.harness import report_builders
 from tests.harness.builders import CALL_SID, attempt_spans, call_span, example_call, planned
-from tests.harness.rig.test_spans import otel_span, send
+from tests.harness.processes.test_spans import otel_span, send
 from tests.harness.tones import scenario_of_tones
 
 WHOLE = (call_span(), *attempt_spans())
@@ -47,7 +47,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
     """Sends batches to a real receiver before and after the call is collected, and takes the call to its verdict."""
 
     def measure(*before: Batch, after: Batch = ()) -> Found:
-        asked = request.make(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
+        asked = plan.make(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
         folder = RunFolder.create(tmp_path / "results", "run", report_builders.run_record([]))
 
         async def receive() -> Found:
@@ -65,9 +65,9 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
                 await receiver.stop()
             job = Job(folder.path, example_call().ends(4000), collected, planned(), 95.0, cold=False)
             progress = Progress()
-            progress.add(settle.settle(job))
+            progress.add(scorer.settle(job))
             (turn,) = progress.turns
-            judged = gate.judge(progress.turns, ledger.evidence(asked, folder, progress))
+            judged = gate.judge(progress.turns, run_record.evidence(asked, folder, progress))
             (spans,) = (check for check in judged.checks if check.name == "spans")
             return Found(turn, spans, judged.verdict, receiver.remarks())
 

@@ -25,8 +25,8 @@ from turngap.calibration.reference import Order
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, Clock
-from turngap.records import CallRecord, Clip, Spoken
-from turngap.rig import child
+from turngap.model.records import CallRecord, Clip, Spoken
+from turngap.processes import child
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.milestones import one_by_one
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 
 from turngap.clock import Clock
-from turngap.rig import environment
+from turngap.processes import environment
 
 LOAD, TIMER_MS, STOLEN_SHARE = 0.3, 1.0, 0.001
 """Idle is: the load average a core under the first, the 99th percentile of our own timer's lateness under the second,

@@ -28,7 +28,7 @@ from websockets.exceptions import ConnectionClosed
 
 from turngap.caller.priority import ahead
 from turngap.clock import NS_PER_MS, Clock, SystemClock
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 
 class Behaviour(StrEnum):

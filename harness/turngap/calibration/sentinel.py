@@ -21,9 +21,9 @@ from turngap.calibration import calibrate
 from turngap.calibration.calibrate import ReferenceAgent, Sample
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
-from turngap.records import CallEnd
+from turngap.model.records import CallEnd
+from turngap.model.turn import TurnRecord
 from turngap.scoring.milestones import BEFORE_T0_NS
-from turngap.turn import TurnRecord
 
 DELAY_MS = 150.0
 _BOOT_ID = "boot_id"

@@ -28,8 +28,8 @@ from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
 from turngap.caller.stream import Stream
 from turngap.clock import NS_PER_MS, Clock
+from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.network import NetworkProfile
-from turngap.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.scenario import PlannedCall
 
 LEAD_NS = 5 * NS_PER_MS

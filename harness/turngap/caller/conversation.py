@@ -22,7 +22,7 @@ from turngap_agent.telephony import FRAME_SAMPLES as WIRE_SAMPLES
 from turngap.caller.ear import Ear
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import Clip, Pcm16, Spoken
+from turngap.model.records import Clip, Pcm16, Spoken
 from turngap.scenario import QUIET_MS, Expectation, Turn
 
 MARK_PATIENCE_NS = 3_000 * NS_PER_MS

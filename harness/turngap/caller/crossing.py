@@ -14,8 +14,8 @@ import numpy as np
 from turngap_agent.telephony import FRAME_SAMPLES
 
 from turngap.clock import NS_PER_MS
+from turngap.model.records import Pcm16
 from turngap.network import NetworkProfile, Path
-from turngap.records import Pcm16
 
 At = Callable[[int, Callable[[int], object]], object]
 """Call back at a time in ns, in the order of the deadlines; equal ones in the order of asking."""

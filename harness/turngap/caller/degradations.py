@@ -15,7 +15,7 @@ from turngap_agent.telephony import FRAME_SAMPLES
 from turngap.caller.echo import EchoPath
 from turngap.caller.noise import comfort_noise
 from turngap.caller.playout import Playout
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scenario import CLEAN, Line
 
 NOISE_FRAMES = 390

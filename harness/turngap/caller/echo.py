@@ -11,7 +11,7 @@ from turngap_agent.telephony import FRAME_SAMPLES
 
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scenario import Echo
 
 

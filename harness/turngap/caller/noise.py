@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 COMFORT_DBFS = -60.0
 

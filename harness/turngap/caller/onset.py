@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import Int64, Pcm16
+from turngap.model.records import Int64, Pcm16
 
 FRAME_SAMPLES = 80
 """10 ms at 8 kHz."""

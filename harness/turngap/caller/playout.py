@@ -13,7 +13,7 @@ import numpy as np
 
 from turngap.caller.onset import Segment
 from turngap.clock import NS_PER_SAMPLE
-from turngap.records import MarkSeen, Pcm16, Received
+from turngap.model.records import MarkSeen, Pcm16, Received
 
 MAX_BUFFERED_NS = 600 * 1_000_000_000
 """Twilio buffers ten minutes; what comes beyond is discarded with warning 31931."""

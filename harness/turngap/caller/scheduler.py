@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 
 from turngap.clock import NS_PER_MS, Clock
-from turngap.records import Int64
+from turngap.model.records import Int64
 
 Callback = Callable[[int], object]
 """Called with its deadline in ns; must not block, and what it raises ends the scheduler."""

@@ -20,7 +20,7 @@ from turngap.corpus.joins import HEAD_SAMPLES, join
 from turngap.corpus.labels import label
 from turngap.corpus.mixing import mix
 from turngap.corpus.voices import Prompts, Report, Utterance
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Expectation, Scenario, Turn
 
 BABBLE_PROMPTS = 60

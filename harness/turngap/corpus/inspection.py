@@ -13,7 +13,7 @@ from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
 from turngap.corpus import voices
 from turngap.corpus.joins import normalise
 from turngap.corpus.labels import MAX_MOVE_MS, Label, label, speech_threshold_dbfs
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
 
 TAIL_MS = 100.0

@@ -16,7 +16,7 @@ from turngap_agent.errors import ScenarioError
 from turngap.caller.noise import comfort_noise
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus.labels import BELOW_P95_DB, label
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
 
 ACTIVE_DBFS = -20.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 FLOOR_DBFS = -55.0
 BELOW_P95_DB = 35.0

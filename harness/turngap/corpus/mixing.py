@@ -16,7 +16,7 @@ from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
 from turngap.corpus.joins import ACTIVE_DBFS, PEAK_DBFS
 from turngap.corpus.labels import BELOW_P95_DB
 from turngap.corpus.noises import Loop
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 
 LOOP_SAMPLES = 80_000
 """10 s, unless the clip is longer."""

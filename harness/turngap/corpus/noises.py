@@ -14,7 +14,7 @@ from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.corpus.joins import normalise
 from turngap.corpus.labels import label
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 Loop = npt.NDArray[np.float64]
 BABBLE_VOICES = 8

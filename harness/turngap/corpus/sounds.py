@@ -10,7 +10,7 @@ from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.caller.noise import comfort_noise
 from turngap.corpus.voices import Utterance
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 
 KEY_MS = 100
 KEY_DBFS = -13.0

@@ -20,8 +20,8 @@ import soundfile
 from turngap_agent.errors import EngineError, ScenarioError, TurngapError, WeightsError
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.records import Pcm16
-from turngap.rig import child
+from turngap.model.records import Pcm16
+from turngap.processes import child
 
 Report = Callable[[str], None]
 """Takes a line of progress."""

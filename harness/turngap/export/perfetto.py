@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from turngap.model.turn import TurnRecord
 from turngap.store.folder import Run
-from turngap.turn import TurnRecord
 
 NS_PER_US = 1000
 Event = dict[str, Any]

@@ -24,7 +24,7 @@ from turngap.caller.playout import Playout
 from turngap.clock import Clock
 from turngap.live.track import Frame, InboundTrack, Line, played
 from turngap.live.wire import Wire
-from turngap.records import MarkSeen, Received
+from turngap.model.records import MarkSeen, Received
 
 Say = Callable[[Outbound], None]
 """Takes a message for Twilio; its `stream_sid` is put right."""

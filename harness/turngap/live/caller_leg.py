@@ -23,7 +23,7 @@ from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from turngap.live.track import InboundTrack, Line
 from turngap.live.wire import Wire
-from turngap.records import CallEnd, CallRecord, Clip, Pcm16
+from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16
 from turngap.scenario import PlannedCall
 
 LEAD_NS = 40 * NS_PER_MS

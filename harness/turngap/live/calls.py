@@ -10,7 +10,6 @@ from turngap_agent.errors import LiveError
 
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS
-from turngap.legs import LegTimes
 from turngap.live import dial, turns, witness
 from turngap.live.agent_leg import AgentLeg, Answerer
 from turngap.live.answerers import Echo, KnownDelay
@@ -20,15 +19,16 @@ from turngap.live.placing import INTERRUPTED, Phone, Placed, whatever_happens
 from turngap.live.proxy import Proxy
 from turngap.live.recordings import Recordings
 from turngap.live.server import AMD, STATUS
-from turngap.records import CallRecord, Clip
-from turngap.run.ledger import Progress
-from turngap.run.measure import Audience
-from turngap.run.settle import Settled, recv_late_ms, send_late_ms
-from turngap.run.subject import Rig
+from turngap.model.legs import LegTimes
+from turngap.model.records import CallRecord, Clip
+from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
+from turngap.session.agent_run import Rig
+from turngap.session.run_record import Progress
+from turngap.session.runner import Audience
+from turngap.session.scorer import Settled, recv_late_ms, send_late_ms
 from turngap.store import recording
 from turngap.store.folder import CALLS, RunFolder
-from turngap.turn import TurnRecord
 
 SPANS_TIMEOUT_S = 3.0
 RECORDING_TRIES = 20

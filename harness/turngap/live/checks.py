@@ -30,9 +30,9 @@ from turngap.live.order import (
 )
 from turngap.live.safety import Cost
 from turngap.network import Direction, NetworkProfile
-from turngap.run import request
-from turngap.run.request import Options, Request
 from turngap.scenario import PlannedCall, Scenario, Turn
+from turngap.session import plan
+from turngap.session.plan import Options, Request
 
 
 def make(asked: Asked, environment: Mapping[str, str]) -> Order:
@@ -69,7 +69,7 @@ def make(asked: Asked, environment: Mapping[str, str]) -> Order:
     safety.check_allowed(from_, allowed, "the number to call from")
     safety.check_confirmed(to, asked.confirm)
     public_url = preflight.checked_url(asked.public_url)
-    wanted = _request(asked, profile=None if alone else asked.profile or request.DEFAULT_PROFILE, greeted=alone)
+    wanted = _request(asked, profile=None if alone else asked.profile or plan.DEFAULT_PROFILE, greeted=alone)
     echo = _echo(wanted) if asked.echo else None
     limit_s = safety.time_limit_s(_longest_s(wanted, echo))
     return Order(
@@ -176,8 +176,8 @@ def _directions(asked: Asked, named: NetworkProfile | None) -> dict[str, Directi
 
 def _request(asked: Asked, *, profile: str | None, greeted: bool) -> Request:
     """The run, of the scenario's turns dealt to so many calls; without warm-up calls, which would cost money."""
-    path = request.locate(asked.scenario or DEFAULT_SCENARIO)
-    made = request.make(
+    path = plan.locate(asked.scenario or DEFAULT_SCENARIO)
+    made = plan.make(
         str(path),
         profile=profile,
         overrides=asked.overrides if profile is not None else (),

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import signal
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 MIN_SCORE = 0.35
 """Less alike is not found. Two passes of μ-law cost a few hundredths; another codec more."""

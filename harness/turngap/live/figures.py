@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from turngap.counted import plural
-from turngap.legs import LegTimes, LiveFigures, Witness
-from turngap.result import Verdict
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.legs import LegTimes, LiveFigures, Witness
+from turngap.model.plural import plural
+from turngap.model.result import Verdict
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import gate, stats
 from turngap.verdict.gate import Evidence, Judgement
 from turngap.verdict.summary import good

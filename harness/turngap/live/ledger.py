@@ -16,8 +16,8 @@ from typing import Self
 
 from turngap_agent.errors import UsageError
 
-from turngap.counted import plural
 from turngap.live.safety import MAX_CALLS_A_DAY, MAX_CALLS_A_RUN
+from turngap.model.plural import plural
 
 LEDGER = "TURNGAP_LIVE_LEDGER"
 DAY_S = 86_400

@@ -15,9 +15,8 @@ from turngap.calibration.calibrate import calibrate
 from turngap.caller.call import place_call
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
+from turngap.cli.run import prepare
 from turngap.clock import Clock
-from turngap.command import prepare
-from turngap.legs import LiveFigures
 from turngap.live import figures, preflight, witness
 from turngap.live.calls import Calls, Found
 from turngap.live.dial import Twilio
@@ -25,19 +24,20 @@ from turngap.live.ledger import Ledger
 from turngap.live.order import Order
 from turngap.live.placing import Phone
 from turngap.live.server import VOICE, LiveServer, hosted, listen
-from turngap.records import Clip
-from turngap.result import RunRecord
-from turngap.rig import child, environment
-from turngap.rig.agent import Agent
-from turngap.run import ledger
-from turngap.run.ledger import Progress
-from turngap.run.measure import CALIBRATION_MS, CALIBRATION_TURNS, Audience, Finished
-from turngap.run.standing import standing
-from turngap.run.subject import Rig, Subject
+from turngap.model.legs import LiveFigures
+from turngap.model.records import Clip
+from turngap.model.result import RunRecord
+from turngap.model.turn import TurnRecord
+from turngap.processes import child, environment
+from turngap.processes.agent import Agent
 from turngap.scenario import PlannedCall
+from turngap.session import run_record
+from turngap.session.agent_run import Rig, Subject
+from turngap.session.rigs import standing
+from turngap.session.run_record import Progress
+from turngap.session.runner import CALIBRATION_MS, CALIBRATION_TURNS, Audience, Finished
 from turngap.store import recording
 from turngap.store.folder import AGENT_LOG, CALLS, RunFolder
-from turngap.turn import TurnRecord
 
 AGAIN = "run `turngap smoke` again"
 """A live run can't be taken up where it ended: its calls are over."""
@@ -82,7 +82,7 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock, stop: asyn
                 subject = Subject(order.request, folder, opening, progress, began_ns)
                 rig = await stack.enter_async_context(_rig(subject, audience))
                 if rig is not None:
-                    opening = ledger.with_rig(opening, rig.agent.ready, rig.sampler)
+                    opening = run_record.with_rig(opening, rig.agent.ready, rig.sampler)
                     await _warm_up(order, rig.agent, clips, clock, scheduler)
                 phone = Phone(twilio, server, book, clock, audience.says, stop)
                 calls = Calls(order, clips, phone, rig, folder, progress, found, scheduler, audience)
@@ -181,7 +181,7 @@ async def _opening(order: Order, clock: Clock) -> RunRecord:
     surroundings = environment.gather()
     surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
     surroundings["live"] = True  # known by, should it never be closed
-    opening = ledger.opened(order.request, surroundings, clock.unix_ns())
+    opening = run_record.opened(order.request, surroundings, clock.unix_ns())
     stamp = opening.run_id.partition("-")[0]
     return opening.model_copy(
         update={
@@ -204,8 +204,8 @@ def _close(
     """Write what came of it; every text masked once more."""
     scored = recording.keep(folder.path, progress.turns)
     progress.turns = list(scored)
-    evidence = ledger.evidence(order.request, folder, progress)
-    record = ledger.closed(
+    evidence = run_record.evidence(order.request, folder, progress)
+    record = run_record.closed(
         opening.model_copy(update={"duration_s": took_ns / 1e9}),
         folder,
         progress,

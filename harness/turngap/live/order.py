@@ -12,9 +12,9 @@ from turngap.live.credentials import Credentials
 from turngap.live.fake.settings import Behaviour, FakeSettings
 from turngap.live.masking import Masker
 from turngap.live.safety import Cost
-from turngap.records import Clip
-from turngap.run.request import Request
+from turngap.model.records import Clip
 from turngap.scenario import PlannedCall, Scenario
+from turngap.session.plan import Request
 
 AGENT_NUMBER, CALLER_NUMBER = "TURNGAP_AGENT_NUMBER", "TURNGAP_CALLER_NUMBER"
 DEFAULT_SCENARIO = "smoke"

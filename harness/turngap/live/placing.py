@@ -11,7 +11,6 @@ from typing import TypeVar
 from turngap_agent.errors import LiveError
 
 from turngap.clock import NS_PER_MS, Clock
-from turngap.counted import plural
 from turngap.live.agent_leg import AgentLeg, AgentTrace
 from turngap.live.caller_leg import CallerLeg, CallerTrace
 from turngap.live.dial import Asked, RefusedError, Twilio
@@ -19,7 +18,8 @@ from turngap.live.ledger import Ledger
 from turngap.live.safety import RING_S
 from turngap.live.server import LiveServer
 from turngap.live.session import TERMINAL, Session
-from turngap.records import CallEnd
+from turngap.model.plural import plural
+from turngap.model.records import CallEnd
 
 Result = TypeVar("Result")
 CONNECT_S = 20

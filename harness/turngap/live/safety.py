@@ -13,8 +13,8 @@ from pathlib import Path
 
 from turngap_agent.errors import UsageError
 
-from turngap.counted import plural
 from turngap.live import masking
+from turngap.model.plural import plural
 
 ALLOWED, ALLOWED_FILE = "TURNGAP_ALLOWED_NUMBERS", "TURNGAP_ALLOWED_NUMBERS_FILE"
 IN_CI = "TURNGAP_LIVE_IN_CI"

@@ -16,7 +16,7 @@ from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import InboundMedia
 
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import Int64, Pcm16, Received
+from turngap.model.records import Int64, Pcm16, Received
 
 SAMPLES_PER_MS = 8
 MAX_GAP_SAMPLES = 60_000 * SAMPLES_PER_MS

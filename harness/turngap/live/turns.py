@@ -15,15 +15,15 @@ from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 from turngap_agent.tracing import Span
 
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.legs import LegTimes
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
 from turngap.live.correlate import find, find_end
 from turngap.live.track import Line, played
-from turngap.records import CallRecord, Pcm16, Received, Spoken
+from turngap.model.legs import LegTimes
+from turngap.model.records import CallRecord, Pcm16, Received, Spoken
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
-from turngap.turn import Outcome, TurnRecord
 
 LONGEST_WAY_NS = 2_500 * NS_PER_MS
 """Nothing takes longer from one leg to the other."""

@@ -17,15 +17,15 @@ from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.caller.onset import Segment, find_onset
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.counted import plural
-from turngap.legs import Witness
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
 from turngap.live.correlate import find, find_end
 from turngap.live.track import Line, played
 from turngap.live.turns import REPLY_SAMPLES, sudden
-from turngap.records import Pcm16
-from turngap.turn import TurnRecord
+from turngap.model.legs import Witness
+from turngap.model.plural import plural
+from turngap.model.records import Pcm16
+from turngap.model.turn import TurnRecord
 
 LONGEST_NS = 15 * 10**9
 """A reply is looked for so long, at most until the next utterance has ended: nothing of it hangs on the live legs."""

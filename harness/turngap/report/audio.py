@@ -17,7 +17,7 @@ import numpy.typing as npt
 import soundfile
 from turngap_agent.telephony import mulaw
 
-from turngap.turn import TurnRecord
+from turngap.model.turn import TurnRecord
 
 RATE = 8000
 MOST_BYTES = 1_800_000

@@ -11,12 +11,12 @@ from pathlib import Path
 from markupsafe import Markup
 from turngap_agent.errors import TurngapError
 
+from turngap.model.result import RunRecord, Verdict
+from turngap.model.turn import TurnRecord
 from turngap.report.charts import limits, rows_of_gaps, say
 from turngap.report.figure import Canvas, chart, colour, dots
 from turngap.report.wording import ms
-from turngap.result import RunRecord, Verdict
 from turngap.store import folder as store
-from turngap.turn import TurnRecord
 from turngap.verdict import runs, stats, summary
 from turngap.verdict.exemplars import gaps
 from turngap.verdict.runs import Row

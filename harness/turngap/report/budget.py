@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from turngap_agent.tracing import Stage
 
-from turngap.figures import StageFigures
+from turngap.model.figures import StageFigures
+from turngap.model.result import RunRecord
+from turngap.model.turn import TurnRecord
 from turngap.report.wording import ROLE, STAGE, ms
-from turngap.result import RunRecord
-from turngap.turn import TurnRecord
 from turngap.verdict import stats, summary
 from turngap.verdict.budget import Hypothesis, Metric
 from turngap.verdict.exemplars import gaps

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turngap.counted import plural
-from turngap.figures import Figures, Rate, WastedWork, WordErrors
+from turngap.model.figures import Figures, Rate, WastedWork, WordErrors
+from turngap.model.plural import plural
+from turngap.model.result import RunRecord
+from turngap.model.turn import GOOD, TurnRecord
 from turngap.report.wording import OUTCOME, ms, percent
-from turngap.result import RunRecord
-from turngap.turn import GOOD, TurnRecord
 from turngap.verdict import conversation
 from turngap.verdict.rates import SHARES, barged_in, to_be_answered, to_be_ignored
 from turngap.verdict.reactions import REACTIONS

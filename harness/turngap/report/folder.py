@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from turngap.result import RunRecord
+from turngap.model.result import RunRecord
+from turngap.model.turn import TurnRecord
 from turngap.store import folder as store
-from turngap.turn import TurnRecord
 from turngap.verdict import summary
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from turngap.agent_figures import GpuFigures, KvCacheFigures
+from turngap.model.agent_figures import GpuFigures, KvCacheFigures
 
 MIB_PER_GB = 1e9 / 2**20
 

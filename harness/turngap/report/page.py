@@ -16,8 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from turngap_agent.errors import unwritable
 
-from turngap.counted import plural
-from turngap.figures import Figures, Rate
+from turngap.model.figures import Figures, Rate
+from turngap.model.plural import plural
+from turngap.model.result import Check, RunRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import (
     audio,
     beside,
@@ -31,8 +33,6 @@ from turngap.report import (
     waterfall,
     wording,
 )
-from turngap.result import Check, RunRecord
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import exemplars, stats, summary
 from turngap.verdict.networks import by_network
 

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 from turngap_agent.tracing import Stage
 
-from turngap.counted import plural
+from turngap.model.plural import plural
+from turngap.model.result import RunRecord, Verdict
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation, wording
 from turngap.report.wording import OUTCOME, STAGE, between, gpu_sharing, joined, ms, outcomes, percent
-from turngap.result import RunRecord, Verdict
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict.networks import by_network
 
 CONVERSATION_WIDTH = 42

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from turngap_agent.tracing import Activity, Stage
 
+from turngap.model.turn import Bar, PathStep, TurnRecord
 from turngap.report.figure import Canvas, chart, colour
 from turngap.report.labels import clear_of, width_px
 from turngap.report.wording import ACTIVITY, ROLE, STAGE, ms
-from turngap.turn import Bar, PathStep, TurnRecord
 
 
 @dataclass(frozen=True, slots=True)

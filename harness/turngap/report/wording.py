@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from turngap_agent.tracing import Activity, Stage
 
-from turngap.agent_figures import AgentFigures
-from turngap.counted import plural
-from turngap.figures import CostFigures
-from turngap.turn import Outcome
+from turngap.model.agent_figures import AgentFigures
+from turngap.model.figures import CostFigures
+from turngap.model.plural import plural
+from turngap.model.turn import Outcome
 
 NONE = "–"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.clock import NS_PER_MS
+from turngap.model.turn import Bar, PathStep, StageTime
 from turngap.scoring.critical_path import Activities, critical_path, exposed_ns, slack_ns
-from turngap.turn import Bar, PathStep, StageTime
 
 
 def stages(

@@ -1,7 +1,8 @@
 """Where a turn's gap went: the critical path from t1 back to t0, each stage's exposed time on it, and slack beside it.
 
 An activity is a node with a start and an end; what it waits for stands in `turngap_agent.tracing.PREREQUISITES`. The
-path is walked backwards from t1: at each point it goes to the prerequisite that finished last. Path time inside an activity is
+path is walked backwards from t1: at each point it goes to the prerequisite that finished last. Path time inside an
+activity is
 its stage's exposed time, path time in no activity is unexplained; as the path has no holes, they add up to the gap, to
 the nanosecond. Pure: integers in, integers out.
 

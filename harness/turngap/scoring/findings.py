@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from turngap.clock import NS_PER_MS
-from turngap.records import CallEnd, CallRecord
+from turngap.model.records import CallEnd, CallRecord
 from turngap.scenario import Expectation, Turn
 from turngap.scoring import outcomes, wer
 from turngap.scoring.lateness import Lateness

@@ -15,8 +15,8 @@ from turngap_agent import tracing
 from turngap_agent.tracing import Activity, Span, Stage
 
 from turngap.clock import NS_PER_MS
-from turngap.counted import plural
-from turngap.records import CallRecord, Received
+from turngap.model.plural import plural
+from turngap.model.records import CallRecord, Received
 from turngap.scoring.critical_path import Interval
 from turngap.scoring.milestones import Milestones
 

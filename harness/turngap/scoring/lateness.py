@@ -8,7 +8,7 @@ import numpy as np
 from turngap_agent.telephony import FRAME_SAMPLES
 
 from turngap.clock import NS_PER_SAMPLE
-from turngap.records import CallRecord
+from turngap.model.records import CallRecord
 
 
 @dataclass(frozen=True, slots=True)

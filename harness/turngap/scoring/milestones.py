@@ -27,7 +27,7 @@ from turngap_agent.telephony import FRAME_SAMPLES
 from turngap.caller import onset, playout
 from turngap.caller.onset import AudibleFrames, Segment
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import CallEnd, CallRecord, Received, Spoken
+from turngap.model.records import CallEnd, CallRecord, Received, Spoken
 
 NOTICE_NS = 300 * NS_PER_MS
 """What is received within this of the utterance's start is earlier talk."""

@@ -40,8 +40,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
-from turngap.turn import Outcome
 
 LATENESS_LIMIT_MS = 5.0
 """More than this makes a gap's figure doubtful."""

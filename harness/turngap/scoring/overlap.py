@@ -15,7 +15,7 @@ import numpy as np
 from turngap.caller import onset, playout
 from turngap.caller.onset import AudibleFrames, Segment
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import CallRecord, Pcm16, Received, Spoken
+from turngap.model.records import CallRecord, Pcm16, Received, Spoken
 from turngap.scenario import Expectation
 from turngap.scoring import heard
 from turngap.scoring.heard import CallSpans

@@ -9,14 +9,14 @@ from turngap_agent import tracing
 from turngap_agent.tracing import Span
 
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import CallEnd, CallRecord, Clip
+from turngap.model.records import CallEnd, CallRecord, Clip
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation, PlannedCall, Turn
 from turngap.scoring import breakdown, compute, heard, outcomes, overlap, wer
 from turngap.scoring.findings import findings, holes, how_it_ended
 from turngap.scoring.heard import CallSpans
 from turngap.scoring.lateness import lateness
 from turngap.scoring.milestones import Milestones, milestones
-from turngap.turn import Outcome, TurnRecord
 
 SILENT = (Expectation.WAIT, Expectation.IGNORE)
 """Turns that are not answered."""

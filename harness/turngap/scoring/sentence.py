@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import signal
 
 from turngap.caller.onset import AUDIBLE_DBFS, FRAME_SAMPLES, levels_dbfs
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 TEMPLATE_SAMPLES = 1600
 """200 ms: longer than a syllable, so that it is found in one place."""

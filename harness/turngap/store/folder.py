@@ -15,10 +15,10 @@ from typing import Self
 
 from turngap_agent.errors import HarnessError, RunFolderError
 
-from turngap.result import SCHEMA_VERSION, RunRecord
+from turngap.model.result import SCHEMA_VERSION, RunRecord
+from turngap.model.turn import TurnRecord
 from turngap.store import disk
 from turngap.store.disk import Claim, Json
-from turngap.turn import TurnRecord
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
 SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"

@@ -11,8 +11,8 @@ import numpy as np
 from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.clock import NS_PER_SAMPLE
-from turngap.records import CallRecord, Pcm16
-from turngap.turn import GOOD, Outcome, TurnRecord
+from turngap.model.records import CallRecord, Pcm16
+from turngap.model.turn import GOOD, Outcome, TurnRecord
 from turngap.verdict import exemplars
 
 

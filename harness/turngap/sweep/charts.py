@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from turngap.counted import plural
+from turngap.model.plural import plural
+from turngap.model.turn import TurnRecord
 from turngap.report.figure import Canvas, chart, colour, dots
 from turngap.report.wording import ms, percent
 from turngap.sweep.points import AIM_MS, Point, timed
-from turngap.turn import TurnRecord
 from turngap.verdict.summary import good
 
 Value = Callable[[Point], float | None]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from turngap_agent import documents
 from turngap_agent.errors import UsageError
 
-from turngap.counted import plural
+from turngap.model.plural import plural
 
 MOST_SETTINGS = 12
 """Each is an agent of its own, and all of them stand at once."""

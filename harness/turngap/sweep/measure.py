@@ -13,9 +13,9 @@ from turngap_agent.errors import TurngapError, UsageError
 
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
-from turngap.run import measure
-from turngap.run.measure import Audience, Session
-from turngap.run.subject import Dealt, Subject
+from turngap.session import runner
+from turngap.session.agent_run import Dealt, Subject
+from turngap.session.runner import Audience, Session
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.sweep import folder, request
@@ -48,7 +48,7 @@ async def sweep(asked: SweepRequest, corpus: Corpus, audience: Audience, *, cloc
     try:
         for member in asked.members:
             row = member.row
-            subjects.append(await measure.enter(member.request, corpus, clock, name=row.name, folder_name=row.slug))
+            subjects.append(await runner.enter(member.request, corpus, clock, name=row.name, folder_name=row.slug))
         if subjects:
             interrupted = "the sweep was interrupted; the finished turns are kept, and"
             session = Session(
@@ -58,7 +58,7 @@ async def sweep(asked: SweepRequest, corpus: Corpus, audience: Audience, *, cloc
                 sentinel_log=path / store.SENTINEL,
                 interrupted=f"{interrupted} `turngap sweep --resume {path}` completes it",
             )
-            error = await measure.attend(session, corpus, audience, clock=clock, stop=stop)
+            error = await runner.attend(session, corpus, audience, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
         if not any(subject.request.resumed or subject.progress.turns for subject in subjects):
             for subject in subjects:
@@ -67,7 +67,7 @@ async def sweep(asked: SweepRequest, corpus: Corpus, audience: Audience, *, cloc
             shutil.rmtree(path, ignore_errors=True)  # nothing happened that is worth a folder
         raise
     for subject in subjects:
-        measure.conclude(subject, corpus, clock)
+        runner.conclude(subject, corpus, clock)
     record = folder.measured(path, asked.record)
     folder.write(path, record)
     return Swept(record, path, error)

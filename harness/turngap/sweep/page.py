@@ -7,14 +7,14 @@ from typing import Any
 
 from turngap_agent.tracing import Stage
 
-from turngap.counted import plural
+from turngap.model.plural import plural
+from turngap.model.result import Verdict
+from turngap.model.turn import TurnRecord
 from turngap.report import page, wording
-from turngap.result import Verdict
-from turngap.run.ledger import said
+from turngap.session.run_record import said
 from turngap.sweep import charts, folder
 from turngap.sweep.folder import SweepRecord
 from turngap.sweep.points import Point
-from turngap.turn import TurnRecord
 
 
 def render(path: Path, out: Path) -> None:

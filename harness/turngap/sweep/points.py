@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 from turngap_agent.tracing import Stage
 
-from turngap.figures import Figures, Rate, WastedWork
-from turngap.result import RunRecord, Verdict
-from turngap.turn import TurnRecord
+from turngap.model.figures import Figures, Rate, WastedWork
+from turngap.model.result import RunRecord, Verdict
+from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, tolerance_of
 from turngap.verdict.rates import to_be_answered

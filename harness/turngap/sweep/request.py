@@ -12,9 +12,9 @@ from turngap_agent.profile import Profile
 
 from turngap import scenario as scenarios
 from turngap.corpus.clips import Corpus
-from turngap.counted import plural
-from turngap.run import request as runs
-from turngap.run.request import Options, Request
+from turngap.model.plural import plural
+from turngap.session import plan as runs
+from turngap.session.plan import Options, Request
 from turngap.store import folder as store
 from turngap.store.disk import Claim
 from turngap.sweep import folder

@@ -29,7 +29,7 @@ from turngap.caller.connection import Connection, open_connection
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, Clock
-from turngap.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
+from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.talk.devices import Device
 from turngap.talk.estimate import speech_in
 from turngap.talk.resampler import Resampler, Samples

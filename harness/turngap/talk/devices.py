@@ -17,7 +17,7 @@ import soundfile
 from turngap_agent.errors import UsageError, unwritable
 
 from turngap.clock import Clock
-from turngap.counted import plural
+from turngap.model.plural import plural
 from turngap.talk.resampler import Samples
 
 BLOCK_MS = 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 FLOOR_DBFS, BELOW_P95_DB, OVER_ROOM_DB, NEVER_OVER_DB = -55.0, 35.0, 10.0, 15.0
 SHIFT_DB = 5.0

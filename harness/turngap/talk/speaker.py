@@ -7,7 +7,7 @@ import threading
 import numpy as np
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.talk.resampler import Resampler, Samples
 
 

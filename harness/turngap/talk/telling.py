@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turngap_agent.tracing import Stage
 
-from turngap.turn import TurnRecord
+from turngap.model.turn import TurnRecord
 
 LATE_MS = 5.0
 _WORDS = {stage: stage.value.replace("_", " ") for stage in Stage}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from turngap.figures import Conversation, Twins, WastedWork, WordErrors
-from turngap.turn import TurnRecord
+from turngap.model.figures import Conversation, Twins, WastedWork, WordErrors
+from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.rates import SHARES, paused, to_be_answered
 from turngap.verdict.reactions import BY_METRIC

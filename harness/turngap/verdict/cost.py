@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turngap_agent.profile.limits import Price
 
-from turngap.figures import CostFigures
+from turngap.model.figures import CostFigures
 
 _MINUTES_AN_HOUR = 60
 

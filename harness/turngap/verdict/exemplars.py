@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from turngap_agent.tracing import Stage
 
-from turngap.turn import TurnRecord
+from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.rates import to_be_answered
 from turngap.verdict.summary import good, scored

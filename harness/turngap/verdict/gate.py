@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turngap.counted import plural
-from turngap.result import Check, Verdict
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.plural import plural
+from turngap.model.result import Check, Verdict
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import stats, validity
 from turngap.verdict.budget import Budget
 from turngap.verdict.limits import OF_WORDS, judge_limit

@@ -6,8 +6,8 @@ agent: with a budget or without, such a run is INVALID. A card at its own power 
 
 from __future__ import annotations
 
-from turngap.agent_figures import GpuWatch
-from turngap.result import Check
+from turngap.model.agent_figures import GpuWatch
+from turngap.model.result import Check
 
 MIN_WATCHED = 0.9
 """Share of the turns that must have a sample of the GPU in their window."""

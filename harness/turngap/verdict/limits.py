@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turngap.counted import plural
-from turngap.figures import WordErrors
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.figures import WordErrors
+from turngap.model.plural import plural
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import conversation, rates, reactions, stats
 from turngap.verdict.budget import Limit, Metric
 from turngap.verdict.rates import to_be_answered

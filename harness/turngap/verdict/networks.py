@@ -10,9 +10,9 @@ from statistics import median
 import numpy as np
 from turngap_agent.tracing import Stage
 
-from turngap.figures import Figures, StageFigures
+from turngap.model.figures import Figures, StageFigures
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.network import CLEAN
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.compare import LEAST_PAIRS, median_interval
 from turngap.verdict.exemplars import gaps

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from turngap.figures import Rate
+from turngap.model.figures import Rate
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PAUSE_MS, Expectation
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import stats
 
 _Test = Callable[[TurnRecord], bool]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict.rates import barged_in, to_be_ignored
 
 

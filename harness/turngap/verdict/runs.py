@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from turngap_agent.tracing import Stage
 
-from turngap.counted import plural
-from turngap.result import RunRecord, caveat
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.plural import plural
+from turngap.model.result import RunRecord, caveat
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict.compare import (
     LEAST_PAIRS,
     Change,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from turngap.figures import Figures, Rate
+from turngap.model.figures import Figures, Rate
 
 Values = Sequence[float | None]
 """Milliseconds (or any unit), None for a turn with no answer."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from turngap_agent.tracing import Stage
 
-from turngap.figures import CorpusFigures, Source, StageFigures
-from turngap.result import RunRecord
-from turngap.turn import GOOD, Outcome, StageTime, TurnRecord
+from turngap.model.figures import CorpusFigures, Source, StageFigures
+from turngap.model.result import RunRecord
+from turngap.model.turn import GOOD, Outcome, StageTime, TurnRecord
 from turngap.verdict import conversation, stats
 from turngap.verdict.rates import to_be_answered
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turngap.agent_figures import GpuWatch
-from turngap.counted import plural
-from turngap.result import Check
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.agent_figures import GpuWatch
+from turngap.model.plural import plural
+from turngap.model.result import Check
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import gpu, stats
 
 MAX_INVALID_SHARE = 0.02

@@ -17,11 +17,11 @@ from turngap.caller.call import place_call
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, SystemClock
-from turngap.records import CallRecord, Spoken
-from turngap.result import Verdict
+from turngap.model.records import CallRecord, Spoken
+from turngap.model.result import Verdict
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import gate
 from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.gate import Evidence

@@ -15,8 +15,8 @@ from turngap.calibration.reference import tone
 from turngap.calibration.sentinel import Sentinel
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
-from turngap.records import CallEnd, CallRecord, Received, Spoken
-from turngap.turn import TurnRecord
+from turngap.model.records import CallEnd, CallRecord, Received, Spoken
+from turngap.model.turn import TurnRecord
 
 MS = 1_000_000
 

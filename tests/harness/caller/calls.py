@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
+from turngap.model.records import CallRecord, Clip
 from turngap.network import NetworkProfile
-from turngap.records import CallRecord, Clip
 from turngap.scenario import CLEAN, Line, PlannedCall, Turn
 from turngap_agent.telephony import mulaw
 from websockets.asyncio.server import Request, Response, ServerConnection, serve

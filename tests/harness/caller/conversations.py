@@ -9,7 +9,7 @@ import numpy as np
 from turngap.caller.conversation import Conversation
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import Clip, Pcm16, Spoken
+from turngap.model.records import Clip, Pcm16, Spoken
 from turngap.scenario import QUIET_MS, Turn
 
 START = 5_000_000_000

@@ -11,7 +11,7 @@ import numpy as np
 from turngap.caller.onset import find_onset
 from turngap.caller.playout import segments
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import CallEnd
+from turngap.model.records import CallEnd
 from turngap.scenario import Echo, Expectation, Line
 from turngap_agent.telephony import mulaw
 from twilio.request_validator import RequestValidator

@@ -12,7 +12,7 @@ import pytest
 from turngap.caller.call import place_call
 from turngap.caller.connection import Connection
 from turngap.caller.scheduler import Scheduler
-from turngap.records import CallEnd, CallRecord, Spoken
+from turngap.model.records import CallEnd, CallRecord, Spoken
 from turngap.scenario import PlannedCall
 from websockets.asyncio.server import ServerConnection, serve
 

@@ -12,8 +12,8 @@ import pytest
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, FakeClock
+from turngap.model.records import CallEnd, CallRecord
 from turngap.network import Direction
-from turngap.records import CallEnd, CallRecord
 from turngap.scenario import PlannedCall
 from turngap.scoring.milestones import milestones
 from turngap.scoring.score import score_call

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap.caller.degradations import Degradations
 from turngap.caller.playout import Playout
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scenario import Line
 
 FRAMES = st.integers(0, 2**32 - 1).map(

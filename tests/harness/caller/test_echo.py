@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from turngap.caller.echo import EchoPath
 from turngap.caller.playout import Playout, segments
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scenario import Echo
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES
 

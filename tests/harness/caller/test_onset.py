@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.caller.onset import AUDIBLE_DBFS, FRAME_NS, FRAME_SAMPLES, Segment, audible_frames, find_onset, levels_dbfs
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 LOUD = 3000
 

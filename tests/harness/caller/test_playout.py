@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from turngap.caller.onset import Segment
 from turngap.caller.playout import MAX_BUFFERED_NS, Playout, segments
 from turngap.clock import NS_PER_SAMPLE
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 Steps = list[tuple[int, int, bool]]
 STEPS = st.lists(st.tuples(st.integers(0, 60_000_000), st.integers(0, 900), st.booleans()), max_size=30)

@@ -23,7 +23,7 @@ from turngap.corpus.clips import clean_transcript, make_clip, prepare
 from turngap.corpus.joins import ACTIVE_DBFS, normalise
 from turngap.corpus.labels import label
 from turngap.corpus.voices import Utterance, read_audio, run_pipeline
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Scenario
 from turngap_agent.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
 

@@ -11,7 +11,7 @@ from turngap.corpus.clips import make_clip
 from turngap.corpus.joins import join, normalise
 from turngap.corpus.labels import label, speech_threshold_dbfs
 from turngap.corpus.voices import Utterance
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 from turngap_agent.errors import ScenarioError
 
 

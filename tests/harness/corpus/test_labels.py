@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from turngap.corpus.labels import FLOOR_DBFS, label, speech_threshold_dbfs
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -13,7 +13,7 @@ from turngap.corpus import noises, sounds
 from turngap.corpus.clips import make_clip
 from turngap.corpus.mixing import mix, snr
 from turngap.corpus.voices import Utterance
-from turngap.records import Clip
+from turngap.model.records import Clip
 
 from tests.harness.corpus.test_joins import word
 

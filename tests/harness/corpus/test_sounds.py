@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus import sounds
 from turngap.corpus.clips import make_clip
-from turngap.records import Clip, Pcm16
+from turngap.model.records import Clip, Pcm16
 
 
 def power(pcm: Pcm16, hz: float) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from turngap import export
+from turngap.model.turn import Outcome
 from turngap.store.folder import RunFolder
-from turngap.turn import Outcome
 from turngap_agent.tracing import Stage
 
 from tests.harness import report_builders as builders

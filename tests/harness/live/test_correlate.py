@@ -7,7 +7,7 @@ import pytest
 from turngap.calibration.calibrate import burst
 from turngap.caller.noise import comfort_noise
 from turngap.live.correlate import find, find_end
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw
 
 

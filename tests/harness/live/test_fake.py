@@ -12,8 +12,8 @@ from turngap.clock import NS_PER_MS, FakeClock
 from turngap.live.fake import webhooks
 from turngap.live.fake.bridge import ANNOUNCEMENT_FRAMES, PHASE_NS, Bridge
 from turngap.live.fake.ends import Voice
+from turngap.model.records import Pcm16
 from turngap.network import Direction
-from turngap.records import Pcm16
 from turngap_agent.errors import ProtocolError
 from turngap_agent.telephony import FRAME_NS
 from turngap_agent.telephony.twiml import connect_stream

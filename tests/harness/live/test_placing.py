@@ -16,7 +16,7 @@ from turngap.live.dial import Asked, RefusedError, Twilio
 from turngap.live.ledger import Ledger
 from turngap.live.placing import Phone, Placed
 from turngap.live.server import LiveServer
-from turngap.records import CallEnd
+from turngap.model.records import CallEnd
 from turngap.scenario import PlannedCall, Turn
 from turngap_agent.errors import LiveError, UsageError
 

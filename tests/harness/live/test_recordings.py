@@ -13,8 +13,8 @@ from turngap.live.dial import RefusedError
 from turngap.live.fake.call import Recording
 from turngap.live.masking import Masker
 from turngap.live.recordings import Recordings
-from turngap.run.ledger import Progress
 from turngap.scenario import PlannedCall, Turn
+from turngap.session.run_record import Progress
 from turngap_agent.errors import LiveError
 
 from tests.harness.live.faked import Faked, faked

@@ -14,10 +14,10 @@ from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
 from turngap.live.track import Line, played
 from turngap.live.witness import Channels
-from turngap.records import CallEnd, CallRecord, Pcm16, Received, Spoken
-from turngap.result import Verdict
+from turngap.model.records import CallEnd, CallRecord, Pcm16, Received, Spoken
+from turngap.model.result import Verdict
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall, Turn
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict.gate import Evidence
 
 START = 5_000_000_000_000

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turngap import cli, report
+from turngap import report
+from turngap.cli import app
+from turngap.model.result import Verdict
 from turngap.report import beside
-from turngap.result import Verdict
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 
@@ -96,7 +97,7 @@ def test_a_baseline_is_named_by_folder_or_id(
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "results", "base", 1)
     head = run(tmp_path / "results", "head", 2)
-    assert cli.execute(["report", str(head), "--baseline", "base"]) == 0
+    assert app.execute(["report", str(head), "--baseline", "base"]) == 0
     assert "Against base" in Path(capfd.readouterr().out.strip()).read_text()
-    assert cli.execute(["report", str(head), "--baseline", "nope"]) == 3
+    assert app.execute(["report", str(head), "--baseline", "nope"]) == 3
     assert "no run folder" in capfd.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from turngap import report
-from turngap.turn import Outcome
+from turngap.model.turn import Outcome
 
 from tests.harness import report_builders as make
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from turngap.model.result import Check, RunRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
 from turngap.report.folder import read
 from turngap.report.page import html, outcomes
 from turngap.report.terminal import print_summary
-from turngap.result import Check, RunRecord
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import summary
 
 from tests.harness import report_builders as make

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.agent_figures import GpuFigures, KvCacheFigures
+from turngap.model.agent_figures import GpuFigures, KvCacheFigures
 from turngap.report import memory
 
 SIZES = st.floats(0, 60_000)

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 from rich.console import Console
+from turngap.model.result import RunRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import folder, page
 from turngap.report.terminal import print_summary
 from turngap.report.wording import between
-from turngap.result import RunRecord
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import conversation
 from turngap.verdict.networks import by_network
 

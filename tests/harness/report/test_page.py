@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 import soundfile
 from turngap import report
-from turngap.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCacheFigures
-from turngap.figures import CostFigures
+from turngap.model.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCacheFigures
+from turngap.model.figures import CostFigures
+from turngap.model.result import Check, RunRecord, Verdict
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import audio, budget, folder, page, resources, waterfall, wording
-from turngap.result import Check, RunRecord, Verdict
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict import exemplars
 from turngap.verdict.budget import Budget, Hypothesis, Limit
 from turngap.verdict.budget import load as load_budget

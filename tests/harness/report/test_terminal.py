@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
-from turngap.agent_figures import AgentFigures, AgentGpu
-from turngap.figures import CostFigures
+from turngap.model.agent_figures import AgentFigures, AgentGpu
+from turngap.model.figures import CostFigures
+from turngap.model.result import Check, Verdict
+from turngap.model.turn import Outcome
 from turngap.report.terminal import print_summary
-from turngap.result import Check, Verdict
-from turngap.turn import Outcome
 
 from tests.harness import report_builders as make
 

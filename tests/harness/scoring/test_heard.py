@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from turngap.records import CallRecord
+from turngap.model.records import CallRecord
 from turngap.scoring import heard
 from turngap.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
 from turngap.scoring.heard import Heard

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.clock import NS_PER_MS
-from turngap.records import CallRecord
+from turngap.model.records import CallRecord
 from turngap.scoring.lateness import lateness
 from turngap.scoring.milestones import Milestones, milestones
 

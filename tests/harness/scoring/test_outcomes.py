@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
 from turngap.scoring.outcomes import Findings, judge
-from turngap.turn import Outcome
 
 FINE = Findings(
     expectation=Expectation.RESPOND,

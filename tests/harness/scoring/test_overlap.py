@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.records import CallRecord
+from turngap.model.records import CallRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scoring.score import score_call
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict.rates import to_be_ignored
 from turngap_agent.tracing import Span
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from turngap.clock import NS_PER_MS
-from turngap.records import CallEnd, CallRecord
+from turngap.model.records import CallEnd, CallRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
-from turngap.turn import Outcome, TurnRecord
 from turngap_agent.tracing import AGENT_STAGES, Activity, Span, Stage
 
 from tests.harness.builders import (

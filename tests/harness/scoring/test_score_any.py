@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turngap.records import CallEnd, CallRecord
+from turngap.model.records import CallEnd, CallRecord
+from turngap.model.turn import Outcome
 from turngap.scoring.score import score_call
-from turngap.turn import Outcome
 from turngap_agent.tracing import AGENT_STAGES, Span, Stage
 
 from tests.harness.builders import Call, attempt_spans, call_span, planned, quiet, tone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.scoring.sentence import Joined, audible_samples, find, joined
 
 from tests.harness.builders import quiet, speech

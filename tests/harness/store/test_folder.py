@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from turngap.result import SCHEMA_VERSION
+from turngap.model.result import SCHEMA_VERSION
 from turngap.store import folder as store
 from turngap.store.folder import Migration, RunFolder
 from turngap_agent.errors import HarnessError, RunFolderError, UsageError
@@ -95,7 +95,7 @@ def test_kill_9_in_mid_append_loses_no_finished_turn(tmp_path: Path, kill_after:
     writer = (
         "import itertools, sys, pathlib\n"
         "from turngap.store.folder import RunFolder\n"
-        "from turngap.turn import TurnRecord\n"
+        "from turngap.model.turn import TurnRecord\n"
         "turn = TurnRecord.model_validate_json(sys.stdin.read())\n"
         f"folder = RunFolder(pathlib.Path({str(folder.path)!r}))\n"
         "for call in itertools.count():\n"

@@ -6,9 +6,9 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from turngap.records import CallEnd, CallRecord, Received
+from turngap.model.records import CallEnd, CallRecord, Received
+from turngap.model.turn import Outcome
 from turngap.store import recording
-from turngap.turn import Outcome
 
 from tests.harness import report_builders as builders
 

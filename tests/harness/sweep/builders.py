@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.sweep import folder
 from turngap.sweep.folder import SettingRow, SweepRecord
-from turngap.turn import Outcome, TurnRecord
 
 from tests.harness import report_builders as make
 

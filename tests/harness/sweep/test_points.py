@@ -8,9 +8,9 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.result import Check
+from turngap.model.result import Check
+from turngap.model.turn import Outcome
 from turngap.sweep.points import Goals, difference, dominates, dominators, points
-from turngap.turn import Outcome
 from turngap.verdict.compare import Change
 
 from tests.harness import report_builders as make

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from turngap import cli
+from turngap.cli import app
 from turngap.store import folder as store
 from turngap.sweep import folder
 
-from tests.harness.run.test_measure import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
+from tests.harness.session.test_measure import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
 from tests.harness.tones import scenario_of_tones
 
 LONG_S = 5 * PATIENCE_S
@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(
     """One line on stderr, exit code 3, no folder."""
     monkeypatch.chdir(tmp_path)
     scenario = [] if "--resume" in arguments else [str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted"]
-    assert cli.execute(["sweep", *scenario, *arguments]) == 3
+    assert app.execute(["sweep", *scenario, *arguments]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert not (tmp_path / "results").exists()
@@ -153,5 +153,5 @@ def test_what_does_not_fit_is_refused_before_anything_starts(
 def test_more_than_one_call_at_once_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The agents that wait would not be idle."""
     scenario = scenario_of_tones(tmp_path, 2, simultaneous_calls=2)
-    assert cli.execute(["sweep", str(scenario), *SETTINGS]) == 3
+    assert app.execute(["sweep", str(scenario), *SETTINGS]) == 3
     assert "one call at a time" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, FakeClock
-from turngap.records import CallRecord
+from turngap.model.records import CallRecord
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
 from turngap.talk.call import TalkCall

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 from turngap.talk.estimate import speech_in
 
 

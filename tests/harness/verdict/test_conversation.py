@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.result import RunRecord
+from turngap.model.result import RunRecord
+from turngap.model.turn import GOOD, Outcome, TurnRecord
 from turngap.scenario import Expectation
-from turngap.turn import GOOD, Outcome, TurnRecord
 from turngap.verdict import conversation, stats, summary
 from turngap.verdict.rates import BY_METRIC, SHARES
 

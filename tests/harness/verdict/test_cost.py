@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from turngap.figures import CostFigures
+from turngap.model.figures import CostFigures
 from turngap.verdict import cost
 from turngap_agent import profile
 from turngap_agent.errors import ProfileError

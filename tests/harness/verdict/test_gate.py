@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turngap.result import Verdict
-from turngap.turn import GOOD, Outcome, StageTime, TurnRecord
+from turngap.model.result import Verdict
+from turngap.model.turn import GOOD, Outcome, StageTime, TurnRecord
 from turngap.verdict import stats, summary
 from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.gate import Evidence, judge

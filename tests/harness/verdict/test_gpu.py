@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from turngap.agent_figures import GpuWatch
-from turngap.result import Check, Verdict
+from turngap.model.agent_figures import GpuWatch
+from turngap.model.result import Check, Verdict
 from turngap.verdict import gate, gpu
 from turngap.verdict.gate import Evidence
 

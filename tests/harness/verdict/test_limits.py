@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation
-from turngap.turn import Outcome, TurnRecord
 from turngap.verdict.budget import RATES, Limit, Metric
 from turngap.verdict.gate import Evidence
 from turngap.verdict.limits import Held, judge_limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from turngap.turn import Outcome, TurnRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import runs
 from turngap.verdict.compare import Change
 from turngap_agent.tracing import Stage

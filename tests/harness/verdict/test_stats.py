@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-from turngap.figures import Rate
+from turngap.model.figures import Rate
 from turngap.verdict import stats
 
 milliseconds = st.floats(min_value=0, max_value=1e5, allow_nan=False)

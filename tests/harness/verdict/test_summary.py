@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from turngap.turn import Outcome
+from turngap.model.turn import Outcome
 from turngap.verdict import summary
 from turngap_agent.tracing import Stage
 

@@ -15,8 +15,8 @@ from turngap.calibration.reference import tone
 from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, Clock
 from turngap.live.fake.ends import End
+from turngap.model.records import Pcm16
 from turngap.network import Direction, Path
-from turngap.records import Pcm16
 
 PHASE_NS = 7 * NS_PER_MS
 """The two directions do not beat together."""

@@ -22,7 +22,7 @@ from turngap.live.fake import webhooks
 from turngap.live.fake.bridge import Bridge
 from turngap.live.fake.ends import End, Leg, Telephone
 from turngap.live.fake.settings import Behaviour, FakeSettings
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 OVER = ("completed", "busy", "failed", "no-answer", "canceled")
 

@@ -19,7 +19,7 @@ from turngap.caller.stream import Stream
 from turngap.clock import NS_PER_SAMPLE, Clock
 from turngap.live.agent_leg import Answerer
 from turngap.live.track import Frame
-from turngap.records import Pcm16
+from turngap.model.records import Pcm16
 
 
 class End(Protocol):

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from turngap.result import WEIGHTLESS
+from turngap.model.result import WEIGHTLESS
+from turngap.model.turn import Outcome
 from turngap.store import folder as store
-from turngap.turn import Outcome
 from turngap_agent import tracing
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError

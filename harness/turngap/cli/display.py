@@ -1,0 +1,70 @@
+"""How a run is shown while it goes on: a bar in a terminal, plain lines elsewhere; always on stderr.
+
+Nothing is drawn but when a turn was settled: a thread that redraws by itself would make the callers late.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from turngap.model.plural import plural
+from turngap.model.turn import TurnRecord
+
+
+class Display:
+    """A run's audience; use it as a context manager."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._turns = self._done = 0
+        self.begun = False
+        """True once calls are placed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def says(self, text: str) -> None:
+        """One line of news."""
+        self._line(f"{self._title}: {text}")
+
+    def begins(self, turns: int) -> None:
+        """Calls begin."""
+        self._turns, self.begun = turns, True
+        if self._console.is_terminal:
+            columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, TimeElapsedColumn(), console=self._console, auto_refresh=False)
+            self._task = self._bar.add_task("warming up", total=turns)
+            self._bar.start()
+        else:
+            self.says(f"{plural(turns, 'turn')} to be scored")
+
+    def turn(self, turn: TurnRecord, setting: str = "") -> None:
+        """Show the turn's outcome and gap, and with which setting of a sweep."""
+        if turn.warm_up:
+            return
+        self._done += 1
+        text = f"{setting}: {described(turn)}" if setting else described(turn)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, advance=1, description=text, refresh=True)
+        else:
+            self.says(f"{self._done}/{self._turns} {text}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def described(turn: TurnRecord) -> str:
+    """A turn in a few words."""
+    gap = "" if turn.turn_gap_ms is None else f" {turn.turn_gap_ms:.0f} ms"
+    detail = f" ({turn.detail})" if turn.detail else ""
+    return f"{turn.utterance_id}: {turn.outcome}{gap}{detail}"

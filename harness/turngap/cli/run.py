@@ -1,0 +1,200 @@
+"""What `turngap run` and `turngap report` do, once the command line is understood."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from rich.console import Console
+from turngap_agent.errors import HarnessError, TurngapError, WeightsError, told
+
+from turngap import report
+from turngap.cli.display import Display
+from turngap.clock import SystemClock
+from turngap.corpus import clips as corpus
+from turngap.corpus.clips import Corpus
+from turngap.processes import child
+from turngap.report.terminal import print_summary
+from turngap.session import plan, run_record
+from turngap.session.plan import Request
+from turngap.session.runner import Finished, run
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap.verdict import gate, summary
+from turngap.verdict.budget import Budget
+from turngap.verdict.gate import Evidence
+
+Result = TypeVar("Result")
+INTERRUPTED = "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
+
+
+def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
+    """Do one run after the other, each with its report; gives the worst exit code."""
+    news, figures = Console(stderr=True), Console(stderr=as_json)
+    codes, documents = [0], []
+    for asked in requests:
+        try:
+            finished = _run_one(asked, news)
+            documents.append(finished.record.model_dump(mode="json"))
+            codes += [finished.record.verdict.exit_code, *_close(finished, figures, news)]
+        except TurngapError as fault:
+            codes.append(complain(news, fault))
+            continue
+        except KeyboardInterrupt:
+            codes.append(complain(news, HarnessError(INTERRUPTED)))
+            break
+        if finished.interrupted:
+            break
+    if as_json and documents:
+        print(json.dumps(documents[0] if len(requests) == 1 else documents, indent=2))
+    return max(codes)
+
+
+def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpus]:
+    """Fetch what the agent and the callers need; the request is then for the utterances that can be used.
+
+    Raises:
+        WeightsError: a model could not be fetched; without a message, for the command has given its own.
+        ScenarioError: something in the scenario can't be said.
+    """
+    if asked.profile is not None:
+        fetch_weights(plan.profile_data(asked))
+    clips = corpus.prepare(asked.scenario, says)
+    return plan.with_corpus(asked, clips), clips
+
+
+def report_again(folder: Path, out: Path | None = None, baseline: Path | None = None) -> Path:
+    """Render a run's report, beside the run in folder `baseline` if there is one; gives the file.
+
+    The figures of a run that did not end are made from the turns it has.
+
+    Raises:
+        RunFolderError: it is no run folder, or damaged.
+        HarnessError: the report can't be written.
+    """
+    found = store.read(folder)
+    scored = sum(turn.scored for turn in found.turns)
+    # A run that a fault ended has its verdict, with the fault in it; only one that was killed is judged here.
+    if not found.record.complete and (not found.record.validity or scored != found.record.n_turns):
+        budget = Budget.model_validate(found.record.budget) if found.record.budget else None
+        profile = found.record.profile_data
+        weightless = bool(profile.get("weightless"))
+        evidence = Evidence(planned_turns=found.record.planned_turns, complete=False, weightless=weightless)
+        judged = gate.judge(found.turns, evidence, budget)
+        verdict = {
+            "verdict": judged.verdict,
+            "sentence": run_record.said(judged.sentence, profile),
+            "reasons": judged.reasons,
+            "validity": judged.checks,
+        }
+        RunFolder(folder).write(summary.refreshed(found.record, found.turns).model_copy(update=verdict))
+    file = out or report_path(folder)
+    report.render(folder, file, baseline)
+    return file
+
+
+def report_path(folder: Path) -> Path:
+    """Where a run's report goes: results/ID has it in reports/ID.html beside `results`; any other folder, inside."""
+    folder = folder.resolve()
+    if folder.parent.name == "results":
+        return folder.parent.parent / "reports" / f"{folder.name}.html"
+    return folder / "report.html"
+
+
+def complain(console: Console, fault: TurngapError) -> int:
+    """Print a fault, if it says anything; gives its exit code."""
+    if str(fault):
+        console.print(told(str(fault)), highlight=False, markup=False, soft_wrap=True)
+    return fault.exit_code
+
+
+def _run_one(asked: Request, news: Console) -> Finished:
+    with Display(news, asked.scenario.name) as display:
+        asked, clips = prepare(asked, display.says)
+        return asyncio.run(
+            interruptible(lambda stop: run(asked, clips, display, clock=SystemClock(), stop=stop), display)
+        )
+
+
+async def interruptible(
+    work: Callable[[asyncio.Event], Awaitable[Result]],
+    display: Display,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> Result:
+    """Do `work`; Ctrl-C while calls are placed sets its event, earlier or again it ends everything at once.
+
+    Raises:
+        KeyboardInterrupt: it was ended at once.
+    """
+    stop = asyncio.Event()
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+    assert running is not None
+
+    def interrupt() -> None:
+        if display.begun and not stop.is_set():
+            display.says("interrupted; finishing up")
+            stop.set()
+        else:
+            running.cancel()
+
+    for number in signals:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        return await work(stop)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
+    """Show what came of a run and render its report; gives the exit codes of what went wrong."""
+    codes = []
+    path = finished.folder.path
+    if finished.record.n_turns:
+        turns = store.read(path).turns if len(finished.record.networks) > 1 else ()
+        print_summary(finished.record, figures, turns)
+    elif finished.error is None:
+        figures.print(f"{finished.record.verdict}  {finished.record.sentence}", highlight=False, markup=False)
+    codes += ended(finished, figures, news)
+    if finished.record.n_turns:
+        try:
+            report.render(path, report_path(path))
+            figures.print(f"report: {report_path(path)}", highlight=False, markup=False, soft_wrap=True)
+        except TurngapError as fault:
+            codes.append(complain(news, fault))
+    figures.print(f"run: {path}", highlight=False, markup=False, soft_wrap=True)
+    return codes
+
+
+def ended(finished: Finished, figures: Console, news: Console) -> list[int]:
+    """Say what ended a run before its time, where its sentence does not stand on the same screen; gives exit codes."""
+    if finished.error is None:
+        return []
+    if finished.record.n_turns and figures.is_terminal and str(finished.error) in finished.record.sentence:
+        return [finished.error.exit_code]
+    return [complain(news, finished.error)]
+
+
+def fetch_weights(profile: dict[str, Any]) -> None:
+    """Have the agent's own command fetch what a profile needs, with its progress, so that its start is no download.
+
+    Raises:
+        WeightsError: it could not, or this machine could not run the profile; without a message, for it has given its
+            own.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(profile, file)
+        file.flush()
+        command = child.python("turngap_agent", "weights", "pull", "--here", file.name)
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise WeightsError

@@ -1,0 +1,155 @@
+"""What `turngap smoke` does, once the command line is understood: checks, the run, its figures on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from turngap_agent.errors import LiveError, TurngapError
+
+from turngap import report
+from turngap.cli.display import Display
+from turngap.cli.run import ended, interruptible, report_path
+from turngap.clock import SystemClock
+from turngap.live import checks
+from turngap.live.ledger import Ledger
+from turngap.live.measure import run_live
+from turngap.live.order import Asked, Order
+from turngap.live.server import VOICE, listen
+from turngap.model.legs import LiveFigures
+from turngap.model.plural import plural
+from turngap.report.terminal import print_summary
+from turngap.session.runner import Finished
+
+INTERRUPTED = "interrupted; no call goes on"
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A closed terminal, too, ends the call under way."""
+
+
+def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str] = os.environ) -> int:
+    """Place the calls, or with `dry` do all but that; gives the exit code.
+
+    Raises:
+        TurngapError: nothing was measured; one line, with nothing in it that must not be seen.
+    """
+    order = checks.make(asked, environment)
+    if dry:
+        _rehearse(order, as_json=as_json)
+        return 0
+    news, figures = Console(stderr=True), Console(stderr=as_json)
+    try:
+        with Display(news, "smoke") as display:
+            finished = asyncio.run(
+                interruptible(lambda stop: run_live(order, display, clock=SystemClock(), stop=stop), display, _ENDINGS)
+            )
+    except KeyboardInterrupt:
+        raise LiveError(INTERRUPTED) from None
+    except TurngapError as fault:
+        raise type(fault)(order.masker.text(str(fault))) from None
+    except Exception as fault:  # noqa: BLE001  # a fault of ours: its text and its trace could hold a number
+        where = _where(fault)
+        raise LiveError(order.masker.text(f"a fault in turngap, {where}: {type(fault).__name__}: {fault}")) from None
+    codes = [finished.record.verdict.exit_code]
+    if finished.record.n_turns:
+        print_summary(finished.record, figures)
+    if finished.record.live is not None:
+        show(finished.record.live, figures)
+    codes += ended(finished, figures, news)
+    if finished.record.n_turns:
+        path = report_path(finished.folder.path)
+        report.render(finished.folder.path, path)
+        figures.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+    figures.print(f"run: {finished.folder.path}", highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps(document(finished), indent=2))
+    return max(codes)
+
+
+def document(finished: Finished) -> dict[str, Any]:
+    """What `--json` prints: the medians first."""
+    live = finished.record.live
+    assert live is not None
+    return {
+        "uplink_ms": live.uplink_ms,
+        "server_gap_ms": live.server_gap_ms,
+        "downlink_ms": live.downlink_ms,
+        "total_ms": live.total_ms,
+        "turns": live.turns,
+        "verdict": finished.record.verdict.value,
+        "floor_ms": live.floor.total_ms if live.floor is not None else None,
+        "jitter_ms": live.jitter_ms,
+        "witness": live.witness.model_dump(mode="json") if live.witness is not None else None,
+        "remarks": list(live.remarks),
+        "run": str(finished.folder.path),
+    }
+
+
+def show(live: LiveFigures, console: Console) -> None:
+    """The legs, the floor and the witness in a few lines."""
+    parts = [
+        f"{name} {value:.0f} ms"
+        for name, value in (
+            ("uplink", live.uplink_ms),
+            ("server gap", live.server_gap_ms),
+            ("downlink", live.downlink_ms),
+            ("mouth to ear", live.total_ms),
+        )
+        if value is not None
+    ]
+    lines = [f"medians over {plural(live.turns, 'answered turn')}: {', '.join(parts)}" if parts else "no answered turn"]
+    if live.floor is not None and live.floor.total_ms is not None:
+        lines.append(f"the loop's own floor, an echo: {live.floor.total_ms:.0f} ms (not subtracted)")
+    if live.witness is not None and live.witness.median_difference_ms is not None:
+        lines.append(
+            f"Twilio's recording as a witness: {live.witness.median_difference_ms:+.1f} ms beside the live figure "
+            f"(median of {plural(live.witness.n, 'turn')}; channel {live.witness.caller_channel} is the caller's)"
+        )
+    for line in (*lines, *live.remarks):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _rehearse(order: Order, *, as_json: bool) -> None:
+    """All but the network: the port, the ledger's room, and what would be done."""
+    listen(order.host, order.port).close()
+    clock = SystemClock()
+    if order.ledger is not None:
+        with Ledger(order.ledger) as book:
+            book.check(order.cost.calls, clock.unix_ns())
+    turns = sum(len(call.turns) for call in order.request.calls)
+    plan = {
+        "dry_run": True,
+        "calls": order.cost.calls,
+        "turns": turns,
+        "to": order.masker.text(order.to),
+        "from": order.masker.text(order.from_),
+        "time_limit_s": order.time_limit_s,
+        "worst_case_usd": order.cost.usd,
+        "measures": "the caller's leg alone" if order.alone else f"both legs, with {order.label} behind {VOICE}",
+    }
+    if as_json:
+        print(json.dumps(plan, indent=2))
+        return
+    console = Console()
+    text = (
+        f"dry run: {plural(order.cost.calls, 'call')} from {plan['from']} to {plan['to']}, {plural(turns, 'turn')}, "
+        f"{plan['measures']}; "
+        f"each ended by Twilio after {order.time_limit_s} s; {order.cost.sentence}. Nothing was dialled; not checked: "
+        "the credentials, the public URL and the number's voice URL."
+    )
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _where(fault: BaseException) -> str:
+    """The last line of ours in a trace: file and number, no values."""
+    trace, place = fault.__traceback__, "somewhere"
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if "turngap" in name:
+            place = f"{name.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,196 @@
+"""`turngap talk`: the agent is started or reached, the device opened, and each turn told as it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from turngap_agent import profile as profiles
+from turngap_agent.errors import UsageError
+from turngap_agent.profile import Profile
+from turngap_agent.telephony import signature
+
+from turngap.caller.scheduler import Scheduler
+from turngap.cli.run import fetch_weights
+from turngap.clock import NS_PER_MS, Clock, SystemClock
+from turngap.model.plural import plural
+from turngap.model.records import CallRecord
+from turngap.model.turn import TurnRecord
+from turngap.processes.agent import Agent, checked_url, serve_command
+from turngap.processes.spans import SpanReceiver
+from turngap.scenario import PlannedCall, Turn
+from turngap.scoring.score import score_call
+from turngap.talk import devices
+from turngap.talk.call import TalkCall
+from turngap.talk.devices import Device, FileDevice, SoundDevice
+from turngap.talk.telling import told
+
+DEFAULT_PROFILE = "cpu"
+SPANS_TRIES, SPANS_REST_NS = 15, 200 * NS_PER_MS
+"""How long, in all, a turn's spans are waited for."""
+HEADPHONES = "speak after the line below; use headphones, or the agent hears itself; Ctrl-C hangs up"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the command line gives."""
+
+    profile: str | None = None
+    overrides: tuple[str, ...] = ()
+    url: str | None = None
+    input_device: str | None = None
+    output_device: str | None = None
+    said: Path | None = None
+    """A file in place of a microphone ..."""
+    played: Path | None = None
+    """... and one in place of a loudspeaker."""
+    as_json: bool = False
+
+
+def list_devices() -> None:
+    """Print the machine's sound devices.
+
+    Raises:
+        UsageError: no PortAudio, or no devices.
+    """
+    print(devices.listing())
+
+
+def run(ask: Ask) -> int:
+    """Talk; gives the exit code. Whatever can be wrong with the device is said before an agent is started.
+
+    Raises:
+        UsageError: something that was asked for does not fit, or is not there.
+        AgentError: the agent did not start, or cannot be reached.
+    """
+    if ask.url is not None and (ask.profile is not None or ask.overrides):
+        raise UsageError("--url talks to an agent that runs already: drop --profile and --set")
+    url = checked_url(ask.url) if ask.url is not None else None
+    agent = profiles.load(ask.profile or DEFAULT_PROFILE, ask.overrides) if url is None else None
+    clock = SystemClock()
+    device = _device(ask, clock)
+    news = Console(stderr=True)
+    if agent is not None:
+        fetch_weights(agent.model_dump(mode="json"))
+    turns = asyncio.run(_talk(agent, url, device, clock, news, as_json=ask.as_json))
+    if ask.as_json:
+        print(json.dumps([turn.model_dump(mode="json") for turn in turns], indent=2))
+    return 0
+
+
+@dataclass(slots=True)
+class Listener:
+    """Scores each turn as it ends, and tells of it when its spans are there."""
+
+    receiver: SpanReceiver | None
+    device: Device
+    clock: Clock
+    console: Console
+    turns: list[TurnRecord] = field(default_factory=list)
+    _telling: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def on_turn(self, record: CallRecord) -> None:
+        """The call so far, that turn being the one thing spoken in it."""
+        before = self._telling[-1] if self._telling else None
+        self._telling.append(asyncio.create_task(self._tell(record, before)))
+
+    async def finish(self) -> None:
+        """Return when every turn has been told."""
+        await asyncio.gather(*self._telling)
+
+    async def _tell(self, record: CallRecord, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        turn = self._scored(record)
+        for _ in range(SPANS_TRIES if self.receiver is not None else 0):
+            if turn.stages is not None or turn.turn_gap_ms is None:
+                break
+            await self.clock.rest(SPANS_REST_NS)
+            turn = self._scored(record)
+        self.turns.append(turn.model_copy(update={"turn": len(self.turns), "scored": False}))
+        for line in told(len(self.turns), turn, self.device.output_latency_ms):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _scored(self, record: CallRecord) -> TurnRecord:
+        planned = PlannedCall(0, (Turn(id="microphone", say="(a person)"),), probe=False)
+        spans = self.receiver.so_far(record.call_sid) if self.receiver is not None else ()
+        (turn,) = score_call(record, spans, planned, network_ms=0.0, cold=False)
+        return turn
+
+
+def _device(ask: Ask, clock: Clock) -> Device:
+    if (ask.said is None) != (ask.played is None):
+        raise UsageError("--in and --out go together: a file to be said, and one for what is heard")
+    if ask.said is not None and ask.played is not None:
+        if ask.input_device is not None or ask.output_device is not None:
+            raise UsageError("--in and --out take the place of devices: drop --input-device and --output-device")
+        return FileDevice(ask.said, ask.played, clock)
+    return SoundDevice(ask.input_device, ask.output_device, clock)
+
+
+async def _talk(
+    agent: Profile | None, url: str | None, device: Device, clock: Clock, news: Console, *, as_json: bool
+) -> list[TurnRecord]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    news.print(f"talk: {device.description}", highlight=False, markup=False, soft_wrap=True)
+    token = os.environ.get("TWILIO_AUTH_TOKEN") if url is not None else None  # ours asks for no signature
+    async with _standing(agent, url, stop) as (where, receiver), Scheduler(clock).running() as scheduler:
+        if stop.is_set():
+            return []
+        listener = Listener(receiver, device, clock, Console(stderr=as_json))
+        call = TalkCall(device, clock, scheduler, listener.on_turn)
+        if not isinstance(device, FileDevice):
+            news.print(f"talk: {HEADPHONES}", highlight=False, markup=False, soft_wrap=True)
+
+        def connected() -> None:
+            news.print(f"talk: connected to {where}", highlight=False, markup=False, soft_wrap=True)
+
+        headers = {signature.HEADER: signature.sign(token, where)} if token else {}
+        why = await call.run(where, headers, stop, connected)
+        await listener.finish()
+        news.print(f"talk: {why}; {plural(len(listener.turns), 'turn')}", highlight=False, markup=False, soft_wrap=True)
+        return listener.turns
+
+
+@asynccontextmanager
+async def _standing(
+    agent: Profile | None, url: str | None, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, SpanReceiver | None]]:
+    """The agent's URL, and the receiver of its spans where it is ours; `stop` ends the waiting for it as well."""
+    if agent is None:
+        assert url is not None
+        yield url, None
+        return
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turngap-talk-")))
+        receiver = await SpanReceiver.start(folder / "spans.jsonl")
+        stack.push_async_callback(receiver.stop)
+        profile = folder / "profile.yaml"
+        profile.write_text(yaml.safe_dump(agent.model_dump(mode="json"), sort_keys=False), "utf-8")
+        command = serve_command(profile, live_spans=True)
+        starting = asyncio.create_task(Agent.start(command, log=folder / "agent.log", endpoint=receiver.endpoint))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not starting.done():
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            yield "", None
+            return
+        ours = starting.result()
+        stack.push_async_callback(ours.stop)
+        yield ours.ready.url, receiver

@@ -1,0 +1,127 @@
+"""A run's result, `run.json`: the product. Everything else (report, JUnit, CSV, comparison) renders it.
+
+A run's folder, `results/<run-id>/`: `run.json` (this), `turns.jsonl` (one `TurnRecord` a line, flushed as each ends),
+`spans.jsonl`, `sentinel.jsonl`, `gpu.csv`, `process.csv`, `agent.log`, and stereo WAV files of the calls worth hearing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from turngap_agent.tracing import Stage
+
+from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
+from turngap.model.figures import Conversation, CorpusFigures, CostFigures, Figures, Instrument, Rate, StageFigures
+from turngap.model.legs import LiveFigures
+from turngap.model.turn import Outcome
+
+SCHEMA_VERSION = 1
+WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
+"""What is said wherever a result on random weights is shown ..."""
+WEIGHTLESS_BF16 = (
+    "Weightless: timing and memory only, of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM."
+)
+"""... and where the language model is Gemma on torch, which reads 3.8 times the bytes a token."""
+
+
+def caveat(profile: Mapping[str, Any]) -> str | None:
+    """What is to be known of a result with that `profile`, as data; None where its weights are not random."""
+    if not profile.get("weightless"):
+        return None
+    return WEIGHTLESS_BF16 if (profile.get("llm") or {}).get("engine") == "gemma" else WEIGHTLESS
+
+
+class Verdict(StrEnum):
+    """What a run says. PASS and MEASURED exit 0, FAIL 1, INVALID 2."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INVALID = "INVALID"
+    MEASURED = "MEASURED"
+    """No budget was asked for."""
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code."""
+        return {Verdict.PASS: 0, Verdict.MEASURED: 0, Verdict.FAIL: 1, Verdict.INVALID: 2}[self]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Check(_Model):
+    """One entry of the validity list."""
+
+    name: str
+    ok: bool | None
+    """None: not checked, and `text` says why."""
+    text: str
+    warning: bool = False
+    """It was checked and is bad, yet decides nothing where no budget is judged."""
+
+
+class RunRecord(_Model):
+    """`run.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    started: str
+    """ISO 8601, UTC."""
+    duration_s: float
+    complete: bool
+    """False while it runs, and for one that was killed or interrupted."""
+    verdict: Verdict
+    sentence: str
+    """The verdict in one plain sentence."""
+    reasons: tuple[str, ...]
+    validity: tuple[Check, ...]
+
+    profile: str
+    profile_data: dict[str, Any]
+    network_ms: float
+    scenario: str
+    scenario_path: str
+    scenario_sha256: str
+    seed: int
+    planned_turns: int
+    simultaneous_calls: int
+    networks: dict[str, dict[str, Any]] = {}
+    """The simulated networks by name, as they were; {}: nothing was put between caller and agent."""
+    budget: dict[str, Any] | None = None
+
+    n_turns: int
+    """Scored turns."""
+    outcomes: dict[Outcome, int]
+    turn_gap_ms: Figures
+    turn_gap_frame_ms: Figures
+    perceived_gap_ms: Figures
+    first_byte_ms: Figures
+    stages: dict[Stage, StageFigures]
+    wer: float | None
+    """Word errors over reference words, all scored turns that have a transcript."""
+    wer_upper: float | None = None
+    """Its 95 % upper bound, utterances resampled."""
+    cut_off_rate: Rate
+    underrun_rate: Rate
+    wasted_attempts: int | None
+    """Cancelled attempts of scored turns."""
+    conversation: Conversation | None = None
+    """Null in runs that did not record it."""
+    cost: CostFigures | None = None
+    """Null where the profile has no price."""
+
+    corpus: CorpusFigures
+    instrument: Instrument
+    agent: AgentFigures
+    gpus: tuple[GpuFigures, ...] | None
+    """None: no GPU was seen."""
+    gpu_watch: GpuWatch | None = None
+    """Null where the agent uses no GPU of this machine, and in runs that did not record it."""
+    environment: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    live: LiveFigures | None = None
+    """A live call's legs; such a run is diagnostic and never judged."""

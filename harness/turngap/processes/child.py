@@ -1,0 +1,84 @@
+"""Child processes: found wherever we run from, deaf to our Ctrl-C, and gone when we are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from typing import IO, Any
+
+from turngap_agent.errors import HarnessError
+
+from turngap.caller.priority import OWN_NICE
+
+_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""As the user gave them to us, before a caller pins itself to any."""
+HELLO_TIMEOUT_S = 30.0
+"""How long a child's first line is waited for; a GPU that sleeps takes seconds to wake."""
+LINE_LIMIT = 1 << 24
+"""Longest line read from a child, bytes."""
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules. `-P`: a `queue.py` in the current folder must not be imported."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+async def start(
+    command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str] | None = None, nice: int = 0
+) -> asyncio.subprocess.Process:
+    """Start `command` in a session of its own with pipes at stdin and stdout; `nice` counts from the user's niceness,
+    and `env` is by default our own.
+
+    Call it from the main thread: the death of the thread that started a child counts as its parent's death.
+    """
+    cpus = ",".join(str(cpu) for cpu in sorted(_CPUS))
+    leash = python("turngap.processes.leash", str(os.getpid()), str(min(19, OWN_NICE + nice)), cpus)
+    return await asyncio.create_subprocess_exec(
+        *leash,
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+        env=env,
+        start_new_session=True,
+        limit=LINE_LIMIT,
+    )
+
+
+async def hello(process: asyncio.subprocess.Process, who: str) -> dict[str, Any]:
+    """The JSON object that a child prints as its first line; a child that does not is ended.
+
+    Raises:
+        HarnessError: nothing came in time, or something else did.
+    """
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            line = await process.stdout.readline()
+        said = json.loads(line) if line else None
+    except TimeoutError:
+        fault = f"it said nothing for {HELLO_TIMEOUT_S:g} s; is the machine overloaded?"
+    except ValueError:
+        fault = "its first line is no JSON; see the lines above"
+    else:
+        if isinstance(said, dict):
+            return said
+        fault = "see the lines above"
+    await stop(process, grace_s=1.0)
+    raise HarnessError(f"{who} did not start: {fault}")
+
+
+async def stop(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
+    """End it: SIGTERM, `grace_s` to obey, then SIGKILL; what is left of its session is killed too. Gives its status."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), grace_s)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return await process.wait()

@@ -1,0 +1,132 @@
+"""`gpu.csv`: the rows of the sampler, and what they say of the turns: peaks, foreign processes, a GPU held back."""
+
+from __future__ import annotations
+
+import csv
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from turngap.clock import NS_PER_MS
+from turngap.model.agent_figures import GpuFigures, GpuWatch
+from turngap.model.turn import TurnRecord
+from turngap.processes.gpu import THROTTLING, Gpu, GpuSample
+
+BEFORE_MS = 500
+"""A turn's window begins so long before the end of the caller's speech, as it does for the instrument's lateness."""
+UNANSWERED_MS = 2000
+"""... and ends with the answer, or so long after the end of speech where there is none."""
+POWER_CAP = "sw_power_cap"
+"""The card at its own power limit: so it is under full load in production too."""
+
+COLUMNS = tuple(field.name for field in fields(GpuSample))
+"""The columns of `gpu.csv`; rows of older runs lack the last ones."""
+
+
+def row(sample: GpuSample) -> list[str]:
+    """A line of `gpu.csv`; an unknown value is an empty cell."""
+    return [
+        "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+        for value in asdict(sample).values()
+    ]
+
+
+def figures(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
+    """The peaks in `gpu.csv` for the GPUs seen before the agent started; None where there was none.
+
+    Of the GPU with that `uuid` alone, where it is among them: the one the agent uses.
+    """
+    peaks = _peaks_mib(file)
+    found = tuple(
+        GpuFigures(
+            name=device.name,
+            total_mib=device.total_mib,
+            used_peak_mib=max(device.used_mib, peaks.get(device.gpu, 0.0)),
+            used_before_mib=device.used_mib,
+            number=device.gpu,
+        )
+        for device in _used(devices, uuid)
+    )
+    return found or None
+
+
+def peak_mib(devices: Iterable[Gpu], file: Path, uuid: str) -> float | None:
+    """The largest memory in use on the GPU of that `uuid`; None where it is not among them, or not in `gpu.csv`."""
+    number = next((device.gpu for device in devices if device.uuid == uuid), None)
+    return None if number is None else _peaks_mib(file).get(number)
+
+
+def watch(
+    file: Path, turns: Iterable[TurnRecord], devices: Sequence[Gpu], uuid: str, *, sees_all: bool
+) -> GpuWatch | None:
+    """What `gpu.csv` says of the agent's GPU inside the windows of the scored turns; None where it is not sampled.
+
+    `sees_all`: NVML's list of processes is that of the whole machine, and not of a container alone.
+    """
+    device = next((one for one in devices if one.uuid == uuid), None)
+    if device is None:
+        return None
+    rows = sorted(
+        (
+            (float(line["at_s"] or 0), line)
+            for line in _lines(file)
+            if line.get("gpu") == str(device.gpu) and re.fullmatch(r"\d+\.\d+", line.get("at_s") or "")
+        ),
+        key=lambda item: item[0],
+    )
+    times = [at_s for at_s, _ in rows]
+    watched = known = foreign = capped = 0
+    held: Counter[str] = Counter()
+    names: dict[str, None] = {}
+    scored = [turn for turn in turns if turn.scored]
+    for turn in scored:
+        begin_ns = turn.t0_ns - BEFORE_MS * NS_PER_MS
+        end_ns = turn.t1_ns if turn.t1_ns is not None else turn.t0_ns + UNANSWERED_MS * NS_PER_MS
+        near = rows[bisect_left(times, begin_ns / 1e9) : bisect_right(times, end_ns / 1e9)]
+        inside = [line for _, line in near if (line.get("boot_id") or turn.boot_id) == turn.boot_id]
+        watched += bool(inside)
+        counts = [line.get("foreign_processes") or "" for line in inside]
+        known += bool(inside) and all(counts)
+        foreign += any(count.isdigit() and int(count) > 0 for count in counts)
+        names |= dict.fromkeys(who for line in inside for who in (line.get("foreign") or "").split("+") if who)
+        reasons = {reason for line in inside for reason in (line.get("throttle") or "").split("+")}
+        held.update(reasons & THROTTLING)
+        capped += POWER_CAP in reasons
+    before = None if device.reserved_mib is None else max(0.0, device.used_mib - device.reserved_mib)
+    return GpuWatch(
+        turns=len(scored),
+        watched_turns=watched,
+        known_turns=known,
+        foreign_turns=foreign,
+        foreign=tuple(names),
+        held_back=dict(sorted(held.items())),
+        power_capped_turns=capped,
+        before_mib=before,
+        sees_all=sees_all,
+    )
+
+
+def _used(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]:
+    """The one of that UUID, or all where none has it."""
+    all_of_them = tuple(devices)
+    return tuple(device for device in all_of_them if uuid and device.uuid == uuid) or all_of_them
+
+
+def _peaks_mib(file: Path) -> dict[int, float]:
+    """The largest memory in use on each GPU in `gpu.csv`; empty where there is no such file."""
+    peaks: dict[int, float] = {}
+    for line in _lines(file):
+        gpu, used = line.get("gpu") or "", line.get("used_mib") or ""
+        if gpu.isdigit() and re.fullmatch(r"\d+\.\d+", used):
+            peaks[int(gpu)] = max(peaks.get(int(gpu), 0.0), float(used))
+    return peaks
+
+
+def _lines(file: Path) -> list[dict[str, str]]:
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))

@@ -1,0 +1,189 @@
+"""The span receiver: OTLP/HTTP in, one JSON line a span out, in a process of its own so that pacing never waits for it.
+
+`python -m turngap.processes.receiver PORT FILE` prints a line with its endpoint, then each span that is new and of
+this boot
+to stdout and to the end of FILE; spans without our attributes are counted, not kept. It ends when its stdin does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import threading
+import zlib
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO, Any
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from turngap_agent import tracing
+
+from turngap.clock import this_boot
+
+PATH = "/v1/traces"
+_LARGEST_BODY = 64 << 20
+Row = dict[str, Any]
+
+
+def rows(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
+    """The spans in a serialised `ExportTraceServiceRequest`.
+
+    Returns:
+        Rows (`id`, then the fields of `tracing.Span`), how many spans were not an agent's, and how many came from
+        another boot, whose monotonic times mean nothing here.
+
+    Raises:
+        DecodeError: `body` is no such message.
+    """
+    kept: list[Row] = []
+    foreign = other_boot = 0
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        boot = _attributes(resource.resource.attributes).get(tracing.BOOT_ID)
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                attributes = _attributes(span.attributes)
+                row: Row = {"id": f"{span.trace_id.hex()}/{span.span_id.hex()}", "name": span.name}
+                try:
+                    row |= {
+                        "start_ns": int(attributes.pop(tracing.START_NS)),
+                        "end_ns": int(attributes.pop(tracing.END_NS)),
+                        "call_sid": str(attributes.pop(tracing.CALL_SID)),
+                        "turn": int(attributes.pop(tracing.TURN, -1)),
+                        "attempt": int(attributes.pop(tracing.ATTEMPT, -1)),
+                    }
+                except (KeyError, TypeError, ValueError):
+                    foreign += 1
+                    continue
+                if boot != boot_id:
+                    other_boot += 1
+                    continue
+                kept.append(row | {"attributes": attributes})
+    return kept, foreign, other_boot
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes spans in from any number of connections and hands each on once."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, outlets: list[IO[str]], boot_id: str) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._outlets = outlets
+        self._boot_id = boot_id
+        self._seen: set[str] = set()
+        self._counts = {"duplicate": 0, "foreign": 0, "other_boot": 0, "malformed": 0}
+        self._lock = threading.Lock()
+
+    def take(self, body: bytes) -> None:
+        """Hand on the new spans of one request, and a line of counts when a count moved.
+
+        Raises:
+            DecodeError: `body` is no `ExportTraceServiceRequest`.
+        """
+        kept, foreign, other_boot = rows(body, self._boot_id)
+        with self._lock:
+            before = dict(self._counts)
+            for row in kept:
+                if row["id"] in self._seen:
+                    self._counts["duplicate"] += 1
+                    continue
+                self._seen.add(row["id"])
+                for outlet in self._outlets:
+                    outlet.write(json.dumps(row, separators=(",", ":")) + "\n")
+            self._counts["foreign"] += foreign
+            self._counts["other_boot"] += other_boot
+            self._say_counts(before)
+
+    def malformed(self) -> None:
+        """Count a request that could not be read."""
+        with self._lock:
+            before = dict(self._counts)
+            self._counts["malformed"] += 1
+            self._say_counts(before)
+
+    def _say_counts(self, before: dict[str, int]) -> None:
+        if before != self._counts:
+            self._outlets[0].write(json.dumps({"counts": self._counts}) + "\n")
+        for outlet in self._outlets:
+            outlet.flush()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that breaks off is the exporter's affair."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        if self.path != PATH:
+            return self._answer(404, f"only {PATH} is served")
+        if not self.headers.get("Content-Type", "").startswith("application/x-protobuf"):
+            return self._answer(415, "only OTLP as application/x-protobuf is understood")
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > _LARGEST_BODY:
+            self.close_connection = True
+            return self._answer(413, f"a Content-Length of at most {_LARGEST_BODY} is needed")
+        try:
+            self.server.take(_decoded(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
+        except (DecodeError, OSError, EOFError, zlib.error, ValueError) as fault:
+            self.server.malformed()
+            return self._answer(400, f"not an ExportTraceServiceRequest: {fault}")
+        return self._answer(200, "")
+
+    def _answer(self, status: int, text: str) -> None:
+        """An empty body is an empty `ExportTraceServiceResponse`: all was accepted."""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-protobuf" if status == 200 else "text/plain")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    match encoding:
+        case "" | "identity":
+            return body
+        case "gzip":
+            return gzip.decompress(body)
+        case "deflate":
+            return zlib.decompress(body)
+        case _:
+            raise ValueError(f"Content-Encoding {encoding!r} is unknown")
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    return getattr(value, kind) if kind in ("string_value", "bool_value", "int_value", "double_value") else None
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until stdin ends."""
+    port, path = int(arguments[0]), Path(arguments[1])
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            server = Receiver(port, [sys.stdout, file], this_boot())
+        except OSError as fault:
+            print(json.dumps({"error": fault.strerror or str(fault)}), flush=True)
+            return
+        print(json.dumps({"endpoint": f"http://127.0.0.1:{server.server_address[1]}"}), flush=True)
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        sys.stdin.buffer.read()
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,220 @@
+"""The `turngap` fixture: a run from a test, its gaps replayed into pytest-benchmark, its verdict as the test's.
+
+What a run needs is imported when there is one: every pytest session loads this module.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from turngap_agent.errors import UsageError
+
+from turngap.pytest_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from turngap.model.result import RunRecord
+    from turngap.scenario import Scenario
+    from turngap.session.plan import Request
+    from turngap.session.runner import Finished
+
+DEFAULT_BUDGET = "sub500"
+
+
+class ReplayTimer:
+    """A clock for pytest-benchmark that runs through durations measured before: each pair of readings is one."""
+
+    __name__ = "turngap"
+
+    def __init__(self) -> None:
+        self._durations_s: list[float] = []
+        self._now_s = 0.0
+        self._started = False
+
+    def load(self, durations_s: Sequence[float]) -> None:
+        """Replay these next."""
+        self._durations_s = list(durations_s)
+        self._now_s, self._started = 0.0, False
+
+    def __call__(self) -> float:
+        """Seconds; called at the start and at the end of each round."""
+        if self._started:
+            self._now_s += self._durations_s.pop(0)
+        self._started = not self._started
+        return self._now_s
+
+
+class Turngap:
+    """Measures an agent with scenarios; a test may run several, the first of them is pytest-benchmark's."""
+
+    def __init__(self, settings: Settings, benchmark: Any, timer: ReplayTimer, test: pytest.Item) -> None:
+        self._settings = settings
+        self._benchmark = benchmark
+        self._timer = timer
+        self._test = test
+        self.lines: list[str] = []
+        """What was measured, one line a run."""
+        self.replayed = False
+        """True once pytest-benchmark has its run."""
+
+    def run(self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None) -> RunRecord:
+        """Measure `what` (a scenario, its file, or the name of one that ships) and fail the test unless it holds.
+
+        A relative path starts at the test's folder. `profile` goes before the command line's. A gate scenario is judged
+        by `budget`, else by the command line's, else by `sub500`; others are MEASURED.
+
+        Raises:
+            pytest.fail.Exception: the verdict is FAIL or INVALID, or no turn was answered as it should be.
+            TurngapError: it could not be measured.
+        """
+        import asyncio
+
+        if _loop_runs():
+            raise UsageError("turngap.run() waits for the run: in an async test it is `await turngap.arun()`")
+        return asyncio.run(self.arun(what, profile=profile, budget=budget))
+
+    async def arun(
+        self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
+    ) -> RunRecord:
+        """`run`, for async tests (on asyncio)."""
+        import asyncio
+
+        from turngap.cli import run as command
+        from turngap.cli.display import Display
+        from turngap.clock import SystemClock
+        from turngap.session import runner
+
+        if not _loop_runs():
+            raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
+        with tempfile.TemporaryDirectory(prefix="turngap-") as folder:
+            asked = self._request(what, Path(folder), profile, budget)
+            with Display(_stderr(), asked.scenario.name) as display:
+                asked, clips = await asyncio.to_thread(command.prepare, asked, display.says)
+                finished = await runner.run(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
+        return self._judge(finished)
+
+    def _request(self, what: Scenario | Path | str, folder: Path, profile: str | None, budget: str | None) -> Request:
+        from turngap import scenario
+        from turngap.session import plan
+
+        path = self._written(what, folder) if isinstance(what, scenario.Scenario) else self._found(what)
+        gate = scenario.load(path).gate
+        given = self._settings
+        if profile is not None and given.url is not None:
+            raise UsageError(f"the test asks for profile {profile!r}, --agent-url for another agent: drop one")
+        return plan.make(
+            str(path),
+            profile=profile or given.profile,
+            url=given.url,
+            budget=(budget or given.budget or DEFAULT_BUDGET) if gate else budget,
+            options=plan.Options(n_turns=given.turns, out=given.out),
+        )
+
+    def _found(self, what: Path | str) -> Path:
+        from turngap.session import plan
+
+        if isinstance(what, str) and "/" not in what and not what.endswith((".yaml", ".yml")):
+            return plan.locate(what)
+        return (self._test.path.parent / what).resolve()
+
+    def _written(self, what: Scenario, folder: Path) -> Path:
+        """A scenario made in Python, as the file that a run takes; its audio is found from the test's folder."""
+        import yaml
+
+        from turngap import scenario
+
+        data = what.model_dump(mode="json", exclude_none=True)
+        for turn in data["turns"]:
+            if "audio" in turn:
+                turn["audio"] = str(self._test.path.parent / turn["audio"])
+        path = folder / f"{what.name}{scenario.SUFFIX}"
+        path.write_text(yaml.safe_dump(data), "utf-8")
+        return path
+
+    def _judge(self, finished: Finished) -> RunRecord:
+        from turngap import report
+        from turngap.cli import run as command
+        from turngap.model.result import Verdict
+        from turngap.store import folder as store
+
+        record, folder = finished.record, finished.folder.path
+        page = command.report_path(folder)
+        report.render(folder, page)
+        self.lines.append(f"{record.scenario}: {record.verdict}: {record.sentence} Report: {page}")
+        self._note(record, page)
+        if finished.error is not None:
+            raise finished.error
+        answered = [turn for turn in store.read(folder).turns if turn.scored and turn.outcome == "answered"]
+        gaps_ms = [turn.turn_gap_ms for turn in answered if turn.turn_gap_ms is not None]
+        if record.verdict is not Verdict.INVALID and all(map(math.isfinite, gaps_ms)):
+            self._replay(gaps_ms, record)
+        reasons = "".join(f"\n  - {reason}" for reason in record.reasons)
+        if record.verdict.exit_code:
+            pytest.fail(f"{record.verdict}: {record.sentence}{reasons}\n  report: {page}", pytrace=False)
+        if not gaps_ms or len(gaps_ms) < len(answered) or not all(map(math.isfinite, gaps_ms)):
+            told = ", ".join(f"{count} {outcome}" for outcome, count in record.outcomes.items()) or "no turn"
+            pytest.fail(
+                f"nothing to go by: a test needs at least one answered turn, and a gap of each ({told}); see the "
+                f"report: {page}",
+                pytrace=False,
+            )
+        return record
+
+    def _note(self, record: RunRecord, page: Path) -> None:
+        """What JUnit keeps of the run, as properties of the test."""
+        known = {
+            "run_id": record.run_id,
+            "verdict": str(record.verdict),
+            "sentence": record.sentence,
+            "profile": record.profile,
+            "turns": record.n_turns,
+            "turn_gap_p95_ms": record.turn_gap_ms.p95,
+            "turn_gap_p95_upper_ms": record.turn_gap_ms.p95_upper,
+            "perceived_gap_p95_ms": record.perceived_gap_ms.p95,
+            "report": str(page),
+        }
+        properties = [(f"turngap_{name}", value) for name, value in known.items() if value is not None]
+        self._test.user_properties.extend(properties)
+
+    def _replay(self, gaps_ms: Sequence[float], record: RunRecord) -> None:
+        """Put the first run's gaps into pytest-benchmark as its rounds.
+
+        Raises:
+            UsageError: pytest-benchmark is switched off in a way we don't know of.
+        """
+        if not gaps_ms or self.replayed:
+            return
+        if not self._benchmark.enabled:
+            raise UsageError("pytest-benchmark is disabled in this session: nothing would be stored")
+        self._timer.load([gap / 1e3 for gap in gaps_ms])
+        self._benchmark.extra_info.update(
+            verdict=str(record.verdict),
+            profile=record.profile,
+            outcomes={str(outcome): count for outcome, count in record.outcomes.items()},
+            p95_ms=record.turn_gap_ms.p95,
+            p95_upper_ms=record.turn_gap_ms.p95_upper,
+            perceived_p95_ms=record.perceived_gap_ms.p95,
+            run_id=record.run_id,
+        )
+        self._benchmark.pedantic(lambda: None, rounds=len(gaps_ms), iterations=1)
+        self.replayed = True
+
+
+def _loop_runs() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)

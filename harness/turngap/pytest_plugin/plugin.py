@@ -1,0 +1,246 @@
+"""`pytest --benchmark`: scenario files as tests, gated by turngap, with pytest-benchmark's tables and storage.
+
+`*.scenario.yaml` files are collected; without `--benchmark` they are skipped and say so. With it each is one run of the
+agent: PASS and MEASURED pass, FAIL and INVALID fail with their reasons. Measured gaps go into pytest-benchmark; the
+budget gate stays ours. Every pytest session loads this module: what a run needs is imported when there is one.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from turngap_agent.errors import ScenarioError, TurngapError
+
+from turngap.pytest_plugin.fixture import ReplayTimer, Turngap
+from turngap.pytest_plugin.settings import OPTIONS, asked_for, baselines, refuse_what_measures_nothing, settings
+
+SUFFIX = ".scenario.yaml"
+"""`turngap.scenario.SUFFIX`, which would cost every session the import of pydantic."""
+GROUP = "turn gap"
+MEASURED = pytest.StashKey[list[str]]()
+"""One line a run, for the summary."""
+TROUBLE = pytest.StashKey[list[str]]()
+"""Why a session that seemed to succeed did not."""
+TIMER = pytest.StashKey[ReplayTimer]()
+PASSED = pytest.StashKey[bool]()
+_FIXTURE = "turngap"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--benchmark`, `--profile`, `--agent-url`, `--budget`, `--turns`, and an ini option for each value."""
+    group = parser.getgroup("turngap", "turngap: how long callers wait for a voice agent")
+    group.addoption(
+        "--benchmark", action="store_true", dest="turngap_benchmark", help="place the calls of scenario files and gate"
+    )
+    for name, text in OPTIONS.items():
+        group.addoption(f"--{name.replace('_', '-')}", dest=f"turngap_{name}", default=None, help=text)
+        parser.addini(f"turngap_{name}", text, default="")
+    parser.addini("turngap_out", "folder for run folders, from the root folder (default: results)", default="results")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect what the summary says."""
+    config.stash[MEASURED] = []
+    config.stash[TROUBLE] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse what would measure nothing and stay green, and options that no run could go by.
+
+    Raises:
+        pytest.UsageError: `--benchmark` with either.
+    """
+    if asked_for(session.config):
+        refuse_what_measures_nothing(session.config)
+        settings(session.config)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A scenario file is a test."""
+    if file_path.name.endswith(SUFFIX):
+        collector: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
+        return collector
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--benchmark`, skip what measures; with it, hand each such test the timer that replays its gaps."""
+    for item in filter(_measures, items):
+        if not asked_for(config):
+            item.add_marker(pytest.mark.skip(reason="measures a voice agent: give --benchmark"))
+            continue
+        timer = item.stash[TIMER] = ReplayTimer()
+        own = item.get_closest_marker("benchmark")
+        options = {"group": GROUP} | (dict(own.kwargs) if own is not None else {}) | {"timer": timer}
+        item.add_marker(pytest.mark.benchmark(**options), append=False)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to measure nothing, once every deselection is done.
+
+    Raises:
+        pytest.UsageError: `--benchmark` and nothing that measures was collected; or a budget was asked for, and nothing
+            that was collected can be judged by it.
+    """
+    config = session.config
+    if not asked_for(config) or config.getoption("collectonly"):
+        return
+    measuring = list(filter(_measures, session.items))
+    if not measuring and not session.testsfailed:  # a file that could not be collected has been named by then
+        raise pytest.UsageError(
+            f"--benchmark: nothing that measures was collected; name a *{SUFFIX} file or its folder"
+        )
+    judged = [item for item in measuring if not isinstance(item, ScenarioTest) or item.gate]
+    if config.getoption("turngap_budget") and not judged:
+        raise pytest.UsageError(
+            f"--budget {config.getoption('turngap_budget')}: none of the collected scenarios can be judged (they have "
+            "no `gate: true`); add scenarios/gate.scenario.yaml, or drop --budget"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember how a measuring test went, for its fixture's end."""
+    report = yield
+    if call.when == "call" and TIMER in item.stash:
+        item.stash[PASSED] = report.passed
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> Generator[None]:
+    """A session that was to measure and did not (all was skipped, say), or to compare and could not, is no success."""
+    config = session.config
+    if not asked_for(config):
+        return (yield)
+    if exitstatus == pytest.ExitCode.OK and not config.getoption("collectonly"):
+        config.stash[TROUBLE].extend(_trouble(session))
+        if config.stash[TROUBLE]:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    with warnings.catch_warnings():
+        # Under `-W error` this would be a traceback in place of the reason why nothing could be stored.
+        warnings.filterwarnings("ignore", "Not saving anything, no benchmarks have been run!")
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The verdicts, and where the reports are; before pytest-benchmark's tables, where a regression raises."""
+    if config.stash[MEASURED] or config.stash[TROUBLE]:
+        terminalreporter.section("turngap")
+        for line in config.stash[MEASURED]:
+            terminalreporter.write_line(line)
+        for line in config.stash[TROUBLE]:
+            terminalreporter.write_line(f"ERROR: {line}", red=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: object, output_json: dict[str, Any]) -> None:
+    """Add p95 and its bound, in seconds like the rest, to the stored statistics."""
+    if not asked_for(config):
+        return
+    for stored in output_json["benchmarks"]:
+        for key in ("p95", "p95_upper"):
+            value_ms = stored.get("extra_info", {}).get(f"{key}_ms")
+            if value_ms is not None and math.isfinite(value_ms):
+                stored["stats"][key] = value_ms / 1e3
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add the GPU, or the reason why there is none: runs of different cards don't compare."""
+    if not asked_for(config):
+        return
+    from turngap.processes.gpu import Gpus
+
+    gpus = Gpus.open()
+    machine_info["gpu"] = [gpu.name for gpu in gpus.devices()] or gpus.reason
+    gpus.close()
+
+
+@pytest.fixture
+def turngap(request: pytest.FixtureRequest, benchmark: Any) -> Generator[Turngap]:
+    """Measures scenarios from Python: `turngap.run(...)`, and `await turngap.arun(...)` in async tests."""
+    config = request.config
+    if TIMER not in request.node.stash:
+        benchmark.skipped = True
+        if not asked_for(config):
+            pytest.skip("measures a voice agent: give --benchmark")
+        raise pytest.UsageError(f"{request.node.nodeid}: name `turngap` among the test's arguments, or its fixtures'")
+    fixture = Turngap(settings(config), benchmark, request.node.stash[TIMER], request.node)
+    yield fixture
+    config.stash[MEASURED].extend(fixture.lines)
+    if not fixture.replayed:
+        benchmark.skipped = True  # else pytest-benchmark warns that it was not used, on top of what went wrong
+    if not fixture.lines and request.node.stash.get(PASSED, False):
+        pytest.fail("the `turngap` fixture was not used: nothing was measured", pytrace=False)
+
+
+class ScenarioFile(pytest.File):
+    """A scenario file: one test, named after the scenario."""
+
+    def collect(self) -> Generator[pytest.Item]:
+        """Read it, so that a malformed one is a collection error, never a silent nothing.
+
+        Raises:
+            CollectError: (pytest's) what is wrong, with file and line.
+        """
+        from turngap import scenario
+
+        try:
+            read = scenario.load(self.path)
+        except ScenarioError as fault:
+            raise self.CollectError(str(fault)) from None
+
+        def measure(turngap: Turngap) -> None:
+            turngap.run(self.path)
+
+        test = ScenarioTest.from_parent(self, name=read.name, callobj=measure)
+        test.gate = read.gate
+        yield test
+
+
+class ScenarioTest(pytest.Function):
+    """One scenario's run."""
+
+    gate = False
+    """True where a budget can be judged on it."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A fault is its one line; a traceback is for bugs. (`Function` narrows the signature of its base as well.)"""
+        if isinstance(excinfo.value, TurngapError):
+            return f"turngap: {excinfo.value or 'the models could not be fetched; see what was printed'}"
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where it stands."""
+        return self.path, 0, f"scenario: {self.name}"
+
+
+def _trouble(session: pytest.Session) -> list[str]:
+    """Why a session in which no test failed measured or compared nothing; empty if it did."""
+    config = session.config
+    if not config.stash[MEASURED]:
+        return ["--benchmark was given, and no run was made"]
+    known = baselines(config)
+    if not config.getoption("benchmark_compare_fail", None) or known is None:
+        return []
+    names = {name for benchmarks in known.values() for name in benchmarks}
+    return [
+        f"--benchmark-compare-fail: no stored run has {item.nodeid}, so it was compared with nothing"
+        for item in session.items
+        if TIMER in item.stash and item.nodeid not in names
+    ]
+
+
+def _measures(item: pytest.Item) -> bool:
+    return _FIXTURE in getattr(item, "fixturenames", ())

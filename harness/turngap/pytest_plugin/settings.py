@@ -1,0 +1,145 @@
+"""What command line and ini file ask of the pytest plugin, checked before anything is collected or called.
+
+Whatever would let pytest measure nothing and stay green is refused here, as a usage error.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+OPTIONS = {
+    "profile": "agent to start: the name of a profile or a .yaml file (default: cpu)",
+    "agent_url": "measure an agent that runs already: ws://HOST:PORT/PATH",
+    "budget": "judge gate scenarios by this budget: sub500, edge500 or a .yaml file (default: sub500)",
+    "turns": "turns to score, in place of the whole scenario",
+}
+"""Each is `--name` on the command line and `turngap_name` in the ini file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is asked for; None where nothing is."""
+
+    profile: str | None
+    url: str | None
+    budget: str | None
+    turns: int | None
+    out: Path
+    """Where run folders go."""
+
+
+def asked_for(config: pytest.Config) -> bool:
+    """True with `--benchmark`."""
+    return bool(config.getoption("turngap_benchmark"))
+
+
+def settings(config: pytest.Config) -> Settings:
+    """Command line before ini file; an agent given on the command line replaces the ini file's, of either kind.
+
+    Raises:
+        pytest.UsageError: something is no number, unknown or malformed.
+    """
+    line = {name: config.getoption(f"turngap_{name}") for name in OPTIONS}
+    ini = {name: config.getini(f"turngap_{name}") or None for name in OPTIONS}
+    if line["profile"] or line["agent_url"]:
+        ini |= {"profile": None, "agent_url": None}
+    given = {name: line[name] or _in_root(config, ini[name]) for name in OPTIONS}
+    if given["profile"] and given["agent_url"]:
+        raise pytest.UsageError(
+            "--agent-url measures an agent that runs already: drop --profile (or their ini options)"
+        )
+    found = Settings(
+        profile=given["profile"],
+        url=given["agent_url"],
+        budget=given["budget"],
+        turns=_whole_number(line["turns"] if line["turns"] is not None else ini["turns"]),
+        out=config.rootpath / config.getini("turngap_out"),
+    )
+    _check(found)
+    return found
+
+
+def refuse_what_measures_nothing(config: pytest.Config) -> None:
+    """Check everything beside our own options.
+
+    Raises:
+        pytest.UsageError: pytest-benchmark is absent, disabled or skipped, tests are distributed or repeated, or a
+            comparison was asked for that compares nothing.
+    """
+    if not config.pluginmanager.hasplugin("benchmark"):
+        raise pytest.UsageError("--benchmark needs pytest-benchmark: pip install 'turngap[pytest]'")
+    if _distributed(config):
+        raise pytest.UsageError("--benchmark measures nothing under xdist: drop -n and --dist, or add -p no:xdist")
+    disabled = config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False)
+    for option, on in (("disable", disabled), ("skip", config.getoption("benchmark_skip", False))):
+        if on:
+            raise pytest.UsageError(f"--benchmark together with --benchmark-{option} measures nothing: drop one")
+    if config.getoption("reruns", None):
+        raise pytest.UsageError("--benchmark with --reruns repeats a gate until it passes: drop --reruns")
+    given = [argument.partition("=")[0] for argument in config.invocation_params.args]
+    if given.count("--benchmark-compare-fail") > 1:
+        raise pytest.UsageError("--benchmark-compare-fail given twice keeps only the last: give all limits after one")
+    pinned = config.getoption("benchmark_compare", None)
+    if isinstance(pinned, str) and baselines(config) == {}:
+        raise pytest.UsageError(f"--benchmark-compare={pinned}: no stored run matches, so nothing would be compared")
+
+
+def baselines(config: pytest.Config) -> dict[str, dict[str, object]] | None:
+    """What pytest-benchmark compares with: the benchmarks of each stored file by full name; None if not known."""
+    found = getattr(getattr(config, "_benchmarksession", None), "compared_mapping", None)
+    return found if isinstance(found, dict) else None
+
+
+def _distributed(config: pytest.Config) -> bool:
+    return (
+        hasattr(config, "workerinput")
+        or "PYTEST_XDIST_WORKER" in os.environ
+        or bool(config.getoption("numprocesses", None) or config.getoption("tx", None))
+        or config.getoption("dist", "no") != "no"
+    )
+
+
+def _in_root(config: pytest.Config, value: str | None) -> str | None:
+    """A file named in the ini file is meant from the root folder, wherever pytest was started."""
+    if value is not None and value.endswith((".yaml", ".yml")):
+        return str(config.rootpath / value)
+    return value
+
+
+def _whole_number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise pytest.UsageError(f"--turns {text}: a whole number is needed, at least 1")
+    return number
+
+
+def _check(found: Settings) -> None:
+    """Find out now what every run would find out.
+
+    Raises:
+        pytest.UsageError: profile, budget or URL are unknown or malformed.
+    """
+    from turngap_agent import profile
+    from turngap_agent.errors import UsageError
+
+    from turngap.processes import agent
+    from turngap.verdict import budget
+
+    try:
+        if found.profile is not None:
+            profile.load(found.profile)
+        if found.budget is not None:
+            budget.load(found.budget)
+        if found.url is not None:
+            agent.checked_url(found.url)
+    except UsageError as fault:
+        raise pytest.UsageError(str(fault).replace("--url", "--agent-url", 1)) from None

@@ -1,1 +1,0 @@
-"""One run, from the request to the verdict: calls in lanes, each settled as it ends."""

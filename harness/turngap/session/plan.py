@@ -1,0 +1,322 @@
+"""What a run is asked to do: which scenario, against which agent, how much of it; checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from turngap_agent import documents
+from turngap_agent import profile as profiles
+from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
+from turngap_agent.profile import Profile
+from turngap_agent.profile.limits import NetworkModel
+from turngap_agent.tracing import INJECTABLE
+
+from turngap import scenario as scenarios
+from turngap.corpus.clips import Corpus
+from turngap.model.plural import plural
+from turngap.model.result import RunRecord
+from turngap.model.turn import TurnRecord
+from turngap.network import NetworkProfile
+from turngap.processes.agent import checked_url
+from turngap.scenario import PlannedCall, Scenario
+from turngap.session import network_plan
+from turngap.store import folder as store
+from turngap.store.disk import Claim
+from turngap.verdict import budget as budgets
+from turngap.verdict.budget import Budget, Metric
+
+SHIPPED = Path(__file__).resolve().parents[1] / "scenarios"
+"""In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
+DEFAULT_SCENARIO = "default"
+DEFAULT_PROFILE = "cpu"
+_RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The unfinished run that is to be completed."""
+
+    path: Path
+    record: RunRecord
+    turns: tuple[TurnRecord, ...]
+    notes: tuple[str, ...]
+    claim: Claim
+    """Held as long as the request is: no one else completes it meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it; what the command line gives."""
+
+    seed: int | None = None
+    n_turns: int | None = None
+    out: Path = Path("results")
+    inject: tuple[str, ...] = ()
+    """Delays for the agent's stages, STAGE=MS."""
+    otlp_port: int = 0
+    """Where spans are received; 0 for a free port."""
+    agent_nice: int = 0
+    """Niceness of the agent: above 0 our own caller is more punctual, and the agent slower than it could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One run, checked."""
+
+    scenario: Scenario
+    scenario_path: Path
+    scenario_sha256: str
+    profile: Profile | None
+    """None for an agent that runs already, at `url`."""
+    url: str | None
+    calls: tuple[PlannedCall, ...]
+    seed: int
+    budget: Budget | None = None
+    options: Options = field(default_factory=Options)
+    resumed: Resumed | None = None
+    networks: tuple[NetworkProfile, ...] = ()
+    """What is put between caller and agent: every utterance is called once under each. (): nothing."""
+
+    def network(self, call: PlannedCall) -> NetworkProfile | None:
+        """The network that the call is made under; None: nothing is put in its way."""
+        return network_plan.of_call(call, self.calls, self.networks)
+
+    @property
+    def planned_turns(self) -> int:
+        """Turns to be scored."""
+        return sum(len(call.turns) for call in self.calls if not call.warm_up)
+
+    @property
+    def missing(self) -> tuple[PlannedCall, ...]:
+        """The calls still to be placed, in order; the warm-up always among them, for the agent is a fresh one."""
+        turns = self.resumed.turns if self.resumed is not None else ()
+        done = {(turn.call, turn.turn) for turn in turns}
+        return tuple(
+            call
+            for call in self.calls
+            if call.warm_up or any((call.index, turn) not in done for turn in range(len(call.turns)))
+        )
+
+    @property
+    def simultaneous_calls(self) -> int:
+        """How many calls go on at once: under a budget as many as the profile declares, else as the scenario says."""
+        if self.budget is not None and self.profile is not None:
+            return self.profile.limits.gated_calls
+        return self.scenario.simultaneous_calls
+
+    @property
+    def network_ms(self) -> float:
+        """What the telephone network adds: the budget's model, else the profile's, else the default one."""
+        if self.budget is not None and self.budget.network is not None:
+            return self.budget.network.total_ms
+        return (self.profile.network if self.profile is not None else NetworkModel()).total_ms
+
+    @property
+    def profile_name(self) -> str:
+        """The profile, or `url`."""
+        return self.profile.name if self.profile is not None else "url"
+
+
+def make(
+    scenario: str,
+    *,
+    profile: str | None = None,
+    overrides: tuple[str, ...] = (),
+    url: str | None = None,
+    budget: str | None = None,
+    networks: Sequence[str] = (),
+    options: Options = Options(),
+) -> Request:
+    """Check everything the user gave; `scenario` is a file, or the name of one that ships.
+
+    With `networks`, names or files, every utterance is called under each of them.
+
+    Raises:
+        UsageError: (or a subclass) something does not fit; nothing was started.
+    """
+    if url is not None and (profile is not None or overrides or options.inject):
+        raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
+    path = locate(scenario)
+    read = scenarios.load(path)
+    agent = _agent(read, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
+    _check_names(read, path, agent.name if agent is not None else None)
+    seed = read.seed if options.seed is None else options.seed
+    simulated = network_plan.chosen(networks, read, path)
+    request = Request(
+        scenario=read,
+        scenario_path=path,
+        scenario_sha256=_sha256(path),
+        profile=agent,
+        url=checked_url(url) if url is not None else None,
+        calls=network_plan.spread(scenarios.plan(read, seed=seed, n_turns=options.n_turns), len(simulated)),
+        seed=seed,
+        budget=budgets.load(budget) if budget is not None else None,
+        options=options,
+        networks=simulated,
+    )
+    return _checked(request)
+
+
+def _agent(scenario: Scenario, path: Path, profile: str, overrides: tuple[str, ...]) -> Profile:
+    """The profile as the scenario changes it, and as the user changes that."""
+    name = profiles.load(profile).name
+    own = scenario.overrides(name)
+
+    def called(override: str) -> str:
+        key = override.partition("=")[0]
+        line = documents.line_of(path, ("agent_settings", name, key))
+        return f"{path}:{line}: `agent_settings.{name}`, `{key}`"
+
+    if own:
+        try:
+            profiles.load(profile, own, called, f"the `agent_settings` of {path}")
+        except ProfileError as fault:
+            raise ScenarioError(str(fault)) from None
+    return profiles.load(profile, (*own, *overrides))
+
+
+def _check_names(scenario: Scenario, path: Path, profile: str | None) -> None:
+    """A profile of one's own may have any name that is not nearly one of those that ship."""
+    for name in scenario.agent_settings:
+        near = difflib.get_close_matches(name, profiles.names(), n=1)
+        if near and name not in (near[0], profile):
+            line = documents.line_of(path, ("agent_settings", name))
+            raise ScenarioError(f"{path}:{line}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
+
+
+def resume(path: Path, options: Options = Options()) -> Request:
+    """The rest of the unfinished run in that folder.
+
+    Raises:
+        RunFolderError: it is no run folder, a live run's, complete, or being written; or its scenario has changed.
+    """
+    store.read(path)  # a folder that is no run's gets no lock file
+    claim = Claim(path)
+    run = store.read(path)
+    record = run.record
+    if record.live is not None or record.environment.get("live"):
+        raise RunFolderError(f"{path}: a live run is not resumed; run `turngap smoke` again")
+    if record.complete:
+        raise RunFolderError(
+            f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"
+        )
+    scenario_path = Path(record.scenario_path)
+    read = scenarios.load(scenario_path)
+    if _sha256(scenario_path) != record.scenario_sha256:
+        raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
+    ours = record.profile != "url"
+    began = {
+        "inject": tuple(record.environment.get("inject", ())),
+        "agent_nice": record.environment.get("agent_nice", 0),
+    }
+    simulated = network_plan.read_back(record.networks)
+    utterances = record.planned_turns // max(1, len(simulated))
+    request = Request(
+        scenario=read,
+        scenario_path=scenario_path,
+        scenario_sha256=record.scenario_sha256,
+        profile=Profile.model_validate(record.profile_data) if ours else None,
+        url=None if ours else record.agent.url,
+        calls=network_plan.spread(scenarios.plan(read, seed=record.seed, n_turns=utterances), len(simulated)),
+        seed=record.seed,
+        budget=Budget.model_validate(record.budget) if record.budget is not None else None,
+        options=replace(options, **began),
+        resumed=Resumed(path, record, run.turns, run.notes, claim),
+        networks=simulated,
+    )
+    return _checked(request)
+
+
+def with_corpus(request: Request, corpus: Corpus) -> Request:
+    """The request for what can be said: turns without a usable clip are left out of the plan.
+
+    Raises:
+        RunFolderError: the run to be resumed began with another corpus.
+    """
+    n_turns = request.options.n_turns
+    if request.resumed is not None:
+        n_turns = request.resumed.record.planned_turns // max(1, len(request.networks))
+    planned = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
+    calls = network_plan.spread(planned, len(request.networks))
+    said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
+    for turn in request.resumed.turns if request.resumed is not None else ():
+        if said.get((turn.call, turn.turn)) != turn.utterance_id:
+            assert request.resumed is not None
+            raise RunFolderError(
+                f"{request.resumed.path}: call {turn.call} said {turn.utterance_id!r} when the run began, which the "
+                "corpus no longer has there; start a new run"
+            )
+    return replace(request, scenario=corpus.scenario, calls=calls)
+
+
+def locate(scenario: str) -> Path:
+    """The file of a scenario given by path, or by the name of one that ships.
+
+    Raises:
+        ScenarioError: there is no such scenario.
+    """
+    if Path(scenario).suffix.lower() in _RECORDINGS:
+        raise ScenarioError(
+            f"{scenario}: a recording is no scenario; check it with `turngap label {scenario}`, then name it in a file "
+            f"mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
+        )
+    if "/" in scenario or scenario.endswith((".yaml", ".yml")):
+        return Path(scenario).resolve()
+    path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"
+    if not path.is_file():
+        known = ", ".join(
+            sorted(file.name.removesuffix(scenarios.SUFFIX) for file in SHIPPED.glob(f"*{scenarios.SUFFIX}"))
+        )
+        raise ScenarioError(f"no scenario {scenario!r}; there are: {known} (or give a {scenarios.SUFFIX} file)")
+    return path
+
+
+def profile_data(request: Request) -> dict[str, Any]:
+    """The profile as `run.json` and the agent get it."""
+    return request.profile.model_dump(mode="json") if request.profile is not None else {}
+
+
+def _checked(request: Request) -> Request:
+    limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
+    wanted = request.simultaneous_calls
+    _check_delays(request.options.inject)
+    if limit is not None and wanted > limit:
+        raise ScenarioError(
+            f"{request.scenario_path}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
+            f"lower one, or give --set limits.simultaneous_calls={wanted}"
+        )
+    if request.budget is not None and len(request.networks) > 1:
+        names = ", ".join(network.name for network in request.networks)
+        raise UsageError(
+            f"a budget is judged under one network, not under {names}: give --network once, or no --budget"
+        )
+    adding = next((network.name for network in request.networks if not network.does_nothing), None)
+    limited = () if request.budget is None else (limit.metric for limit in request.budget.limits)
+    if request.budget is not None and adding is not None and Metric.PERCEIVED_GAP in limited:
+        raise UsageError(
+            f"budget {request.budget.name!r} limits the perceived gap, whose network model would come on top of the "
+            f"simulated network {adding!r}: drop one, or limit `{Metric.TURN_GAP}` as the budget edge500 does"
+        )
+    if request.budget is not None and not request.scenario.gate:
+        raise ScenarioError(
+            f"{request.scenario_path}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
+        )
+    return request
+
+
+def _check_delays(inject: Sequence[str]) -> None:
+    for delay in inject:
+        stage, _, value = delay.partition("=")
+        known = ", ".join(INJECTABLE)
+        if stage not in INJECTABLE or not re.fullmatch(r"\d+(\.\d+)?", value):
+            raise UsageError(f"--inject {delay!r}: expected STAGE=MS, as in transcription=100; stages: {known}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,151 @@
+"""What happens to a finished call, in a process of its own: scored, recorded, and its turns safe on the disk.
+
+Scoring and fsync take milliseconds that the event loop of the callers does not have while other calls go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from turngap_agent.errors import HarnessError
+from turngap_agent.telephony import FRAME_NS
+
+from turngap.caller.priority import OWN_NICE
+from turngap.clock import NS_PER_MS, this_boot
+from turngap.model.records import CallRecord
+from turngap.model.turn import TurnRecord
+from turngap.processes import leash
+from turngap.processes.spans import Collected
+from turngap.scenario import PlannedCall
+from turngap.scoring.score import score_call
+from turngap.session import network_plan
+from turngap.store import recording
+from turngap.store.folder import CALLS, RunFolder
+
+Result = TypeVar("Result")
+Floats = npt.NDArray[np.float64]
+_NICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A call that has ended."""
+
+    folder: Path
+    call: CallRecord
+    collected: Collected
+    planned: PlannedCall
+    network_ms: float
+    cold: bool
+    """Nobody had called the agent before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of it."""
+
+    turns: tuple[TurnRecord, ...]
+    send_late_ms: Floats
+    """How late each frame left, shape (frames,)."""
+    recv_late_ms: Floats
+    """How long our own event loop had been away at most during each frame's time, shape (frames,)."""
+
+
+def settle(job: Job) -> Settled:
+    """Score a call, write its recording, append its turns.
+
+    Raises:
+        HarnessError: the folder can't be written.
+    """
+    call = job.call
+    turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold)
+    boot = this_boot()
+    turns = [network_plan.named(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
+    if job.collected.note:
+        turns = [
+            turn.model_copy(update={"stages_note": job.collected.note})
+            if turn.stages is None and not turn.stages_note
+            else turn
+            for turn in turns
+        ]
+    if turns and not call.warm_up and len(call.caller_pcm):
+        audio = f"{CALLS}/{call.index:04d}.wav"
+        try:
+            (job.folder / CALLS).mkdir(exist_ok=True)
+            recording.write(job.folder / audio, recording.stereo(call))
+        except OSError as fault:
+            raise HarnessError(f"{job.folder / audio}: cannot be written ({fault.strerror or fault})") from None
+        turns = [
+            turn.model_copy(update={"audio": audio, "audio_offset_ms": (turn.t0_ns - call.started_ns) / NS_PER_MS})
+            for turn in turns
+        ]
+    if turns:
+        RunFolder(job.folder).append(turns)
+    return Settled(tuple(turns), send_late_ms(call), recv_late_ms(call))
+
+
+class Settler:
+    """The process that settles calls, one at a time, at low priority."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+
+    async def warm_up(self) -> None:
+        """Start it: importing takes a second that no call should meet."""
+        await self._do(_nothing)
+
+    async def settle(self, job: Job) -> Settled:
+        """`settle`, over there.
+
+        Raises:
+            HarnessError: the folder can't be written, or the process died.
+        """
+        return await self._do(settle, job)
+
+    def close(self) -> None:
+        """Let it finish what it has, and end it."""
+        self._pool.shutdown(wait=True)
+
+    async def _do(self, work: Callable[..., Result], *arguments: Job) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        except BrokenProcessPool:
+            raise HarnessError("the scoring process died; the turns it had finished are kept") from None
+
+
+def send_late_ms(call: CallRecord) -> Floats:
+    """How late each frame left, ms, shape (frames,)."""
+    due_ns = call.frame_due_ns(0) + np.arange(len(call.sent_ns)) * FRAME_NS
+    return np.asarray((call.sent_ns - due_ns) / NS_PER_MS, np.float64)
+
+
+def recv_late_ms(call: CallRecord) -> Floats:
+    """How long the event loop had been away at most during each frame's time, ms, shape (frames,)."""
+    late = np.zeros(len(call.sent_ns))
+    for at_ns, late_ns in call.stalls:
+        first = max(0, int((at_ns - late_ns - call.started_ns) // FRAME_NS))
+        last = int((at_ns - call.started_ns) // FRAME_NS) + 1
+        late[first:last] = np.maximum(late[first:last], late_ns / NS_PER_MS)
+    return late
+
+
+def _begin(parent_pid: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leash.hold(parent_pid)
+    os.setpriority(os.PRIO_PROCESS, 0, min(19, OWN_NICE + _NICE))
+
+
+def _nothing() -> None:
+    """The process is there once this has run."""

@@ -1,0 +1,276 @@
+"""The command line: bad input is one line and the right exit code, and stdout is for what was asked."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from turngap.cli import app, run
+from turngap.model.result import Verdict
+from turngap.processes import child
+from turngap.session import rigs
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+
+from tests.harness import report_builders as builders
+from tests.harness.tones import scenario_of_tones
+
+
+def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Exit code and error line of a command that must fail with one line and nothing on stdout."""
+    code = app.execute(list(arguments))
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.startswith("turngap: error: ")]
+    assert len(lines) == 1, captured.err
+    assert "Traceback" not in captured.err
+    return code, lines[0].removeprefix("turngap: error: ")
+
+
+def test_usage_errors_exit_3(capfd: pytest.CaptureFixture[str]) -> None:
+    """An unknown option or command and a wrong type are usage, and say where help is."""
+    for arguments in (
+        ["run", "--nope"],
+        ["nope"],
+        ["run", "--turns", "many"],
+        ["report"],
+        ["run", "--agent-nice", "99"],
+    ):
+        code, line = complaint(capfd, *arguments)
+        assert code == 3
+        assert "See: turngap" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "nope"], "no profile 'nope'; there are: "),
+        (["--set", "stt.nope=1", "--profile", "scripted"], "nope"),
+        (["--set", "nonsense", "--profile", "scripted"], "expected section.key=value"),
+        (["--turns", "0", "--profile", "scripted"], "--turns 0: at least 1 is needed"),
+        (["--url", "http://x"], "expected ws://HOST:PORT/PATH"),
+        (["--url", "ws://h/x", "--profile", "cpu"], "--url measures an agent that runs already"),
+        (["--budget", "nope", "--profile", "scripted"], "no budget 'nope'"),
+    ],
+)
+def test_what_the_user_gave_is_checked_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """Each is a usage error in one line, and no run folder is made."""
+    code, line = complaint(
+        capfd, "run", str(scenario_of_tones(tmp_path, 1)), "--out", str(tmp_path / "results"), *arguments
+    )
+    assert code == 3
+    assert message in line
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("name: x\nturns: []\n", "turns"),
+        ("name: x\nturns: [{say: hello, promt: y}]\n", r":2: unknown key `turns\.0\.promt`; did you mean `prompt`\?"),
+        ("name: [\n", "not valid YAML"),
+        ("name: x\nturns: [{audio: gone.wav}]\n", "no audio file"),
+        ("name: x\nwarm_up_turns: 0\nturns: [{say: a}]\n", r":2: `warm_up_turns`: .*equal to 1, not 0$"),
+        ("name: x\nturns_per_call: 0\nturns: [{say: a}]\n", r":2: `turns_per_call`: .*at least 1, or `all`, not 0$"),
+        ("name: x\nturns_per_call: -1\nturns: [{say: a}]\n", r":2: `turns_per_call`: .*at least 1, or `all`, not -1$"),
+        ("name: x\nturns_per_call: most\nturns: [{say: a}]\n", r":2: `turns_per_call`: .*`all`, not 'most'$"),
+    ],
+)
+def test_a_scenario_that_is_no_good_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str, message: str
+) -> None:
+    """Empty, malformed and incomplete files name file and fault."""
+    file = tmp_path / "bad.scenario.yaml"
+    file.write_text(content)
+    code, line = complaint(capfd, "run", str(file), "--profile", "scripted")
+    assert code == 3
+    assert re.search(message, line)
+    assert str(file) in line
+
+
+def test_a_scenario_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By path, and by name."""
+    assert complaint(capfd, "run", str(tmp_path / "no.scenario.yaml"))[0] == 3
+    code, line = complaint(capfd, "run", "nope")
+    assert (code, "no scenario 'nope'" in line) == (3, True)
+
+
+def test_a_receiver_port_in_use_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The port that the user chose for spans is named."""
+    scenario = scenario_of_tones(tmp_path, 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, line = complaint(
+            capfd,
+            "run",
+            str(scenario),
+            "--profile",
+            "scripted",
+            "--otlp-port",
+            port,
+            "--out",
+            str(tmp_path / "results"),
+        )
+    assert code == 3
+    assert f"--otlp-port {port}: Address already in use" in line
+
+
+def test_an_agent_that_dies_at_start_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own last words and its log are in the message; the verdict is INVALID."""
+    dying = "import sys; print('turngap: error: no memory left for its models', file=sys.stderr); sys.exit(3)"
+    monkeypatch.setattr(rigs, "serve_command", lambda *_: [sys.executable, "-c", dying])
+    scenario, out = str(scenario_of_tones(tmp_path, 1)), str(tmp_path / "results")
+    code = app.execute(["run", scenario, "--profile", "scripted", "--json", "--out", out])
+    captured = capfd.readouterr()
+    (line,) = [each for each in captured.err.splitlines() if each.startswith("turngap: error: ")]
+    assert code == 2
+    assert "the agent did not start (exit code 3): " in line
+    assert "agent.log" in line
+    assert json.loads(captured.out)["verdict"] == "INVALID"
+
+
+def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A port where nobody listens: said before anything else is done, for calibrating takes a while."""
+    scenario = str(scenario_of_tones(tmp_path, 1))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        code = app.execute(["run", scenario, "--url", f"ws://127.0.0.1:{port}/x", "--out", str(tmp_path / "results")])
+    err = capfd.readouterr().err
+    (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
+    assert code == 2
+    assert f"ws://127.0.0.1:{port}/x" in line
+    assert "calibrating" not in err
+
+
+def test_resume_stands_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A resumed run has its scenario, profile and turns from its folder."""
+    code, line = complaint(capfd, "run", "--resume", str(tmp_path), "--turns", "5")
+    assert (code, "give it alone" in line) == (3, True)
+    assert complaint(capfd, "run", "--resume", str(tmp_path))[0] == 3
+
+
+def test_report_and_export_refuse_what_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A foreign folder is a usage error for both."""
+    for arguments in (["report", str(tmp_path)], ["export", str(tmp_path), "--format", "csv"]):
+        code, line = complaint(capfd, *arguments)
+        assert code == 3
+        assert "no run folder" in line
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    assert complaint(capfd, "export", str(folder.path), "--format", "xml") == (
+        3,
+        "--format 'xml': there are csv, perfetto",
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({store.RUN: b'{"schema_version": 1, "run_'}, "run.json: damaged: it is no JSON"),
+        ({store.RUN: b'{"schema_version": 99}'}, "schema version 99 is newer than 1, the newest this turngap reads"),
+        ({store.RUN: b'{"name": "package.json"}'}, "run.json: no run of turngap (it has no `schema_version`)"),
+        ({store.TURNS: b'{"call": 0, "tu\n{}\n'}, "turns.jsonl:1: damaged: "),
+        ({store.TURNS: b"\xff\xfe\n"}, "turns.jsonl:1: damaged: "),
+    ],
+    ids=["truncated", "future", "foreign", "torn in the middle", "no text"],
+)
+@pytest.mark.parametrize("command_line", [("report",), ("export", "--format", "csv"), ("run", "--resume")])
+def test_a_damaged_run_is_one_line_for_every_command(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    command_line: tuple[str, ...],
+    damage: dict[str, bytes],
+    message: str,
+) -> None:
+    """What is wrong and in which file, exit code 3, and the folder is left as it was."""
+    record = builders.run_record([]).model_copy(update={"complete": False})
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(builders.turns(2))
+    for name, content in damage.items():
+        (folder.path / name).write_bytes(content)
+    before = {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    code, line = complaint(capfd, *command_line, str(folder.path))
+    assert code == app.USAGE
+    assert str(folder.path) in line
+    assert message in line
+    assert before == {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+
+
+def test_a_torn_last_line_is_said_in_the_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A kill in mid-write costs that line alone, and the page says so."""
+    record = builders.run_record([]).model_copy(update={"complete": False, "planned_turns": 3})
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(builders.turns(2))
+    with (folder.path / store.TURNS).open("ab") as file:
+        file.write(b'{"call": 2, "ca')
+    assert app.execute(["report", str(folder.path)]) == 0
+    assert "a torn last line of 15 bytes was left out" in Path(capfd.readouterr().out.strip()).read_text()
+    assert store.read(folder.path).record.n_turns == 2
+
+
+def test_a_fault_stays_in_the_verdict_when_the_report_is_made_again(tmp_path: Path) -> None:
+    """`turngap report` judges only what was killed; a run that a fault ended has the fault in its reasons."""
+    turns = [builders.turn(0).model_copy(update={"warm_up": True, "scored": False}), *builders.turns(3)[1:]]
+    record = builders.run_record(turns).model_copy(
+        update={"complete": False, "planned_turns": 9, "verdict": Verdict.INVALID, "reasons": ("the agent died",)}
+    )
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(turns)
+    assert app.execute(["report", str(folder.path)]) == 0
+    assert store.read(folder.path).record.reasons == ("the agent died",)
+
+
+def test_version_and_help_exit_0(capfd: pytest.CaptureFixture[str]) -> None:
+    """Both print on stdout."""
+    assert app.execute(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("turngap ")
+    assert app.execute(["run", "--help"]) == 0
+    assert "--resume" in capfd.readouterr().out
+
+
+def test_the_agents_own_commands_are_handed_on() -> None:
+    """`turngap weights list` is `python -m turngap_agent weights list`, with its output and exit code."""
+    for arguments, code in ((["weights", "list", "--json"], 0), (["serve", "--profile", "nope"], 3)):
+        done = subprocess.run(child.python("turngap", *arguments), capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_killed_runs_report_has_the_turns_it_finished(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`turngap report` brings run.json up to the turns on the disk, says INVALID with what is missing, and renders."""
+    turns = builders.turns(4)
+    record = builders.run_record([]).model_copy(update={"complete": False, "planned_turns": 9})
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder.append(turns)
+    assert app.execute(["report", str(folder.path)]) == 0
+    report = Path(capfd.readouterr().out.strip())
+    assert report == tmp_path / "reports" / "run.html"
+    assert report.read_text().startswith("<!")
+    read = store.read(folder.path).record
+    assert (read.n_turns, read.complete, read.verdict) == (4, False, Verdict.INVALID)
+    assert "5 more turns" in " ".join(read.reasons)
+
+
+def test_a_run_outside_results_has_its_report_inside(tmp_path: Path) -> None:
+    """results/ID goes to reports/ID.html; a folder anywhere else keeps its report."""
+    assert run.report_path(tmp_path / "results" / "x") == tmp_path / "reports" / "x.html"
+    assert run.report_path(tmp_path / "mine" / "x") == tmp_path / "mine" / "x" / "report.html"
+
+
+def test_a_fault_of_ours_is_no_traceback_for_a_user_who_pipes_to_head() -> None:
+    """A closed stdout ends the command quietly."""
+    script = f"{sys.executable} -m turngap weights list | head -1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,40 @@
+"""What is shown while a run goes on: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from turngap.cli.display import Display
+from turngap.model.turn import Outcome
+
+from tests.harness import report_builders as builders
+
+
+def shown(*, terminal: bool) -> str:
+    out = io.StringIO()
+    with Display(Console(file=out, force_terminal=terminal, width=200), "small") as display:
+        display.says("agent ready")
+        assert not display.begun
+        display.begins(2)
+        assert display.begun
+        display.turn(builders.turn(0, warm_up=True, scored=False))
+        display.turn(builders.turn(1, utterance_id="one", turn_gap_ms=412.3))
+        display.turn(builders.turn(2, utterance_id="two", outcome=Outcome.MISSED, detail="no [bold] answer"), "a=1")
+    return out.getvalue()
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    """One line a scored turn with place, setting, outcome, gap and reason; warm-up and escape codes are not shown."""
+    lines = shown(terminal=False).splitlines()
+    assert lines[:3] == ["small: agent ready", "small: 2 turns to be scored", "small: 1/2 one: answered 412 ms"]
+    assert lines[3].startswith("small: 2/2 a=1: two: missed")
+    assert "(no [bold] answer)" in lines[3]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_bar_in_a_terminal() -> None:
+    """The count of settled turns stands in the bar."""
+    text = shown(terminal=True)
+    assert "2/2" in text
+    assert "\x1b" in text

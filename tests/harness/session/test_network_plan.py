@@ -1,0 +1,134 @@
+"""Which network each call is made under: once each, interleaved, warm-up under none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from turngap import network
+from turngap.scenario import PlannedCall, Turn
+from turngap.session import network_plan, plan
+from turngap.session.plan import Options
+from turngap.store.folder import RunFolder
+from turngap_agent.errors import ScenarioError, UsageError
+
+from tests.harness import report_builders as builders
+
+SCENARIO = """name: small
+warm_up_turns: 1
+turns: [{id: a, say: one}, {id: b, say: two}, {id: c, say: three}]
+"""
+NETWORKS = ("clean", "jitter20", "lossy")
+
+
+def scenario(folder: Path, more: str = "") -> str:
+    file = folder / "small.scenario.yaml"
+    file.write_text(SCENARIO + more)
+    return str(file)
+
+
+def test_each_utterance_is_called_once_under_each_network(tmp_path: Path) -> None:
+    """Copies stand side by side, and each network is first as often as another; the warm-up is under none."""
+    asked = plan.make(scenario(tmp_path), profile="scripted", networks=NETWORKS)
+    assert asked.planned_turns == 9
+    assert [call.index for call in asked.calls] == list(range(10))
+    assert asked.network(asked.calls[0]) is None
+    pairs = [(call.turns[0].key, asked.network(call)) for call in asked.calls[1:]]
+    named = [(key, one.name) for key, one in pairs if one is not None]
+    assert set(Counter(named).values()) == {1}
+    assert len(named) == 9
+    for place in (0, 3, 6):
+        assert len({key for key, _ in named[place : place + 3]}) == 1
+    assert sorted(name for _, name in named[::3]) == sorted(NETWORKS)
+
+
+def test_without_a_network_nothing_changes(tmp_path: Path) -> None:
+    """The plan is the scenario's own, and no call has a network."""
+    asked = plan.make(scenario(tmp_path), profile="scripted")
+    assert (asked.planned_turns, asked.networks) == (3, ())
+    assert [asked.network(call) for call in asked.calls] == [None] * 4
+
+
+def test_a_scenario_may_name_its_network(tmp_path: Path) -> None:
+    """By name or as a file beside it; the command line goes before it."""
+    path = scenario(tmp_path, "network: lossy\n")
+    assert [one.name for one in plan.make(path, profile="scripted").networks] == ["lossy"]
+    assert [one.name for one in plan.make(path, profile="scripted", networks=["clean"]).networks] == ["clean"]
+    (tmp_path / "mine.yaml").write_text("name: mine\nuplink: {delay_ms: 10}\n")
+    beside = plan.make(scenario(tmp_path, "network: mine.yaml\n"), profile="scripted")
+    assert [one.name for one in beside.networks] == ["mine"]
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """An unknown network, one given twice, several under a budget: one line each, and nothing was started."""
+    path = scenario(tmp_path)
+    with pytest.raises(ScenarioError, match="no network 'cleen'; there are: clean"):
+        plan.make(path, profile="scripted", networks=["cleen"])
+    with pytest.raises(UsageError, match="two networks are called 'lossy'"):
+        plan.make(path, profile="scripted", networks=["lossy", "lossy"])
+    with pytest.raises(UsageError, match="judged under one network, not under clean, lossy"):
+        plan.make("gate", profile="scripted", networks=["clean", "lossy"], budget="sub500")
+    named = scenario(tmp_path, "network: cleen\n")
+    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml: `network`: no network 'cleen'"):
+        plan.make(named, profile="scripted")
+
+
+def test_a_perceived_gap_is_not_judged_under_a_simulated_network(tmp_path: Path) -> None:
+    """The network would count twice; where it adds nothing, or the gap at the edge is judged, it does not."""
+    with pytest.raises(UsageError, match=r"'sub500' limits the perceived gap, .* network 'mobile': drop one"):
+        plan.make("gate", profile="scripted", networks=["mobile"], budget="sub500")
+    own = scenario(tmp_path, "gate: true\nnetwork: mobile\n")
+    with pytest.raises(UsageError, match="limits the perceived gap"):
+        plan.make(own, profile="scripted", budget="sub500")
+    assert plan.make("gate", profile="scripted", networks=["mobile"], budget="edge500").budget is not None
+    assert plan.make("gate", profile="scripted", networks=["clean"], budget="sub500").budget is not None
+
+
+def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
+    """As they were when it began: `run.json` has them whole."""
+    path = scenario(tmp_path)
+    asked = plan.make(path, profile="scripted", networks=NETWORKS, options=Options(n_turns=2))
+    record = builders.run_record([]).model_copy(
+        update={
+            "complete": False,
+            "profile": "scripted",
+            "profile_data": plan.profile_data(asked),
+            "scenario_path": path,
+            "scenario_sha256": asked.scenario_sha256,
+            "seed": asked.seed,
+            "planned_turns": asked.planned_turns,
+            "networks": {one.name: one.model_dump(mode="json") for one in asked.networks},
+        }
+    )
+    folder = RunFolder.create(tmp_path / "results", "run", record).path
+    resumed = plan.resume(folder)
+    assert resumed.networks == asked.networks
+    assert resumed.calls == asked.calls
+    assert resumed.planned_turns == 6
+
+
+def test_a_turn_names_its_network_beside_its_noise() -> None:
+    """Clean, or no network, leaves it as it is."""
+    turn = builders.turn(0)
+    noisy = turn.model_copy(update={"condition": "pink 10 dB"})
+    assert network_plan.named(turn, "") is turn
+    assert network_plan.named(turn, network.CLEAN) is turn
+    assert network_plan.named(turn, "lossy").network == "lossy"
+    named = network_plan.named(noisy, "lossy")
+    assert (named.condition, named.network) == ("pink 10 dB", "lossy")
+
+
+def test_notes_say_what_is_in_the_figures() -> None:
+    """One network: part of every gap; several: mixed; none, or clean alone: nothing to say."""
+    clean, lossy = network.load("clean"), network.load("lossy")
+    assert network_plan.notes([]) == network_plan.notes([clean]) == []
+    assert "'lossy': what it adds is part of every gap" in network_plan.notes([lossy])[0]
+    assert "clean, lossy: figures over all turns mix them" in network_plan.notes([clean, lossy])[0]
+
+
+def test_spread_keeps_warm_up_calls_single() -> None:
+    """They warm the agent; no figure rests on them."""
+    turn = (Turn(id="a", say="one"),)
+    calls = [PlannedCall(0, turn, probe=True, warm_up=True), PlannedCall(1, turn, probe=False)]
+    assert [(call.index, call.warm_up) for call in network_plan.spread(calls, 2)] == [(0, True), (1, False), (2, False)]

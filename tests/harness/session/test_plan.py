@@ -1,0 +1,286 @@
+"""What a run is asked to do is checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from turngap.corpus.clips import Corpus
+from turngap.session import plan
+from turngap.session.plan import Options
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
+
+from tests.harness import report_builders as builders
+
+SCENARIO = """name: small
+warm_up_turns: 1
+turns: [{id: a, say: one}, {id: b, say: two}, {id: c, say: three}]
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    """Three turns, one call each, and one warm-up call."""
+    file = tmp_path / "small.scenario.yaml"
+    file.write_text(SCENARIO)
+    return file
+
+
+def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
+    """The folder of a run of `scenario` that was killed when those calls had been settled."""
+    asked = plan.make(str(scenario), profile="scripted")
+    record = builders.run_record([]).model_copy(
+        update={
+            "complete": False,
+            "profile": "scripted",
+            "profile_data": plan.profile_data(asked),
+            "scenario_path": str(scenario),
+            "scenario_sha256": asked.scenario_sha256,
+            "seed": asked.seed,
+            "planned_turns": asked.planned_turns,
+        }
+    )
+    folder = RunFolder.create(tmp_path / "results", "run", record)
+    keys = {call.index: call.turns[0].key for call in asked.calls}
+    folder.append([builders.turn(0, call=index, turn=0, utterance_id=keys[index]) for index in calls])
+    return folder.path
+
+
+def test_a_scenario_is_found_by_path(scenario: Path) -> None:
+    """The request holds the plan, the hash and the profile's own network model."""
+    asked = plan.make(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
+    assert (asked.planned_turns, len(asked.calls), asked.seed) == (2, 3, 7)
+    assert asked.profile_name == "scripted"
+    assert asked.network_ms == 95.0
+    assert len(asked.scenario_sha256) == 64
+
+
+def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
+    """What --set changes is what run.json and the agent get."""
+    asked = plan.make(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
+    assert plan.profile_data(asked)["endpointing"]["min_silence_ms"] == 250
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("endpointing.min_silence=1",),
+            "--set 'endpointing.min_silence=1': unknown key `endpointing.min_silence`; did you mean `min_silence_ms`?",
+        ),
+        (
+            ("limits.simultaneous_calls=2", "endpointing.min_silence_ms=soon"),
+            "--set 'endpointing.min_silence_ms=soon': `endpointing.min_silence_ms`: needs a whole number, not 'soon'",
+        ),
+        (("vad.engine=ear",), "--set 'vad.engine=ear': `vad`: `engine` is 'ear'; it is one of 'silero', 'energy'"),
+        (
+            ("price=null", "price.an_hour=2"),
+            "--set 'price.an_hour=2': the profile has no `price`; give all of it: price={an_hour: 2, ...}",
+        ),
+        (("llm=null",), "--set 'llm=null': `llm`: needs keys with values below it"),
+    ],
+)
+def test_a_fault_of_an_override_names_it(scenario: Path, overrides: tuple[str, ...], message: str) -> None:
+    """As it was typed; the user has no file with lines before them."""
+    with pytest.raises(ProfileError) as fault:
+        plan.make(str(scenario), profile="scripted", overrides=overrides)
+    assert str(fault.value).startswith(message)
+    assert "with --set" not in str(fault.value)
+
+
+def test_a_recording_is_no_scenario() -> None:
+    """Who gives one is told how it becomes one."""
+    for given in ("mine.wav", "./recordings/mine.FLAC"):
+        with pytest.raises(ScenarioError, match=r"`turngap label .*mine\.scenario\.yaml: .*audio: ") as fault:
+            plan.make(given)
+        assert given in str(fault.value)
+
+
+def test_unknown_names_are_refused_with_the_known_ones(scenario: Path) -> None:
+    """Scenario, profile and budget each say what there is."""
+    with pytest.raises(ScenarioError, match=r"no scenario 'nope'"):
+        plan.make("nope")
+    with pytest.raises(ProfileError, match=r"no profile 'nope'; there are: .*cpu"):
+        plan.make(str(scenario), profile="nope")
+    with pytest.raises(ScenarioError, match=r"no budget 'nope'; there are: .*sub500"):
+        plan.make(str(scenario), profile="scripted", budget="nope")
+
+
+def test_a_url_stands_alone(scenario: Path) -> None:
+    """An agent that runs already has no profile of ours to change."""
+    url = "ws://127.0.0.1:9/twilio/media"
+    asked = plan.make(str(scenario), url=url)
+    assert (asked.profile_name, asked.url, plan.profile_data(asked)) == ("url", url, {})
+    for more in ({"profile": "cpu"}, {"overrides": ("a=b",)}, {"options": Options(inject=("encoding=1",))}):
+        with pytest.raises(UsageError, match="--url measures an agent that runs already"):
+            plan.make(str(scenario), url=url, **more)  # type: ignore[arg-type]  # one wrong pairing at a time
+
+
+def test_a_budget_needs_a_scenario_that_gates(scenario: Path) -> None:
+    """A verdict on a scenario that is not made for it is refused at once."""
+    with pytest.raises(ScenarioError, match="gate: true"):
+        plan.make(str(scenario), profile="scripted", budget="sub500")
+
+
+def test_more_calls_at_once_than_the_agent_takes_are_refused(scenario: Path) -> None:
+    """The message says what to change."""
+    scenario.write_text(SCENARIO + "simultaneous_calls: 17\n")
+    with pytest.raises(ScenarioError, match=r"17 simultaneous calls, profile 'scripted' takes 16.*--set limits"):
+        plan.make(str(scenario), profile="scripted")
+
+
+def test_under_a_budget_as_many_calls_go_on_as_the_profile_declares(scenario: Path) -> None:
+    """A gate holds at the profile's declared load, whatever the scenario says; without a budget the scenario says."""
+    scenario.write_text(SCENARIO + "simultaneous_calls: 3\ngate: true\n")
+    declared = ("limits.gated_calls=4",)
+    assert plan.make(str(scenario), profile="scripted", overrides=declared).simultaneous_calls == 3
+    judged = plan.make(str(scenario), profile="scripted", overrides=declared, budget="sub500")
+    assert judged.simultaneous_calls == 4
+
+
+@pytest.mark.parametrize("delay", ["stt=3", "encoding", "encoding=x", "encoding=-1", "=4"])
+def test_a_delay_that_cannot_be_injected_is_refused_before_anything_starts(scenario: Path, delay: str) -> None:
+    """One line with the stages there are."""
+    with pytest.raises(UsageError, match=r"--inject .*expected STAGE=MS.*transcription"):
+        plan.make(str(scenario), profile="scripted", options=plan.Options(inject=(delay,)))
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:99999/", "ws://:80/", "http://a/", "ws://a:x/"])
+def test_a_url_that_cannot_be_an_agent_is_refused_at_once(scenario: Path, url: str) -> None:
+    """Before the calibration, which takes a while."""
+    with pytest.raises(UsageError, match="--url"):
+        plan.make(str(scenario), url=url)
+
+
+def test_a_resumed_run_has_only_its_missing_calls(tmp_path: Path, scenario: Path) -> None:
+    """Calls with all their turns are not made again; the warm-up is, for the agent is a fresh one."""
+    path = unfinished(tmp_path, scenario, calls=(0, 1, 3))
+    assert [call.index for call in plan.resume(path).missing] == [0, 2]
+
+
+def test_a_resumed_run_has_the_profile_it_began_with(tmp_path: Path, scenario: Path) -> None:
+    """Not the shipped profile as it is by now, but the one in run.json."""
+    path = unfinished(tmp_path, scenario, calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["profile_data"]["stt"]["delay_ms"] = 77.0
+    (path / store.RUN).write_text(json.dumps(data))
+    assert plan.profile_data(plan.resume(path))["stt"]["delay_ms"] == 77.0
+
+
+def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Path) -> None:
+    """An agent with an injected delay is not another one after the resumption."""
+    path = unfinished(tmp_path, scenario, calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["environment"] |= {"inject": ["encoding=100"], "agent_nice": 3}
+    (path / store.RUN).write_text(json.dumps(data))
+    options = plan.resume(path).options
+    assert (options.inject, options.agent_nice) == (("encoding=100",), 3)
+
+
+def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """The rest of the calls would not be the rest of the same run."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    scenario.write_text(SCENARIO + "seed: 5\n")
+    with pytest.raises(RunFolderError, match="has changed since the run began"):
+        plan.resume(path)
+
+
+def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """There is nothing to do, and that is said."""
+    path = RunFolder.create(tmp_path, "run", builders.run_record(builders.turns(3))).path
+    with pytest.raises(RunFolderError, match=r"is complete \(3 turns\)"):
+        plan.resume(path)
+
+
+def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """Its calls would be placed as ordinary ones; refused however early it was killed."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    data = json.loads((path / store.RUN).read_text())
+    data["environment"]["live"] = True
+    (path / store.RUN).write_text(json.dumps(data))
+    with pytest.raises(RunFolderError, match="a live run is not resumed; run `turngap smoke` again"):
+        plan.resume(path)
+
+
+def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
+    """A second `--resume` is refused while the first lives; a lock goes with the process that held it."""
+    path = unfinished(tmp_path, scenario, calls=(1,))
+    holder = "import pathlib, sys; from turngap.session import plan; first = plan.resume(pathlib.Path(sys.argv[1]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{holder}; print('held', flush=True); sys.stdin.read()", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match="a run is writing this folder right now") as caught:
+            plan.resume(path)
+        process.kill()
+    assert caught.value.exit_code == 3
+    assert plan.resume(path).missing
+
+
+def test_a_run_under_way_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """The run that made the folder holds it too, under its final name."""
+    path = unfinished(tmp_path, scenario, calls=())
+    under_way = RunFolder.create(tmp_path, "run", store.read(path).record)
+    with pytest.raises(RunFolderError, match="right now"):
+        plan.resume(under_way.path)
+
+
+def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:
+    """A turn without a usable clip is not called."""
+    asked = plan.make(str(scenario), profile="scripted")
+    kept = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:2]})
+    planned = plan.with_corpus(asked, Corpus({}, (), kept))
+    assert planned.planned_turns == 2
+
+
+def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
+    """Where the finished turns no longer stand where they stood, the rest would not complete the run."""
+    asked = plan.resume(unfinished(tmp_path, scenario, calls=(1, 2)))
+    other = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:1]})
+    with pytest.raises(RunFolderError, match="the corpus no longer has there"):
+        plan.with_corpus(asked, Corpus({}, (), other))
+
+
+def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
+    """What it can't do without; the user's word goes before it, and other profiles stay as they are."""
+    scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.reply: 'One: two.', llm.max_tokens: 40}}\n")
+    own = plan.make(str(scenario), profile="scripted").profile
+    told = plan.make(str(scenario), profile="scripted", overrides=("llm.max_tokens=9",)).profile
+    other = plan.make(str(scenario), profile="cpu").profile
+    assert own is not None
+    assert told is not None
+    assert other is not None
+    assert (own.llm.max_tokens, told.llm.max_tokens, other.llm.max_tokens) == (40, 9, 24)
+    assert own.model_dump()["llm"]["reply"] == "One: two."
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("scripted: {llm.wit: 3}", r":4: `agent_settings.scripted`, `llm.wit`: unknown key `llm.*wit`"),
+        ("scripted: {lm.wit: 3}", r":4: `agent_settings.scripted`, `lm.wit`: no section `lm`"),
+        ("scripted: {llm.max_tokens: many}", r":4: `agent_settings.scripted`, `llm.max_tokens`: .*whole number"),
+        ("cpuu: {llm.max_tokens: 3}", r":4: `agent_settings`: no profile 'cpuu'; did you mean `cpu`\?"),
+    ],
+)
+def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path, settings: str, message: str) -> None:
+    """The message names file, line and key, and no option that nobody typed."""
+    scenario.write_text(SCENARIO + f"agent_settings: {{{settings}}}\n")
+    with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml" + message) as caught:
+        plan.make(str(scenario), profile="scripted")
+    assert "--set" not in str(caught.value)
+
+
+def test_a_profile_of_ones_own_may_have_settings(scenario: Path) -> None:
+    """Its name need not be one that ships, and it is not the one that is run now."""
+    scenario.write_text(SCENARIO + "agent_settings: {our-desk: {llm.max_tokens: 3}}\n")
+    assert plan.make(str(scenario), profile="scripted").profile is not None

@@ -1,0 +1,73 @@
+"""The books of a run: what the verdict is told beside the turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from turngap.cli import run
+from turngap.model.result import WEIGHTLESS, WEIGHTLESS_BF16
+from turngap.model.turn import Outcome
+from turngap.session import plan, run_record
+from turngap.session.run_record import Progress
+from turngap.session.scorer import Settled
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+
+from tests.harness import report_builders as builders
+
+
+@pytest.mark.parametrize(
+    ("profile", "beyond", "flattered", "cached"),
+    [
+        ("scripted", (None, None), None, False),
+        ("cpu", (None, 0), 0, True),
+        ("weightless", (None, None), None, True),
+        ("weightless", (None, 0), 0, True),
+        ("weightless", (3, 0), 1, True),
+    ],
+)
+def test_unknown_is_not_none(
+    tmp_path: Path, profile: str, beyond: tuple[int | None, ...], flattered: int | None, cached: bool
+) -> None:
+    """What the prefix cache served is known where a turn tells; which profiles have one to tell of is known anyway."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
+    found = run_record.evidence(plan.make("default", profile=profile), folder, Progress(turns=turns))
+    assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
+
+
+def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
+    """What another card of the machine held, as `gpu.csv` has it, is not asked; unknown without the agent's word."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    (folder.path / store.GPU).write_text("at_s,gpu,used_mib\n1.000,1,70000.000\n")
+    for peak_mib in (None, 900.0):
+        found = run_record.evidence(plan.make("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib))
+        assert found.vram_peak_mib == peak_mib
+
+
+def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:
+    """Its length is that of its frames, 20 ms each; a warm-up call and a turn that was not answered add no turn."""
+    progress, frames = Progress(), np.zeros(500)
+    progress.add(Settled((builders.turn(0), builders.turn(1, outcome=Outcome.MISSED)), frames, frames))
+    progress.add(Settled((builders.turn(2, warm_up=True, scored=False),), frames, frames))
+    assert (progress.call_s, progress.answered) == (10.0, 1)
+
+
+def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
+    """Its profile by name and the caveat, when it is judged from the turns it has, and while it had not ended."""
+    turns = builders.turns(3)
+    data = {"name": "weightless-hf", "weightless": True, "llm": {"engine": "gemma"}}
+    record = builders.run_record(turns, complete=False, validity=(), profile="weightless-hf", profile_data=data)
+    folder = RunFolder.create(tmp_path, "run", record)
+    folder.append(turns)
+    page = run.report_again(folder.path)
+    sentence = store.read(folder.path).record.sentence
+    assert sentence.endswith(f" Profile weightless-hf. {WEIGHTLESS_BF16}")
+    assert "timing and memory only" in page.read_text()
+    opened = run_record.opened(plan.make("default", profile="weightless-tiny"), {}, 0)
+    assert opened.sentence.endswith(f" Profile weightless-tiny. {WEIGHTLESS_BF16}")
+    vllm = run_record.opened(plan.make("default", profile="weightless"), {}, 0)
+    assert vllm.sentence.endswith(f" Profile weightless. {WEIGHTLESS}")
+    assert run_record.said("Fine.", {"name": "cpu"}) == "Fine."

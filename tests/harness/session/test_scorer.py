@@ -1,0 +1,79 @@
+"""What becomes of a finished call: lateness frame by frame, turns on the disk, in a process that outlives Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from turngap.clock import this_boot
+from turngap.model.records import CallEnd
+from turngap.model.turn import Outcome
+from turngap.processes.spans import Collected
+from turngap.scenario import PlannedCall, Turn
+from turngap.session import scorer
+from turngap.session.scorer import Job, Settler
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap_agent.errors import HarnessError
+
+from tests.harness import report_builders as builders
+from tests.harness.store.test_recording import START_NS, call
+
+
+def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> Job:
+    """A call that the agent ended before the one planned turn."""
+    planned = PlannedCall(0, (Turn(id="one", say="hello"),), probe=False)
+    return Job(folder, replace(call(), end=end, detail="gone"), Collected((), "no spans"), planned, 95.0, cold=False)
+
+
+def test_a_broken_call_is_settled_with_its_failure(tmp_path: Path) -> None:
+    """The turn it never reached is on the disk as failed, with the call's recording."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    settled = scorer.settle(job(folder.path))
+    assert [(turn.outcome, turn.boot_id) for turn in settled.turns] == [(Outcome.FAILED, this_boot())]
+    assert store.read(folder.path).turns == settled.turns
+    assert (folder.path / "calls" / "0000.wav").is_file()
+
+
+def test_an_interrupted_call_leaves_no_unfinished_turn(tmp_path: Path) -> None:
+    """What Ctrl-C cut off is no outcome of the agent's."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    assert scorer.settle(job(folder.path, CallEnd.INTERRUPTED)).turns == ()
+    assert store.read(folder.path).turns == ()
+
+
+def test_send_lateness_counts_from_each_frames_deadline() -> None:
+    """Frame k is due at the stream's start + (k + 1) * 20 ms."""
+    late = call()
+    late.sent_ns[2] += 3_000_000
+    assert scorer.send_late_ms(late).tolist() == [0.0, 0.0, 3.0, 0.0, 0.0]
+
+
+def test_receive_lateness_is_laid_over_the_frames_it_touched() -> None:
+    """A loop that was away from 30 to 45 ms spoils the second and the third frame's time."""
+    stalled = replace(call(), stalls=np.array([[START_NS + 45_000_000, 15_000_000]], np.int64))
+    assert scorer.recv_late_ms(stalled).tolist() == [0.0, 15.0, 15.0, 0.0, 0.0]
+
+
+def test_the_settling_process_is_deaf_to_ctrl_c_and_its_death_is_one_line(tmp_path: Path) -> None:
+    """SIGINT does not stop it; SIGKILL ends in HarnessError, with what was written kept."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+
+    async def scenario() -> None:
+        settler = Settler()
+        await settler.warm_up()
+        (pid,) = settler._pool._processes
+        os.kill(pid, signal.SIGINT)
+        assert len((await settler.settle(job(folder.path))).turns) == 1
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(HarnessError, match="the scoring process died"):
+            await settler.settle(job(folder.path))
+        settler.close()
+
+    asyncio.run(scenario())
+    assert len(store.read(folder.path).turns) == 1
