@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import yaml
 from rich.console import Console
-from turngap_agent.errors import HarnessError, TurngapError, WeightsError, told
+from turngap_agent.errors import HarnessError, TurngapError, told
 
 from turngap import report
 from turngap.cli.display import Display
 from turngap.clock import SystemClock
-from turngap.corpus import clips as corpus
-from turngap.corpus.clips import Corpus
-from turngap.processes import child
 from turngap.report.terminal import print_summary
-from turngap.session import plan, run_record
+from turngap.session import run_record
 from turngap.session.plan import Request
+from turngap.session.preparation import prepare
 from turngap.session.runner import Finished, run
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
@@ -55,19 +50,6 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
     if as_json and documents:
         print(json.dumps(documents[0] if len(requests) == 1 else documents, indent=2))
     return max(codes)
-
-
-def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpus]:
-    """Fetch what the agent and the callers need; the request is then for the utterances that can be used.
-
-    Raises:
-        WeightsError: a model could not be fetched; without a message, for the command has given its own.
-        ScenarioError: something in the scenario can't be said.
-    """
-    if asked.profile is not None:
-        fetch_weights(plan.profile_data(asked))
-    clips = corpus.prepare(asked.scenario, says)
-    return plan.with_corpus(asked, clips), clips
 
 
 def report_again(folder: Path, out: Path | None = None, baseline: Path | None = None) -> Path:
@@ -182,19 +164,3 @@ def ended(finished: Finished, figures: Console, news: Console) -> list[int]:
     if finished.record.n_turns and figures.is_terminal and str(finished.error) in finished.record.sentence:
         return [finished.error.exit_code]
     return [complain(news, finished.error)]
-
-
-def fetch_weights(profile: dict[str, Any]) -> None:
-    """Have the agent's own command fetch what a profile needs, with its progress, so that its start is no download.
-
-    Raises:
-        WeightsError: it could not, or this machine could not run the profile; without a message, for it has given its
-            own.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(profile, file)
-        file.flush()
-        command = child.python("turngap_agent", "weights", "pull", "--here", file.name)
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise WeightsError

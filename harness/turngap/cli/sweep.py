@@ -16,6 +16,7 @@ from turngap.clock import SystemClock
 from turngap.corpus import clips as corpus
 from turngap.model.plural import plural
 from turngap.report.wording import ms, percent
+from turngap.session import preparation
 from turngap.session.plan import DEFAULT_SCENARIO, Options
 from turngap.sweep import folder, grid, page, request
 from turngap.sweep.folder import is_sweep
@@ -90,7 +91,7 @@ def _sweep(asked: SweepRequest, news: Console) -> Swept:
     with Display(news, f"sweep {asked.record.scenario}") as display:
         display.says(asked.says)
         for member in asked.members:
-            one_run.fetch_weights(member.row.profile_data)
+            preparation.fetch_weights(member.row.profile_data)
         clips = corpus.prepare(asked.members[0].request.scenario, display.says)
         ready = request.with_corpus(asked, clips)
         return asyncio.run(

@@ -21,7 +21,6 @@ from turngap_agent.profile import Profile
 from turngap_agent.telephony import signature
 
 from turngap.caller.scheduler import Scheduler
-from turngap.cli.run import fetch_weights
 from turngap.clock import NS_PER_MS, Clock, SystemClock
 from turngap.model.plural import plural
 from turngap.model.records import CallRecord
@@ -30,6 +29,7 @@ from turngap.processes.agent import Agent, checked_url, serve_command
 from turngap.processes.spans import SpanReceiver
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
+from turngap.session.preparation import fetch_weights
 from turngap.talk import devices
 from turngap.talk.call import TalkCall
 from turngap.talk.devices import Device, FileDevice, SoundDevice

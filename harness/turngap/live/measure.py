@@ -15,7 +15,6 @@ from turngap.calibration.calibrate import calibrate
 from turngap.caller.call import place_call
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
-from turngap.cli.run import prepare
 from turngap.clock import Clock
 from turngap.live import figures, preflight, witness
 from turngap.live.calls import Calls, Found
@@ -33,6 +32,7 @@ from turngap.processes.agent import Agent
 from turngap.scenario import PlannedCall
 from turngap.session import run_record
 from turngap.session.agent_run import Rig, Subject
+from turngap.session.preparation import prepare
 from turngap.session.rigs import standing
 from turngap.session.run_record import Progress
 from turngap.session.runner import CALIBRATION_MS, CALIBRATION_TURNS, Audience, Finished

@@ -83,17 +83,16 @@ class Turngap:
         """`run`, for async tests (on asyncio)."""
         import asyncio
 
-        from turngap.cli import run as command
         from turngap.cli.display import Display
         from turngap.clock import SystemClock
-        from turngap.session import runner
+        from turngap.session import preparation, runner
 
         if not _loop_runs():
             raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
         with tempfile.TemporaryDirectory(prefix="turngap-") as folder:
             asked = self._request(what, Path(folder), profile, budget)
             with Display(_stderr(), asked.scenario.name) as display:
-                asked, clips = await asyncio.to_thread(command.prepare, asked, display.says)
+                asked, clips = await asyncio.to_thread(preparation.prepare, asked, display.says)
                 finished = await runner.run(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
         return self._judge(finished)
 

@@ -19,11 +19,10 @@ from typing import Any
 import pytest
 import yaml
 from turngap import report, scenario
-from turngap.cli import run as command
 from turngap.corpus.clips import Corpus
 from turngap.model.result import Verdict
 from turngap.pytest_plugin import plugin
-from turngap.session import runner
+from turngap.session import preparation, runner
 from turngap.session.plan import Request
 from turngap.session.runner import Finished
 from turngap.store import folder as store
@@ -100,7 +99,7 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
 
         with monkeypatch.context() as patch:
             patch.setattr(runner, "run", run_it)
-            patch.setattr(command, "prepare", lambda asked, says: (asked, Corpus({}, (), asked.scenario)))
+            patch.setattr(preparation, "prepare", lambda asked, says: (asked, Corpus({}, (), asked.scenario)))
             patch.setattr(report, "render", lambda folder, page: None)
             return session(*arguments)
 
