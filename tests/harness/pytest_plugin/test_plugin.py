@@ -35,7 +35,7 @@ from tests.harness.tones import scenario_of_tones
 pytest_plugins = ["pytester"]
 
 Session = Callable[..., pytest.RunResult]
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SUFFIX = plugin.SUFFIX
 SCENARIO = "name: {name}\ngate: {gate}\nturns:\n  - {{say: hello there}}\n"
 # Where turngap is installed, its entry point would bring the plugin a second time.
