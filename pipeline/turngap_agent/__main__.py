@@ -8,7 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
-from turngap_agent.errors import EngineError, TurngapError, UsageError, told
+from turngap_agent.errors import EngineError, TurngapError, UsageError, format_error
 
 COMMANDS = {
     "serve": ("turngap_agent.server.serve", "answer calls"),
@@ -37,11 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         parsed = parser.parse_args(words)
         return int(parsed.run(parsed))
     except TurngapError as fault:
-        print(told(str(fault)), file=sys.stderr)
+        print(format_error(str(fault)), file=sys.stderr)
         return fault.exit_code
     except ModuleNotFoundError as fault:
         missing = f"{fault.name} is not installed: the agent needs its extra, pip install 'turngap[cpu]'"
-        print(told(missing), file=sys.stderr)
+        print(format_error(missing), file=sys.stderr)
         return EngineError.exit_code
     except KeyboardInterrupt:
         return 130

@@ -13,7 +13,8 @@ TurngapError                  exit code 2: no verdict could be reached
 └── HarnessError              the instrument itself could not measure
 
 Every message is one line: what is wrong, where, and what to do; a document with several faults has a line for each.
-A command prints them and exits with `exit_code`.
+A command prints them and exits with `exit_code`. `code` tells programs what the message tells people: the class's own
+(`scenario`), or a finer one below it (`scenario.unknown`).
 """
 
 from __future__ import annotations
@@ -25,59 +26,87 @@ _NOT_THE_PATHS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class TurngapError(Exception):
-    """The root: a fault with a message fit to be shown to a person."""
+    """The root: an error with a message fit to be shown to a person.
+
+    `code`, where it is given, is the class's own code, a dot, and what went wrong: `scenario.unknown`.
+    """
 
     exit_code: ClassVar[int] = 2
+    code: str = "error"
+
+    def __init__(self, *arguments: object, code: str | None = None) -> None:
+        super().__init__(*arguments)
+        if code is not None:
+            self.code = code
 
 
 class UsageError(TurngapError):
     """What the user gave is wrong; nothing was run."""
 
     exit_code: ClassVar[int] = 3
+    code = "usage"
 
 
 class ProfileError(UsageError):
     """A profile is unknown or malformed."""
 
+    code = "profile"
+
 
 class ScenarioError(UsageError):
     """A scenario, a budget or a recording is malformed or missing."""
+
+    code = "scenario"
 
 
 class RunFolderError(UsageError):
     """A run folder is foreign, truncated or written by a newer version."""
 
+    code = "run-folder"
+
 
 class WeightsError(TurngapError):
     """A model file is missing, damaged or cannot be fetched."""
+
+    code = "weights"
 
 
 class EngineError(TurngapError):
     """An engine is not installed, does not load, or failed at work."""
 
+    code = "engine"
+
 
 class ProtocolError(TurngapError):
     """A wire message is not Twilio Media Streams."""
+
+    code = "protocol"
 
 
 class AgentError(TurngapError):
     """The agent did not start, died, or does not speak the protocol."""
 
+    code = "agent"
+
 
 class LiveError(TurngapError):
     """A telephone call could not be placed, or went otherwise than it should."""
+
+    code = "live"
 
 
 class HarnessError(TurngapError):
     """The instrument itself could not measure."""
 
+    code = "harness"
 
-def told(message: str) -> str:
+
+def format_error(message: str) -> str:
     """A fault's message as every command prints it on stderr."""
     return "\n".join(f"turngap: error: {line}" for line in message.splitlines())
 
 
-def unwritable(what: str, fault: OSError) -> TurngapError:
+def write_error(what: str, fault: OSError) -> TurngapError:
     """The error for `what` (a path the user gave, and its purpose) that can't be written.
 
     A `UsageError`, unless the disk is full or broken: that is no fault of the path, and a `HarnessError`.

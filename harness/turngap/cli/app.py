@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from turngap_agent.errors import TurngapError, UsageError, told, unwritable
+from turngap_agent.errors import TurngapError, UsageError, format_error, write_error
 
 from turngap.cli.smoke_arguments import smoke
 from turngap.processes import child, environment
@@ -183,7 +183,7 @@ def _export(
     try:
         out.write_text(text, "utf-8")
     except OSError as fault:
-        raise unwritable(f"{out}: cannot be written", fault) from None
+        raise write_error(f"{out}: cannot be written", fault) from None
 
 
 @app.command("talk")
@@ -253,7 +253,7 @@ def execute(arguments: list[str]) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    Console(stderr=True).print(told(text), highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(format_error(text), highlight=False, markup=False, soft_wrap=True)
     return code
 
 

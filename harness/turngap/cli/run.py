@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
-from turngap_agent.errors import HarnessError, TurngapError, told
+from turngap_agent.errors import HarnessError, TurngapError, format_error
 
 from turngap import report
 from turngap.cli.display import Display
@@ -93,7 +93,7 @@ def report_path(folder: Path) -> Path:
 def complain(console: Console, fault: TurngapError) -> int:
     """Print a fault, if it says anything; gives its exit code."""
     if str(fault):
-        console.print(told(str(fault)), highlight=False, markup=False, soft_wrap=True)
+        console.print(format_error(str(fault)), highlight=False, markup=False, soft_wrap=True)
     return fault.exit_code
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from turngap_agent.errors import unwritable
+from turngap_agent.errors import write_error
 
 from turngap.model.figures import Figures, Rate
 from turngap.model.plural import plural
@@ -91,7 +91,7 @@ def write(out: Path, text: str) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        raise unwritable(f"{out}: the report cannot be written", fault) from None
+        raise write_error(f"{out}: the report cannot be written", fault) from None
 
 
 def environment(room: str) -> Environment:

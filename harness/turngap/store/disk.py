@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from turngap_agent.errors import HarnessError, RunFolderError, unwritable
+from turngap_agent.errors import HarnessError, RunFolderError, write_error
 
 LOCK = ".lock"
 Json = dict[str, Any]
@@ -65,7 +65,7 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
                 _sync(out)
                 return out / numbered, claim
     except OSError as fault:
-        raise unwritable(f"{out}: no {kind} folder can be made there", fault) from None
+        raise write_error(f"{out}: no {kind} folder can be made there", fault) from None
     raise HarnessError(f"{out}: no free name for {name}")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import soundfile
-from turngap_agent.errors import UsageError, unwritable
+from turngap_agent.errors import UsageError, write_error
 
 from turngap.clock import Clock
 from turngap.model.plural import plural
@@ -115,7 +115,7 @@ class FileDevice:
             played = np.concatenate([np.zeros(0, np.float32), *self._played])
             soundfile.write(self._file, played, self.rate, subtype="PCM_16", format="WAV")
         except OSError as fault:
-            raise unwritable(f"--out {self._file}: what was played cannot be written", fault) from None
+            raise write_error(f"--out {self._file}: what was played cannot be written", fault) from None
         except soundfile.SoundFileError as fault:
             raise UsageError(f"--out {self._file}: what was played cannot be written ({fault})") from None
 
