@@ -80,7 +80,7 @@ the confirmation where they began after it, and after all else that they needed 
 
 SPAN_PREFIX = "turngap."
 CALL_SPAN = "turngap.call"
-TURN_SPAN = "turngap.model.turn"
+TURN_SPAN = "turngap.turn"
 SYNTHESIS_SPAN = "turngap.synthesis"
 """One later clause through the synthesiser; detail beside the stages."""
 
@@ -88,7 +88,7 @@ SYNTHESIS_SPAN = "turngap.synthesis"
 START_NS = "turngap.start_mono_ns"
 END_NS = "turngap.end_mono_ns"
 CALL_SID = "turngap.call_sid"
-TURN = "turngap.model.turn"
+TURN = "turngap.turn"
 ATTEMPT = "turngap.attempt"
 
 # Attributes of the turn span.
