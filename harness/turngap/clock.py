@@ -7,21 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Protocol
 
 NS_PER_MS = 1_000_000
 NS_PER_SAMPLE = 125_000
 """One sample at 8 kHz."""
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def this_boot() -> str:
-    """Which boot of which host this is: monotonic times compare within one only. "" where the system does not tell."""
-    try:
-        return _BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return ""
 
 
 class Clock(Protocol):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 
 def now_ns() -> int:
@@ -42,11 +41,3 @@ def _anchor_ns() -> int:
 
 ANCHOR_UNIX_NS = _anchor_ns()
 """Add to a monotonic time to get Unix time; taken once, so that spans keep their distances exactly."""
-
-
-def boot_id() -> str:
-    """Identity of the host's current boot: monotonic times compare only where it is the same; "" if unknown."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""

@@ -10,10 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from turngap_agent import clock
-from turngap_agent.errors import UsageError
-from turngap_agent.tracing import INJECTABLE, Stage
-
-MAX_MS = 60_000
+from turngap_agent.tracing import Stage, parse_delay
 
 Item = TypeVar("Item")
 
@@ -26,24 +23,12 @@ class Injection:
 
     @classmethod
     def parse(cls, arguments: Iterable[str]) -> Injection:
-        """From `STAGE=MS` arguments; a stage named twice takes the last.
+        """Read `STAGE=MS` arguments; a stage that is named twice takes the last.
 
         Raises:
-            UsageError: a stage is unknown or a delay is no number of milliseconds from 0 to 60,000.
+            UsageError: as `tracing.parse_delay`.
         """
-        delays: dict[Stage, float] = {}
-        for argument in arguments:
-            name, _, value = argument.partition("=")
-            if name not in INJECTABLE:
-                raise UsageError(f"--inject {argument!r}: no stage {name!r}; there are: {', '.join(INJECTABLE)}")
-            try:
-                delay = float(value)
-            except ValueError:
-                delay = -1.0
-            if not 0 <= delay <= MAX_MS:
-                raise UsageError(f"--inject {argument!r}: expected {name}=MS, 0 to {MAX_MS} milliseconds")
-            delays[Stage(name)] = delay
-        return cls(delays)
+        return cls(dict(parse_delay(argument) for argument in arguments))
 
     def delay_ns(self, stage: Stage) -> int:
         """The delay of a stage; 0 where none was asked for."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+
+from turngap_agent.errors import UsageError
 
 
 class Stage(StrEnum):
@@ -177,6 +180,9 @@ INJECTABLE: tuple[Stage, ...] = (
 )
 """Stages `serve --inject STAGE=MS` can delay, to test that the delay shows up in that stage and nowhere else."""
 
+MAX_DELAY_MS = 60_000
+"""The longest delay that can be injected."""
+
 AttributeValue = str | bool | int | float | tuple[int, ...]
 
 
@@ -197,3 +203,38 @@ class Span:
         """The stage this span reports, or None for call, turn and detail spans."""
         value = self.name.removeprefix(SPAN_PREFIX)
         return Stage(value) if value in Stage._value2member_map_ else None
+
+
+def parse_delay(argument: str) -> tuple[Stage, float]:
+    """Read an injected delay, `STAGE=MS` as in `transcription=100`; return the stage and the milliseconds.
+
+    Raises:
+        UsageError: (`usage.inject`) the stage is not in `INJECTABLE`, or the delay is no number from 0 to
+            `MAX_DELAY_MS`.
+    """
+    name, _, value = argument.partition("=")
+    if name not in INJECTABLE:
+        raise UsageError(
+            f"--inject {argument!r}: unknown stage {name!r}; use STAGE=MS with one of: {', '.join(INJECTABLE)}",
+            code="usage.inject",
+        )
+    try:
+        delay_ms = float(value)
+    except ValueError:
+        delay_ms = -1.0
+    if not 0 <= delay_ms <= MAX_DELAY_MS:
+        raise UsageError(
+            f"--inject {argument!r}: expected {name}=MS with 0 to {MAX_DELAY_MS} milliseconds", code="usage.inject"
+        )
+    return Stage(name), delay_ms
+
+
+def read_boot_id() -> str:
+    """Return the identity of the host's current boot; "" where the system does not state it.
+
+    Monotonic times can be compared only where it is the same.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""

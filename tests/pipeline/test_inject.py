@@ -62,6 +62,7 @@ def test_what_is_no_delay_is_refused(argument):
     """An unknown stage and a value that is no number of milliseconds are the user's to correct, in one line."""
     with pytest.raises(UsageError) as refused:
         Injection.parse([argument])
+    assert refused.value.code == "usage.inject"
     assert argument in str(refused.value)
     assert "\n" not in str(refused.value)
 

@@ -36,7 +36,8 @@ async def start(
     Call it from the main thread: the death of the thread that started a child counts as its parent's death.
     """
     cpus = ",".join(str(cpu) for cpu in sorted(_CPUS))
-    leash = python("turngap.processes.leash", str(os.getpid()), str(min(19, OWN_NICE + nice)), cpus)
+    placement = ["--nice", str(min(19, OWN_NICE + nice)), "--cpus", cpus]
+    leash = python("turngap_agent.leash", *placement, str(os.getpid()))
     return await asyncio.create_subprocess_exec(
         *leash,
         *command,

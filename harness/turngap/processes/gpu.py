@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any, Self
 
 import pynvml
+from turngap_agent import tracing
 
-from turngap.clock import this_boot
 from turngap.processes.residents import Residents
 
 _MIB = 1 << 20
@@ -82,7 +82,7 @@ class Gpus:
     def __init__(self, nvml: ModuleType | None, handles: list[Any], reason: str, residents: Residents) -> None:
         self._nvml = nvml
         self._residents = residents
-        self._boot_id = this_boot()
+        self._boot_id = tracing.read_boot_id()
         self.reason = reason
         """Why there are none; "" where there are."""
         pairs = [(slice_, card) for card in handles for slice_ in self._slices(card) or [card]]

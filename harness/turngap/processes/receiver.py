@@ -22,8 +22,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from turngap_agent import tracing
 
-from turngap.clock import this_boot
-
 PATH = "/v1/traces"
 _LARGEST_BODY = 64 << 20
 Row = dict[str, Any]
@@ -175,7 +173,7 @@ def main(arguments: list[str]) -> None:
     port, path = int(arguments[0]), Path(arguments[1])
     with path.open("a", encoding="utf-8") as file:
         try:
-            server = Receiver(port, [sys.stdout, file], this_boot())
+            server = Receiver(port, [sys.stdout, file], tracing.read_boot_id())
         except OSError as fault:
             print(json.dumps({"error": fault.strerror or str(fault)}), flush=True)
             return

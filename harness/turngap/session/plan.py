@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from turngap_agent import profile as profiles
 from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.profile.limits import NetworkModel
-from turngap_agent.tracing import INJECTABLE
+from turngap_agent.tracing import parse_delay
 
 from turngap import scenario as scenarios
 from turngap.corpus.clips import Corpus
@@ -285,7 +284,8 @@ def profile_data(request: Request) -> dict[str, Any]:
 def _checked(request: Request) -> Request:
     limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
     wanted = request.simultaneous_calls
-    _check_delays(request.options.inject)
+    for delay in request.options.inject:
+        parse_delay(delay)
     if limit is not None and wanted > limit:
         raise ScenarioError(
             f"{request.scenario_path}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
@@ -308,14 +308,6 @@ def _checked(request: Request) -> Request:
             f"{request.scenario_path}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
         )
     return request
-
-
-def _check_delays(inject: Sequence[str]) -> None:
-    for delay in inject:
-        stage, _, value = delay.partition("=")
-        known = ", ".join(INJECTABLE)
-        if stage not in INJECTABLE or not re.fullmatch(r"\d+(\.\d+)?", value):
-            raise UsageError(f"--inject {delay!r}: expected STAGE=MS, as in transcription=100; stages: {known}")
 
 
 def _sha256(path: Path) -> str:

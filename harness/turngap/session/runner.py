@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from turngap_agent import tracing
 from turngap_agent.errors import TurngapError, UsageError
 
 from turngap.calibration.calibrate import calibrate
 from turngap.calibration.sentinel import sentinel
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
-from turngap.clock import Clock, this_boot
+from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
@@ -223,7 +224,7 @@ async def _measure(session: Session, corpus: Corpus, audience: Audience, *, cloc
                 scheduler=scheduler,
                 seed=subjects[0].request.seed,
                 log=session.sentinel_log,
-                boot_id=this_boot(),
+                boot_id=tracing.read_boot_id(),
             ) as watch:
                 await lanes.place_all()
         finally:

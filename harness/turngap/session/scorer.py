@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,14 +19,14 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from turngap_agent import tracing
 from turngap_agent.errors import HarnessError
 from turngap_agent.telephony import FRAME_NS
 
 from turngap.caller.priority import OWN_NICE
-from turngap.clock import NS_PER_MS, this_boot
+from turngap.clock import NS_PER_MS
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes import leash
 from turngap.processes.spans import Collected
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
@@ -70,7 +71,7 @@ def settle(job: Job) -> Settled:
     """
     call = job.call
     turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold)
-    boot = this_boot()
+    boot = tracing.read_boot_id()
     turns = [network_plan.named(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
     if job.collected.note:
         turns = [
@@ -100,7 +101,7 @@ class Settler:
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
 
     async def warm_up(self) -> None:
         """Start it: importing takes a second that no call should meet."""
@@ -141,10 +142,18 @@ def recv_late_ms(call: CallRecord) -> Floats:
     return late
 
 
-def _begin(parent_pid: int) -> None:
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    leash.hold(parent_pid)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.setpriority(os.PRIO_PROCESS, 0, min(19, OWN_NICE + _NICE))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, even by `kill -9`."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from typing import TextIO
 import uvicorn
 from fastapi import FastAPI
 
-from turngap_agent import clock, engines
+from turngap_agent import clock, engines, tracing
 from turngap_agent.call.agent import Agent
 from turngap_agent.inject import Injection
 from turngap_agent.profile import Profile
@@ -145,7 +145,7 @@ def _say_ready(
         "memory_mib": loaded.memory_mib,
         "gpu": loaded.gpu.facts() if loaded.gpu is not None else None,
         "ready_s": round((clock.now_ns() - started_ns) / 1e9, 3),
-        "boot_id": clock.boot_id(),
+        "boot_id": tracing.read_boot_id(),
         "anchor_unix_ns": clock.ANCHOR_UNIX_NS,
     }
     print(json.dumps(ready), file=stdout, flush=True)

@@ -43,7 +43,7 @@ class SpanExporter:
             {
                 "service.name": "turngap-agent",
                 "turngap.profile": profile,
-                tracing.BOOT_ID: clock.boot_id(),
+                tracing.BOOT_ID: tracing.read_boot_id(),
                 tracing.ANCHOR_NS: clock.ANCHOR_UNIX_NS,
             }
         )

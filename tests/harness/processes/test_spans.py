@@ -17,7 +17,6 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
-from turngap.clock import this_boot
 from turngap.processes import spans
 from turngap.processes.spans import SpanReceiver
 from turngap_agent import tracing
@@ -27,7 +26,7 @@ from turngap_agent.tracing import Span
 
 def otel_span(name: str, call_sid: str, turn: int, attempt: int, boot: str | None = None, **more: Any) -> ReadableSpan:
     """A finished span as an agent makes it."""
-    resource = Resource({tracing.BOOT_ID: this_boot() if boot is None else boot})
+    resource = Resource({tracing.BOOT_ID: tracing.read_boot_id() if boot is None else boot})
     attributes = {
         tracing.START_NS: 10**9 + 7,
         tracing.END_NS: 2 * 10**9 + 9,

@@ -14,6 +14,7 @@ from turngap.session.plan import Options
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
+from turngap_agent.inject import Injection
 
 from tests.harness import report_builders as builders
 
@@ -143,11 +144,14 @@ def test_under_a_budget_as_many_calls_go_on_as_the_profile_declares(scenario: Pa
     assert judged.simultaneous_calls == 4
 
 
-@pytest.mark.parametrize("delay", ["stt=3", "encoding", "encoding=x", "encoding=-1", "=4"])
-def test_a_delay_that_cannot_be_injected_is_refused_before_anything_starts(scenario: Path, delay: str) -> None:
-    """One line with the stages there are."""
-    with pytest.raises(UsageError, match=r"--inject .*expected STAGE=MS.*transcription"):
+@pytest.mark.parametrize("delay", ["stt=3", "encoding", "encoding=x", "encoding=-1", "=4", "encoding=60001"])
+def test_a_delay_that_the_agent_would_refuse_is_refused_before_anything_starts(scenario: Path, delay: str) -> None:
+    """With the agent's own error: both sides read it with one function."""
+    with pytest.raises(UsageError) as agents:
+        Injection.parse([delay])
+    with pytest.raises(UsageError) as ours:
         plan.make(str(scenario), profile="scripted", options=plan.Options(inject=(delay,)))
+    assert (ours.value.code, str(ours.value)) == ("usage.inject", str(agents.value))
 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:99999/", "ws://:80/", "http://a/", "ws://a:x/"])

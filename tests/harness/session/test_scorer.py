@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from turngap.clock import this_boot
 from turngap.model.records import CallEnd
 from turngap.model.turn import Outcome
 from turngap.processes.spans import Collected
@@ -19,6 +20,7 @@ from turngap.session import scorer
 from turngap.session.scorer import Job, Settler
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
+from turngap_agent import tracing
 from turngap_agent.errors import HarnessError
 
 from tests.harness import report_builders as builders
@@ -35,7 +37,7 @@ def test_a_broken_call_is_settled_with_its_failure(tmp_path: Path) -> None:
     """The turn it never reached is on the disk as failed, with the call's recording."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     settled = scorer.settle(job(folder.path))
-    assert [(turn.outcome, turn.boot_id) for turn in settled.turns] == [(Outcome.FAILED, this_boot())]
+    assert [(turn.outcome, turn.boot_id) for turn in settled.turns] == [(Outcome.FAILED, tracing.read_boot_id())]
     assert store.read(folder.path).turns == settled.turns
     assert (folder.path / "calls" / "0000.wav").is_file()
 
@@ -77,3 +79,16 @@ def test_the_settling_process_is_deaf_to_ctrl_c_and_its_death_is_one_line(tmp_pa
 
     asyncio.run(scenario())
     assert len(store.read(folder.path).turns) == 1
+
+
+def test_the_process_ends_with_the_one_that_started_it() -> None:
+    """Even when that one is killed: nothing is left behind that holds the run's folder."""
+    program = (
+        "import asyncio, os, signal; from turngap.session import scorer\n"
+        "if __name__ == '__main__':\n"
+        "    settler = scorer.Settler(); asyncio.run(settler.warm_up())\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    # The child inherits stdout: the pipe ends when both have ended.
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
