@@ -16,12 +16,12 @@ from turngap import report
 from turngap.cli.display import Display
 from turngap.cli.run import ended, interruptible, report_path
 from turngap.clock import SystemClock
-from turngap.live import checks
-from turngap.live.ledger import Ledger
-from turngap.live.measure import run_live
-from turngap.live.order import Asked, Order
-from turngap.live.server import VOICE, listen
-from turngap.model.legs import LiveFigures
+from turngap.live import option_checks
+from turngap.live.call_ledger import CallLedger
+from turngap.live.server import VOICE, open_listener
+from turngap.live.smoke_plan import SmokeOptions, SmokePlan
+from turngap.live.smoke_run import run_live
+from turngap.model.legs import LiveSummary
 from turngap.model.plural import plural
 from turngap.report.terminal import print_summary
 from turngap.session.runner import Finished
@@ -31,29 +31,29 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal, too, ends the call under way."""
 
 
-def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str] = os.environ) -> int:
+def run(options: SmokeOptions, *, as_json: bool, dry: bool, environment: Mapping[str, str] = os.environ) -> int:
     """Place the calls, or with `dry` do all but that; gives the exit code.
 
     Raises:
         TurngapError: nothing was measured; one line, with nothing in it that must not be seen.
     """
-    order = checks.make(asked, environment)
+    plan = option_checks.make(options, environment)
     if dry:
-        _rehearse(order, as_json=as_json)
+        _rehearse(plan, as_json=as_json)
         return 0
     news, figures = Console(stderr=True), Console(stderr=as_json)
     try:
         with Display(news, "smoke") as display:
             finished = asyncio.run(
-                interruptible(lambda stop: run_live(order, display, clock=SystemClock(), stop=stop), display, _ENDINGS)
+                interruptible(lambda stop: run_live(plan, display, clock=SystemClock(), stop=stop), display, _ENDINGS)
             )
     except KeyboardInterrupt:
         raise LiveError(INTERRUPTED) from None
     except TurngapError as fault:
-        raise type(fault)(order.masker.text(str(fault))) from None
+        raise type(fault)(plan.masker.text(str(fault))) from None
     except Exception as fault:  # noqa: BLE001  # a fault of ours: its text and its trace could hold a number
         where = _where(fault)
-        raise LiveError(order.masker.text(f"a fault in turngap, {where}: {type(fault).__name__}: {fault}")) from None
+        raise LiveError(plan.masker.text(f"a fault in turngap, {where}: {type(fault).__name__}: {fault}")) from None
     codes = [finished.record.verdict.exit_code]
     if finished.record.n_turns:
         print_summary(finished.record, figures)
@@ -66,11 +66,11 @@ def run(asked: Asked, *, as_json: bool, dry: bool, environment: Mapping[str, str
         figures.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
     figures.print(f"run: {finished.folder.path}", highlight=False, markup=False, soft_wrap=True)
     if as_json:
-        print(json.dumps(document(finished), indent=2))
+        print(json.dumps(json_summary(finished), indent=2))
     return max(codes)
 
 
-def document(finished: Finished) -> dict[str, Any]:
+def json_summary(finished: Finished) -> dict[str, Any]:
     """What `--json` prints: the medians first."""
     live = finished.record.live
     assert live is not None
@@ -89,7 +89,7 @@ def document(finished: Finished) -> dict[str, Any]:
     }
 
 
-def show(live: LiveFigures, console: Console) -> None:
+def show(live: LiveSummary, console: Console) -> None:
     """The legs, the floor and the witness in a few lines."""
     parts = [
         f"{name} {value:.0f} ms"
@@ -113,32 +113,32 @@ def show(live: LiveFigures, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rehearse(order: Order, *, as_json: bool) -> None:
+def _rehearse(plan: SmokePlan, *, as_json: bool) -> None:
     """All but the network: the port, the ledger's room, and what would be done."""
-    listen(order.host, order.port).close()
+    open_listener(plan.host, plan.port).close()
     clock = SystemClock()
-    if order.ledger is not None:
-        with Ledger(order.ledger) as book:
-            book.check(order.cost.calls, clock.unix_ns())
-    turns = sum(len(call.turns) for call in order.request.calls)
-    plan = {
+    if plan.ledger is not None:
+        with CallLedger(plan.ledger) as call_ledger:
+            call_ledger.check(plan.cost.calls, clock.unix_ns())
+    turns = sum(len(call.turns) for call in plan.request.calls)
+    document = {
         "dry_run": True,
-        "calls": order.cost.calls,
+        "calls": plan.cost.calls,
         "turns": turns,
-        "to": order.masker.text(order.to),
-        "from": order.masker.text(order.from_),
-        "time_limit_s": order.time_limit_s,
-        "worst_case_usd": order.cost.usd,
-        "measures": "the caller's leg alone" if order.alone else f"both legs, with {order.label} behind {VOICE}",
+        "to": plan.masker.text(plan.to),
+        "from": plan.masker.text(plan.from_),
+        "time_limit_s": plan.time_limit_s,
+        "worst_case_usd": plan.cost.usd,
+        "measures": "the caller's leg alone" if plan.alone else f"both legs, with {plan.label} behind {VOICE}",
     }
     if as_json:
-        print(json.dumps(plan, indent=2))
+        print(json.dumps(document, indent=2))
         return
     console = Console()
     text = (
-        f"dry run: {plural(order.cost.calls, 'call')} from {plan['from']} to {plan['to']}, {plural(turns, 'turn')}, "
-        f"{plan['measures']}; "
-        f"each ended by Twilio after {order.time_limit_s} s; {order.cost.sentence}. Nothing was dialled; not checked: "
+        f"dry run: {plural(plan.cost.calls, 'call')} from {document['from']} to {document['to']}, "
+        f"{plural(turns, 'turn')}, {document['measures']}; "
+        f"each ended by Twilio after {plan.time_limit_s} s; {plan.cost.sentence}. Nothing was dialled; not checked: "
         "the credentials, the public URL and the number's voice URL."
     )
     console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -49,12 +49,12 @@ def smoke(
     """Place a real telephone call over Twilio and measure it on one clock; docs/live.md."""
     try:
         from turngap.cli import smoke
-        from turngap.live.order import Asked
+        from turngap.live.smoke_plan import SmokeOptions
     except ModuleNotFoundError as missing:
         remedy = "pip install 'turngap[live]', or '.[live]' in a clone"
         raise UsageError(f"turngap smoke needs the extra `live` ({missing.name} is missing); run: {remedy}") from None
 
-    asked = Asked(
+    asked = SmokeOptions(
         to, from_, confirm, public_url, host, port, allow, profile, tuple(set_ or ()), scenario, turns, calls, echo,
         record, voicemail_check, price_per_minute, max_cost, in_ci, seed, out or Path("results"), fake, uplink_ms,
         downlink_ms, jitter_ms, loss, network, agent_ms, fake_does,

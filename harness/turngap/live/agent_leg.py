@@ -22,18 +22,18 @@ from turngap_agent.telephony.messages import (
 
 from turngap.caller.playout import Playout
 from turngap.clock import Clock
-from turngap.live.track import Frame, InboundTrack, Line, played
-from turngap.live.wire import Wire
+from turngap.live.leg_audio import Frame, InboundAudio, TimedAudio, render_playout
+from turngap.live.media_stream import MediaStream
 from turngap.model.records import MarkSeen, Received
 
-Say = Callable[[Outbound], None]
+SendMessage = Callable[[Outbound], None]
 """Takes a message for Twilio; its `stream_sid` is put right."""
 
 
-class Answerer(Protocol):
+class Responder(Protocol):
     """Who answers on the agent's leg."""
 
-    async def open(self, say: Say, on_closed: Callable[[str], None]) -> None:
+    async def open(self, say: SendMessage, on_closed: Callable[[str], None]) -> None:
         """The stream has started; `on_closed` is told if the answerer ends it.
 
         Raises:
@@ -54,10 +54,10 @@ class Answerer(Protocol):
 class AgentTrace:
     """What the agent's leg saw."""
 
-    heard: Line
+    heard: TimedAudio
     frames: int
     said: tuple[Received, ...]
-    spoken: Line
+    spoken: TimedAudio
     """The same, on one line."""
     marks: tuple[MarkSeen, ...]
     clears_ns: tuple[int, ...]
@@ -68,19 +68,19 @@ class AgentTrace:
 class AgentLeg:
     """One call's agent leg; `serve` runs its stream."""
 
-    def __init__(self, answerer: Answerer, *, clock: Clock) -> None:
-        self._answerer = answerer
+    def __init__(self, responder: Responder, *, clock: Clock) -> None:
+        self._responder = responder
         self._clock = clock
-        self._track = InboundTrack()
+        self._track = InboundAudio()
         self._playout = Playout()
-        self._wire: Wire | None = None
+        self._wire: MediaStream | None = None
         self._stream_sid = ""
         self._fault = ""
         self.opened = asyncio.Event()
         self.ended = asyncio.Event()
         """Set when its stream is over, or the agent behind it has gone."""
 
-    async def serve(self, wire: Wire) -> None:
+    async def serve(self, wire: MediaStream) -> None:
         """Read the stream until it ends."""
         self._wire = wire
         try:
@@ -94,7 +94,7 @@ class AgentLeg:
                     break
         finally:
             self.ended.set()
-            await self._answerer.close()
+            await self._responder.close()
 
     def hang_up(self) -> None:
         """Close the stream."""
@@ -110,7 +110,7 @@ class AgentLeg:
             heard=line,
             frames=-(-len(line.pcm) // 160),
             said=said,
-            spoken=played(said),
+            spoken=render_playout(said),
             marks=self._playout.marks,
             clears_ns=self._playout.clears_ns,
             jitter_ms=self._track.jitter_ms(),
@@ -119,7 +119,7 @@ class AgentLeg:
 
     async def _open(self) -> None:
         try:
-            await self._answerer.open(self._say, self._gone)
+            await self._responder.open(self._say, self._gone)
         except AgentError as fault:
             self._gone(str(fault))
             self.hang_up()
@@ -129,11 +129,11 @@ class AgentLeg:
     def _hear(self, message: Inbound, arrival_ns: int) -> None:
         if isinstance(message, InboundMedia):
             frame = self._track.add(message, arrival_ns)
-            self._answerer.hear(message, frame, self._track.start_ns)
+            self._responder.hear(message, frame, self._track.start_ns)
             return
         if isinstance(message, InboundMark):
             self._playout.echo(arrival_ns, arrival_ns)
-        self._answerer.hear(message, None, None)
+        self._responder.hear(message, None, None)
 
     def _say(self, message: Outbound) -> None:
         assert self._wire is not None

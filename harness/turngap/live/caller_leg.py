@@ -21,8 +21,8 @@ from turngap.caller.noise import comfort_noise
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
-from turngap.live.track import InboundTrack, Line
-from turngap.live.wire import Wire
+from turngap.live.leg_audio import InboundAudio, TimedAudio
+from turngap.live.media_stream import MediaStream
 from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16
 from turngap.scenario import PlannedCall
 
@@ -38,7 +38,7 @@ class CallerTrace:
 
     record: CallRecord
     """As scoring takes it: `received` at line time."""
-    heard: Line
+    heard: TimedAudio
     late_ns: tuple[int, ...]
     """By utterance: how much later than at its own time Twilio got its last sample to play, by our own lateness."""
     jitter_ms: float | None
@@ -56,10 +56,10 @@ class CallerLeg:
         self._scheduler = scheduler
         self._seed = f"{seed}:{planned.index}"
         self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, self._seed)
-        self._track = InboundTrack()
+        self._track = InboundAudio()
         self._playout = Playout()
         self._conversation: Conversation | None = None
-        self._wire: Wire | None = None
+        self._wire: MediaStream | None = None
         self._stream_sid = ""
         self._started_ns = self._ended_ns = clock.now_ns()
         self._sent_ns: list[int] = []
@@ -71,7 +71,7 @@ class CallerLeg:
         """Set when Twilio's `start` has come."""
         self.over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
 
-    async def serve(self, wire: Wire) -> None:
+    async def serve(self, wire: MediaStream) -> None:
         """Read the stream until it ends."""
         self._wire = wire
         stopped = False

@@ -16,7 +16,7 @@ class Masker:
     """Hides what it was given, and whatever looks like a number in E.164, a SID or credentials."""
 
     def __init__(self, secrets: Iterable[str] = (), numbers: Iterable[str] = ()) -> None:
-        digits = [number.lstrip("+") for number in numbers]
+        digits = [mask_number.lstrip("+") for mask_number in numbers]
         self._secrets = sorted({text for text in (*secrets, *digits) if len(text) >= 6}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
@@ -37,6 +37,6 @@ class Masker:
         return value
 
 
-def number(text: str) -> str:
+def mask_number(text: str) -> str:
     """A telephone number as it may be shown: its last two digits."""
     return f"+…{text[-2:]}"

@@ -20,7 +20,7 @@ HOW = (
 )
 
 
-def checked_url(url: str | None, *, fake: bool = False) -> str:
+def parse_public_url(url: str | None, *, fake: bool = False) -> str:
     """The public URL without its last slash.
 
     Raises:
@@ -51,7 +51,7 @@ async def check(server: LiveServer, clock: Clock) -> None:
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "reason", fault)
         raise UsageError(f"the public URL does not reach this machine ({reason}); {HOW}") from None
-    if found != server.word:
+    if found != server.preflight_token:
         raise UsageError(f"behind the public URL is something else than this process; {HOW}")
     word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -76,7 +76,7 @@ async def check(server: LiveServer, clock: Clock) -> None:
         answer = ""
     finally:
         await connection.close()
-    if answer != server.word:
+    if answer != server.preflight_token:
         raise UsageError(f"the public URL passes no WebSocket messages; {HOW}")
 
 

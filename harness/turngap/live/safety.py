@@ -51,7 +51,7 @@ class Cost:
         )
 
 
-def number(text: str | None, what: str) -> str:
+def parse_number(text: str | None, what: str) -> str:
     """A number in E.164.
 
     Raises:
@@ -65,7 +65,7 @@ def number(text: str | None, what: str) -> str:
     return text
 
 
-def allowed_numbers(environment: Mapping[str, str], file: Path | None = None) -> frozenset[str]:
+def read_allow_list(environment: Mapping[str, str], file: Path | None = None) -> frozenset[str]:
     """The allow-list: TURNGAP_ALLOWED_NUMBERS (with commas) and a file (one number a line, # for remarks).
 
     Raises:
@@ -79,7 +79,7 @@ def allowed_numbers(environment: Mapping[str, str], file: Path | None = None) ->
         except (OSError, UnicodeDecodeError) as fault:
             raise UsageError(f"the allow-list {named} can't be read ({getattr(fault, 'strerror', fault)})") from None
         entries += [line.split("#")[0].strip() for line in lines]
-    return frozenset(number(entry, "an entry of the allow-list") for entry in entries if entry)
+    return frozenset(parse_number(entry, "an entry of the allow-list") for entry in entries if entry)
 
 
 def check_allowed(asked: str, allowed: frozenset[str], what: str) -> None:
@@ -91,7 +91,8 @@ def check_allowed(asked: str, allowed: frozenset[str], what: str) -> None:
     if asked not in allowed:
         empty = "the list is empty" if not allowed else f"the list has {len(allowed)} others"
         raise UsageError(
-            f"{what} {masking.number(asked)} is not on the allow-list ({empty}): add it to {ALLOWED} or {ALLOWED_FILE}"
+            f"{what} {masking.mask_number(asked)} is not on the allow-list "
+            f"({empty}): add it to {ALLOWED} or {ALLOWED_FILE}"
         )
 
 
@@ -104,7 +105,7 @@ def check_confirmed(to: str, confirm: str | None) -> None:
     if confirm is None:
         raise UsageError("a live call rings a telephone and costs money: repeat its number with --confirm NUMBER")
     if confirm != to:
-        raise UsageError(f"--confirm names another number than the one to be dialled ({masking.number(to)})")
+        raise UsageError(f"--confirm names another number than the one to be dialled ({masking.mask_number(to)})")
 
 
 def check_ci(environment: Mapping[str, str], told: bool) -> None:

@@ -22,8 +22,8 @@ from turngap_agent.telephony.messages import Start
 from turngap_agent.telephony.twiml import connect_stream
 
 from turngap.clock import Clock
-from turngap.live.session import NONCE, Session
-from turngap.live.wire import Wire
+from turngap.live.call_state import NONCE, CallState
+from turngap.live.media_stream import MediaStream
 
 CALLER, AGENT, VOICE = "/caller", "/agent", "/agent/voice"
 STATUS, STREAM_STATUS, AMD = "/status", "/stream-status", "/answered-by"
@@ -36,20 +36,20 @@ class LiveServer:
 
     def __init__(self, public_url: str, auth_token: str, clock: Clock) -> None:
         self.public_url = public_url
-        self.session: Session | None = None
-        self.word = secrets.token_urlsafe(24)
+        self.call: CallState | None = None
+        self.preflight_token = secrets.token_urlsafe(24)
         """What the preflight must find behind the public URL."""
         self._token = auth_token
         self._clock = clock
-        self.refused: list[str] = []
+        self.refusals: list[str] = []
 
     def stream_url(self, path: str) -> str:
         """The public WebSocket URL of a stream."""
         return self.public_url.replace("http", "ws", 1) + path
 
-    def caller_twiml(self, session: Session) -> str:
+    def caller_twiml(self, call: CallState) -> str:
         """What Twilio does on the leg that dials."""
-        return connect_stream(self.stream_url(CALLER), {NONCE: session.caller_nonce}, self.public_url + STREAM_STATUS)
+        return connect_stream(self.stream_url(CALLER), {NONCE: call.caller_nonce}, self.public_url + STREAM_STATUS)
 
     def app(self) -> FastAPI:
         """The ASGI application."""
@@ -57,22 +57,22 @@ class LiveServer:
 
         @app.get(PREFLIGHT)
         async def preflight() -> Response:
-            return Response(self.word, media_type="text/plain")
+            return Response(self.preflight_token, media_type="text/plain")
 
         @app.websocket(PREFLIGHT)
         async def preflight_stream(websocket: WebSocket) -> None:
             await websocket.accept()
-            await websocket.send_text(self.word)
+            await websocket.send_text(self.preflight_token)
             await websocket.close()
 
         @app.post(VOICE)
         async def voice(request: Request) -> Response:
             form = await self._form(request, VOICE)
-            session = self.session
-            if form is None or session is None or session.agent is None:
+            call = self.call
+            if form is None or call is None or call.agent is None:
                 return _refusal()
-            session.voice_requests += 1
-            parameters = {NONCE: session.new_agent_nonce()}
+            call.voice_requests += 1
+            parameters = {NONCE: call.new_agent_nonce()}
             twiml = connect_stream(self.stream_url(AGENT), parameters, self.public_url + STREAM_STATUS)
             return Response(twiml, media_type="application/xml")
 
@@ -83,8 +83,8 @@ class LiveServer:
             form = await self._form(request, request.url.path)
             if form is None:
                 return _refusal()
-            if self.session is not None:
-                self.session.says(form)
+            if self.call is not None:
+                self.call.apply_callback(form)
             return Response(status_code=204)
 
         @app.websocket(CALLER)
@@ -98,14 +98,16 @@ class LiveServer:
         return app
 
     async def _stream(self, websocket: WebSocket, path: str) -> None:
-        session = self.session
-        leg = None if session is None else session.caller if path == CALLER else session.agent
-        if session is None or leg is None or not self._signed(self.stream_url(path), {}, websocket.headers):
-            self.refused.append(f"a stream at {path} was refused: no call is under way, or Twilio's signature is wrong")
+        call = self.call
+        leg = None if call is None else call.caller if path == CALLER else call.agent
+        if call is None or leg is None or not self._signed(self.stream_url(path), {}, websocket.headers):
+            self.refusals.append(
+                f"a stream at {path} was refused: no call is under way, or Twilio's signature is wrong"
+            )
             await websocket.close(4403)
             return
         await websocket.accept()
-        await leg.serve(_Admitted(websocket, self._clock, session, agent=path == AGENT))
+        await leg.serve(_AdmittedStream(websocket, self._clock, call, agent=path == AGENT))
 
     async def _form(self, request: Request, path: str) -> dict[str, str] | None:
         """A webhook's form; None where it is not Twilio's."""
@@ -116,7 +118,7 @@ class LiveServer:
                 return None
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if not self._signed(self.public_url + path, form, request.headers):
-            self.refused.append(f"a webhook at {path} was refused: Twilio's signature is wrong; is TWILIO_AUTH_TOKEN?")
+            self.refusals.append(f"a webhook at {path} was refused: Twilio's signature is wrong; is TWILIO_AUTH_TOKEN?")
             return None
         return form
 
@@ -126,12 +128,12 @@ class LiveServer:
         return signature.valid(self._token, url, form.items(), given, algorithm)
 
 
-class _Admitted(Wire):
+class _AdmittedStream(MediaStream):
     """A wire whose `start` must bring the nonce of its stream; else nothing of it is heard."""
 
-    def __init__(self, websocket: WebSocket, clock: Clock, session: Session, *, agent: bool) -> None:
+    def __init__(self, websocket: WebSocket, clock: Clock, call: CallState, *, agent: bool) -> None:
         super().__init__(websocket, clock)
-        self._session = session
+        self._call = call
         self._agent = agent
 
     async def messages(self) -> AsyncIterator:  # type: ignore[type-arg]  # as the wire's
@@ -139,7 +141,7 @@ class _Admitted(Wire):
         admitted = False
         async for message, arrival_ns in super().messages():
             if isinstance(message, Start):
-                admitted = self._session.take(message.custom_parameters.get(NONCE, ""), agent=self._agent)
+                admitted = self._call.accept_nonce(message.custom_parameters.get(NONCE, ""), agent=self._agent)
                 if not admitted:
                     self.faults.append("a stream without the nonce of this call was refused")
                     self.close()
@@ -148,7 +150,7 @@ class _Admitted(Wire):
 
 
 @asynccontextmanager
-async def hosted(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+async def serve_app(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
     """Serve `app` on `listener` for as long as the block lasts."""
     server = _Server(app)
     serving = asyncio.create_task(server.serve([listener]))
@@ -162,7 +164,7 @@ async def hosted(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
             await serving
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:

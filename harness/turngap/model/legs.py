@@ -24,7 +24,7 @@ class LegTimes(_Row):
     """The same, as Twilio's own dual-channel recording has it."""
 
 
-class Witness(_Row):
+class RecordingCheck(_Row):
     """The recording beside the live figure."""
 
     n: int
@@ -36,7 +36,7 @@ class Witness(_Row):
     """Found by correlation; from 0."""
 
 
-class LiveFigures(_Row):
+class LiveSummary(_Row):
     """A live run: medians over its answered turns."""
 
     calls: int
@@ -55,7 +55,7 @@ class LiveFigures(_Row):
     """How much later than the fastest frame one came from Twilio: 95th percentile, the worst leg's."""
     floor: LegTimes | None = None
     """An echo on the same loop: what is left without an agent. Never subtracted."""
-    witness: Witness | None = None
+    witness: RecordingCheck | None = None
     worst_case_usd: float | None = None
     remarks: tuple[str, ...] = ()
     """What these figures are not."""

@@ -15,7 +15,7 @@ from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
 from turngap.model.figures import Conversation, CorpusFigures, CostFigures, Figures, Instrument, Rate, StageFigures
-from turngap.model.legs import LiveFigures
+from turngap.model.legs import LiveSummary
 from turngap.model.turn import Outcome
 
 SCHEMA_VERSION = 1
@@ -123,5 +123,5 @@ class RunRecord(_Model):
     """Null where the agent uses no GPU of this machine, and in runs that did not record it."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
-    live: LiveFigures | None = None
+    live: LiveSummary | None = None
     """A live call's legs; such a run is diagnostic and never judged."""

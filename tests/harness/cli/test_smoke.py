@@ -131,7 +131,7 @@ def test_a_call_that_comes_to_nothing_is_one_line(
     """What happened, exit code 2, an INVALID run, and nothing leaked; where it was recorded, nothing stays there."""
     to = ["--to", "+15005550099"] if does in ("voicemail", "lost") else []
     done = smoke(tmp_path, "--fake", "--fake-does", does, *to, *options, **SECRETS)
-    assert "look into its console" not in done.stdout + done.stderr
+    assert "check its console" not in done.stdout + done.stderr
     assert done.returncode == 2, done.stderr
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
     assert len(errors) == 1
@@ -248,8 +248,8 @@ def _silent_scenario(folder: Path) -> Path:
 
 
 def _free_port() -> int:
-    from turngap.live.server import listen
+    from turngap.live.server import open_listener
 
-    with listen("127.0.0.1", 0) as listener:
+    with open_listener("127.0.0.1", 0) as listener:
         port: int = listener.getsockname()[1]
         return port

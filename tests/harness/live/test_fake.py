@@ -11,7 +11,7 @@ from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, FakeClock
 from turngap.live.fake import webhooks
 from turngap.live.fake.bridge import ANNOUNCEMENT_FRAMES, PHASE_NS, Bridge
-from turngap.live.fake.ends import Voice
+from turngap.live.fake.call_parties import OutgoingAudio
 from turngap.model.records import Pcm16
 from turngap.network import Direction
 from turngap_agent.errors import ProtocolError
@@ -114,7 +114,7 @@ def test_a_trial_account_announces_itself_to_both() -> None:
 
 def test_a_voice_is_cut_into_frames_as_its_buffer_plays() -> None:
     """A message in mid-frame begins in mid-frame; what was cleared is silence."""
-    voice = Voice()
+    voice = OutgoingAudio()
     start = 10_000_000_000
     noise = comfort_noise(480, 3) + 1
     voice.playout.receive(noise, start + 10 * NS_PER_MS)
@@ -130,7 +130,7 @@ def test_a_voice_is_cut_into_frames_as_its_buffer_plays() -> None:
 
 def test_twiml_is_read_as_it_is_written() -> None:
     """URL, parameters and callback; what Twilio would refuse is refused with its code."""
-    found = webhooks.stream(connect_stream("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s"))
+    found = webhooks.parse_stream_twiml(connect_stream("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s"))
     assert found == webhooks.Stream("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s")
     for text, code in (
         ("<Response>", "12100"),
@@ -139,4 +139,4 @@ def test_twiml_is_read_as_it_is_written() -> None:
         ('<Response><Connect><Stream url="wss://a.example/x?y=1"/></Connect></Response>', "31923"),
     ):
         with pytest.raises(ProtocolError, match=code):
-            webhooks.stream(text)
+            webhooks.parse_stream_twiml(text)

@@ -22,14 +22,14 @@ A, B = "+15005550011", "+15005550010"
 def test_only_e164_is_a_number(text: str | None) -> None:
     """No short codes, no spaces, no other digits, no addresses, no lists."""
     with pytest.raises(UsageError, match=r"E\.164"):
-        safety.number(text, "--to")
+        safety.parse_number(text, "--to")
 
 
 @given(st.text(max_size=20))
 def test_a_refused_number_is_not_repeated(text: str) -> None:
     """The message shows its form at most: somebody's real number may be in it."""
     try:
-        safety.number(text, "--to")
+        safety.parse_number(text, "--to")
     except UsageError as fault:
         shown = str(fault).replace("+15005550006", "").replace("7 to 15", "").replace("E.164", "")
         assert not any(char.isdigit() for char in shown)
@@ -39,12 +39,12 @@ def test_nothing_is_allowed_by_default() -> None:
     """An empty list, and none at all, allow no number."""
     for environment in ({}, {safety.ALLOWED: ""}, {safety.ALLOWED: " , ,"}):
         with pytest.raises(UsageError, match="not on the allow-list"):
-            safety.check_allowed(A, safety.allowed_numbers(environment), "the number")
+            safety.check_allowed(A, safety.read_allow_list(environment), "the number")
 
 
 def test_a_list_allows_whole_numbers_only() -> None:
     """Neither a beginning of one, nor one that begins like it; the other is not shown."""
-    allowed = safety.allowed_numbers({safety.ALLOWED: f"{A}, {B}"})
+    allowed = safety.read_allow_list({safety.ALLOWED: f"{A}, {B}"})
     safety.check_allowed(A, allowed, "the number")
     for other in (A[:-1], A + "0", "+15005550012"):
         with pytest.raises(UsageError) as caught:
@@ -58,17 +58,17 @@ def test_a_list_with_a_wildcard_or_a_mistake_allows_nothing(tmp_path: Path) -> N
     for text in (f"{A}\n+1*\n", f"{A}\nall\n", "*"):
         file.write_text(text)
         with pytest.raises(UsageError, match="allow-list"):
-            safety.allowed_numbers({}, file)
+            safety.read_allow_list({}, file)
 
 
 def test_a_file_holds_one_number_a_line_with_remarks(tmp_path: Path) -> None:
     """The file of the command line comes before that of the environment."""
     file = tmp_path / "numbers"
     file.write_text(f"# ours\n{A}  # the agent\n\n")
-    assert safety.allowed_numbers({safety.ALLOWED: B}, file) == {A, B}
-    assert safety.allowed_numbers({safety.ALLOWED_FILE: str(file)}) == {A}
+    assert safety.read_allow_list({safety.ALLOWED: B}, file) == {A, B}
+    assert safety.read_allow_list({safety.ALLOWED_FILE: str(file)}) == {A}
     with pytest.raises(UsageError, match="can't be read"):
-        safety.allowed_numbers({}, tmp_path / "none")
+        safety.read_allow_list({}, tmp_path / "none")
 
 
 def test_the_number_has_to_be_said_twice() -> None:

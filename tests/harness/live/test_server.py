@@ -14,10 +14,10 @@ from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.live import preflight
 from turngap.live.agent_leg import AgentLeg
-from turngap.live.answerers import Echo
+from turngap.live.call_state import CallState
 from turngap.live.caller_leg import CallerLeg
-from turngap.live.server import AGENT, CALLER, STATUS, VOICE, LiveServer, hosted, listen
-from turngap.live.session import Session
+from turngap.live.responders import EchoResponder
+from turngap.live.server import AGENT, CALLER, STATUS, VOICE, LiveServer, open_listener, serve_app
 from turngap.scenario import PlannedCall, Turn
 from turngap_agent.errors import AgentError, UsageError
 from turngap_agent.telephony import signature
@@ -27,11 +27,11 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 TURN = Turn(id="burst", say="noise")
 
 
-def session(scheduler: Scheduler, clock: SystemClock) -> Session:
+def call_state(scheduler: Scheduler, clock: SystemClock) -> CallState:
     caller = CallerLeg(
         PlannedCall(0, (TURN,), probe=False), {"burst": burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
     )
-    return Session(caller, AgentLeg(Echo(), clock=clock))
+    return CallState(caller, AgentLeg(EchoResponder(), clock=clock))
 
 
 async def post(url: str, form: Mapping[str, str], token: str, signed_url: str = "") -> tuple[int, str]:
@@ -46,13 +46,13 @@ def test_webhooks_are_taken_from_twilio_only() -> None:
     async def run() -> None:
         clock = SystemClock()
         async with Scheduler(clock).running() as scheduler:
-            with listen("127.0.0.1", 0) as listener:
+            with open_listener("127.0.0.1", 0) as listener:
                 base = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 server = LiveServer(base, TOKEN, clock)
-                async with hosted(server.app(), listener):
+                async with serve_app(server.app(), listener):
                     form = {"CallSid": "CA1", "CallStatus": "busy"}
                     assert (await post(base + VOICE, form, TOKEN))[0] == 403
-                    server.session = one = session(scheduler, clock)
+                    server.call = one = call_state(scheduler, clock)
                     assert (await post(base + VOICE, form, "f" * 32))[0] == 403
                     assert (await post(base + VOICE, form, TOKEN, base + STATUS))[0] == 403
                     assert (await post(base + STATUS, form, "f" * 32))[0] == 403
@@ -63,7 +63,7 @@ def test_webhooks_are_taken_from_twilio_only() -> None:
                     assert all(nonce in twiml for nonce in one.agent_nonces)
                     assert (await post(base + STATUS, form, TOKEN))[0] == 204
                     assert one.status == "busy"
-                    assert server.refused
+                    assert server.refusals
 
     asyncio.run(run())
 
@@ -75,11 +75,11 @@ def test_streams_need_signature_and_nonce(path: str) -> None:
     async def run() -> None:
         clock = SystemClock()
         async with Scheduler(clock).running() as scheduler:
-            with listen("127.0.0.1", 0) as listener:
+            with open_listener("127.0.0.1", 0) as listener:
                 base = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 server = LiveServer(base, TOKEN, clock)
-                async with hosted(server.app(), listener):
-                    server.session = one = session(scheduler, clock)
+                async with serve_app(server.app(), listener):
+                    server.call = one = call_state(scheduler, clock)
                     assert one.agent is not None
                     leg = one.caller if path == CALLER else one.agent
                     url = server.stream_url(path)
@@ -108,11 +108,11 @@ def test_streams_need_signature_and_nonce(path: str) -> None:
                         await call(nonce, "f" * 32)
                     assert not leg.opened.is_set()
                     other = one.new_agent_nonce() if path == CALLER else one.caller_nonce
-                    assert not one.take("", agent=path == AGENT)
-                    assert not one.take(other, agent=path == AGENT)
+                    assert not one.accept_nonce("", agent=path == AGENT)
+                    assert not one.accept_nonce(other, agent=path == AGENT)
                     await call(nonce, TOKEN)
                     assert leg.opened.is_set()
-                    assert not one.take(nonce, agent=path == AGENT)
+                    assert not one.accept_nonce(nonce, agent=path == AGENT)
 
     asyncio.run(run())
 
@@ -122,13 +122,13 @@ def test_a_status_that_ends_a_call_is_never_taken_back() -> None:
 
     async def run() -> None:
         clock = SystemClock()
-        one = session(Scheduler(clock), clock)
-        one.says({"CallStatus": "completed"})
-        one.says({"CallStatus": "ringing"})
+        one = call_state(Scheduler(clock), clock)
+        one.apply_callback({"CallStatus": "completed"})
+        one.apply_callback({"CallStatus": "ringing"})
         assert one.status == "completed"
-        one.says({"AnsweredBy": "machine_start"})
+        one.apply_callback({"AnsweredBy": "machine_start"})
         assert one.voicemail
-        one.says({"StreamEvent": "stream-error", "StreamErrorCode": "31920"})
+        one.apply_callback({"StreamEvent": "stream-error", "StreamErrorCode": "31920"})
         assert "upgrade" in one.faults[0]
 
     asyncio.run(run())
@@ -139,10 +139,10 @@ def test_the_preflight_finds_this_very_process() -> None:
 
     async def run() -> None:
         clock = SystemClock()
-        with listen("127.0.0.1", 0) as listener:
+        with open_listener("127.0.0.1", 0) as listener:
             base = f"http://127.0.0.1:{listener.getsockname()[1]}"
             server, stranger = LiveServer(base, TOKEN, clock), LiveServer(base, TOKEN, clock)
-            async with hosted(server.app(), listener):
+            async with serve_app(server.app(), listener):
                 await preflight.check(server, clock)
                 with pytest.raises(UsageError, match="something else"):
                     await preflight.check(stranger, clock)
@@ -160,17 +160,17 @@ def test_the_preflight_finds_this_very_process() -> None:
 def test_public_urls_that_twilio_cannot_use_are_refused(url: str | None) -> None:
     """Each with what is expected."""
     with pytest.raises(UsageError, match="--public-url"):
-        preflight.checked_url(url)
+        preflight.parse_public_url(url)
 
 
 def test_a_taken_port_is_one_line() -> None:
     """Before anything else happens."""
-    with listen("127.0.0.1", 0) as held, pytest.raises(UsageError, match="--port"):
+    with open_listener("127.0.0.1", 0) as held, pytest.raises(UsageError, match="--port"):
         # Listening twice is refused though addresses may be reused.
-        listen("127.0.0.1", held.getsockname()[1])
+        open_listener("127.0.0.1", held.getsockname()[1])
 
 
 def test_frames_do_not_wait_for_acknowledgements() -> None:
     """The event loop turns Nagle's delay off only for sockets that name their protocol."""
-    with listen("127.0.0.1", 0) as listener:
+    with open_listener("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP

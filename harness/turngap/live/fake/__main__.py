@@ -9,17 +9,17 @@ import sys
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
-from turngap.live.fake.rest import FakeTwilio
+from turngap.live.fake.rest_api import FakeTwilio
 from turngap.live.fake.settings import FakeSettings
-from turngap.live.server import hosted, listen
+from turngap.live.server import open_listener, serve_app
 
 
 async def _serve(settings: FakeSettings) -> None:
     clock = SystemClock()
     async with Scheduler(clock).running() as scheduler:
         fake = FakeTwilio(settings, clock=clock, scheduler=scheduler)
-        with listen("127.0.0.1", 0) as listener:
-            async with hosted(fake.app(), listener):
+        with open_listener("127.0.0.1", 0) as listener:
+            async with serve_app(fake.app(), listener):
                 port = listener.getsockname()[1]
                 print(json.dumps({"event": "ready", "api": f"http://127.0.0.1:{port}"}), flush=True)
                 await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -14,7 +14,7 @@ from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 from turngap.calibration.reference import tone
 from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, Clock
-from turngap.live.fake.ends import End
+from turngap.live.fake.call_parties import CallParty
 from turngap.model.records import Pcm16
 from turngap.network import Direction, Path
 
@@ -25,7 +25,7 @@ ANNOUNCEMENT_FRAMES = 75
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _DeliveredFrame:
     """A frame that was delivered."""
 
     spoken_ns: int
@@ -36,31 +36,39 @@ class _Kept:
 
 
 @dataclass(slots=True)
-class _Way:
+class _OneWay:
     """One direction."""
 
-    source: End
-    sink: End
+    source: CallParty
+    sink: CallParty
     path: Path
     start_ns: int
     frames: int = 0
-    kept: list[_Kept] = field(default_factory=list)
+    kept: list[_DeliveredFrame] = field(default_factory=list)
 
 
 class Bridge:
     """Carries a call's audio both ways while it runs."""
 
     def __init__(
-        self, caller: End, agent: End, uplink: Direction, downlink: Direction, *, clock: Clock, scheduler: Scheduler,
-        seed: str, announced: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        caller: CallParty,
+        agent: CallParty,
+        uplink: Direction,
+        downlink: Direction,
+        *,
+        clock: Clock,
+        scheduler: Scheduler,
+        seed: str,
+        announced: bool = False,
+    ) -> None:
         self._scheduler = scheduler
         self._announced = announced
         self._timers: set[Timer] = set()
         self._running = True
         self._start_ns = start_ns = clock.now_ns() + FRAME_NS
-        self._up = _Way(caller, agent, Path(uplink, f"{seed}:up"), start_ns)
-        self._down = _Way(agent, caller, Path(downlink, f"{seed}:down"), start_ns + PHASE_NS)
+        self._up = _OneWay(caller, agent, Path(uplink, f"{seed}:up"), start_ns)
+        self._down = _OneWay(agent, caller, Path(downlink, f"{seed}:down"), start_ns + PHASE_NS)
         for way in (self._up, self._down):
             self._at_end_of(way)
 
@@ -84,10 +92,10 @@ class Bridge:
     def _place(self, at_ns: int) -> int:
         return round((at_ns - self._start_ns) / 125_000)
 
-    def _at_end_of(self, way: _Way) -> None:
+    def _at_end_of(self, way: _OneWay) -> None:
         self._at(way.start_ns + (way.frames + 1) * FRAME_NS, lambda due_ns: self._carry(way, due_ns))
 
-    def _carry(self, way: _Way, due_ns: int) -> None:
+    def _carry(self, way: _OneWay, due_ns: int) -> None:
         """A frame is complete: send it on its way."""
         number, way.frames = way.frames, way.frames + 1
         from_ns = due_ns - FRAME_NS
@@ -97,7 +105,7 @@ class Bridge:
         arrivals_ns = way.path.arrivals_ns(due_ns)
         if arrivals_ns:
             # The line itself is coded; what the recorder has is what the other end has.
-            way.kept.append(_Kept(from_ns, arrivals_ns[0] - FRAME_NS, mulaw.decode(mulaw.encode(pcm))))
+            way.kept.append(_DeliveredFrame(from_ns, arrivals_ns[0] - FRAME_NS, mulaw.decode(mulaw.encode(pcm))))
         for arrival_ns in arrivals_ns:
             self._at(arrival_ns, lambda at_ns: way.sink.deliver(number, pcm))
         self._at_end_of(way)

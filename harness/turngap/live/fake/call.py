@@ -17,14 +17,14 @@ from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
-from turngap.live.answerers import KnownDelay
 from turngap.live.fake import webhooks
 from turngap.live.fake.bridge import Bridge
-from turngap.live.fake.ends import End, Leg, Telephone
+from turngap.live.fake.call_parties import CallParty, StreamParty, TelephoneParty
 from turngap.live.fake.settings import Behaviour, FakeSettings
+from turngap.live.responders import FixedDelayResponder
 from turngap.model.records import Pcm16
 
-OVER = ("completed", "busy", "failed", "no-answer", "canceled")
+FINAL_STATUSES = ("completed", "busy", "failed", "no-answer", "canceled")
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Recording:
 
 
 @dataclass(slots=True)
-class Call:
+class FakeCall:
     """A call and its state; `run` lives it."""
 
     settings: FakeSettings
@@ -52,38 +52,38 @@ class Call:
     statuses: list[str] = field(default_factory=list)
     """Every status it went through, for tests."""
     created: str = ""
-    _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _last: str = "completed"
     _broken: bool = False
 
     def __post_init__(self) -> None:
         self.created = _now(self.clock)
 
-    def asked(self, name: str, default: str = "") -> str:
+    def parameter(self, name: str, default: str = "") -> str:
         """A parameter of `create`."""
         return self.form.get(name, [default])[0]
 
     def end(self, status: str = "completed") -> None:
         """Have it over."""
-        if not self._over.is_set():
+        if not self._ended.is_set():
             self._last = status
-            self._over.set()
+            self._ended.set()
 
     async def run(self) -> None:
         """From queued to the end."""
-        await self._tell("initiated")
+        await self._set_status("initiated")
         await self._wait(self.settings.ring_s / 2)
-        await self._tell("ringing")
+        await self._set_status("ringing")
         await self._wait(self.settings.ring_s / 2)
         behaviour = self.settings.behaviour
-        if self._over.is_set():
-            await self._tell("canceled")
+        if self._ended.is_set():
+            await self._set_status("canceled")
         elif behaviour in (Behaviour.BUSY, Behaviour.NO_ANSWER, Behaviour.FAILED):
-            await self._tell(str(behaviour))
+            await self._set_status(str(behaviour))
         else:
-            await self._tell("in-progress")
+            await self._set_status("in-progress")
             await self._talk()
-            await self._tell(self._last)
+            await self._set_status(self._last)
 
     def json(self) -> dict[str, Any]:
         """The REST resource."""
@@ -91,8 +91,8 @@ class Call:
         return {
             "sid": self.sid,
             "account_sid": account,
-            "to": self.asked("To"),
-            "from": self.asked("From"),
+            "to": self.parameter("To"),
+            "from": self.parameter("From"),
             "status": self.status,
             "answered_by": self.answered_by,
             "direction": "outbound-api",
@@ -102,16 +102,16 @@ class Call:
         }
 
     async def _talk(self) -> None:
-        limit_s = float(self.asked("TimeLimit", "14400"))
+        limit_s = float(self.parameter("TimeLimit", "14400"))
         ends_early = self.settings.behaviour in (Behaviour.ENDED, Behaviour.DROPPED)
         limit = asyncio.create_task(
             self._end_after(min(limit_s, self.settings.ended_after_s) if ends_early else limit_s)
         )
-        asked = webhooks.Stream("", {}, "")
-        ends: list[End] = []
+        asked = webhooks.StreamInstruction("", {}, "")
+        ends: list[CallParty] = []
         bridge: Bridge | None = None
         try:
-            asked = webhooks.stream(self.asked("Twiml"))
+            asked = webhooks.parse_stream_twiml(self.parameter("Twiml"))
             ends.append(await self._agent_end())
             ends.append(await self._leg(asked, self.sid))
             settings = self.settings
@@ -120,7 +120,7 @@ class Call:
                 seed=f"{settings.seed}:{self.sid}", announced=settings.trial,
             )  # fmt: skip
             await self._detect_machine()
-            await self._over.wait()
+            await self._ended.wait()
         except (AgentError, ProtocolError) as fault:
             code = str(fault).partition(":")[0]
             self.warn(int(code) if code.isdigit() else 31902, str(fault))
@@ -129,16 +129,16 @@ class Call:
             limit.cancel()
             if bridge is not None:
                 bridge.stop()
-                if self.asked("Record").lower() == "true":
+                if self.parameter("Record").lower() == "true":
                     self._record(bridge.recording())
             for end in ends:
                 await end.stop(broken=self._broken)
 
-    async def _agent_end(self) -> End:
+    async def _agent_end(self) -> CallParty:
         """Who answers the number that was dialled."""
         settings = self.settings
-        if self.asked("To") != settings.agent_number:
-            telephone = Telephone(KnownDelay(settings.agent_ms, self.scheduler), self.clock)
+        if self.parameter("To") != settings.agent_number:
+            telephone = TelephoneParty(FixedDelayResponder(settings.agent_ms, self.scheduler), self.clock)
             await telephone.pick_up()
             return telephone
         if not settings.voice_url:
@@ -147,18 +147,18 @@ class Call:
         form = {
             "AccountSid": settings.account_sid,
             "CallSid": child,
-            "From": self.asked("From"),
-            "To": self.asked("To"),
+            "From": self.parameter("From"),
+            "To": self.parameter("To"),
             "CallStatus": "ringing",
             "Direction": "inbound",
             "ApiVersion": "2010-04-01",
         }
         return await self._leg(
-            webhooks.stream(await webhooks.post(settings.voice_url, form, settings.auth_token)), child
+            webhooks.parse_stream_twiml(await webhooks.post(settings.voice_url, form, settings.auth_token)), child
         )
 
-    async def _leg(self, asked: webhooks.Stream, call_sid: str) -> Leg:
-        leg = Leg(self.clock, self.scheduler, self.warn)
+    async def _leg(self, asked: webhooks.StreamInstruction, call_sid: str) -> StreamParty:
+        leg = StreamParty(self.clock, self.scheduler, self.warn)
         await leg.open(
             asked.url,
             asked.parameters,
@@ -177,9 +177,9 @@ class Call:
         self.end()
 
     async def _detect_machine(self) -> None:
-        if self.asked("MachineDetection"):
+        if self.parameter("MachineDetection"):
             self.answered_by = "machine_start" if self.settings.behaviour is Behaviour.VOICEMAIL else "human"
-            if url := self.asked("AsyncAmdStatusCallback"):
+            if url := self.parameter("AsyncAmdStatusCallback"):
                 await self._post(url, {"CallSid": self.sid, "AnsweredBy": self.answered_by})
 
     def warn(self, code: int, text: str) -> None:
@@ -187,12 +187,14 @@ class Call:
         if not any(one["error_code"] == str(code) for one in self.notifications):
             self.notifications.append({"error_code": str(code), "message_text": text})
 
-    async def _stream_failed(self, asked: webhooks.Stream, code: str, text: str) -> None:
+    async def _stream_failed(self, asked: webhooks.StreamInstruction, code: str, text: str) -> None:
         if asked.status_callback:
             form = {"StreamEvent": "stream-error", "StreamErrorCode": code, "StreamError": text, "CallSid": self.sid}
             await self._post(asked.status_callback, form)
 
-    async def _stream_event(self, asked: webhooks.Stream, call_sid: str, stream_sid: str, event: str) -> None:
+    async def _stream_event(
+        self, asked: webhooks.StreamInstruction, call_sid: str, stream_sid: str, event: str
+    ) -> None:
         if asked.status_callback:
             form = {
                 "StreamEvent": event,
@@ -203,14 +205,14 @@ class Call:
             }
             await self._post(asked.status_callback, form)
 
-    async def _tell(self, status: str) -> None:
+    async def _set_status(self, status: str) -> None:
         self.status = status
         self.statuses.append(status)
-        url = self.asked("StatusCallback")
-        event = {"in-progress": "answered"}.get(status, "completed" if status in OVER else status)
+        url = self.parameter("StatusCallback")
+        event = {"in-progress": "answered"}.get(status, "completed" if status in FINAL_STATUSES else status)
         if url and event in self.form.get("StatusCallbackEvent", ["completed"]):
             form = {"CallSid": self.sid, "CallStatus": status, "AccountSid": self.settings.account_sid}
-            await self._post(url, form | {"To": self.asked("To"), "From": self.asked("From")})
+            await self._post(url, form | {"To": self.parameter("To"), "From": self.parameter("From")})
 
     async def _post(self, url: str, form: dict[str, str]) -> None:
         with contextlib.suppress(ProtocolError):  # Twilio notes it and goes on
@@ -224,14 +226,14 @@ class Call:
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._over.wait()
+                await self._ended.wait()
 
     def _record(self, pcm: Pcm16) -> None:
-        if self.asked("RecordingChannels", "mono") != "dual":
+        if self.parameter("RecordingChannels", "mono") != "dual":
             pcm = pcm.mean(axis=1, keepdims=True).astype(np.int16)
         elif int(self.sid[-1], 16) % 2:  # which channel is whose is not promised
             pcm = pcm[:, ::-1]
-        if self.asked("Trim", "trim-silence") != "do-not-trim":
+        if self.parameter("Trim", "trim-silence") != "do-not-trim":
             loud = np.flatnonzero(np.abs(pcm).max(axis=1) > 500)
             pcm = pcm[loud[0] : loud[-1] + 1] if len(loud) else pcm[:0]
         file = io.BytesIO()

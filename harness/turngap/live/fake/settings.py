@@ -56,7 +56,7 @@ class FakeSettings(BaseModel):
         return Credentials(self.account_sid, self.api_key, self.api_secret, self.auth_token)
 
 
-def made_up() -> dict[str, str]:
+def random_credentials() -> dict[str, str]:
     """Credentials that are good for nothing but a fake."""
     return {
         "account_sid": "AC" + secrets.token_hex(16),

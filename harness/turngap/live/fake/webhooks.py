@@ -14,7 +14,7 @@ TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class StreamInstruction:
     """What a TwiML document wants connected."""
 
     url: str
@@ -42,7 +42,7 @@ async def post(url: str, form: Mapping[str, str], token: str) -> str:
         raise ProtocolError(f"11200: the webhook was not reached ({type(fault).__name__})") from None
 
 
-def stream(twiml: str) -> Stream:
+def parse_stream_twiml(twiml: str) -> StreamInstruction:
     """The stream that a `<Connect>` names.
 
     Raises:
@@ -60,4 +60,4 @@ def stream(twiml: str) -> Stream:
     parameters = {one.get("name", ""): one.get("value", "") for one in found.findall("Parameter")}
     if any(len(name) + len(value) >= 500 for name, value in parameters.items()):
         raise ProtocolError("31923: a parameter is too long")
-    return Stream(url, parameters, found.get("statusCallback", ""))
+    return StreamInstruction(url, parameters, found.get("statusCallback", ""))

@@ -16,14 +16,14 @@ from turngap.caller.call import place_call
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
-from turngap.live import figures, preflight, witness
-from turngap.live.calls import Calls, Found
-from turngap.live.dial import Twilio
-from turngap.live.ledger import Ledger
-from turngap.live.order import Order
-from turngap.live.placing import Phone
-from turngap.live.server import VOICE, LiveServer, hosted, listen
-from turngap.model.legs import LiveFigures
+from turngap.live import preflight, recording_check, run_summary
+from turngap.live.call_ledger import CallLedger
+from turngap.live.call_placement import CallPlacer
+from turngap.live.call_runner import CallRunner, RunMeasurements
+from turngap.live.server import VOICE, LiveServer, open_listener, serve_app
+from turngap.live.smoke_plan import SmokePlan
+from turngap.live.twilio_api import TwilioClient
+from turngap.model.legs import LiveSummary
 from turngap.model.records import Clip
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
@@ -43,7 +43,7 @@ AGAIN = "run `turngap smoke` again"
 """A live run can't be taken up where it ended: its calls are over."""
 
 
-async def run_live(order: Order, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> Finished:
+async def run_live(plan: SmokePlan, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> Finished:
     """Do what `order` asks; setting `stop` ends the call under way, with the turns that are finished kept.
 
     Cancelling it ends the call as well, without a look at its turns, and comes out again.
@@ -53,93 +53,93 @@ async def run_live(order: Order, audience: Audience, *, clock: Clock, stop: asyn
         HarnessError: the run's folder can't be written.
     """
     began_ns = clock.now_ns()
-    clips, notes = order.clips, []
+    clips, notes = plan.clips, []
     if clips is None:
-        _, made = prepare(order.request, audience.says)
+        _, made = prepare(plan.request, audience.says)
         clips, notes = made.clips, list(made.notes)
-        order = replace(order, request=replace(order.request, calls=_sayable(order, clips)))
-    progress, found = Progress(notes=notes), Found()
-    opening = await _opening(order, clock)
+        plan = replace(plan, request=replace(plan.request, calls=_sayable(plan, clips)))
+    progress, found = Progress(notes=notes), RunMeasurements()
+    opening = await _opening(plan, clock)
     folder: RunFolder | None = None
     error: TurngapError | None = None
     with ahead():
         try:
             async with AsyncExitStack() as stack:
                 scheduler = await stack.enter_async_context(Scheduler(clock).running())
-                server = await _server(order, stack, clock)
-                twilio = await _twilio(order, server, stack)
-                await _before_dialling(order, server, twilio, found, clock, audience)
-                ledger_path = order.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
-                book = stack.enter_context(Ledger(ledger_path))
-                book.check(order.cost.calls, clock.unix_ns())
-                folder = RunFolder.create(order.request.options.out, opening.run_id, opening)
+                server = await _server(plan, stack, clock)
+                twilio = await _twilio(plan, server, stack)
+                await _before_dialling(plan, server, twilio, found, clock, audience)
+                ledger_path = plan.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
+                ledger = stack.enter_context(CallLedger(ledger_path))
+                ledger.check(plan.cost.calls, clock.unix_ns())
+                folder = RunFolder.create(plan.request.options.out, opening.run_id, opening)
                 opening = opening.model_copy(update={"run_id": folder.path.name})
-                if order.fake is None:
+                if plan.fake is None:
                     audience.says("calibrating the instrument")
                     progress.calibration = await calibrate(
                         [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, calls=5
                     )
-                subject = Subject(order.request, folder, opening, progress, began_ns)
+                subject = Subject(plan.request, folder, opening, progress, began_ns)
                 rig = await stack.enter_async_context(_rig(subject, audience))
                 if rig is not None:
                     opening = run_record.with_rig(opening, rig.agent.ready, rig.sampler)
-                    await _warm_up(order, rig.agent, clips, clock, scheduler)
-                phone = Phone(twilio, server, book, clock, audience.says, stop)
-                calls = Calls(order, clips, phone, rig, folder, progress, found, scheduler, audience)
-                audience.says(order.cost.sentence if order.fake is None else "the fake Twilio: no telephone rings")
-                audience.begins(sum(len(call.turns) for call in order.request.calls))
-                await calls.place_all()
+                    await _warm_up(plan, rig.agent, clips, clock, scheduler)
+                placer = CallPlacer(twilio, server, ledger, clock, audience.says, stop)
+                calls = CallRunner(plan, clips, placer, rig, folder, progress, found, scheduler, audience)
+                audience.says(plan.cost.sentence if plan.fake is None else "the fake Twilio: no telephone rings")
+                audience.begins(sum(len(call.turns) for call in plan.request.calls))
+                await calls.run_all()
         except TurngapError as fault:
             if folder is None:
                 raise
-            error = type(fault)(order.masker.text(str(fault)))
+            error = type(fault)(plan.masker.text(str(fault)))
             progress.faults.append(str(error))
         except asyncio.CancelledError:
             if folder is None:
                 raise
             progress.faults.append("the run was interrupted")
-            _close(order, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
+            _close(plan, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
             raise
     assert folder is not None
-    record = _close(order, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
+    record = _close(plan, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
     return Finished(record, folder, error)
 
 
-async def _server(order: Order, stack: AsyncExitStack, clock: Clock) -> LiveServer:
-    listener = stack.enter_context(listen(order.host, order.port))
-    public_url = order.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = LiveServer(public_url, order.credentials.auth_token, clock)
-    await stack.enter_async_context(hosted(server.app(), listener))
+async def _server(plan: SmokePlan, stack: AsyncExitStack, clock: Clock) -> LiveServer:
+    listener = stack.enter_context(open_listener(plan.host, plan.port))
+    public_url = plan.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = LiveServer(public_url, plan.credentials.auth_token, clock)
+    await stack.enter_async_context(serve_app(server.app(), listener))
     return server
 
 
-async def _twilio(order: Order, server: LiveServer, stack: AsyncExitStack) -> Twilio:
+async def _twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitStack) -> TwilioClient:
     base_url = None
-    if order.fake is not None:
-        settings = order.fake.model_copy(update={"voice_url": server.public_url + VOICE})
+    if plan.fake is not None:
+        settings = plan.fake.model_copy(update={"voice_url": server.public_url + VOICE})
         process = await child.start(child.python("turngap.live.fake"), stderr=None)
         stack.push_async_callback(child.stop, process, grace_s=2.0)
         assert process.stdin is not None
         process.stdin.write(settings.model_dump_json().encode() + b"\n")
         said = await child.hello(process, "the fake Twilio")
         base_url = str(said["api"])
-    twilio = Twilio(order.credentials, order.masker, base_url)
+    twilio = TwilioClient(plan.credentials, plan.masker, base_url)
     stack.push_async_callback(twilio.close)
     return twilio
 
 
 async def _before_dialling(
-    order: Order, server: LiveServer, twilio: Twilio, found: Found, clock: Clock, audience: Audience
+    plan: SmokePlan, server: LiveServer, twilio: TwilioClient, found: RunMeasurements, clock: Clock, audience: Audience
 ) -> None:
     """Raises: UsageError, LiveError: a call could not come to anything; none was placed."""
     await preflight.check(server, clock)
     found.trial = await twilio.is_trial()
     if found.trial:
-        audience.says(figures.TRIAL)
-    if await twilio.voice_url(order.from_) is None:
+        audience.says(run_summary.TRIAL)
+    if await twilio.voice_url(plan.from_) is None:
         raise UsageError("the number to call from is none of this Twilio account's")
-    if not order.alone:
-        voice_url = await twilio.voice_url(order.to)
+    if not plan.alone:
+        voice_url = await twilio.voice_url(plan.to)
         if voice_url is None:
             raise UsageError("the agent's number is none of this Twilio account's; --to measures somebody else's")
         if voice_url != server.public_url + VOICE:
@@ -162,14 +162,16 @@ async def _rig(subject: Subject, audience: Audience) -> AsyncIterator[Rig | None
         yield rigs[0]
 
 
-async def _warm_up(order: Order, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler) -> None:
+async def _warm_up(
+    plan: SmokePlan, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler
+) -> None:
     """The agent's first turn is not a telephone call's: it is said to it here, for nothing.
 
     Raises:
         HarnessError: it was not to be reached.
     """
-    first = order.request.calls[0].turns[:1]
-    planned = PlannedCall(len(order.request.calls) + 1, first, probe=True, warm_up=True)
+    first = plan.request.calls[0].turns[:1]
+    planned = PlannedCall(len(plan.request.calls) + 1, first, probe=True, warm_up=True)
     record = await place_call(
         agent.ready.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", call_sid="warm-up"
     )
@@ -177,70 +179,70 @@ async def _warm_up(order: Order, agent: Agent, clips: Mapping[str, Clip], clock:
         raise HarnessError(f"the agent did not take a call before the first one: {record.detail}")
 
 
-async def _opening(order: Order, clock: Clock) -> RunRecord:
+async def _opening(plan: SmokePlan, clock: Clock) -> RunRecord:
     surroundings = environment.gather()
     surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
     surroundings["live"] = True  # known by, should it never be closed
-    opening = run_record.opened(order.request, surroundings, clock.unix_ns())
+    opening = run_record.opened(plan.request, surroundings, clock.unix_ns())
     stamp = opening.run_id.partition("-")[0]
     return opening.model_copy(
         update={
-            "run_id": f"{stamp}-live-{order.request.scenario.name}-{order.label}",
-            "profile": order.label,
+            "run_id": f"{stamp}-live-{plan.request.scenario.name}-{plan.label}",
+            "profile": plan.label,
             "network_ms": 0.0,
         }
     )
 
 
 def _close(
-    order: Order,
+    plan: SmokePlan,
     opening: RunRecord,
     folder: RunFolder,
     progress: Progress,
-    found: Found,
+    found: RunMeasurements,
     took_ns: int,
     clips: Mapping[str, Clip],
 ) -> RunRecord:
     """Write what came of it; every text masked once more."""
     scored = recording.keep(folder.path, progress.turns)
     progress.turns = list(scored)
-    evidence = run_record.evidence(order.request, folder, progress)
+    evidence = run_record.evidence(plan.request, folder, progress)
     record = run_record.closed(
         opening.model_copy(update={"duration_s": took_ns / 1e9}),
         folder,
         progress,
-        figures.judge(scored, replace(evidence, lost_spans=0, completion=AGAIN)),
+        run_summary.judge(scored, replace(evidence, lost_spans=0, completion=AGAIN)),
         sources={key: clip.source for key, clip in clips.items()},
     )
-    record = record.model_copy(update={"live": _figures(order, scored, found)})
-    record = RunRecord.model_validate(order.masker.data(record.model_dump(mode="json")))
+    record = record.model_copy(update={"live": _figures(plan, scored, found)})
+    record = RunRecord.model_validate(plan.masker.data(record.model_dump(mode="json")))
     folder.replace_turns(scored)
     folder.write(record)
     recording.discard(folder.path, folder.path / CALLS, scored)
     log = folder.path / AGENT_LOG
     if log.is_file():  # the agent knows aliases only; what it made up itself may still look like a SID
-        log.write_text(order.masker.text(log.read_text("utf-8", "replace")), "utf-8")
+        log.write_text(plan.masker.text(log.read_text("utf-8", "replace")), "utf-8")
     return record
 
 
-def _figures(order: Order, scored: tuple[TurnRecord, ...], found: Found) -> LiveFigures:
-    return figures.of_run(
+def _figures(plan: SmokePlan, scored: tuple[TurnRecord, ...], found: RunMeasurements) -> LiveSummary:
+    return run_summary.summarise(
         scored,
         calls=found.calls,
-        alone=order.alone,
-        fake=order.fake is not None,
+        alone=plan.alone,
+        fake=plan.fake is not None,
         trial=found.trial,
         jitter_ms=found.jitter_ms,
         echoes=found.echoes,
-        witness=witness.compare(scored, found.channel) if order.record else None,
-        worst_case_usd=order.cost.usd if order.fake is None else None,
+        witness=recording_check.compare(scored, found.channel) if plan.record else None,
+        worst_case_usd=plan.cost.usd if plan.fake is None else None,
     )
 
 
-def _sayable(order: Order, clips: Mapping[str, Clip]) -> tuple[PlannedCall, ...]:
+def _sayable(plan: SmokePlan, clips: Mapping[str, Clip]) -> tuple[PlannedCall, ...]:
     """The calls without the turns that have no clip."""
     calls = (
-        replace(call, turns=tuple(turn for turn in call.turns if turn.key in clips)) for call in order.request.calls
+        replace(call, turns=tuple(turn for turn in call.turns if turn.key in clips)) for call in plan.request.calls
     )
     kept = tuple(call for call in calls if call.turns)
     if not kept:

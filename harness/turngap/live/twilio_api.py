@@ -19,20 +19,20 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
-from turngap.live import codes, masking
+from turngap.live import masking, twilio_codes
 from turngap.live.credentials import Credentials
 from turngap.live.masking import Masker
 from turngap.live.safety import RING_S
 
 Answer = TypeVar("Answer")
 TIMEOUT_S = 15.0
-OPEN = ("queued", "initiated", "ringing", "in-progress")
+OPEN_STATUSES = ("queued", "initiated", "ringing", "in-progress")
 END_TRIES = 3
 SKEW_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallRequest:
     """One call to be placed."""
 
     to: str
@@ -49,7 +49,7 @@ class RefusedError(LiveError):
     """Twilio answered, and said no: nothing was dialled."""
 
 
-class Twilio:
+class TwilioClient:
     """The official asynchronous client, with our manners; `base_url` leads it to a fake."""
 
     def __init__(self, credentials: Credentials, masker: Masker, base_url: str | None = None) -> None:
@@ -80,7 +80,7 @@ class Twilio:
             LiveError: Twilio is not reached.
         """
         try:
-            account = await self.ask("the account", lambda: self.client.api.accounts(self._sid).fetch_async())
+            account = await self.request("the account", lambda: self.client.api.accounts(self._sid).fetch_async())
         except RefusedError:
             return None
         return str(account.type).lower().endswith("trial")
@@ -91,38 +91,38 @@ class Twilio:
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        found = await self.ask(
+        found = await self.request(
             "the account's numbers",
             lambda: self.client.incoming_phone_numbers.list_async(phone_number=number, limit=2),
         )
         return str(found[0].voice_url or "") if found else None
 
-    async def create(self, asked: Asked) -> str:
+    async def create(self, request: CallRequest) -> str:
         """Dial, once; gives the call's SID.
 
         Raises:
             RefusedError: Twilio said no.
             LiveError: no answer came: the call may have been placed, see `end_strays`.
         """
-        if not asked.time_limit_s > 0:
+        if not request.time_limit_s > 0:
             raise UsageError("a call without a time limit is not placed")
-        options = {"record": True, "recording_channels": "dual", "trim": "do-not-trim"} if asked.record else {}
-        if asked.amd_callback is not None:
+        options = {"record": True, "recording_channels": "dual", "trim": "do-not-trim"} if request.record else {}
+        if request.amd_callback is not None:
             options |= {
                 "machine_detection": "Enable",
                 "async_amd": "true",
-                "async_amd_status_callback": asked.amd_callback,
+                "async_amd_status_callback": request.amd_callback,
             }
-        call = await self.ask(
+        call = await self.request(
             "the call",
             lambda: self.client.calls.create_async(
-                to=asked.to,
-                from_=asked.from_,
-                twiml=asked.twiml,
-                status_callback=asked.status_callback,
+                to=request.to,
+                from_=request.from_,
+                twiml=request.twiml,
+                status_callback=request.status_callback,
                 status_callback_event=["initiated", "ringing", "answered", "completed"],
                 timeout=RING_S,
-                time_limit=asked.time_limit_s,
+                time_limit=request.time_limit_s,
                 **options,
             ),
         )
@@ -134,7 +134,7 @@ class Twilio:
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        call = await self.ask("the call's status", lambda: self.client.calls(sid).fetch_async())
+        call = await self.request("the call's status", lambda: self.client.calls(sid).fetch_async())
         return _state(call.status), str(call.answered_by or "")
 
     async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
@@ -145,7 +145,7 @@ class Twilio:
         """
         for attempt in range(END_TRIES):
             try:
-                await self.ask("ending the call", lambda: self.client.calls(sid).update_async(status="completed"))
+                await self.request("ending the call", lambda: self.client.calls(sid).update_async(status="completed"))
             except LiveError as fault:
                 if isinstance(fault, RefusedError) and await self._is_over(sid):
                     return
@@ -158,11 +158,11 @@ class Twilio:
     async def _is_over(self, sid: str) -> bool:
         """False where that is not known."""
         try:
-            return (await self.status(sid))[0] not in OPEN
+            return (await self.status(sid))[0] not in OPEN_STATUSES
         except LiveError:
             return False
 
-    async def end_strays(
+    async def end_unconfirmed_calls(
         self, to: str, from_: str, since_unix_ns: int, pause: Callable[[], Awaitable[None]]
     ) -> list[str]:
         """End the calls between these two numbers that go on and were created since then, looking twice.
@@ -174,13 +174,13 @@ class Twilio:
         """
         ended: list[str] = []
         for attempt in range(2):
-            calls = await self.ask(
+            calls = await self.request(
                 "calls under way", lambda: self.client.calls.list_async(to=to, from_=from_, limit=20)
             )
             for call in calls:
                 created = call.date_created
                 ours = created is None or created.timestamp() >= since_unix_ns / 1e9 - SKEW_S
-                if ours and _state(call.status) in OPEN:
+                if ours and _state(call.status) in OPEN_STATUSES:
                     await self.end(str(call.sid), pause)
                     ended.append(str(call.sid))
             if not attempt:
@@ -193,20 +193,22 @@ class Twilio:
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
-        notes = await self.ask(
+        notes = await self.request(
             "the call's notifications", lambda: self.client.calls(sid).notifications.list_async(limit=20)
         )
         found = []
         for note in notes:
             code = int(note.error_code) if str(note.error_code).isdigit() else None
-            found.append(self._masker.text(f"Twilio {note.error_code}: {codes.explain(code) or note.message_text}"))
+            found.append(
+                self._masker.text(f"Twilio {note.error_code}: {twilio_codes.explain(code) or note.message_text}")
+            )
         return list(dict.fromkeys(found))
 
     @property
     def _sid(self) -> str:
         return self.credentials.account_sid
 
-    async def ask(self, what: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def request(self, what: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
         """What the client answers.
 
         Raises:
@@ -221,7 +223,7 @@ class Twilio:
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             kind = "no answer in time" if isinstance(fault, TimeoutError | asyncio.TimeoutError) else "not reached"
             raise LiveError(f"Twilio: {what}: {kind} ({self._masker.text(type(fault).__name__)})") from None
-        said = codes.explain(code) or masking.Masker().text(self._masker.text(str(text)))
+        said = twilio_codes.explain(code) or masking.Masker().text(self._masker.text(str(text)))
         message = f"Twilio: {what}: {said} (HTTP {status}{f', {code}' if code else ''})"
         if status >= 500 or not status:
             raise LiveError(message)

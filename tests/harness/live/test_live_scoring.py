@@ -9,11 +9,11 @@ import pytest
 from turngap.calibration.calibrate import burst
 from turngap.caller.noise import comfort_noise
 from turngap.clock import NS_PER_MS
-from turngap.live import figures, turns, witness
+from turngap.live import live_scoring, recording_check, run_summary
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
-from turngap.live.track import Line, played
-from turngap.live.witness import Channels
+from turngap.live.leg_audio import TimedAudio, render_playout
+from turngap.live.recording_check import Channels
 from turngap.model.records import CallEnd, CallRecord, Pcm16, Received, Spoken
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -48,7 +48,7 @@ def legs(
     t3_ms = t2_ms + downlink_ms
     start = round(spoken_ms * 8)
     spoken = Spoken("burst", CLIP, start, start + len(CLIP.pcm), START + 8000 * NS_PER_MS)
-    heard = Line(START - 7 * NS_PER_MS, line(REPLY, t3_ms + 7))
+    heard = TimedAudio(START - 7 * NS_PER_MS, line(REPLY, t3_ms + 7))
     frames = 150
     record = CallRecord(
         index=0,
@@ -72,15 +72,15 @@ def legs(
         lead_ns=0,
     )
     caller = CallerTrace(record, heard, (round(late_ms * NS_PER_MS),), 0.2)
-    at_agent = Line(START + 11 * NS_PER_MS, line(CLIP.pcm, t1_ms - 200 - 11, seed=9))
+    at_agent = TimedAudio(START + 11 * NS_PER_MS, line(CLIP.pcm, t1_ms - 200 - 11, seed=9))
     said = (Received(START + round(t2_ms * NS_PER_MS), START + round(t2_ms * NS_PER_MS), REPLY, len(REPLY)),)
-    return caller, AgentTrace(at_agent, 150, said, played(said), (), (), 0.1, "")
+    return caller, AgentTrace(at_agent, 150, said, render_playout(said), (), (), 0.1, "")
 
 
 def test_each_leg_is_what_was_put_in() -> None:
     """Uplink, server gap, downlink and their sum, to the sample."""
     caller, agent = legs()
-    (turn,), edge = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    (turn,), edge = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     assert turn.live is not None
     assert turn.outcome is Outcome.ANSWERED
     assert turn.live.uplink_ms == pytest.approx(60, abs=0.2)
@@ -95,7 +95,7 @@ def test_each_leg_is_what_was_put_in() -> None:
 def test_our_own_lateness_is_no_uplink() -> None:
     """What we handed over late counts from when Twilio had it to play."""
     caller, agent = legs(late_ms=4)
-    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    (turn,), _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     assert turn.live is not None
     assert turn.live.uplink_ms == pytest.approx(60, abs=0.2)
     assert turn.live.total_ms == pytest.approx(450, abs=0.2)
@@ -104,7 +104,7 @@ def test_our_own_lateness_is_no_uplink() -> None:
 def test_lateness_is_that_of_its_utterance_alone() -> None:
     """Frames outside an utterance that was handed over late are not late, so other turns stay as they are."""
     caller, agent = legs(late_ms=40)
-    _, edge = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    _, edge = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     late_ns = edge.sent_ns - edge.frame_due_ns(0) - np.arange(len(edge.sent_ns)) * 20 * NS_PER_MS
     (spoken,) = edge.spoken
     own = np.zeros(len(late_ns), np.bool_)
@@ -116,8 +116,8 @@ def test_lateness_is_that_of_its_utterance_alone() -> None:
 def test_an_utterance_that_never_reached_the_agents_leg_is_not_answered() -> None:
     """Whatever the agent said then: no gap is made up."""
     caller, agent = legs()
-    agent = replace(agent, heard=Line(agent.heard.start_ns, comfort_noise(24_000, 3)))
-    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    agent = replace(agent, heard=TimedAudio(agent.heard.start_ns, comfort_noise(24_000, 3)))
+    (turn,), _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     assert turn.live is not None
     assert turn.live.uplink_ms is None
     assert turn.turn_gap_ms is None
@@ -128,8 +128,8 @@ def test_an_utterance_that_never_reached_the_agents_leg_is_not_answered() -> Non
 def test_a_reply_that_never_reached_the_caller_is_not_answered() -> None:
     """The agent's edge alone does not make an answer."""
     caller, agent = legs()
-    caller = replace(caller, heard=Line(START, comfort_noise(24_000, 3)))
-    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    caller = replace(caller, heard=TimedAudio(START, comfort_noise(24_000, 3)))
+    (turn,), _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     assert turn.live is not None
     assert turn.live.total_ms is None
     assert turn.outcome is Outcome.MISSED
@@ -138,7 +138,7 @@ def test_a_reply_that_never_reached_the_caller_is_not_answered() -> None:
 def test_the_callers_leg_alone_gives_the_total_and_nothing_else() -> None:
     """To a millisecond, as only the onset is known."""
     caller, _ = legs()
-    (turn,) = turns.score_alone(caller, PLANNED, cold=False)
+    (turn,) = live_scoring.score_caller_leg(caller, PLANNED, cold=False)
     assert turn.live is not None
     assert turn.live.total_ms == pytest.approx(450, abs=1.1)
     assert (turn.live.uplink_ms, turn.live.server_gap_ms, turn.live.downlink_ms) == (None, None, None)
@@ -150,9 +150,9 @@ def test_an_echo_gives_the_loops_floor() -> None:
     t1_ms = 703.25 + 60
     at_ns = START + round((t1_ms + 20 - 200) * NS_PER_MS)
     said = (Received(at_ns, at_ns, CLIP.pcm, len(CLIP.pcm)),)
-    agent = replace(agent, said=said, spoken=played(said))
-    caller = replace(caller, heard=Line(START, line(CLIP.pcm, t1_ms + 20 + 90 - 200)))
-    (found,) = turns.floor(caller, agent)
+    agent = replace(agent, said=said, spoken=render_playout(said))
+    caller = replace(caller, heard=TimedAudio(START, line(CLIP.pcm, t1_ms + 20 + 90 - 200)))
+    (found,) = live_scoring.floor(caller, agent)
     assert found.total_ms == pytest.approx(170, abs=0.3)
     assert found.server_gap_ms == pytest.approx(20, abs=0.3)
 
@@ -161,46 +161,46 @@ def test_an_echo_gives_the_loops_floor() -> None:
 def test_the_recording_agrees_whichever_channel_is_whose(swapped: bool) -> None:
     """The channel map is found, and the total is the live one's; the recording begins at any time."""
     caller, agent = legs()
-    scored, _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    scored, _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     head = comfort_noise(1234, 6)
     own = np.concatenate([head, line(CLIP.pcm, 503.25)])
     other = np.concatenate([head, line(REPLY, 703.25 + 450)])
     channels = Channels((other, own) if swapped else (own, other))
-    channel = witness.caller_channel(channels, caller)
+    channel = recording_check.caller_channel(channels, caller)
     assert channel == int(swapped)
-    (total,) = witness.totals_ms(channels, channel, caller, agent, scored)
+    (total,) = recording_check.totals_ms(channels, channel, caller, agent, scored)
     assert total == pytest.approx(450, abs=0.2)
-    (alone,) = witness.totals_ms(channels, channel, caller, None, scored)
+    (alone,) = recording_check.totals_ms(channels, channel, caller, None, scored)
     assert alone == pytest.approx(450, abs=1.1)
 
 
 def test_the_recording_can_contradict_a_reply_that_the_live_legs_missed() -> None:
     """Where it is looked for does not hang on the live figure."""
     caller, agent = legs()
-    deaf = replace(caller, heard=Line(START, comfort_noise(24_000, 3)))
-    scored, _ = turns.score_loop(deaf, agent, PLANNED, (), alias="live-0", cold=False)
+    deaf = replace(caller, heard=TimedAudio(START, comfort_noise(24_000, 3)))
+    scored, _ = live_scoring.score_both_legs(deaf, agent, PLANNED, (), alias="live-0", cold=False)
     assert scored[0].live is not None
     assert scored[0].live.total_ms is None
     channels = Channels((line(CLIP.pcm, 503.25), line(REPLY, 703.25 + 450)))
-    (total,) = witness.totals_ms(channels, 0, deaf, agent, scored)
+    (total,) = recording_check.totals_ms(channels, 0, deaf, agent, scored)
     assert total == pytest.approx(450, abs=0.2)
 
 
 def test_a_recording_without_the_caller_is_no_witness() -> None:
     """Neither channel is taken for the caller's."""
     caller, _ = legs()
-    assert witness.caller_channel(Channels((comfort_noise(9000, 31), comfort_noise(9000, 32))), caller) is None
+    assert recording_check.caller_channel(Channels((comfort_noise(9000, 31), comfort_noise(9000, 32))), caller) is None
 
 
 def live_turn(outcome: Outcome = Outcome.ANSWERED) -> TurnRecord:
     caller, agent = legs()
-    (turn,), _ = turns.score_loop(caller, agent, PLANNED, (), alias="live-0", cold=False)
+    (turn,), _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     return turn.model_copy(update={"outcome": outcome})
 
 
 def test_a_live_run_is_measured_and_never_passes() -> None:
     """The sentence says that it is diagnostic, and that it carries no verdict on p95."""
-    judged = figures.judge([live_turn()], Evidence(planned_turns=1, complete=True))
+    judged = run_summary.judge([live_turn()], Evidence(planned_turns=1, complete=True))
     assert judged.verdict is Verdict.MEASURED
     assert "Live, diagnostic, not judged: 450 ms" in judged.sentence
     assert "needs 59" in judged.sentence
@@ -208,26 +208,26 @@ def test_a_live_run_is_measured_and_never_passes() -> None:
 
 def test_a_live_run_with_a_fault_is_invalid() -> None:
     """As any other run."""
-    judged = figures.judge([live_turn()], Evidence(planned_turns=1, complete=False, faults=("the line was busy",)))
+    judged = run_summary.judge([live_turn()], Evidence(planned_turns=1, complete=False, faults=("the line was busy",)))
     assert judged.verdict is Verdict.INVALID
 
 
 def test_the_figures_say_what_they_are_not() -> None:
     """Two Twilio legs may never touch the telephone network; a trial account is named."""
-    found = figures.of_run(
+    found = run_summary.summarise(
         [live_turn()], calls=1, alone=False, fake=False, trial=True, jitter_ms=[None, 2.0], echoes=[], witness=None,
         worst_case_usd=0.2,
     )  # fmt: skip
-    assert figures.NOT_THE_NETWORK in found.remarks
-    assert figures.TRIAL in found.remarks
+    assert run_summary.NOT_THE_NETWORK in found.remarks
+    assert run_summary.TRIAL in found.remarks
     assert found.total_ms == pytest.approx(450, abs=0.2)
 
 
 def test_spoilt_turns_are_used_only_where_there_are_no_others() -> None:
     """And the remark says so."""
-    kept = figures.of_run(
+    kept = run_summary.summarise(
         [live_turn(Outcome.INVALID)], calls=1, alone=False, fake=True, trial=None, jitter_ms=[], echoes=[],
         witness=None, worst_case_usd=None,
     )  # fmt: skip
-    assert figures.SPOILT in kept.remarks
+    assert run_summary.SPOILT in kept.remarks
     assert kept.turns == 1

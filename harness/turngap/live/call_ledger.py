@@ -19,20 +19,20 @@ from turngap_agent.errors import UsageError
 from turngap.live.safety import MAX_CALLS_A_DAY, MAX_CALLS_A_RUN
 from turngap.model.plural import plural
 
-LEDGER = "TURNGAP_LIVE_LEDGER"
+LEDGER_VARIABLE = "TURNGAP_LIVE_LEDGER"
 DAY_S = 86_400
-KEPT_S = 7 * DAY_S
+RETENTION_S = 7 * DAY_S
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
     """Where it lies: TURNGAP_LIVE_LEDGER, else in the user's state folder."""
-    if own := environment.get(LEDGER):
+    if own := environment.get(LEDGER_VARIABLE):
         return Path(own)
     state = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "turngap" / "live-calls.json"
 
 
-class Ledger:
+class CallLedger:
     """The book of calls; while it is open, no other process can place one."""
 
     def __init__(self, path: Path, *, calls_a_run: int = MAX_CALLS_A_RUN, calls_a_day: int = MAX_CALLS_A_DAY) -> None:
@@ -55,7 +55,9 @@ class Ledger:
             self.__exit__(None, None, None)
             raise UsageError("another live call is going on: one at a time") from None
         except OSError as fault:
-            raise UsageError(f"{self._path}: no ledger can be kept there ({fault.strerror}); set {LEDGER}") from None
+            raise UsageError(
+                f"{self._path}: no ledger can be kept there ({fault.strerror}); set {LEDGER_VARIABLE}"
+            ) from None
         return self
 
     def __exit__(
@@ -90,7 +92,7 @@ class Ledger:
         if self._lock is None:
             raise UsageError("the ledger is not held: no call is placed")
         self.check(1, unix_ns)
-        calls = [*self._recent(self._read(), unix_ns, KEPT_S), unix_ns // 10**9]
+        calls = [*self._recent(self._read(), unix_ns, RETENTION_S), unix_ns // 10**9]
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             with fresh.open("w", encoding="utf-8") as file:

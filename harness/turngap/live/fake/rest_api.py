@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
-from turngap.live.fake.call import OVER, Call, Recording
+from turngap.live.fake.call import FINAL_STATUSES, FakeCall, Recording
 from turngap.live.fake.settings import Behaviour, FakeSettings
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
@@ -26,7 +26,7 @@ class FakeTwilio:
 
     def __init__(self, settings: FakeSettings, *, clock: Clock, scheduler: Scheduler) -> None:
         self.settings = settings
-        self.calls: dict[str, Call] = {}
+        self.calls: dict[str, FakeCall] = {}
         self.recordings: dict[str, Recording] = {}
         self._clock = clock
         self._scheduler = scheduler
@@ -46,7 +46,7 @@ class FakeTwilio:
         @app.middleware("http")
         async def authorised(request: Request, call_next: Any) -> Response:
             if not self._authorised(request.headers.get("authorization", "")):
-                return _fault(401, 20003, "Authenticate")
+                return _error_response(401, 20003, "Authenticate")
             answer: Response = await call_next(request)
             return answer
 
@@ -70,23 +70,23 @@ class FakeTwilio:
             found = [
                 call.json()
                 for call in self.calls.values()
-                if all(not asked.get(key) or call.asked(key) == asked[key] for key in ("To", "From"))
+                if all(not asked.get(key) or call.parameter(key) == asked[key] for key in ("To", "From"))
                 and asked.get("Status") in (None, "", call.status)
             ]
             return JSONResponse(_page("calls", found))
 
         @app.get(base + "/Calls/{sid}.json")
         async def fetch(sid: str) -> Response:
-            return JSONResponse(self.calls[sid].json()) if sid in self.calls else _missing()
+            return JSONResponse(self.calls[sid].json()) if sid in self.calls else _not_found()
 
         @app.post(base + "/Calls/{sid}.json")
         async def update(sid: str, request: Request) -> Response:
             form = parse_qs((await request.body()).decode())
             call = self.calls.get(sid)
             if call is None:
-                return _missing()
-            if call.status in OVER:
-                return _fault(400, 21220, "Call is not in-progress. Cannot redirect.")
+                return _not_found()
+            if call.status in FINAL_STATUSES:
+                return _error_response(400, 21220, "Call is not in-progress. Cannot redirect.")
             if form.get("Status", [""])[0] in ("completed", "canceled"):
                 call.end()
             return JSONResponse(call.json())
@@ -113,28 +113,28 @@ class FakeTwilio:
         @app.get(base + "/Recordings/{sid}.wav")
         async def media(sid: str) -> Response:
             one = self.recordings.get(sid)
-            return Response(one.wav, media_type="audio/x-wav") if one is not None else _missing()
+            return Response(one.wav, media_type="audio/x-wav") if one is not None else _not_found()
 
         @app.delete(base + "/Recordings/{sid}.json")
         async def delete(sid: str) -> Response:
-            return Response(status_code=204) if self.recordings.pop(sid, None) is not None else _missing()
+            return Response(status_code=204) if self.recordings.pop(sid, None) is not None else _not_found()
 
         return app
 
     def _create(self, form: dict[str, list[str]]) -> Response:
-        call = Call(self.settings, form, self._clock, self._scheduler)
-        if not _E164.fullmatch(call.asked("To")):
-            return _fault(400, 21211, f"The 'To' number {call.asked('To')} is not a valid phone number.")
-        if call.asked("From") not in (self.settings.caller_number, self.settings.agent_number):
-            return _fault(400, 21210, f"The source phone number {call.asked('From')} is not yours.")
-        if not call.asked("Twiml") or len(call.asked("Twiml")) > 4000:
-            return _fault(400, 21205, "Url or Twiml is needed")
+        call = FakeCall(self.settings, form, self._clock, self._scheduler)
+        if not _E164.fullmatch(call.parameter("To")):
+            return _error_response(400, 21211, f"The 'To' number {call.parameter('To')} is not a valid phone number.")
+        if call.parameter("From") not in (self.settings.caller_number, self.settings.agent_number):
+            return _error_response(400, 21210, f"The source phone number {call.parameter('From')} is not yours.")
+        if not call.parameter("Twiml") or len(call.parameter("Twiml")) > 4000:
+            return _error_response(400, 21205, "Url or Twiml is needed")
         self.calls[call.sid] = call
         task = asyncio.create_task(call.run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         if self.settings.behaviour is Behaviour.LOST:
-            return _fault(_LOST, 20500, "gateway timeout")
+            return _error_response(_LOST, 20500, "gateway timeout")
         return JSONResponse(call.json(), 201)
 
     def _numbers(self, asked: Any) -> list[dict[str, str]]:
@@ -155,9 +155,9 @@ def _page(name: str, items: list[Any]) -> dict[str, Any]:
     return {name: items, "page": 0, "page_size": 50, "next_page_uri": None, "first_page_uri": "", "uri": ""}
 
 
-def _fault(status: int, code: int, message: str) -> Response:
+def _error_response(status: int, code: int, message: str) -> Response:
     return JSONResponse({"code": code, "message": message, "status": status, "more_info": ""}, status)
 
 
-def _missing() -> Response:
-    return _fault(404, 20404, "The requested resource was not found")
+def _not_found() -> Response:
+    return _error_response(404, 20404, "The requested resource was not found")

@@ -9,25 +9,25 @@ from dataclasses import replace
 import pytest
 from fastapi import FastAPI
 from turngap.live.credentials import Credentials
-from turngap.live.dial import RefusedError, Twilio
 from turngap.live.fake.settings import Behaviour
 from turngap.live.masking import Masker
-from turngap.live.server import hosted, listen
+from turngap.live.server import open_listener, serve_app
+from turngap.live.twilio_api import RefusedError, TwilioClient
 from turngap_agent.errors import LiveError, UsageError
 
-from tests.harness.live.faked import Faked, faked
+from tests.harness.live.fake_account import FakeAccount, fake_account
 
 pytestmark = [  # what twilio 9.13 does is deprecated in aiohttp 3.14
     pytest.mark.filterwarnings("ignore:BasicAuth is deprecated"),
     pytest.mark.filterwarnings("ignore:The 'auth' parameter is deprecated"),
 ]
 
-Scene = Callable[[Faked], Awaitable[None]]
+Scene = Callable[[FakeAccount], Awaitable[None]]
 
 
-def played(scene: Scene, **settings: object) -> None:
+def render_playout(scene: Scene, **settings: object) -> None:
     async def run() -> None:
-        async with faked(**settings) as on:
+        async with fake_account(**settings) as on:
             await scene(on)
 
     asyncio.run(run())
@@ -40,7 +40,7 @@ async def nothing() -> None:
 def test_a_call_carries_its_limits() -> None:
     """Twilio ends it by itself; a recording is dual and untrimmed."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         sid = await on.twilio.create(on.asked(record=True, amd_callback="http://127.0.0.1:9/amd"))
         call = on.fake.calls[sid]
         assert call.asked("TimeLimit") == "60"
@@ -49,25 +49,25 @@ def test_a_call_carries_its_limits() -> None:
         assert call.asked("AsyncAmd") == "true"
         assert call.form["StatusCallbackEvent"] == ["initiated", "ringing", "answered", "completed"]
 
-    played(scene)
+    render_playout(scene)
 
 
 def test_a_call_without_a_time_limit_is_never_created() -> None:
     """There is no way to leave it out: 0 and less are refused."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         for limit in (0, -1):
             with pytest.raises(UsageError, match="time limit"):
                 await on.twilio.create(on.asked(time_limit_s=limit))
         assert not on.fake.calls
 
-    played(scene)
+    render_playout(scene)
 
 
 def test_a_refusal_is_one_masked_line() -> None:
     """Twilio's text would hold the number, its exception the account's SID."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         with pytest.raises(RefusedError) as caught:
             await on.twilio.create(on.asked(from_="+15005550077"))
         assert "none of this account's" in str(caught.value)
@@ -75,16 +75,16 @@ def test_a_refusal_is_one_masked_line() -> None:
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
-    played(scene)
+    render_playout(scene)
 
 
 def test_wrong_credentials_are_named_and_not_shown() -> None:
     """20003 in words."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         own = on.fake.settings.credentials
         wrong = replace(own, api_secret="0" * 32)
-        twilio = Twilio(wrong, Masker(wrong.secrets), on.twilio.client.api.base_url)
+        twilio = TwilioClient(wrong, Masker(wrong.secrets), on.twilio.client.api.base_url)
         try:
             with pytest.raises(RefusedError, match="TWILIO_API_SECRET") as caught:
                 await twilio.voice_url("+15005550011")
@@ -92,26 +92,26 @@ def test_wrong_credentials_are_named_and_not_shown() -> None:
         finally:
             await twilio.close()
 
-    played(scene)
+    render_playout(scene)
 
 
 def test_create_is_asked_once_whatever_comes_back() -> None:
     """Errors of the server, rubbish and hang-ups: one request each, never another."""
-    asked = 0
+    request = 0
 
     async def run() -> None:
         app = FastAPI()
 
         @app.post("/{path:path}")
         async def create(path: str) -> None:
-            nonlocal asked
-            asked += 1
+            nonlocal request
+            request += 1
             raise RuntimeError
 
         credentials = Credentials("AC" + "0" * 32, "SK" + "0" * 32, "x" * 32, "0" * 32)
-        with listen("127.0.0.1", 0) as listener:
-            async with hosted(app, listener), faked() as on:
-                twilio = Twilio(credentials, Masker(), f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with open_listener("127.0.0.1", 0) as listener:
+            async with serve_app(app, listener), fake_account() as on:
+                twilio = TwilioClient(credentials, Masker(), f"http://127.0.0.1:{listener.getsockname()[1]}")
                 try:
                     with pytest.raises(LiveError) as caught:
                         await twilio.create(on.asked())
@@ -120,7 +120,7 @@ def test_create_is_asked_once_whatever_comes_back() -> None:
                     await twilio.close()
 
     asyncio.run(run())
-    assert asked == 1
+    assert request == 1
 
 
 def test_a_server_that_is_not_there_is_said_to_be() -> None:
@@ -128,7 +128,7 @@ def test_a_server_that_is_not_there_is_said_to_be() -> None:
 
     async def run() -> None:
         credentials = Credentials("AC" + "0" * 32, "SK" + "0" * 32, "x" * 32, "0" * 32)
-        twilio = Twilio(credentials, Masker(), "http://127.0.0.1:9")
+        twilio = TwilioClient(credentials, Masker(), "http://127.0.0.1:9")
         try:
             with pytest.raises(LiveError, match="not reached") as caught:
                 await twilio.status("CA" + "0" * 32)
@@ -142,13 +142,13 @@ def test_a_server_that_is_not_there_is_said_to_be() -> None:
 def test_what_a_lost_answer_left_ringing_is_ended() -> None:
     """The call was placed though `create` failed: it is found by its numbers, and others are left alone."""
 
-    async def scene(on: Faked) -> None:
-        asked, since_ns = on.asked(), on.clock.unix_ns()
+    async def scene(on: FakeAccount) -> None:
+        request, since_ns = on.asked(), on.clock.unix_ns()
         with pytest.raises(LiveError):
-            await on.twilio.create(asked)
-        assert await on.twilio.end_strays("+15005550001", asked.from_, since_ns, nothing) == []
-        assert await on.twilio.end_strays(asked.to, asked.from_, since_ns + 3_600 * 10**9, nothing) == []
-        assert await on.twilio.end_strays(asked.to, asked.from_, since_ns, nothing)
+            await on.twilio.create(request)
+        assert await on.twilio.end_unconfirmed_calls("+15005550001", request.from_, since_ns, nothing) == []
+        assert await on.twilio.end_unconfirmed_calls(request.to, request.from_, since_ns + 3_600 * 10**9, nothing) == []
+        assert await on.twilio.end_unconfirmed_calls(request.to, request.from_, since_ns, nothing)
         (call,) = on.fake.calls.values()
         for _ in range(200):
             if call.status in ("canceled", "completed"):
@@ -156,13 +156,13 @@ def test_what_a_lost_answer_left_ringing_is_ended() -> None:
             await on.clock.rest(50_000_000)
         assert call.status in ("canceled", "completed")
 
-    played(scene, behaviour=Behaviour.LOST)
+    render_playout(scene, behaviour=Behaviour.LOST)
 
 
 def test_ending_a_call_that_has_ended_is_no_fault() -> None:
     """Twilio refuses it; it is over all the same."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         sid = await on.twilio.create(on.asked())
         for _ in range(200):
             if (await on.twilio.status(sid))[0] == "busy":
@@ -170,16 +170,16 @@ def test_ending_a_call_that_has_ended_is_no_fault() -> None:
             await on.clock.rest(50_000_000)
         await on.twilio.end(sid, nothing)
 
-    played(scene, behaviour=Behaviour.BUSY, ring_s=0.01)
+    render_playout(scene, behaviour=Behaviour.BUSY, ring_s=0.01)
 
 
 def test_ending_a_call_is_asked_again_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal while the status can't be seen is not the last word, nor is a line that fails for a while."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         sid = await on.twilio.create(on.asked())
         faults = [RefusedError("no"), LiveError("not reached")]
-        ask = on.twilio.ask
+        ask = on.twilio.request
 
         async def failing(what: str, request: Callable[[], Awaitable[object]]) -> object:
             if what == "the call's status":
@@ -193,27 +193,27 @@ def test_ending_a_call_is_asked_again_whatever_fails(monkeypatch: pytest.MonkeyP
         assert not faults
         assert on.fake.calls[sid]._over.is_set()
 
-    played(scene)
+    render_playout(scene)
 
 
 @pytest.mark.parametrize("trial", [True, False])
 def test_trial_accounts_are_known(trial: bool) -> None:
     """By the account's type."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         assert await on.twilio.is_trial() is trial
 
-    played(scene, trial=trial)
+    render_playout(scene, trial=trial)
 
 
 def test_numbers_of_the_account_are_known() -> None:
     """With where they are answered; somebody else's is none."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         assert await on.twilio.voice_url("+15005550011") == "https://a.example/agent/voice"
         assert await on.twilio.voice_url("+15005550077") is None
 
-    played(scene, voice_url="https://a.example/agent/voice")
+    render_playout(scene, voice_url="https://a.example/agent/voice")
 
 
 def test_twilios_environment_does_not_lead_a_fake_astray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,16 +221,16 @@ def test_twilios_environment_does_not_lead_a_fake_astray(monkeypatch: pytest.Mon
     monkeypatch.setenv("TWILIO_EDGE", "ashburn")
     monkeypatch.setenv("TWILIO_REGION", "us1")
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         assert await on.twilio.is_trial() is False
 
-    played(scene)
+    render_playout(scene)
 
 
 def test_what_goes_wrong_with_a_stream_is_noted_at_twilio() -> None:
     """The fake's notifications have Twilio's codes, and come out in words."""
 
-    async def scene(on: Faked) -> None:
+    async def scene(on: FakeAccount) -> None:
         sid = await on.twilio.create(on.asked())
         for _ in range(200):
             if (await on.twilio.status(sid))[0] in ("completed", "failed"):
@@ -240,4 +240,4 @@ def test_what_goes_wrong_with_a_stream_is_noted_at_twilio() -> None:
             await on.clock.rest(50_000_000)
         assert any("refused the connection" in line for line in await on.twilio.warnings(sid))
 
-    played(scene, ring_s=0.01)
+    render_playout(scene, ring_s=0.01)

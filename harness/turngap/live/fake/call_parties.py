@@ -17,12 +17,12 @@ from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
 from turngap.caller.stream import Stream
 from turngap.clock import NS_PER_SAMPLE, Clock
-from turngap.live.agent_leg import Answerer
-from turngap.live.track import Frame
+from turngap.live.agent_leg import Responder
+from turngap.live.leg_audio import Frame
 from turngap.model.records import Pcm16
 
 
-class End(Protocol):
+class CallParty(Protocol):
     """One end of a call."""
 
     def frame(self, from_ns: int) -> Pcm16:
@@ -38,7 +38,7 @@ class End(Protocol):
         ...
 
 
-class Voice:
+class OutgoingAudio:
     """What one end gave to be played, cut into frames of the line."""
 
     def __init__(self) -> None:
@@ -60,14 +60,14 @@ class Voice:
         return pcm
 
 
-class Leg:
+class StreamParty:
     """A `<Connect><Stream>`: Twilio's side of the WebSocket."""
 
     def __init__(self, clock: Clock, scheduler: Scheduler, warn: Callable[[int, str], None]) -> None:
         self._clock = clock
         self._scheduler = scheduler
         self._warn = warn
-        self._voice = Voice()
+        self._voice = OutgoingAudio()
         self._stream: Stream | None = None
         self.stream_sid = "MZ" + secrets.token_hex(16)
 
@@ -149,18 +149,18 @@ class Leg:
             self._stream.mark(name)
 
 
-class Telephone:
+class TelephoneParty:
     """Somebody else's number: an answerer who hears the line without any server between."""
 
-    def __init__(self, answerer: Answerer, clock: Clock) -> None:
-        self._answerer = answerer
+    def __init__(self, responder: Responder, clock: Clock) -> None:
+        self._responder = responder
         self._clock = clock
-        self._voice = Voice()
+        self._voice = OutgoingAudio()
         self._start_ns: int | None = None
 
     async def pick_up(self) -> None:
         """Answer."""
-        await self._answerer.open(self._say, lambda reason: None)
+        await self._responder.open(self._say, lambda reason: None)
 
     def frame(self, from_ns: int) -> Pcm16:
         """As `End`."""
@@ -173,11 +173,11 @@ class Telephone:
         self._start_ns = start_ns if self._start_ns is None else min(self._start_ns, start_ns)
         message = InboundMedia("", frame + 2, frame + 1, frame * FRAME_MS, mulaw.encode(pcm))
         heard = mulaw.decode(message.payload)
-        self._answerer.hear(message, Frame(now_ns, frame * FRAME_SAMPLES, heard), self._start_ns)
+        self._responder.hear(message, Frame(now_ns, frame * FRAME_SAMPLES, heard), self._start_ns)
 
     async def stop(self, *, broken: bool = False) -> None:
         """As `End`."""
-        await self._answerer.close()
+        await self._responder.close()
 
     def _say(self, message: Outbound) -> None:
         if isinstance(message, OutboundMedia):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from turngap.model.legs import LegTimes, LiveFigures, Witness
+from turngap.model.legs import LegTimes, LiveSummary, RecordingCheck
 from turngap.model.plural import plural
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -51,7 +51,7 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     )
 
 
-def of_run(
+def summarise(
     turns: Sequence[TurnRecord],
     *,
     calls: int,
@@ -60,9 +60,9 @@ def of_run(
     trial: bool | None,
     jitter_ms: Iterable[float | None],
     echoes: Sequence[LegTimes],
-    witness: Witness | None,
+    witness: RecordingCheck | None,
     worst_case_usd: float | None,
-) -> LiveFigures:
+) -> LiveSummary:
     """Medians over the answered turns, and what they are not."""
     known_turns = [turn for turn in turns if turn.scored and turn.live is not None]
     spoilt = not any(good(turn) for turn in known_turns)
@@ -73,7 +73,7 @@ def of_run(
     remarks += [TRIAL] if trial else []
     remarks += [SPOILT] if spoilt and legs else []
     known = [value for value in jitter_ms if value is not None]
-    return LiveFigures(
+    return LiveSummary(
         calls=calls,
         alone=alone,
         fake=fake,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from turngap.calibration.calibrate import burst
 from turngap.caller.noise import comfort_noise
-from turngap.live.correlate import find, find_end
+from turngap.live.cross_correlation import find, find_end
 from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw
 

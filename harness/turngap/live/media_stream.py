@@ -16,7 +16,7 @@ OnSent = Callable[[int], None]
 """Called with the time, in ns, at which the message was handed to the socket."""
 
 
-class Wire:
+class MediaStream:
     """A stream's socket; `run` reads it until it is closed."""
 
     def __init__(self, socket: WebSocket, clock: Clock) -> None:

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 
 import pytest
-from turngap.live.ledger import DAY_S, LEDGER, Ledger, default_path
+from turngap.live.call_ledger import DAY_S, LEDGER_VARIABLE, CallLedger, default_path
 from turngap_agent.errors import UsageError
 
 NOW = 1_800_000_000 * 10**9
 S = 10**9
 
 
-def book(path: Path, **limits: int) -> Ledger:
-    return Ledger(path / "calls.json", **limits)
+def book(path: Path, **limits: int) -> CallLedger:
+    return CallLedger(path / "calls.json", **limits)
 
 
 def test_a_call_is_on_the_disk_when_it_may_be_placed(tmp_path: Path) -> None:
@@ -94,5 +94,5 @@ def test_a_ledger_that_cannot_be_written_allows_nothing(tmp_path: Path, monkeypa
 
 def test_its_place_is_the_users_state(tmp_path: Path) -> None:
     """Not the run's folder: another folder must not be another day."""
-    assert default_path({LEDGER: "/x/y.json"}) == Path("/x/y.json")
+    assert default_path({LEDGER_VARIABLE: "/x/y.json"}) == Path("/x/y.json")
     assert default_path({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "turngap" / "live-calls.json"

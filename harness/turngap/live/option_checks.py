@@ -10,12 +10,13 @@ from turngap_agent.errors import UsageError
 
 from turngap import network
 from turngap.calibration.calibrate import burst
+from turngap.live import call_ledger as ledgers
 from turngap.live import credentials, preflight, safety
-from turngap.live import ledger as ledgers
-from turngap.live.answerers import MIN_DELAY_MS
-from turngap.live.fake.settings import Behaviour, FakeSettings, made_up
+from turngap.live.fake.settings import Behaviour, FakeSettings, random_credentials
 from turngap.live.masking import Masker
-from turngap.live.order import (
+from turngap.live.responders import MIN_DELAY_MS
+from turngap.live.safety import Cost
+from turngap.live.smoke_plan import (
     AGENT_NUMBER,
     CALLER_NUMBER,
     DEFAULT_HOST,
@@ -24,55 +25,54 @@ from turngap.live.order import (
     MAX_TURNS,
     REPLY_S,
     UTTERANCE_S,
-    Asked,
-    Order,
-    dealt,
+    SmokeOptions,
+    SmokePlan,
+    assign_turns,
 )
-from turngap.live.safety import Cost
 from turngap.network import Direction, NetworkProfile
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.session import plan
 from turngap.session.plan import Options, Request
 
 
-def make(asked: Asked, environment: Mapping[str, str]) -> Order:
+def make(options: SmokeOptions, environment: Mapping[str, str]) -> SmokePlan:
     """Check everything that was given; nothing is dialled, fetched or started.
 
     Raises:
         UsageError: (or a subclass) something is wrong, missing or not allowed.
     """
-    if not 1 <= asked.turns <= MAX_TURNS:
-        raise UsageError(f"--turns {asked.turns}: 1 to {MAX_TURNS} turns can be measured live")
-    if not 1 <= asked.calls <= asked.turns:
-        raise UsageError(f"--calls {asked.calls}: at least 1, and no more than there are turns ({asked.turns})")
-    calls = asked.calls + asked.echo
+    if not 1 <= options.turns <= MAX_TURNS:
+        raise UsageError(f"--turns {options.turns}: 1 to {MAX_TURNS} turns can be measured live")
+    if not 1 <= options.calls <= options.turns:
+        raise UsageError(f"--calls {options.calls}: at least 1, and no more than there are turns ({options.turns})")
+    calls = options.calls + options.echo
     safety.check_calls(calls)
-    if asked.fake:
-        return _fake(asked, calls)
-    given = (asked.uplink_ms, asked.downlink_ms, asked.jitter_ms, asked.loss)
-    if any(given) or asked.network is not None or asked.fake_does != Behaviour.ANSWERED:
+    if options.fake:
+        return _fake(options, calls)
+    given = (options.uplink_ms, options.downlink_ms, options.jitter_ms, options.loss)
+    if any(given) or options.network is not None or options.fake_does != Behaviour.ANSWERED:
         raise UsageError("--uplink-ms, --downlink-ms, --jitter-ms, --loss, --network and --fake-does go with --fake")
-    alone = asked.to is not None
-    if alone and (asked.profile or asked.overrides or asked.echo):
+    alone = options.to is not None
+    if alone and (options.profile or options.overrides or options.echo):
         raise UsageError(
             "--to measures whoever answers there, from the caller's leg alone: drop --profile, --set, --echo"
         )
-    safety.check_ci(environment, asked.in_ci)
+    safety.check_ci(environment, options.in_ci)
     secrets = credentials.from_environment(environment)
     what = "--to" if alone else f"{AGENT_NUMBER} (the number whose calls come here)"
-    to = safety.number(asked.to or environment.get(AGENT_NUMBER), what)
-    from_ = safety.number(asked.from_ or environment.get(CALLER_NUMBER), f"--from (or {CALLER_NUMBER})")
+    to = safety.parse_number(options.to or environment.get(AGENT_NUMBER), what)
+    from_ = safety.parse_number(options.from_ or environment.get(CALLER_NUMBER), f"--from (or {CALLER_NUMBER})")
     if to == from_:
         raise UsageError("the number to be called is the one that calls: two are needed")
-    allowed = safety.allowed_numbers(environment, asked.allow)
+    allowed = safety.read_allow_list(environment, options.allow)
     safety.check_allowed(to, allowed, "the number to be called")
     safety.check_allowed(from_, allowed, "the number to call from")
-    safety.check_confirmed(to, asked.confirm)
-    public_url = preflight.checked_url(asked.public_url)
-    wanted = _request(asked, profile=None if alone else asked.profile or plan.DEFAULT_PROFILE, greeted=alone)
-    echo = _echo(wanted) if asked.echo else None
+    safety.check_confirmed(to, options.confirm)
+    public_url = preflight.parse_public_url(options.public_url)
+    wanted = _request(options, profile=None if alone else options.profile or plan.DEFAULT_PROFILE, greeted=alone)
+    echo = _echo(wanted) if options.echo else None
     limit_s = safety.time_limit_s(_longest_s(wanted, echo))
-    return Order(
+    return SmokePlan(
         request=wanted,
         echo=echo,
         clips=None,
@@ -80,109 +80,114 @@ def make(asked: Asked, environment: Mapping[str, str]) -> Order:
         from_=from_,
         alone=alone,
         answers_ms=None,
-        record=asked.record,
-        voicemail_check=alone and asked.voicemail_check,
+        record=options.record,
+        voicemail_check=alone and options.voicemail_check,
         time_limit_s=limit_s,
-        cost=safety.check_cost(calls, limit_s, asked.price_usd, asked.max_usd),
+        cost=safety.check_cost(calls, limit_s, options.price_usd, options.max_usd),
         credentials=secrets,
         public_url=public_url,
-        host=asked.host,
-        port=asked.port or DEFAULT_PORT,
+        host=options.host,
+        port=options.port or DEFAULT_PORT,
         ledger=ledgers.default_path(environment),
         fake=None,
         masker=Masker(secrets.secrets, (to, from_)),
     )
 
 
-def _fake(asked: Asked, calls: int) -> Order:
+def _fake(options: SmokeOptions, calls: int) -> SmokePlan:
     """Against a fake: its own numbers and credentials, whatever the environment holds."""
     real = {
-        "--from": asked.from_,
-        "--public-url": asked.public_url,
-        "--host": None if asked.host == DEFAULT_HOST else asked.host,
+        "--from": options.from_,
+        "--public-url": options.public_url,
+        "--host": None if options.host == DEFAULT_HOST else options.host,
     }
     if given := [option for option, value in real.items() if value is not None]:
         raise UsageError(f"{', '.join(given)}: for a real call alone; the fake has numbers and an address of its own")
     try:
-        behaviour = Behaviour(asked.fake_does)
+        behaviour = Behaviour(options.fake_does)
     except ValueError:
-        raise UsageError(f"--fake-does {asked.fake_does!r}: one of {', '.join(Behaviour)}") from None
-    if behaviour is Behaviour.VOICEMAIL and asked.to is None:
+        raise UsageError(f"--fake-does {options.fake_does!r}: one of {', '.join(Behaviour)}") from None
+    if behaviour is Behaviour.VOICEMAIL and options.to is None:
         raise UsageError(
             "--fake-does voicemail: only a call to somebody else's number ends there; give --to NUMBER too"
         )
-    if not MIN_DELAY_MS <= asked.agent_ms <= 10_000:
-        raise UsageError(f"--agent-ms {asked.agent_ms:g}: {MIN_DELAY_MS:g} to 10000 ms can be kept")
+    if not MIN_DELAY_MS <= options.agent_ms <= 10_000:
+        raise UsageError(f"--agent-ms {options.agent_ms:g}: {MIN_DELAY_MS:g} to 10000 ms can be kept")
     for name, value, most in (
-        ("--uplink-ms", asked.uplink_ms, 1000.0),
-        ("--downlink-ms", asked.downlink_ms, 1000.0),
-        ("--jitter-ms", asked.jitter_ms, 500.0),
-        ("--loss", asked.loss, 0.5),
+        ("--uplink-ms", options.uplink_ms, 1000.0),
+        ("--downlink-ms", options.downlink_ms, 1000.0),
+        ("--jitter-ms", options.jitter_ms, 500.0),
+        ("--loss", options.loss, 0.5),
     ):
         if not 0 <= value <= most:
             raise UsageError(f"{name} {value:g}: expected 0 to {most:g}")
-    named = network.load(asked.network) if asked.network is not None else None
+    named = network.load(options.network) if options.network is not None else None
     ends: dict[str, float] = {}
     if named is not None and named.disconnect_after_s is not None:
         ends["ended_after_s"] = named.disconnect_after_s
         behaviour = Behaviour.DROPPED if behaviour is Behaviour.ANSWERED else behaviour
     settings = FakeSettings(
-        **made_up(), agent_ms=asked.agent_ms, behaviour=behaviour, seed=asked.seed, **ends, **_directions(asked, named)
+        **random_credentials(),
+        agent_ms=options.agent_ms,
+        behaviour=behaviour,
+        seed=options.seed,
+        **ends,
+        **_directions(options, named),
     )
-    alone = asked.to is not None
-    to = safety.number(asked.to, "--to") if asked.to is not None else settings.agent_number
-    own_voice = asked.scenario is not None or asked.profile is not None
-    wanted = _request(asked, profile=asked.profile, greeted=False) if own_voice else _bursts(asked)
+    alone = options.to is not None
+    to = safety.parse_number(options.to, "--to") if options.to is not None else settings.agent_number
+    own_voice = options.scenario is not None or options.profile is not None
+    wanted = _request(options, profile=options.profile, greeted=False) if own_voice else _bursts(options)
     clips = (
         None
         if own_voice
         else {turn.key: burst(200 + 7 * n % 61, n + 1) for n, turn in enumerate(wanted.scenario.turns)}
     )
-    echo = _echo(wanted) if asked.echo else None
+    echo = _echo(wanted) if options.echo else None
     limit_s = safety.time_limit_s(_longest_s(wanted, echo))
-    return Order(
+    return SmokePlan(
         request=wanted,
         echo=echo,
         clips=clips,
         to=to,
         from_=settings.caller_number,
         alone=alone,
-        answers_ms=None if asked.profile is not None or alone else asked.agent_ms,
-        record=asked.record,
-        voicemail_check=alone and asked.voicemail_check,
+        answers_ms=None if options.profile is not None or alone else options.agent_ms,
+        record=options.record,
+        voicemail_check=alone and options.voicemail_check,
         time_limit_s=limit_s,
         cost=Cost(calls, 1, 0.0),
         credentials=settings.credentials,
         public_url=None,
         host=DEFAULT_HOST,
-        port=asked.port or 0,
+        port=options.port or 0,
         ledger=None,
         fake=settings,
         masker=Masker(settings.credentials.secrets, (to, settings.caller_number)),
     )
 
 
-def _directions(asked: Asked, named: NetworkProfile | None) -> dict[str, Direction]:
+def _directions(options: SmokeOptions, named: NetworkProfile | None) -> dict[str, Direction]:
     """Both directions of the fake's line: a named network, with what was given for itself on top."""
     found = {}
-    for name, delay_ms in (("uplink", asked.uplink_ms), ("downlink", asked.downlink_ms)):
+    for name, delay_ms in (("uplink", options.uplink_ms), ("downlink", options.downlink_ms)):
         base: Direction = getattr(named, name) if named is not None else Direction()
         extra = {"delay_ms": base.delay_ms + delay_ms}
-        extra |= {"jitter_ms": asked.jitter_ms} if asked.jitter_ms else {}
-        extra |= {"loss": asked.loss} if asked.loss else {}
+        extra |= {"jitter_ms": options.jitter_ms} if options.jitter_ms else {}
+        extra |= {"loss": options.loss} if options.loss else {}
         found[name] = base.model_copy(update=extra)
     return found
 
 
-def _request(asked: Asked, *, profile: str | None, greeted: bool) -> Request:
+def _request(options: SmokeOptions, *, profile: str | None, greeted: bool) -> Request:
     """The run, of the scenario's turns dealt to so many calls; without warm-up calls, which would cost money."""
-    path = plan.locate(asked.scenario or DEFAULT_SCENARIO)
+    path = plan.locate(options.scenario or DEFAULT_SCENARIO)
     made = plan.make(
         str(path),
         profile=profile,
-        overrides=asked.overrides if profile is not None else (),
+        overrides=options.overrides if profile is not None else (),
         url=None if profile is not None else "ws://127.0.0.1/",
-        options=Options(asked.seed, asked.turns, asked.out),
+        options=Options(options.seed, options.turns, options.out),
     )
     for turn in made.scenario.turns:
         if turn.prompt is None and turn.say is None and turn.audio is None:
@@ -190,27 +195,27 @@ def _request(asked: Asked, *, profile: str | None, greeted: bool) -> Request:
                 f"{path}: turn {turn.key!r} has no words: a live call is timed by finding them again, so it says "
                 "prompts, texts and recordings only"
             )
-    calls = dealt(made.scenario, asked.turns, asked.calls, asked.seed, greeted=greeted)
+    calls = assign_turns(made.scenario, options.turns, options.calls, options.seed, greeted=greeted)
     return replace(made, url=None, calls=calls)
 
 
-def _bursts(asked: Asked) -> Request:
+def _bursts(options: SmokeOptions) -> Request:
     """Noise with a beginning and an end beyond doubt: nothing has to be fetched."""
-    within_ms = round(asked.agent_ms + asked.uplink_ms + asked.downlink_ms) + 1500
+    within_ms = round(options.agent_ms + options.uplink_ms + options.downlink_ms) + 1500
     turns = tuple(
         Turn(id=f"burst-{n}", say="a burst of noise", pause_ms=400, answer_within_ms=min(within_ms, 60_000))
-        for n in range(asked.turns)
+        for n in range(options.turns)
     )
-    scenario = Scenario(name="bursts", description="Made up: noise.", turns=turns, warm_up_turns=1, seed=asked.seed)
+    scenario = Scenario(name="bursts", description="Made up: noise.", turns=turns, warm_up_turns=1, seed=options.seed)
     return Request(
         scenario=scenario,
         scenario_path=Path("bursts"),
         scenario_sha256="",
         profile=None,
         url=None,
-        calls=dealt(scenario, asked.turns, asked.calls, asked.seed, greeted=False),
-        seed=asked.seed,
-        options=Options(asked.seed, asked.turns, asked.out),
+        calls=assign_turns(scenario, options.turns, options.calls, options.seed, greeted=False),
+        seed=options.seed,
+        options=Options(options.seed, options.turns, options.out),
     )
 
 

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from turngap.live.calls import Calls
-from turngap.live.dial import RefusedError
+from turngap.live.call_runner import CallRunner
 from turngap.live.fake.call import Recording
 from turngap.live.masking import Masker
-from turngap.live.recordings import Recordings
+from turngap.live.twilio_api import RefusedError
+from turngap.live.twilio_recordings import TwilioRecordings
 from turngap.scenario import PlannedCall, Turn
 from turngap.session.run_record import Progress
 from turngap_agent.errors import LiveError
 
-from tests.harness.live.faked import Faked, faked
+from tests.harness.live.fake_account import FakeAccount, fake_account
 
 pytestmark = [  # what twilio 9.13 does is deprecated in aiohttp 3.14
     pytest.mark.filterwarnings("ignore:BasicAuth is deprecated"),
@@ -30,7 +30,7 @@ async def nothing() -> None:
     """No pause."""
 
 
-async def recorded(on: Faked) -> str:
+async def recorded(on: FakeAccount) -> str:
     """A call that has a recording."""
     sid = await on.twilio.create(on.asked(record=True))
     on.fake.recordings["RE" + "0" * 32] = Recording("RE" + "0" * 32, sid, b"")
@@ -41,17 +41,17 @@ async def recorded(on: Faked) -> str:
 def test_a_call_that_fails_leaves_no_recording(fault: BaseException) -> None:
     """Ctrl-C, voicemail, a fault of ours: it is deleted all the same, and the fault comes out."""
 
-    class Failing(Calls):
-        async def _place(self, planned: Any, answerer: Any, dialled: list[str], *, record: bool) -> Any:
+    class Failing(CallRunner):
+        async def _place(self, planned: Any, responder: Any, dialled: list[str], *, record: bool) -> Any:
             assert record
             dialled.append(await recorded(on_(self)))
             raise fault
 
     async def run() -> None:
-        async with faked() as on:
+        async with fake_account() as on:
             calls = made(Failing, on)
             with pytest.raises(type(fault)):
-                await calls.place_all()
+                await calls.run_all()
             assert not on.fake.recordings
             assert calls.progress.notes == []
 
@@ -62,8 +62,8 @@ def test_an_interrupted_call_is_scored_before_the_run_ends() -> None:
     """What was finished in it is kept, its recording is deleted, and no further call is placed."""
     done: list[str] = []
 
-    class Interrupted(Calls):
-        async def _place(self, planned: Any, answerer: Any, dialled: list[str], *, record: bool) -> Any:
+    class Interrupted(CallRunner):
+        async def _place(self, planned: Any, responder: Any, dialled: list[str], *, record: bool) -> Any:
             done.append("placed")
             dialled.append(await recorded(on_(self)))
             self.phone.stop.set()
@@ -72,10 +72,10 @@ def test_an_interrupted_call_is_scored_before_the_run_ends() -> None:
             done.append("scored")
 
     async def run() -> None:
-        async with faked() as on:
+        async with fake_account() as on:
             calls = made(Interrupted, on, calls=(PLANNED, PLANNED))
             with pytest.raises(LiveError, match="its finished turns are kept"):
-                await calls.place_all()
+                await calls.run_all()
             assert not on.fake.recordings
 
     asyncio.run(run())
@@ -86,16 +86,16 @@ def test_an_echo_is_never_recorded() -> None:
     """Nobody would read it."""
     asked: list[bool] = []
 
-    class Noted(Calls):
-        async def _place(self, planned: Any, answerer: Any, dialled: list[str], *, record: bool) -> Any:
+    class Noted(CallRunner):
+        async def _place(self, planned: Any, responder: Any, dialled: list[str], *, record: bool) -> Any:
             asked.append(record)
             raise LiveError("enough")
 
     async def run() -> None:
-        async with faked() as on:
+        async with fake_account() as on:
             calls = made(Noted, on, calls=())
             with pytest.raises(LiveError, match="enough"):
-                await calls.place_all()
+                await calls.run_all()
 
     asyncio.run(run())
     assert asked == [False]
@@ -107,7 +107,7 @@ def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def run() -> str:
         nonlocal tried
-        async with faked() as on:
+        async with fake_account() as on:
             sid = await recorded(on)
             ask = on.twilio.ask
 
@@ -119,17 +119,17 @@ def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> N
                 return await ask(what, request)
 
             monkeypatch.setattr(on.twilio, "ask", failing)
-            return await Recordings(on.twilio).delete_all(sid, nothing)
+            return await TwilioRecordings(on.twilio).delete_all(sid, nothing)
 
     assert "still in progress" in asyncio.run(run())
     assert tried > 1
 
 
-def on_(calls: Calls) -> Faked:
+def on_(calls: CallRunner) -> FakeAccount:
     return cast(Any, calls.phone).on  # type: ignore[no-any-return]
 
 
-def made(kind: type[Calls], on: Faked, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> Calls:
+def made(kind: type[CallRunner], on: FakeAccount, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> CallRunner:
     order = SimpleNamespace(
         record=True, alone=True, echo=PLANNED, masker=Masker(), request=SimpleNamespace(calls=calls)
     )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS
-from turngap.live.track import InboundTrack, Line, played
+from turngap.live.leg_audio import InboundAudio, TimedAudio, render_playout
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import InboundMedia
 
@@ -24,7 +24,7 @@ def frame(number: int, value: int = 1000, timestamp: int | None = None) -> Inbou
 
 def test_a_frames_samples_were_spoken_before_it_arrived() -> None:
     """The first frame, which arrives at 20 ms, began at 0."""
-    track = InboundTrack()
+    track = InboundAudio()
     track.add(frame(0), START + 20 * NS_PER_MS)
     assert track.line().start_ns == START
     assert track.line().end_ns == START + 20 * NS_PER_MS
@@ -33,7 +33,7 @@ def test_a_frames_samples_were_spoken_before_it_arrived() -> None:
 @given(st.lists(st.integers(0, 50_000_000), min_size=3, max_size=40))
 def test_the_fastest_frame_settles_the_line(late_ns: list[int]) -> None:
     """However much later the others came; that is jitter."""
-    track = InboundTrack()
+    track = InboundAudio()
     late_ns[len(late_ns) // 2] = 0
     for number, late in enumerate(late_ns):
         track.add(frame(number), START + (number + 1) * 20 * NS_PER_MS + late)
@@ -47,7 +47,7 @@ def test_the_fastest_frame_settles_the_line(late_ns: list[int]) -> None:
 
 def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:
     """Its place is known from the timestamps."""
-    track = InboundTrack()
+    track = InboundAudio()
     for number in (0, 2):
         track.add(frame(number), START + (number + 1) * 20 * NS_PER_MS)
     line = track.line()
@@ -58,7 +58,7 @@ def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:
 
 def test_a_frame_that_comes_twice_moves_nothing() -> None:
     """It stands once on the line."""
-    track = InboundTrack()
+    track = InboundAudio()
     for number in (0, 0, 1):
         track.add(frame(number, value=1000 + 500 * number), START + (number + 1) * 20 * NS_PER_MS)
     assert len(track.line().pcm) == 320
@@ -67,7 +67,7 @@ def test_a_frame_that_comes_twice_moves_nothing() -> None:
 
 def test_timestamps_that_make_no_sense_are_not_believed() -> None:
     """One that goes back or jumps by minutes is taken as following the last."""
-    track = InboundTrack()
+    track = InboundAudio()
     track.add(frame(0), START)
     assert track.add(frame(1, timestamp=50), START).offset == 160
     assert track.add(frame(2, timestamp=900_000), START).offset == 320
@@ -79,7 +79,7 @@ def test_what_is_given_to_a_buffer_is_heard_when_it_is_played() -> None:
     playout.receive(np.full(160, 5, np.int16), START)
     playout.receive(np.full(160, 6, np.int16), START)
     playout.stop(START + 30 * NS_PER_MS)
-    line = played(playout.received)
+    line = render_playout(playout.received)
     assert line.start_ns == START
     assert (line.pcm[:160] == 5).all()
     assert (line.pcm[160:240] == 6).all()
@@ -88,7 +88,7 @@ def test_what_is_given_to_a_buffer_is_heard_when_it_is_played() -> None:
 
 def test_a_piece_of_a_line_keeps_its_times() -> None:
     """And ends where the line does."""
-    line = Line(START, np.arange(800, dtype=np.int16))
+    line = TimedAudio(START, np.arange(800, dtype=np.int16))
     piece = line.between(START + 10 * NS_PER_MS, START + 10**10)
     assert piece.start_ns == START + 10 * NS_PER_MS
     assert piece.pcm[0] == 80

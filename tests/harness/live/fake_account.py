@@ -9,26 +9,26 @@ from typing import Any
 
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
-from turngap.live.dial import Asked, Twilio
-from turngap.live.fake.rest import FakeTwilio
-from turngap.live.fake.settings import FakeSettings, made_up
+from turngap.live.fake.rest_api import FakeTwilio
+from turngap.live.fake.settings import FakeSettings, random_credentials
 from turngap.live.masking import Masker
-from turngap.live.server import hosted, listen
+from turngap.live.server import open_listener, serve_app
+from turngap.live.twilio_api import CallRequest, TwilioClient
 from turngap_agent.telephony.twiml import connect_stream
 
 TO = "+15005550099"
 
 
 @dataclass(frozen=True, slots=True)
-class Faked:
+class FakeAccount:
     """Both sides of the REST interface."""
 
     fake: FakeTwilio
-    twilio: Twilio
+    twilio: TwilioClient
     clock: SystemClock
     scheduler: Scheduler
 
-    def asked(self, **changed: Any) -> Asked:
+    def asked(self, **changed: Any) -> CallRequest:
         """A call that may be created; nobody is at its stream."""
         given: dict[str, Any] = {
             "to": TO,
@@ -39,23 +39,23 @@ class Faked:
             "record": False,
             "amd_callback": None,
         }
-        return Asked(**given | changed)
+        return CallRequest(**given | changed)
 
 
 @asynccontextmanager
-async def faked(**settings: Any) -> AsyncIterator[Faked]:
+async def fake_account(**settings: Any) -> AsyncIterator[FakeAccount]:
     """A fake and a client."""
     clock = SystemClock()
-    asked = FakeSettings(**{**made_up(), "ring_s": 5.0, **settings})
+    asked = FakeSettings(**{**random_credentials(), "ring_s": 5.0, **settings})
     async with Scheduler(clock).running() as scheduler:
         fake = FakeTwilio(asked, clock=clock, scheduler=scheduler)
-        with listen("127.0.0.1", 0) as listener:
-            async with hosted(fake.app(), listener):
+        with open_listener("127.0.0.1", 0) as listener:
+            async with serve_app(fake.app(), listener):
                 base = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 masker = Masker(asked.credentials.secrets, (TO, asked.caller_number))
-                twilio = Twilio(asked.credentials, masker, base)
+                twilio = TwilioClient(asked.credentials, masker, base)
                 try:
-                    yield Faked(fake, twilio, clock, scheduler)
+                    yield FakeAccount(fake, twilio, clock, scheduler)
                 finally:
                     await twilio.close()
                     await fake.close()

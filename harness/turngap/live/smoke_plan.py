@@ -27,7 +27,7 @@ DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8765
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SmokeOptions:
     """The command line."""
 
     to: str | None = None
@@ -61,7 +61,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SmokePlan:
     """A smoke run that may be done."""
 
     request: Request
@@ -97,7 +97,7 @@ class Order:
         return "number" if self.alone else self.request.profile_name
 
 
-def dealt(scenario: Scenario, turns: int, calls: int, seed: int, *, greeted: bool) -> tuple[PlannedCall, ...]:
+def assign_turns(scenario: Scenario, turns: int, calls: int, seed: int, *, greeted: bool) -> tuple[PlannedCall, ...]:
     """That many turns of a scenario in that many calls, as even as can be."""
     scenario = scenario.model_copy(update={"turns_per_call": 1})
     said = [call.turns[0] for call in scenarios.plan(scenario, seed=seed, n_turns=turns) if not call.warm_up]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from turngap import scenario as scenarios
-from turngap.live import checks
-from turngap.live.order import GREETING_MS, Asked
+from turngap.live import option_checks
+from turngap.live.smoke_plan import GREETING_MS, SmokeOptions
 from turngap.scenario import Scenario, Turn
 from turngap_agent.errors import UsageError
 
@@ -22,12 +22,12 @@ ENVIRONMENT = {
     "TURNGAP_CALLER_NUMBER": "+15005550010",
     "TURNGAP_ALLOWED_NUMBERS": "+15005550010,+15005550011,+15005550099",
 }
-GOOD = Asked(confirm="+15005550011", public_url="https://a.example")
+GOOD = SmokeOptions(confirm="+15005550011", public_url="https://a.example")
 
 
 def test_an_order_holds_everything_a_call_needs(tmp_path: Path) -> None:
     """The limit Twilio keeps, the worst case, and no number where it would be shown."""
-    order = checks.make(GOOD, ENVIRONMENT)
+    order = option_checks.make(GOOD, ENVIRONMENT)
     assert order.to == "+15005550011"
     assert order.time_limit_s > 30
     assert 0 < order.cost.usd <= 1.0
@@ -65,7 +65,7 @@ def test_an_order_holds_everything_a_call_needs(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
     """One line, with no number in it."""
     with pytest.raises(UsageError, match=message) as caught:
-        checks.make(replace(GOOD, **changed), ENVIRONMENT)
+        option_checks.make(replace(GOOD, **changed), ENVIRONMENT)
     assert "\n" not in str(caught.value)
     assert "500555" not in str(caught.value).replace("+15005550006", "")
 
@@ -74,19 +74,21 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
 def test_nothing_of_the_environment_can_be_left_out(name: str) -> None:
     """Credentials, numbers and the list."""
     with pytest.raises(UsageError):
-        checks.make(GOOD, {key: value for key, value in ENVIRONMENT.items() if key != name})
+        option_checks.make(GOOD, {key: value for key, value in ENVIRONMENT.items() if key != name})
 
 
 def test_ci_refuses_whatever_else_is_right() -> None:
     """And not the fake, which rings nothing."""
     with pytest.raises(UsageError, match="told twice"):
-        checks.make(GOOD, ENVIRONMENT | {"CI": "true"})
-    checks.make(Asked(fake=True), {"CI": "true"})
+        option_checks.make(GOOD, ENVIRONMENT | {"CI": "true"})
+    option_checks.make(SmokeOptions(fake=True), {"CI": "true"})
 
 
 def test_a_fake_takes_nothing_from_the_environment() -> None:
     """Neither credentials nor numbers: it could not dial if it would."""
-    order = checks.make(Asked(fake=True, uplink_ms=60, downlink_ms=90, jitter_ms=20, loss=0.01), ENVIRONMENT)
+    order = option_checks.make(
+        SmokeOptions(fake=True, uplink_ms=60, downlink_ms=90, jitter_ms=20, loss=0.01), ENVIRONMENT
+    )
     assert order.fake is not None
     assert order.credentials.account_sid != ENVIRONMENT["TWILIO_ACCOUNT_SID"]
     assert order.public_url is None
@@ -97,7 +99,7 @@ def test_a_fake_takes_nothing_from_the_environment() -> None:
 
 def test_a_fake_takes_a_network_by_name() -> None:
     """What is given for itself comes on top."""
-    order = checks.make(Asked(fake=True, network="jitter20", uplink_ms=10), {})
+    order = option_checks.make(SmokeOptions(fake=True, network="jitter20", uplink_ms=10), {})
     assert order.fake is not None
     assert order.fake.uplink.jitter_ms > 0
     assert order.fake.uplink.delay_ms >= 10
@@ -105,16 +107,16 @@ def test_a_fake_takes_a_network_by_name() -> None:
 
 def test_a_fake_run_listens_where_it_is_told() -> None:
     """Else at a free port; a real one at the port that is forwarded to."""
-    assert checks.make(Asked(fake=True, port=9876), {}).port == 9876
-    assert checks.make(Asked(fake=True), {}).port == 0
-    assert checks.make(GOOD, ENVIRONMENT).port == 8765
+    assert option_checks.make(SmokeOptions(fake=True, port=9876), {}).port == 9876
+    assert option_checks.make(SmokeOptions(fake=True), {}).port == 0
+    assert option_checks.make(GOOD, ENVIRONMENT).port == 8765
 
 
 def test_a_network_that_breaks_off_drops_the_fakes_call(tmp_path: Path) -> None:
     """At the time it says, as a network does: nobody hangs up."""
     file = tmp_path / "broken.yaml"
     file.write_text("name: broken\ndisconnect_after_s: 7\n")
-    order = checks.make(Asked(fake=True, network=str(file)), {})
+    order = option_checks.make(SmokeOptions(fake=True, network=str(file)), {})
     assert order.fake is not None
     assert order.fake.behaviour == "dropped"
     assert order.fake.ended_after_s == 7
@@ -137,12 +139,12 @@ def test_a_network_that_breaks_off_drops_the_fakes_call(tmp_path: Path) -> None:
 def test_a_fake_that_cannot_be_is_refused(changed: dict[str, Any], message: str) -> None:
     """One line each."""
     with pytest.raises(UsageError, match=message):
-        checks.make(replace(Asked(fake=True), **changed), {})
+        option_checks.make(replace(SmokeOptions(fake=True), **changed), {})
 
 
 def test_turns_are_dealt_evenly() -> None:
     """20 turns in 3 calls; somebody else's agent may greet before the first of each."""
-    order = checks.make(
+    order = option_checks.make(
         replace(GOOD, to="+15005550099", confirm="+15005550099", turns=20, calls=3, max_usd=5.0), ENVIRONMENT
     )
     assert [len(call.turns) for call in order.request.calls] == [6, 7, 7]
@@ -159,4 +161,4 @@ def test_a_turn_without_words_cannot_be_said_live(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(scenarios, "load", with_a_silent_turn)
     with pytest.raises(UsageError, match="has no words"):
-        checks.make(GOOD, ENVIRONMENT)
+        option_checks.make(GOOD, ENVIRONMENT)

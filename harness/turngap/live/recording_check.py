@@ -19,10 +19,10 @@ from turngap.caller.onset import Segment, find_onset
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
-from turngap.live.correlate import find, find_end
-from turngap.live.track import Line, played
-from turngap.live.turns import REPLY_SAMPLES, sudden
-from turngap.model.legs import Witness
+from turngap.live.cross_correlation import find, find_end
+from turngap.live.leg_audio import TimedAudio, render_playout
+from turngap.live.live_scoring import REPLY_SAMPLES, refine_onset
+from turngap.model.legs import RecordingCheck
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord
@@ -72,7 +72,7 @@ def totals_ms(
     channels: Channels, own: int, caller: CallerTrace, agent: AgentTrace | None, turns: Sequence[TurnRecord]
 ) -> list[float | None]:
     """Mouth to ear of each utterance, in the recording; None where an end of it is not found."""
-    mine, other = Line(0, channels.pcm[own]), Line(0, channels.pcm[1 - own])
+    mine, other = TimedAudio(0, channels.pcm[own]), TimedAudio(0, channels.pcm[1 - own])
     found: list[float | None] = []
     origin_ns: int | None = None
     said = caller.record.spoken
@@ -94,14 +94,14 @@ def totals_ms(
     return found
 
 
-def compare(turns: Sequence[TurnRecord], channel: int | None) -> Witness:
+def compare(turns: Sequence[TurnRecord], channel: int | None) -> RecordingCheck:
     """How far recordings and live figures lie apart."""
     pairs = [
         turn.live.witness_ms - turn.live.total_ms
         for turn in turns
         if turn.live is not None and turn.live.witness_ms is not None and turn.live.total_ms is not None
     ]
-    return Witness(
+    return RecordingCheck(
         n=len(pairs),
         median_difference_ms=float(np.median(pairs)) if pairs else None,
         largest_difference_ms=max(pairs, key=abs) if pairs else None,
@@ -109,12 +109,12 @@ def compare(turns: Sequence[TurnRecord], channel: int | None) -> Witness:
     )
 
 
-def _reply_ns(piece: Line, t0_ns: int, agent: AgentTrace | None, turn: TurnRecord) -> int | None:
+def _reply_ns(piece: TimedAudio, t0_ns: int, agent: AgentTrace | None, turn: TurnRecord) -> int | None:
     """Where the reply begins: what the agent's leg said, looked for; else the first onset, as on the caller's leg."""
     if agent is not None and turn.t1_ns is not None:
-        source = played(agent.said)
+        source = render_playout(agent.said)
         match = find(source.pcm[source.index(turn.t1_ns) :][:REPLY_SAMPLES], piece.pcm)
         if match is not None:
             return piece.sample_ns(match.at)
     onset_ns = find_onset((Segment(piece.start_ns, piece.pcm),), t0_ns)
-    return None if onset_ns is None else sudden(piece, onset_ns)
+    return None if onset_ns is None else refine_onset(piece, onset_ns)

@@ -11,16 +11,18 @@ import pytest
 from turngap.calibration.calibrate import burst
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import FakeClock
+from turngap.live.call_ledger import CallLedger
+from turngap.live.call_placement import CallPlacer, FinishedCall
 from turngap.live.caller_leg import CallerLeg
-from turngap.live.dial import Asked, RefusedError, Twilio
-from turngap.live.ledger import Ledger
-from turngap.live.placing import Phone, Placed
 from turngap.live.server import LiveServer
+from turngap.live.twilio_api import CallRequest, RefusedError, TwilioClient
 from turngap.model.records import CallEnd
 from turngap.scenario import PlannedCall, Turn
 from turngap_agent.errors import LiveError, UsageError
 
-ASKED = Asked("+15005550011", "+15005550010", "", "http://127.0.0.1:9/status", 60, record=False, amd_callback=None)
+ASKED = CallRequest(
+    "+15005550011", "+15005550010", "", "http://127.0.0.1:9/status", 60, record=False, amd_callback=None
+)
 SID = "CA" + "0" * 32
 
 
@@ -33,9 +35,9 @@ class Stub:
         self._fault = fault
         self.twiml = ""
 
-    async def create(self, asked: Asked) -> str:
+    async def create(self, call_request: CallRequest) -> str:
         self.asked.append("create")
-        self.twiml = asked.twiml
+        self.twiml = call_request.twiml
         if self._fault is not None:
             raise self._fault
         return SID
@@ -47,7 +49,9 @@ class Stub:
         self.asked.append("end")
         self.state = "completed"
 
-    async def end_strays(self, to: str, from_: str, since: int, pause: Callable[[], Awaitable[None]]) -> list[str]:
+    async def end_unconfirmed_calls(
+        self, to: str, from_: str, since: int, pause: Callable[[], Awaitable[None]]
+    ) -> list[str]:
         self.asked.append("strays")
         return [SID]
 
@@ -60,16 +64,18 @@ def place(
     *,
     stop: asyncio.Event | None = None,
     **limits: int,
-) -> Placed:
-    async def run() -> Placed:
+) -> FinishedCall:
+    async def run() -> FinishedCall:
         scheduler = Scheduler(clock)
         turn = Turn(id="burst", say="noise")
         caller = CallerLeg(
             PlannedCall(0, (turn,), probe=False), {"burst": burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
         )
         server = LiveServer("https://a.example", "0" * 32, clock)
-        with Ledger(tmp_path / "calls.json", **limits) as book:
-            phone = Phone(cast(Twilio, stub), server, book, clock, lambda text: None, stop or asyncio.Event())
+        with CallLedger(tmp_path / "calls.json", **limits) as book:
+            phone = CallPlacer(
+                cast(TwilioClient, stub), server, book, clock, lambda text: None, stop or asyncio.Event()
+            )
             placing = asyncio.create_task(phone.place(ASKED, caller, None, []))
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -129,12 +135,12 @@ def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, t
     """Though no callback came: the status is asked for."""
     stub = Stub(status=status)
 
-    def news(caller: CallerLeg, server: LiveServer) -> None:
-        assert server.session is not None
-        server.session.says({"CallStatus": "ringing"})
+    def changed(caller: CallerLeg, server: LiveServer) -> None:
+        assert server.call is not None
+        server.call.apply_callback({"CallStatus": "ringing"})
 
     with pytest.raises(LiveError, match=text):
-        place(tmp_path, stub, Standing(), news)
+        place(tmp_path, stub, Standing(), changed)
     assert stub.asked.count("create") == 1
 
 
@@ -215,8 +221,8 @@ def test_a_machine_that_answers_ends_the_call(tmp_path: Path) -> None:
     stub = Stub()
 
     def answers(caller: CallerLeg, server: LiveServer) -> None:
-        assert server.session is not None
-        server.session.says({"AnsweredBy": "machine_start"})
+        assert server.call is not None
+        server.call.apply_callback({"AnsweredBy": "machine_start"})
 
     with pytest.raises(LiveError, match="machine answered"):
         place(tmp_path, stub, Standing(), answers)

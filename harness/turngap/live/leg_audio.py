@@ -24,7 +24,7 @@ MAX_GAP_SAMPLES = 60_000 * SAMPLES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TimedAudio:
     """Audio and when each of its samples was on the line."""
 
     start_ns: int
@@ -45,10 +45,10 @@ class Line:
         """The sample on the line at that time, kept within the line's ends."""
         return min(max(0, round((at_ns - self.start_ns) / NS_PER_SAMPLE)), len(self.pcm))
 
-    def between(self, from_ns: int, to_ns: int) -> Line:
+    def between(self, from_ns: int, to_ns: int) -> TimedAudio:
         """A piece of it."""
         first, beyond = self.index(from_ns), self.index(to_ns)
-        return Line(self.sample_ns(first), self.pcm[first : max(first, beyond)])
+        return TimedAudio(self.sample_ns(first), self.pcm[first : max(first, beyond)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Frame:
     pcm: Pcm16
 
 
-class InboundTrack:
+class InboundAudio:
     """What Twilio sends over one stream."""
 
     def __init__(self) -> None:
@@ -92,16 +92,16 @@ class InboundTrack:
         """When the stream's first sample was on the line, by the fastest frame so far; None before the first."""
         return self._earliest_ns
 
-    def line(self) -> Line:
+    def line(self) -> TimedAudio:
         """All of it; what was lost is silent."""
         if not self._frames:
-            return Line(0, np.empty(0, np.int16))
+            return TimedAudio(0, np.empty(0, np.int16))
         assert self._earliest_ns is not None
         last = self._frames[-1]
         pcm = np.zeros(last.offset + len(last.pcm), np.int16)
         for frame in self._frames:
             pcm[frame.offset : frame.offset + len(frame.pcm)] = frame.pcm
-        return Line(self._earliest_ns, pcm)
+        return TimedAudio(self._earliest_ns, pcm)
 
     def received(self) -> tuple[Received, ...]:
         """The frames as messages that were heard at their own time, for scoring."""
@@ -123,11 +123,11 @@ class InboundTrack:
         return np.array([one.arrival_ns for one in self._frames], np.int64) - np.array(due, np.int64)
 
 
-def played(received: Sequence[Received], until_ns: int | None = None) -> Line:
+def render_playout(received: Sequence[Received], until_ns: int | None = None) -> TimedAudio:
     """What was given to a buffer to be played, as it was played."""
     heard = [one for one in received if one.played_samples]
     if not heard:
-        return Line(0, np.empty(0, np.int16))
+        return TimedAudio(0, np.empty(0, np.int16))
     start_ns = heard[0].play_ns
     end_ns = max(one.play_ns + one.played_samples * NS_PER_SAMPLE for one in heard)
     pcm = np.zeros(round(((until_ns or end_ns) - start_ns) / NS_PER_SAMPLE) + 1, np.int16)
@@ -135,4 +135,4 @@ def played(received: Sequence[Received], until_ns: int | None = None) -> Line:
         at = round((one.play_ns - start_ns) / NS_PER_SAMPLE)
         piece = one.pcm[: one.played_samples][: max(0, len(pcm) - at)]
         pcm[at : at + len(piece)] = piece
-    return Line(start_ns, pcm)
+    return TimedAudio(start_ns, pcm)

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from dataclasses import dataclass, field
 
-from turngap.live import codes
+from turngap.live import twilio_codes
 from turngap.live.agent_leg import AgentLeg
 from turngap.live.caller_leg import CallerLeg
 
@@ -22,7 +22,7 @@ TERMINAL = {
 
 
 @dataclass(slots=True)
-class Session:
+class CallState:
     """The call under way; the server holds one at most."""
 
     caller: CallerLeg
@@ -31,7 +31,7 @@ class Session:
     agent_nonces: set[str] = field(default_factory=set)
     status: str = ""
     answered_by: str = ""
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever Twilio has said something of the call."""
     faults: list[str] = field(default_factory=list)
     voice_requests: int = 0
@@ -43,7 +43,7 @@ class Session:
         self.agent_nonces.add(nonce)
         return nonce
 
-    def take(self, nonce: str, *, agent: bool) -> bool:
+    def accept_nonce(self, nonce: str, *, agent: bool) -> bool:
         """Use a nonce up; False where it does not open that stream."""
         if agent:
             known = nonce in self.agent_nonces
@@ -54,7 +54,7 @@ class Session:
             self.caller_nonce = ""
         return known
 
-    def says(self, form: dict[str, str]) -> None:
+    def apply_callback(self, form: dict[str, str]) -> None:
         """A status callback's form, of the call or of a stream."""
         if status := form.get("CallStatus", ""):
             # Callbacks may overtake each other: an end is never taken back.
@@ -63,9 +63,9 @@ class Session:
             self.answered_by = answered
         if form.get("StreamEvent") == "stream-error":
             code = _code(form.get("StreamErrorCode") or form.get("StreamError", ""))
-            text = codes.explain(code) or form.get("StreamError", "")
+            text = twilio_codes.explain(code) or form.get("StreamError", "")
             self.faults.append(f"{code}: {text}" if code else text)
-        self.news.set()
+        self.changed.set()
 
     @property
     def voicemail(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 from turngap_agent.errors import LiveError
 
-from turngap.live.dial import RefusedError, Twilio
+from turngap.live.twilio_api import RefusedError, TwilioClient
 
 LOOKS = 10
 """A recording is listed some seconds after its call has ended."""
@@ -17,19 +17,19 @@ NEVER_TALKED = ("busy", "no-answer", "failed", "canceled")
 
 
 @dataclass(frozen=True, slots=True)
-class Recordings:
+class TwilioRecordings:
     """Those of one account."""
 
-    twilio: Twilio
+    twilio: TwilioClient
 
-    async def listed(self, call_sid: str) -> dict[str, str]:
+    async def states_by_sid(self, call_sid: str) -> dict[str, str]:
         """The state of each of a call's recordings, by SID.
 
         Raises:
             LiveError: Twilio is not reached, or refuses.
         """
         calls = self.twilio.client.calls
-        found = await self.twilio.ask("the recording", lambda: calls(call_sid).recordings.list_async(limit=20))
+        found = await self.twilio.request("the recording", lambda: calls(call_sid).recordings.list_async(limit=20))
         return {str(one.sid): str(getattr(one.status, "value", one.status) or "") for one in found}
 
     async def fetch(self, sid: str) -> bytes:
@@ -52,7 +52,7 @@ class Recordings:
                     raise RefusedError(f"Twilio: the recording: HTTP {answer.status}")
                 return await answer.read()
 
-        return await self.twilio.ask("the recording", get)
+        return await self.twilio.request("the recording", get)
 
     async def delete_all(self, call_sid: str, pause: Callable[[], Awaitable[None]]) -> str:
         """Delete a call's recordings, finished or not; gives what to do about those that are left, "" for none."""
@@ -61,11 +61,11 @@ class Recordings:
             if look:
                 await pause()
             try:
-                for sid in await self.listed(call_sid):
-                    await self.twilio.ask("deleting the recording", self.twilio.client.recordings(sid).delete_async)
+                for sid in await self.states_by_sid(call_sid):
+                    await self.twilio.request("deleting the recording", self.twilio.client.recordings(sid).delete_async)
                     deleted += 1
                 if deleted or (await self.twilio.status(call_sid))[0] in NEVER_TALKED:
                     return ""
             except LiveError as error:
                 fault = str(error)
-        return f"its recording may still be at Twilio ({fault}): look into its console and delete it"
+        return f"its recording may still be at Twilio ({fault}): check its console and delete it"

@@ -12,12 +12,12 @@ from turngap_agent.errors import LiveError
 
 from turngap.clock import NS_PER_MS, Clock
 from turngap.live.agent_leg import AgentLeg, AgentTrace
+from turngap.live.call_ledger import CallLedger
+from turngap.live.call_state import TERMINAL, CallState
 from turngap.live.caller_leg import CallerLeg, CallerTrace
-from turngap.live.dial import Asked, RefusedError, Twilio
-from turngap.live.ledger import Ledger
 from turngap.live.safety import RING_S
 from turngap.live.server import LiveServer
-from turngap.live.session import TERMINAL, Session
+from turngap.live.twilio_api import CallRequest, RefusedError, TwilioClient
 from turngap.model.plural import plural
 from turngap.model.records import CallEnd
 
@@ -35,7 +35,7 @@ CLOCK_STEP_NS = 50 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class FinishedCall:
     """A call that has ended."""
 
     sid: str
@@ -46,18 +46,20 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Phone:
+class CallPlacer:
     """What a call is placed with."""
 
-    twilio: Twilio
+    twilio: TwilioClient
     server: LiveServer
-    ledger: Ledger
+    ledger: CallLedger
     clock: Clock
     says: Callable[[str], None]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set it to hang up: what was said by then is kept."""
 
-    async def place(self, asked: Asked, caller: CallerLeg, agent: AgentLeg | None, dialled: list[str]) -> Placed:
+    async def place(
+        self, call_request: CallRequest, caller: CallerLeg, agent: AgentLeg | None, dialled: list[str]
+    ) -> FinishedCall:
         """Dial, talk, hang up. `asked.twiml` is filled in here, as it holds this call's nonce.
 
         `dialled` is given the SIDs of the calls that came of it, also where it fails.
@@ -66,24 +68,24 @@ class Phone:
             LiveError: the call did not come to talking; it has been ended.
             UsageError: the ledger allows no more.
         """
-        session = Session(caller, agent)
-        self.server.session = session
+        call = CallState(caller, agent)
+        self.server.call = call
         before_ns = self._wall_ns()
         try:
-            sid = await self._dial(replace(asked, twiml=self.server.caller_twiml(session)), dialled)
-            guard = asyncio.create_task(self._guard(sid, asked.time_limit_s, session))
+            sid = await self._dial(replace(call_request, twiml=self.server.caller_twiml(call)), dialled)
+            guard = asyncio.create_task(self._guard(sid, call_request.time_limit_s, call))
             try:
-                await self._talk(sid, session)
+                await self._talk(sid, call)
             finally:
                 guard.cancel()
-                await whatever_happens(self._hang_up(sid, asked.time_limit_s, session))
+                await finish_despite_cancellation(self._hang_up(sid, call_request.time_limit_s, call))
         finally:
-            self.server.session = None
+            self.server.call = None
             caller.end(CallEnd.INTERRUPTED, "the run was interrupted")
         trace = caller.trace()
         step_ns = self._wall_ns() - before_ns
-        notes = [*session.faults, *dict.fromkeys(self.server.refused)]
-        self.server.refused.clear()
+        notes = [*call.faults, *dict.fromkeys(self.server.refusals)]
+        self.server.refusals.clear()
         if abs(step_ns) > CLOCK_STEP_NS:
             notes.append(
                 f"the wall clock was set by {step_ns / 1e9:+.2f} s during the call; every time here is the monotonic "
@@ -92,91 +94,93 @@ class Phone:
         heard = agent.trace(trace.record.ended_ns) if agent is not None else None
         if heard is not None and heard.fault:
             notes.append(heard.fault)
-        return Placed(sid, trace, heard, tuple(notes))
+        return FinishedCall(sid, trace, heard, tuple(notes))
 
-    async def _dial(self, asked: Asked, dialled: list[str]) -> str:
+    async def _dial(self, call_request: CallRequest, dialled: list[str]) -> str:
         since_ns = self.clock.unix_ns()
         self.ledger.reserve(since_ns)
         try:
-            sid = await self.twilio.create(asked)
+            sid = await self.twilio.create(call_request)
         except RefusedError:
             raise
         except BaseException as fault:
             # No answer: it may ring already. It is never asked for again, only ended.
-            ended = await whatever_happens(self._end_strays(asked, since_ns, dialled))
+            ended = await finish_despite_cancellation(self._end_unconfirmed_calls(call_request, since_ns, dialled))
             if isinstance(fault, LiveError):
                 raise LiveError(f"{fault}; {ended}") from None
             raise
         dialled.append(sid)
         return sid
 
-    async def _end_strays(self, asked: Asked, since_ns: int, dialled: list[str]) -> str:
+    async def _end_unconfirmed_calls(self, call_request: CallRequest, since_ns: int, dialled: list[str]) -> str:
         try:
-            found = await self.twilio.end_strays(asked.to, asked.from_, since_ns, lambda: self.clock.rest(STRAY_NS))
+            found = await self.twilio.end_unconfirmed_calls(
+                call_request.to, call_request.from_, since_ns, lambda: self.clock.rest(STRAY_NS)
+            )
         except LiveError:
-            return f"whether it rings is not known; Twilio ends it after {asked.time_limit_s} s: look into its console"
+            return f"a call may still be ringing; Twilio ends it after {call_request.time_limit_s} s: check its console"
         dialled += found
         return f"{plural(len(found), 'call')} that it had left {'was' if len(found) == 1 else 'were'} ended"
 
-    async def _talk(self, sid: str, session: Session) -> None:
+    async def _talk(self, sid: str, call: CallState) -> None:
         """Wait for both streams, then for the end of the conversation."""
-        await self._connected(sid, session)
-        if session.agent is not None and session.agent.ended.is_set():
-            raise LiveError(self._why(session, "the agent's leg ended before the call began"))
-        session.caller.begin()
-        watch = asyncio.create_task(self._when_stopped(session))
+        await self._connected(sid, call)
+        if call.agent is not None and call.agent.ended.is_set():
+            raise LiveError(self._why(call, "the agent's leg ended before the call began"))
+        call.caller.begin()
+        watch = asyncio.create_task(self._when_stopped(call))
         try:
-            while not session.caller.over.done():
-                await asyncio.wait({session.caller.over}, timeout=POLL_S)
-                if session.voicemail:
-                    session.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
+            while not call.caller.over.done():
+                await asyncio.wait({call.caller.over}, timeout=POLL_S)
+                if call.voicemail:
+                    call.caller.end(CallEnd.AGENT_CLOSED, _VOICEMAIL)
                     raise LiveError(_VOICEMAIL)
         finally:
             watch.cancel()
 
-    async def _when_stopped(self, session: Session) -> None:
+    async def _when_stopped(self, call: CallState) -> None:
         await self.stop.wait()
-        session.caller.end(CallEnd.INTERRUPTED)
+        call.caller.end(CallEnd.INTERRUPTED)
 
-    async def _connected(self, sid: str, session: Session) -> None:
+    async def _connected(self, sid: str, call: CallState) -> None:
         """Raises: LiveError: it never came to that; with what Twilio says of it."""
         waited_ns = self.clock.now_ns()
         answered_ns: int | None = None
-        while not self._both(session):
+        while not self._both(call):
             if self.stop.is_set():
                 raise LiveError(INTERRUPTED)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
-                    session.news.clear()
-                    await self._any(session)
-            if self._both(session):
+                    call.changed.clear()
+                    await self._any(call)
+            if self._both(call):
                 return
-            state, answered_by = session.status, session.answered_by
+            state, answered_by = call.status, call.answered_by
             if state not in TERMINAL:
                 with contextlib.suppress(LiveError):  # a callback may be lost, and so may this
                     state, answered_by = await self.twilio.status(sid)
-                    session.answered_by = session.answered_by or answered_by
-            if session.voicemail:
+                    call.answered_by = call.answered_by or answered_by
+            if call.voicemail:
                 raise LiveError(_VOICEMAIL)
             if state in TERMINAL:
-                raise LiveError(self._why(session, TERMINAL[state] or "the call ended before both streams were open"))
+                raise LiveError(self._why(call, TERMINAL[state] or "the call ended before both streams were open"))
             now_ns = self.clock.now_ns()
             if state == "in-progress" and answered_ns is None:
                 answered_ns = now_ns
             if answered_ns is not None and now_ns - answered_ns > CONNECT_S * 1e9:
-                raise LiveError(self._why(session, f"answered, but no stream after {CONNECT_S} s"))
+                raise LiveError(self._why(call, f"answered, but no stream after {CONNECT_S} s"))
             if now_ns - waited_ns > (RING_S + 2 * CONNECT_S) * 1e9:
-                raise LiveError(self._why(session, "Twilio never connected the call"))
+                raise LiveError(self._why(call, "Twilio never connected the call"))
 
     @staticmethod
-    def _both(session: Session) -> bool:
-        return session.caller.opened.is_set() and (
-            session.agent is None or session.agent.opened.is_set() or session.agent.ended.is_set()
+    def _both(call: CallState) -> bool:
+        return call.caller.opened.is_set() and (
+            call.agent is None or call.agent.opened.is_set() or call.agent.ended.is_set()
         )
 
-    async def _any(self, session: Session) -> None:
+    async def _any(self, call: CallState) -> None:
         """Until something has happened that may matter."""
-        events = [self.stop, session.news, session.caller.opened, *([session.agent.opened] if session.agent else [])]
+        events = [self.stop, call.changed, call.caller.opened, *([call.agent.opened] if call.agent else [])]
         waiting = [asyncio.create_task(event.wait()) for event in events if not event.is_set()]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -184,27 +188,27 @@ class Phone:
             for task in waiting:
                 task.cancel()
 
-    def _why(self, session: Session, text: str) -> str:
-        hints = [*session.faults]
-        answered = session.status in ("in-progress", "completed")
-        if answered and session.agent is not None and not session.agent.opened.is_set() and not session.voice_requests:
+    def _why(self, call: CallState, text: str) -> str:
+        hints = [*call.faults]
+        answered = call.status in ("in-progress", "completed")
+        if answered and call.agent is not None and not call.agent.opened.is_set() and not call.voice_requests:
             hints.append("the agent's number was not answered here: is its voice URL PUBLIC-URL/agent/voice?")
-        hints += self.server.refused
+        hints += self.server.refusals
         return "; ".join(dict.fromkeys([text, *hints]))
 
-    async def _guard(self, sid: str, limit_s: int, session: Session) -> None:
+    async def _guard(self, sid: str, limit_s: int, call: CallState) -> None:
         """Our own timer: whatever hangs here, the call ends."""
         await self.clock.rest((limit_s - GUARD_S) * 1_000_000_000)
-        session.caller.end(CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by our own timer")
+        call.caller.end(CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by our own timer")
         await self._end(sid, limit_s)
 
-    async def _hang_up(self, sid: str, limit_s: int, session: Session) -> None:
+    async def _hang_up(self, sid: str, limit_s: int, call: CallState) -> None:
         """Have Twilio end the call; the streams are closed from here only if that takes long (31921 at Twilio)."""
         ending = asyncio.create_task(self._end(sid, limit_s))
         await asyncio.wait({ending}, timeout=HANG_UP_S)
-        session.caller.hang_up()
-        if session.agent is not None:
-            session.agent.hang_up()
+        call.caller.hang_up()
+        if call.agent is not None:
+            call.agent.hang_up()
         await ending
 
     async def _end(self, sid: str, limit_s: int) -> None:
@@ -212,7 +216,7 @@ class Phone:
             # Whatever its status: one that can't be asked for must not keep a call going.
             await self.twilio.end(sid, lambda: self.clock.rest(AGAIN_NS))
         except LiveError as fault:
-            self.says(f"the call could not be ended ({fault}); Twilio ends it after {limit_s} s: look into its console")
+            self.says(f"the call could not be ended ({fault}); Twilio ends it after {limit_s} s: check its console")
 
     def _wall_ns(self) -> int:
         """The wall clock against the monotonic one: it moves when the wall clock is set."""
@@ -222,7 +226,7 @@ class Phone:
 _VOICEMAIL = "a machine answered (voicemail, says Twilio); if it is the agent, say --no-voicemail-check"
 
 
-async def whatever_happens(doing: Coroutine[None, None, Result]) -> Result:
+async def finish_despite_cancellation(doing: Coroutine[None, None, Result]) -> Result:
     """Finish it, though we are cancelled meanwhile: what rings must be ended."""
     task = asyncio.ensure_future(doing)
     cancelled = False

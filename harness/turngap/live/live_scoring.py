@@ -17,8 +17,8 @@ from turngap_agent.tracing import Span
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
-from turngap.live.correlate import find, find_end
-from turngap.live.track import Line, played
+from turngap.live.cross_correlation import find, find_end
+from turngap.live.leg_audio import TimedAudio, render_playout
 from turngap.model.legs import LegTimes
 from turngap.model.records import CallRecord, Pcm16, Received, Spoken
 from turngap.model.turn import Outcome, TurnRecord
@@ -33,7 +33,7 @@ SUDDEN_SAMPLES = 8
 """An onset's 10 ms frame is searched in steps of 1 ms."""
 
 
-def score_loop(
+def score_both_legs(
     caller: CallerTrace, agent: AgentTrace, planned: PlannedCall, spans: Sequence[Span], *, alias: str, cold: bool
 ) -> tuple[list[TurnRecord], CallRecord]:
     """The turns of a call whose both legs were here, and the record of the agent's edge that they were scored from."""
@@ -51,13 +51,13 @@ def score_loop(
     return found, edge
 
 
-def score_alone(caller: CallerTrace, planned: PlannedCall, *, cold: bool) -> list[TurnRecord]:
+def score_caller_leg(caller: CallerTrace, planned: PlannedCall, *, cold: bool) -> list[TurnRecord]:
     """The turns of a call of which only the caller's leg was here: mouth to ear, and nothing between."""
     turns = score_call(caller.record, (), planned, network_ms=0.0, cold=cold)
     found = []
     for place, turn in enumerate(turns):
         late_ns = caller.late_ns[place] if place < len(caller.late_ns) else 0
-        t3_ns = None if turn.t1_ns is None else sudden(caller.heard, turn.t1_ns)
+        t3_ns = None if turn.t1_ns is None else refine_onset(caller.heard, turn.t1_ns)
         total = None if t3_ns is None else (t3_ns - turn.t0_ns - late_ns) / NS_PER_MS
         legs = LegTimes(uplink_ms=None, server_gap_ms=None, downlink_ms=None, total_ms=total)
         gap = {"turn_gap_ms": total, "perceived_gap_ms": total, "t1_ns": t3_ns}
@@ -84,7 +84,7 @@ def t0s_ns(caller: CallerTrace) -> list[int]:
     ]
 
 
-def sudden(line: Line, onset_ns: int) -> int:
+def refine_onset(line: TimedAudio, onset_ns: int) -> int:
     """An onset to the millisecond: the first of its 10 ms frame that is as loud as a tenth of the loudest there."""
     frame = line.between(onset_ns, onset_ns + 20 * NS_PER_MS).pcm.astype(np.float64)
     whole = len(frame) // SUDDEN_SAMPLES * SUDDEN_SAMPLES
@@ -95,7 +95,7 @@ def sudden(line: Line, onset_ns: int) -> int:
     return onset_ns + first * SUDDEN_SAMPLES * NS_PER_SAMPLE
 
 
-def _on_line(spoken: Spoken, t0_ns: int, line: Line) -> int | None:
+def _on_line(spoken: Spoken, t0_ns: int, line: TimedAudio) -> int | None:
     """When the utterance's last sample was on `line`, another leg's; None where it is not found there."""
     length_ns = len(spoken.clip.pcm) * NS_PER_SAMPLE
     piece = line.between(t0_ns - length_ns - 20 * NS_PER_MS, t0_ns + LONGEST_WAY_NS)
@@ -103,9 +103,9 @@ def _on_line(spoken: Spoken, t0_ns: int, line: Line) -> int | None:
     return None if end is None else piece.sample_ns(end)
 
 
-def _heard_again(said: Sequence[Received], t2_ns: int, line: Line) -> int | None:
+def _heard_again(said: Sequence[Received], t2_ns: int, line: TimedAudio) -> int | None:
     """When what was said from t2 on is on the caller's leg."""
-    source = played(said)
+    source = render_playout(said)
     reply = source.pcm[source.index(t2_ns) :][:REPLY_SAMPLES]
     silent = np.flatnonzero(reply)
     if not len(silent):

@@ -1,0 +1,200 @@
+"""The calls of a smoke run, one after the other; each is scored while nothing else goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from turngap_agent.errors import LiveError
+
+from turngap.caller.scheduler import Scheduler
+from turngap.clock import NS_PER_MS
+from turngap.live import live_scoring, recording_check, twilio_api
+from turngap.live.agent_leg import AgentLeg, Responder
+from turngap.live.call_placement import INTERRUPTED, CallPlacer, FinishedCall, finish_despite_cancellation
+from turngap.live.caller_leg import CallerLeg
+from turngap.live.responders import AgentProxy, EchoResponder, FixedDelayResponder
+from turngap.live.server import AMD, STATUS
+from turngap.live.smoke_plan import SmokePlan
+from turngap.live.twilio_recordings import TwilioRecordings
+from turngap.model.legs import LegTimes
+from turngap.model.records import CallRecord, Clip
+from turngap.model.turn import TurnRecord
+from turngap.scenario import PlannedCall
+from turngap.session.agent_run import Rig
+from turngap.session.run_record import Progress
+from turngap.session.runner import Audience
+from turngap.session.scorer import Settled, recv_late_ms, send_late_ms
+from turngap.store import recording
+from turngap.store.folder import CALLS, RunFolder
+
+SPANS_TIMEOUT_S = 3.0
+RECORDING_TRIES = 20
+RECORDING_WAIT_NS = 1_500 * NS_PER_MS
+
+
+@dataclass(slots=True)
+class RunMeasurements:
+    """What the calls gave, beside turns."""
+
+    jitter_ms: list[float | None] = field(default_factory=list)
+    echoes: list[LegTimes] = field(default_factory=list)
+    channel: int | None = None
+    trial: bool | None = None
+    calls: int = 0
+
+
+@dataclass(slots=True)
+class CallRunner:
+    """What they are placed and scored with."""
+
+    plan: SmokePlan
+    clips: Mapping[str, Clip]
+    placer: CallPlacer
+    rig: Rig | None
+    folder: RunFolder
+    progress: Progress
+    measured: RunMeasurements
+    scheduler: Scheduler
+    audience: Audience
+
+    async def run_all(self) -> None:
+        """Place one call after the other, and the echo.
+
+        Raises:
+            LiveError: a call did not come to talking, or the phone's `stop` was set; the others are not placed.
+        """
+        for planned in self.plan.request.calls:
+            dialled: list[str] = []
+            try:
+                finished = await self._place(planned, self._responder(planned), dialled, record=self.plan.record)
+                await self._score(planned, finished)
+            finally:
+                if self.plan.record:
+                    await finish_despite_cancellation(self._delete(planned, dialled))
+            self._go_on()
+        if self.plan.echo is not None:
+            finished = await self._place(self.plan.echo, EchoResponder(), [], record=False)
+            assert finished.agent is not None
+            self.measured.echoes += live_scoring.floor(finished.caller, finished.agent)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self.placer.stop.is_set():
+            raise LiveError(INTERRUPTED)
+
+    async def _delete(self, planned: PlannedCall, dialled: list[str]) -> None:
+        for sid in dialled:
+            left = await self._recordings.delete_all(sid, lambda: self.placer.clock.rest(RECORDING_WAIT_NS))
+            if left:
+                self.progress.notes.append(self.plan.masker.text(f"call {planned.index}: {left}"))
+
+    @property
+    def _recordings(self) -> TwilioRecordings:
+        return TwilioRecordings(self.placer.twilio)
+
+    async def _place(
+        self, planned: PlannedCall, responder: Responder | None, dialled: list[str], *, record: bool
+    ) -> FinishedCall:
+        clock = self.placer.clock
+        caller = CallerLeg(planned, self.clips, clock=clock, scheduler=self.scheduler, seed=self.plan.request.seed)
+        agent = AgentLeg(responder, clock=clock) if responder is not None else None
+        plan = self.plan
+        asked = twilio_api.CallRequest(
+            to=plan.to,
+            from_=plan.from_,
+            twiml="",
+            status_callback=self.placer.server.public_url + STATUS,
+            time_limit_s=plan.time_limit_s,
+            record=record,
+            amd_callback=self.placer.server.public_url + AMD if plan.voicemail_check else None,
+        )
+        self.measured.calls += 1
+        finished = await self.placer.place(asked, caller, agent, dialled)
+        notes = [*finished.notes, *finished.caller.record.warnings]
+        if isinstance(responder, AgentProxy):
+            notes += responder.warnings
+        try:
+            notes += await self.placer.twilio.warnings(finished.sid)
+        except LiveError as fault:
+            notes.append(str(fault))
+        self.progress.notes += [plan.masker.text(f"call {planned.index}: {note}") for note in dict.fromkeys(notes)]
+        self.measured.jitter_ms += [
+            finished.caller.jitter_ms,
+            finished.agent.jitter_ms if finished.agent is not None else None,
+        ]
+        return finished
+
+    async def _score(self, planned: PlannedCall, finished: FinishedCall) -> None:
+        edge: CallRecord = finished.caller.record
+        if finished.agent is None:
+            scored = live_scoring.score_caller_leg(finished.caller, planned, cold=False)
+        else:
+            alias = _alias(planned)
+            collected = None
+            if self.rig is not None:
+                collected = await self.rig.receiver.collect(alias, SPANS_TIMEOUT_S)
+            scored, edge = live_scoring.score_both_legs(
+                finished.caller, finished.agent, planned, collected.spans if collected else (), alias=alias, cold=False
+            )
+        if self.plan.record and not self.placer.stop.is_set():
+            scored = await self._with_witness(finished, scored)
+        if len(edge.caller_pcm) and scored:
+            audio = f"{CALLS}/{planned.index:04d}.wav"
+            recording.write(self.folder.path / audio, recording.stereo(edge))
+            scored = [
+                turn.model_copy(update={"audio": audio, "audio_offset_ms": (turn.t0_ns - edge.started_ns) / NS_PER_MS})
+                for turn in scored
+            ]
+        own = finished.caller.record
+        scored = [_masked(turn, self.plan) for turn in scored]
+        self.folder.append(scored)
+        self.progress.add(Settled(tuple(scored), send_late_ms(own), recv_late_ms(own)))
+        for turn in scored:
+            self.audience.turn(turn)
+
+    async def _with_witness(self, finished: FinishedCall, scored: list[TurnRecord]) -> list[TurnRecord]:
+        """The turns with what the recording says of them."""
+        clock = self.placer.clock
+        try:
+            for _ in range(RECORDING_TRIES):
+                listed = await self._recordings.states_by_sid(finished.sid)
+                sids = [sid for sid, state in listed.items() if state == "completed"]
+                if sids:
+                    break
+                await clock.rest(RECORDING_WAIT_NS)
+            else:
+                raise LiveError("Twilio has no finished recording of the call")  # noqa: TRY301  # told as the others
+            channels = recording_check.read(await self._recordings.fetch(sids[0]))
+            own = recording_check.caller_channel(channels, finished.caller)
+            if own is None:
+                raise LiveError("the caller is in neither channel of the recording")  # noqa: TRY301
+        except LiveError as fault:
+            self.progress.notes.append(self.plan.masker.text(f"the recording is no witness: {fault}"))
+            return scored
+        self.measured.channel = own
+        heard = recording_check.totals_ms(channels, own, finished.caller, finished.agent, scored)
+        return [
+            turn
+            if turn.live is None or place >= len(heard)
+            else turn.model_copy(update={"live": turn.live.model_copy(update={"witness_ms": heard[place]})})
+            for place, turn in enumerate(scored)
+        ]
+
+    def _responder(self, planned: PlannedCall) -> Responder | None:
+        if self.plan.alone:
+            return None
+        if self.rig is not None:
+            return AgentProxy(self.rig.agent.ready.url, _alias(planned), clock=self.placer.clock)
+        assert self.plan.answers_ms is not None
+        return FixedDelayResponder(self.plan.answers_ms, self.scheduler)
+
+
+def _masked(turn: TurnRecord, plan: SmokePlan) -> TurnRecord:
+    return TurnRecord.model_validate(plan.masker.data(json.loads(turn.model_dump_json())))
+
+
+def _alias(planned: PlannedCall) -> str:
+    """What the agent knows the call as."""
+    return f"live-{planned.index}"
