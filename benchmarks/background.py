@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from turngap.corpus import mixing, noises
-from turngap.corpus.joins import ACTIVE_DBFS
-from turngap.corpus.noises import Loop
-from turngap.corpus.voices import Prompts
+from turngap.corpus import background_noise, mixing
+from turngap.corpus.audio_sources import Prompts
+from turngap.corpus.background_noise import Loop
+from turngap.corpus.concatenation import ACTIVE_DBFS
 from turngap.model.records import Clip, Pcm16
 from turngap_agent import profile
 from turngap_agent.profile.stt import FasterWhisperSettings
@@ -58,7 +58,7 @@ def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
     lost = sum(not _words(stt, clip.pcm) for clip in clips)
     yield Row("none", None, len(clips), lost, 0, 0)
     for kind in KINDS:
-        loop = noises.loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
+        loop = background_noise.loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
         for snr_db in RATIOS_DB:
             mixed = [_behind(clip, snr_db, np.roll(loop, 7919 * at)) for at, clip in enumerate(clips)]
             gain = 10 ** ((ACTIVE_DBFS - snr_db) / 20) * 32_768

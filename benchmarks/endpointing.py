@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.corpus import clips, mixing, noises
+from turngap.corpus import background_noise, clips, mixing
+from turngap.corpus.audio_sources import Prompts
 from turngap.corpus.labels import speech_threshold_dbfs
-from turngap.corpus.voices import Prompts
 from turngap.model.records import Clip, Pcm16
 from turngap.verdict.stats import percentile, rate_upper
 from turngap_agent import profile
@@ -174,7 +174,7 @@ def tracks(limit: int, seed: int) -> list[Track]:
 def in_noise(made: Sequence[Track], noise: str) -> list[Track]:
     """The tracks with noise behind them, given as `KIND:DB`, another piece of it for each."""
     kind, _, snr_db = noise.partition(":")
-    loop = noises.loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
+    loop = background_noise.loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
     found = []
     for at, track in enumerate(made):
         voice, behind = track.pcm.astype(np.float64), np.resize(np.roll(loop, 7919 * at), len(track.pcm))

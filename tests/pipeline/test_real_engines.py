@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from turngap.corpus import noises
+from turngap.corpus import background_noise
 from turngap_agent import engines, profile, weights
 from turngap_agent.call.encoding import LineEncoder
 from turngap_agent.call.interruption import Interruption, Move
@@ -276,7 +276,7 @@ def test_voices_in_the_background_have_no_words(loaded: Engines, prompts: Path) 
     """Eight at once are no caller, though the model makes words of them; a word before them is one."""
     said = ("demo-instruct", "privacy-prompt", "vm-options", "demo-abouttotry", "conf-adminmenu", "vm-tempgreeting")
     voices = [np.rint(recording(prompts, name) * 32_767).astype(np.int16) for name in said]
-    babble = noises.babble(24_000, np.random.default_rng(1), voices).astype(np.float32)
+    babble = background_noise.babble(24_000, np.random.default_rng(1), voices).astype(np.float32)
     word = audible(recording(prompts, "digits/day-6"))
     behind = np.pad(word, 2000) + babble[: len(word) + 4000] * 0.03
     heard = [asyncio.run(loaded.stt.transcribe(audio)).text for audio in (babble * 0.05, behind)]

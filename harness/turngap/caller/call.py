@@ -19,14 +19,14 @@ from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
 from turngap_agent.telephony.messages import OutboundMark, OutboundMedia
 from turngap_agent.telephony.parsing import parse_outbound
 
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.connection import open_connection
 from turngap.caller.conversation import Conversation
-from turngap.caller.crossing import Crossing
-from turngap.caller.degradations import Degradations
-from turngap.caller.noise import comfort_noise
+from turngap.caller.impairments import Degradations
+from turngap.caller.media_stream import Stream
+from turngap.caller.network_link import Crossing
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
-from turngap.caller.stream import Stream
 from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.network import NetworkProfile

@@ -19,8 +19,8 @@ import numpy as np
 from turngap_agent.telephony import FRAME_NS
 from turngap_agent.telephony import FRAME_SAMPLES as WIRE_SAMPLES
 
-from turngap.caller.ear import Ear
 from turngap.caller.playout import Playout
+from turngap.caller.reply_tracker import Ear
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import Clip, Pcm16, Spoken
 from turngap.scenario import QUIET_MS, Expectation, Turn

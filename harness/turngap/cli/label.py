@@ -11,8 +11,8 @@ from rich.console import Console
 from turngap_agent.errors import UsageError
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.corpus.inspection import Inspection, inspect
 from turngap.corpus.labels import MAX_MOVE_MS
+from turngap.corpus.recording_check import Inspection, inspect
 from turngap.model.records import Pcm16
 
 REST_SAMPLES = 8000
@@ -31,9 +31,9 @@ def run(path: Path, *, plot: Path | None, listen: Path | None, as_json: bool) ->
             raise UsageError(f"{option} {file}: that is the recording itself; give another file")
     found = inspect(path)
     if plot is not None:
-        from turngap.corpus import waveform  # matplotlib takes a second to import
+        from turngap.corpus import label_plot  # matplotlib takes a second to import
 
-        waveform.draw(found, plot)
+        label_plot.draw(found, plot)
     if listen is not None:
         _write(listen, to_listen_to(found))
     if as_json:

@@ -15,11 +15,11 @@ from functools import partial
 
 from turngap_agent.errors import HarnessError, ScenarioError, WeightsError
 
-from turngap.corpus import noises, sounds, voices
-from turngap.corpus.joins import HEAD_SAMPLES, join
+from turngap.corpus import audio_sources, background_noise, non_speech
+from turngap.corpus.audio_sources import Prompts, Report, Utterance
+from turngap.corpus.concatenation import HEAD_SAMPLES, join
 from turngap.corpus.labels import label
 from turngap.corpus.mixing import mix
-from turngap.corpus.voices import Prompts, Report, Utterance
 from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Expectation, Scenario, Turn
 
@@ -159,36 +159,36 @@ def _prompts(scenario: Scenario, report: Report) -> tuple[Prompts | None, str]:
 def _clip(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> Clip | str:
     """The clip of a turn without its noise; a string says why it cannot be used."""
     if turn.silence_ms is not None:
-        return sounds.silence(turn.key, turn.silence_ms)
+        return non_speech.silence(turn.key, turn.silence_ms)
     if turn.dtmf is not None:
-        return sounds.keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
+        return non_speech.keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
     if turn.sound is not None:
-        return make_clip(turn.key, [sounds.sound(turn.sound, turn.twin or turn.key)])
+        return make_clip(turn.key, [non_speech.sound(turn.sound, turn.twin or turn.key)])
     pieces = _pieces(turn, prompts, reason, report)
     # Where one voice speaks for all parts there is nothing to be joined, and no pause.
     gaps_ms = turn.all_gaps_ms if len(pieces) > 1 else None
     return make_clip(turn.key, pieces, turn.expect, gaps_ms=gaps_ms, seed=turn.twin)
 
 
-def _noise(kind: str, samples: int, *, seed: str, prompts: Prompts | None, report: Report) -> noises.Loop:
+def _noise(kind: str, samples: int, *, seed: str, prompts: Prompts | None, report: Report) -> background_noise.Loop:
     def others() -> list[Pcm16]:
         if prompts is None:
-            return [voices.speak(text, report).pcm for text in BABBLE_TEXTS]
+            return [audio_sources.speak(text, report).pcm for text in BABBLE_TEXTS]
         sentences = [name for name in prompts.names() if len((prompts.transcript(name) or "").split()) >= 5]
         chosen = random.Random(seed).sample(sentences, min(BABBLE_PROMPTS, len(sentences)))
         return [prompts.get(name).pcm for name in chosen or prompts.names()]
 
-    return noises.loop(kind, samples, seed, others)
+    return background_noise.loop(kind, samples, seed, others)
 
 
 def _pieces(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> list[Utterance]:
     if turn.audio is not None:
-        return [voices.recording(turn.audio)]
+        return [audio_sources.recording(turn.audio)]
     if turn.say is not None:
-        return [voices.speak(turn.say, report)]
+        return [audio_sources.speak(turn.say, report)]
     names = (turn.prompt,) if isinstance(turn.prompt, str) else turn.prompt or ()
     if prompts is not None:
         return [prompts.get(name) for name in names]
     if turn.expect is None:
         raise ScenarioError(f"the recorded prompts are not to be had ({reason}), and it has no `expect:` to be spoken")
-    return [voices.speak(turn.expect, report)]
+    return [audio_sources.speak(turn.expect, report)]

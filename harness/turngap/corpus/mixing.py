@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.corpus.joins import ACTIVE_DBFS, PEAK_DBFS
+from turngap.corpus.background_noise import Loop
+from turngap.corpus.concatenation import ACTIVE_DBFS, PEAK_DBFS
 from turngap.corpus.labels import BELOW_P95_DB
-from turngap.corpus.noises import Loop
 from turngap.model.records import Clip, Pcm16
 
 LOOP_SAMPLES = 80_000

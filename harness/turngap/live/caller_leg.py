@@ -16,8 +16,8 @@ import numpy as np
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 from turngap_agent.telephony.messages import InboundMedia, OutboundMedia, Start, Stop
 
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.conversation import Conversation
-from turngap.caller.noise import comfort_noise
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock

@@ -31,9 +31,9 @@ from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.talk.devices import Device
-from turngap.talk.estimate import speech_in
-from turngap.talk.resampler import Resampler, Samples
+from turngap.talk.resampling import Resampler, Samples
 from turngap.talk.speaker import Speaker
+from turngap.talk.turn_detection import speech_in
 from turngap.talk.turns import Turns
 
 LOOK_NS = 100 * NS_PER_MS

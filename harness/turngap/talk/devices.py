@@ -18,7 +18,7 @@ from turngap_agent.errors import UsageError, write_error
 
 from turngap.clock import Clock
 from turngap.model.plural import plural
-from turngap.talk.resampler import Samples
+from turngap.talk.resampling import Samples
 
 BLOCK_MS = 10
 Heard = Callable[[Samples, int], object]

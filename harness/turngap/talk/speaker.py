@@ -8,7 +8,7 @@ import numpy as np
 from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.model.records import Pcm16
-from turngap.talk.resampler import Resampler, Samples
+from turngap.talk.resampling import Resampler, Samples
 
 
 class Speaker:

@@ -23,7 +23,7 @@ from websockets.asyncio.server import ServerConnection
 
 from tests.harness import builders
 from tests.harness.caller.calls import FastClock, Json, answering, call, clip, loud, media, turn
-from tests.harness.caller.test_crossing import profile
+from tests.harness.caller.test_network_link import profile
 
 MS = NS_PER_MS
 

@@ -11,10 +11,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.cli import app
-from turngap.corpus.inspection import inspect
+from turngap.corpus.recording_check import inspect
 from turngap.model.records import Pcm16
 
-from tests.harness.corpus.test_joins import word
+from tests.harness.corpus.test_concatenation import word
 
 
 def save(path: Path, *parts: Pcm16) -> Path:

@@ -15,7 +15,7 @@ from turngap.cli import app
 from turngap.processes import child
 from turngap_agent.tracing import Stage
 
-from tests.harness.talk.test_estimate import speech
+from tests.harness.talk.test_turn_detection import speech
 
 PATIENCE_S = 180
 PATIENT = (

@@ -15,14 +15,14 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.onset import levels_dbfs
+from turngap.corpus import audio_sources
 from turngap.corpus import clips as corpus
-from turngap.corpus import voices
+from turngap.corpus.audio_sources import Utterance, read_audio, run_pipeline
 from turngap.corpus.clips import clean_transcript, make_clip, prepare
-from turngap.corpus.joins import ACTIVE_DBFS, normalise
+from turngap.corpus.concatenation import ACTIVE_DBFS, normalise
 from turngap.corpus.labels import label
-from turngap.corpus.voices import Utterance, read_audio, run_pipeline
 from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Scenario
 from turngap_agent.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
@@ -78,7 +78,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Pat
         soundfile.write(arguments[2], voice(len(arguments[-1]) * 40), 24_000)
         return ""
 
-    monkeypatch.setattr(voices, "run_pipeline", answer)
+    monkeypatch.setattr(audio_sources, "run_pipeline", answer)
     monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path / "cache"))
     return asked
 
@@ -160,10 +160,10 @@ def test_a_caller_who_stops_before_the_limit_is_refused(
 ) -> None:
     """No agent could be right about it; one who talks for longer is taken."""
     turn = {"id": "endless", "say": "On and on.", "agent": "limit", "limit_after_ms": 1000}
-    monkeypatch.setattr(voices, "speak", lambda *_: utterance(voice(900)))
+    monkeypatch.setattr(audio_sources, "speak", lambda *_: utterance(voice(900)))
     with pytest.raises(ScenarioError, match="turn 'endless': `agent: limit` needs a caller who talks for longer than"):
         prepare(scenario(turn))
-    monkeypatch.setattr(voices, "speak", lambda *_: utterance(voice(1200)))
+    monkeypatch.setattr(audio_sources, "speak", lambda *_: utterance(voice(1200)))
     assert list(prepare(scenario(turn)).clips) == ["endless"]
 
 

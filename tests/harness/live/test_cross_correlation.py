@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from turngap.calibration.calibrate import burst
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.live.cross_correlation import find, find_end
 from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw

@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, FakeClock
 from turngap.live.fake import webhooks

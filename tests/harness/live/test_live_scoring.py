@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from turngap.calibration.calibrate import burst
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.clock import NS_PER_MS
 from turngap.live import live_scoring, recording_check, run_summary
 from turngap.live.agent_leg import AgentTrace

@@ -22,7 +22,7 @@ from turngap.talk.devices import FileDevice
 from turngap.talk.telling import told
 from turngap_agent.telephony import mulaw
 
-from tests.harness.talk.test_estimate import room, speech
+from tests.harness.talk.test_turn_detection import room, speech
 
 MS = NS_PER_MS
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ import soundfile
 from turngap.clock import FakeClock
 from turngap.talk import devices
 from turngap.talk.devices import FileDevice, SoundDevice
-from turngap.talk.resampler import Samples
+from turngap.talk.resampling import Samples
 from turngap.talk.speaker import Speaker
 from turngap_agent.errors import UsageError
 

@@ -13,9 +13,9 @@ from turngap_agent.telephony.messages import InboundMedia, Outbound, OutboundMar
 from turngap_agent.telephony.parsing import parse_outbound
 
 from turngap.caller.connection import open_connection
+from turngap.caller.media_stream import Stream
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
-from turngap.caller.stream import Stream
 from turngap.clock import NS_PER_SAMPLE, Clock
 from turngap.live.agent_leg import Responder
 from turngap.live.leg_audio import Frame

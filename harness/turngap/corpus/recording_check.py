@@ -10,8 +10,8 @@ import numpy as np
 from turngap_agent.errors import ScenarioError
 
 from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.corpus import voices
-from turngap.corpus.joins import normalise
+from turngap.corpus import audio_sources
+from turngap.corpus.concatenation import normalise
 from turngap.corpus.labels import MAX_MOVE_MS, Label, label, speech_threshold_dbfs
 from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
@@ -64,7 +64,7 @@ def inspect(path: Path) -> Inspection:
     Raises:
         ScenarioError: it cannot be read, or holds no speech.
     """
-    raw = voices.read_audio(path)
+    raw = audio_sources.read_audio(path)
     pcm = normalise(raw)
     found = label(pcm)
     if found is None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.caller.noise import comfort_noise
-from turngap.corpus.voices import Utterance
+from turngap.caller.comfort_noise import comfort_noise
+from turngap.corpus.audio_sources import Utterance
 from turngap.model.records import Clip, Pcm16
 
 KEY_MS = 100

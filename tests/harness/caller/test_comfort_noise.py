@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 
 
 @given(st.integers(0, 2**32 - 1) | st.text(min_size=1, max_size=20), st.floats(-70, -30))

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from turngap_agent.errors import UsageError
 
 from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.corpus.inspection import Inspection
 from turngap.corpus.labels import SHIFT_DB
+from turngap.corpus.recording_check import Inspection
 
 _VOICE, _CUT, _LABEL, _SHIFT, _PAUSE = "#1f5fa8", "#b9c4d0", "#c0392b", "#e6a23c", "#f3e3b3"
 _CLOSE_MS = 250

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from turngap.caller.crossing import Crossing
+from turngap.caller.network_link import Crossing
 from turngap.clock import NS_PER_MS
 from turngap.network import Direction, NetworkProfile
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.corpus.joins import normalise
+from turngap.corpus.concatenation import normalise
 from turngap.corpus.labels import label
 from turngap.model.records import Pcm16
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from turngap_agent.errors import ScenarioError
 
-from turngap.caller.noise import comfort_noise
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus.labels import BELOW_P95_DB, label
 from turngap.model.records import Pcm16

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.caller.degradations import Degradations
+from turngap.caller.impairments import Degradations
 from turngap.caller.playout import Playout
 from turngap.model.records import Pcm16
 from turngap.scenario import Line

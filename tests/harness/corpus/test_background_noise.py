@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.caller.onset import levels_dbfs
-from turngap.corpus import noises, sounds
+from turngap.corpus import background_noise, non_speech
+from turngap.corpus.audio_sources import Utterance
 from turngap.corpus.clips import make_clip
 from turngap.corpus.mixing import mix, snr
-from turngap.corpus.voices import Utterance
 from turngap.model.records import Clip
 
-from tests.harness.corpus.test_joins import word
+from tests.harness.corpus.test_concatenation import word
 
 KINDS = ("pink", "babble", "music", "line")
 N = 80_000
 
 
-def make(kind: str, samples: int, seed: str = "s") -> noises.Loop:
-    return noises.loop(kind, samples, seed, lambda: [word(4000, 1), word(6000, 2), word(3000, 3)])
+def make(kind: str, samples: int, seed: str = "s") -> background_noise.Loop:
+    return background_noise.loop(kind, samples, seed, lambda: [word(4000, 1), word(6000, 2), word(3000, 3)])
 
 
 def clip(samples: int = 12_000, seed: int = 1) -> Clip:
@@ -89,7 +89,7 @@ def test_noise_moves_no_label(kind: str, snr_db: float) -> None:
 
 def test_noise_alone_is_as_loud_as_under_a_normal_voice() -> None:
     """10 dB under speech at -20 dBFS; the clip holds the beginning of the loop."""
-    noisy = mix(sounds.silence("s", 3000), 10, partial(make, "pink"), speech=False)
+    noisy = mix(non_speech.silence("s", 3000), 10, partial(make, "pink"), speech=False)
     assert noisy.bed is not None
     level = 20 * np.log10(np.sqrt(np.mean(noisy.bed.astype(float) ** 2)) / 32_768)
     assert abs(level + 30) < 0.1
@@ -98,6 +98,6 @@ def test_noise_alone_is_as_loud_as_under_a_normal_voice() -> None:
 
 def test_a_long_clip_has_a_loop_of_its_length() -> None:
     """The voice has noise behind it to its end."""
-    long = mix(sounds.silence("s", 15_000), 10, partial(make, "music"), speech=False)
+    long = mix(non_speech.silence("s", 15_000), 10, partial(make, "music"), speech=False)
     assert long.bed is not None
     assert len(long.bed) == len(long.pcm) == 120_000

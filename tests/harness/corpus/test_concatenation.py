@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.caller.onset import levels_dbfs
+from turngap.corpus.audio_sources import Utterance
 from turngap.corpus.clips import make_clip
-from turngap.corpus.joins import join, normalise
+from turngap.corpus.concatenation import join, normalise
 from turngap.corpus.labels import label, speech_threshold_dbfs
-from turngap.corpus.voices import Utterance
 from turngap.model.records import Clip, Pcm16
 from turngap_agent.errors import ScenarioError
 

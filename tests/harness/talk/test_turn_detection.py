@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.model.records import Pcm16
-from turngap.talk.estimate import speech_in
+from turngap.talk.turn_detection import speech_in
 
 
 def room(ms: int, dbfs: float, seed: int = 1) -> Pcm16:

@@ -12,8 +12,8 @@ import random
 import numpy as np
 from turngap_agent.telephony import FRAME_SAMPLES
 
+from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.echo import EchoPath
-from turngap.caller.noise import comfort_noise
 from turngap.caller.playout import Playout
 from turngap.model.records import Pcm16
 from turngap.scenario import CLEAN, Line

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turngap.talk.resampler import Resampler
+from turngap.talk.resampling import Resampler
 
 RATES = [(48_000, 8000), (44_100, 8000), (16_000, 8000), (8000, 8000), (8000, 48_000), (8000, 44_100), (11_025, 8000)]
 
