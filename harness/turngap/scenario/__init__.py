@@ -2,7 +2,7 @@
 
 from turngap.scenario.calls import QUIET_MS, PlannedCall, plan
 from turngap.scenario.line import CLEAN, Echo, Line
-from turngap.scenario.model import SUFFIX, Scenario, load
+from turngap.scenario.model import SUFFIX, Scenario, load, with_audio_from
 from turngap.scenario.turn import PAUSE_MS, Expectation, Noise, Turn
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "Turn",
     "load",
     "plan",
+    "with_audio_from",
 ]

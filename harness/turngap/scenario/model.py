@@ -100,15 +100,23 @@ def load(path: Path) -> Scenario:
     Raises:
         ScenarioError: missing, malformed or empty; the message names file and line.
     """
-    scenario = documents.load(path, Scenario, ScenarioError)
+    return with_audio_from(documents.load(path, Scenario, ScenarioError), path.parent, str(path))
+
+
+def with_audio_from(scenario: Scenario, folder: Path, where: str) -> Scenario:
+    """The scenario with absolute audio paths; relative ones are taken from `folder`. Messages begin with `where`.
+
+    Raises:
+        ScenarioError: an audio file is missing.
+    """
     turns = tuple(
-        # The name stays as the file has it: results are to be the same wherever the scenario lies.
+        # The name stays as the scenario has it: results are to be the same wherever the scenario lies.
         turn
         if turn.audio is None
-        else turn.model_copy(update={"audio": (path.parent / turn.audio).resolve(), "id": turn.key})
+        else turn.model_copy(update={"audio": (folder / turn.audio).resolve(), "id": turn.key})
         for turn in scenario.turns
     )
     for turn in turns:
         if turn.audio is not None and not turn.audio.is_file():
-            raise ScenarioError(f"{path}: turn {turn.key!r}: no audio file {turn.audio}")
+            raise ScenarioError(f"{where}: turn {turn.key!r}: no audio file {turn.audio}")
     return scenario.model_copy(update={"turns": turns})

@@ -18,22 +18,25 @@ from turngap.network import NetworkProfile
 from turngap.scenario import PlannedCall, Scenario
 
 
-def chosen(given: Sequence[str], scenario: Scenario, path: Path) -> tuple[NetworkProfile, ...]:
-    """The networks by name or file: those given, else the scenario's own; () where neither names one.
+def chosen(
+    given: Sequence[NetworkProfile | Path | str], scenario: Scenario, path: Path | None
+) -> tuple[NetworkProfile, ...]:
+    """The networks given as objects, names or files, else the scenario's own; () where neither names one.
 
-    `path` is the scenario's file: what it names lies beside it.
+    `path` is the scenario's file: a network file that it names is relative to its folder; without a file, to the
+    working folder.
 
     Raises:
         ScenarioError: one is unknown or malformed.
         UsageError: two go by one name.
     """
     if not given and scenario.network is not None:
-        beside = path.parent / scenario.network
+        beside = (path.parent if path is not None else Path.cwd()) / scenario.network
         try:
             return (network.load(str(beside) if beside.suffix in (".yaml", ".yml") else scenario.network),)
         except ScenarioError as fault:
-            raise ScenarioError(f"{path}: `network`: {fault}") from None
-    found = tuple(network.load(name) for name in given)
+            raise ScenarioError(f"{path or scenario.name}: `network`: {fault}") from None
+    found = tuple(one if isinstance(one, NetworkProfile) else network.load(str(one)) for one in given)
     names = [one.name for one in found]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:

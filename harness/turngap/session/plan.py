@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from turngap_agent import documents
 from turngap_agent import profile as profiles
 from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
@@ -34,6 +35,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "scenarios"
 """In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
 DEFAULT_SCENARIO = "default"
 DEFAULT_PROFILE = "cpu"
+AUDIO_BUDGET = "edge500-audio"
+"""The shipped budget that needs no spans."""
 _RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
 
 
@@ -70,6 +73,7 @@ class Request:
 
     scenario: Scenario
     scenario_path: Path
+    """Its file; `scenario.yaml`, in the run's folder, where it was given as an object."""
     scenario_sha256: str
     profile: Profile | None
     """None for an agent that runs already, at `url`."""
@@ -81,6 +85,13 @@ class Request:
     resumed: Resumed | None = None
     networks: tuple[NetworkProfile, ...] = ()
     """What is put between caller and agent: every utterance is called once under each. (): nothing."""
+    scenario_text: str | None = None
+    """The scenario as the run's folder stores it, so that the run can be resumed; None: `scenario_path` has it."""
+
+    @property
+    def scenario_label(self) -> str:
+        """The scenario in a message: its file, or its name."""
+        return str(self.scenario_path) if self.scenario_text is None else f"scenario {self.scenario.name!r}"
 
     def network(self, call: PlannedCall) -> NetworkProfile | None:
         """The network that the call is made under; None: nothing is put in its way."""
@@ -123,70 +134,109 @@ class Request:
 
 
 def make(
-    scenario: str,
+    scenario: Scenario | Path | str,
     *,
-    profile: str | None = None,
+    profile: Profile | Path | str | None = None,
     overrides: tuple[str, ...] = (),
     url: str | None = None,
-    budget: str | None = None,
-    networks: Sequence[str] = (),
+    budget: Budget | Path | str | None = None,
+    networks: Sequence[NetworkProfile | Path | str] = (),
     options: Options = Options(),
 ) -> Request:
-    """Check everything the user gave; `scenario` is a file, or the name of one that ships.
+    """Check everything the user gave. Each document is an object, a file, or the name of one that ships.
 
-    With `networks`, names or files, every utterance is called under each of them.
+    With `networks` every utterance is called under each of them. Audio files of a scenario given as an object are
+    relative to the working folder.
 
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
     if url is not None and (profile is not None or overrides or options.inject):
         raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
-    path = locate(scenario)
-    read = scenarios.load(path)
-    agent = _agent(read, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
-    _check_names(read, path, agent.name if agent is not None else None)
-    seed = read.seed if options.seed is None else options.seed
-    simulated = network_plan.chosen(networks, read, path)
+    checked, path, text = _load_scenario(scenario)
+    agent = _load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
+    _check_names(checked, path, agent.name if agent is not None else None)
+    seed = checked.seed if options.seed is None else options.seed
+    simulated = network_plan.chosen(networks, checked, path)
     request = Request(
-        scenario=read,
-        scenario_path=path,
-        scenario_sha256=_sha256(path),
+        scenario=checked,
+        scenario_path=path or Path(store.SCENARIO),
+        scenario_sha256=_sha256(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
         profile=agent,
         url=checked_url(url) if url is not None else None,
-        calls=network_plan.spread(scenarios.plan(read, seed=seed, n_turns=options.n_turns), len(simulated)),
+        calls=network_plan.spread(scenarios.plan(checked, seed=seed, n_turns=options.n_turns), len(simulated)),
         seed=seed,
-        budget=budgets.load(budget) if budget is not None else None,
+        budget=budget if budget is None or isinstance(budget, Budget) else budgets.load(str(budget)),
         options=options,
         networks=simulated,
+        scenario_text=text,
     )
     return _checked(request)
 
 
-def _agent(scenario: Scenario, path: Path, profile: str, overrides: tuple[str, ...]) -> Profile:
+def warnings(request: Request) -> list[str]:
+    """Why the run cannot reach a verdict, or may not: known before the first call, one sentence each."""
+    if request.budget is None:
+        return []
+    found = []
+    name = request.budget.name
+    needed = budgets.turns_needed(request.budget)
+    if request.planned_turns < needed:
+        found.append(
+            f"a verdict on budget {name} needs at least {plural(needed, 'turn')}, and {request.planned_turns} "
+            f"{'is' if request.planned_turns == 1 else 'are'} planned: the run will be INVALID; raise --turns, or drop "
+            "--budget to measure only"
+        )
+    metrics = budgets.metrics_from_spans(request.budget)
+    if request.url is not None and metrics:
+        listed = ", ".join(f"`{metric}`" for metric in metrics)
+        found.append(
+            f"budget {name} limits {listed}, which only the agent's OpenTelemetry spans tell: if the agent sends none, "
+            f"the run will be INVALID; the budget {AUDIO_BUDGET} limits only what is heard"
+        )
+    return found
+
+
+def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:
+    """The scenario with its file, or with the text that stands for one."""
+    if not isinstance(scenario, Scenario):
+        path = locate(str(scenario))
+        return scenarios.load(path), path, None
+    located = scenarios.with_audio_from(scenario, Path.cwd(), f"scenario {scenario.name!r}")
+    data = located.model_dump(mode="json", exclude_none=True)
+    return located, None, yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _load_profile(
+    scenario: Scenario, path: Path | None, profile: Profile | Path | str, overrides: tuple[str, ...]
+) -> Profile:
     """The profile as the scenario changes it, and as the user changes that."""
-    name = profiles.load(profile).name
-    own = scenario.overrides(name)
+    base = profile if isinstance(profile, Profile) else profiles.load(str(profile))
+    own = scenario.overrides(base.name)
+    where = str(path) if path is not None else f"scenario {scenario.name!r}"
 
     def called(override: str) -> str:
         key = override.partition("=")[0]
-        line = documents.line_of(path, ("agent_settings", name, key))
-        return f"{path}:{line}: `agent_settings.{name}`, `{key}`"
+        line = f":{documents.line_of(path, ('agent_settings', base.name, key))}" if path is not None else ""
+        return f"{where}{line}: `agent_settings.{base.name}`, `{key}`"
 
     if own:
         try:
-            profiles.load(profile, own, called, f"the `agent_settings` of {path}")
-        except ProfileError as fault:
-            raise ScenarioError(str(fault)) from None
-    return profiles.load(profile, (*own, *overrides))
+            profiles.change(base, own, called, f"the `agent_settings` of {where}")
+        except ProfileError as error:
+            raise ScenarioError(str(error)) from None
+    return profiles.change(base, (*own, *overrides))
 
 
-def _check_names(scenario: Scenario, path: Path, profile: str | None) -> None:
+def _check_names(scenario: Scenario, path: Path | None, profile: str | None) -> None:
     """A profile of one's own may have any name that is not nearly one of those that ship."""
     for name in scenario.agent_settings:
         near = difflib.get_close_matches(name, profiles.names(), n=1)
         if near and name not in (near[0], profile):
-            line = documents.line_of(path, ("agent_settings", name))
-            raise ScenarioError(f"{path}:{line}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
+            place = f"scenario {scenario.name!r}"
+            if path is not None:
+                place = f"{path}:{documents.line_of(path, ('agent_settings', name))}"
+            raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
 
 
 def resume(path: Path, options: Options = Options()) -> Request:
@@ -205,7 +255,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         raise RunFolderError(
             f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"
         )
-    scenario_path = Path(record.scenario_path)
+    scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
     read = scenarios.load(scenario_path)
     if _sha256(scenario_path) != record.scenario_sha256:
         raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
@@ -218,7 +268,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
     utterances = record.planned_turns // max(1, len(simulated))
     request = Request(
         scenario=read,
-        scenario_path=scenario_path,
+        scenario_path=Path(record.scenario_path),
         scenario_sha256=record.scenario_sha256,
         profile=Profile.model_validate(record.profile_data) if ours else None,
         url=None if ours else record.agent.url,
@@ -288,7 +338,7 @@ def _checked(request: Request) -> Request:
         parse_delay(delay)
     if limit is not None and wanted > limit:
         raise ScenarioError(
-            f"{request.scenario_path}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
+            f"{request.scenario_label}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
             f"lower one, or give --set limits.simultaneous_calls={wanted}"
         )
     if request.budget is not None and len(request.networks) > 1:
@@ -305,7 +355,7 @@ def _checked(request: Request) -> Request:
         )
     if request.budget is not None and not request.scenario.gate:
         raise ScenarioError(
-            f"{request.scenario_path}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
+            f"{request.scenario_label}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
         )
     return request
 

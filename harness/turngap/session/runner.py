@@ -255,7 +255,7 @@ async def _open(
     surroundings |= {"agent_nice": request.options.agent_nice, "inject": list(request.options.inject)}
     opening = run_record.opened(request, surroundings, clock.unix_ns())
     if request.resumed is None:
-        folder = RunFolder.create(request.options.out, folder_name or opening.run_id, opening)
+        folder = RunFolder.create(request.options.out, folder_name or opening.run_id, opening, request.scenario_text)
         return opening.model_copy(update={"run_id": folder.path.name}), folder
     before = request.resumed.record
     folder = RunFolder(request.resumed.path)

@@ -22,6 +22,8 @@ from turngap.store.disk import Claim, Json
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
 SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"
+SCENARIO = "scenario.yaml"
+"""A scenario that was given as an object; others stay in their files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ class RunFolder:
         self.claim = claim
 
     @classmethod
-    def create(cls, out: Path, name: str, record: RunRecord) -> Self:
+    def create(cls, out: Path, name: str, record: RunRecord, scenario: str | None = None) -> Self:
         """Make the folder under `out`, with `run.json` in it from the first moment; a taken `name` gets a number.
+
+        `scenario` is the text of a scenario that lies in no other file.
 
         Raises:
             UsageError: the folder is no place to write in.
@@ -65,6 +69,8 @@ class RunFolder:
         def fill(fresh: Path, run_id: str) -> None:
             (fresh / CALLS).mkdir(exist_ok=True)
             (fresh / TURNS).touch()
+            if scenario is not None:
+                (fresh / SCENARIO).write_text(scenario, "utf-8")
             cls(fresh).write(record.model_copy(update={"run_id": run_id}))
 
         return cls(*disk.new_folder(out, name, "run", fill))

@@ -17,7 +17,7 @@ from turngap_agent.errors import ScenarioError
 from turngap_agent.profile.limits import NetworkModel
 from turngap_agent.tracing import Stage
 
-from turngap.verdict import rates, reactions
+from turngap.verdict import rates, reactions, stats
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "budgets"
 
@@ -49,6 +49,7 @@ class Metric(StrEnum):
 
 LATENCIES = (Metric.TURN_GAP, Metric.PERCEIVED_GAP, Metric.FIRST_BYTE, *reactions.BY_METRIC)
 RATES = tuple(rates.BY_METRIC)
+FROM_SPANS = (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.TRUNCATED, Metric.WASTED_SHARE)
 
 
 class _Model(BaseModel):
@@ -135,6 +136,18 @@ class Budget(_Model):
         if double is not None:
             raise ValueError(f"`{double[0]}` is limited twice")
         return self
+
+
+def turns_needed(budget: Budget) -> int:
+    """The fewest turns that can show that every latency and rate of the budget holds."""
+    latencies = [stats.n_needed(0, limit.quantile, limit.confidence) for limit in budget.limits if limit.is_latency]
+    shares = [stats.n_needed(0, 1 - limit.at_most, limit.confidence) for limit in budget.limits if limit.is_rate]
+    return max([stats.n_needed(0), *latencies, *shares])
+
+
+def metrics_from_spans(budget: Budget) -> list[str]:
+    """The limited metrics that only the agent's spans tell; the others are heard, or seen on this machine."""
+    return [limit.metric for limit in budget.limits if limit.stage is not None or limit.metric in FROM_SPANS]
 
 
 def names() -> list[str]:

@@ -81,7 +81,17 @@ def load(
         ProfileError: it is unknown or malformed, or an override does not fit.
     """
     path = documents.locate(name_or_path, PROFILES, "profile", ProfileError)
-    profile = documents.load(path, Profile, ProfileError)
+    return change(documents.load(path, Profile, ProfileError), overrides, called, by)
+
+
+def change(
+    profile: Profile, overrides: tuple[str, ...], called: Callable[[str], str] = as_option, by: str = "--set"
+) -> Profile:
+    """The profile with `section.key=value` overrides applied; `called` and `by` as in `load`.
+
+    Raises:
+        ProfileError: an override does not fit.
+    """
     if not overrides:
         return profile
     data = profile.model_dump()

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import pytest
 from turngap.corpus.clips import Corpus
+from turngap.network import NetworkProfile
+from turngap.network.profile import Direction
+from turngap.scenario import Scenario, Turn
 from turngap.session import plan
 from turngap.session.plan import Options
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
+from turngap.verdict.budget import Budget, Limit
+from turngap_agent import profile as profiles
 from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from turngap_agent.inject import Injection
 
 from tests.harness import report_builders as builders
+from tests.harness.tones import scenario_of_tones
 
 SCENARIO = """name: small
 warm_up_turns: 1
@@ -288,3 +294,71 @@ def test_a_profile_of_ones_own_may_have_settings(scenario: Path) -> None:
     """Its name need not be one that ships, and it is not the one that is run now."""
     scenario.write_text(SCENARIO + "agent_settings: {our-desk: {llm.max_tokens: 3}}\n")
     assert plan.make(str(scenario), profile="scripted").profile is not None
+
+
+def test_a_scenario_given_as_an_object_is_stored_in_the_run_folder(tmp_path: Path) -> None:
+    """It has no file of its own, and an interrupted run of it can be resumed all the same."""
+    made = Scenario(name="made", warm_up_turns=1, turns=(Turn(id="a", say="one"), Turn(id="b", say="two: 'three'")))
+    request = plan.make(made, profile="scripted")
+    assert str(request.scenario_path) == store.SCENARIO
+    assert request.scenario_text is not None
+    record = builders.run_record([]).model_copy(
+        update={
+            "complete": False,
+            "profile": "scripted",
+            "profile_data": plan.profile_data(request),
+            "scenario_path": str(request.scenario_path),
+            "scenario_sha256": request.scenario_sha256,
+            "seed": request.seed,
+            "planned_turns": request.planned_turns,
+        }
+    )
+    path = RunFolder.create(tmp_path / "results", "run", record, request.scenario_text).path
+    resumed = plan.resume(path)
+    assert resumed.scenario == made
+    assert resumed.missing == request.calls
+    assert resumed.scenario_path == request.scenario_path
+
+
+def test_objects_are_taken_as_such(tmp_path: Path, scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profile, budget and network, and a scenario's audio from the working folder."""
+    profile = profiles.load("scripted").model_copy(update={"name": "mine"})
+    budget = Budget(name="mine", limits=(Limit(metric="turn_gap_ms", at_most=300),))
+    network = NetworkProfile(name="slow", uplink=Direction(delay_ms=20))
+    scenario_of_tones(tmp_path, 1)
+    monkeypatch.chdir(tmp_path)
+    made = Scenario(name="made", gate=True, turns=(Turn(audio=Path("tone0.wav")),))
+    request = plan.make(
+        made, profile=profile, overrides=("endpointing.min_silence_ms=250",), budget=budget, networks=[network]
+    )
+    assert request.profile is not None
+    assert (request.profile.name, request.profile.endpointing.min_silence_ms) == ("mine", 250)
+    assert (request.budget, request.networks) == (budget, (network,))
+    assert request.scenario.turns[0].audio == tmp_path / "tone0.wav"
+    gone = Scenario(name="made", turns=(Turn(audio=Path("gone.wav")),))
+    with pytest.raises(ScenarioError, match=r"scenario 'made': turn 'gone': no audio file .*gone\.wav"):
+        plan.make(gone, profile="scripted")
+
+
+def test_an_object_that_cannot_be_measured_is_named_in_the_message() -> None:
+    """It has no file and no line."""
+    made = Scenario(name="made", agent_settings={"scriptid": {"a.b": 1}}, turns=(Turn(say="one"),))
+    with pytest.raises(ScenarioError, match="scenario 'made': `agent_settings`: no profile 'scriptid'"):
+        plan.make(made, profile="scripted")
+    with pytest.raises(ScenarioError, match=r"^scenario 'made': .*gate: true"):
+        plan.make(Scenario(name="made", turns=(Turn(say="one"),)), profile="scripted", budget="sub500")
+
+
+def test_what_can_give_no_verdict_is_known_before_the_first_call() -> None:
+    """Too few turns for the budget's bounds; limits that only spans tell, of an agent that may send none."""
+    few = plan.warnings(plan.make("gate", profile="scripted", budget="edge500", options=Options(n_turns=2)))
+    assert len(few) == 1
+    assert "at least 59 turns, and 2 are planned" in few[0]
+    url = plan.warnings(plan.make("gate", url="ws://127.0.0.1:1/", budget="edge500"))
+    assert len(url) == 1
+    assert "`wer`" in url[0]
+    assert plan.AUDIO_BUDGET in url[0]
+    assert plan.warnings(plan.make("gate", url="ws://127.0.0.1:1/", budget=plan.AUDIO_BUDGET)) == []
+    assert plan.warnings(plan.make("gate", profile="scripted", options=Options(n_turns=2))) == []
+    strict = Budget(name="strict", limits=(Limit(metric="cut_off_rate", at_most=0.01),))
+    assert "at least 299 turns" in plan.warnings(plan.make("gate", profile="scripted", budget=strict))[0]

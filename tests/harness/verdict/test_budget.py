@@ -15,9 +15,9 @@ def parse(text: str) -> budget.Budget:
     return documents.parse(text, "b.yaml", budget.Budget, ScenarioError)
 
 
-@pytest.mark.parametrize("name", ["edge500", "sub500"])
+@pytest.mark.parametrize("name", ["edge500", "edge500-audio", "sub500"])
 def test_shipped_budgets_load(name: str) -> None:
-    """The two budgets that ship gate a p95 at 500 ms."""
+    """The budgets that ship gate a p95 at 500 ms."""
     loaded = budget.load(name)
     assert loaded.name == name
     assert loaded.limits[0].at_most == 500
@@ -67,7 +67,7 @@ def test_faults_are_named(text: str, message: str) -> None:
 
 def test_unknown_budget_lists_the_known(tmp_path: Path) -> None:
     """An unknown name lists what there is; a missing file is named."""
-    with pytest.raises(ScenarioError, match="edge500, sub500"):
+    with pytest.raises(ScenarioError, match="edge500, edge500-audio, sub500"):
         budget.load("sub5000")
     with pytest.raises(ScenarioError, match="no such file"):
         budget.load(str(tmp_path / "mine.yaml"))
