@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Whisper:
         self._device = place.device(settings.device, "whisper", "stt")
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
+        self._cache_name = cache_name(self._checkpoint.network)
         self._dtype = dtype
         self._execution = Execution(self._device, Mode.EAGER, priority=settings.stream_priority)
         self._executor = worker.thread("stt", settings.cores)
@@ -106,13 +108,17 @@ class Whisper:
         encoded = c.network.model.encoder(features.to(self._device, self._dtype))
         ids = torch.tensor([c.prompt], device=self._device)
         config = c.network.config
-        past: Any = None
+        cache: Any = None
         said: list[int] = []
         for _ in range(self._tokens(words)):
             out = c.network(
-                decoder_input_ids=ids, encoder_outputs=encoded, past_key_values=past, use_cache=True, return_dict=True
+                decoder_input_ids=ids,
+                encoder_outputs=encoded,
+                use_cache=True,
+                return_dict=True,
+                **{self._cache_name: cache},
             )
-            past, ids = out.past_key_values, out.logits[:, -1:].argmax(-1)
+            cache, ids = getattr(out, self._cache_name), out.logits[:, -1:].argmax(-1)
             if c.tokenizer is None:
                 continue  # nothing is read back until all is done
             if int(ids) == config.eos_token_id:
@@ -121,3 +127,11 @@ class Whisper:
         if c.tokenizer is None:
             said.append(int(ids))
         return said
+
+
+def cache_name(network: Any) -> str:
+    """What `network.forward` calls the keys and values of earlier steps, as an argument and in what it returns.
+
+    `cache` in transformers releases that deprecate `past_key_values`, else `past_key_values`.
+    """
+    return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"

@@ -174,13 +174,27 @@ def test_too_little_memory_is_found_before_anything_loads(saved: Path, monkeypat
         load(saved)
 
 
-def test_caches_count_as_memory_to_be_had(tmp_path: Path) -> None:
-    """What the system would give up for us is available, though it is not free; without that figure, what is free."""
+def test_page_caches_count_as_available_memory(tmp_path: Path) -> None:
+    """Memory that the system would give up for a program is available, though it is not free."""
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:  8000 kB\nMemFree:     10 kB\nMemAvailable:   3000 kB\n")
     assert model.available_bytes(meminfo) == 3000 * 1024
-    free = model.available_bytes(tmp_path / "none")
-    assert free is None or free > 0
+
+
+def test_without_meminfo_the_free_pages_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without that file, or a kernel without that line, reports pages; one with neither reports nothing."""
+    pages = {"SC_AVPHYS_PAGES": 7, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(model.os, "sysconf", pages.__getitem__)
+    old = tmp_path / "meminfo"
+    old.write_text("MemTotal:  8000 kB\nMemFree:     10 kB\n")
+    assert model.available_bytes(old) == 7 * 4096
+    assert model.available_bytes(tmp_path / "none") == 7 * 4096
+
+    def unknown(name: str) -> int:
+        raise ValueError(f"unrecognized configuration name {name}")
+
+    monkeypatch.setattr(model.os, "sysconf", unknown)
+    assert model.available_bytes(tmp_path / "none") is None
 
 
 def test_memory_that_runs_out_while_loading_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
