@@ -66,7 +66,7 @@ def test_an_interrupted_call_is_scored_before_the_run_ends() -> None:
         async def _place(self, planned: Any, responder: Any, dialled: list[str], *, record: bool) -> Any:
             done.append("placed")
             dialled.append(await recorded(on_(self)))
-            self.phone.stop.set()
+            self.placer.stop.set()
 
         async def _score(self, planned: Any, placed: Any) -> None:
             done.append("scored")
@@ -109,16 +109,16 @@ def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> N
         nonlocal tried
         async with fake_account() as on:
             sid = await recorded(on)
-            ask = on.twilio.ask
+            send = on.twilio.request
 
             async def failing(what: str, request: Callable[[], Awaitable[Any]]) -> Any:
                 nonlocal tried
                 if what == "deleting the recording":
                     tried += 1
                     raise RefusedError("Twilio: still in progress")
-                return await ask(what, request)
+                return await send(what, request)
 
-            monkeypatch.setattr(on.twilio, "ask", failing)
+            monkeypatch.setattr(on.twilio, "request", failing)
             return await TwilioRecordings(on.twilio).delete_all(sid, nothing)
 
     assert "still in progress" in asyncio.run(run())
@@ -126,7 +126,7 @@ def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def on_(calls: CallRunner) -> FakeAccount:
-    return cast(Any, calls.phone).on  # type: ignore[no-any-return]
+    return cast(Any, calls.placer).on  # type: ignore[no-any-return]
 
 
 def made(kind: type[CallRunner], on: FakeAccount, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> CallRunner:
