@@ -1,0 +1,188 @@
+"""No figure changes: a recorded call and a recorded run give what version 0df9552 gave for them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from turngap import export, report
+from turngap.model.records import CallEnd, CallRecord, Clip, MarkSeen, Received, Spoken
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.scenario import Expectation, PlannedCall, Turn
+from turngap.scoring.score import score_call
+from turngap.store import folder as store
+from turngap.verdict import budget, gate, runs, summary
+from turngap.verdict.validity import Evidence
+from turngap_agent.telephony import mulaw
+from turngap_agent.tracing import Span
+
+from tests.harness import report_builders
+
+RECORDED = Path(__file__).parent / "recorded"
+RUN = RECORDED / "run-0df9552"
+BASELINE = Path(__file__).parents[2] / "results" / "baselines" / "cpu-two-shared-cores.json"
+FRAME_NS = 20_000_000
+
+
+def test_a_recorded_call_is_scored_as_before() -> None:
+    """Every field of every turn, from the outcome to the pieces of the critical path."""
+    expected = read_json("turns.json")
+    turns = recorded_turns()
+    assert [dumped(turn) for turn in turns] == expected
+    assert {turn.outcome for turn in turns} == {Outcome.ANSWERED, Outcome.WRONG, Outcome.CUT_OFF, Outcome.HELD}
+
+
+@pytest.mark.parametrize("name", ["recorded", "conversation", "fast", "slow", "few", "some missed"])
+def test_figures_and_verdicts_are_as_before(name: str) -> None:
+    """All figures that `run.json` has of turns, the verdict, and which checks hold."""
+    turns, expected = case_turns()[name], read_json("figures.json")[name]
+    evidence = Evidence(
+        planned_turns=len(turns),
+        complete=True,
+        calibration_bias_ms=0.2,
+        sentinel_bias_ms=0.3,
+        sentinel_samples=40,
+        sentinel_watched=1.0,
+        foreign_cpu_share=0.02,
+        stolen_cpu_share=0.0,
+    )
+    judgement = gate.judge(turns, evidence, expected["budget"] and budget.load(expected["budget"]))
+    assert judgement.verdict.value == expected["verdict"]
+    assert {check.name: check.ok for check in judgement.checks} == expected["checks"]
+    record = summary.refreshed(report_builders.run_record(turns), turns)
+    figures = json.loads(record.model_dump_json())
+    assert_same({key: figures[key] for key in expected["figures"]}, expected["figures"])
+
+
+def test_an_old_run_folder_loads_without_loss() -> None:
+    """Whatever `run.json` and `turns.jsonl` held is written again as it was, and its figures follow from its turns."""
+    run = store.read(RUN)
+    data = json.loads((RUN / "run.json").read_text("utf-8"))
+    assert json.loads(run.record.model_dump_json()) == data
+    lines = (RUN / "turns.jsonl").read_text("utf-8").splitlines()
+    assert [dumped(turn) for turn in run.turns] == [json.loads(line) for line in lines]
+    assert_same(json.loads(summary.refreshed(run.record, run.turns).model_dump_json()), data)
+
+
+def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
+    """Beside a baseline that is the run itself, nothing has changed."""
+    out = tmp_path / "report.html"
+    report.render(RUN, out, RUN)
+    page = out.read_text("utf-8")
+    assert "20261130T130430Z-mixed-cpu" in page
+    run = store.read(RUN)
+    assert next(iter(runs.against(run.turns, run.turns))).found.median_change_ms in (0.0, None)
+    assert export.text(RUN, "csv").count("\n") == len(run.turns) + 1
+    assert len(json.loads(export.text(RUN, "perfetto"))["traceEvents"]) > 50
+
+
+def test_a_baseline_without_turns_is_still_read(tmp_path: Path) -> None:
+    """`results/baselines/` holds `run.json` alone: it loads without loss and has a report."""
+    shutil.copy(BASELINE, tmp_path / "run.json")
+    assert json.loads(store.read(tmp_path).record.model_dump_json()) == json.loads(BASELINE.read_text("utf-8"))
+    report.render(tmp_path, tmp_path / "report.html")
+    assert "20261122T232933Z-default-cpu" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def recorded_turns() -> list[TurnRecord]:
+    """The recorded call as this version scores it."""
+    data = read_json("call.json")
+    turns = tuple(Turn.model_validate(turn) for turn in data["planned"])
+    planned = PlannedCall(index=data["call"]["index"], turns=turns, probe=False)
+    spans = [
+        Span(*fields, {key: tuple(value) if isinstance(value, list) else value for key, value in attributes.items()})
+        for *fields, attributes in data["spans"]
+    ]
+    return score_call(call_record(data["call"]), spans, planned, network_ms=95.0, cold=False)
+
+
+def call_record(data: dict[str, Any]) -> CallRecord:
+    """The call; the caller's own audio is left out, as nothing is scored by it."""
+    silence = np.zeros(0, np.int16)
+    late_ns = unpacked(data["sent_late_ns"])
+    audio = mulaw.decode(zlib.decompress(base64.b64decode(data["received_mulaw"])))
+    received, at = [], 0
+    for recv_ns, play_ns, samples, played in data["received"]:
+        received.append(Received(recv_ns, play_ns, audio[at : at + samples], played))
+        at += samples
+    spoken = []
+    for one in data["spoken"]:
+        clip = one["clip"] | {"pauses": tuple(map(tuple, one["clip"]["pauses"]))}
+        expectation = Expectation(one["expectation"])
+        spoken.append(Spoken(**one | {"clip": Clip(pcm=silence, **clip), "expectation": expectation}))
+    return CallRecord(
+        index=data["index"],
+        call_sid=data["call_sid"],
+        stream_sid=data["stream_sid"],
+        started_ns=data["started_ns"],
+        sent_ns=late_ns + data["started_ns"] + np.arange(len(late_ns)) * FRAME_NS + data["lead_ns"],
+        caller_pcm=silence,
+        spoken=tuple(spoken),
+        received=tuple(received),
+        marks=tuple(MarkSeen(*mark) for mark in data["marks"]),
+        clears_ns=tuple(data["clears_ns"]),
+        stalls=np.array(data["stalls"], np.int64).reshape(-1, 2),
+        ended_ns=data["ended_ns"],
+        end=CallEnd(data["end"]),
+        detail=data["detail"],
+        warm_up=data["warm_up"],
+        lost_frames=tuple(data["lost_frames"]),
+        network=data["network"],
+        chunks=None if data["chunks"] is None else np.cumsum(unpacked(data["chunks"])),
+        lead_ns=data["lead_ns"],
+    )
+
+
+def case_turns() -> dict[str, list[TurnRecord]]:
+    """The turns of each case in `figures.json`."""
+    outcomes = {40: Outcome.MISSED, 50: Outcome.INVALID}
+    few_faults = [
+        report_builders.turn(index, scale=0.3, outcome=outcomes.get(index, Outcome.ANSWERED)) for index in range(140)
+    ]
+    return {
+        "recorded": recorded_turns(),
+        "conversation": report_builders.conversation_turns(60),
+        "fast": report_builders.turns(120, scale=0.3),
+        "slow": report_builders.turns(120),
+        "few": report_builders.turns(20),
+        "some missed": few_faults,
+    }
+
+
+def assert_same(new: object, old: object, where: str = "") -> None:
+    """The same keys and values; numbers agree to 1e-9 of their size, for they are sums in another library's order."""
+    if isinstance(old, dict):
+        assert isinstance(new, dict), where
+        assert list(new) == list(old), where
+        for key in old:
+            assert_same(new[key], old[key], f"{where}.{key}")
+    elif isinstance(old, list):
+        assert isinstance(new, list), where
+        assert len(new) == len(old), where
+        for place, (one, other) in enumerate(zip(new, old, strict=True)):
+            assert_same(one, other, f"{where}[{place}]")
+    elif isinstance(old, float):
+        assert new == pytest.approx(old, rel=1e-9, abs=1e-12), where
+    else:
+        assert new == old, where
+
+
+def dumped(turn: TurnRecord) -> Any:
+    """The turn as a line of `turns.jsonl`."""
+    return json.loads(turn.model_dump_json())
+
+
+def read_json(name: str) -> Any:
+    """A recorded file."""
+    return json.loads((RECORDED / name).read_text("utf-8"))
+
+
+def unpacked(text: str) -> Any:
+    """An int64 array, shape (n,)."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.int64)
