@@ -38,7 +38,7 @@ from turngap.corpus import clips as corpus
 from turngap.model.result import RunRecord, Verdict
 from turngap.scoring import score
 from turngap.session import plan
-from turngap.session.runner import run
+from turngap.session.runner import run_request
 
 from benchmarks.common import SCRIPTED, Promise, bounded, bursts, conclude, news, parser
 
@@ -154,7 +154,7 @@ async def scripted_run(folder: Path) -> RunRecord:
     asked = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
     clips = corpus.prepare(asked.scenario, news)
     with Display(Console(stderr=True), "hogs") as display:
-        done = await run(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
+        done = await run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
     return done.record
 
 

@@ -24,7 +24,7 @@ from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes.agent import Agent, serve_command
-from turngap.processes.spans import SpanReceiver
+from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.scoring.score import score_call
 from turngap_agent import profile

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from turngap.model.result import Check, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes.spans import SpanReceiver
+from turngap.processes.span_receiver import SpanReceiver
 from turngap.scoring.heard import NO_SPANS
-from turngap.session import plan, run_record, scorer
+from turngap.session import plan, run_record, scoring_process
 from turngap.session.run_record import Progress
-from turngap.session.scorer import Job
+from turngap.session.scoring_process import FinishedCall
 from turngap.store.folder import RunFolder
 from turngap.verdict import gate
 from turngap_agent import tracing
@@ -63,9 +63,9 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
                 await asyncio.to_thread(export, receiver, after)
             finally:
                 await receiver.stop()
-            job = Job(folder.path, example_call().ends(4000), collected, planned(), 95.0, cold=False)
+            job = FinishedCall(folder.path, example_call().ends(4000), collected, planned(), 95.0, cold=False)
             progress = Progress()
-            progress.add(scorer.settle(job))
+            progress.add(scoring_process.score_and_save(job))
             (turn,) = progress.turns
             judged = gate.judge(progress.turns, run_record.evidence(asked, folder, progress))
             (spans,) = (check for check in judged.checks if check.name == "spans")

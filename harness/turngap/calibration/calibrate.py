@@ -21,7 +21,7 @@ from turngap_agent.errors import HarnessError
 from turngap_agent.telephony import FRAME_SAMPLES, SAMPLE_RATE
 
 from turngap.calibration.idleness import Idle, before
-from turngap.calibration.reference import Order
+from turngap.calibration.reference_agent import Order
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, Clock
@@ -47,7 +47,7 @@ class Answer:
 
 
 class ReferenceAgent:
-    """The reference agent's process: `python -m turngap.calibration.reference`, its orders and its log."""
+    """The reference agent's process: `python -m turngap.calibration.reference_agent`, its orders and its log."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.url = url
@@ -62,7 +62,7 @@ class ReferenceAgent:
         Raises:
             HarnessError: it did not start.
         """
-        process = await child.start(child.python("turngap.calibration.reference"), stderr=None)
+        process = await child.start(child.python("turngap.calibration.reference_agent"), stderr=None)
         assert process.stdout is not None
         try:
             async with asyncio.timeout(START_TIMEOUT_S):

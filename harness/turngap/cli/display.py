@@ -33,11 +33,11 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def says(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """One line of news."""
         self._line(f"{self._title}: {text}")
 
-    def begins(self, turns: int) -> None:
+    def show_start(self, turns: int) -> None:
         """Calls begin."""
         self._turns, self.begun = turns, True
         if self._console.is_terminal:
@@ -46,9 +46,9 @@ class Display:
             self._task = self._bar.add_task("warming up", total=turns)
             self._bar.start()
         else:
-            self.says(f"{plural(turns, 'turn')} to be scored")
+            self.show_message(f"{plural(turns, 'turn')} to be scored")
 
-    def turn(self, turn: TurnRecord, setting: str = "") -> None:
+    def show_turn(self, turn: TurnRecord, setting: str = "") -> None:
         """Show the turn's outcome and gap, and with which setting of a sweep."""
         if turn.warm_up:
             return
@@ -57,7 +57,7 @@ class Display:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=1, description=text, refresh=True)
         else:
-            self.says(f"{self._done}/{self._turns} {text}")
+            self.show_message(f"{self._done}/{self._turns} {text}")
 
     def _line(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from turngap.report.terminal import print_summary
 from turngap.session import run_record
 from turngap.session.plan import Request
 from turngap.session.preparation import prepare
-from turngap.session.runner import Finished, run
+from turngap.session.runner import FinishedRun, run_request
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict import gate, summary
@@ -97,11 +97,11 @@ def complain(console: Console, fault: TurngapError) -> int:
     return fault.exit_code
 
 
-def _run_one(asked: Request, news: Console) -> Finished:
+def _run_one(asked: Request, news: Console) -> FinishedRun:
     with Display(news, asked.scenario.name) as display:
-        asked, clips = prepare(asked, display.says)
+        asked, clips = prepare(asked, display.show_message)
         return asyncio.run(
-            interruptible(lambda stop: run(asked, clips, display, clock=SystemClock(), stop=stop), display)
+            interruptible(lambda stop: run_request(asked, clips, display, clock=SystemClock(), stop=stop), display)
         )
 
 
@@ -121,7 +121,7 @@ async def interruptible(
 
     def interrupt() -> None:
         if display.begun and not stop.is_set():
-            display.says("interrupted; finishing up")
+            display.show_message("interrupted; finishing up")
             stop.set()
         else:
             running.cancel()
@@ -137,7 +137,7 @@ async def interruptible(
             loop.remove_signal_handler(number)
 
 
-def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
+def _close(finished: FinishedRun, figures: Console, news: Console) -> list[int]:
     """Show what came of a run and render its report; gives the exit codes of what went wrong."""
     codes = []
     path = finished.folder.path
@@ -157,7 +157,7 @@ def _close(finished: Finished, figures: Console, news: Console) -> list[int]:
     return codes
 
 
-def ended(finished: Finished, figures: Console, news: Console) -> list[int]:
+def ended(finished: FinishedRun, figures: Console, news: Console) -> list[int]:
     """Say what ended a run before its time, where its sentence does not stand on the same screen; gives exit codes."""
     if finished.error is None:
         return []

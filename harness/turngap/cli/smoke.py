@@ -24,7 +24,7 @@ from turngap.live.smoke_run import run_live
 from turngap.model.legs import LiveSummary
 from turngap.model.plural import plural
 from turngap.report.terminal import print_summary
-from turngap.session.runner import Finished
+from turngap.session.runner import FinishedRun
 
 INTERRUPTED = "interrupted; no call goes on"
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -70,7 +70,7 @@ def run(options: SmokeOptions, *, as_json: bool, dry: bool, environment: Mapping
     return max(codes)
 
 
-def json_summary(finished: Finished) -> dict[str, Any]:
+def json_summary(finished: FinishedRun) -> dict[str, Any]:
     """What `--json` prints: the medians first."""
     live = finished.record.live
     assert live is not None

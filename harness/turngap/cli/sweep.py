@@ -18,11 +18,11 @@ from turngap.model.plural import plural
 from turngap.report.wording import ms, percent
 from turngap.session import preparation
 from turngap.session.plan import DEFAULT_SCENARIO, Options
-from turngap.sweep import folder, grid, page, request
+from turngap.sweep import folder, grid, page, plan
 from turngap.sweep.folder import is_sweep
-from turngap.sweep.measure import Swept, sweep
+from turngap.sweep.plan import SweepRequest
 from turngap.sweep.points import Point
-from turngap.sweep.request import SweepRequest
+from turngap.sweep.runner import FinishedSweep, run_sweep
 
 __all__ = ["is_sweep", "report_again", "resume", "run"]
 
@@ -49,7 +49,7 @@ def run(
         raise UsageError("--set and --grid both say what to sweep: give one of them")
     settings = grid.load(grid_file) if grid_file is not None else grid.product(sets)
     options = Options(seed=seed, n_turns=turns, out=out or Path("results"))
-    asked = request.make(scenario or DEFAULT_SCENARIO, settings, profile=profile, options=options)
+    asked = plan.make(scenario or DEFAULT_SCENARIO, settings, profile=profile, options=options)
     return _do(asked, as_json=as_json)
 
 
@@ -59,7 +59,7 @@ def resume(path: Path, *, as_json: bool) -> int:
     Raises:
         UsageError: (or a subclass) it can't be gone on with.
     """
-    return _do(request.resume(path), as_json=as_json)
+    return _do(plan.resume(path), as_json=as_json)
 
 
 def report_again(path: Path, out: Path | None = None) -> Path:
@@ -83,23 +83,25 @@ def _do(asked: SweepRequest, *, as_json: bool) -> int:
     return _close(swept, figures, news, as_json=as_json)
 
 
-def _sweep(asked: SweepRequest, news: Console) -> Swept:
+def _sweep(asked: SweepRequest, news: Console) -> FinishedSweep:
     if asked.path is not None and not asked.members:  # killed when all had been measured
         record = folder.measured(asked.path, asked.record)
         folder.write(asked.path, record)
-        return Swept(record, asked.path)
+        return FinishedSweep(record, asked.path)
     with Display(news, f"sweep {asked.record.scenario}") as display:
-        display.says(asked.says)
+        display.show_message(asked.says)
         for member in asked.members:
             preparation.fetch_weights(member.row.profile_data)
-        clips = corpus.prepare(asked.members[0].request.scenario, display.says)
-        ready = request.with_corpus(asked, clips)
+        clips = corpus.prepare(asked.members[0].request.scenario, display.show_message)
+        ready = plan.with_corpus(asked, clips)
         return asyncio.run(
-            one_run.interruptible(lambda stop: sweep(ready, clips, display, clock=SystemClock(), stop=stop), display)
+            one_run.interruptible(
+                lambda stop: run_sweep(ready, clips, display, clock=SystemClock(), stop=stop), display
+            )
         )
 
 
-def _close(swept: Swept, figures: Console, news: Console, *, as_json: bool) -> int:
+def _close(swept: FinishedSweep, figures: Console, news: Console, *, as_json: bool) -> int:
     codes = [point.verdict.exit_code for point in swept.record.points]
     if swept.record.points:
         _show(swept.record.points, figures)

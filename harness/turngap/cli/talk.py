@@ -26,7 +26,7 @@ from turngap.model.plural import plural
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
 from turngap.processes.agent import Agent, checked_url, serve_command
-from turngap.processes.spans import SpanReceiver
+from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
 from turngap.session.preparation import fetch_weights

@@ -22,10 +22,10 @@ from turngap.model.legs import LegTimes
 from turngap.model.records import CallRecord, Clip
 from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
-from turngap.session.agent_run import Rig
+from turngap.session.agent_run import AgentProcesses
 from turngap.session.run_record import Progress
-from turngap.session.runner import Audience
-from turngap.session.scorer import Settled, recv_late_ms, send_late_ms
+from turngap.session.runner import ProgressDisplay
+from turngap.session.scoring_process import ScoredCall, recv_late_ms, send_late_ms
 from turngap.store import recording
 from turngap.store.folder import CALLS, RunFolder
 
@@ -52,12 +52,12 @@ class CallRunner:
     plan: SmokePlan
     clips: Mapping[str, Clip]
     placer: CallPlacer
-    rig: Rig | None
+    processes: AgentProcesses | None
     folder: RunFolder
     progress: Progress
     measured: RunMeasurements
     scheduler: Scheduler
-    audience: Audience
+    display: ProgressDisplay
 
     async def run_all(self) -> None:
         """Place one call after the other, and the echo.
@@ -133,8 +133,8 @@ class CallRunner:
         else:
             alias = _alias(planned)
             collected = None
-            if self.rig is not None:
-                collected = await self.rig.receiver.collect(alias, SPANS_TIMEOUT_S)
+            if self.processes is not None:
+                collected = await self.processes.receiver.collect(alias, SPANS_TIMEOUT_S)
             scored, edge = live_scoring.score_both_legs(
                 finished.caller, finished.agent, planned, collected.spans if collected else (), alias=alias, cold=False
             )
@@ -150,9 +150,9 @@ class CallRunner:
         own = finished.caller.record
         scored = [_masked(turn, self.plan) for turn in scored]
         self.folder.append(scored)
-        self.progress.add(Settled(tuple(scored), send_late_ms(own), recv_late_ms(own)))
+        self.progress.add(ScoredCall(tuple(scored), send_late_ms(own), recv_late_ms(own)))
         for turn in scored:
-            self.audience.turn(turn)
+            self.display.show_turn(turn)
 
     async def _with_witness(self, finished: FinishedCall, scored: list[TurnRecord]) -> list[TurnRecord]:
         """The turns with what the recording says of them."""
@@ -185,8 +185,8 @@ class CallRunner:
     def _responder(self, planned: PlannedCall) -> Responder | None:
         if self.plan.alone:
             return None
-        if self.rig is not None:
-            return AgentProxy(self.rig.agent.ready.url, _alias(planned), clock=self.placer.clock)
+        if self.processes is not None:
+            return AgentProxy(self.processes.agent.ready.url, _alias(planned), clock=self.placer.clock)
         assert self.plan.answers_ms is not None
         return FixedDelayResponder(self.plan.answers_ms, self.scheduler)
 

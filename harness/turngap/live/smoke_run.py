@@ -31,11 +31,11 @@ from turngap.processes import child, environment
 from turngap.processes.agent import Agent
 from turngap.scenario import PlannedCall
 from turngap.session import run_record
-from turngap.session.agent_run import Rig, Subject
+from turngap.session.agent_processes import start_agents
+from turngap.session.agent_run import AgentProcesses, AgentRun
 from turngap.session.preparation import prepare
-from turngap.session.rigs import standing
 from turngap.session.run_record import Progress
-from turngap.session.runner import CALIBRATION_MS, CALIBRATION_TURNS, Audience, Finished
+from turngap.session.runner import CALIBRATION_MS, CALIBRATION_TURNS, FinishedRun, ProgressDisplay
 from turngap.store import recording
 from turngap.store.folder import AGENT_LOG, CALLS, RunFolder
 
@@ -43,7 +43,7 @@ AGAIN = "run `turngap smoke` again"
 """A live run can't be taken up where it ended: its calls are over."""
 
 
-async def run_live(plan: SmokePlan, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> Finished:
+async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event) -> FinishedRun:
     """Do what `order` asks; setting `stop` ends the call under way, with the turns that are finished kept.
 
     Cancelling it ends the call as well, without a look at its turns, and comes out again.
@@ -55,7 +55,7 @@ async def run_live(plan: SmokePlan, audience: Audience, *, clock: Clock, stop: a
     began_ns = clock.now_ns()
     clips, notes = plan.clips, []
     if clips is None:
-        _, made = prepare(plan.request, audience.says)
+        _, made = prepare(plan.request, display.show_message)
         clips, notes = made.clips, list(made.notes)
         plan = replace(plan, request=replace(plan.request, calls=_sayable(plan, clips)))
     progress, found = Progress(notes=notes), RunMeasurements()
@@ -68,26 +68,26 @@ async def run_live(plan: SmokePlan, audience: Audience, *, clock: Clock, stop: a
                 scheduler = await stack.enter_async_context(Scheduler(clock).running())
                 server = await _server(plan, stack, clock)
                 twilio = await _twilio(plan, server, stack)
-                await _before_dialling(plan, server, twilio, found, clock, audience)
+                await _before_dialling(plan, server, twilio, found, clock, display)
                 ledger_path = plan.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
                 ledger = stack.enter_context(CallLedger(ledger_path))
                 ledger.check(plan.cost.calls, clock.unix_ns())
                 folder = RunFolder.create(plan.request.options.out, opening.run_id, opening)
                 opening = opening.model_copy(update={"run_id": folder.path.name})
                 if plan.fake is None:
-                    audience.says("calibrating the instrument")
+                    display.show_message("calibrating the instrument")
                     progress.calibration = await calibrate(
                         [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, calls=5
                     )
-                subject = Subject(plan.request, folder, opening, progress, began_ns)
-                rig = await stack.enter_async_context(_rig(subject, audience))
-                if rig is not None:
-                    opening = run_record.with_rig(opening, rig.agent.ready, rig.sampler)
-                    await _warm_up(plan, rig.agent, clips, clock, scheduler)
-                placer = CallPlacer(twilio, server, ledger, clock, audience.says, stop)
-                calls = CallRunner(plan, clips, placer, rig, folder, progress, found, scheduler, audience)
-                audience.says(plan.cost.sentence if plan.fake is None else "the fake Twilio: no telephone rings")
-                audience.begins(sum(len(call.turns) for call in plan.request.calls))
+                agent_run = AgentRun(plan.request, folder, opening, progress, began_ns)
+                processes = await stack.enter_async_context(_rig(agent_run, display))
+                if processes is not None:
+                    opening = run_record.with_agent(opening, processes.agent.ready, processes.sampler)
+                    await _warm_up(plan, processes.agent, clips, clock, scheduler)
+                placer = CallPlacer(twilio, server, ledger, clock, display.show_message, stop)
+                calls = CallRunner(plan, clips, placer, processes, folder, progress, found, scheduler, display)
+                display.show_message(plan.cost.sentence if plan.fake is None else "the fake Twilio: no telephone rings")
+                display.show_start(sum(len(call.turns) for call in plan.request.calls))
                 await calls.run_all()
         except TurngapError as fault:
             if folder is None:
@@ -102,7 +102,7 @@ async def run_live(plan: SmokePlan, audience: Audience, *, clock: Clock, stop: a
             raise
     assert folder is not None
     record = _close(plan, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
-    return Finished(record, folder, error)
+    return FinishedRun(record, folder, error)
 
 
 async def _server(plan: SmokePlan, stack: AsyncExitStack, clock: Clock) -> LiveServer:
@@ -129,13 +129,18 @@ async def _twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitStack) ->
 
 
 async def _before_dialling(
-    plan: SmokePlan, server: LiveServer, twilio: TwilioClient, found: RunMeasurements, clock: Clock, audience: Audience
+    plan: SmokePlan,
+    server: LiveServer,
+    twilio: TwilioClient,
+    found: RunMeasurements,
+    clock: Clock,
+    display: ProgressDisplay,
 ) -> None:
     """Raises: UsageError, LiveError: a call could not come to anything; none was placed."""
     await preflight.check(server, clock)
     found.trial = await twilio.is_trial()
     if found.trial:
-        audience.says(run_summary.TRIAL)
+        display.show_message(run_summary.TRIAL)
     if await twilio.voice_url(plan.from_) is None:
         raise UsageError("the number to call from is none of this Twilio account's")
     if not plan.alone:
@@ -150,16 +155,16 @@ async def _before_dialling(
 
 
 @asynccontextmanager
-async def _rig(subject: Subject, audience: Audience) -> AsyncIterator[Rig | None]:
-    if subject.request.profile is None:
+async def _rig(agent_run: AgentRun, display: ProgressDisplay) -> AsyncIterator[AgentProcesses | None]:
+    if agent_run.request.profile is None:
         yield None
         return
 
     async def before_agents() -> None:
         """Nothing is measured before a live call's agent."""
 
-    async with standing([subject], before_agents, audience.says) as rigs:
-        yield rigs[0]
+    async with start_agents([agent_run], before_agents, display.show_message) as processes:
+        yield processes[0]
 
 
 async def _warm_up(

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pynvml
 from turngap_agent import tracing
 
-from turngap.processes.residents import Residents
+from turngap.processes.gpu_processes import Residents
 
 _MIB = 1 << 20
 _REASONS = {

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from turngap.clock import NS_PER_MS, SystemClock
-from turngap.processes import child, gpu_log, process
+from turngap.processes import child, gpu_log, process_log
 from turngap.processes.gpu import Gpu, Gpus
-from turngap.processes.process import ProcessSampler, ProcessTree
+from turngap.processes.process_log import ProcessSampler, ProcessTree
 
 GPU_PERIOD_NS = 100 * NS_PER_MS
 PROCESS_PERIODS = 5
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
     }
     print(json.dumps(hello), flush=True)
     with (folder / "process.csv").open("a", newline="", encoding="utf-8", buffering=1) as process_file:
-        process_rows = _rows(process_file, process.COLUMNS)
+        process_rows = _rows(process_file, process_log.COLUMNS)
         if not devices:
             _loop(gpus, None, process_rows)
             return
@@ -118,7 +118,7 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             seen = agent.sample(clock.now_ns() / 1e9)
             if seen is not None:
-                process_rows.writerow(process.row(seen))
+                process_rows.writerow(process_log.row(seen))
         deadline_ns = max(deadline_ns + GPU_PERIOD_NS, clock.now_ns())
         while (left_ns := deadline_ns - clock.now_ns()) > 0:
             if not select.select([0], [], [], left_ns / 1e9)[0]:

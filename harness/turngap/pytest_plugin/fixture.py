@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turngap.model.result import RunRecord
     from turngap.scenario import Scenario
     from turngap.session.plan import Request
-    from turngap.session.runner import Finished
+    from turngap.session.runner import FinishedRun
 
 DEFAULT_BUDGET = "sub500"
 
@@ -92,8 +92,8 @@ class Turngap:
         with tempfile.TemporaryDirectory(prefix="turngap-") as folder:
             asked = self._request(what, Path(folder), profile, budget)
             with Display(_stderr(), asked.scenario.name) as display:
-                asked, clips = await asyncio.to_thread(preparation.prepare, asked, display.says)
-                finished = await runner.run(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
+                asked, clips = await asyncio.to_thread(preparation.prepare, asked, display.show_message)
+                finished = await runner.run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
         return self._judge(finished)
 
     def _request(self, what: Scenario | Path | str, folder: Path, profile: str | None, budget: str | None) -> Request:
@@ -134,7 +134,7 @@ class Turngap:
         path.write_text(yaml.safe_dump(data), "utf-8")
         return path
 
-    def _judge(self, finished: Finished) -> RunRecord:
+    def _judge(self, finished: FinishedRun) -> RunRecord:
         from turngap import report
         from turngap.cli import run as command
         from turngap.model.result import Verdict

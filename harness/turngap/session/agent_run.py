@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from turngap.model.result import RunRecord
 from turngap.processes.agent import Agent
 from turngap.processes.sampler import Sampler
-from turngap.processes.spans import SpanReceiver
+from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall
 from turngap.session.plan import Request
 from turngap.session.run_record import Progress
-from turngap.session.scorer import Settler
+from turngap.session.scoring_process import ScoringProcess
 from turngap.store.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Rig:
+class AgentProcesses:
     """What stands for one agent; the settler is the session's."""
 
     receiver: SpanReceiver
     sampler: Sampler
-    settler: Settler
+    settler: ScoringProcess
     agent: Agent
 
 
 @dataclass(slots=True)
-class Subject:
+class AgentRun:
     """One of the agents that a session measures; a run has one, a sweep one for each setting."""
 
     request: Request
@@ -42,13 +42,13 @@ class Subject:
     """Calls it has had in this session."""
 
     def named(self, text: str) -> str:
-        """The text, with the subject's name before it where it has one."""
+        """The text, with the agent_run's name before it where it has one."""
         return f"{self.name}: {text}" if self.name else text
 
 
 @dataclass(frozen=True, slots=True)
-class Dealt:
+class AssignedCall:
     """A call, and who is called."""
 
-    subject: Subject
+    agent_run: AgentRun
     call: PlannedCall

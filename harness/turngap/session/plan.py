@@ -27,7 +27,7 @@ from turngap.processes.agent import checked_url
 from turngap.scenario import PlannedCall, Scenario
 from turngap.session import network_plan
 from turngap.store import folder as store
-from turngap.store.disk import Claim
+from turngap.store.disk import FolderLock
 from turngap.verdict import budget as budgets
 from turngap.verdict.budget import Budget, Metric
 
@@ -48,7 +48,7 @@ class Resumed:
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
-    claim: Claim
+    claim: FolderLock
     """Held as long as the request is: no one else completes it meanwhile."""
 
 
@@ -246,7 +246,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         RunFolderError: it is no run folder, a live run's, complete, or being written; or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
-    claim = Claim(path)
+    claim = FolderLock(path)
     run = store.read(path)
     record = run.record
     if record.live is not None or record.environment.get("live"):

@@ -17,11 +17,11 @@ from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
 from turngap.model.result import RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes import process
+from turngap.processes import process_log
 from turngap.processes.agent import Ready
 from turngap.processes.sampler import Sampler
 from turngap.session.plan import Request, profile_data
-from turngap.session.scorer import Floats, Settled
+from turngap.session.scoring_process import Floats, ScoredCall
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict import cost, summary
@@ -52,7 +52,7 @@ class Progress:
     vram_peak_mib: float | None = None
     """On the agent's own GPU; None where it uses none, or is not ours (`--url`)."""
 
-    def add(self, settled: Settled) -> None:
+    def add(self, settled: ScoredCall) -> None:
         """Take in a call's turns; those of a call that is made again replace its earlier ones."""
         fresh = {(turn.call, turn.turn) for turn in settled.turns}
         self.turns = [turn for turn in self.turns if (turn.call, turn.turn) not in fresh]
@@ -105,7 +105,7 @@ def said(sentence: str, profile: Mapping[str, Any]) -> str:
 
 def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
     """What the verdict takes into account beside the turns."""
-    seen = process.figures(folder.path / store.PROCESS)
+    seen = process_log.figures(folder.path / store.PROCESS)
     answered = [turn for turn in progress.turns if turn.scored and turn.outcome is Outcome.ANSWERED]
     traced = request.url is None or any(turn.stages for turn in progress.turns)
     told = (turn.prefix_beyond_tokens for turn in progress.turns if turn.scored)
@@ -142,7 +142,7 @@ def closed(
     """`run.json` of a run that has ended, by itself or not."""
     scored = [turn for turn in progress.turns if turn.scored]
     complete = not progress.faults and len(scored) >= opening.planned_turns
-    seen = process.figures(folder.path / store.PROCESS)
+    seen = process_log.figures(folder.path / store.PROCESS)
     price = opening.profile_data.get("price")
     low, high = summary.label_moves(progress.turns)
     send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)
@@ -179,7 +179,7 @@ def closed(
     )
 
 
-def with_rig(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
+def with_agent(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
     """The record with what is known of agent and GPUs once they stand."""
     agent = AgentFigures(
         url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib, gpu=ready.gpu

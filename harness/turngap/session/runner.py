@@ -1,4 +1,4 @@
-"""One session of the instrument: the rig is set up, calls are placed and settled, and the verdicts are written.
+"""One session of the instrument: the processes is set up, calls are placed and settled, and the verdicts are written.
 
 A run has one agent under test; where there are several, each has a run of its own, and they share instrument, corpus,
 calibration and sentinel.
@@ -27,10 +27,10 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.processes import environment, gpu_log
 from turngap.session import agent_metrics, network_plan, reply_scripts, run_record
-from turngap.session.agent_run import Dealt, Subject
-from turngap.session.calls import Lanes
+from turngap.session.agent_processes import start_agents
+from turngap.session.agent_run import AgentRun, AssignedCall
+from turngap.session.call_slots import CallSlots
 from turngap.session.plan import Request
-from turngap.session.rigs import standing
 from turngap.session.run_record import Progress
 from turngap.store import folder as store
 from turngap.store import recording
@@ -43,24 +43,24 @@ CALIBRATION_MS, CALIBRATION_TURNS = 300.0, 10
 Judge = Callable[[Sequence[TurnRecord], Evidence], Judgement]
 
 
-class Audience(Protocol):
+class ProgressDisplay(Protocol):
     """Who is told how the run goes."""
 
-    def says(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """One line of news."""
         ...
 
-    def begins(self, turns: int) -> None:
+    def show_start(self, turns: int) -> None:
         """Calls begin; so many turns are to be scored."""
         ...
 
-    def turn(self, turn: TurnRecord, setting: str = "") -> None:
+    def show_turn(self, turn: TurnRecord, setting: str = "") -> None:
         """A turn was settled, warm-up or not; under the named setting where there are several."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedRun:
     """A run that has ended, by itself or not."""
 
     record: RunRecord
@@ -74,8 +74,8 @@ class Finished:
 class Session:
     """What one session of the instrument measures."""
 
-    subjects: Sequence[Subject]
-    dealt: Sequence[Dealt]
+    agent_runs: Sequence[AgentRun]
+    calls: Sequence[AssignedCall]
     at_once: int
     """Calls that go on at the same time, warm-up calls apart."""
     sentinel_log: Path
@@ -84,15 +84,15 @@ class Session:
     """The line for where the user ended it."""
 
 
-async def run(
+async def run_request(
     request: Request,
     corpus: Corpus,
-    audience: Audience,
+    display: ProgressDisplay,
     *,
     clock: Clock,
     stop: asyncio.Event,
     judge: Judge | None = None,
-) -> Finished:
+) -> FinishedRun:
     """Do what `request` asks; setting `stop` ends it politely, with the turns that are finished kept.
 
     `judge` gives the verdict: by default `gate.judge` with the request's budget.
@@ -101,24 +101,24 @@ async def run(
         UsageError: the port for spans is in use.
         HarnessError: the run's folder can't be written.
     """
-    subject = await enter(request, corpus, clock)
+    agent_run = await open_run(request, corpus, clock)
     interrupted = "the run was interrupted; the finished turns are kept, and"
     session = Session(
-        subjects=[subject],
-        dealt=[Dealt(subject, call) for call in request.missing],
+        agent_runs=[agent_run],
+        calls=[AssignedCall(agent_run, call) for call in request.missing],
         at_once=request.simultaneous_calls,
-        sentinel_log=subject.folder.path / store.SENTINEL,
-        interrupted=f"{interrupted} `turngap run --resume {subject.folder.path}` completes it",
+        sentinel_log=agent_run.folder.path / store.SENTINEL,
+        interrupted=f"{interrupted} `turngap run --resume {agent_run.folder.path}` completes it",
     )
-    error = await attend(session, corpus, audience, clock=clock, stop=stop)
-    record = conclude(subject, corpus, clock, judge=judge)
-    return Finished(record, subject.folder, error, interrupted=stop.is_set())
+    error = await run_session(session, corpus, display, clock=clock, stop=stop)
+    record = close_run(agent_run, corpus, clock, judge=judge)
+    return FinishedRun(record, agent_run.folder, error, interrupted=stop.is_set())
 
 
-async def attend(
-    session: Session, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event
+async def run_session(
+    session: Session, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
 ) -> TurngapError | None:
-    """Calibrate, start the agents, place the calls beside one sentinel; all of it is in the subjects' books then.
+    """Calibrate, start the agents, place the calls beside one sentinel; all of it is in the agent_runs' books then.
 
     Gives what ended it before its time; it stands in the books too.
 
@@ -127,25 +127,25 @@ async def attend(
     """
     try:
         with ahead() as place:
-            for subject in session.subjects:
-                subject.opening.environment["caller_priority"] = place
-            await _measure(session, corpus, audience, clock=clock, stop=stop)
+            for agent_run in session.agent_runs:
+                agent_run.opening.environment["caller_priority"] = place
+            await _measure(session, corpus, display, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
-        if not any(subject.request.resumed or subject.progress.turns for subject in session.subjects):
-            for subject in session.subjects:
-                shutil.rmtree(subject.folder.path, ignore_errors=True)  # nothing happened that is worth a folder
+        if not any(agent_run.request.resumed or agent_run.progress.turns for agent_run in session.agent_runs):
+            for agent_run in session.agent_runs:
+                shutil.rmtree(agent_run.folder.path, ignore_errors=True)  # nothing happened that is worth a folder
         raise
     except TurngapError as fault:
-        for subject in session.subjects:
-            subject.progress.faults.append(str(fault))
+        for agent_run in session.agent_runs:
+            agent_run.progress.faults.append(str(fault))
         return fault
     return None
 
 
-async def enter(
+async def open_run(
     request: Request, corpus: Corpus, clock: Clock, *, name: str = "", folder_name: str | None = None
-) -> Subject:
-    """The subject of a request, its books opened: its run's folder with `run.json`, a new one or the one resumed.
+) -> AgentRun:
+    """The agent_run of a request, its books opened: its run's folder with `run.json`, a new one or the one resumed.
 
     `name` tells it from others; `folder_name` is the folder's in place of one made of time, scenario and profile.
 
@@ -162,21 +162,21 @@ async def enter(
     if request.profile is not None and request.profile.weightless:
         progress.notes.append(reply_scripts.NOTE)
     opening, folder = await _open(request, clock, progress, folder_name)
-    return Subject(request, folder, opening, progress, clock.now_ns(), name)
+    return AgentRun(request, folder, opening, progress, clock.now_ns(), name)
 
 
-def conclude(subject: Subject, corpus: Corpus, clock: Clock, *, judge: Judge | None = None) -> RunRecord:
-    """Close the subject's books: judge its turns, keep the recordings worth hearing, write `run.json`.
+def close_run(agent_run: AgentRun, corpus: Corpus, clock: Clock, *, judge: Judge | None = None) -> RunRecord:
+    """Close the agent_run's books: judge its turns, keep the recordings worth hearing, write `run.json`.
 
     Raises:
         HarnessError: the folder can't be written.
     """
-    request, folder, progress, opening = subject.request, subject.folder, subject.progress, subject.opening
+    request, folder, progress, opening = agent_run.request, agent_run.folder, agent_run.progress, agent_run.opening
     turns = recording.keep(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
     progress.turns = list(turns)
     verdict = judge or partial(gate.judge, budget=request.budget)
     record = run_record.closed(
-        opening.model_copy(update={"duration_s": opening.duration_s + (clock.now_ns() - subject.began_ns) / 1e9}),
+        opening.model_copy(update={"duration_s": opening.duration_s + (clock.now_ns() - agent_run.began_ns) / 1e9}),
         folder,
         progress,
         verdict(turns, run_record.evidence(request, folder, progress)),
@@ -188,62 +188,64 @@ def conclude(subject: Subject, corpus: Corpus, clock: Clock, *, judge: Judge | N
     return record
 
 
-async def _measure(session: Session, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> None:
+async def _measure(
+    session: Session, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
+) -> None:
     """Calibrate, set up, place the calls beside the sentinel; the books then know of agents and GPUs."""
-    subjects, dealt = session.subjects, session.dealt
+    agent_runs, calls = session.agent_runs, session.calls
 
     async def before_agents() -> None:
-        audience.says("calibrating the instrument")
+        display.show_message("calibrating the instrument")
         found = await calibrate(
             [CALIBRATION_MS],
             CALIBRATION_TURNS,
             clock=clock,
             scheduler=scheduler,
-            seed=subjects[0].request.seed,
+            seed=agent_runs[0].request.seed,
             calls=5,
         )
-        for subject in subjects:
-            subject.progress.calibration = found
+        for agent_run in agent_runs:
+            agent_run.progress.calibration = found
 
     async with (
         Scheduler(clock).running() as scheduler,
-        standing(subjects, before_agents, audience.says) as rigs,
+        start_agents(agent_runs, before_agents, display.show_message) as all_processes,
     ):
-        for subject, rig in zip(subjects, rigs, strict=True):
-            subject.opening = run_record.with_rig(subject.opening, rig.agent.ready, rig.sampler)
-            subject.folder.write(subject.opening)
-        by_subject = {id(subject): rig for subject, rig in zip(subjects, rigs, strict=True)}
-        lanes = Lanes(
-            dealt, by_subject, session.at_once, corpus, clock, scheduler, stop, audience.turn, session.interrupted
+        for agent_run, processes in zip(agent_runs, all_processes, strict=True):
+            agent_run.opening = run_record.with_agent(agent_run.opening, processes.agent.ready, processes.sampler)
+            agent_run.folder.write(agent_run.opening)
+        by_subject = {id(agent_run): processes for agent_run, processes in zip(agent_runs, all_processes, strict=True)}
+        lanes = CallSlots(
+            calls, by_subject, session.at_once, corpus, clock, scheduler, stop, display.show_turn, session.interrupted
         )
-        audience.begins(sum(len(one.call.turns) for one in dealt if not one.call.warm_up))
+        display.show_start(sum(len(one.call.turns) for one in calls if not one.call.warm_up))
         watch = None
         try:
             async with sentinel(
                 clock=clock,
                 scheduler=scheduler,
-                seed=subjects[0].request.seed,
+                seed=agent_runs[0].request.seed,
                 log=session.sentinel_log,
                 boot_id=tracing.read_boot_id(),
             ) as watch:
                 await lanes.place_all()
         finally:
-            for subject, rig in zip(subjects, rigs, strict=True):
-                agent = await agent_metrics.asked(rig.agent, subject.opening.agent)
-                subject.opening = subject.opening.model_copy(update={"agent": agent})
-                subject.progress.sentinel = watch.errors(subject.progress.turns) if watch is not None else None
-    for subject, rig in zip(subjects, rigs, strict=True):
-        subject.progress.notes += rig.receiver.remarks()
-        samples, used = subject.folder.path / store.GPU, rig.agent.ready.gpu
-        gpus = gpu_log.figures(rig.sampler.gpus, samples, used.uuid if used is not None else None)
+            for agent_run, processes in zip(agent_runs, all_processes, strict=True):
+                agent = await agent_metrics.asked(processes.agent, agent_run.opening.agent)
+                agent_run.opening = agent_run.opening.model_copy(update={"agent": agent})
+                agent_run.progress.sentinel = watch.errors(agent_run.progress.turns) if watch is not None else None
+    for agent_run, processes in zip(agent_runs, all_processes, strict=True):
+        agent_run.progress.notes += processes.receiver.remarks()
+        samples, used = agent_run.folder.path / store.GPU, processes.agent.ready.gpu
+        gpus = gpu_log.figures(processes.sampler.gpus, samples, used.uuid if used is not None else None)
         if used is not None:
-            sees_all = rig.sampler.gpu_processes == "all"
-            turns, devices = subject.progress.turns, rig.sampler.gpus
-            subject.progress.vram_peak_mib = gpu_log.peak_mib(devices, samples, used.uuid)
+            sees_all = processes.sampler.gpu_processes == "all"
+            turns, devices = agent_run.progress.turns, processes.sampler.gpus
+            agent_run.progress.vram_peak_mib = gpu_log.peak_mib(devices, samples, used.uuid)
             seen = gpu_log.watch(samples, turns, devices, used.uuid, sees_all=sees_all)
             told = {"external_llm": used.external_llm}
-            subject.progress.gpu_watch = None if seen is None else seen.model_copy(update=told)
-        subject.opening = subject.opening.model_copy(update={"gpus": gpus})
+            agent_run.progress.gpu_watch = None if seen is None else seen.model_copy(update=told)
+        agent_run.opening = agent_run.opening.model_copy(update={"gpus": gpus})
 
 
 async def _open(

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Claim:
+class FolderLock:
     """The right to write a run's folder, as long as this object or its process lives: the kernel takes it back."""
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class Claim:
             os.close(self._file)
 
 
-def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None]) -> tuple[Path, Claim]:
+def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None]) -> tuple[Path, FolderLock]:
     """Make the folder `name` under `out`; a taken name gets a number. `kind` is its word in messages.
 
     `fill(path, name)` writes what must be in it from the first moment: it appears under its name when that is done,
@@ -56,7 +56,7 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
         out.mkdir(parents=True, exist_ok=True)
         fresh = out / f".{name}.{os.getpid()}"
         fresh.mkdir()
-        claim = Claim(fresh)
+        claim = FolderLock(fresh)
         for number in range(1, 1000):
             numbered = name if number == 1 else f"{name}-{number}"
             fill(fresh, numbered)

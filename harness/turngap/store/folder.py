@@ -18,7 +18,7 @@ from turngap_agent.errors import HarnessError, RunFolderError
 from turngap.model.result import SCHEMA_VERSION, RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.store import disk
-from turngap.store.disk import Claim, Json
+from turngap.store.disk import FolderLock, Json
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
 SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"
@@ -51,7 +51,7 @@ class Run:
 class RunFolder:
     """One folder, which one run writes."""
 
-    def __init__(self, path: Path, claim: Claim | None = None) -> None:
+    def __init__(self, path: Path, claim: FolderLock | None = None) -> None:
         self.path = path
         self.claim = claim
 

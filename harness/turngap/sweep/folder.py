@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from turngap.store import disk
 from turngap.store import folder as store
-from turngap.store.disk import Claim
+from turngap.store.disk import FolderLock
 from turngap.store.folder import Run
 from turngap.sweep.points import Point, points
 from turngap.verdict import summary
@@ -60,7 +60,7 @@ def is_sweep(path: Path) -> bool:
     return (path / SWEEP).is_file()
 
 
-def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, Claim]:
+def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, FolderLock]:
     """Make the folder under `out`, with `sweep.json` in it from the first moment; a taken name gets a number.
 
     Raises:

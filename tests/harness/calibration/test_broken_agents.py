@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from turngap.calibration.calibrate import ReferenceAgent, burst
-from turngap.calibration.reference import Behaviour, Order, reply_pieces
+from turngap.calibration.reference_agent import Behaviour, Order, reply_pieces
 from turngap.caller.call import place_call
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler

@@ -11,7 +11,7 @@ import pytest
 from turngap.calibration import calibrate
 from turngap.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
 from turngap.calibration.idleness import Idle
-from turngap.calibration.reference import tone
+from turngap.calibration.reference_agent import tone
 from turngap.calibration.sentinel import Sentinel
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock

@@ -13,7 +13,7 @@ import pytest
 from turngap.cli import app, run
 from turngap.model.result import Verdict
 from turngap.processes import child
-from turngap.session import rigs
+from turngap.session import agent_processes
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 
@@ -130,7 +130,7 @@ def test_an_agent_that_dies_at_start_is_one_line(
 ) -> None:
     """Its own last words and its log are in the message; the verdict is INVALID."""
     dying = "import sys; print('turngap: error: no memory left for its models', file=sys.stderr); sys.exit(3)"
-    monkeypatch.setattr(rigs, "serve_command", lambda *_: [sys.executable, "-c", dying])
+    monkeypatch.setattr(agent_processes, "serve_command", lambda *_: [sys.executable, "-c", dying])
     scenario, out = str(scenario_of_tones(tmp_path, 1)), str(tmp_path / "results")
     code = app.execute(["run", scenario, "--profile", "scripted", "--json", "--out", out])
     captured = capfd.readouterr()

@@ -14,13 +14,15 @@ from tests.harness import report_builders as builders
 def shown(*, terminal: bool) -> str:
     out = io.StringIO()
     with Display(Console(file=out, force_terminal=terminal, width=200), "small") as display:
-        display.says("agent ready")
+        display.show_message("agent ready")
         assert not display.begun
-        display.begins(2)
+        display.show_start(2)
         assert display.begun
-        display.turn(builders.turn(0, warm_up=True, scored=False))
-        display.turn(builders.turn(1, utterance_id="one", turn_gap_ms=412.3))
-        display.turn(builders.turn(2, utterance_id="two", outcome=Outcome.MISSED, detail="no [bold] answer"), "a=1")
+        display.show_turn(builders.turn(0, warm_up=True, scored=False))
+        display.show_turn(builders.turn(1, utterance_id="one", turn_gap_ms=412.3))
+        display.show_turn(
+            builders.turn(2, utterance_id="two", outcome=Outcome.MISSED, detail="no [bold] answer"), "a=1"
+        )
     return out.getvalue()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from turngap.processes import child
 from turngap.processes.sampler import Sampler
-from turngap.processes.spans import SpanReceiver
+from turngap.processes.span_receiver import SpanReceiver
 from turngap_agent.errors import HarnessError
 
 FAULTS = {

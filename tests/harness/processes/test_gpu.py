@@ -11,7 +11,7 @@ import pynvml
 import pytest
 from turngap.processes import gpu_log
 from turngap.processes.gpu import Gpu, Gpus
-from turngap.processes.residents import Residents
+from turngap.processes.gpu_processes import Residents
 
 GIB = 1 << 30
 

@@ -7,7 +7,7 @@ import csv
 import os
 from pathlib import Path
 
-from turngap.processes import process
+from turngap.processes import process_log
 from turngap.processes.sampler import Sampler
 from turngap.store import folder as store
 
@@ -28,7 +28,7 @@ def test_a_watched_process_has_rows(tmp_path: Path) -> None:
     sampler = asyncio.run(scenario())
     with (tmp_path / store.PROCESS).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == process.COLUMNS
+    assert tuple(rows[0]) == process_log.COLUMNS
     assert all(float(row["rss_mib"]) > 10 for row in rows)
     assert float(rows[0]["at_s"]) < float(rows[1]["at_s"])
     assert bool(sampler.gpus) != bool(sampler.no_gpu_reason)
@@ -45,4 +45,4 @@ def test_a_process_that_ends_is_no_error(tmp_path: Path) -> None:
         await sampler.stop()
 
     asyncio.run(scenario())
-    assert (tmp_path / store.PROCESS).read_text().startswith(",".join(process.COLUMNS))
+    assert (tmp_path / store.PROCESS).read_text().startswith(",".join(process_log.COLUMNS))

@@ -24,7 +24,7 @@ from turngap.model.result import Verdict
 from turngap.pytest_plugin import plugin
 from turngap.session import preparation, runner
 from turngap.session.plan import Request
-from turngap.session.runner import Finished
+from turngap.session.runner import FinishedRun
 from turngap.store import folder as store
 from turngap.verdict import gate
 from turngap_agent.errors import AgentError
@@ -72,7 +72,7 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
         error: str = "",
         changes: dict[str, Any] | None = None,
     ) -> pytest.RunResult:
-        async def run_it(asked: Request, *_: object, **__: object) -> Finished:
+        async def run_it(asked: Request, *_: object, **__: object) -> FinishedRun:
             if error:
                 raise AgentError(error)
             made = builders.turns(turns, scale=scale, **(changes or {}))
@@ -95,10 +95,10 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
             )
             folder = store.RunFolder.create(asked.options.out, "made-up", record)
             folder.append(made)
-            return Finished(store.read(folder.path).record, folder)
+            return FinishedRun(store.read(folder.path).record, folder)
 
         with monkeypatch.context() as patch:
-            patch.setattr(runner, "run", run_it)
+            patch.setattr(runner, "run_request", run_it)
             patch.setattr(preparation, "prepare", lambda asked, says: (asked, Corpus({}, (), asked.scenario)))
             patch.setattr(report, "render", lambda folder, page: None)
             return session(*arguments)

@@ -11,7 +11,7 @@ from turngap.model.result import WEIGHTLESS, WEIGHTLESS_BF16
 from turngap.model.turn import Outcome
 from turngap.session import plan, run_record
 from turngap.session.run_record import Progress
-from turngap.session.scorer import Settled
+from turngap.session.scoring_process import ScoredCall
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 
@@ -50,8 +50,8 @@ def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> 
 def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:
     """Its length is that of its frames, 20 ms each; a warm-up call and a turn that was not answered add no turn."""
     progress, frames = Progress(), np.zeros(500)
-    progress.add(Settled((builders.turn(0), builders.turn(1, outcome=Outcome.MISSED)), frames, frames))
-    progress.add(Settled((builders.turn(2, warm_up=True, scored=False),), frames, frames))
+    progress.add(ScoredCall((builders.turn(0), builders.turn(1, outcome=Outcome.MISSED)), frames, frames))
+    progress.add(ScoredCall((builders.turn(2, warm_up=True, scored=False),), frames, frames))
     assert (progress.call_s, progress.answered) == (10.0, 1)
 
 

@@ -13,7 +13,7 @@ from turngap.cli import app
 from turngap.store import folder as store
 from turngap.sweep import folder
 
-from tests.harness.session.test_measure import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
+from tests.harness.session.test_runner import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
 from tests.harness.tones import scenario_of_tones
 
 LONG_S = 5 * PATIENCE_S

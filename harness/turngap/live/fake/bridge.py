@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 
-from turngap.calibration.reference import tone
+from turngap.calibration.reference_agent import tone
 from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, Clock
 from turngap.live.fake.call_parties import CallParty

@@ -14,17 +14,17 @@ from turngap_agent.errors import TurngapError, UsageError
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.session import runner
-from turngap.session.agent_run import Dealt, Subject
-from turngap.session.runner import Audience, Session
+from turngap.session.agent_run import AgentRun, AssignedCall
+from turngap.session.runner import ProgressDisplay, Session
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
-from turngap.sweep import folder, request
+from turngap.sweep import folder, plan
 from turngap.sweep.folder import SweepRecord
-from turngap.sweep.request import SweepRequest
+from turngap.sweep.plan import SweepRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class FinishedSweep:
     """A sweep that has ended, by itself or not."""
 
     record: SweepRecord
@@ -33,52 +33,54 @@ class Swept:
     """What ended it before its time; it stands in the runs too."""
 
 
-async def sweep(asked: SweepRequest, corpus: Corpus, audience: Audience, *, clock: Clock, stop: asyncio.Event) -> Swept:
+async def run_sweep(
+    asked: SweepRequest, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
+) -> FinishedSweep:
     """Do what `asked` asks; setting `stop` ends it politely, with the turns that are finished kept.
 
     Raises:
         HarnessError: a folder can't be written.
     """
-    asked = request.begun(asked, clock.unix_ns())
+    asked = plan.begun(asked, clock.unix_ns())
     path = asked.path
     assert path is not None
     RunFolder(path).mend()
     error: TurngapError | None = None
-    subjects: list[Subject] = []
+    agent_runs: list[AgentRun] = []
     try:
         for member in asked.members:
             row = member.row
-            subjects.append(await runner.enter(member.request, corpus, clock, name=row.name, folder_name=row.slug))
-        if subjects:
+            agent_runs.append(await runner.open_run(member.request, corpus, clock, name=row.name, folder_name=row.slug))
+        if agent_runs:
             interrupted = "the sweep was interrupted; the finished turns are kept, and"
             session = Session(
-                subjects=subjects,
-                dealt=dealt(subjects, asked.record.seed),
+                agent_runs=agent_runs,
+                calls=interleave_calls(agent_runs, asked.record.seed),
                 at_once=1,
                 sentinel_log=path / store.SENTINEL,
                 interrupted=f"{interrupted} `turngap sweep --resume {path}` completes it",
             )
-            error = await runner.attend(session, corpus, audience, clock=clock, stop=stop)
+            error = await runner.run_session(session, corpus, display, clock=clock, stop=stop)
     except (UsageError, asyncio.CancelledError):
-        if not any(subject.request.resumed or subject.progress.turns for subject in subjects):
-            for subject in subjects:
-                shutil.rmtree(subject.folder.path, ignore_errors=True)
+        if not any(agent_run.request.resumed or agent_run.progress.turns for agent_run in agent_runs):
+            for agent_run in agent_runs:
+                shutil.rmtree(agent_run.folder.path, ignore_errors=True)
         if not any((path / row.slug).exists() for row in asked.record.settings):
             shutil.rmtree(path, ignore_errors=True)  # nothing happened that is worth a folder
         raise
-    for subject in subjects:
-        runner.conclude(subject, corpus, clock)
+    for agent_run in agent_runs:
+        runner.close_run(agent_run, corpus, clock)
     record = folder.measured(path, asked.record)
     folder.write(path, record)
-    return Swept(record, path, error)
+    return FinishedSweep(record, path, error)
 
 
-def dealt(subjects: Sequence[Subject], seed: int) -> list[Dealt]:
+def interleave_calls(agent_runs: Sequence[AgentRun], seed: int) -> list[AssignedCall]:
     """The calls still to be placed: each with every setting, in an order of its own, before the next call."""
     found = []
-    waiting = [{call.index: call for call in subject.request.missing} for subject in subjects]
+    waiting = [{call.index: call for call in agent_run.request.missing} for agent_run in agent_runs]
     for index in sorted({index for calls in waiting for index in calls}):
-        order = list(range(len(subjects)))
+        order = list(range(len(agent_runs)))
         random.Random(f"{seed} {index}").shuffle(order)
-        found += [Dealt(subjects[place], waiting[place][index]) for place in order if index in waiting[place]]
+        found += [AssignedCall(agent_runs[place], waiting[place][index]) for place in order if index in waiting[place]]
     return found

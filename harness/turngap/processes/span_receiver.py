@@ -25,7 +25,7 @@ SILENT_CALLS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class CollectedSpans:
     """The spans of one call."""
 
     spans: tuple[Span, ...]
@@ -56,7 +56,7 @@ class SpanReceiver:
             UsageError: `port` is in use.
             HarnessError: it did not start.
         """
-        command = child.python("turngap.processes.receiver", str(port), str(file))
+        command = child.python("turngap.processes.span_server", str(port), str(file))
         process = await child.start(command, stderr=None)
         hello = await child.hello(process, "the span receiver")
         if "endpoint" in hello:
@@ -66,7 +66,7 @@ class SpanReceiver:
             raise UsageError(f"--otlp-port {port}: {hello['error']}; give another port, or 0 for a free one")
         raise HarnessError(f"the span receiver did not start: {hello.get('error', 'see the lines above')}")
 
-    async def collect(self, call_sid: str, timeout_s: float) -> Collected:
+    async def collect(self, call_sid: str, timeout_s: float) -> CollectedSpans:
         """Wait until the call's spans are whole, or `timeout_s` have passed; they are handed out once."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._sends_none else timeout_s):
@@ -75,7 +75,7 @@ class SpanReceiver:
         spans = tuple(self._calls.pop(call_sid, ()))
         self._collected.add(call_sid)
         self._silent_calls = 0 if spans else self._silent_calls + 1
-        return Collected(spans, missing(spans) + self._why_none(spans))
+        return CollectedSpans(spans, missing(spans) + self._why_none(spans))
 
     def so_far(self, call_sid: str) -> tuple[Span, ...]:
         """The spans of a call that goes on, as far as they have come; `collect` will give them again."""

@@ -16,9 +16,9 @@ from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import TurnRecord
-from turngap.session.agent_run import Dealt, Rig, Subject
+from turngap.session.agent_run import AgentProcesses, AgentRun, AssignedCall
 from turngap.session.reply_scripts import custom_parameters
-from turngap.session.scorer import Job
+from turngap.session.scoring_process import FinishedCall
 
 SPANS_TIMEOUT_S = 3.0
 """How long a call's spans may take after its end: the agent flushes them then."""
@@ -29,13 +29,13 @@ LAST_WORDS_S = 5.0
 
 
 @dataclass(slots=True)
-class Lanes:
+class CallSlots:
     """The calls still to be placed, and what becomes of them."""
 
-    dealt: Sequence[Dealt]
+    calls: Sequence[AssignedCall]
     """In the order in which they are placed; warm-up calls come first, one by one."""
-    rigs: Mapping[int, Rig]
-    """What stands for each subject, by its `id()`."""
+    processes: Mapping[int, AgentProcesses]
+    """What stands for each agent_run, by its `id()`."""
     at_once: int
     corpus: Corpus
     clock: Clock
@@ -43,7 +43,7 @@ class Lanes:
     stop: asyncio.Event
     """Set it to end the session: calls hang up, finished turns are kept."""
     heard: Callable[[TurnRecord, str], None]
-    """Told of every settled turn, and the name of its subject."""
+    """Told of every settled turn, and the name of its agent_run."""
     interrupted: str
     """What is said where `stop` ended it."""
     _fault: TurngapError | None = field(default=None, init=False)
@@ -57,14 +57,14 @@ class Lanes:
             AgentError: an agent died, or refused its very first call.
             HarnessError: a run's folder can't be written, or the session was interrupted.
         """
-        subjects = {id(one.subject): one.subject for one in self.dealt}
-        self._died = {key: asyncio.create_task(self._death(subject)) for key, subject in subjects.items()}
+        agent_runs = {id(one.agent_run): one.agent_run for one in self.calls}
+        self._died = {key: asyncio.create_task(self._death(agent_run)) for key, agent_run in agent_runs.items()}
         watch = asyncio.create_task(self._watch())
         gc.collect()
         gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
         try:
-            await self._lane(deque(one for one in self.dealt if one.call.warm_up))
-            scored = deque(one for one in self.dealt if not one.call.warm_up)
+            await self._lane(deque(one for one in self.calls if one.call.warm_up))
+            scored = deque(one for one in self.calls if not one.call.warm_up)
             await asyncio.gather(*(self._lane(scored) for _ in range(self.at_once)))
         finally:
             gc.unfreeze()
@@ -76,8 +76,8 @@ class Lanes:
         if self.stop.is_set():
             raise HarnessError(self.interrupted)
 
-    async def _death(self, subject: Subject) -> str:
-        return subject.named(await self.rigs[id(subject)].agent.died())
+    async def _death(self, agent_run: AgentRun) -> str:
+        return agent_run.named(await self.processes[id(agent_run)].agent.died())
 
     async def _watch(self) -> None:
         """Halt the lanes when the session is stopped, or a while after an agent's death."""
@@ -92,7 +92,7 @@ class Lanes:
         finally:
             stopped.cancel()
 
-    async def _lane(self, calls: deque[Dealt]) -> None:
+    async def _lane(self, calls: deque[AssignedCall]) -> None:
         while calls and not (self._halt.is_set() or self._fault or self.stop.is_set()):
             try:
                 await self._place(calls.popleft())
@@ -100,41 +100,41 @@ class Lanes:
                 self._fault = self._fault or fault
                 self._halt.set()
 
-    async def _place(self, dealt: Dealt) -> None:
-        subject, planned, rig = dealt.subject, dealt.call, self.rigs[id(dealt.subject)]
-        first, subject.placed = subject.placed == 0, subject.placed + 1
-        alone = len(self.rigs) == 1
-        if not alone and rig.agent.pid is not None:
-            await rig.sampler.watch(rig.agent.pid, rig.agent.gpu_uuid)
+    async def _place(self, calls: AssignedCall) -> None:
+        agent_run, planned, processes = calls.agent_run, calls.call, self.processes[id(calls.agent_run)]
+        first, agent_run.placed = agent_run.placed == 0, agent_run.placed + 1
+        alone = len(self.processes) == 1
+        if not alone and processes.agent.pid is not None:
+            await processes.sampler.watch(processes.agent.pid, processes.agent.gpu_uuid)
         call = await self._until_halt(
             place_call(
-                rig.agent.ready.url,
+                processes.agent.ready.url,
                 planned,
                 self.corpus.clips,
                 clock=self.clock,
                 scheduler=self.scheduler,
-                seed=subject.request.seed,
-                custom_parameters=custom_parameters(subject.request, planned, self.corpus),
-                auth_token="" if rig.agent.ours else None,  # ours asks for no signature
-                network=subject.request.network(planned),
+                seed=agent_run.request.seed,
+                custom_parameters=custom_parameters(agent_run.request, planned, self.corpus),
+                auth_token="" if processes.agent.ours else None,  # ours asks for no signature
+                network=agent_run.request.network(planned),
             )
         )
-        if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and rig.agent.ours:
-            await asyncio.wait({self._died[id(subject)]}, timeout=DEATH_NOTICE_S)
-        if call.end is CallEnd.REFUSED and first and not self._died[id(subject)].done():
-            raise AgentError(subject.named(f"{rig.agent.ready.url}: {call.detail}"))
+        if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and processes.agent.ours:
+            await asyncio.wait({self._died[id(agent_run)]}, timeout=DEATH_NOTICE_S)
+        if call.end is CallEnd.REFUSED and first and not self._died[id(agent_run)].done():
+            raise AgentError(agent_run.named(f"{processes.agent.ready.url}: {call.detail}"))
         as_planned = call.end in (CallEnd.COMPLETED, CallEnd.DISCONNECTED)
         patience_s = SPANS_TIMEOUT_S if as_planned else DEATH_NOTICE_S
-        collected = await rig.receiver.collect(call.call_sid, patience_s)
+        collected = await processes.receiver.collect(call.call_sid, patience_s)
         if not alone:
-            await rig.sampler.rest()
-        cold = first and rig.agent.ours
-        job = Job(subject.folder.path, call, collected, planned, subject.request.network_ms, cold)
-        settled = await rig.settler.settle(job)
-        subject.progress.add(settled)
-        subject.progress.notes += [f"call {call.index}: {warning}" for warning in call.warnings]
+            await processes.sampler.rest()
+        cold = first and processes.agent.ours
+        job = FinishedCall(agent_run.folder.path, call, collected, planned, agent_run.request.network_ms, cold)
+        settled = await processes.settler.score_and_save(job)
+        agent_run.progress.add(settled)
+        agent_run.progress.notes += [f"call {call.index}: {warning}" for warning in call.warnings]
         for turn in settled.turns:
-            self.heard(turn, subject.name)
+            self.heard(turn, agent_run.name)
 
     async def _until_halt(self, placing: Coroutine[None, None, CallRecord]) -> CallRecord:
         """The call's record; once the lanes are halted it hangs up, and gives what it has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turngap.calibration.reference import Behaviour, Order, parse_order, reply_pieces, tone
+from turngap.calibration.reference_agent import Behaviour, Order, parse_order, reply_pieces, tone
 from turngap.caller.onset import Segment, find_onset
 from turngap_agent.errors import ProtocolError
 

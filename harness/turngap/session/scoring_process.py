@@ -27,7 +27,7 @@ from turngap.caller.priority import OWN_NICE
 from turngap.clock import NS_PER_MS
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes.spans import Collected
+from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
 from turngap.session import network_plan
@@ -40,12 +40,12 @@ _NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FinishedCall:
     """A call that has ended."""
 
     folder: Path
     call: CallRecord
-    collected: Collected
+    collected: CollectedSpans
     planned: PlannedCall
     network_ms: float
     cold: bool
@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ScoredCall:
     """What came of it."""
 
     turns: tuple[TurnRecord, ...]
@@ -63,7 +63,7 @@ class Settled:
     """How long our own event loop had been away at most during each frame's time, shape (frames,)."""
 
 
-def settle(job: Job) -> Settled:
+def score_and_save(job: FinishedCall) -> ScoredCall:
     """Score a call, write its recording, append its turns.
 
     Raises:
@@ -93,10 +93,10 @@ def settle(job: Job) -> Settled:
         ]
     if turns:
         RunFolder(job.folder).append(turns)
-    return Settled(tuple(turns), send_late_ms(call), recv_late_ms(call))
+    return ScoredCall(tuple(turns), send_late_ms(call), recv_late_ms(call))
 
 
-class Settler:
+class ScoringProcess:
     """The process that settles calls, one at a time, at low priority."""
 
     def __init__(self) -> None:
@@ -107,19 +107,19 @@ class Settler:
         """Start it: importing takes a second that no call should meet."""
         await self._do(_nothing)
 
-    async def settle(self, job: Job) -> Settled:
+    async def score_and_save(self, job: FinishedCall) -> ScoredCall:
         """`settle`, over there.
 
         Raises:
             HarnessError: the folder can't be written, or the process died.
         """
-        return await self._do(settle, job)
+        return await self._do(score_and_save, job)
 
     def close(self) -> None:
         """Let it finish what it has, and end it."""
         self._pool.shutdown(wait=True)
 
-    async def _do(self, work: Callable[..., Result], *arguments: Job) -> Result:
+    async def _do(self, work: Callable[..., Result], *arguments: FinishedCall) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
         except BrokenProcessPool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from turngap.processes.residents import Residents
+from turngap.processes.gpu_processes import Residents
 
 NOBODY = 2**22 + 1
 """Over the largest process number of Linux."""
@@ -71,5 +71,5 @@ def test_not_available_is_unknown() -> None:
 
 def test_the_servers_of_mps_are_nobodys_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clients are listed themselves."""
-    monkeypatch.setattr("turngap.processes.residents._name", lambda pid: "nvidia-cuda-mps-server")
+    monkeypatch.setattr("turngap.processes.gpu_processes._name", lambda pid: "nvidia-cuda-mps-server")
     assert Residents(NOBODY, initial_namespace=True).foreign([os.getpid()]) == []

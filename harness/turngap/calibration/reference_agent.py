@@ -1,7 +1,7 @@
 """The reference agent: answers a known time after the caller's last speech frame has arrived, and logs what it did.
 
-A process of its own, minimal, no engine: `python -m turngap.calibration.reference --port 0`. The harness tells it on
-standard input, before each utterance ends, which frame holds its last labelled sample; it answers on standard output
+A process of its own, minimal, no engine: `python -m turngap.calibration.reference_agent --port 0`. The harness tells it
+on standard input, before each utterance ends, which frame holds its last labelled sample; it answers on standard output
 with what it really did. It measures the instrument, so that it must know the truth and the agent under test must not.
 
 In, one JSON line an utterance: {"call_sid", "turn", "chunk", "delay_ms", "reply_ms", "behaviour"}.
@@ -168,7 +168,7 @@ async def _main(host: str, port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until standard input ends."""
-    parser = argparse.ArgumentParser(prog="python -m turngap.calibration.reference", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m turngap.calibration.reference_agent", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args(arguments)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from turngap.model.records import CallEnd
 from turngap.model.turn import Outcome
-from turngap.processes.spans import Collected
+from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall, Turn
-from turngap.session import scorer
-from turngap.session.scorer import Job, Settler
+from turngap.session import scoring_process
+from turngap.session.scoring_process import FinishedCall, ScoringProcess
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap_agent import tracing
@@ -27,16 +27,18 @@ from tests.harness import report_builders as builders
 from tests.harness.store.test_recording import START_NS, call
 
 
-def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> Job:
+def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> FinishedCall:
     """A call that the agent ended before the one planned turn."""
     planned = PlannedCall(0, (Turn(id="one", say="hello"),), probe=False)
-    return Job(folder, replace(call(), end=end, detail="gone"), Collected((), "no spans"), planned, 95.0, cold=False)
+    return FinishedCall(
+        folder, replace(call(), end=end, detail="gone"), CollectedSpans((), "no spans"), planned, 95.0, cold=False
+    )
 
 
 def test_a_broken_call_is_settled_with_its_failure(tmp_path: Path) -> None:
     """The turn it never reached is on the disk as failed, with the call's recording."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
-    settled = scorer.settle(job(folder.path))
+    settled = scoring_process.score_and_save(job(folder.path))
     assert [(turn.outcome, turn.boot_id) for turn in settled.turns] == [(Outcome.FAILED, tracing.read_boot_id())]
     assert store.read(folder.path).turns == settled.turns
     assert (folder.path / "calls" / "0000.wav").is_file()
@@ -45,7 +47,7 @@ def test_a_broken_call_is_settled_with_its_failure(tmp_path: Path) -> None:
 def test_an_interrupted_call_leaves_no_unfinished_turn(tmp_path: Path) -> None:
     """What Ctrl-C cut off is no outcome of the agent's."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
-    assert scorer.settle(job(folder.path, CallEnd.INTERRUPTED)).turns == ()
+    assert scoring_process.score_and_save(job(folder.path, CallEnd.INTERRUPTED)).turns == ()
     assert store.read(folder.path).turns == ()
 
 
@@ -53,13 +55,13 @@ def test_send_lateness_counts_from_each_frames_deadline() -> None:
     """Frame k is due at the stream's start + (k + 1) * 20 ms."""
     late = call()
     late.sent_ns[2] += 3_000_000
-    assert scorer.send_late_ms(late).tolist() == [0.0, 0.0, 3.0, 0.0, 0.0]
+    assert scoring_process.send_late_ms(late).tolist() == [0.0, 0.0, 3.0, 0.0, 0.0]
 
 
 def test_receive_lateness_is_laid_over_the_frames_it_touched() -> None:
     """A loop that was away from 30 to 45 ms spoils the second and the third frame's time."""
     stalled = replace(call(), stalls=np.array([[START_NS + 45_000_000, 15_000_000]], np.int64))
-    assert scorer.recv_late_ms(stalled).tolist() == [0.0, 15.0, 15.0, 0.0, 0.0]
+    assert scoring_process.recv_late_ms(stalled).tolist() == [0.0, 15.0, 15.0, 0.0, 0.0]
 
 
 def test_the_settling_process_is_deaf_to_ctrl_c_and_its_death_is_one_line(tmp_path: Path) -> None:
@@ -67,14 +69,14 @@ def test_the_settling_process_is_deaf_to_ctrl_c_and_its_death_is_one_line(tmp_pa
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
 
     async def scenario() -> None:
-        settler = Settler()
+        settler = ScoringProcess()
         await settler.warm_up()
         (pid,) = settler._pool._processes
         os.kill(pid, signal.SIGINT)
-        assert len((await settler.settle(job(folder.path))).turns) == 1
+        assert len((await settler.score_and_save(job(folder.path))).turns) == 1
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(HarnessError, match="the scoring process died"):
-            await settler.settle(job(folder.path))
+            await settler.score_and_save(job(folder.path))
         settler.close()
 
     asyncio.run(scenario())
@@ -86,7 +88,7 @@ def test_the_process_ends_with_the_one_that_started_it() -> None:
     program = (
         "import asyncio, os, signal; from turngap.session import scorer\n"
         "if __name__ == '__main__':\n"
-        "    settler = scorer.Settler(); asyncio.run(settler.warm_up())\n"
+        "    settler = scorer.ScoringProcess(); asyncio.run(settler.warm_up())\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
     # The child inherits stdout: the pipe ends when both have ended.

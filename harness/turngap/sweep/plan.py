@@ -16,7 +16,7 @@ from turngap.model.plural import plural
 from turngap.session import plan as runs
 from turngap.session.plan import Options, Request
 from turngap.store import folder as store
-from turngap.store.disk import Claim
+from turngap.store.disk import FolderLock
 from turngap.sweep import folder
 from turngap.sweep.folder import SettingRow, SweepRecord
 from turngap.sweep.grid import Setting
@@ -40,7 +40,7 @@ class SweepRequest:
     out: Path
     path: Path | None = None
     """The folder of the sweep that is resumed."""
-    claim: Claim | None = field(default=None, compare=False)
+    claim: FolderLock | None = field(default=None, compare=False)
 
     @property
     def says(self) -> str:
@@ -96,7 +96,7 @@ def resume(path: Path) -> SweepRequest:
         RunFolderError: it is no sweep's folder, or complete, or being written, or its scenario has changed.
     """
     folder.read(path)  # a folder that is no sweep's gets no lock file
-    claim = Claim(path)
+    claim = FolderLock(path)
     record = folder.read(path)
     if record.complete:
         raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")

@@ -1,6 +1,6 @@
 """The span receiver: OTLP/HTTP in, one JSON line a span out, in a process of its own so that pacing never waits for it.
 
-`python -m turngap.processes.receiver PORT FILE` prints a line with its endpoint, then each span that is new and of
+`python -m turngap.processes.span_server PORT FILE` prints a line with its endpoint, then each span that is new and of
 this boot
 to stdout and to the end of FILE; spans without our attributes are counted, not kept. It ends when its stdin does.
 """

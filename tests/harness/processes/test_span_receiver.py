@@ -17,8 +17,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
-from turngap.processes import spans
-from turngap.processes.spans import SpanReceiver
+from turngap.processes import span_receiver
+from turngap.processes.span_receiver import SpanReceiver
 from turngap_agent import tracing
 from turngap_agent.errors import UsageError
 from turngap_agent.tracing import Span
@@ -71,7 +71,7 @@ def received(tmp_path: Path, scenario: Callable[[SpanReceiver], Awaitable[Any]])
 def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) -> None:
     """Times, join key and tuples come through unchanged, compressed or not, and stand in the file too."""
 
-    async def scenario(receiver: SpanReceiver) -> spans.Collected:
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA1"), compression)
         return await receiver.collect("CA1", 10)
 
@@ -81,13 +81,13 @@ def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) 
     attributes = {tracing.SPANS: 2, tracing.ARRIVALS_NS: (5, 6)}
     assert turn == Span(tracing.TURN_SPAN, 10**9 + 7, 2 * 10**9 + 9, "CA1", 0, 0, attributes)
     lines = (tmp_path / "spans.jsonl").read_text().splitlines()
-    assert [spans.from_row(json.loads(line)) for line in lines] == list(got.spans)
+    assert [span_receiver.from_row(json.loads(line)) for line in lines] == list(got.spans)
 
 
 def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
     """An exporter that retries does not double a turn's spans, and it is said."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, SpanReceiver]:
+    async def scenario(receiver: SpanReceiver) -> tuple[span_receiver.CollectedSpans, SpanReceiver]:
         batch = whole_call("CA1")
         await asyncio.to_thread(send, receiver.endpoint, batch[:2])
         await asyncio.to_thread(send, receiver.endpoint, batch)
@@ -101,7 +101,7 @@ def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
 def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None:
     """Two calls at once do not see each other's spans, in whatever order they come."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, spans.Collected]:
+    async def scenario(receiver: SpanReceiver) -> tuple[span_receiver.CollectedSpans, span_receiver.CollectedSpans]:
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA2") + whole_call("CA1"))
         return await receiver.collect("CA1", 10), await receiver.collect("CA2", 10)
 
@@ -113,7 +113,7 @@ def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None
 def test_foreign_spans_are_counted_and_left_out(tmp_path: Path) -> None:
     """Spans without our attributes (a web framework's own) are not an agent's stages."""
 
-    async def scenario(receiver: SpanReceiver) -> tuple[spans.Collected, SpanReceiver]:
+    async def scenario(receiver: SpanReceiver) -> tuple[span_receiver.CollectedSpans, SpanReceiver]:
         provider = TracerProvider(shutdown_on_exit=False)
         other = provider.get_tracer("web").start_span("GET /")
         other.end()
@@ -129,7 +129,7 @@ def test_foreign_spans_are_counted_and_left_out(tmp_path: Path) -> None:
 def test_spans_of_another_boot_are_refused_and_said(tmp_path: Path) -> None:
     """Monotonic times of another host mean nothing here: the note says why there are no stages."""
 
-    async def scenario(receiver: SpanReceiver) -> spans.Collected:
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
         batch = [otel_span(tracing.CALL_SPAN, "CA1", 0, 0, boot="elsewhere", **{tracing.ATTEMPTS: 0})]
         await asyncio.to_thread(send, receiver.endpoint, batch)
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA2"))
@@ -153,7 +153,7 @@ def test_a_request_that_is_no_otlp_is_answered_and_survived(tmp_path: Path) -> N
             error.close()
             return error.code
 
-    async def scenario(receiver: SpanReceiver) -> tuple[list[int], spans.Collected]:
+    async def scenario(receiver: SpanReceiver) -> tuple[list[int], span_receiver.CollectedSpans]:
         url, protobuf = receiver.endpoint, "application/x-protobuf"
         statuses = [
             await asyncio.to_thread(status, f"{url}/v1/traces", protobuf),
@@ -173,7 +173,7 @@ def test_a_request_that_is_no_otlp_is_answered_and_survived(tmp_path: Path) -> N
 def test_a_lost_span_is_noticed(tmp_path: Path) -> None:
     """A turn that says it has more spans than arrived is given as incomplete, with the numbers."""
 
-    async def scenario(receiver: SpanReceiver) -> spans.Collected:
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA1")[1:])
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA2"))
         await receiver.collect("CA2", 10)  # what was sent before has come by then
@@ -201,9 +201,9 @@ def test_an_agent_that_once_sent_spans_has_the_whole_wait(
     tmp_path: Path, first: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After silent calls, one or many, spans that come later than the short wait are still taken."""
-    monkeypatch.setattr(spans, "SILENT_AGENT_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(span_receiver, "SILENT_AGENT_TIMEOUT_S", 0.0)
 
-    async def scenario(receiver: SpanReceiver) -> spans.Collected:
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
         for call_sid in first:
             await asyncio.to_thread(send, receiver.endpoint, whole_call(call_sid))
             await receiver.collect(call_sid, 10)
@@ -232,5 +232,5 @@ def test_missing_turn_spans_are_counted() -> None:
     """A call span that counts more attempts than arrived makes the call incomplete."""
     call = Span(tracing.CALL_SPAN, 0, 1, "CA1", 0, 0, {tracing.ATTEMPTS: 2})
     turn = Span(tracing.TURN_SPAN, 0, 1, "CA1", 0, 0, {tracing.SPANS: 1})
-    assert spans.missing([call, turn]) == "1 of 2 turn spans arrived"
-    assert spans.missing([turn]) == "the call's own span is missing"
+    assert span_receiver.missing([call, turn]) == "1 of 2 turn spans arrived"
+    assert span_receiver.missing([turn]) == "the call's own span is missing"
