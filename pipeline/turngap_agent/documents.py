@@ -1,16 +1,22 @@
-"""YAML documents read into pydantic models: each fault is a line with file, line and the nearest valid key."""
+"""YAML documents read into frozen pydantic models; each error is a line with file, line and the nearest valid key.
+
+Agent and instrument share it, and what both need to write a document: `replace_file` writes one whole or not at all.
+"""
 
 from __future__ import annotations
 
 import difflib
+import os
+import secrets
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from turngap_agent.errors import UsageError
@@ -19,91 +25,157 @@ NAME = r"^[a-z0-9][a-z0-9-]*$"
 """The pattern of names: of profiles, scenarios, budgets."""
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
-Whence = Callable[[Location], str | None]
-"""Where what stands at a location of the document came from, if not from the document itself."""
-MOST_FAULTS = 10
-"""As many faults of one document are told; who has more has the wrong file."""
+Origin = Callable[[Location], str | None]
+"""Returns where the value at a location of the document came from, if not from the document itself."""
+MAX_ERRORS = 10
+"""At most this many errors of one document are listed; more errors usually mean that this is the wrong file."""
 
 
-def load(path: Path, model: type[Model], error: type[UsageError] = UsageError) -> Model:
+class FrozenModel(BaseModel):
+    """Base of all documents, settings and records: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def load(path: Path, model: type[Model], error_type: type[UsageError] = UsageError) -> Model:
     """Read `path` as one YAML mapping and validate it as `model`.
 
     Raises:
-        UsageError: (or the given subclass) the file is missing, unreadable, empty, no YAML mapping, or does not fit the
-            model; the message has a line for each fault, with file, line, and the nearest valid key for an unknown one.
+        UsageError: (or the given subclass) the file is missing (code `.missing`), unreadable (`.unreadable`), no YAML
+            mapping (`.yaml`), or does not fit the model (`.invalid`). The message has a line for each error, with
+            file, line, and the nearest valid key for an unknown one.
     """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise error(f"{path}: cannot be read ({fault})") from None
-    return parse(text, str(path), model, error)
+        raise error_type(f"{path}: no such file", code=f"{error_type.code}.missing") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise error_type(f"{path}: cannot be read ({error})", code=f"{error_type.code}.unreadable") from None
+    return parse(text, str(path), model, error_type)
 
 
-def shipped(folder: Path) -> list[str]:
-    """The names of the documents that ship in `folder`."""
+def list_shipped(folder: Path) -> list[str]:
+    """Return the names of the documents that ship in `folder`."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def locate(name_or_path: str, folder: Path, kind: str, error: type[UsageError]) -> Path:
-    """The file given by its path, or by the name of one that ships in `folder`; `kind` is its word in the message.
+def locate(name_or_path: str, folder: Path, kind: str, error_type: type[UsageError]) -> Path:
+    """Return the file for a path, or for the name of a document that ships in `folder`; messages call it `kind`.
 
     Raises:
-        UsageError: (or the given subclass) nothing of that name ships.
+        UsageError: (or the given subclass, `.unknown`) no document of that name ships.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         return path
-    known = shipped(folder)
-    if name_or_path not in known:
-        raise error(f"no {kind} {name_or_path!r}; there are: {', '.join(known)} (or give a .yaml file)")
+    names = list_shipped(folder)
+    if name_or_path not in names:
+        raise error_type(
+            f"no {kind} {name_or_path!r}; there are: {', '.join(names)} (or give a .yaml file)",
+            code=f"{error_type.code}.unknown",
+        )
     return folder / f"{name_or_path}.yaml"
 
 
 def parse(
-    text: str, name: str, model: type[Model], error: type[UsageError] = UsageError, whence: Whence | None = None
+    text: str,
+    name: str,
+    model: type[Model],
+    error_type: type[UsageError] = UsageError,
+    origin: Origin | None = None,
 ) -> Model:
-    """Validate YAML `text` as `model`; a message calls it `name` and gives the line, or what `whence` says instead.
+    """Validate YAML `text` as `model`; messages call it `name` and give the line, or what `origin` returns instead.
 
     Raises:
         UsageError: (or the given subclass) as `load`.
     """
+    malformed = f"{error_type.code}.yaml"
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        double = _double_key(node)
-        if double is not None:
-            raise error(f"{name}:{double.start_mark.line + 1}: the key `{double.value}` stands there a second time")
+        duplicate = _duplicate_key(node)
+        if duplicate is not None:
+            line = duplicate.start_mark.line + 1
+            raise error_type(f"{name}:{line}: duplicate key `{duplicate.value}`; remove one", code=malformed)
         data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as fault:
-        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-        raise error(f"{name}:{line}: not valid YAML: {fault.problem}") from None
-    except (yaml.YAMLError, ValueError) as fault:
-        raise error(f"{name}: not valid YAML: {' '.join(str(fault).split())}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise error_type(f"{name}:{line}: not valid YAML: {error.problem}", code=malformed) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise error_type(f"{name}: not valid YAML: {' '.join(str(error).split())}", code=malformed) from None
     if data is None:
-        raise error(f"{name}: the file is empty; it needs at least: {', '.join(_required(model))}")
+        required = ", ".join(f"`{key}`" for key in _required(model))
+        raise error_type(f"{name}: the file is empty; it needs at least {required}", code=malformed)
     if not isinstance(data, dict):
-        raise error(f"{name}:1: a mapping of keys was expected, not {type(data).__name__}")
+        raise error_type(
+            f"{name}:1: a mapping of keys to values is expected, not {type(data).__name__}", code=malformed
+        )
     try:
         return model.model_validate(data)
-    except ValidationError as fault:
-        raise error(_explain(fault, node, name, model, whence)) from None
+    except ValidationError as error:
+        raise error_type(_explain(error, node, name, model, origin), code=f"{error_type.code}.invalid") from None
 
 
-def line_of(path: Path, location: Location) -> int:
-    """The line, from 1, of the deepest part of `location` that a document that was read before has."""
+def find_line(path: Path, location: Location) -> int:
+    """Return the line, from 1, of the deepest part of `location` that the document at `path` has."""
     return _find(yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader), location)[0]
 
 
-def _double_key(root: yaml.Node | None) -> yaml.Node | None:
-    """A key that a mapping has twice: YAML would keep the last one without a word."""
-    seen: set[int] = set()
+@contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends, whole; `path` is untouched if the block fails.
+
+    With `sync` the disk has it then, even if the machine fails.
+
+    Raises:
+        OSError: it cannot be written; no draft is left behind.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        draft.replace(path)
+        if sync:
+            sync_folder(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """Write `content` (text as UTF-8) to `path`, whole or not at all.
+
+    Raises:
+        OSError: as `replacing`.
+    """
+    with replacing(path, sync=sync) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable, as fsync does for a file's content.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _duplicate_key(root: yaml.Node | None) -> yaml.Node | None:
+    """Return a key that a mapping has twice: YAML would silently keep the last one."""
+    visited: set[int] = set()
     waiting = [root]
     while waiting:
         node = waiting.pop(0)
-        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+        if not isinstance(node, yaml.CollectionNode) or id(node) in visited:
             continue
-        seen.add(id(node))
+        visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
             for key, _ in node.value:
@@ -119,69 +191,98 @@ def _required(model: type[BaseModel]) -> list[str]:
 
 
 def _explain(
-    fault: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel], whence: Whence | None
+    error: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel], origin: Origin | None
 ) -> str:
-    told: dict[Location, str] = {}  # one a place: each member of a union has its own complaint
-    # A list whose only item is faulty seems empty as well.
-    excused: set[Location] = {one["loc"][:size] for one in fault.errors() for size in range(len(one["loc"]))}
-    # Unknown keys before all else: what seems to be missing is as a rule such a key, misspelt.
-    for one in sorted(fault.errors(), key=lambda one: one["type"] != "extra_forbidden"):
+    messages: dict[Location, str] = {}  # one a place: each member of a union has its own complaint
+    # A list whose only item has an error seems empty as well.
+    excused: set[Location] = {one["loc"][:size] for one in error.errors() for size in range(len(one["loc"]))}
+    # Unknown keys first: a key that seems to be missing is usually one of them, misspelt.
+    for one in sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden"):
         location: Location = one["loc"]
         if one["type"] in ("missing", "too_short") and location in excused:
             continue
         line, path = _find(node, location)
-        where = (whence(location if one["type"] == "missing" else path) if whence else None) or f"{name}:{line}"
+        where = (origin(location if one["type"] == "missing" else path) if origin else None) or f"{name}:{line}"
         dotted = ".".join(str(part) for part in path)
         if one["type"] == "extra_forbidden":
             keys = sorted(_keys(model, location[:-1]))
             near = difflib.get_close_matches(str(location[-1]), keys, n=1)
             excused |= {(*location[:-1], key) for key in near}
             hint = f"did you mean `{near[0]}`?" if near else f"valid keys: {', '.join(keys)}"
-            told.setdefault(path, f"{where}: unknown key `{dotted}`; {hint}")
+            messages.setdefault(path, f"{where}: unknown key `{dotted}`; {hint}")
         elif one["type"] == "missing":
-            told.setdefault(location, f"{where}: `{'.'.join(str(part) for part in location)}` is missing")
+            messages.setdefault(location, f"{where}: `{'.'.join(str(part) for part in location)}` is missing")
         else:
-            given = f", not {one['input']!r}" if isinstance(one["input"], (str, int, float, bool)) else ""
-            told.setdefault(path, f"{where}: " + (f"`{dotted}`: " if dotted else "") + f"{_plain(one)}{given}")
-    lines = list(told.values())
-    if len(lines) > MOST_FAULTS:
-        lines[MOST_FAULTS:] = [f"{name}: and {len(lines) - MOST_FAULTS} more faults; is it the right file?"]
+            plain = _plain(one, model, path)
+            text = f"`{dotted}` {plain}" if plain else one["msg"].removeprefix("Value error, ")
+            prefix = f"`{dotted}`: " if dotted and not plain else ""
+            value = one["input"]
+            # A message of a model's own may quote the value already.
+            quoted = not isinstance(value, (str, int, float)) or (not plain and repr(value) in text)
+            messages.setdefault(path, f"{where}: {prefix}{text}" + ("" if quoted else f", not {value!r}"))
+    lines = list(messages.values())
+    if len(lines) > MAX_ERRORS:
+        lines[MAX_ERRORS:] = [f"{name}: and {len(lines) - MAX_ERRORS} more errors; is it the right file?"]
     return "\n".join(lines)
 
 
-def _plain(fault: ErrorDetails) -> str:
-    """What does not fit, in the words of a document's writer where pydantic's are a programmer's."""
-    context = fault.get("ctx", {})
-    match fault["type"]:
+def _plain(error: ErrorDetails, model: type[BaseModel], path: Location) -> str:
+    """Return what the value at `path` must be, in the words of a document's writer; "" to keep pydantic's message."""
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "too_short" | "string_too_short" if context["min_length"] == 1:
+            return "must not be empty"
         case "too_short":
-            return f"needs at least {context['min_length']} of them"
+            return f"must have at least {context['min_length']} entries"
         case "too_long":
-            return f"takes at most {context['max_length']} of them"
+            return f"must have at most {context['max_length']} entries"
         case "string_pattern_mismatch" if context["pattern"] == NAME:
-            return "needs a name of small letters, digits and hyphens"
+            return "must be a name of lower-case letters, digits and hyphens"
         case "int_parsing" | "int_type" | "int_from_float":
-            return "needs a whole number"
+            return "must be a whole number"
         case "float_parsing" | "float_type":
-            return "needs a number"
+            return "must be a number"
+        case "finite_number":
+            return "must be a finite number"
         case "bool_parsing" | "bool_type":
-            return "needs true or false"
+            return "must be true or false"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']:g}"
+        case "greater_than":
+            return f"must be more than {context['gt']:g}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:g}"
+        case "less_than":
+            return f"must be less than {context['lt']:g}"
+        case "literal_error" | "enum":
+            return f"must be {context['expected']}"
         case "union_tag_invalid":
-            key = context["discriminator"].strip("'")
-            return f"`{key}` is {context['tag']!r}; it is one of {context['expected_tags']}"
+            tag = context["discriminator"].strip("'")
+            return f"has the unknown `{tag}` {context['tag']!r}; it must be one of {context['expected_tags']}"
         case "union_tag_not_found":
-            return f"`{context['discriminator'].strip(chr(39))}` is missing"
+            return f"needs the key `{context['discriminator'].strip(chr(39))}`"
         case "string_type":
-            return "needs a text (in quotes where it looks like something else)"
+            return "must be a text (in quotes where it looks like something else)"
         case "tuple_type" | "list_type":
-            return "needs a list"
+            return f"must be a list, as in `{path[-1]}: [{_example(model, (*error['loc'], 0))}]`"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return "needs keys with values below it"
+            return f"must be a mapping of keys to values, as in `{_example(model, error['loc'])}`"
         case _:
-            return fault["msg"].removeprefix("Value error, ")
+            return ""
+
+
+def _example(model: type[BaseModel], location: Location) -> str:
+    """Return how a value at `location` is written, its required keys only."""
+    for annotation in _annotations(model, location):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return "{" + (", ".join(f"{key}: …" for key in _required(annotation)) or "key: value") + "}"
+        if typing.get_origin(annotation) is dict:
+            return "{key: value}"
+    return "value"
 
 
 def _find(node: yaml.Node | None, location: Location) -> tuple[int, Location]:
-    """Line of the deepest part of `location` that is in the document, and the parts that are (union tags are not)."""
+    """Return the line of the deepest part of `location` in the document, and the parts that exist (no union tags)."""
     line, path = 1, []
     for part in location:
         if isinstance(node, yaml.MappingNode):
@@ -197,16 +298,26 @@ def _find(node: yaml.Node | None, location: Location) -> tuple[int, Location]:
     return line, tuple(path)
 
 
-def _keys(annotation: Any, location: Location) -> set[str]:
-    """The keys that are valid at `location` below `annotation`, over all members of a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not location:
-            return {field.alias or key for key, field in annotation.model_fields.items()}
-        field = annotation.model_fields.get(str(location[0]))
-        return _keys(field.annotation, location[1:]) if field else _keys(annotation, location[1:])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
-        members = typing.get_args(annotation)
-        return set().union(*(_keys(member, location) for member in members))
-    if typing.get_origin(annotation) in (list, tuple, dict):
-        return set().union(*(_keys(member, location[1:]) for member in typing.get_args(annotation)))
-    return set()
+def _keys(model: type[BaseModel], location: Location) -> set[str]:
+    """Return the keys that are valid at `location`, over all members of a union."""
+    models = (one for one in _annotations(model, location) if isinstance(one, type) and issubclass(one, BaseModel))
+    return {field.alias or key for one in models for key, field in one.model_fields.items()}
+
+
+def _annotations(annotation: Any, location: Location) -> Iterator[Any]:
+    """Yield the types that a value at `location` below `annotation` may have; a union has several."""
+    container = typing.get_origin(annotation)
+    if container in (typing.Union, types.UnionType, typing.Annotated):
+        for member in typing.get_args(annotation):
+            yield from _annotations(member, location)
+    elif not location:
+        yield annotation
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields
+        if (field := fields.get(str(location[0]))) is not None:
+            yield from _annotations(field.annotation, location[1:])
+        elif any(location[0] in typing.get_args(field.annotation) for field in fields.values()):  # the tag of a union
+            yield from _annotations(annotation, location[1:])
+    elif container in (list, tuple, dict):
+        for member in typing.get_args(annotation):
+            yield from _annotations(member, location[1:])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
+from turngap_agent.documents import FrozenModel
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KvCacheFigures(_Model):
+class KvCacheFigures(FrozenModel):
     """Memory for keys and values, as the language model's server counts it."""
 
     reserved_mib: float
@@ -17,7 +14,7 @@ class KvCacheFigures(_Model):
     """The most that requests were seen to hold of it at once."""
 
 
-class AgentGpu(_Model):
+class AgentGpu(FrozenModel):
     """The GPU that the agent says it uses, and how its processes share it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,7 +31,7 @@ class AgentGpu(_Model):
     """Its language model is a server that the agent did not start (`llm.url`); it may be on the same GPU."""
 
 
-class AgentFigures(_Model):
+class AgentFigures(FrozenModel):
     """The agent's process; null where it is not ours to look into (`--url`)."""
 
     url: str
@@ -43,8 +40,8 @@ class AgentFigures(_Model):
     """Largest seen."""
     cpu_s: float | None = None
     loop_lag_p99_ms: float | None = None
-    models: dict[str, str] = {}
-    memory_mib: dict[str, float] = {}
+    models: dict[str, str] = Field(default_factory=dict)
+    memory_mib: dict[str, float] = Field(default_factory=dict)
     """By section of the profile, how much more of the GPU was in use once its engine had loaded and warmed up."""
     kv_cache: KvCacheFigures | None = None
     """None where the agent does not tell of one."""
@@ -52,7 +49,7 @@ class AgentFigures(_Model):
     """Null where no engine uses one, and where the agent does not say."""
 
 
-class GpuFigures(_Model):
+class GpuFigures(FrozenModel):
     """One GPU over the run."""
 
     name: str
@@ -63,7 +60,7 @@ class GpuFigures(_Model):
     """In `gpu.csv`; null in runs that did not record it."""
 
 
-class GpuWatch(_Model):
+class GpuWatch(FrozenModel):
     """The agent's GPU inside the windows of the scored turns: from 500 ms before the end of speech to the answer."""
 
     turns: int
@@ -76,7 +73,7 @@ class GpuWatch(_Model):
     """Turns beside which another's process was on the GPU."""
     foreign: tuple[str, ...] = ()
     """Those processes, as "PID NAME"."""
-    held_back: dict[str, int] = {}
+    held_back: dict[str, int] = Field(default_factory=dict)
     """By reason (heat, or the power there is), turns in which the card was slower than it is."""
     power_capped_turns: int = 0
     """Turns in which the card was at its own power limit."""

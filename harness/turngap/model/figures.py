@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from turngap_agent.documents import FrozenModel
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Figures(_Model):
+class Figures(FrozenModel):
     """A latency over the scored turns, in ms; a turn not answered as it should be counts as later than any other.
 
     A percentile that falls among unanswered turns, and a bound that n does not carry, is null.
@@ -27,7 +23,7 @@ class Figures(_Model):
     max: float | None
 
 
-class StageFigures(_Model):
+class StageFigures(FrozenModel):
     """One stage over the answered turns that have spans."""
 
     n: int
@@ -40,7 +36,7 @@ class StageFigures(_Model):
     """Time of the stage that nobody waited for; null in runs that did not record it."""
 
 
-class Rate(_Model):
+class Rate(FrozenModel):
     """A share of turns with its exact one-sided 95 % upper bound (Clopper-Pearson)."""
 
     events: int
@@ -49,7 +45,7 @@ class Rate(_Model):
     upper: float | None
 
 
-class WordErrors(_Model):
+class WordErrors(FrozenModel):
     """Word errors over reference words, of the turns that have a transcript, with a 95 % upper bound."""
 
     turns: int
@@ -60,7 +56,7 @@ class WordErrors(_Model):
     """Utterances resampled: the errors of one utterance are not independent."""
 
 
-class WastedWork(_Model):
+class WastedWork(FrozenModel):
     """Work of the agent's engines for attempts that were thrown away, over the turns that tell."""
 
     turns: int
@@ -74,7 +70,7 @@ class WastedWork(_Model):
     """95 % upper bound on the share, turns resampled."""
 
 
-class Twins(_Model):
+class Twins(FrozenModel):
     """Noisy turns beside the turns that say the same without noise, where both have a transcript."""
 
     pairs: int
@@ -82,7 +78,7 @@ class Twins(_Model):
     clean: float
 
 
-class Conversation(_Model):
+class Conversation(FrozenModel):
     """What stands beside the gap: how the agent takes and leaves its turns."""
 
     rates: dict[str, Rate]
@@ -104,7 +100,7 @@ class Conversation(_Model):
     """Of pause turns."""
 
 
-class Lateness(_Model):
+class Lateness(FrozenModel):
     """How late our own caller was, ms, over all frames."""
 
     p50_ms: float
@@ -112,7 +108,7 @@ class Lateness(_Model):
     max_ms: float
 
 
-class Instrument(_Model):
+class Instrument(FrozenModel):
     """What the instrument knows of its own error."""
 
     send: Lateness | None
@@ -129,14 +125,14 @@ class Instrument(_Model):
     sentinel: dict[str, Any] | None = None
 
 
-class Source(_Model):
+class Source(FrozenModel):
     """Where caller audio came from."""
 
     source: str
     utterances: int
 
 
-class CorpusFigures(_Model):
+class CorpusFigures(FrozenModel):
     """What was said."""
 
     distinct_utterances: int
@@ -145,7 +141,7 @@ class CorpusFigures(_Model):
     sources: tuple[Source, ...]
 
 
-class CostFigures(_Model):
+class CostFigures(FrozenModel):
     """What turns and calls cost on a machine of that price; how it is computed: `turngap.verdict.cost`."""
 
     an_hour: float

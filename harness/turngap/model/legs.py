@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from turngap_agent.documents import FrozenModel
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LegTimes(_Row):
+class LegTimes(FrozenModel):
     """One turn on the legs of a live call (docs/live.md); null where an end of it was not found."""
 
     uplink_ms: float | None
@@ -24,7 +20,7 @@ class LegTimes(_Row):
     """The same, as Twilio's own dual-channel recording has it."""
 
 
-class RecordingCheck(_Row):
+class RecordingCheck(FrozenModel):
     """The recording beside the live figure."""
 
     n: int
@@ -36,7 +32,7 @@ class RecordingCheck(_Row):
     """Found by correlation; from 0."""
 
 
-class LiveSummary(_Row):
+class LiveSummary(FrozenModel):
     """A live run: medians over its answered turns."""
 
     calls: int

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
@@ -49,11 +50,7 @@ class Verdict(StrEnum):
         return {Verdict.PASS: 0, Verdict.MEASURED: 0, Verdict.FAIL: 1, Verdict.INVALID: 2}[self]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Check(_Model):
+class Check(FrozenModel):
     """One entry of the validity list."""
 
     name: str
@@ -64,7 +61,7 @@ class Check(_Model):
     """It was checked and is bad, yet decides nothing where no budget is judged."""
 
 
-class RunRecord(_Model):
+class RunRecord(FrozenModel):
     """`run.json`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -89,7 +86,7 @@ class RunRecord(_Model):
     seed: int
     planned_turns: int
     simultaneous_calls: int
-    networks: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The simulated networks by name, as they were; {}: nothing was put between caller and agent."""
     budget: dict[str, Any] | None = None
 

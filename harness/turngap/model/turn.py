@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.legs import LegTimes
@@ -48,11 +48,7 @@ GOOD = frozenset({Outcome.ANSWERED, Outcome.HELD, Outcome.LIMITED})
 """The outcomes of turns that went as they should."""
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StageTime(_Row):
+class StageTime(FrozenModel):
     """One stage in one turn."""
 
     duration_ms: float
@@ -64,7 +60,7 @@ class StageTime(_Row):
     """What of it ran before the reply without being waited for: beside other work, or while the caller spoke."""
 
 
-class PathStep(_Row):
+class PathStep(FrozenModel):
     """One piece of the critical path, from t0 to t1 without holes; times relative to t0."""
 
     stage: Stage
@@ -72,7 +68,7 @@ class PathStep(_Row):
     end_ms: float
 
 
-class Bar(_Row):
+class Bar(FrozenModel):
     """One activity as it ran, for the waterfall; times relative to t0."""
 
     activity: Activity
@@ -80,7 +76,7 @@ class Bar(_Row):
     end_ms: float
 
 
-class TurnRecord(_Row):
+class TurnRecord(FrozenModel):
     """One turn, scored."""
 
     call: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "networks"
@@ -20,11 +21,7 @@ Milliseconds = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Stall(_Model):
+class Stall(FrozenModel):
     """Now and then nothing passes; what was sent meanwhile arrives at the end of it, all at once."""
 
     every_s: float = Field(ge=0.1, le=3600, allow_inf_nan=False)
@@ -32,14 +29,14 @@ class Stall(_Model):
     lasts_ms: float = Field(gt=0, le=10_000, allow_inf_nan=False)
 
 
-class Burst(_Model):
+class Burst(FrozenModel):
     """What is sent is collected, and passed on in one piece every so often."""
 
     period_ms: float = Field(gt=0, le=2000, allow_inf_nan=False)
     """The grid's phase is drawn once a call."""
 
 
-class Direction(_Model):
+class Direction(FrozenModel):
     """One direction of the connection. Without a value it does nothing."""
 
     delay_ms: Milliseconds = 0
@@ -62,7 +59,7 @@ class Direction(_Model):
         return self
 
 
-class NetworkProfile(_Model):
+class NetworkProfile(FrozenModel):
     """A network profile file; both directions as the caller has them."""
 
     schema_version: Literal[1] = 1
@@ -89,7 +86,7 @@ class NetworkProfile(_Model):
 
 def names() -> list[str]:
     """The profiles that ship."""
-    return documents.shipped(SHIPPED)
+    return documents.list_shipped(SHIPPED)
 
 
 def load(name_or_path: str) -> NetworkProfile:

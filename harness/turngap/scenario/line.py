@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pydantic import Field
+from turngap_agent.documents import FrozenModel
 
-from turngap.scenario.turn import Model
 
-
-class Echo(Model):
+class Echo(FrozenModel):
     """The agent's audio, as played, back in the caller's."""
 
     attenuation_db: float = Field(30.0, ge=0, le=60)
     delay_ms: int = Field(150, ge=0, le=1000)
 
 
-class Line(Model):
+class Line(FrozenModel):
     """Degradations, in the order in which they are applied; the default does nothing."""
 
     level_db: float = Field(0.0, ge=-40, le=20)

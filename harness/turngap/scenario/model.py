@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 
 from turngap.scenario.line import CLEAN, Line
-from turngap.scenario.turn import Model, Turn
+from turngap.scenario.turn import Turn
 
 SUFFIX = ".scenario.yaml"
 
 
-class Scenario(Model):
+class Scenario(FrozenModel):
     """A scenario file."""
 
     schema_version: Literal[1] = 1

@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from turngap_agent.documents import FrozenModel
 from turngap_agent.telephony.script import MOST_REPLY_TOKENS
 
 VOICES = ("prompt", "say", "audio", "sound", "dtmf", "silence_ms")
@@ -33,13 +34,7 @@ class Expectation(StrEnum):
     """Speak up while the caller still talks, at its limit of a turn's length: this one does not stop."""
 
 
-class Model(BaseModel):
-    """Frozen, and without keys that nobody reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Noise(Model):
+class Noise(FrozenModel):
     """What sounds behind the caller from the turn's pause to its end."""
 
     kind: Literal["pink", "babble", "music", "line"]
@@ -47,7 +42,7 @@ class Noise(Model):
     """Speech over noise, over the utterance's active frames; without speech, of speech at -20 dBFS."""
 
 
-class Turn(Model):
+class Turn(FrozenModel):
     """One thing a caller says; exactly one of `VOICES` gives what is heard of them."""
 
     id: str = Field("", description="unique; made from the voice when left out")

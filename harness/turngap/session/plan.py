@@ -217,7 +217,7 @@ def _load_profile(
 
     def called(override: str) -> str:
         key = override.partition("=")[0]
-        line = f":{documents.line_of(path, ('agent_settings', base.name, key))}" if path is not None else ""
+        line = f":{documents.find_line(path, ('agent_settings', base.name, key))}" if path is not None else ""
         return f"{where}{line}: `agent_settings.{base.name}`, `{key}`"
 
     if own:
@@ -235,7 +235,7 @@ def _check_names(scenario: Scenario, path: Path | None, profile: str | None) -> 
         if near and name not in (near[0], profile):
             place = f"scenario {scenario.name!r}"
             if path is not None:
-                place = f"{path}:{documents.line_of(path, ('agent_settings', name))}"
+                place = f"{path}:{documents.find_line(path, ('agent_settings', name))}"
             raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from turngap_agent.documents import FrozenModel
 
 from turngap.store import disk
 from turngap.store import folder as store
@@ -19,11 +19,7 @@ SWEEP = "sweep.json"
 SCHEMA_VERSION = 1
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SettingRow(_Model):
+class SettingRow(FrozenModel):
     """One setting as `sweep.json` has it."""
 
     name: str
@@ -35,7 +31,7 @@ class SettingRow(_Model):
     profile_data: dict[str, Any]
 
 
-class SweepRecord(_Model):
+class SweepRecord(FrozenModel):
     """`sweep.json`."""
 
     schema_version: int = SCHEMA_VERSION

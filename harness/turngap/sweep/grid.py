@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import UsageError
 
 from turngap.model.plural import plural
@@ -34,11 +35,7 @@ class Setting:
     """What goes before a message about it: the step of a grid file; an override names itself."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Step(_Model):
+class Step(FrozenModel):
     """A named setting of a grid file."""
 
     name: str = Field(min_length=1, max_length=80)
@@ -46,7 +43,7 @@ class Step(_Model):
     """`section.key=value` each, all of them: a step does not inherit from the one before."""
 
 
-class Grid(_Model):
+class Grid(FrozenModel):
     """A grid file."""
 
     description: str = ""

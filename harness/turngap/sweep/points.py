@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Stage
 
 from turngap.model.figures import Figures, Rate, WastedWork
@@ -20,11 +20,7 @@ AIM_MS = 500.0
 """The mission's budget; here at the media edge."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Difference(_Model):
+class Difference(FrozenModel):
     """The turn gap against the first setting's, utterance by utterance, over pairs that both answered."""
 
     pairs: int
@@ -37,7 +33,7 @@ class Difference(_Model):
     change: Change
 
 
-class Point(_Model):
+class Point(FrozenModel):
     """One setting, measured."""
 
     name: str

@@ -11,8 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 from turngap_agent.profile.limits import NetworkModel
 from turngap_agent.tracing import Stage
@@ -52,10 +53,6 @@ RATES = tuple(rates.BY_METRIC)
 FROM_SPANS = (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.TRUNCATED, Metric.WASTED_SHARE)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 def _known(metric: str) -> str:
     names = [*Metric, *(f"stages.{stage}" for stage in Stage)]
     if metric not in names:
@@ -65,7 +62,7 @@ def _known(metric: str) -> str:
     return metric
 
 
-class Limit(_Model):
+class Limit(FrozenModel):
     """One limit. Latencies take `quantile`; rates, word errors and wasted work are judged on their upper bound."""
 
     metric: str
@@ -99,7 +96,7 @@ class Limit(_Model):
         return self.metric in RATES
 
 
-class Hypothesis(_Model):
+class Hypothesis(FrozenModel):
     """One line of a plan: `name` was expected to take between `low_ms` and `high_ms` of the gap."""
 
     name: str
@@ -118,7 +115,7 @@ class Hypothesis(_Model):
         return self
 
 
-class Budget(_Model):
+class Budget(FrozenModel):
     """A budget file."""
 
     schema_version: Literal[1] = 1
@@ -152,7 +149,7 @@ def metrics_from_spans(budget: Budget) -> list[str]:
 
 def names() -> list[str]:
     """The budgets that ship."""
-    return documents.shipped(SHIPPED)
+    return documents.list_shipped(SHIPPED)
 
 
 def load(name_or_path: str) -> Budget:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field
 
 from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ProfileError
 from turngap_agent.profile.barge_in import BargeInSettings
 from turngap_agent.profile.endpointing import (
@@ -26,7 +27,6 @@ from turngap_agent.profile.endpointing import (
 from turngap_agent.profile.gpu import GpuSettings
 from turngap_agent.profile.limits import Limits, NetworkModel, Price
 from turngap_agent.profile.llm import GemmaSettings, OnnxSettings, ScriptedLlmSettings
-from turngap_agent.profile.settings import Settings
 from turngap_agent.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
 from turngap_agent.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
 from turngap_agent.profile.vllm import VllmSettings
@@ -40,7 +40,7 @@ Llm = Annotated[OnnxSettings | VllmSettings | GemmaSettings | ScriptedLlmSetting
 Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 
-class Profile(Settings):
+class Profile(FrozenModel):
     """One complete agent."""
 
     name: str = Field(pattern=documents.NAME)
@@ -62,7 +62,7 @@ class Profile(Settings):
 
 def names() -> list[str]:
     """The profiles that ship."""
-    return documents.shipped(PROFILES)
+    return documents.list_shipped(PROFILES)
 
 
 def as_option(override: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from turngap_agent.profile.settings import Settings
+from turngap_agent.documents import FrozenModel
 
 
-class BargeInSettings(Settings):
+class BargeInSettings(FrozenModel):
     """When the agent falls silent, when it goes on, and when it gives its turn up."""
 
     pause_ms: int = Field(64, ge=32, le=1000)

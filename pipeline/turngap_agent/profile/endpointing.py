@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from turngap_agent.profile.settings import EngineSettings, Settings
+from turngap_agent.documents import FrozenModel
+from turngap_agent.profile.settings import EngineSettings
 
 
 class SileroSettings(EngineSettings):
@@ -17,7 +18,7 @@ class SileroSettings(EngineSettings):
     threads: int = Field(1, ge=1)
 
 
-class EnergySettings(Settings):
+class EnergySettings(FrozenModel):
     """Scripted: 32 ms windows over a level are speech. For tests and fault injection."""
 
     engine: Literal["energy"]
@@ -32,7 +33,7 @@ class SmartTurnSettings(EngineSettings):
     threads: int = Field(1, ge=1)
 
 
-class ScriptedTurnSettings(Settings):
+class ScriptedTurnSettings(FrozenModel):
     """Gives the same probability after a set time. For tests and fault injection."""
 
     engine: Literal["scripted"]
@@ -40,7 +41,7 @@ class ScriptedTurnSettings(Settings):
     delay_ms: float = Field(0, ge=0)
 
 
-class EndpointingSettings(Settings):
+class EndpointingSettings(FrozenModel):
     """When the caller's turn has ended."""
 
     policy: Literal["silence", "smart_turn", "speculative"] = "silence"

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from turngap_agent.profile.settings import Settings
+from turngap_agent.documents import FrozenModel
 
 Percentage = Annotated[int | None, Field(ge=1, le=100)]
 
 
-class GpuSettings(Settings):
+class GpuSettings(FrozenModel):
     """One GPU for all engines; engines say `device: cuda`, and this says which that is."""
 
     device: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9A-Za-z/-]+$")] | None = None

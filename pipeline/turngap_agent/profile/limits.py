@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from turngap_agent.profile.settings import Settings
+from turngap_agent.documents import FrozenModel
 
 
-class NetworkModel(Settings):
+class NetworkModel(FrozenModel):
     """What the telephone network adds at the caller's ear; Twilio's own guidance (November 2025) by default."""
 
     in_ms: float = Field(40, ge=0)
@@ -20,7 +20,7 @@ class NetworkModel(Settings):
         return self.in_ms + self.buffering_ms + self.decode_ms
 
 
-class Limits(Settings):
+class Limits(FrozenModel):
     """What the agent takes on."""
 
     simultaneous_calls: int = Field(2, ge=1)
@@ -31,7 +31,7 @@ class Limits(Settings):
     """Loading and warming up may take so long: a large model's first load takes minutes."""
 
 
-class Price(Settings):
+class Price(FrozenModel):
     """What the machine costs. In a profile that ships it is an assumption: put your own."""
 
     an_hour: float = Field(gt=0)

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from turngap_agent.profile.settings import EngineSettings, Settings, StreamPriority
+from turngap_agent.documents import FrozenModel
+from turngap_agent.profile.settings import EngineSettings, StreamPriority
 
 
 class OnnxSettings(EngineSettings):
@@ -54,7 +55,7 @@ class GemmaSettings(EngineSettings):
     apology: str = ""
 
 
-class ScriptedLlmSettings(Settings):
+class ScriptedLlmSettings(FrozenModel):
     """Gives the same reply, token by token, after set times."""
 
     engine: Literal["scripted"]

@@ -1,23 +1,18 @@
-"""The base of all settings."""
+"""What all engines' settings have in common."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+from turngap_agent.documents import FrozenModel
 
 StreamPriority = Literal["high", "normal"]
 """Of an engine's work on the GPU beside that of the agent's other engines: high goes first where both wait."""
 
 
-class EngineSettings(Settings):
+class EngineSettings(FrozenModel):
     """What every engine that works on threads of its own has."""
 
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)

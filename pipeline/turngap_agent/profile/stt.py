@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from turngap_agent.profile.settings import EngineSettings, Settings, StreamPriority
+from turngap_agent.documents import FrozenModel
+from turngap_agent.profile.settings import EngineSettings, StreamPriority
 
 ComputeType = Literal[
     "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
@@ -64,7 +65,7 @@ class WhisperSettings(EngineSettings):
     """What random weights "recognise": as many tokens are decoded, and two."""
 
 
-class ScriptedSttSettings(Settings):
+class ScriptedSttSettings(FrozenModel):
     """Says the same words after a set time. For tests and fault injection."""
 
     engine: Literal["scripted"]

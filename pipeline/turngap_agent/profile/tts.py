@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from turngap_agent.profile.settings import EngineSettings, Settings, StreamPriority
+from turngap_agent.documents import FrozenModel
+from turngap_agent.profile.settings import EngineSettings, StreamPriority
 
 
 class HibariSettings(EngineSettings):
@@ -17,7 +18,7 @@ class HibariSettings(EngineSettings):
     speed: float = Field(1.0, gt=0.2, lt=5)
 
 
-class VoicePrompt(Settings):
+class VoicePrompt(FrozenModel):
     """Ten seconds or so of the voice to speak with, and what it says."""
 
     audio: str
@@ -49,7 +50,7 @@ class CsmSettings(EngineSettings):
     seed: int = 0
 
 
-class ScriptedTtsSettings(Settings):
+class ScriptedTtsSettings(FrozenModel):
     """Speaks a tone of a length set by the text after a set time."""
 
     engine: Literal["scripted"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from turngap_agent.profile.settings import Settings
+from turngap_agent.documents import FrozenModel
 
 REVISIONS = {
     # Gemma 3 27B, INT4 weights and 16-bit activations (compressed-tensors); Gemma's licence.
@@ -20,7 +20,7 @@ ARCHITECTURES = Path(__file__).parents[1] / "llm" / "vllm" / "architectures"
 """Configurations without weights, by name."""
 
 
-class Restart(Settings):
+class Restart(FrozenModel):
     """When a server that died or hangs is started again."""
 
     first_s: float = Field(1, gt=0)
@@ -31,7 +31,7 @@ class Restart(Settings):
     """A server that was ready for so long is trusted again: the next wait is the first."""
 
 
-class VllmSettings(Settings):
+class VllmSettings(FrozenModel):
     """A chat model behind vLLM's OpenAI server: one that is started and supervised here, or the one at `url`."""
 
     engine: Literal["vllm"]

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from turngap_agent import profile
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import UsageError, WeightsError
 
 PINS = Path(__file__).parent.parent / "weights.toml"
@@ -29,8 +30,8 @@ GitObject = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+class _Table(FrozenModel):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class File(_Table):

@@ -78,7 +78,7 @@ def test_what_the_user_gave_is_checked_first(
         ("name: x\nturns: [{say: hello, promt: y}]\n", r":2: unknown key `turns\.0\.promt`; did you mean `prompt`\?"),
         ("name: [\n", "not valid YAML"),
         ("name: x\nturns: [{audio: gone.wav}]\n", "no audio file"),
-        ("name: x\nwarm_up_turns: 0\nturns: [{say: a}]\n", r":2: `warm_up_turns`: .*equal to 1, not 0$"),
+        ("name: x\nwarm_up_turns: 0\nturns: [{say: a}]\n", r":2: `warm_up_turns` .*at least 1, not 0$"),
         ("name: x\nturns_per_call: 0\nturns: [{say: a}]\n", r":2: `turns_per_call`: .*at least 1, or `all`, not 0$"),
         ("name: x\nturns_per_call: -1\nturns: [{say: a}]\n", r":2: `turns_per_call`: .*at least 1, or `all`, not -1$"),
         ("name: x\nturns_per_call: most\nturns: [{say: a}]\n", r":2: `turns_per_call`: .*`all`, not 'most'$"),

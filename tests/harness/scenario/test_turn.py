@@ -23,7 +23,7 @@ def fault(turn: str) -> str:
     [
         ("{say: a, overagent_ms: 5}", "unknown key `turns.1.overagent_ms`; did you mean `over_agent_ms`?"),
         ("{say: a, noise: {kind: pink, snr: 5}}", "unknown key `turns.1.noise.snr`; did you mean `snr_db`?"),
-        ("{say: a, noise: {kind: brown, snr_db: 5}}", "`turns.1.noise.kind`: Input should be 'pink', 'babble'"),
+        ("{say: a, noise: {kind: brown, snr_db: 5}}", "`turns.1.noise.kind` must be 'pink', 'babble'"),
         ("{say: a, noise: {kind: pink}}", "`turns.1.noise.snr_db` is missing"),
         ("{say: a, agent: stop}", "`agent: stop` needs `over_agent_ms`"),
         ("{sound: cough, agent: ignore}", "`agent: ignore` needs `over_agent_ms`"),
@@ -41,7 +41,7 @@ def fault(turn: str) -> str:
         ("{prompt: [a, b, c], gaps_ms: [300]}", "`gaps_ms` has 1 gaps for 3 parts; 2 are needed"),
         ("{prompt: [a, b], gaps_ms: -1}", "gaps_ms"),
         ("{say: a, twin: b}", "this turn has no `noise`"),
-        ("{say: a, agent: answer}", "`turns.1.agent`: Input should be 'respond', 'wait', 'stop', 'ignore' or 'limit'"),
+        ("{say: a, agent: answer}", "`turns.1.agent` must be 'respond', 'wait', 'stop', 'ignore' or 'limit'"),
     ],
 )
 def test_a_faulty_turn_is_named_with_its_line(turn: str, message: str) -> None:

@@ -45,7 +45,7 @@ def test_every_stage_belongs_to_one_line_of_the_plan() -> None:
         ("name: b\nlimits:\n- {metric: turn_gap, at_most: 1}", "b.yaml:3: .*did you mean `turn_gap_ms`"),
         ("name: b\nlimits:\n- {metric: stages.encodin, at_most: 1}", "did you mean `stages.encoding`"),
         ("name: b\nlimits: []", "b.yaml:2: `limits`"),
-        ("name: b\nlimits:\n- {metric: wer, at_most: -1}", "greater than or equal to 0"),
+        ("name: b\nlimits:\n- {metric: wer, at_most: -1}", "`limits.0.at_most` .*at least 0, not -1"),
         ("name: b\nlimits:\n- {metric: wer, at_most: .nan}", "b.yaml:3"),
         ("name: b\nlimits:\n- {metric: cut_off_rate, at_most: 0}", "can't be shown"),
         (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from turngap_agent.documents import FrozenModel
 
 from turngap.live.credentials import Credentials
 from turngap.network import Direction
@@ -27,10 +28,8 @@ class Behaviour(StrEnum):
     """`create` places the call, and its answer is lost."""
 
 
-class FakeSettings(BaseModel):
+class FakeSettings(FrozenModel):
     """One fake; JSON on its command line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     account_sid: str
     api_key: str
