@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from turngap_agent import documents
 from turngap_agent.errors import EngineError, UsageError
 from turngap_agent.profile.tts import HibariSettings
 from turngap_agent.tts import AudioF32
@@ -54,23 +53,9 @@ async def _spoken(text: str) -> tuple[int, AudioF32]:
 
 
 def _write(path: Path, rate: int, audio: AudioF32) -> None:
-    """16-bit WAV, put in place when it is complete."""
+    """Write a 16-bit WAV file, whole or not at all."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                soundfile.write(file, audio, rate, subtype="PCM_16", format="WAV")
-            part.chmod(0o666 & ~_umask())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as fault:
-        raise UsageError(f"say: {path} cannot be written ({fault.strerror or fault}); give another --out") from fault
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with documents.replacing(path, sync=False) as file:
+            soundfile.write(file, audio, rate, subtype="PCM_16", format="WAV")
+    except OSError as error:
+        raise UsageError(f"say: {path} cannot be written ({error.strerror or error}); give another --out") from error

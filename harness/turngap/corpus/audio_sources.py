@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +96,7 @@ def speak(text: str, report: Report) -> Utterance:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         report(f"the synthetic voice says: {text}")
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            made = Path(partial) / "say.wav"
-            run_pipeline(["say", "--out", str(made), "--", text], EngineError, report)
-            made.replace(path)
+        run_pipeline(["say", "--out", str(path), "--", text], EngineError, report)
     return Utterance(read_audio(path), text, SYNTHETIC_SOURCE, synthetic=True)
 
 

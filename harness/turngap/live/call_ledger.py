@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from turngap_agent import documents
 from turngap_agent.errors import UsageError
 
 from turngap.live.safety import MAX_CALLS_A_DAY, MAX_CALLS_A_RUN
@@ -93,15 +94,9 @@ class CallLedger:
             raise UsageError("the ledger is not held: no call is placed")
         self.check(1, unix_ns)
         calls = [*self._recent(self._read(), unix_ns, RETENTION_S), unix_ns // 10**9]
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with fresh.open("w", encoding="utf-8") as file:
-                json.dump({"schema_version": 1, "calls_unix_s": calls}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
+            documents.replace_file(self._path, json.dumps({"schema_version": 1, "calls_unix_s": calls}))
         except OSError as fault:
-            fresh.unlink(missing_ok=True)
             raise UsageError(f"{self._path}: the call can't be entered ({fault.strerror}); none is placed") from None
         self._placed += 1
 

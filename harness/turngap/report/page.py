@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from turngap_agent import documents
 from turngap_agent.errors import write_error
 
 from turngap.model.figures import Figures, Rate
@@ -75,22 +73,10 @@ def write(out: Path, text: str) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=out.parent, prefix=".report-", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(out)
+        documents.replace_file(out, text)
     except OSError as fault:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
         raise write_error(f"{out}: the report cannot be written", fault) from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from turngap_agent import documents
 from turngap_agent.errors import HarnessError, RunFolderError, write_error
 
 LOCK = ".lock"
@@ -62,7 +63,7 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
             fill(fresh, numbered)
             with contextlib.suppress(OSError):  # it exists and is not empty
                 fresh.rename(out / numbered)
-                _sync(out)
+                documents.sync_folder(out)
                 return out / numbered, claim
     except OSError as fault:
         raise write_error(f"{out}: no {kind} folder can be made there", fault) from None
@@ -75,16 +76,9 @@ def replace_file(target: Path, text: str) -> None:
     Raises:
         HarnessError: it can't be written.
     """
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with fresh.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(target)
-        _sync(target.parent)
+        documents.replace_file(target, text)
     except OSError as fault:
-        fresh.unlink(missing_ok=True)
         raise HarnessError(f"{target}: cannot be written ({fault.strerror or fault})") from None
 
 
@@ -142,12 +136,3 @@ def validate(model: type[Model], text: str, where: str) -> Model:
         first = fault.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise RunFolderError(f"{where}: damaged: {at + ': ' if at else ''}{first['msg']}") from None
-
-
-def _sync(folder: Path) -> None:
-    """Make the folder's entries last, as fsync makes a file's content."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import wave
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from turngap_agent import documents
 from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.clock import NS_PER_SAMPLE
@@ -37,16 +37,11 @@ def write(file: Path, pcm: Pcm16) -> None:
     Raises:
         OSError: it can't be written.
     """
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with wave.open(str(fresh), "wb") as out:
-            out.setnchannels(pcm.shape[1])
-            out.setsampwidth(2)
-            out.setframerate(SAMPLE_RATE)
-            out.writeframes(pcm.astype("<i2").tobytes())
-        fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with documents.replacing(file, sync=False) as draft, wave.open(draft, "wb") as out:
+        out.setnchannels(pcm.shape[1])
+        out.setsampwidth(2)
+        out.setframerate(SAMPLE_RATE)
+        out.writeframes(pcm.astype("<i2").tobytes())
 
 
 def worth_hearing(turns: Sequence[TurnRecord]) -> set[int]:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from turngap_agent import documents
 from turngap_agent.errors import WeightsError
 from turngap_agent.weights.pins import Pin
 from turngap_agent.weights.sources.progress import Progress
@@ -195,9 +196,7 @@ def _write_manifest(folder: Path, digests: dict[str, str]) -> None:
     for path, digest in digests.items():
         found = (folder / path).stat()
         files[path] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": digest}
-    draft = folder / f"{MANIFEST}.new"
-    draft.write_text(json.dumps({"files": files}, indent=1), "utf-8")
-    draft.replace(folder / MANIFEST)
+    documents.replace_file(folder / MANIFEST, json.dumps({"files": files}, indent=1), sync=False)
 
 
 def _remedy(pin: Pin) -> str:
