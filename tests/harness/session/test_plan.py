@@ -84,7 +84,10 @@ def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
             ("limits.simultaneous_calls=2", "endpointing.min_silence_ms=soon"),
             "--set 'endpointing.min_silence_ms=soon': `endpointing.min_silence_ms` must be a whole number, not 'soon'",
         ),
-        (("vad.engine=ear",), "--set 'vad.engine=ear': `vad` has the unknown `engine` 'ear'; it must be one of 'silero', 'energy'"),
+        (
+            ("vad.engine=ear",),
+            "--set 'vad.engine=ear': `vad` has the unknown `engine` 'ear'; it must be one of 'silero', 'energy'",
+        ),
         (
             ("price=null", "price.an_hour=2"),
             "--set 'price.an_hour=2': the profile has no `price`; give all of it: price={an_hour: 2, ...}",
