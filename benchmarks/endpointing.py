@@ -29,9 +29,11 @@ from turngap.verdict.stats import percentile, rate_upper
 from turngap_agent import profile
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.policies import endpointer
-from turngap_agent.endpointing.silero import SileroEngine
-from turngap_agent.endpointing.smart_turn_onnx import SmartTurn
-from turngap_agent.profile.endpointing import EndpointingSettings, SileroSettings, SmartTurnSettings
+from turngap_agent.endpointing.silero import SileroSettings
+from turngap_agent.endpointing.silero.engine import SileroEngine
+from turngap_agent.endpointing.smart_turn_onnx import SmartTurnSettings
+from turngap_agent.endpointing.smart_turn_onnx.engine import SmartTurn
+from turngap_agent.profile.endpointing import EndpointingSettings
 from turngap_agent.telephony import mulaw
 
 from benchmarks import common

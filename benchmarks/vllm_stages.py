@@ -21,6 +21,7 @@ from turngap_agent import profile, tracing
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import HarnessError, TurngapError
 from turngap_agent.llm import Request
+from turngap_agent.llm.vllm import VllmSettings
 from turngap_agent.llm.vllm.engine import VllmChat
 
 from benchmarks.common import Promise, bounded, conclude, parser
@@ -140,7 +141,7 @@ async def _one_more(
 
 async def _measure(name: str, overrides: tuple[str, ...], count: int) -> list[Compared]:
     settings = profile.load(name, overrides).llm
-    if settings.engine != "vllm":
+    if not isinstance(settings, VllmSettings):
         raise HarnessError(f"profile {name!r} has the language model on {settings.engine}, not on vllm")
     engine = VllmChat(settings)
     try:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from turngap.model.result import WEIGHTLESS_BF16
+from turngap.model.result import caveat
 from turngap.model.turn import Outcome
 from turngap.store import folder as store
 from turngap_agent.tracing import Stage
@@ -39,7 +39,7 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
     assert done.returncode in (0, 2), done.stderr  # 2: the machine made the instrument late
     printed = json.loads(done.stdout)
     assert printed["wer"] is None
-    assert printed["sentence"].endswith(WEIGHTLESS_BF16)
+    assert printed["sentence"].endswith(str(caveat({"weightless": True, "llm": {"engine": "gemma"}})))
     assert any("the work of each turn is fixed by the scenario" in note for note in printed["notes"])
     run = store.read(tmp_path / printed["run_id"])
     assert "weightless-tiny" in printed["run_id"]

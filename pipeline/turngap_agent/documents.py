@@ -10,7 +10,7 @@ import os
 import secrets
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -112,7 +112,8 @@ def parse(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise error_type(_explain(error, node, name, model, origin), code=f"{error_type.code}.invalid") from None
+        lines = _explain(error, node, data, name, model, origin)
+        raise error_type(lines, code=f"{error_type.code}.invalid") from None
 
 
 def find_line(path: Path, location: Location) -> int:
@@ -191,7 +192,12 @@ def _required(model: type[BaseModel]) -> list[str]:
 
 
 def _explain(
-    error: ValidationError, node: yaml.Node | None, name: str, model: type[BaseModel], origin: Origin | None
+    error: ValidationError,
+    node: yaml.Node | None,
+    data: dict[str, Any],
+    name: str,
+    model: type[BaseModel],
+    origin: Origin | None,
 ) -> str:
     messages: dict[Location, str] = {}  # one a place: each member of a union has its own complaint
     # A list whose only item has an error seems empty as well.
@@ -205,7 +211,7 @@ def _explain(
         where = (origin(location if one["type"] == "missing" else path) if origin else None) or f"{name}:{line}"
         dotted = ".".join(str(part) for part in path)
         if one["type"] == "extra_forbidden":
-            keys = sorted(_keys(model, location[:-1]))
+            keys = sorted(_keys(model, location[:-1], data))
             near = difflib.get_close_matches(str(location[-1]), keys, n=1)
             excused |= {(*location[:-1], key) for key in near}
             hint = f"did you mean `{near[0]}`?" if near else f"valid keys: {', '.join(keys)}"
@@ -298,26 +304,37 @@ def _find(node: yaml.Node | None, location: Location) -> tuple[int, Location]:
     return line, tuple(path)
 
 
-def _keys(model: type[BaseModel], location: Location) -> set[str]:
-    """Return the keys that are valid at `location`, over all members of a union."""
-    models = (one for one in _annotations(model, location) if isinstance(one, type) and issubclass(one, BaseModel))
+def _keys(model: type[BaseModel], location: Location, data: Any) -> set[str]:
+    """Return the keys that are valid at `location` of `data`, over all members of a union."""
+    types_there = _annotations(model, location, data)
+    models = (one for one in types_there if isinstance(one, type) and issubclass(one, BaseModel))
     return {field.alias or key for one in models for key, field in one.model_fields.items()}
 
 
-def _annotations(annotation: Any, location: Location) -> Iterator[Any]:
-    """Yield the types that a value at `location` below `annotation` may have; a union has several."""
-    container = typing.get_origin(annotation)
-    if container in (typing.Union, types.UnionType, typing.Annotated):
-        for member in typing.get_args(annotation):
-            yield from _annotations(member, location)
+def _annotations(annotation: Any, location: Location, data: Any = None, metadata: Sequence[Any] = ()) -> Iterator[Any]:
+    """Yield the types that a value at `location` below `annotation` may have; a union has several.
+
+    `data` is the document's value for `annotation`. An item of `metadata`, which annotates it, may choose its type by
+    that: it has a method `model_for(data)`.
+    """
+    for one in metadata:
+        if hasattr(one, "model_for"):
+            annotation = one.model_for(data) or annotation
+    container, members = typing.get_origin(annotation), typing.get_args(annotation)
+    if container is typing.Annotated:
+        yield from _annotations(members[0], location, data, members[1:])
+    elif container in (typing.Union, types.UnionType):
+        for member in members:
+            yield from _annotations(member, location, data)
     elif not location:
         yield annotation
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = annotation.model_fields
         if (field := fields.get(str(location[0]))) is not None:
-            yield from _annotations(field.annotation, location[1:])
+            value = data.get(location[0]) if isinstance(data, dict) else None
+            yield from _annotations(field.annotation, location[1:], value, field.metadata)
         elif any(location[0] in typing.get_args(field.annotation) for field in fields.values()):  # the tag of a union
-            yield from _annotations(annotation, location[1:])
+            yield from _annotations(annotation, location[1:], data)
     elif container in (list, tuple, dict):
-        for member in typing.get_args(annotation):
+        for member in members:
             yield from _annotations(member, location[1:])

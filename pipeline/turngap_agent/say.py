@@ -11,8 +11,8 @@ import soundfile
 
 from turngap_agent import documents
 from turngap_agent.errors import EngineError, UsageError
-from turngap_agent.profile.tts import HibariSettings
 from turngap_agent.tts import AudioF32
+from turngap_agent.tts.hibari import HibariSettings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _spoken(text: str) -> tuple[int, AudioF32]:
     try:
-        from turngap_agent.tts.hibari import Hibari
+        from turngap_agent.tts.hibari.engine import Hibari
     except ImportError as fault:
         raise EngineError(f"say: hibari is not installed ({fault}); run: pip install 'turngap[cpu]'") from fault
     engine = await asyncio.to_thread(Hibari, HibariSettings(engine="hibari"))

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
-from turngap_agent import engines, profile, tracing
+from turngap_agent import loading, profile, tracing
 from turngap_agent.call.agent import Agent
 from turngap_agent.inject import Injection
 from turngap_agent.server import app as server
@@ -285,7 +285,7 @@ def serve() -> Callable:
     @contextlib.asynccontextmanager
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
         chosen = profile.load("scripted", (*AT_ONCE, *overrides))
-        loaded = replace(await engines.load(chosen), **replaced)
+        loaded = replace(await loading.load(chosen), **replaced)
         loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)
         admission, lag, traces = Admission(chosen.limits.simultaneous_calls, token), LoopLag(), Traces()

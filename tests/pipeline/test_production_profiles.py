@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from turngap_agent import profile
 from turngap_agent.errors import EngineError
+from turngap_agent.llm.vllm import VllmSettings
 from turngap_agent.llm.vllm import engine as vllm
+from turngap_agent.tts.csm import CsmSettings
 from turngap_agent.weights import pins
 
 PRICED = [name for name in profile.names() if profile.load(name).price is not None]
@@ -52,8 +54,8 @@ def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
 def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:
     """The synthesiser and the language model take on as many as the agent does."""
     found = profile.load(name)
-    assert found.tts.engine == "csm"
-    assert found.llm.engine == "vllm"
+    assert isinstance(found.tts, CsmSettings)
+    assert isinstance(found.llm, VllmSettings)
     assert found.tts.slots >= found.limits.simultaneous_calls
     assert found.llm.max_sequences >= found.limits.simultaneous_calls
 
@@ -63,7 +65,7 @@ def test_vllm_serves_the_verified_folder(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(vllm.shutil, "which", lambda command: command)
     monkeypatch.setattr(vllm.weights, "get", lambda entry: tmp_path)
     settings = profile.load(name).llm
-    assert settings.engine == "vllm"
+    assert isinstance(settings, VllmSettings)
     chat = vllm.VllmChat(settings)
     assert chat.server is not None
     assert str(tmp_path) in chat.server._command
@@ -78,6 +80,6 @@ def test_vllm_that_is_not_installed_is_said_before_its_model_is_fetched(
     monkeypatch.setattr(vllm.shutil, "which", lambda command: None)
     monkeypatch.setattr(vllm.weights, "get", lambda entry: pytest.fail("nobody asked for it"))
     settings = profile.load(name).llm
-    assert settings.engine == "vllm"
+    assert isinstance(settings, VllmSettings)
     with pytest.raises(EngineError, match=r"vllm is not installed; run `pip install 'turngap\[gpu\]'`"):
         vllm.VllmChat(settings)

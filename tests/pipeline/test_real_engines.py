@@ -15,19 +15,20 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from turngap.corpus import background_noise
-from turngap_agent import engines, profile, weights
+from turngap_agent import loading, profile, weights
 from turngap_agent.call.encoding import LineEncoder
 from turngap_agent.call.interruption import Interruption, Move
 from turngap_agent.endpointing import EventKind, Voicing
 from turngap_agent.endpointing.silence import SilenceEndpointer
-from turngap_agent.endpointing.smart_turn_onnx import SmartTurn
-from turngap_agent.engines import Engines
+from turngap_agent.endpointing.smart_turn_onnx import SmartTurnSettings
+from turngap_agent.endpointing.smart_turn_onnx.engine import SmartTurn
 from turngap_agent.errors import WeightsError
 from turngap_agent.llm import Message, Request
+from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.engine import OnnxChat
+from turngap_agent.loading import Engines
 from turngap_agent.profile.barge_in import BargeInSettings
-from turngap_agent.profile.endpointing import EndpointingSettings, SmartTurnSettings
-from turngap_agent.profile.llm import OnnxSettings
+from turngap_agent.profile.endpointing import EndpointingSettings
 from turngap_agent.resample import Downsampler, to_16k
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.telephony import mulaw
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.engines
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Engines]:
-    found = asyncio.run(engines.load(profile.load("cpu")))
+    found = asyncio.run(loading.load(profile.load("cpu")))
     yield found
     asyncio.run(found.close())
 
@@ -362,8 +363,8 @@ def test_the_engines_leave_nothing_behind() -> None:
     """
     code = """
 import asyncio, pathlib
-from turngap_agent import engines, profile
-asyncio.run((asyncio.run(engines.load(profile.load("cpu")))).close())
+from turngap_agent import loading, profile
+asyncio.run((asyncio.run(loading.load(profile.load("cpu")))).close())
 status = pathlib.Path("/proc/self/status").read_text().splitlines()
 print(sum(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) // 1024)
 """

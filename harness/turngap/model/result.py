@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 from turngap_agent.documents import FrozenModel
+from turngap_agent.profile import random_weights_note
 from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
@@ -21,18 +22,15 @@ from turngap.model.turn import Outcome
 
 SCHEMA_VERSION = 1
 WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
-"""What is said wherever a result on random weights is shown ..."""
-WEIGHTLESS_BF16 = (
-    "Weightless: timing and memory only, of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM."
-)
-"""... and where the language model is Gemma on torch, which reads 3.8 times the bytes a token."""
+"""Stated wherever a result on random weights is shown, unless an engine has its own note."""
 
 
 def caveat(profile: Mapping[str, Any]) -> str | None:
-    """What is to be known of a result with that `profile`, as data; None where its weights are not random."""
+    """What a reader must know of a result with that `profile`, as data; None where its weights are not random."""
     if not profile.get("weightless"):
         return None
-    return WEIGHTLESS_BF16 if (profile.get("llm") or {}).get("engine") == "gemma" else WEIGHTLESS
+    note = random_weights_note(profile)
+    return f"Weightless: timing and memory only, {note}." if note else WEIGHTLESS
 
 
 class Verdict(StrEnum):

@@ -27,8 +27,6 @@ from turngap.store.folder import RunFolder
 from turngap.verdict import cost, summary
 from turngap.verdict.gate import Evidence, Judgement
 
-_KEEP_PROMPTS = ("vllm", "onnx")
-"""Language models that serve a prompt's beginning from what they have read before, and tell how much."""
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
 
 
@@ -118,7 +116,7 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
         stolen_cpu_share=seen.stolen_cpu_share if request.url is None else None,
         prefix_flattered=sum(tokens > 0 for tokens in beyond) if beyond else None,
         weightless=request.profile is not None and request.profile.weightless,
-        prefix_cached=request.profile is not None and request.profile.llm.engine in _KEEP_PROMPTS,
+        prefix_cached=request.profile is not None and request.profile.llm.keeps_prompts,
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=progress.vram_peak_mib,
         gpu=progress.gpu_watch,

@@ -19,11 +19,11 @@ from turngap_agent.call.conversation import says_something
 from turngap_agent.call.encoding import LineEncoder
 from turngap_agent.call.line import Line
 from turngap_agent.clock import now_ns
-from turngap_agent.engines import Engines
 from turngap_agent.errors import EngineError
 from turngap_agent.inject import Injection
 from turngap_agent.llm import InStep, Message, Request
 from turngap_agent.llm.clauses import ClauseSplitter
+from turngap_agent.loading import Engines
 from turngap_agent.stt import AudioF32, FixedWork, Transcript
 from turngap_agent.telemetry.metrics import TurnResult
 from turngap_agent.telemetry.recorder import AttemptNotes

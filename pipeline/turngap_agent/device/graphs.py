@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from turngap_agent.profile.settings import StreamPriority
+    from turngap_agent.engines import StreamPriority
 
 STREAM_LEVELS: dict[StreamPriority, int] = {"high": -1, "normal": 0}
 """torch's levels: the lower number goes first."""

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from turngap_agent.endpointing import Voicing
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
-from turngap_agent.profile.endpointing import EnergySettings
+from turngap_agent.engines import LoadedEngine, VadSettings
+
+
+class EnergySettings(VadSettings):
+    """Scripted: 32 ms windows over a level are speech. For tests and fault injection."""
+
+    engine: Literal["energy"]
+    threshold_dbfs: float = Field(-45.0, le=0)
+
+    def build(self) -> LoadedEngine:
+        """The engine; nothing is loaded."""
+        return EnergyEngine(self)
 
 
 class EnergyEngine:

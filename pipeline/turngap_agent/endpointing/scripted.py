@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from turngap_agent.clock import now_ns, sleep_until_ns
 from turngap_agent.endpointing import AudioF32
-from turngap_agent.profile.endpointing import ScriptedTurnSettings
+from turngap_agent.engines import LoadedEngine, TurnSettings
+
+
+class ScriptedTurnSettings(TurnSettings):
+    """Returns the same probability after a set time. For tests and fault injection."""
+
+    engine: Literal["scripted"]
+    probability: float = Field(1.0, ge=0, le=1)
+    delay_ms: float = Field(0, ge=0)
+
+    def build(self) -> LoadedEngine:
+        """The engine; nothing is loaded."""
+        return ScriptedTurnModel(self)
 
 
 class ScriptedTurnModel:

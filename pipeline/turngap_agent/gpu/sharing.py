@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from turngap_agent.engines import EngineSettings, Placement
 from turngap_agent.gpu import choice as choosing
 from turngap_agent.gpu import mps, others
 from turngap_agent.gpu.choice import Choice, NoGpuError
@@ -33,7 +34,7 @@ class Sharing:
         self._aside = aside
         self.choice, self.mps = choice, daemon
         self._settings = profile.gpu
-        self._external_llm = profile.llm.engine == "vllm" and profile.llm.url is not None
+        self._external_llm = profile.llm.placement() is Placement.REMOTE
         self._before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)
 
@@ -44,16 +45,17 @@ class Sharing:
         Raises:
             EngineError: there is none, or not the one that is named, its mode forbids it, or MPS does not start.
         """
-        own, served = in_process(profile), profile.llm.engine == "vllm" and profile.llm.url is None
-        if not own and not served:
+        placements = [settings.placement() for settings in profile.engines().values()]
+        own, started = Placement.GPU in placements, placements.count(Placement.OWN_PROCESS)
+        if not own and not started:
             return None
         try:
             choice = choose(profile.gpu.device)
         except NoGpuError:
             if own or profile.gpu.mps or profile.gpu.device is not None:
                 raise
-            return None  # vLLM runs on a CPU too
-        choosing.check_mode(choice, bool(own) + served, mps=profile.gpu.mps)
+            return None  # an engine in a process of its own works without one
+        choosing.check_mode(choice, own + started, mps=profile.gpu.mps)
         if choice.several > 1:
             _log.warning(
                 "%d GPUs are here; %s, %s, is used; choose with gpu.device or CUDA_VISIBLE_DEVICES",
@@ -71,11 +73,11 @@ class Sharing:
         folder = Path(aside["CUDA_MPS_PIPE_DIRECTORY"]) if aside else None
         return cls(choice, profile, None, choice.environment | aside, folder)
 
-    def llm_settings(self, settings: Any) -> Any:
-        """The language model's settings, with what vLLM's process needs in its environment."""
-        if self.mps is None or settings.engine != "vllm":
+    def with_environment(self, settings: EngineSettings) -> EngineSettings:
+        """An engine's settings, with what a process of its own needs in its environment to share the GPU."""
+        if self.mps is None or settings.placement() is not Placement.OWN_PROCESS:
             return settings
-        return settings.model_copy(update={"environment": self.mps.llm_environment | settings.environment})
+        return settings.with_environment(self.mps.llm_environment)
 
     def facts(self) -> dict[str, Any]:
         """For the ready line: which GPU, and how it is shared."""
@@ -108,9 +110,3 @@ class Sharing:
                 os.environ[name] = value
         if self._aside is not None:
             shutil.rmtree(self._aside, ignore_errors=True)
-
-
-def in_process(profile: Profile) -> dict[str, Any]:
-    """The settings of the engines that use a GPU inside the agent's own process, by section."""
-    sections = {"stt": profile.stt, "llm": profile.llm, "tts": profile.tts}
-    return {name: one for name, one in sections.items() if str(getattr(one, "device", "cpu")).startswith("cuda")}

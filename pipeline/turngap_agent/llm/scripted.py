@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
+from typing import Literal
+
+from pydantic import Field
 
 from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
+from turngap_agent.engines import LlmSettings, LoadedEngine
 from turngap_agent.llm import Request
-from turngap_agent.profile.llm import ScriptedLlmSettings
+
+
+class ScriptedLlmSettings(LlmSettings):
+    """Returns the same reply, token by token, after set times."""
+
+    engine: Literal["scripted"]
+    reply: str = "Certainly, I can help you with that."
+    first_token_ms: float = Field(40, ge=0)
+    token_ms: float = Field(5, ge=0)
+    system_prompt: str = ""
+
+    def build(self) -> LoadedEngine:
+        """The engine; nothing is loaded."""
+        return ScriptedLanguageModel(self)
 
 
 class ScriptedLanguageModel:

@@ -1,12 +1,12 @@
 """Profiles: which engine, model, device and limits each stage of the agent has, as data.
 
-A profile is a YAML file in `turngap_agent/profiles/` (given by name) or anywhere (given by path). Every engine has its
-own settings model here, told apart by `engine`, so that a misspelt key is found before anything loads.
+A profile is a YAML file in `turngap_agent/profiles/` (given by name) or anywhere (given by path). The keys of a stage
+are those of the engine that it names (`turngap_agent.engines`), so that a misspelt key is found before anything loads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,29 +15,23 @@ from pydantic import Field
 
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
-from turngap_agent.errors import ProfileError
-from turngap_agent.profile.barge_in import BargeInSettings
-from turngap_agent.profile.endpointing import (
-    EndpointingSettings,
-    EnergySettings,
-    ScriptedTurnSettings,
-    SileroSettings,
-    SmartTurnSettings,
+from turngap_agent.engines import (
+    EngineSettings,
+    LlmSettings,
+    Stage,
+    SttSettings,
+    TtsSettings,
+    VadSettings,
+    registry,
 )
+from turngap_agent.engines.section import Section
+from turngap_agent.errors import ProfileError, TurngapError
+from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.endpointing import EndpointingSettings
 from turngap_agent.profile.gpu import GpuSettings
 from turngap_agent.profile.limits import Limits, NetworkModel, Price
-from turngap_agent.profile.llm import GemmaSettings, OnnxSettings, ScriptedLlmSettings
-from turngap_agent.profile.stt import FasterWhisperSettings, ScriptedSttSettings, WhisperSettings
-from turngap_agent.profile.tts import CsmSettings, HibariSettings, ScriptedTtsSettings
-from turngap_agent.profile.vllm import VllmSettings
 
 PROFILES = Path(__file__).parents[1] / "profiles"
-
-Vad = Annotated[SileroSettings | EnergySettings, Field(discriminator="engine")]
-Turn = SmartTurnSettings | ScriptedTurnSettings
-Stt = Annotated[FasterWhisperSettings | WhisperSettings | ScriptedSttSettings, Field(discriminator="engine")]
-Llm = Annotated[OnnxSettings | VllmSettings | GemmaSettings | ScriptedLlmSettings, Field(discriminator="engine")]
-Tts = Annotated[HibariSettings | CsmSettings | ScriptedTtsSettings, Field(discriminator="engine")]
 
 
 class Profile(FrozenModel):
@@ -47,22 +41,42 @@ class Profile(FrozenModel):
     description: str
     weightless: bool = False
     """Random weights: times and memory are real, words are scripted, so nothing is said of what is understood."""
-    vad: Vad
-    endpointing: EndpointingSettings = EndpointingSettings()
+    vad: Annotated[VadSettings, Section("vad")]
+    endpointing: EndpointingSettings = Field(default_factory=EndpointingSettings)
     barge_in: BargeInSettings = BargeInSettings()
-    stt: Stt
-    llm: Llm
-    tts: Tts
+    stt: Annotated[SttSettings, Section("stt")]
+    llm: Annotated[LlmSettings, Section("llm")]
+    tts: Annotated[TtsSettings, Section("tts")]
     gpu: GpuSettings = GpuSettings()
     network: NetworkModel = NetworkModel()
     limits: Limits = Limits()
     price: Price | None = None
     """Without one nothing is said of cost."""
 
+    def engines(self) -> dict[Stage, EngineSettings]:
+        """The settings of the engines that are loaded, by stage; no turn model where the policy does not use one."""
+        ending = self.endpointing
+        turn: dict[Stage, EngineSettings] = {}
+        if ending.policy != "silence" and ending.model is not None:
+            turn = {"turn": ending.model}
+        return {"vad": self.vad, **turn, "stt": self.stt, "llm": self.llm, "tts": self.tts}
+
 
 def names() -> list[str]:
     """The profiles that ship."""
     return documents.list_shipped(PROFILES)
+
+
+def random_weights_note(data: Mapping[str, Any]) -> str:
+    """The note on random weights of an engine in a profile, given as data; "" where no engine that is known has one."""
+    for stage in ("stt", "llm", "tts"):
+        try:
+            note = registry.find(stage, data[stage]["engine"]).random_weights_note
+        except (TurngapError, KeyError, TypeError):
+            continue
+        if note:
+            return note
+    return ""
 
 
 def as_option(override: str) -> str:

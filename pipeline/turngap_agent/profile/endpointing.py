@@ -1,4 +1,4 @@
-"""Settings of hearing the caller: voice activity, and the end of a turn."""
+"""Settings of endpointing: when the caller's turn has ended."""
 
 from __future__ import annotations
 
@@ -7,38 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from turngap_agent.documents import FrozenModel
-from turngap_agent.profile.settings import EngineSettings
-
-
-class SileroSettings(EngineSettings):
-    """Silero VAD at 8 kHz in ONNX Runtime."""
-
-    engine: Literal["silero"] = "silero"
-    model: str = "silero-vad"
-    threads: int = Field(1, ge=1)
-
-
-class EnergySettings(FrozenModel):
-    """Scripted: 32 ms windows over a level are speech. For tests and fault injection."""
-
-    engine: Literal["energy"]
-    threshold_dbfs: float = Field(-45.0, le=0)
-
-
-class SmartTurnSettings(EngineSettings):
-    """Smart Turn v3.2 in ONNX Runtime: whether an utterance sounds complete."""
-
-    engine: Literal["smart_turn"] = "smart_turn"
-    model: str = "smart-turn-v3"
-    threads: int = Field(1, ge=1)
-
-
-class ScriptedTurnSettings(FrozenModel):
-    """Gives the same probability after a set time. For tests and fault injection."""
-
-    engine: Literal["scripted"]
-    probability: float = Field(1.0, ge=0, le=1)
-    delay_ms: float = Field(0, ge=0)
+from turngap_agent.engines import TurnSettings
+from turngap_agent.engines.section import Section
 
 
 class EndpointingSettings(FrozenModel):
@@ -65,8 +35,8 @@ class EndpointingSettings(FrozenModel):
     noise_ms: int = Field(96, ge=0, le=1000)
     """With `drop_db`: so much more silence confirms an end on a line that never becomes quiet. Noise hides how speech
     dies away, and the detector stops hearing it sooner."""
-    model: Annotated[SmartTurnSettings | ScriptedTurnSettings, Field(discriminator="engine")] | None = (
-        SmartTurnSettings()
+    model: Annotated[TurnSettings, Section("turn")] | None = Field(
+        default_factory=lambda: {"engine": "smart_turn"}, validate_default=True
     )
     """What judges whether a turn sounds complete; not loaded for `silence`. null: nobody is asked, and
     `min_silence_ms` ends every turn."""

@@ -16,7 +16,7 @@ from typing import TextIO
 import uvicorn
 from fastapi import FastAPI
 
-from turngap_agent import clock, engines, tracing
+from turngap_agent import clock, loading, tracing
 from turngap_agent.call.agent import Agent
 from turngap_agent.inject import Injection
 from turngap_agent.profile import Profile
@@ -118,18 +118,18 @@ def _stop_signal() -> asyncio.Future[None]:
     return stop
 
 
-async def _load(profile: Profile, stop: asyncio.Future[None]) -> engines.Engines:
-    loading = asyncio.create_task(engines.load(profile))
-    await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
-    if not loading.done():
+async def _load(profile: Profile, stop: asyncio.Future[None]) -> loading.Engines:
+    task = asyncio.create_task(loading.load(profile))
+    await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
         _log.info("stopped while loading")
         logging.shutdown()
         os._exit(0)  # a model that loads on a thread cannot be interrupted, and there is nothing to save
-    return loading.result()
+    return task.result()
 
 
 def _say_ready(
-    stdout: TextIO, profile: Profile, listener: socket.socket, loaded: engines.Engines, started_ns: int
+    stdout: TextIO, profile: Profile, listener: socket.socket, loaded: loading.Engines, started_ns: int
 ) -> None:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
-from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.engines import LoadedEngine, SttSettings
 from turngap_agent.stt import AudioF32, Transcript
+
+
+class ScriptedSttSettings(SttSettings):
+    """Returns the same words after a set time. For tests and fault injection."""
+
+    engine: Literal["scripted"]
+    text: str = "scripted words"
+    delay_ms: float = Field(40, ge=0)
+
+    def build(self) -> LoadedEngine:
+        """The engine; nothing is loaded."""
+        return ScriptedSpeechToText(self)
 
 
 class ScriptedSpeechToText:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
-from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.engines import LoadedEngine, TtsSettings
 from turngap_agent.tts import AudioF32, Spoken
 
 RATE = 24_000
@@ -18,6 +20,19 @@ LEVEL_DBFS = -12.0
 """RMS, full scale ±1."""
 _RAMP_S = 0.001
 _PIECE_S = 0.1
+
+
+class ScriptedTtsSettings(TtsSettings):
+    """Speaks a tone of a length set by the text after a set time."""
+
+    engine: Literal["scripted"]
+    first_audio_ms: float = Field(30, ge=0)
+    ms_per_character: float = Field(50, gt=0)
+    head_silence_ms: float = Field(0, ge=0)
+
+    def build(self) -> LoadedEngine:
+        """The engine; nothing is loaded."""
+        return ScriptedSynthesizer(self)
 
 
 class ScriptedSynthesizer:

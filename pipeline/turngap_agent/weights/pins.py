@@ -189,26 +189,11 @@ def of(name: str) -> Pin:
 
 
 def of_profile(name_or_path: str) -> list[Pin]:
-    """The pins of the models that a profile's stages name; a model given by its path needs none.
+    """The pins of the weights that a profile's engines need; a model given by its path needs none.
 
     Raises:
         ProfileError: there is no such profile, or it is malformed.
     """
-    chosen = profile.load(name_or_path)
-    ending = chosen.endpointing
-    judge = (ending.model,) if ending.policy != "silence" and ending.model is not None else ()
-    stages = (chosen.vad, *judge, chosen.stt, chosen.llm, chosen.tts)
-    named = [_named(stage) for stage in stages]
-    return [shipped()[name] for name in named if name in shipped()]
-
-
-def _named(stage: profile.Vad | profile.Turn | profile.Stt | profile.Llm | profile.Tts) -> str | None:
-    if stage.engine == "hibari":
-        return "hibari-tts"
-    if stage.engine == "csm":
-        return "csm-1b" if stage.weights == "real" else None
-    if stage.engine == "whisper":
-        return stage.weights
-    if stage.engine == "vllm" and (stage.url is not None or stage.load_format == "dummy"):
-        return None
-    return getattr(stage, "model", None)
+    settings = profile.load(name_or_path).engines().values()
+    names = (one.pinned_weights() for one in settings)
+    return [shipped()[name] for name in names if name in shipped()]

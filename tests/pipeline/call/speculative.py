@@ -10,13 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from turngap_agent import worker
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
-from turngap_agent.profile.stt import ScriptedSttSettings
-from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.stt import Transcript
-from turngap_agent.stt.scripted import ScriptedSpeechToText
-from turngap_agent.tts.scripted import ScriptedSynthesizer
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
+from turngap_agent.tts.scripted import ScriptedSynthesizer, ScriptedTtsSettings
 
 from tests.pipeline.conftest import PATIENCE_S
 

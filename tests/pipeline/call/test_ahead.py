@@ -10,8 +10,7 @@ import pytest
 from turngap_agent.call.ahead import ReadingAhead
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 
 BLOCK = "a call's block"
 ASKED = Request(BLOCK, (), words="", max_tokens=0)

@@ -4,8 +4,7 @@ import pytest
 from turngap_agent import tracing
 from turngap_agent.call.apology import excused
 from turngap_agent.errors import EngineError
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 
 pytestmark = pytest.mark.anyio
 SORRY = "I am sorry, please try again."

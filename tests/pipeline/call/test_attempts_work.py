@@ -3,8 +3,7 @@
 import pytest
 from turngap_agent import meter, tracing
 from turngap_agent.call import call, leaving
-from turngap_agent.profile.stt import ScriptedSttSettings
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 
 from tests.pipeline.call.speculative import (
     LONG_MS,

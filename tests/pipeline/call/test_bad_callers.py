@@ -8,9 +8,8 @@ import logging
 
 import numpy as np
 import pytest
-from turngap_agent.profile.stt import ScriptedSttSettings
 from turngap_agent.stt import Transcript
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import Dtmf, InboundMedia
 

@@ -7,15 +7,12 @@ import pytest
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Message
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
-from turngap_agent.profile.stt import ScriptedSttSettings
-from turngap_agent.profile.tts import ScriptedTtsSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.stt import Transcript
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 from turngap_agent.telephony import mulaw
 from turngap_agent.tracing import Stage
-from turngap_agent.tts.scripted import ScriptedSynthesizer
+from turngap_agent.tts.scripted import ScriptedSynthesizer, ScriptedTtsSettings
 
 pytestmark = pytest.mark.anyio
 

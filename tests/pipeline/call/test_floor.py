@@ -9,8 +9,7 @@ from turngap_agent import tracing
 from turngap_agent.call import floor
 from turngap_agent.call.line import FADE_SAMPLES
 from turngap_agent.llm import Message
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import Clear, OutboundMark
 

@@ -1,11 +1,9 @@
 """What a scenario settles of a turn reaches the engines where weights are random, and nowhere else."""
 
 import pytest
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
-from turngap_agent.profile.stt import ScriptedSttSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.stt import Transcript
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 from turngap_agent.telephony import script
 from turngap_agent.telephony.script import TurnScript
 

@@ -8,9 +8,8 @@ import pytest
 from turngap_agent import tracing
 from turngap_agent.call import leaving
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.stt import ScriptedSttSettings
 from turngap_agent.stt import Transcript
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 from turngap_agent.tracing import Stage
 
 from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Blocking, soon

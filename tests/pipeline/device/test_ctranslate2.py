@@ -15,8 +15,8 @@ ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the extra `cpu`")
 
 from turngap_agent.device.ctranslate2 import explained, prepare
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.stt import FasterWhisperSettings
-from turngap_agent.stt import faster_whisper
+from turngap_agent.stt.faster_whisper import FasterWhisperSettings
+from turngap_agent.stt.faster_whisper import engine as faster_whisper
 
 NO_CUBLAS = "Library libcublas.so.12 is not found or cannot be loaded"
 """As CTranslate2 4.8 says it, with the first work that it has for the GPU."""

@@ -6,8 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from turngap_agent.endpointing.energy import EnergyEngine
-from turngap_agent.profile.endpointing import EnergySettings
+from turngap_agent.endpointing.energy import EnergyEngine, EnergySettings
 
 
 def voicings(rms_dbfs: float, offset: int = 0) -> list[tuple[int, float]]:

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from turngap_agent.endpointing.silero import SileroDetector
+from turngap_agent.endpointing.silero.engine import SileroDetector
 
 
 class Recorder:

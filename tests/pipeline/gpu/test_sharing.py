@@ -15,6 +15,7 @@ from turngap_agent import profile
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu import choice
 from turngap_agent.gpu.sharing import Sharing
+from turngap_agent.llm.vllm import VllmSettings
 from turngap_agent.profile.gpu import GpuSettings
 
 from tests.pipeline.gpu.fake_nvml import nvml
@@ -81,11 +82,12 @@ def test_mps_stands_around_the_engines(tmp_path: Path, monkeypatch: pytest.Monke
     def look(sharing: Sharing) -> None:
         assert os.environ["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "100"
         assert sharing.facts()["mps"]
-        llm = sharing.llm_settings(profile.load("weightless", ("llm.environment={A: b}",)).llm)
+        llm = sharing.with_environment(profile.load("weightless", ("llm.environment={A: b}",)).llm)
+        assert isinstance(llm, VllmSettings)
         assert llm.environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "60"
         assert llm.environment["A"] == "b"
         scripted = profile.load("scripted").llm
-        assert sharing.llm_settings(scripted) is scripted
+        assert sharing.with_environment(scripted) is scripted
 
     before = dict(os.environ)
     assert opened("weightless", "gpu.mps=true", "gpu.llm_active_thread_pct=60", look=look)

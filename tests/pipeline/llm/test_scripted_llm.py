@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from turngap_agent.llm import Request
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 
 
 async def tokens(max_tokens: int) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from turngap_agent import profile
+from turngap_agent.engines.gpu_memory import MIB
 from turngap_agent.errors import ProfileError
+from turngap_agent.llm.gemma import POSITION_BYTES
 from turngap_agent.memory import plan
 from turngap_agent.profile import Profile
+from turngap_agent.tts.csm import SLOT_MIB
 
 CARD_80, CARD_141 = 81_559.0, 143_771.0
 
@@ -24,7 +27,6 @@ def test_a_profile_without_a_gpu_plans_nothing() -> None:
     """The CPU profiles are never refused."""
     for name in ("cpu", "scripted", "weightless-tiny"):
         assert plan.parts(profile.load(name), CARD_80) == ()
-        assert not plan.uses_gpu(profile.load(name))
         plan.check(profile.load(name), 1.0, 1.0, "a small card")
 
 
@@ -40,9 +42,9 @@ def test_every_engine_on_the_gpu_has_a_part() -> None:
 def test_positions_and_slots_are_paid_for() -> None:
     """More of either is more memory, by what one takes."""
     small, large = (sum(part.mib for part in plan.parts(hf(f"llm.positions={n}"), CARD_141)) for n in (1024, 2048))
-    assert large - small == pytest.approx(1024 * plan.GEMMA_POSITION_BYTES / plan.MIB)
+    assert large - small == pytest.approx(1024 * POSITION_BYTES / MIB)
     two, four = (sum(part.mib for part in plan.parts(hf(f"tts.slots={n}"), CARD_141)) for n in (2, 4))
-    assert four - two == pytest.approx(2 * plan.CSM_SLOT_MIB)
+    assert four - two == pytest.approx(2 * SLOT_MIB)
 
 
 def test_a_plan_that_fits_is_taken() -> None:
@@ -88,14 +90,14 @@ def test_faster_whisper_is_counted_by_its_model(model: str, size: int) -> None:
     for compute, width in (("float16", 2), ("int8_float16", 1)):
         stt = {"engine": "faster_whisper", "model": model, "device": "cuda", "compute_type": compute}
         found = plan.parts(Profile.model_validate(hf().model_dump() | {"stt": stt}), CARD_141)
-        assert found[0].mib * plan.MIB == pytest.approx(1.1 * size * 1e6 * width)
+        assert found[0].mib * MIB == pytest.approx(1.1 * size * 1e6 * width)
 
 
 def test_vllm_alone_needs_no_gpu() -> None:
     """It runs on a CPU too, unlike the other engines that are told to work on a GPU."""
     alone = {"stt": {"engine": "scripted"}, "tts": {"engine": "scripted"}}
     on_cpu = Profile.model_validate(vllm().model_dump() | alone)
-    assert (plan.uses_gpu(on_cpu), plan.needs_gpu(on_cpu)) == (True, False)
+    assert (bool(plan.parts(on_cpu, CARD_80)), plan.needs_gpu(on_cpu)) == (True, False)
     assert plan.needs_gpu(vllm())
     assert plan.needs_gpu(hf())
     assert not plan.needs_gpu(profile.load("cpu"))

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from turngap_agent.endpointing.energy import EnergyEngine
+from turngap_agent.endpointing.energy import EnergyEngine, EnergySettings
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.endpointing import EnergySettings
 from turngap_agent.server import stream
 from turngap_agent.telephony.messages import Dtmf, InboundMark, InboundMedia, Start
 

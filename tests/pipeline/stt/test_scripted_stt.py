@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from turngap_agent.profile.stt import ScriptedSttSettings
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 
 
 def test_it_says_its_script() -> None:

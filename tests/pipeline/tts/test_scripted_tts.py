@@ -6,9 +6,8 @@ import asyncio
 
 import numpy as np
 import pytest
-from turngap_agent.profile.tts import ScriptedTtsSettings
 from turngap_agent.tts import AudioF32
-from turngap_agent.tts.scripted import RATE, ScriptedSynthesizer
+from turngap_agent.tts.scripted import RATE, ScriptedSynthesizer, ScriptedTtsSettings
 
 
 async def spoken(text: str, head_silence_ms: float = 0) -> AudioF32:

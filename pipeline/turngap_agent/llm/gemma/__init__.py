@@ -1,26 +1,53 @@
 """Gemma 3 27B's exact architecture with random weights, on torch alone: its time and memory on a GPU without vLLM.
 
-`load` is the way in; it alone is light to import. The words are scripted, the work is real.
+The words are scripted, the work is real. This module declares the engine; `engine` is the engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from turngap_agent.device.installed import require
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from turngap_agent.llm.gemma.engine import GemmaChat
-    from turngap_agent.profile.llm import GemmaSettings
+from turngap_agent.engines import CoreSettings, GpuMemory, LlmSettings, LoadedEngine, Placement, StreamPriority
+from turngap_agent.engines.gpu_memory import MIB
+
+WEIGHTS_BYTES, POSITION_BYTES = 54.0e9, 507_904
+"""Gemma 3 27B in bf16; 62 layers of 16 heads of 128, keys and values, for each position."""
+_SPARE_POSITIONS = 512
 
 
-def load(settings: GemmaSettings) -> GemmaChat:
-    """The engine, loaded; blocking, and on a GPU for up to minutes.
+class GemmaSettings(LlmSettings, CoreSettings):
+    """Gemma 3's exact architecture with random weights, on torch: real work, scripted words."""
 
-    Raises:
-        EngineError: the extra is not installed, or the engine cannot run here as `settings` say.
-    """
-    require("gemma", "torch", "transformers")
-    from turngap_agent.llm.gemma.engine import GemmaChat
+    install = "turngap[csm]"
+    packages = ("torch", "transformers")
+    on_torch = True
+    # It reads 3.8 times the bytes per token.
+    random_weights_note = "of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM"
 
-    return GemmaChat(settings)
+    engine: Literal["gemma"]
+    architecture: Literal["gemma-3-27b", "tiny"] = "gemma-3-27b"
+    device: Literal["cpu", "cuda"] = "cuda"
+    stream_priority: StreamPriority = "normal"
+    mode: Literal["auto", "graphs", "eager"] = "auto"
+    """auto: CUDA graphs on a GPU; bf16 there, fp32 on a CPU."""
+    positions: int = Field(2048, ge=512, le=8192)
+    """How many tokens a conversation may have."""
+    system_prompt: str
+    reply: str = "Certainly, I can look that up for you. One moment please."
+    max_tokens: int = Field(24, ge=1, le=512)
+
+    def build(self) -> LoadedEngine:
+        """Make the network; on a GPU this takes up to minutes."""
+        from turngap_agent.llm.gemma.engine import GemmaChat
+
+        return GemmaChat(self)
+
+    def gpu_memory(self, total_mib: float) -> GpuMemory | None:
+        """Weights, and keys and values by positions."""
+        if self.placement() is not Placement.GPU or self.architecture == "tiny":
+            return None
+        positions = self.positions + _SPARE_POSITIONS
+        size = WEIGHTS_BYTES + positions * POSITION_BYTES
+        return GpuMemory(size / MIB, f"27.0 B x 2 bytes, {positions} positions of 0.5 MB")

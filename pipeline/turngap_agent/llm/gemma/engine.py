@@ -25,7 +25,7 @@ from turngap_agent.llm.gemma.network import Gemma
 from turngap_agent.llm.generated import Generated
 
 if TYPE_CHECKING:
-    from turngap_agent.profile.llm import GemmaSettings
+    from turngap_agent.llm.gemma import GemmaSettings
 
 MARKS = 4
 """Tokens of Gemma's chat template around each message."""

@@ -20,10 +20,10 @@ from turngap_agent import tracing, weights, worker
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
 from turngap_agent.llm.detokenize import Detokenizer
+from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.choice import Choice
 from turngap_agent.llm.onnx.decoder import F32, Context, Decoder, common
 from turngap_agent.llm.templates import CHATML_END, TEMPLATES
-from turngap_agent.profile.llm import OnnxSettings
 
 _LINE_BREAK = "Ċ"
 """A line break, as a byte-level vocabulary writes it."""

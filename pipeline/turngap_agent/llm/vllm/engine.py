@@ -16,7 +16,7 @@ from turngap_agent import meter, tracing, weights
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import KvCache, Request
 from turngap_agent.llm import script as scripts
-from turngap_agent.llm.vllm import command_line, prompt
+from turngap_agent.llm.vllm import VllmSettings, command_line, prompt
 from turngap_agent.llm.vllm.chunks import Usage
 from turngap_agent.llm.vllm.client import Client
 from turngap_agent.llm.vllm.kv_cache import Peak, Reading
@@ -24,7 +24,6 @@ from turngap_agent.llm.vllm.prefix import PrefixLedger
 from turngap_agent.llm.vllm.server import Server, free_port
 from turngap_agent.llm.vllm.supervision import State
 from turngap_agent.llm.vllm.token_ids import TokenHistory
-from turngap_agent.profile.vllm import VllmSettings
 from turngap_agent.weights import pins
 
 _WARM_UP_TOKENS = 4

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from turngap_agent.llm import Request
-from turngap_agent.profile.vllm import VllmSettings
+from turngap_agent.llm.vllm import VllmSettings
 
 WAITING, SPECULATIVE = 0, 1
 """Priorities: vLLM serves the lower one first."""

@@ -15,9 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
-from turngap_agent.llm.vllm import kv_cache, log
+from turngap_agent.llm.vllm import Restart, kv_cache, log
 from turngap_agent.llm.vllm.supervision import State, Supervision
-from turngap_agent.profile.vllm import Restart
 
 CHECK_S = 2.0
 """Between health checks of a ready server; a starting one is asked four times as often."""

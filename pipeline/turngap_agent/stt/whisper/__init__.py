@@ -1,26 +1,53 @@
 """Whisper and distil-whisper through transformers, on torch: real weights from a folder, or random ones.
 
-`load` is the way in; it alone is light to import.
+This module declares the engine; `engine` is the engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from turngap_agent.device.installed import require
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from turngap_agent.profile.stt import WhisperSettings
-    from turngap_agent.stt.whisper.engine import Whisper
+from turngap_agent.engines import (
+    CoreSettings,
+    GpuMemory,
+    LoadedEngine,
+    Placement,
+    StreamPriority,
+    SttSettings,
+    weights_memory,
+)
 
 
-def load(settings: WhisperSettings) -> Whisper:
-    """The engine, loaded; blocking.
+class WhisperSettings(SttSettings, CoreSettings):
+    """Whisper or distil-whisper through transformers."""
 
-    Raises:
-        EngineError: the extra is not installed, or the engine cannot run here as `settings` say.
-    """
-    require("whisper", "torch", "transformers")
-    from turngap_agent.stt.whisper.engine import Whisper
+    install = "turngap[csm]"
+    packages = ("torch", "transformers")
+    on_torch = True
 
-    return Whisper(settings)
+    engine: Literal["whisper"]
+    weights: str = "random"
+    """`random` (distil-large-v3's exact architecture, scripted words), `tiny` (for tests), an entry of `weights.toml`
+    (`distil-whisper-large-v3`), or a checkpoint's folder."""
+    device: Literal["cpu", "cuda"] = "cuda"
+    stream_priority: StreamPriority = "high"
+    window_s: int = Field(30, ge=10, le=30)
+    script: str = "I would like to speak to somebody about my bill please."
+    """What random weights "recognise": as many tokens are decoded, and two. They hear nothing, so `whole_s` changes
+    only their work."""
+
+    def build(self) -> LoadedEngine:
+        """Load the model; on a GPU this takes up to minutes."""
+        from turngap_agent.stt.whisper.engine import Whisper
+
+        return Whisper(self)
+
+    def pinned_weights(self) -> str:
+        """The weights, if they are pinned."""
+        return self.weights
+
+    def gpu_memory(self, total_mib: float) -> GpuMemory | None:
+        """Counted as distil-large-v3 in float16."""
+        return weights_memory("distil-large-v3", 2) if self.placement() is Placement.GPU else None

@@ -21,7 +21,7 @@ from turngap_agent.stt.whisper import model
 from turngap_agent.telephony import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from turngap_agent.profile.stt import WhisperSettings
+    from turngap_agent.stt.whisper import WhisperSettings
 
 ENDS = 2
 """Decoded beside the words: the last token of a sentence, and the end."""

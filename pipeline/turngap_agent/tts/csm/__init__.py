@@ -1,29 +1,81 @@
 """CSM-1B as a synthesiser that streams: first audio after the first 80 ms frame.
 
-`load` is the way in; it alone is light to import. Reading order: `stack`, `backbone`, `depth`, `codec` (with
-`convolutions`) are the network; `slot` makes frames of them, `graphs` says how they run; `context`, `text` and `tokens`
-say what goes in; `model` and `random_weights` where the weights come from; `speech` puts them together, and `engine`
-behind the agent's seam.
+This module declares the engine. Reading order: `stack`, `backbone`, `depth`, `codec` (with `convolutions`) are the
+network; `slot` makes frames of them, `device.graphs` says how they run; `context`, `text` and `tokens` say what goes
+in; `model` and `random_weights` where the weights come from; `speech` puts them together, and `engine` is the engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from turngap_agent.device.installed import require
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from turngap_agent.profile.tts import CsmSettings
-    from turngap_agent.tts.csm.engine import Csm
+from turngap_agent.documents import FrozenModel
+from turngap_agent.engines import (
+    CoreSettings,
+    GpuMemory,
+    LoadedEngine,
+    Placement,
+    StreamPriority,
+    TtsSettings,
+    weights_memory,
+)
+
+SLOT_MIB = 80.0
+"""Keys and values of 2,560 positions in bf16, and the codec's state."""
 
 
-def load(settings: CsmSettings) -> Csm:
-    """The engine, loaded; blocking, and on a GPU for up to minutes.
+class VoicePrompt(FrozenModel):
+    """Ten seconds or so of the voice to speak with, and what it says."""
 
-    Raises:
-        EngineError: the extra is not installed, or the engine cannot run here as `settings` say.
-    """
-    require("csm", "tokenizers", "torch", "transformers")
-    from turngap_agent.tts.csm.engine import Csm
+    audio: str
+    """An audio file, mono or to be mixed down."""
+    text: str
 
-    return Csm(settings)
+
+class CsmSettings(TtsSettings, CoreSettings):
+    """CSM-1B; one thread, frame by frame."""
+
+    install = "turngap[csm]"
+    packages = ("tokenizers", "torch", "transformers")
+    on_torch = True
+
+    engine: Literal["csm"]
+    weights: str = "real"
+    """`real` (pinned, gated), `random` (the exact architecture, for its speed), `tiny` (for tests), or a folder."""
+    device: Literal["cpu", "cuda"] = "cuda"
+    stream_priority: StreamPriority = "high"
+    """A frame that is late is heard; a token that is late is not."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""
+    mode: Literal["auto", "compiled", "graphs", "eager"] = "auto"
+    temperature: float = Field(0.9, ge=0, le=2)
+    """0: the likeliest code, always."""
+    top_k: int = Field(50, ge=1, le=2048)
+    max_frames: int = Field(250, ge=1, le=1500)
+    """Longest piece, 80 ms each: what goes on for longer has run away."""
+    voice_prompt: VoicePrompt | None = None
+    context_positions: int = Field(2048, ge=256, le=2048)
+    slots: int = Field(2, ge=1, le=16)
+    """How many clauses are spoken at once; more wait."""
+    seed: int = 0
+
+    def build(self) -> LoadedEngine:
+        """Load the model; on a GPU this takes up to minutes."""
+        from turngap_agent.tts.csm.engine import Csm
+
+        return Csm(self)
+
+    def pinned_weights(self) -> str | None:
+        """Sesame's checkpoint, for real weights."""
+        return "csm-1b" if self.weights == "real" else None
+
+    def gpu_memory(self, total_mib: float) -> GpuMemory | None:
+        """Weights, and a slot's state for each clause that is spoken at once."""
+        if self.placement() is not Placement.GPU or self.weights == "tiny":
+            return None
+        weights = weights_memory("csm-1b", 4 if self.dtype == "float32" else 2)
+        return GpuMemory(
+            weights.mib + self.slots * SLOT_MIB, f"{weights.arithmetic}, {self.slots} slots of {SLOT_MIB:.0f} MiB"
+        )

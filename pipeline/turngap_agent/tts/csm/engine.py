@@ -25,7 +25,7 @@ from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
 
 if TYPE_CHECKING:
-    from turngap_agent.profile.tts import CsmSettings
+    from turngap_agent.tts.csm import CsmSettings
 
 MARKER_HZ = 1_000.0
 MARKER_LEVEL_DBFS = -15.0

@@ -25,7 +25,7 @@ from turngap_agent.tts.csm.slot import PREFILL_ROWS, Parts, Slot
 from turngap_agent.tts.csm.tokens import AGENT, CALLER, utterance
 
 if TYPE_CHECKING:
-    from turngap_agent.profile.settings import StreamPriority
+    from turngap_agent.engines import StreamPriority
 
 _SPEAKERS = {"agent": AGENT, "caller": CALLER}
 _log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Message, Request
 from turngap_agent.llm import gemma as package
+from turngap_agent.llm.gemma import GemmaSettings
 from turngap_agent.llm.gemma.decoding import Decoding
 from turngap_agent.llm.gemma.engine import MARKS, GemmaChat
-from turngap_agent.profile.llm import GemmaSettings
 
 
 def settings(**changes: object) -> GemmaSettings:

@@ -17,8 +17,8 @@ import onnx
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import InStep, Message, ReadsAhead, Request
+from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.engine import OnnxChat
-from turngap_agent.profile.llm import OnnxSettings
 from turngap_agent.weights import llama_onnx
 
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write

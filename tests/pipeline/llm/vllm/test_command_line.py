@@ -3,8 +3,7 @@
 import pytest
 from pydantic import ValidationError
 from turngap_agent import profile
-from turngap_agent.llm.vllm import command_line
-from turngap_agent.profile.vllm import VllmSettings
+from turngap_agent.llm.vllm import VllmSettings, command_line
 
 GEMMA = VllmSettings(engine="vllm", system_prompt="Be brief.")
 

@@ -1,7 +1,7 @@
 """When a server is started, given up on, killed and started again, on a clock of the test's own."""
 
+from turngap_agent.llm.vllm import Restart
 from turngap_agent.llm.vllm.supervision import UNHEALTHY_CHECKS, State, Supervision
-from turngap_agent.profile.vllm import Restart
 
 S = 1_000_000_000
 RESTART = Restart(first_s=1, longest_s=10, calm_s=100)

@@ -13,9 +13,8 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.stt import WhisperSettings
 from turngap_agent.stt import whisper as package
-from turngap_agent.stt.whisper import model
+from turngap_agent.stt.whisper import WhisperSettings, model
 from turngap_agent.stt.whisper.engine import Whisper
 
 

@@ -15,10 +15,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from turngap_agent import engines, profile
+from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.tts import CsmSettings, VoicePrompt
 from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts.csm import CsmSettings, VoicePrompt
 from turngap_agent.tts.csm import engine as csm_engine
 from turngap_agent.tts.csm.engine import Csm
 
@@ -279,4 +279,4 @@ def test_a_profile_can_name_csm(monkeypatch: pytest.MonkeyPatch) -> None:
         update={"tts": CsmSettings(engine="csm", weights="/no/such/folder", device="cpu")}
     )
     with pytest.raises(EngineError, match=r"^csm: /no/such/folder holds no checkpoint"):
-        asyncio.run(engines.load(with_csm))
+        asyncio.run(loading.load(with_csm))

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from turngap_agent import engines, profile
+from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.tts import CsmSettings
+from turngap_agent.tts.csm import CsmSettings
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])
@@ -20,8 +20,10 @@ def test_a_missing_extra_is_one_clear_line(package: str, monkeypatch: pytest.Mon
             monkeypatch.setitem(sys.modules, name, sys)
     monkeypatch.setitem(sys.modules, package, None)
     with_csm = profile.load("scripted").model_copy(update={"tts": CsmSettings(engine="csm", device="cpu")})
-    with pytest.raises(EngineError, match=rf"^csm: {package} is not installed; run: pip install 'turngap\[csm\]'$"):
-        asyncio.run(engines.load(with_csm))
+    with pytest.raises(
+        EngineError, match=rf"^tts: engine csm is not installed \(no {package}\); run: pip install 'turngap\[csm\]'$"
+    ):
+        asyncio.run(loading.load(with_csm))
 
 
 def test_profiles_and_errors_need_no_torch() -> None:

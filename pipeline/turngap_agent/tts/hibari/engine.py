@@ -11,8 +11,8 @@ import numpy as np
 
 from turngap_agent import worker
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.tts import HibariSettings
 from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts.hibari import HibariSettings
 from turngap_agent.tts.trim import SilenceTrimmer
 
 _PIECE_S = 0.2

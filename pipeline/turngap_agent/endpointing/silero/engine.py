@@ -16,8 +16,8 @@ import onnxruntime as ort
 from turngap_agent import weights
 from turngap_agent.device.onnx import session
 from turngap_agent.endpointing import Voicing
+from turngap_agent.endpointing.silero import SileroSettings
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
-from turngap_agent.profile.endpointing import SileroSettings
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.worker import thread, threads_text
 

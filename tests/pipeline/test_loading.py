@@ -9,15 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from turngap_agent import engines, profile
+from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError, ProfileError
 from turngap_agent.gpu.choice import choose
 from turngap_agent.gpu.sharing import Sharing
-from turngap_agent.llm.scripted import ScriptedLanguageModel
-from turngap_agent.profile.llm import ScriptedLlmSettings
-from turngap_agent.profile.tts import HibariSettings
-from turngap_agent.profile.vllm import VllmSettings
-from turngap_agent.stt.scripted import ScriptedSpeechToText
+from turngap_agent.llm.onnx import OnnxSettings
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
+from turngap_agent.llm.vllm import VllmSettings
+from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
+from turngap_agent.tts.hibari import HibariSettings
 
 from tests.pipeline.gpu.fake_nvml import GIB, nvml
 
@@ -26,7 +26,7 @@ def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
     """Four engines, one line on each."""
 
     async def models() -> dict[str, str]:
-        loaded = await engines.load(profile.load("scripted"))
+        loaded = await loading.load(profile.load("scripted"))
         await loaded.close()
         return loaded.models
 
@@ -41,10 +41,10 @@ def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
 def test_an_engine_that_is_not_installed_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the stage, the engine and the command that installs it."""
     monkeypatch.setitem(sys.modules, "hibari", None)
-    monkeypatch.delitem(sys.modules, "turngap_agent.tts.hibari", raising=False)
+    monkeypatch.delitem(sys.modules, "turngap_agent.tts.hibari.engine", raising=False)
     mixed = profile.load("scripted").model_copy(update={"tts": HibariSettings(engine="hibari")})
     with pytest.raises(EngineError, match=r"tts: engine hibari .* pip install 'turngap\[cpu\]'"):
-        asyncio.run(engines.load(mixed))
+        asyncio.run(loading.load(mixed))
 
 
 def test_the_remedy_names_the_engines_own_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_the_remedy_names_the_engines_own_extra(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "turngap_agent.llm.vllm.client", raising=False)
     mixed = profile.load("scripted").model_copy(update={"llm": VllmSettings(engine="vllm", system_prompt="")})
     with pytest.raises(EngineError, match=r"llm: engine vllm is not installed .* pip install 'turngap\[gpu\]'"):
-        asyncio.run(engines.load(mixed))
+        asyncio.run(loading.load(mixed))
 
 
 def test_an_engine_that_does_not_start_is_named_and_the_others_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,17 +68,19 @@ def test_an_engine_that_does_not_start_is_named_and_the_others_are_closed(monkey
     def broken(settings: object) -> None:
         raise ValueError("not a\nmodel")
 
-    monkeypatch.setitem(engines._MAKERS, "stt", Loaded)
-    monkeypatch.setitem(engines._MAKERS, "llm", broken)
+    monkeypatch.setattr(ScriptedSttSettings, "build", lambda settings: Loaded(settings))
+    monkeypatch.setattr(ScriptedLlmSettings, "build", broken)
     with pytest.raises(
         EngineError, match=r"^llm: engine scripted does not start \(ValueError: not a model\); .*verify$"
     ):
-        asyncio.run(engines.load(profile.load("scripted")))
+        asyncio.run(loading.load(profile.load("scripted")))
     assert closed == ["stt"]
 
 
-@pytest.mark.parametrize("loading", [False, True])
-def test_an_engine_that_can_not_be_closed_leaves_no_other_open(monkeypatch: pytest.MonkeyPatch, loading: bool) -> None:
+@pytest.mark.parametrize("while_loading", [False, True])
+def test_an_engine_that_can_not_be_closed_leaves_no_other_open(
+    monkeypatch: pytest.MonkeyPatch, while_loading: bool
+) -> None:
     """All are closed, the GPU's sharing last; the first fault is raised, that of the loading before any of closing."""
     card = Card(monkeypatch)
 
@@ -88,23 +90,18 @@ def test_an_engine_that_can_not_be_closed_leaves_no_other_open(monkeypatch: pyte
     async def refused() -> None:
         raise EngineError("llm: refused")
 
-    def engine(stage: str, **changes: Any) -> Any:
-        made = card.engine(stage)
-        made.__dict__.update(changes)
-        return made
-
     async def ended(sharing: Sharing) -> None:
         card.closed.append("gpu")
 
     monkeypatch.setattr(Sharing, "close", ended)
-    monkeypatch.setitem(engines._MAKERS, "stt", lambda settings: engine("stt", close=stuck))
-    if loading:
-        monkeypatch.setitem(engines._MAKERS, "vad", lambda settings: engine("vad", warm_up=refused))
+    card.changes["stt"] = {"close": stuck}
+    if while_loading:
+        card.changes["vad"] = {"warm_up": refused}
         with pytest.raises(EngineError, match="llm: refused"):
-            asyncio.run(engines.load(profile.load("weightless-hf")))
+            asyncio.run(loading.load(profile.load("weightless-hf")))
         assert card.closed == ["llm", "tts", "vad", "gpu"]
         return
-    loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
+    loaded = asyncio.run(loading.load(profile.load("weightless-hf")))
     with pytest.raises(EngineError, match="stt: stuck"):
         asyncio.run(loaded.close())
     assert card.closed == ["vad", "turn", "llm", "tts", "gpu"]
@@ -113,8 +110,8 @@ def test_an_engine_that_can_not_be_closed_leaves_no_other_open(monkeypatch: pyte
 def test_the_scripted_profile_needs_no_extra() -> None:
     """Loading it imports none of the packages that only the `cpu` extra brings."""
     code = (
-        "import asyncio, sys; from turngap_agent import engines, profile;"
-        "asyncio.run(engines.load(profile.load('scripted')));"
+        "import asyncio, sys; from turngap_agent import loading, profile;"
+        "asyncio.run(loading.load(profile.load('scripted')));"
         "extra = {'ctranslate2', 'faster_whisper', 'hibari', 'onnx', 'onnxruntime', 'tokenizers'} & {*sys.modules};"
         "sys.exit(', '.join(extra) or 0)"
     )
@@ -127,7 +124,7 @@ def test_the_turn_model_is_loaded_where_the_policy_asks_it(policy: str, loaded: 
     """`silence` needs none."""
 
     async def models() -> dict[str, str]:
-        found = await engines.load(
+        found = await loading.load(
             profile.load("scripted", (f"endpointing.policy={policy}", "endpointing.min_silence_ms=200"))
         )
         await found.close()
@@ -138,11 +135,10 @@ def test_the_turn_model_is_loaded_where_the_policy_asks_it(policy: str, loaded: 
 
 def test_cores_that_do_not_exist_name_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile made for another machine is refused in one line."""
-    monkeypatch.setitem(engines._MAKERS, "tts", ScriptedSpeechToText)
     other = HibariSettings(engine="hibari", cores=(4095,))
     mixed = profile.load("scripted").model_copy(update={"tts": other})
     with pytest.raises(EngineError, match=r"^tts: cores 4095: not among"):
-        asyncio.run(engines.load(mixed))
+        asyncio.run(loading.load(mixed))
 
 
 SIZES_GIB = {"vad": 0.0, "turn": 0.0, "stt": 1.7, "llm": 55.3, "tts": 3.8, "cuda": 0.5}
@@ -153,10 +149,10 @@ class Card:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, used_gib: float = 0.5) -> None:
         self.used_gib, self.loaded, self.closed = used_gib, list[str](), list[str]()
-        for stage in ("vad", "turn", "stt", "llm", "tts"):
-            monkeypatch.setitem(engines._MAKERS, stage, lambda settings, stage=stage: self.engine(stage))
-        monkeypatch.setattr(engines, "_open_context", lambda settings: self.load("cuda"))
-        monkeypatch.setattr(engines.Sharing, "open", self.open)
+        self.changes: dict[str, dict[str, Any]] = {}
+        monkeypatch.setattr(loading, "_build", lambda settings: self.engine(settings.stage))
+        monkeypatch.setattr(loading, "_open_context", lambda settings: self.load("cuda"))
+        monkeypatch.setattr(loading.Sharing, "open", self.open)
 
     def engine(self, stage: str) -> Any:
         async def warm_up() -> None:
@@ -165,7 +161,8 @@ class Card:
         async def close() -> None:
             self.closed.append(stage)
 
-        return SimpleNamespace(warm_up=warm_up, close=close, describe=lambda: stage)
+        methods = {"warm_up": warm_up, "close": close, "describe": lambda: stage}
+        return SimpleNamespace(**methods | self.changes.get(stage, {}))
 
     def load(self, stage: str) -> None:
         self.loaded.append(stage)
@@ -181,7 +178,7 @@ class Card:
 def test_engines_hold_what_the_device_counts_more_and_the_largest_loads_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA's context is nobody's engine; with what was there before, the parts are the device's figure."""
     card = Card(monkeypatch)
-    loaded = asyncio.run(engines.load(profile.load("weightless-hf")))
+    loaded = asyncio.run(loading.load(profile.load("weightless-hf")))
     assert card.loaded == ["cuda", "llm", "tts", "stt", "vad", "turn"]
     assert loaded.memory_mib == {stage: pytest.approx(size * 1024, abs=0.01) for stage, size in SIZES_GIB.items()}
     assert 512 + sum(loaded.memory_mib.values()) == pytest.approx(card.used_gib * 1024, rel=0.03)
@@ -193,7 +190,7 @@ def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: p
     """Not even CUDA's context."""
     card = Card(monkeypatch, used_gib=100.0)
     with pytest.raises(ProfileError, match=r"of GPU memory, .* are free on NVIDIA A100"):
-        asyncio.run(engines.load(profile.load("weightless-hf")))
+        asyncio.run(loading.load(profile.load("weightless-hf")))
     assert card.loaded == []
 
 
@@ -209,12 +206,12 @@ def test_every_call_keeps_its_place_unless_less_is_asked(
             given.append(settings.conversations)
             super().__init__(ScriptedLlmSettings(engine="scripted"))
 
-    monkeypatch.setitem(engines._MAKERS, "llm", Model)
+    monkeypatch.setattr(OnnxSettings, "build", lambda settings: Model(settings))
     cpu = profile.load("cpu", (f"limits.simultaneous_calls={calls}", f"llm.conversations={asked or 'null'}"))
     mixed = profile.load("scripted").model_copy(update={"llm": cpu.llm, "limits": cpu.limits})
 
     async def load() -> None:
-        await (await engines.load(mixed)).close()
+        await (await loading.load(mixed)).close()
 
     asyncio.run(load())
     assert given == [kept]
@@ -222,8 +219,8 @@ def test_every_call_keeps_its_place_unless_less_is_asked(
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would wait for each other, and every turn for them."""
-    monkeypatch.setattr(engines.worker, "usable_cores", lambda: 2)
+    monkeypatch.setattr(loading.worker, "usable_cores", lambda: 2)
     cpu = profile.load("cpu", ("llm.threads=3",))
     mixed = profile.load("scripted").model_copy(update={"llm": cpu.llm})
     with pytest.raises(EngineError, match=r"^llm: threads: 3 are more than the 2 cores .* lower it in the profile$"):
-        asyncio.run(engines.load(mixed))
+        asyncio.run(loading.load(mixed))

@@ -19,9 +19,9 @@ from faster_whisper.tokenizer import Tokenizer
 from turngap_agent import weights, worker
 from turngap_agent.device.ctranslate2 import explained, prepare
 from turngap_agent.errors import EngineError
-from turngap_agent.profile.stt import FasterWhisperSettings
 from turngap_agent.resample import to_16k
 from turngap_agent.stt import AudioF32, Transcript
+from turngap_agent.stt.faster_whisper import FasterWhisperSettings
 from turngap_agent.stt.quiet import POSITIONS_A_SECOND, SilentStates, States, with_quiet_after
 from turngap_agent.stt.repeats import repeats_itself
 from turngap_agent.telephony import SAMPLE_RATE

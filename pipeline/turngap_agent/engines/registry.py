@@ -1,0 +1,117 @@
+"""The registry: every engine by stage and name. The only place that lists engines.
+
+Engines of other packages are found by the entry point group `turngap_agent.engines`: the entry point's name is the
+engine's, its value the settings class. Installed packages are searched only for a name that does not ship, and only the
+package that has the name is imported, so that a broken one disturbs no other profile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from functools import cache
+from importlib import metadata
+
+from turngap_agent.engines.settings import EngineSettings, Stage, engine_name
+from turngap_agent.errors import EngineError, ProfileError
+
+GROUP = "turngap_agent.engines"
+SHIPPED: dict[Stage, dict[str, str]] = {
+    "vad": {
+        "silero": "turngap_agent.endpointing.silero:SileroSettings",
+        "energy": "turngap_agent.endpointing.energy:EnergySettings",
+    },
+    "turn": {
+        "smart_turn": "turngap_agent.endpointing.smart_turn_onnx:SmartTurnSettings",
+        "scripted": "turngap_agent.endpointing.scripted:ScriptedTurnSettings",
+    },
+    "stt": {
+        "faster_whisper": "turngap_agent.stt.faster_whisper:FasterWhisperSettings",
+        "whisper": "turngap_agent.stt.whisper:WhisperSettings",
+        "scripted": "turngap_agent.stt.scripted:ScriptedSttSettings",
+    },
+    "llm": {
+        "onnx": "turngap_agent.llm.onnx:OnnxSettings",
+        "vllm": "turngap_agent.llm.vllm:VllmSettings",
+        "gemma": "turngap_agent.llm.gemma:GemmaSettings",
+        "scripted": "turngap_agent.llm.scripted:ScriptedLlmSettings",
+    },
+    "tts": {
+        "hibari": "turngap_agent.tts.hibari:HibariSettings",
+        "csm": "turngap_agent.tts.csm:CsmSettings",
+        "scripted": "turngap_agent.tts.scripted:ScriptedTtsSettings",
+    },
+}
+"""The settings class of each engine that ships; imported when a profile names it."""
+
+
+def find(stage: Stage, name: str) -> type[EngineSettings]:
+    """The settings class of the engine `name` of that stage. The name of an engine that ships always means that one.
+
+    Raises:
+        ProfileError: no engine of that stage has the name; the message has the nearest one, and all there are.
+        EngineError: an installed package offers the engine and is broken, or two packages offer it.
+    """
+    found = _shipped(stage, name) if name in SHIPPED[stage] else _installed(stage, name)
+    if found is None:
+        known = names(stage)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise ProfileError(f"no {stage} engine is called {name!r}; {hint}There are: {', '.join(known)}")
+    return found
+
+
+def names(stage: Stage) -> list[str]:
+    """The engines of that stage: those that ship, then those of installed packages. A broken package is left out."""
+    others = []
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            if _load(entry).stage == stage and entry.name not in SHIPPED[stage]:
+                others.append(entry.name)
+        except EngineError:
+            continue
+    return [*SHIPPED[stage], *sorted(set(others))]
+
+
+@cache
+def _shipped(stage: Stage, name: str) -> type[EngineSettings]:
+    module, _, attribute = SHIPPED[stage][name].partition(":")
+    settings: type[EngineSettings] = getattr(importlib.import_module(module), attribute)
+    return settings
+
+
+def _installed(stage: Stage, name: str) -> type[EngineSettings] | None:
+    offered = {entry: _load(entry) for entry in metadata.entry_points(group=GROUP, name=name)}
+    ours = [entry for entry, settings in offered.items() if settings.stage == stage]
+    if len(ours) > 1:
+        packages = " and ".join(sorted(_package(entry) for entry in ours))
+        raise EngineError(f"{stage} engine {name!r} is offered by {packages}; uninstall one of them")
+    return offered[ours[0]] if ours else None
+
+
+def _load(entry: metadata.EntryPoint) -> type[EngineSettings]:
+    """The settings class that an entry point names.
+
+    Raises:
+        EngineError: it cannot be imported, is no settings class of a stage, or calls its engine something else.
+    """
+    what = f"engine {entry.name!r} of {_package(entry)} ({entry.value})"
+    try:
+        settings = entry.load()
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise EngineError(f"{what} cannot be imported ({reason}); repair or uninstall that package") from error
+    if not (isinstance(settings, type) and issubclass(settings, EngineSettings) and hasattr(settings, "stage")):
+        raise EngineError(
+            f"{what} is not a subclass of SttSettings, LlmSettings, TtsSettings, VadSettings or TurnSettings; "
+            "repair or uninstall that package (docs/own-engine.md)"
+        )
+    if engine_name(settings) != entry.name:
+        raise EngineError(
+            f'{what} needs `engine: Literal["{entry.name}"]`, its entry point\'s name; repair or uninstall that package'
+        )
+    return settings
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    return f"package {entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown package"

@@ -1,0 +1,157 @@
+"""Loads and warms up the engines of a profile, so that no call waits for what is only slow once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from turngap_agent import worker
+from turngap_agent.endpointing import TurnModel, VoiceActivityEngine
+from turngap_agent.engines import EngineSettings, LoadedEngine, Placement, Stage
+from turngap_agent.errors import EngineError, TurngapError
+from turngap_agent.gpu.sharing import Sharing
+from turngap_agent.llm import KvCache, LanguageModel, ReservesKvCache
+from turngap_agent.memory import plan
+from turngap_agent.memory.device import Device, Memory
+from turngap_agent.profile import Profile
+from turngap_agent.stt import SpeechToText
+from turngap_agent.tts import Synthesizer
+
+CONTEXT = "cuda"
+"""Not an engine: what CUDA takes for the agent's process as such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The loaded, warm engines of one profile, shared by all calls."""
+
+    vad: VoiceActivityEngine
+    stt: SpeechToText
+    llm: LanguageModel
+    tts: Synthesizer
+    models: dict[str, str]
+    """One line for each, by stage: "faster_whisper whisper-tiny.en int8, short window, 1 thread"."""
+    memory_mib: dict[str, float] = field(default_factory=dict)
+    """By stage, how much more of the GPU was in use after it had loaded and warmed up; `cuda` is what the agent's
+    process takes before any engine. Empty without a GPU."""
+    turn: TurnModel | None = None
+    """None where the endpointing policy uses none."""
+    gpu: Sharing | None = None
+    """The GPU that they share; None if they use none."""
+
+    def kv_cache(self) -> KvCache | None:
+        """What the language model reserves for keys and values, and used of it; None where it does not report it."""
+        return self.llm.kv_cache() if isinstance(self.llm, ReservesKvCache) else None
+
+    async def close(self) -> None:
+        """Close all of them, even if one raises; the first error is raised after all have been closed."""
+        await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
+
+
+async def load(profile: Profile) -> Engines:
+    """Load and warm up every engine of `profile`, off the event loop.
+
+    Raises:
+        ProfileError: the GPU cannot hold what the profile plans.
+        EngineError: one is not installed, does not load or fails its first work; those already loaded are closed.
+        WeightsError: a model is missing and cannot be fetched.
+    """
+    loaded: dict[str, Any] = {}
+    held: dict[str, float] = {}
+    gpu = await Sharing.open(profile)
+    device = Device(gpu.choice) if gpu is not None else None
+    try:
+        before = device.memory() if device is not None else None
+        if before is not None:
+            plan.check(profile, before.total_mib, before.free_mib, before.card)
+        # One after the other: two threads that import large packages at once wait for each other's import locks.
+        in_order = _in_loading_order(profile, before.total_mib if before is not None else 0.0)
+        on_torch = [one for one in in_order.values() if one.on_torch and one.placement() is Placement.GPU]
+        if on_torch:
+            await asyncio.to_thread(_open_context, on_torch[0])
+            before = _note_held(held, CONTEXT, device, before)
+        for stage, chosen in in_order.items():
+            settings = chosen.for_calls(profile.limits.simultaneous_calls)
+            settings = gpu.with_environment(settings) if gpu is not None else settings
+            loaded[stage] = await _explained(settings, asyncio.to_thread(_build, settings))
+            await _explained(settings, loaded[stage].warm_up())
+            before = _note_held(held, stage, device, before)
+        if gpu is not None:
+            await gpu.check()
+    except BaseException:
+        with contextlib.suppress(Exception):  # the error that stopped the loading is the one to report
+            await _close_all((*loaded.values(), gpu))
+        raise
+    models = {stage: engine.describe() for stage, engine in loaded.items()}
+    return Engines(**loaded, models=models, memory_mib=held, gpu=gpu)
+
+
+def _note_held(held: dict[str, float], section: str, device: Device | None, before: Memory | None) -> Memory | None:
+    """Enter into `held` how much more of the GPU is in use than `before`; return what is in use now."""
+    after = device.memory() if device is not None else None
+    if before is not None and after is not None:
+        held[section] = after.used_mib - before.used_mib
+        return after
+    return before
+
+
+async def _close_all(engines: Iterable[Any]) -> None:
+    first: BaseException | None = None
+    for engine in engines:
+        try:
+            if engine is not None:
+                await engine.close()
+        except BaseException as error:  # noqa: BLE001 - raised below: a cancelled close must not leave MPS running
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def _in_loading_order(profile: Profile, total_mib: float) -> dict[Stage, EngineSettings]:
+    """The largest reservation on the GPU first, while the card is whole: vLLM takes its share at once."""
+    planned = {part.section: part.mib for part in plan.parts(profile, total_mib)}
+    return dict(sorted(profile.engines().items(), key=lambda item: -planned.get(item[0], 0.0)))
+
+
+def _open_context(settings: EngineSettings) -> None:
+    settings.require_packages()
+    from turngap_agent.device import place
+
+    place.open_context(getattr(settings, "device", "cuda"), settings.engine, settings.stage)
+
+
+def _build(settings: EngineSettings) -> LoadedEngine:
+    stage, threads, most = settings.stage, getattr(settings, "threads", 1), worker.usable_cores()
+    if threads > most:
+        raise EngineError(
+            f"{stage}: threads: {threads} are more than the {most} cores that the process may use, and would wait for "
+            "each other; lower it in the profile"
+        )
+    settings.require_packages()
+    # Libraries start threads of their own as they load, and those inherit the cores of the thread that loads.
+    with worker.on_cores(getattr(settings, "cores", None), stage):
+        return settings.build()
+
+
+async def _explained(settings: EngineSettings, work: Awaitable[Any]) -> Any:
+    try:
+        return await work
+    except TurngapError:
+        raise
+    except ImportError as error:
+        raise EngineError(
+            f"{settings.stage}: engine {settings.engine} is not installed ({_line(error)}); "
+            f"run: pip install '{settings.install}'"
+        ) from error
+    except Exception as error:
+        raise EngineError(
+            f"{settings.stage}: engine {settings.engine} does not start ({type(error).__name__}: {_line(error)}); "
+            "check its settings in the profile, and its model with: python -m turngap_agent weights verify"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
