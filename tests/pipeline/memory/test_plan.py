@@ -127,5 +127,5 @@ def test_a_production_profile_fits_its_card_and_is_refused_on_a_smaller_one(
 
 def test_shares_over_the_whole_are_refused_in_the_profile() -> None:
     """A share is at most 1: the key and its bound stand in the line."""
-    with pytest.raises(ProfileError, match=r"`llm\.gpu_memory_share`: .*not 1\.1"):
+    with pytest.raises(ProfileError, match=r"`llm\.gpu_memory_share` .*at most 1, not 1\.1"):
         profile.load("a100", ("llm.gpu_memory_share=1.1",))
