@@ -207,6 +207,8 @@ def _explain(
         location: Location = one["loc"]
         if one["type"] in ("missing", "too_short") and location in excused:
             continue
+        if one["type"] == "default_factory_not_called":  # follows from another error
+            continue
         line, path = _find(node, location)
         where = (origin(location if one["type"] == "missing" else path) if origin else None) or f"{name}:{line}"
         dotted = ".".join(str(part) for part in path)

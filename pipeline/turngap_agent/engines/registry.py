@@ -56,21 +56,26 @@ def find(stage: Stage, name: str) -> type[EngineSettings]:
     if found is None:
         known = names(stage)
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        raise ProfileError(f"no {stage} engine is called {name!r}; {hint}There are: {', '.join(known)}")
+        hint = f" (did you mean `{near[0]}`?)" if near else ""
+        raise ProfileError(f"no {stage} engine is called {name!r}{hint}; there are: {', '.join(known)}")
     return found
 
 
 def names(stage: Stage) -> list[str]:
     """The engines of that stage: those that ship, then those of installed packages. A broken package is left out."""
     others = []
-    for entry in metadata.entry_points(group=GROUP):
+    for entry in _entry_points():
         try:
             if _load(entry).stage == stage and entry.name not in SHIPPED[stage]:
                 others.append(entry.name)
         except EngineError:
             continue
     return [*SHIPPED[stage], *sorted(set(others))]
+
+
+@cache
+def _entry_points() -> metadata.EntryPoints:
+    return metadata.entry_points(group=GROUP)
 
 
 @cache
@@ -81,7 +86,7 @@ def _shipped(stage: Stage, name: str) -> type[EngineSettings]:
 
 
 def _installed(stage: Stage, name: str) -> type[EngineSettings] | None:
-    offered = {entry: _load(entry) for entry in metadata.entry_points(group=GROUP, name=name)}
+    offered = {entry: _load(entry) for entry in _entry_points().select(name=name)}
     ours = [entry for entry, settings in offered.items() if settings.stage == stage]
     if len(ours) > 1:
         packages = " and ".join(sorted(_package(entry) for entry in ours))

@@ -13,7 +13,6 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Message, Request
-from turngap_agent.llm import gemma as package
 from turngap_agent.llm.gemma import GemmaSettings
 from turngap_agent.llm.gemma.decoding import Decoding
 from turngap_agent.llm.gemma.engine import MARKS, GemmaChat
@@ -35,7 +34,7 @@ async def words(engine: GemmaChat, asked: Request) -> list[str]:
 
 @pytest.fixture(scope="module")
 def engine() -> GemmaChat:
-    made = package.load(settings())
+    made = settings().build()
     assert isinstance(made, GemmaChat)
     asyncio.run(made.warm_up())
     return made
@@ -123,7 +122,7 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     """Said before anything is built."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EngineError, match=r"gemma: llm\.device is cuda, but torch sees no NVIDIA GPU"):
-        package.load(settings(device="cuda"))
+        settings(device="cuda").build()
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "toaster"])

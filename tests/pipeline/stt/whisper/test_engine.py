@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from turngap_agent.errors import EngineError
-from turngap_agent.stt import whisper as package
 from turngap_agent.stt.whisper import WhisperSettings, model
 from turngap_agent.stt.whisper.engine import Whisper
 
@@ -29,7 +28,7 @@ def noise(seconds: float) -> Any:
 
 def test_random_weights_say_the_script_after_the_work_it_takes() -> None:
     """The decoder runs once for each of its tokens, and twice more; the encoder once a window."""
-    engine = package.load(settings(script="one two three"))
+    engine = settings(script="one two three").build()
     assert isinstance(engine, Whisper)
     runs = {"encoder": 0, "decoder": 0}
     network = engine._checkpoint.network
@@ -45,7 +44,7 @@ def test_random_weights_say_the_script_after_the_work_it_takes() -> None:
 
 def test_the_words_a_turn_is_to_have_settle_the_work() -> None:
     """As many tokens as they take and two, as far as the decoder has places; the profile's script has no say."""
-    engine = package.load(settings(script="one two three"))
+    engine = settings(script="one two three").build()
     runs: list[int] = []
     engine._checkpoint.network.model.decoder.register_forward_hook(lambda *_: runs.append(1))
     assert asyncio.run(engine.transcribe_as(noise(2), "four five")).text == "four five"
@@ -58,7 +57,7 @@ def test_the_words_a_turn_is_to_have_settle_the_work() -> None:
 
 def test_no_audio_has_no_words() -> None:
     """Nothing is decoded."""
-    engine = package.load(settings())
+    engine = settings().build()
     assert asyncio.run(engine.transcribe(noise(0))).text == ""
 
 
@@ -84,10 +83,10 @@ def test_a_folder_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
 def test_a_folder_without_a_whisper_is_one_line(tmp_path: Path) -> None:
     """Nothing there, or somebody else's model."""
     with pytest.raises(EngineError, match=r"holds no checkpoint \(no config\.json\)"):
-        package.load(settings(weights=str(tmp_path)))
+        settings(weights=str(tmp_path)).build()
     (tmp_path / "config.json").write_text('{"model_type": "mimi"}')
     with pytest.raises(EngineError, match="holds a mimi checkpoint"):
-        package.load(settings(weights=str(tmp_path)))
+        settings(weights=str(tmp_path)).build()
 
 
 def test_the_random_one_is_distil_large_v3() -> None:
@@ -103,7 +102,7 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     """With what torch sees, and what to check."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EngineError, match=r"whisper: stt\.device is cuda, but torch sees no NVIDIA GPU"):
-        package.load(settings(device="cuda"))
+        settings(device="cuda").build()
 
 
 def test_a_pinned_checkpoint_is_taken_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,5 +110,5 @@ def test_a_pinned_checkpoint_is_taken_by_its_name(tmp_path: Path, monkeypatch: p
     asked: list[str] = []
     monkeypatch.setattr(model.pinned, "get", lambda name: (asked.append(name), tmp_path)[1])
     with pytest.raises(EngineError, match=rf"{tmp_path} holds no checkpoint"):
-        package.load(settings(weights="distil-whisper-large-v3"))
+        settings(weights="distil-whisper-large-v3").build()
     assert asked == ["distil-whisper-large-v3"]

@@ -1,0 +1,1 @@
+"""Tests of the engines' declarations, the registry, and engines of other packages."""
