@@ -11,7 +11,7 @@ import pytest
 from turngap.model.result import Check, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes.span_receiver import SpanReceiver
-from turngap.scoring.heard import NO_SPANS
+from turngap.scoring.attempts import NO_SPANS
 from turngap.session import plan, run_record, scoring_process
 from turngap.session.run_record import Progress
 from turngap.session.scoring_process import FinishedCall

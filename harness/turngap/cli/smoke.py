@@ -21,7 +21,7 @@ from turngap.live.call_ledger import CallLedger
 from turngap.live.server import VOICE, open_listener
 from turngap.live.smoke_plan import SmokeOptions, SmokePlan
 from turngap.live.smoke_run import run_live
-from turngap.model.legs import LiveSummary
+from turngap.model.live import LiveSummary
 from turngap.model.plural import plural
 from turngap.report.terminal import print_summary
 from turngap.session.runner import FinishedRun

@@ -18,7 +18,7 @@ from turngap.live.responders import AgentProxy, EchoResponder, FixedDelayRespond
 from turngap.live.server import AMD, STATUS
 from turngap.live.smoke_plan import SmokePlan
 from turngap.live.twilio_recordings import TwilioRecordings
-from turngap.model.legs import LegTimes
+from turngap.model.live import LegTimes
 from turngap.model.records import CallRecord, Clip
 from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall

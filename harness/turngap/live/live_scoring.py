@@ -19,7 +19,7 @@ from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
 from turngap.live.cross_correlation import find, find_end
 from turngap.live.leg_audio import TimedAudio, render_playout
-from turngap.model.legs import LegTimes
+from turngap.model.live import LegTimes
 from turngap.model.records import CallRecord, Pcm16, Received, Spoken
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall

@@ -22,7 +22,7 @@ from turngap.live.caller_leg import CallerTrace
 from turngap.live.cross_correlation import find, find_end
 from turngap.live.leg_audio import TimedAudio, render_playout
 from turngap.live.live_scoring import REPLY_SAMPLES, refine_onset
-from turngap.model.legs import RecordingCheck
+from turngap.model.live import RecordingCheck
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from turngap.model.legs import LegTimes, LiveSummary, RecordingCheck
+from turngap.model.live import LegTimes, LiveSummary, RecordingCheck
 from turngap.model.plural import plural
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord

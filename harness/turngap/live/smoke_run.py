@@ -23,7 +23,7 @@ from turngap.live.call_runner import CallRunner, RunMeasurements
 from turngap.live.server import VOICE, LiveServer, open_listener, serve_app
 from turngap.live.smoke_plan import SmokePlan
 from turngap.live.twilio_api import TwilioClient
-from turngap.model.legs import LiveSummary
+from turngap.model.live import LiveSummary
 from turngap.model.records import Clip
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord

@@ -17,7 +17,7 @@ from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
 from turngap.model.figures import Conversation, CorpusFigures, CostFigures, Figures, Instrument, Rate, StageFigures
-from turngap.model.legs import LiveSummary
+from turngap.model.live import LiveSummary
 from turngap.model.turn import Outcome
 
 SCHEMA_VERSION = 1

@@ -10,7 +10,7 @@ from enum import StrEnum
 from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Activity, Stage
 
-from turngap.model.legs import LegTimes
+from turngap.model.live import LegTimes
 from turngap.scenario import Expectation
 
 

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report.budget import Mark, mark
-from turngap.report.figure import Canvas, chart, colour, dots
 from turngap.report.labels import Scale, better_side, clear_of, width_px
+from turngap.report.stage_table import Mark, mark
+from turngap.report.svg import Canvas, chart, colour, dots
 from turngap.report.wording import ms
 from turngap.verdict.exemplars import gaps
 from turngap.verdict.rates import to_be_answered

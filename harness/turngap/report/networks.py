@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from turngap.report.budget import Mark
 from turngap.report.charts import limits, rows_of_gaps, say
-from turngap.report.figure import Canvas, chart, colour, dots
+from turngap.report.stage_table import Mark
+from turngap.report.svg import Canvas, chart, colour, dots
 from turngap.report.wording import ms
 from turngap.verdict.exemplars import gaps
 from turngap.verdict.networks import UnderNetwork

@@ -20,14 +20,14 @@ from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import (
     audio,
-    beside,
-    budget,
     charts,
     conversation,
-    folder,
+    data,
     memory,
     networks,
+    other_runs,
     resources,
+    stage_table,
     waterfall,
     wording,
 )
@@ -47,10 +47,10 @@ def render(path: Path, out: Path, baseline: Path | None = None) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    write(out, html(folder.read(path), baseline))
+    write(out, html(data.read(path), baseline))
 
 
-def html(run: folder.RunFolder, baseline: Path | None = None) -> str:
+def html(run: data.RunFolder, baseline: Path | None = None) -> str:
     """The page."""
     script = (HERE / "report.js").read_text("utf-8")
     return (
@@ -128,10 +128,10 @@ def outcomes(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[
     return found
 
 
-def _context(run: folder.RunFolder) -> dict[str, Any]:
+def _context(run: data.RunFolder) -> dict[str, Any]:
     record, turns = run.record, run.turns
     scored = summary.scored(turns)
-    limit = budget.mark(record)
+    limit = stage_table.mark(record)
     typical, worst = exemplars.representative(turns), exemplars.worst(turns)
     notes = [*record.notes, *run.notes]
     kept = _in_order_of_interest(typical, worst, turns)
@@ -150,7 +150,7 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
         "told_outcomes": wording.outcomes,
         "waterfalls": _waterfalls(typical, worst),
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
-        "lines": budget.lines(record, turns),
+        "lines": stage_table.lines(record, turns),
         "budget_ms": f"{limit.at_ms:g}",
         "hidden": any(figures.hidden_p50_ms is not None for figures in record.stages.values()),
         "explained": sum(t.stages is not None for t in scored if summary.good(t)),
@@ -180,12 +180,12 @@ def _context(run: folder.RunFolder) -> dict[str, Any]:
     }
 
 
-def _beside(run: folder.RunFolder, baseline: Path | None) -> dict[str, Any]:
-    past = beside.history(run.path, run.record, run.turns)
+def _beside(run: data.RunFolder, baseline: Path | None) -> dict[str, Any]:
+    past = other_runs.history(run.path, run.record, run.turns)
     return {
         "history": past,
-        "history_chart": beside.draw(past, budget.mark(run.record).at_ms) if past else None,
-        "baseline": beside.against(run.record, run.turns, baseline) if baseline is not None else None,
+        "history_chart": other_runs.draw(past, stage_table.mark(run.record).at_ms) if past else None,
+        "baseline": other_runs.against(run.record, run.turns, baseline) if baseline is not None else None,
         "stage_words": wording.STAGE,
     }
 

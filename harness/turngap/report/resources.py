@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from turngap.model.agent_figures import GpuFigures
 from turngap.model.turn import TurnRecord
-from turngap.report.figure import Canvas, chart, colour
 from turngap.report.memory import MIB_PER_GB, TOTAL_GB
+from turngap.report.svg import Canvas, chart, colour
 
 MOST_POINTS = 500
 _NS_PER_S = 1e9

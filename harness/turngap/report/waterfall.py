@@ -10,8 +10,8 @@ from matplotlib.patches import Rectangle
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.turn import Bar, PathStep, TurnRecord
-from turngap.report.figure import Canvas, chart, colour
 from turngap.report.labels import clear_of, width_px
+from turngap.report.svg import Canvas, chart, colour
 from turngap.report.wording import ACTIVITY, ROLE, STAGE, ms
 
 

@@ -17,10 +17,10 @@ from turngap.caller.onset import AudibleFrames, Segment
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import CallRecord, Pcm16, Received, Spoken
 from turngap.scenario import Expectation
-from turngap.scoring import heard
-from turngap.scoring.heard import CallSpans
+from turngap.scoring import attempts
+from turngap.scoring.attempts import CallSpans
+from turngap.scoring.continuation import audible_samples, joined
 from turngap.scoring.milestones import BEFORE_T0_NS, Milestones, playing, talks_until_ns
-from turngap.scoring.sentence import audible_samples, joined
 
 REACTION_NS = 300 * NS_PER_MS
 """A pause that begins within this of a backchannel's end may still be because of it; a later one is not."""
@@ -91,12 +91,12 @@ def of_turn(
         )
     if expectation is not Expectation.IGNORE:
         return Overlap(over, window_ns, talk_over_ms=talk_over_ms)
-    answered_ns = heard.answered_from_ns(call, speech_ns)
+    answered_ns = attempts.answered_from_ns(call, speech_ns)
     answered = answered_ns is not None and answered_ns < until_ns
     if not over:
         return Overlap(False, window_ns, answered=answered)
     end_ns = min(until_ns, answered_ns) if answered_ns is not None else until_ns
-    found = went_on(record, segments, audible, moments, end_ns, given_up=heard.gave_up(call, speech_ns))
+    found = went_on(record, segments, audible, moments, end_ns, given_up=attempts.gave_up(call, speech_ns))
     gone = found.paused and found.resumed_ns is None and not found.ended_by_itself
     resumed_ms = 0.0 if found.resumed_ns is None else max(0.0, _ms(found.resumed_ns - moments.t0_ns))
     return Overlap(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
-from turngap.report.figure import Canvas, chart, colour, dots
+from turngap.report.svg import Canvas, chart, colour, dots
 from turngap.report.wording import ms, percent
 from turngap.sweep.points import AIM_MS, Point, timed
 from turngap.verdict.summary import good

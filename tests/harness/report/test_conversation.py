@@ -10,7 +10,7 @@ from rich.console import Console
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
-from turngap.report.folder import read
+from turngap.report.data import read
 from turngap.report.page import html, outcomes
 from turngap.report.terminal import print_summary
 from turngap.verdict import summary

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import folder, page
+from turngap.report import data, page
 from turngap.report.terminal import print_summary
 from turngap.report.wording import between
 from turngap.verdict import conversation
@@ -92,14 +92,14 @@ def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:
     """Outcomes, n, percentiles, how much later; without several networks there is no such section."""
     turns = twelve()
     make.write_run(tmp_path / "two", turns, networks={name: {"name": name} for name in NAMES})
-    html = page.html(folder.read(tmp_path / "two"))
+    html = page.html(data.read(tmp_path / "two"))
     section = html[html.index("Under each network") : html.index("Where the time went")]
     row = section[section.index('<th scope="row">lossy') :]
     assert "5 answered, 1 missed" in row
     assert re.search(r"<td>6<td>.*<td>100<small>", row)
     assert "lossy: median" in section
     make.write_run(tmp_path / "one", turns[:3])
-    assert "Under each network" not in page.html(folder.read(tmp_path / "one"))
+    assert "Under each network" not in page.html(data.read(tmp_path / "one"))
 
 
 def test_the_terminal_has_the_same_rows() -> None:

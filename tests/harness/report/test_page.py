@@ -19,7 +19,7 @@ from turngap.model.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCa
 from turngap.model.figures import CostFigures
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import audio, budget, folder, page, resources, waterfall, wording
+from turngap.report import audio, data, page, resources, stage_table, waterfall, wording
 from turngap.verdict import exemplars
 from turngap.verdict.budget import Budget, Hypothesis, Limit
 from turngap.verdict.budget import load as load_budget
@@ -192,7 +192,7 @@ def test_all_invalid_is_said(tmp_path: Path) -> None:
     """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
     text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
     assert "The instrument itself was late in all 3 scored turns" in text
-    shares = {key: rate.rate for key, _, _, rate in page.outcomes(folder.read(tmp_path / "run").record)}
+    shares = {key: rate.rate for key, _, _, rate in page.outcomes(data.read(tmp_path / "run").record)}
     assert shares["invalid"] == 1.0
     assert shares["missed"] is None
 
@@ -219,7 +219,7 @@ def test_foreign_folder_is_refused(tmp_path: Path, text: str | None, words: str)
     if text is not None:
         (tmp_path / "run.json").write_text(text, "utf-8")
     with pytest.raises(RunFolderError, match=words) as caught:
-        folder.read(tmp_path)
+        data.read(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -229,7 +229,7 @@ def test_bad_line_in_the_middle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "turns.jsonl"
     path.write_text("{}\n" + path.read_text("utf-8"), "utf-8")
     with pytest.raises(RunFolderError, match=r"turns\.jsonl:1: damaged"):
-        folder.read(tmp_path)
+        data.read(tmp_path)
 
 
 def test_bad_samples_are_noted(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_bad_samples_are_noted(tmp_path: Path) -> None:
     make.write_run(tmp_path, make.turns(2))
     (tmp_path / "gpu.csv").write_text("at_s,gpu,used_mib\n1.0,0,\n2.0,0,512.0\n3.0,0", "utf-8")
     (tmp_path / "process.csv").write_text("at_s,other\n1,2\n", "utf-8")
-    run = folder.read(tmp_path)
+    run = data.read(tmp_path)
     assert run.gpu is not None
     assert list(run.gpu["used_mib"]) == [512.0]
     assert run.process is None
@@ -286,11 +286,11 @@ def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
 
 def test_budget_lines_hold_every_stage() -> None:
     """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
-    assert load_budget("sub500").hypotheses == budget.PLAN
+    assert load_budget("sub500").hypotheses == stage_table.PLAN
     turns = [make.turn(2)]
-    names = [row.name for line in budget.lines(make.run_record(turns), turns) for row in line.rows]
+    names = [row.name for line in stage_table.lines(make.run_record(turns), turns) for row in line.rows]
     assert sorted(names) == sorted(wording.STAGE[stage][0] for stage in Stage)
-    lines = budget.lines(make.run_record(turns), turns)
+    lines = stage_table.lines(make.run_record(turns), turns)
     assert sum(line.p50_ms or 0 for line in lines[:-1]) == pytest.approx(turns[0].perceived_gap_ms)
     assert lines[-1].p50_ms == pytest.approx(500 - (turns[0].perceived_gap_ms or 0))
     assert lines[-1].over
@@ -304,8 +304,8 @@ def test_the_runs_own_budget_counts() -> None:
     for metric, at_ms in (("perceived_gap_ms", 800.0), ("turn_gap_ms", 895.0)):
         given = Budget(name="own", limits=(Limit(metric=metric, at_most=800),), hypotheses=plan)
         record = make.run_record(turns, budget=given.model_dump(mode="json"))
-        assert budget.mark(record).at_ms == at_ms
-        (line,) = budget.lines(record, turns)
+        assert stage_table.mark(record).at_ms == at_ms
+        (line,) = stage_table.lines(record, turns)
         assert (line.name, line.expected, line.over) == ("all of it", "1", True)
         assert line.p50_ms == pytest.approx(turns[0].turn_gap_ms)
 
@@ -324,7 +324,7 @@ def test_players_keep_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The representative and worst calls come first; beyond the page's limit the rest are named as left out."""
     turns = [make.turn(index, scale=1 + index / 10) for index in range(5)]
     make.write_run(tmp_path, turns, audio=5)
-    kept = folder.read(tmp_path).turns
+    kept = data.read(tmp_path).turns
     monkeypatch.setattr(audio, "MOST_BYTES", 2 * 8000 * 15)
     notes: list[str] = []
     players = audio.players(tmp_path, kept, notes)
@@ -352,7 +352,7 @@ def test_audio_that_will_not_do(tmp_path: Path, name: str) -> None:
 def test_decimation_keeps_the_peak(tmp_path: Path) -> None:
     """At most so many points are drawn, and the largest sample is among them."""
     make.write_run(tmp_path, make.turns(1), gpu=True)
-    samples = folder.read(tmp_path).gpu
+    samples = data.read(tmp_path).gpu
     assert samples is not None
     samples.loc[1234, "used_mib"] = 80_000
     drawn = resources.decimated(samples, "used_mib", 100)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 from turngap.model.records import CallRecord
-from turngap.scoring import heard
+from turngap.scoring import attempts
+from turngap.scoring.attempts import Heard
 from turngap.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
-from turngap.scoring.heard import Heard
 from turngap.scoring.milestones import milestones
 from turngap_agent import tracing
 from turngap_agent.tracing import Activity, Span, Stage
@@ -22,7 +22,7 @@ WHOLE = [call_span(), *attempt_spans()]
 def find(spans: Sequence[Span], record: CallRecord | None = None, turn: int = 0) -> Heard:
     """The attempt heard in the example call."""
     record = record or example_call().ends(4000)
-    return heard.heard_attempt(record, heard.of_call(record, spans), milestones(record)[turn])
+    return attempts.heard_attempt(record, attempts.of_call(record, spans), milestones(record)[turn])
 
 
 def interval(start_ms: float, end_ms: float) -> Interval:
@@ -174,7 +174,7 @@ def test_a_lost_span_leaves_no_stages(lost: int) -> None:
     found = find(WHOLE[:lost] + WHOLE[lost + 1 :])
     assert found.activities is None
     assert found.note == "6 of 7 spans of turn 0, attempt 0 arrived"
-    assert heard.text(found.turn_span, tracing.TRANSCRIPT) is not None
+    assert attempts.text(found.turn_span, tracing.TRANSCRIPT) is not None
 
 
 def test_a_lost_turn_span_leaves_no_stages() -> None:
@@ -277,7 +277,7 @@ def test_a_cut_off_has_an_attempt_but_no_path() -> None:
     """The attempt that cut in is known, with its transcript; there is no gap to explain."""
     found = find([call_span(), *attempt_spans(sent_ms=1400)], Call().utter(600, 1610).hear(1500, tone(300)).ends(4000))
     assert (found.activities, found.note) == (None, "the agent was audible before t0: there is no gap to explain")
-    assert heard.text(found.turn_span, tracing.TRANSCRIPT) is not None
+    assert attempts.text(found.turn_span, tracing.TRANSCRIPT) is not None
 
 
 def test_attempts_are_counted_by_their_provisional_end() -> None:
@@ -289,8 +289,8 @@ def test_attempts_are_counted_by_their_provisional_end() -> None:
         *attempt_spans(attempt=1),
         *attempt_spans(turn=1, shift_ms=2000),
     ]
-    assert len(heard.begun_between(heard.of_call(record, spans), ns(600), ns(3000)) or ()) == 2
-    assert heard.begun_between(heard.of_call(record, spans[1:]), ns(600), ns(3000)) is None
+    assert len(attempts.begun_between(attempts.of_call(record, spans), ns(600), ns(3000)) or ()) == 2
+    assert attempts.begun_between(attempts.of_call(record, spans[1:]), ns(600), ns(3000)) is None
 
 
 @pytest.mark.parametrize(
@@ -301,5 +301,5 @@ def test_what_the_prefix_cache_served_beyond_what_it_may(facts: dict[str, int], 
     """Unknown where the engine does not tell; never negative."""
     names = {"cached": tracing.PREFIX_CACHED_TOKENS, "allowed": tracing.PREFIX_ALLOWED_TOKENS}
     span = Span(tracing.TURN_SPAN, 0, 1, "CA1", 0, 1, {names[key]: value for key, value in facts.items()})
-    assert heard.prefix_beyond_tokens(span) == beyond
-    assert heard.prefix_beyond_tokens(None) is None
+    assert attempts.prefix_beyond_tokens(span) == beyond
+    assert attempts.prefix_beyond_tokens(None) is None

@@ -9,7 +9,7 @@ import pytest
 from turngap import report
 from turngap.cli import app
 from turngap.model.result import Verdict
-from turngap.report import beside
+from turngap.report import other_runs
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 
@@ -24,9 +24,9 @@ def run(out: Path, name: str, day: int, *, scale: float = 1.0, n: int = 20, **ch
     return folder.path
 
 
-def past(path: Path) -> tuple[beside.Past, ...]:
+def past(path: Path) -> tuple[other_runs.Past, ...]:
     read = store.read(path)
-    return beside.history(path, read.record, read.turns)
+    return other_runs.history(path, read.record, read.turns)
 
 
 def test_earlier_runs_of_the_same_kind_are_shown_oldest_first(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_many_runs_leave_the_oldest_out(tmp_path: Path) -> None:
     for day in range(1, 13):
         path = run(tmp_path, f"r{day}", day)
     found = past(path)
-    assert len(found) == beside.MOST_RUNS
+    assert len(found) == other_runs.MOST_RUNS
     assert found[0].run_id == "r5"
 
 

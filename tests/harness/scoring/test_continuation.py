@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.model.records import Pcm16
-from turngap.scoring.sentence import Joined, audible_samples, find, joined
+from turngap.scoring.continuation import Joined, audible_samples, find, joined
 
 from tests.harness.builders import quiet, speech
 

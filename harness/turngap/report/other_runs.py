@@ -14,7 +14,7 @@ from turngap_agent.errors import TurngapError
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.report.charts import limits, rows_of_gaps, say
-from turngap.report.figure import Canvas, chart, colour, dots
+from turngap.report.svg import Canvas, chart, colour, dots
 from turngap.report.wording import ms
 from turngap.store import folder as store
 from turngap.verdict import runs, stats, summary
