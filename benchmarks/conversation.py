@@ -18,8 +18,8 @@ from pathlib import Path
 from turngap.model.figures import Conversation
 from turngap.store import folder as store
 from turngap.store.folder import Run
-from turngap.verdict.rates import to_be_ignored
-from turngap.verdict.summary import scored
+from turngap.verdict.measures import to_be_ignored
+from turngap.verdict.summary import valid_turns
 
 from benchmarks.common import Promise, bounded, conclude, finished, news, parser
 from benchmarks.swept import number, percent, run, show, sound
@@ -46,7 +46,7 @@ def promises(found: Run) -> list[Promise]:
                 f"{name}: that p95 at most, at 95 % confidence", number(stop.p95_upper), stop.p95_upper, holds=None
             ),
         ]
-    backchannels = [turn for turn in scored(found.turns) if to_be_ignored(turn)]
+    backchannels = [turn for turn in valid_turns(found.turns) if to_be_ignored(turn)]
     if backchannels:
         slowest = talk.went_on_ms.max
         rows += [

@@ -104,7 +104,7 @@ def test_conversation_promises() -> None:
         for index in range(20, 40)
     ]
     turns = [*stop, *hum]
-    record = make.run_record(turns, scenario="barge-in").model_copy(update=summary.figures(turns))
+    record = make.run_record(turns, scenario="barge-in").model_copy(update=summary.compute_figures(turns))
     found = conversation.promises(Run(record, tuple(turns), ()))
     assert by_promise(found, "yields within").holds
     assert not by_promise(found, "ended by a backchannel").holds
@@ -112,7 +112,7 @@ def test_conversation_promises() -> None:
     assert by_promise(found, "gaps between clauses").value == 130
     assert by_promise(found, "p95 at most").value is None  # twenty carry no bound
     late = [turn.model_copy(update={"clause_gap_ms": 251.0}) if not index else turn for index, turn in enumerate(turns)]
-    record = record.model_copy(update=summary.figures(late))
+    record = record.model_copy(update=summary.compute_figures(late))
     assert not by_promise(conversation.promises(Run(record, tuple(late), ())), "gaps between clauses").holds
     assert record.verdict is Verdict.MEASURED
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from turngap.model.agent_figures import AgentFigures, GpuFigures
-from turngap.model.figures import CorpusFigures, Figures, Instrument, Lateness, Source, StageFigures
+from turngap.model.figures import CorpusFigures, Instrument, LatencyFigures, Lateness, Source, StageFigures
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
 from turngap.scenario import Expectation
@@ -174,7 +174,7 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
     counted = [t for t in scored if t.outcome is not Outcome.INVALID]
     perceived = _figures(counted, "perceived_gap_ms")
     over = Counter(t.outcome for t in scored)
-    talk = conversation.figures(counted)
+    talk = conversation.conversation_figures(counted)
     p95 = "not known" if perceived.p95 is None else f"{perceived.p95:.0f} ms"
     record = RunRecord(
         run_id="20260711T101500-cpu-default",
@@ -208,7 +208,7 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
         wer=_wer(scored),
         cut_off_rate=talk.rates["cut_off_rate"],
         underrun_rate=stats.rate(over[Outcome.BROKEN], len(scored)),
-        wer_upper=summary.figures(scored)["wer_upper"],
+        wer_upper=summary.compute_figures(scored)["wer_upper"],
         wasted_attempts=sum((t.attempts or 1) - 1 for t in scored),
         conversation=talk,
         corpus=CorpusFigures(
@@ -333,8 +333,8 @@ def _stages(bars: Sequence[Bar], path: Sequence[PathStep]) -> dict[Stage, StageT
     return found
 
 
-def _figures(turns: Sequence[TurnRecord], name: str) -> Figures:
-    return stats.figures([getattr(t, name) if t.outcome is Outcome.ANSWERED else None for t in turns])
+def _figures(turns: Sequence[TurnRecord], name: str) -> LatencyFigures:
+    return stats.latency_figures([getattr(t, name) if t.outcome is Outcome.ANSWERED else None for t in turns])
 
 
 def _stage_figures(turns: Sequence[TurnRecord]) -> dict[Stage, StageFigures]:

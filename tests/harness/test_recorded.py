@@ -17,7 +17,7 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation, PlannedCall, Turn
 from turngap.scoring.score import score_call
 from turngap.store import folder as store
-from turngap.verdict import budget, gate, runs, summary
+from turngap.verdict import budget, compare, gate, summary
 from turngap.verdict.validity import Evidence
 from turngap_agent.telephony import mulaw
 from turngap_agent.tracing import Span
@@ -52,10 +52,10 @@ def test_figures_and_verdicts_are_as_before(name: str) -> None:
         foreign_cpu_share=0.02,
         stolen_cpu_share=0.0,
     )
-    judgement = gate.judge(turns, evidence, expected["budget"] and budget.load(expected["budget"]))
+    judgement = gate.judge_run(turns, evidence, expected["budget"] and budget.load(expected["budget"]))
     assert judgement.verdict.value == expected["verdict"]
     assert {check.name: check.ok for check in judgement.checks} == expected["checks"]
-    record = summary.refreshed(report_builders.run_record(turns), turns)
+    record = summary.recompute_figures(report_builders.run_record(turns), turns)
     figures = json.loads(record.model_dump_json())
     assert_same({key: figures[key] for key in expected["figures"]}, expected["figures"])
 
@@ -67,7 +67,7 @@ def test_an_old_run_folder_loads_without_loss() -> None:
     assert json.loads(run.record.model_dump_json()) == data
     lines = (RUN / "turns.jsonl").read_text("utf-8").splitlines()
     assert [dumped(turn) for turn in run.turns] == [json.loads(line) for line in lines]
-    assert_same(json.loads(summary.refreshed(run.record, run.turns).model_dump_json()), data)
+    assert_same(json.loads(summary.recompute_figures(run.record, run.turns).model_dump_json()), data)
 
 
 def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
     page = out.read_text("utf-8")
     assert "20261130T130430Z-mixed-cpu" in page
     run = store.read(RUN)
-    assert next(iter(runs.against(run.turns, run.turns))).found.median_change_ms in (0.0, None)
-    assert export.text(RUN, "csv").count("\n") == len(run.turns) + 1
-    assert len(json.loads(export.text(RUN, "perfetto"))["traceEvents"]) > 50
+    assert next(iter(compare.compare_runs(run.turns, run.turns))).found.median_change_ms in (0.0, None)
+    assert export.export_run(RUN, "csv").count("\n") == len(run.turns) + 1
+    assert len(json.loads(export.export_run(RUN, "perfetto"))["traceEvents"]) > 50
 
 
 def test_a_baseline_without_turns_is_still_read(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from turngap_agent.tracing import Span
 
 from tests.harness import report_builders
 from tests.harness.builders import CALL_SID, attempt_spans, call_span, example_call, planned
-from tests.harness.processes.test_spans import otel_span, send
+from tests.harness.processes.test_span_receiver import otel_span, send
 from tests.harness.tones import scenario_of_tones
 
 WHOLE = (call_span(), *attempt_spans())
@@ -67,7 +67,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
             progress = Progress()
             progress.add(scoring_process.score_and_save(job))
             (turn,) = progress.turns
-            judged = gate.judge(progress.turns, run_record.evidence(asked, folder, progress))
+            judged = gate.judge_run(progress.turns, run_record.evidence(asked, folder, progress))
             (spans,) = (check for check in judged.checks if check.name == "spans")
             return Found(turn, spans, judged.verdict, receiver.remarks())
 

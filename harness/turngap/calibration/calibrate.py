@@ -28,7 +28,7 @@ from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import CallRecord, Clip, Spoken
 from turngap.processes import child
 from turngap.scenario import PlannedCall, Turn
-from turngap.scoring.milestones import one_by_one
+from turngap.scoring.milestones import iter_milestones
 
 START_TIMEOUT_S = 20.0
 QUIET_MS = 200
@@ -238,7 +238,7 @@ def ordered(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spoken,
 
 def samples(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sample]:
     """The instrument's error in each turn that the reference agent answered, one by one."""
-    for turn, moments in enumerate(one_by_one(record)):
+    for turn, moments in enumerate(iter_milestones(record)):
         answer = reference.answers.get((record.call_sid, turn))
         if answer is None or moments.frame_sent_ns is None:
             continue

@@ -176,7 +176,7 @@ def _export(
     """Write a run in a form that other tools read."""
     from turngap import export
 
-    text = export.text(run, format_)
+    text = export.export_run(run, format_)
     if out is None:
         sys.stdout.write(text)
         return

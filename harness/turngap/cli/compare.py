@@ -12,9 +12,8 @@ from rich.text import Text
 
 from turngap.report.wording import STAGE
 from turngap.store import folder as store
-from turngap.verdict import runs
-from turngap.verdict.compare import Change
-from turngap.verdict.runs import Row
+from turngap.verdict import compare
+from turngap.verdict.compare import Change, LatencyChange
 
 _COLUMNS = ("change", "95 % interval", "turns", "")
 
@@ -26,8 +25,8 @@ def show(head: str, base: str, *, as_json: bool, console: Console) -> None:
         RunFolderError: one of them is no run folder, or damaged.
     """
     new, old = store.read(found(head)), store.read(found(base))
-    rows = runs.against(new.turns, old.turns)
-    notes = [*runs.too_few(rows), *runs.differences(new.record, old.record)]
+    rows = compare.compare_runs(new.turns, old.turns)
+    notes = [*compare.describe_too_few(rows), *compare.describe_differences(new.record, old.record)]
     if as_json:
         data = {"head": new.record.run_id, "base": old.record.run_id, "notes": notes}
         print(json.dumps(data | {"rows": [asdict(row) for row in rows]}, indent=2))
@@ -49,7 +48,7 @@ def found(run: str) -> Path:
     return path if path.exists() or not (Path("results") / run).is_dir() else Path("results") / run
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: LatencyChange) -> tuple[str, ...]:
     name, change = STAGE[row.stage][0] if row.stage is not None else "turn gap", row.found
     size = "-" if change.median_change_ms is None else f"{change.median_change_ms:+.1f}"
     if change.low_ms is None or change.high_ms is None:

@@ -69,14 +69,14 @@ def report_again(folder: Path, out: Path | None = None, baseline: Path | None = 
         profile = found.record.profile_data
         weightless = bool(profile.get("weightless"))
         evidence = Evidence(planned_turns=found.record.planned_turns, complete=False, weightless=weightless)
-        judged = gate.judge(found.turns, evidence, budget)
+        judged = gate.judge_run(found.turns, evidence, budget)
         verdict = {
             "verdict": judged.verdict,
             "sentence": run_record.said(judged.sentence, profile),
             "reasons": judged.reasons,
             "validity": judged.checks,
         }
-        RunFolder(folder).write(summary.refreshed(found.record, found.turns).model_copy(update=verdict))
+        RunFolder(folder).write(summary.recompute_figures(found.record, found.turns).model_copy(update=verdict))
     file = out or report_path(folder)
     report.render(folder, file, baseline)
     return file

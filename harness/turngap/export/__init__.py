@@ -9,10 +9,10 @@ from turngap_agent.errors import UsageError
 from turngap.export import perfetto, table
 from turngap.store import folder as store
 
-FORMATS = {"csv": table.text, "perfetto": perfetto.text}
+FORMATS = {"csv": table.render_csv, "perfetto": perfetto.render_trace}
 
 
-def text(folder: Path, name: str) -> str:
+def export_run(folder: Path, name: str) -> str:
     """The run in `folder` in the form `name`: csv (a row a turn) or perfetto (Chrome trace JSON).
 
     Raises:

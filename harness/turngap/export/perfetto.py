@@ -15,7 +15,7 @@ NS_PER_US = 1000
 Event = dict[str, Any]
 
 
-def text(run: Run) -> str:
+def render_trace(run: Run) -> str:
     """The trace; times in µs from the first turn's end of speech."""
     turns = [turn for turn in run.turns if turn.bars or turn.t1_ns is not None]
     base_ns = min((turn.t0_ns for turn in turns), default=0)

@@ -9,7 +9,7 @@ from turngap_agent.tracing import Stage
 
 from turngap.store.folder import Run
 
-PLAIN = (
+COLUMNS = (
     "call",
     "call_sid",
     "turn",
@@ -57,11 +57,11 @@ PLAIN = (
 )
 
 
-def text(run: Run) -> str:
+def render_csv(run: Run) -> str:
     """The table, with a heading."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow([*PLAIN, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))])
+    rows.writerow([*COLUMNS, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))])
     for turn in run.turns:
         data = turn.model_dump(mode="json")
         stages = turn.stages or {}
@@ -69,6 +69,6 @@ def text(run: Run) -> str:
             (stages[stage].duration_ms, stages[stage].exposed_ms) if stage in stages else ("", "") for stage in Stage
         ]
         rows.writerow(
-            ["" if data[name] is None else data[name] for name in PLAIN] + [cell for pair in times for cell in pair]
+            ["" if data[name] is None else data[name] for name in COLUMNS] + [cell for pair in times for cell in pair]
         )
     return out.getvalue()

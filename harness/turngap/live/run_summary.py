@@ -29,7 +29,7 @@ FAKE = "Against the fake Twilio of this machine: no telephone rang, and its legs
 
 def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     """MEASURED where anything was, never PASS or FAIL: network and Twilio are not ours to hold still."""
-    judged = gate.judge(turns, evidence, None)
+    judged = gate.judge_run(turns, evidence, None)
     if judged.verdict is not Verdict.MEASURED:
         return judged
     scored = [turn for turn in turns if turn.scored]

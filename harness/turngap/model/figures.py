@@ -7,7 +7,7 @@ from typing import Any
 from turngap_agent.documents import FrozenModel
 
 
-class Figures(FrozenModel):
+class LatencyFigures(FrozenModel):
     """A latency over the scored turns, in ms; a turn not answered as it should be counts as later than any other.
 
     A percentile that falls among unanswered turns, and a bound that n does not carry, is null.
@@ -83,13 +83,13 @@ class Conversation(FrozenModel):
 
     rates: dict[str, Rate]
     """By the name of the metric: `pause_cut_off_rate`, `missed_rate`, `intruded_rate`, `false_stop_rate`, ..."""
-    barge_in_stop_ms: Figures
+    barge_in_stop_ms: LatencyFigures
     """Of barge-ins; one that was talked over counts as later than any other."""
-    stale_ms: Figures
-    talk_over_ms: Figures
-    went_on_ms: Figures
+    stale_ms: LatencyFigures
+    talk_over_ms: LatencyFigures
+    went_on_ms: LatencyFigures
     """Of backchannels; a sentence that did not go on counts as later than any other."""
-    clause_gap_ms: Figures | None = None
+    clause_gap_ms: LatencyFigures | None = None
     """The longest silence inside each reply; null in runs that did not record it."""
     wer: dict[str, WordErrors]
     """`clean`, `noisy` (all conditions together), and each condition by its name."""
@@ -142,7 +142,7 @@ class CorpusFigures(FrozenModel):
 
 
 class CostFigures(FrozenModel):
-    """What turns and calls cost on a machine of that price; how it is computed: `turngap.verdict.cost`."""
+    """What turns and calls cost on a machine of that price; how it is computed: `turngap.verdict.summary`."""
 
     an_hour: float
     currency: str

@@ -16,7 +16,15 @@ from turngap_agent.profile import random_weights_note
 from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
-from turngap.model.figures import Conversation, CorpusFigures, CostFigures, Figures, Instrument, Rate, StageFigures
+from turngap.model.figures import (
+    Conversation,
+    CorpusFigures,
+    CostFigures,
+    Instrument,
+    LatencyFigures,
+    Rate,
+    StageFigures,
+)
 from turngap.model.live import LiveSummary
 from turngap.model.turn import Outcome
 
@@ -91,10 +99,10 @@ class RunRecord(FrozenModel):
     n_turns: int
     """Scored turns."""
     outcomes: dict[Outcome, int]
-    turn_gap_ms: Figures
-    turn_gap_frame_ms: Figures
-    perceived_gap_ms: Figures
-    first_byte_ms: Figures
+    turn_gap_ms: LatencyFigures
+    turn_gap_frame_ms: LatencyFigures
+    perceived_gap_ms: LatencyFigures
+    first_byte_ms: LatencyFigures
     stages: dict[Stage, StageFigures]
     wer: float | None
     """Word errors over reference words, all scored turns that have a transcript."""

@@ -51,7 +51,7 @@ class Player:
     pins: tuple[Pin, ...]
 
 
-def players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) -> list[Player]:
+def make_players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) -> list[Player]:
     """Players for the calls of `turns`, in that order, as far as the page's limit goes; what is left out is noted."""
     calls: dict[str, list[TurnRecord]] = {}
     for turn in turns:

@@ -12,55 +12,55 @@ from matplotlib.ticker import MaxNLocator
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report.labels import Scale, better_side, clear_of, width_px
-from turngap.report.stage_table import Mark, mark
-from turngap.report.svg import Canvas, chart, colour, dots
+from turngap.report.labels import Scale, better_side, place_clear_of, width_px
+from turngap.report.stage_table import ReferenceLine, reference_line
+from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
-from turngap.verdict.exemplars import gaps
-from turngap.verdict.rates import to_be_answered
-from turngap.verdict.summary import scored
+from turngap.verdict.measures import to_be_answered
+from turngap.verdict.networks import NetworkFigures
+from turngap.verdict.summary import perceived_gaps, valid_turns
 
 
-def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
+def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     """Each scored turn as a dot at its perceived gap, in ascending order: the empirical distribution itself."""
-    values = gaps(scored(turns))
+    values = perceived_gaps(valid_turns(turns))
     answered = sorted(value for value in values if value is not None)
     lost = len(values) - len(answered)
-    budget = mark(record)
-    low, high = limits(answered, (budget.at_ms, record.perceived_gap_ms.p95_upper))
+    budget = reference_line(record)
+    low, high = axis_limits(answered, (budget.at_ms, record.perceived_gap_ms.p95_upper))
     figures = record.perceived_gap_ms
 
-    def draw(canvas: Canvas) -> None:
+    def draw_networks(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14 if not lost else 64, top=30, bottom=46)
         ax.set_xlim(low, high)
         ax.set_ylim(0, 1.03)
         scale = Scale(low, high, canvas.width - 46 - (14 if not lost else 64), 1.03, canvas.height - 76)
         _grid(ax, canvas, high - low)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
-        ax.set_xlabel("perceived gap, ms", color=colour("muted"), labelpad=8)
-        ax.axvspan(budget.at_ms, high, ymax=1 / 1.03, color=colour("bad"), alpha=0.06, lw=0)
+        ax.set_xlabel("perceived gap, ms", color=css_colour("muted"), labelpad=8)
+        ax.axvspan(budget.at_ms, high, ymax=1 / 1.03, color=css_colour("bad"), alpha=0.06, lw=0)
         _budget(ax, budget, low, high)
         edge = 500 + record.network_ms
         if budget.at_ms < edge < high:
-            ax.plot([edge, edge], [0, 1], color=colour("muted"), lw=1, dashes=(1, 3))
+            ax.plot([edge, edge], [0, 1], color=css_colour("muted"), lw=1, dashes=(1, 3))
             if not canvas.narrow:
                 _edge(ax, edge, budget, scale)
         step = 1 / len(values) if values else 1.0
         size = 9.0 if len(values) <= 40 else 7.0 if len(values) <= 250 else 5.0
         points = [(value, (rank + 1) * step) for rank, value in enumerate(answered)]
-        dots(ax, [point for point in points if point[0] <= budget.at_ms], "accent", size)
-        dots(ax, [point for point in points if point[0] > budget.at_ms], "bad", size)
+        draw_dots(ax, [point for point in points if point[0] <= budget.at_ms], "accent", size)
+        draw_dots(ax, [point for point in points if point[0] > budget.at_ms], "bad", size)
         right = high + (high - low) * 26 / (canvas.width - 110)
-        dots(ax, [(right, (len(answered) + rank + 1) * step) for rank in range(lost)], "over", size)
+        draw_dots(ax, [(right, (len(answered) + rank + 1) * step) for rank in range(lost)], "over", size)
         if lost:
-            say(ax, right, 1.035, "no good\nanswer", "over", ha="center")
+            draw_text(ax, right, 1.035, "no good\nanswer", "over", ha="center")
         for share, value in ((0.5, figures.p50), (0.95, figures.p95)):
             if value is not None:
-                ax.plot([low, value], [share, share], color=colour("muted"), lw=1, alpha=0.55)
+                ax.plot([low, value], [share, share], color=css_colour("muted"), lw=1, alpha=0.55)
                 words = f"p{share * 100:.0f}  {ms(value)} ms"
                 wide = scale.units(width_px(words, bold=True))
-                at = clear_of(low + scale.units(4), wide, budget.at_ms, scale.units(4))
-                say(ax, at, share + 0.015, words, "ink", weight="bold")
+                at = place_clear_of(low + scale.units(4), wide, budget.at_ms, scale.units(4))
+                draw_text(ax, at, share + 0.015, words, "ink", weight="bold")
         if figures.p95_upper is not None:
             _bound(ax, figures.p95_upper, points, budget, scale, canvas.narrow)
 
@@ -69,41 +69,45 @@ def every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         f"{budget.words}. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
         f"{ms(figures.p95_upper)} ms; {lost} without a good answer. The table beside it has the figures."
     )
-    return chart("every-turn", "Every turn against the budget", description, draw, (640, 350), (350, 300))
+    return render_chart(
+        "every-turn", "Every turn against the budget", description, draw_networks, (640, 350), (350, 300)
+    )
 
 
-def in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
+def draw_in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     """Perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
     numbered = [(n, turn) for n, turn in enumerate(turns, 1) if to_be_answered(turn)]
     fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
-    budget = mark(record)
-    _, high = limits([gap for _, gap in fine], (budget.at_ms,))
+    budget = reference_line(record)
+    _, high = axis_limits([gap for _, gap in fine], (budget.at_ms,))
 
-    def draw(canvas: Canvas) -> None:
+    def draw_networks(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=26, bottom=46)
         ax.set_xlim(0, len(turns) + 1)
         ax.set_ylim(0, high)
-        ax.set_yticks(ticks(0, high, 250 if high < 1400 else 500))
-        ax.grid(axis="y", color=colour("grid"), lw=1)
-        ax.set_xlabel("turn, in the order of the run", color=colour("muted"), labelpad=8)
+        ax.set_yticks(axis_ticks(0, high, 250 if high < 1400 else 500))
+        ax.grid(axis="y", color=css_colour("grid"), lw=1)
+        ax.set_xlabel("turn, in the order of the run", color=css_colour("muted"), labelpad=8)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.axhline(budget.at_ms, color=colour("budget"), lw=1.5)
-        say(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
+        ax.axhline(budget.at_ms, color=css_colour("budget"), lw=1.5)
+        draw_text(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
         size = 8.0 if len(turns) <= 60 else 5.0
         groups: dict[str, list[tuple[float, float]]] = {"muted": [], "accent": [], "bad": [], "over": []}
         for number, turn in numbered:
             gap = turn.perceived_gap_ms
             groups[_role(turn, budget.at_ms)].append((number, high if gap is None else max(gap, 0.0)))
         for role, points in groups.items():
-            dots(ax, points, role, size)
+            draw_dots(ax, points, role, size)
         lost = sum(turn.perceived_gap_ms is None for _, turn in numbered)
         if lost:
-            say(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
+            draw_text(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
     description = (
         f"Perceived gap of {plural(len(turns), 'turn')} in the order of the run, warm-up and invalid ones in grey."
     )
-    return chart("in-order", "Turns in the order of the run", description, draw, (1040, 240), (350, 240))
+    return render_chart(
+        "in-order", "Turns in the order of the run", description, draw_networks, (1040, 240), (350, 240)
+    )
 
 
 def _role(turn: TurnRecord, budget_ms: float) -> str:
@@ -114,7 +118,7 @@ def _role(turn: TurnRecord, budget_ms: float) -> str:
     return "accent" if (turn.perceived_gap_ms or 0.0) <= budget_ms else "bad"
 
 
-def limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
+def axis_limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
     """Round limits that hold the values and the lines, with room at the right."""
     found = [*values, *(value for value in also if value is not None)]
     low, high = min(found), max(found)
@@ -122,7 +126,7 @@ def limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float
     return max(0.0, math.floor((low - 40) / step) * step), math.ceil((high + (high - low) * 0.06 + 10) / step) * step
 
 
-def ticks(low: float, high: float, step: float) -> list[float]:
+def axis_ticks(low: float, high: float, step: float) -> list[float]:
     """The whole multiples of `step` from `low` to `high`."""
     first = math.ceil(low / step) * step
     return [first + index * step for index in range(math.floor((high - first) / step) + 1)]
@@ -135,32 +139,32 @@ def rows_of_gaps(canvas: Canvas, low: float, high: float, rows: int, budget_ms: 
     ax.set_ylim(0, rows)
     step = (high - low) / (4 if canvas.narrow else 8)
     rounded = next((size for size in (25, 50, 100, 250, 500, 1000, 2500) if size >= step), 5000)
-    ax.set_xticks(ticks(low, high, rounded))
+    ax.set_xticks(axis_ticks(low, high, rounded))
     ax.set_yticks([])
-    ax.grid(axis="x", color=colour("grid"), lw=1)
-    ax.set_xlabel(label, color=colour("muted"), labelpad=8)
-    ax.plot([budget_ms, budget_ms], [0, rows], color=colour("budget"), lw=1.5)
+    ax.grid(axis="x", color=css_colour("grid"), lw=1)
+    ax.set_xlabel(label, color=css_colour("muted"), labelpad=8)
+    ax.plot([budget_ms, budget_ms], [0, rows], color=css_colour("budget"), lw=1.5)
     return ax
 
 
 def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
     aimed = width / (4 if canvas.narrow else 8)
     step = next((step for step in (25, 50, 100, 200, 250, 500, 1000, 2000, 2500, 5000) if step >= aimed), 10000)
-    ax.set_xticks(ticks(*ax.get_xlim(), step))
-    ax.grid(color=colour("grid"), lw=1)
+    ax.set_xticks(axis_ticks(*ax.get_xlim(), step))
+    ax.grid(color=css_colour("grid"), lw=1)
 
 
-def _budget(ax: Axes, budget: Mark, low: float, high: float) -> None:
-    ax.plot([budget.at_ms, budget.at_ms], [0, 1.0], color=colour("budget"), lw=2)
-    say(ax, budget.at_ms, 1.035, budget.words, "budget", ha=_budget_side(budget, low, high), weight="bold")
+def _budget(ax: Axes, budget: ReferenceLine, low: float, high: float) -> None:
+    ax.plot([budget.at_ms, budget.at_ms], [0, 1.0], color=css_colour("budget"), lw=2)
+    draw_text(ax, budget.at_ms, 1.035, budget.words, "budget", ha=_budget_side(budget, low, high), weight="bold")
 
 
-def _budget_side(budget: Mark, low: float, high: float) -> str:
+def _budget_side(budget: ReferenceLine, low: float, high: float) -> str:
     near_left = budget.at_ms - low < (0.2 if len(budget.words) < 20 else 0.4) * (high - low)
     return "left" if near_left else "right"
 
 
-def _edge(ax: Axes, edge: float, budget: Mark, scale: Scale) -> None:
+def _edge(ax: Axes, edge: float, budget: ReferenceLine, scale: Scale) -> None:
     """Names the dotted line; a line higher where the budget's words are in the way."""
     words = "500 ms at the media edge"
     ha = "left" if edge + scale.units(width_px(words)) < scale.right else "right"
@@ -169,20 +173,20 @@ def _edge(ax: Axes, edge: float, budget: Mark, scale: Scale) -> None:
         free = free or edge > budget.at_ms + scale.units(width_px(budget.words, bold=True) + 8)
     else:
         free = free and edge - budget.at_ms > scale.units(width_px(words) + 8)
-    say(ax, edge, 1.035, words if free else f"{words}\n", "muted", ha=ha)
+    draw_text(ax, edge, 1.035, words if free else f"{words}\n", "muted", ha=ha)
 
 
 def _bound(
-    ax: Axes, bound: float, points: Sequence[tuple[float, float]], budget: Mark, scale: Scale, narrow: bool
+    ax: Axes, bound: float, points: Sequence[tuple[float, float]], budget: ReferenceLine, scale: Scale, narrow: bool
 ) -> None:
-    ax.plot([bound, bound], [0, 0.95], color=colour("ink"), lw=1.5, dashes=(4, 3))
+    ax.plot([bound, bound], [0, 0.95], color=css_colour("ink"), lw=1.5, dashes=(4, 3))
     words = f"p95 is at most\n{ms(bound)} ms" + ("" if narrow else "\n(95 % confidence)")
     at_left = better_side(bound, words, 0.05, scale, points, [budget.at_ms]) == "left"
     gap = scale.units(6)
-    say(ax, bound + (-gap if at_left else gap), 0.05, words, "ink", ha="right" if at_left else "left")
+    draw_text(ax, bound + (-gap if at_left else gap), 0.05, words, "ink", ha="right" if at_left else "left")
 
 
-def say(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
+def draw_text(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
     """Words whose lowest line stands on y: a text a line, so that each is aligned by the reader's own font."""
     for number, line in enumerate(reversed(words.split("\n"))):
         if not line:
@@ -193,8 +197,43 @@ def say(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left"
             (0, 15 * number),
             textcoords="offset points",
             annotation_clip=False,
-            color=colour(role),
+            color=css_colour(role),
             ha=ha,
             va="bottom",
             weight=weight,
         )
+
+
+ROW = 46
+"""Pixels."""
+
+
+def draw_networks(groups: Sequence[NetworkFigures], budget: ReferenceLine) -> Markup:
+    """One row a network; turns without a good answer stand at the right, as later than any other."""
+    rows = [perceived_gaps(group.turns) for group in groups]
+    low, high = axis_limits([value for row in rows for value in row if value is not None], (budget.at_ms,))
+    lost = any(value is None for row in rows for value in row)
+
+    def paint(canvas: Canvas) -> None:
+        ax = rows_of_gaps(canvas, low, high, len(groups), budget.at_ms, "perceived gap, ms", right=64 if lost else 14)
+        right = high + (high - low) * 26 / (canvas.width - 78)
+        if lost:
+            draw_text(ax, right, len(groups) + 0.05, "no good\nanswer", "over", ha="center")
+        for place, (group, row) in enumerate(zip(groups, rows, strict=True)):
+            y = len(groups) - 1 - place + 0.28
+            heard = [value for value in row if value is not None]
+            draw_dots(ax, [(value, y) for value in heard if value <= budget.at_ms], "accent", 6.0)
+            draw_dots(ax, [(value, y) for value in heard if value > budget.at_ms], "bad", 6.0)
+            draw_dots(ax, [(right, y)] if len(heard) < len(row) else [], "over", 6.0)
+            for value in (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95):
+                if value is not None:
+                    ax.plot([value, value], [y - 0.2, y + 0.2], color=css_colour("ink"), lw=1.5)
+            draw_text(ax, low, y + 0.24, group.name, "ink", weight="bold")
+
+    described = "; ".join(
+        f"{group.name}: median {ms(group.perceived_gap_ms.p50)} ms, p95 {ms(group.perceived_gap_ms.p95)} ms"
+        for group in groups
+    )
+    height = 70 + ROW * len(groups)
+    title = "The perceived gap under each network"
+    return render_chart("networks", title, f"One dot a turn. {described}.", paint, (640, height), (350, height))

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turngap.model.figures import Figures, Rate, WastedWork, WordErrors
+from turngap.model.figures import LatencyFigures, Rate, WastedWork, WordErrors
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import GOOD, TurnRecord
 from turngap.report.wording import OUTCOME, ms, percent
 from turngap.verdict import conversation
-from turngap.verdict.rates import SHARES, barged_in, to_be_answered, to_be_ignored
-from turngap.verdict.reactions import REACTIONS
+from turngap.verdict.measures import REACTIONS, SHARES, barged_in, to_be_answered, to_be_ignored
 
 ORDINARY = ("cut_off_rate", "missed_rate", "truncated_rate", "underrun_rate")
 """Rates that every run has: alone they make no section."""
@@ -40,7 +39,7 @@ class TimeRow:
     """One reaction time, ms."""
 
     words: str
-    figures: Figures
+    figures: LatencyFigures
     budget: str
 
 
@@ -87,7 +86,7 @@ class Section:
     """Some of it is limited by the run's budget."""
 
 
-def section(record: RunRecord, turns: Sequence[TurnRecord]) -> Section | None:
+def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Section | None:
     """The section; None where the run has none of it, or did not record it."""
     talk = record.conversation
     if talk is None:
@@ -119,12 +118,14 @@ def section(record: RunRecord, turns: Sequence[TurnRecord]) -> Section | None:
     return Section(rates if special else (), times, words, waste, _over_rows(turns), budgeted)
 
 
-def lines(record: RunRecord) -> list[tuple[str, str]]:
+def terminal_lines(record: RunRecord) -> list[tuple[str, str]]:
     """The same in few words, for the terminal: a name and a sentence each."""
-    found = section(record, ())
+    found = conversation_section(record, ())
     if found is None:
         return []
-    rows = [(row.words, said(row.rate)) for row in found.rates if row.words not in ("cut-offs", "replies that ran dry")]
+    rows = [
+        (row.words, rate_text(row.rate)) for row in found.rates if row.words not in ("cut-offs", "replies that ran dry")
+    ]
     rows += [
         (
             row.words,
@@ -134,26 +135,26 @@ def lines(record: RunRecord) -> list[tuple[str, str]]:
         for row in found.times
     ]
     rows += [
-        (f"WER, {row.name}", f"{words(row.found)}{f'; with clean twins {row.twins}' if row.twins else ''}")
+        (f"WER, {row.name}", f"{word_errors_text(row.found)}{f'; with clean twins {row.twins}' if row.twins else ''}")
         for row in found.words
     ]
-    rows += [(f"wasted work, {row.name}", wasted(row.found)) for row in found.waste]
+    rows += [(f"wasted work, {row.name}", wasted_work_text(row.found)) for row in found.waste]
     return rows
 
 
-def said(rate: Rate) -> str:
+def rate_text(rate: Rate) -> str:
     """A rate in words."""
     if rate.rate is None:
         return "not known"
     return f"{rate.events} of {rate.n:,} (at most {percent(rate.upper)} with 95 % confidence)"
 
 
-def words(found: WordErrors) -> str:
+def word_errors_text(found: WordErrors) -> str:
     """Word errors in words."""
     return f"{percent(found.wer)} of {plural(found.words, 'word')} (at most {percent(found.upper)})"
 
 
-def wasted(found: WastedWork) -> str:
+def wasted_work_text(found: WastedWork) -> str:
     """Thrown-away work in words."""
     return (
         f"{ms(found.wasted_ms)} ms a turn beside {ms(found.compute_ms)} ms that were heard: {percent(found.share)} "

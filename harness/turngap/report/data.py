@@ -14,7 +14,7 @@ from turngap.verdict import summary
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
+class ReportData:
     """A run, as read."""
 
     path: Path
@@ -28,7 +28,7 @@ class RunFolder:
     """What was left out in reading."""
 
 
-def read(path: Path) -> RunFolder:
+def read_report_data(path: Path) -> ReportData:
     """Read a run folder; the figures of a run that did not end are made from the turns it has.
 
     Raises:
@@ -37,11 +37,11 @@ def read(path: Path) -> RunFolder:
     run = store.read(path)
     record = run.record
     if not record.complete and record.n_turns != sum(turn.scored for turn in run.turns):
-        record = summary.refreshed(record, run.turns)
+        record = summary.recompute_figures(record, run.turns)
     notes = list(run.notes)
     gpu = _samples(path / store.GPU, ("at_s", "gpu", "used_mib"), notes)
     process = _samples(path / store.PROCESS, ("at_s", "cpu_percent", "rss_mib"), notes)
-    return RunFolder(path, record, run.turns, gpu, process, tuple(notes))
+    return ReportData(path, record, run.turns, gpu, process, tuple(notes))
 
 
 def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:

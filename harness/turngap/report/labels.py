@@ -35,7 +35,7 @@ class Scale:
         return px * self.top / self.height_px
 
 
-def clear_of(start: float, wide: float, line: float, gap: float) -> float:
+def place_clear_of(start: float, wide: float, line: float, gap: float) -> float:
     """`start`, or just behind the line where words of that width from `start` on would lie across it."""
     return line + gap if start - gap <= line <= start + wide + gap else start
 

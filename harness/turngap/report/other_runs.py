@@ -13,13 +13,13 @@ from turngap_agent.errors import TurngapError
 
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
-from turngap.report.charts import limits, rows_of_gaps, say
-from turngap.report.svg import Canvas, chart, colour, dots
+from turngap.report.charts import axis_limits, draw_text, rows_of_gaps
+from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
 from turngap.store import folder as store
-from turngap.verdict import runs, stats, summary
-from turngap.verdict.exemplars import gaps
-from turngap.verdict.runs import Row
+from turngap.verdict import compare, stats, summary
+from turngap.verdict.compare import LatencyChange
+from turngap.verdict.summary import perceived_gaps
 
 MOST_RUNS = 8
 """So many stand in the chart, this one among them."""
@@ -30,7 +30,7 @@ Interval = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class EarlierRun:
     """One run's perceived gap, and what else is other than in the run that is reported."""
 
     run_id: str
@@ -45,16 +45,16 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class BaselineComparison:
     """The run against its baseline, as `turngap compare` has it."""
 
     run_id: str
-    rows: tuple[Row, ...]
+    rows: tuple[LatencyChange, ...]
     differences: tuple[str, ...]
     """What to take care of: too few turns, other machines or settings."""
 
 
-def history(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[Past, ...]:
+def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[EarlierRun, ...]:
     """This run and the complete ones before it, oldest first; () where there are none, and of a sweep's settings.
 
     What cannot be read is left out: a report does not hang on its neighbours.
@@ -68,26 +68,26 @@ def history(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple
             if file.parent != folder and _is_earlier(json.loads(file.read_text("utf-8")), record):
                 found.append(store.read(file.parent))
     found = sorted(found, key=lambda run: run.record.started)[1 - MOST_RUNS :]
-    earlier = tuple(_past(run.record, run.turns, record) for run in found)
-    return (*earlier, _past(record, turns, record)) if earlier else ()
+    earlier = tuple(_summarise_run(run.record, run.turns, record) for run in found)
+    return (*earlier, _summarise_run(record, turns, record)) if earlier else ()
 
 
-def against(record: RunRecord, turns: Sequence[TurnRecord], baseline: Path) -> Against:
+def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseline: Path) -> BaselineComparison:
     """The run against the one in folder `baseline`.
 
     Raises:
         RunFolderError: there is no run, or it is damaged.
     """
     base = store.read(baseline)
-    rows = tuple(runs.against(turns, base.turns))
-    notes = (*runs.too_few(rows), *runs.differences(record, base.record))
-    return Against(base.record.run_id, rows, notes)
+    rows = tuple(compare.compare_runs(turns, base.turns))
+    notes = (*compare.describe_too_few(rows), *compare.describe_differences(record, base.record))
+    return BaselineComparison(base.record.run_id, rows, notes)
 
 
-def draw(past: Sequence[Past], budget_ms: float) -> Markup:
+def draw_history(past: Sequence[EarlierRun], budget_ms: float) -> Markup:
     """A row a run: its median and its p95, each with its interval where it has one; this run is the last row."""
     values = [value for one in past for value in (one.p50_ms, one.p95_ms, *one.p50_between_ms, *one.p95_between_ms)]
-    low, high = limits([value for value in values if value is not None] or [budget_ms], (budget_ms,))
+    low, high = axis_limits([value for value in values if value is not None] or [budget_ms], (budget_ms,))
 
     def paint(canvas: Canvas) -> None:
         ax = rows_of_gaps(canvas, low, high, len(past), budget_ms, "perceived gap, ms: median ●, p95 ○", right=14)
@@ -97,17 +97,17 @@ def draw(past: Sequence[Past], budget_ms: float) -> Markup:
             for value, between in ((one.p50_ms, one.p50_between_ms), (one.p95_ms, one.p95_between_ms)):
                 if value is not None:
                     ends = [value if end is None else end for end in between]
-                    ax.plot(ends, [y, y], color=colour(role), lw=2, zorder=0.9)
-            dots(ax, [(one.p50_ms, y)] if one.p50_ms is not None else [], role, 9.0)
-            dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], role, 9.0)
-            dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], "paper", 5.0)
+                    ax.plot(ends, [y, y], color=css_colour(role), lw=2, zorder=0.9)
+            draw_dots(ax, [(one.p50_ms, y)] if one.p50_ms is not None else [], role, 9.0)
+            draw_dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], role, 9.0)
+            draw_dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], "paper", 5.0)
             named = one.started[:16].replace("T", " ") + (" (this run)" if role == "accent" else "")
-            say(ax, low, y + 0.2, named, "ink" if role == "accent" else "muted")
+            draw_text(ax, low, y + 0.2, named, "ink" if role == "accent" else "muted")
 
     described = "; ".join(f"{one.run_id}: median {ms(one.p50_ms)} ms, p95 {ms(one.p95_ms)} ms" for one in past)
     height = 70 + ROW * len(past)
     title = "Median and p95 of the perceived gap, run by run"
-    return chart(
+    return render_chart(
         "history", title, f"{described}. The table beside it has the intervals.", paint, (640, height), (350, height)
     )
 
@@ -122,9 +122,9 @@ def _is_earlier(data: object, record: RunRecord) -> bool:
     )
 
 
-def _past(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord) -> Past:
-    values = gaps(summary.scored(turns))
-    return Past(
+def _summarise_run(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord) -> EarlierRun:
+    values = perceived_gaps(summary.valid_turns(turns))
+    return EarlierRun(
         run_id=record.run_id,
         started=record.started,
         n=len(values),
@@ -132,5 +132,5 @@ def _past(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord) -> Pa
         p50_between_ms=stats.quantile_interval(values, 0.5),
         p95_ms=stats.percentile(values, 0.95),
         p95_between_ms=stats.quantile_interval(values, 0.95),
-        differences=tuple(runs.differences(record, this)),
+        differences=tuple(compare.describe_differences(record, this)),
     )

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from turngap_agent import documents
 from turngap_agent.errors import write_error
 
-from turngap.model.figures import Figures, Rate
+from turngap.model.figures import LatencyFigures, Rate
 from turngap.model.plural import plural
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
@@ -23,16 +23,14 @@ from turngap.report import (
     charts,
     conversation,
     data,
-    memory,
-    networks,
     other_runs,
     resources,
     stage_table,
     waterfall,
     wording,
 )
-from turngap.verdict import exemplars, stats, summary
-from turngap.verdict.networks import by_network
+from turngap.verdict import stats, summary
+from turngap.verdict.networks import group_by_network
 
 HERE = Path(__file__).parent
 MOST_WORDS = 200
@@ -47,26 +45,26 @@ def render(path: Path, out: Path, baseline: Path | None = None) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    write(out, html(data.read(path), baseline))
+    write_page(out, html(data.read_report_data(path), baseline))
 
 
-def html(run: data.RunFolder, baseline: Path | None = None) -> str:
+def html(run: data.ReportData, baseline: Path | None = None) -> str:
     """The page."""
     script = (HERE / "report.js").read_text("utf-8")
     return (
-        environment("report")
+        template_environment("report")
         .get_template("report.html.j2")
         .render(
             **_context(run),
             **_beside(run, baseline),
-            style=style(),
+            style=style_sheet(),
             script=Markup(script),  # our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         )
     )
 
 
-def write(out: Path, text: str) -> None:
+def write_page(out: Path, text: str) -> None:
     """Write a page, whole or not at all.
 
     Raises:
@@ -80,7 +78,7 @@ def write(out: Path, text: str) -> None:
         raise write_error(f"{out}: the report cannot be written", fault) from None
 
 
-def environment(room: str) -> Environment:
+def template_environment(room: str) -> Environment:
     """Where templates of `harness/<room>/` are found, and what they say things with."""
     made = Environment(
         loader=PackageLoader("turngap", room),
@@ -92,19 +90,19 @@ def environment(room: str) -> Environment:
     made.filters |= {
         "ms": wording.ms,
         "percent": wording.percent,
-        "between": wording.between,
-        "signed": wording.signed,
-        "together": wording.kept_together,
+        "between": wording.interval_text,
+        "signed": wording.signed_ms,
+        "together": wording.keep_units_together,
     }
     return made
 
 
-def style() -> Markup:
+def style_sheet() -> Markup:
     """The style sheet of every report."""
     return Markup((HERE / "report.css").read_text("utf-8"))  # our own file
 
 
-def embedded(data: object) -> Markup:
+def embed_json(data: object) -> Markup:
     """JSON that is safe inside a `<script>`: no `<`, `>`, `&`, U+2028 or U+2029."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -112,7 +110,7 @@ def embedded(data: object) -> Markup:
     return Markup(text)  # nothing is left that could end the script
 
 
-def outcomes(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str, str, Rate]]:
+def outcome_rates(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str, str, Rate]]:
     """Counts with their shares of the turns that say something of the agent; invalid ones of all.
 
     Outcomes that only kinds of turn have which are not among `turns` are left out.
@@ -128,47 +126,49 @@ def outcomes(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[
     return found
 
 
-def _context(run: data.RunFolder) -> dict[str, Any]:
+def _context(run: data.ReportData) -> dict[str, Any]:
     record, turns = run.record, run.turns
-    scored = summary.scored(turns)
-    limit = stage_table.mark(record)
-    typical, worst = exemplars.representative(turns), exemplars.worst(turns)
+    scored = summary.valid_turns(turns)
+    limit = stage_table.reference_line(record)
+    typical, worst = summary.representative_turn(turns), summary.worst_turn(turns)
     notes = [*record.notes, *run.notes]
     kept = _in_order_of_interest(typical, worst, turns)
-    groups = by_network(turns, list(record.networks))
+    groups = group_by_network(turns, list(record.networks))
     return {
         "run": record,
         "reasons": [reason for reason in record.reasons if reason not in record.sentence],
         "verdict_class": record.verdict.value.lower(),
         "figures": _figures(record),
-        "every_turn": charts.every_turn(record, turns) if scored else None,
-        "in_order": charts.in_order(record, turns) if len(turns) > 1 else None,
-        "turns_lost": sum(gap is None for gap in exemplars.gaps(scored)),
+        "every_turn": charts.draw_every_turn(record, turns) if scored else None,
+        "in_order": charts.draw_in_order(record, turns) if len(turns) > 1 else None,
+        "turns_lost": sum(gap is None for gap in summary.perceived_gaps(scored)),
         "turns_invalid": sum(t.scored and t.outcome is Outcome.INVALID for t in turns),
         "networks": groups,
-        "network_chart": networks.draw(groups, limit) if any(group.turns for group in groups) else None,
-        "told_outcomes": wording.outcomes,
+        "network_chart": charts.draw_networks(groups, limit) if any(group.turns for group in groups) else None,
+        "told_outcomes": wording.outcome_counts_text,
         "waterfalls": _waterfalls(typical, worst),
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
-        "lines": stage_table.lines(record, turns),
+        "lines": stage_table.plan_rows(record, turns),
         "budget_ms": f"{limit.at_ms:g}",
         "hidden": any(figures.hidden_p50_ms is not None for figures in record.stages.values()),
         "explained": sum(t.stages is not None for t in scored if summary.good(t)),
         "checks": record.validity,
         "check_words": _check_words,
-        "outcomes": outcomes(record, turns),
-        "talk": conversation.section(record, turns),
+        "outcomes": outcome_rates(record, turns),
+        "talk": conversation.conversation_section(record, turns),
         "rates": _rates(record),
-        "gpu_chart": resources.gpu_memory(run.gpu, record.gpus, turns) if run.gpu is not None and record.gpus else None,
-        "gpu_shared": wording.gpu_sharing(record.agent),
+        "gpu_chart": resources.draw_gpu_memory(run.gpu, record.gpus, turns)
+        if run.gpu is not None and record.gpus
+        else None,
+        "gpu_shared": wording.gpu_sharing_text(record.agent),
         "gpu_checks": [check for check in record.validity if check.name.startswith("GPU")],
-        "memory_rows": memory.rows(record.agent.memory_mib, record.gpus[0], record.agent.kv_cache)
+        "memory_rows": resources.memory_rows(record.agent.memory_mib, record.gpus[0], record.agent.kv_cache)
         if record.gpus
         else (),
-        "memory_accounted": memory.accounted_share(record.agent.memory_mib, record.gpus[0]) if record.gpus else None,
-        "gb": lambda mib: f"{mib / memory.MIB_PER_GB:.1f}",
-        "process_chart": resources.process(run.process) if run.process is not None else None,
-        "players": audio.players(run.path, kept, notes),
+        "memory_accounted": resources.accounted_share(record.agent.memory_mib, record.gpus[0]) if record.gpus else None,
+        "gb": lambda mib: f"{mib / resources.MIB_PER_GB:.1f}",
+        "process_chart": resources.draw_process(run.process) if run.process is not None else None,
+        "players": audio.make_players(run.path, kept, notes),
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
         "rows": _rows(turns, limit.at_ms),
         "outcome_words": wording.OUTCOME,
@@ -176,21 +176,21 @@ def _context(run: data.RunFolder) -> dict[str, Any]:
         "environment": list(_flat(record.environment)),
         "profile": list(_flat(record.profile_data)),
         "notes": notes,
-        "json": embedded(record.model_dump(mode="json")),
+        "json": embed_json(record.model_dump(mode="json")),
     }
 
 
-def _beside(run: data.RunFolder, baseline: Path | None) -> dict[str, Any]:
-    past = other_runs.history(run.path, run.record, run.turns)
+def _beside(run: data.ReportData, baseline: Path | None) -> dict[str, Any]:
+    past = other_runs.earlier_runs(run.path, run.record, run.turns)
     return {
         "history": past,
-        "history_chart": other_runs.draw(past, stage_table.mark(run.record).at_ms) if past else None,
-        "baseline": other_runs.against(run.record, run.turns, baseline) if baseline is not None else None,
+        "history_chart": other_runs.draw_history(past, stage_table.reference_line(run.record).at_ms) if past else None,
+        "baseline": other_runs.compare_with_baseline(run.record, run.turns, baseline) if baseline is not None else None,
         "stage_words": wording.STAGE,
     }
 
 
-def _figures(record: RunRecord) -> list[tuple[str, str, Figures]]:
+def _figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
     added = f"as the caller hears it: + {record.network_ms:.0f} ms network"
     return [
         ("perceived gap", added if record.live is None else "mouth to ear, measured", record.perceived_gap_ms),
@@ -212,8 +212,8 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
             "key": key,
             "title": title,
             "turn": turn,
-            "chart": waterfall.draw_turn(f"waterfall-{key}", turn, end),
-            "tracks": waterfall.tracks(turn),
+            "chart": waterfall.draw_waterfall(f"waterfall-{key}", turn, end),
+            "tracks": waterfall.waterfall_tracks(turn),
         }
         for key, title, turn in shown
     ]
@@ -233,10 +233,10 @@ def _rates(record: RunRecord) -> list[tuple[str, str]]:
         wer += f" (at most {wording.percent(record.wer_upper)} with 95 % confidence)"
     return [
         ("Word error rate", wer),
-        ("False cut-offs", conversation.said(record.cut_off_rate)),
-        ("Replies with an underrun", conversation.said(record.underrun_rate)),
+        ("False cut-offs", conversation.rate_text(record.cut_off_rate)),
+        ("Replies with an underrun", conversation.rate_text(record.underrun_rate)),
         ("Wasted attempts", "not known" if wasted is None else f"{wasted} cancelled before they were heard"),
-        *([("Cost", wording.cost(record.cost))] if record.cost is not None else []),
+        *([("Cost", wording.cost_text(record.cost))] if record.cost is not None else []),
     ]
 
 

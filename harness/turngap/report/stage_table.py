@@ -16,7 +16,7 @@ from turngap.model.turn import TurnRecord
 from turngap.report.wording import ROLE, STAGE, ms
 from turngap.verdict import stats, summary
 from turngap.verdict.budget import Hypothesis, Metric
-from turngap.verdict.exemplars import gaps
+from turngap.verdict.summary import perceived_gaps
 
 PLAN = (
     Hypothesis(name="network", low_ms=50, high_ms=100, kind="network"),
@@ -36,26 +36,26 @@ PLAN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ReferenceLine:
     """The budget as a line over perceived gaps."""
 
     at_ms: float
     words: str
 
 
-def mark(record: RunRecord) -> Mark:
+def reference_line(record: RunRecord) -> ReferenceLine:
     """Where the budget stands: the run's limit on the perceived gap, or on the turn gap; 500 ms where it has none."""
     given = (record.budget or {}).get("limits", [])
     limits = {limit["metric"]: float(limit["at_most"]) for limit in given if isinstance(limit, dict)}
     if Metric.PERCEIVED_GAP in limits or Metric.TURN_GAP not in limits:
         at_ms = limits.get(Metric.PERCEIVED_GAP, 500.0)
-        return Mark(at_ms, f"budget {at_ms:g} ms" if given else f"{at_ms:g} ms (no budget given)")
+        return ReferenceLine(at_ms, f"budget {at_ms:g} ms" if given else f"{at_ms:g} ms (no budget given)")
     at_ms = limits[Metric.TURN_GAP]
-    return Mark(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge")
+    return ReferenceLine(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StageRow:
     """A stage inside a line."""
 
     name: str
@@ -64,14 +64,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlanRow:
     """One line of the plan as measured; exposed times are per-turn sums, so they are not the sum of its rows."""
 
     name: str
     meaning: str
     role: str
     expected: str
-    rows: tuple[Row, ...]
+    rows: tuple[StageRow, ...]
     p50_ms: float | None
     p95_ms: float | None
     p95_upper_ms: float | None
@@ -81,9 +81,9 @@ class Line:
     over: bool
 
 
-def lines(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[Line, ...]:
+def plan_rows(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[PlanRow, ...]:
     """The plan's lines, headroom last; empty where no answered turn has stages."""
-    explained = [turn for turn in summary.scored(turns) if summary.good(turn) and turn.stages]
+    explained = [turn for turn in summary.valid_turns(turns) if summary.good(turn) and turn.stages]
     if not explained:
         return ()
     given = (record.budget or {}).get("hypotheses") or ()
@@ -94,22 +94,22 @@ def lines(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[Line, ...]:
         for stage in Stage
         if stage not in covered and stage in record.stages
     ]
-    budget_ms = mark(record).at_ms
+    budget_ms = reference_line(record).at_ms
     found = [_line(item, record, explained, budget_ms) for item in (*plan, *rest) if item.kind != "headroom"]
     return (*found, *(_headroom(item, turns, budget_ms) for item in plan if item.kind == "headroom"))
 
 
-def _line(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], budget_ms: float) -> Line:
+def _line(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], budget_ms: float) -> PlanRow:
     if item.kind == "network":
         sums = [record.network_ms] * len(turns)
     else:
         taken = [turn.stages or {} for turn in turns]
         sums = [sum(stages[s].exposed_ms for s in item.stages if s in stages) for stages in taken]
-    rows = tuple(Row(*STAGE[stage], record.stages[stage]) for stage in item.stages if stage in record.stages)
+    rows = tuple(StageRow(*STAGE[stage], record.stages[stage]) for stage in item.stages if stage in record.stages)
     meaning = rows[0].meaning if len(rows) == 1 else ""
     p50 = stats.percentile(sums, 0.5)
     finding, over = _finding(item, p50)
-    return Line(
+    return PlanRow(
         name=item.name,
         meaning="what the telephone network adds: a model, stated in the profile"
         if item.kind == "network"
@@ -142,15 +142,15 @@ def _finding(item: Hypothesis, p50: float | None) -> tuple[str, bool]:
     return ("within", False) if p50 >= item.low_ms else (f"under by {ms(item.low_ms - p50)} ms", False)
 
 
-def _headroom(item: Hypothesis, turns: Sequence[TurnRecord], budget_ms: float) -> Line:
-    values = gaps(summary.scored(turns))
+def _headroom(item: Hypothesis, turns: Sequence[TurnRecord], budget_ms: float) -> PlanRow:
+    values = perceived_gaps(summary.valid_turns(turns))
 
     def left(value: float | None) -> float | None:
         return None if value is None else budget_ms - value
 
     p50 = left(stats.percentile(values, 0.5))
     finding = "not known" if p50 is None else f"{ms(p50)} ms left" if p50 >= 0 else f"over by {ms(-p50)} ms"
-    return Line(
+    return PlanRow(
         name=item.name,
         meaning=f"{budget_ms:g} ms less the perceived gap",
         role="muted",

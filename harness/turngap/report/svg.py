@@ -33,10 +33,10 @@ _STYLE: Any = {
     "text.parse_math": False,
 }
 
-Draw = Callable[["Canvas"], None]
+DrawFunction = Callable[["Canvas"], None]
 
 
-def colour(role: str) -> str:
+def css_colour(role: str) -> str:
     """The stand-in for a CSS variable of that name while matplotlib draws."""
     return _HEX[role]
 
@@ -64,24 +64,24 @@ class Canvas:
         ax.patch.set_visible(False)
         for spine in ax.spines.values():
             spine.set_visible(False)
-        ax.tick_params(length=0, labelcolor=colour("muted"), labelsize=12, pad=6)
+        ax.tick_params(length=0, labelcolor=css_colour("muted"), labelsize=12, pad=6)
         ax.set_axisbelow(True)
         return ax
 
 
-def dots(ax: Axes, points: Iterable[tuple[float, float]], role: str, size: float) -> None:
+def draw_dots(ax: Axes, points: Iterable[tuple[float, float]], role: str, size: float) -> None:
     """Round dots as one path of moves with round caps: a tenth of the size of a marker each."""
     vertices = [vertex for x, y in points for vertex in ((x, y), (x, y))]
     if not vertices:
         return
     codes = [Outline.MOVETO, Outline.LINETO] * (len(vertices) // 2)
-    patch = PathPatch(Outline(vertices, codes), facecolor="none", edgecolor=colour(role), lw=size, capstyle="round")
+    patch = PathPatch(Outline(vertices, codes), facecolor="none", edgecolor=css_colour(role), lw=size, capstyle="round")
     patch.set_clip_on(False)
     ax.add_patch(patch)
 
 
-def chart(
-    name: str, title: str, description: str, draw: Draw, wide: tuple[int, int], narrow: tuple[int, int]
+def render_chart(
+    name: str, title: str, description: str, draw: DrawFunction, wide: tuple[int, int], narrow: tuple[int, int]
 ) -> Markup:
     """Both sizes of a chart, each an `<svg role="img">` with title and desc; CSS shows the one that fits.
 
@@ -107,10 +107,10 @@ def _body(figure: Figure) -> Markup:
     target = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(target, format="svg", metadata=nothing)
-    return Markup(shrink(target.getvalue()))  # matplotlib's own output, its text escaped by it
+    return Markup(shrink_svg(target.getvalue()))  # matplotlib's own output, its text escaped by it
 
 
-def shrink(svg: str) -> str:
+def shrink_svg(svg: str) -> str:
     """What is inside matplotlib's `<svg>`, without its style sheet, ids, fonts and needless digits."""
     svg = svg[svg.index("<g ") : svg.rindex("</svg>")]
     svg = re.sub(r"<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)

@@ -13,8 +13,17 @@ from turngap.model.plural import plural
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation, wording
-from turngap.report.wording import OUTCOME, STAGE, between, gpu_sharing, joined, ms, outcomes, percent
-from turngap.verdict.networks import by_network
+from turngap.report.wording import (
+    OUTCOME,
+    STAGE,
+    gpu_sharing_text,
+    interval_text,
+    join_words,
+    ms,
+    outcome_counts_text,
+    percent,
+)
+from turngap.verdict.networks import group_by_network
 
 CONVERSATION_WIDTH = 42
 _COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow", Verdict.MEASURED: "blue"}
@@ -29,7 +38,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     _networks(record, turns, console)
     for name, text in _facts(record):
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
-    for name, text in conversation.lines(record):
+    for name, text in conversation.terminal_lines(record):
         console.print(Text.assemble((f"{name:<{CONVERSATION_WIDTH}}", "dim"), text), soft_wrap=True)
     told = [record.sentence]
     for check in record.validity:
@@ -75,7 +84,7 @@ def _stages(record: RunRecord, console: Console) -> None:
 
 
 def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) -> None:
-    groups = by_network(turns, list(record.networks))
+    groups = group_by_network(turns, list(record.networks))
     if not groups:
         return
     table = _table("perceived gap under, ms", "n", "p50", "p95", "later", "transport in", "transport out")
@@ -84,9 +93,9 @@ def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) 
         ways = (group.stages.get(stage) for stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT))
         cells = (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95)
         exposed = (None if way is None else way.exposed_p50_ms for way in ways)
-        later = " ".join(part for part in (ms(group.later_ms), between(group.later_between_ms)) if part)
+        later = " ".join(part for part in (ms(group.later_ms), interval_text(group.later_between_ms)) if part)
         row = (str(len(group.turns)), *map(ms, cells), later, *map(ms, exposed))
-        table.add_row(group.name, *row, outcomes(group.outcomes))
+        table.add_row(group.name, *row, outcome_counts_text(group.outcomes))
     console.print(table)
 
 
@@ -102,14 +111,17 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     counts = [f"{record.outcomes[kind]} {OUTCOME[kind][0]}" for kind in Outcome if record.outcomes.get(kind)]
     gpus = record.gpus
     return [
-        ("outcomes", f"{plural(record.n_turns, 'turn')}: {joined(counts) or 'none'}"),
+        ("outcomes", f"{plural(record.n_turns, 'turn')}: {join_words(counts) or 'none'}"),
         ("WER", _wer(record)),
-        ("cut-offs", conversation.said(record.cut_off_rate)),
-        ("underruns", conversation.said(record.underrun_rate)),
+        ("cut-offs", conversation.rate_text(record.cut_off_rate)),
+        ("underruns", conversation.rate_text(record.underrun_rate)),
         ("agent", _agent(record)),
-        ("GPU", "none was seen" if not gpus else joined([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus])),
-        *([("cost", wording.cost(record.cost))] if record.cost is not None else []),
-        *([("GPU shared", shared)] if (shared := gpu_sharing(record.agent)) else []),
+        (
+            "GPU",
+            "none was seen" if not gpus else join_words([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus]),
+        ),
+        *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
+        *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),
     ]
 
 

@@ -10,8 +10,8 @@ from matplotlib.patches import Rectangle
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.turn import Bar, PathStep, TurnRecord
-from turngap.report.labels import clear_of, width_px
-from turngap.report.svg import Canvas, chart, colour
+from turngap.report.labels import place_clear_of, width_px
+from turngap.report.svg import Canvas, css_colour, render_chart
 from turngap.report.wording import ACTIVITY, ROLE, STAGE, ms
 
 
@@ -36,7 +36,7 @@ class Track:
         return sum(end - start for start, end in self.pieces)
 
 
-def tracks(turn: TurnRecord) -> tuple[Track, ...]:
+def waterfall_tracks(turn: TurnRecord) -> tuple[Track, ...]:
     """The rows of a turn in the order of the path, unexplained last; endpointing is one row where it decided once."""
     bars = list(turn.bars)
     ends = {bar.activity: bar for bar in bars}
@@ -59,9 +59,9 @@ def tracks(turn: TurnRecord) -> tuple[Track, ...]:
     return tuple(rows)
 
 
-def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
+def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
     """The waterfall over 0 to `end_ms`, the same scale for all that are to be compared."""
-    rows = tracks(turn)
+    rows = waterfall_tracks(turn)
     gap = turn.turn_gap_ms or 0.0
 
     def draw(canvas: Canvas) -> None:
@@ -72,14 +72,14 @@ def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
         ax.set_ylim(len(rows) + 0.6, -0.75)
         ax.set_yticks([0, *(index + 1 for index in range(len(rows)))], ["the wait", *(row.name for row in rows)])
         for label in ax.get_yticklabels():
-            label.set_color(colour("ink"))
+            label.set_color(css_colour("ink"))
         ax.get_yticklabels()[0].set_fontweight("bold")
         step = next(
             s for s in (50, 100, 200, 250, 500, 1000, 2500, 5000, 1e5) if end_ms / s <= (4 if canvas.narrow else 6)
         )
         ax.set_xticks([step * index for index in range(int(end_ms / step) + 1)])
-        ax.grid(axis="x", color=colour("grid"), lw=1)
-        ax.set_xlabel("ms after the caller's last sample", color=colour("muted"), labelpad=6)
+        ax.grid(axis="x", color=css_colour("grid"), lw=1)
+        ax.set_xlabel("ms after the caller's last sample", color=css_colour("muted"), labelpad=6)
         for piece in turn.path:
             _bar(
                 ax, 0, piece.start_ms, piece.end_ms, ROLE[piece.stage], 0.74, outlined=piece.stage is Stage.UNEXPLAINED
@@ -91,19 +91,19 @@ def draw_turn(name: str, turn: TurnRecord, end_ms: float) -> Markup:
                 _bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
             last = max([row.end_ms, *(end for _, end in row.pieces)])
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
-            at = clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
+            at = place_clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
             _after(ax, at, place, text, "ink" if row.pieces else "muted")
         _after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
         for at in (0.0, gap):
-            ax.plot([at, at], [-0.6, len(rows) + 0.5], color=colour("ink"), lw=1.2, clip_on=False)
-        ax.text(0, -0.7, "caller stops", va="bottom", fontsize=12, color=colour("muted"))
+            ax.plot([at, at], [-0.6, len(rows) + 0.5], color=css_colour("ink"), lw=1.2, clip_on=False)
+        ax.text(0, -0.7, "caller stops", va="bottom", fontsize=12, color=css_colour("muted"))
         if gap > 0.45 * end_ms:
-            ax.text(gap, -0.7, "agent is heard", va="bottom", ha="right", fontsize=12, color=colour("muted"))
+            ax.text(gap, -0.7, "agent is heard", va="bottom", ha="right", fontsize=12, color=css_colour("muted"))
 
     waits = ", ".join(f"{row.name} {ms(row.exposed_ms)} ms" for row in rows if row.pieces)
     title = f"Where the {ms(gap)} ms of this turn went"
     size = 66 + 23 * (len(rows) + 1)
-    return chart(name, title, f"Time on the critical path: {waits}.", draw, (530, size), (350, size))
+    return render_chart(name, title, f"Time on the critical path: {waits}.", draw, (530, size), (350, size))
 
 
 def _bar(
@@ -117,11 +117,11 @@ def _bar(
     pale: bool = False,
     outlined: bool = False,
 ) -> None:
-    edge = colour("ink") if outlined else "none"
+    edge = css_colour("ink") if outlined else "none"
     corner, length = (start, place - height / 2), max(end - start, 0.0)
     alpha = 0.22 if pale else 1
     ax.add_patch(
-        Rectangle(corner, length, height, facecolor=colour(role), edgecolor=edge, lw=int(outlined), alpha=alpha)
+        Rectangle(corner, length, height, facecolor=css_colour(role), edgecolor=edge, lw=int(outlined), alpha=alpha)
     )
 
 
@@ -134,7 +134,7 @@ def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str =
         textcoords="offset points",
         annotation_clip=False,
         va="center_baseline",
-        color=colour(role),
+        color=css_colour(role),
         weight=weight,
     )
 

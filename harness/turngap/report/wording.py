@@ -74,13 +74,13 @@ def ms(value: float | None, digits: int | None = None) -> str:
     return text.removeprefix("−") if text.strip("−0.") == "" else text
 
 
-def signed(value: float | None) -> str:
+def signed_ms(value: float | None) -> str:
     """A change, ms, with its sign."""
     text = ms(None if value is None else abs(value))
     return text if value is None or text.strip("0.") == "" else f"{'+' if value > 0 else '−'}{text}"
 
 
-def between(interval: tuple[float | None, float | None] | None) -> str:
+def interval_text(interval: tuple[float | None, float | None] | None) -> str:
     """An interval, ms, in brackets: `(35 to 46)`, `(35 or more)`; nothing for none."""
     low, high = interval or (None, None)
     if low is None:
@@ -93,22 +93,22 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value * 100:.{digits}f} %".replace("-", "−")
 
 
-def kept_together(text: str) -> str:
+def keep_units_together(text: str) -> str:
     """The text with numbers bound to their units, so that no line breaks between them."""
     return re.sub(r"(?<=\d) (?=(?:ms|s|%)\b|%)", "\u00a0", text)
 
 
-def outcomes(counts: Mapping[Outcome, int]) -> str:
+def outcome_counts_text(counts: Mapping[Outcome, int]) -> str:
     """`3 answered, 1 missed`."""
     return ", ".join(f"{counts[kind]} {OUTCOME[kind][0]}" for kind in Outcome if counts.get(kind)) or "none"
 
 
-def joined(items: list[str]) -> str:
+def join_words(items: list[str]) -> str:
     """`a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
-def cost(figures: CostFigures) -> str:
+def cost_text(figures: CostFigures) -> str:
     """`0.0011 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, 2026-05: assumed)`."""
     shares = ((figures.answered_turn, "an answered turn"), (figures.call_minute, "a call minute"))
     told = ", ".join(f"{value:.3g} {figures.currency} {of}" for value, of in shares if value is not None)
@@ -116,7 +116,7 @@ def cost(figures: CostFigures) -> str:
     return f"{told}, {plural(figures.simultaneous_calls, 'call')} at once ({price})"
 
 
-def gpu_sharing(agent: AgentFigures) -> str:
+def gpu_sharing_text(agent: AgentFigures) -> str:
     """Which GPU the agent used and how its processes shared it, in a sentence; "" where it did not say."""
     used = agent.gpu
     if used is None:
@@ -124,5 +124,5 @@ def gpu_sharing(agent: AgentFigures) -> str:
     shares = {"the agent": used.agent_active_thread_pct, "the language model": used.llm_active_thread_pct}
     limits = [f"{name} has at most {share} % of its threads" for name, share in shares.items() if share is not None]
     how = "with MPS" if used.mps else "without MPS"
-    told = f", {joined(limits)}" if used.mps and limits else ""
+    told = f", {join_words(limits)}" if used.mps and limits else ""
     return f"The agent used {used.name or 'the GPU'} ({used.uuid}) {how}{told}."

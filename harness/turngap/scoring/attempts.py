@@ -46,7 +46,7 @@ class CallSpans:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardAttempt:
     """The attempt that was heard in a turn, as far as it is known."""
 
     turn_span: Span | None
@@ -55,7 +55,7 @@ class Heard:
     note: str
 
 
-def of_call(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
+def select_call_spans(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
     """The spans that are this call's and of this host's clock, double ones dropped."""
     own: list[Span] = []
     for span in spans:
@@ -76,26 +76,26 @@ def of_call(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
     return CallSpans(timed, attempts >= expected, note)
 
 
-def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> Heard:
+def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> HeardAttempt:
     """The attempt whose sound was the turn's onset, with its activities."""
     if moments.onset_message is None:
-        return Heard(None, None, "no answer, so no path to explain")
+        return HeardAttempt(None, None, "no answer, so no path to explain")
     if not call.spans:
-        return Heard(None, None, call.note)
+        return HeardAttempt(None, None, call.note)
     sent = [
         (at_ns, span)
         for span in call.turns
-        if (at_ns := sent_ns(span)) is not None and moments.speech_ns <= at_ns <= moments.onset_message.recv_ns
+        if (at_ns := first_sent_ns(span)) is not None and moments.speech_ns <= at_ns <= moments.onset_message.recv_ns
     ]
     if not sent:
-        return Heard(None, None, call.note or "no attempt says that it sent what was heard")
+        return HeardAttempt(None, None, call.note or "no attempt says that it sent what was heard")
     handed_ns, span = max(sent, key=lambda pair: pair[0])
     if not call.whole and _interrupted(span):  # what was heard may be of a later attempt, which was lost
-        return Heard(None, None, call.note)
+        return HeardAttempt(None, None, call.note)
     if moments.t1_ns is None or moments.frame_sent_ns is None:
-        return Heard(span, None, "the agent was audible before t0: there is no gap to explain")
+        return HeardAttempt(span, None, "the agent was audible before t0: there is no gap to explain")
     attempt = [one for one in call.spans if (one.turn, one.attempt) == (span.turn, span.attempt)]
-    fault = _fault(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
+    fault = _find_contradiction(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
     chunk = record.chunk_of(moments.frame)
     arrival_ns = None if chunk is None else _arrival_ns(span, chunk)
     if not fault and chunk is None:
@@ -106,18 +106,18 @@ def heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> H
     if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS:
         fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
     if fault or arrival_ns is None:
-        return Heard(span, None, fault)
+        return HeardAttempt(span, None, fault)
     activities = _agent_activities(span, attempt, moments.t0_ns, arrival_ns)
-    activities |= _line_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns)
-    return Heard(span, activities, call.note)
+    activities |= _measured_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns)
+    return HeardAttempt(span, activities, call.note)
 
 
-def sent_ns(span: Span) -> int | None:
+def first_sent_ns(span: Span) -> int | None:
     """When an attempt's first message was handed to the socket; None where it never was."""
     return _number(span, tracing.SENT_NS) if span.attributes.get(tracing.HEARD) is True else None
 
 
-def begun_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple[Span, ...] | None:
+def attempts_started_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple[Span, ...] | None:
     """The turn spans of the attempts begun in that time, the cancelled ones included; None where some may be lost."""
     if not call.whole:
         return None
@@ -126,7 +126,7 @@ def begun_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple[Span, ...]
     )
 
 
-def answered_from_ns(call: CallSpans, speech_ns: int) -> int | None:
+def first_answer_sent_ns(call: CallSpans, speech_ns: int) -> int | None:
     """When the first message of a reply begun since the caller spoke was sent; None where some attempt may be lost.
 
     Later than any time where there was no such reply: then nothing that was heard is an answer.
@@ -134,25 +134,26 @@ def answered_from_ns(call: CallSpans, speech_ns: int) -> int | None:
     if not call.whole:
         return None
     return min(
-        (at_ns for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns >= speech_ns), default=NEVER
+        (at_ns for span in call.turns if (at_ns := first_sent_ns(span)) is not None and at_ns >= speech_ns),
+        default=NEVER,
     )
 
 
-def gave_up(call: CallSpans, speech_ns: int) -> bool | None:
+def was_reply_interrupted(call: CallSpans, speech_ns: int) -> bool | None:
     """Whether the reply that was being heard when the caller spoke was interrupted; None where that is not known."""
-    before = [(at_ns, span) for span in call.turns if (at_ns := sent_ns(span)) is not None and at_ns < speech_ns]
+    before = [(at_ns, span) for span in call.turns if (at_ns := first_sent_ns(span)) is not None and at_ns < speech_ns]
     if not call.whole or not before:
         return None
     return _interrupted(max(before, key=lambda pair: pair[0])[1])
 
 
-def text(span: Span | None, attribute: str) -> str | None:
+def text_attribute(span: Span | None, attribute: str) -> str | None:
     """A text attribute, None where there is none."""
     value = None if span is None else span.attributes.get(attribute)
     return value if isinstance(value, str) else None
 
 
-def prefix_beyond_tokens(span: Span | None) -> int | None:
+def count_foreign_prefix_tokens(span: Span | None) -> int | None:
     """How many more prompt tokens the prefix cache served than the system prompt and the call's own history have.
 
     More than none flatters the language model: another call's work was found. None where the engine does not tell.
@@ -168,7 +169,7 @@ def _interrupted(turn_span: Span) -> bool:
     return tracing.HEARD_TEXT in turn_span.attributes
 
 
-def _fault(turn_span: Span, attempt: Sequence[Span]) -> str:
+def _find_contradiction(turn_span: Span, attempt: Sequence[Span]) -> str:
     """Why this attempt's spans cannot be trusted, "" if they can."""
     name = f"turn {turn_span.turn}, attempt {turn_span.attempt}"
     declared = _number(turn_span, tracing.SPANS)
@@ -204,19 +205,19 @@ def _agent_activities(
     return found
 
 
-def _line_activities(
-    received: Sequence[Received], moments: Milestones, frame_sent_ns: int, arrival_ns: int, sent_ns: int
+def _measured_activities(
+    received: Sequence[Received], moments: Milestones, frame_sent_ns: int, arrival_ns: int, first_sent_ns: int
 ) -> dict[Activity, Interval]:
     """What the instrument itself saw: both directions of the line, and the silent head of the reply.
 
     Our own lateness with the frame, from due to sent, is in no activity: it is unexplained, and bounded by validity.
     """
     assert moments.t1_ns is not None
-    first = next(message for message in received if message.recv_ns >= sent_ns and message.played_samples)
+    first = next(message for message in received if message.recv_ns >= first_sent_ns and message.played_samples)
     return {
         Activity.FRAMING_IN: Interval(moments.t0_ns, moments.frame_due_ns),
         Activity.TRANSPORT_IN: Interval(min(frame_sent_ns, arrival_ns), arrival_ns),
-        Activity.TRANSPORT_OUT: Interval(sent_ns, first.recv_ns),
+        Activity.TRANSPORT_OUT: Interval(first_sent_ns, first.recv_ns),
         Activity.LEAD_IN: Interval(first.play_ns, moments.t1_ns),
     }
 

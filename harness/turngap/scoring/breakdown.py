@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from turngap_agent.tracing import Activity, Stage
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from turngap_agent import tracing
+from turngap_agent.tracing import Activity, Span, Stage
 
 from turngap.clock import NS_PER_MS
 from turngap.model.turn import Bar, PathStep, StageTime
-from turngap.scoring.critical_path import Activities, critical_path, exposed_ns, slack_ns
+from turngap.scoring.critical_path import Activities, exposed_by_stage_ns, find_critical_path, slack_by_activity_ns
 
 
-def stages(
+def stage_times(
     activities: Activities | None, t0_ns: int, t1_ns: int | None
 ) -> tuple[dict[Stage, StageTime] | None, tuple[PathStep, ...]]:
     """Duration, exposed time and slack of each known stage and of UNEXPLAINED, and the path from t0 to t1.
@@ -19,8 +23,8 @@ def stages(
     """
     if activities is None or t1_ns is None:
         return None, ()
-    path = critical_path(activities, t0_ns, t1_ns)
-    exposed, slack = exposed_ns(path), slack_ns(activities, t1_ns)
+    path = find_critical_path(activities, t0_ns, t1_ns)
+    exposed, slack = exposed_by_stage_ns(path), slack_by_activity_ns(activities, t1_ns)
     rows: dict[Stage, StageTime] = {}
     for stage in Stage:
         own = [activity for activity in activities if activity.stage is stage]
@@ -43,7 +47,7 @@ def stages(
     return rows, tuple(steps)
 
 
-def bars(activities: Activities | None, t0_ns: int) -> tuple[Bar, ...]:
+def activity_bars(activities: Activities | None, t0_ns: int) -> tuple[Bar, ...]:
     """Each known activity as it ran, in the order of `Activity`."""
     known = activities or {}
     return tuple(
@@ -59,3 +63,35 @@ def bars(activities: Activities | None, t0_ns: int) -> tuple[Bar, ...]:
 
 def _ms(ns: int) -> float:
     return ns / NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class EngineWork:
+    """Busy time of the engines in one turn, ms; None where the agent does not tell."""
+
+    heard_ms: float | None
+    """Of the attempt that was heard."""
+    wasted_ms: float | None
+    """Of the turn's attempts of which nothing was ever sent."""
+
+
+def measure_work(begun: Iterable[Span] | None, heard: Span | None) -> EngineWork:
+    """The work of a turn's attempts.
+
+    Args:
+        begun: The turn spans of all attempts begun in the turn, None where some may be lost.
+        heard: The turn span of the one that was heard, None where there is none.
+    """
+    own_ms = None if heard is None else _compute_ms(heard)
+    if begun is None:
+        return EngineWork(own_ms, None)
+    thrown = [span for span in begun if span is not heard and span.attributes.get(tracing.HEARD) is not True]
+    told = [ms for span in thrown if (ms := _compute_ms(span)) is not None]
+    if len(told) < len(thrown) or (heard is not None and own_ms is None and not thrown):
+        return EngineWork(own_ms, None)
+    return EngineWork(own_ms, sum(told))
+
+
+def _compute_ms(span: Span) -> float | None:
+    value = span.attributes.get(tracing.COMPUTE_MS)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

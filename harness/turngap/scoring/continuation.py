@@ -32,7 +32,7 @@ _FULL_SCALE = 32_768.0
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class LostAndRepeated:
     """How the sound after an interruption fits to the sound before it, samples at 8 kHz."""
 
     lost_samples: int
@@ -41,7 +41,7 @@ class Joined:
     """Audible samples that were played twice."""
 
 
-def joined(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> Joined:
+def find_lost_and_repeated(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> LostAndRepeated:
     """Compare the sentence before and after an interruption.
 
     Args:
@@ -51,16 +51,16 @@ def joined(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> Joined:
     """
     known = np.concatenate([heard[-SEARCHED_SAMPLES:], cut])
     stopped_at = len(known) - len(cut)
-    place = find(known, resumed, near=stopped_at)
+    place = find_piece(known, resumed, near=stopped_at)
     if place is None:
-        back = find(resumed[:SEARCHED_SAMPLES], cut, near=0)
-        return Joined(0 if back is not None else audible_samples(cut), 0)
+        back = find_piece(resumed[:SEARCHED_SAMPLES], cut, near=0)
+        return LostAndRepeated(0 if back is not None else count_audible_samples(cut), 0)
     if place < stopped_at:
-        return Joined(0, audible_samples(known[place:stopped_at]))
-    return Joined(audible_samples(known[stopped_at:place]), 0)
+        return LostAndRepeated(0, count_audible_samples(known[place:stopped_at]))
+    return LostAndRepeated(count_audible_samples(known[stopped_at:place]), 0)
 
 
-def find(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
+def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
     """Where in `known` the first audible frame of `piece` lies, as an index; None where it does not.
 
     Its first 200 ms from the first audible frame on are compared; at the end of `known` less of them, at least 50 ms.
@@ -80,7 +80,7 @@ def find(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
     return int(places[np.abs(places - near).argmin()])
 
 
-def audible_samples(pcm: Pcm16) -> int:
+def count_audible_samples(pcm: Pcm16) -> int:
     """How many samples lie in audible 10 ms frames, counted from its first sample."""
     audible = np.flatnonzero(levels_dbfs(pcm) > AUDIBLE_DBFS)
     return int(np.minimum(FRAME_SAMPLES, len(pcm) - audible * FRAME_SAMPLES).sum())

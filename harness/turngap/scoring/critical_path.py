@@ -47,7 +47,7 @@ _HOLD_AUDIO = (Activity.TRANSPORT_OUT, Activity.LEAD_IN)
 """These wait for the confirmed end whatever the agent does before it."""
 
 
-def critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[Piece, ...]:
+def find_critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[Piece, ...]:
     """The path from t0 to t1 in the order of time, without holes: piece i ends where piece i + 1 starts.
 
     `activities` holds those of the attempt that was heard, as far as they are known; LEAD_IN, where it is known, ends
@@ -63,12 +63,12 @@ def critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[Piece
         pieces.append(Piece(Stage.UNEXPLAINED, end_ns, at_ns))
         pieces.append(Piece(latest.stage, start_ns, end_ns))
         at_ns = start_ns
-        waited_for = waits_for(latest, activities)
+        waited_for = find_prerequisites(latest, activities)
     pieces.append(Piece(Stage.UNEXPLAINED, t0_ns, at_ns))
     return tuple(piece for piece in reversed(pieces) if piece.end_ns > piece.start_ns)
 
 
-def exposed_ns(path: Iterable[Piece]) -> dict[Stage, int]:
+def exposed_by_stage_ns(path: Iterable[Piece]) -> dict[Stage, int]:
     """Path time of each stage, UNEXPLAINED included; stages that are not on the path have 0."""
     exposed = dict.fromkeys(Stage, 0)
     for piece in path:
@@ -76,7 +76,7 @@ def exposed_ns(path: Iterable[Piece]) -> dict[Stage, int]:
     return exposed
 
 
-def slack_ns(activities: Activities, t1_ns: int) -> dict[Activity, int]:
+def slack_by_activity_ns(activities: Activities, t1_ns: int) -> dict[Activity, int]:
     """How much later each activity could have ended without moving t1; 0 on the path.
 
     The backward pass of the critical path method. Every activity keeps its duration, and its distance to the latest of
@@ -90,7 +90,7 @@ def slack_ns(activities: Activities, t1_ns: int) -> dict[Activity, int]:
         end_ns = activities[activity].end_ns
         rooms = []
         for successor, own in slack.items():
-            waited_for = waits_for(successor, activities)
+            waited_for = find_prerequisites(successor, activities)
             if activity in waited_for:
                 rooms.append(own + max(activities[other].end_ns for other in waited_for) - end_ns)
         if activity in _known((Activity.LEAD_IN,), activities):
@@ -99,7 +99,7 @@ def slack_ns(activities: Activities, t1_ns: int) -> dict[Activity, int]:
     return slack
 
 
-def waits_for(activity: Activity, activities: Activities) -> tuple[Activity, ...]:
+def find_prerequisites(activity: Activity, activities: Activities) -> tuple[Activity, ...]:
     """The known activities it had to wait for, those that were not reported stepped over."""
     end_ns = activities[activity].end_ns
     known = _known(PREREQUISITES[activity], activities)

@@ -110,15 +110,15 @@ class Milestones:
         return min(self.t0_ns, self.onset_ns) - BEFORE_T0_NS, max(self.t0_ns, self.onset_ns)
 
 
-def milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> tuple[Milestones, ...]:
+def find_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> tuple[Milestones, ...]:
     """Those of every utterance that was begun, in order.
 
     `answered_from_ns` tells of some utterances, by their place, that sound received before then is no answer to them.
     """
-    return tuple(one_by_one(record, answered_from_ns))
+    return tuple(iter_milestones(record, answered_from_ns))
 
 
-def one_by_one(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
+def iter_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
     """`milestones`, each found as it is asked for, so that an event loop can go on between two of a long call's."""
     segments = playout.segments(record.received)
     audible = onset.audible_frames(segments)
@@ -130,10 +130,10 @@ def one_by_one(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) 
         talk_ns[index] = max(talk_ns[index], next(plays, record.ended_ns))
     nexts_ns = [*speech_ns, record.ended_ns][1:]
     for spoken, begins_ns, until_ns, next_ns in zip(record.spoken, talk_ns, ends_ns, nexts_ns, strict=True):
-        yield _of_utterance(record, segments, spoken, begins_ns, until_ns, next_ns)
+        yield _find_utterance_milestones(record, segments, spoken, begins_ns, until_ns, next_ns)
 
 
-def talks_until_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, from_ns: int, silent_ns: int) -> int:
+def find_sound_end_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, from_ns: int, silent_ns: int) -> int:
     """When the agent's sound from `from_ns` on ends for 200 ms, or at a `clear` after the caller began.
 
     Args:
@@ -149,7 +149,7 @@ def talks_until_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, f
     ends_ns = starts_ns + audible.samples[first:] * NS_PER_SAMPLE
     until_ns = from_ns
     for start_ns, end_ns in zip(starts_ns.tolist(), ends_ns.tolist(), strict=True):
-        message = playing(record.received, start_ns) if cleared_ns is not None else None
+        message = find_message_playing(record.received, start_ns) if cleared_ns is not None else None
         after_clear = cleared_ns is not None and message is not None and message.recv_ns >= cleared_ns
         if start_ns - silent_ns >= PAUSE_NS or after_clear:
             break
@@ -157,7 +157,7 @@ def talks_until_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, f
     return until_ns
 
 
-def dry_at_hang_up(record: CallRecord, reply: Reply) -> Hole | None:
+def find_final_stall(record: CallRecord, reply: Reply) -> Hole | None:
     """The dry time in which a probe call was hung up, if its last reply had stalled; None where it may have been whole.
 
     A probe ends half a second after its answer begins, so a reply that stalls there never goes on and has no hole
@@ -176,7 +176,7 @@ def dry_at_hang_up(record: CallRecord, reply: Reply) -> Hole | None:
     return None if ended or unmarked or hole.end_ns - hole.start_ns <= STALL_NS else hole
 
 
-def _of_utterance(
+def _find_utterance_milestones(
     record: CallRecord, segments: Sequence[Segment], spoken: Spoken, begins_ns: int, ends_ns: int, next_ns: int
 ) -> Milestones:
     t0_ns = record.sample_ns(spoken.end_sample)
@@ -194,7 +194,7 @@ def _of_utterance(
         frame_sent_ns=int(record.sent_ns[frame]) if frame < len(record.sent_ns) else None,
         until_ns=until_ns,
         onset_ns=onset_ns,
-        onset_message=None if onset_ns is None else playing(record.received, onset_ns),
+        onset_message=None if onset_ns is None else find_message_playing(record.received, onset_ns),
         first_recv_ns=next((recv_ns for recv_ns in after_t0 if t0_ns <= recv_ns < ends_ns), None),
         reply=_reply(segments, onset_ns, ends_ns, next_ns) if onset_ns is not None and onset_ns >= t0_ns else None,
     )
@@ -214,7 +214,7 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
     if later == 0:
         return from_ns
     silent_ns = int(audible.start_ns[later - 1] + audible.samples[later - 1] * NS_PER_SAMPLE)
-    return talks_until_ns(record, audible, speech_ns, from_ns, silent_ns)
+    return find_sound_end_ns(record, audible, speech_ns, from_ns, silent_ns)
 
 
 def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
@@ -237,7 +237,7 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int
     )
 
 
-def playing(received: Sequence[Received], at_ns: int) -> Received | None:
+def find_message_playing(received: Sequence[Received], at_ns: int) -> Received | None:
     """The message whose audio is heard at that time."""
     return next((one for one in received if one.play_ns <= at_ns < _end_ns(one)), None)
 

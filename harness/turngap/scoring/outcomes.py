@@ -61,7 +61,7 @@ MIN_REPLY_MS = 100.0
 
 _SILENT = (Expectation.WAIT, Expectation.IGNORE)
 _UNTIMED = (Expectation.WAIT, Expectation.LIMIT)
-_RIGHT = {
+_GOOD_OUTCOME = {
     Expectation.WAIT: Outcome.HELD,
     Expectation.IGNORE: Outcome.HELD,
     Expectation.LIMIT: Outcome.LIMITED,
@@ -69,7 +69,7 @@ _RIGHT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class TurnFacts:
     """The facts of one turn that bear on its outcome."""
 
     expectation: Expectation
@@ -118,9 +118,9 @@ class Findings:
     recv_late_ms: float
 
 
-def judge(findings: Findings) -> tuple[Outcome, str]:
+def judge_turn(findings: TurnFacts) -> tuple[Outcome, str]:
     """The outcome, and why in one line ("" when answered)."""
-    found = _found(findings)
+    found = _list_faults(findings)
     named = next((outcome for outcome, _, in_doubt in found if not in_doubt), None)
     late = (
         f"our own lateness: send {findings.send_late_ms:.1f} ms, receive {findings.recv_late_ms:.1f} ms "
@@ -134,15 +134,15 @@ def judge(findings: Findings) -> tuple[Outcome, str]:
         return Outcome.INVALID, "; ".join([late, *texts])
     if findings.expectation is Expectation.IGNORE and not findings.over_agent:
         return Outcome.HELD, "the agent was not speaking: there was no sentence to go on with"
-    return _RIGHT.get(findings.expectation, Outcome.ANSWERED), ""
+    return _GOOD_OUTCOME.get(findings.expectation, Outcome.ANSWERED), ""
 
 
-def _limit_ms(findings: Findings) -> float:
+def _limit_ms(findings: TurnFacts) -> float:
     """Lateness that leaves a turn open: where nothing is timed, only what may have changed what the agent does."""
     return HOLE_MS if findings.expectation in _UNTIMED else LATENESS_LIMIT_MS
 
 
-def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+def _list_faults(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     """All that is wrong, in the order of precedence: (outcome, text, in doubt)."""
     faults = (findings.call_broke, findings.agent_error and f"the agent says: {findings.agent_error}")
     broke = [(Outcome.FAILED, fault, False) for fault in faults if fault]
@@ -153,7 +153,7 @@ def _found(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     return [*broke, *_not_yielded(findings), *_not_answered(findings)]
 
 
-def _not_left_alone(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+def _not_left_alone(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     hole = findings.send_late_ms > HOLE_MS
     away = hole or findings.recv_late_ms > HOLE_MS
     found: list[tuple[Outcome, str, bool]] = []
@@ -173,7 +173,7 @@ def _not_left_alone(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     return found
 
 
-def _not_limited(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+def _not_limited(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
     if findings.cut_off_ms is None or findings.spoke_up_ms is None:
         return [(Outcome.MISSED, "the agent let a caller who did not stop talk to the end", away)]
@@ -183,7 +183,7 @@ def _not_limited(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     return []
 
 
-def _not_yielded(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+def _not_yielded(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
     if findings.stop_ms is not None and findings.stop_ms > YIELD_MS:
         return [(Outcome.TALKED_OVER, f"the agent talked on for {findings.stop_ms:.0f} ms", away)]
@@ -193,7 +193,7 @@ def _not_yielded(findings: Findings) -> list[tuple[Outcome, str, bool]]:
     return []
 
 
-def _not_answered(findings: Findings) -> list[tuple[Outcome, str, bool]]:
+def _not_answered(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     hole = findings.send_late_ms > HOLE_MS
     found: list[tuple[Outcome, str, bool]] = []
     if findings.cut_off_ms is not None:

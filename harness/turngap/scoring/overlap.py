@@ -19,15 +19,15 @@ from turngap.model.records import CallRecord, Pcm16, Received, Spoken
 from turngap.scenario import Expectation
 from turngap.scoring import attempts
 from turngap.scoring.attempts import CallSpans
-from turngap.scoring.continuation import audible_samples, joined
-from turngap.scoring.milestones import BEFORE_T0_NS, Milestones, playing, talks_until_ns
+from turngap.scoring.continuation import count_audible_samples, find_lost_and_repeated
+from turngap.scoring.milestones import BEFORE_T0_NS, Milestones, find_message_playing, find_sound_end_ns
 
 REACTION_NS = 300 * NS_PER_MS
 """A pause that begins within this of a backchannel's end may still be because of it; a later one is not."""
 
 
 @dataclass(frozen=True, slots=True)
-class WentOn:
+class SentenceOutcome:
     """How the agent's sentence went on after a backchannel."""
 
     resumed_ns: int | None
@@ -62,7 +62,7 @@ class Overlap:
     """The agent began a reply to what was to be ignored."""
 
 
-def of_turn(
+def measure_overlap(
     record: CallRecord,
     call: CallSpans,
     expectation: Expectation,
@@ -80,23 +80,25 @@ def of_turn(
     over = expectation in (Expectation.STOP, Expectation.IGNORE) and spoken.over_agent
     window_ns = (min(from_ns, speech_ns - BEFORE_T0_NS), to_ns) if over else (from_ns, to_ns)
     if expectation is Expectation.STOP and over:
-        yielded = yielded_ns(record, audible, speech_ns)
+        yielded = find_yield_ns(record, audible, speech_ns)
         answer_ns = until_ns if moments.onset_ns is None else moments.onset_ns
         return Overlap(
             True,
             (window_ns[0], max(to_ns, yielded)),
             stop_ms=_ms(yielded - speech_ns),
-            stale_ms=_ms(audible_ns(audible, yielded, answer_ns)),
+            stale_ms=_ms(audible_between_ns(audible, yielded, answer_ns)),
             talk_over_ms=talk_over_ms,
         )
     if expectation is not Expectation.IGNORE:
         return Overlap(over, window_ns, talk_over_ms=talk_over_ms)
-    answered_ns = attempts.answered_from_ns(call, speech_ns)
+    answered_ns = attempts.first_answer_sent_ns(call, speech_ns)
     answered = answered_ns is not None and answered_ns < until_ns
     if not over:
         return Overlap(False, window_ns, answered=answered)
     end_ns = min(until_ns, answered_ns) if answered_ns is not None else until_ns
-    found = went_on(record, segments, audible, moments, end_ns, given_up=attempts.gave_up(call, speech_ns))
+    found = measure_sentence(
+        record, segments, audible, moments, end_ns, given_up=attempts.was_reply_interrupted(call, speech_ns)
+    )
     gone = found.paused and found.resumed_ns is None and not found.ended_by_itself
     resumed_ms = 0.0 if found.resumed_ns is None else max(0.0, _ms(found.resumed_ns - moments.t0_ns))
     return Overlap(
@@ -110,12 +112,12 @@ def of_turn(
     )
 
 
-def yielded_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int) -> int:
+def find_yield_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int) -> int:
     """When the agent's last sound before it yields ended; `speech_ns` where none was audible from then on."""
-    return talks_until_ns(record, audible, speech_ns, from_ns=speech_ns, silent_ns=speech_ns)
+    return find_sound_end_ns(record, audible, speech_ns, from_ns=speech_ns, silent_ns=speech_ns)
 
 
-def audible_ns(audible: AudibleFrames, from_ns: int, to_ns: int) -> int:
+def audible_between_ns(audible: AudibleFrames, from_ns: int, to_ns: int) -> int:
     """How long the agent was audible in that time."""
     ends_ns = np.minimum(audible.start_ns + audible.samples * NS_PER_SAMPLE, to_ns)
     return int(np.maximum(0, ends_ns - np.maximum(audible.start_ns, from_ns)).sum())
@@ -128,10 +130,10 @@ def talk_over_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken, mom
         edges += [record.sample_ns(spoken.start_sample + first), record.sample_ns(spoken.start_sample + beyond)]
     edges.append(moments.t0_ns)
     pairs = zip(edges[::2], edges[1::2], strict=True)
-    return sum(audible_ns(audible, from_ns, to_ns) for from_ns, to_ns in pairs)
+    return sum(audible_between_ns(audible, from_ns, to_ns) for from_ns, to_ns in pairs)
 
 
-def went_on(
+def measure_sentence(
     record: CallRecord,
     segments: Sequence[Segment],
     audible: AudibleFrames,
@@ -139,7 +141,7 @@ def went_on(
     until_ns: int,
     *,
     given_up: bool | None,
-) -> WentOn:
+) -> SentenceOutcome:
     """What became of the sentence that a backchannel was spoken over.
 
     Args:
@@ -151,25 +153,29 @@ def went_on(
         given_up: Whether the agent says that it gave the sentence up; None where it says nothing.
     """
     speech_ns = moments.speech_ns
-    yielded = yielded_ns(record, audible, speech_ns)
+    yielded = find_yield_ns(record, audible, speech_ns)
     clears_ns = [at_ns for at_ns in record.clears_ns if speech_ns <= at_ns < until_ns]
     if not clears_ns and yielded >= moments.t0_ns + REACTION_NS:
-        return WentOn(None, paused=False, ended_by_itself=False, lost_ns=0, repeated_ns=0)
-    cut = _cut(record, speech_ns, clears_ns)
+        return SentenceOutcome(None, paused=False, ended_by_itself=False, lost_ns=0, repeated_ns=0)
+    cut = _cut_audio(record, speech_ns, clears_ns)
     resumed_ns = onset.find_onset(segments, yielded)
-    message = None if resumed_ns is None or resumed_ns >= until_ns else playing(record.received, resumed_ns)
+    message = (
+        None if resumed_ns is None or resumed_ns >= until_ns else find_message_playing(record.received, resumed_ns)
+    )
     if resumed_ns is None or message is None:
         last_ns = max((one.recv_ns for one in record.received if one.recv_ns < until_ns), default=speech_ns)
         marked = any(last_ns <= mark.recv_ns for mark in record.marks)
         whole = marked if given_up is None else not given_up
-        lost_ns = audible_samples(cut) * NS_PER_SAMPLE
-        return WentOn(None, paused=True, ended_by_itself=whole and not lost_ns, lost_ns=lost_ns, repeated_ns=0)
+        lost_ns = count_audible_samples(cut) * NS_PER_SAMPLE
+        return SentenceOutcome(None, paused=True, ended_by_itself=whole and not lost_ns, lost_ns=lost_ns, repeated_ns=0)
     if message.recv_ns < yielded:  # it was in the caller's buffer all the time: a silence between clauses
-        return WentOn(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
+        return SentenceOutcome(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
     from_ns = _sentence_from_ns(record, speech_ns)
-    before = _played(one for one in record.received if from_ns <= one.recv_ns < message.recv_ns)
-    fit = joined(before, cut, _played(one for one in record.received if one.recv_ns >= message.recv_ns))
-    return WentOn(
+    before = _played_audio(one for one in record.received if from_ns <= one.recv_ns < message.recv_ns)
+    fit = find_lost_and_repeated(
+        before, cut, _played_audio(one for one in record.received if one.recv_ns >= message.recv_ns)
+    )
+    return SentenceOutcome(
         resumed_ns,
         paused=True,
         ended_by_itself=False,
@@ -184,19 +190,21 @@ def _sentence_from_ns(record: CallRecord, speech_ns: int) -> int:
     return max((at_ns for one in answered if (at_ns := record.sample_ns(one.end_sample)) <= speech_ns), default=0)
 
 
-def _cut(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> Pcm16:
+def _cut_audio(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> Pcm16:
     """What the first of these clears kept from being played."""
     if not clears_ns:
-        return _joined([])
+        return _concatenate([])
     after_ns = max((at_ns for at_ns in record.clears_ns if at_ns < speech_ns), default=0)
-    return _joined([one.pcm[one.played_samples :] for one in record.received if after_ns <= one.recv_ns < clears_ns[0]])
+    return _concatenate(
+        [one.pcm[one.played_samples :] for one in record.received if after_ns <= one.recv_ns < clears_ns[0]]
+    )
 
 
-def _played(messages: Iterable[Received]) -> Pcm16:
-    return _joined([one.pcm[: one.played_samples] for one in messages])
+def _played_audio(messages: Iterable[Received]) -> Pcm16:
+    return _concatenate([one.pcm[: one.played_samples] for one in messages])
 
 
-def _joined(pieces: Sequence[Pcm16]) -> Pcm16:
+def _concatenate(pieces: Sequence[Pcm16]) -> Pcm16:
     return np.concatenate([np.empty(0, np.int16), *pieces])
 
 

@@ -12,11 +12,10 @@ from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import CallEnd, CallRecord, Clip
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation, PlannedCall, Turn
-from turngap.scoring import attempts, breakdown, compute, outcomes, overlap, wer
+from turngap.scoring import attempts, breakdown, outcomes, overlap, wer
 from turngap.scoring.attempts import CallSpans
-from turngap.scoring.lateness import lateness
-from turngap.scoring.milestones import Milestones, milestones
-from turngap.scoring.turn_facts import findings, holes, how_it_ended
+from turngap.scoring.milestones import Milestones, find_milestones
+from turngap.scoring.turn_facts import collect_facts, describe_call_end, find_underruns, measure_lateness
 
 SILENT = (Expectation.WAIT, Expectation.IGNORE)
 """Turns that are not answered."""
@@ -43,9 +42,9 @@ def score_call(
         network_ms: The profile's network model, added to the turn gap as the perceived gap.
         cold: This is the first call since the agent started: its first turn is kept, marked cold, and not scored.
     """
-    call = attempts.of_call(record, spans)
-    moments = milestones(record)
-    moments = milestones(record, _answers(call, planned, moments))
+    call = attempts.select_call_spans(record, spans)
+    moments = find_milestones(record)
+    moments = find_milestones(record, _answers(call, planned, moments))
     begun = list(zip(planned.turns, moments, strict=False))
     if record.end is CallEnd.INTERRUPTED and begun and record.ended_ns < record.spoken[-1].reply_deadline_ns:
         begun.pop()
@@ -64,7 +63,7 @@ def score_call(
 def _answers(call: CallSpans, planned: PlannedCall, moments: Sequence[Milestones]) -> dict[int, int]:
     """From when on an answer to each barge-in could have been received, where the spans tell."""
     found = {
-        index: attempts.answered_from_ns(call, one.speech_ns)
+        index: attempts.first_answer_sent_ns(call, one.speech_ns)
         for index, (turn, one) in enumerate(zip(planned.turns, moments, strict=False))
         if turn.agent is Expectation.STOP
     }
@@ -83,21 +82,21 @@ def _score(
 ) -> TurnRecord:
     turn, moments, spoken = planned.turns[index], all_moments[index], record.spoken[index]
     next_speech_ns = all_moments[index + 1].speech_ns if index + 1 < len(all_moments) else record.ended_ns
-    attempt = attempts.heard_attempt(record, call, moments)
-    over = overlap.of_turn(record, call, turn.agent, spoken, moments, next_speech_ns)
-    late = lateness(record, *over.window_ns)
+    attempt = attempts.find_heard_attempt(record, call, moments)
+    over = overlap.measure_overlap(record, call, turn.agent, spoken, moments, next_speech_ns)
+    late = measure_lateness(record, *over.window_ns)
     answers = turn.agent not in _UNTIMED
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
-    transcript = attempts.text(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
+    transcript = attempts.text_attribute(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
-    dry = holes(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
-    fault = (attempts.text(attempt.turn_span, tracing.ERROR) or "") if turn.agent not in SILENT else ""
-    outcome, detail = outcomes.judge(findings(record, turn, index, moments, over, dry, late, words, fault))
+    dry = find_underruns(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
+    fault = (attempts.text_attribute(attempt.turn_span, tracing.ERROR) or "") if turn.agent not in SILENT else ""
+    outcome, detail = outcomes.judge_turn(collect_facts(record, turn, index, moments, over, dry, late, words, fault))
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
     gap_ms = _ms_after(moments.t0_ns, t1_ns)
-    stages, path = breakdown.stages(attempt.activities, moments.t0_ns, t1_ns)
-    begun = attempts.begun_between(call, moments.speech_ns, next_speech_ns)
-    work = compute.of_turn(begun, attempt.turn_span if turn.agent not in SILENT else None)
+    stages, path = breakdown.stage_times(attempt.activities, moments.t0_ns, t1_ns)
+    begun = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
+    work = breakdown.measure_work(begun, attempt.turn_span if turn.agent not in SILENT else None)
     return TurnRecord(
         **_leading(record, turn, index, cold=cold),
         outcome=outcome,
@@ -114,7 +113,7 @@ def _score(
         stages=stages,
         stages_note=attempt.note if answers else _UNTIMED_NOTE[turn.agent],
         path=path,
-        bars=breakdown.bars(attempt.activities, moments.t0_ns) if answers else (),
+        bars=breakdown.activity_bars(attempt.activities, moments.t0_ns) if answers else (),
         attempt=None if attempt.turn_span is None or not answers else attempt.turn_span.attempt,
         attempts=None if begun is None else len(begun),
         reference=reference,
@@ -122,8 +121,8 @@ def _score(
         wer=None if words is None else words.wer,
         word_errors=None if words is None else words.errors,
         words=None if words is None else words.words,
-        reply=attempts.text(attempt.turn_span, tracing.REPLY) if answers else None,
-        first_clause=attempts.text(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT) if answers else None,
+        reply=attempts.text_attribute(attempt.turn_span, tracing.REPLY) if answers else None,
+        first_clause=attempts.text_attribute(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT) if answers else None,
         underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in dry),
         barge_in_stop_ms=over.stop_ms,
         stale_ms=over.stale_ms,
@@ -131,7 +130,7 @@ def _score(
         went_on_ms=over.went_on_ms,
         lost_ms=over.lost_ms,
         repeated_ms=over.repeated_ms,
-        prefix_beyond_tokens=attempts.prefix_beyond_tokens(attempt.turn_span),
+        prefix_beyond_tokens=attempts.count_foreign_prefix_tokens(attempt.turn_span),
         compute_ms=work.heard_ms,
         wasted_ms=work.wasted_ms,
         silence_ms=None if reply is None else _ms(reply.silence_ns),
@@ -149,7 +148,7 @@ def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> 
     return TurnRecord(
         **_leading(record, turn, index, cold=cold),
         outcome=Outcome.FAILED,
-        detail=f"never spoken: {how_it_ended(record)}",
+        detail=f"never spoken: {describe_call_end(record)}",
         synthetic_caller=turn.say is not None,
         t0_ns=record.ended_ns,
         t1_ns=None,

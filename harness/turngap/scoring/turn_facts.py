@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from turngap.clock import NS_PER_MS
+import numpy as np
+from turngap_agent.telephony import FRAME_SAMPLES
+
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import CallEnd, CallRecord
 from turngap.scenario import Expectation, Turn
 from turngap.scoring import outcomes, wer
-from turngap.scoring.lateness import Lateness
-from turngap.scoring.milestones import Hole, Milestones, dry_at_hang_up
-from turngap.scoring.outcomes import Findings
+from turngap.scoring.milestones import Hole, Milestones, find_final_stall
+from turngap.scoring.outcomes import TurnFacts
 from turngap.scoring.overlap import Overlap
 
 
-def findings(
+def collect_facts(
     record: CallRecord,
     turn: Turn,
     index: int,
@@ -24,7 +27,7 @@ def findings(
     late: Lateness,
     words: wer.WordErrors | None,
     agent_error: str,
-) -> Findings:
+) -> TurnFacts:
     """What was found of the call's utterance `index`."""
     reply = moments.reply
     stalled_ms = None
@@ -32,7 +35,7 @@ def findings(
         sound_ms = _ms(reply.end_ns - reply.start_ns)
         stalled_ms = sound_ms if sound_ms < outcomes.MIN_REPLY_MS else None
     onset_ms = None if moments.onset_ns is None else _ms(moments.onset_ns - moments.speech_ns)
-    return Findings(
+    return TurnFacts(
         expectation=turn.agent,
         over_agent=overlap.over_agent,
         call_broke=_broke(record, moments, last=index == len(record.spoken) - 1),
@@ -61,15 +64,15 @@ def findings(
     )
 
 
-def holes(record: CallRecord, moments: Milestones, *, probed: bool) -> tuple[Hole, ...]:
+def find_underruns(record: CallRecord, moments: Milestones, *, probed: bool) -> tuple[Hole, ...]:
     """The reply's underruns; with the stall in which a probe call was hung up on it."""
     if moments.reply is None:
         return ()
-    stall = dry_at_hang_up(record, moments.reply) if probed else None
+    stall = find_final_stall(record, moments.reply) if probed else None
     return (*moments.reply.underruns, *([stall] if stall is not None else []))
 
 
-def how_it_ended(record: CallRecord) -> str:
+def describe_call_end(record: CallRecord) -> str:
     """Who ended the call, and why, in a few words."""
     how = {
         CallEnd.COMPLETED: "the caller hung up",
@@ -97,12 +100,12 @@ def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:
     if record.end is CallEnd.COMPLETED or not last:
         return ""
     if moments.frame_sent_ns is None:
-        return f"the call ended before the caller was done: {how_it_ended(record)}"
+        return f"the call ended before the caller was done: {describe_call_end(record)}"
     if moments.onset_ns is None:
-        return f"no answer: {how_it_ended(record)}" if record.ended_ns <= moments.until_ns else ""
+        return f"no answer: {describe_call_end(record)}" if record.ended_ns <= moments.until_ns else ""
     cleared_ns = max(record.clears_ns, default=0)
     unplayed = sum(len(one.pcm) - one.played_samples for one in record.received if one.recv_ns >= cleared_ns)
-    return f"in mid-reply, {unplayed / 8:.0f} ms unplayed: {how_it_ended(record)}" if unplayed else ""
+    return f"in mid-reply, {unplayed / 8:.0f} ms unplayed: {describe_call_end(record)}" if unplayed else ""
 
 
 def _stalled_in(record: CallRecord, hole: Hole) -> int:
@@ -115,3 +118,23 @@ def _stalled_in(record: CallRecord, hole: Hole) -> int:
 
 def _ms(ns: int) -> float:
     return ns / NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """The instrument's own worst in a window."""
+
+    send_ns: int
+    """A frame's hand-over after its deadline."""
+    recv_ns: int
+    """Absence of the event loop that reads."""
+
+
+def measure_lateness(record: CallRecord, from_ns: int, to_ns: int) -> Lateness:
+    """The worst send and receive lateness that touches the time from `from_ns` to `to_ns`; 0 where there was none."""
+    sent_ns = record.sent_ns
+    due_ns = record.frame_due_ns(0) + np.arange(len(sent_ns)) * FRAME_SAMPLES * NS_PER_SAMPLE
+    late_ns = (sent_ns - due_ns)[(due_ns <= to_ns) & (sent_ns >= from_ns)]
+    at_ns, away_ns = record.stalls.reshape(-1, 2).T
+    absences_ns = away_ns[(at_ns >= from_ns) & (at_ns - away_ns <= to_ns)]
+    return Lateness(max(0, int(late_ns.max(initial=0))), int(absences_ns.max(initial=0)))

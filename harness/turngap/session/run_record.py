@@ -24,7 +24,7 @@ from turngap.session.plan import Request, profile_data
 from turngap.session.scoring_process import Floats, ScoredCall
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
-from turngap.verdict import cost, summary
+from turngap.verdict import summary
 from turngap.verdict.gate import Evidence, Judgement
 
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
@@ -91,7 +91,7 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
         agent=AgentFigures(url=request.url or ""),
         gpus=None,
         environment=environment,
-        **summary.figures(()),
+        **summary.compute_figures(()),
     )
 
 
@@ -142,10 +142,10 @@ def closed(
     complete = not progress.faults and len(scored) >= opening.planned_turns
     seen = process_log.figures(folder.path / store.PROCESS)
     price = opening.profile_data.get("price")
-    low, high = summary.label_moves(progress.turns)
+    low, high = summary.label_uncertainty_ms(progress.turns)
     send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)
     return opening.model_copy(
-        update=summary.figures(progress.turns)
+        update=summary.compute_figures(progress.turns)
         | {
             "duration_s": round(opening.duration_s, 3),
             "complete": complete,
@@ -153,13 +153,13 @@ def closed(
             "sentence": said(judgement.sentence, opening.profile_data),
             "reasons": judgement.reasons,
             "validity": judgement.checks,
-            "cost": cost.figures(
+            "cost": summary.compute_cost(
                 Price.model_validate(price) if price else None,
                 opening.simultaneous_calls,
                 progress.call_s,
                 progress.answered,
             ),
-            "corpus": summary.corpus(progress.turns, sources),
+            "corpus": summary.corpus_figures(progress.turns, sources),
             "instrument": Instrument(
                 send=send,
                 receive=receive,

@@ -174,7 +174,7 @@ def close_run(agent_run: AgentRun, corpus: Corpus, clock: Clock, *, judge: Judge
     request, folder, progress, opening = agent_run.request, agent_run.folder, agent_run.progress, agent_run.opening
     turns = recording.keep(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
     progress.turns = list(turns)
-    verdict = judge or partial(gate.judge, budget=request.budget)
+    verdict = judge or partial(gate.judge_run, budget=request.budget)
     record = run_record.closed(
         opening.model_copy(update={"duration_s": opening.duration_s + (clock.now_ns() - agent_run.began_ns) / 1e9}),
         folder,

@@ -13,7 +13,7 @@ from turngap_agent.telephony import SAMPLE_RATE
 from turngap.clock import NS_PER_SAMPLE
 from turngap.model.records import CallRecord, Pcm16
 from turngap.model.turn import GOOD, Outcome, TurnRecord
-from turngap.verdict import exemplars
+from turngap.verdict import summary
 
 
 def stereo(call: CallRecord) -> Pcm16:
@@ -47,7 +47,7 @@ def write(file: Path, pcm: Pcm16) -> None:
 def worth_hearing(turns: Sequence[TurnRecord]) -> set[int]:
     """Calls with a failure, with the representative turn, or with the worst; where all were spoilt, the slowest."""
     kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (*GOOD, Outcome.INVALID)}
-    standing = (exemplars.representative(turns), exemplars.worst(turns))
+    standing = (summary.representative_turn(turns), summary.worst_turn(turns))
     kept |= {turn.call for turn in standing if turn is not None}
     spoilt = [turn for turn in turns if turn.scored]
     return kept or {turn.call for turn in sorted(spoilt, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
-from turngap.report.svg import Canvas, chart, colour, dots
+from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms, percent
 from turngap.sweep.points import AIM_MS, Point, timed
 from turngap.verdict.summary import good
@@ -36,19 +36,19 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
         ax.set_xticks(steps(low, high, 4 if canvas.narrow else 6))
         ax.set_yticks(steps(0, top * 100, 5))
         ax.yaxis.set_major_formatter(lambda at, _: f"{at:g} %")
-        ax.grid(color=colour("grid"), lw=1)
-        ax.set_xlabel(f"{title}, ms", color=colour("muted"), labelpad=8)
+        ax.grid(color=css_colour("grid"), lw=1)
+        ax.set_xlabel(f"{title}, ms", color=css_colour("muted"), labelpad=8)
         if low < AIM_MS < high:
-            ax.plot([AIM_MS, AIM_MS], [0, top * 100], color=colour("muted"), lw=1, dashes=(1, 3))
+            ax.plot([AIM_MS, AIM_MS], [0, top * 100], color=css_colour("muted"), lw=1, dashes=(1, 3))
         places: list[tuple[float, float]] = []
         for number, point, gap in sorted(shown, key=lambda one: one[2]):
             role, ink = ("accent", "ink") if point.on_front else ("muted", "muted")
             rate, upper = 100 * (point.cut_off_rate.rate or 0.0), 100 * (point.cut_off_rate.upper or 0.0)
-            ax.plot([gap, gap], [rate, upper], color=colour(role), lw=2)
+            ax.plot([gap, gap], [rate, upper], color=css_colour(role), lw=2)
             if point.current:
-                dots(ax, [(gap, rate)], "budget", 19)
-                dots(ax, [(gap, rate)], "paper", 14)
-            dots(ax, [(gap, rate)], role, 10)
+                draw_dots(ax, [(gap, rate)], "budget", 19)
+                draw_dots(ax, [(gap, rate)], "paper", 14)
+            draw_dots(ax, [(gap, rate)], role, 10)
             lift = _lift(places, gap, upper, 22 * (high - low) / canvas.width)
             _say(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
         _say(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
@@ -62,7 +62,7 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
         )
         + ". The table beside it has the figures."
     )
-    return chart(name, f"{title} against false cut-offs", description, draw, (500, 330), (350, 300))
+    return render_chart(name, f"{title} against false cut-offs", description, draw, (500, 330), (350, 300))
 
 
 def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
@@ -77,15 +77,15 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
         ax.set_ylim(len(rows), 0)
         ax.set_xticks(steps(low, high, 4 if canvas.narrow else 8))
         ax.set_yticks([])
-        ax.grid(axis="x", color=colour("grid"), lw=1)
-        ax.set_xlabel("turn gap, ms", color=colour("muted"), labelpad=8)
+        ax.grid(axis="x", color=css_colour("grid"), lw=1)
+        ax.set_xlabel("turn gap, ms", color=css_colour("muted"), labelpad=8)
         for place, (point, row) in enumerate(zip(points, rows, strict=True)):
             role = "accent" if point.on_front else "muted"
             heard = [gap for gap in row if gap is not None]
-            dots(ax, [(gap, place + 0.68 + 0.16 * _wave(index)) for index, gap in enumerate(heard)], role, 4.0)
+            draw_dots(ax, [(gap, place + 0.68 + 0.16 * _wave(index)) for index, gap in enumerate(heard)], role, 4.0)
             for at in (point.turn_gap_ms.p50, point.turn_gap_ms.p95):
                 if at is not None:
-                    ax.plot([at, at], [place + 0.44, place + 0.92], color=colour("ink"), lw=2)
+                    ax.plot([at, at], [place + 0.44, place + 0.92], color=css_colour("ink"), lw=2)
             current = ", the profile's own" if point.current else ""
             words = f"{_cut(point.name, 34 if canvas.narrow else 80)}{current}"
             _say(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
@@ -99,7 +99,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
         for number, (point, gone) in enumerate(zip(points, lost, strict=True), 1)
     )
     height = 72 + (ROW + 14) * len(rows)
-    return chart("distributions", "Turn gaps of each setting", description, draw, (1040, height), (350, height))
+    return render_chart("distributions", "Turn gaps of each setting", description, draw, (1040, height), (350, height))
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
@@ -151,7 +151,7 @@ def _say(
         offset,
         textcoords="offset points",
         annotation_clip=False,
-        color=colour(role),
+        color=css_colour(role),
         ha=ha,
         va="bottom",
         weight=weight,

@@ -100,7 +100,7 @@ def runs(path: Path, record: SweepRecord) -> list[tuple[SettingRow, Run]]:
     for row in record.settings:
         if (path / row.slug / store.RUN).is_file():
             run = store.read(path / row.slug)
-            fresh = run.record if run.record.complete else summary.refreshed(run.record, run.turns)
+            fresh = run.record if run.record.complete else summary.recompute_figures(run.record, run.turns)
             found.append((row, Run(fresh, run.turns, run.notes)))
     return found
 

@@ -26,7 +26,7 @@ def render(path: Path, out: Path) -> None:
     """
     record = folder.measured(path, folder.read(path))
     found = folder.runs(path, record)
-    page.write(out, html(record, [run.turns for _, run in found], [run.record.scenario for _, run in found]))
+    page.write_page(out, html(record, [run.turns for _, run in found], [run.record.scenario for _, run in found]))
 
 
 def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
@@ -45,17 +45,17 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "p95": charts.bargain("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
         if any(point.turn_gap_ms.p95 is not None for point in points)
         else None,
-        "not_drawn": wording.joined([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
+        "not_drawn": wording.join_words([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
         "distributions": charts.distributions(points, turns) if seen else None,
         "stages": [stage for stage in Stage if any(stage in point.exposed_p50_ms for point in points)],
         "stage_words": wording.STAGE,
         "stage_role": wording.ROLE,
         "invalid": [point.name for point in points if point.verdict is Verdict.INVALID],
         "plural": plural,
-        "signed": wording.signed,
-        "json": page.embedded(record.model_dump(mode="json")),
+        "signed": wording.signed_ms,
+        "json": page.embed_json(record.model_dump(mode="json")),
     }
-    return page.environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style())
+    return page.template_environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style_sheet())
 
 
 def sentence(points: tuple[Point, ...]) -> str:

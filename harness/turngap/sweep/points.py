@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Stage
 
-from turngap.model.figures import Figures, Rate, WastedWork
+from turngap.model.figures import LatencyFigures, Rate, WastedWork
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
-from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, tolerance_of
-from turngap.verdict.rates import to_be_answered
-from turngap.verdict.summary import good, scored
+from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, default_tolerance_ms
+from turngap.verdict.measures import to_be_answered
+from turngap.verdict.summary import good, valid_turns
 
 AIM_MS = 500.0
 """The mission's budget; here at the media edge."""
@@ -45,8 +45,8 @@ class Point(FrozenModel):
     n_turns: int
     answered: int
     invalid: int
-    turn_gap_ms: Figures
-    perceived_gap_ms: Figures
+    turn_gap_ms: LatencyFigures
+    perceived_gap_ms: LatencyFigures
     cut_off_rate: Rate
     within_500: float | None
     """Share of turns answered within 500 ms at the media edge."""
@@ -139,7 +139,7 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
             change=Change.AMBIGUOUS,
         )
     old_ms = [old for _, old in both]
-    moved = compare_paired([new for new, _ in both], old_ms, tolerance_ms=tolerance_of(old_ms))
+    moved = compare_paired([new for new, _ in both], old_ms, tolerance_ms=default_tolerance_ms(old_ms))
     return Difference(
         pairs=len(both),
         left_out=left_out,
@@ -152,7 +152,7 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
 
 def timed(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
     """The turns whose gap counts: those that were to be answered, but for the invalid ones."""
-    return [turn for turn in scored(turns) if to_be_answered(turn)]
+    return [turn for turn in valid_turns(turns) if to_be_answered(turn)]
 
 
 def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequence[TurnRecord]) -> Point:
@@ -167,7 +167,7 @@ def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequen
         verdict=record.verdict,
         n_turns=record.n_turns,
         answered=len(answered),
-        invalid=record.n_turns - len(scored(turns)),
+        invalid=record.n_turns - len(valid_turns(turns)),
         turn_gap_ms=record.turn_gap_ms,
         perceived_gap_ms=record.perceived_gap_ms,
         cut_off_rate=record.cut_off_rate,

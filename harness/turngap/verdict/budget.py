@@ -18,7 +18,7 @@ from turngap_agent.errors import ScenarioError
 from turngap_agent.profile.limits import NetworkModel
 from turngap_agent.tracing import Stage
 
-from turngap.verdict import rates, reactions, stats
+from turngap.verdict import measures, stats
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "budgets"
 
@@ -48,8 +48,8 @@ class Metric(StrEnum):
     VRAM = "vram_peak_mib"
 
 
-LATENCIES = (Metric.TURN_GAP, Metric.PERCEIVED_GAP, Metric.FIRST_BYTE, *reactions.BY_METRIC)
-RATES = tuple(rates.BY_METRIC)
+LATENCIES = (Metric.TURN_GAP, Metric.PERCEIVED_GAP, Metric.FIRST_BYTE, *measures.REACTIONS_BY_METRIC)
+RATES = tuple(measures.SHARES_BY_METRIC)
 FROM_SPANS = (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.TRUNCATED, Metric.WASTED_SHARE)
 
 

@@ -5,15 +5,21 @@ The absolute budget decides; this is a second gate beside it. Unanswered turns (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
 import numpy as np
 from scipy import stats
+from turngap_agent.tracing import Stage
 
-from turngap.verdict.stats import Floats, Values, ordered, percentile
+from turngap.model.plural import plural
+from turngap.model.result import RunRecord, caveat
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.verdict.measures import to_be_answered
+from turngap.verdict.stats import Floats, Values, percentile, sort_values
+from turngap.verdict.summary import good, valid_turns
 
 Alternative = Literal["greater", "less", "two-sided"]
 LEAST_PAIRS = 6
@@ -43,7 +49,7 @@ class Comparison:
     high_ms: float | None
 
 
-def compare(
+def compare_samples(
     head: Values, base: Values, *, tolerance_ms: float | None = None, alpha: float = 0.01, seed: int = 1
 ) -> Comparison:
     """Compare two runs by Mann-Whitney's U; "same" needs the interval of the median to lie inside the tolerance.
@@ -53,10 +59,10 @@ def compare(
     Raises:
         ValueError: a value is nan, or a run has no turns.
     """
-    new, old = ordered(head), ordered(base)
+    new, old = sort_values(head), sort_values(base)
     if not len(new) or not len(old):
         raise ValueError("a comparison needs turns on both sides")
-    shift_ms = tolerance_of(base) if tolerance_ms is None else tolerance_ms
+    shift_ms = default_tolerance_ms(base) if tolerance_ms is None else tolerance_ms
     p_slower = float(stats.mannwhitneyu(new, old + shift_ms, alternative="greater").pvalue)
     p_faster = float(stats.mannwhitneyu(new + shift_ms, old, alternative="less").pvalue)
     size = low = high = None
@@ -64,10 +70,10 @@ def compare(
         size = float(np.median(new) - np.median(old))
         low, high = _median_change(new, old, np.random.default_rng(seed))
     found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
-    return decided(found, p_slower, p_faster, shift_ms, alpha)
+    return decide(found, p_slower, p_faster, shift_ms, alpha)
 
 
-def tolerance_of(base: Values, least_ms: float = 0.0) -> float:
+def default_tolerance_ms(base: Values, least_ms: float = 0.0) -> float:
     """What counts as no change: 5 % of the base's median, and no less than `least_ms`."""
     return max(least_ms, 0.05 * (percentile(base, 0.5) or 0.0))
 
@@ -82,16 +88,16 @@ def compare_paired(
     """
     if len(head) != len(base) or not len(head):
         raise ValueError(f"{len(head)} and {len(base)} turns are no pairs")
-    answered = np.isfinite(ordered([*head, *base]))
-    later = 1e6 + 10 * float(ordered([*head, *base])[answered].max(initial=0.0))
+    answered = np.isfinite(sort_values([*head, *base]))
+    later = 1e6 + 10 * float(sort_values([*head, *base])[answered].max(initial=0.0))
     new, old = (np.asarray([later if v is None else v for v in values], np.float64) for values in (head, base))
-    p_slower = paired_p(list(new), list(old + tolerance_ms), "greater")
-    p_faster = paired_p(list(new + tolerance_ms), list(old), "less")
+    p_slower = paired_p_value(list(new), list(old + tolerance_ms), "greater")
+    p_faster = paired_p_value(list(new + tolerance_ms), list(old), "less")
     size = low = high = None
     if answered.all():
         size, low, high = median_interval(new - old, seed)
     found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
-    return decided(found, p_slower, p_faster, tolerance_ms, alpha)
+    return decide(found, p_slower, p_faster, tolerance_ms, alpha)
 
 
 def median_interval(moved: Floats, seed: int = 1) -> tuple[float, float, float]:
@@ -101,14 +107,12 @@ def median_interval(moved: Floats, seed: int = 1) -> tuple[float, float, float]:
     return float(np.median(moved)), float(low), float(high)
 
 
-def undecided(found: Comparison) -> Comparison:
+def without_finding(found: Comparison) -> Comparison:
     """What is left of a comparison of fewer than `LEAST_PAIRS`: the change as it was seen, and no finding on it."""
     return replace(found, change=Change.TOO_FEW, p_slower=1.0, p_faster=1.0, low_ms=None, high_ms=None)
 
 
-def decided(
-    found: Comparison, p_slower: float, p_faster: float, tolerance_ms: float, alpha: float = 0.01
-) -> Comparison:
+def decide(found: Comparison, p_slower: float, p_faster: float, tolerance_ms: float, alpha: float = 0.01) -> Comparison:
     """The comparison with those p-values (adjusted ones, say) in place of its own, and the change that they make."""
     if p_slower < alpha:
         change = Change.SLOWER
@@ -121,7 +125,7 @@ def decided(
     return replace(found, change=change, p_slower=p_slower, p_faster=p_faster)
 
 
-def paired_p(head: Sequence[float], base: Sequence[float], alternative: Alternative = "greater") -> float:
+def paired_p_value(head: Sequence[float], base: Sequence[float], alternative: Alternative = "greater") -> float:
     """Wilcoxon's signed-rank p-value for replays of the same utterances in the same order; 1.0 when all are equal."""
     difference = np.asarray(head, dtype=np.float64) - np.asarray(base, dtype=np.float64)
     if np.isnan(difference).any():
@@ -129,7 +133,7 @@ def paired_p(head: Sequence[float], base: Sequence[float], alternative: Alternat
     return float(stats.wilcoxon(difference, alternative=alternative).pvalue) if difference.any() else 1.0
 
 
-def adjusted(p_values: Sequence[float]) -> list[float]:
+def adjust_p_values(p_values: Sequence[float]) -> list[float]:
     """Benjamini-Hochberg adjusted p-values, for many stages at once."""
     return [float(p) for p in stats.false_discovery_control(p_values, method="bh")] if p_values else []
 
@@ -140,3 +144,123 @@ def _median_change(new: Floats, old: Floats, rng: np.random.Generator, times: in
     )
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(low), float(high)
+
+
+LEAST_MS = 5.0
+"""A stage that moves by less than this has not changed, however short it is."""
+_Pairs = Sequence[tuple[TurnRecord, TurnRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyChange:
+    """One latency of two runs."""
+
+    stage: Stage | None
+    """None: the turn gap."""
+    paired: bool
+    """By utterance; else the runs' turns are two samples."""
+    n_head: int
+    n_base: int
+    found: Comparison
+    """A stage's p-values are adjusted for the number of stages that can be judged (Benjamini-Hochberg)."""
+
+    @property
+    def turns(self) -> str:
+        """`12 pairs`, or the turns on either side."""
+        return plural(self.n_head, "pair") if self.paired else f"{self.n_head}, {self.n_base}"
+
+    @property
+    def interval_missing(self) -> str:
+        """Why it has no interval."""
+        return "too few" if self.found.change is Change.TOO_FEW else "turns were not answered"
+
+
+def compare_runs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[LatencyChange]:
+    """The turn gap, then every stage that both runs have; nothing where a run has no turns to compare."""
+    pairs = _pairs(head, base)
+    gaps = _row(None, head, base, pairs, _gap, 0.0)
+    found = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
+    stages = [row for row in found if row is not None]
+    enough = [(row, tolerance_ms) for row, tolerance_ms in stages if row.found.change is not Change.TOO_FEW]
+    rows = [row for row, _ in enough]
+    slower, faster = (
+        adjust_p_values([r.found.p_slower for r in rows]),
+        adjust_p_values([r.found.p_faster for r in rows]),
+    )
+    judged = {
+        row.stage: replace(row, found=decide(row.found, *p_values, tolerance_ms))
+        for (row, tolerance_ms), p_values in zip(enough, zip(slower, faster, strict=True), strict=True)
+    }
+    return [*([gaps[0]] if gaps is not None else []), *(judged.get(row.stage, row) for row, _ in stages)]
+
+
+def describe_too_few(rows: Sequence[LatencyChange]) -> list[str]:
+    """A line for each number of turns that no difference can be found in; most turns first."""
+    fewest = {min(row.n_head, row.n_base): row for row in rows if row.found.change is Change.TOO_FEW}
+    return [
+        f"{plural(count, 'pair' if row.paired else 'turn')}: too few to find a difference ({LEAST_PAIRS} are needed)"
+        for count, row in sorted(fewest.items(), reverse=True)
+    ]
+
+
+def describe_differences(head: RunRecord, base: RunRecord) -> list[str]:
+    """What differs beside the turns, a line each: a change of latency may come from there."""
+    pairs = {name: (head.environment.get(name), base.environment.get(name)) for name in ("cpu", "gpu")}
+    pairs |= {"profile": (head.profile, base.profile), "scenario": (head.scenario, base.scenario)}
+    notes = [
+        f"{name} differs: {new or 'none'}, against {old or 'none'}" for name, (new, old) in pairs.items() if new != old
+    ]
+    known = {record.profile: caveat(record.profile_data) for record in (head, base)}
+    notes += [f"profile {name}, {text[0].lower()}{text[1:]}" for name, text in known.items() if text is not None]
+    if head.profile == base.profile and head.profile_data != base.profile_data:
+        notes.append(f"the settings of profile {head.profile} differ")
+    if head.scenario == base.scenario and head.scenario_sha256 != base.scenario_sha256:
+        notes.append(f"the file of scenario {head.scenario} differs")
+    return notes
+
+
+def _pairs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> _Pairs | None:
+    """Turns of the same utterance, where both runs say the same utterances, each once."""
+    new, old = ({turn.utterance_id: turn for turn in turns if turn.scored} for turns in (head, base))
+    once = len(new) == sum(turn.scored for turn in head) and len(old) == sum(turn.scored for turn in base)
+    if not once or new.keys() != old.keys():
+        return None
+    both = [(new[key], old[key]) for key in new]
+    return [pair for pair in both if Outcome.INVALID not in (pair[0].outcome, pair[1].outcome)]
+
+
+def _row(
+    stage: Stage | None,
+    head: Sequence[TurnRecord],
+    base: Sequence[TurnRecord],
+    pairs: _Pairs | None,
+    values: Callable[[TurnRecord], Sequence[float | None]],
+    least_ms: float,
+) -> tuple[LatencyChange, float] | None:
+    """The row, and what counts as no change in it, ms; `values` gives a turn's value, or nothing where it has none."""
+    new: Values
+    old: Values
+    if pairs is not None:
+        kept = [(values(one)[0], values(other)[0]) for one, other in pairs if values(one) and values(other)]
+        new, old = [one for one, _ in kept], [other for _, other in kept]
+    else:
+        new, old = ([value for turn in valid_turns(turns) for value in values(turn)] for turns in (head, base))
+    if not new or not old:
+        return None
+    tolerance_ms = default_tolerance_ms(old, least_ms)
+    by = compare_paired if pairs is not None else compare_samples
+    found = by(new, old, tolerance_ms=tolerance_ms)
+    if min(len(new), len(old)) < LEAST_PAIRS:
+        found = without_finding(found)
+    return LatencyChange(stage, pairs is not None, len(new), len(old), found), tolerance_ms
+
+
+def _gap(turn: TurnRecord) -> Sequence[float | None]:
+    return [turn.turn_gap_ms if good(turn) else None] if to_be_answered(turn) else []
+
+
+def _exposed(stage: Stage) -> Callable[[TurnRecord], Sequence[float | None]]:
+    def values(turn: TurnRecord) -> Sequence[float | None]:
+        return [turn.stages[stage].exposed_ms] if good(turn) and turn.stages and stage in turn.stages else []
+
+    return values

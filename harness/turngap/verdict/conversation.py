@@ -7,39 +7,38 @@ from collections.abc import Iterable, Sequence
 from turngap.model.figures import Conversation, Twins, WastedWork, WordErrors
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
-from turngap.verdict.rates import SHARES, paused, to_be_answered
-from turngap.verdict.reactions import BY_METRIC
+from turngap.verdict.measures import REACTIONS_BY_METRIC, SHARES, paused, to_be_answered
 
 CLEAN, NOISY = "clean", "noisy"
 
 
-def figures(turns: Sequence[TurnRecord]) -> Conversation:
+def conversation_figures(turns: Sequence[TurnRecord]) -> Conversation:
     """The figures of the scored turns, spoilt ones left out."""
     conditions = sorted({turn.condition for turn in turns if turn.condition})
-    found = {name: word_errors(of_condition(turns, name)) for name in (CLEAN, NOISY, *conditions)}
-    twins = {name: _twins(turns, of_condition(turns, name)) for name in (NOISY, *conditions)}
+    found = {name: pool_word_errors(select_condition(turns, name)) for name in (CLEAN, NOISY, *conditions)}
+    twins = {name: _twins(turns, select_condition(turns, name)) for name in (NOISY, *conditions)}
     return Conversation(
         rates={share.metric: share.over(turns) for share in SHARES},
-        barge_in_stop_ms=stats.figures(BY_METRIC["barge_in_stop_ms"].values(turns)),
-        stale_ms=stats.figures(BY_METRIC["stale_ms"].values(turns)),
-        talk_over_ms=stats.figures(BY_METRIC["talk_over_ms"].values(turns)),
-        went_on_ms=stats.figures(BY_METRIC["went_on_ms"].values(turns)),
-        clause_gap_ms=stats.figures(BY_METRIC["clause_gap_ms"].values(turns)),
+        barge_in_stop_ms=stats.latency_figures(REACTIONS_BY_METRIC["barge_in_stop_ms"].values(turns)),
+        stale_ms=stats.latency_figures(REACTIONS_BY_METRIC["stale_ms"].values(turns)),
+        talk_over_ms=stats.latency_figures(REACTIONS_BY_METRIC["talk_over_ms"].values(turns)),
+        went_on_ms=stats.latency_figures(REACTIONS_BY_METRIC["went_on_ms"].values(turns)),
+        clause_gap_ms=stats.latency_figures(REACTIONS_BY_METRIC["clause_gap_ms"].values(turns)),
         wer={name: words for name, words in found.items() if words is not None},
         twins={name: pairs for name, pairs in twins.items() if pairs is not None},
-        wasted=wasted_work(turns),
-        wasted_pauses=wasted_work([turn for turn in turns if paused(turn)]),
+        wasted=pool_wasted_work(turns),
+        wasted_pauses=pool_wasted_work([turn for turn in turns if paused(turn)]),
     )
 
 
-def of_condition(turns: Iterable[TurnRecord], name: str) -> list[TurnRecord]:
+def select_condition(turns: Iterable[TurnRecord], name: str) -> list[TurnRecord]:
     """The turns of one condition: `clean`, `noisy` for all that are not, or its own name."""
     if name in (CLEAN, NOISY):
         return [turn for turn in turns if bool(turn.condition) is (name == NOISY)]
     return [turn for turn in turns if turn.condition == name]
 
 
-def word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WordErrors | None:
+def pool_word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WordErrors | None:
     """Word errors of the turns that were to be answered and have a transcript; None of none."""
     counted = [
         (turn.word_errors, turn.words)
@@ -55,7 +54,7 @@ def word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> Wor
     )
 
 
-def wasted_work(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WastedWork | None:
+def pool_wasted_work(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WastedWork | None:
     """Work that was thrown away, beside the work that was heard; None where no turn tells."""
     told = [turn for turn in turns if turn.wasted_ms is not None]
     if not told:
@@ -79,7 +78,7 @@ def _twins(turns: Iterable[TurnRecord], noisy: Sequence[TurnRecord]) -> Twins | 
     pairs = [
         (turn, by_id[turn.twin]) for turn in noisy if turn.twin in by_id and turn.words and turn.word_errors is not None
     ]
-    one, other = word_errors([turn for turn, _ in pairs]), word_errors([twin for _, twin in pairs])
+    one, other = pool_word_errors([turn for turn, _ in pairs]), pool_word_errors([twin for _, twin in pairs])
     if one is None or other is None:
         return None
     return Twins(pairs=len(pairs), noisy=one.wer, clean=other.wer)

@@ -19,11 +19,11 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import stats, validity
 from turngap.verdict.budget import Budget
 from turngap.verdict.limits import OF_WORDS, judge_limit
-from turngap.verdict.rates import to_be_answered
+from turngap.verdict.measures import to_be_answered
 from turngap.verdict.summary import good
 from turngap.verdict.validity import Evidence
 
-__all__ = ["Evidence", "Judgement", "judge"]
+__all__ = ["Evidence", "Judgement", "judge_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class Judgement:
     checks: tuple[Check, ...]
 
 
-def judge(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None = None) -> Judgement:
+def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None = None) -> Judgement:
     """The verdict on the scored turns of a run."""
     scored = [turn for turn in turns if turn.scored]
-    checks = validity.of_instrument(scored, evidence, budgeted=budget is not None)
+    checks = validity.instrument_checks(scored, evidence, budgeted=budget is not None)
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]
-        checks += validity.of_bound(scored, evidence, budgeted=False)
+        checks += validity.bound_checks(scored, evidence, budgeted=False)
         if broken:
             return Judgement(Verdict.INVALID, f"Nothing is said: {broken[0]}.", tuple(broken), tuple(checks))
         return Judgement(Verdict.MEASURED, _measured(scored), (), tuple(checks))
-    checks += validity.of_bound(scored, evidence, budgeted=True)
+    checks += validity.bound_checks(scored, evidence, budgeted=True)
     broken = [check.text for check in checks if check.ok is False]
     limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in OF_WORDS)]
     if len(limits) < len(budget.limits):

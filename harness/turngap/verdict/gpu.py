@@ -24,7 +24,7 @@ _WHY = {
 }
 
 
-def checks(watch: GpuWatch) -> list[Check]:
+def gpu_checks(watch: GpuWatch) -> list[Check]:
     """Two entries of the validity list: nobody else on the GPU, and nothing that held it back."""
     if watch.watched_turns < MIN_WATCHED * watch.turns:
         beside = f"{watch.watched_turns} of {watch.turns} turns"

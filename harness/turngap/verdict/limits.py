@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from turngap.model.figures import WordErrors
 from turngap.model.plural import plural
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict import conversation, rates, reactions, stats
+from turngap.verdict import conversation, measures, stats
 from turngap.verdict.budget import Limit, Metric
-from turngap.verdict.rates import to_be_answered
+from turngap.verdict.measures import to_be_answered
 from turngap.verdict.summary import good
 from turngap.verdict.validity import Evidence
 
@@ -23,7 +23,7 @@ OF_WORDS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOI
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LimitResult:
     """One limit judged."""
 
     holds: bool | None
@@ -32,7 +32,7 @@ class Held:
     remedy: str = ""
 
 
-def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) -> Held:
+def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) -> LimitResult:
     """Judge one limit on the scored turns."""
     if limit.is_latency:
         return _latency(limit, scored)
@@ -43,14 +43,14 @@ def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) 
     if limit.metric == Metric.WASTED_SHARE:
         return _wasted(limit, scored)
     if evidence.vram_peak_mib is None:
-        return Held(None, "GPU memory was not measured", "run where NVML sees a GPU, or drop `vram_peak_mib`")
+        return LimitResult(None, "GPU memory was not measured", "run where NVML sees a GPU, or drop `vram_peak_mib`")
     text = f"GPU memory peaked at {evidence.vram_peak_mib:.0f} MiB; budget {limit.at_most:.0f} MiB"
-    return Held(evidence.vram_peak_mib <= limit.at_most, text)
+    return LimitResult(evidence.vram_peak_mib <= limit.at_most, text)
 
 
-def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     name = f"p{limit.quantile * 100:g} of {limit.metric.removesuffix('_ms').replace('_', ' ')}"
-    reaction = reactions.BY_METRIC.get(limit.metric)
+    reaction = measures.REACTIONS_BY_METRIC.get(limit.metric)
     turns = [turn for turn in scored if (to_be_answered if reaction is None else reaction.among)(turn)]
     valid = [turn for turn in turns if turn.outcome is not Outcome.INVALID]
     n, invalid = len(turns), len(turns) - len(valid)
@@ -59,24 +59,26 @@ def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
         unmeasured = sum(_time(limit, turn) is None for turn in answered)
         if unmeasured or not valid:
             text = f"{name} is not known for {unmeasured} of {len(answered)} answered turns"
-            return Held(None, text, "needs samples")
+            return LimitResult(None, text, "needs samples")
         values = [_time(limit, turn) if good(turn) else None for turn in valid]
     else:
         if not valid:
-            return Held(None, f"{name} is not known: the run had no {reaction.of}", "use a scenario that has them")
+            return LimitResult(
+                None, f"{name} is not known: the run had no {reaction.of}", "use a scenario that has them"
+            )
         values = [reaction.value(turn) for turn in valid]
     over = sum(value is None or not value <= limit.at_most for value in values)
-    best = stats.passes(over, n, limit.quantile, limit.confidence)
-    worst = stats.passes(over + invalid, n, limit.quantile, limit.confidence)
+    best = stats.shows_quantile(over, n, limit.quantile, limit.confidence)
+    worst = stats.shows_quantile(over + invalid, n, limit.quantile, limit.confidence)
     least = stats.n_needed(0, limit.quantile, limit.confidence)
     if n < least:
-        return Held(
+        return LimitResult(
             None,
             f"{plural(n, 'turn carries', 'turns carry')} no bound on {name}",
             f"needs {plural(least - n, 'more turn')}",
         )
     if best != worst:
-        return Held(
+        return LimitResult(
             None, f"the verdict on {name} hangs on {plural(invalid, 'turn')} spoilt by our own lateness", "run it again"
         )
     bound = stats.quantile_upper([*values, *[None] * invalid], limit.quantile, limit.confidence)
@@ -85,7 +87,7 @@ def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
         f"{name} {said} with {limit.confidence:.0%} confidence over {plural(n, 'turn')}, {over} of them over; "
         f"budget {limit.at_most:.0f} ms"
     )
-    return Held(best, text)
+    return LimitResult(best, text)
 
 
 def _time(limit: Limit, turn: TurnRecord) -> float | None:
@@ -97,8 +99,8 @@ def _time(limit: Limit, turn: TurnRecord) -> float | None:
     return value
 
 
-def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
-    share = rates.BY_METRIC[limit.metric]
+def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
+    share = measures.SHARES_BY_METRIC[limit.metric]
     turns = [turn for turn in scored if share.among(turn)]
     n, invalid = len(turns), sum(turn.outcome is Outcome.INVALID for turn in turns)
     events = sum(share.event(turn) for turn in turns if turn.outcome is not Outcome.INVALID)
@@ -106,47 +108,49 @@ def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
     best, worst = (stats.rate_upper(count, n, limit.confidence) for count in (events, events + invalid))
     if best is None or worst is None or n < least:
         text = f"{n} {share.of} carry no bound of {limit.at_most:.1%} on {share.words}"
-        return Held(None, text, f"needs {least - n} more {share.of}")
+        return LimitResult(None, text, f"needs {least - n} more {share.of}")
     if (best <= limit.at_most) != (worst <= limit.at_most):
         text = f"the verdict on {share.words} hangs on {plural(invalid, 'turn')} spoilt by our own lateness"
-        return Held(None, text, "run it again")
+        return LimitResult(None, text, "run it again")
     text = (
         f"{share.words}: {events} of {n}, at most {worst:.1%} with {limit.confidence:.0%} confidence; "
         f"budget {limit.at_most:.1%}"
     )
-    return Held(best <= limit.at_most, text)
+    return LimitResult(best <= limit.at_most, text)
 
 
-def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and to_be_answered(turn)]
     kind = OF_WORDS[Metric(limit.metric)]
-    turns = conversation.of_condition(valid, kind) if kind else valid
+    turns = conversation.select_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
     unheard = sum(good(turn) and turn.reference is not None and turn.word_errors is None for turn in turns)
     if unheard:
         text = f"the {name} is not known: {unheard} answered turns have no transcript"
         remedy = f"an agent loses spans on its worst turns; see its log, or drop `{limit.metric}` from the budget"
-        return Held(None, text, remedy)
-    found: WordErrors | None = conversation.word_errors(turns, limit.confidence)
+        return LimitResult(None, text, remedy)
+    found: WordErrors | None = conversation.pool_word_errors(turns, limit.confidence)
     if found is None:
         remedy = f"the agent must send its spans, or drop `{limit.metric}` from the budget"
-        return Held(None, f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
+        return LimitResult(None, f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
     text = (
         f"{name} {found.wer:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
         f"{plural(found.words, 'word')} of {plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
-    return Held(found.upper <= limit.at_most, text)
+    return LimitResult(found.upper <= limit.at_most, text)
 
 
-def _wasted(limit: Limit, scored: Sequence[TurnRecord]) -> Held:
+def _wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
-    found = conversation.wasted_work(valid, limit.confidence)
+    found = conversation.pool_wasted_work(valid, limit.confidence)
     untold = sum(turn.wasted_ms is None for turn in valid)
     if found is None or found.share is None or found.upper is None or untold:
         text = f"wasted work is not known for {untold} of {plural(len(valid), 'turn')}"
-        return Held(None, text, "the agent must tell its compute in its spans, or drop `wasted_share` from the budget")
+        return LimitResult(
+            None, text, "the agent must tell its compute in its spans, or drop `wasted_share` from the budget"
+        )
     text = (
         f"wasted work {found.share:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
         f"{plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
-    return Held(found.upper <= limit.at_most, text)
+    return LimitResult(found.upper <= limit.at_most, text)

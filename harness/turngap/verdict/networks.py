@@ -10,23 +10,22 @@ from statistics import median
 import numpy as np
 from turngap_agent.tracing import Stage
 
-from turngap.model.figures import Figures, StageFigures
+from turngap.model.figures import LatencyFigures, StageFigures
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.network import CLEAN
 from turngap.verdict import stats
 from turngap.verdict.compare import LEAST_PAIRS, median_interval
-from turngap.verdict.exemplars import gaps
-from turngap.verdict.summary import good, scored, stages
+from turngap.verdict.summary import good, perceived_gaps, stage_figures, valid_turns
 
 
 @dataclass(frozen=True, slots=True)
-class UnderNetwork:
+class NetworkFigures:
     """A run's turns under one network."""
 
     name: str
     turns: tuple[TurnRecord, ...]
     """Scored ones, in the order of the run; invalid ones left out."""
-    perceived_gap_ms: Figures
+    perceived_gap_ms: LatencyFigures
     later_ms: float | None
     """Median over utterances of their gap here less their gap on the clean network; None without pairs, and for it."""
     later_between_ms: tuple[float, float] | None
@@ -36,7 +35,7 @@ class UnderNetwork:
     stages: dict[Stage, StageFigures]
 
 
-def by_network(turns: Sequence[TurnRecord], names: Sequence[str]) -> tuple[UnderNetwork, ...]:
+def group_by_network(turns: Sequence[TurnRecord], names: Sequence[str]) -> tuple[NetworkFigures, ...]:
     """The turns of a run by the network they were made under, in the order of `names`; () if there was only one."""
     groups: dict[str, list[TurnRecord]] = {name: [] for name in names}
     for turn in turns:
@@ -46,25 +45,25 @@ def by_network(turns: Sequence[TurnRecord], names: Sequence[str]) -> tuple[Under
     return tuple(_under(name, group, clean) for name, group in groups.items() if group) if len(names) > 1 else ()
 
 
-def _under(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> UnderNetwork:
-    counted = scored(group)
+def _under(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> NetworkFigures:
+    counted = valid_turns(group)
     here = _gap_by_utterance(counted)
     later = [gap - clean[utterance] for utterance, gap in here.items() if utterance in clean and name != CLEAN]
-    return UnderNetwork(
+    return NetworkFigures(
         name=name,
         turns=counted,
-        perceived_gap_ms=stats.figures(gaps(counted)),
+        perceived_gap_ms=stats.latency_figures(perceived_gaps(counted)),
         later_ms=median(later) if later else None,
         later_between_ms=median_interval(np.asarray(later))[1:] if len(later) >= LEAST_PAIRS else None,
         outcomes=dict(Counter(turn.outcome for turn in group)),
-        stages=stages(counted),
+        stages=stage_figures(counted),
     )
 
 
 def _gap_by_utterance(turns: Sequence[TurnRecord]) -> dict[str, float]:
     """Its median gap where it was called more than once; only answered turns have one."""
     found: dict[str, list[float]] = {}
-    for turn in scored(turns):
+    for turn in valid_turns(turns):
         if good(turn) and turn.turn_gap_ms is not None:
             found.setdefault(turn.utterance_id, []).append(turn.turn_gap_ms)
     return {utterance: median(values) for utterance, values in found.items()}

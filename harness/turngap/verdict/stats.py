@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from turngap.model.figures import Figures, Rate
+from turngap.model.figures import LatencyFigures, Rate
 
 Values = Sequence[float | None]
 """Milliseconds (or any unit), None for a turn with no answer."""
@@ -33,7 +33,7 @@ def percentile(values: Values, q: float) -> float | None:
     Raises:
         ValueError: a value is nan.
     """
-    ranked = ordered(values)
+    ranked = sort_values(values)
     if not len(ranked):
         return None
     place = q * (len(ranked) - 1)
@@ -53,7 +53,7 @@ def quantile_upper(values: Values, q: float = Q, c: float = CONFIDENCE) -> float
     Raises:
         ValueError: a value is nan.
     """
-    ranked = ordered(values)
+    ranked = sort_values(values)
     k = int(stats.binom.ppf(c, len(ranked), q)) + 1 if len(ranked) else 1
     return None if k > len(ranked) or math.isinf(ranked[k - 1]) else float(ranked[k - 1])
 
@@ -66,13 +66,13 @@ def quantile_interval(values: Values, q: float, c: float = CONFIDENCE) -> tuple[
     Raises:
         ValueError: a value is nan.
     """
-    ranked = ordered(values)
+    ranked = sort_values(values)
     k = int(stats.binom.ppf((1 - c) / 2, len(ranked), q)) if len(ranked) else 0
     low = None if k < 1 or math.isinf(ranked[k - 1]) else float(ranked[k - 1])
     return low, quantile_upper(values, q, (1 + c) / 2)
 
 
-def passes(misses: int, n: int, q: float = Q, c: float = CONFIDENCE) -> bool:
+def shows_quantile(misses: int, n: int, q: float = Q, c: float = CONFIDENCE) -> bool:
     """Whether n turns with `misses` over budget show, at confidence c, that the q-quantile holds the budget.
 
     The same as `quantile_upper(values) <= budget`.
@@ -91,7 +91,7 @@ def misses_allowed(n: int, q: float = Q, c: float = CONFIDENCE) -> int | None:
         return None
     least = int(stats.binom.ppf(1 - c, n, 1 - q))  # the first t with cdf >= 1 - c: one less passes
     for misses in (least, least - 1):
-        if misses >= 0 and passes(misses, n, q, c):
+        if misses >= 0 and shows_quantile(misses, n, q, c):
             return misses
     return None
 
@@ -105,12 +105,12 @@ def n_needed(misses: int = 0, q: float = Q, c: float = CONFIDENCE) -> int:
     if misses < 0 or not (0 < q < 1 and 0 < c < 1):
         raise ValueError(f"misses {misses}, q {q}, c {c}")
     high = misses + 1
-    while not passes(misses, high, q, c):
+    while not shows_quantile(misses, high, q, c):
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        if middle > misses and passes(misses, middle, q, c):
+        if middle > misses and shows_quantile(misses, middle, q, c):
             high = middle
         else:
             low = middle
@@ -157,14 +157,14 @@ def ratio_upper(parts: Sequence[int], wholes: Sequence[int], c: float = CONFIDEN
     return max(float(np.quantile(ratios, c)), exact or 0.0)
 
 
-def figures(values: Values) -> Figures:
+def latency_figures(values: Values) -> LatencyFigures:
     """The latency figures of the scored turns; p99 only from 299 turns on.
 
     Raises:
         ValueError: a value is nan.
     """
-    ranked = ordered(values)
-    return Figures(
+    ranked = sort_values(values)
+    return LatencyFigures(
         n=len(ranked),
         p50=percentile(values, 0.5),
         p95=percentile(values, 0.95),
@@ -197,7 +197,7 @@ def drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift 
     Raises:
         ValueError: a value is nan.
     """
-    ordered(values)
+    sort_values(values)
     found = [(place, value) for place, value in enumerate(values) if value is not None and math.isfinite(value)]
     if len(found) < 8:
         return None
@@ -211,7 +211,7 @@ def drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift 
     return Drift(len(found), slope * length, low * length, high * length, p_value, p_value < alpha and moved)
 
 
-def ordered(values: Values) -> Floats:
+def sort_values(values: Values) -> Floats:
     """Ascending, unanswered turns as +inf at the end."""
     ranked = np.sort(np.asarray([math.inf if value is None else value for value in values], dtype=np.float64))
     if np.isnan(ranked).any():

@@ -57,7 +57,7 @@ class Evidence:
     """What went wrong in the instrument itself, one line each."""
 
 
-def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
+def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
     """What must hold for anything to be said at all."""
     checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
     usable = sum(turn.outcome is not Outcome.INVALID for turn in scored)
@@ -82,7 +82,7 @@ def of_instrument(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted:
         turns = plural(evidence.prefix_flattered, "turn")
         text = f"the prefix cache served {turns} with more than the system prompt and their own"
         checks.append(Check(name="prefix cache", ok=False, text=f"{text} call's history: restart the language model"))
-    checks += gpu.checks(evidence.gpu) if evidence.gpu is not None else []
+    checks += gpu.gpu_checks(evidence.gpu) if evidence.gpu is not None else []
     watched = evidence.sentinel_watched
     if watched is not None:
         text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
@@ -100,7 +100,7 @@ def _bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
     return Check(name=name, ok=ok, text=f"the instrument's own error was {bias_ms:+.2f} ms {when}{advice}")
 
 
-def of_bound(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
+def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
     """What a bound on all callers' turns rests on; without a budget a failed one is stated, and decides nothing."""
     n = len(scored)
     floor = stats.n_needed(0)

@@ -113,7 +113,7 @@ def judged(record: CallRecord, transcript: str) -> tuple[TurnRecord, Verdict]:
         record, spans(record, transcript), PlannedCall(0, (TURN,), probe=False), network_ms=95.0, cold=False
     )
     many = [turn.model_copy(update={"call": index, "utterance_id": f"u{index}"}) for index in range(59)]
-    return turn, gate.judge(
+    return turn, gate.judge_run(
         many, Evidence(59, complete=True, calibration_bias_ms=0.0, sentinel_bias_ms=0.0), BUDGET
     ).verdict
 

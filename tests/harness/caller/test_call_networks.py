@@ -15,7 +15,7 @@ from turngap.clock import NS_PER_MS, FakeClock
 from turngap.model.records import CallEnd, CallRecord
 from turngap.network import Direction
 from turngap.scenario import PlannedCall
-from turngap.scoring.milestones import milestones
+from turngap.scoring.milestones import find_milestones
 from turngap.scoring.score import score_call
 from turngap_agent import tracing
 from turngap_agent.tracing import Span, Stage
@@ -88,7 +88,7 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
     due_ns = [record.frame_due_ns(frame) for frame in range(len(record.sent_ns))]
     assert record.sent_ns.tolist() == due_ns
     assert agent.read_ns == [at_ns + 60 * MS for at_ns in due_ns[: len(agent.read_ns)]]
-    (moments,) = milestones(record)
+    (moments,) = find_milestones(record)
     assert moments.t1_ns == moments.frame_due_ns + (60 + 300 + 90) * MS
     attributes = {
         tracing.HEARD: True,

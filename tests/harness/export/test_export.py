@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_csv_has_a_row_a_turn_and_empty_cells_for_the_unknown(folder: Path) -> None:
     """Stages have their own columns; a turn without spans leaves them empty, as a missed one its gap."""
-    rows = list(csv.DictReader(io.StringIO(export.text(folder, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(export.export_run(folder, "csv"))))
     assert [row["outcome"] for row in rows] == ["answered", "answered", "missed"]
     assert float(rows[0]["transcription_exposed_ms"]) > 0
     assert rows[1]["transcription_ms"] == ""
@@ -38,7 +38,7 @@ def test_csv_has_a_row_a_turn_and_empty_cells_for_the_unknown(folder: Path) -> N
 
 def test_a_trace_pairs_every_begin_with_its_end(folder: Path) -> None:
     """Async pairs with ids of their own: overlapping stages would not import as nested slices."""
-    events = json.loads(export.text(folder, "perfetto"))["traceEvents"]
+    events = json.loads(export.export_run(folder, "perfetto"))["traceEvents"]
     ends = Counter((event["pid"], event["id2"]["local"], event["name"]) for event in events if event["ph"] == "e")
     begins = {
         (event["pid"], event["id2"]["local"], event["name"]): event["ts"] for event in events if event["ph"] == "b"
@@ -54,7 +54,7 @@ def test_a_trace_pairs_every_begin_with_its_end(folder: Path) -> None:
 
 def test_a_trace_keeps_the_turn_gap(folder: Path) -> None:
     """The slice of the gap is as long as the turn's gap, in µs."""
-    events = json.loads(export.text(folder, "perfetto"))["traceEvents"]
+    events = json.loads(export.export_run(folder, "perfetto"))["traceEvents"]
     begin, end = (
         next(event["ts"] for event in events if event["ph"] == kind and event["name"] == "turn gap") for kind in "be"
     )

@@ -83,7 +83,7 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
                 sentinel_bias_ms=0.1,
                 foreign_cpu_share=0.0,
             )
-            judged = gate.judge(made, evidence, asked.budget)
+            judged = gate.judge_run(made, evidence, asked.budget)
             record = builders.run_record(
                 made,
                 verdict=judged.verdict,

@@ -10,8 +10,8 @@ from rich.console import Console
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
-from turngap.report.data import read
-from turngap.report.page import html, outcomes
+from turngap.report.data import read_report_data
+from turngap.report.page import html, outcome_rates
 from turngap.report.terminal import print_summary
 from turngap.verdict import summary
 
@@ -24,7 +24,7 @@ BUDGET = {
 
 
 def page(folder: Path, turns: list[TurnRecord], **changes: object) -> str:
-    return html(read(make.write_run(folder, turns, **changes)))
+    return html(read_report_data(make.write_run(folder, turns, **changes)))
 
 
 def printed(record: RunRecord) -> str:
@@ -63,8 +63,8 @@ def test_a_run_without_such_turns_has_no_section(tmp_path: Path) -> None:
     text = page(tmp_path / "run", turns)
     assert "h-talk" not in text
     assert "hidden p50" not in text
-    assert conversation.lines(make.run_record(turns)) == []
-    names = [key for key, *_ in outcomes(make.run_record(turns), turns)]
+    assert conversation.terminal_lines(make.run_record(turns)) == []
+    names = [key for key, *_ in outcome_rates(make.run_record(turns), turns)]
     assert not {"held", "intruded", "stopped", "talked_over"} & set(names)
     assert {"answered", "missed", "cut_off", "invalid"} <= set(names)
 
@@ -72,14 +72,14 @@ def test_a_run_without_such_turns_has_no_section(tmp_path: Path) -> None:
 def test_a_run_of_before_has_no_section() -> None:
     """What was not recorded is not shown."""
     record = make.run_record(make.conversation_turns(), conversation=None, wer_upper=None)
-    assert conversation.section(record, ()) is None
+    assert conversation.conversation_section(record, ()) is None
     assert "with 95 % confidence" in printed(record)
 
 
 def test_limits_stand_beside_what_they_limit(tmp_path: Path) -> None:
     """And a bound that lies over its limit is marked."""
     turns = make.conversation_turns()
-    found = conversation.section(make.run_record(turns, budget=BUDGET), turns)
+    found = conversation.conversation_section(make.run_record(turns, budget=BUDGET), turns)
     assert found is not None
     assert found.budgeted
     assert [(row.budget, row.over) for row in found.rates if row.budget] == [("2.0 %", True)]
@@ -103,7 +103,7 @@ def test_hidden_time_stands_in_the_stage_table(tmp_path: Path) -> None:
         )
         for turn in make.turns(4)
     ]
-    changes = {"stages": summary.figures(turns)["stages"]}
+    changes = {"stages": summary.compute_figures(turns)["stages"]}
     assert "hidden p50" in page(tmp_path / "run", turns, **changes)
     assert "hidden p50" in printed(make.run_record(turns, **changes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.report.labels import Scale, better_side, clear_of, width_px
+from turngap.report.labels import Scale, better_side, place_clear_of, width_px
 
 SCALE = Scale(left=0, right=1000, width_px=500, top=1.0, height_px=250)
 
@@ -18,7 +18,7 @@ def test_the_longest_line_counts() -> None:
 @given(st.floats(0, 900), st.floats(10, 200), st.floats(0, 1000), st.floats(0, 10))
 def test_words_never_lie_across_the_line(start: float, wide: float, line: float, gap: float) -> None:
     """They stay where they are, or begin just behind it."""
-    at = clear_of(start, wide, line, gap)
+    at = place_clear_of(start, wide, line, gap)
     assert at == start or at == line + gap
     assert not at < line < at + wide
 

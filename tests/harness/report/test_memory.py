@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.model.agent_figures import GpuFigures, KvCacheFigures
-from turngap.report import memory
+from turngap.report import resources
 
 SIZES = st.floats(0, 60_000)
 
@@ -19,20 +19,20 @@ def gpu(before: float, peak: float) -> GpuFigures:
 def test_the_parts_add_up_to_the_peak(before: float, held: dict[str, float], extra: float) -> None:
     """Whatever was measured: the last row is the sum of those above it."""
     peak = before + sum(held.values()) + extra
-    *parts, total = memory.rows(held, gpu(before, peak))
+    *parts, total = resources.memory_rows(held, gpu(before, peak))
     assert sum(row.reserved_gb or 0 for row in parts) == pytest.approx(total.reserved_gb, abs=1e-6)
 
 
 def test_what_an_agent_does_not_say_is_unknown() -> None:
     """An agent at a URL: the engines' rows are empty, before and peak are there."""
-    rows = memory.rows({}, gpu(500, 1500))
-    assert [row.reserved_gb is None for row in rows] == [False, *[True] * len(memory.PLAN), False, False]
-    assert memory.accounted_share({}, gpu(500, 1500)) is None
+    rows = resources.memory_rows({}, gpu(500, 1500))
+    assert [row.reserved_gb is None for row in rows] == [False, *[True] * len(resources.PLAN), False, False]
+    assert resources.accounted_share({}, gpu(500, 1500)) is None
 
 
 def test_the_share_that_is_accounted_for() -> None:
     """Before and engines over the peak."""
-    assert memory.accounted_share({"llm": 900.0}, gpu(50, 1000)) == pytest.approx(0.95)
+    assert resources.accounted_share({"llm": 900.0}, gpu(50, 1000)) == pytest.approx(0.95)
 
 
 @given(before=SIZES, weights=SIZES, cache=SIZES, share=st.floats(0, 1), extra=SIZES)
@@ -42,14 +42,14 @@ def test_what_was_used_at_peak_adds_up_too(
     """The part of the KV cache that no request held is left out of the engine's row and of the sum alone."""
     held = {"stt": 700.0, "llm": weights + cache}
     kv_cache = KvCacheFigures(reserved_mib=cache, used_peak_mib=share * cache)
-    *parts, total = memory.rows(held, gpu(before, before + sum(held.values()) + extra), kv_cache)
+    *parts, total = resources.memory_rows(held, gpu(before, before + sum(held.values()) + extra), kv_cache)
     assert sum(row.used_gb or 0 for row in parts) == pytest.approx(total.used_gb, abs=1e-6)
     idle = [(row.reserved_gb or 0) - (row.used_gb or 0) for row in (*parts, total)]
-    lost = (1 - share) * cache / memory.MIB_PER_GB
+    lost = (1 - share) * cache / resources.MIB_PER_GB
     assert idle == pytest.approx([0, 0, 0, lost, 0, 0, 0, lost], abs=1e-6)
 
 
 def test_a_cache_without_its_engine_is_taken_from_nothing() -> None:
     """An agent that does not say what its engines hold: the cache's idle part is in no row."""
-    rows = memory.rows({}, gpu(500, 1500), KvCacheFigures(reserved_mib=900, used_peak_mib=1))
+    rows = resources.memory_rows({}, gpu(500, 1500), KvCacheFigures(reserved_mib=900, used_peak_mib=1))
     assert rows[-1].used_gb == rows[-1].reserved_gb

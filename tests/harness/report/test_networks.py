@@ -11,9 +11,9 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import data, page
 from turngap.report.terminal import print_summary
-from turngap.report.wording import between
+from turngap.report.wording import interval_text
 from turngap.verdict import conversation
-from turngap.verdict.networks import by_network
+from turngap.verdict.networks import group_by_network
 
 from tests.harness import report_builders as make
 
@@ -43,7 +43,7 @@ def record(turns: list[TurnRecord], names: list[str]) -> RunRecord:
 
 def test_later_is_the_median_over_utterances() -> None:
     """Each utterance against itself on the clean network; one without an answer has no difference, but a place."""
-    clean, lossy = by_network(twelve(), NAMES)
+    clean, lossy = group_by_network(twelve(), NAMES)
     assert (clean.name, clean.later_ms, clean.outcomes) == ("clean", None, {Outcome.ANSWERED: 6})
     assert lossy.later_ms is not None
     assert abs(lossy.later_ms - 100) < 1e-9
@@ -53,7 +53,7 @@ def test_later_is_the_median_over_utterances() -> None:
 
 def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
     """Five pairs carry none; of more, it holds the median, and stands in the page and in the terminal."""
-    assert by_network(twelve(), NAMES)[1].later_between_ms is None
+    assert group_by_network(twelve(), NAMES)[1].later_between_ms is None
     clean = make.turns(12)
     later = [
         turn.model_copy(
@@ -65,12 +65,12 @@ def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
         )
         for index, turn in enumerate(clean)
     ]
-    _, lossy = by_network([*clean, *later], NAMES)
+    _, lossy = group_by_network([*clean, *later], NAMES)
     assert lossy.later_between_ms is not None
     assert lossy.later_ms is not None
     low, high = lossy.later_between_ms
     assert 90 <= low < lossy.later_ms < high <= 101
-    said = between(lossy.later_between_ms)
+    said = interval_text(lossy.later_between_ms)
     target = io.StringIO()
     print_summary(record([*clean, *later], NAMES), Console(file=target, width=160), [*clean, *later])
     assert f"{lossy.later_ms:.0f} {said}" in target.getvalue()
@@ -78,28 +78,28 @@ def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
 
 def test_one_network_has_nothing_to_stand_beside() -> None:
     """And a run of before had none at all."""
-    assert by_network(twelve(), ["lossy"]) == by_network(twelve(), []) == ()
+    assert group_by_network(twelve(), ["lossy"]) == group_by_network(twelve(), []) == ()
 
 
 def test_a_network_is_no_noise() -> None:
     """Words understood are told by noise; a network that delays them is none."""
     words = {"word_errors": 0, "words": 4, "wer": 0.0}
     turns = [make.turn(0, **words), make.turn(1, network="lossy", **words)]
-    assert set(conversation.figures(turns).wer) <= {"clean"}
+    assert set(conversation.conversation_figures(turns).wer) <= {"clean"}
 
 
 def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:
     """Outcomes, n, percentiles, how much later; without several networks there is no such section."""
     turns = twelve()
     make.write_run(tmp_path / "two", turns, networks={name: {"name": name} for name in NAMES})
-    html = page.html(data.read(tmp_path / "two"))
+    html = page.html(data.read_report_data(tmp_path / "two"))
     section = html[html.index("Under each network") : html.index("Where the time went")]
     row = section[section.index('<th scope="row">lossy') :]
     assert "5 answered, 1 missed" in row
     assert re.search(r"<td>6<td>.*<td>100<small>", row)
     assert "lossy: median" in section
     make.write_run(tmp_path / "one", turns[:3])
-    assert "Under each network" not in page.html(data.read(tmp_path / "one"))
+    assert "Under each network" not in page.html(data.read_report_data(tmp_path / "one"))
 
 
 def test_the_terminal_has_the_same_rows() -> None:

@@ -24,9 +24,9 @@ def run(out: Path, name: str, day: int, *, scale: float = 1.0, n: int = 20, **ch
     return folder.path
 
 
-def past(path: Path) -> tuple[other_runs.Past, ...]:
+def past(path: Path) -> tuple[other_runs.EarlierRun, ...]:
     read = store.read(path)
-    return other_runs.history(path, read.record, read.turns)
+    return other_runs.earlier_runs(path, read.record, read.turns)
 
 
 def test_earlier_runs_of_the_same_kind_are_shown_oldest_first(tmp_path: Path) -> None:

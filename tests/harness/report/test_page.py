@@ -20,7 +20,7 @@ from turngap.model.figures import CostFigures
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import audio, data, page, resources, stage_table, waterfall, wording
-from turngap.verdict import exemplars
+from turngap.verdict import summary
 from turngap.verdict.budget import Budget, Hypothesis, Limit
 from turngap.verdict.budget import load as load_budget
 from turngap_agent.errors import RunFolderError, UsageError
@@ -192,7 +192,7 @@ def test_all_invalid_is_said(tmp_path: Path) -> None:
     """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
     text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
     assert "The instrument itself was late in all 3 scored turns" in text
-    shares = {key: rate.rate for key, _, _, rate in page.outcomes(data.read(tmp_path / "run").record)}
+    shares = {key: rate.rate for key, _, _, rate in page.outcome_rates(data.read_report_data(tmp_path / "run").record)}
     assert shares["invalid"] == 1.0
     assert shares["missed"] is None
 
@@ -219,7 +219,7 @@ def test_foreign_folder_is_refused(tmp_path: Path, text: str | None, words: str)
     if text is not None:
         (tmp_path / "run.json").write_text(text, "utf-8")
     with pytest.raises(RunFolderError, match=words) as caught:
-        data.read(tmp_path)
+        data.read_report_data(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -229,7 +229,7 @@ def test_bad_line_in_the_middle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "turns.jsonl"
     path.write_text("{}\n" + path.read_text("utf-8"), "utf-8")
     with pytest.raises(RunFolderError, match=r"turns\.jsonl:1: damaged"):
-        data.read(tmp_path)
+        data.read_report_data(tmp_path)
 
 
 def test_bad_samples_are_noted(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_bad_samples_are_noted(tmp_path: Path) -> None:
     make.write_run(tmp_path, make.turns(2))
     (tmp_path / "gpu.csv").write_text("at_s,gpu,used_mib\n1.0,0,\n2.0,0,512.0\n3.0,0", "utf-8")
     (tmp_path / "process.csv").write_text("at_s,other\n1,2\n", "utf-8")
-    run = data.read(tmp_path)
+    run = data.read_report_data(tmp_path)
     assert run.gpu is not None
     assert list(run.gpu["used_mib"]) == [512.0]
     assert run.process is None
@@ -256,7 +256,7 @@ def test_unwritable_target_leaves_nothing(tmp_path: Path) -> None:
 
 def test_embedded_json_cannot_end_its_script() -> None:
     """`<`, `>`, `&` and the two line separators are escaped, and the data survives."""
-    text = str(page.embedded({"a": HOSTILE}))
+    text = str(page.embed_json({"a": HOSTILE}))
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text) == {"a": HOSTILE}
 
@@ -264,20 +264,20 @@ def test_embedded_json_cannot_end_its_script() -> None:
 def test_representative_is_nearest_the_medians() -> None:
     """Among a fast, a middling and a slow turn the middling one stands for the run; failures never do."""
     turns = [make.turn(0, scale=0.5), make.turn(0, scale=1.0), make.turn(0, scale=2.0)]
-    assert exemplars.representative(turns) is turns[1]
-    assert exemplars.worst(turns) is turns[2]
+    assert summary.representative_turn(turns) is turns[1]
+    assert summary.worst_turn(turns) is turns[2]
     missed = make.turn(0, outcome=Outcome.MISSED)
     invalid = make.turn(0, scale=9, outcome=Outcome.INVALID)
-    assert exemplars.representative([missed]) is None
-    assert exemplars.worst([missed, turns[0], invalid]) is turns[0]
-    assert exemplars.gaps([missed, turns[0]]) == [None, turns[0].perceived_gap_ms]
+    assert summary.representative_turn([missed]) is None
+    assert summary.worst_turn([missed, turns[0], invalid]) is turns[0]
+    assert summary.perceived_gaps([missed, turns[0]]) == [None, turns[0].perceived_gap_ms]
 
 
 @pytest.mark.parametrize("speculative", [False, True])
 def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
     """The pieces of a waterfall's rows add up to the turn gap: nothing on the path is lost or drawn twice."""
     turn = make.turn(3, speculative=speculative)
-    rows = waterfall.tracks(turn)
+    rows = waterfall.waterfall_tracks(turn)
     assert sum(row.exposed_ms for row in rows) == pytest.approx(turn.turn_gap_ms)
     names = [row.name for row in rows]
     assert ("end, confirmed" in names) == speculative
@@ -288,9 +288,9 @@ def test_budget_lines_hold_every_stage() -> None:
     """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
     assert load_budget("sub500").hypotheses == stage_table.PLAN
     turns = [make.turn(2)]
-    names = [row.name for line in stage_table.lines(make.run_record(turns), turns) for row in line.rows]
+    names = [row.name for line in stage_table.plan_rows(make.run_record(turns), turns) for row in line.rows]
     assert sorted(names) == sorted(wording.STAGE[stage][0] for stage in Stage)
-    lines = stage_table.lines(make.run_record(turns), turns)
+    lines = stage_table.plan_rows(make.run_record(turns), turns)
     assert sum(line.p50_ms or 0 for line in lines[:-1]) == pytest.approx(turns[0].perceived_gap_ms)
     assert lines[-1].p50_ms == pytest.approx(500 - (turns[0].perceived_gap_ms or 0))
     assert lines[-1].over
@@ -304,8 +304,8 @@ def test_the_runs_own_budget_counts() -> None:
     for metric, at_ms in (("perceived_gap_ms", 800.0), ("turn_gap_ms", 895.0)):
         given = Budget(name="own", limits=(Limit(metric=metric, at_most=800),), hypotheses=plan)
         record = make.run_record(turns, budget=given.model_dump(mode="json"))
-        assert stage_table.mark(record).at_ms == at_ms
-        (line,) = stage_table.lines(record, turns)
+        assert stage_table.reference_line(record).at_ms == at_ms
+        (line,) = stage_table.plan_rows(record, turns)
         assert (line.name, line.expected, line.over) == ("all of it", "1", True)
         assert line.p50_ms == pytest.approx(turns[0].turn_gap_ms)
 
@@ -324,10 +324,10 @@ def test_players_keep_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The representative and worst calls come first; beyond the page's limit the rest are named as left out."""
     turns = [make.turn(index, scale=1 + index / 10) for index in range(5)]
     make.write_run(tmp_path, turns, audio=5)
-    kept = data.read(tmp_path).turns
+    kept = data.read_report_data(tmp_path).turns
     monkeypatch.setattr(audio, "MOST_BYTES", 2 * 8000 * 15)
     notes: list[str] = []
-    players = audio.players(tmp_path, kept, notes)
+    players = audio.make_players(tmp_path, kept, notes)
     assert [player.name for player in players] == ["call-0000.wav", "call-0001.wav"]
     assert "3 more kept calls" in notes[0]
     first = players[0]
@@ -345,17 +345,17 @@ def test_audio_that_will_not_do(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / "outside.wav", tone, 8000)
     soundfile.write(run / "mono.wav", tone[:, 0], 8000)
     notes: list[str] = []
-    assert audio.players(run, [make.turn(0, audio=name, audio_offset_ms=100.0)], notes) == []
+    assert audio.make_players(run, [make.turn(0, audio=name, audio_offset_ms=100.0)], notes) == []
     assert len(notes) == 1
 
 
 def test_decimation_keeps_the_peak(tmp_path: Path) -> None:
     """At most so many points are drawn, and the largest sample is among them."""
     make.write_run(tmp_path, make.turns(1), gpu=True)
-    samples = data.read(tmp_path).gpu
+    samples = data.read_report_data(tmp_path).gpu
     assert samples is not None
     samples.loc[1234, "used_mib"] = 80_000
-    drawn = resources.decimated(samples, "used_mib", 100)
+    drawn = resources.decimate(samples, "used_mib", 100)
     assert len(drawn) <= 100
     assert drawn["used_mib"].max() == 80_000
 
@@ -372,7 +372,8 @@ def test_milliseconds_in_words(value: float | None, text: str) -> None:
 def test_units_stay_with_their_numbers() -> None:
     """No line breaks between a number and its unit."""
     assert (
-        wording.kept_together("at most 482 ms with 95 % of 3 turns") == "at most 482\u00a0ms with 95\u00a0% of 3 turns"
+        wording.keep_units_together("at most 482 ms with 95 % of 3 turns")
+        == "at most 482\u00a0ms with 95\u00a0% of 3 turns"
     )
 
 
@@ -400,11 +401,11 @@ def test_turns_are_marked_on_the_timeline_of_gpu_memory(tmp_path: Path) -> None:
     second = 1_000_000_000
     spans = [(5, 6), (100, 101), (101, 102), (1100, None), (2000, 2001), (99, 99)]
     turns = [make.turn(t0_ns=a * second, t1_ns=None if b is None else b * second) for a, b in spans]
-    assert resources.turn_marks(turns, 10.0, 1110.0) == [
+    assert resources.turn_intervals(turns, 10.0, 1110.0) == [
         pytest.approx((89.0, 92.1)),
         pytest.approx((1090.0, 1091.1)),
     ]
-    assert "the turns are marked below it" in resources.gpu_memory(
+    assert "the turns are marked below it" in resources.draw_gpu_memory(
         pd.DataFrame({"at_s": [1.0, 900.0], "gpu": [0, 0], "used_mib": [10.0, 20.0]}),
         (GpuFigures(name="A100", total_mib=81920, used_peak_mib=20, used_before_mib=10, number=0),),
         turns,
@@ -415,7 +416,7 @@ def test_the_agents_gpu_alone_is_drawn() -> None:
     """What else is in the machine was sampled before the agent said which one it uses."""
     samples = pd.DataFrame({"at_s": [1.0, 1.0, 2.0], "gpu": [0, 1, 1], "used_mib": [70_000.0, 10.0, 20.0]})
     figures = (GpuFigures(name="A100", total_mib=81920, used_peak_mib=20, used_before_mib=10, number=1),)
-    assert "at most 0.0 GB" in resources.gpu_memory(samples, figures)
+    assert "at most 0.0 GB" in resources.draw_gpu_memory(samples, figures)
 
 
 def test_how_the_gpu_was_shared_is_said(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from turngap.model.records import CallRecord
 from turngap.scoring import attempts
-from turngap.scoring.attempts import Heard
-from turngap.scoring.critical_path import Interval, critical_path, exposed_ns, slack_ns
-from turngap.scoring.milestones import milestones
+from turngap.scoring.attempts import HeardAttempt
+from turngap.scoring.critical_path import Interval, exposed_by_stage_ns, find_critical_path, slack_by_activity_ns
+from turngap.scoring.milestones import find_milestones
 from turngap_agent import tracing
 from turngap_agent.tracing import Activity, Span, Stage
 
@@ -19,10 +19,10 @@ from tests.harness.builders import EXAMPLE_STAGES, Call, attempt_spans, call_spa
 WHOLE = [call_span(), *attempt_spans()]
 
 
-def find(spans: Sequence[Span], record: CallRecord | None = None, turn: int = 0) -> Heard:
+def find(spans: Sequence[Span], record: CallRecord | None = None, turn: int = 0) -> HeardAttempt:
     """The attempt heard in the example call."""
     record = record or example_call().ends(4000)
-    return attempts.heard_attempt(record, attempts.of_call(record, spans), milestones(record)[turn])
+    return attempts.find_heard_attempt(record, attempts.select_call_spans(record, spans), find_milestones(record)[turn])
 
 
 def interval(start_ms: float, end_ms: float) -> Interval:
@@ -80,10 +80,10 @@ def test_the_wait_of_work_that_is_held_is_endpointing(
     spans = attempt_spans(stages=stages, provisional_ms=provisional_ms, confirmed_ms=confirmed_ms)
     activities = find([call_span(), *spans]).activities
     assert activities is not None
-    exposed = exposed_ns(critical_path(activities, ns(1610), ns(2025)))
+    exposed = exposed_by_stage_ns(find_critical_path(activities, ns(1610), ns(2025)))
     assert exposed[Stage.UNEXPLAINED] == 0
     assert {stage: exposed[stage] for stage in shown} == {stage: ns(ms) - ns(0) for stage, ms in shown.items()}
-    confirmed_slack_ns = slack_ns(activities, ns(2025))[Activity.CONFIRMED_END]
+    confirmed_slack_ns = slack_by_activity_ns(activities, ns(2025))[Activity.CONFIRMED_END]
     assert confirmed_slack_ns == (0 if held is not None else ns(2004) - ns(confirmed_ms))
 
 
@@ -165,7 +165,7 @@ def test_spans_of_another_call_are_left_out() -> None:
 
 def test_no_spans() -> None:
     """An agent that sends none has no stages, and the note says so."""
-    assert find([]) == Heard(None, None, "the agent sent no spans for this call")
+    assert find([]) == HeardAttempt(None, None, "the agent sent no spans for this call")
 
 
 @pytest.mark.parametrize("lost", range(2, 8))
@@ -174,18 +174,18 @@ def test_a_lost_span_leaves_no_stages(lost: int) -> None:
     found = find(WHOLE[:lost] + WHOLE[lost + 1 :])
     assert found.activities is None
     assert found.note == "6 of 7 spans of turn 0, attempt 0 arrived"
-    assert attempts.text(found.turn_span, tracing.TRANSCRIPT) is not None
+    assert attempts.text_attribute(found.turn_span, tracing.TRANSCRIPT) is not None
 
 
 def test_a_lost_turn_span_leaves_no_stages() -> None:
     """Without the turn span nothing is known of the attempt; the call span's count says that it was lost."""
-    assert find([WHOLE[0], *WHOLE[2:]]) == Heard(None, None, "0 of 1 turn spans arrived")
+    assert find([WHOLE[0], *WHOLE[2:]]) == HeardAttempt(None, None, "0 of 1 turn spans arrived")
 
 
 def test_an_earlier_attempt_is_not_taken_for_a_lost_one() -> None:
     """Where a turn span was lost, an interrupted attempt may be the wrong one: it is not used."""
     first = attempt_spans(attempt=0, interrupted=True, sent_ms=1990)
-    assert find([call_span(2), *first]) == Heard(None, None, "1 of 2 turn spans arrived")
+    assert find([call_span(2), *first]) == HeardAttempt(None, None, "1 of 2 turn spans arrived")
     assert find(first).activities is None
     assert find([call_span(1), *first]).activities is not None
 
@@ -220,7 +220,7 @@ def test_later_clauses_are_detail() -> None:
 def test_times_of_another_clock() -> None:
     """Spans that lie far outside their call were timed by another host or boot: they are not used."""
     foreign = [replace(span, start_ns=span.start_ns - 10**13, end_ns=span.end_ns - 10**13) for span in WHOLE]
-    assert find(foreign) == Heard(None, None, "the spans' times are not of this host's clock")
+    assert find(foreign) == HeardAttempt(None, None, "the spans' times are not of this host's clock")
     backwards = [*WHOLE[:2], replace(WHOLE[2], start_ns=WHOLE[2].end_ns, end_ns=WHOLE[2].start_ns), *WHOLE[3:]]
     assert find(backwards).note == "6 of 7 spans of turn 0, attempt 0 arrived"
 
@@ -277,7 +277,7 @@ def test_a_cut_off_has_an_attempt_but_no_path() -> None:
     """The attempt that cut in is known, with its transcript; there is no gap to explain."""
     found = find([call_span(), *attempt_spans(sent_ms=1400)], Call().utter(600, 1610).hear(1500, tone(300)).ends(4000))
     assert (found.activities, found.note) == (None, "the agent was audible before t0: there is no gap to explain")
-    assert attempts.text(found.turn_span, tracing.TRANSCRIPT) is not None
+    assert attempts.text_attribute(found.turn_span, tracing.TRANSCRIPT) is not None
 
 
 def test_attempts_are_counted_by_their_provisional_end() -> None:
@@ -289,8 +289,10 @@ def test_attempts_are_counted_by_their_provisional_end() -> None:
         *attempt_spans(attempt=1),
         *attempt_spans(turn=1, shift_ms=2000),
     ]
-    assert len(attempts.begun_between(attempts.of_call(record, spans), ns(600), ns(3000)) or ()) == 2
-    assert attempts.begun_between(attempts.of_call(record, spans[1:]), ns(600), ns(3000)) is None
+    assert (
+        len(attempts.attempts_started_between(attempts.select_call_spans(record, spans), ns(600), ns(3000)) or ()) == 2
+    )
+    assert attempts.attempts_started_between(attempts.select_call_spans(record, spans[1:]), ns(600), ns(3000)) is None
 
 
 @pytest.mark.parametrize(
@@ -301,5 +303,5 @@ def test_what_the_prefix_cache_served_beyond_what_it_may(facts: dict[str, int], 
     """Unknown where the engine does not tell; never negative."""
     names = {"cached": tracing.PREFIX_CACHED_TOKENS, "allowed": tracing.PREFIX_ALLOWED_TOKENS}
     span = Span(tracing.TURN_SPAN, 0, 1, "CA1", 0, 1, {names[key]: value for key, value in facts.items()})
-    assert attempts.prefix_beyond_tokens(span) == beyond
-    assert attempts.prefix_beyond_tokens(None) is None
+    assert attempts.count_foreign_prefix_tokens(span) == beyond
+    assert attempts.count_foreign_prefix_tokens(None) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turngap.scoring.compute import Compute, of_turn
+from turngap.scoring.breakdown import EngineWork, measure_work
 from turngap.scoring.score import score_call
 from turngap_agent.tracing import Span
 
@@ -16,29 +16,29 @@ def turn_span(compute_ms: float | None, *, heard: bool) -> Span:
 def test_attempts_that_nobody_heard_are_waste() -> None:
     """Their work is added up; that of the heard one stands by itself."""
     own = turn_span(120.0, heard=True)
-    assert of_turn([turn_span(30, heard=False), turn_span(12.5, heard=False), own], own) == Compute(120.0, 42.5)
-    assert of_turn([own], own) == Compute(120.0, 0.0)
+    assert measure_work([turn_span(30, heard=False), turn_span(12.5, heard=False), own], own) == EngineWork(120.0, 42.5)
+    assert measure_work([own], own) == EngineWork(120.0, 0.0)
 
 
 def test_an_attempt_that_was_heard_and_stopped_was_not_wasted() -> None:
     """Part of it was said: a barge-in throws away a rest, not an attempt."""
     own, other = turn_span(120.0, heard=True), turn_span(80.0, heard=True)
-    assert of_turn([other, own], own) == Compute(120.0, 0.0)
+    assert measure_work([other, own], own) == EngineWork(120.0, 0.0)
 
 
 def test_what_the_agent_does_not_tell_is_not_known() -> None:
     """No figure where spans may be lost, or where an attempt does not say what it cost."""
     own = turn_span(120.0, heard=True)
-    assert of_turn(None, own) == Compute(120.0, None)
-    assert of_turn([turn_span(None, heard=False), own], own) == Compute(120.0, None)
+    assert measure_work(None, own) == EngineWork(120.0, None)
+    assert measure_work([turn_span(None, heard=False), own], own) == EngineWork(120.0, None)
     silent = turn_span(None, heard=True)
-    assert of_turn([silent], silent) == Compute(None, None)
+    assert measure_work([silent], silent) == EngineWork(None, None)
 
 
 def test_a_turn_without_an_answer_may_have_wasted_work() -> None:
     """Speculation on noise is all waste."""
-    assert of_turn([turn_span(30, heard=False)], None) == Compute(None, 30.0)
-    assert of_turn([], None) == Compute(None, 0.0)
+    assert measure_work([turn_span(30, heard=False)], None) == EngineWork(None, 30.0)
+    assert measure_work([], None) == EngineWork(None, 0.0)
 
 
 def test_it_stands_in_the_record() -> None:

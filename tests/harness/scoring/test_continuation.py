@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.model.records import Pcm16
-from turngap.scoring.continuation import Joined, audible_samples, find, joined
+from turngap.scoring.continuation import LostAndRepeated, count_audible_samples, find_lost_and_repeated, find_piece
 
 from tests.harness.builders import quiet, speech
 
@@ -24,7 +24,7 @@ def test_one_that_goes_on_where_it_stopped_lost_nothing(stopped: int, sent: int,
     """Whatever had been heard, whatever had been sent ahead, and however long the silence before it."""
     cut = SENTENCE[at(stopped) : at(stopped + sent)]
     resumed = np.concatenate([quiet(lead), SENTENCE[at(stopped) :]])
-    fit = joined(SENTENCE[: at(stopped)], cut, resumed)
+    fit = find_lost_and_repeated(SENTENCE[: at(stopped)], cut, resumed)
     assert fit.lost_samples <= FRAME
     assert fit.repeated_samples <= FRAME
 
@@ -33,7 +33,7 @@ def test_one_that_goes_on_where_it_stopped_lost_nothing(stopped: int, sent: int,
 def test_what_is_said_twice(stopped: int, back: int) -> None:
     """A sentence that begins again further back has said what lies between twice, to within 10 ms."""
     resumed = SENTENCE[at(stopped - back) :]
-    fit = joined(SENTENCE[: at(stopped)], SENTENCE[at(stopped) : at(stopped + 300)], resumed)
+    fit = find_lost_and_repeated(SENTENCE[: at(stopped)], SENTENCE[at(stopped) : at(stopped + 300)], resumed)
     assert fit.lost_samples == 0
     assert abs(fit.repeated_samples - at(back)) <= FRAME
 
@@ -42,53 +42,55 @@ def test_what_is_said_twice(stopped: int, back: int) -> None:
 def test_what_is_lost(stopped: int, skipped: int) -> None:
     """A sentence that goes on further ahead has lost what lies between, to within 10 ms."""
     cut = SENTENCE[at(stopped) : at(stopped + 1000)]
-    fit = joined(SENTENCE[: at(stopped)], cut, SENTENCE[at(stopped + skipped) :])
+    fit = find_lost_and_repeated(SENTENCE[: at(stopped)], cut, SENTENCE[at(stopped + skipped) :])
     assert fit.repeated_samples == 0
     assert abs(fit.lost_samples - at(skipped)) <= FRAME
 
 
 def test_another_sentence_loses_all_that_was_cut() -> None:
     """What was sent, cut and never comes is lost whole, whatever is said instead."""
-    assert joined(SENTENCE[: at(800)], SENTENCE[at(800) : at(1300)], speech(900, seed=2)) == Joined(at(500), 0)
+    assert find_lost_and_repeated(
+        SENTENCE[: at(800)], SENTENCE[at(800) : at(1300)], speech(900, seed=2)
+    ) == LostAndRepeated(at(500), 0)
 
 
 def test_a_few_words_before_it_goes_on_lose_nothing() -> None:
     """The sentence may be taken up again after something else: it is looked for in all that follows."""
     resumed = np.concatenate([speech(400, seed=2), SENTENCE[at(800) :]])
-    assert joined(SENTENCE[: at(800)], SENTENCE[at(800) : at(1300)], resumed) == Joined(0, 0)
+    assert find_lost_and_repeated(SENTENCE[: at(800)], SENTENCE[at(800) : at(1300)], resumed) == LostAndRepeated(0, 0)
 
 
 def test_where_nothing_was_cut_nothing_is_lost() -> None:
     """An agent that had sent nothing ahead goes on with sound that nobody has heard yet."""
-    assert joined(SENTENCE[: at(800)], NOTHING, SENTENCE[at(900) :]) == Joined(0, 0)
+    assert find_lost_and_repeated(SENTENCE[: at(800)], NOTHING, SENTENCE[at(900) :]) == LostAndRepeated(0, 0)
 
 
 def test_silence_that_was_cut_is_no_loss() -> None:
     """Only audible sound counts."""
-    assert joined(SENTENCE[: at(800)], quiet(500), NOTHING) == Joined(0, 0)
+    assert find_lost_and_repeated(SENTENCE[: at(800)], quiet(500), NOTHING) == LostAndRepeated(0, 0)
 
 
 def test_it_is_found_at_another_level_and_with_a_fade() -> None:
     """A reply that fades in again over 20 ms, or is a little softer, is the same sound."""
     resumed = SENTENCE[at(700) :].astype(np.float64) * 0.7
     resumed[: at(20)] *= np.linspace(0, 1, at(20))
-    fit = joined(SENTENCE[: at(800)], SENTENCE[at(800) : at(1200)], resumed.astype(np.int16))
+    fit = find_lost_and_repeated(SENTENCE[: at(800)], SENTENCE[at(800) : at(1200)], resumed.astype(np.int16))
     assert abs(fit.repeated_samples - at(100)) <= 2 * FRAME
 
 
 def test_a_sound_that_repeats_itself_is_taken_where_it_fits() -> None:
     """Of places as alike the one nearest to where playing stopped counts: a tone gives no reason to complain."""
     tone: Pcm16 = (8000 * np.sin(np.arange(16_000) * np.pi / 8 + 0.5)).astype(np.int16)
-    assert find(tone, tone[8000:], near=8000) == 8000
+    assert find_piece(tone, tone[8000:], near=8000) == 8000
 
 
 def test_silence_is_found_nowhere() -> None:
     """And too little sound to be told apart is not either."""
-    assert find(SENTENCE, quiet(300), near=0) is None
-    assert find(SENTENCE, SENTENCE[:200], near=0) is None
+    assert find_piece(SENTENCE, quiet(300), near=0) is None
+    assert find_piece(SENTENCE, SENTENCE[:200], near=0) is None
 
 
 @given(ms=st.integers(0, 200))
 def test_audible_samples(ms: int) -> None:
     """Sound counts in whole frames of 10 ms, the last one as long as it is."""
-    assert audible_samples(np.concatenate([speech(ms), quiet(50)])) in range(at(ms), at(ms) + FRAME)
+    assert count_audible_samples(np.concatenate([speech(ms), quiet(50)])) in range(at(ms), at(ms) + FRAME)

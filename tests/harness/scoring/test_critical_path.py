@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turngap.scoring.critical_path import Interval, Piece, critical_path, exposed_ns, slack_ns, waits_for
+from turngap.scoring.critical_path import (
+    Interval,
+    Piece,
+    exposed_by_stage_ns,
+    find_critical_path,
+    find_prerequisites,
+    slack_by_activity_ns,
+)
 from turngap_agent.tracing import PREREQUISITES, Activity, Stage
 
 T0 = 1_000
@@ -89,7 +96,7 @@ def on_path(ran: dict[Activity, Interval], speculated: Sequence[Activity]) -> li
 def test_exposed_times_add_up_to_the_gap(turn: Played) -> None:
     """Stages and unexplained add up to the gap to the nanosecond, and none is negative."""
     ran = run(*turn)
-    exposed = exposed_ns(critical_path(ran, T0, t1_of(ran)))
+    exposed = exposed_by_stage_ns(find_critical_path(ran, T0, t1_of(ran)))
     assert sum(exposed.values()) == t1_of(ran) - T0
     assert min(exposed.values()) >= 0
 
@@ -104,13 +111,13 @@ def test_exposed_times_add_up_to_the_gap(turn: Played) -> None:
 )
 def test_any_intervals_give_a_path_without_holes(ran: dict[Activity, Interval], gap: int) -> None:
     """Whatever the spans say, with stages absent, overlapping, before t0 or after t1, the path goes from t0 to t1."""
-    path = critical_path(ran, T0, T0 + gap)
+    path = find_critical_path(ran, T0, T0 + gap)
     edges = [T0, *(piece.end_ns for piece in path)]
     assert [piece.start_ns for piece in path] == edges[:-1]
     assert edges[-1] == T0 + gap
     assert all(piece.end_ns > piece.start_ns for piece in path)
-    assert all(slack >= 0 for slack in slack_ns(ran, T0 + gap).values())
-    assert slack_ns(ran, T0 + gap).keys() == ran.keys()
+    assert all(slack >= 0 for slack in slack_by_activity_ns(ran, T0 + gap).values())
+    assert slack_by_activity_ns(ran, T0 + gap).keys() == ran.keys()
 
 
 @settings(deadline=None)
@@ -121,9 +128,9 @@ def test_a_delay_on_the_path_shows_in_its_stage_alone(turn: Played, by: int, dat
     ran = run(durations, distances, speculated)
     activity = data.draw(st.sampled_from(on_path(ran, speculated)))
     after = run(delayed(durations, activity, by), distances, speculated)
-    exposed = exposed_ns(critical_path(ran, T0, t1_of(ran)))
+    exposed = exposed_by_stage_ns(find_critical_path(ran, T0, t1_of(ran)))
     exposed[activity.stage] += by
-    assert exposed_ns(critical_path(after, T0, t1_of(after))) == exposed
+    assert exposed_by_stage_ns(find_critical_path(after, T0, t1_of(after))) == exposed
 
 
 @settings(deadline=None)
@@ -132,12 +139,12 @@ def test_slack_is_what_an_activity_can_lose(turn: Played, activity: Activity, by
     """A delay up to the slack leaves t1 and every exposed time alone; a longer one moves t1 by the excess."""
     durations, distances, speculated = turn
     ran = run(durations, distances, speculated)
-    slack = slack_ns(ran, t1_of(ran))[activity]
+    slack = slack_by_activity_ns(ran, t1_of(ran))[activity]
     within = run(delayed(durations, activity, min(by, slack)), distances, speculated)
     assert t1_of(within) == t1_of(ran)
     if by < slack:
-        exposed = exposed_ns(critical_path(ran, T0, t1_of(ran)))
-        assert exposed_ns(critical_path(within, T0, t1_of(within))) == exposed
+        exposed = exposed_by_stage_ns(find_critical_path(ran, T0, t1_of(ran)))
+        assert exposed_by_stage_ns(find_critical_path(within, T0, t1_of(within))) == exposed
     beyond = run(delayed(durations, activity, slack + by), distances, speculated)
     assert t1_of(beyond) == t1_of(ran) + by
 
@@ -147,7 +154,7 @@ def test_slack_is_what_an_activity_can_lose(turn: Played, activity: Activity, by
 def test_slack_is_zero_on_the_path(turn: Played) -> None:
     """Nothing on the path can end later without moving t1."""
     ran = run(*turn)
-    slack = slack_ns(ran, t1_of(ran))
+    slack = slack_by_activity_ns(ran, t1_of(ran))
     assert all(slack[activity] == 0 for activity in on_path(ran, turn[2]))
 
 
@@ -172,7 +179,7 @@ def speculative(**overrides: Interval) -> dict[Activity, Interval]:
 def test_the_path_goes_through_the_work_when_the_work_ends_last() -> None:
     """The confirmation was in time: its stage is exposed up to the provisional end only, and it has slack."""
     ran = speculative()
-    assert critical_path(ran, 0, 360) == (
+    assert find_critical_path(ran, 0, 360) == (
         Piece(Stage.FRAMING_IN, 0, 10),
         Piece(Stage.TRANSPORT_IN, 10, 12),
         Piece(Stage.ENDPOINTING, 12, 130),
@@ -186,16 +193,16 @@ def test_the_path_goes_through_the_work_when_the_work_ends_last() -> None:
         Piece(Stage.TRANSPORT_OUT, 332, 340),
         Piece(Stage.LEAD_IN, 340, 360),
     )
-    assert slack_ns(ran, 360)[Activity.CONFIRMED_END] == 30
+    assert slack_by_activity_ns(ran, 360)[Activity.CONFIRMED_END] == 30
 
 
 def test_the_path_goes_through_the_confirmation_when_the_audio_was_held() -> None:
     """Audio ready before the end was confirmed: no stage of the work is exposed, and all of them have slack."""
     ran = speculative(CONFIRMED_END=Interval(12, 331))
-    exposed = exposed_ns(critical_path(ran, 0, 360))
+    exposed = exposed_by_stage_ns(find_critical_path(ran, 0, 360))
     assert exposed[Stage.ENDPOINTING] == 319
     assert exposed[Stage.TRANSCRIPTION] == exposed[Stage.FIRST_TOKEN] == exposed[Stage.ENCODING] == 0
-    slack = slack_ns(ran, 360)
+    slack = slack_by_activity_ns(ran, 360)
     assert {slack[one] for one in (Activity.TRANSCRIPTION, Activity.FIRST_AUDIO, Activity.ENCODING)} == {1}
     assert slack[Activity.CONFIRMED_END] == slack[Activity.TRANSPORT_IN] == 0
 
@@ -204,20 +211,20 @@ def test_a_confirmation_amid_the_work_was_not_waited_for() -> None:
     """Work that began before the confirmation, or had other work to wait for after it, did not wait for it."""
     for confirmed_ns in (150, 180, 200, 240, 260, 290):
         ran = speculative(CONFIRMED_END=Interval(12, confirmed_ns))
-        assert critical_path(ran, 0, 360) == critical_path(speculative(), 0, 360)
-        assert slack_ns(ran, 360)[Activity.CONFIRMED_END] == 330 - confirmed_ns
+        assert find_critical_path(ran, 0, 360) == find_critical_path(speculative(), 0, 360)
+        assert slack_by_activity_ns(ran, 360)[Activity.CONFIRMED_END] == 330 - confirmed_ns
 
 
 def test_work_that_began_before_t0_is_cut_at_t0() -> None:
     """Of an activity that was under way at t0 only the rest is exposed, and nothing before it is on the path."""
-    path = critical_path(speculative(), 150, 360)
+    path = find_critical_path(speculative(), 150, 360)
     assert path[0] == Piece(Stage.TRANSCRIPTION, 150, 180)
-    assert exposed_ns(path)[Stage.ENDPOINTING] == 0
+    assert exposed_by_stage_ns(path)[Stage.ENDPOINTING] == 0
 
 
 def test_an_overlap_belongs_to_the_successor() -> None:
     """A prerequisite that was still at work when its successor started is exposed up to that start."""
-    exposed = exposed_ns(critical_path(speculative(FIRST_CLAUSE=Interval(230, 275)), 0, 360))
+    exposed = exposed_by_stage_ns(find_critical_path(speculative(FIRST_CLAUSE=Interval(230, 275)), 0, 360))
     assert exposed[Stage.FIRST_CLAUSE] == 30
     assert exposed[Stage.FIRST_AUDIO] == 60
 
@@ -226,7 +233,7 @@ def test_an_activity_nobody_reported_is_unexplained() -> None:
     """Its time is in no span; what it waited for stays on the path."""
     ran = speculative()
     del ran[Activity.FIRST_TOKEN]
-    exposed = exposed_ns(critical_path(ran, 0, 360))
+    exposed = exposed_by_stage_ns(find_critical_path(ran, 0, 360))
     assert exposed[Stage.UNEXPLAINED] == 3 + 50
     assert exposed[Stage.TRANSCRIPTION] == 49
 
@@ -234,12 +241,12 @@ def test_an_activity_nobody_reported_is_unexplained() -> None:
 def test_what_ended_after_its_successor_was_not_waited_for() -> None:
     """A decision made before the frame arrived did not wait for it, so the frame's transport is not on its path."""
     ran = speculative(TRANSPORT_IN=Interval(10, 140), CONFIRMED_END=Interval(140, 300))
-    assert waits_for(Activity.PROVISIONAL_END, ran) == ()
-    assert exposed_ns(critical_path(ran, 0, 360))[Stage.TRANSPORT_IN] == 0
+    assert find_prerequisites(Activity.PROVISIONAL_END, ran) == ()
+    assert exposed_by_stage_ns(find_critical_path(ran, 0, 360))[Stage.TRANSPORT_IN] == 0
 
 
 @pytest.mark.parametrize("gap", [0, 250])
 def test_with_nothing_known_all_is_unexplained(gap: int) -> None:
     """No activity at all: one unexplained piece, or none for a gap of 0."""
     expected = (Piece(Stage.UNEXPLAINED, 7, 7 + gap),) if gap else ()
-    assert critical_path({}, 7, 7 + gap) == expected
+    assert find_critical_path({}, 7, 7 + gap) == expected

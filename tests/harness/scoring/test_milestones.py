@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.clock import NS_PER_MS
 from turngap.model.records import CallRecord
-from turngap.scoring.lateness import lateness
-from turngap.scoring.milestones import Milestones, milestones
+from turngap.scoring.milestones import Milestones, find_milestones
+from turngap.scoring.turn_facts import measure_lateness
 
 from tests.harness.builders import Call, ns, quiet, tone
 
 
 def only(record: CallRecord) -> Milestones:
     """The milestones of a call's one utterance."""
-    (moments,) = milestones(record)
+    (moments,) = find_milestones(record)
     return moments
 
 
@@ -91,15 +91,15 @@ def test_first_byte_is_the_first_message_silent_or_not() -> None:
 def test_first_byte_is_of_this_turn() -> None:
     """Neither what is still being sent of earlier talk nor the next turn's reply is this turn's first byte."""
     talks_on = Call().utter(600, 1600).hear_paced(2000, tone(4000), lead_ms=15).utter(3000, 5000)
-    assert milestones(talks_on.ends(7000))[1].first_recv_ns is None
+    assert find_milestones(talks_on.ends(7000))[1].first_recv_ns is None
     silent = Call().utter(600, 1600, answer_within_ms=900).utter(3000, 4000).hear(4300, tone(300))
-    assert [moments.first_recv_ns for moments in milestones(silent.ends(6000))] == [None, ns(4300)]
+    assert [moments.first_recv_ns for moments in find_milestones(silent.ends(6000))] == [None, ns(4300)]
 
 
 def test_an_answer_to_the_next_utterance_is_not_this_turns() -> None:
     """Although this turn's time was not up, the caller had spoken again: the onset is the next turn's."""
     record = Call().utter(600, 1600).utter(2500, 3500).hear(3900, tone(300)).ends(6000)
-    first, second = milestones(record)
+    first, second = find_milestones(record)
     assert (first.onset_ns, after_t0(second, 3500)) == (None, 400)
 
 
@@ -133,7 +133,7 @@ def two_utterances() -> Call:
 def test_the_tail_of_an_earlier_reply_is_no_cut_off() -> None:
     """What was received before the utterance began plays on into it: earlier talk, cleared or not."""
     for call in (two_utterances(), two_utterances().clear(3400)):
-        first, second = milestones(call.hear(5400, tone(300)).ends(7000))
+        first, second = find_milestones(call.hear(5400, tone(300)).ends(7000))
         assert after_t0(first) == 400
         assert (second.cut_off_ns, after_t0(second, 5000)) == (None, 400)
 
@@ -141,7 +141,7 @@ def test_the_tail_of_an_earlier_reply_is_no_cut_off() -> None:
 def test_a_tail_that_is_still_being_sent_is_no_cut_off() -> None:
     """A paced reply goes on for a while after the caller barges in: one stretch of sound until it is cleared."""
     call = Call().utter(600, 1600).hear_paced(2000, tone(1700), lead_ms=15).utter(3000, 5000).clear(3690)
-    _, second = milestones(call.hear(5400, tone(300)).ends(7000))
+    _, second = find_milestones(call.hear(5400, tone(300)).ends(7000))
     assert (second.cut_off_ns, after_t0(second, 5000)) == (None, 400)
 
 
@@ -149,8 +149,8 @@ def test_talk_that_begins_inside_the_utterance_is_a_cut_off() -> None:
     """After a `clear`, or after a pause of 200 ms, new sound before t0 is a cut-off although there was a tail."""
     cleared = two_utterances().clear(3400).hear(3410, tone(300)).ends(7000)
     paused = Call().utter(600, 1600).hear(2000, tone(1400)).utter(3000, 5000).hear(3600, tone(300)).ends(7000)
-    assert [moments.cut_off_ns for moments in milestones(cleared)] == [None, 1590 * NS_PER_MS]
-    assert [moments.cut_off_ns for moments in milestones(paused)] == [None, 1400 * NS_PER_MS]
+    assert [moments.cut_off_ns for moments in find_milestones(cleared)] == [None, 1590 * NS_PER_MS]
+    assert [moments.cut_off_ns for moments in find_milestones(paused)] == [None, 1400 * NS_PER_MS]
 
 
 def test_talk_before_an_agent_can_notice_is_earlier_talk() -> None:
@@ -169,7 +169,7 @@ def test_a_short_utterance_can_be_answered_at_once() -> None:
 def test_an_agent_that_talks_on_has_not_answered() -> None:
     """Sound that goes on from before the utterance past t0 without a pause is no reply, and no gap of 0."""
     call = Call().utter(600, 1600).hear_paced(2000, tone(4000), lead_ms=15).utter(3000, 5000)
-    _, second = milestones(call.ends(7000))
+    _, second = find_milestones(call.ends(7000))
     assert (second.onset_ns, second.cut_off_ns) == (None, None)
 
 
@@ -197,14 +197,14 @@ def test_a_gap_between_clauses_may_be_dry_or_silent_and_short() -> None:
     assert reply is not None
     assert reply.longest_silence_ns == 120 * NS_PER_MS
     over = call.utter(3200, 3500, over=True).hear(3700, tone(300)).ends(6000)
-    assert [one.reply.longest_silence_ns for one in milestones(over)[:1] if one.reply] == [120 * NS_PER_MS]
+    assert [one.reply.longest_silence_ns for one in find_milestones(over)[:1] if one.reply] == [120 * NS_PER_MS]
 
 
 @pytest.mark.parametrize(("speaks_ms", "longest_ms", "summed_ms"), [(2450, 150, 0), (2550, 250, 250), (3100, 600, 600)])
 def test_a_gap_ends_when_the_caller_speaks_up(speaks_ms: int, longest_ms: int, summed_ms: int) -> None:
     """Silent from 2,300 to 2,900: what is left of it when the caller begins is the agent holding back."""
     call = Call().utter(600, 1600).hear(2000, tone(300), quiet(600), tone(100))
-    first, _ = milestones(call.utter(speaks_ms, speaks_ms + 400, over=True).ends(6000))
+    first, _ = find_milestones(call.utter(speaks_ms, speaks_ms + 400, over=True).ends(6000))
     assert first.reply is not None
     assert first.reply.end_ns == ns(3000)
     assert first.reply.longest_silence_ns == longest_ms * NS_PER_MS
@@ -223,7 +223,7 @@ def test_underruns_are_the_dry_times_inside() -> None:
 def test_a_reply_ends_where_the_next_utterance_has_its_own_talk() -> None:
     """The next turn's answer is not part of this reply, and the time between them no underrun."""
     call = Call().utter(600, 1600).hear(2000, tone(300)).utter(3000, 4000).hear(4300, tone(300))
-    first, second = (moments.reply for moments in milestones(call.ends(6000)))
+    first, second = (moments.reply for moments in find_milestones(call.ends(6000)))
     assert first is not None
     assert second is not None
     assert (first.end_ns, first.underruns) == (ns(2300), ())
@@ -232,7 +232,7 @@ def test_a_reply_ends_where_the_next_utterance_has_its_own_talk() -> None:
 
 def test_a_barged_in_reply_ends_with_what_was_played() -> None:
     """Of a reply that was cleared only the played part counts."""
-    first, _ = (moments.reply for moments in milestones(two_utterances().clear(3400).ends(5500)))
+    first, _ = (moments.reply for moments in find_milestones(two_utterances().clear(3400).ends(5500)))
     assert first is not None
     assert first.end_ns == ns(3400)
 
@@ -250,7 +250,7 @@ def test_a_barged_in_reply_ends_with_what_was_played() -> None:
 def test_send_lateness_counts_from_500_ms_before_t0_to_t1(frame: int, counts: bool) -> None:
     """A late frame counts when any of its lateness lies in the window."""
     record = Call().utter(600, 1600).late(frame, 29).hear(2000, tone(300)).ends(4000)
-    late = lateness(record, *only(record).window_ns)
+    late = measure_lateness(record, *only(record).window_ns)
     assert (late.send_ns, late.recv_ns) == (29 * NS_PER_MS if counts else 0, 0)
 
 
@@ -258,7 +258,7 @@ def test_send_lateness_counts_from_500_ms_before_t0_to_t1(frame: int, counts: bo
 def test_receive_lateness_counts_in_the_same_window(back_at_ms: float, counts: bool) -> None:
     """An absence of our event loop counts when any of it lies between 500 ms before t0 and t1."""
     record = Call().utter(600, 1600).stall(back_at_ms, 7).hear(2000, tone(300)).ends(4000)
-    late = lateness(record, *only(record).window_ns)
+    late = measure_lateness(record, *only(record).window_ns)
     assert (late.send_ns, late.recv_ns) == (0, 7 * NS_PER_MS if counts else 0)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
-from turngap.scoring.outcomes import Findings, judge
+from turngap.scoring.outcomes import TurnFacts, judge_turn
 
-FINE = Findings(
+FINE = TurnFacts(
     expectation=Expectation.RESPOND,
     over_agent=False,
     in_pause=False,
@@ -49,24 +49,24 @@ FAULTS: dict[Outcome, dict[str, Any]] = {
 
 
 def outcome(**changed: Any) -> Outcome:
-    return judge(replace(FINE, **changed))[0]
+    return judge_turn(replace(FINE, **changed))[0]
 
 
 def test_an_apology_is_no_answer() -> None:
     """The agent was heard, and says itself that it failed: however soon it apologised."""
-    found = judge(replace(FINE, agent_error="llm: the server does not answer"))
+    found = judge_turn(replace(FINE, agent_error="llm: the server does not answer"))
     assert found == (Outcome.FAILED, "the agent says: llm: the server does not answer")
 
 
 def test_answered() -> None:
     """Nothing wrong is answered, and there is nothing to say about it."""
-    assert judge(FINE) == (Outcome.ANSWERED, "")
+    assert judge_turn(FINE) == (Outcome.ANSWERED, "")
 
 
 @pytest.mark.parametrize("expected", FAULTS)
 def test_each_finding_names_its_outcome(expected: Outcome) -> None:
     """One finding alone names the turn and says why in one line."""
-    named, detail = judge(replace(FINE, **FAULTS[expected]))
+    named, detail = judge_turn(replace(FINE, **FAULTS[expected]))
     assert named is expected
     assert detail
     assert "\n" not in detail
@@ -84,7 +84,7 @@ def test_the_first_finding_names_the_turn(first: int) -> None:
 
 def test_the_detail_tells_of_everything() -> None:
     """A finding that does not name the turn is told all the same."""
-    _, detail = judge(replace(FINE, underrun_ms=340, missing_last_word="tomorrow", wer=0.4))
+    _, detail = judge_turn(replace(FINE, underrun_ms=340, missing_last_word="tomorrow", wer=0.4))
     assert detail == (
         "playout ran dry for 340 ms inside the reply; the last word 'tomorrow' was not in what the agent answered; "
         "word error rate 0.40 is over 0.34"
@@ -103,13 +103,13 @@ def test_no_transcript_is_not_wrong() -> None:
 
 def test_a_reply_that_stalled_is_broken() -> None:
     """Less sound than any word has, and nothing after it, is a stall, not a short answer."""
-    assert judge(replace(FINE, stalled_after_ms=80)) == (Outcome.BROKEN, "the reply stopped after 80 ms of sound")
+    assert judge_turn(replace(FINE, stalled_after_ms=80)) == (Outcome.BROKEN, "the reply stopped after 80 ms of sound")
 
 
 @pytest.mark.parametrize("late", ["send_late_ms", "recv_late_ms"])
 def test_our_lateness_takes_an_answered_turns_figure_away(late: str) -> None:
     """Over 5 ms, sending or receiving, an otherwise answered turn is invalid, and its detail has the figures."""
-    named, detail = judge(replace(FINE, **{late: 5.1}))
+    named, detail = judge_turn(replace(FINE, **{late: 5.1}))
     assert named is Outcome.INVALID
     assert "5.1 ms" in detail
 
@@ -137,7 +137,7 @@ def test_some_lateness_hides_no_fault(expected: Outcome) -> None:
 )
 def test_a_hole_in_the_callers_speech_leaves_a_finding_in_doubt(finding: Outcome, late: str, expected: Outcome) -> None:
     """Over 100 ms late, what a pause in the caller's speech could have caused is in doubt; the rest stands."""
-    named, detail = judge(replace(FINE, **FAULTS[finding], **{late: 101.0}))
+    named, detail = judge_turn(replace(FINE, **FAULTS[finding], **{late: 101.0}))
     assert named is expected
     assert ("(in doubt)" in detail) is (expected is Outcome.INVALID)
 
@@ -150,7 +150,7 @@ def test_our_own_stalls_are_taken_off_an_underrun() -> None:
 
 def test_a_certain_finding_outranks_one_in_doubt() -> None:
     """An underrun that may be ours does not hide a wrong transcript; it stays in the detail."""
-    named, detail = judge(replace(FINE, underrun_ms=150, own_underrun_ms=150, wer=0.9))
+    named, detail = judge_turn(replace(FINE, underrun_ms=150, own_underrun_ms=150, wer=0.9))
     assert named is Outcome.WRONG
     assert detail.startswith("playout ran dry for 150 ms inside the reply (in doubt); word error rate")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from turngap.model.records import CallRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scoring.score import score_call
-from turngap.verdict.rates import to_be_ignored
+from turngap.verdict.measures import to_be_ignored
 from turngap_agent.tracing import Span
 
 from tests.harness.builders import WORDS, Call, attempt_spans, call_span, planned_as, quiet, speech, tone

@@ -9,7 +9,7 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import GOOD, Outcome, TurnRecord
 from turngap.scenario import Expectation
 from turngap.verdict import conversation, stats, summary
-from turngap.verdict.rates import BY_METRIC, SHARES
+from turngap.verdict.measures import SHARES, SHARES_BY_METRIC
 
 from tests.harness import report_builders as builders
 from tests.harness.report_builders import unanswered
@@ -36,7 +36,7 @@ def test_turns_that_were_not_to_be_answered_have_no_latency() -> None:
         unanswered(1, WAIT, Outcome.HELD),
         unanswered(2, IGNORE, Outcome.HELD),
     ]
-    figures = summary.figures(turns)
+    figures = summary.compute_figures(turns)
     assert (figures["turn_gap_ms"].n, figures["turn_gap_ms"].max) == (1, 400.0)
     assert figures["outcomes"] == {Outcome.ANSWERED: 1, Outcome.HELD: 2}
     assert (figures["cut_off_rate"].n, figures["underrun_rate"].n) == (1, 1)
@@ -58,7 +58,7 @@ def test_each_rate_is_a_share_of_its_own_turns() -> None:
         unanswered(10, WAIT, Outcome.HELD),
         unanswered(11, WAIT, Outcome.INVALID),
     ]
-    rates = summary.figures(turns)["conversation"].rates
+    rates = summary.compute_figures(turns)["conversation"].rates
     assert {name: (rate.events, rate.n) for name, rate in rates.items()} == {
         "cut_off_rate": (1, 7),
         "pause_cut_off_rate": (1, 2),
@@ -75,12 +75,12 @@ def test_each_rate_is_a_share_of_its_own_turns() -> None:
 def test_every_attempt_at_answering_nobody_is_wasted() -> None:
     """Of a turn that was to be answered one attempt is its own, of the others none."""
     turns = [builders.turn(0, attempts=3), unanswered(1, WAIT, Outcome.HELD, attempts=2)]
-    assert summary.figures(turns)["wasted_attempts"] == 4
+    assert summary.compute_figures(turns)["wasted_attempts"] == 4
 
 
 def test_a_rate_of_no_turns_is_not_known() -> None:
     """Null, never 0 %."""
-    rates = summary.figures([builders.turn(0)])["conversation"].rates
+    rates = summary.compute_figures([builders.turn(0)])["conversation"].rates
     assert (rates["intruded_rate"].rate, rates["intruded_rate"].upper, rates["intruded_rate"].n) == (None, None, 0)
 
 
@@ -88,12 +88,14 @@ def test_a_rate_of_no_turns_is_not_known() -> None:
 def test_good_turns_are_no_events(share: object) -> None:
     """No fault is counted on a turn that went as it should, but for an underrun too short to break a reply."""
     for outcome in GOOD:
-        assert not BY_METRIC[share.metric].event(builders.turn(0, outcome=outcome))  # type: ignore[attr-defined]
+        assert not SHARES_BY_METRIC[share.metric].event(builders.turn(0, outcome=outcome))  # type: ignore[attr-defined]
 
 
 def test_a_barge_in_that_was_talked_over_is_later_than_any_other() -> None:
     """Its own time would flatter the agent that falls silent for a moment and goes on."""
-    figures = conversation.figures([barge_in(0, 180.0), barge_in(1, 220.0), barge_in(2, 90.0, Outcome.TALKED_OVER)])
+    figures = conversation.conversation_figures(
+        [barge_in(0, 180.0), barge_in(1, 220.0), barge_in(2, 90.0, Outcome.TALKED_OVER)]
+    )
     assert (figures.barge_in_stop_ms.n, figures.barge_in_stop_ms.p50, figures.barge_in_stop_ms.max) == (3, 220.0, None)
     assert figures.talk_over_ms.max == 220.0
     assert figures.went_on_ms.n == 0
@@ -106,7 +108,7 @@ def test_a_sentence_that_did_not_go_on_is_later_than_any_other() -> None:
         unanswered(1, IGNORE, Outcome.HELD, went_on_ms=500.0),
         unanswered(2, IGNORE, Outcome.STOPPED, went_on_ms=None),
     ]
-    figures = conversation.figures(turns).went_on_ms
+    figures = conversation.conversation_figures(turns).went_on_ms
     assert (figures.n, figures.p50, figures.max) == (3, 500.0, None)
 
 
@@ -119,7 +121,7 @@ def test_words_by_noise_and_twins() -> None:
         builders.turn(3, utterance_id="b10", condition="pink 10 dB", twin="b", word_errors=1, words=5),
         builders.turn(4, utterance_id="c10", condition="pink 10 dB", twin="gone", word_errors=5, words=5),
     ]
-    found = conversation.figures(turns)
+    found = conversation.conversation_figures(turns)
     assert {name: (one.turns, one.errors, one.words) for name, one in found.wer.items()} == {
         "clean": (2, 1, 10),
         "noisy": (3, 9, 15),
@@ -137,7 +139,7 @@ def test_words_by_noise_and_twins() -> None:
 def test_every_word_error_rate_has_a_bound_over_it(counts: list[tuple[int, int]]) -> None:
     """However few or many words: the bound is no smaller than the rate, but for a bootstrap's own coarseness."""
     turns = [builders.turn(i, word_errors=min(e, w), words=w) for i, (e, w) in enumerate(counts)]
-    figures = summary.figures(turns)
+    figures = summary.compute_figures(turns)
     assert figures["wer_upper"] >= figures["wer"] - 1e-9
 
 
@@ -149,7 +151,7 @@ def test_wasted_work_is_a_share_of_all_work() -> None:
         builders.turn(2, compute_ms=300.0, wasted_ms=0.0, pause_ms=400.0),
         builders.turn(3, compute_ms=None, wasted_ms=None),
     ]
-    found = conversation.figures(turns)
+    found = conversation.conversation_figures(turns)
     assert found.wasted is not None
     assert (found.wasted.turns, found.wasted.compute_ms, round(found.wasted.wasted_ms, 3)) == (3, 200.0, 66.667)
     assert found.wasted.share == pytest.approx(0.25)
@@ -157,20 +159,20 @@ def test_wasted_work_is_a_share_of_all_work() -> None:
     assert found.wasted.upper >= 0.25
     assert found.wasted_pauses is not None
     assert (found.wasted_pauses.turns, found.wasted_pauses.share) == (1, 0.0)
-    assert conversation.wasted_work([builders.turn(0)]) is None
+    assert conversation.pool_wasted_work([builders.turn(0)]) is None
 
 
 def test_hidden_time_of_a_stage() -> None:
     """Where every turn tells it there is a median of it; older runs have none."""
     turns = builders.turns(3)
-    assert {figures.hidden_p50_ms for figures in summary.figures(turns)["stages"].values()} == {None}
+    assert {figures.hidden_p50_ms for figures in summary.compute_figures(turns)["stages"].values()} == {None}
     told = [
         turn.model_copy(
             update={"stages": {s: t.model_copy(update={"hidden_ms": 7.0}) for s, t in (turn.stages or {}).items()}}
         )
         for turn in turns
     ]
-    assert {figures.hidden_p50_ms for figures in summary.figures(told)["stages"].values()} == {7.0}
+    assert {figures.hidden_p50_ms for figures in summary.compute_figures(told)["stages"].values()} == {7.0}
 
 
 def test_a_run_of_before_is_still_read() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from turngap.model.figures import CostFigures
-from turngap.verdict import cost
+from turngap.verdict import summary
 from turngap_agent import profile
 from turngap_agent.errors import ProfileError
 from turngap_agent.profile.limits import Price
@@ -13,14 +13,14 @@ PRICE = Price(an_hour=3.6, currency="EUR", as_of="2026-05", source="an invoice")
 
 
 def found(calls: int, call_s: float, answered: int) -> CostFigures:
-    figures = cost.figures(PRICE, calls, call_s, answered)
+    figures = summary.compute_cost(PRICE, calls, call_s, answered)
     assert figures is not None
     return figures
 
 
 def test_without_a_price_nothing_is_said() -> None:
     """Profiles for a laptop have none."""
-    assert cost.figures(None, 1, 60.0, 3) is None
+    assert summary.compute_cost(None, 1, 60.0, 3) is None
     assert profile.load("cpu").price is None
 
 

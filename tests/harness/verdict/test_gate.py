@@ -9,7 +9,7 @@ from turngap.model.result import Verdict
 from turngap.model.turn import GOOD, Outcome, StageTime, TurnRecord
 from turngap.verdict import stats, summary
 from turngap.verdict.budget import Budget, Limit
-from turngap.verdict.gate import Evidence, judge
+from turngap.verdict.gate import Evidence, judge_run
 from turngap.verdict.limits import judge_limit
 from turngap_agent.tracing import Stage
 
@@ -68,8 +68,8 @@ def evidence(n: int, **changes: object) -> Evidence:
 @pytest.mark.parametrize(("n", "allowed"), [(59, 0), (93, 1), (124, 2), (153, 3), (181, 4)])
 def test_misses_allowed(n: int, allowed: int) -> None:
     """As many turns over budget pass as the exact bound allows, and not one more."""
-    assert judge(run(n, allowed), evidence(n), EDGE).verdict is Verdict.PASS
-    assert judge(run(n, allowed + 1), evidence(n), EDGE).verdict is Verdict.FAIL
+    assert judge_run(run(n, allowed), evidence(n), EDGE).verdict is Verdict.PASS
+    assert judge_run(run(n, allowed + 1), evidence(n), EDGE).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o not in (*GOOD, Outcome.INVALID)])
@@ -77,7 +77,7 @@ def test_every_bad_outcome_is_over_budget(outcome: Outcome) -> None:
     """A fast gap doesn't save a turn that was not answered as it should be."""
     turns = run(59)
     turns[7] = turn(7, 100.0, outcome)
-    assert judge(turns, evidence(59), EDGE).verdict is Verdict.FAIL
+    assert judge_run(turns, evidence(59), EDGE).verdict is Verdict.FAIL
 
 
 def wordless(n: int, over: int = 0) -> list[TurnRecord]:
@@ -89,69 +89,69 @@ def wordless(n: int, over: int = 0) -> list[TurnRecord]:
 def test_random_weights_are_judged_by_time_alone() -> None:
     """What is understood is left out of the budget, and that is said; an agent with weights owes its transcripts."""
     budget = Budget(name="both", limits=(*EDGE.limits, Limit(metric="wer", at_most=0.05)))
-    judged = judge(wordless(93, 1), evidence(93, weightless=True), budget)
+    judged = judge_run(wordless(93, 1), evidence(93, weightless=True), budget)
     assert judged.verdict is Verdict.PASS
     assert [check.text for check in judged.checks if check.name == "word errors"] == [
         "not judged: random weights understand nothing"
     ]
-    assert judge(wordless(93, 2), evidence(93, weightless=True), budget).verdict is Verdict.FAIL
-    assert judge(wordless(93, 1), evidence(93), budget).verdict is Verdict.INVALID
+    assert judge_run(wordless(93, 2), evidence(93, weightless=True), budget).verdict is Verdict.FAIL
+    assert judge_run(wordless(93, 1), evidence(93), budget).verdict is Verdict.INVALID
 
 
 def test_random_weights_are_not_judged_by_their_words_alone() -> None:
     """A budget of nothing else has no verdict."""
     budget = Budget(name="words", limits=(Limit(metric="wer", at_most=0.05),))
-    judged = judge(wordless(93), evidence(93, weightless=True), budget)
+    judged = judge_run(wordless(93), evidence(93, weightless=True), budget)
     assert judged.verdict is Verdict.INVALID
     assert "random weights" in judged.sentence
 
 
 def test_too_few_turns_say_how_many_more() -> None:
     """Without a bound there is no PASS: INVALID, and what to do."""
-    judged = judge(run(12), evidence(12), EDGE)
+    judged = judge_run(run(12), evidence(12), EDGE)
     assert judged.verdict is Verdict.INVALID
     assert "needs 47 more turns" in judged.sentence
 
 
 def test_no_turns_are_invalid_with_and_without_a_budget() -> None:
     """Nothing measured is never green."""
-    assert judge([], evidence(0), EDGE).verdict is Verdict.INVALID
-    assert judge([], evidence(0)).verdict is Verdict.INVALID
+    assert judge_run([], evidence(0), EDGE).verdict is Verdict.INVALID
+    assert judge_run([], evidence(0)).verdict is Verdict.INVALID
 
 
 def test_only_invalid_turns_are_no_samples() -> None:
     """A run of which every turn was spoilt has measured nothing."""
-    judged = judge([turn(i, 400, Outcome.INVALID) for i in range(3)], evidence(3))
+    judged = judge_run([turn(i, 400, Outcome.INVALID) for i in range(3)], evidence(3))
     assert judged.verdict is Verdict.INVALID
     assert "all 3 turns were spoilt" in judged.sentence
 
 
 def test_invalid_turns_are_judged_twice() -> None:
     """Three spoilt turns of 181 don't matter where the verdict is the same either way, and do where it is not."""
-    assert judge(run(181, over=0, invalid=3), evidence(181), EDGE).verdict is Verdict.PASS
-    hanging = judge(run(181, over=3, invalid=3), evidence(181), EDGE)
+    assert judge_run(run(181, over=0, invalid=3), evidence(181), EDGE).verdict is Verdict.PASS
+    hanging = judge_run(run(181, over=3, invalid=3), evidence(181), EDGE)
     assert hanging.verdict is Verdict.INVALID
     assert "hangs on 3 turns" in hanging.sentence
-    assert judge(run(181, over=9, invalid=3), evidence(181), EDGE).verdict is Verdict.FAIL
+    assert judge_run(run(181, over=9, invalid=3), evidence(181), EDGE).verdict is Verdict.FAIL
 
 
 def test_more_than_two_percent_invalid_is_invalid() -> None:
     """Many spoilt turns mean a spoilt run, even where every other turn passes."""
-    assert judge(run(181, invalid=4), evidence(181), EDGE).verdict is Verdict.INVALID
+    assert judge_run(run(181, invalid=4), evidence(181), EDGE).verdict is Verdict.INVALID
 
 
 def test_repeats_and_shared_calls_do_not_gate() -> None:
     """p95 is bounded over distinct utterances, one scored turn a call."""
     turns = run(60)
     turns[3] = turn(3, utterance_id="u4")
-    assert "distinct" in judge(turns, evidence(60), EDGE).sentence
+    assert "distinct" in judge_run(turns, evidence(60), EDGE).sentence
     turns[3] = turn(3, call=4)
-    assert "shares a call" in judge(turns, evidence(60), EDGE).sentence
+    assert "shares a call" in judge_run(turns, evidence(60), EDGE).sentence
 
 
 def test_an_unfinished_run_is_invalid() -> None:
     """n is fixed before the run: stopping early is no way to pass."""
-    judged = judge(run(60), evidence(70), EDGE)
+    judged = judge_run(run(60), evidence(70), EDGE)
     assert judged.verdict is Verdict.INVALID
     assert "needs 10 more turns" in judged.sentence
 
@@ -171,7 +171,7 @@ def test_an_unfinished_run_is_invalid() -> None:
 )
 def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
     """An instrument that was off, or a machine that was not its own, gives no verdict."""
-    judged = judge(run(60), evidence(60, **changes), EDGE)
+    judged = judge_run(run(60), evidence(60, **changes), EDGE)
     assert judged.verdict is Verdict.INVALID
     assert word in judged.sentence
 
@@ -188,7 +188,7 @@ def test_what_is_known_of_the_prefix_cache_is_said(
     changes: dict[str, object], said: list[tuple[bool | None, str]]
 ) -> None:
     """Unknown is never told as none; an agent without such a cache is not asked."""
-    judged = judge(run(60), evidence(60, **changes), EDGE)
+    judged = judge_run(run(60), evidence(60, **changes), EDGE)
     assert [(check.ok, check.text) for check in judged.checks if check.name == "prefix cache"] == said
     assert judged.verdict is Verdict.PASS
 
@@ -196,13 +196,13 @@ def test_what_is_known_of_the_prefix_cache_is_said(
 def test_drift_is_invalid_under_a_budget() -> None:
     """A run that becomes slower all the way has no one p95."""
     turns = [turn(i, 200 + 2.0 * i) for i in range(60)]
-    assert judge(turns, evidence(60), EDGE).verdict is Verdict.INVALID
-    assert judge(turns, evidence(60)).verdict is Verdict.MEASURED
+    assert judge_run(turns, evidence(60), EDGE).verdict is Verdict.INVALID
+    assert judge_run(turns, evidence(60)).verdict is Verdict.MEASURED
 
 
 def test_without_a_budget_few_repeated_turns_are_measured() -> None:
     """A look at an agent needs no 59 turns; what would forbid a bound is stated, not judged."""
-    judged = judge([turn(i, utterance_id="u", call=1) for i in range(3)], evidence(3))
+    judged = judge_run([turn(i, utterance_id="u", call=1) for i in range(3)], evidence(3))
     assert judged.verdict is Verdict.MEASURED
     assert "400 ms" in judged.sentence
     assert all(check.ok is not False for check in judged.checks)
@@ -211,40 +211,40 @@ def test_without_a_budget_few_repeated_turns_are_measured() -> None:
 def test_a_stage_limit_needs_stages() -> None:
     """A limit on a stage that no span reports is INVALID, never a pass."""
     budget = Budget(name="b", limits=(Limit(metric="stages.first_audio", at_most=20),))
-    assert judge(run(59), evidence(59), budget).verdict is Verdict.PASS
+    assert judge_run(run(59), evidence(59), budget).verdict is Verdict.PASS
     bare = [turn(i, stages=None) for i in range(59)]
-    assert judge(bare, evidence(59), budget).verdict is Verdict.INVALID
+    assert judge_run(bare, evidence(59), budget).verdict is Verdict.INVALID
 
 
 def test_cut_offs_are_judged_on_their_bound() -> None:
     """No cut-off in 59 turns shows at most 5 %, not 2 %."""
     five, two = (Budget(name="b", limits=(Limit(metric="cut_off_rate", at_most=x),)) for x in (0.05, 0.02))
-    assert judge(run(59), evidence(59), five).verdict is Verdict.PASS
-    judged = judge(run(59), evidence(59), two)
+    assert judge_run(run(59), evidence(59), five).verdict is Verdict.PASS
+    judged = judge_run(run(59), evidence(59), two)
     assert judged.verdict is Verdict.INVALID
     assert "needs 90 more turns" in judged.sentence
     turns = run(149)
     turns[0] = turn(0, None, Outcome.CUT_OFF)
-    assert judge(turns, evidence(149), two).verdict is Verdict.FAIL
+    assert judge_run(turns, evidence(149), two).verdict is Verdict.FAIL
 
 
 def test_wer_and_memory() -> None:
     """Word errors are judged on their bound; what was not measured gives no verdict."""
     wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
-    assert judge(run(100), evidence(100), wer).verdict is Verdict.PASS
-    assert judge([turn(i, word_errors=1) for i in range(100)], evidence(100), wer).verdict is Verdict.FAIL
+    assert judge_run(run(100), evidence(100), wer).verdict is Verdict.PASS
+    assert judge_run([turn(i, word_errors=1) for i in range(100)], evidence(100), wer).verdict is Verdict.FAIL
     silent = [turn(i, word_errors=None, words=None, wer=None, transcript=None) for i in range(100)]
-    assert judge(silent, evidence(100), wer).verdict is Verdict.INVALID
+    assert judge_run(silent, evidence(100), wer).verdict is Verdict.INVALID
     vram = Budget(name="b", limits=(Limit(metric="vram_peak_mib", at_most=80_000),))
-    assert judge(run(60), evidence(60), vram).verdict is Verdict.INVALID
-    assert judge(run(60), evidence(60, vram_peak_mib=70_000.0), vram).verdict is Verdict.PASS
-    assert judge(run(60), evidence(60, vram_peak_mib=81_000.0), vram).verdict is Verdict.FAIL
+    assert judge_run(run(60), evidence(60), vram).verdict is Verdict.INVALID
+    assert judge_run(run(60), evidence(60, vram_peak_mib=70_000.0), vram).verdict is Verdict.PASS
+    assert judge_run(run(60), evidence(60, vram_peak_mib=81_000.0), vram).verdict is Verdict.FAIL
 
 
 def test_barge_in_needs_barge_in_turns() -> None:
     """A limit on a metric that no turn measured gives no verdict."""
     budget = Budget(name="b", limits=(Limit(metric="barge_in_stop_ms", at_most=250),))
-    assert judge(run(60), evidence(60), budget).verdict is Verdict.INVALID
+    assert judge_run(run(60), evidence(60), budget).verdict is Verdict.INVALID
 
 
 @settings(max_examples=60, deadline=None)
@@ -263,7 +263,7 @@ def test_a_lost_transcript_is_no_understanding() -> None:
     wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
     turns = run(100)
     turns[3] = turn(3, word_errors=None, words=None, wer=None, transcript=None)
-    judged = judge(turns, evidence(100), wer)
+    judged = judge_run(turns, evidence(100), wer)
     assert judged.verdict is Verdict.INVALID
     assert "1 answered turns have no transcript" in judged.sentence
 
@@ -272,14 +272,14 @@ def test_a_spoilt_turn_adds_no_words() -> None:
     """What the instrument spoilt says nothing of the agent's ears."""
     wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
     turns = [*run(99), turn(99, 400, Outcome.INVALID, word_errors=2)]
-    assert judge(turns, evidence(100), wer).verdict is Verdict.PASS
+    assert judge_run(turns, evidence(100), wer).verdict is Verdict.PASS
 
 
 def test_rates_are_judged_twice_too() -> None:
     """A spoilt turn may have been a cut-off: where that matters, there is no verdict."""
     budget = Budget(name="b", limits=(Limit(metric="cut_off_rate", at_most=0.03),))
-    assert judge(run(190), evidence(190), budget).verdict is Verdict.PASS
-    judged = judge(run(190, invalid=3), evidence(190), budget)
+    assert judge_run(run(190), evidence(190), budget).verdict is Verdict.PASS
+    judged = judge_run(run(190, invalid=3), evidence(190), budget)
     assert judged.verdict is Verdict.INVALID
     assert "cut-offs hangs on 3 turns" in judged.sentence
 
@@ -288,47 +288,47 @@ def test_dry_playout_counts_however_short_and_whatever_the_outcome() -> None:
     """The gate counts what `run.json` counts."""
     budget = Budget(name="b", limits=(Limit(metric="underrun_rate", at_most=0.05),))
     sound = [turn(i, reply_ms=900.0) for i in range(100)]
-    assert judge(sound, evidence(100), budget).verdict is Verdict.PASS
+    assert judge_run(sound, evidence(100), budget).verdict is Verdict.PASS
     dry = [turn(i, reply_ms=900.0, underruns_ms=(40.0,) if i < 20 else ()) for i in range(100)]
-    assert judge(dry, evidence(100), budget).verdict is Verdict.FAIL
-    assert summary.figures(dry)["underrun_rate"].events == 20
+    assert judge_run(dry, evidence(100), budget).verdict is Verdict.FAIL
+    assert summary.compute_figures(dry)["underrun_rate"].events == 20
 
 
 def test_the_sentinel_must_have_watched() -> None:
     """A verdict needs its measurement beside nine of ten turns, and every answer found."""
-    assert judge(run(60), evidence(60, sentinel_watched=0.95), EDGE).verdict is Verdict.PASS
+    assert judge_run(run(60), evidence(60, sentinel_watched=0.95), EDGE).verdict is Verdict.PASS
     for changes in ({"sentinel_watched": 0.5}, {"sentinel_watched": 1.0, "sentinel_missed": 1}):
-        judged = judge(run(60), evidence(60, **changes), EDGE)
+        judged = judge_run(run(60), evidence(60, **changes), EDGE)
         assert judged.verdict is Verdict.INVALID
         assert "the sentinel measured beside" in judged.sentence
-    assert judge(run(60), evidence(60, sentinel_watched=0.5)).verdict is Verdict.MEASURED
+    assert judge_run(run(60), evidence(60, sentinel_watched=0.5)).verdict is Verdict.MEASURED
 
 
 def test_the_measured_sentence_says_the_figures_median() -> None:
     """A turn that was not answered as it should be is later than any other, in words as in figures."""
     turns = [turn(0, 300.0), turn(1, 400.0), turn(2, 100.0, Outcome.WRONG), turn(3, 100.0, Outcome.BROKEN)]
-    figures = summary.figures(turns)["turn_gap_ms"]
-    said = judge(turns, evidence(4)).sentence
+    figures = summary.compute_figures(turns)["turn_gap_ms"]
+    said = judge_run(turns, evidence(4)).sentence
     assert ("median" in said) == (figures.p50 is not None)
 
 
 def test_a_verdict_says_at_which_load() -> None:
     """A gate holds for as many calls as went on."""
-    assert "with one call at a time" in judge(run(59), evidence(59), EDGE).sentence
-    assert "with 4 calls at once" in judge(run(59, 1), evidence(59, simultaneous_calls=4), EDGE).sentence
+    assert "with one call at a time" in judge_run(run(59), evidence(59), EDGE).sentence
+    assert "with 4 calls at once" in judge_run(run(59, 1), evidence(59, simultaneous_calls=4), EDGE).sentence
 
 
 def test_without_a_budget_trouble_is_a_warning() -> None:
     """A loaded machine, drift or our own lateness are told; what only a bound needs is not."""
-    judged = judge([turn(i, utterance_id="u") for i in range(3)], evidence(3, foreign_cpu_share=0.4))
+    judged = judge_run([turn(i, utterance_id="u") for i in range(3)], evidence(3, foreign_cpu_share=0.4))
     assert {check.name for check in judged.checks if check.warning} == {"foreign load"}
-    assert not any(check.warning for check in judge(run(60), evidence(60, foreign_cpu_share=0.4), EDGE).checks)
+    assert not any(check.warning for check in judge_run(run(60), evidence(60, foreign_cpu_share=0.4), EDGE).checks)
 
 
 def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
     """The sentence of a run with such turns does not speak of answers."""
     turns = [turn(0), turn(1, None, Outcome.HELD, expectation="wait")]
-    sentence = judge(turns, evidence(2)).sentence
+    sentence = judge_run(turns, evidence(2)).sentence
     assert sentence == "Measured, not judged: the median turn gap is 400 ms, and 2 of 2 turns went as they should."
 
 
@@ -342,16 +342,18 @@ def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
 def test_an_invalid_turn_is_neither_well_nor_badly_answered(invalid: int, said: str) -> None:
     """It is counted apart: nothing is known of it."""
     turns = [turn(0), turn(1), *(turn(2 + n, outcome=Outcome.INVALID) for n in range(invalid))]
-    assert judge(turns, evidence(len(turns))).sentence == f"Measured, not judged: {said}"
+    assert judge_run(turns, evidence(len(turns))).sentence == f"Measured, not judged: {said}"
 
 
 def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
     """Over 1 % it is a warning: what it did to the turns is judged by their own lateness."""
-    judged = judge(run(60), evidence(60, stolen_cpu_share=0.03), EDGE)
+    judged = judge_run(run(60), evidence(60, stolen_cpu_share=0.03), EDGE)
     (stolen,) = [check for check in judged.checks if check.name == "stolen time"]
     assert (judged.verdict, stolen.ok, stolen.warning) == (Verdict.PASS, None, True)
     assert "3.0%" in stolen.text
-    (quiet,) = [c for c in judge(run(60), evidence(60, stolen_cpu_share=0.0), EDGE).checks if c.name == "stolen time"]
+    (quiet,) = [
+        c for c in judge_run(run(60), evidence(60, stolen_cpu_share=0.0), EDGE).checks if c.name == "stolen time"
+    ]
     assert quiet.ok
 
 
@@ -361,4 +363,4 @@ def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
 )
 def test_one_turn_is_told_of_as_one(n: int, words: str) -> None:
     """The sentence of a run without a budget counts its turns in grammar."""
-    assert judge([turn(index) for index in range(n)], evidence(n)).sentence.endswith(words)
+    assert judge_run([turn(index) for index in range(n)], evidence(n)).sentence.endswith(words)

@@ -16,7 +16,7 @@ from tests.harness import report_builders as make
 def checks(**changes: Any) -> tuple[Check, Check]:
     """Of 100 turns on a machine that tells all; `changes` make it worse."""
     watch = {"turns": 100, "watched_turns": 100, "known_turns": 100, "foreign_turns": 0, "before_mib": 4.0}
-    foreign, held = gpu.checks(GpuWatch.model_validate(watch | {"sees_all": True} | changes))
+    foreign, held = gpu.gpu_checks(GpuWatch.model_validate(watch | {"sees_all": True} | changes))
     return foreign, held
 
 
@@ -77,7 +77,7 @@ def test_the_cards_own_power_limit_is_stated_and_decides_nothing() -> None:
 def test_too_few_samples_tell_nothing_good() -> None:
     """What they show of trouble counts nevertheless."""
     assert [(check.ok, check.warning) for check in checks(watched_turns=10, known_turns=10)] == [(None, True)] * 2
-    found = gpu.checks(GpuWatch(turns=100, watched_turns=10, known_turns=10, foreign_turns=1, sees_all=True))
+    found = gpu.gpu_checks(GpuWatch(turns=100, watched_turns=10, known_turns=10, foreign_turns=1, sees_all=True))
     assert [check.ok for check in found] == [False]
 
 
@@ -85,12 +85,12 @@ def test_the_gate_is_invalid_without_a_budget_too() -> None:
     """The figures are another's as well as the agent's."""
     watch = GpuWatch(turns=3, watched_turns=3, known_turns=3, foreign_turns=1, sees_all=True)
     evidence = Evidence(planned_turns=3, complete=True, gpu=watch)
-    judged = gate.judge([make.turn(index) for index in range(3)], evidence)
+    judged = gate.judge_run([make.turn(index) for index in range(3)], evidence)
     assert judged.verdict is Verdict.INVALID
     assert "another process was on the GPU" in judged.sentence
 
 
 def test_an_agent_without_a_gpu_is_not_asked() -> None:
     """No entry at all."""
-    judged = gate.judge([make.turn(0)], Evidence(planned_turns=1, complete=True))
+    judged = gate.judge_run([make.turn(0)], Evidence(planned_turns=1, complete=True))
     assert "GPU" not in " ".join(check.name for check in judged.checks)

@@ -7,14 +7,14 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation
 from turngap.verdict.budget import RATES, Limit, Metric
 from turngap.verdict.gate import Evidence
-from turngap.verdict.limits import Held, judge_limit
+from turngap.verdict.limits import LimitResult, judge_limit
 
 from tests.harness import report_builders as builders
 
 KNOWN = Evidence(planned_turns=100, complete=True)
 
 
-def judge(metric: str, at_most: float, turns: list[TurnRecord]) -> Held:
+def judge(metric: str, at_most: float, turns: list[TurnRecord]) -> LimitResult:
     return judge_limit(Limit(metric=metric, at_most=at_most), turns, KNOWN)
 
 

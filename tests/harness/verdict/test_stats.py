@@ -36,8 +36,8 @@ def test_misses_allowed_is_the_last_that_passes() -> None:
 def test_n_needed_is_the_first_that_passes(misses: int, q: float, c: float) -> None:
     """With n_needed turns it passes, with one less it does not."""
     n = stats.n_needed(misses, q, c)
-    assert stats.passes(misses, n, q, c)
-    assert n - 1 < misses or not stats.passes(misses, n - 1, q, c)
+    assert stats.shows_quantile(misses, n, q, c)
+    assert n - 1 < misses or not stats.shows_quantile(misses, n - 1, q, c)
 
 
 @settings(deadline=None)
@@ -46,7 +46,7 @@ def test_bound_and_count_agree(values: list[float], budget: float) -> None:
     """The bound is within the budget exactly when the count of turns over it passes."""
     bound = stats.quantile_upper(values)
     over = sum(value > budget for value in values)
-    assert (bound is not None and bound <= budget) == stats.passes(over, len(values))
+    assert (bound is not None and bound <= budget) == stats.shows_quantile(over, len(values))
 
 
 @settings(deadline=None)
@@ -107,7 +107,7 @@ def test_unanswered_are_later_than_any(values: list[float | None]) -> None:
 def test_nan_is_refused() -> None:
     """nan raises in every function that takes latencies: comparing with it would pass a gate."""
     bad = [1.0] * 80 + [math.nan]
-    for call in (stats.quantile_upper, stats.figures, stats.drift):
+    for call in (stats.quantile_upper, stats.latency_figures, stats.drift):
         with pytest.raises(ValueError, match="nan"):
             call(bad)
     with pytest.raises(ValueError, match="nan"):
@@ -118,16 +118,16 @@ def test_nan_is_refused() -> None:
 def test_impossible_counts_are_refused(misses: int, n: int) -> None:
     """Counts that cannot be raise instead of giving a bound."""
     with pytest.raises(ValueError, match=str(n)):
-        stats.passes(misses, n)
+        stats.shows_quantile(misses, n)
     with pytest.raises(ValueError, match=str(n)):
         stats.rate_upper(misses, n)
 
 
 def test_no_turns_never_pass() -> None:
     """An empty run passes nothing."""
-    assert not stats.passes(0, 0)
+    assert not stats.shows_quantile(0, 0)
     assert stats.misses_allowed(0) is None
-    empty = stats.figures([])
+    empty = stats.latency_figures([])
     assert (empty.n, empty.p50, empty.p95, empty.p95_upper, empty.max) == (0, None, None, None, None)
 
 
@@ -152,9 +152,9 @@ def test_rates_known() -> None:
 def test_figures_p99_needs_299() -> None:
     """p99 appears with the 299th turn; one unanswered turn takes the maximum away and leaves the rest."""
     values: list[float | None] = [float(value) for value in range(298)]
-    assert stats.figures(values).p99 is None
-    assert stats.figures([*values, 298.0]).p99 is not None
-    late = stats.figures([*values, None])
+    assert stats.latency_figures(values).p99 is None
+    assert stats.latency_figures([*values, 298.0]).p99 is not None
+    late = stats.latency_figures([*values, None])
     assert late.max is None
     assert late.p95_upper is not None
 
