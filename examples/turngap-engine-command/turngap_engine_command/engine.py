@@ -64,7 +64,7 @@ class CommandSynthesizer:
                 raise EngineError(f"tts: {name} cannot be started: {error.strerror}; correct tts.command") from error
             try:
                 for pcm in _read(process, text, 2 * round(PIECE_S * self.sample_rate)):
-                    yield trimmer.push(np.frombuffer(pcm, "<i2").astype(np.float32) / 32_768)
+                    yield trimmer.push(np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_768))
                 yield trimmer.flush()
                 if process.wait() != 0:
                     messages.seek(0)
