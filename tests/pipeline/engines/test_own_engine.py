@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,16 @@ for at in range(words * 1600):
     sys.stdout.buffer.write(struct.pack("<h", int(9000 * math.sin(at * 0.3))))
 """
 """Says a fifth of a second of a tone for each word, at 8 kHz."""
+
+
+def test_the_page_shows_the_example_as_it_is() -> None:
+    """Every block of Python and TOML on the page is in the example's files, letter for letter."""
+    page = (EXAMPLE.parents[1] / "docs" / "own-engine.md").read_text("utf-8")
+    blocks = re.findall(r"```(python|toml)\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    files = [path.read_text("utf-8") for path in EXAMPLE.rglob("*") if path.suffix in (".py", ".toml")]
+    for _, block in blocks:
+        assert any(block in text for text in files), block
 
 
 @pytest.fixture(scope="module")
