@@ -17,7 +17,7 @@ from pathlib import Path
 
 from turngap.model.figures import Conversation
 from turngap.store import folder as store
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 from turngap.verdict.measures import to_be_ignored
 from turngap.verdict.summary import valid_turns
 
@@ -31,7 +31,7 @@ LOST_MS = 40.0
 """Two frames: less of a sentence is no syllable."""
 
 
-def promises(found: Run) -> list[Promise]:
+def promises(found: StoredRun) -> list[Promise]:
     """What was promised of this scenario, with the run's figures."""
     record, talk = found.record, found.record.conversation
     name = record.scenario
@@ -116,7 +116,7 @@ def main() -> int:
     return conclude("conversation", rows, {"runs": [each.record.run_id for each in found]}, as_json=given.json)
 
 
-def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path) -> list[Run]:
+def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path) -> list[StoredRun]:
     found = []
     for scenario in scenarios:
         news(f"scenario {scenario}")

@@ -20,7 +20,7 @@ from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import child
 from turngap.store import folder as store
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 from turngap.verdict.summary import good, valid_turns
 from turngap_agent.tracing import Stage
 
@@ -33,7 +33,7 @@ PLAIN_SILENCE = ("endpointing.policy=silence", "endpointing.min_silence_ms=192")
 """What the promises are about; what the profile does is measured in docs/latency.md."""
 
 
-def promises(run: Run) -> list[Promise]:
+def promises(run: StoredRun) -> list[Promise]:
     """What was promised of the profile, with this run's figures."""
     record = run.record
     counted = [turn for turn in run.turns if turn.scored]

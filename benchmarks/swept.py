@@ -17,7 +17,7 @@ from rich.table import Table
 from turngap.model.result import Verdict
 from turngap.processes import child
 from turngap.store import folder as store
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 from turngap.sweep import folder
 from turngap.sweep.points import Point
 
@@ -34,7 +34,7 @@ class Setting:
     """One setting, measured."""
 
     point: Point
-    run: Run
+    run: StoredRun
 
 
 def options(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -53,14 +53,14 @@ def measured(scenario: str, settings: Settings, given: argparse.Namespace, turns
         SystemExit: it gave no result.
     """
     path = given.sweep or _sweep(scenario, settings, given, given.turns or turns)
-    record = folder.measured(path, folder.read(path))
+    record = folder.updated_record(path, folder.read(path))
     found = dict(zip((point.name for point in record.points), record.points, strict=True))
     if missing := [name for name in settings if name not in found]:
         raise SystemExit(f"{path}: no run of the setting {missing[0]!r}")
     return [Setting(found[name], store.read(path / found[name].slug)) for name in settings]
 
 
-def run(scenario: str, *, profile: str, sets: Sequence[str], out: Path) -> Run:
+def run(scenario: str, *, profile: str, sets: Sequence[str], out: Path) -> StoredRun:
     """One run of a scenario.
 
     Raises:
@@ -71,7 +71,7 @@ def run(scenario: str, *, profile: str, sets: Sequence[str], out: Path) -> Run:
     return store.read(out / str(json.loads(done)["run_id"]))
 
 
-def sound(run: Run) -> bool:
+def sound(run: StoredRun) -> bool:
     """Whether its figures may be used at all."""
     return run.record.complete and run.record.verdict is not Verdict.INVALID
 

@@ -11,7 +11,7 @@ from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
 from turngap.session import plan
 from turngap.store import folder as store
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 from turngap.sweep import folder
 from turngap.sweep.grid import MOST_SETTINGS
 from turngap.verdict import summary
@@ -105,7 +105,7 @@ def test_conversation_promises() -> None:
     ]
     turns = [*stop, *hum]
     record = make.run_record(turns, scenario="barge-in").model_copy(update=summary.compute_figures(turns))
-    found = conversation.promises(Run(record, tuple(turns), ()))
+    found = conversation.promises(StoredRun(record, tuple(turns), ()))
     assert by_promise(found, "yields within").holds
     assert not by_promise(found, "ended by a backchannel").holds
     assert by_promise(found, "lost or said twice").holds
@@ -113,7 +113,7 @@ def test_conversation_promises() -> None:
     assert by_promise(found, "p95 at most").value is None  # twenty carry no bound
     late = [turn.model_copy(update={"clause_gap_ms": 251.0}) if not index else turn for index, turn in enumerate(turns)]
     record = record.model_copy(update=summary.compute_figures(late))
-    assert not by_promise(conversation.promises(Run(record, tuple(late), ())), "gaps between clauses").holds
+    assert not by_promise(conversation.promises(StoredRun(record, tuple(late), ())), "gaps between clauses").holds
     assert record.verdict is Verdict.MEASURED
 
 

@@ -14,7 +14,7 @@ from turngap.processes.span_receiver import SpanReceiver
 from turngap.scoring.attempts import NO_SPANS
 from turngap.session import plan, run_record, scoring_process
 from turngap.session.run_record import Progress
-from turngap.session.scoring_process import FinishedCall
+from turngap.session.scoring_process import ScoringJob
 from turngap.store.folder import RunFolder
 from turngap.verdict import gate
 from turngap_agent import tracing
@@ -63,11 +63,11 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
                 await asyncio.to_thread(export, receiver, after)
             finally:
                 await receiver.stop()
-            job = FinishedCall(folder.path, example_call().ends(4000), collected, planned(), 95.0, cold=False)
+            job = ScoringJob(folder.path, example_call().ends(4000), collected, planned(), 95.0, cold=False)
             progress = Progress()
             progress.add(scoring_process.score_and_save(job))
             (turn,) = progress.turns
-            judged = gate.judge_run(progress.turns, run_record.evidence(asked, folder, progress))
+            judged = gate.judge_run(progress.turns, run_record.collect_evidence(asked, folder, progress))
             (spans,) = (check for check in judged.checks if check.name == "spans")
             return Found(turn, spans, judged.verdict, receiver.remarks())
 

@@ -27,7 +27,7 @@ from turngap.verdict.budget import Budget
 from turngap.verdict.gate import Evidence
 
 Result = TypeVar("Result")
-INTERRUPTED = "interrupted; a run whose calls had begun keeps its finished turns: turngap run --resume RUN"
+INTERRUPTED = "interrupted before the run started: nothing is kept"
 
 
 def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
@@ -42,8 +42,8 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
         except TurngapError as fault:
             codes.append(complain(news, fault))
             continue
-        except KeyboardInterrupt:
-            codes.append(complain(news, HarnessError(INTERRUPTED)))
+        except KeyboardInterrupt as interrupt:
+            codes.append(complain(news, HarnessError(str(interrupt) or INTERRUPTED)))
             break
         if finished.interrupted:
             break
@@ -72,7 +72,7 @@ def report_again(folder: Path, out: Path | None = None, baseline: Path | None = 
         judged = gate.judge_run(found.turns, evidence, budget)
         verdict = {
             "verdict": judged.verdict,
-            "sentence": run_record.said(judged.sentence, profile),
+            "sentence": run_record.with_caveat(judged.sentence, profile),
             "reasons": judged.reasons,
             "validity": judged.checks,
         }
@@ -130,8 +130,8 @@ async def interruptible(
         loop.add_signal_handler(number, interrupt)
     try:
         return await work(stop)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    except asyncio.CancelledError as cancelled:
+        raise KeyboardInterrupt(*cancelled.args) from None
     finally:
         for number in signals:
             loop.remove_signal_handler(number)

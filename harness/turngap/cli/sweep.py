@@ -26,7 +26,7 @@ from turngap.sweep.runner import FinishedSweep, run_sweep
 
 __all__ = ["is_sweep", "report_again", "resume", "run"]
 
-INTERRUPTED = "interrupted; a sweep whose calls had begun keeps its finished turns: turngap sweep --resume SWEEP"
+INTERRUPTED = "interrupted before the sweep started: nothing is kept"
 
 
 def run(
@@ -78,18 +78,18 @@ def _do(asked: SweepRequest, *, as_json: bool) -> int:
     news, figures = Console(stderr=True), Console(stderr=as_json)
     try:
         swept = _sweep(asked, news)
-    except KeyboardInterrupt:
-        return one_run.complain(news, HarnessError(INTERRUPTED))
+    except KeyboardInterrupt as interrupt:
+        return one_run.complain(news, HarnessError(str(interrupt) or INTERRUPTED))
     return _close(swept, figures, news, as_json=as_json)
 
 
 def _sweep(asked: SweepRequest, news: Console) -> FinishedSweep:
     if asked.path is not None and not asked.members:  # killed when all had been measured
-        record = folder.measured(asked.path, asked.record)
+        record = folder.updated_record(asked.path, asked.record)
         folder.write(asked.path, record)
         return FinishedSweep(record, asked.path)
     with Display(news, f"sweep {asked.record.scenario}") as display:
-        display.show_message(asked.says)
+        display.show_message(asked.description)
         for member in asked.members:
             preparation.fetch_weights(member.row.profile_data)
         clips = corpus.prepare(asked.members[0].request.scenario, display.show_message)

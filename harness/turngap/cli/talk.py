@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from turngap_agent import profile as profiles
 from turngap_agent.errors import UsageError
@@ -25,11 +24,13 @@ from turngap.clock import NS_PER_MS, Clock, SystemClock
 from turngap.model.plural import plural
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes.agent import Agent, checked_url, serve_command
+from turngap.processes.agent import checked_url
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
+from turngap.session.agent_processes import start_profile
 from turngap.session.preparation import fetch_weights
+from turngap.store.folder import SPANS
 from turngap.talk import devices
 from turngap.talk.call import TalkCall
 from turngap.talk.devices import Device, FileDevice, SoundDevice
@@ -176,12 +177,10 @@ async def _standing(
         return
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turngap-talk-")))
-        receiver = await SpanReceiver.start(folder / "spans.jsonl")
+        receiver = await SpanReceiver.start(folder / SPANS)
         stack.push_async_callback(receiver.stop)
-        profile = folder / "profile.yaml"
-        profile.write_text(yaml.safe_dump(agent.model_dump(mode="json"), sort_keys=False), "utf-8")
-        command = serve_command(profile, live_spans=True)
-        starting = asyncio.create_task(Agent.start(command, log=folder / "agent.log", endpoint=receiver.endpoint))
+        profile = agent.model_dump(mode="json")
+        starting = asyncio.create_task(start_profile(profile, folder, endpoint=receiver.endpoint, live_spans=True))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()

@@ -9,13 +9,13 @@ import json
 from typing import Any
 
 from turngap.model.turn import TurnRecord
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 
 NS_PER_US = 1000
 Event = dict[str, Any]
 
 
-def render_trace(run: Run) -> str:
+def render_trace(run: StoredRun) -> str:
     """The trace; times in µs from the first turn's end of speech."""
     turns = [turn for turn in run.turns if turn.bars or turn.t1_ns is not None]
     base_ns = min((turn.t0_ns for turn in turns), default=0)

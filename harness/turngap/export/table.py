@@ -7,7 +7,7 @@ import io
 
 from turngap_agent.tracing import Stage
 
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 
 COLUMNS = (
     "call",
@@ -57,7 +57,7 @@ COLUMNS = (
 )
 
 
-def render_csv(run: Run) -> str:
+def render_csv(run: StoredRun) -> str:
     """The table, with a heading."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")

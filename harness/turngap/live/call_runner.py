@@ -22,7 +22,7 @@ from turngap.model.live import LegTimes
 from turngap.model.records import CallRecord, Clip
 from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
-from turngap.session.agent_run import AgentProcesses
+from turngap.session.agent_processes import AgentProcesses
 from turngap.session.run_record import Progress
 from turngap.session.runner import ProgressDisplay
 from turngap.session.scoring_process import ScoredCall, recv_late_ms, send_late_ms

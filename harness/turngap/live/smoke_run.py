@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from turngap_agent.errors import HarnessError, TurngapError, UsageError
 
-from turngap.calibration.calibrate import calibrate
 from turngap.caller.call import place_call
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
@@ -27,17 +26,17 @@ from turngap.model.live import LiveSummary
 from turngap.model.records import Clip
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes import child, environment
+from turngap.processes import child
 from turngap.processes.agent import Agent
 from turngap.scenario import PlannedCall
 from turngap.session import run_record
-from turngap.session.agent_processes import start_agents
-from turngap.session.agent_run import AgentProcesses, AgentRun
+from turngap.session.agent_processes import AgentProcesses, start_agents
+from turngap.session.agent_run import AgentRun, close_run
 from turngap.session.preparation import prepare
 from turngap.session.run_record import Progress
-from turngap.session.runner import CALIBRATION_MS, CALIBRATION_TURNS, FinishedRun, ProgressDisplay
-from turngap.store import recording
-from turngap.store.folder import AGENT_LOG, CALLS, RunFolder
+from turngap.session.runner import FinishedRun, ProgressDisplay, calibrate_instrument
+from turngap.store.folder import AGENT_LOG, RunFolder
+from turngap.verdict.gate import Evidence, Judgement
 
 AGAIN = "run `turngap smoke` again"
 """A live run can't be taken up where it ended: its calls are over."""
@@ -52,15 +51,15 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
         UsageError: something that can be known before dialling is wrong; nothing was dialled.
         HarnessError: the run's folder can't be written.
     """
-    began_ns = clock.now_ns()
+    started_ns = clock.now_ns()
     clips, notes = plan.clips, []
     if clips is None:
         _, made = prepare(plan.request, display.show_message)
         clips, notes = made.clips, list(made.notes)
         plan = replace(plan, request=replace(plan.request, calls=_sayable(plan, clips)))
     progress, found = Progress(notes=notes), RunMeasurements()
-    opening = await _opening(plan, clock)
-    folder: RunFolder | None = None
+    record = await _new_record(plan, clock)
+    agent_run: AgentRun | None = None
     error: TurngapError | None = None
     with ahead():
         try:
@@ -72,17 +71,16 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
                 ledger_path = plan.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
                 ledger = stack.enter_context(CallLedger(ledger_path))
                 ledger.check(plan.cost.calls, clock.unix_ns())
-                folder = RunFolder.create(plan.request.options.out, opening.run_id, opening)
-                opening = opening.model_copy(update={"run_id": folder.path.name})
+                folder = RunFolder.create(plan.request.options.out, record.run_id, record)
+                record = record.model_copy(update={"run_id": folder.path.name})
+                agent_run = AgentRun(plan.request, folder, record, progress, started_ns)
                 if plan.fake is None:
-                    display.show_message("calibrating the instrument")
-                    progress.calibration = await calibrate(
-                        [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, calls=5
-                    )
-                agent_run = AgentRun(plan.request, folder, opening, progress, began_ns)
-                processes = await stack.enter_async_context(_rig(agent_run, display))
-                if processes is not None:
-                    opening = run_record.with_agent(opening, processes.agent.ready, processes.sampler)
+                    progress.calibration = await calibrate_instrument(display, clock=clock, scheduler=scheduler)
+                processes: AgentProcesses | None = None
+                if plan.request.profile is not None:
+                    started = await stack.enter_async_context(start_agents([agent_run], display.show_message))
+                    processes = started[agent_run.name]
+                    agent_run.record = run_record.with_agent(record, processes.agent.ready, processes.sampler)
                     await _warm_up(plan, processes.agent, clips, clock, scheduler)
                 placer = CallPlacer(twilio, server, ledger, clock, display.show_message, stop)
                 calls = CallRunner(plan, clips, placer, processes, folder, progress, found, scheduler, display)
@@ -90,19 +88,19 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
                 display.show_start(sum(len(call.turns) for call in plan.request.calls))
                 await calls.run_all()
         except TurngapError as fault:
-            if folder is None:
+            if agent_run is None:
                 raise
             error = type(fault)(plan.masker.text(str(fault)))
-            progress.faults.append(str(error))
+            progress.errors.append(str(error))
         except asyncio.CancelledError:
-            if folder is None:
+            if agent_run is None:
                 raise
-            progress.faults.append("the run was interrupted")
-            _close(plan, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
+            progress.errors.append("the run was interrupted")
+            _close(plan, agent_run, found, clips, clock)
             raise
-    assert folder is not None
-    record = _close(plan, opening, folder, progress, found, clock.now_ns() - began_ns, clips)
-    return FinishedRun(record, folder, error)
+    assert agent_run is not None
+    record = _close(plan, agent_run, found, clips, clock)
+    return FinishedRun(record, agent_run.folder, error)
 
 
 async def _server(plan: SmokePlan, stack: AsyncExitStack, clock: Clock) -> LiveServer:
@@ -154,19 +152,6 @@ async def _before_dialling(
             )
 
 
-@asynccontextmanager
-async def _rig(agent_run: AgentRun, display: ProgressDisplay) -> AsyncIterator[AgentProcesses | None]:
-    if agent_run.request.profile is None:
-        yield None
-        return
-
-    async def before_agents() -> None:
-        """Nothing is measured before a live call's agent."""
-
-    async with start_agents([agent_run], before_agents, display.show_message) as processes:
-        yield processes[0]
-
-
 async def _warm_up(
     plan: SmokePlan, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler
 ) -> None:
@@ -184,13 +169,10 @@ async def _warm_up(
         raise HarnessError(f"the agent did not take a call before the first one: {record.detail}")
 
 
-async def _opening(plan: SmokePlan, clock: Clock) -> RunRecord:
-    surroundings = environment.gather()
-    surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
-    surroundings["live"] = True  # known by, should it never be closed
-    opening = run_record.opened(plan.request, surroundings, clock.unix_ns())
-    stamp = opening.run_id.partition("-")[0]
-    return opening.model_copy(
+async def _new_record(plan: SmokePlan, clock: Clock) -> RunRecord:
+    record = await run_record.new_record(plan.request, clock, live=True)
+    stamp = record.run_id.partition("-")[0]
+    return record.model_copy(
         update={
             "run_id": f"{stamp}-live-{plan.request.scenario.name}-{plan.label}",
             "profile": plan.label,
@@ -200,32 +182,20 @@ async def _opening(plan: SmokePlan, clock: Clock) -> RunRecord:
 
 
 def _close(
-    plan: SmokePlan,
-    opening: RunRecord,
-    folder: RunFolder,
-    progress: Progress,
-    found: RunMeasurements,
-    took_ns: int,
-    clips: Mapping[str, Clip],
+    plan: SmokePlan, agent_run: AgentRun, found: RunMeasurements, clips: Mapping[str, Clip], clock: Clock
 ) -> RunRecord:
-    """Write what came of it; every text masked once more."""
-    scored = recording.keep(folder.path, progress.turns)
-    progress.turns = list(scored)
-    evidence = run_record.evidence(plan.request, folder, progress)
-    record = run_record.closed(
-        opening.model_copy(update={"duration_s": took_ns / 1e9}),
-        folder,
-        progress,
-        run_summary.judge(scored, replace(evidence, lost_spans=0, completion=AGAIN)),
-        sources={key: clip.source for key, clip in clips.items()},
-    )
-    record = record.model_copy(update={"live": _figures(plan, scored, found)})
-    record = RunRecord.model_validate(plan.masker.data(record.model_dump(mode="json")))
-    folder.replace_turns(scored)
-    folder.write(record)
-    recording.discard(folder.path, folder.path / CALLS, scored)
-    log = folder.path / AGENT_LOG
-    if log.is_file():  # the agent knows aliases only; what it made up itself may still look like a SID
+    """Judge the run and save it, with every text masked once more."""
+
+    def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
+        return run_summary.judge(turns, replace(evidence, lost_spans=0, completion=AGAIN))
+
+    def finish(record: RunRecord) -> RunRecord:
+        record = record.model_copy(update={"live": _figures(plan, tuple(agent_run.progress.turns), found)})
+        return RunRecord.model_validate(plan.masker.data(record.model_dump(mode="json")))
+
+    record = close_run(agent_run, clips, clock, judge=judge, finish=finish)
+    log = agent_run.folder.path / AGENT_LOG
+    if log.is_file():  # the agent knows aliases only, but text that it makes up may look like a SID
         log.write_text(plan.masker.text(log.read_text("utf-8", "replace")), "utf-8")
     return record
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from turngap_agent.documents import FrozenModel
 from turngap_agent.profile import random_weights_note
 from turngap_agent.tracing import Stage
@@ -65,6 +65,26 @@ class Check(FrozenModel):
     text: str
     warning: bool = False
     """It was checked and is bad, yet decides nothing where no budget is judged."""
+
+
+class ResumeState(FrozenModel):
+    """What resuming a run needs beside the other fields of its record: how its agent was started."""
+
+    inject: tuple[str, ...] = ()
+    """Delays put into the agent's stages, `STAGE=MS` each."""
+    agent_nice: int = 0
+    """Niceness of the agent."""
+    live: bool = False
+    """True for live calls: such a run can't be resumed."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, Any]) -> Self:
+        """The state of a run that was recorded before the state had a field of its own."""
+        return cls(
+            inject=tuple(environment.get("inject", ())),
+            agent_nice=environment.get("agent_nice", 0),
+            live=bool(environment.get("live", False)),
+        )
 
 
 class RunRecord(FrozenModel):
@@ -128,3 +148,18 @@ class RunRecord(FrozenModel):
     notes: tuple[str, ...] = ()
     live: LiveSummary | None = None
     """A live call's legs; such a run is diagnostic and never judged."""
+    resume: ResumeState | None = None
+    """Absent in older runs, whose `environment` has it: see `resume_state`."""
+
+    @property
+    def resume_state(self) -> ResumeState:
+        """What resuming the run needs, of older runs too."""
+        return self.resume if self.resume is not None else ResumeState.from_environment(self.environment)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_absent_state(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write an older run as it was: without the key."""
+        data: dict[str, Any] = serialize(self)
+        if data.get("resume", ...) is None:
+            del data["resume"]
+        return data

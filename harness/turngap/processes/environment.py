@@ -34,7 +34,7 @@ PACKAGES = (
 _TIMER_ROUNDS = 100
 
 
-def gather() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The machine and what is installed; plain JSON values."""
     memory = psutil.virtual_memory()
     load = [round(value, 2) for value in os.getloadavg()]

@@ -9,6 +9,7 @@ from typing import Literal
 
 from turngap_agent.errors import ScenarioError
 
+from turngap.network import NetworkProfile
 from turngap.scenario.line import CLEAN, Line
 from turngap.scenario.model import Scenario
 from turngap.scenario.turn import Expectation, Turn
@@ -31,6 +32,8 @@ class PlannedCall:
     hang_up: Literal["stop", "drop"] = "stop"
     quiet_ms: int = QUIET_MS
     """A reply is over once the agent has been silent for so long; before that the caller does not speak again."""
+    network: NetworkProfile | None = None
+    """The simulated network between caller and agent; None for none."""
 
 
 def plan(scenario: Scenario, *, seed: int | None = None, n_turns: int | None = None) -> tuple[PlannedCall, ...]:

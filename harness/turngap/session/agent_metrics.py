@@ -1,35 +1,36 @@
-"""What an agent says of itself on its Prometheus page: its event loop's lag, and its language model's KV cache."""
+"""Reads an agent's Prometheus page: the lag of its event loop, and its language model's KV cache."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import urllib.error
+import math
 import urllib.request
 
+from prometheus_client.parser import text_string_to_metric_families
 from turngap_agent.tracing import KV_CACHE_GAUGE, KV_RESERVED, KV_USED_PEAK, LAG_GAUGE
 
 from turngap.model.agent_figures import AgentFigures, KvCacheFigures
 from turngap.processes.agent import Agent
 
+TIMEOUT_S = 2.0
 _MIB = 1 << 20
 
 
-async def asked(agent: Agent, known: AgentFigures) -> AgentFigures:
-    """`known` with what the agent's page says now; None for each figure that it does not tell."""
+async def read_metrics(agent: Agent, figures: AgentFigures) -> AgentFigures:
+    """Return `figures` with what the agent's page says now; a figure that is not on the page is None."""
     page = ""
     if agent.ready.http is not None:
-        with contextlib.suppress(OSError, ValueError, urllib.error.URLError):
-            page = await asyncio.to_thread(_get, f"{agent.ready.http}/metrics")
+        with contextlib.suppress(OSError, ValueError):
+            page = await asyncio.to_thread(_fetch, f"{agent.ready.http}/metrics")
     lag_s = gauge(page, LAG_GAUGE)
-    return known.model_copy(
+    return figures.model_copy(
         update={"loop_lag_p99_ms": None if lag_s is None else lag_s * 1e3, "kv_cache": kv_cache(page)}
     )
 
 
 def kv_cache(page: str) -> KvCacheFigures | None:
-    """The KV cache; None where the page does not tell of one."""
+    """Return the figures of the KV cache; None where the page lacks one of them."""
     reserved = gauge(page, KV_CACHE_GAUGE, KV_RESERVED)
     used = gauge(page, KV_CACHE_GAUGE, KV_USED_PEAK)
     if reserved is None or used is None:
@@ -37,20 +38,24 @@ def kv_cache(page: str) -> KvCacheFigures | None:
     return KvCacheFigures(reserved_mib=reserved / _MIB, used_peak_mib=used / _MIB)
 
 
-def gauge(page: str, name: str, figure: str = "") -> float | None:
-    """A gauge's value, of the line whose label `figure` has that value; None where there is none, or it is NaN."""
-    labels = rf'\{{[^}}]*\bfigure="{figure}"[^}}]*\}}' if figure else r"(?:\{[^}]*\})?"
-    found = re.search(rf"^{name}{labels} (\S+)$", page, re.MULTILINE)
+def gauge(page: str, name: str, figure: str | None = None) -> float | None:
+    """Return a gauge's value, of the sample whose label `figure` has that value.
+
+    None where the page is malformed, has no such sample, or its value is NaN.
+    """
     try:
-        value = float(found[1]) if found else float("nan")
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                if sample.name == name and (figure is None or sample.labels.get("figure") == figure):
+                    return None if math.isnan(sample.value) else float(sample.value)
     except ValueError:
-        return None
-    return value if value == value else None
+        pass
+    return None
 
 
-def _get(url: str) -> str:
-    # The user's proxy has no business between two processes of one machine.
+def _fetch(url: str) -> str:
+    # A proxy from the user's environment must not come between two processes of one machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=2.0) as answer:
-        text: str = answer.read().decode("utf-8", "replace")
+    with opener.open(url, timeout=TIMEOUT_S) as response:
+        text: str = response.read().decode("utf-8", "replace")
         return text

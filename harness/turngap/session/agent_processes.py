@@ -1,39 +1,52 @@
-"""Everything that must stand while calls are placed: receivers, samplers, the scoring process and the agents."""
+"""Starts and stops what a session needs beside its calls: span receivers, samplers and agents."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import yaml
 from turngap_agent.errors import AgentError, HarnessError
 
 from turngap.caller.connection import listens
 from turngap.processes import process_log
-from turngap.processes.agent import Agent, serve_command
+from turngap.processes.agent import READY_TIMEOUT_S, Agent, serve_command
 from turngap.processes.sampler import Sampler
 from turngap.processes.span_receiver import SpanReceiver
-from turngap.session.agent_run import AgentProcesses, AgentRun
+from turngap.session.agent_run import AgentRun
 from turngap.session.plan import profile_data
-from turngap.session.scoring_process import ScoringProcess
 from turngap.store.folder import AGENT_LOG, PROFILE, SPANS
 
-MEMORY_TO_SPARE = 1.1
-"""An agent that has had calls is somewhat larger than one that is ready."""
+MEMORY_RESERVE = 1.1
+"""An agent grows somewhat with its calls: this times the memory it has when it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProcesses:
+    """The processes of one agent: itself, the receiver of its spans, and the sampler of its CPU, memory and GPU."""
+
+    receiver: SpanReceiver
+    sampler: Sampler
+    agent: Agent
 
 
 @asynccontextmanager
 async def start_agents(
-    agent_runs: Sequence[AgentRun], before_agents: Callable[[], Awaitable[None]], says: Callable[[str], None]
-) -> AsyncIterator[list[AgentProcesses]]:
-    """Start all of it, the agents last, and end it in the opposite order; what was started ends whatever happens.
+    agent_runs: Sequence[AgentRun],
+    show_message: Callable[[str], None],
+    before_agents: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[Mapping[str, AgentProcesses]]:
+    """Start the processes of every run, the agents last; yield them by the run's name. All are stopped at the end.
 
-    `before_agents` is awaited when all but the agents stands: while the machine is as idle as it will be.
+    `before_agents` is awaited once the receivers and samplers run: the machine is never again as idle as then.
 
     Raises:
         UsageError: a receiver's port is in use.
-        AgentError: an agent did not start, or nobody listens where one is said to be.
-        HarnessError: something of ours did not start, or the memory is too small for all agents.
+        AgentError: an agent did not start, or nothing listens at its URL.
+        HarnessError: a receiver or sampler did not start, or the memory is too small for all agents.
     """
     async with AsyncExitStack() as stack:
         receivers, samplers = [], []
@@ -44,59 +57,76 @@ async def start_agents(
             sampler = await Sampler.start(agent_run.folder.path)
             stack.push_async_callback(sampler.stop)
             samplers.append(sampler)
-        settler = ScoringProcess()
-        stack.callback(settler.close)
-        await settler.warm_up()
         for agent_run in agent_runs:
-            if agent_run.request.url is not None:  # calibrating takes a while, for nothing where nobody listens
+            if agent_run.request.url is not None:  # before the calibration, which takes a while
                 await listens(agent_run.request.url)
-        await before_agents()
-        processes: list[AgentProcesses] = []
+        if before_agents is not None:
+            await before_agents()
+        processes: dict[str, AgentProcesses] = {}
         for agent_run, receiver, sampler in zip(agent_runs, receivers, samplers, strict=True):
-            request = agent_run.request
-            says(
-                agent_run.named(
-                    f"starting the agent, profile {request.profile_name}" if not request.url else request.url
-                )
-            )
-            agent = await _agent(agent_run, receiver.endpoint)
+            text = agent_run.request.url or f"starting the agent, profile {agent_run.request.profile_name}"
+            show_message(agent_run.prefixed(text))
+            agent = await _start_agent(agent_run, receiver.endpoint)
             stack.push_async_callback(agent.stop)
             if agent.ours:
-                says(agent_run.named(f"agent ready in {agent.ready.ready_s or 0:.1f} s"))
-            processes.append(AgentProcesses(receiver, sampler, settler, agent))
+                show_message(agent_run.prefixed(f"agent ready in {agent.ready.ready_s or 0:.1f} s"))
+            processes[agent_run.name] = AgentProcesses(receiver, sampler, agent)
             _check_memory(agent, len(agent_runs) - len(processes))
-        if len(processes) == 1 and processes[0].agent.pid is not None:
-            await processes[0].sampler.watch(processes[0].agent.pid, processes[0].agent.gpu_uuid)
+            if len(agent_runs) == 1 and agent.pid is not None:
+                await sampler.watch(agent.pid, agent.gpu_uuid)
         yield processes
 
 
-async def _agent(agent_run: AgentRun, endpoint: str) -> Agent:
+async def start_profile(
+    profile: Mapping[str, Any],
+    folder: Path,
+    *,
+    endpoint: str,
+    inject: tuple[str, ...] = (),
+    nice: int = 0,
+    timeout_s: float = READY_TIMEOUT_S,
+    live_spans: bool = False,
+) -> Agent:
+    """Start the agent of a profile, given as data; `folder` gets its `profile.yaml` and `agent.log`.
+
+    Its spans go to `endpoint`: with `live_spans` turn by turn, else at the end of each call.
+
+    Raises:
+        AgentError: it did not start, or was not ready in time.
+    """
+    file = folder / PROFILE
+    file.write_text(yaml.safe_dump(dict(profile), sort_keys=False), "utf-8")
+    command = serve_command(file, inject, live_spans=live_spans)
+    return await Agent.start(command, log=folder / AGENT_LOG, endpoint=endpoint, nice=nice, timeout_s=timeout_s)
+
+
+async def _start_agent(agent_run: AgentRun, endpoint: str) -> Agent:
     request = agent_run.request
     if request.url is not None:
         return Agent.at(request.url)
-    profile = agent_run.folder.path / PROFILE
-    profile.write_text(yaml.safe_dump(profile_data(request), sort_keys=False), "utf-8")
     assert request.profile is not None
     try:
-        return await Agent.start(
-            serve_command(profile, request.options.inject),
-            log=agent_run.folder.path / AGENT_LOG,
+        return await start_profile(
+            profile_data(request),
+            agent_run.folder.path,
             endpoint=endpoint,
+            inject=request.options.inject,
             nice=request.options.agent_nice,
             timeout_s=request.profile.limits.ready_within_s,
         )
-    except AgentError as fault:
-        raise AgentError(agent_run.named(str(fault))) from None
+    except AgentError as error:
+        raise AgentError(agent_run.prefixed(str(error))) from None
 
 
-def _check_memory(agent: Agent, more: int) -> None:
-    tree = process_log.ProcessTree.of(agent.pid) if agent.pid is not None and more else None
+def _check_memory(agent: Agent, remaining: int) -> None:
+    """Raises: HarnessError: `remaining` more agents like this one do not fit into the free memory."""
+    tree = process_log.ProcessTree.of(agent.pid) if agent.pid is not None and remaining else None
     use = tree.use() if tree is not None else None
     if use is None:
         return
-    needed_mib, free_mib = more * use.rss_mib * MEMORY_TO_SPARE, process_log.available_mib()
+    needed_mib, free_mib = remaining * use.rss_mib * MEMORY_RESERVE, process_log.available_mib()
     if needed_mib > free_mib:
         raise HarnessError(
-            f"{more} more agents of {use.rss_mib:.0f} MiB each do not fit into the {free_mib:.0f} MiB of memory that "
-            "are free: sweep fewer settings at a time"
+            f"{remaining} more agents of {use.rss_mib:.0f} MiB each do not fit into the {free_mib:.0f} MiB of free "
+            "memory: sweep fewer settings at a time"
         )

@@ -1,6 +1,7 @@
-"""Which network each call of a run is made under: every utterance once under each, calls interleaved.
+"""Assigns simulated networks to a run's calls: every utterance is called once under each network.
 
-Interleaved, so that whatever changes slowly on the host falls on all networks alike. Warm-up calls are made under none.
+The networks alternate from call to call, so that what changes slowly on the host affects all of them alike. Warm-up
+calls are made without one.
 """
 
 from __future__ import annotations
@@ -18,63 +19,58 @@ from turngap.network import NetworkProfile
 from turngap.scenario import PlannedCall, Scenario
 
 
-def chosen(
-    given: Sequence[NetworkProfile | Path | str], scenario: Scenario, path: Path | None
+def select_networks(
+    networks: Sequence[NetworkProfile | Path | str], scenario: Scenario, path: Path | None
 ) -> tuple[NetworkProfile, ...]:
-    """The networks given as objects, names or files, else the scenario's own; () where neither names one.
+    """Return the networks given as objects, names or files; without any, the scenario's own, or ().
 
     `path` is the scenario's file: a network file that it names is relative to its folder; without a file, to the
     working folder.
 
     Raises:
-        ScenarioError: one is unknown or malformed.
-        UsageError: two go by one name.
+        ScenarioError: a network is unknown or malformed.
+        UsageError: two have the same name.
     """
-    if not given and scenario.network is not None:
-        beside = (path.parent if path is not None else Path.cwd()) / scenario.network
+    if not networks and scenario.network is not None:
+        file = (path.parent if path is not None else Path.cwd()) / scenario.network
         try:
-            return (network.load(str(beside) if beside.suffix in (".yaml", ".yml") else scenario.network),)
-        except ScenarioError as fault:
-            raise ScenarioError(f"{path or scenario.name}: `network`: {fault}") from None
-    found = tuple(one if isinstance(one, NetworkProfile) else network.load(str(one)) for one in given)
-    names = [one.name for one in found]
+            return (network.load(str(file) if file.suffix in (".yaml", ".yml") else scenario.network),)
+        except ScenarioError as error:
+            raise ScenarioError(f"{path or scenario.name}: `network`: {error}", code=error.code) from None
+    selected = tuple(one if isinstance(one, NetworkProfile) else network.load(str(one)) for one in networks)
+    names = [one.name for one in selected]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise UsageError(f"--network: two networks are called {double!r}; give each one once")
-    return found
+    return selected
 
 
-def read_back(stored: Mapping[str, Mapping[str, Any]]) -> tuple[NetworkProfile, ...]:
-    """The networks of a run, from its `run.json`."""
+def restore_networks(stored: Mapping[str, Mapping[str, Any]]) -> tuple[NetworkProfile, ...]:
+    """Return the networks of a run from its `run.json`."""
     return tuple(NetworkProfile.model_validate(data) for data in stored.values())
 
 
-def spread(calls: Sequence[PlannedCall], networks: int) -> tuple[PlannedCall, ...]:
-    """The calls, each scored one as often as there are networks; numbered anew."""
-    copies = [call for call in calls for _ in range(1 if call.warm_up else max(1, networks))]
-    return tuple(replace(call, index=index) for index, call in enumerate(copies))
+def assign_networks(calls: Sequence[PlannedCall], networks: Sequence[NetworkProfile]) -> tuple[PlannedCall, ...]:
+    """Return the calls numbered from 0: warm-up calls once, the others once under each network.
 
-
-def of_call(
-    call: PlannedCall, calls: Sequence[PlannedCall], networks: Sequence[NetworkProfile]
-) -> NetworkProfile | None:
-    """The network of one of the calls that `spread` gave; None: nothing is put in the way.
-
-    Which of them goes first turns round from utterance to utterance.
+    The network that comes first rotates from utterance to utterance.
     """
-    if call.warm_up or not networks:
-        return None
-    utterance, copy = divmod(call.index - sum(other.warm_up for other in calls), len(networks))
-    return networks[(utterance + copy) % len(networks)]
+    assigned: list[PlannedCall] = [call for call in calls if call.warm_up]
+    for place, call in enumerate(call for call in calls if not call.warm_up):
+        if not networks:
+            assigned.append(call)
+        first = place % max(1, len(networks))
+        assigned += [replace(call, network=one) for one in (*networks[first:], *networks[:first])]
+    return tuple(replace(call, index=index) for index, call in enumerate(assigned))
 
 
-def named(turn: TurnRecord, name: str) -> TurnRecord:
-    """The turn with its network's name; "" and `clean` leave it as it is."""
+def with_network_name(turn: TurnRecord, name: str) -> TurnRecord:
+    """Return the turn with its network's name; "" and `clean` leave it as it is."""
     return turn if not name or name == network.CLEAN else turn.model_copy(update={"network": name})
 
 
 def notes(networks: Sequence[NetworkProfile]) -> list[str]:
-    """What a reader of the run's figures has to know: a line, or none."""
+    """Return at most one line: what a reader of the run's figures must know of its networks."""
     if all(network.does_nothing for network in networks):
         return []
     if len(networks) == 1:

@@ -93,10 +93,6 @@ class Request:
         """The scenario in a message: its file, or its name."""
         return str(self.scenario_path) if self.scenario_text is None else f"scenario {self.scenario.name!r}"
 
-    def network(self, call: PlannedCall) -> NetworkProfile | None:
-        """The network that the call is made under; None: nothing is put in its way."""
-        return network_plan.of_call(call, self.calls, self.networks)
-
     @property
     def planned_turns(self) -> int:
         """Turns to be scored."""
@@ -157,14 +153,14 @@ def make(
     agent = _load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
     _check_names(checked, path, agent.name if agent is not None else None)
     seed = checked.seed if options.seed is None else options.seed
-    simulated = network_plan.chosen(networks, checked, path)
+    simulated = network_plan.select_networks(networks, checked, path)
     request = Request(
         scenario=checked,
         scenario_path=path or Path(store.SCENARIO),
         scenario_sha256=_sha256(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
         profile=agent,
         url=checked_url(url) if url is not None else None,
-        calls=network_plan.spread(scenarios.plan(checked, seed=seed, n_turns=options.n_turns), len(simulated)),
+        calls=network_plan.assign_networks(scenarios.plan(checked, seed=seed, n_turns=options.n_turns), simulated),
         seed=seed,
         budget=budget if budget is None or isinstance(budget, Budget) else budgets.load(str(budget)),
         options=options,
@@ -249,7 +245,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
     claim = FolderLock(path)
     run = store.read(path)
     record = run.record
-    if record.live is not None or record.environment.get("live"):
+    if record.live is not None or record.resume_state.live:
         raise RunFolderError(f"{path}: a live run is not resumed; run `turngap smoke` again")
     if record.complete:
         raise RunFolderError(
@@ -260,11 +256,8 @@ def resume(path: Path, options: Options = Options()) -> Request:
     if _sha256(scenario_path) != record.scenario_sha256:
         raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
     ours = record.profile != "url"
-    began = {
-        "inject": tuple(record.environment.get("inject", ())),
-        "agent_nice": record.environment.get("agent_nice", 0),
-    }
-    simulated = network_plan.read_back(record.networks)
+    state = record.resume_state
+    simulated = network_plan.restore_networks(record.networks)
     utterances = record.planned_turns // max(1, len(simulated))
     request = Request(
         scenario=read,
@@ -272,10 +265,10 @@ def resume(path: Path, options: Options = Options()) -> Request:
         scenario_sha256=record.scenario_sha256,
         profile=Profile.model_validate(record.profile_data) if ours else None,
         url=None if ours else record.agent.url,
-        calls=network_plan.spread(scenarios.plan(read, seed=record.seed, n_turns=utterances), len(simulated)),
+        calls=network_plan.assign_networks(scenarios.plan(read, seed=record.seed, n_turns=utterances), simulated),
         seed=record.seed,
         budget=Budget.model_validate(record.budget) if record.budget is not None else None,
-        options=replace(options, **began),
+        options=replace(options, inject=state.inject, agent_nice=state.agent_nice),
         resumed=Resumed(path, record, run.turns, run.notes, claim),
         networks=simulated,
     )
@@ -292,7 +285,7 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     if request.resumed is not None:
         n_turns = request.resumed.record.planned_turns // max(1, len(request.networks))
     planned = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
-    calls = network_plan.spread(planned, len(request.networks))
+    calls = network_plan.assign_networks(planned, request.networks)
     said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
     for turn in request.resumed.turns if request.resumed is not None else ():
         if said.get((turn.call, turn.turn)) != turn.utterance_id:

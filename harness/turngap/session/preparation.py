@@ -1,4 +1,4 @@
-"""What must be at hand before a session begins: the agent's models, and the caller's audio with its labels."""
+"""Fetches what a session needs before it starts: the agent's models, and the callers' audio with its labels."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from turngap.session import plan
 from turngap.session.plan import Request
 
 
-def prepare(asked: Request, says: Callable[[str], None]) -> tuple[Request, Corpus]:
-    """Fetch what the agent and the callers need; the request is then for the utterances that can be used.
+def prepare(request: Request, show_message: Callable[[str], None]) -> tuple[Request, Corpus]:
+    """Fetch what the agent and the callers need; return the request for the utterances that can be used.
 
     Raises:
-        WeightsError: a model could not be fetched; without a message, for the command has given its own.
-        ScenarioError: something in the scenario can't be said.
+        WeightsError: a model could not be fetched; without a message, for the command has printed its own.
+        ScenarioError: an utterance of the scenario can't be made.
     """
-    if asked.profile is not None:
-        fetch_weights(plan.profile_data(asked))
-    clips = corpus.prepare(asked.scenario, says)
-    return plan.with_corpus(asked, clips), clips
+    if request.profile is not None:
+        fetch_weights(plan.profile_data(request))
+    clips = corpus.prepare(request.scenario, show_message)
+    return plan.with_corpus(request, clips), clips
 
 
 def fetch_weights(profile: dict[str, Any]) -> None:
-    """Have the agent's own command fetch what a profile needs, with its progress, so that its start is no download.
+    """Fetch the models of a profile with the agent's own command and its progress display, so that its start is fast.
 
     Raises:
-        WeightsError: it could not, or this machine could not run the profile; without a message, for it has given its
-            own.
+        WeightsError: a model could not be fetched, or this machine can't run the profile; without a message, for the
+            command has printed its own.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(profile, file)
         file.flush()
         command = child.python("turngap_agent", "weights", "pull", "--here", file.name)
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
+        completed = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if completed.returncode:
         raise WeightsError

@@ -1,6 +1,6 @@
-"""What the agent is told of a call where its weights are random: every turn's words, and how long its reply is.
+"""What an agent with random weights receives about a call: each turn's words and the length of its reply.
 
-So the work of a turn is the same in every run and on every machine. Other agents are told nothing: they are to listen.
+So the work of a turn is the same in every run and on every machine. Other agents receive nothing: they have to listen.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NOTE = (
 
 
 def custom_parameters(request: Request, call: PlannedCall, corpus: Corpus) -> Mapping[str, str]:
-    """For the stream's `start`; {} unless the profile is weightless."""
+    """Return the custom parameters of the stream's `start` message; {} unless the profile is weightless."""
     if request.profile is None or not request.profile.weightless:
         return {}
-    # A recording of which no words are known has those of its name: some length it must have.
     answered = (turn for turn in call.turns if turn.agent in (Expectation.RESPOND, Expectation.STOP))
+    # A recording without a transcript has the words of its name: it needs some length.
     return script.parameters(
         [TurnScript(corpus.clips[turn.key].transcript or turn.key, turn.reply_tokens) for turn in answered]
     )

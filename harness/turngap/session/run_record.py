@@ -1,8 +1,8 @@
-"""The books of a run: what `run.json` says when it begins, and what it says when it ends."""
+"""The record of a run, `run.json`: as it is when the run starts, and when it has ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +13,12 @@ from turngap_agent.telephony import FRAME_NS
 
 from turngap.calibration.calibrate import Calibration
 from turngap.calibration.sentinel import SentinelErrors
+from turngap.clock import Clock
 from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
-from turngap.model.result import RunRecord, Verdict, caveat
+from turngap.model.result import ResumeState, RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes import process_log
+from turngap.processes import environment, process_log
 from turngap.processes.agent import Ready
 from turngap.processes.sampler import Sampler
 from turngap.session.plan import Request, profile_data
@@ -28,43 +29,54 @@ from turngap.verdict import summary
 from turngap.verdict.gate import Evidence, Judgement
 
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
+Judge = Callable[[Sequence[TurnRecord], Evidence], Judgement]
 
 
 @dataclass(slots=True)
 class Progress:
-    """What has happened so far."""
+    """What a session has measured of a run so far, earlier sessions' turns included."""
 
     turns: list[TurnRecord] = field(default_factory=list)
     send_late_ms: list[Floats] = field(default_factory=list)
     recv_late_ms: list[Floats] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    """What ended the run before its time, one line each."""
+    errors: list[str] = field(default_factory=list)
+    """What ended the run early, one line each."""
     call_s: float = 0.0
-    """Length of the calls of this session that had turns to score."""
+    """Total length of this session's calls that had turns to score."""
     answered: int = 0
-    """Turns answered in them."""
+    """Answered turns of those calls."""
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
     sentinel: SentinelErrors | None = None
     gpu_watch: GpuWatch | None = None
     vram_peak_mib: float | None = None
-    """On the agent's own GPU; None where it uses none, or is not ours (`--url`)."""
+    """On the agent's GPU; None where it uses none, or is reached by a URL."""
 
-    def add(self, settled: ScoredCall) -> None:
-        """Take in a call's turns; those of a call that is made again replace its earlier ones."""
-        fresh = {(turn.call, turn.turn) for turn in settled.turns}
+    def add(self, call: ScoredCall) -> None:
+        """Add a call's turns; those of a call that is placed again replace its earlier ones."""
+        fresh = {(turn.call, turn.turn) for turn in call.turns}
         self.turns = [turn for turn in self.turns if (turn.call, turn.turn) not in fresh]
-        self.turns.extend(settled.turns)
-        self.send_late_ms.append(settled.send_late_ms)
-        self.recv_late_ms.append(settled.recv_late_ms)
-        scored = [turn for turn in settled.turns if turn.scored]
+        self.turns.extend(call.turns)
+        self.send_late_ms.append(call.send_late_ms)
+        self.recv_late_ms.append(call.recv_late_ms)
+        scored = [turn for turn in call.turns if turn.scored]
         if scored:
-            self.call_s += len(settled.send_late_ms) * FRAME_NS / 1e9
+            self.call_s += len(call.send_late_ms) * FRAME_NS / 1e9
             self.answered += sum(turn.outcome is Outcome.ANSWERED for turn in scored)
 
 
-def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRecord:
-    """`run.json` as it stands until the run ends."""
+async def new_record(request: Request, clock: Clock, *, live: bool = False) -> RunRecord:
+    """Return the record of a run that starts now on this machine; `live` marks live calls."""
+    machine = environment.describe_machine()
+    machine["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
+    state = ResumeState(inject=request.options.inject, agent_nice=request.options.agent_nice, live=live)
+    # Readers of older runs find the state here.
+    machine |= {"live": True} if live else {"agent_nice": state.agent_nice, "inject": list(state.inject)}
+    return initial_record(request, machine, state, clock.unix_ns())
+
+
+def initial_record(request: Request, machine: dict[str, Any], state: ResumeState, unix_ns: int) -> RunRecord:
+    """Return the record as it is until the run ends; `machine` becomes its `environment`."""
     started = datetime.fromtimestamp(unix_ns / 1e9, UTC)
     return RunRecord(
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{request.scenario.name}-{request.profile_name}",
@@ -72,7 +84,7 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
         duration_s=0.0,
         complete=False,
         verdict=Verdict.INVALID,
-        sentence=said(_UNFINISHED, profile_data(request)),
+        sentence=with_caveat(_UNFINISHED, profile_data(request)),
         reasons=("the run has not ended",),
         validity=(),
         profile=request.profile_name,
@@ -90,37 +102,44 @@ def opened(request: Request, environment: dict[str, Any], unix_ns: int) -> RunRe
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),
         agent=AgentFigures(url=request.url or ""),
         gpus=None,
-        environment=environment,
+        environment=machine,
+        resume=state,
         **summary.compute_figures(()),
     )
 
 
-def said(sentence: str, profile: Mapping[str, Any]) -> str:
-    """A verdict's sentence with what is to be known of it where the `profile`, as data, has random weights."""
-    known = caveat(profile)
-    return sentence if known is None else f"{sentence} Profile {profile['name']}. {known}"
+def resumed_record(record: RunRecord, earlier: RunRecord) -> RunRecord:
+    """Return the record of a resumed run: this session's `record` with the identity of the `earlier` one."""
+    kept = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
+    return record.model_copy(update={**kept, "notes": earlier.notes})
 
 
-def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
-    """What the verdict takes into account beside the turns."""
-    seen = process_log.figures(folder.path / store.PROCESS)
-    answered = [turn for turn in progress.turns if turn.scored and turn.outcome is Outcome.ANSWERED]
+def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
+    """Return a verdict's sentence, with a caveat where the `profile`, as data, has random weights."""
+    text = caveat(profile)
+    return sentence if text is None else f"{sentence} Profile {profile['name']}. {text}"
+
+
+def collect_evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
+    """Return what the verdict takes into account beside the turns."""
+    usage = process_log.figures(folder.path / store.PROCESS)
     traced = request.url is None or any(turn.stages for turn in progress.turns)
-    told = (turn.prefix_beyond_tokens for turn in progress.turns if turn.scored)
-    beyond = [tokens for tokens in told if tokens is not None]
+    scored = [turn for turn in progress.turns if turn.scored]
+    answered = [turn for turn in scored if turn.outcome is Outcome.ANSWERED]
+    beyond = [turn.prefix_beyond_tokens for turn in scored if turn.prefix_beyond_tokens is not None]
     return Evidence(
         planned_turns=request.planned_turns,
-        complete=not progress.faults,
+        complete=not progress.errors,
         simultaneous_calls=request.simultaneous_calls,
-        foreign_cpu_share=seen.foreign_cpu_share if request.url is None else None,
-        stolen_cpu_share=seen.stolen_cpu_share if request.url is None else None,
+        foreign_cpu_share=usage.foreign_cpu_share if request.url is None else None,
+        stolen_cpu_share=usage.stolen_cpu_share if request.url is None else None,
         prefix_flattered=sum(tokens > 0 for tokens in beyond) if beyond else None,
         weightless=request.profile is not None and request.profile.weightless,
         prefix_cached=request.profile is not None and request.profile.llm.keeps_prompts,
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
         vram_peak_mib=progress.vram_peak_mib,
         gpu=progress.gpu_watch,
-        faults=tuple(progress.faults),
+        faults=tuple(progress.errors),
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
         sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,
         sentinel_samples=progress.sentinel.n if progress.sentinel is not None else 0,
@@ -129,33 +148,33 @@ def evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidenc
     )
 
 
-def closed(
-    opening: RunRecord,
+def final_record(
+    record: RunRecord,
     folder: RunFolder,
     progress: Progress,
     judgement: Judgement,
     *,
     sources: dict[str, str],
 ) -> RunRecord:
-    """`run.json` of a run that has ended, by itself or not."""
+    """Return the record of a run that has ended, complete or not; `sources` are those of its clips, by key."""
     scored = [turn for turn in progress.turns if turn.scored]
-    complete = not progress.faults and len(scored) >= opening.planned_turns
-    seen = process_log.figures(folder.path / store.PROCESS)
-    price = opening.profile_data.get("price")
+    complete = not progress.errors and len(scored) >= record.planned_turns
+    usage = process_log.figures(folder.path / store.PROCESS)
+    price = record.profile_data.get("price")
     low, high = summary.label_uncertainty_ms(progress.turns)
     send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)
-    return opening.model_copy(
+    return record.model_copy(
         update=summary.compute_figures(progress.turns)
         | {
-            "duration_s": round(opening.duration_s, 3),
+            "duration_s": round(record.duration_s, 3),
             "complete": complete,
             "verdict": judgement.verdict,
-            "sentence": said(judgement.sentence, opening.profile_data),
+            "sentence": with_caveat(judgement.sentence, record.profile_data),
             "reasons": judgement.reasons,
             "validity": judgement.checks,
             "cost": summary.compute_cost(
                 Price.model_validate(price) if price else None,
-                opening.simultaneous_calls,
+                record.simultaneous_calls,
                 progress.call_s,
                 progress.answered,
             ),
@@ -165,35 +184,35 @@ def closed(
                 receive=receive,
                 label_low_ms=low,
                 label_high_ms=high,
-                foreign_cpu_share=seen.foreign_cpu_share,
-                stolen_cpu_share=seen.stolen_cpu_share,
+                foreign_cpu_share=usage.foreign_cpu_share,
+                stolen_cpu_share=usage.stolen_cpu_share,
                 calibration=progress.calibration.to_json() if progress.calibration is not None else None,
                 sentinel=progress.sentinel.to_json() if progress.sentinel is not None else None,
             ),
             "gpu_watch": progress.gpu_watch,
-            "agent": opening.agent.model_copy(update={"rss_mib": seen.rss_mib, "cpu_s": seen.cpu_s}),
-            "notes": tuple(dict.fromkeys([*opening.notes, *progress.notes])),  # a resumed run notes its corpus again
+            "agent": record.agent.model_copy(update={"rss_mib": usage.rss_mib, "cpu_s": usage.cpu_s}),
+            "notes": tuple(dict.fromkeys([*record.notes, *progress.notes])),  # a resumed run repeats some
         }
     )
 
 
 def with_agent(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
-    """The record with what is known of agent and GPUs once they stand."""
+    """Return the record with what is known of the agent and the GPUs once the agent has started."""
     agent = AgentFigures(
         url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib, gpu=ready.gpu
     )
-    environment = {
+    machine = {
         **record.environment,
         "gpu": [each.name for each in sampler.gpus] or sampler.no_gpu_reason,
         "gpu_driver": sampler.driver,
         "gpu_processes": sampler.gpu_processes,
         **({"gpu_used": ready.gpu.model_dump()} if ready.gpu is not None else {}),
     }
-    return record.model_copy(update={"agent": agent, "environment": environment})
+    return record.model_copy(update={"agent": agent, "environment": machine})
 
 
 def lateness(late_ms: Sequence[Floats]) -> Lateness | None:
-    """Percentiles over all frames; None of none."""
+    """Return percentiles over all frames; None without frames."""
     late = np.concatenate([np.empty(0), *late_ms])
     if not len(late):
         return None

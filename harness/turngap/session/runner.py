@@ -1,87 +1,85 @@
-"""One session of the instrument: the processes is set up, calls are placed and settled, and the verdicts are written.
+"""Runs one session: opens its runs, starts the agents, places the calls and closes the runs with their verdicts.
 
-A run has one agent under test; where there are several, each has a run of its own, and they share instrument, corpus,
-calibration and sentinel.
+A session measures one agent, or in a sweep several. Each agent has a run of its own; they share the instrument, the
+caller audio, the calibration and the sentinel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from turngap_agent import tracing
-from turngap_agent.errors import TurngapError, UsageError
+from turngap_agent.errors import AgentError, TurngapError, UsageError
 
-from turngap.calibration.calibrate import calibrate
-from turngap.calibration.sentinel import sentinel
+from turngap.calibration.calibrate import Calibration, calibrate
+from turngap.calibration.sentinel import Sentinel, sentinel
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes import environment, gpu_log
-from turngap.session import agent_metrics, network_plan, reply_scripts, run_record
-from turngap.session.agent_processes import start_agents
-from turngap.session.agent_run import AgentRun, AssignedCall
+from turngap.processes import gpu_log
+from turngap.session import agent_metrics, run_record
+from turngap.session.agent_processes import AgentProcesses, start_agents
+from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
 from turngap.session.call_slots import CallSlots
 from turngap.session.plan import Request
-from turngap.session.run_record import Progress
+from turngap.session.run_record import Judge
+from turngap.session.scoring_process import ScoringProcess
 from turngap.store import folder as store
-from turngap.store import recording
 from turngap.store.folder import RunFolder
-from turngap.verdict import gate
-from turngap.verdict.gate import Evidence, Judgement
 
-CALIBRATION_MS, CALIBRATION_TURNS = 300.0, 10
-"""The brief calibration before every run."""
-Judge = Callable[[Sequence[TurnRecord], Evidence], Judgement]
+CALIBRATION_MS, CALIBRATION_TURNS, CALIBRATION_CALLS = 300.0, 10, 5
+"""The short calibration before a run: its delay, its turns, and the simultaneous calls they are spread over."""
+NOTHING_KEPT = "interrupted before the first turn was measured: nothing is kept"
 
 
 class ProgressDisplay(Protocol):
-    """Who is told how the run goes."""
+    """Shows how a session progresses."""
 
     def show_message(self, text: str) -> None:
-        """One line of news."""
+        """Show a line."""
         ...
 
     def show_start(self, turns: int) -> None:
-        """Calls begin; so many turns are to be scored."""
+        """Show that the calls start, with so many turns to be scored."""
         ...
 
     def show_turn(self, turn: TurnRecord, setting: str = "") -> None:
-        """A turn was settled, warm-up or not; under the named setting where there are several."""
+        """Show a scored turn, warm-up turns included; `setting` is that of a sweep."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run that has ended, by itself or not."""
+    """A run that has ended, complete or not."""
 
     record: RunRecord
     folder: RunFolder
     error: TurngapError | None = None
-    """What ended it before its time; it stands in the record too."""
+    """What ended it early; the record states it too."""
     interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one session of the instrument measures."""
+    """The runs of one session and their calls."""
 
     agent_runs: Sequence[AgentRun]
     calls: Sequence[AssignedCall]
-    at_once: int
-    """Calls that go on at the same time, warm-up calls apart."""
+    slots: int
+    """Simultaneous calls, warm-up calls apart."""
     sentinel_log: Path
-    """Where the sentinel's measurements are kept, for when the rest is made later."""
+    """The file of the sentinel's measurements: a resumed session continues it."""
     interrupted: str
-    """The line for where the user ended it."""
+    """The message of the error where the user interrupts the session: it says how to resume."""
 
 
 async def run_request(
@@ -93,176 +91,157 @@ async def run_request(
     stop: asyncio.Event,
     judge: Judge | None = None,
 ) -> FinishedRun:
-    """Do what `request` asks; setting `stop` ends it politely, with the turns that are finished kept.
+    """Run `request`. Setting `stop` ends it early: calls hang up, and the finished turns are kept.
 
-    `judge` gives the verdict: by default `gate.judge` with the request's budget.
+    `judge` makes the verdict, by default `gate.judge_run` with the request's budget. Where the task is cancelled, the
+    `CancelledError` has a message: what is kept, and how to resume.
 
     Raises:
         UsageError: the port for spans is in use.
+        AgentError: there is no agent at the request's URL; no folder is left.
         HarnessError: the run's folder can't be written.
     """
     agent_run = await open_run(request, corpus, clock)
-    interrupted = "the run was interrupted; the finished turns are kept, and"
+    path = agent_run.folder.path
     session = Session(
         agent_runs=[agent_run],
         calls=[AssignedCall(agent_run, call) for call in request.missing],
-        at_once=request.simultaneous_calls,
-        sentinel_log=agent_run.folder.path / store.SENTINEL,
-        interrupted=f"{interrupted} `turngap run --resume {agent_run.folder.path}` completes it",
+        slots=request.simultaneous_calls,
+        sentinel_log=path / store.SENTINEL,
+        interrupted="the run was interrupted; its finished turns are kept: "
+        f"resume it with `turngap run --resume {path}`",
     )
     error = await run_session(session, corpus, display, clock=clock, stop=stop)
-    record = close_run(agent_run, corpus, clock, judge=judge)
+    if isinstance(error, AgentError) and request.url is not None and agent_run.is_empty:
+        remove_empty_folders(session.agent_runs)
+        raise error
+    record = close_run(agent_run, corpus.clips, clock, judge=judge)
     return FinishedRun(record, agent_run.folder, error, interrupted=stop.is_set())
 
 
 async def run_session(
     session: Session, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
 ) -> TurngapError | None:
-    """Calibrate, start the agents, place the calls beside one sentinel; all of it is in the agent_runs' books then.
+    """Calibrate, start the agents, and place the calls beside one sentinel; the runs' progress has the results.
 
-    Gives what ended it before its time; it stands in the books too.
+    Returns the error that ended the session early; it is also recorded in `Progress`.
 
     Raises:
-        UsageError: the port for spans is in use; where nothing had been measured, the folders are gone.
+        UsageError: the port for spans is in use; folders of runs without turns are removed.
     """
     try:
-        with ahead() as place:
+        with ahead() as priority:
             for agent_run in session.agent_runs:
-                agent_run.opening.environment["caller_priority"] = place
+                agent_run.record.environment["caller_priority"] = priority
             await _measure(session, corpus, display, clock=clock, stop=stop)
-    except (UsageError, asyncio.CancelledError):
-        if not any(agent_run.request.resumed or agent_run.progress.turns for agent_run in session.agent_runs):
-            for agent_run in session.agent_runs:
-                shutil.rmtree(agent_run.folder.path, ignore_errors=True)  # nothing happened that is worth a folder
+    except UsageError:
+        remove_empty_folders(session.agent_runs)
         raise
-    except TurngapError as fault:
+    except asyncio.CancelledError:
+        kept = not remove_empty_folders(session.agent_runs)
+        raise asyncio.CancelledError(session.interrupted if kept else NOTHING_KEPT) from None
+    except TurngapError as error:
         for agent_run in session.agent_runs:
-            agent_run.progress.faults.append(str(fault))
-        return fault
+            agent_run.progress.errors.append(str(error))
+        return error
     return None
 
 
-async def open_run(
-    request: Request, corpus: Corpus, clock: Clock, *, name: str = "", folder_name: str | None = None
-) -> AgentRun:
-    """The agent_run of a request, its books opened: its run's folder with `run.json`, a new one or the one resumed.
-
-    `name` tells it from others; `folder_name` is the folder's in place of one made of time, scenario and profile.
+async def calibrate_instrument(
+    display: ProgressDisplay, *, clock: Clock, scheduler: Scheduler, seed: int = 1
+) -> Calibration:
+    """Run the short calibration that precedes every run.
 
     Raises:
-        HarnessError: the folder can't be written.
+        HarnessError: the reference agent did not start.
     """
-    progress = Progress(notes=list(corpus.notes))
-    if request.options.inject:
-        progress.notes.append(f"delays were put into the agent on purpose: {', '.join(request.options.inject)}")
-    if changed := request.scenario.overrides(request.profile_name):
-        keys = ", ".join(one.partition("=")[0] for one in changed)
-        progress.notes.append(f"the scenario changes the profile: {keys}")
-    progress.notes += network_plan.notes(request.networks)
-    if request.profile is not None and request.profile.weightless:
-        progress.notes.append(reply_scripts.NOTE)
-    opening, folder = await _open(request, clock, progress, folder_name)
-    return AgentRun(request, folder, opening, progress, clock.now_ns(), name)
-
-
-def close_run(agent_run: AgentRun, corpus: Corpus, clock: Clock, *, judge: Judge | None = None) -> RunRecord:
-    """Close the agent_run's books: judge its turns, keep the recordings worth hearing, write `run.json`.
-
-    Raises:
-        HarnessError: the folder can't be written.
-    """
-    request, folder, progress, opening = agent_run.request, agent_run.folder, agent_run.progress, agent_run.opening
-    turns = recording.keep(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
-    progress.turns = list(turns)
-    verdict = judge or partial(gate.judge_run, budget=request.budget)
-    record = run_record.closed(
-        opening.model_copy(update={"duration_s": opening.duration_s + (clock.now_ns() - agent_run.began_ns) / 1e9}),
-        folder,
-        progress,
-        verdict(turns, run_record.evidence(request, folder, progress)),
-        sources={key: clip.source for key, clip in corpus.clips.items()},
+    display.show_message("calibrating the instrument")
+    return await calibrate(
+        [CALIBRATION_MS], CALIBRATION_TURNS, clock=clock, scheduler=scheduler, seed=seed, calls=CALIBRATION_CALLS
     )
-    folder.replace_turns(turns)
-    folder.write(record)
-    recording.discard(folder.path, folder.path / store.CALLS, turns)
-    return record
+
+
+def remove_empty_folders(agent_runs: Sequence[AgentRun]) -> bool:
+    """Remove the folders of the runs if none of them has a turn; return whether they were removed."""
+    if not all(agent_run.is_empty for agent_run in agent_runs):
+        return False
+    for agent_run in agent_runs:
+        shutil.rmtree(agent_run.folder.path, ignore_errors=True)
+    return True
 
 
 async def _measure(
     session: Session, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
 ) -> None:
-    """Calibrate, set up, place the calls beside the sentinel; the books then know of agents and GPUs."""
-    agent_runs, calls = session.agent_runs, session.calls
+    """Calibrate, start everything, place the calls; the records then describe the agents and GPUs."""
+    seed = session.agent_runs[0].request.seed
 
-    async def before_agents() -> None:
-        display.show_message("calibrating the instrument")
-        found = await calibrate(
-            [CALIBRATION_MS],
-            CALIBRATION_TURNS,
+    async def calibrate_first() -> None:
+        calibration = await calibrate_instrument(display, clock=clock, scheduler=scheduler, seed=seed)
+        for agent_run in session.agent_runs:
+            agent_run.progress.calibration = calibration
+
+    async with AsyncExitStack() as stack:
+        scheduler = await stack.enter_async_context(Scheduler(clock).running())
+        scorer = await stack.enter_async_context(ScoringProcess.running())
+        processes = await stack.enter_async_context(
+            start_agents(session.agent_runs, display.show_message, calibrate_first)
+        )
+        for agent_run in session.agent_runs:
+            own = processes[agent_run.name]
+            agent_run.record = run_record.with_agent(agent_run.record, own.agent.ready, own.sampler)
+            agent_run.folder.write(agent_run.record)
+        slots = CallSlots(
+            calls=session.calls,
+            processes=processes,
+            scorer=scorer,
+            slots=session.slots,
+            corpus=corpus,
             clock=clock,
             scheduler=scheduler,
-            seed=agent_runs[0].request.seed,
-            calls=5,
+            stop=stop,
+            show_turn=display.show_turn,
+            interrupted=session.interrupted,
         )
-        for agent_run in agent_runs:
-            agent_run.progress.calibration = found
-
-    async with (
-        Scheduler(clock).running() as scheduler,
-        start_agents(agent_runs, before_agents, display.show_message) as all_processes,
-    ):
-        for agent_run, processes in zip(agent_runs, all_processes, strict=True):
-            agent_run.opening = run_record.with_agent(agent_run.opening, processes.agent.ready, processes.sampler)
-            agent_run.folder.write(agent_run.opening)
-        by_subject = {id(agent_run): processes for agent_run, processes in zip(agent_runs, all_processes, strict=True)}
-        lanes = CallSlots(
-            calls, by_subject, session.at_once, corpus, clock, scheduler, stop, display.show_turn, session.interrupted
-        )
-        display.show_start(sum(len(one.call.turns) for one in calls if not one.call.warm_up))
-        watch = None
+        display.show_start(sum(len(assigned.call.turns) for assigned in session.calls if not assigned.call.warm_up))
+        watch: Sentinel | None = None
         try:
             async with sentinel(
                 clock=clock,
                 scheduler=scheduler,
-                seed=agent_runs[0].request.seed,
+                seed=seed,
                 log=session.sentinel_log,
                 boot_id=tracing.read_boot_id(),
             ) as watch:
-                await lanes.place_all()
+                await slots.place_all()
         finally:
-            for agent_run, processes in zip(agent_runs, all_processes, strict=True):
-                agent = await agent_metrics.asked(processes.agent, agent_run.opening.agent)
-                agent_run.opening = agent_run.opening.model_copy(update={"agent": agent})
-                agent_run.progress.sentinel = watch.errors(agent_run.progress.turns) if watch is not None else None
-    for agent_run, processes in zip(agent_runs, all_processes, strict=True):
-        agent_run.progress.notes += processes.receiver.remarks()
-        samples, used = agent_run.folder.path / store.GPU, processes.agent.ready.gpu
-        gpus = gpu_log.figures(processes.sampler.gpus, samples, used.uuid if used is not None else None)
-        if used is not None:
-            sees_all = processes.sampler.gpu_processes == "all"
-            turns, devices = agent_run.progress.turns, processes.sampler.gpus
-            agent_run.progress.vram_peak_mib = gpu_log.peak_mib(devices, samples, used.uuid)
-            seen = gpu_log.watch(samples, turns, devices, used.uuid, sees_all=sees_all)
-            told = {"external_llm": used.external_llm}
-            agent_run.progress.gpu_watch = None if seen is None else seen.model_copy(update=told)
-        agent_run.opening = agent_run.opening.model_copy(update={"gpus": gpus})
+            await _record_agents(session.agent_runs, processes, watch)
+    for agent_run in session.agent_runs:
+        _record_gpus(agent_run, processes[agent_run.name])
 
 
-async def _open(
-    request: Request, clock: Clock, progress: Progress, folder_name: str | None
-) -> tuple[RunRecord, RunFolder]:
-    """The run's folder with its `run.json`: a new one, or the one that is resumed."""
-    surroundings = environment.gather()
-    surroundings["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
-    surroundings |= {"agent_nice": request.options.agent_nice, "inject": list(request.options.inject)}
-    opening = run_record.opened(request, surroundings, clock.unix_ns())
-    if request.resumed is None:
-        folder = RunFolder.create(request.options.out, folder_name or opening.run_id, opening, request.scenario_text)
-        return opening.model_copy(update={"run_id": folder.path.name}), folder
-    before = request.resumed.record
-    folder = RunFolder(request.resumed.path)
-    folder.mend()
-    progress.turns = list(request.resumed.turns)
-    progress.notes += [*request.resumed.notes, f"resumed {opening.started}; lateness is that of the calls since then"]
-    kept = {"run_id": before.run_id, "started": before.started, "duration_s": before.duration_s, "notes": before.notes}
-    return opening.model_copy(update=kept), folder
+async def _record_agents(
+    agent_runs: Sequence[AgentRun], processes: Mapping[str, AgentProcesses], watch: Sentinel | None
+) -> None:
+    """Record what the agents' metrics pages say while they run, and the sentinel's errors."""
+    for agent_run in agent_runs:
+        agent = await agent_metrics.read_metrics(processes[agent_run.name].agent, agent_run.record.agent)
+        agent_run.record = agent_run.record.model_copy(update={"agent": agent})
+        agent_run.progress.sentinel = watch.errors(agent_run.progress.turns) if watch is not None else None
+
+
+def _record_gpus(agent_run: AgentRun, processes: AgentProcesses) -> None:
+    """Record the GPU figures, and notes on unused spans, of a run whose processes have ended."""
+    progress, sampler, gpu = agent_run.progress, processes.sampler, processes.agent.ready.gpu
+    progress.notes += processes.receiver.remarks()
+    samples = agent_run.folder.path / store.GPU
+    gpus = gpu_log.figures(sampler.gpus, samples, gpu.uuid if gpu is not None else None)
+    agent_run.record = agent_run.record.model_copy(update={"gpus": gpus})
+    if gpu is None:
+        return
+    progress.vram_peak_mib = gpu_log.peak_mib(sampler.gpus, samples, gpu.uuid)
+    sees_all = sampler.gpu_processes == "all"
+    watch = gpu_log.watch(samples, progress.turns, sampler.gpus, gpu.uuid, sees_all=sees_all)
+    if watch is not None:
+        watch = watch.model_copy(update={"external_llm": gpu.external_llm})
+    progress.gpu_watch = watch

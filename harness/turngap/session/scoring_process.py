@@ -1,6 +1,6 @@
-"""What happens to a finished call, in a process of its own: scored, recorded, and its turns safe on the disk.
+"""Scores and saves ended calls in a process of its own.
 
-Scoring and fsync take milliseconds that the event loop of the callers does not have while other calls go on.
+Scoring and fsync take milliseconds that the callers' event loop does not have while other calls are under way.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +38,12 @@ from turngap.store.folder import CALLS, RunFolder
 Result = TypeVar("Result")
 Floats = npt.NDArray[np.float64]
 _NICE = 10
+"""Added to our own niceness."""
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedCall:
-    """A call that has ended."""
+class ScoringJob:
+    """A call that has ended, and what it is scored with."""
 
     folder: Path
     call: CallRecord
@@ -49,22 +51,22 @@ class FinishedCall:
     planned: PlannedCall
     network_ms: float
     cold: bool
-    """Nobody had called the agent before."""
+    """It is the first call to an agent that was just started."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredCall:
-    """What came of it."""
+    """A call's turns, and the instrument's lateness in it."""
 
     turns: tuple[TurnRecord, ...]
     send_late_ms: Floats
-    """How late each frame left, shape (frames,)."""
+    """How late each frame was sent, shape (frames,)."""
     recv_late_ms: Floats
-    """How long our own event loop had been away at most during each frame's time, shape (frames,)."""
+    """The longest stall of our own event loop during each frame, shape (frames,)."""
 
 
-def score_and_save(job: FinishedCall) -> ScoredCall:
-    """Score a call, write its recording, append its turns.
+def score_and_save(job: ScoringJob) -> ScoredCall:
+    """Score a call, write its recording, and append its turns to the run folder.
 
     Raises:
         HarnessError: the folder can't be written.
@@ -72,7 +74,7 @@ def score_and_save(job: FinishedCall) -> ScoredCall:
     call = job.call
     turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold)
     boot = tracing.read_boot_id()
-    turns = [network_plan.named(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
+    turns = [network_plan.with_network_name(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
     if job.collected.note:
         turns = [
             turn.model_copy(update={"stages_note": job.collected.note})
@@ -85,8 +87,8 @@ def score_and_save(job: FinishedCall) -> ScoredCall:
         try:
             (job.folder / CALLS).mkdir(exist_ok=True)
             recording.write(job.folder / audio, recording.stereo(call))
-        except OSError as fault:
-            raise HarnessError(f"{job.folder / audio}: cannot be written ({fault.strerror or fault})") from None
+        except OSError as error:
+            raise HarnessError(f"{job.folder / audio}: cannot be written ({error.strerror or error})") from None
         turns = [
             turn.model_copy(update={"audio": audio, "audio_offset_ms": (turn.t0_ns - call.started_ns) / NS_PER_MS})
             for turn in turns
@@ -97,18 +99,29 @@ def score_and_save(job: FinishedCall) -> ScoredCall:
 
 
 class ScoringProcess:
-    """The process that settles calls, one at a time, at low priority."""
+    """The process that scores calls, one at a time, at low priority."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_initialise)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> AsyncIterator[Self]:
+        """Start a process, and end it when the block ends."""
+        scorer = cls()
+        try:
+            await scorer.warm_up()
+            yield scorer
+        finally:
+            scorer.close()
 
     async def warm_up(self) -> None:
-        """Start it: importing takes a second that no call should meet."""
+        """Start the process before the first call: its imports take a second."""
         await self._do(_nothing)
 
-    async def score_and_save(self, job: FinishedCall) -> ScoredCall:
-        """`settle`, over there.
+    async def score_and_save(self, job: ScoringJob) -> ScoredCall:
+        """Run `score_and_save` in the process.
 
         Raises:
             HarnessError: the folder can't be written, or the process died.
@@ -116,10 +129,10 @@ class ScoringProcess:
         return await self._do(score_and_save, job)
 
     def close(self) -> None:
-        """Let it finish what it has, and end it."""
+        """Let it finish its jobs, and end it."""
         self._pool.shutdown(wait=True)
 
-    async def _do(self, work: Callable[..., Result], *arguments: FinishedCall) -> Result:
+    async def _do(self, work: Callable[..., Result], *arguments: ScoringJob) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
         except BrokenProcessPool:
@@ -127,13 +140,13 @@ class ScoringProcess:
 
 
 def send_late_ms(call: CallRecord) -> Floats:
-    """How late each frame left, ms, shape (frames,)."""
+    """Return how late each frame was sent, ms, shape (frames,)."""
     due_ns = call.frame_due_ns(0) + np.arange(len(call.sent_ns)) * FRAME_NS
     return np.asarray((call.sent_ns - due_ns) / NS_PER_MS, np.float64)
 
 
 def recv_late_ms(call: CallRecord) -> Floats:
-    """How long the event loop had been away at most during each frame's time, ms, shape (frames,)."""
+    """Return the longest stall of the event loop during each frame, ms, shape (frames,)."""
     late = np.zeros(len(call.sent_ns))
     for at_ns, late_ns in call.stalls:
         first = max(0, int((at_ns - late_ns - call.started_ns) // FRAME_NS))
@@ -142,7 +155,7 @@ def recv_late_ms(call: CallRecord) -> Floats:
     return late
 
 
-def _begin() -> None:
+def _initialise() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.setpriority(os.PRIO_PROCESS, 0, min(19, OWN_NICE + _NICE))
@@ -157,4 +170,4 @@ def _end_with_parent() -> None:
 
 
 def _nothing() -> None:
-    """The process is there once this has run."""
+    """Do nothing: the process has started once this has run."""

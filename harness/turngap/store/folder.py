@@ -39,7 +39,7 @@ MIGRATIONS: Mapping[int, Migration] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StoredRun:
     """A run as its folder holds it."""
 
     record: RunRecord
@@ -114,7 +114,7 @@ class RunFolder:
                     os.truncate(file, data.rfind(b"\n") + 1)
 
 
-def read(path: Path) -> Run:
+def read(path: Path) -> StoredRun:
     """Read a run folder, of an older schema too.
 
     Raises:
@@ -124,7 +124,7 @@ def read(path: Path) -> Run:
     if version < SCHEMA_VERSION:
         data = migrate(data, version, part="run")
     turns, notes = read_turns(path / TURNS, version)
-    return Run(disk.validate(RunRecord, json.dumps(data), str(path / RUN)), turns, notes)
+    return StoredRun(disk.validate(RunRecord, json.dumps(data), str(path / RUN)), turns, notes)
 
 
 def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRecord, ...], tuple[str, ...]]:

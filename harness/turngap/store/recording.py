@@ -1,4 +1,4 @@
-"""Calls as stereo WAV, the caller left, the agent right as it was played; and which of them are worth keeping."""
+"""Recordings of calls: stereo WAV, the caller left, the agent right as it was played; and which of them are kept."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from turngap.verdict import summary
 
 
 def stereo(call: CallRecord) -> Pcm16:
-    """The call from its stream's first sample on, shape (n, 2)."""
+    """Return the call from its stream's first sample on, shape (n, 2)."""
     length = len(call.caller_pcm)
     for message in call.received:
-        length = max(length, _place(call, message.play_ns) + message.played_samples)
+        length = max(length, _sample_at(call, message.play_ns) + message.played_samples)
     pcm = np.zeros((length, 2), np.int16)
     pcm[: len(call.caller_pcm), 0] = call.caller_pcm
     for message in call.received:
-        at, played = _place(call, message.play_ns), message.pcm[: message.played_samples]
-        if at < 0:  # audio that came before the stream's first sample
+        at, played = _sample_at(call, message.play_ns), message.pcm[: message.played_samples]
+        if at < 0:  # audio received before the stream's first sample
             at, played = 0, played[-at:]
         pcm[at : at + len(played), 1] = played
     return pcm
 
 
 def write(file: Path, pcm: Pcm16) -> None:
-    """Write 8 kHz `pcm`, shape (n, channels), whole or not at all.
+    """Write 8 kHz `pcm`, shape (n, channels), atomically.
 
     Raises:
         OSError: it can't be written.
@@ -44,18 +44,21 @@ def write(file: Path, pcm: Pcm16) -> None:
         out.writeframes(pcm.astype("<i2").tobytes())
 
 
-def worth_hearing(turns: Sequence[TurnRecord]) -> set[int]:
-    """Calls with a failure, with the representative turn, or with the worst; where all were spoilt, the slowest."""
+def select_calls(turns: Sequence[TurnRecord]) -> set[int]:
+    """Return the indices of the calls whose recordings are kept.
+
+    Those with a failure, with the representative turn, and with the worst turn; if all turns are invalid, the slowest.
+    """
     kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (*GOOD, Outcome.INVALID)}
-    standing = (summary.representative_turn(turns), summary.worst_turn(turns))
-    kept |= {turn.call for turn in standing if turn is not None}
-    spoilt = [turn for turn in turns if turn.scored]
-    return kept or {turn.call for turn in sorted(spoilt, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}
+    examples = (summary.representative_turn(turns), summary.worst_turn(turns))
+    kept |= {turn.call for turn in examples if turn is not None}
+    scored = [turn for turn in turns if turn.scored]
+    return kept or {turn.call for turn in sorted(scored, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}
 
 
-def keep(folder: Path, turns: Sequence[TurnRecord]) -> tuple[TurnRecord, ...]:
-    """The turns with `audio` only where the call is worth hearing and its file is there."""
-    kept = worth_hearing(turns)
+def drop_references(folder: Path, turns: Sequence[TurnRecord]) -> tuple[TurnRecord, ...]:
+    """Return the turns, without `audio` where the call's recording is not kept or is missing in `folder`."""
+    kept = select_calls(turns)
     return tuple(
         turn
         if turn.audio is None or (turn.call in kept and (folder / turn.audio).is_file())
@@ -64,13 +67,13 @@ def keep(folder: Path, turns: Sequence[TurnRecord]) -> tuple[TurnRecord, ...]:
     )
 
 
-def discard(folder: Path, calls: Path, turns: Sequence[TurnRecord]) -> None:
-    """Delete the recordings in `calls` that no turn names."""
-    named = {folder / turn.audio for turn in turns if turn.audio is not None}
+def delete_unused(folder: Path, calls: Path, turns: Sequence[TurnRecord]) -> None:
+    """Delete the recordings in the folder `calls` to which no turn refers."""
+    used = {folder / turn.audio for turn in turns if turn.audio is not None}
     for file in calls.glob("*.wav"):
-        if file not in named:
+        if file not in used:
             file.unlink(missing_ok=True)
 
 
-def _place(call: CallRecord, at_ns: int) -> int:
+def _sample_at(call: CallRecord, at_ns: int) -> int:
     return round((at_ns - call.started_ns) / NS_PER_SAMPLE)

@@ -1,4 +1,4 @@
-"""A sweep's folder: `sweep.json`, and a run folder for each setting. Killed at any moment, it can be gone on with."""
+"""A sweep's folder: `sweep.json`, and a run folder for each setting. A sweep killed at any moment can be resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from turngap_agent.documents import FrozenModel
 from turngap.store import disk
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
-from turngap.store.folder import Run
+from turngap.store.folder import StoredRun
 from turngap.sweep.points import Point, points
 from turngap.verdict import summary
 
@@ -20,14 +20,14 @@ SCHEMA_VERSION = 1
 
 
 class SettingRow(FrozenModel):
-    """One setting as `sweep.json` has it."""
+    """A setting in `sweep.json`."""
 
     name: str
     slug: str
-    """Its run folder."""
+    """The name of its run folder."""
     set: tuple[str, ...]
     current: bool
-    """Nothing differs from the profile as it is."""
+    """The profile itself has this setting."""
     profile_data: dict[str, Any]
 
 
@@ -45,22 +45,22 @@ class SweepRecord(FrozenModel):
     profile: str
     seed: int
     n_turns: int | None
-    """What `--turns` asked for."""
+    """The value of `--turns`."""
     settings: tuple[SettingRow, ...]
     points: tuple[Point, ...] = ()
-    """The figures of each setting; of a sweep that was killed, those when it was last written."""
+    """The figures of each setting, as of the last time the file was written."""
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether the folder is a sweep's."""
+    """Return whether the folder is that of a sweep."""
     return (path / SWEEP).is_file()
 
 
 def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, FolderLock]:
-    """Make the folder under `out`, with `sweep.json` in it from the first moment; a taken name gets a number.
+    """Make the folder under `out`, with `sweep.json` in it from the first moment; an existing name gets a number.
 
     Raises:
-        UsageError: the folder is no place to write in.
+        UsageError: no folder can be made there.
         HarnessError: the disk is full.
     """
 
@@ -72,7 +72,7 @@ def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, FolderLoc
 
 
 def write(path: Path, record: SweepRecord) -> None:
-    """Replace `sweep.json`, whole or not at all.
+    """Replace `sweep.json` atomically.
 
     Raises:
         HarnessError: it can't be written.
@@ -84,34 +84,36 @@ def read(path: Path) -> SweepRecord:
     """Read `sweep.json`.
 
     Raises:
-        RunFolderError: it is no sweep's folder, is damaged, or comes from a newer version.
+        RunFolderError: it is not the folder of a sweep, is damaged, or was written by a newer version.
     """
     _, data = disk.load(path / SWEEP, "sweep", SCHEMA_VERSION)
     return disk.validate(SweepRecord, json.dumps(data), str(path / SWEEP))
 
 
-def runs(path: Path, record: SweepRecord) -> list[tuple[SettingRow, Run]]:
-    """The runs that are there, in the order of the settings; figures of one that did not end are of the turns it has.
+def read_runs(path: Path, record: SweepRecord) -> list[tuple[SettingRow, StoredRun]]:
+    """Return the runs whose folders exist, in the order of the settings.
+
+    The figures of an unfinished run are those of the turns it has.
 
     Raises:
         RunFolderError: one of them is damaged.
     """
-    found = []
+    runs = []
     for row in record.settings:
         if (path / row.slug / store.RUN).is_file():
             run = store.read(path / row.slug)
-            fresh = run.record if run.record.complete else summary.recompute_figures(run.record, run.turns)
-            found.append((row, Run(fresh, run.turns, run.notes)))
-    return found
+            current = run.record if run.record.complete else summary.recompute_figures(run.record, run.turns)
+            runs.append((row, StoredRun(current, run.turns, run.notes)))
+    return runs
 
 
-def measured(path: Path, record: SweepRecord) -> SweepRecord:
-    """The record with its points made anew from the run folders.
+def updated_record(path: Path, record: SweepRecord) -> SweepRecord:
+    """Return the record with the figures of its settings computed from the run folders.
 
     Raises:
         RunFolderError: one of them is damaged.
     """
-    found = runs(path, record)
-    whole = len(found) == len(record.settings) and all(run.record.complete for _, run in found)
-    made = points([(row.name, row.slug, row.current, run.record, run.turns) for row, run in found])
-    return record.model_copy(update={"points": made, "complete": whole})
+    runs = read_runs(path, record)
+    complete = len(runs) == len(record.settings) and all(run.record.complete for _, run in runs)
+    figures = points([(row.name, row.slug, row.current, run.record, run.turns) for row, run in runs])
+    return record.model_copy(update={"points": figures, "complete": complete})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,16 @@ from pydantic import Field
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import UsageError
+from turngap_agent.profile import Profile
 
 from turngap.model.plural import plural
 
 MOST_SETTINGS = 12
-"""Each is an agent of its own, and all of them stand at once."""
+"""Each setting is an agent of its own, and all of them run at the same time."""
 _LONGEST_SLUG = 60
+_ORDERED = ("provisional_ms", "min_silence_ms", "max_silence_ms")
+"""Settings of `endpointing` that must not decrease in this order; checked by the profile, unless its policy is
+`silence`."""
 _OPEN, _CLOSE = "[{(", "]})"
 
 
@@ -26,13 +31,13 @@ class Setting:
     """One point of the grid."""
 
     name: str
-    """As shown: what differs from the other settings."""
+    """What differs from the other settings."""
     slug: str
     """The name of its run folder."""
     overrides: tuple[str, ...]
-    """As for `turngap run --set`."""
+    """`section.key=value` each, as for `turngap run --set`."""
     where: str = ""
-    """What goes before a message about it: the step of a grid file; an override names itself."""
+    """Prefix of an error message about it: the step of a grid file; "" where the override names itself."""
 
 
 class Step(FrozenModel):
@@ -50,13 +55,15 @@ class Grid(FrozenModel):
     steps: tuple[Step, ...] = Field(min_length=1)
 
 
-def product(given: Sequence[str]) -> tuple[Setting, ...]:
-    """Every combination of the values, the last key's varying fastest; `given` is `section.key=value,value,...` each.
+def product(assignments: Sequence[str]) -> tuple[Setting, ...]:
+    """Return every combination of the values, the last key's varying fastest.
+
+    `assignments` are the arguments of `--set`, `section.key=value,value,...` each.
 
     Raises:
-        UsageError: nothing was given, a value is malformed, a key or a value stands twice, or it is too many.
+        UsageError: there are no values or too many settings, a value is malformed, or a key or a value is repeated.
     """
-    axes = [_axis(one) for one in given]
+    axes = [_parse_axis(one) for one in assignments]
     keys = [key for key, _ in axes]
     for key in keys:
         if keys.count(key) > 1:
@@ -67,21 +74,21 @@ def product(given: Sequence[str]) -> tuple[Setting, ...]:
             "--set endpointing.min_silence_ms=100,200,300, or a file of named steps: --grid FILE.yaml"
         )
     short = _short(keys)
-    found = []
+    named = []
     for values in itertools.product(*(values for _, values in axes)):
         pairs = list(zip(keys, values, strict=True))
-        # A key with one value is no difference: it is said once, of all of them.
-        told = [pair for pair, (_, all_values) in zip(pairs, axes, strict=True) if len(all_values) > 1] or pairs
-        name = " ".join(f"{short[key]}={value}" for key, value in told)
-        found.append((name, tuple(f"{key}={value}" for key, value in pairs)))
-    return _settings(found)
+        # A key with a single value does not distinguish the settings.
+        varied = [pair for pair, (_, all_values) in zip(pairs, axes, strict=True) if len(all_values) > 1] or pairs
+        name = " ".join(f"{short[key]}={value}" for key, value in varied)
+        named.append((name, tuple(f"{key}={value}" for key, value in pairs)))
+    return _make_settings(named)
 
 
 def load(file: Path) -> tuple[Setting, ...]:
-    """The named steps of a grid file, in its order.
+    """Return the named steps of a grid file, in its order.
 
     Raises:
-        UsageError: the file is missing or malformed, two steps share a name, or it is too many.
+        UsageError: the file is missing or malformed, two steps have the same name, or there are too many.
     """
     grid = documents.load(file, Grid)
     names = [step.name for step in grid.steps]
@@ -92,17 +99,57 @@ def load(file: Path) -> tuple[Setting, ...]:
         double = next((key for key in keys if keys.count(key) > 1), None)
         if double is not None:
             raise UsageError(f"{file}: step {step.name!r} sets {double} twice; leave one of them out")
-    found = _settings([(step.name, step.set) for step in grid.steps])
-    return tuple(replace(one, where=f"{file}: step {one.name!r}: ") for one in found)
+    settings = _make_settings([(step.name, step.set) for step in grid.steps])
+    return tuple(replace(one, where=f"{file}: step {one.name!r}: ") for one in settings)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedSetting:
+    """A setting that a sweep changes along with the swept one, because the profile's order of the two demands it."""
+
+    override: str
+    """`section.key=value`."""
+    note: str
+
+
+def moved_settings(profile: Profile, overrides: Sequence[str]) -> tuple[MovedSetting, ...]:
+    """Return the changes without which `overrides` would contradict the other settings of `profile`.
+
+    The silences of endpointing are ordered: `provisional_ms <= min_silence_ms <= max_silence_ms`. One that no override
+    names follows one that does. Overrides that contradict each other move nothing: the profile refuses them.
+    """
+    values = dict(override.partition("=")[::2] for override in overrides)
+    values = {key.strip(): value.strip() for key, value in values.items()}
+    if values.get("endpointing.policy", profile.endpointing.policy) == "silence":
+        return ()
+    swept = {
+        place: int(value)
+        for place, key in enumerate(_ORDERED)
+        if (value := values.get(f"endpointing.{key}", "")).isdecimal()
+    }
+    moved = []
+    for place, key in enumerate(_ORDERED):
+        if f"endpointing.{key}" in values:
+            continue
+        current: int = getattr(profile.endpointing, key)
+        least = max((ms for at, ms in swept.items() if at < place), default=0)
+        most = min((ms for at, ms in swept.items() if at > place), default=sys.maxsize)
+        new = min(max(current, least), most) if least <= most else current
+        if new != current:
+            limit = "less" if new > current else "more"
+            other = next(_ORDERED[at] for at, ms in swept.items() if ms == new)
+            note = f"endpointing.{key} is {new} instead of {current}: it may not be {limit} than {other}"
+            moved.append(MovedSetting(f"endpointing.{key}={new}", note))
+    return tuple(moved)
 
 
 def split_values(text: str, key: str = "") -> list[str]:
-    """What stands between the commas of `text` that lie outside brackets and quotes, spaces around it left out.
+    """Split `text` at its commas outside brackets and quotes; spaces around the values are removed.
 
-    `key` is the one that gets these values, for messages.
+    `key` is the setting that gets these values, for messages.
 
     Raises:
-        UsageError: a bracket or a quote is not closed, or nothing stands between two commas.
+        UsageError: a bracket or a quote is not closed, or a value is empty.
     """
     parts, depth, quote = [""], 0, ""
     for character in text:
@@ -135,38 +182,38 @@ def split_values(text: str, key: str = "") -> list[str]:
     return values
 
 
-def _axis(given: str) -> tuple[str, list[str]]:
-    key, equals, text = given.partition("=")
+def _parse_axis(assignment: str) -> tuple[str, list[str]]:
+    key, equals, text = assignment.partition("=")
     key = key.strip()
     if not equals or not re.fullmatch(r"\w+(\.\w+)+", key):
         raise UsageError(
-            f"--set {given!r}: expected section.key=value,value, for example endpointing.min_silence_ms=100,200,300"
+            f"--set {assignment!r}: expected section.key=value,value, as in endpointing.min_silence_ms=100,200,300"
         )
     values = split_values(text, key)
     double = next((value for value in values if values.count(value) > 1), None)
     if double is not None:
-        raise UsageError(f"--set {given!r}: the value {double} stands there twice; give it once")
+        raise UsageError(f"--set {assignment!r}: the value {double} is given twice; give it once")
     return key, values
 
 
 def _short(keys: Iterable[str]) -> dict[str, str]:
-    """The last part of each key, where it is the only one that ends so; else the whole key."""
+    """Return the last part of each key where it is unique, else the whole key."""
     keys = list(keys)
     lasts = [key.rpartition(".")[2] for key in keys]
     return {key: last if lasts.count(last) == 1 else key for key, last in zip(keys, lasts, strict=True)}
 
 
-def _settings(found: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
-    if len(found) > MOST_SETTINGS:
+def _make_settings(named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
+    if len(named) > MOST_SETTINGS:
         raise UsageError(
-            f"{plural(len(found), 'setting')}, {MOST_SETTINGS} are the most: each is an agent of its own, and all "
-            "stand at once; give fewer values, or sweep them in parts"
+            f"{plural(len(named), 'setting')}, at most {MOST_SETTINGS} are possible: each is an agent of its own, and "
+            "all run at the same time; give fewer values, or sweep them in parts"
         )
     slugs: list[str] = []
-    for name, _ in found:
+    for name, _ in named:
         slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-._")[:_LONGEST_SLUG] or "setting"
         number = 1
         while (numbered := slug if number == 1 else f"{slug}-{number}") in slugs:
             number += 1
         slugs.append(numbered)
-    return tuple(Setting(name, slug, overrides) for (name, overrides), slug in zip(found, slugs, strict=True))
+    return tuple(Setting(name, slug, overrides) for (name, overrides), slug in zip(named, slugs, strict=True))

@@ -11,7 +11,7 @@ from turngap.model.plural import plural
 from turngap.model.result import Verdict
 from turngap.model.turn import TurnRecord
 from turngap.report import page, wording
-from turngap.session.run_record import said
+from turngap.session.run_record import with_caveat
 from turngap.sweep import charts, folder
 from turngap.sweep.folder import SweepRecord
 from turngap.sweep.points import Point
@@ -21,16 +21,16 @@ def render(path: Path, out: Path) -> None:
     """Render the sweep in folder `path` to the file `out`.
 
     Raises:
-        RunFolderError: the folder holds no sweep that this version reads.
+        RunFolderError: the folder has no sweep that this version can read.
         HarnessError: `out` cannot be written.
     """
-    record = folder.measured(path, folder.read(path))
-    found = folder.runs(path, record)
-    page.write_page(out, html(record, [run.turns for _, run in found], [run.record.scenario for _, run in found]))
+    record = folder.updated_record(path, folder.read(path))
+    runs = folder.read_runs(path, record)
+    page.write_page(out, html(record, [run.turns for _, run in runs], [run.record.scenario for _, run in runs]))
 
 
 def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
-    """The page of a record whose points are in the order of `turns`."""
+    """Return the page of a record whose points are in the order of `turns`."""
     points = record.points
     seen = [point for point in points if point.turn_gap_ms.p50 is not None]
     context: dict[str, Any] = {
@@ -38,7 +38,7 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "points": points,
         "waiting": len(record.settings) - len(points),
         "scenario": scenarios[0] if scenarios else record.scenario,
-        "sentence": said(sentence(points), record.settings[0].profile_data if record.settings else {}),
+        "sentence": with_caveat(sentence(points), record.settings[0].profile_data if record.settings else {}),
         "median": charts.bargain("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
         if seen
         else None,
@@ -59,15 +59,15 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
 
 
 def sentence(points: tuple[Point, ...]) -> str:
-    """What the sweep says, in one sentence."""
+    """Return the result of the sweep in one sentence."""
     front = [point for point in points if point.on_front and point.turn_gap_ms.p50 is not None]
     if not front:
-        return "No setting has turns enough to be held against another."
+        return "No setting has enough turns to be ranked."
     fastest = min(front, key=lambda point: point.turn_gap_ms.p50 or 0.0)
     rate = fastest.cut_off_rate
-    many = f"{len(front)} of {plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
+    share = f"{len(front)} of {plural(len(points), 'setting')} {'is' if len(front) == 1 else 'are'}"
     text = (
-        f"{many} dominated by no other; the fastest, {fastest.name}, has a median turn gap of "
+        f"{share} dominated by no other; the fastest, {fastest.name}, has a median turn gap of "
         f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {plural(rate.events, 'false cut-off')} in "
         f"{plural(rate.n, 'turn')}"
     )

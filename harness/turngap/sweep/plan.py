@@ -1,4 +1,4 @@
-"""What a sweep is asked to do: a request for each setting, all of one scenario; checked before anything starts."""
+"""What a sweep has to do: a request for each setting, all of one scenario; checked before anything starts."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.sweep import folder
 from turngap.sweep.folder import SettingRow, SweepRecord
-from turngap.sweep.grid import Setting
+from turngap.sweep.grid import Setting, moved_settings
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One setting, and what is still to be done for it."""
+    """A setting whose run is not complete, and the request for the rest of that run."""
 
     row: SettingRow
     request: Request
+    notes: tuple[str, ...] = ()
+    """The settings that the sweep moved along with this one, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """One sweep, checked."""
+    """A sweep whose settings have been checked."""
 
     record: SweepRecord
     members: tuple[Member, ...]
     """The settings whose runs are not complete."""
     out: Path
     path: Path | None = None
-    """The folder of the sweep that is resumed."""
+    """The sweep's folder; None until a new sweep has one."""
     claim: FolderLock | None = field(default=None, compare=False)
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         """What is swept, in a few words."""
         settings = plural(len(self.members), "setting")
-        return f"{settings} of profile {self.record.profile}, one after the other in each utterance"
+        return f"{settings} of profile {self.record.profile}, each utterance with one after the other"
 
 
 def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = None, options: Options) -> SweepRequest:
@@ -55,23 +57,26 @@ def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = No
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
-    chosen = profile or runs.DEFAULT_PROFILE
-    plain = runs.make(scenario, profile=chosen, options=options).profile
+    profile = profile or runs.DEFAULT_PROFILE
+    plain = runs.make(scenario, profile=profile, options=options).profile
+    assert plain is not None
     members = []
     for setting in settings:
+        moved = moved_settings(plain, setting.overrides)
+        overrides = (*setting.overrides, *(one.override for one in moved))
         try:
-            request = runs.make(scenario, profile=chosen, overrides=setting.overrides, options=options)
-        except ProfileError as fault:
-            raise ProfileError("\n".join(f"{setting.where}{line}" for line in str(fault).splitlines())) from None
+            request = runs.make(scenario, profile=profile, overrides=overrides, options=options)
+        except ProfileError as error:
+            raise ProfileError("\n".join(f"{setting.where}{line}" for line in str(error).splitlines())) from None
         _one_call_at_a_time(request)
         row = SettingRow(
             name=setting.name,
             slug=setting.slug,
-            set=setting.overrides,
+            set=overrides,
             current=request.profile == plain,
             profile_data=runs.profile_data(request),
         )
-        members.append(Member(row, request))
+        members.append(Member(row, request, tuple(one.note for one in moved)))
     _all_different(members)
     first = members[0].request
     record = SweepRecord(
@@ -90,12 +95,13 @@ def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = No
 
 
 def resume(path: Path) -> SweepRequest:
-    """The rest of the unfinished sweep in that folder.
+    """Return the rest of the unfinished sweep in that folder.
 
     Raises:
-        RunFolderError: it is no sweep's folder, or complete, or being written, or its scenario has changed.
+        RunFolderError: it is not the folder of a sweep, the sweep is complete, another process writes it, or its
+            scenario has changed.
     """
-    folder.read(path)  # a folder that is no sweep's gets no lock file
+    folder.read(path)  # before the lock: the folder of something else gets no lock file
     claim = FolderLock(path)
     record = folder.read(path)
     if record.complete:
@@ -111,23 +117,23 @@ def resume(path: Path) -> SweepRequest:
             continue
         request = runs.make(str(scenario_path), profile=runs.DEFAULT_PROFILE, options=options)
         if request.scenario_sha256 != record.scenario_sha256:
-            raise RunFolderError(f"{path}: {scenario_path} has changed since the sweep began; start a new one")
+            raise RunFolderError(f"{path}: {scenario_path} has changed since the sweep started; start a new one")
         members.append(Member(row, replace(request, profile=Profile.model_validate(row.profile_data))))
     return SweepRequest(record, tuple(members), path.parent, path, claim)
 
 
 def with_corpus(sweep: SweepRequest, corpus: Corpus) -> SweepRequest:
-    """The sweep for what can be said.
+    """Return the sweep for the utterances that can be used.
 
     Raises:
-        RunFolderError: a run to be resumed began with another corpus.
+        RunFolderError: a run to be resumed started with another corpus.
     """
     members = tuple(replace(one, request=runs.with_corpus(one.request, corpus)) for one in sweep.members)
     return replace(sweep, members=members)
 
 
-def begun(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
-    """The sweep with its folder, made where it is a new one; its runs' folders will lie in it.
+def with_folder(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
+    """Return the sweep with its folder, which is made for a new sweep; the folders of its runs will be inside.
 
     Raises:
         HarnessError: the folder can't be written.

@@ -13,7 +13,7 @@ from turngap.processes import environment
 
 def test_the_environment_is_plain_json() -> None:
     """It can be written to run.json as it is, and names the interpreter and what is installed."""
-    found = environment.gather()
+    found = environment.describe_machine()
     assert json.loads(json.dumps(found)) == found
     assert found["packages"]["numpy"]
     assert found["cores"] >= 1

@@ -33,8 +33,8 @@ def test_each_utterance_is_called_once_under_each_network(tmp_path: Path) -> Non
     asked = plan.make(scenario(tmp_path), profile="scripted", networks=NETWORKS)
     assert asked.planned_turns == 9
     assert [call.index for call in asked.calls] == list(range(10))
-    assert asked.network(asked.calls[0]) is None
-    pairs = [(call.turns[0].key, asked.network(call)) for call in asked.calls[1:]]
+    assert asked.calls[0].network is None
+    pairs = [(call.turns[0].key, call.network) for call in asked.calls[1:]]
     named = [(key, one.name) for key, one in pairs if one is not None]
     assert set(Counter(named).values()) == {1}
     assert len(named) == 9
@@ -47,7 +47,7 @@ def test_without_a_network_nothing_changes(tmp_path: Path) -> None:
     """The plan is the scenario's own, and no call has a network."""
     asked = plan.make(scenario(tmp_path), profile="scripted")
     assert (asked.planned_turns, asked.networks) == (3, ())
-    assert [asked.network(call) for call in asked.calls] == [None] * 4
+    assert [call.network for call in asked.calls] == [None] * 4
 
 
 def test_a_scenario_may_name_its_network(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_a_turn_names_its_network_beside_its_noise() -> None:
     """Clean, or no network, leaves it as it is."""
     turn = builders.turn(0)
     noisy = turn.model_copy(update={"condition": "pink 10 dB"})
-    assert network_plan.named(turn, "") is turn
-    assert network_plan.named(turn, network.CLEAN) is turn
-    assert network_plan.named(turn, "lossy").network == "lossy"
-    named = network_plan.named(noisy, "lossy")
+    assert network_plan.with_network_name(turn, "") is turn
+    assert network_plan.with_network_name(turn, network.CLEAN) is turn
+    assert network_plan.with_network_name(turn, "lossy").network == "lossy"
+    named = network_plan.with_network_name(noisy, "lossy")
     assert (named.condition, named.network) == ("pink 10 dB", "lossy")
 
 
@@ -131,4 +131,7 @@ def test_spread_keeps_warm_up_calls_single() -> None:
     """They warm the agent; no figure rests on them."""
     turn = (Turn(id="a", say="one"),)
     calls = [PlannedCall(0, turn, probe=True, warm_up=True), PlannedCall(1, turn, probe=False)]
-    assert [(call.index, call.warm_up) for call in network_plan.spread(calls, 2)] == [(0, True), (1, False), (2, False)]
+    assert [
+        (call.index, call.warm_up)
+        for call in network_plan.assign_networks(calls, (network.load("clean"), network.load("lossy")))
+    ] == [(0, True), (1, False), (2, False)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from turngap.cli import run
-from turngap.model.result import WEIGHTLESS, caveat
+from turngap.model.result import WEIGHTLESS, ResumeState, caveat
 from turngap.model.turn import Outcome
 from turngap.session import plan, run_record
 from turngap.session.run_record import Progress
@@ -34,7 +34,7 @@ def test_unknown_is_not_none(
     """What the prefix cache served is known where a turn tells; which profiles have one to tell of is known anyway."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
-    found = run_record.evidence(plan.make("default", profile=profile), folder, Progress(turns=turns))
+    found = run_record.collect_evidence(plan.make("default", profile=profile), folder, Progress(turns=turns))
     assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
 
 
@@ -43,7 +43,9 @@ def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> 
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     (folder.path / store.GPU).write_text("at_s,gpu,used_mib\n1.000,1,70000.000\n")
     for peak_mib in (None, 900.0):
-        found = run_record.evidence(plan.make("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib))
+        found = run_record.collect_evidence(
+            plan.make("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib)
+        )
         assert found.vram_peak_mib == peak_mib
 
 
@@ -69,8 +71,8 @@ def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
     assert bf16.endswith("of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM.")
     assert sentence.endswith(f" Profile weightless-hf. {bf16}")
     assert "timing and memory only" in page.read_text()
-    opened = run_record.opened(plan.make("default", profile="weightless-tiny"), {}, 0)
+    opened = run_record.initial_record(plan.make("default", profile="weightless-tiny"), {}, ResumeState(), 0)
     assert opened.sentence.endswith(f" Profile weightless-tiny. {bf16}")
-    vllm = run_record.opened(plan.make("default", profile="weightless"), {}, 0)
+    vllm = run_record.initial_record(plan.make("default", profile="weightless"), {}, ResumeState(), 0)
     assert vllm.sentence.endswith(f" Profile weightless. {WEIGHTLESS}")
-    assert run_record.said("Fine.", {"name": "cpu"}) == "Fine."
+    assert run_record.with_caveat("Fine.", {"name": "cpu"}) == "Fine."

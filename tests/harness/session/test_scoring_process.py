@@ -17,7 +17,7 @@ from turngap.model.turn import Outcome
 from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall, Turn
 from turngap.session import scoring_process
-from turngap.session.scoring_process import FinishedCall, ScoringProcess
+from turngap.session.scoring_process import ScoringJob, ScoringProcess
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap_agent import tracing
@@ -27,10 +27,10 @@ from tests.harness import report_builders as builders
 from tests.harness.store.test_recording import START_NS, call
 
 
-def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> FinishedCall:
+def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> ScoringJob:
     """A call that the agent ended before the one planned turn."""
     planned = PlannedCall(0, (Turn(id="one", say="hello"),), probe=False)
-    return FinishedCall(
+    return ScoringJob(
         folder, replace(call(), end=end, detail="gone"), CollectedSpans((), "no spans"), planned, 95.0, cold=False
     )
 
@@ -86,9 +86,9 @@ def test_the_settling_process_is_deaf_to_ctrl_c_and_its_death_is_one_line(tmp_pa
 def test_the_process_ends_with_the_one_that_started_it() -> None:
     """Even when that one is killed: nothing is left behind that holds the run's folder."""
     program = (
-        "import asyncio, os, signal; from turngap.session import scorer\n"
+        "import asyncio, os, signal; from turngap.session import scoring_process\n"
         "if __name__ == '__main__':\n"
-        "    settler = scorer.ScoringProcess(); asyncio.run(settler.warm_up())\n"
+        "    scorer = scoring_process.ScoringProcess(); asyncio.run(scorer.warm_up())\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
     # The child inherits stdout: the pipe ends when both have ended.

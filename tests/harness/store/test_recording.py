@@ -82,8 +82,8 @@ def test_failures_the_representative_and_the_worst_are_kept(tmp_path: Path) -> N
                 update={"turn_gap_ms": None if index == 4 else gap, **audio}
             )
         )
-    kept = recording.keep(tmp_path, turns)
-    recording.discard(tmp_path, calls, kept)
+    kept = recording.drop_references(tmp_path, turns)
+    recording.delete_unused(tmp_path, calls, kept)
     left = sorted(path.name for path in calls.iterdir())
     assert left == sorted(Path(turn.audio).name for turn in kept if turn.audio)
     assert {"3.wav", "4.wav"} < set(left)
@@ -94,4 +94,4 @@ def test_failures_the_representative_and_the_worst_are_kept(tmp_path: Path) -> N
 def test_a_wholly_spoilt_run_keeps_its_slowest_call() -> None:
     """Somebody will want to hear what happened."""
     turns = [builders.turn(i, outcome=Outcome.INVALID, scale=1 + i) for i in range(3)]
-    assert recording.worth_hearing(turns) == {max(turns, key=lambda turn: turn.turn_gap_ms or 0).call}
+    assert recording.select_calls(turns) == {max(turns, key=lambda turn: turn.turn_gap_ms or 0).call}

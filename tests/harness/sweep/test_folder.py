@@ -15,13 +15,13 @@ from tests.harness.sweep.builders import write_sweep
 def test_figures_are_made_from_the_runs(tmp_path: Path) -> None:
     """A point for each run that is there; complete only when all are."""
     path = write_sweep(tmp_path / "sweep", settings=3, n=20)
-    found = folder.measured(path, folder.read(path))
+    found = folder.updated_record(path, folder.read(path))
     assert found.complete
     assert [point.cut_off_rate.events for point in found.points] == [0, 1, 4]
     folder.write(path, found)
     assert folder.read(path) == found
     part = write_sweep(tmp_path / "part", settings=3, n=20, begun=2)
-    found = folder.measured(part, folder.read(part))
+    found = folder.updated_record(part, folder.read(part))
     assert (found.complete, len(found.points)) == (False, 2)
 
 
@@ -31,7 +31,7 @@ def test_a_killed_run_has_the_figures_of_its_turns(tmp_path: Path) -> None:
     file = path / "min_silence_ms-300" / "run.json"
     data = json.loads(file.read_text())
     file.write_text(json.dumps(data | {"n_turns": 0, "outcomes": {}}))
-    (point,) = folder.measured(path, folder.read(path)).points
+    (point,) = folder.updated_record(path, folder.read(path)).points
     assert (point.n_turns, point.answered) == (20, 20)
 
 
