@@ -131,7 +131,6 @@ def test_spread_keeps_warm_up_calls_single() -> None:
     """They warm the agent; no figure rests on them."""
     turn = (Turn(id="a", say="one"),)
     calls = [PlannedCall(0, turn, probe=True, warm_up=True), PlannedCall(1, turn, probe=False)]
-    assert [
-        (call.index, call.warm_up)
-        for call in network_plan.assign_networks(calls, (network.load("clean"), network.load("lossy")))
-    ] == [(0, True), (1, False), (2, False)]
+    assigned = network_plan.assign_networks(calls, (network.load("clean"), network.load("lossy")))
+    assert [(call.index, call.warm_up) for call in assigned] == [(0, True), (1, False), (2, False)]
+    assert [call.network and call.network.name for call in assigned] == [None, "clean", "lossy"]
