@@ -28,7 +28,7 @@ from turngap.model.records import Clip, Pcm16
 from turngap.verdict.stats import percentile, rate_upper
 from turngap_agent import profile
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
-from turngap_agent.endpointing.policies import endpointer
+from turngap_agent.endpointing.policies import make_endpointer
 from turngap_agent.endpointing.silero import SileroSettings
 from turngap_agent.endpointing.silero.engine import SileroEngine
 from turngap_agent.endpointing.smart_turn_onnx import SmartTurnSettings
@@ -141,7 +141,7 @@ class Hearing:
     def _events(
         self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]
     ) -> Iterator[EndpointEvent]:
-        policy = endpointer(settings)
+        policy = make_endpointer(settings)
         asked: EndpointEvent | None = None
         for voicing in voicings:
             if asked is not None and asked.at_sample + self.model_samples <= voicing.end_sample:

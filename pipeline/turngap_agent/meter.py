@@ -66,7 +66,7 @@ class Meter:
             standing = sum(now - since for since in self._rests_ns.values())
             return (self._done_ns + going_on - standing) / 1e6
 
-    async def stopped(self, within_s: float) -> bool:
+    async def wait_idle(self, within_s: float) -> bool:
         """Return when nothing works for the attempt; False when something still does after `within_s`."""
         with self._lock:
             if not self._since_ns:

@@ -13,7 +13,7 @@ import websockets
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 from turngap_agent import loading, profile, tracing
-from turngap_agent.call.agent import Agent
+from turngap_agent.call import Agent
 from turngap_agent.inject import Injection
 from turngap_agent.server import app as server
 from turngap_agent.server.admission import Admission

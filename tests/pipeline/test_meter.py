@@ -57,7 +57,7 @@ def test_work_that_fails_counts(now: list[int]) -> None:
     with pytest.raises(ValueError, match="a defect"):
         fail()
     assert one.busy_ms == 3
-    assert asyncio.run(one.stopped(0))
+    assert asyncio.run(one.wait_idle(0))
 
 
 def test_a_thread_counts_for_the_attempt_that_asked() -> None:
@@ -75,10 +75,10 @@ def test_a_thread_counts_for_the_attempt_that_asked() -> None:
         while first.busy_ms == 0:  # noqa: ASYNC110 - a thread is waited for
             await asyncio.sleep(0.001)
         assert second.busy_ms == 0
-        assert not await first.stopped(0.001)
+        assert not await first.wait_idle(0.001)
         release.set()
         await asyncio.gather(one, two)
-        assert await first.stopped(10)
+        assert await first.wait_idle(10)
 
     with ThreadPoolExecutor(1) as pool:
         asyncio.run(both())
@@ -101,9 +101,9 @@ def test_a_stream_counts_for_the_attempt_that_reads_it() -> None:
         async for _ in stream:
             break
         await stream.aclose()
-        assert not await counted.stopped(0.001)
+        assert not await counted.wait_idle(0.001)
         release.set()
-        assert await counted.stopped(10)
+        assert await counted.wait_idle(10)
 
     with ThreadPoolExecutor(1) as pool:
         asyncio.run(read_one())
@@ -116,12 +116,12 @@ def test_who_gave_up_waiting_is_not_told() -> None:
     async def give_up() -> None:
         one = Meter()
         with one.busy():
-            assert not await one.stopped(0.001)
-            waiting = asyncio.create_task(one.stopped(10))
+            assert not await one.wait_idle(0.001)
+            waiting = asyncio.create_task(one.wait_idle(10))
             await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-        assert await one.stopped(0)
+        assert await one.wait_idle(0)
 
     asyncio.run(give_up())
 

@@ -16,10 +16,10 @@ import pytest
 import soundfile
 from turngap.corpus import background_noise
 from turngap_agent import loading, profile, weights
-from turngap_agent.call.encoding import LineEncoder
+from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.call.interruption import Interruption, Move
 from turngap_agent.endpointing import EventKind, Voicing
-from turngap_agent.endpointing.silence import SilenceEndpointer
+from turngap_agent.endpointing.policies import SilenceEndpointer
 from turngap_agent.endpointing.smart_turn_onnx import SmartTurnSettings
 from turngap_agent.endpointing.smart_turn_onnx.engine import SmartTurn
 from turngap_agent.errors import WeightsError
@@ -174,7 +174,7 @@ def test_a_word_of_400_ms_pauses_the_agent_and_ends_nothing(loaded: Engines, pro
     voicings = judged(loaded, on_the_line(clip))
     moves = [(voicing.end_sample, interruption.push(voicing, True)) for voicing in voicings]
     (paused, first), (went_on, last) = [(at, move) for at, move in moves if move is not None]
-    assert (first, last) == (Move.PAUSE, Move.GO_ON)
+    assert (first, last) == (Move.PAUSE, Move.RESUME)
     assert paused - 8000 <= 160 * 8
     assert went_on - 8000 - len(clip) <= 500 * 8
 
@@ -184,14 +184,14 @@ def test_a_sentence_over_the_agent_ends_its_turn(loaded: Engines, prompts: Path)
     interruption = Interruption(BargeInSettings(), EndpointingSettings())
     voicings = judged(loaded, on_the_line(recording(prompts, "privacy-prompt")))
     moves = [interruption.push(voicing, index < 60) for index, voicing in enumerate(voicings)]
-    assert [move for move in moves if move is not None] == [Move.PAUSE, Move.GIVE_WAY]
+    assert [move for move in moves if move is not None] == [Move.PAUSE, Move.YIELD]
 
 
 def test_clauses_join_without_a_gap_or_a_click(loaded: Engines) -> None:
     """At the caller's ear: at most 150 ms of quiet at a join, and no step that the voice itself does not make."""
 
     async def reply() -> tuple[npt.NDArray[np.int16], list[int]]:
-        encoder, line, joins = LineEncoder(loaded.tts.sample_rate), b"", []
+        encoder, line, joins = ReplyEncoder(loaded.tts.sample_rate), b"", []
         for clause in ("Thank you,", "I can arrange that for you", "with the manager.", "Is there anything else?"):
             async for piece in loaded.tts.speak(clause):
                 line += b"".join(encoder.push(piece))

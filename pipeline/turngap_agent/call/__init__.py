@@ -1,1 +1,24 @@
-"""One phone call: what is heard, decided, answered and played."""
+"""One phone call: hear the caller, decide whose turn it is, answer, and play the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from turngap_agent.loading import Engines
+from turngap_agent.inject import Injection
+from turngap_agent.profile import Profile
+from turngap_agent.telemetry.metrics import Metrics
+from turngap_agent.telemetry.recorder import TraceSink
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What all calls of an agent share: profile, engines, and where spans and metrics go."""
+
+    profile: Profile
+    engines: Engines
+    injection: Injection
+    metrics: Metrics
+    exporter: TraceSink | None
+    live_spans: bool = False
+    """Send spans as each attempt ends, for a live display; otherwise as the call ends, so that no turn pays for it."""

@@ -1,4 +1,4 @@
-"""What a call has said so far: the language model's history, the synthesiser's context, and the call's own block."""
+"""What both sides have said so far: the language model's history, the synthesiser's context, the call's own block."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from turngap_agent.llm import Message
 from turngap_agent.tts import Spoken
 
 HISTORY_TURNS = 12
-"""Older turns are forgotten, so that a long call cannot outgrow a model's context."""
+"""Older turns are dropped, so that a long call cannot outgrow a model's context."""
 CONTEXT_TURNS = 4
-"""Of these the audio is kept too, for synthesisers that listen to the conversation."""
+"""The audio of this many turns is kept too, for synthesisers that take the conversation as context."""
 _LETTERS = 16
 _SOUND = re.compile(r"m+h*m*|h+m+|u+h+m*|huh|u+m+|er+m*", re.IGNORECASE)
-"""A word for a sound that is none: "mm-hm", "uh-huh", "um", "er"."""
+"""Sounds that transcripts write as words: "mm-hm", "uh-huh", "um", "er"."""
 
 
 class Conversation:
@@ -38,15 +38,15 @@ class Conversation:
         return tuple(self._spoken)
 
     def add(self, caller: Spoken, agent: Spoken) -> None:
-        """A turn was answered and heard, wholly or in part. A reply of which nothing was heard is not added."""
+        """Add a turn whose reply was heard, wholly or in part; a reply of which nothing was heard is not added."""
         self._messages += [Message("user", caller.text), Message("assistant", agent.text)]
         self._spoken += [caller, agent]
         del self._messages[: -2 * HISTORY_TURNS], self._spoken[: -2 * CONTEXT_TURNS]
 
     def cut_last(self, text: str, samples: int) -> None:
-        """The last reply was interrupted: of it only `text` and that many samples of its audio, 8 kHz, were heard.
+        """Cut the last reply, which was interrupted, to the `text` and `samples` (8 kHz) of it that were heard.
 
-        With no words heard the turn is forgotten.
+        If no words were heard the turn is dropped.
         """
         if text:
             self._messages[-1] = Message("assistant", text)
@@ -55,24 +55,24 @@ class Conversation:
             del self._messages[-2:], self._spoken[-2:]
 
 
-def says_something(words: str) -> bool:
-    """Whether a transcript holds anything to answer, beside the sounds of listening and of thinking."""
-    return any(not _SOUND.fullmatch(word) for word in re.findall(r"\w+", words))
+def has_words(transcript: str) -> bool:
+    """Whether a transcript contains anything to answer besides the sounds of listening and thinking."""
+    return any(not _SOUND.fullmatch(word) for word in re.findall(r"\w+", transcript))
 
 
-def call_block() -> str:
-    """A line about this call that no other call has, at least 16 tokens long in any tokeniser.
+def make_call_block() -> str:
+    """Return a line about this call that no other call has, at least 16 tokens long in any tokeniser.
 
-    It begins with 16 random letters (75 bits), each a word and so a token of its own: those go by before anything that
-    two calls could share, so that no prefix cache can serve one call with another's. It is short, for every token of it
-    is on the path to the first one of the reply.
+    It begins with 16 random letters (75 bits), each a word and so a token of its own. They come before anything that
+    two calls could share, so no prefix cache can serve one call with another's. The line is short because each of its
+    tokens is on the path to the first token of the reply.
     """
     letters = " ".join(secrets.choice(string.ascii_uppercase) for _ in range(_LETTERS))
     return f"{letters} is the reference of this call."
 
 
 def heard_text(clauses: Sequence[tuple[str, int]], heard_samples: int) -> str:
-    """The words heard of clauses as (text, samples): whole clauses, and of the last one its share in words."""
+    """Return the words heard of clauses as (text, samples): whole clauses, and of the last one its share of words."""
     heard: list[str] = []
     left = heard_samples
     for text, samples in clauses:

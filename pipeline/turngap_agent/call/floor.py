@@ -1,7 +1,7 @@
-"""Whose word it is while agent and caller are both heard: the agent pauses, goes on or gives way.
+"""Who has the floor while agent and caller are both heard: the agent pauses, resumes or yields.
 
-Echo is taken out first, then `interruption` decides; here it is done at the line and written down in the reply's
-notes, and the endpointer's events are kept from the call as long as it is open whether they count.
+Echo is removed first, then `interruption` decides. This module carries the decision out on the outbound audio, notes it
+in the reply's spans, and holds the endpointer's events until it is known whether they count.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from turngap_agent import tracing
-from turngap_agent.call.interruption import Interruption, Move, Withheld
-from turngap_agent.call.line import Line
+from turngap_agent.call.interruption import HeldEvents, Interruption, Move
+from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.playback import NS_PER_SAMPLE
 from turngap_agent.call.reply import Reply
 from turngap_agent.endpointing import EndpointEvent, Voicing
@@ -19,7 +19,7 @@ from turngap_agent.endpointing.windows import WINDOW_SAMPLES
 from turngap_agent.profile import Profile
 
 REACTION_NS = 150_000_000
-"""Nobody reacts to what the agent says within this time: a voice as early as that was going on anyway."""
+"""Nobody reacts to what the agent says within this time: a voice that early had started before it."""
 
 
 def still_talking(event: EndpointEvent) -> bool:
@@ -28,66 +28,67 @@ def still_talking(event: EndpointEvent) -> bool:
 
 
 class Floor:
-    """One call's. `push` each verdict of the detector, take each event of the endpointer through `passed`."""
+    """The floor of one call. `push` each voicing of the detector, pass each event of the endpointer through `admit`."""
 
-    def __init__(self, profile: Profile, line: Line) -> None:
-        self._line = line
+    def __init__(self, profile: Profile, outbound: OutboundAudio) -> None:
+        self._outbound = outbound
         self._interruption = Interruption(profile.barge_in, profile.endpointing)
         self._tail = samples(profile.barge_in.tail_ms)
-        self._withheld = Withheld()
-        self._insisting = False
-        self._went_on_at = 0
-        self._heard_ns = 0
-        """When the voice that is going on was first heard."""
+        self._held = HeldEvents()
+        self._uninterruptible = False
+        self._resumed_at = 0
+        self._voice_ns = 0
+        """When the current voice was first heard."""
 
     def push(self, voicing: Voicing, arrived_ns: int, reply: Reply | None) -> tuple[Voicing, Move | None]:
-        """Take a verdict on a window that was read at `arrived_ns`: what it is worth, and what to do."""
-        begun_ns = arrived_ns - WINDOW_SAMPLES * NS_PER_SAMPLE
-        if self._line.played.is_echo(voicing.level_dbfs, begun_ns, arrived_ns):
+        """Take a voicing that was read at `arrived_ns`; return it without echo, and what to do."""
+        start_ns = arrived_ns - WINDOW_SAMPLES * NS_PER_SAMPLE
+        if self._outbound.levels.is_echo(voicing.level_dbfs, start_ns, arrived_ns):
             voicing = replace(voicing, probability=0.0)
-        move = self._interruption.push(voicing, not self._insisting and self.over(reply))
+        move = self._interruption.push(voicing, not self._uninterruptible and self.is_over_agent(reply))
         if self._interruption.began == voicing.end_sample - WINDOW_SAMPLES:
-            self._heard_ns = arrived_ns
-        if move is Move.GO_ON:
-            self._went_on_at = voicing.end_sample
-        if self._insisting and (reply is None or (reply.result is not None and not self._line.unheard)):
-            self._insisting, move = False, Move.GIVE_BACK
+            self._voice_ns = arrived_ns
+        if move is Move.RESUME:
+            self._resumed_at = voicing.end_sample
+        said = reply is None or (reply.result is not None and not self._outbound.unheard_samples)
+        if self._uninterruptible and said:
+            self._uninterruptible, move = False, Move.LISTEN
         return voicing, move
 
-    def passed(self, event: EndpointEvent, reply: Reply | None) -> list[EndpointEvent]:
-        """Take an event of the endpointer; give what counts now, as a rule the event itself."""
-        return self._withheld.passed(event, self.over(reply))
+    def admit(self, event: EndpointEvent, reply: Reply | None) -> list[EndpointEvent]:
+        """Take an event of the endpointer; return the events that count now, usually the event itself."""
+        return self._held.admit(event, self.is_over_agent(reply))
 
-    def insist(self, on: bool) -> None:
-        """The reply to come is for a caller who is still talking: it is said to its end, whatever the caller does."""
-        self._insisting = on
+    def set_uninterruptible(self, on: bool) -> None:
+        """Say the next reply to its end, whatever the caller does: it is for a caller who is still talking."""
+        self._uninterruptible = on
         if on:
-            self._withheld.hold()
+            self._held.hold()
 
     async def pause(self, reply: Reply | None) -> None:
-        """Silence the agent, keep what was not heard, and wait for what the caller's voice turns out to be."""
-        self._withheld.hold()
-        at_ns = await self._line.pause()
+        """Silence the agent and hold what was not heard until it is known what the caller's voice is."""
+        self._held.hold()
+        at_ns = await self._outbound.pause()
         if reply is not None:
             reply.notes.moment(tracing.PAUSED_NS, at_ns)
 
-    async def go_on(self, reply: Reply | None) -> None:
-        """It was a backchannel: say the rest."""
-        self._withheld.drop(self._went_on_at)
-        at_ns = await self._line.go_on()
+    async def resume(self, reply: Reply | None) -> None:
+        """Say the rest: it was a backchannel."""
+        self._held.drop(self._resumed_at)
+        at_ns = await self._outbound.resume()
         if reply is not None:
             reply.notes.moment(tracing.WENT_ON_NS, at_ns)
 
-    def give_way(self) -> list[EndpointEvent]:
-        """What the caller says counts: the events so far."""
-        return self._withheld.release()
+    def release(self) -> list[EndpointEvent]:
+        """Return the events held so far: what the caller says counts."""
+        return self._held.release()
 
-    def over(self, reply: Reply | None) -> bool:
-        """Whether a voice now is over the agent: it has begun to say `reply`, and more than a tail is unheard."""
+    def is_over_agent(self, reply: Reply | None) -> bool:
+        """Whether a voice now is over the agent: part of `reply` was sent, and more than a tail of it is unheard."""
         if reply is None or not reply.sent_payload:
             return False
-        return reply.result is None or self._line.unheard > self._tail
+        return reply.result is None or self._outbound.unheard_samples > self._tail
 
-    def spoke_first(self, reply: Reply) -> bool:
-        """Whether the voice over the agent had begun before the caller could have heard of the reply."""
-        return self._heard_ns < reply.first_sent_ns + REACTION_NS
+    def caller_started_first(self, reply: Reply) -> bool:
+        """Whether the voice over the agent started before the caller could have heard the reply."""
+        return self._voice_ns < reply.first_sent_ns + REACTION_NS

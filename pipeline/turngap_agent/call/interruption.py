@@ -1,7 +1,7 @@
-"""What the caller's voice over the agent means: fall silent at once, then go on after a backchannel, or give way.
+"""What the caller's voice over the agent means: pause at once, then resume after a backchannel or yield to a barge-in.
 
-Pure: it looks at voicings and sample counts. To fall silent costs nothing, for what was not heard can be said later;
-so the agent does it at the first sign of a voice, and decides what it was when there is more of it.
+Pure: it looks at voicings and sample counts. A pause costs nothing, because what was not heard can be said later. So
+the agent pauses at the first sign of a voice, and decides what it was when there is more of it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Move(StrEnum):
 
     PAUSE = "pause"
     """Fall silent, and remember where."""
-    GO_ON = "go_on"
+    RESUME = "resume"
     """It was a backchannel or a cough: say the rest."""
-    GIVE_WAY = "give_way"
+    YIELD = "yield"
     """It is a barge-in: the turn is the caller's."""
-    GIVE_BACK = "give_back"
-    """The agent has said what it had to say to a caller who would not stop: what the caller says counts again."""
+    LISTEN = "listen"
+    """The uninterruptible reply to a caller who did not stop has been said: the caller's speech counts again."""
 
 
 class Interruption:
@@ -36,16 +36,16 @@ class Interruption:
         # An utterance must not begin before the agent has paused for it.
         self._pause = samples(min(settings.pause_ms, endpointing.min_speech_ms))
         self._utterance = samples(endpointing.min_speech_ms)
-        self._backchannel, self._go_on = samples(settings.backchannel_ms), samples(settings.go_on_ms)
+        self._backchannel, self._resume = samples(settings.backchannel_ms), samples(settings.go_on_ms)
         self._now = self._run_start = self._last_voice = 0
-        self._voiced = self._spoke = self._gave_way = False
+        self._voiced = self._spoke = self._yielded = False
         self.began: int | None = None
-        """Where the voice began that is going on, or that made the agent pause."""
+        """The sample at which the current voice began, or the one that made the agent pause."""
         self.paused = False
-        """The agent is silent until it is decided what the caller's voice was."""
+        """Whether the agent is silent until it is decided what the caller's voice was."""
 
     def push(self, voicing: Voicing, over_agent: bool) -> Move | None:
-        """Take the next verdict, and whether the agent has something to say that the caller has not heard."""
+        """Take the next voicing, and whether the agent has audio that the caller has not heard; return what to do."""
         window_start, self._now = self._now, voicing.end_sample
         before, self._voiced = self._voiced, self._is_voice(voicing)
         if self._voiced:
@@ -57,9 +57,9 @@ class Interruption:
         return self._paused_move() if self.paused else self._speaking_move(over_agent, voicing.probability)
 
     def _speaking_move(self, over_agent: bool, probability: float) -> Move | None:
-        # It takes the agent a moment to give way; until then it is not interrupted again.
-        self._gave_way = self._gave_way and over_agent
-        if not over_agent or self._gave_way or self.began is None:
+        # It takes the agent a moment to yield; until then it is not interrupted again.
+        self._yielded = self._yielded and over_agent
+        if not over_agent or self._yielded or self.began is None:
             return None
         if self._now - self.began < self._pause and probability < self._sure:
             return None
@@ -71,20 +71,20 @@ class Interruption:
         self._spoke = self._spoke or (self._voiced and self._now - self._run_start >= self._utterance)
         silent = self._now - self._last_voice
         if self._last_voice - self.began >= self._backchannel and self._spoke:
-            self.paused, self._gave_way = False, True
-            return Move.GIVE_WAY
-        # Clicks that go on and on, none of them long enough for speech, must not keep the agent silent for ever.
-        if silent >= self._go_on or (not self._spoke and self._now - self.began >= 2 * self._backchannel):
+            self.paused, self._yielded = False, True
+            return Move.YIELD
+        # Repeated clicks, none of them long enough for speech, must not keep the agent silent for ever.
+        if silent >= self._resume or (not self._spoke and self._now - self.began >= 2 * self._backchannel):
             self.paused, self.began = False, None
-            return Move.GO_ON
+            return Move.RESUME
         return None
 
     def _is_voice(self, voicing: Voicing) -> bool:
         return voicing.probability >= (self._silence if self._voiced else self._speech)
 
 
-class Withheld:
-    """The endpointer's events of an utterance of which it is not known whether it counts."""
+class HeldEvents:
+    """Holds endpointer events until the utterance is known to be a real turn."""
 
     def __init__(self) -> None:
         self._events: list[EndpointEvent] = []
@@ -92,13 +92,13 @@ class Withheld:
         self._dropped_at = 0
 
     def hold(self) -> None:
-        """From now on events are held."""
+        """Hold events from now on."""
         self._open = True
 
-    def passed(self, event: EndpointEvent, over_agent: bool) -> list[EndpointEvent]:
-        """Take an event; give what counts now, as a rule the event itself.
+    def admit(self, event: EndpointEvent, over_agent: bool) -> list[EndpointEvent]:
+        """Take an event; return the events that count now, usually the event itself.
 
-        An utterance that began with a backchannel may be open when the agent has gone on, and become one that counts:
+        An utterance that began with a backchannel may still be open when the agent has resumed, and become a real turn:
         its events are held until its end, or until there is more of it and the agent has nothing more to say.
         """
         if not self._open and not self._events:
@@ -107,19 +107,19 @@ class Withheld:
         if not self._open and event.speech_end_sample > self._dropped_at and not over_agent:
             return self.release()
         if not self._open:
-            self._forget_ended()
+            self._drop_ended()
         return []
 
     def drop(self, at_sample: int) -> None:
-        """What was heard up to `at_sample` was a backchannel: it does not count, unless more of it comes."""
+        """Drop what was heard up to `at_sample`, a backchannel; it counts only if more of it follows."""
         self._open, self._dropped_at = False, at_sample
-        self._forget_ended()
+        self._drop_ended()
 
     def release(self) -> list[EndpointEvent]:
-        """It counts: all that was held, in order."""
+        """Return all held events, in order: the utterance is a real turn."""
         events, self._events, self._open = self._events, [], False
         return events
 
-    def _forget_ended(self) -> None:
+    def _drop_ended(self) -> None:
         if self._events and self._events[-1].kind is EventKind.CONFIRMED_END:
             self._events = []

@@ -1,89 +1,59 @@
 """One attempt at answering a turn: transcription, language model, synthesis, encoding, sending.
 
-Three coroutines follow the transcript, so that the language model goes on while its first clause is spoken, and audio
-is ready (but held) until the end of the turn is confirmed: `_think` → clauses → `_speak` → messages → `_deliver`.
-Until then a language model that goes in step with its reader thinks of no more than the first clause.
-A stage's end is the next one's start, one reading of the clock, so that no time falls between stages.
+Three coroutines follow the transcript, so that the language model continues while its first clause is synthesised, and
+audio is ready (but held) until the end of the turn is confirmed: `_generate` → clauses → `_synthesise` → messages →
+`_deliver`. Until then a language model that generates on demand makes no more than the first clause. The end of a stage
+is the start of the next, one reading of the clock, so no time falls between stages.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from turngap_agent import meter, tracing
-from turngap_agent.call.apology import excused
-from turngap_agent.call.conversation import says_something
-from turngap_agent.call.encoding import LineEncoder
-from turngap_agent.call.line import Line
+from turngap_agent.call.conversation import has_words
+from turngap_agent.call.encoding import ReplyEncoder
+from turngap_agent.call.outbound import OutboundAudio
+from turngap_agent.call.question import SPECULATION_LEVELS, Question
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
 from turngap_agent.inject import Injection
-from turngap_agent.llm import InStep, Message, Request
+from turngap_agent.llm import InStep, Request
 from turngap_agent.llm.clauses import ClauseSplitter
 from turngap_agent.loading import Engines
 from turngap_agent.stt import AudioF32, FixedWork, Transcript
 from turngap_agent.telemetry.metrics import TurnResult
 from turngap_agent.telemetry.recorder import AttemptNotes
 from turngap_agent.telephony import SAMPLE_RATE
-from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
-from turngap_agent.tts import Spoken
 
-SPECULATED = ("none", "transcription", "generation", "synthesis")
-"""How far an attempt may go before the end of the turn is confirmed: the settings of a profile, in order."""
 _SENTENCE_END = (".", "!", "?", "…")
 _log = logging.getLogger("turngap.call")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What an attempt answers, and with what memory of the call."""
-
-    audio: AudioF32
-    """The caller's utterance, 8 kHz."""
-    end_sample: int
-    """Where in the stream it ends."""
-    earlier_words: str
-    """What was said before `rest_from`, transcribed at a pause."""
-    rest_from: int
-    """Where in `audio` the rest begins, which is still to be transcribed."""
-    call_block: str
-    history: tuple[Message, ...]
-    context: tuple[Spoken, ...]
-    max_tokens: int
-    apology: str = ""
-    """Said where the language model fails."""
-    preface: str = ""
-    """A clause to say before what the language model says."""
-    script: TurnScript | None = None
-    """The turn's words and its reply's length, for engines on random weights."""
-    speculate: str = "synthesis"
-    """The last stage of `SPECULATED` that may run before the end of the turn is confirmed."""
 
 
 class Reply:
     """One attempt. `run` it as a task; cancel that task to stop everything at once."""
 
     def __init__(
-        self, engines: Engines, injection: Injection, line: Line, notes: AttemptNotes, question: Question
+        self, engines: Engines, injection: Injection, outbound: OutboundAudio, notes: AttemptNotes, question: Question
     ) -> None:
-        self._engines, self._injection, self._line = engines, injection, line
+        self._engines, self._injection, self._outbound = engines, injection, outbound
         self.question = question
         self.notes = notes
         self.words = ""
-        """The caller's, as transcribed."""
-        self._begun_ns = notes.started_ns
+        """The caller's words, as transcribed."""
+        self._started_ns = notes.started_ns
         self.result: TurnResult | None = None
         """None while it runs."""
-        self.lost = False
-        """An engine has failed: what is said from then on is an apology, and no part of the conversation."""
+        self.engine_failed = False
+        """Whether what is said from now on is an apology, and no part of the conversation."""
         self.sent_payload = bytearray()
-        """All audio handed to the line, μ-law."""
+        """All audio handed to the outbound stream, μ-law."""
         self.first_sent_ns = 0
-        """When the first of it was; 0 before."""
+        """When the first of it was sent; 0 before."""
         self._texts: list[str] = []
         self._samples: list[int] = []
         self._confirmed = asyncio.Event()
@@ -92,12 +62,12 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """What has been handed to the synthesiser, whole."""
+        """The whole text handed to the synthesiser."""
         return " ".join(self._texts)
 
     @property
     def clauses(self) -> list[tuple[str, int]]:
-        """The clauses with how many samples of each were sent."""
+        """The clauses, each with the number of its samples that were sent."""
         return list(zip(self._texts, self._samples, strict=True))
 
     @property
@@ -111,81 +81,81 @@ class Reply:
         return self._confirmed.is_set()
 
     @property
-    def came_to_nothing(self) -> bool:
-        """It failed, and nobody has heard anything of it: the turn is worth another attempt."""
+    def failed_unheard(self) -> bool:
+        """Whether it failed before any of it was heard: the turn is worth another attempt."""
         return self.result is TurnResult.FAILED and not self.sent_payload
 
-    def waited(self, *, all_stopped: bool) -> None:
-        """Until now the engines were still at the work of a void attempt: that is no time of this one's stages."""
-        self._begun_ns = now_ns()
-        self.notes.fact(tracing.WAITED_MS, round((self._begun_ns - self.notes.started_ns) / 1e6))
+    def end_wait(self, *, all_stopped: bool) -> None:
+        """Note that it waited until now for engines at work for a void attempt: no time of this attempt's stages."""
+        self._started_ns = now_ns()
+        self.notes.fact(tracing.WAITED_MS, round((self._started_ns - self.notes.started_ns) / 1e6))
         if not all_stopped:
             self.notes.fact(tracing.BESIDE_VOID, True)
 
     def confirm(self) -> None:
-        """The caller is done: the reply may be heard."""
+        """Allow it to be heard: the caller is done."""
         self._confirmed.set()
 
     async def run(self) -> None:
-        """Answer; failures end up in `result` and in the notes, never here."""
+        """Answer; failures are recorded in `result` and in the notes, never raised."""
         meter.CURRENT.set(self.notes.meter)
         try:
             self.conclude(await self._answer())
-        except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  # the turn is lost, the call goes on
-            self._failed(fault)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # the turn is lost, the call goes on
+            self._note_failure(error)
             self.conclude(TurnResult.FAILED)
 
     def conclude(self, result: TurnResult | None = None) -> None:
-        """Write down how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
+        """Record how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
         if self.result is not None:
             return
-        begun = TurnResult.FAILED if self.lost else TurnResult.INTERRUPTED
-        self.result = result or (begun if self.sent_payload else TurnResult.CANCELLED)
+        partial = TurnResult.FAILED if self.engine_failed else TurnResult.INTERRUPTED
+        self.result = result or (partial if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
         self.notes.fact(tracing.CANCELLED, self.result is TurnResult.CANCELLED)
         self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
 
-    def _failed(self, fault: BaseException) -> None:
-        self.lost = True
-        self.notes.fact(tracing.ERROR, _one_line(fault))
-        _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(fault))
+    def _note_failure(self, error: BaseException) -> None:
+        self.engine_failed = True
+        self.notes.fact(tracing.ERROR, _one_line(error))
+        _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(error))
 
     async def _answer(self) -> TurnResult:
-        begun_ns = await self._may_begin("transcription", self._begun_ns)
+        started_ns = await self._start_of("transcription", self._started_ns)
         await self._injection.wait(Stage.TRANSCRIPTION)
-        transcript = await self._transcript(self.question.audio[self.question.rest_from :])
+        transcript = await self._transcribe(self.question.audio[self.question.rest_from :])
         self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
         transcribed_ns = now_ns()
-        self.notes.stage(Stage.TRANSCRIPTION, begun_ns, transcribed_ns)
-        if not transcript.scripted:  # a script's words say nothing of what was understood
+        self.notes.stage(Stage.TRANSCRIPTION, started_ns, transcribed_ns)
+        if not transcript.scripted:  # scripted words are no evidence of what was understood
             self.notes.fact(tracing.TRANSCRIPT, self.words)
-        if not says_something(self.words):
+        if not has_words(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
             return TurnResult.EMPTY
-        asked_ns = await self._may_begin("generation", transcribed_ns)
+        requested_ns = await self._start_of("generation", transcribed_ns)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._think(asked_ns))
-            group.create_task(self._speak())
+            group.create_task(self._generate(requested_ns))
+            group.create_task(self._synthesise())
             group.create_task(self._deliver())
         if not self.sent_payload:
-            raise EngineError("the language model or the synthesiser gave nothing to say")
-        return TurnResult.FAILED if self.lost else TurnResult.REPLIED
+            raise EngineError("the language model or the synthesiser produced nothing to say")
+        return TurnResult.FAILED if self.engine_failed else TurnResult.REPLIED
 
-    async def _transcript(self, audio: AudioF32) -> Transcript:
+    async def _transcribe(self, audio: AudioF32) -> Transcript:
         stt, script = self._engines.stt, self.question.script
         if script is not None and isinstance(stt, FixedWork):
             return await stt.transcribe_as(audio, script.words)
         return await stt.transcribe(audio)
 
-    async def _may_begin(self, work: str, ready_ns: int) -> int:
-        """When that work begins: at once, or when the end is confirmed where the profile speculates less far."""
-        if SPECULATED.index(work) <= SPECULATED.index(self.question.speculate):
+    async def _start_of(self, work: str, ready_ns: int) -> int:
+        """Return when `work` starts: at once, or when the end is confirmed if the profile does not speculate so far."""
+        if SPECULATION_LEVELS.index(work) <= SPECULATION_LEVELS.index(self.question.speculate):
             return ready_ns
         await self._confirmed.wait()
         return now_ns()
 
-    async def _think(self, asked_ns: int) -> None:
+    async def _generate(self, requested_ns: int) -> None:
         question = self.question
         request = Request(
             call_block=question.call_block,
@@ -200,26 +170,26 @@ class Reply:
         splitter = ClauseSplitter()
         tokens = first_token_ns = 0
         await self._injection.wait(Stage.FIRST_TOKEN)
-        reply = excused(self._engines.llm.reply(request), question.apology, self._failed)
+        reply = with_apology(self._engines.llm.reply(request), question.apology, self._note_failure)
         async with aclosing(reply) as pieces:
             async for piece in pieces:
                 tokens += 1
                 if tokens == 1:
                     first_token_ns = now_ns()
-                    self.notes.stage(Stage.FIRST_TOKEN, asked_ns, first_token_ns)
+                    self.notes.stage(Stage.FIRST_TOKEN, requested_ns, first_token_ns)
                     if question.preface:
-                        await self._hand_on(question.preface, first_token_ns)
+                        await self._put_clause(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
-                    await self._hand_on(clause, first_token_ns)
+                    await self._put_clause(clause, first_token_ns)
                 if self._texts and isinstance(self._engines.llm, InStep):
-                    await self._confirmed.wait()  # the rest would be work for nothing if the caller goes on
+                    await self._confirmed.wait()  # the rest would be wasted work if the caller goes on
         for clause in splitter.flush():
-            # A reply that ran into its cap is cut at the last whole clause, where there is one.
+            # A reply that reached its token limit is cut at the last whole clause, if there is one.
             if tokens < question.max_tokens or not self._texts or clause.endswith(_SENTENCE_END):
-                await self._hand_on(clause, first_token_ns)
+                await self._put_clause(clause, first_token_ns)
         self._clauses.put_nowait(None)
 
-    async def _hand_on(self, clause: str, first_token_ns: int) -> None:
+    async def _put_clause(self, clause: str, first_token_ns: int) -> None:
         if not self._texts:
             await self._injection.wait(Stage.FIRST_CLAUSE)
         handed_ns = now_ns()
@@ -230,16 +200,16 @@ class Reply:
         self._samples.append(0)
         self._clauses.put_nowait((clause, handed_ns))
 
-    async def _speak(self) -> None:
+    async def _synthesise(self) -> None:
         tts = self._engines.tts
-        lead_in = self._injection.delay_ns(Stage.LEAD_IN) * SAMPLE_RATE // 1_000_000_000
-        encoder = LineEncoder(tts.sample_rate, lead_in)
+        lead_in_samples = self._injection.delay_ns(Stage.LEAD_IN) * SAMPLE_RATE // 1_000_000_000
+        encoder = ReplyEncoder(tts.sample_rate, lead_in_samples)
         first_pcm_ns = index = messages = 0
         while (handed := await self._clauses.get()) is not None:
             text, handed_ns = handed
-            begun_ns = now_ns()
+            started_ns = now_ns()
             if index == 0:
-                handed_ns = await self._may_begin("synthesis", handed_ns)
+                handed_ns = await self._start_of("synthesis", handed_ns)
                 await self._injection.wait(Stage.FIRST_AUDIO)
             async with aclosing(tts.speak(text, self.question.context)) as pieces:
                 async for piece in pieces:
@@ -248,16 +218,16 @@ class Reply:
                         self.notes.stage(Stage.FIRST_AUDIO, handed_ns, first_pcm_ns)
                         await self._injection.wait(Stage.ENCODING)
                     for payload in encoder.push(piece):
-                        message = self._line.message(payload)
+                        message = self._outbound.message(payload)
                         messages += 1
                         if messages == 1:
                             self.notes.stage(Stage.ENCODING, first_pcm_ns, now_ns())
                         self._messages.put_nowait((message, payload, index))
-                        await asyncio.sleep(0)  # it leaves, and other calls go on, before the next is coded
+                        await asyncio.sleep(0)  # let it leave, and other calls run, before the next is encoded
             for payload in encoder.flush():
-                self._messages.put_nowait((self._line.message(payload), payload, index))
+                self._messages.put_nowait((self._outbound.message(payload), payload, index))
             if index:
-                self.notes.detail(tracing.SYNTHESIS_SPAN, begun_ns, now_ns())
+                self.notes.detail(tracing.SYNTHESIS_SPAN, started_ns, now_ns())
             index += 1
         self._messages.put_nowait(None)
 
@@ -268,16 +238,35 @@ class Reply:
             first = not self.sent_payload
             self.sent_payload += payload
             self._samples[index] += len(payload)
-            handed_ns = await self._line.play(message, payload)
+            handed_ns = await self._outbound.play(message, payload)
             if first:
                 self.first_sent_ns = handed_ns
                 self.notes.fact(tracing.SENT_NS, handed_ns)
         if self.sent_payload:
-            await self._line.mark(self.mark_name)
+            await self._outbound.mark(self.mark_name)
 
 
-def _one_line(fault: BaseException) -> str:
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    text = " ".join(str(fault).split())
-    return text if isinstance(fault, EngineError) else f"{type(fault).__name__}: {text}"
+async def with_apology(
+    pieces: AsyncGenerator[str, None], apology: str, on_failure: Callable[[EngineError], None]
+) -> AsyncGenerator[str, None]:
+    """Yield the language model's pieces; if it fails, call `on_failure` and yield the apology after what was said.
+
+    Raises:
+        EngineError: the model failed, and there is no apology.
+    """
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+    except EngineError as error:
+        if not apology:
+            raise
+        on_failure(error)
+        yield f"\n{apology}"  # a line break ends the clause that broke off
+
+
+def _one_line(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    return text if isinstance(error, EngineError) else f"{type(error).__name__}: {text}"

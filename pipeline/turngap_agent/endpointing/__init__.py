@@ -1,10 +1,10 @@
-"""Endpointing: hearing when the caller starts, and deciding when the caller is done. One module a policy or detector.
+"""Endpointing: hear when the caller starts, and decide when the caller is done.
 
-A call feeds each inbound frame to a `VoiceActivity` detector, and its verdicts to an `Endpointer`, which says what they
-mean: speech has started, the turn has ended provisionally (work may begin, nothing may be heard), the end is confirmed,
-or the caller went on after all (`RESUMED`: what a provisional end began is to be thrown away). A policy that wants to
-know whether the turn sounds complete says so (`COMPLETION_ASKED`); the call asks the `TurnModel` and hands its answer
-back, so that policies stay pure.
+A call feeds each inbound frame to a `VoiceActivity` detector, and the voicings it returns to an `Endpointer`, which
+decides what they mean: speech has started, the turn has ended provisionally (work may start, nothing may be heard), the
+end is confirmed, or the caller went on after all (`RESUMED`: the work since the provisional end is void). A policy that
+needs to know whether the turn sounds complete returns `COMPLETION_ASKED`; the call queries the `TurnModel` and passes
+its answer back, so policies stay pure.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ AudioF32 = npt.NDArray[np.float32]
 
 
 class EventKind(StrEnum):
-    """What an endpointer says about the caller."""
+    """What an endpointer decides about the caller."""
 
     SPEECH_STARTED = "speech_started"
     COMPLETION_ASKED = "completion_asked"
-    """How complete the turn sounds is to be asked of the turn model, on the audio up to now."""
+    """Query the turn model how complete the turn sounds, on the audio up to now."""
     PROVISIONAL_END = "provisional_end"
     CONFIRMED_END = "confirmed_end"
     RESUMED = "resumed"
@@ -35,11 +35,11 @@ class ConfirmedBy(StrEnum):
     """What confirmed the end of a turn."""
 
     SILENCE = "silence"
-    """So much of it that nothing else was asked, or waited for."""
+    """Long enough that no other evidence was needed."""
     SMART_TURN = "smart_turn"
-    """The turn sounded complete, so that less silence was enough."""
+    """The turn sounded complete, so less silence was enough."""
     LIMIT = "limit"
-    """The caller talked for the longest time a turn may have."""
+    """The caller talked for as long as a turn may last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +48,23 @@ class EndpointEvent:
 
     kind: EventKind
     at_sample: int
-    """How much audio had been heard when it was decided."""
+    """The position of the audio at the decision."""
     speech_start_sample: int
     """Where the utterance began, the detector's pre-roll included."""
     speech_end_sample: int
-    """Where its last speech ended as far as is known."""
+    """Where its last speech ended, as far as is known."""
     confirmed_by: ConfirmedBy | None = None
-    """Of a CONFIRMED_END."""
+    """Set for a CONFIRMED_END."""
 
 
 @dataclass(frozen=True, slots=True)
 class Voicing:
-    """A detector's verdict on one window of audio."""
+    """A detector's judgement of one window of audio."""
 
     end_sample: int
     """The sample after the window."""
     probability: float
-    """That it holds speech, 0-1."""
+    """Of speech, 0-1."""
     level_dbfs: float = 0.0
     """Its RMS level re full scale."""
 
@@ -73,7 +73,7 @@ class VoiceActivity(Protocol):
     """One call's detector; it keeps state between windows."""
 
     async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
-        """Take the next 8 kHz samples, shape (n,) for any n; give the windows that became complete."""
+        """Take the next 8 kHz samples, shape (n,) for any n; return the windows that became complete."""
         ...
 
 
@@ -81,7 +81,7 @@ class VoiceActivityEngine(Protocol):
     """The loaded model, shared by calls."""
 
     def detector(self) -> VoiceActivity:
-        """A fresh detector for one call."""
+        """Return a fresh detector for one call."""
         ...
 
     async def warm_up(self) -> None:
@@ -94,17 +94,17 @@ class VoiceActivityEngine(Protocol):
 
 
 class TurnModel(Protocol):
-    """The loaded model that hears whether a turn is complete, shared by calls. Work is done off the event loop."""
+    """The loaded model that judges whether a turn is complete, shared by calls. It works off the event loop."""
 
     async def warm_up(self) -> None:
         """Run once, so that no caller pays for the first use."""
         ...
 
     async def completeness(self, audio: AudioF32) -> float:
-        """The probability, 0-1, that a caller who was heard to say `audio` (8 kHz, shape (n,)) is done.
+        """Return the probability, 0-1, that the caller is done after `audio` (8 kHz, shape (n,)).
 
         Raises:
-            EngineError: the engine failed; the turn ends by silence then.
+            EngineError: the engine failed; the turn then ends by silence.
         """
         ...
 
@@ -114,15 +114,15 @@ class TurnModel(Protocol):
 
 
 class Endpointer(Protocol):
-    """One call's policy; pure: it looks at voicings, answers and sample counts, never at a clock."""
+    """One call's policy. Pure: it looks at voicings, answers and sample counts, never at a clock."""
 
     def push(self, voicing: Voicing) -> list[EndpointEvent]:
-        """Take the next verdict; give what it decides, as a rule nothing."""
+        """Take the next voicing; return the decisions, usually none."""
         ...
 
     def completion(self, at_sample: int, probability: float) -> list[EndpointEvent]:
-        """Take the answer to the COMPLETION_ASKED of `at_sample`; give what follows from it.
+        """Take the answer to the COMPLETION_ASKED of `at_sample`; return the decisions that follow.
 
-        An answer that comes when the caller has gone on, or the turn is over, changes nothing.
+        An answer that comes after the caller went on, or after the turn, changes nothing.
         """
         ...

@@ -1,6 +1,6 @@
-"""Follows a detector's verdicts with hysteresis: where the caller's utterance began, and how long it has been silent.
+"""Follows a detector's voicings with hysteresis: where the caller's utterance began, and how long it has been silent.
 
-What every endpointing policy needs and none decides: a policy looks at an `Utterance` and says what it means.
+All endpointing policies share it: an `Utterance` holds the state, a policy decides what it means.
 """
 
 from __future__ import annotations
@@ -11,50 +11,50 @@ from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voi
 from turngap_agent.profile.endpointing import EndpointingSettings
 from turngap_agent.telephony import SAMPLE_RATE
 
-_FORGET_DB = 0.05
-"""A loud start counts for 6 dB less after some 4 s of speech."""
+_DECAY_DB = 0.05
+"""A window: a loud start counts for 6 dB less after about 4 s of speech."""
 
 _STIR_DB = 6.0
-"""So much over the quiet of a pause is no line noise."""
+"""A sound this much over the quiet of a pause is no line noise."""
 
 
 def samples(milliseconds: float) -> int:
-    """Milliseconds as samples at 8 kHz."""
+    """Return milliseconds as samples at 8 kHz."""
     return round(milliseconds * SAMPLE_RATE / 1000)
 
 
 class Utterance:
-    """The state of the caller's speech after the last verdict, in samples from the stream's start at 8 kHz.
+    """The state of the caller's speech after the last voicing, in samples from the stream's start at 8 kHz.
 
     Speech begins with a window at `speech_probability` and lasts until one falls below `silence_probability`; a run
-    shorter than `min_speech_ms` never was speech. A detector goes on hearing speech for some windows after its end;
-    with `drop_db` a window so far below the utterance's level is none, whatever the detector says.
+    shorter than `min_speech_ms` does not count. A detector reports speech for some windows after its end; with
+    `drop_db` a window that far below the utterance's level is not speech, whatever the detector says.
     """
 
     def __init__(self, settings: EndpointingSettings, drop_db: float | None = None) -> None:
         self._settings = settings
         self._drop_db = drop_db
         self._level_dbfs = -math.inf
-        """The loudest of the utterance, falling by `_FORGET_DB` a window."""
+        """The loudest level of the utterance, falling by `_DECAY_DB` a window."""
         self._floor = 0
         self._run_start: int | None = None
         self.now = 0
         """How much audio has been judged."""
         self.voiced = False
-        """The last window belongs to speech."""
+        """Whether the last window belongs to speech."""
         self.began = False
-        """An utterance is going on: it has once had `min_speech_ms` of speech."""
+        """Whether an utterance has started: it had `min_speech_ms` of speech in a run."""
         self.stirring = False
-        """It has been quiet since the last speech and is no longer: the caller may be going on."""
+        """Whether it was quiet after the last speech and is no longer: the caller may be going on."""
         self._floor_dbfs = math.inf
-        """The quietest since the last speech; infinite where it was never far below that."""
+        """The quietest level since the last speech; infinite if it was never far below that."""
         self._quiet_from: int | None = None
-        """Where the quiet began that goes on."""
+        """Where the current quiet began."""
         self.last_speech = 0
         """Where the utterance's last voiced window ended."""
 
     def push(self, voicing: Voicing) -> bool:
-        """Take the next verdict; True when it is the one with which the utterance began."""
+        """Take the next voicing; return True if the utterance began with it."""
         window_start, self.now = self.now, voicing.end_sample
         least = self._settings.silence_probability if self.voiced else self._settings.speech_probability
         quiet = self._far_below(voicing.level_dbfs)
@@ -66,7 +66,7 @@ class Utterance:
                 self._run_start = None
                 self._level_dbfs = -math.inf
             return False
-        self._level_dbfs = max(self._level_dbfs - _FORGET_DB, voicing.level_dbfs)
+        self._level_dbfs = max(self._level_dbfs - _DECAY_DB, voicing.level_dbfs)
         if self._run_start is None:
             self._run_start = window_start
         self.last_speech = self.now
@@ -76,7 +76,7 @@ class Utterance:
         return True
 
     def end(self) -> None:
-        """Forget the utterance; the next one's pre-roll does not reach back into it."""
+        """End the utterance; the next one's pre-roll does not reach back into it."""
         self._floor = self.now if self.voiced else self.last_speech
         self._run_start, self.began, self.voiced = None, False, False
         self._level_dbfs, self._floor_dbfs, self._quiet_from = -math.inf, math.inf, None
@@ -94,7 +94,7 @@ class Utterance:
         return self._drop_db is not None and level_dbfs < self._level_dbfs - self._drop_db
 
     def event(self, kind: EventKind, confirmed_by: ConfirmedBy | None = None) -> EndpointEvent:
-        """A decision on the utterance as it stands."""
+        """Return a decision about the utterance in its current state."""
         return EndpointEvent(kind, self.now, self.start, self.last_speech, confirmed_by)
 
     @property
@@ -105,15 +105,15 @@ class Utterance:
 
     @property
     def unvoiced_samples(self) -> int:
-        """How long the detector has heard no speech; 0 when no utterance is going on."""
+        """How long the detector has heard no speech; 0 outside an utterance."""
         return self.now - self.last_speech if self.began else 0
 
     @property
     def silence_samples(self) -> int:
-        """How long it has been silent since the utterance's last speech; 0 when none is going on.
+        """How long it has been silent since the utterance's last speech; 0 outside an utterance.
 
-        With `drop_db` silence is quiet: a soft tail that the detector no longer hears is none, nor a sound in a pause
-        that was quiet before. Where a pause never becomes quiet, on a noisy line, the detector's word alone counts.
+        With `drop_db` silence must be quiet: a soft tail that the detector no longer hears is not silence, nor is a
+        sound in a pause that was quiet before. If a pause never becomes quiet, on a noisy line, the detector decides.
         """
         if self._quiet_from is not None:
             return self.now - self._quiet_from
@@ -121,11 +121,11 @@ class Utterance:
 
     @property
     def never_quiet(self) -> bool:
-        """The pause that goes on has not been quiet: the line is noisy, and silence is the detector's word alone."""
+        """Whether the current pause was never quiet: the line is noisy, and the detector alone decides."""
         return self._drop_db is not None and math.isinf(self._floor_dbfs)
 
     @property
     def too_long(self) -> bool:
-        """The utterance has reached `max_turn_ms`."""
+        """Whether the utterance has reached `max_turn_ms`."""
         begun = self._run_start if self.began else None
         return begun is not None and self.now - begun >= samples(self._settings.max_turn_ms)

@@ -1,4 +1,4 @@
-"""Cuts a call's audio, which comes in frames of any length, into the 32 ms windows a detector takes."""
+"""Cuts a call's audio, which arrives in frames of any length, into the 32 ms windows that a detector takes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import numpy.typing as npt
 
 _FULL_SCALE = 32_768.0
 SILENT_DBFS = -120.0
-"""Stands for digital silence."""
+"""The level reported for digital silence."""
 WINDOW_SAMPLES = 256
-"""32 ms at 8 kHz: what Silero VAD was trained on at this rate."""
+"""32 ms at 8 kHz: the window that Silero VAD was trained on at this rate."""
 
 
 class Windows:
-    """Collects samples until windows are full; keeps count of the stream's position."""
+    """Collects samples until windows are full, and counts the stream's position."""
 
     def __init__(self) -> None:
         self._rest: npt.NDArray[np.int16] = np.zeros(0, np.int16)
-        self._taken = 0
+        self._end = 0
 
     def push(self, pcm: npt.NDArray[np.int16]) -> list[tuple[int, npt.NDArray[np.int16]]]:
-        """Take samples, shape (n,); give the windows now full, each with the position of the sample after it."""
+        """Take samples, shape (n,); return the windows now full, each with the position of the sample after it."""
         audio = np.concatenate([self._rest, pcm])
         full = len(audio) // WINDOW_SAMPLES
         windows = []
         for window in audio[: full * WINDOW_SAMPLES].reshape(full, WINDOW_SAMPLES):
-            self._taken += WINDOW_SAMPLES
-            windows.append((self._taken, window))
+            self._end += WINDOW_SAMPLES
+            windows.append((self._end, window))
         self._rest = audio[full * WINDOW_SAMPLES :]
         return windows
 
 
 def level_dbfs(pcm: npt.NDArray[np.int16]) -> float:
-    """RMS level of samples, shape (n,), re full scale, at least SILENT_DBFS; a DC offset is no sound."""
+    """Return the RMS level of samples, shape (n,), re full scale, at least SILENT_DBFS; a DC offset does not count."""
     power = float(np.var(pcm / _FULL_SCALE)) if len(pcm) else 0.0
     return 10 * math.log10(max(power, 1e-12))

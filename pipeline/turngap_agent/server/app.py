@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
-from turngap_agent.call.agent import Agent
+from turngap_agent.call import Agent
 from turngap_agent.errors import ProtocolError
 from turngap_agent.server.admission import NONCE_PARAMETER, Admission, Asked
 from turngap_agent.server.stream import Stream

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from turngap_agent import clock, loading, tracing
-from turngap_agent.call.agent import Agent
+from turngap_agent.call import Agent
 from turngap_agent.inject import Injection
 from turngap_agent.profile import Profile
 from turngap_agent.server import app as server

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from turngap_agent.call.agent import Agent
+from turngap_agent.call import Agent
 from turngap_agent.call.call import Call
-from turngap_agent.call.line import Line
+from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError, TurngapError
 from turngap_agent.inject import DelayLine
@@ -106,8 +106,8 @@ class Stream:
 
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
-        line = Line(start.stream_sid, self._send, self._agent.profile.barge_in, delay_ns)
-        call = Call(self._agent, line, start.call_sid, self._script)
+        outbound = OutboundAudio(start.stream_sid, self._send, self._agent.profile.barge_in, delay_ns)
+        call = Call(self._agent, outbound, start.call_sid, self._script)
         _log.info("%s: call %s began", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())
         reading = asyncio.create_task(self._read(call, messages))
@@ -140,7 +140,7 @@ class Stream:
                 case InboundMedia(track="inbound"):
                     call.hear(message, arrived_ns)
                 case InboundMark():
-                    if not call.echoed(message.name):
+                    if not call.take_echo(message.name):
                         _log.debug("%s: mark %s was cleared or never sent", self._stream_sid, message.name)
                 case Dtmf():
                     _log.info("%s: key %s pressed; no key has a meaning here", self._stream_sid, message.digit)

@@ -2,7 +2,7 @@
 
 import pytest
 from turngap_agent import meter, tracing
-from turngap_agent.call import call, leaving
+from turngap_agent.call import background, turns
 from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 
 from tests.pipeline.call.speculative import (
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_repeated_start_waits_for_the_engine_to_let_go(serve, monkeypatch):
     """An engine that cannot be interrupted finishes the void attempt's work before the next one begins."""
-    monkeypatch.setattr(leaving, "ABANDONED_S", PATIENCE_S)
+    monkeypatch.setattr(background, "ABANDONED_S", PATIENCE_S)
     stt = Blocking()
     async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
@@ -87,7 +87,7 @@ async def test_every_attempt_says_what_it_cost(serve):
 
 async def test_work_that_cannot_be_stopped_still_counts(serve, monkeypatch):
     """A call that ends while a void attempt's engine is at work waits a moment, so that its work is counted."""
-    monkeypatch.setattr(call, "LAST_WORK_S", PATIENCE_S)
+    monkeypatch.setattr(turns, "LAST_WORK_S", PATIENCE_S)
     stt = Blocking()
     async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)

@@ -8,9 +8,9 @@ from turngap_agent.call.conversation import (
     CONTEXT_TURNS,
     HISTORY_TURNS,
     Conversation,
-    call_block,
+    has_words,
     heard_text,
-    says_something,
+    make_call_block,
 )
 from turngap_agent.llm import Message
 from turngap_agent.tts import Spoken
@@ -72,7 +72,7 @@ def test_a_clause_without_audio_was_not_heard():
 
 def test_the_block_is_unique_from_its_first_token_on():
     """16 random letters, each a word, come first: 16 tokens pass before two calls can have anything in common."""
-    blocks = {call_block() for _ in range(50)}
+    blocks = {make_call_block() for _ in range(50)}
     assert len({block[:16] for block in blocks}) == 50
     assert all(re.fullmatch(r"([A-Z] ){16}is the reference of this call\.", block) for block in blocks)
 
@@ -80,10 +80,10 @@ def test_the_block_is_unique_from_its_first_token_on():
 @pytest.mark.parametrize("words", ["", "...", "Mm-hm.", "Mm-hmm.", "Mhm", "Hmm...", "Uh-huh.", "Um, uh", "Er", "M-hm"])
 def test_a_sound_is_nothing_to_answer(words):
     """What a listener or a thinker lets out, as transcribers write it."""
-    assert not says_something(words)
+    assert not has_words(words)
 
 
 @pytest.mark.parametrize("words", ["Yes.", "Hm, no.", "I", "He", "Him", "Hum a tune", "Room 12", "Oh", "7"])
 def test_a_word_is_something_to_answer(words):
     """However short it is, and whatever sounds come with it."""
-    assert says_something(words)
+    assert has_words(words)

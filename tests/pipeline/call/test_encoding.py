@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap_agent.call.encoding import FADE_SAMPLES, FIRST_SAMPLES, LATER_SAMPLES, LineEncoder
+from turngap_agent.call.encoding import FADE_SAMPLES, FIRST_SAMPLES, LATER_SAMPLES, ReplyEncoder
 from turngap_agent.resample import Downsampler
 from turngap_agent.telephony import mulaw
 
@@ -19,9 +19,9 @@ def tone(samples: int) -> np.ndarray:
 def test_the_audio_does_not_depend_on_the_pieces(cuts):
     """However a clause is cut into pieces, the bytes on the line are the same, and as many as its length asks."""
     pcm = tone(30_000)
-    whole = LineEncoder(RATE)
+    whole = ReplyEncoder(RATE)
     expected = b"".join([*whole.push(pcm), *whole.flush()])
-    encoder = LineEncoder(RATE)
+    encoder = ReplyEncoder(RATE)
     pieces = np.split(pcm, sorted(cuts))
     payloads = [payload for piece in pieces for payload in encoder.push(piece)] + list(encoder.flush())
     assert b"".join(payloads) == expected
@@ -32,12 +32,12 @@ def test_the_audio_does_not_depend_on_the_pieces(cuts):
 
 def test_a_long_piece_gives_a_full_first_message():
     """The first message of a long piece is 40 ms, exactly."""
-    assert len(next(LineEncoder(RATE).push(tone(RATE)))) == FIRST_SAMPLES
+    assert len(next(ReplyEncoder(RATE).push(tone(RATE)))) == FIRST_SAMPLES
 
 
 def test_a_clause_is_not_held_back_for_the_next():
     """Flushed, a clause is complete, and the next one begins anew."""
-    encoder = LineEncoder(RATE)
+    encoder = ReplyEncoder(RATE)
     first = b"".join([*encoder.push(tone(2400)), *encoder.flush()])
     second = b"".join([*encoder.push(tone(2400)), *encoder.flush()])
     assert first == second
@@ -47,7 +47,7 @@ def test_a_clause_is_not_held_back_for_the_next():
 @pytest.mark.parametrize("samples", [0, 1, 320, 5000])
 def test_injected_silence_comes_first(samples):
     """`lead_in` silence stands before the first audio, once."""
-    encoder, plain = LineEncoder(RATE, samples), LineEncoder(RATE)
+    encoder, plain = ReplyEncoder(RATE, samples), ReplyEncoder(RATE)
     assert b"".join(encoder.push(tone(2400))) == mulaw.SILENCE * samples + b"".join(plain.push(tone(2400)))
 
 
@@ -56,7 +56,7 @@ def test_injected_silence_comes_first(samples):
 def test_clauses_join_without_a_click(rate, cut):
     """Clauses that begin and end at the crest of a loud wave: no step between them is larger than the wave's own."""
     wave = (0.7 * np.cos(2 * np.pi * 440 * np.arange(3 * rate // 10) / rate)).astype(np.float32)
-    encoder = LineEncoder(rate)
+    encoder = ReplyEncoder(rate)
     clauses = [wave, wave[:cut], -wave]
     line = b"".join(payload for clause in clauses for payload in (*encoder.push(clause), *encoder.flush()))
     pcm = np.concatenate([[0], mulaw.decode(line).astype(int), [0]])
@@ -69,12 +69,12 @@ def test_a_clause_is_whole_between_its_ends():
     pcm = tone(RATE)
     down = Downsampler(RATE)
     plain = np.concatenate([down.push(pcm), down.flush()])
-    encoder = LineEncoder(RATE)
+    encoder = ReplyEncoder(RATE)
     line = b"".join([*encoder.push(pcm), *encoder.flush()])
     assert line[FADE_SAMPLES:-FADE_SAMPLES] == mulaw.encode(plain)[FADE_SAMPLES:-FADE_SAMPLES]
 
 
 def test_nothing_gives_nothing():
     """An empty piece makes no message, not even of injected silence."""
-    encoder = LineEncoder(RATE, 320)
+    encoder = ReplyEncoder(RATE, 320)
     assert list(encoder.push(np.zeros(0, np.float32))) == []

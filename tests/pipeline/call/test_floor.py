@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from turngap_agent import tracing
 from turngap_agent.call import floor
-from turngap_agent.call.line import FADE_SAMPLES
+from turngap_agent.call.outbound import FADE_SAMPLES
 from turngap_agent.llm import Message
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.telephony import mulaw
@@ -205,14 +205,14 @@ async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
 
 async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
     """Who pauses and goes on before each answer can't put it off for ever: the one at the limit is said."""
-    insisted, insist = asyncio.Event(), floor.Floor.insist
+    uninterruptible, set_uninterruptible = asyncio.Event(), floor.Floor.set_uninterruptible
 
     def told(self, on):
-        insist(self, on)
+        set_uninterruptible(self, on)
         if on:
-            insisted.set()
+            uninterruptible.set()
 
-    monkeypatch.setattr(floor.Floor, "insist", told)
+    monkeypatch.setattr(floor.Floor, "set_uninterruptible", told)
     stt = Blocking()
     async with serve("endpointing.max_turn_ms=1000", SHORT, stt=stt) as served, served.phone() as phone:
         await phone.speak(900)
@@ -220,7 +220,7 @@ async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
         await soon(stt.begun)
         await phone.speak(600)
         await phone.hush(400)
-        await soon(insisted)
+        await soon(uninterruptible)
         stt.release.set()
         assert (await phone.reply())[0] == "turn-0-1"
         async with listening(phone):

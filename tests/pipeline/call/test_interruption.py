@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap_agent.call.interruption import Interruption, Move, Withheld
+from turngap_agent.call.interruption import HeldEvents, Interruption, Move
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES
 from turngap_agent.profile.barge_in import BargeInSettings
@@ -25,27 +25,27 @@ def moves(voices: str, over: str | bool = True, settings: BargeInSettings = SETT
 
 def test_a_backchannel_pauses_and_is_gone_on_from():
     """Voice for 64 ms silences the agent; 256 ms of silence after 400 ms of it, and it goes on."""
-    assert moves("xxxxxxxxxxxx........") == {1: Move.PAUSE, 19: Move.GO_ON}
+    assert moves("xxxxxxxxxxxx........") == {1: Move.PAUSE, 19: Move.RESUME}
 
 
 def test_a_voice_that_lasts_is_a_barge_in():
     """At 480 ms of voice the agent gives way, while the caller still speaks."""
-    assert moves("x" * 30) == {1: Move.PAUSE, 14: Move.GIVE_WAY}
+    assert moves("x" * 30) == {1: Move.PAUSE, 14: Move.YIELD}
 
 
 def test_it_gives_way_once():
     """Until the agent has fallen silent nothing more is asked of it; its next words can be interrupted again."""
     assert moves("x" * 36, over="x" * 20 + "." + "x" * 15) == {
         1: Move.PAUSE,
-        14: Move.GIVE_WAY,
+        14: Move.YIELD,
         21: Move.PAUSE,
-        22: Move.GIVE_WAY,
+        22: Move.YIELD,
     }
 
 
 def test_a_short_breath_does_not_end_a_barge_in():
     """Gaps shorter than the silence after a backchannel belong to the voice."""
-    assert moves("xxxxx....xxxxxx.....") == {1: Move.PAUSE, 14: Move.GIVE_WAY}
+    assert moves("xxxxx....xxxxxx.....") == {1: Move.PAUSE, 14: Move.YIELD}
 
 
 def test_one_window_is_nothing():
@@ -55,7 +55,7 @@ def test_one_window_is_nothing():
 
 def test_one_sure_window_is_enough():
     """A window that surely is speech silences the agent by itself."""
-    assert moves("X" + "." * 9) == {0: Move.PAUSE, 8: Move.GO_ON}
+    assert moves("X" + "." * 9) == {0: Move.PAUSE, 8: Move.RESUME}
 
 
 def test_no_agent_no_interruption():
@@ -65,18 +65,18 @@ def test_no_agent_no_interruption():
 
 def test_the_agent_that_begins_to_speak_into_a_voice_gives_way_at_once():
     """A caller who has been talking for long is a barge-in from the agent's first sound on."""
-    assert moves("x" * 30, over="." * 20 + "x" * 10) == {20: Move.PAUSE, 21: Move.GIVE_WAY}
+    assert moves("x" * 30, over="." * 20 + "x" * 10) == {20: Move.PAUSE, 21: Move.YIELD}
 
 
 def test_each_backchannel_is_judged_by_itself():
     """Two with the agent's speech between them are two pauses."""
     voices = "xxxxxxxx........" * 2
-    assert moves(voices) == {1: Move.PAUSE, 15: Move.GO_ON, 17: Move.PAUSE, 31: Move.GO_ON}
+    assert moves(voices) == {1: Move.PAUSE, 15: Move.RESUME, 17: Move.PAUSE, 31: Move.RESUME}
 
 
 def test_clicks_do_not_silence_the_agent_for_ever():
     """What never is long enough for speech lets it go on in the end, however often it comes."""
-    assert moves("xx" + "..xx" * 10)[29] is Move.GO_ON
+    assert moves("xx" + "..xx" * 10)[29] is Move.RESUME
 
 
 def test_the_pause_comes_no_later_than_an_utterance_begins():
@@ -90,7 +90,7 @@ def test_every_pause_has_one_end(voices, over):
     """Pauses and their ends alternate; only the last pause may be open."""
     found = [move for _, move in sorted(moves(voices, over=over).items())]
     assert all(move is Move.PAUSE for move in found[::2])
-    assert all(move in (Move.GO_ON, Move.GIVE_WAY) for move in found[1::2])
+    assert all(move in (Move.RESUME, Move.YIELD) for move in found[1::2])
 
 
 @given(st.text("xX.", max_size=200))
@@ -117,62 +117,62 @@ STARTED, PROVISIONAL, CONFIRMED, RESUMED = (
 
 def test_events_pass_unless_held():
     """Without a voice over the agent the endpointer's word counts at once."""
-    withheld = Withheld()
-    assert withheld.passed(STARTED, True) == [STARTED]
+    withheld = HeldEvents()
+    assert withheld.admit(STARTED, True) == [STARTED]
     withheld.hold()
-    assert withheld.passed(PROVISIONAL, True) == []
+    assert withheld.admit(PROVISIONAL, True) == []
 
 
 def test_a_barge_in_counts_from_its_beginning():
     """All events since the pause, in order."""
-    withheld = Withheld()
+    withheld = HeldEvents()
     withheld.hold()
-    assert [*withheld.passed(STARTED, True), *withheld.passed(PROVISIONAL, True)] == []
+    assert [*withheld.admit(STARTED, True), *withheld.admit(PROVISIONAL, True)] == []
     assert withheld.release() == [STARTED, PROVISIONAL]
-    assert withheld.passed(CONFIRMED, True) == [CONFIRMED]
+    assert withheld.admit(CONFIRMED, True) == [CONFIRMED]
 
 
 def test_a_backchannel_is_no_turn_even_if_its_end_comes_late():
     """Its end is dropped, whether it comes before the agent goes on or after; the next utterance counts."""
     for early in (True, False):
-        withheld = Withheld()
+        withheld = HeldEvents()
         withheld.hold()
         events = [STARTED, PROVISIONAL, CONFIRMED]
-        passed = [each for one in events[: 3 if early else 2] for each in withheld.passed(one, True)]
+        passed = [each for one in events[: 3 if early else 2] for each in withheld.admit(one, True)]
         withheld.drop(1000)
-        passed += [each for one in events[3 if early else 2 :] for each in withheld.passed(one, True)]
+        passed += [each for one in events[3 if early else 2 :] for each in withheld.admit(one, True)]
         assert passed == []
-        assert withheld.passed(STARTED, True) == [STARTED]
+        assert withheld.admit(STARTED, True) == [STARTED]
 
 
 def test_a_backchannel_that_becomes_a_barge_in_before_its_end_is_whole():
     """Silence, the agent goes on, the same utterance goes on and lasts: it counts with its beginning."""
-    withheld = Withheld()
+    withheld = HeldEvents()
     withheld.hold()
-    withheld.passed(STARTED, True)
-    withheld.passed(PROVISIONAL, True)
+    withheld.admit(STARTED, True)
+    withheld.admit(PROVISIONAL, True)
     withheld.drop(1000)
-    assert withheld.passed(RESUMED, True) == []
+    assert withheld.admit(RESUMED, True) == []
     withheld.hold()
     assert withheld.release() == [STARTED, PROVISIONAL, RESUMED]
 
 
 def test_what_follows_a_backchannel_when_the_agent_has_ended_counts():
     """The utterance goes on after the agent's last word: with its next event it counts, as a whole."""
-    withheld = Withheld()
+    withheld = HeldEvents()
     withheld.hold()
-    withheld.passed(STARTED, True)
+    withheld.admit(STARTED, True)
     withheld.drop(1000)
     end = event(EventKind.CONFIRMED_END, 5000)
-    assert withheld.passed(end, False) == [STARTED, end]
-    assert withheld.passed(STARTED, False) == [STARTED]
+    assert withheld.admit(end, False) == [STARTED, end]
+    assert withheld.admit(STARTED, False) == [STARTED]
 
 
 def test_a_backchannel_whose_end_comes_after_the_agents_does_not_count():
     """Nothing was heard since the agent went on: the end of the utterance is that of the backchannel."""
-    withheld = Withheld()
+    withheld = HeldEvents()
     withheld.hold()
-    withheld.passed(STARTED, True)
+    withheld.admit(STARTED, True)
     withheld.drop(1000)
-    assert withheld.passed(CONFIRMED, False) == []
-    assert withheld.passed(STARTED, False) == [STARTED]
+    assert withheld.admit(CONFIRMED, False) == []
+    assert withheld.admit(STARTED, False) == [STARTED]

@@ -2,7 +2,7 @@
 
 import pytest
 from turngap_agent import tracing
-from turngap_agent.call.reply import SPECULATED
+from turngap_agent.call.question import SPECULATION_LEVELS
 from turngap_agent.tracing import Stage
 
 from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Counted, Held, Recording, nothing_said
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.anyio
 WORK = {"transcription": Stage.TRANSCRIPTION, "generation": Stage.FIRST_TOKEN, "synthesis": Stage.FIRST_AUDIO}
 
 
-@pytest.mark.parametrize("speculate", SPECULATED)
+@pytest.mark.parametrize("speculate", SPECULATION_LEVELS)
 async def test_work_goes_as_far_ahead_as_the_profile_says(serve, speculate):
     """What may run ahead does so before the end is certain, unheard; the rest after it, and the answer is the same."""
     stt, llm, tts = Counted(), Recording(), Held()
     settings = (*SPECULATIVE, f"endpointing.speculate={speculate}", "endpointing.model=null")
-    allowed = SPECULATED.index(speculate)
-    ahead = tuple(int(SPECULATED.index(work) <= allowed) for work in WORK)
+    allowed = SPECULATION_LEVELS.index(speculate)
+    ahead = tuple(int(SPECULATION_LEVELS.index(work) <= allowed) for work in WORK)
 
     def begun() -> tuple[int, int, int]:
         return len(stt.heard), len(llm.requests), tts.calls
@@ -44,7 +44,7 @@ async def test_work_goes_as_far_ahead_as_the_profile_says(serve, speculate):
     confirmed_ns, stages = turn.attributes[tracing.CONFIRMED_NS], served.traces.stages()
     assert turn.attributes[tracing.PROVISIONAL_NS] < confirmed_ns <= turn.attributes[tracing.SENT_NS]
     for work, stage in WORK.items():
-        if SPECULATED.index(work) > allowed:
+        if SPECULATION_LEVELS.index(work) > allowed:
             assert stages[stage].start_ns >= confirmed_ns
         else:
             assert stages[stage].start_ns < confirmed_ns

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from turngap_agent import tracing
-from turngap_agent.call import leaving
+from turngap_agent.call import background
 from turngap_agent.errors import EngineError
 from turngap_agent.stt import Transcript
 from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
@@ -43,7 +43,7 @@ class FailingOnce(ScriptedSpeechToText):
 
 async def test_waiting_for_a_void_attempts_engine_is_no_transcription(serve, monkeypatch):
     """The second attempt's first stage begins when the engine is free, and its span says that it waited."""
-    monkeypatch.setattr(leaving, "ABANDONED_S", PATIENCE_S)
+    monkeypatch.setattr(background, "ABANDONED_S", PATIENCE_S)
     stt = Slow()
     async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
@@ -67,7 +67,7 @@ async def test_waiting_for_a_void_attempts_engine_is_no_transcription(serve, mon
 
 async def test_an_engine_that_is_given_up_is_told(serve, monkeypatch):
     """The attempt that began beside it says so: its times may be longer for it."""
-    monkeypatch.setattr(leaving, "ABANDONED_S", 0.001)
+    monkeypatch.setattr(background, "ABANDONED_S", 0.001)
     stt = Slow()
     async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
-from turngap_agent.endpointing.policies import endpointer
+from turngap_agent.endpointing.policies import make_endpointer
 from turngap_agent.profile.endpointing import EndpointingSettings
 
 WINDOW = 256
@@ -14,7 +14,7 @@ SETTINGS = EndpointingSettings(min_silence_ms=320, min_speech_ms=96, pre_roll_ms
 
 
 def events(probabilities: list[float], settings: EndpointingSettings = SETTINGS) -> list[EndpointEvent]:
-    policy = endpointer(settings)
+    policy = make_endpointer(settings)
     return [
         event
         for index, probability in enumerate(probabilities)

@@ -2,7 +2,7 @@
 
 import pytest
 from turngap_agent import tracing
-from turngap_agent.call.apology import excused
+from turngap_agent.call.reply import with_apology
 from turngap_agent.errors import EngineError
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 
@@ -34,7 +34,7 @@ async def heard(words: str, apology: str, faults: list) -> list[str]:
             yield words
         raise EngineError("it is down")
 
-    return [piece async for piece in excused(pieces(), apology, faults.append)]
+    return [piece async for piece in with_apology(pieces(), apology, faults.append)]
 
 
 async def test_a_failure_is_followed_by_the_apology() -> None:

@@ -1,4 +1,4 @@
-"""Pausing and going on over a line that knows only `clear`: nothing lost, nothing said twice."""
+"""Pausing and going on over a outbound that knows only `clear`: nothing lost, nothing said twice."""
 
 import asyncio
 from unittest import mock
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap_agent import clock
-from turngap_agent.call import line as line_module
-from turngap_agent.call.line import FADE_SAMPLES, Line
+from turngap_agent.call import outbound as outbound_module
+from turngap_agent.call.outbound import FADE_SAMPLES, OutboundAudio
 from turngap_agent.call.playback import NS_PER_SAMPLE
 from turngap_agent.profile.barge_in import BargeInSettings
 from turngap_agent.telephony import mulaw
@@ -77,7 +77,7 @@ class Ear:
 
 @pytest.fixture(autouse=True)
 def _many_messages(monkeypatch):
-    monkeypatch.setattr(line_module, "LATER_SAMPLES", 400)  # more messages for the same audio
+    monkeypatch.setattr(outbound_module, "LATER_SAMPLES", 400)  # more messages for the same audio
 
 
 def at_the_line(ear: Ear):
@@ -87,12 +87,12 @@ def at_the_line(ear: Ear):
     return mock.patch.object(clock, "now_ns", now_ns)
 
 
-def made(ear: Ear) -> Line:
-    return Line("MZ1", ear.send, BargeInSettings())
+def made(ear: Ear) -> OutboundAudio:
+    return OutboundAudio("MZ1", ear.send, BargeInSettings())
 
 
-async def say(line: Line, payload: bytes) -> None:
-    await line.play(line.message(payload), payload)
+async def say(outbound: OutboundAudio, payload: bytes) -> None:
+    await outbound.play(outbound.message(payload), payload)
 
 
 def speech(samples: int, seed: int = 0) -> bytes:
@@ -112,30 +112,30 @@ def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
 
     async def run() -> None:
         ear = Ear(way_ns)
-        with at_the_line(ear), mock.patch.object(line_module, "_faded_in", lambda payload: payload):
-            line, said, marks = made(ear), b"", 0
+        with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
+            outbound, said, marks = made(ear), b"", 0
             for wait_ns, action, samples in steps:
                 ear.pass_time(wait_ns)
                 for name in ear.echoes:
-                    assert line.echoed(name)
+                    assert outbound.take_echo(name)
                 ear.echoes.clear()
                 if action == "say":
                     piece = speech(samples, len(said))
                     said += piece
-                    await say(line, piece)
+                    await say(outbound, piece)
                 elif action == "mark":
-                    await line.mark(f"mark-{marks}")
+                    await outbound.mark(f"mark-{marks}")
                     marks += 1
                 elif action == "pause":
-                    await line.pause()
+                    await outbound.pause()
                 else:
-                    await line.go_on()
-                assert len(said) - line.unheard <= len(said)
-            await line.go_on()
-            assert line.unheard * NS_PER_SAMPLE <= 60_000 * MS
+                    await outbound.resume()
+                assert len(said) - outbound.unheard_samples <= len(said)
+            await outbound.resume()
+            assert outbound.unheard_samples * NS_PER_SAMPLE <= 60_000 * MS
             ear.pass_time(60_000 * MS)
             assert ear.heard == said
-            assert line.unheard == 0
+            assert outbound.unheard_samples == 0
 
     asyncio.run(run())
 
@@ -146,34 +146,34 @@ def test_what_counts_as_heard_was_heard(steps, way_ns):
 
     async def run() -> None:
         ear = Ear(way_ns)
-        with at_the_line(ear), mock.patch.object(line_module, "_faded_in", lambda payload: payload):
-            line, said = made(ear), b""
+        with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
+            outbound, said = made(ear), b""
             for wait_ns, action, samples in steps:
                 ear.pass_time(wait_ns)
                 if action == "say":
                     piece = speech(samples, len(said))
                     said += piece
-                    await say(line, piece)
+                    await say(outbound, piece)
                 elif action == "pause":
-                    await line.pause()
+                    await outbound.pause()
                 elif action == "go on":
-                    await line.go_on()
-            heard = len(said) - line.unheard
-            await line.clear()
-            assert line.unheard == 0
+                    await outbound.resume()
+            heard = len(said) - outbound.unheard_samples
+            await outbound.clear()
+            assert outbound.unheard_samples == 0
             ear.pass_time(60_000 * MS)
             assert ear.heard == said[:heard]
 
     asyncio.run(run())
 
 
-async def paused_at(ear: Ear, line: Line, ms: int) -> bytes:
+async def paused_at(ear: Ear, outbound: OutboundAudio, ms: int) -> bytes:
     """A second of speech and a mark, paused after so many milliseconds."""
     said = speech(8000)
-    await say(line, said)
-    await line.mark("turn-0-1")
+    await say(outbound, said)
+    await outbound.mark("turn-0-1")
     ear.pass_time(ms * MS)
-    await line.pause()
+    await outbound.pause()
     return said
 
 
@@ -183,14 +183,14 @@ def test_a_pause_is_a_clear_and_what_is_said_meanwhile_waits():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear):
-            line = made(ear)
-            said = await paused_at(ear, line, 250)
-            await say(line, b"\x10" * 160)
-            await line.mark("later")
+            outbound = made(ear)
+            said = await paused_at(ear, outbound, 250)
+            await say(outbound, b"\x10" * 160)
+            await outbound.mark("later")
             ear.pass_time(500 * MS)
             assert (ear.heard, ear.clears) == (said[:2000], 1)
-            assert line.unheard == 6000 + 160
-            await line.go_on()
+            assert outbound.unheard_samples == 6000 + 160
+            await outbound.resume()
             ear.pass_time(2000 * MS)
             assert ear.heard[2000 + FADE_SAMPLES :] == said[2000 + FADE_SAMPLES :] + b"\x10" * 160
             assert len(ear.heard) == len(said) + 160
@@ -205,11 +205,11 @@ def test_it_goes_on_without_a_click():
         ear = Ear()
         loud = mulaw.encode(np.full(8000, 16_000, np.int16))
         with at_the_line(ear):
-            line = made(ear)
-            await say(line, loud)
+            outbound = made(ear)
+            await say(outbound, loud)
             ear.pass_time(500 * MS)
-            await line.pause()
-            await line.go_on()
+            await outbound.pause()
+            await outbound.resume()
             ear.pass_time(1000 * MS)
         pcm = mulaw.decode(ear.heard[4000:]).astype(int)
         assert abs(pcm[0]) < 500
@@ -225,17 +225,17 @@ def test_a_mark_that_was_thrown_away_is_set_again():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear):
-            line = made(ear)
-            await paused_at(ear, line, 250)
+            outbound = made(ear)
+            await paused_at(ear, outbound, 250)
             ear.pass_time(0)
             assert ear.echoes == ["turn-0-1"]
-            await line.go_on()
-            assert line.echoed("turn-0-1")
-            assert line.unheard == 6000
+            await outbound.resume()
+            assert outbound.take_echo("turn-0-1")
+            assert outbound.unheard_samples == 6000
             ear.pass_time(1000 * MS)
             assert ear.echoes == ["turn-0-1"] * 2
-            assert line.echoed("turn-0-1")
-            assert not line.echoed("turn-0-1")
+            assert outbound.take_echo("turn-0-1")
+            assert not outbound.take_echo("turn-0-1")
 
     asyncio.run(run())
 
@@ -246,13 +246,13 @@ def test_pausing_twice_is_pausing_once():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear):
-            line = made(ear)
-            said = await paused_at(ear, line, 250)
-            await line.pause()
-            assert line.unheard == 6000
-            await line.clear()
-            assert line.unheard == 0
-            await line.go_on()
+            outbound = made(ear)
+            said = await paused_at(ear, outbound, 250)
+            await outbound.pause()
+            assert outbound.unheard_samples == 6000
+            await outbound.clear()
+            assert outbound.unheard_samples == 0
+            await outbound.resume()
             ear.pass_time(1000 * MS)
         assert (ear.heard, ear.clears) == (said[:2000], 1)
 
@@ -264,8 +264,8 @@ def test_a_pause_while_it_goes_on_keeps_the_order():
 
     async def run() -> None:
         ear = Ear()
-        with at_the_line(ear), mock.patch.object(line_module, "_faded_in", lambda payload: payload):
-            line, real, sent = made(ear), ear.send, 0
+        with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
+            outbound, real, sent = made(ear), ear.send, 0
 
             async def slow(text: str) -> None:
                 nonlocal sent
@@ -273,16 +273,16 @@ def test_a_pause_while_it_goes_on_keeps_the_order():
                 sent += 1
                 await asyncio.sleep(0)
 
-            line._out._deliver = slow
-            said = await paused_at(ear, line, 250)
-            going_on, sent = asyncio.create_task(line.go_on()), 0
+            outbound._out._deliver = slow
+            said = await paused_at(ear, outbound, 250)
+            going_on, sent = asyncio.create_task(outbound.resume()), 0
             while sent < 3:  # noqa: ASYNC110  # what is waited for knows nothing of the test
                 await asyncio.sleep(0)
             ear.pass_time(20 * MS)
-            await line.pause()
+            await outbound.pause()
             await going_on
-            assert line.unheard == 6000 - 160
-            await line.go_on()
+            assert outbound.unheard_samples == 6000 - 160
+            await outbound.resume()
             ear.pass_time(2000 * MS)
         assert ear.heard == said
 

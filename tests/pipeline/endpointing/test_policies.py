@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
-from turngap_agent.endpointing.policies import endpointer
+from turngap_agent.endpointing.policies import make_endpointer
 from turngap_agent.profile.endpointing import EndpointingSettings
 
 WINDOW = 256
@@ -35,7 +35,7 @@ def run(
     answer_after: int = 2,
 ) -> list[EndpointEvent]:
     """Events of windows (probability, level); every question is answered so many windows later."""
-    policy = endpointer(settings)
+    policy = make_endpointer(settings)
     found: list[EndpointEvent] = []
     due: list[tuple[int, int]] = []
     for index, (probability, level) in enumerate(windows):
@@ -112,7 +112,7 @@ def test_a_caller_who_goes_on_takes_it_back() -> None:
 
 def test_an_answer_on_a_pause_that_is_over_counts_for_nothing() -> None:
     """The model's word on the first pause does not shorten the second."""
-    policy = endpointer(SETTINGS)
+    policy = make_endpointer(SETTINGS)
     windows = [SPEECH] * 10 + [SILENCE] * 4 + [SPEECH] * 5 + [SILENCE] * 12
     asked = [
         event.at_sample

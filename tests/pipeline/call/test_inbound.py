@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap_agent.call.hearing import Arrivals, CallerAudio, Continuity, to_float
+from turngap_agent.call.inbound import Arrivals, CallerAudio, Continuity, to_float
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import InboundMedia
 
@@ -33,7 +33,7 @@ def test_the_message_of_a_sample_is_found():
     arrivals = Arrivals()
     for chunk in range(1, 4):
         arrivals.add(chunk, chunk * 160, chunk * 1000)
-    assert [arrivals.of_sample(end) for end in (1, 160, 161, 480, 481)] == [1000, 1000, 2000, 3000, None]
+    assert [arrivals.time_of_sample(end) for end in (1, 160, 161, 480, 481)] == [1000, 1000, 2000, 3000, None]
 
 
 def test_only_the_unbroken_last_eight_seconds_are_told():
@@ -41,16 +41,16 @@ def test_only_the_unbroken_last_eight_seconds_are_told():
     arrivals = Arrivals()
     for chunk in (1, 2, 5, 6):
         arrivals.add(chunk, chunk * 160, chunk)
-    assert arrivals.unbroken() == (5, (5, 6))
+    assert arrivals.recent_times() == (5, (5, 6))
     for chunk in range(7, 1500):
         arrivals.add(chunk, chunk * 160, chunk)
-    first, times = arrivals.unbroken()
+    first, times = arrivals.recent_times()
     assert (first, len(times), times[-1]) == (1100, 400, 1499)
 
 
 def test_no_arrivals_no_row():
     """Before any audio there is nothing to tell."""
-    assert Arrivals().unbroken() == (0, ())
+    assert Arrivals().recent_times() == (0, ())
 
 
 def test_full_scale_is_one():

@@ -1,0 +1,143 @@
+"""What runs beside a call's turns: queries to the turn model, reading ahead, and the end of cancelled work.
+
+None of it can end the call: a model that fails or is slow here costs time only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from turngap_agent.endpointing import EndpointEvent, TurnModel
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import LanguageModel, Message, ReadsAhead, Request
+from turngap_agent.meter import Meter
+from turngap_agent.stt import AudioF32
+
+ABANDONED_S = 2.0
+"""Cancelled work that has not stopped after this time is no longer waited for."""
+_log = logging.getLogger("turngap.call")
+
+
+class CompletionQueries:
+    """One call's questions to the turn model whether the caller is done; only the newest counts."""
+
+    def __init__(
+        self,
+        audio: Callable[[EndpointEvent], AudioF32],
+        on_answer: Callable[[EndpointEvent, float], Awaitable[None]],
+        call_sid: str,
+    ) -> None:
+        """Args:
+        audio: returns the turn's audio up to an event's sample, 8 kHz.
+        on_answer: takes the probability, 0-1, that the caller is done.
+        call_sid: for the log.
+        """
+        self._audio, self._on_answer, self._call_sid = audio, on_answer, call_sid
+        self._event: EndpointEvent | None = None
+        self._submitted = asyncio.Event()
+
+    def submit(self, event: EndpointEvent) -> None:
+        """Query a pause that may be the end of the turn."""
+        self._event = event
+        self._submitted.set()
+
+    def withdraw(self) -> None:
+        """Drop a query that has not started: the caller went on."""
+        self._event = None
+
+    async def run(self, model: TurnModel) -> None:
+        """Query `model` until cancelled; without an answer the turn ends by silence."""
+        while True:
+            await self._submitted.wait()
+            self._submitted.clear()
+            if (event := self._event) is None:
+                continue
+            try:
+                probability = await model.completeness(self._audio(event))
+            except Exception as error:  # noqa: BLE001  # whatever a model raises, the call goes on
+                _log.error("%s: the turn model failed: %s", self._call_sid, " ".join(str(error).split()))
+                continue
+            await self._on_answer(event, probability)
+
+
+class ReadAhead:
+    """Reads the beginning of a call's next request while the caller still talks, so that only the new words cost time.
+
+    With a language model that cannot read ahead it does nothing.
+    """
+
+    def __init__(self, llm: LanguageModel, call_block: str, call_sid: str) -> None:
+        self._llm = llm if isinstance(llm, ReadsAhead) else None
+        self._call_block, self._call_sid = call_block, call_sid
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, history: tuple[Message, ...]) -> None:
+        """Read the next request, of which all but the caller's words is known; does nothing while one is being read."""
+        if self._llm is not None and (self._task is None or self._task.done()):
+            request = Request(self._call_block, history, words="", max_tokens=0)
+            self._task = asyncio.create_task(self._read(self._llm, request))
+
+    async def close(self) -> None:
+        """Stop, and free what the language model keeps for the call."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._llm is not None:
+            self._llm.forget(self._call_block)
+
+    async def _read(self, llm: ReadsAhead, request: Request) -> None:
+        try:
+            await llm.read_ahead(request)
+        except EngineError as error:  # the turn's own request will show whether the engine works
+            _log.error("%s: reading ahead: %s", self._call_sid, error)
+
+
+class CancelledWork:
+    """A call's attempts that were cancelled while engines worked for them; the next attempt starts when those stop.
+
+    An engine finishes its current piece (an encoder pass, a sentence) even if nobody reads it. Without waiting for
+    that, a caller who pauses often would have several attempts at work at once, each slowing the one that counts.
+    """
+
+    def __init__(self) -> None:
+        self._attempts: list[tuple[asyncio.Task[None], Meter]] = []
+
+    def add(self, task: asyncio.Task[None], meter: Meter) -> None:
+        """Add a cancelled attempt; `meter` knows its engines' work."""
+        self._attempts.append((task, meter))
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to wait for."""
+        return bool(self._attempts)
+
+    async def wait(self, within_s: float | None = None) -> bool:
+        """Return when the work of all cancelled attempts has stopped, or is given up after `within_s` each.
+
+        False when an engine was given up: its work runs beside what comes next.
+        """
+        within_s = ABANDONED_S if within_s is None else within_s
+        all_stopped = True
+        for attempt in tuple(self._attempts):
+            task, meter = attempt
+            await asyncio.wait([task])
+            if not await meter.wait_idle(within_s):
+                all_stopped = False
+                _log.warning("an engine is still at work %g s after its attempt was cancelled", within_s)
+            if attempt in self._attempts:
+                self._attempts.remove(attempt)
+        return all_stopped
+
+
+async def run_until_failure(*work: Callable[[], Awaitable[None]]) -> None:
+    """Run all of `work` until one fails, and raise that failure alone, not in a group."""
+    tasks = [asyncio.ensure_future(start()) for start in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,159 @@
+"""Work beside a call's turns: one reading ahead at a time, and cancelled work is waited for, but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+
+import pytest
+from turngap_agent.call.background import CancelledWork, ReadAhead
+from turngap_agent.errors import EngineError
+from turngap_agent.llm import Request
+from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
+from turngap_agent.meter import Meter
+
+BLOCK = "a call's block"
+REQUEST = Request(BLOCK, (), words="", max_tokens=0)
+
+
+class Reader:
+    """A language model that reads ahead when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.read: list[Request] = []
+        self.may = asyncio.Event()
+        self.fault: EngineError | None = None
+        self.forgotten: list[str] = []
+
+    async def read_ahead(self, request: Request) -> None:
+        self.read.append(request)
+        await self.may.wait()
+        if self.fault:
+            raise self.fault
+
+    def forget(self, call_block: str) -> None:
+        self.forgotten.append(call_block)
+
+    async def warm_up(self) -> None:
+        """Nothing to do."""
+
+    async def reply(self, request: Request) -> AsyncGenerator[str, None]:
+        """Says nothing."""
+        return
+        yield ""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_one_reading_at_a_time() -> None:
+    """A caller who starts again meanwhile causes no second one; the next turn does."""
+
+    async def run() -> None:
+        reader = Reader()
+        ahead = ReadAhead(reader, BLOCK, "CA1")
+        ahead.start(())
+        await settle()
+        ahead.start(())
+        await settle()
+        assert reader.read == [REQUEST]
+        reader.may.set()
+        await settle()
+        ahead.start(())
+        await settle()
+        assert reader.read == [REQUEST, REQUEST]
+        await ahead.close()
+
+    asyncio.run(run())
+
+
+def test_the_end_of_a_call_does_not_wait_for_it() -> None:
+    """It is cancelled, and the model frees what it keeps for the call."""
+
+    async def run() -> None:
+        reader = Reader()
+        ahead = ReadAhead(reader, BLOCK, "CA1")
+        ahead.start(())
+        await settle()
+        assert reader.forgotten == []
+        await asyncio.wait_for(ahead.close(), 5)
+        assert reader.forgotten == [BLOCK]
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_failure_is_logged_and_nothing_more(caplog: pytest.LogCaptureFixture) -> None:
+    """The turn's own request will fail too, if the engine stays broken."""
+
+    async def run() -> None:
+        reader = Reader()
+        reader.fault = EngineError("llm: smollm2 failed: out of memory")
+        reader.may.set()
+        ahead = ReadAhead(reader, BLOCK, "CA1")
+        ahead.start(())
+        await settle()
+        await ahead.close()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(run())
+    assert [record.message for record in caplog.records] == ["CA1: reading ahead: llm: smollm2 failed: out of memory"]
+
+
+def test_nothing_is_read_with_a_model_that_cannot_read_ahead() -> None:
+    """No task is started."""
+
+    async def run() -> None:
+        ahead = ReadAhead(ScriptedLanguageModel(ScriptedLlmSettings(engine="scripted")), BLOCK, "CA1")
+        ahead.start(())
+        assert len(asyncio.all_tasks()) == 1
+        await ahead.close()
+
+    asyncio.run(run())
+
+
+async def cancelled_task() -> asyncio.Task[None]:
+    task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(1000))
+    task.cancel()
+    return task
+
+
+@pytest.mark.anyio
+async def test_attempts_without_work_are_not_waited_for():
+    """No attempt, or one without work: the wait ends at once."""
+    work = CancelledWork()
+    await work.wait()
+    work.add(await cancelled_task(), Meter())
+    await work.wait()
+
+
+@pytest.mark.anyio
+async def test_work_is_waited_for():
+    """Until the last engine has stopped."""
+    work, meter = CancelledWork(), Meter()
+    work.add(await cancelled_task(), meter)
+    with meter.busy():
+        waiting = asyncio.create_task(work.wait(100))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+
+
+@pytest.mark.anyio
+async def test_an_engine_that_never_stops_is_given_up(caplog):
+    """With a line in the log; once given up it is not waited for again."""
+    work, meter = CancelledWork(), Meter()
+    work.add(await cancelled_task(), meter)
+    with meter.busy():
+        await work.wait(0.001)
+        await work.wait(1000)
+    assert [record.getMessage() for record in caplog.records] == [
+        "an engine is still at work 0.001 s after its attempt was cancelled"
+    ]
