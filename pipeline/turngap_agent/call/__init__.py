@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turngap_agent.loading import Engines
 from turngap_agent.inject import Injection
+from turngap_agent.loading import Engines
 from turngap_agent.profile import Profile
 from turngap_agent.telemetry.metrics import Metrics
 from turngap_agent.telemetry.recorder import TraceSink
