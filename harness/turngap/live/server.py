@@ -124,8 +124,8 @@ class LiveServer:
 
     def _signed(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> bool:
         given = headers.get(signature.HEADER, "")
-        algorithm = signature.algorithm_of(headers.get(signature.SETTINGS_HEADER))
-        return signature.valid(self._token, url, form.items(), given, algorithm)
+        algorithm = signature.parse_algorithm(headers.get(signature.SETTINGS_HEADER))
+        return signature.is_valid(self._token, url, form.items(), given, algorithm)
 
 
 class _AdmittedStream(MediaStream):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from turngap_agent.documents import FrozenModel
-from turngap_agent.telephony.script import MOST_REPLY_TOKENS
+from turngap_agent.telephony.script import MAX_REPLY_TOKENS
 
 VOICES = ("prompt", "say", "audio", "sound", "dtmf", "silence_ms")
 PAUSE_MS = 200
@@ -74,7 +74,7 @@ class Turn(FrozenModel):
     """Comfort noise before it: from the stream's start, or from the end of the agent's reply."""
     stratum: str = "sentence"
     wer_limit: float = Field(0.34, ge=0)
-    reply_tokens: int = Field(14, ge=1, le=MOST_REPLY_TOKENS)
+    reply_tokens: int = Field(14, ge=1, le=MAX_REPLY_TOKENS)
     """How long the reply is where the agent's weights are random."""
     answer_within_ms: int = Field(6000, ge=100, le=60_000)
     limit_after_ms: int = Field(LIMIT_AFTER_MS, ge=1000, le=600_000)

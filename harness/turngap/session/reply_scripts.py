@@ -26,6 +26,6 @@ def custom_parameters(request: Request, call: PlannedCall, corpus: Corpus) -> Ma
         return {}
     answered = (turn for turn in call.turns if turn.agent in (Expectation.RESPOND, Expectation.STOP))
     # A recording without a transcript has the words of its name: it needs some length.
-    return script.parameters(
+    return script.format_parameters(
         [TurnScript(corpus.clips[turn.key].transcript or turn.key, turn.reply_tokens) for turn in answered]
     )

@@ -159,7 +159,7 @@ class Turns:
         await self._read_ahead.close()
         await self._cancelled.wait(LAST_WORK_S)
         for notes in self._notes.attempts:
-            self._agent.metrics.work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)
+            self._agent.metrics.count_work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)
 
     def _question(self, event: EndpointEvent) -> Question:
         profile = self._agent.profile
@@ -195,7 +195,7 @@ class Turns:
         reply.conclude()
         del self._tasks[reply]
         assert reply.result is not None
-        self._agent.metrics.turn(reply.result, reply.notes.stages)
+        self._agent.metrics.count_turn(reply.result, reply.notes.stages)
 
     def _remember(self, reply: Reply, text: str, heard_samples: int) -> None:
         audio = to_float(bytes(reply.sent_payload[: max(heard_samples, 0)]))

@@ -1,4 +1,4 @@
-"""Who may open a media stream: Twilio's signature, a single-use nonce, and a free line."""
+"""Who may open a media stream: checks Twilio's signature and a single-use nonce, and limits simultaneous calls."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from turngap_agent.telephony import MEDIA_PATH, signature
 
 NONCE_PARAMETER = "nonce"
 NONCE_LIFE_NS = 60_000_000_000
-"""Twilio opens the stream right after it has read the TwiML."""
+"""Twilio opens the stream right after reading the TwiML."""
 MAX_NONCES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request says of itself, proxies taken into account."""
+class RequestUrl:
+    """The URL and headers of a request, proxies taken into account."""
 
     scheme: str
     host: str
@@ -29,8 +29,8 @@ class Asked:
     """Names in lower case."""
 
     @classmethod
-    def read(cls, scheme: str, path: str, query: str, headers: Mapping[str, str]) -> Asked:
-        """From the request's parts: `X-Forwarded-Proto` and `X-Forwarded-Host` win over its own scheme and host.
+    def read(cls, scheme: str, path: str, query: str, headers: Mapping[str, str]) -> RequestUrl:
+        """Build it from a request's parts; `X-Forwarded-Proto` and `X-Forwarded-Host` win over its own scheme and host.
 
         A forged forwarding header gains nothing: the URL made from it must still carry Twilio's signature.
         """
@@ -41,41 +41,42 @@ class Asked:
 
     @property
     def stream_url(self) -> str:
-        """The stream's URL as it stands in the TwiML; Twilio takes `wss` alone."""
+        """The stream's URL for the TwiML; Twilio accepts `wss` only."""
         return f"wss://{self.host}{MEDIA_PATH}"
 
 
 class Admission:
-    """Counts lines and checks callers; `token` is Twilio's auth token, None where nothing is signed."""
+    """Counts calls and checks who opens them."""
 
-    def __init__(self, lines: int, token: str | None) -> None:
-        self._lines = lines
+    def __init__(self, max_calls: int, token: str | None) -> None:
+        """Args: `max_calls` at the same time; `token`, Twilio's auth token, or None if nothing is signed."""
+        self._max_calls = max_calls
         self._token = token
-        self._taken = 0
+        self._active = 0
         self._nonces: dict[str, int] = {}
 
     @property
     def active(self) -> int:
-        """Calls that hold a line."""
-        return self._taken
+        """The number of calls now."""
+        return self._active
 
     @property
     def signed(self) -> bool:
         """Whether signatures and nonces are required."""
         return self._token is not None
 
-    def take_line(self) -> bool:
-        """Take a line for a call; False when all are taken."""
-        if self._taken >= self._lines:
+    def start_call(self) -> bool:
+        """Count a call; return False if there are too many already."""
+        if self._active >= self._max_calls:
             return False
-        self._taken += 1
+        self._active += 1
         return True
 
-    def free_line(self) -> None:
-        """Give a line back."""
-        self._taken -= 1
+    def end_call(self) -> None:
+        """Count the end of a call."""
+        self._active -= 1
 
-    def check_webhook(self, asked: Asked, body: bytes) -> None:
+    def check_webhook(self, request: RequestUrl, body: bytes) -> None:
         """Check the signature of a voice webhook with a form `body`.
 
         Raises:
@@ -86,19 +87,19 @@ class Admission:
         try:
             parameters = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body))
         except ValueError:
-            raise ProtocolError("the webhook's body is no form") from None
-        self._check(asked, f"{asked.scheme}://{asked.host}{asked.target}", parameters)
+            raise ProtocolError("the webhook's body is not a form", code="protocol.form") from None
+        self._check(request, f"{request.scheme}://{request.host}{request.target}", parameters)
 
-    def check_upgrade(self, asked: Asked) -> None:
+    def check_upgrade(self, request: RequestUrl) -> None:
         """Check the signature of a WebSocket upgrade: over the `wss` URL of the TwiML, without parameters.
 
         Raises:
             ProtocolError: it is missing or wrong.
         """
-        self._check(asked, f"wss://{asked.host}{asked.target}", [])
+        self._check(request, f"wss://{request.host}{request.target}", [])
 
     def new_nonce(self) -> str:
-        """A word that opens one stream, soon."""
+        """Return a secret that opens one stream within `NONCE_LIFE_NS`."""
         now = clock.now_ns()
         self._nonces = {nonce: until for nonce, until in self._nonces.items() if until > now}
         if len(self._nonces) >= MAX_NONCES:
@@ -108,7 +109,7 @@ class Admission:
         return nonce
 
     def check_nonce(self, parameters: Mapping[str, str]) -> None:
-        """Use up the nonce of a stream's `start` message; nothing is asked where nothing is signed.
+        """Use up the nonce in a stream's `start` message; nothing is checked if nothing is signed.
 
         Raises:
             ProtocolError: it is missing, unknown, used or old.
@@ -117,14 +118,17 @@ class Admission:
             return
         until = self._nonces.pop(parameters.get(NONCE_PARAMETER, ""), 0)
         if until <= clock.now_ns():
-            raise ProtocolError("the stream's nonce is missing, used or too old; answer the call by its webhook")
+            raise ProtocolError(
+                "the stream's nonce is missing, used or too old; answer the call by its webhook", code="protocol.nonce"
+            )
 
-    def _check(self, asked: Asked, url: str, parameters: list[tuple[str, str]]) -> None:
+    def _check(self, request: RequestUrl, url: str, parameters: list[tuple[str, str]]) -> None:
         if self._token is None:
             return
-        given = asked.headers.get(signature.HEADER, "")
-        algorithm = signature.algorithm_of(asked.headers.get(signature.SETTINGS_HEADER))
-        if not signature.valid(self._token, url, parameters, given, algorithm):
+        given = request.headers.get(signature.HEADER, "")
+        algorithm = signature.parse_algorithm(request.headers.get(signature.SETTINGS_HEADER))
+        if not signature.is_valid(self._token, url, parameters, given, algorithm):
             raise ProtocolError(
-                f"the Twilio signature of {url} is missing or wrong; check TWILIO_AUTH_TOKEN and the URL"
+                f"the Twilio signature of {url} is missing or wrong; check TWILIO_AUTH_TOKEN and the URL",
+                code="protocol.signature",
             )

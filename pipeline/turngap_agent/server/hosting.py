@@ -1,4 +1,4 @@
-"""The agent's process: engines loaded, the HTTP server around them, and an orderly end."""
+"""The agent's process: load the engines, run the HTTP server around them, and shut down in order."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ from turngap_agent.telemetry.metrics import LoopLag, Metrics
 from turngap_agent.telephony import MEDIA_PATH
 
 GRACE_S = 3
-"""How long calls may take to end when the process is told to."""
+"""How long calls may take to end when the process is asked to end."""
 MAX_MESSAGE_BYTES = 262_144
 
 _log = logging.getLogger("turngap.hosting")
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready, and leaves signals to us: uvicorn would raise them again when it has ended."""
+    """Reports when it is ready, and leaves signals to us: uvicorn would raise them again after its end."""
 
     def __init__(self, app: FastAPI, on_ready: Callable[[], None]) -> None:
         self._on_ready = on_ready
         super().__init__(
             uvicorn.Config(
                 app,
-                ws_per_message_deflate=False,  # coded speech does not compress, and trying costs time on every message
+                ws_per_message_deflate=False,  # μ-law does not compress, and trying costs time on every message
                 ws_max_size=MAX_MESSAGE_BYTES,
                 access_log=False,
                 log_config=None,
                 log_level="warning",
-                proxy_headers=False,  # `Asked` reads them itself, for signatures
+                proxy_headers=False,  # `RequestUrl` reads them itself, for signatures
                 timeout_graceful_shutdown=GRACE_S,
             )
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's."""
+        """Start as uvicorn does, then report."""
         await super().startup(sockets)
         self._on_ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
@@ -71,7 +71,7 @@ async def host(
     *,
     live_spans: bool = False,
 ) -> int:
-    """Serve `profile` on `listener` until SIGTERM or SIGINT; the ready line goes to `stdout`. Gives the exit code.
+    """Serve `profile` on `listener` until SIGTERM or SIGINT; print the ready line to `stdout`. Return the exit code.
 
     Raises:
         TurngapError: an engine does not load.
@@ -80,16 +80,16 @@ async def host(
         _log.warning("injected delays: %s", injection)
     stop = _stop_signal()
     loaded = await _load(profile, stop)
-    # What lives now lives as long as the process: the collector need not look at it again in the middle of a call.
+    # All objects so far live as long as the process: the garbage collector need not visit them during a call.
     gc.collect()
     gc.freeze()
 
-    exporter = export.from_environment(profile.name)
+    exporter = export.make_exporter(profile.name)
     admission = Admission(profile.limits.simultaneous_calls, os.environ.get("TWILIO_AUTH_TOKEN") or None)
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
     app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
-    http = Server(app, lambda: _say_ready(stdout, profile, listener, loaded, started_ns))
+    http = Server(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
     serving = asyncio.create_task(http.serve([listener]))
     try:
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +105,7 @@ async def host(
 
 
 def _stop_signal() -> asyncio.Future[None]:
-    """Done when the process is told to end."""
+    """Return a future that is done when the process is asked to end."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[None] = loop.create_future()
 
@@ -128,7 +128,7 @@ async def _load(profile: Profile, stop: asyncio.Future[None]) -> loading.Engines
     return task.result()
 
 
-def _say_ready(
+def _print_ready(
     stdout: TextIO, profile: Profile, listener: socket.socket, loaded: loading.Engines, started_ns: int
 ) -> None:
     host, port = listener.getsockname()[:2]

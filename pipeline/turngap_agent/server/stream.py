@@ -1,4 +1,4 @@
-"""One media stream: reads Twilio's messages off a WebSocket and feeds them to a call until either side ends it."""
+"""One media stream: read Twilio's messages from a WebSocket and feed them to a call until either side ends it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
 
 START_WITHIN_S = 10.0
-"""A socket that has not sent `start` by then is closed, so that it does not hold a line."""
+"""A socket that has not sent `start` by then is closed, so that it does not count as a call for longer."""
 NORMAL, GOING_AWAY, UNSUPPORTED, POLICY, INTERNAL = 1000, 1001, 1003, 1008, 1011
 _MAX_REASON_BYTES = 120
 _GONE = (WebSocketDisconnect, RuntimeError)
-"""What starlette raises for a socket that is gone, at the first message and at those after it."""
+"""What starlette raises for a closed socket, at the first message and at later ones."""
 
 _log = logging.getLogger("turngap.stream")
 
 
 @dataclass(frozen=True, slots=True)
-class Goodbye:
+class CloseReason:
     """How the agent closes the socket."""
 
     code: int = NORMAL
@@ -48,74 +48,76 @@ class Stream:
 
     def __init__(self, websocket: WebSocket, agent: Agent, admission: Admission) -> None:
         self._websocket, self._agent, self._admission = websocket, agent, admission
-        self._faults: Counter[str] = Counter()
+        self._ignored: Counter[str] = Counter()
         self._stream_sid = ""
         self._script: tuple[TurnScript, ...] = ()
 
     async def run(self) -> None:
         """Serve the stream to its end, and close the socket with a reason."""
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_IN)
-        async with contextlib.aclosing(_received(self._websocket, delay_ns)) as messages:
+        async with contextlib.aclosing(_receive(self._websocket, delay_ns)) as messages:
             start = await self._start(messages)
             if isinstance(start, Start):
-                self._agent.metrics.call(CallResult.ANSWERED)
-                goodbye = await self._converse(start, messages)
+                self._agent.metrics.count_call(CallResult.ANSWERED)
+                reason = await self._converse(start, messages)
             else:
-                goodbye = start
-        for fault, count in self._faults.items():
-            _log.warning("%s: %d messages ignored: %s", self._stream_sid or "stream without start", count, fault)
-        if goodbye is not None:
-            await _close(self._websocket, goodbye)
+                reason = start
+        for kind, count in self._ignored.items():
+            _log.warning("%s: %d messages ignored: %s", self._stream_sid or "stream without start", count, kind)
+        if reason is not None:
+            await _close(self._websocket, reason)
 
-    async def _start(self, messages: AsyncGenerator[tuple[int, str | None]]) -> Start | Goodbye | None:
-        """The stream's `start`; what to say when there is no good one; None when the socket is gone."""
+    async def _start(self, messages: AsyncGenerator[tuple[int, str | None]]) -> Start | CloseReason | None:
+        """Return the stream's `start`, why to close if there is no valid one, or None if the socket was closed."""
         try:
             async with asyncio.timeout(START_WITHIN_S):
                 async for _, text in messages:
-                    match self._parsed(text):
+                    match self._parse(text):
                         case Start() as start:
-                            return self._accepted(start)
+                            return self._accept(start)
                         case None | Connected():
                             pass
                         case message:
-                            self._fault(f"{type(message).__name__} before start")
+                            self._ignore(f"{type(message).__name__} before start")
         except TimeoutError:
-            self._agent.metrics.call(CallResult.REFUSED)
-            return Goodbye(POLICY, f"no start message within {START_WITHIN_S:g} s")
-        self._agent.metrics.call(CallResult.REFUSED)
+            self._agent.metrics.count_call(CallResult.REFUSED)
+            return CloseReason(POLICY, f"no start message within {START_WITHIN_S:g} s")
+        self._agent.metrics.count_call(CallResult.REFUSED)
         return None
 
-    def _accepted(self, start: Start) -> Start | Goodbye:
-        found = (start.encoding, start.sample_rate, start.channels)
-        if found != ("audio/x-mulaw", SAMPLE_RATE, 1):
-            self._agent.metrics.call(CallResult.REFUSED)
-            return Goodbye(UNSUPPORTED, f"media format {found} is not audio/x-mulaw, {SAMPLE_RATE} Hz, 1 channel")
+    def _accept(self, start: Start) -> Start | CloseReason:
+        media_format = (start.encoding, start.sample_rate, start.channels)
+        if media_format != ("audio/x-mulaw", SAMPLE_RATE, 1):
+            self._agent.metrics.count_call(CallResult.REFUSED)
+            return CloseReason(
+                UNSUPPORTED, f"media format {media_format} is not audio/x-mulaw, {SAMPLE_RATE} Hz, 1 channel"
+            )
         try:
             self._admission.check_nonce(start.custom_parameters)
-        except ProtocolError as fault:
-            self._agent.metrics.call(CallResult.UNSIGNED)
-            return Goodbye(POLICY, str(fault))
+        except ProtocolError as error:
+            self._agent.metrics.count_call(CallResult.UNSIGNED)
+            return CloseReason(POLICY, str(error))
         if self._agent.profile.weightless:
             try:
-                self._script = script.read(start.custom_parameters)
-            except ProtocolError as fault:
-                self._agent.metrics.call(CallResult.REFUSED)
-                return Goodbye(POLICY, str(fault))
+                self._script = script.parse_parameters(start.custom_parameters)
+            except ProtocolError as error:
+                self._agent.metrics.count_call(CallResult.REFUSED)
+                return CloseReason(POLICY, str(error))
         self._stream_sid = start.stream_sid
         return start
 
-    async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
+    async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
         outbound = OutboundAudio(start.stream_sid, self._send, self._agent.profile.barge_in, delay_ns)
         call = Call(self._agent, outbound, start.call_sid, self._script)
-        _log.info("%s: call %s began", start.stream_sid, start.call_sid)
+        _log.info("%s: call %s started", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())
         reading = asyncio.create_task(self._read(call, messages))
         try:
             await asyncio.wait((working, reading), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 return reading.result()
-            return _fatal(working)
+            return _close_after_error(working)
         finally:
             for task in (reading, working):
                 task.cancel()
@@ -123,62 +125,62 @@ class Stream:
             await call.close()
 
     async def _send(self, text: str) -> None:
-        # A socket that is gone is the reader's to notice: what is sent until then is lost, as on any line.
+        # The reader notices a closed socket; what is sent until then is lost, as on any line.
         with contextlib.suppress(*_GONE):
             await self._websocket.send_text(text)
 
-    async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> Goodbye | None:
-        """Feed the call until `stop` (a goodbye) or until the socket is gone (None)."""
+    async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
+        """Feed the call until `stop` (a reason to close) or until the socket is closed (None)."""
         async for arrived_ns, text in messages:
-            message = self._parsed(text)
+            message = self._parse(text)
             if message is None:
                 continue
             if not isinstance(message, (Connected, Start)) and message.stream_sid != self._stream_sid:
-                self._fault("wrong streamSid")
+                self._ignore("wrong streamSid")
                 continue
             match message:
                 case InboundMedia(track="inbound"):
                     call.hear(message, arrived_ns)
                 case InboundMark():
                     if not call.take_echo(message.name):
-                        _log.debug("%s: mark %s was cleared or never sent", self._stream_sid, message.name)
+                        _log.debug("%s: mark %s was never sent", self._stream_sid, message.name)
                 case Dtmf():
                     _log.info("%s: key %s pressed; no key has a meaning here", self._stream_sid, message.digit)
                 case Stop():
-                    return Goodbye()
+                    return CloseReason()
                 case _:
-                    self._fault(f"unexpected {type(message).__name__}")
+                    self._ignore(f"unexpected {type(message).__name__}")
         return None
 
-    def _parsed(self, text: str | None) -> Inbound | None:
+    def _parse(self, text: str | None) -> Inbound | None:
         if text is None:
-            self._fault("binary frame")
+            self._ignore("binary frame")
             return None
         try:
             return parse_inbound(text)
-        except ProtocolError as fault:
-            self._fault("not Media Streams", detail=str(fault))
+        except ProtocolError as error:
+            self._ignore("not Media Streams", detail=str(error))
             return None
 
-    def _fault(self, kind: str, detail: str = "") -> None:
-        """Note a message that is ignored: the first of a kind is logged at once, the others are counted."""
-        if kind not in self._faults:
+    def _ignore(self, kind: str, detail: str = "") -> None:
+        """Ignore a message: the first of a kind is logged at once, the others are counted."""
+        if kind not in self._ignored:
             _log.warning("%s: message ignored: %s %s", self._stream_sid or "stream without start", kind, detail)
-        self._faults[kind] += 1
-        self._agent.metrics.fault()
+        self._ignored[kind] += 1
+        self._agent.metrics.count_ignored()
 
 
-def _fatal(working: asyncio.Task[None]) -> Goodbye:
-    fault = working.exception()
-    if isinstance(fault, TurngapError):
-        _log.error("a call ended: %s", fault)
+def _close_after_error(working: asyncio.Task[None]) -> CloseReason:
+    error = working.exception()
+    if isinstance(error, TurngapError):
+        _log.error("a call ended: %s", error)
     else:
-        _log.error("a call ended by a defect of the agent", exc_info=fault)
-    return Goodbye(INTERNAL, "the agent cannot go on with this call")
+        _log.error("a call ended by a defect of the agent", exc_info=error)
+    return CloseReason(INTERNAL, "the agent cannot continue this call")
 
 
-async def _received(websocket: WebSocket, delay_ns: int) -> AsyncGenerator[tuple[int, str | None]]:
-    """Text messages with the time each was read (None for a binary one) until the socket is gone."""
+async def _receive(websocket: WebSocket, delay_ns: int) -> AsyncGenerator[tuple[int, str | None]]:
+    """Yield text messages (None for a binary one) with the time each was read, until the socket is closed."""
     if not delay_ns:
         while (message := await websocket.receive())["type"] == "websocket.receive":
             yield now_ns(), message.get("text")
@@ -201,9 +203,9 @@ async def _received(websocket: WebSocket, delay_ns: int) -> AsyncGenerator[tuple
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _close(websocket: WebSocket, goodbye: Goodbye) -> None:
-    reason = goodbye.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+async def _close(websocket: WebSocket, closing: CloseReason) -> None:
+    reason = closing.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
     if reason:
-        _log.warning("stream closed: %s", goodbye.reason)
+        _log.warning("stream closed: %s", closing.reason)
     with contextlib.suppress(*_GONE):
-        await websocket.close(goodbye.code, reason)
+        await websocket.close(closing.code, reason)

@@ -1,1 +1,1 @@
-"""What the agent tells about itself: a span a stage, and Prometheus metrics."""
+"""What the agent reports about itself: one span for each stage, and Prometheus metrics."""

@@ -1,7 +1,7 @@
-"""Sends finished calls' spans by OTLP/HTTP, on a thread of its own, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+"""Send finished calls' spans by OTLP/HTTP, on a thread of its own, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
-Nothing in a call waits for the receiver. A receiver that is dead costs one line in the log, and at most
-`FLUSH_S` at the end of the process; every span that could not be delivered is counted.
+Nothing in a call waits for the receiver. A dead receiver costs one line in the log and at most `FLUSH_S` at the end of
+the process. Every span that could not be delivered is counted.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ EXPORT_TIMEOUT_S = 1.5
 FLUSH_S = 2.0
 BATCH_SPANS = 256
 MAX_CALLS = 1000
-"""Calls that may wait for a slow receiver; more are dropped, counted and logged."""
+"""At most this many calls wait for a slow receiver; more are dropped, counted and logged."""
 
 _log = logging.getLogger("turngap.export")
 
 
 class SpanExporter:
-    """Takes whole calls; `close` flushes them."""
+    """Takes the spans of calls; `close` flushes them."""
 
     def __init__(self, profile: str) -> None:
         self.lost_spans = 0
-        """Spans the receiver did not take."""
+        """Spans that the receiver did not take."""
         self._resource = Resource(
             {
                 "service.name": "turngap-agent",
@@ -47,7 +47,7 @@ class SpanExporter:
                 tracing.ANCHOR_NS: clock.ANCHOR_UNIX_NS,
             }
         )
-        # The exporter's own complaints, a line a retry, say no more than the one line below.
+        # The exporter's own messages, a line for each retry, say no more than the one line below.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._exporter = OTLPSpanExporter(timeout=EXPORT_TIMEOUT_S)
         self._calls: queue.Queue[list[Trace] | None] = queue.Queue(MAX_CALLS)
@@ -56,14 +56,16 @@ class SpanExporter:
         self._thread.start()
 
     def put(self, traces: list[Trace]) -> None:
-        """Take a finished call; returns at once."""
+        """Queue a finished call; return at once."""
         try:
             self._calls.put_nowait(traces)
         except queue.Full:
-            self._lost(sum(len(trace.spans) for trace in traces), f"{MAX_CALLS} calls are waiting for the receiver")
+            self._count_lost(
+                sum(len(trace.spans) for trace in traces), f"{MAX_CALLS} calls are waiting for the receiver"
+            )
 
     def close(self) -> None:
-        """Send what is waiting; gives up after `FLUSH_S`. Blocks: call it off the event loop."""
+        """Send what is waiting; give up after `FLUSH_S`. It blocks: call it off the event loop."""
         with contextlib.suppress(queue.Full):
             self._calls.put(None, timeout=FLUSH_S / 4)
         self._thread.join(FLUSH_S)
@@ -81,22 +83,22 @@ class SpanExporter:
         try:
             sent = self._exporter.export(spans) is SpanExportResult.SUCCESS
             why = "the OTLP receiver refused them or does not answer; check OTEL_EXPORTER_OTLP_ENDPOINT"
-        except Exception as fault:  # noqa: BLE001  # whatever the exporter meets, the agent goes on answering
-            sent, why = False, f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+        except Exception as error:  # noqa: BLE001  # whatever the exporter raises, the agent keeps answering
+            sent, why = False, f"{type(error).__name__}: {' '.join(str(error).split())}"
         if sent:
             self._failing = False
         else:
-            self._lost(len(spans), why)
+            self._count_lost(len(spans), why)
 
-    def _lost(self, spans: int, why: str) -> None:
+    def _count_lost(self, spans: int, why: str) -> None:
         self.lost_spans += spans
         if not self._failing:
             _log.error("%d spans were not delivered: %s", spans, why)
         self._failing = True
 
 
-def from_environment(profile: str) -> SpanExporter | None:
-    """An exporter where the environment names a receiver, else None."""
+def make_exporter(profile: str) -> SpanExporter | None:
+    """Return an exporter if the environment names a receiver, else None."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -18,19 +18,19 @@ _BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0,
 
 
 class CallResult(StrEnum):
-    """What became of a stream that asked for the agent."""
+    """How a stream that was opened to the agent ended up."""
 
     ANSWERED = "answered"
     BUSY = "busy"
-    """All lines were taken."""
+    """There were too many calls."""
     UNSIGNED = "unsigned"
     """Twilio's signature or the nonce was missing or wrong."""
     REFUSED = "refused"
-    """It never became a call: no `start`, or a format that is not μ-law at 8 kHz."""
+    """It never became a call: no `start`, or a format other than μ-law at 8 kHz."""
 
 
 class TurnResult(StrEnum):
-    """What became of an attempt at a turn, for the agent."""
+    """How an attempt at a turn ended, from the agent's side."""
 
     REPLIED = "replied"
     INTERRUPTED = "interrupted"
@@ -44,15 +44,15 @@ class TurnResult(StrEnum):
 
 
 class WorkUse(StrEnum):
-    """What became of engines' work."""
+    """What engines' work was used for."""
 
     HEARD = "heard"
     WASTED = "wasted"
-    """Of attempts of which nothing was heard."""
+    """It went into attempts of which nothing was heard."""
 
 
 class LoopLag:
-    """How late the event loop wakes its sleepers, over the process's life, in steps of 0.1 ms up to 1 s."""
+    """How late the event loop wakes its sleepers over the process's life, in steps of 0.1 ms up to 1 s."""
 
     PERIOD_S = 0.025
     _STEP_NS = 100_000
@@ -68,11 +68,11 @@ class LoopLag:
             self.add(clock.now_ns() - due_ns)
 
     def add(self, late_ns: int) -> None:
-        """One sample."""
+        """Add one sample."""
         self._counts[min(max(late_ns, 0) // self._STEP_NS, len(self._counts) - 1)] += 1
 
     def p99_s(self) -> float:
-        """The 99th percentile (nearest rank) in seconds, rounded up to the step; NaN before the first sample."""
+        """Return the 99th percentile (nearest rank) in seconds, rounded up to the step; NaN before the first sample."""
         total = int(self._counts.sum())
         if total == 0:
             return float("nan")
@@ -81,7 +81,7 @@ class LoopLag:
 
 
 class Metrics:
-    """All of them, in a registry of their own."""
+    """All metrics of an agent, in a registry of their own."""
 
     def __init__(
         self,
@@ -90,27 +90,29 @@ class Metrics:
         lost_spans: Callable[[], float],
         kv_cache: Callable[[], KvCache | None] = lambda: None,
     ) -> None:
-        """Each function is asked when the page is; `kv_cache` gives None where the language model tells of none."""
+        """The functions are called when the page is read; `kv_cache` returns None if it is unknown."""
         self._registry = CollectorRegistry()
-        self._calls = Counter("turngap_calls", "Streams that asked for the agent.", ["result"], registry=self._registry)
+        self._calls = Counter(
+            "turngap_calls", "Streams that were opened to the agent.", ["result"], registry=self._registry
+        )
         self._turns = Counter("turngap_turns", "Attempts at a reply.", ["result"], registry=self._registry)
-        self._faults = Counter("turngap_protocol_faults", "Messages that were ignored.", registry=self._registry)
+        self._ignored = Counter("turngap_protocol_faults", "Messages that were ignored.", registry=self._registry)
         self._stages = Histogram(
             "turngap_stage_seconds", "Time in a stage.", ["stage"], buckets=_BUCKETS_S, registry=self._registry
         )
         self._work = Counter(
-            "turngap_engine_seconds", "Work of the engines, by what became of it.", ["use"], registry=self._registry
+            "turngap_engine_seconds", "Work of the engines, by what it was used for.", ["use"], registry=self._registry
         )
         gauges = (
             (LAG_GAUGE, "Lateness of the event loop's sleepers since the start.", lag.p99_s),
-            ("turngap_active_calls", "Calls that hold a line.", active),
+            ("turngap_active_calls", "Calls now.", active),
             ("turngap_lost_spans", "Spans the OTLP receiver did not take.", lost_spans),
         )
         for name, text, read in gauges:
             Gauge(name, text, registry=self._registry).set_function(read)
         kv_gauge = Gauge(
             KV_CACHE_GAUGE,
-            "Memory that the language model reserves for keys and values; NaN: it does not tell.",
+            "Memory that the language model reserves for keys and values; NaN: unknown.",
             ["figure"],
             registry=self._registry,
         )
@@ -123,26 +125,26 @@ class Metrics:
         for use in WorkUse:
             self._work.labels(use.value)
 
-    def call(self, result: CallResult) -> None:
+    def count_call(self, result: CallResult) -> None:
         """Count a stream."""
         self._calls.labels(result.value).inc()
 
-    def turn(self, result: TurnResult, stages: list[tuple[Stage, int]]) -> None:
+    def count_turn(self, result: TurnResult, stages: list[tuple[Stage, int]]) -> None:
         """Count an attempt and its stages' nanoseconds."""
         self._turns.labels(result.value).inc()
         for stage, nanoseconds in stages:
             self._stages.labels(stage.value).observe(nanoseconds / 1e9)
 
-    def work(self, use: WorkUse, milliseconds: float) -> None:
-        """Count what engines did for an attempt, when all of it has stopped."""
+    def count_work(self, use: WorkUse, milliseconds: float) -> None:
+        """Count the work that engines did for an attempt, after all of it has stopped."""
         self._work.labels(use.value).inc(milliseconds / 1000)
 
-    def fault(self) -> None:
+    def count_ignored(self) -> None:
         """Count a message that was ignored."""
-        self._faults.inc()
+        self._ignored.inc()
 
     def exposition(self) -> bytes:
-        """The text format of Prometheus."""
+        """Return the metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 

@@ -1,6 +1,6 @@
-"""What a call notes of its own times, as the spans of `pipeline/turngap_agent/tracing.py`.
+"""What a call records of its own times, as the spans of `turngap_agent.tracing`.
 
-A turn costs some tuples while it runs; spans are made of them when the call is over (and exported by `export`).
+A running turn costs a few tuples; spans are made of them when the call is over (and sent by `export`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from turngap_agent.meter import Meter
 from turngap_agent.tracing import AttributeValue, Span, Stage
 
 NO_TURN = -1
-"""Turn and attempt of the call span, which belongs to none."""
+"""The turn and attempt of the call span, which belongs to none."""
 
 
 class TraceSink(Protocol):
     """Where a finished call's spans go."""
 
     def put(self, traces: list[Trace]) -> None:
-        """Take them; returns at once."""
+        """Take them; return at once."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The spans of one attempt, its turn span first; they are one OpenTelemetry trace."""
+    """The spans of one attempt, its turn span first: one OpenTelemetry trace."""
 
     trace_id: int
     span_id: int
-    """Of the first span, the parent of the others."""
+    """The id of the first span, the parent of the others."""
     spans: tuple[Span, ...]
 
 
 class AttemptNotes:
-    """One attempt's times and facts from the decision that began it. Turns count from 0, attempts from 1."""
+    """One attempt's times and facts, from the decision that started it. Turns count from 0, attempts from 1."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class AttemptNotes:
         self.started_ns = started_ns
         self._on_end = on_end
         self.meter = Meter()
-        """What engines work for the attempt."""
+        """The work of engines for the attempt."""
         self._ended_ns: int | None = None
         self._stages: list[tuple[str, int, int]] = []
         self._facts: dict[str, AttributeValue] = {}
@@ -65,7 +65,7 @@ class AttemptNotes:
 
     @property
     def heard(self) -> bool:
-        """Whether something of it was handed to the socket."""
+        """Whether any of its audio was handed to the socket."""
         return bool(self._facts.get(tracing.HEARD))
 
     @property
@@ -83,11 +83,11 @@ class AttemptNotes:
         self._stages.append((name, start_ns, end_ns))
 
     def fact(self, name: str, value: AttributeValue) -> None:
-        """Note an attribute of the turn span; the last value stands."""
+        """Note an attribute of the turn span; the last value counts."""
         self._facts[name] = value
 
     def moment(self, name: str, at_ns: int) -> None:
-        """Note one more time at which something happened, in an attribute of the turn span that holds them all."""
+        """Add a time to an attribute of the turn span that lists all times of an event."""
         earlier = self._facts.get(name)
         self._facts[name] = (*(earlier if isinstance(earlier, tuple) else ()), at_ns)
 
@@ -99,7 +99,7 @@ class AttemptNotes:
                 self._on_end(self)
 
     def trace(self) -> Trace:
-        """The attempt as spans, the turn span first."""
+        """Return the attempt as spans, the turn span first."""
         ended_ns = self._ended_ns if self._ended_ns is not None else clock.now_ns()
         facts = {
             **self._facts,
@@ -117,24 +117,24 @@ class AttemptNotes:
 
 @dataclass(slots=True)
 class CallNotes:
-    """One call's times: its attempts in the order they began."""
+    """One call's times: its attempts in the order they started."""
 
     call_sid: str
     started_ns: int
     live: TraceSink | None = None
-    """Gets each attempt's trace as it ends, with what is known of it then; None: all of them at the call's end."""
+    """Takes each attempt's trace as it ends, with the facts so far; None: all traces are sent at the call's end."""
     attempts: list[AttemptNotes] = field(default_factory=list)
     _handed_over: list[AttemptNotes] = field(default_factory=list)
 
     def attempt(self, turn: int, attempt: int, started_ns: int) -> AttemptNotes:
-        """Notes for one more attempt."""
+        """Return the notes of a new attempt."""
         on_end = self._hand_over if self.live is not None else None
         notes = AttemptNotes(self.call_sid, turn, attempt, started_ns, on_end)
         self.attempts.append(notes)
         return notes
 
     def traces(self, ended_ns: int) -> list[Trace]:
-        """All traces of the call that were not handed over before; the last one is the call span alone."""
+        """Return the traces of the call that were not handed over before; the last one is the call span alone."""
         facts: dict[str, AttributeValue] = {tracing.ATTEMPTS: len(self.attempts)}
         span = Span(tracing.CALL_SPAN, self.started_ns, ended_ns, self.call_sid, NO_TURN, NO_TURN, facts)
         call = Trace(secrets.randbits(128) or 1, secrets.randbits(64) or 1, (span,))

@@ -1,7 +1,7 @@
-"""Twilio Media Streams messages, bidirectional, exactly as they stand on the wire.
+"""Twilio Media Streams messages in both directions, exactly as on the wire.
 
-`sequenceNumber`, `chunk` and `timestamp` are strings there and ints here. Source: Twilio, "Media Streams - WebSocket
-Messages". `parsing` reads them.
+`sequenceNumber`, `chunk` and `timestamp` are strings on the wire and ints here. Source: Twilio, "Media Streams -
+WebSocket Messages". `parsing` parses them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Connected:
     version: str = "1.0.0"
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         return _dump({"event": "connected", "protocol": self.protocol, "version": self.version})
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Who calls and how the audio is coded; sent once, after `connected`."""
+    """Who calls and how the audio is encoded; sent once, after `connected`."""
 
     stream_sid: str
     call_sid: str
@@ -41,7 +41,7 @@ class Start:
     tracks: tuple[str, ...] = ("inbound",)
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         start = {
             "accountSid": self.account_sid,
             "streamSid": self.stream_sid,
@@ -59,7 +59,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class InboundMedia:
-    """One piece of the caller's audio, as a rule 20 ms (160 bytes)."""
+    """One piece of the caller's audio, usually 20 ms (160 bytes)."""
 
     stream_sid: str
     sequence_number: int
@@ -69,7 +69,7 @@ class InboundMedia:
     track: str = "inbound"
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         media = {
             "track": self.track,
             "chunk": str(self.chunk),
@@ -88,7 +88,7 @@ class Dtmf:
     digit: str
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         return _numbered("dtmf", self, {"track": "inbound_track", "digit": self.digit})
 
 
@@ -101,7 +101,7 @@ class InboundMark:
     name: str
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         return _numbered("mark", self, {"name": self.name})
 
 
@@ -115,7 +115,7 @@ class Stop:
     call_sid: str
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         return _numbered("stop", self, {"accountSid": self.account_sid, "callSid": self.call_sid})
 
 
@@ -127,7 +127,7 @@ class OutboundMedia:
     payload: bytes
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         payload = base64.b64encode(self.payload).decode("ascii")
         return _dump({"event": "media", "streamSid": self.stream_sid, "media": {"payload": payload}})
 
@@ -140,7 +140,7 @@ class OutboundMark:
     name: str
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         return _dump({"event": "mark", "streamSid": self.stream_sid, "mark": {"name": self.name}})
 
 
@@ -151,7 +151,7 @@ class Clear:
     stream_sid: str
 
     def to_json(self) -> str:
-        """The wire form."""
+        """Return the wire form."""
         return _dump({"event": "clear", "streamSid": self.stream_sid})
 
 

@@ -1,4 +1,4 @@
-"""μ-law (ITU-T G.711) to and from 16-bit linear PCM, by table.
+"""Convert μ-law (ITU-T G.711) to and from 16-bit linear PCM, by table: microseconds a frame, no file format needed.
 
 The expansion is G.711's own: 8-bit code → 14-bit magnitude, scaled to 16 bits. Compression takes the nearest code
 below the decision level, as the reference implementation (ITU-T G.191 `ulaw_compress`) does after its bias of 33 (132

@@ -1,7 +1,7 @@
-"""Twilio Media Streams messages, read: text from either side to the forms of `messages`.
+"""Parse Twilio Media Streams messages: text from either side to the classes of `messages`.
 
-A message that does not fit raises `ProtocolError` with the field's name; unknown events raise too, so that the reader
-decides what to do with them.
+An invalid message raises `ProtocolError` with the field's name. Unknown events raise it too, so that the caller decides
+what to do with them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _MAX_DIGITS = 18
 
 
 def parse_inbound(text: str | bytes) -> Inbound:
-    """Read a message from Twilio to the server.
+    """Parse a message from Twilio to the server.
 
     Raises:
-        ProtocolError: it is no JSON object, its event is unknown, or a field is missing or of the wrong type.
+        ProtocolError: it is not a JSON object, its event is unknown, or a field is missing or of the wrong type.
     """
     message = _load(text)
     match message.get("event"):
@@ -91,10 +91,10 @@ def parse_inbound(text: str | bytes) -> Inbound:
 
 
 def parse_outbound(text: str | bytes) -> Outbound:
-    """Read a message from the server to Twilio.
+    """Parse a message from the server to Twilio.
 
     Raises:
-        ProtocolError: it is no JSON object, its event is unknown, or a field is missing or of the wrong type.
+        ProtocolError: it is not a JSON object, its event is unknown, or a field is missing or of the wrong type.
     """
     message = _load(text)
     match message.get("event"):
@@ -123,7 +123,7 @@ def _object(message: Json, *path: str) -> Json:
     for key in path:
         value = value.get(key)
         if not isinstance(value, dict):
-            raise ProtocolError(f"{message.get('event')} message: `{'.'.join(path)}` is missing or no object")
+            raise ProtocolError(f"{message.get('event')} message: `{'.'.join(path)}` is missing or not an object")
     return value  # type: ignore[no-any-return]  # checked to be a dict above
 
 
@@ -132,28 +132,28 @@ def _optional(message: Json, key: str, kind: type[Kind]) -> Kind:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise ProtocolError(f"`{key}` is no {kind.__name__}: {str(value)[:60]!r}")
+        raise ProtocolError(f"`{key}` is not a {kind.__name__}: {str(value)[:60]!r}")
     return value
 
 
 def _string(message: Json, key: str) -> str:
     value = message.get(key)
     if not isinstance(value, str):
-        raise ProtocolError(f"`{key}` is missing or no string: {value!r}")
+        raise ProtocolError(f"`{key}` is missing or not a string: {value!r}")
     return value
 
 
 def _integer(message: Json, key: str) -> int:
     value = message.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ProtocolError(f"`{key}` is missing or no integer: {value!r}")
+        raise ProtocolError(f"`{key}` is missing or not an integer: {value!r}")
     return value
 
 
 def _number(message: Json, key: str) -> int:
     value = _string(message, key)
     if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
-        raise ProtocolError(f"`{key}` is no decimal number in a string: {value!r}")
+        raise ProtocolError(f"`{key}` is not a decimal number in a string: {value!r}")
     return int(value)
 
 

@@ -1,7 +1,7 @@
-"""What a call's turns are to say where the agent's weights are random: carried to it in the stream's custom parameters.
+"""The script of a call for an agent with random weights, carried in the stream's custom parameters.
 
-A parameter a turn that is to be answered, `turn-0`, `turn-1`, …: the reply's length in tokens, and the words that the
-transcription is to have, as in "14 Are you open on Sunday?". An agent whose weights are not random ignores them.
+One parameter for each turn to be answered, `turn-0`, `turn-1`, …: the reply's length in tokens, and the words of the
+transcription, as in "14 Are you open on Sunday?". An agent whose weights are not random ignores them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from turngap_agent.errors import ProtocolError
 
-MOST_REPLY_TOKENS = 512
+MAX_REPLY_TOKENS = 512
 _NAME = re.compile(r"turn-(0|[1-9]\d{0,5})")
 _VALUE = re.compile(r"(?P<tokens>[1-9]\d{0,5}) (?P<words>.*\S.*)", re.DOTALL)
 
@@ -22,32 +22,35 @@ class TurnScript:
     """One turn's words and the length of its reply."""
 
     words: str
-    """What the transcription is to have; never empty."""
+    """The words of the transcription; never empty."""
     reply_tokens: int
-    """1 to `MOST_REPLY_TOKENS`."""
+    """1 to `MAX_REPLY_TOKENS`."""
 
 
-def parameters(turns: Sequence[TurnScript]) -> dict[str, str]:
-    """The custom parameters that carry `turns`, in their order."""
+def format_parameters(turns: Sequence[TurnScript]) -> dict[str, str]:
+    """Return the custom parameters that carry `turns`, in their order."""
     return {f"turn-{index}": f"{turn.reply_tokens} {turn.words}" for index, turn in enumerate(turns)}
 
 
-def read(custom_parameters: Mapping[str, str]) -> tuple[TurnScript, ...]:
-    """The turns in a stream's custom parameters, other ones ignored; () where there are none.
+def parse_parameters(custom_parameters: Mapping[str, str]) -> tuple[TurnScript, ...]:
+    """Return the turns in a stream's custom parameters, () if there are none; other parameters are ignored.
 
     Raises:
-        ProtocolError: one is malformed, or one is missing between others.
+        ProtocolError: (`protocol.script`) one is malformed, or one is missing between others.
     """
-    found: dict[int, TurnScript] = {}
+    turns: dict[int, TurnScript] = {}
     for name, value in custom_parameters.items():
-        if (named := _NAME.fullmatch(name)) is None:
+        if (index := _NAME.fullmatch(name)) is None:
             continue
-        told = _VALUE.fullmatch(value)
-        if told is None or int(told["tokens"]) > MOST_REPLY_TOKENS:
-            raise ProtocolError(f"custom parameter {name}: {value[:40]!r} is not '1-{MOST_REPLY_TOKENS} words'")
-        found[int(named[1])] = TurnScript(told["words"].strip(), int(told["tokens"]))
-    if sorted(found) != list(range(len(found))):
+        parts = _VALUE.fullmatch(value)
+        if parts is None or int(parts["tokens"]) > MAX_REPLY_TOKENS:
+            raise ProtocolError(
+                f"custom parameter {name}: {value[:40]!r} is not '1-{MAX_REPLY_TOKENS} words'", code="protocol.script"
+            )
+        turns[int(index[1])] = TurnScript(parts["words"].strip(), int(parts["tokens"]))
+    if sorted(turns) != list(range(len(turns))):
         raise ProtocolError(
-            f"custom parameters {', '.join(f'turn-{index}' for index in sorted(found))}: one is missing"
+            f"custom parameters {', '.join(f'turn-{number}' for number in sorted(turns))}: one between them is missing",
+            code="protocol.script",
         )
-    return tuple(found[index] for index in range(len(found)))
+    return tuple(turns[number] for number in range(len(turns)))

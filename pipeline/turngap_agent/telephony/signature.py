@@ -2,7 +2,7 @@
 
 `X-Twilio-Signature` is base64(HMAC(auth token, URL + sorted POST parameters)). The hash is SHA-1, or what
 `X-Twilio-Webhooks-Signature-Settings` names. Source: Twilio, "Webhooks security", and twilio-python's
-`RequestValidator`, whose answers the tests compare with these.
+`RequestValidator`, whose results the tests compare with these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 HEADER = "x-twilio-signature"
-"""As it is spelt on the upgrade; HTTP headers compare without case."""
+"""Its spelling on the upgrade; HTTP headers compare without case."""
 SETTINGS_HEADER = "x-twilio-webhooks-signature-settings"
 SHA1 = "HMAC_SHA1"
 SHA256 = "HMAC_SHA256"
@@ -24,7 +24,7 @@ Parameters = Iterable[tuple[str, str]]
 
 
 def sign(token: str, url: str, parameters: Parameters = (), algorithm: str = SHA1) -> str:
-    """The signature of a request to `url`, taken exactly as given; a WebSocket upgrade has no parameters.
+    """Return the signature of a request to `url`, taken exactly as it is; a WebSocket upgrade has no parameters.
 
     Raises:
         KeyError: the algorithm is unknown.
@@ -34,22 +34,22 @@ def sign(token: str, url: str, parameters: Parameters = (), algorithm: str = SHA
     return base64.b64encode(mac.digest()).decode("ascii")
 
 
-def valid(token: str, url: str, parameters: Parameters, signature: str, algorithm: str = SHA1) -> bool:
+def is_valid(token: str, url: str, parameters: Parameters, signature: str, algorithm: str = SHA1) -> bool:
     """Whether `signature` is Twilio's for this request.
 
-    The URL is tried with and without its port, because Twilio signs either; an unknown algorithm is not valid.
+    The URL is tried with and without its port, because Twilio signs either. With an unknown algorithm none is valid.
     """
     if algorithm not in _HASHES:
         return False
     pairs = tuple(parameters)
-    given = signature.encode()
+    actual = signature.encode()
     # No early return: every candidate is compared, in constant time.
-    matches = [hmac.compare_digest(sign(token, form, pairs, algorithm).encode(), given) for form in _port_forms(url)]
+    matches = [hmac.compare_digest(sign(token, form, pairs, algorithm).encode(), actual) for form in _port_forms(url)]
     return any(matches)
 
 
-def algorithm_of(settings: str | None) -> str:
-    """The algorithm named in a `X-Twilio-Webhooks-Signature-Settings` header; SHA-1 where there is none."""
+def parse_algorithm(settings: str | None) -> str:
+    """Return the algorithm named in a `X-Twilio-Webhooks-Signature-Settings` header; SHA-1 without one."""
     for part in (settings or "").split(","):
         name, _, value = part.partition("=")
         if name.strip() == "algorithm" and value.strip():

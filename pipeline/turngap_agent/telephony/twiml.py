@@ -1,4 +1,4 @@
-"""TwiML: what the voice webhook answers, so that Twilio connects the call to the agent's WebSocket."""
+"""TwiML: the voice webhook's answer, which makes Twilio connect the call to the agent's WebSocket."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from xml.sax.saxutils import quoteattr
 from turngap_agent.errors import ProtocolError
 
 MAX_PARAMETER = 500
-"""Name and value of one `<Parameter>` together stay under this many characters (Twilio)."""
+"""Name and value of one `<Parameter>` together must be shorter than this many characters (Twilio)."""
 
 
 def connect_stream(url: str, parameters: Mapping[str, str] | None = None, status_callback: str | None = None) -> str:
-    """TwiML that opens a bidirectional Media Stream to `url` and hands it `parameters` in its `start` message.
+    """Return TwiML that opens a bidirectional Media Stream to `url` and passes `parameters` in its `start` message.
 
-    Twilio tells `status_callback`, where there is one, when the stream starts, stops and fails.
+    Twilio calls `status_callback`, if there is one, when the stream starts, stops and fails.
 
     Raises:
         ProtocolError: the URL has a query string (it can fail Twilio's handshake: 31920), or a parameter is too long.

@@ -9,7 +9,7 @@ from turngap_agent.telephony.script import TurnScript
 
 pytestmark = pytest.mark.anyio
 
-TURNS = script.parameters([TurnScript("one two", 5), TurnScript("three", 7)])
+TURNS = script.format_parameters([TurnScript("one two", 5), TurnScript("three", 7)])
 
 
 class Model(ScriptedLanguageModel):

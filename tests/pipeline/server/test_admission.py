@@ -4,7 +4,7 @@ import pytest
 from turngap_agent import clock
 from turngap_agent.errors import ProtocolError
 from turngap_agent.server import admission
-from turngap_agent.server.admission import MAX_NONCES, NONCE_LIFE_NS, NONCE_PARAMETER, Admission, Asked
+from turngap_agent.server.admission import MAX_NONCES, NONCE_LIFE_NS, NONCE_PARAMETER, Admission, RequestUrl
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def now(monkeypatch):
 def test_lines_are_taken_and_given_back():
     """As many calls as the profile allows, and again after one has ended."""
     door = Admission(2, None)
-    assert [door.take_line() for _ in range(3)] == [True, True, False]
+    assert [door.start_call() for _ in range(3)] == [True, True, False]
     assert door.active == 2
-    door.free_line()
-    assert door.take_line()
+    door.end_call()
+    assert door.start_call()
 
 
 def test_a_nonce_opens_one_stream(now):
@@ -57,7 +57,7 @@ def test_nonces_do_not_pile_up(now, monkeypatch):
 def test_without_a_token_nothing_is_asked():
     """Neither signature nor nonce."""
     door = Admission(1, None)
-    asked = Asked.read("http", "/twilio/voice", "", {"host": "h"})
+    asked = RequestUrl.read("http", "/twilio/voice", "", {"host": "h"})
     door.check_webhook(asked, b"\xff no form")
     door.check_upgrade(asked)
     door.check_nonce({})
@@ -74,6 +74,6 @@ def test_without_a_token_nothing_is_asked():
 )
 def test_the_outermost_proxy_tells_the_url(headers, scheme, host):
     """Forwarding headers win, the first of several being the one Twilio spoke to."""
-    asked = Asked.read("http", "/p", "q=1", headers)
+    asked = RequestUrl.read("http", "/p", "q=1", headers)
     assert (asked.scheme, asked.host, asked.target) == (scheme, host, "/p?q=1")
     assert asked.stream_url == f"wss://{host}/twilio/media"

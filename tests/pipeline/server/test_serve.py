@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import websockets
 from turngap_agent import __main__ as commands
-from turngap_agent import clock, tracing
+from turngap_agent import tracing
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,7 +69,7 @@ async def test_sigterm_in_mid_call_flushes_the_spans(pick_up, otlp_receiver):
         assert ready["event"] == "ready"
         assert ready["url"] == f"ws://127.0.0.1:{ready['port']}/twilio/media"
         assert ready["pid"] == process.pid
-        assert ready["boot_id"] == clock.boot_id()
+        assert ready["boot_id"] == tracing.read_boot_id()
         assert set(ready["models"]) == {"vad", "stt", "llm", "tts"}
         async with websockets.connect(ready["url"], max_queue=None) as socket_:
             phone = pick_up(socket_)
@@ -115,7 +115,7 @@ async def test_a_dead_receiver_does_not_keep_the_agent(pick_up):
         (["serve", "--profile", "nope"], "no profile 'nope'"),
         (["serve", "--profile", "scripted", "--set", "stt.dealy_ms=3"], "delay_ms"),
         (["serve", "--profile", "scripted", "--set", "nonsense"], "section.key=value"),
-        (["serve", "--profile", "scripted", "--inject", "lunch=30"], "no stage 'lunch'"),
+        (["serve", "--profile", "scripted", "--inject", "lunch=30"], "unknown stage 'lunch'"),
         (["serve", "--profile", "scripted", "--port", "70000"], "0 to 65535"),
         (["serve", "--profile", "scripted", "--port", "x"], "--port"),
         (["serve", "--profile", "scripted", "--host", "host.invalid"], "host.invalid"),

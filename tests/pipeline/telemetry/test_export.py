@@ -32,15 +32,15 @@ def a_call(attempts: int = 1):
 def test_without_a_receiver_nothing_is_exported(monkeypatch):
     """No endpoint in the environment, or a disabled SDK: no exporter."""
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
-    assert export.from_environment("scripted") is None
+    assert export.make_exporter("scripted") is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert export.from_environment("scripted") is None
+    assert export.make_exporter("scripted") is None
 
 
 def test_spans_arrive_exact(receiver):
     """Times are the monotonic ones plus the anchor, to the nanosecond; attributes and parentage are kept."""
-    exporter = export.from_environment("scripted")
+    exporter = export.make_exporter("scripted")
     exporter.put(a_call())
     exporter.close()
     turn, stage, call = receiver.spans
@@ -61,7 +61,7 @@ def test_spans_arrive_exact(receiver):
 
 def test_a_long_call_arrives_whole(receiver):
     """More spans than one request carries, more than the SDK's own queue holds: all arrive."""
-    exporter = export.from_environment("scripted")
+    exporter = export.make_exporter("scripted")
     exporter.put(a_call(attempts=1500))
     exporter.close()
     assert len(receiver.spans) == 3001
@@ -70,7 +70,7 @@ def test_a_long_call_arrives_whole(receiver):
 @pytest.mark.parametrize("receiver", [400], indirect=True)
 def test_a_refusal_is_counted_and_logged_once(receiver, caplog):
     """However many calls are refused, the log has one line, and every lost span is counted."""
-    exporter = export.from_environment("scripted")
+    exporter = export.make_exporter("scripted")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             exporter.put(a_call())
@@ -85,7 +85,7 @@ def test_a_receiver_that_hangs_does_not_hold_the_agent(receiver, caplog, monkeyp
     """`close` gives up on it, and says so."""
     monkeypatch.setattr(export, "FLUSH_S", 0.1)
     monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.3)
-    exporter = export.from_environment("scripted")
+    exporter = export.make_exporter("scripted")
     exporter.put(a_call())
     exporter.close()
     assert "does not answer" in caplog.text

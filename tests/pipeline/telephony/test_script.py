@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap_agent.errors import ProtocolError
 from turngap_agent.telephony import script
-from turngap_agent.telephony.script import MOST_REPLY_TOKENS, TurnScript
+from turngap_agent.telephony.script import MAX_REPLY_TOKENS, TurnScript
 
 WORDS = st.text(min_size=1).map(str.strip).filter(bool)
-TURNS = st.lists(st.builds(TurnScript, WORDS, st.integers(1, MOST_REPLY_TOKENS)), max_size=12)
+TURNS = st.lists(st.builds(TurnScript, WORDS, st.integers(1, MAX_REPLY_TOKENS)), max_size=12)
 
 
 @given(TURNS)
 def test_there_and_back(turns: list[TurnScript]) -> None:
     """In their order, whatever the words are; other parameters are ignored."""
-    assert script.read({"nonce": "x", **script.parameters(turns)}) == tuple(turns)
+    assert script.parse_parameters({"nonce": "x", **script.format_parameters(turns)}) == tuple(turns)
 
 
 @given(st.dictionaries(st.sampled_from(["turn-0", "turn-1", "turn-01", "other"]), st.text()))
 def test_anything_else_is_read_or_refused(given_: dict[str, str]) -> None:
     """Never another exception than the one that is reported."""
     with contextlib.suppress(ProtocolError):
-        assert all(turn.words.strip() and turn.reply_tokens > 0 for turn in script.read(given_))
+        assert all(turn.words.strip() and turn.reply_tokens > 0 for turn in script.parse_parameters(given_))
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_anything_else_is_read_or_refused(given_: dict[str, str]) -> None:
 def test_a_damaged_one_is_one_line(parameters: dict[str, str], said: str) -> None:
     """It names the parameter."""
     with pytest.raises(ProtocolError, match=said):
-        script.read(parameters)
+        script.parse_parameters(parameters)

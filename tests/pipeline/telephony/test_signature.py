@@ -34,7 +34,7 @@ def test_a_webhook_may_be_signed_with_or_without_its_port(url, signed_with_port)
     validator = RequestValidator(TOKEN)
     given_signature = validator.compute_signature(signed, {"A": "1"})
     assert validator.validate(url, {"A": "1"}, given_signature)
-    assert signature.valid(TOKEN, url, [("A", "1")], given_signature)
+    assert signature.is_valid(TOKEN, url, [("A", "1")], given_signature)
 
 
 def test_repeated_parameters_are_signed_once_each():
@@ -60,14 +60,14 @@ def test_repeated_parameters_are_signed_once_each():
 def test_anything_else_is_refused(token, url, form):
     """Another token, scheme, path or form makes another signature."""
     good = signature.sign(TOKEN, URLS[2])
-    assert signature.valid(TOKEN, URLS[2], [], good)
-    assert not signature.valid(token, url, form, good)
+    assert signature.is_valid(TOKEN, URLS[2], [], good)
+    assert not signature.is_valid(token, url, form, good)
 
 
 def test_an_unknown_algorithm_is_refused():
     """A hash that is not known is no reason to fall back to another."""
     good = signature.sign(TOKEN, URLS[0])
-    assert not signature.valid(TOKEN, URLS[0], [], good, "HMAC_MD5")
+    assert not signature.is_valid(TOKEN, URLS[0], [], good, "HMAC_MD5")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_an_unknown_algorithm_is_refused():
 )
 def test_the_algorithm_is_read_as_officially(header):
     """The settings header is read as twilio-python reads it."""
-    assert signature.algorithm_of(header) == get_signature_algorithm(header)
+    assert signature.parse_algorithm(header) == get_signature_algorithm(header)
