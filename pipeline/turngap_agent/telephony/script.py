@@ -50,7 +50,7 @@ def parse_parameters(custom_parameters: Mapping[str, str]) -> tuple[TurnScript, 
         turns[int(index[1])] = TurnScript(parts["words"].strip(), int(parts["tokens"]))
     if sorted(turns) != list(range(len(turns))):
         raise ProtocolError(
-            f"custom parameters {', '.join(f'turn-{number}' for number in sorted(turns))}: one between them is missing",
+            f"custom parameters {', '.join(f'turn-{number}' for number in sorted(turns))}: they must count from 0 without a gap",
             code="protocol.script",
         )
     return tuple(turns[number] for number in range(len(turns)))

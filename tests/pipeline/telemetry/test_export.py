@@ -55,7 +55,7 @@ def test_spans_arrive_exact(receiver):
     assert (facts[tracing.START_NS], facts[tracing.END_NS]) == (2_000, 4_000)
     assert (facts[tracing.CALL_SID], facts[tracing.TURN], facts[tracing.ATTEMPT]) == ("CA1", 0, 1)
     assert receiver.resource[tracing.ANCHOR_NS] == clock.ANCHOR_UNIX_NS
-    assert receiver.resource[tracing.BOOT_ID] == clock.boot_id()
+    assert receiver.resource[tracing.BOOT_ID] == tracing.read_boot_id()
     assert exporter.lost_spans == 0
 
 

@@ -72,17 +72,18 @@ def test_a_field_of_another_kind_is_refused_or_read(message: Inbound, data: st.D
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "field", "value"),
     [
-        ({"sequenceNumber": 3}, "`sequenceNumber` is missing or no string: 3"),
-        ({"sequenceNumber": "-3"}, "`sequenceNumber` is no decimal number in a string: '-3'"),
-        ({"media": None}, "media message: `media` is missing or no object"),
-        ({"event": "hello"}, "unknown event 'hello' from Twilio"),
+        ({"sequenceNumber": 3}, "`sequenceNumber`", "3"),
+        ({"sequenceNumber": "-3"}, "`sequenceNumber`", "'-3'"),
+        ({"media": None}, "`media`", ""),
+        ({"event": "hello"}, "event", "'hello'"),
     ],
 )
-def test_the_field_is_named(changed: dict[str, Any], message: str) -> None:
-    """And what it held."""
+def test_the_field_is_named(changed: dict[str, Any], field: str, value: str) -> None:
+    """And its value."""
     told = json.loads(messages.InboundMedia("MZ", 2, 1, 0, b"\xff").to_json())
-    with pytest.raises(ProtocolError) as fault:
+    with pytest.raises(ProtocolError) as raised:
         parse_inbound(json.dumps(told | changed))
-    assert message in str(fault.value)
+    assert field in str(raised.value)
+    assert value in str(raised.value)

@@ -29,16 +29,17 @@ def test_anything_else_is_read_or_refused(given_: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "facts"),
     [
         ({"turn-0": "hello"}, "turn-0: 'hello' is not"),
         ({"turn-0": "0 hello"}, "is not"),
         ({"turn-0": "513 hello"}, "is not"),
         ({"turn-0": "5 "}, "is not"),
-        ({"turn-1": "5 hello"}, "turn-1: one is missing"),
+        ({"turn-1": "5 hello"}, "turn-1"),
     ],
 )
-def test_a_damaged_one_is_one_line(parameters: dict[str, str], said: str) -> None:
+def test_a_damaged_one_is_one_line(parameters: dict[str, str], facts: str) -> None:
     """It names the parameter."""
-    with pytest.raises(ProtocolError, match=said):
+    with pytest.raises(ProtocolError, match=facts) as raised:
         script.parse_parameters(parameters)
+    assert raised.value.code == "protocol.script"
