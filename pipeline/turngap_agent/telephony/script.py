@@ -49,8 +49,9 @@ def parse_parameters(custom_parameters: Mapping[str, str]) -> tuple[TurnScript, 
             )
         turns[int(index[1])] = TurnScript(parts["words"].strip(), int(parts["tokens"]))
     if sorted(turns) != list(range(len(turns))):
+        names = ", ".join(f"turn-{number}" for number in sorted(turns))
         raise ProtocolError(
-            f"custom parameters {', '.join(f'turn-{number}' for number in sorted(turns))}: they must count from 0 without a gap",
+            f"custom parameters {names}: numbers must start at 0, without a gap",
             code="protocol.script",
         )
     return tuple(turns[number] for number in range(len(turns)))
