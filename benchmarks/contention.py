@@ -70,7 +70,7 @@ def _taking_turns(options: argparse.Namespace, place: str) -> dict[str, Any]:
 async def _under_mps(options: argparse.Namespace) -> dict[str, Any]:
     from turngap_agent.gpu.choice import choose
     from turngap_agent.gpu.mps import Mps
-    from turngap_agent.profile.gpu import GpuSettings
+    from turngap_agent.profile.sections import GpuSettings
 
     daemon = await Mps.start(choose(), GpuSettings(mps=True, llm_active_thread_pct=options.llm_active_thread_pct))
     try:

@@ -33,7 +33,7 @@ from turngap_agent.endpointing.silero import SileroSettings
 from turngap_agent.endpointing.silero.engine import SileroEngine
 from turngap_agent.endpointing.smart_turn_onnx import SmartTurnSettings
 from turngap_agent.endpointing.smart_turn_onnx.engine import SmartTurn
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import EndpointingSettings
 from turngap_agent.telephony import mulaw
 
 from benchmarks import common

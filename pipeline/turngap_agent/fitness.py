@@ -6,7 +6,7 @@ import ctypes
 
 from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import EngineError
-from turngap_agent.memory import plan
+from turngap_agent.gpu import memory_plan
 from turngap_agent.profile import Profile
 
 _GPU_EXTRA = "turngap[gpu]"
@@ -19,7 +19,7 @@ def check(profile: Profile) -> None:
     Raises:
         EngineError: there is no GPU, or an engine is not installed.
     """
-    if plan.needs_gpu(profile) and not _has_driver():
+    if memory_plan.needs_gpu(profile) and not _has_driver():
         raise EngineError(
             f"profile {profile.name!r} works on an NVIDIA GPU, and this machine has none, or no driver for it: run it "
             "where `nvidia-smi` lists one (docs/gpu.md), or take the profile cpu"

@@ -12,10 +12,10 @@ from turngap_agent import worker
 from turngap_agent.endpointing import TurnModel, VoiceActivityEngine
 from turngap_agent.engines import EngineSettings, LoadedEngine, Placement, Stage
 from turngap_agent.errors import EngineError, TurngapError
+from turngap_agent.gpu import memory_plan
 from turngap_agent.gpu.sharing import Sharing
+from turngap_agent.gpu.usage import Memory, read_memory
 from turngap_agent.llm import KvCache, LanguageModel, ReservesKvCache
-from turngap_agent.memory import plan
-from turngap_agent.memory.device import Device, Memory
 from turngap_agent.profile import Profile
 from turngap_agent.stt import SpeechToText
 from turngap_agent.tts import Synthesizer
@@ -62,23 +62,22 @@ async def load(profile: Profile) -> Engines:
     loaded: dict[str, Any] = {}
     held: dict[str, float] = {}
     gpu = await Sharing.open(profile)
-    device = Device(gpu.choice) if gpu is not None else None
     try:
-        before = device.memory() if device is not None else None
+        before = read_memory(gpu.choice) if gpu is not None else None
         if before is not None:
-            plan.check(profile, before.total_mib, before.free_mib, before.card)
+            memory_plan.check(profile, before.total_mib, before.free_mib, before.card)
         # One after the other: two threads that import large packages at once wait for each other's import locks.
         in_order = _in_loading_order(profile, before.total_mib if before is not None else 0.0)
         on_torch = [one for one in in_order.values() if one.on_torch and one.placement() is Placement.GPU]
         if on_torch:
             await asyncio.to_thread(_open_context, on_torch[0])
-            before = _note_held(held, CONTEXT, device, before)
+            before = _note_held(held, CONTEXT, gpu, before)
         for stage, chosen in in_order.items():
             settings = chosen.for_calls(profile.limits.simultaneous_calls)
             settings = gpu.with_environment(settings) if gpu is not None else settings
             loaded[stage] = await _explained(settings, asyncio.to_thread(_build, settings))
             await _explained(settings, loaded[stage].warm_up())
-            before = _note_held(held, stage, device, before)
+            before = _note_held(held, stage, gpu, before)
         if gpu is not None:
             await gpu.check()
     except BaseException:
@@ -89,9 +88,9 @@ async def load(profile: Profile) -> Engines:
     return Engines(**loaded, models=models, memory_mib=held, gpu=gpu)
 
 
-def _note_held(held: dict[str, float], section: str, device: Device | None, before: Memory | None) -> Memory | None:
+def _note_held(held: dict[str, float], section: str, gpu: Sharing | None, before: Memory | None) -> Memory | None:
     """Enter into `held` how much more of the GPU is in use than `before`; return what is in use now."""
-    after = device.memory() if device is not None else None
+    after = read_memory(gpu.choice) if gpu is not None else None
     if before is not None and after is not None:
         held[section] = after.used_mib - before.used_mib
         return after
@@ -112,7 +111,7 @@ async def _close_all(engines: Iterable[Any]) -> None:
 
 def _in_loading_order(profile: Profile, total_mib: float) -> dict[Stage, EngineSettings]:
     """The largest reservation on the GPU first, while the card is whole: vLLM takes its share at once."""
-    planned = {part.section: part.mib for part in plan.parts(profile, total_mib)}
+    planned = {part.section: part.mib for part in memory_plan.parts(profile, total_mib)}
     return dict(sorted(profile.engines().items(), key=lambda item: -planned.get(item[0], 0.0)))
 
 

@@ -27,8 +27,7 @@ from turngap_agent.llm import Message, Request
 from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.engine import OnnxChat
 from turngap_agent.loading import Engines
-from turngap_agent.profile.barge_in import BargeInSettings
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import BargeInSettings, EndpointingSettings
 from turngap_agent.resample import Downsampler, to_16k
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.telephony import mulaw

@@ -14,7 +14,7 @@ from turngap_agent import documents
 from turngap_agent import profile as profiles
 from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from turngap_agent.profile import Profile
-from turngap_agent.profile.limits import NetworkModel
+from turngap_agent.profile.sections import NetworkModel
 from turngap_agent.tracing import parse_delay
 
 from turngap import scenario as scenarios

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from turngap_agent.profile.limits import Price
+from turngap_agent.profile.sections import Price
 from turngap_agent.telephony import FRAME_NS
 
 from turngap.calibration.calibrate import Calibration

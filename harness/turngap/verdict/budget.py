@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
-from turngap_agent.profile.limits import NetworkModel
+from turngap_agent.profile.sections import NetworkModel
 from turngap_agent.tracing import Stage
 
 from turngap.verdict import measures, stats

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from turngap_agent.profile.limits import Price
+from turngap_agent.profile.sections import Price
 from turngap_agent.tracing import Stage
 
 from turngap.model.figures import CorpusFigures, CostFigures, Source, StageFigures

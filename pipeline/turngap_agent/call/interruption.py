@@ -10,8 +10,7 @@ from enum import StrEnum
 
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.utterance import samples
-from turngap_agent.profile.barge_in import BargeInSettings
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import BargeInSettings, EndpointingSettings
 
 
 class Move(StrEnum):

@@ -15,7 +15,7 @@ from turngap_agent import clock
 from turngap_agent.call.encoding import LATER_SAMPLES
 from turngap_agent.call.playback import Playback, PlayedLevels
 from turngap_agent.inject import DelayLine
-from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.sections import BargeInSettings
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import Clear, OutboundMark, OutboundMedia
 

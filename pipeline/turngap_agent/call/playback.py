@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 
 from turngap_agent.endpointing.windows import SILENT_DBFS, level_dbfs
-from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.sections import BargeInSettings
 from turngap_agent.telephony import SAMPLE_RATE, mulaw
 
 NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from turngap_agent.endpointing import ConfirmedBy, Endpointer, EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.utterance import Utterance, samples
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import EndpointingSettings
 
 GRACE_MS = 160
 """Sounds in a pause may be the caller going on softly, or line noise: confirming the end takes this much longer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import EndpointingSettings
 from turngap_agent.telephony import SAMPLE_RATE
 
 _DECAY_DB = 0.05

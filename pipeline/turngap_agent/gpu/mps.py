@@ -19,7 +19,7 @@ from typing import Self
 from turngap_agent import clock
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu.choice import Choice
-from turngap_agent.profile.gpu import GpuSettings
+from turngap_agent.profile.sections import GpuSettings
 
 CONTROL = "nvidia-cuda-mps-control"
 READY_WITHIN_S = 20.0

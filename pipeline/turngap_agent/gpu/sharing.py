@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from turngap_agent.engines import EngineSettings, Placement
 from turngap_agent.gpu import choice as choosing
-from turngap_agent.gpu import mps, others
+from turngap_agent.gpu import mps
 from turngap_agent.gpu.choice import Choice, NoGpuError
 from turngap_agent.gpu.mps import Mps
+from turngap_agent.gpu.usage import describe_other_use
 from turngap_agent.profile import Profile
 
 _log = logging.getLogger("turngap.gpu")
@@ -63,7 +64,7 @@ class Sharing:
                 choice.words,
                 choice.uuid,
             )
-        if (remark := others.remark(choice)) is not None:
+        if (remark := describe_other_use(choice)) is not None:
             _log.warning("%s", remark)
         daemon = await Mps.start(choice, profile.gpu) if profile.gpu.mps else None
         if daemon is not None:

@@ -26,10 +26,14 @@ from turngap_agent.engines import (
 )
 from turngap_agent.engines.section import Section
 from turngap_agent.errors import ProfileError, TurngapError
-from turngap_agent.profile.barge_in import BargeInSettings
-from turngap_agent.profile.endpointing import EndpointingSettings
-from turngap_agent.profile.gpu import GpuSettings
-from turngap_agent.profile.limits import Limits, NetworkModel, Price
+from turngap_agent.profile.sections import (
+    BargeInSettings,
+    EndpointingSettings,
+    GpuSettings,
+    Limits,
+    NetworkModel,
+    Price,
+)
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 
@@ -40,7 +44,7 @@ class Profile(FrozenModel):
     name: str = Field(pattern=documents.NAME)
     description: str
     weightless: bool = False
-    """Random weights: times and memory are real, words are scripted, so nothing is said of what is understood."""
+    """Random weights: times and memory are real, words are scripted, so nothing is claimed about recognition."""
     vad: Annotated[VadSettings, Section("vad")]
     endpointing: EndpointingSettings = Field(default_factory=EndpointingSettings)
     barge_in: BargeInSettings = BargeInSettings()
@@ -51,10 +55,10 @@ class Profile(FrozenModel):
     network: NetworkModel = NetworkModel()
     limits: Limits = Limits()
     price: Price | None = None
-    """Without one nothing is said of cost."""
+    """None: no cost is computed."""
 
     def engines(self) -> dict[Stage, EngineSettings]:
-        """The settings of the engines that are loaded, by stage; no turn model where the policy does not use one."""
+        """Return the settings of the engines that are loaded, by stage; the turn model only if the policy uses it."""
         ending = self.endpointing
         turn: dict[Stage, EngineSettings] = {}
         if ending.policy != "silence" and ending.model is not None:
@@ -63,12 +67,12 @@ class Profile(FrozenModel):
 
 
 def names() -> list[str]:
-    """The profiles that ship."""
+    """Return the names of the profiles that ship."""
     return documents.list_shipped(PROFILES)
 
 
 def random_weights_note(data: Mapping[str, Any]) -> str:
-    """The note on random weights of an engine in a profile, given as data; "" where no engine that is known has one."""
+    """Return the note on random weights of an engine in a profile, given as data; "" if no known engine has one."""
     for stage in ("stt", "llm", "tts"):
         try:
             note = registry.find(stage, data[stage]["engine"]).random_weights_note
@@ -79,29 +83,30 @@ def random_weights_note(data: Mapping[str, Any]) -> str:
     return ""
 
 
-def as_option(override: str) -> str:
-    """An override as it is typed."""
+def format_override(override: str) -> str:
+    """Return the override as the command line has it."""
     return f"--set {override!r}"
 
 
-def load(
-    name_or_path: str, overrides: tuple[str, ...] = (), called: Callable[[str], str] = as_option, by: str = "--set"
-) -> Profile:
-    """The profile of that name, or in that file, with `section.key=value` overrides applied.
-
-    Faults of an override are told of where it stands: `called` names that one, and `by` all of them.
+def load(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
+    """Return the profile of that name, or in that file, with `section.key=value` overrides applied.
 
     Raises:
         ProfileError: it is unknown or malformed, or an override does not fit.
     """
     path = documents.locate(name_or_path, PROFILES, "profile", ProfileError)
-    return change(documents.load(path, Profile, ProfileError), overrides, called, by)
+    return change(documents.load(path, Profile, ProfileError), overrides)
 
 
 def change(
-    profile: Profile, overrides: tuple[str, ...], called: Callable[[str], str] = as_option, by: str = "--set"
+    profile: Profile,
+    overrides: tuple[str, ...],
+    label: Callable[[str], str] = format_override,
+    source: str = "--set",
 ) -> Profile:
-    """The profile with `section.key=value` overrides applied; `called` and `by` as in `load`.
+    """Return the profile with `section.key=value` overrides applied.
+
+    Errors name the override by `label`, and all of them by `source`.
 
     Raises:
         ProfileError: an override does not fit.
@@ -110,13 +115,13 @@ def change(
         return profile
     data = profile.model_dump()
     for override in overrides:
-        _apply(data, override, called(override))
+        _apply(data, override, label(override))
 
-    def whence(location: documents.Location) -> str:
-        return " ".join(called(one) for one in overrides if _touches(one, location))
+    def origin(location: documents.Location) -> str:
+        return " ".join(label(one) for one in overrides if _touches(one, location))
 
     text = yaml.safe_dump(data, sort_keys=False)
-    return documents.parse(text, f"{profile.name} with {by}", Profile, ProfileError, whence)
+    return documents.parse(text, f"{profile.name} with {source}", Profile, ProfileError, origin)
 
 
 def _touches(override: str, location: documents.Location) -> bool:
@@ -142,4 +147,4 @@ def _apply(data: dict[str, Any], override: str, place: str) -> None:
     try:
         target[last] = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ProfileError(f"{place}: {value!r} is no YAML value") from None
+        raise ProfileError(f"{place}: {value!r} is not valid YAML") from None

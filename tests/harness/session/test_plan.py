@@ -86,7 +86,7 @@ def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
         ),
         (
             ("vad.engine=ear",),
-            "--set 'vad.engine=ear': `vad` has the unknown `engine` 'ear'; it must be one of 'silero', 'energy'",
+            "--set 'vad.engine=ear': `vad.engine`: no vad engine is called 'ear'; there are: silero, energy",
         ),
         (
             ("price=null", "price.an_hour=2"),

@@ -7,7 +7,7 @@ from turngap.model.figures import CostFigures
 from turngap.verdict import summary
 from turngap_agent import profile
 from turngap_agent.errors import ProfileError
-from turngap_agent.profile.limits import Price
+from turngap_agent.profile.sections import Price
 
 PRICE = Price(an_hour=3.6, currency="EUR", as_of="2026-05", source="an invoice")
 

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from turngap_agent.call.interruption import HeldEvents, Interruption, Move
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES
-from turngap_agent.profile.barge_in import BargeInSettings
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import BargeInSettings, EndpointingSettings
 
 SETTINGS = BargeInSettings(pause_ms=64, backchannel_ms=480, go_on_ms=256)
 

@@ -11,7 +11,7 @@ from turngap_agent import clock
 from turngap_agent.call import outbound as outbound_module
 from turngap_agent.call.outbound import FADE_SAMPLES, OutboundAudio
 from turngap_agent.call.playback import NS_PER_SAMPLE
-from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.sections import BargeInSettings
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import Clear, OutboundMark, OutboundMedia
 from turngap_agent.telephony.parsing import parse_outbound

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap_agent.call.playback import Playback, PlayedLevels
 from turngap_agent.endpointing.windows import level_dbfs
-from turngap_agent.profile.barge_in import BargeInSettings
+from turngap_agent.profile.sections import BargeInSettings
 from turngap_agent.telephony import mulaw
 
 MS = 1_000_000

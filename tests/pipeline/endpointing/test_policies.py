@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.policies import make_endpointer
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import EndpointingSettings
 
 WINDOW = 256
 """32 ms."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.policies import make_endpointer
-from turngap_agent.profile.endpointing import EndpointingSettings
+from turngap_agent.profile.sections import EndpointingSettings
 
 WINDOW = 256
 STARTED, PROVISIONAL, CONFIRMED = EventKind.SPEECH_STARTED, EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END

@@ -124,7 +124,7 @@ def test_a_name_that_ships_always_means_that_engine(tmp_path: Path, monkeypatch:
 
 NOT_ENGINES = {
     ("pipeline/turngap_agent/endpointing/policies.py", "smart_turn"): "a policy of endpointing",
-    ("pipeline/turngap_agent/profile/endpointing.py", "smart_turn"): "the same, among its policies",
+    ("pipeline/turngap_agent/profile/sections.py", "smart_turn"): "the same, among its policies",
     ("harness/turngap/processes/environment.py", "vllm"): "a distribution, whose version a run records",
 }
 """Where an engine's name is something else."""

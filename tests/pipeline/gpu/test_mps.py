@@ -13,7 +13,7 @@ from turngap_agent.errors import EngineError
 from turngap_agent.gpu import mps
 from turngap_agent.gpu.choice import Choice, choose
 from turngap_agent.gpu.mps import Mps
-from turngap_agent.profile.gpu import GpuSettings
+from turngap_agent.profile.sections import GpuSettings
 
 from tests.pipeline.gpu.fake_nvml import nvml
 

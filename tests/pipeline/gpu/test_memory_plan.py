@@ -6,8 +6,8 @@ import pytest
 from turngap_agent import profile
 from turngap_agent.engines.gpu_memory import MIB
 from turngap_agent.errors import ProfileError
+from turngap_agent.gpu import memory_plan as plan
 from turngap_agent.llm.gemma import POSITION_BYTES
-from turngap_agent.memory import plan
 from turngap_agent.profile import Profile
 from turngap_agent.tts.csm import SLOT_MIB
 

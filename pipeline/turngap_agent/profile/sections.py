@@ -1,0 +1,153 @@
+"""The sections of a profile that are not an engine's: endpointing, barge-in, GPU, network, limits, price."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from turngap_agent.documents import FrozenModel
+from turngap_agent.engines import TurnSettings
+from turngap_agent.engines.section import Section
+
+Percentage = Annotated[int | None, Field(ge=1, le=100)]
+
+
+class EndpointingSettings(FrozenModel):
+    """When the caller's turn ends."""
+
+    policy: Literal["silence", "smart_turn", "speculative"] = "silence"
+    """`silence`: after `min_silence_ms`. `smart_turn`: the more complete the turn sounds, the sooner. `speculative`:
+    the same, and work begins at `provisional_ms`, before the end is certain."""
+    min_silence_ms: int = Field(300, ge=32, le=5000)
+    """Silence after speech that ends the turn; for `smart_turn` and `speculative`: of a turn that sounds complete."""
+    max_silence_ms: int = Field(800, ge=32, le=10_000)
+    """Silence that ends a turn that does not sound complete, or that the turn model has not judged yet."""
+    speculate: Literal["none", "transcription", "generation", "synthesis"] = "synthesis"
+    """The last stage that `speculative` runs before the end is certain; later stages wait for the confirmation."""
+    provisional_ms: int = Field(96, ge=32, le=1000)
+    """The short silence at which the turn model judges the turn, and `speculative` begins to work."""
+    threshold: float = Field(0.9, gt=0, le=1)
+    """From this probability on a turn sounds complete."""
+    doubt: float = Field(0.5, ge=0, lt=1)
+    """Up to this one it does not; in between, the silence that ends the turn falls from the longest to the shortest."""
+    drop_db: float | None = Field(40.0, gt=0)
+    """For `smart_turn` and `speculative`: a window this far below the level of the turn's speech is silence, even if
+    the detector finds speech in it; null: the detector alone decides."""
+    noise_ms: int = Field(96, ge=0, le=1000)
+    """With `drop_db`: this much more silence confirms an end on a line that never becomes quiet. Noise hides how speech
+    dies away, so the detector loses it sooner."""
+    model: Annotated[TurnSettings, Section("turn")] | None = Field(
+        default_factory=lambda: {"engine": "smart_turn"}, validate_default=True
+    )
+    """Judges whether a turn sounds complete; not loaded for `silence`. null: `min_silence_ms` ends every turn."""
+    speech_probability: float = Field(0.5, gt=0, lt=1)
+    silence_probability: float = Field(0.35, gt=0, lt=1)
+    """Hysteresis: speech begins above `speech_probability` and lasts until it falls below this."""
+    min_speech_ms: int = Field(96, ge=32)
+    """Shorter bursts are not speech."""
+    pre_roll_ms: int = Field(256, ge=0)
+    """This much audio before the detected start is transcribed too."""
+    max_turn_ms: int = Field(30_000, ge=1000)
+    """A caller who talks longer is answered anyway."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> EndpointingSettings:
+        if self.policy != "silence":
+            if not self.provisional_ms <= self.min_silence_ms <= self.max_silence_ms:
+                raise ValueError(
+                    f"endpointing needs provisional_ms <= min_silence_ms <= max_silence_ms; it has "
+                    f"{self.provisional_ms}, {self.min_silence_ms}, {self.max_silence_ms}"
+                )
+            if self.doubt >= self.threshold:
+                raise ValueError(f"endpointing needs doubt < threshold; it has {self.doubt:g}, {self.threshold:g}")
+        return self
+
+
+class BargeInSettings(FrozenModel):
+    """What the agent does when the caller is heard over it: when it falls silent, resumes, or yields."""
+
+    pause_ms: int = Field(64, ge=32, le=1000)
+    """This much voice over the agent silences it. Nothing is lost by that, so it may be short."""
+    sure_probability: float = Field(0.8, gt=0, le=1)
+    """One window (32 ms) with at least this probability of speech silences it too. 1: only one that is certain."""
+    backchannel_ms: int = Field(576, ge=32, le=5000)
+    """Voice of this length ends the agent's turn; less is an "mm-hm" or a cough, and the agent resumes. It is measured
+    by the detector, which makes a sound longer: Silero by up to two windows."""
+    go_on_ms: int = Field(256, ge=32, le=2000)
+    """Silence after a backchannel before the agent resumes."""
+    tail_ms: int = Field(200, ge=0, le=2000)
+    """With no more than this left of a complete reply, the caller does not interrupt it: the voice is the next turn."""
+    echo_below_db: float = Field(20.0, ge=0, le=90)
+    """Sound at least this far below what the agent has just played is taken for its echo. 90: none is."""
+    echo_within_ms: int = Field(500, ge=0, le=2000)
+    """An echo comes back at most this long after it was sent."""
+    limit_preface: str = "I am sorry to interrupt you."
+    """Said before the reply to a caller who was still talking at `endpointing.max_turn_ms`; may be empty."""
+
+    @model_validator(mode="after")
+    def _check_backchannel(self) -> BargeInSettings:
+        if self.backchannel_ms < self.pause_ms:
+            raise ValueError(f"backchannel_ms ({self.backchannel_ms}) is below pause_ms ({self.pause_ms})")
+        return self
+
+
+class GpuSettings(FrozenModel):
+    """The one GPU that all engines with `device: cuda` use, and how the agent's processes share it."""
+
+    device: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9A-Za-z/-]+$")] | None = None
+    """An index into the GPUs that CUDA_VISIBLE_DEVICES shows, in nvidia-smi's order, or the UUID of a GPU or a MIG
+    slice; null: the first."""
+    mps: bool = False
+    """Start CUDA's Multi-Process Service, so that the work of the agent's process and of vLLM's runs at the same time.
+    Without it the two take turns."""
+    agent_active_thread_pct: Percentage = None
+    """Share of the GPU's threads that the agent's process (speech in and out) may use under MPS; null: all."""
+    llm_active_thread_pct: Percentage = None
+    """The same for vLLM."""
+    llm_mps_priority: Literal["normal", "below_normal"] = "below_normal"
+    """vLLM's priority under MPS, beside the agent's: speech is needed within 80 ms, the next token is not."""
+
+    @model_validator(mode="after")
+    def _check_mps(self) -> GpuSettings:
+        for name in ("agent_active_thread_pct", "llm_active_thread_pct"):
+            if getattr(self, name) is not None and not self.mps:
+                raise ValueError(f"`{name}` needs MPS: set `mps: true` too, or leave it out")
+        return self
+
+
+class NetworkModel(FrozenModel):
+    """The delay that the telephone network adds at the caller's ear; by default Twilio's guidance of November 2025."""
+
+    in_ms: float = Field(40, ge=0)
+    buffering_ms: float = Field(30, ge=0)
+    decode_ms: float = Field(25, ge=0)
+
+    @property
+    def total_ms(self) -> float:
+        """The sum."""
+        return self.in_ms + self.buffering_ms + self.decode_ms
+
+
+class Limits(FrozenModel):
+    """How much the agent takes on."""
+
+    simultaneous_calls: int = Field(2, ge=1)
+    """More are refused."""
+    gated_calls: int = Field(1, ge=1)
+    """A budget is judged with this many calls at once."""
+    ready_within_s: float = Field(180, gt=0)
+    """Loading and warming up must take no longer: a large model's first load takes minutes."""
+
+
+class Price(FrozenModel):
+    """What the machine costs. In a profile that ships it is an assumption: set your own."""
+
+    an_hour: float = Field(gt=0)
+    """In `currency`."""
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    """ISO 4217: EUR, USD."""
+    as_of: str = Field(pattern=r"^\d{4}-\d{2}$")
+    """The month of that price: "2026-05"."""
+    source: str = Field(min_length=1)
+    """Who asks that price, or that it is assumed."""

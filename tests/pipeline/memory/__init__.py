@@ -1,1 +1,0 @@
-"""Tests of the memory plan and of what the device says."""
