@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from turngap.sweep.points import Difference, difference
+from turngap.sweeps.points import Difference, difference
 
 from benchmarks.common import Promise, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, stages

@@ -32,10 +32,10 @@ from turngap.calibration.sentinel import sentinel
 from turngap.caller.call import place_call
 from turngap.caller.priority import ahead
 from turngap.caller.scheduler import Scheduler
-from turngap.cli.display import Display
 from turngap.clock import SystemClock
 from turngap.corpus import clips as corpus
 from turngap.model.result import RunRecord, Verdict
+from turngap.progress import ConsoleProgress
 from turngap.scoring import score
 from turngap.session import plan
 from turngap.session.runner import run_request
@@ -153,7 +153,7 @@ async def scripted_run(folder: Path) -> RunRecord:
     file.write_text(f"name: hogs\nprobe: true\nturns:\n{turns}", "utf-8")
     asked = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
     clips = corpus.prepare(asked.scenario, news)
-    with Display(Console(stderr=True), "hogs") as display:
+    with ConsoleProgress(Console(stderr=True), "hogs") as display:
         done = await run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
     return done.record
 

@@ -18,8 +18,8 @@ from turngap.model.result import Verdict
 from turngap.processes import child
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
-from turngap.sweep import folder
-from turngap.sweep.points import Point
+from turngap.sweeps import folder
+from turngap.sweeps.points import Point
 
 from benchmarks.common import UNUSABLE
 

@@ -12,15 +12,15 @@ from turngap.scenario import Expectation
 from turngap.session import plan
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
-from turngap.sweep import folder
-from turngap.sweep.grid import MOST_SETTINGS
+from turngap.sweeps import folder
+from turngap.sweeps.grid import MOST_SETTINGS
 from turngap.verdict import summary
 from turngap_agent import profile
 
 from benchmarks import ablation, conversation, latency, pauses, swept
 from benchmarks.common import Promise
 from tests.harness import report_builders as make
-from tests.harness.sweep.builders import write_sweep
+from tests.harness.sweeps.builders import write_sweep
 
 NAMES = [f"min_silence_ms={300 - 50 * place} <b>" for place in range(3)]
 

@@ -1,12 +1,13 @@
-"""The command `turngap`: run, sweep, calibrate, report, compare, export, label, talk; what the agent has is handed on.
+"""The command `turngap`: its commands and their options. `serve`, `weights` and `say` are passed on to the agent.
 
-Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. A fault is one line on stderr.
+Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. An error is one line on stderr.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,10 +20,14 @@ from turngap.processes import child, environment
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-_HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # typer's own copy of it, or click's: by version
 USAGE, INVALID = 3, 2
 _TYPERS_INTERRUPT = 130
+RESULTS = "results"
+RUN = "A run: its folder, or its id under results/."
+REPORT = "reports/RUN.html for a run in results/, report.html in the folder of any other"
+OUT = f"Folder in which the run's folder is made. [default: results] The report: {REPORT}."
 
 
 @app.callback(invoke_without_command=True)
@@ -40,40 +45,39 @@ def _run(
     url: Annotated[str | None, typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH.")] = None,
     turns: Annotated[int | None, typer.Option(help="Turns to score, in place of the whole scenario.")] = None,
     seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for run folders. [default: results]")] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     budget: Annotated[str | None, typer.Option(help="Judge by a budget: sub500, edge500 or a .yaml file.")] = None,
     network: Annotated[
         list[str] | None, typer.Option(help="Put a network in between: clean, jitter20, ..., a .yaml file; repeatable.")
     ] = None,
     inject: Annotated[list[str] | None, typer.Option(help="Delay a stage of the agent: STAGE=MS.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Complete the unfinished run in this folder.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Resume this interrupted run: its folder, or its id.")] = None,
     otlp_port: Annotated[int, typer.Option(help="Port for the agent's spans; 0: a free one.", min=0, max=65535)] = 0,
     agent_nice: Annotated[int, typer.Option(help="Niceness of the agent's process.", min=0, max=19)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
 ) -> None:
     """Place the calls of a scenario and measure every turn."""
+    from turngap import api
     from turngap.cli import run as command
-    from turngap.session import plan
 
-    options = plan.Options(seed, turns, out or Path("results"), tuple(inject or ()), otlp_port, agent_nice)
     if resume is not None:
-        given = (scenario, profile, url, turns, seed, out, set_, budget, network)
-        if any(value is not None and value != [] for value in given):
-            raise UsageError("--resume takes everything from the run's folder: give it alone")
-        requests = [plan.resume(resume, options)]
+        _refuse_beside_resume("run", (scenario, profile, url, turns, seed, out, set_, budget, network))
+        requests = [api.resume_request(resume, otlp_port=otlp_port)]
     else:
+        agent = api.Agent(
+            source=profile,
+            overrides=tuple(set_ or ()),
+            address=url,
+            inject=tuple(inject or ()),
+            nice=agent_nice,
+            otlp_port=otlp_port,
+        )
         requests = [
-            plan.make(
-                name,
-                profile=profile,
-                overrides=tuple(set_ or ()),
-                url=url,
-                budget=budget,
-                networks=tuple(network or ()),
-                options=options,
+            api.make_request(
+                name, agent=agent, budget=budget, turns=turns, networks=network or (), seed=seed, out=out or RESULTS
             )
-            for name in scenario or [plan.DEFAULT_SCENARIO]
+            for name in scenario or [api.DEFAULT_SCENARIO]
         ]
     raise typer.Exit(command.run_all(requests, as_json=as_json))
 
@@ -86,25 +90,33 @@ def _sweep(
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
     turns: Annotated[int | None, typer.Option(help="Turns to score for each setting.")] = None,
     seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the sweep's folder. [default: results]")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Complete the unfinished sweep in this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT)] = None,
+    resume: Annotated[str | None, typer.Option(help="Resume this interrupted sweep: its folder, or its id.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print sweep.json on stdout, and nothing else there.")
     ] = False,
 ) -> None:
     """Measure several settings of an agent, interleaved, and draw turn gap against false cut-offs."""
+    from turngap import api
     from turngap.cli import sweep as command
 
-    given = (scenario, set_, grid, profile, turns, seed, out)
-    if resume is not None and any(value is not None and value != [] for value in given):
-        raise UsageError("--resume takes everything from the sweep's folder: give it alone")
-    raise typer.Exit(
-        command.resume(resume, as_json=as_json)
-        if resume is not None
-        else command.run(
-            scenario, tuple(set_ or ()), grid, profile=profile, turns=turns, seed=seed, out=out, as_json=as_json
+    def measure() -> api.Sweep:
+        if resume is not None:
+            return api.resume_sweep(resume, progress=True)
+        return api.sweep(
+            scenario or api.DEFAULT_SCENARIO,
+            set=set_ or (),
+            steps=grid,
+            profile=profile,
+            turns=turns,
+            seed=seed,
+            out=out or RESULTS,
+            progress=True,
         )
-    )
+
+    if resume is not None:
+        _refuse_beside_resume("sweep", (scenario, set_, grid, profile, turns, seed, out))
+    raise typer.Exit(command.show(measure, as_json=as_json))
 
 
 @app.command("calibrate")
@@ -124,27 +136,25 @@ app.command("smoke")(smoke)
 
 @app.command("report")
 def _report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>, or a sweep's.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file. [default: reports/<run-id>.html]")] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Compare it with this run: its folder, or its id under results/.")
-    ] = None,
+    run: Annotated[str, typer.Argument(help=f"{RUN} Or a sweep.")],
+    out: Annotated[Path | None, typer.Option(help=f"The HTML file. [default: {REPORT}]")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Compare it with this run: its folder, or its id.")] = None,
 ) -> None:
-    """Render a run's or a sweep's report from its folder, beside earlier runs; of an unfinished one, what there is."""
-    from turngap.cli import compare, sweep
-    from turngap.cli import run as command
+    """Render the report of a run or a sweep, beside earlier runs. Unfinished runs are rendered with their turns."""
+    from turngap import api
 
-    if not sweep.is_sweep(run):
-        print(command.report_again(run, out, compare.found(baseline) if baseline is not None else None))
+    path = api.find_run(run)
+    if not api.is_sweep(path):
+        print(api.load(path).report(out, baseline=baseline))
     elif baseline is not None:
         raise UsageError("--baseline: a sweep's settings are compared with one another; give a run")
     else:
-        print(sweep.report_again(run, out))
+        print(api.load_sweep(path).report(out))
 
 
 @app.command("compare")
 def _compare(
-    head: Annotated[str, typer.Argument(help="A run: its folder, or its id under results/.")],
+    head: Annotated[str, typer.Argument(help=RUN)],
     base: Annotated[str, typer.Argument(help="The run it is compared with.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
@@ -169,21 +179,21 @@ def _label(
 
 @app.command("export")
 def _export(
-    run: Annotated[Path, typer.Argument(help="A run's folder, results/<run-id>.")],
+    run: Annotated[str, typer.Argument(help=RUN)],
     format_: Annotated[str, typer.Option("--format", help="csv: the turns; perfetto: the traces.")],
     out: Annotated[Path | None, typer.Option(help="The file to write. [default: stdout]")] = None,
 ) -> None:
     """Write a run in a form that other tools read."""
-    from turngap import export
+    from turngap import api, export
 
-    text = export.export_run(run, format_)
+    text = export.export_run(api.find_run(run), format_)
     if out is None:
         sys.stdout.write(text)
         return
     try:
         out.write_text(text, "utf-8")
-    except OSError as fault:
-        raise write_error(f"{out}: cannot be written", fault) from None
+    except OSError as error:
+        raise write_error(f"{out}: cannot be written", error) from None
 
 
 @app.command("talk")
@@ -208,56 +218,61 @@ def _talk(
     raise typer.Exit(command.run(ask))
 
 
-@app.command("serve", context_settings=_HANDED_ON, help="Run the agent itself: turngap serve --help")
+@app.command("serve", context_settings=_PASSED_ON, help="Run the agent itself: turngap serve --help")
 def _serve(context: typer.Context) -> None:
-    _hand_on("serve", context.args)
+    _become_agent_command("serve", context.args)
 
 
-@app.command("weights", context_settings=_HANDED_ON, help="List, fetch and verify models: turngap weights --help")
+@app.command("weights", context_settings=_PASSED_ON, help="List, fetch and verify models: turngap weights --help")
 def _weights(context: typer.Context) -> None:
-    _hand_on("weights", context.args)
+    _become_agent_command("weights", context.args)
 
 
-@app.command("say", context_settings=_HANDED_ON, help="Speak a text into a WAV file: turngap say --help")
+@app.command("say", context_settings=_PASSED_ON, help="Speak a text into a WAV file: turngap say --help")
 def _say(context: typer.Context) -> None:
-    _hand_on("say", context.args)
+    _become_agent_command("say", context.args)
+
+
+def _refuse_beside_resume(command: str, others: Sequence[object]) -> None:
+    if any(value is not None and value != [] for value in others):
+        raise UsageError(f"--resume takes everything from the {command}'s folder: give it alone")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """The console command: runs it and exits."""
+    """Run the command line of this process and exit."""
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 
 def execute(arguments: list[str]) -> int:
-    """Run one command line; gives the exit code, a fault being one line on stderr."""
+    """Run one command line and return the exit code; an error is one line on stderr."""
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="turngap", standalone_mode=False)
-    except TurngapError as fault:
-        return _complain(str(fault), fault.exit_code)
+    except TurngapError as error:
+        return _print_error(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", INVALID)
+        return _print_error("interrupted", INVALID)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except _ClickException as fault:
-        shown = fault.format_message() if hasattr(fault, "format_message") else str(fault)
-        context = getattr(fault, "ctx", None)
+    except _ClickException as error:
+        shown = error.format_message() if hasattr(error, "format_message") else str(error)
+        context = getattr(error, "ctx", None)
         if not shown or shown.lstrip().startswith("Usage:"):  # no command was given
             print(shown or "", end="")
             return USAGE
         path = context.command_path if context is not None else "turngap"
-        return _complain(f"{' '.join(shown.split())} See: {path} --help", USAGE)
+        return _print_error(f"{' '.join(shown.split())} See: {path} --help", USAGE)
     if code == _TYPERS_INTERRUPT:
-        return _complain("interrupted", INVALID)
+        return _print_error("interrupted", INVALID)
     return code if isinstance(code, int) else 0
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     Console(stderr=True).print(format_error(text), highlight=False, markup=False, soft_wrap=True)
     return code
 
 
-def _hand_on(name: str, arguments: list[str]) -> NoReturn:
+def _become_agent_command(name: str, arguments: list[str]) -> NoReturn:
     """Become the agent's own command: engines never share an interpreter with the instrument."""
     sys.stdout.flush()
     command = child.python("turngap_agent", name, *arguments)

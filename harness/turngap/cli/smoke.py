@@ -1,8 +1,7 @@
-"""What `turngap smoke` does, once the command line is understood: checks, the run, its figures on the terminal."""
+"""`turngap smoke`: the checks, the live run, and its figures on the terminal."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -12,9 +11,8 @@ from typing import Any
 from rich.console import Console
 from turngap_agent.errors import LiveError, TurngapError
 
-from turngap import report
-from turngap.cli.display import Display
-from turngap.cli.run import ended, interruptible, report_path
+from turngap.api_results import Run
+from turngap.cli.run import print_report_path, print_what_ended_it
 from turngap.clock import SystemClock
 from turngap.live import option_checks
 from turngap.live.call_ledger import CallLedger
@@ -23,16 +21,17 @@ from turngap.live.smoke_plan import SmokeOptions, SmokePlan
 from turngap.live.smoke_run import run_live
 from turngap.model.live import LiveSummary
 from turngap.model.plural import plural
+from turngap.progress import ConsoleProgress
 from turngap.report.terminal import print_summary
-from turngap.session.runner import FinishedRun
+from turngap.session.interruption import run_interruptible
 
 INTERRUPTED = "interrupted; no call goes on"
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal, too, ends the call under way."""
 
 
 def run(options: SmokeOptions, *, as_json: bool, dry: bool, environment: Mapping[str, str] = os.environ) -> int:
-    """Place the calls, or with `dry` do all but that; gives the exit code.
+    """Place the calls, or with `dry` do all but that; return the exit code.
 
     Raises:
         TurngapError: nothing was measured; one line, with nothing in it that must not be seen.
@@ -41,11 +40,11 @@ def run(options: SmokeOptions, *, as_json: bool, dry: bool, environment: Mapping
     if dry:
         _rehearse(plan, as_json=as_json)
         return 0
-    news, figures = Console(stderr=True), Console(stderr=as_json)
+    errors, figures = Console(stderr=True), Console(stderr=as_json)
     try:
-        with Display(news, "smoke") as display:
-            finished = asyncio.run(
-                interruptible(lambda stop: run_live(plan, display, clock=SystemClock(), stop=stop), display, _ENDINGS)
+        with ConsoleProgress(errors, "smoke") as display:
+            finished = run_interruptible(
+                lambda stop: run_live(plan, display, clock=SystemClock(), stop=stop), display, _SIGNALS
             )
     except KeyboardInterrupt:
         raise LiveError(INTERRUPTED) from None
@@ -54,25 +53,24 @@ def run(options: SmokeOptions, *, as_json: bool, dry: bool, environment: Mapping
     except Exception as fault:  # noqa: BLE001  # a fault of ours: its text and its trace could hold a number
         where = _where(fault)
         raise LiveError(plan.masker.text(f"a fault in turngap, {where}: {type(fault).__name__}: {fault}")) from None
-    codes = [finished.record.verdict.exit_code]
-    if finished.record.n_turns:
-        print_summary(finished.record, figures)
-    if finished.record.live is not None:
-        show(finished.record.live, figures)
-    codes += ended(finished, figures, news)
-    if finished.record.n_turns:
-        path = report_path(finished.folder.path)
-        report.render(finished.folder.path, path)
-        figures.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
-    figures.print(f"run: {finished.folder.path}", highlight=False, markup=False, soft_wrap=True)
+    run = Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
+    codes = [run.verdict.exit_code]
+    if run.record.n_turns:
+        print_summary(run.record, figures)
+    if run.record.live is not None:
+        show(run.record.live, figures)
+    codes += print_what_ended_it(run, figures, errors)
+    if run.record.n_turns:
+        codes += print_report_path(run, figures, errors)
+    figures.print(f"run: {run.path}", highlight=False, markup=False, soft_wrap=True)
     if as_json:
-        print(json.dumps(json_summary(finished), indent=2))
+        print(json.dumps(json_summary(run), indent=2))
     return max(codes)
 
 
-def json_summary(finished: FinishedRun) -> dict[str, Any]:
+def json_summary(run: Run) -> dict[str, Any]:
     """What `--json` prints: the medians first."""
-    live = finished.record.live
+    live = run.record.live
     assert live is not None
     return {
         "uplink_ms": live.uplink_ms,
@@ -80,12 +78,12 @@ def json_summary(finished: FinishedRun) -> dict[str, Any]:
         "downlink_ms": live.downlink_ms,
         "total_ms": live.total_ms,
         "turns": live.turns,
-        "verdict": finished.record.verdict.value,
+        "verdict": run.verdict.value,
         "floor_ms": live.floor.total_ms if live.floor is not None else None,
         "jitter_ms": live.jitter_ms,
         "witness": live.witness.model_dump(mode="json") if live.witness is not None else None,
         "remarks": list(live.remarks),
-        "run": str(finished.folder.path),
+        "run": str(run.path),
     }
 
 

@@ -6,7 +6,6 @@ What a run needs is imported when there is one: every pytest session loads this 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ from turngap_agent.errors import UsageError
 from turngap.pytest_plugin.settings import Settings
 
 if TYPE_CHECKING:
+    from turngap.api_results import Run
     from turngap.model.result import RunRecord
     from turngap.scenario import Scenario
     from turngap.session.plan import Request
-    from turngap.session.runner import FinishedRun
 
 DEFAULT_BUDGET = "sub500"
 
@@ -71,83 +70,52 @@ class Turngap:
             pytest.fail.Exception: the verdict is FAIL or INVALID, or no turn was answered as it should be.
             TurngapError: it could not be measured.
         """
-        import asyncio
-
-        if _loop_runs():
+        if _event_loop_runs():
             raise UsageError("turngap.run() waits for the run: in an async test it is `await turngap.arun()`")
-        return asyncio.run(self.arun(what, profile=profile, budget=budget))
+        from turngap import api
+
+        return self._judge(api.measure_run(self._request(what, profile, budget), progress=True))
 
     async def arun(
         self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
     ) -> RunRecord:
         """`run`, for async tests (on asyncio)."""
-        import asyncio
-
-        from turngap.cli.display import Display
-        from turngap.clock import SystemClock
-        from turngap.session import preparation, runner
-
-        if not _loop_runs():
+        if not _event_loop_runs():
             raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
-        with tempfile.TemporaryDirectory(prefix="turngap-") as folder:
-            asked = self._request(what, Path(folder), profile, budget)
-            with Display(_stderr(), asked.scenario.name) as display:
-                asked, clips = await asyncio.to_thread(preparation.prepare, asked, display.show_message)
-                finished = await runner.run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
-        return self._judge(finished)
+        from turngap import api
 
-    def _request(self, what: Scenario | Path | str, folder: Path, profile: str | None, budget: str | None) -> Request:
-        from turngap import scenario
-        from turngap.session import plan
+        return self._judge(await api.ameasure_run(self._request(what, profile, budget), progress=True))
 
-        path = self._written(what, folder) if isinstance(what, scenario.Scenario) else self._found(what)
-        gate = scenario.load(path).gate
-        given = self._settings
-        if profile is not None and given.url is not None:
+    def _request(self, what: Scenario | Path | str, profile: str | None, budget: str | None) -> Request:
+        from turngap import api, scenario
+
+        settings, folder = self._settings, self._test.path.parent
+        if profile is not None and settings.url is not None:
             raise UsageError(f"the test asks for profile {profile!r}, --agent-url for another agent: drop one")
-        return plan.make(
-            str(path),
-            profile=profile or given.profile,
-            url=given.url,
-            budget=(budget or given.budget or DEFAULT_BUDGET) if gate else budget,
-            options=plan.Options(n_turns=given.turns, out=given.out),
+        if isinstance(what, scenario.Scenario):
+            what = scenario.with_audio_from(what, folder, f"scenario {what.name!r}")
+        elif isinstance(what, Path) or "/" in what or what.endswith((".yaml", ".yml")):
+            what = (folder / what).resolve()
+        gate = api.load_scenario(what).gate
+        return api.make_request(
+            what,
+            agent=api.Agent(source=profile or settings.profile, address=settings.url),
+            budget=(budget or settings.budget or DEFAULT_BUDGET) if gate else budget,
+            turns=settings.turns,
+            out=settings.out,
         )
 
-    def _found(self, what: Path | str) -> Path:
-        from turngap.session import plan
-
-        if isinstance(what, str) and "/" not in what and not what.endswith((".yaml", ".yml")):
-            return plan.locate(what)
-        return (self._test.path.parent / what).resolve()
-
-    def _written(self, what: Scenario, folder: Path) -> Path:
-        """A scenario made in Python, as the file that a run takes; its audio is found from the test's folder."""
-        import yaml
-
-        from turngap import scenario
-
-        data = what.model_dump(mode="json", exclude_none=True)
-        for turn in data["turns"]:
-            if "audio" in turn:
-                turn["audio"] = str(self._test.path.parent / turn["audio"])
-        path = folder / f"{what.name}{scenario.SUFFIX}"
-        path.write_text(yaml.safe_dump(data), "utf-8")
-        return path
-
-    def _judge(self, finished: FinishedRun) -> RunRecord:
-        from turngap import report
-        from turngap.cli import run as command
+    def _judge(self, run: Run) -> RunRecord:
         from turngap.model.result import Verdict
-        from turngap.store import folder as store
 
-        record, folder = finished.record, finished.folder.path
-        page = command.report_path(folder)
-        report.render(folder, page)
+        record, page = run.record, run.report()
         self.lines.append(f"{record.scenario}: {record.verdict}: {record.sentence} Report: {page}")
         self._note(record, page)
-        if finished.error is not None:
-            raise finished.error
-        answered = [turn for turn in store.read(folder).turns if turn.scored and turn.outcome == "answered"]
+        if run.interrupted:
+            raise KeyboardInterrupt
+        if run.error is not None:
+            raise run.error
+        answered = [turn for turn in run.turn_records if turn.scored and turn.outcome == "answered"]
         gaps_ms = [turn.turn_gap_ms for turn in answered if turn.turn_gap_ms is not None]
         if record.verdict is not Verdict.INVALID and all(map(math.isfinite, gaps_ms)):
             self._replay(gaps_ms, record)
@@ -155,9 +123,9 @@ class Turngap:
         if record.verdict.exit_code:
             pytest.fail(f"{record.verdict}: {record.sentence}{reasons}\n  report: {page}", pytrace=False)
         if not gaps_ms or len(gaps_ms) < len(answered) or not all(map(math.isfinite, gaps_ms)):
-            told = ", ".join(f"{count} {outcome}" for outcome, count in record.outcomes.items()) or "no turn"
+            outcomes = ", ".join(f"{count} {outcome}" for outcome, count in record.outcomes.items()) or "no turn"
             pytest.fail(
-                f"nothing to go by: a test needs at least one answered turn, and a gap of each ({told}); see the "
+                f"no result: a test needs at least one answered turn, and the gap of each ({outcomes}); see the "
                 f"report: {page}",
                 pytrace=False,
             )
@@ -203,7 +171,7 @@ class Turngap:
         self.replayed = True
 
 
-def _loop_runs() -> bool:
+def _event_loop_runs() -> bool:
     import asyncio
 
     try:
@@ -211,9 +179,3 @@ def _loop_runs() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)

@@ -193,6 +193,15 @@ def warnings(request: Request) -> list[str]:
     return found
 
 
+def load_scenario(scenario: Scenario | Path | str) -> Scenario:
+    """Return the scenario given as an object, a file, or the name of one that ships.
+
+    Raises:
+        ScenarioError: there is no such scenario, or it is malformed.
+    """
+    return scenario if isinstance(scenario, Scenario) else scenarios.load(locate(str(scenario)))
+
+
 def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:
     """The scenario with its file, or with the text that stands for one."""
     if not isinstance(scenario, Scenario):

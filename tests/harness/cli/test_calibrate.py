@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from turngap import api
 from turngap.calibration.calibrate import Calibration, DelayErrors, Errors
 from turngap.calibration.idleness import Idle
 from turngap.cli import app, calibrate
@@ -18,25 +19,25 @@ ROW = DelayErrors(150.0, 25, 0, 0.31, 0.41, 0.91, frame_convention=FRAME)
 QUIET = Idle(0.1, 0.2)
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, found: Calibration) -> list[tuple[list[float], int]]:
-    """Let that calibration be what is measured; gives what was asked for."""
-    asked: list[tuple[list[float], int]] = []
+def answer(monkeypatch: pytest.MonkeyPatch, calibration: Calibration) -> list[tuple[list[float], int]]:
+    """Let that calibration be what is measured; return what was requested."""
+    requests: list[tuple[list[float], int]] = []
 
     async def measure(delays_ms: list[float], turns: int) -> Calibration:
-        asked.append((delays_ms, turns))
-        return found
+        requests.append((delays_ms, turns))
+        return calibration
 
-    monkeypatch.setattr(calibrate, "_measure", measure)
-    return asked
+    monkeypatch.setattr(api, "_calibrate", measure)
+    return requests
 
 
 def test_the_defaults_are_three_delays_of_25_turns(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """150, 300 and 800 ms; a valid calibration exits 0."""
-    asked = answer(monkeypatch, Calibration((ROW,), QUIET))
+    requests = answer(monkeypatch, Calibration((ROW,), QUIET))
     assert app.execute(["calibrate"]) == 0
-    assert asked == [([150.0, 300.0, 800.0], 25)]
+    assert requests == [([150.0, 300.0, 800.0], 25)]
     assert "valid" in capfd.readouterr().out
 
 
@@ -77,9 +78,9 @@ def test_spaces_between_delays_are_allowed() -> None:
         calibrate.parse_delays("0 12")
 
 
-def shown(found: Calibration) -> str:
+def shown(calibration: Calibration) -> str:
     out = io.StringIO()
-    calibrate.show(found, Console(file=out, width=120))
+    calibrate.show(calibration, Console(file=out, width=120))
     return out.getvalue()
 
 

@@ -18,10 +18,7 @@ from turngap_agent.tracing import Stage
 from tests.harness.talk.test_turn_detection import speech
 
 PATIENCE_S = 180
-PATIENT = (
-    "import sys; from turngap import cli; from turngap.talk import command; "
-    "command.SPANS_TRIES = 300; sys.exit(cli.execute(sys.argv[1:]))"
-)
+PATIENT = "import sys; from turngap.cli import app, talk; talk.SPANS_TRIES = 300; sys.exit(app.execute(sys.argv[1:]))"
 """turngap, but a turn's spans are waited for as long as a busy machine may need."""
 
 

@@ -100,7 +100,7 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
         with monkeypatch.context() as patch:
             patch.setattr(runner, "run_request", run_it)
             patch.setattr(preparation, "prepare", lambda asked, says: (asked, Corpus({}, (), asked.scenario)))
-            patch.setattr(report, "render", lambda folder, page: None)
+            patch.setattr(report, "render", lambda folder, page, baseline: None)
             return session(*arguments)
 
     return start

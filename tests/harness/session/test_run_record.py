@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from turngap.cli import run
+from turngap import api
 from turngap.model.result import WEIGHTLESS, ResumeState, caveat
 from turngap.model.turn import Outcome
 from turngap.session import plan, run_record
@@ -64,7 +64,7 @@ def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
     record = builders.run_record(turns, complete=False, validity=(), profile="weightless-hf", profile_data=data)
     folder = RunFolder.create(tmp_path, "run", record)
     folder.append(turns)
-    page = run.report_again(folder.path)
+    page = api.load(folder.path).report()
     sentence = store.read(folder.path).record.sentence
     bf16 = caveat(data)
     assert bf16 is not None

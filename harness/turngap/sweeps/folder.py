@@ -12,7 +12,7 @@ from turngap.store import disk
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.store.folder import StoredRun
-from turngap.sweep.points import Point, points
+from turngap.sweeps.points import Point, points
 from turngap.verdict import summary
 
 SWEEP = "sweep.json"
@@ -56,8 +56,10 @@ def is_sweep(path: Path) -> bool:
     return (path / SWEEP).is_file()
 
 
-def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, FolderLock]:
+def create(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple[Path, SweepRecord, FolderLock]:
     """Make the folder under `out`, with `sweep.json` in it from the first moment; an existing name gets a number.
+
+    `scenario` is the text of a scenario that lies in no other file.
 
     Raises:
         UsageError: no folder can be made there.
@@ -66,6 +68,8 @@ def create(out: Path, record: SweepRecord) -> tuple[Path, SweepRecord, FolderLoc
 
     def fill(fresh: Path, sweep_id: str) -> None:
         write(fresh, record.model_copy(update={"sweep_id": sweep_id}))
+        if scenario is not None:
+            (fresh / store.SCENARIO).write_text(scenario, "utf-8")
 
     path, claim = disk.new_folder(out, record.sweep_id, "sweep", fill)
     return path, record.model_copy(update={"sweep_id": path.name}), claim

@@ -18,9 +18,9 @@ from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_ru
 from turngap.session.runner import ProgressDisplay, Session
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
-from turngap.sweep import folder, plan
-from turngap.sweep.folder import SweepRecord
-from turngap.sweep.plan import SweepRequest
+from turngap.sweeps import folder, plan
+from turngap.sweeps.folder import SweepRecord
+from turngap.sweeps.plan import SweepRequest
 
 
 @dataclass(frozen=True, slots=True)

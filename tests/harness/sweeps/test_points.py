@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap.model.result import Check
 from turngap.model.turn import Outcome
-from turngap.sweep.points import Goals, difference, dominates, dominators, points
+from turngap.sweeps.points import Goals, difference, dominates, dominators, points
 from turngap.verdict.compare import Change
 
 from tests.harness import report_builders as make

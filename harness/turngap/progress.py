@@ -1,6 +1,6 @@
-"""How a run is shown while it goes on: a bar in a terminal, plain lines elsewhere; always on stderr.
+"""The progress of a run: a bar in a terminal, plain lines elsewhere.
 
-Nothing is drawn but when a turn was settled: a thread that redraws by itself would make the callers late.
+It is redrawn only when a turn has been scored: a thread that redraws by itself would make the callers late.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
 
 
-class Display:
-    """A run's audience; use it as a context manager."""
+class ConsoleProgress:
+    """Shows the progress of a run on a console; a context manager."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
@@ -34,11 +34,11 @@ class Display:
             self._bar.stop()
 
     def show_message(self, text: str) -> None:
-        """One line of news."""
+        """Show one line."""
         self._line(f"{self._title}: {text}")
 
     def show_start(self, turns: int) -> None:
-        """Calls begin."""
+        """Start to count: calls begin, with that many turns to score."""
         self._turns, self.begun = turns, True
         if self._console.is_terminal:
             columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
@@ -49,11 +49,11 @@ class Display:
             self.show_message(f"{plural(turns, 'turn')} to be scored")
 
     def show_turn(self, turn: TurnRecord, setting: str = "") -> None:
-        """Show the turn's outcome and gap, and with which setting of a sweep."""
+        """Show the outcome and gap of a turn, and its setting in a sweep."""
         if turn.warm_up:
             return
         self._done += 1
-        text = f"{setting}: {described(turn)}" if setting else described(turn)
+        text = f"{setting}: {describe(turn)}" if setting else describe(turn)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=1, description=text, refresh=True)
         else:
@@ -63,8 +63,8 @@ class Display:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def described(turn: TurnRecord) -> str:
-    """A turn in a few words."""
+def describe(turn: TurnRecord) -> str:
+    """Return a turn's name, outcome, gap and detail in one line."""
     gap = "" if turn.turn_gap_ms is None else f" {turn.turn_gap_ms:.0f} ms"
     detail = f" ({turn.detail})" if turn.detail else ""
     return f"{turn.utterance_id}: {turn.outcome}{gap}{detail}"

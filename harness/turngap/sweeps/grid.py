@@ -90,16 +90,24 @@ def load(file: Path) -> tuple[Setting, ...]:
     Raises:
         UsageError: the file is missing or malformed, two steps have the same name, or there are too many.
     """
-    grid = documents.load(file, Grid)
-    names = [step.name for step in grid.steps]
-    for step in grid.steps:
+    return name_settings(documents.load(file, Grid).steps, str(file))
+
+
+def name_settings(steps: Sequence[Step], file: str) -> tuple[Setting, ...]:
+    """Return the settings of named steps; error messages begin with `file`.
+
+    Raises:
+        UsageError: two steps have the same name, or there are too many.
+    """
+    names = [step.name for step in steps]
+    for step in steps:
         if names.count(step.name) > 1:
             raise UsageError(f"{file}: two steps are called {step.name!r}; give one of them another name")
         keys = [override.partition("=")[0].strip() for override in step.set]
         double = next((key for key in keys if keys.count(key) > 1), None)
         if double is not None:
             raise UsageError(f"{file}: step {step.name!r} sets {double} twice; leave one of them out")
-    settings = _make_settings([(step.name, step.set) for step in grid.steps])
+    settings = _make_settings([(step.name, step.set) for step in steps])
     return tuple(replace(one, where=f"{file}: step {one.name!r}: ") for one in settings)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.sweep import folder
-from turngap.sweep.folder import SettingRow, SweepRecord
+from turngap.sweeps import folder
+from turngap.sweeps.folder import SettingRow, SweepRecord
 
 from tests.harness import report_builders as make
 

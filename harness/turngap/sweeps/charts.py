@@ -12,7 +12,7 @@ from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms, percent
-from turngap.sweep.points import AIM_MS, Point, timed
+from turngap.sweeps.points import AIM_MS, Point, timed
 from turngap.verdict.summary import good
 
 Value = Callable[[Point], float | None]

@@ -13,13 +13,14 @@ from turngap_agent.profile import Profile
 from turngap import scenario as scenarios
 from turngap.corpus.clips import Corpus
 from turngap.model.plural import plural
+from turngap.scenario import Scenario
 from turngap.session import plan as runs
 from turngap.session.plan import Options, Request
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
-from turngap.sweep import folder
-from turngap.sweep.folder import SettingRow, SweepRecord
-from turngap.sweep.grid import Setting, moved_settings
+from turngap.sweeps import folder
+from turngap.sweeps.folder import SettingRow, SweepRecord
+from turngap.sweeps.grid import Setting, moved_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,14 @@ class SweepRequest:
         return f"{settings} of profile {self.record.profile}, each utterance with one after the other"
 
 
-def make(scenario: str, settings: Sequence[Setting], *, profile: str | None = None, options: Options) -> SweepRequest:
-    """Check everything the user gave; `scenario` is a file, or the name of one that ships.
+def make(
+    scenario: Scenario | Path | str,
+    settings: Sequence[Setting],
+    *,
+    profile: Profile | Path | str | None = None,
+    options: Options,
+) -> SweepRequest:
+    """Check everything the user gave; scenario and profile as for a run.
 
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
@@ -106,7 +113,7 @@ def resume(path: Path) -> SweepRequest:
     record = folder.read(path)
     if record.complete:
         raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")
-    scenario_path = Path(record.scenario_path)
+    scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
     scenarios.load(scenario_path)
     options = Options(seed=record.seed, n_turns=record.n_turns, out=path)
     members = []
@@ -147,7 +154,7 @@ def with_folder(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
             "started": started.isoformat(timespec="seconds"),
         }
     )
-    path, record, claim = folder.create(sweep.out, named)
+    path, record, claim = folder.create(sweep.out, named, sweep.members[0].request.scenario_text)
     members = tuple(
         replace(one, request=replace(one.request, options=replace(one.request.options, out=path)))
         for one in sweep.members
@@ -158,7 +165,7 @@ def with_folder(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
 def _one_call_at_a_time(request: Request) -> None:
     if request.simultaneous_calls != 1:
         raise UsageError(
-            f"{request.scenario_path}: {request.simultaneous_calls} simultaneous calls; a sweep places one call at a "
+            f"{request.scenario_label}: {request.simultaneous_calls} simultaneous calls; a sweep places one call at a "
             "time, so that a setting is measured while the others are idle: use a scenario with simultaneous_calls: 1"
         )
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.sweep import grid
+from turngap.sweeps import grid
 from turngap_agent.errors import UsageError
 
 NUMBERS = st.integers(0, 5000).map(str)

@@ -12,9 +12,9 @@ from turngap.model.result import Verdict
 from turngap.model.turn import TurnRecord
 from turngap.report import page, wording
 from turngap.session.run_record import with_caveat
-from turngap.sweep import charts, folder
-from turngap.sweep.folder import SweepRecord
-from turngap.sweep.points import Point
+from turngap.sweeps import charts, folder
+from turngap.sweeps.folder import SweepRecord
+from turngap.sweeps.points import Point
 
 
 def render(path: Path, out: Path) -> None:
@@ -55,7 +55,7 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "signed": wording.signed_ms,
         "json": page.embed_json(record.model_dump(mode="json")),
     }
-    return page.template_environment("sweep").get_template("sweep.html.j2").render(**context, style=page.style_sheet())
+    return page.template_environment("sweeps").get_template("sweep.html.j2").render(**context, style=page.style_sheet())
 
 
 def sentence(points: tuple[Point, ...]) -> str:

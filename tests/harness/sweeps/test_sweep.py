@@ -11,7 +11,7 @@ import psutil
 import pytest
 from turngap.cli import app
 from turngap.store import folder as store
-from turngap.sweep import folder
+from turngap.sweeps import folder
 
 from tests.harness.session.test_runner import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
 from tests.harness.tones import scenario_of_tones

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.sweep import charts, page
+from turngap.sweeps import charts, page
 
-from tests.harness.sweep.builders import write_sweep
+from tests.harness.sweeps.builders import write_sweep
 
 CHROMIUM = Path("/usr/bin/chromium")
 

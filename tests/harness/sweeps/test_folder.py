@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from turngap.sweep import folder
+from turngap.sweeps import folder
 from turngap_agent.errors import RunFolderError
 
-from tests.harness.sweep.builders import write_sweep
+from tests.harness.sweeps.builders import write_sweep
 
 
 def test_figures_are_made_from_the_runs(tmp_path: Path) -> None:

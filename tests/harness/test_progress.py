@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
-from turngap.cli.display import Display
 from turngap.model.turn import Outcome
+from turngap.progress import ConsoleProgress
 
 from tests.harness import report_builders as builders
 
 
 def shown(*, terminal: bool) -> str:
     out = io.StringIO()
-    with Display(Console(file=out, force_terminal=terminal, width=200), "small") as display:
+    with ConsoleProgress(Console(file=out, force_terminal=terminal, width=200), "small") as display:
         display.show_message("agent ready")
         assert not display.begun
         display.show_start(2)

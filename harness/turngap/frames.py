@@ -1,0 +1,70 @@
+"""A run's figures as pandas frames; the unit of a column is in its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from turngap_agent.tracing import Stage
+
+from turngap.export.table import COLUMNS
+from turngap.model.figures import LatencyFigures, StageFigures
+from turngap.model.result import RunRecord
+from turngap.model.turn import TurnRecord
+
+LATENCIES = ("turn_gap", "turn_gap_frame", "perceived_gap", "first_byte")
+REACTIONS = ("barge_in_stop", "stale", "talk_over", "went_on", "clause_gap")
+
+
+def turn_frame(turns: Sequence[TurnRecord]) -> pd.DataFrame:
+    """One row a turn, warm-up included (`scored` is False there); columns as in the CSV export.
+
+    Each stage has `<stage>_ms`, its duration, and `<stage>_exposed_ms`, its time on the critical path. What is not
+    known is NaN in a column of numbers and None elsewhere.
+    """
+    rows: list[dict[str, Any]] = []
+    for turn in turns:
+        data = turn.model_dump(mode="json")
+        row = {name: data[name] for name in COLUMNS}
+        for stage in Stage:
+            time = turn.stages.get(stage) if turn.stages is not None else None
+            row[f"{stage}_ms"] = None if time is None else time.duration_ms
+            row[f"{stage}_exposed_ms"] = None if time is None else time.exposed_ms
+        rows.append(row)
+    columns = [*COLUMNS, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))]
+    frame = pd.DataFrame(rows, columns=columns)
+    numbers = [column for column in columns if column.endswith("_ms") or column == "wer"]
+    return frame.astype(dict.fromkeys(numbers, "float64"))
+
+
+def stage_frame(record: RunRecord) -> pd.DataFrame:
+    """One row a stage, over the answered turns that have spans: `turns`, and percentiles in ms."""
+    names = [name for name in StageFigures.model_fields if name != "n"]
+    rows = {stage.value: figures.model_dump() for stage, figures in record.stages.items()}
+    frame = pd.DataFrame(
+        [{"turns": row["n"]} | {name: row[name] for name in names} for row in rows.values()],
+        index=pd.Index(list(rows), name="stage"),
+        columns=["turns", *names],
+    )
+    return frame.astype(dict.fromkeys(names, "float64"))
+
+
+def summary_frame(record: RunRecord) -> pd.DataFrame:
+    """One row a latency: `turns`, p50, p95 with its 95 % upper bound, p99 and the largest, in ms; NaN is not known.
+
+    A turn that was not answered as it should be counts as later than any other.
+    """
+    rows: dict[str, LatencyFigures] = {name: getattr(record, f"{name}_ms") for name in LATENCIES}
+    if record.conversation is not None:
+        reactions: Mapping[str, LatencyFigures | None] = {
+            name: getattr(record.conversation, f"{name}_ms") for name in REACTIONS
+        }
+        rows |= {name: figures for name, figures in reactions.items() if figures is not None and figures.n}
+    names = {"p50": "p50_ms", "p95": "p95_ms", "p95_upper": "p95_upper_ms", "p99": "p99_ms", "max": "max_ms"}
+    frame = pd.DataFrame(
+        [{"turns": one.n} | {column: getattr(one, name) for name, column in names.items()} for one in rows.values()],
+        index=pd.Index(list(rows), name="latency"),
+        columns=["turns", *names.values()],
+    )
+    return frame.astype(dict.fromkeys(names.values(), "float64"))

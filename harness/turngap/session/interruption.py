@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM in a session: the first one while calls are placed ends it politely, any other at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+Result = TypeVar("Result")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Announcer(Protocol):
+    """What the user is told by; a progress display is one."""
+
+    @property
+    def begun(self) -> bool:
+        """True once calls are placed."""
+        ...
+
+    def show_message(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+
+def run_interruptible(
+    work: Callable[[asyncio.Event], Awaitable[Result]],
+    announcer: Announcer,
+    signals: Sequence[signal.Signals] = SIGNALS,
+) -> Result:
+    """Run `work` on an event loop of its own and return its result.
+
+    A signal while calls are placed sets the event that `work` gets; an earlier or a second one cancels it. Signals
+    reach the main thread only: in another one `work` runs without that.
+
+    Raises:
+        KeyboardInterrupt: the work was cancelled; its message, if it has one, says how to resume.
+    """
+    return asyncio.run(_watch_signals(work, announcer, signals))
+
+
+async def _watch_signals(
+    work: Callable[[asyncio.Event], Awaitable[Result]], announcer: Announcer, signals: Sequence[signal.Signals]
+) -> Result:
+    stop = asyncio.Event()
+    if threading.current_thread() is not threading.main_thread():
+        return await work(stop)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupt() -> None:
+        if announcer.begun and not stop.is_set():
+            announcer.show_message("interrupted; finishing up")
+            stop.set()
+        else:
+            task.cancel()
+
+    for number in signals:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        return await work(stop)
+    except asyncio.CancelledError as cancelled:
+        raise KeyboardInterrupt(*cancelled.args) from None
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
