@@ -59,7 +59,7 @@ def _taking_turns(options: argparse.Namespace, place: str) -> dict[str, Any]:
     from turngap_agent.gpu import mps
     from turngap_agent.gpu.choice import choose
 
-    kept_off = mps.off()  # a daemon of the machine would be joined unasked
+    kept_off = mps.keep_off_machine_mps()  # a daemon of the machine would be joined unasked
     try:
         return _child(options, place, {**os.environ, **choose().environment, **kept_off}, {})
     finally:

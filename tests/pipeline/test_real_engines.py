@@ -20,8 +20,8 @@ from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.call.interruption import Interruption, Move
 from turngap_agent.endpointing import EventKind, Voicing
 from turngap_agent.endpointing.policies import SilenceEndpointer
-from turngap_agent.endpointing.smart_turn_onnx import SmartTurnSettings
-from turngap_agent.endpointing.smart_turn_onnx.engine import SmartTurn
+from turngap_agent.endpointing.smart_turn import SmartTurnSettings
+from turngap_agent.endpointing.smart_turn.engine import SmartTurn
 from turngap_agent.errors import WeightsError
 from turngap_agent.llm import Message, Request
 from turngap_agent.llm.onnx import OnnxSettings

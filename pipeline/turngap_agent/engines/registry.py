@@ -22,7 +22,7 @@ SHIPPED: dict[Stage, dict[str, str]] = {
         "energy": "turngap_agent.endpointing.energy:EnergySettings",
     },
     "turn": {
-        "smart_turn": "turngap_agent.endpointing.smart_turn_onnx:SmartTurnSettings",
+        "smart_turn": "turngap_agent.endpointing.smart_turn:SmartTurnSettings",
         "scripted": "turngap_agent.endpointing.scripted:ScriptedTurnSettings",
     },
     "stt": {

@@ -1,1 +1,1 @@
-"""The one GPU that the engines share: which it is, what stands in the way of using it, and MPS."""
+"""The one GPU that the engines share: which it is, its memory, what prevents its use, and MPS."""

@@ -1,11 +1,12 @@
-"""Which GPU the agent uses: by the profile, else by CUDA_VISIBLE_DEVICES, else the first. Read from NVML.
+"""Which GPU the agent uses: the profile's, else the first of CUDA_VISIBLE_DEVICES, else the first. Read from NVML.
 
-The choice is put into the environment before CUDA starts, so that every library and vLLM see that one GPU and no other.
-A card is named there by its number, in nvidia-smi's order: vLLM does not take UUIDs in all its versions.
+The environment names it before CUDA starts, so that every library and vLLM see only that GPU. A card is named there by
+its number, in nvidia-smi's order: some versions of vLLM do not accept UUIDs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class NoGpuError(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenGpu:
     """The GPU, or the MIG slice of one, that all engines use."""
 
     uuid: str
@@ -34,8 +35,8 @@ class Choice:
     """Of its card, as nvidia-smi counts."""
     handle: Any
     nvml: ModuleType
-    several: int = 1
-    """How many there were to choose from where nobody chose."""
+    candidates: int = 1
+    """How many there were to choose from, if nothing named one."""
 
     @property
     def is_slice(self) -> bool:
@@ -44,49 +45,49 @@ class Choice:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes CUDA see it and nothing else, as device 0."""
+        """The variables that make CUDA see only this GPU, as device 0."""
         if self.is_slice:
             return {"CUDA_VISIBLE_DEVICES": self.uuid}
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(self.number)}
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """For messages: "GPU 0 (NVIDIA H200)"."""
         return f"{'a slice of ' if self.is_slice else ''}GPU {self.number} ({self.name})"
 
 
 def choose(
     device: int | str | None = None, *, environment: Mapping[str, str] = os.environ, nvml: ModuleType = pynvml
-) -> Choice:
-    """The GPU that `device` (of the profile's section `gpu`) and CUDA_VISIBLE_DEVICES name.
+) -> ChosenGpu:
+    """Return the GPU that `device` (of the profile's section `gpu`) and CUDA_VISIBLE_DEVICES name.
 
     Raises:
         NoGpuError: there is none.
-        EngineError: what they name is not there, or a card is cut into slices and none is named.
+        EngineError: what they name does not exist, or a card is partitioned into slices and none is named.
     """
     try:
         nvml.nvmlInit()
         count = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError as fault:
+    except nvml.NVMLError as error:
         raise NoGpuError(
-            f"no NVIDIA GPU: {_line(fault)}; install the driver (`nvidia-smi` must list the GPU; a container needs "
+            f"no NVIDIA GPU: {_line(error)}; install the driver (`nvidia-smi` must list the GPU; a container needs "
             "--gpus), or choose a profile that needs none, such as cpu"
         ) from None
     if not count:
         raise NoGpuError("no NVIDIA GPU: the driver counts none; check `nvidia-smi -L`, or choose the profile cpu")
     try:
         cards = {number: nvml.nvmlDeviceGetHandleByIndex(number) for number in range(count)}
-        shown = _shown(environment.get("CUDA_VISIBLE_DEVICES"), cards, nvml)
-        return _chosen(device, shown, nvml)
-    except nvml.NVMLError as fault:
-        raise EngineError(f"the GPUs cannot be read ({_line(fault)}); check `nvidia-smi`") from None
+        shown = _visible_gpus(environment.get("CUDA_VISIBLE_DEVICES"), cards, nvml)
+        return _select(device, shown, nvml)
+    except nvml.NVMLError as error:
+        raise EngineError(f"the GPUs cannot be read ({_line(error)}); check `nvidia-smi`") from None
 
 
-def check_mode(choice: Choice, processes: int, *, mps: bool) -> None:
-    """Refuse a card that so many processes may not use.
+def check_mode(choice: ChosenGpu, processes: int, *, mps: bool) -> None:
+    """Check that the card's compute mode allows this many processes.
 
     Raises:
-        EngineError: its compute mode forbids it.
+        EngineError: it does not.
     """
     try:
         mode = choice.nvml.nvmlDeviceGetComputeMode(choice.handle)
@@ -94,100 +95,99 @@ def check_mode(choice: Choice, processes: int, *, mps: bool) -> None:
         return
     remedy = f"run: sudo nvidia-smi -i {choice.number} -c DEFAULT"
     if mode == _PROHIBITED:
-        raise EngineError(f"{choice.words} is in compute mode PROHIBITED, which lets nobody use it; {remedy}")
+        raise EngineError(f"{choice.label} is in compute mode PROHIBITED, which allows no process to use it; {remedy}")
     if mode == _EXCLUSIVE and processes > 1 and not mps:
         raise EngineError(
-            f"{choice.words} is in compute mode EXCLUSIVE_PROCESS, and {processes} processes of the agent need it; set "
+            f"{choice.label} is in compute mode EXCLUSIVE_PROCESS, and {processes} processes of the agent need it; set "
             f"gpu.mps: true, or {remedy}"
         )
 
 
-def _shown(visible: str | None, cards: dict[int, Any], nvml: ModuleType) -> list[Choice]:
-    """What CUDA shows, in its order; whole cards, and slices that are named."""
-    whole = {number: _seen(handle, number, nvml) for number, handle in cards.items()}
+def _visible_gpus(visible: str | None, cards: dict[int, Any], nvml: ModuleType) -> list[ChosenGpu]:
+    """Return the GPUs that CUDA shows, in its order: whole cards, and slices that are named."""
+    whole = {number: _read_gpu(handle, number, nvml) for number, handle in cards.items()}
     if visible is None:
         return list(whole.values())
-    found: list[Choice] = []
+    visible_gpus: list[ChosenGpu] = []
     for entry in filter(None, (part.strip() for part in visible.split(","))):
         if entry.isdigit() and int(entry) in whole:
-            found.append(whole[int(entry)])
+            visible_gpus.append(whole[int(entry)])
             continue
         match = _by_uuid(entry, [one for card in whole.values() for one in (card, *_slices(card))])
         if match is None:
-            break  # as CUDA does: what follows an entry that is none is not shown
-        found.append(match)
-    if not found:
+            break  # as CUDA does: nothing after an invalid entry is shown
+        visible_gpus.append(match)
+    if not visible_gpus:
         raise EngineError(
             f"CUDA_VISIBLE_DEVICES={visible!r} shows no GPU; there are {_list(whole.values())}: correct or unset it"
         )
-    return found
+    return visible_gpus
 
 
-def _chosen(device: int | str | None, shown: list[Choice], nvml: ModuleType) -> Choice:
+def _select(device: int | str | None, shown: list[ChosenGpu], nvml: ModuleType) -> ChosenGpu:
     if isinstance(device, str):
         match = _by_uuid(device, [one for card in shown for one in (card, *_slices(card))])
         if match is None:
             raise EngineError(f"gpu.device: {device} is not among the GPUs here: {_list(shown)}; see `nvidia-smi -L`")
-        return match if match.is_slice else _whole(match)
+        return match if match.is_slice else _as_usable(match)
     if device is not None and device >= len(shown):
         raise EngineError(
             f"gpu.device: {device}, but there are {len(shown)} GPUs to choose from, counted from 0: {_list(shown)}"
         )
-    found = _whole(shown[device or 0])
-    several = len(shown) if device is None else 1
-    return Choice(found.uuid, found.name, found.number, found.handle, nvml, several)
+    chosen = _as_usable(shown[device or 0])
+    return dataclasses.replace(chosen, candidates=len(shown) if device is None else 1)
 
 
-def _whole(card: Choice) -> Choice:
-    """The card, or its only slice where it is cut."""
-    if card.is_slice or not _is_cut(card):
+def _as_usable(card: ChosenGpu) -> ChosenGpu:
+    """Return the card, or its only slice if it is partitioned."""
+    if card.is_slice or not _is_partitioned(card):
         return card
     slices = _slices(card)
     if not slices:
         raise EngineError(
-            f"{card.words} is in MIG mode and has no slices; make one (sudo nvidia-smi mig -i {card.number} -cgi 0 "
+            f"{card.label} is in MIG mode and has no slices; make one (sudo nvidia-smi mig -i {card.number} -cgi 0 "
             f"-C), or turn MIG off (sudo nvidia-smi -i {card.number} -mig 0)"
         )
     if len(slices) > 1:
         names = ", ".join(one.uuid for one in slices)
         raise EngineError(
-            f"{card.words} is cut into {len(slices)} MIG slices, and a program can use one alone: set gpu.device to "
-            f"one of {names}, or turn MIG off (sudo nvidia-smi -i {card.number} -mig 0)"
+            f"{card.label} is partitioned into {len(slices)} MIG slices, and a program can use only one: set "
+            f"gpu.device to one of {names}, or turn MIG off (sudo nvidia-smi -i {card.number} -mig 0)"
         )
     return slices[0]
 
 
-def _is_cut(card: Choice) -> bool:
-    mode = _ask(card.nvml, card.nvml.nvmlDeviceGetMigMode, card.handle)
+def _is_partitioned(card: ChosenGpu) -> bool:
+    mode = _query(card.nvml, card.nvml.nvmlDeviceGetMigMode, card.handle)
     return bool(mode) and mode[0] == 1  # NVML_DEVICE_MIG_ENABLE
 
 
-def _slices(card: Choice) -> list[Choice]:
-    if card.is_slice or not _is_cut(card):
+def _slices(card: ChosenGpu) -> list[ChosenGpu]:
+    if card.is_slice or not _is_partitioned(card):
         return []
     nvml = card.nvml
-    places = range(_ask(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, card.handle) or 0)
-    handles = (_ask(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, card.handle, place) for place in places)
-    return [_seen(handle, card.number, nvml) for handle in handles if handle is not None]
+    places = range(_query(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, card.handle) or 0)
+    handles = (_query(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, card.handle, place) for place in places)
+    return [_read_gpu(handle, card.number, nvml) for handle in handles if handle is not None]
 
 
-def _seen(handle: Any, number: int, nvml: ModuleType) -> Choice:
-    name = _text(_ask(nvml, nvml.nvmlDeviceGetName, handle)) or "unknown GPU"
-    return Choice(_text(nvml.nvmlDeviceGetUUID(handle)), name, number, handle, nvml)
+def _read_gpu(handle: Any, number: int, nvml: ModuleType) -> ChosenGpu:
+    name = _text(_query(nvml, nvml.nvmlDeviceGetName, handle)) or "unknown GPU"
+    return ChosenGpu(_text(nvml.nvmlDeviceGetUUID(handle)), name, number, handle, nvml)
 
 
-def _by_uuid(asked: str, among: list[Choice]) -> Choice | None:
-    """The one whose UUID begins so, as CUDA takes it, if it is one alone."""
-    found = [one for one in among if one.uuid.startswith(asked)] if asked.startswith(("GPU-", "MIG-")) else []
-    return found[0] if len(found) == 1 else None
+def _by_uuid(prefix: str, among: list[ChosenGpu]) -> ChosenGpu | None:
+    """Return the GPU whose UUID starts with that, as CUDA accepts it, if only one does."""
+    matches = [one for one in among if one.uuid.startswith(prefix)] if prefix.startswith(("GPU-", "MIG-")) else []
+    return matches[0] if len(matches) == 1 else None
 
 
 def _list(choices: Any) -> str:
     return ", ".join(f"{one.number} {one.name} ({one.uuid})" for one in choices)
 
 
-def _ask(nvml: ModuleType, call: Callable[..., Any], *arguments: Any) -> Any:
-    """What NVML answers; None where the card does not support it."""
+def _query(nvml: ModuleType, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what NVML answers; None if the card does not support the query."""
     try:
         return call(*arguments)
     except nvml.NVMLError:
@@ -198,5 +198,5 @@ def _text(value: str | bytes | None) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
 
 
-def _line(fault: Exception) -> str:
-    return " ".join(str(fault).split())
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -12,16 +12,16 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """What NVML says of the driver."""
+    """The NVIDIA driver, as NVML reports it."""
 
     gpus: int
     version: str
     cuda: tuple[int, int] | None
-    """The newest CUDA it runs, major and minor."""
+    """The newest CUDA that it runs, major and minor."""
 
     @classmethod
     def read(cls, nvml: ModuleType | None = None) -> Self | None:
-        """None where there is no driver, or nothing that could ask it."""
+        """Read it from NVML; None if there is no driver, or no package to query it."""
         if nvml is None:
             try:
                 nvml = importlib.import_module("pynvml")
@@ -41,7 +41,7 @@ class Driver:
 
 
 def why_unreachable(torch_cuda: str | None, driver: Driver | None, environment: Mapping[str, str] = os.environ) -> str:
-    """Why `torch.cuda.is_available()` is false, and the remedy, as one line.
+    """Return why `torch.cuda.is_available()` is false, and the remedy, as one line.
 
     `torch_cuda` is torch.version.cuda. A driver runs programs of its own CUDA major version and older ones.
     """
@@ -57,7 +57,7 @@ def why_unreachable(torch_cuda: str | None, driver: Driver | None, environment: 
     if "CUDA_VISIBLE_DEVICES" in environment:
         return (
             f"a GPU is here, but CUDA_VISIBLE_DEVICES={environment['CUDA_VISIBLE_DEVICES']!r} hides it or names a "
-            "slice that is none; correct or unset it"
+            "slice that does not exist; correct or unset it"
         )
     return (
         "a GPU is here, but CUDA does not start on it; load its module (sudo nvidia-modprobe -u), and in a container "

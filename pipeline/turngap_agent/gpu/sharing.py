@@ -1,4 +1,4 @@
-"""How the engines come to share one GPU: it is chosen, looked at, and MPS is started, before CUDA starts anywhere."""
+"""Prepares the one GPU that the engines share: choose it, check it, and start MPS, before CUDA starts anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 from turngap_agent.engines import EngineSettings, Placement
 from turngap_agent.gpu import choice as choosing
 from turngap_agent.gpu import mps
-from turngap_agent.gpu.choice import Choice, NoGpuError
+from turngap_agent.gpu.choice import ChosenGpu, NoGpuError
 from turngap_agent.gpu.mps import Mps
 from turngap_agent.gpu.usage import describe_other_use
 from turngap_agent.profile import Profile
@@ -21,17 +21,17 @@ _log = logging.getLogger("turngap.gpu")
 
 
 class Sharing:
-    """The GPU of a loaded profile; `close` after the engines."""
+    """The GPU of a loaded profile; close it after the engines."""
 
     def __init__(
         self,
-        choice: Choice,
+        choice: ChosenGpu,
         profile: Profile,
         daemon: Mps | None,
         environment: Mapping[str, str],
         aside: Path | None = None,
     ) -> None:
-        """`aside`: a folder that stands in the environment and goes with it."""
+        """Set `environment`; `aside` is a folder that it names and that `close` removes."""
         self._aside = aside
         self.choice, self.mps = choice, daemon
         self._settings = profile.gpu
@@ -40,11 +40,11 @@ class Sharing:
         os.environ.update(environment)
 
     @classmethod
-    async def open(cls, profile: Profile, choose: Callable[..., Choice] = choosing.choose) -> Self | None:
-        """Ready the GPU that `profile` uses; the environment then shows CUDA that one alone. None where it uses none.
+    async def open(cls, profile: Profile, choose: Callable[..., ChosenGpu] = choosing.choose) -> Self | None:
+        """Prepare the GPU that `profile` uses, the only one that CUDA then sees; return None if it uses none.
 
         Raises:
-            EngineError: there is none, or not the one that is named, its mode forbids it, or MPS does not start.
+            EngineError: there is no GPU, or not the one that is named, its mode forbids it, or MPS does not start.
         """
         placements = [settings.placement() for settings in profile.engines().values()]
         own, started = Placement.GPU in placements, placements.count(Placement.OWN_PROCESS)
@@ -57,20 +57,20 @@ class Sharing:
                 raise
             return None  # an engine in a process of its own works without one
         choosing.check_mode(choice, own + started, mps=profile.gpu.mps)
-        if choice.several > 1:
+        if choice.candidates > 1:
             _log.warning(
                 "%d GPUs are here; %s, %s, is used; choose with gpu.device or CUDA_VISIBLE_DEVICES",
-                choice.several,
-                choice.words,
+                choice.candidates,
+                choice.label,
                 choice.uuid,
             )
-        if (remark := describe_other_use(choice)) is not None:
-            _log.warning("%s", remark)
+        if (other_use := describe_other_use(choice)) is not None:
+            _log.warning("%s", other_use)
         daemon = await Mps.start(choice, profile.gpu) if profile.gpu.mps else None
         if daemon is not None:
             return cls(choice, profile, daemon, daemon.environment)
-        if aside := mps.off():
-            _log.warning("an MPS daemon of this machine is not joined: gpu.mps is false")
+        if aside := mps.keep_off_machine_mps():
+            _log.warning("the engines do not join the MPS daemon of this machine: gpu.mps is false")
         folder = Path(aside["CUDA_MPS_PIPE_DIRECTORY"]) if aside else None
         return cls(choice, profile, None, choice.environment | aside, folder)
 
@@ -81,7 +81,7 @@ class Sharing:
         return settings.with_environment(self.mps.llm_environment)
 
     def facts(self) -> dict[str, Any]:
-        """For the ready line: which GPU, and how it is shared."""
+        """Return what the ready line reports: which GPU, and how it is shared."""
         return {
             "uuid": self.choice.uuid,
             "name": self.choice.name,
@@ -92,16 +92,16 @@ class Sharing:
         }
 
     async def check(self) -> None:
-        """Once engines are loaded.
+        """Check, once engines are loaded, that MPS is used if it was started.
 
         Raises:
-            EngineError: MPS was asked for, and they work without it.
+            EngineError: the engines work without it.
         """
         if self.mps is not None:
             await self.mps.check_used()
 
     async def close(self) -> None:
-        """End MPS, and leave the environment as it was."""
+        """End MPS, and restore the environment."""
         if self.mps is not None:
             await self.mps.stop()
         for name, value in self._before.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turngap_agent.gpu.choice import Choice
+from turngap_agent.gpu.choice import ChosenGpu
 
 IDLE_MIB = 256.0
 """In use beside what the driver keeps: less than any CUDA context takes."""
@@ -29,7 +29,7 @@ class Memory:
         return self.total_mib - self.used_mib
 
 
-def read_memory(choice: Choice) -> Memory | None:
+def read_memory(choice: ChosenGpu) -> Memory | None:
     """Return the device's memory now; None if it may not be read."""
     nvml = choice.nvml
     try:
@@ -39,7 +39,7 @@ def read_memory(choice: Choice) -> Memory | None:
     return Memory(choice.name, now.total / _MIB, now.used / _MIB)
 
 
-def describe_other_use(choice: Choice) -> str | None:
+def describe_other_use(choice: ChosenGpu) -> str | None:
     """Return one line, with the remedy, if other processes use the GPU; None if none does, as far as NVML can see."""
     nvml = choice.nvml
     try:
@@ -52,12 +52,12 @@ def describe_other_use(choice: Choice) -> str | None:
         return None
     what = [f"process {pids}" if pids else "", f"{used_mib:,.0f} MiB" if used_mib is not None else ""]
     return (
-        f"{choice.words} is in use by others ({', '.join(filter(None, what))}): times and memory will be theirs too; "
+        f"{choice.label} is in use by others ({', '.join(filter(None, what))}): times and memory will be theirs too; "
         "stop them (`nvidia-smi` lists them), or choose another GPU with gpu.device"
     )
 
 
-def _used_by_programs_mib(choice: Choice) -> float | None:
+def _used_by_programs_mib(choice: ChosenGpu) -> float | None:
     nvml = choice.nvml
     try:
         now = nvml.nvmlDeviceGetMemoryInfo(choice.handle, nvml.nvmlMemory_v2)

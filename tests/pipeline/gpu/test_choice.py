@@ -7,12 +7,12 @@ from typing import Any
 import pynvml
 import pytest
 from turngap_agent.errors import EngineError
-from turngap_agent.gpu.choice import Choice, NoGpuError, check_mode, choose
+from turngap_agent.gpu.choice import ChosenGpu, NoGpuError, check_mode, choose
 
 from tests.pipeline.gpu.fake_nvml import cut, nvml
 
 
-def chosen(device: int | str | None = None, visible: str | None = None, module: Any = None) -> Choice:
+def chosen(device: int | str | None = None, visible: str | None = None, module: Any = None) -> ChosenGpu:
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     return choose(device, environment=environment, nvml=module or nvml())
 
@@ -43,12 +43,12 @@ def test_profile_then_environment_then_the_first(device: int | str | None, visib
 def test_cuda_is_shown_that_card_alone_by_its_number() -> None:
     """In the order of nvidia-smi, which CUDA's own is not."""
     assert chosen(1).environment == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
-    assert chosen(1).words == "GPU 1 (NVIDIA A100)"
+    assert chosen(1).label == "GPU 1 (NVIDIA A100)"
 
 
 def test_that_nobody_chose_is_known() -> None:
     """Two to choose from; one where one was named."""
-    assert (chosen().several, chosen(0).several, chosen(None, "1").several) == (2, 1, 1)
+    assert (chosen().candidates, chosen(0).candidates, chosen(None, "1").candidates) == (2, 1, 1)
 
 
 def test_the_only_slice_of_a_card_is_taken() -> None:
@@ -56,7 +56,7 @@ def test_the_only_slice_of_a_card_is_taken() -> None:
     found = chosen(module=cut("0s1"))
     assert (found.uuid, found.is_slice, found.number) == ("MIG-0s1", True, 0)
     assert found.environment == {"CUDA_VISIBLE_DEVICES": "MIG-0s1"}
-    assert found.words == "a slice of GPU 0 (NVIDIA A100)"
+    assert found.label == "a slice of GPU 0 (NVIDIA A100)"
 
 
 @pytest.mark.parametrize(("device", "visible"), [("MIG-0s2", None), (None, "MIG-0s2")])
@@ -68,9 +68,9 @@ def test_one_of_several_slices_is_named(device: str | None, visible: str | None)
 @pytest.mark.parametrize(
     ("device", "visible", "module", "words"),
     [
-        (None, None, cut("0s1", "0s2"), "is cut into 2 MIG slices, .* one of MIG-0s1, MIG-0s2"),
+        (None, None, cut("0s1", "0s2"), "is partitioned into 2 MIG slices, .* one of MIG-0s1, MIG-0s2"),
         (None, None, cut(), "is in MIG mode and has no slices; make one"),
-        ("GPU-0a", None, cut("0s1", "0s2"), "is cut into 2 MIG slices"),
+        ("GPU-0a", None, cut("0s1", "0s2"), "is partitioned into 2 MIG slices"),
         (2, None, nvml(), r"gpu\.device: 2, but there are 2 GPUs .* 0 NVIDIA A100 \(GPU-0a\), 1 NVIDIA"),
         ("GPU-9", None, nvml(), r"gpu\.device: GPU-9 is not among .* `nvidia-smi -L`"),
         (None, "", nvml(), "CUDA_VISIBLE_DEVICES='' shows no GPU; .* correct or unset it"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu import mps
-from turngap_agent.gpu.choice import Choice, choose
+from turngap_agent.gpu.choice import ChosenGpu, choose
 from turngap_agent.gpu.mps import Mps
 from turngap_agent.profile.sections import GpuSettings
 
@@ -47,7 +47,7 @@ def install(folder: Path, refusal: str = "") -> dict[str, str]:
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def gpu() -> Choice:
+def gpu() -> ChosenGpu:
     return choose(1, environment={}, nvml=nvml())
 
 
@@ -136,7 +136,7 @@ def test_a_daemon_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(mps, "READY_WITHIN_S", 0.3)
     monkeypatch.setattr(mps, "GRACE_S", 0.2)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(EngineError, match=r"did not answer within 0\.3 s \(it said nothing\)"):
+    with pytest.raises(EngineError, match=r"did not answer within 0\.3 s \(it logged nothing\)"):
         asyncio.run(Mps.start(gpu(), GpuSettings(mps=True), install(tmp_path, "time.sleep(600)")))
     assert list(tmp_path.glob("turngap-mps-*")) == []
 
@@ -144,9 +144,9 @@ def test_a_daemon_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytes
 def test_a_daemon_of_the_machine_is_not_joined_unasked(tmp_path: Path) -> None:
     """Where one is, clients are sent to a place where none is; elsewhere nothing is set."""
     environment = {"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path)}
-    assert mps.off(environment) == {}
+    assert mps.keep_off_machine_mps(environment) == {}
     (tmp_path / "control").touch()
-    folders = [Path(mps.off(environment)["CUDA_MPS_PIPE_DIRECTORY"]) for _ in range(2)]
+    folders = [Path(mps.keep_off_machine_mps(environment)["CUDA_MPS_PIPE_DIRECTORY"]) for _ in range(2)]
     assert folders[0] != folders[1]
     for folder in folders:
         assert list(folder.iterdir()) == []

@@ -22,7 +22,7 @@ class SmartTurnSettings(TurnSettings, CoreSettings):
 
     def build(self) -> LoadedEngine:
         """Load the model."""
-        from turngap_agent.endpointing.smart_turn_onnx.engine import SmartTurn
+        from turngap_agent.endpointing.smart_turn.engine import SmartTurn
 
         return SmartTurn(self)
 
