@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FileServer:
-    """What it serves and how; what it was asked."""
+    """What it serves and how, and the requests it received. Queries do not count."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
@@ -45,11 +45,12 @@ def serve(state: FileServer | None = None) -> Iterator[FileServer]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            status = state.statuses.get(self.path, 200 if self.path in state.files else 404)
+            path = self.path.partition("?")[0]
+            status = state.statuses.get(path, 200 if path in state.files else 404)
             if status != 200:
                 self.send_error(status)
                 return
-            self._send(state.files[self.path])
+            self._send(state.files[path])
 
         def _send(self, body: bytes) -> None:
             start = 0

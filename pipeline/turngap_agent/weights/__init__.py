@@ -1,6 +1,6 @@
-"""The weights of the agent and the caller's recordings: fetched once, verified, cached; `weights.toml` has the pins.
+"""The weights of the agent and the caller's recordings: fetched once, verified, cached; `weights.toml` pins them.
 
-`get` is all an engine needs: the path of a verified file or folder, fetched when it is not there yet.
+An engine needs `get` only: it returns the path of a verified file or folder, fetched if it is missing.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _FETCH: dict[str, Callable[[Pin, Path, Path, Progress], None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One pinned entry and how it stands with it here."""
+    """One pinned entry and its state on this machine."""
 
     pin: Pin
     path: Path
-    """Where it is, or will be."""
+    """Its place, even before it is fetched."""
     cached: bool
     problem: str
-    """Why it cannot be used though something is there; "" if nothing is wrong."""
+    """Why it cannot be used although something is there; "" if nothing is wrong."""
     profiles: tuple[str, ...]
     """The shipped profiles that use it."""
 
 
 def get(name: str, progress: Progress | None = None) -> Path:
-    """The verified file or folder of the entry `name`; fetched first when it is missing, with progress on stderr.
+    """Return the verified file or folder of the entry `name`; fetch it first if it is missing, with progress on stderr.
 
-    A `name` with a slash is the user's own file or folder, and is given back as it is.
-    Costs a look at file sizes and times when it is cached, and needs neither network nor pip then.
+    A `name` with a slash is the user's own file or folder, and is returned as it is. For a cached entry only file sizes
+    and times are checked; neither network nor pip is needed.
 
     Raises:
         UsageError: no such entry is pinned, or there is no such path.
@@ -50,29 +50,31 @@ def get(name: str, progress: Progress | None = None) -> Path:
     if "/" in name:
         own = Path(name).expanduser()
         if not own.exists():
-            raise UsageError(f"{name}: no such file or folder (weights are given by name or by path)")
+            raise UsageError(
+                f"{name}: no such file or folder (weights are named by an entry or a path)", code="usage.missing"
+            )
         return own
-    return _get(pins.of(name), progress or for_stderr())
+    return _ensure(pins.of(name), progress or for_stderr())
 
 
 def pull(name: str | None = None, progress: Progress | None = None) -> list[Path]:
-    """Fetch what a profile needs, or one entry, or (None) what `selection` says.
+    """Fetch the weights of a profile, or one entry, or (None) those that `selection` returns; return their paths.
 
-    What is damaged is fetched again.
+    Damaged entries are fetched again.
 
     Raises:
         UsageError: `name` is neither an entry nor a profile.
         WeightsError: as `get`.
     """
     progress = progress or for_stderr()
-    return [_get(pin, progress, again=True) for pin in selection(name)]
+    return [_ensure(pin, progress, again=True) for pin in selection(name)]
 
 
 def selection(name: str | None) -> list[Pin]:
-    """The pins that `name` (an entry or a profile) means.
+    """Return the pins that `name` (an entry or a profile) means.
 
-    None is all that the shipped profiles and the caller use, but for what the hub has: gigabytes for a GPU, some of it
-    behind a login, are fetched when they are asked for.
+    None means all that the shipped profiles and the caller use, except what the hub has: gigabytes for a GPU, some of
+    them behind a login, are fetched by name only.
 
     Raises:
         UsageError: it is neither an entry nor a profile.
@@ -94,21 +96,21 @@ def selection(name: str | None) -> list[Pin]:
 
 
 def verify(progress: Progress | None = None, names: Iterable[str] | None = None) -> list[Status]:
-    """Read every byte of what is cached (of `names`, or all), and report; nothing is fetched or changed."""
+    """Read every byte of the cached entries (`names`, or all) and return their state; nothing is fetched or changed."""
     progress = progress or for_stderr()
-    wanted = list(names) if names is not None else list(pins.shipped())
-    found = []
+    selected = list(names) if names is not None else list(pins.shipped())
+    statuses = []
     for status in list_all():
-        if status.pin.name not in wanted:
+        if status.pin.name not in selected:
             continue
         if status.cached:
             progress.note(f"verifying {status.pin.name}")
-        found.append(_verified(status))
-    return found
+        statuses.append(_verify(status))
+    return statuses
 
 
 def list_all() -> list[Status]:
-    """How it stands with every entry; no byte is fetched, and none read unless a file's time has changed."""
+    """Return the state of every entry; nothing is fetched, and files are read only if their time has changed."""
     users: dict[str, list[str]] = {}
     for name in profile.names():
         for pin in pins.of_profile(name):
@@ -116,7 +118,7 @@ def list_all() -> list[Status]:
     return [_status(pin, tuple(users.get(pin.name, ()))) for pin in pins.shipped().values()]
 
 
-def _get(pin: Pin, progress: Progress, again: bool = False) -> Path:
+def _ensure(pin: Pin, progress: Progress, again: bool = False) -> Path:
     if pin.source.kind == "installed":
         return installed.find(pin)
     if not _usable(pin, again):
@@ -124,7 +126,7 @@ def _get(pin: Pin, progress: Progress, again: bool = False) -> Path:
             # Another process may have fetched it while this one waited.
             if not _usable(pin, again):
                 _fetch(pin, progress)
-    return _handle(pin)
+    return _entry_path(pin)
 
 
 def _usable(pin: Pin, again: bool) -> bool:
@@ -147,33 +149,35 @@ def _fetch(pin: Pin, progress: Progress) -> None:
 
 
 def _compare(pin: Pin, folder: Path) -> None:
-    """Raise unless `folder` holds what is pinned, or what the hub stated of the pinned revision."""
-    for file in hub.locked(folder) if pin.by_revision else pin.files:
+    """Raise a `WeightsError` unless `folder` has the pinned files, or those the hub stated of the pinned commit."""
+    for file in hub.read_lock(folder) if pin.by_revision else pin.files:
         if not cache.has_identity(folder / file.path, file.identity):
             raise WeightsError(
                 f"{pin.name}: {file.path} is not the pinned file (its checksum is not {file.identity[:12]}…): "
-                "nothing was kept; try another mirror, or update turngap"
+                "nothing was kept; try another mirror, or update turngap",
+                code="weights.mismatch",
             )
     if pin.tree and cache.tree_digest(folder) != pin.tree.sha256:
         n_files = len(cache.files_below(folder))
         raise WeightsError(
             f"{pin.name}: the files ({n_files}) are not those of the pinned version {pin.version} ({pin.tree.files}): "
-            "nothing was kept; update turngap, or copy this entry's cache folder from another machine (docs/weights.md)"
+            "nothing was kept; update turngap, or copy the entry's cache folder from another machine (docs/weights.md)",
+            code="weights.mismatch",
         )
 
 
 def _convert(folder: Path) -> None:
-    """Replace the GGUF in `folder` by the model made of it."""
+    """Replace the GGUF in `folder` by the model converted from it."""
     try:
         from turngap_agent.weights import llama_onnx
-    except ImportError as fault:
-        raise WeightsError(f"{fault.name} is needed to convert a GGUF: run `pip install 'turngap[cpu]'`") from None
+    except ImportError as error:
+        raise WeightsError(f"{error.name} is needed to convert a GGUF: run `pip install 'turngap[cpu]'`") from None
     source = folder / "model.gguf"
     llama_onnx.convert(source, folder)
     source.unlink()
 
 
-def _handle(pin: Pin) -> Path:
+def _entry_path(pin: Pin) -> Path:
     folder = cache.place(pin)
     return folder / pin.gives if pin.gives else folder
 
@@ -182,12 +186,12 @@ def _status(pin: Pin, profiles: tuple[str, ...]) -> Status:
     try:
         if pin.source.kind == "installed":
             return Status(pin, installed.find(pin), True, "", profiles)
-        return Status(pin, _handle(pin), cache.is_cached(pin), "", profiles)
-    except WeightsError as fault:
-        return Status(pin, _handle(pin), False, str(fault), profiles)
+        return Status(pin, _entry_path(pin), cache.is_cached(pin), "", profiles)
+    except WeightsError as error:
+        return Status(pin, _entry_path(pin), False, str(error), profiles)
 
 
-def _verified(status: Status) -> Status:
+def _verify(status: Status) -> Status:
     pin = status.pin
     if not status.cached:
         return status
@@ -198,6 +202,6 @@ def _verified(status: Status) -> Status:
             cache.verify(pin)
             if not pin.recipe:
                 _compare(pin, cache.place(pin))
-    except WeightsError as fault:
-        return Status(pin, status.path, False, str(fault), status.profiles)
+    except WeightsError as error:
+        return Status(pin, status.path, False, str(error), status.profiles)
     return status

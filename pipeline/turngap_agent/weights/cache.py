@@ -1,8 +1,8 @@
-"""The folder of fetched weights: verified once, then trusted by size and time; written whole or not at all.
+"""The cache folder of weights: verified once, then trusted by size and time; entries are written whole or not at all.
 
 <cache>/<name>/<fingerprint>/     one entry as it is used, with its manifest
-<cache>/.partial/                 downloads that can go on
-<cache>/.staging/<name>/          being made; renamed into place when it is complete and verified
+<cache>/.partial/                 downloads that can be resumed
+<cache>/.staging/<name>/          in preparation; renamed into place when complete and verified
 <cache>/.locks/<name>             held by the process that fetches it
 """
 
@@ -28,7 +28,7 @@ MANIFEST = ".turngap.json"
 
 
 def root() -> Path:
-    """`$TURNGAP_CACHE`, else `turngap` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Return `$TURNGAP_CACHE`, else `turngap` in `$XDG_CACHE_HOME` or `~/.cache`."""
     if own := os.environ.get("TURNGAP_CACHE"):
         return Path(own).expanduser().absolute()
     # The XDG specification: a relative XDG_CACHE_HOME is to be ignored.
@@ -37,12 +37,12 @@ def root() -> Path:
 
 
 def place(pin: Pin) -> Path:
-    """The folder in which the entry stands once it is fetched."""
+    """Return the folder of the entry, fetched or not."""
     return root() / pin.name / pin.fingerprint
 
 
 def partial() -> Path:
-    """The folder for downloads that can go on; made if missing."""
+    """Return the folder for downloads that can be resumed; it is created if missing."""
     folder = root() / ".partial"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -52,50 +52,55 @@ def is_cached(pin: Pin) -> bool:
     """Whether the entry is there and looks untouched (sizes and times of its files: no byte is read).
 
     Raises:
-        WeightsError: a file was damaged or removed since.
+        WeightsError: (`weights.damaged`) a file was damaged or removed.
     """
     folder = place(pin)
     manifest = _read_manifest(folder)
     if manifest is None:
         return False
     moved = False
-    for path, wanted in manifest.items():
+    for path, expected in manifest.items():
         try:
-            found = (folder / path).stat()
+            stat = (folder / path).stat()
         except OSError:
-            raise WeightsError(f"{folder / path} is missing: {_remedy(pin)}") from None
-        if found.st_size != wanted["size"]:
+            raise WeightsError(f"{folder / path} is missing: {_remedy(pin)}", code="weights.damaged") from None
+        if stat.st_size != expected["size"]:
             raise WeightsError(
-                f"{folder / path} is damaged ({found.st_size} bytes, not {wanted['size']}): {_remedy(pin)}"
+                f"{folder / path} is damaged ({stat.st_size} bytes, not {expected['size']}): {_remedy(pin)}",
+                code="weights.damaged",
             )
-        moved = moved or found.st_mtime_ns != wanted["mtime_ns"]
+        moved = moved or stat.st_mtime_ns != expected["mtime_ns"]
     if moved:
-        # Copied or restored: look at the bytes once, then remember the new times (or not, in a read-only cache).
+        # Copied or restored: read the bytes once, then record the new times (not in a read-only cache).
         verify(pin)
         with suppress(OSError):
-            _write_manifest(folder, {path: wanted["sha256"] for path, wanted in manifest.items()})
+            _write_manifest(folder, {path: expected["sha256"] for path, expected in manifest.items()})
     return True
 
 
 def verify(pin: Pin) -> None:
-    """Read every byte of a cached entry and compare.
+    """Read every byte of a cached entry and compare it with the manifest.
 
     Raises:
-        WeightsError: a file differs from what was fetched, or is missing.
+        WeightsError: (`weights.damaged`) a file differs from what was fetched, or is missing.
     """
     folder = place(pin)
-    for path, wanted in (_read_manifest(folder) or {}).items():
+    for path, expected in (_read_manifest(folder) or {}).items():
         try:
             digest = file_digest(folder / path)
-        except OSError as fault:
-            raise WeightsError(f"{folder / path} cannot be read ({fault.strerror}): {_remedy(pin)}") from None
-        if digest != wanted["sha256"]:
-            raise WeightsError(f"{folder / path} is damaged (its sha256 is {digest[:12]}…): {_remedy(pin)}")
+        except OSError as error:
+            raise WeightsError(
+                f"{folder / path} cannot be read ({error.strerror}): {_remedy(pin)}", code="weights.damaged"
+            ) from None
+        if digest != expected["sha256"]:
+            raise WeightsError(
+                f"{folder / path} is damaged (its sha256 is {digest[:12]}…): {_remedy(pin)}", code="weights.damaged"
+            )
 
 
 @contextmanager
 def staging(pin: Pin) -> Iterator[Path]:
-    """A fresh folder to make the entry in; on success it takes the entry's place in one step, else nothing is left."""
+    """Yield a fresh folder for the entry; on success it takes the entry's place in one step, else it is deleted."""
     folder = root() / ".staging" / pin.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -112,7 +117,7 @@ def staging(pin: Pin) -> Iterator[Path]:
 
 @contextmanager
 def lock(pin: Pin, progress: Progress) -> Iterator[None]:
-    """Keep other processes from fetching the same entry; waits for one that does. The kernel frees it if we die."""
+    """Keep other processes from fetching the same entry; wait for one that does. The kernel frees a dead one's lock."""
     path = root() / ".locks" / pin.name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -126,41 +131,41 @@ def lock(pin: Pin, progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def writing(pin: Pin) -> Iterator[None]:
-    """Turn what the file system refuses into one line that says what to do."""
+    """Turn an error of the file system into a `WeightsError` (`weights.storage`) that says what to do."""
     try:
         yield
-    except OSError as fault:
+    except OSError as error:
         where = root()
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full (what was fetched is kept): make room, or set TURNGAP_CACHE to another disk"
-        elif fault.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full (downloads so far are kept): make room, or set TURNGAP_CACHE to another disk"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             reason = "it cannot be written to: set TURNGAP_CACHE to a folder that can, or fetch as its owner"
         else:
-            reason = f"{fault.strerror or fault} ({fault.filename}): set TURNGAP_CACHE to a folder that works"
-        raise WeightsError(f"{pin.name} cannot be stored in {where}: {reason}") from None
+            reason = f"{error.strerror or error} ({error.filename}): set TURNGAP_CACHE to a folder that works"
+        raise WeightsError(f"{pin.name} cannot be stored in {where}: {reason}", code="weights.storage") from None
 
 
 def remove(pin: Pin) -> None:
-    """Forget the entry, so that it is fetched anew."""
+    """Delete the entry, so that it is fetched again."""
     shutil.rmtree(place(pin), ignore_errors=True)
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file in `folder`, sorted by its path as bytes, the manifest left out."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return sorted(found, key=lambda path: os.fsencode(path.relative_to(folder)))
+    """Return every file in `folder` except the manifest, sorted by its path as bytes."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return sorted(files, key=lambda path: os.fsencode(path.relative_to(folder)))
 
 
 def file_digest(path: Path) -> str:
-    """The file's sha256, in hex."""
+    """Return the file's sha256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def has_identity(path: Path, identity: str) -> bool:
-    """Whether the file is the one named by a sha256 (64 hex digits) or by a git object id (40).
+    """Whether the file has this sha256 (64 hex digits) or git object id (40).
 
-    A large file stands in git as a Git LFS pointer, three lines with its sha256 and size; that pointer's object counts.
+    Git stores a large file as a Git LFS pointer, three lines with its sha256 and size; then that pointer's id counts.
     """
     digest = file_digest(path)
     if len(identity) == 64:
@@ -169,12 +174,12 @@ def has_identity(path: Path, identity: str) -> bool:
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n".encode()
     if _git_object(pointer) == identity:
         return True
-    # Only small files stand in git themselves.
+    # Git itself stores small files only.
     return size < 100_000_000 and _git_object(path.read_bytes()) == identity
 
 
 def tree_digest(folder: Path) -> str:
-    """sha256 of the listing `sha256sum` prints for all files below, sorted by path."""
+    """Return the sha256 of the listing that `sha256sum` prints for all files below `folder`, sorted by path."""
     lines = (f"{file_digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files_below(folder))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -194,8 +199,8 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]] | None:
 def _write_manifest(folder: Path, digests: dict[str, str]) -> None:
     files = {}
     for path, digest in digests.items():
-        found = (folder / path).stat()
-        files[path] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": digest}
+        stat = (folder / path).stat()
+        files[path] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
     documents.replace_file(folder / MANIFEST, json.dumps({"files": files}, indent=1), sync=False)
 
 

@@ -1,4 +1,4 @@
-"""`python -m turngap_agent weights …`: what is pinned, what is here, fetch it, check it, say where it is."""
+"""`python -m turngap_agent weights …`: list, fetch, verify and locate the pinned models."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("weights", help="list, fetch and verify the pinned model weights")
     parser.set_defaults(run=run)
     commands = parser.add_subparsers(dest="weights_command", required=True)
-    listing = commands.add_parser("list", help="every pinned model: version, size, licence, source, cached or not")
+    listing = commands.add_parser("list", help="list the pinned models: version, size, licence, source, cached or not")
     pull = commands.add_parser("pull", help="fetch what is missing or damaged")
     pull.add_argument(
-        "what", nargs="?", metavar="PROFILE|NAME", help="default: what the shipped profiles use, but for the hub's"
+        "what",
+        nargs="?",
+        metavar="PROFILE|NAME",
+        help="default: what the shipped profiles use, except what the hub has",
     )
-    pull.add_argument("--here", action="store_true", help="not where this machine could not run the profile anyway")
+    pull.add_argument("--here", action="store_true", help="fetch nothing if this machine cannot run the profile")
     verify = commands.add_parser("verify", help="read every cached byte and compare it with the pins")
-    path = commands.add_parser("path", help="the file or folder of one entry, fetched if missing")
+    path = commands.add_parser("path", help="print the file or folder of one entry, fetched if missing")
     path.add_argument("name", metavar="NAME")
     for command in (listing, pull, verify, path):
         command.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; the exit code.
+    """Run the command; return the exit code.
 
     Raises:
         TurngapError: as `turngap_agent.weights`.
@@ -49,15 +52,15 @@ def run(args: argparse.Namespace) -> int:
         return _pull(args.what, args.json)
     if args.weights_command == "verify":
         return _verify(args.json)
-    found = weights.get(args.name)
-    print(json.dumps({"name": args.name, "path": str(found)}) if args.json else found)
+    entry = weights.get(args.name)
+    print(json.dumps({"name": args.name, "path": str(entry)}) if args.json else entry)
     return 0
 
 
 def _list(as_json: bool) -> int:
     statuses = weights.list_all()
     if as_json:
-        print(json.dumps([_described(status) for status in statuses], indent=1))
+        print(json.dumps([_describe(status) for status in statuses], indent=1))
         return 0
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "version", "size", "licence", "source", "here", "profiles"):
@@ -73,20 +76,20 @@ def _list(as_json: bool) -> int:
 
 
 def _pull(what: str | None, as_json: bool) -> int:
-    """Fetch each; without a name, a voice that cannot be had here is a note, since the caller has a synthetic one."""
-    found, failed = {}, {}
+    """Fetch each; without a name, a voice that cannot be fetched is a note only: the caller has a synthetic one."""
+    fetched, failed = {}, {}
     for pin in weights.selection(what):
         try:
-            found[pin.name] = str(weights.pull(pin.name)[0])
-        except WeightsError as fault:
+            fetched[pin.name] = str(weights.pull(pin.name)[0])
+        except WeightsError as error:
             if what is not None or pin.source.kind != "debian":
                 raise
-            failed[pin.name] = str(fault)
-            print(f"turngap: note: {fault}", file=sys.stderr)
+            failed[pin.name] = str(error)
+            print(f"turngap: note: {error}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"paths": found, "unavailable": failed}))
+        print(json.dumps({"paths": fetched, "unavailable": failed}))
     else:
-        print(f"{len(found)} of {len(found) + len(failed)} in place: {', '.join(found)}")
+        print(f"{len(fetched)} of {len(fetched) + len(failed)} in place: {', '.join(fetched)}")
     return 0
 
 
@@ -94,7 +97,7 @@ def _verify(as_json: bool) -> int:
     statuses = [status for status in weights.verify() if status.cached or status.problem]
     damaged = [status for status in statuses if status.problem]
     if as_json:
-        print(json.dumps([_described(status) for status in statuses], indent=1))
+        print(json.dumps([_describe(status) for status in statuses], indent=1))
     else:
         if not statuses:
             print("nothing is cached yet: run `python -m turngap_agent weights pull`")
@@ -103,7 +106,7 @@ def _verify(as_json: bool) -> int:
     return WeightsError.exit_code if damaged else 0
 
 
-def _described(status: weights.Status) -> dict[str, Any]:
+def _describe(status: weights.Status) -> dict[str, Any]:
     pin = status.pin
     return {
         "name": pin.name,

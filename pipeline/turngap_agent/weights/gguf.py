@@ -1,4 +1,4 @@
-"""What a Llama-shaped GGUF file holds, by meaning: sizes, matrices, vocabulary."""
+"""Read a GGUF file of the Llama architecture: sizes, matrices, vocabulary."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ F32 = npt.NDArray[np.float32]
 _CONTROL_TOKEN = 3
 """`tokenizer.ggml.token_type` of tokens such as <|im_end|>."""
 
-# How the vocabularies named in `tokenizer.ggml.pre` cut text before the byte-pair merges, as the tokenizer.json of the
-# models' own repositories says it.
+# How the vocabularies named in `tokenizer.ggml.pre` split text before the byte-pair merges, from the tokenizer.json of
+# the models' own repositories.
 _PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "smollm": lambda: pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -35,13 +35,13 @@ class Gguf:
         """Open the file.
 
         Raises:
-            WeightsError: it is no such GGUF.
+            WeightsError: it is not such a GGUF.
             OSError: the file system refuses.
         """
         try:
             reader = gguf.GGUFReader(str(path))
-        except ValueError as fault:
-            raise WeightsError(f"{path}: not a GGUF file ({fault}): fetch it again") from None
+        except ValueError as error:
+            raise WeightsError(f"{path}: not a GGUF file ({error}): fetch it again") from None
         self._fields = reader.fields
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         self._path = path
@@ -51,7 +51,7 @@ class Gguf:
         self.heads = int(self.field("llama.attention.head_count"))
         self.key_value_heads = int(self.field("llama.attention.head_count_kv", self.heads))
         self.positions = int(self.field("llama.context_length", 2048))
-        """As many tokens a conversation may have."""
+        """The most tokens a conversation may have."""
         self.rotary_base = float(self.field("llama.rope.freq_base", 10_000.0))
         self.epsilon = float(self.field("llama.attention.layer_norm_rms_epsilon"))
         self.tokens: list[str] = self.field("tokenizer.ggml.tokens")
@@ -62,18 +62,18 @@ class Gguf:
         self.control_tokens = [t for t, kind in zip(self.tokens, types, strict=True) if kind == _CONTROL_TOKEN]
 
     def field(self, key: str, default: Any = None) -> Any:
-        """A metadata value; raises when it is absent and there is no default."""
-        if (found := self._fields.get(key)) is not None:
-            return found.contents()
+        """Return a metadata value; raise a `WeightsError` if it is absent and there is no default."""
+        if (value := self._fields.get(key)) is not None:
+            return value.contents()
         if default is None:
             raise WeightsError(f"{self._path}: the GGUF has no {key!r}; it cannot be converted")
         return default
 
     def tokenizer(self) -> Tokenizer:
-        """The byte-level BPE that it describes; token ids are positions in `tokens`.
+        """Return its byte-level BPE; token ids are positions in `tokens`.
 
         Raises:
-            WeightsError: text is cut in a way (`pre_tokenizer`) that is not known here.
+            WeightsError: its `pre_tokenizer` is not supported.
         """
         if (pre := self.pre_tokenizer) not in _PRE_TOKENIZERS:
             raise WeightsError(f"GGUF pre-tokenizer {pre!r} is not supported; known: {', '.join(_PRE_TOKENIZERS)}")
@@ -85,11 +85,11 @@ class Gguf:
         return bpe
 
     def has(self, name: str) -> bool:
-        """Whether there is such a tensor."""
+        """Whether it has this tensor."""
         return name in self._tensors
 
     def weight(self, name: str) -> F32:
-        """The tensor as float32, rows first; of queries and keys, row 2i of a head rotates with row 2i + 1."""
+        """Return the tensor as float32, rows first; of queries and keys, row 2i of a head rotates with row 2i + 1."""
         if name not in self._tensors:
             raise WeightsError(f"{self._path}: the GGUF has no tensor {name!r}; it cannot be converted")
         tensor = self._tensors[name]

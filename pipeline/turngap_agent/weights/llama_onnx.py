@@ -1,9 +1,9 @@
-"""A Llama-shaped GGUF made into an ONNX model with its tokenizer: gguf, numpy and onnx alone, no torch.
+"""Convert a GGUF of the Llama architecture to an ONNX model with its tokenizer: gguf, numpy and onnx only, no torch.
 
-Written are `model.onnx`, `tokenizer.json` (byte-level BPE, for the tokenizers library) and `chat_template.jinja`. The
-model takes the ids that are new and the keys and values of those before them, in place, and gives the logits after the
-last one. Its matrices have 8 bits, in blocks of 32 with a scale each, as ONNX Runtime's `MatMulNBits` computes with
-them; embeddings stored as Q8_0 come through exactly.
+It writes `model.onnx`, `tokenizer.json` (byte-level BPE, for the tokenizers library) and `chat_template.jinja`. The
+model takes the new ids and the keys and values of earlier ones, in place, and returns the logits after the last id. Its
+matrices have 8 bits, in blocks of 32 with a scale each, as ONNX Runtime's `MatMulNBits` computes with them; embeddings
+stored as Q8_0 are converted exactly.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from turngap_agent.weights.gguf import F32, Gguf
 
 BLOCK = 32
 _ZERO = 128
-"""What stands for 0 among a byte's values."""
+"""The byte that means 0."""
 _LARGEST = 127
 _COMPUTE_IN_INT8 = 4
-"""`accuracy_level`: the rows that a matrix is multiplied with are brought to 8 bits too."""
+"""`accuracy_level`: the rows that a matrix is multiplied with are quantized to 8 bits too."""
 _FUSED = "com.microsoft"
 """ONNX Runtime's own operators."""
 _OPSET, _IR = 21, 10
 _HEAD_MULTIPLE = 16
-"""Of GroupQueryAttention on a CPU."""
+"""Required by GroupQueryAttention on a CPU."""
 
 
 def convert(source: Path, into: Path, *, quantized: bool = True) -> None:
@@ -38,24 +38,24 @@ def convert(source: Path, into: Path, *, quantized: bool = True) -> None:
     Args:
         source: a GGUF of architecture `llama` with a byte-level BPE vocabulary.
         into: an existing folder.
-        quantized: matrices of 8 bits; else of 32, which computes just what the file says.
+        quantized: matrices of 8 bits; else of 32, which computes exactly what the file contains.
 
     Raises:
-        WeightsError: the file is no such GGUF.
+        WeightsError: the file is not such a GGUF.
         OSError: the file system refuses.
     """
     model = Gguf(source)
     tokenizer = model.tokenizer().to_str(pretty=True)
-    onnx.save(_Graph(model, quantized).built(), str(into / "model.onnx"))
+    onnx.save(_Graph(model, quantized).build(), str(into / "model.onnx"))
     (into / "tokenizer.json").write_text(tokenizer, "utf-8")
     (into / "chat_template.jinja").write_text(model.chat_template, "utf-8")
 
 
 def quantize(matrix: F32) -> tuple[npt.NDArray[np.uint8], F32]:
-    """`matrix`, shape (rows, n · 32), in 8 bits: values, shape (rows, n, 32), 128 for 0; scales, shape (rows, n).
+    """Return `matrix`, shape (rows, n · 32), in 8 bits: values, shape (rows, n, 32), 128 for 0; scales, (rows, n).
 
     Raises:
-        WeightsError: its rows are no whole blocks.
+        WeightsError: its rows are not whole blocks.
     """
     if matrix.shape[1] % BLOCK:
         raise WeightsError(f"a matrix has rows of {matrix.shape[1]}: only multiples of {BLOCK} can be converted")
@@ -66,7 +66,7 @@ def quantize(matrix: F32) -> tuple[npt.NDArray[np.uint8], F32]:
 
 
 class _Graph:
-    """The model's operators, one after the other; every method that adds one gives the name of its output."""
+    """The model's operators in order; every method that adds one returns the name of its output."""
 
     def __init__(self, model: Gguf, quantized: bool) -> None:
         self._model = model
@@ -74,15 +74,15 @@ class _Graph:
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
         self._inputs = [_value("ids", TensorProto.INT64, [1, "tokens"])]
-        # As GroupQueryAttention wants them: the index of the last position, and how many there are then.
+        # As GroupQueryAttention requires: the index of the last position, and the number of positions.
         self._inputs += [_value("last", TensorProto.INT32, [1]), _value("total", TensorProto.INT32, [1])]
         self._outputs: list[Any] = []
 
-    def built(self) -> Any:
-        """The model.
+    def build(self) -> Any:
+        """Return the model.
 
         Raises:
-            WeightsError: it is of a shape that the operators do not take.
+            WeightsError: the operators do not support its shape.
         """
         model = self._model
         head = model.weight("token_embd.weight").shape[1] // model.heads
@@ -91,7 +91,7 @@ class _Graph:
         angles = np.outer(np.arange(model.positions), model.rotary_base ** (-np.arange(0, head, 2) / head))
         self._constant("cos", np.cos(angles).astype(np.float32))
         self._constant("sin", np.sin(angles).astype(np.float32))
-        stream = self._embedded()
+        stream = self._embed()
         normed = self._add(
             "SimplifiedLayerNormalization", [stream, self._gamma("blk.0.attn_norm")], "normed", epsilon=model.epsilon
         )
@@ -107,8 +107,8 @@ class _Graph:
         helper.set_model_props(built, {"positions": str(model.positions)})
         return built
 
-    def _embedded(self) -> str:
-        """The rows of the new ids; tied embeddings are the output's matrix too, kept once."""
+    def _embed(self) -> str:
+        """Add the rows of the new ids; tied embeddings are the output's matrix too, stored once."""
         matrix = self._model.weight("token_embd.weight")
         if not self._quantized:
             return self._add("Gather", [self._constant("token_embd", matrix), "ids"], "embedded")
@@ -124,7 +124,7 @@ class _Graph:
         return self._add("Reshape", [blocks, shape], "embedded")
 
     def _layer(self, layer: str, stream: str, normed: str, after: str, head: int) -> tuple[str, str]:
-        """The residual stream after this layer, and the same normed for what comes `after` it."""
+        """Add a layer; return the residual stream after it, and the same normed for the part `after` it."""
         model = self._model
         parts = [model.weight(f"{layer}attn_{name}.weight") for name in "qkv"]
         together = self._product(normed, np.concatenate(parts), f"{layer}attn_qkv")
@@ -156,7 +156,7 @@ class _Graph:
         return self._sum_and_norm(stream, down, after, f"{layer}out")
 
     def _logits(self, normed: str) -> int:
-        """The output; how many logits there are."""
+        """Add the output; return the number of logits."""
         tied = not self._model.has("output.weight")
         matrix = self._model.weight("token_embd.weight" if tied else "output.weight")
         if tied and self._quantized:
@@ -166,18 +166,18 @@ class _Graph:
         return len(matrix)
 
     def _product(self, rows: str, matrix: F32, name: str) -> str:
-        """`rows` times the transposed matrix of shape (out, in)."""
+        """Add `rows` times the transposed matrix of shape (out, in)."""
         if not self._quantized:
             return self._add("MatMul", [rows, self._constant(f"{name}.matrix", matrix.T)], name)
         values, scales = quantize(matrix)
-        held = [self._constant(f"{name}.values", values), self._constant(f"{name}.scales", scales)]
-        return self._quantized_product(rows, held, matrix.shape, name)
+        weights = [self._constant(f"{name}.values", values), self._constant(f"{name}.scales", scales)]
+        return self._quantized_product(rows, weights, matrix.shape, name)
 
-    def _quantized_product(self, rows: str, held: list[str], shape: tuple[int, ...], name: str) -> str:
+    def _quantized_product(self, rows: str, weights: list[str], shape: tuple[int, ...], name: str) -> str:
         rows_out, width = shape
         return self._add(
             "MatMulNBits",
-            [rows, *held],
+            [rows, *weights],
             name,
             domain=_FUSED,
             N=rows_out,
@@ -188,7 +188,7 @@ class _Graph:
         )
 
     def _sum_and_norm(self, stream: str, added: str, norm: str, name: str) -> tuple[str, str]:
-        """The sum of the residual stream and what a part adds, and that sum normed."""
+        """Add the sum of the residual stream and a part's output; return it, and the same normed."""
         gamma, outputs = self._gamma(norm), [f"{name}.normed", "", "", f"{name}.stream"]
         self._nodes.append(
             helper.make_node(

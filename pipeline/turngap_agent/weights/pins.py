@@ -1,4 +1,4 @@
-"""The pins of `weights.toml`: what is fetched, from where, on which terms, and what it must be, byte for byte."""
+"""The pins of `weights.toml`: each entry's source, licence, and the exact bytes it must have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _inside(path: str) -> str:
     """Refuse a path that would leave the folder it is unpacked into."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts:
-        raise ValueError("a path inside the entry's folder is needed")
+        raise ValueError("must be a path inside the entry's folder")
     return path
 
 
@@ -35,14 +35,14 @@ class _Table(FrozenModel):
 
 
 class File(_Table):
-    """One file: where it stands in the source, where in the cache, and what it must be."""
+    """One file: its place in the source and in the cache, and its exact content."""
 
     source_path: RelativePath = Field(alias="from")
     path: RelativePath = Field(alias="to")
     size: int = Field(ge=0)
     sha256: Sha256 | None = None
     git: GitObject | None = None
-    """Instead of sha256, where a repository's listing is known: the file's git object, or that of its LFS pointer."""
+    """Instead of sha256, for a repository: the file's git object id, or that of its LFS pointer."""
 
     @model_validator(mode="after")
     def _one_identity(self) -> File:
@@ -52,12 +52,12 @@ class File(_Table):
 
     @property
     def identity(self) -> str:
-        """What `cache.has_identity` compares a file with."""
+        """The sha256 or git object id, for `cache.has_identity`."""
         return self.sha256 or self.git or ""
 
 
 class Tree(_Table):
-    """A whole set of files: how many, how large together, and the digest of their listing (`cache.tree_digest`)."""
+    """A set of files: their number, total size, and the digest of their listing (`cache.tree_digest`)."""
 
     files: int = Field(ge=1)
     size: int = Field(ge=0)
@@ -65,7 +65,7 @@ class Tree(_Table):
 
 
 class Unpack(_Table):
-    """A file or folder of a Debian package, and its place in the cache; what ends in `.gz` is unzipped."""
+    """A file or folder of a Debian package, and its place in the cache; a `.gz` file is unpacked."""
 
     source_path: RelativePath = Field(alias="from")
     path: RelativePath = Field(alias="to")
@@ -88,14 +88,14 @@ class HubSource(_Table):
     revision: str = Field(pattern=r"^[0-9a-f]{40}$")
     gated: bool = False
     take: tuple[str, ...] | None = Field(None, min_length=1)
-    """In place of `files`, where they are not known: names or patterns of what is kept. The hub states what each file
-    is at the revision, and the entry's lock keeps that."""
+    """Instead of `files`, if they are not known: names or patterns of the files to keep. The hub states each file's
+    checksum at the revision, and the entry's lock keeps it."""
     size: int | None = Field(None, gt=0)
-    """With `take`: about how many bytes that is."""
+    """With `take`: about how many bytes they are."""
 
 
 class DebianSource(_Table):
-    """Debian packages, downloaded by apt-get without root and unpacked without installing them."""
+    """Debian packages, downloaded by apt-get without root, and unpacked without an install."""
 
     kind: Literal["debian"]
     packages: tuple[str, ...]
@@ -103,7 +103,7 @@ class DebianSource(_Table):
 
 
 class InstalledSource(_Table):
-    """Files that an installed Python package brings along: nothing to fetch, but pinned and verified all the same."""
+    """Files of an installed Python package: nothing to fetch, but pinned and verified as well."""
 
     kind: Literal["installed"]
     package: str
@@ -134,25 +134,25 @@ class Pin(_Table):
 
     @property
     def by_revision(self) -> bool:
-        """Whether the commit alone is pinned: what its files are, the hub states when they are fetched."""
+        """Whether the commit alone is pinned: the hub states the files' checksums when they are fetched."""
         return self.source.kind == "hub" and self.source.take is not None
 
     @property
     def size(self) -> int:
-        """Bytes of the pinned files; of those pinned by their revision alone, about so many."""
+        """The bytes of the pinned files; approximate if the commit alone is pinned."""
         if self.source.kind == "hub" and self.source.take is not None:
             return self.source.size or 0
         return self.tree.size if self.tree else sum(file.size for file in self.files)
 
     @property
     def fingerprint(self) -> str:
-        """Names this exact pin in the cache: it changes when what is fetched or made of it changes."""
+        """The name of this exact pin in the cache: it changes with the files and with how they are converted."""
         essence = self.model_dump_json(include={"source", "files", "tree", "recipe"}, exclude_none=True)
         return hashlib.sha256(essence.encode()).hexdigest()[:12]
 
 
 def load(path: Path) -> dict[str, Pin]:
-    """All pins by name, in the file's order.
+    """Return all pins by name, in the file's order.
 
     Raises:
         WeightsError: the file is missing or malformed; the message names the entry and the key.
@@ -161,10 +161,10 @@ def load(path: Path) -> dict[str, Pin]:
         tables = tomllib.loads(path.read_text("utf-8"))
         adapter = TypeAdapter(dict[str, Pin])
         pins = adapter.validate_python(tables)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise WeightsError(f"{path}: cannot be read: {fault}") from None
-    except ValidationError as fault:
-        first = fault.errors()[0]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise WeightsError(f"{path}: `{key}`: {first['msg'].removeprefix('Value error, ')}") from None
     return {name: pin.model_copy(update={"name": name}) for name, pin in pins.items()}
@@ -172,24 +172,26 @@ def load(path: Path) -> dict[str, Pin]:
 
 @cache
 def shipped() -> dict[str, Pin]:
-    """The pins that come with this version, read once."""
+    """Return the pins of this version of turngap; the file is read once."""
     return load(PINS)
 
 
 def of(name: str) -> Pin:
-    """The pin of that name.
+    """Return the pin of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: (`usage.unknown`) there is none.
     """
     try:
         return shipped()[name]
     except KeyError:
-        raise UsageError(f"no weights {name!r} are pinned; there are: {', '.join(shipped())}") from None
+        raise UsageError(
+            f"no weights {name!r} are pinned; there are: {', '.join(shipped())}", code="usage.unknown"
+        ) from None
 
 
 def of_profile(name_or_path: str) -> list[Pin]:
-    """The pins of the weights that a profile's engines need; a model given by its path needs none.
+    """Return the pins of the weights that a profile's engines need; a model named by its path needs none.
 
     Raises:
         ProfileError: there is no such profile, or it is malformed.

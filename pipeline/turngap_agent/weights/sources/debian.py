@@ -1,7 +1,7 @@
-"""Recordings in Debian packages: downloaded by apt-get into a private state, without root and without an install.
+"""Recordings in Debian packages: downloaded by apt-get into a private folder, without root and without an install.
 
-apt's own mirrors, proxies and signatures count. A package's bytes differ between distributions, so what is pinned is
-the set of files inside.
+apt's own mirrors, proxies and signatures are used. A package's bytes differ between distributions, so the pin is the
+set of files inside.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
         raise WeightsError(
-            f"{pin.name}: {missing[0]} is not here, and it comes as Debian packages ({', '.join(source.packages)}): "
+            f"{pin.name} comes as Debian packages ({', '.join(source.packages)}), and {missing[0]} is not installed: "
             "run it on Debian or Ubuntu, or copy this entry's cache folder from there (docs/weights.md)"
         )
     state = partial / "apt"
     options = _private(state)
     progress.note(f"{pin.name}: reading Debian's package lists")
-    # One mirror of many may be down without harm: whether the packages are found decides.
-    doubt = _run(["apt-get", *options, "--quiet=2", "update"], state).complaint
-    _download(pin, source, options, state, progress, doubt)
+    # One mirror of several may be down; an error only counts if the packages are not found.
+    update_error = _run(["apt-get", *options, "--quiet=2", "update"], state).complaint
+    _download(pin, source, options, state, progress, update_error)
     unpacked = state / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in state.glob("*.deb"):
@@ -52,7 +52,7 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
 
 
 def _private(state: Path) -> list[str]:
-    """Options that keep lists, cache and lock files in `state`; what is installed is read, never written."""
+    """Return options that keep lists, cache and lock files in `state`; the list of installed packages is only read."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     values = {
@@ -61,7 +61,7 @@ def _private(state: Path) -> list[str]:
         "Dir::State::status": "/var/lib/dpkg/status",
         "Dir::Cache": str(state / "cache"),
         "Dir::Log": str(state),
-        # As root, apt would download as the user _apt, who may not write here.
+        # As root, apt would download as the user _apt, who cannot write here.
         "APT::Sandbox::User": "root",
         "Acquire::Retries": "3",
         "Acquire::http::Timeout": "30",
@@ -69,10 +69,12 @@ def _private(state: Path) -> list[str]:
     return [part for key, value in values.items() for part in ("-o", f"{key}={value}")]
 
 
-def _download(pin: Pin, source: DebianSource, options: list[str], state: Path, progress: Progress, doubt: str) -> None:
+def _download(
+    pin: Pin, source: DebianSource, options: list[str], state: Path, progress: Progress, update_error: str
+) -> None:
     listing = _run(["apt-get", *options, "--print-uris", "download", *source.packages], state)
-    _check(listing, pin.name, state, doubt)
-    # 'URI' FILE SIZE DIGEST, a line a package
+    _check(listing, pin.name, state, update_error)
+    # One line per package: 'URI' FILE SIZE DIGEST
     total = sum(int(line.split()[2]) for line in listing.lines if line.startswith("'"))
     done = 0
 
@@ -87,7 +89,7 @@ def _download(pin: Pin, source: DebianSource, options: list[str], state: Path, p
     progress.begin(pin.name, total)
     try:
         command = ["apt-get", *options, "-o", "APT::Status-Fd=1", "--quiet=2", "download", *source.packages]
-        _check(_run(command, state, follow), pin.name, state, doubt)
+        _check(_run(command, state, follow), pin.name, state, update_error)
     finally:
         progress.end()
 
@@ -96,8 +98,8 @@ _DISK_FULL = ("No space left on device", "enough free space")
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """A command that has ended: its exit code, its output, and the first thing it complained about."""
+class _Result:
+    """A command that has ended: its exit code, its output, and the first error it printed."""
 
     command: str
     code: int
@@ -106,7 +108,7 @@ class _Done:
     disk_full: bool
 
 
-def _run(command: list[str], state: Path, follow: Callable[[str], None] = lambda line: None) -> _Done:
+def _run(command: list[str], state: Path, follow: Callable[[str], None] = lambda line: None) -> _Result:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     lines = []
     with tempfile.TemporaryFile("w+") as errors:
@@ -125,30 +127,30 @@ def _run(command: list[str], state: Path, follow: Callable[[str], None] = lambda
                 follow(line)
                 lines.append(line)
         errors.seek(0)
-        said = errors.read()
-    faults = [line for line in said.splitlines() if line.startswith(("E: ", "W: Failed", "dpkg-deb: error"))]
-    complaint = faults[0].partition(": ")[2] if faults else ""
-    return _Done(command[0], process.returncode, tuple(lines), complaint, any(mark in said for mark in _DISK_FULL))
+        stderr = errors.read()
+    messages = [line for line in stderr.splitlines() if line.startswith(("E: ", "W: Failed", "dpkg-deb: error"))]
+    complaint = messages[0].partition(": ")[2] if messages else ""
+    return _Result(command[0], process.returncode, tuple(lines), complaint, any(mark in stderr for mark in _DISK_FULL))
 
 
-def _check(done: _Done, name: str, state: Path, doubt: str = "") -> None:
+def _check(done: _Result, name: str, state: Path, update_error: str = "") -> None:
     if done.code == 0:
         return
     if done.disk_full:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(state))
     raise WeightsError(
-        f"{name}: {done.command} failed ({doubt or done.complaint or f'code {done.code}'}): check the network and "
-        "/etc/apt/sources.list, or copy this entry's cache folder from another machine (docs/weights.md)"
+        f"{name}: {done.command} failed ({update_error or done.complaint or f'code {done.code}'}): check the network "
+        "and /etc/apt/sources.list, or copy this entry's cache folder from another machine (docs/weights.md)"
     )
 
 
-def _place(found: Path, target: Path, name: str) -> None:
+def _place(unpacked: Path, target: Path, name: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if found.is_dir():
-        shutil.copytree(found, target)
-    elif found.is_file() and found.suffix == ".gz":
-        target.write_bytes(gzip.decompress(found.read_bytes()))
-    elif found.is_file():
-        shutil.copyfile(found, target)
+    if unpacked.is_dir():
+        shutil.copytree(unpacked, target)
+    elif unpacked.is_file() and unpacked.suffix == ".gz":
+        target.write_bytes(gzip.decompress(unpacked.read_bytes()))
+    elif unpacked.is_file():
+        shutil.copyfile(unpacked, target)
     else:
-        raise WeightsError(f"{name}: the Debian package has no {found.name}: another version than the pinned one")
+        raise WeightsError(f"{name}: the Debian package has no {unpacked.name}: it is not the pinned version")

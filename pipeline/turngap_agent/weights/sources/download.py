@@ -1,4 +1,4 @@
-"""One file over HTTP (or from a file: URL): resumed where it broke off, handed over only when it is the pinned one."""
+"""Download one file over HTTP (or from a file: URL), resuming what broke off; only the pinned bytes are returned."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ BLOCK_BYTES = 1 << 20
 
 
 class RefusedError(WeightsError):
-    """The server answered, and the answer is no: asking again will not help."""
+    """The server refused: trying again will not help."""
 
     def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
+        super().__init__(message, code="weights.refused")
         self.status = status
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file elsewhere, and what it must be."""
+    """A file on a server, and what it must be."""
 
     url: str
     size: int
     identity: str
-    """As `cache.has_identity` takes it."""
+    """A sha256 or git object id, as `cache.has_identity` takes it."""
     label: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent to this host alone, never to one it redirects to."""
+    """Sent to this host only, never to one it redirects to."""
 
 
-class _BrokenOffError(Exception):
-    """The connection failed or ended early; what came is kept."""
+class _ConnectionLostError(Exception):
+    """The connection failed or ended early; the bytes so far are kept."""
 
 
 def download(remote: Remote, folder: Path, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> Path:
-    """Fetch `remote` into `folder`, going on with what an earlier run left there; the caller removes the file.
+    """Download `remote` into `folder`, resuming what an earlier run left there; the caller removes the file.
 
     Raises:
-        RefusedError: the server says no (status 4xx).
-        WeightsError: no network, or the bytes are not the pinned ones. Of a broken download the part is kept.
+        RefusedError: the server refuses (status 4xx).
+        WeightsError: no network (`weights.network`; the part is kept), or the bytes are not the pinned ones
+            (`weights.mismatch`).
         OSError: the file system refuses.
     """
     part = folder / f"{remote.identity}.part"
@@ -65,11 +66,12 @@ def download(remote: Remote, folder: Path, progress: Progress, sleep: Callable[[
         return part
     part.unlink()
     if resumed:
-        # The earlier part may have been of another file, or damaged: once more, from nothing.
+        # The earlier part may be of another file, or damaged: once more, from the start.
         return download(remote, folder, progress, sleep)
     raise WeightsError(
         f"{remote.label}: what {_bare(remote.url)} sent is not the pinned file (another size or checksum): "
-        "nothing was kept; try another mirror, or update turngap"
+        "nothing was kept; try another mirror, or update turngap",
+        code="weights.mismatch",
     )
 
 
@@ -78,11 +80,13 @@ def _fill(part: Path, remote: Remote, progress: Progress, sleep: Callable[[float
         before = _size(part)
         try:
             _stream(part, remote, progress)
-        except _BrokenOffError as fault:
+        except _ConnectionLostError as error:
             if attempt == ATTEMPTS - 1:
-                kept = f"; {_size(part)} of {remote.size} bytes are kept, run it again to go on" if _size(part) else ""
-                raise WeightsError(f"{remote.label}: no answer from {_bare(remote.url)} ({fault}){kept}") from None
-            # A server that got on deserves an immediate next try; one that did not, some time.
+                kept = f"; {_size(part)} of {remote.size} bytes are kept, run it again to resume" if _size(part) else ""
+                raise WeightsError(
+                    f"{remote.label}: no answer from {_bare(remote.url)} ({error}){kept}", code="weights.network"
+                ) from None
+            # Retry at once if bytes arrived, else after a while.
             sleep(0.0 if _size(part) > before else 2.0**attempt)
         else:
             return
@@ -97,32 +101,32 @@ def _stream(part: Path, remote: Remote, progress: Progress) -> None:
         request.add_header("Range", f"bytes={have}-")
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as fault:
-        fault.close()
-        if fault.code == 416:
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:
             part.unlink(missing_ok=True)
-            raise _BrokenOffError("it has no such range") from None
-        if fault.code == 429 or fault.code >= 500:
-            raise _BrokenOffError(f"HTTP {fault.code}") from None
-        raise RefusedError(f"{remote.label}: {_bare(remote.url)} answered HTTP {fault.code}", fault.code) from None
-    except (OSError, http.client.HTTPException) as fault:
-        raise _BrokenOffError(_reason(fault)) from None
+            raise _ConnectionLostError("no such range") from None
+        if error.code == 429 or error.code >= 500:
+            raise _ConnectionLostError(f"HTTP {error.code}") from None
+        raise RefusedError(f"{remote.label}: {_bare(remote.url)} answered HTTP {error.code}", error.code) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _ConnectionLostError(_reason(error)) from None
     with response, part.open("ab") as file:
         if have and response.status != 206:
-            # Ranges are not served here: begin anew.
+            # The server ignores ranges: start over.
             file.truncate(0)
             progress.advance(-have)
         _copy(response, file, remote.size, progress)
     if _size(part) < remote.size:
-        raise _BrokenOffError("the connection ended early")
+        raise _ConnectionLostError("the connection ended early")
 
 
 def _copy(response: BinaryIO, file: BinaryIO, limit: int, progress: Progress) -> None:
     while file.tell() <= limit:
         try:
             block = response.read(BLOCK_BYTES)
-        except (OSError, http.client.HTTPException) as fault:
-            raise _BrokenOffError(_reason(fault)) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _ConnectionLostError(_reason(error)) from None
         if not block:
             return
         file.write(block)
@@ -140,14 +144,14 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _reason(fault: Exception) -> str:
-    inner = fault.reason if isinstance(fault, urllib.error.URLError) else fault
+def _reason(error: Exception) -> str:
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
     text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
     return " ".join(text.split()) or type(inner).__name__
 
 
 def _bare(url: str) -> str:
-    """The URL without what may be secret: credentials and query."""
+    """Return the URL without parts that may be secret: credentials and query."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

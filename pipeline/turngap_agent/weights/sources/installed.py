@@ -1,4 +1,4 @@
-"""Weights that an installed Python package brings along: found where they are, never copied."""
+"""Weights inside an installed Python package: used in place, never copied."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from turngap_agent.weights.pins import InstalledSource, Pin
 
 
 def find(pin: Pin) -> Path:
-    """The folder with the package's files.
+    """Return the folder with the package's files.
 
     Raises:
-        WeightsError: the package is not installed, in another version, or a file is not the pinned size.
+        WeightsError: the package is missing or of another version, or a file does not have the pinned size.
     """
     source = pin.source
     assert isinstance(source, InstalledSource)
@@ -33,7 +33,7 @@ def find(pin: Pin) -> Path:
 
 
 def verify(pin: Pin) -> None:
-    """Compare every pinned byte.
+    """Compare every byte with the pin.
 
     Raises:
         WeightsError: as `find`, or a file differs.

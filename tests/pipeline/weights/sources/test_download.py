@@ -45,7 +45,7 @@ def test_goes_on_with_what_an_earlier_run_left(tmp_path: Path) -> None:
     """A run that gives up keeps its part and says so; the next run asks for the rest alone."""
     with serve(FileServer({"/model": BODY}, break_after=[700, 0, 0, 0])) as server:
         remote = _remote(f"{server.url}/model")
-        with pytest.raises(WeightsError, match=r"700 of 10240 bytes are kept, run it again to go on$"):
+        with pytest.raises(WeightsError, match=r"700 of 10240 bytes are kept, run it again to resume$"):
             _fetch(remote, tmp_path)
         assert len(server.asked) == ATTEMPTS
         found = _fetch(remote, tmp_path)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from turngap_agent.errors import WeightsError
 from turngap_agent.weights.pins import File, HubSource, Pin
 from turngap_agent.weights.sources import hub
@@ -41,9 +42,8 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServ
     base = f"/sesame/csm/resolve/{REVISION}"
     with serve(FileServer({f"{base}/config.json": CONFIG, f"{base}/sub/shard.bin": SHARD})) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "no-such-home"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-such-token"))
         monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
         yield server
 
 
@@ -79,28 +79,45 @@ def test_token_is_sent(double: FileServer, tmp_path: Path, monkeypatch: pytest.M
 def test_stored_token_is_sent(double: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without HF_TOKEN the token of a login is used."""
     (tmp_path / "token").write_text("hf_stored\n")
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     _fetch(tmp_path)
     assert double.asked[0][1]["authorization"] == "Bearer hf_stored"
 
 
 @pytest.mark.parametrize(
-    ("token", "status", "said"),
+    ("token", "status", "code", "facts"),
     [
-        ("", 401, "is gated: accept its terms at https://huggingface.co/sesame/csm, then set HF_TOKEN"),
-        ("hf_secret", 403, r"refuses this token \(HTTP 403\): accept the terms"),
-        ("hf_secret", 404, "has no longer what is pinned"),
+        ("", 401, "weights.access", ("gated", "https://huggingface.co/sesame/csm", "HF_TOKEN")),
+        ("hf_secret", 403, "weights.access", ("403", "https://huggingface.co/sesame/csm")),
+        ("hf_secret", 404, "weights.gone", (REVISION[:12],)),
     ],
 )
 def test_no_access(
-    double: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str, status: int, said: str
+    double: FileServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str,
+    status: int,
+    code: str,
+    facts: tuple[str, ...],
 ) -> None:
     """A gated repository, a token without access, a vanished revision: one line each, and none shows the token."""
     monkeypatch.setenv("HF_TOKEN", token)
     double.statuses[f"/sesame/csm/resolve/{REVISION}/config.json"] = status
-    with pytest.raises(WeightsError, match=said) as caught:
+    with pytest.raises(WeightsError) as caught:
         _fetch(tmp_path)
+    assert caught.value.code == code
+    assert all(fact in str(caught.value) for fact in facts)
     assert "secret" not in str(caught.value)
+
+
+def test_offline_mode_is_honoured(double: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With HF_HUB_OFFLINE nothing is requested, and the error names it."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE") as caught:
+        _fetch(tmp_path)
+    assert caught.value.code == "weights.offline"
+    assert double.asked == []
 
 
 def test_complete_parts_survive_a_failure(double: FileServer, tmp_path: Path) -> None:
