@@ -20,6 +20,8 @@ MAX_STOLEN_CPU = 0.01
 MAX_INSTRUMENT_BIAS_MS = 5.0
 MIN_WATCHED = 0.9
 """Share of the turns that must have a sentinel's measurement beside them."""
+MIN_WATCHED_TURNS = 10
+"""In a run without a budget, fewer turns are too few to judge that share: a single turn decides it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,11 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
         text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
         good_watch = watched >= MIN_WATCHED and not evidence.sentinel_missed
         trouble = f"{text}; {MIN_WATCHED:.0%} and none are needed: run it again, in one piece"
-        checks.append(_check("sentinel's watch", good_watch, text, trouble, budgeted))
+        if not budgeted and len(scored) < MIN_WATCHED_TURNS and not good_watch and not evidence.sentinel_missed:
+            text = f"{text}; not judged with fewer than {MIN_WATCHED_TURNS} turns"
+            checks.append(Check(name="sentinel's watch", ok=None, text=text))
+        else:
+            checks.append(_check("sentinel's watch", good_watch, text, trouble, budgeted))
     return checks
 
 

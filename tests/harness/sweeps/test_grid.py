@@ -8,7 +8,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.sweeps import grid
+from turngap.session.plan import Options
+from turngap.sweeps import grid, plan
+from turngap_agent import profile as profiles
 from turngap_agent.errors import UsageError
 
 NUMBERS = st.integers(0, 5000).map(str)
@@ -44,7 +46,7 @@ def test_the_grid_is_every_combination(axes: list[list[str]]) -> None:
         count *= len(values)
     asked = [f"part.key{place}={','.join(values)}" for place, values in enumerate(axes)]
     if count > grid.MOST_SETTINGS:
-        with pytest.raises(UsageError, match="are the most"):
+        with pytest.raises(UsageError, match=f"at most {grid.MOST_SETTINGS}"):
             grid.product(asked)
         return
     settings = grid.product(asked)
@@ -83,9 +85,9 @@ def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
         (("a.b=1,,2",), "--set 'a.b=1,,2': a value is missing; give one beside each comma, or drop the comma"),
         (("a.b=[1,2",), r"--set 'a.b=\[1,2': a bracket or a quote is not closed"),
         (("a.b=1]",), "--set 'a.b=1]': a bracket or a quote is not closed"),
-        (("a.b=1,2,1",), "stands there twice"),
+        (("a.b=1,2,1",), "is given twice"),
         (("a.b=1", "a.b=2"), "--set a.b: given more than once"),
-        (("a.b=1,2,3,4,5,6,7,8,9,10,11,12,13",), "12 are the most"),
+        (("a.b=1,2,3,4,5,6,7,8,9,10,11,12,13",), "at most 12"),
     ],
 )
 def test_what_is_malformed_is_refused(asked: tuple[str, ...], said: str) -> None:
@@ -93,6 +95,45 @@ def test_what_is_malformed_is_refused(asked: tuple[str, ...], said: str) -> None
     with pytest.raises(UsageError, match=said) as fault:
         grid.product(asked)
     assert "\n" not in str(fault.value)
+
+
+ORDER = ("provisional_ms", "min_silence_ms", "max_silence_ms")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "moved"),
+    [
+        (("min_silence_ms=100",), {"provisional_ms": 100}),
+        (("min_silence_ms=250",), {}),
+        (("min_silence_ms=900",), {"max_silence_ms": 900}),
+        (("provisional_ms=900",), {"min_silence_ms": 900, "max_silence_ms": 900}),
+        (("max_silence_ms=150",), {"provisional_ms": 150, "min_silence_ms": 150}),
+        (("provisional_ms=100", "max_silence_ms=200"), {"min_silence_ms": 200}),
+        (("provisional_ms=600", "max_silence_ms=400"), {}),
+        (("min_silence_ms=100", "provisional_ms=192"), {}),
+        (("min_silence_ms=100", "policy=silence"), {}),
+        (("min_silence_ms=soon",), {}),
+    ],
+)
+def test_a_swept_silence_moves_what_must_be_ordered_with_it(overrides: tuple[str, ...], moved: dict[str, int]) -> None:
+    """As far as the order demands, and nothing that an override names; contradictions are left to the profile."""
+    profile = profiles.load(
+        "cpu", tuple(f"endpointing.{key}={ms}" for key, ms in zip(ORDER, (192, 300, 800), strict=True))
+    )
+    changes = grid.moved_settings(profile, tuple(f"endpointing.{override}" for override in overrides))
+    assert {one.override for one in changes} == {f"endpointing.{key}={ms}" for key, ms in moved.items()}
+    for one, key in zip(changes, moved, strict=True):
+        assert one.note.startswith(f"endpointing.{key} is {moved[key]} instead of ")
+
+
+def test_the_published_sweep_of_the_shortest_silence_is_accepted(tmp_path: Path) -> None:
+    """`--set endpointing.min_silence_ms=100,200,300` of the default profile: the provisional end follows."""
+    settings = grid.product(["endpointing.min_silence_ms=100,200,300"])
+    request = plan.make("pauses", settings, options=Options(out=tmp_path))
+    silences = [[row.profile_data["endpointing"][key] for key in ORDER[:2]] for row in request.record.settings]
+    assert silences == [[100, 100], [192, 200], [192, 300]]
+    assert [len(member.notes) for member in request.members] == [1, 0, 0]
+    assert [row.name for row in request.record.settings] == [f"min_silence_ms={ms}" for ms in (100, 200, 300)]
 
 
 def written(folder: Path, text: str) -> Path:
@@ -118,7 +159,7 @@ def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
         ("steps:\n- {set: [a.b=1]}", r"grid.yaml:2: `steps.0.name` is missing"),
         ("steps:\n- {name: a}\n- {name: a, set: [a.b=1]}", "two steps are called 'a'"),
         ("steps:\n- {name: a, set: [a.b=1, a.b=2]}", "sets a.b twice"),
-        ("steps:\n" + "".join(f"- {{name: s{i}}}\n" for i in range(13)), "12 are the most"),
+        ("steps:\n" + "".join(f"- {{name: s{i}}}\n" for i in range(13)), "at most 12"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -304,6 +304,14 @@ def test_the_sentinel_must_have_watched() -> None:
     assert judge_run(run(60), evidence(60, sentinel_watched=0.5)).verdict is Verdict.MEASURED
 
 
+def test_the_sentinels_share_is_not_judged_in_a_short_run() -> None:
+    """With fewer than ten turns a single one decides it: no warning and no advice; answers not found still warn."""
+    for turns, missed, warned in ((3, 0, False), (9, 0, False), (10, 0, True), (3, 1, True)):
+        judged = judge_run(run(turns), evidence(turns, sentinel_watched=0.75, sentinel_missed=missed))
+        (check,) = (check for check in judged.checks if check.name == "sentinel's watch")
+        assert (check.warning, check.ok) == (warned, None)
+
+
 def test_the_measured_sentence_says_the_figures_median() -> None:
     """A turn that was not answered as it should be is later than any other, in words as in figures."""
     turns = [turn(0, 300.0), turn(1, 400.0), turn(2, 100.0, Outcome.WRONG), turn(3, 100.0, Outcome.BROKEN)]
