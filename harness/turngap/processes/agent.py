@@ -1,4 +1,4 @@
-"""The agent under test: another process that we start and stop, or one that runs already and is reached by its URL."""
+"""The agent under test: a process that the instrument starts and stops, or one that already runs, at a URL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,34 +23,44 @@ from turngap.processes import child
 READY_TIMEOUT_S = 180.0
 STOP_GRACE_S = 10.0
 _ERROR = "turngap: error: "
+_EXCEPTION = re.compile(r"\b(?:\w+\.)*\w*(?:Error|Exception)\b(?:: .+)?$")
+_POINTER = re.compile(r"\bsee\b.*\b(?:above|below|stack ?trace|trace ?back|root cause|logs?)\b", re.IGNORECASE)
+"""A line that refers to another one for the cause."""
+_NEWS = re.compile(r" (INFO|DEBUG) ")
+_LOG_TAIL_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What an agent says of itself when its models are warm."""
+    """The message of an agent whose models are loaded and warm."""
 
     url: str
-    """Where its Media Streams WebSocket is."""
+    """The URL of its Media Streams WebSocket."""
     http: str | None = None
+    """The base URL of its metrics page."""
     models: dict[str, str] = field(default_factory=dict)
     ready_s: float | None = None
     memory_mib: dict[str, float] = field(default_factory=dict)
-    """By engine, how much more of the GPU was in use once it had loaded; empty without a GPU."""
+    """By engine, the GPU memory that its loading added; empty without a GPU."""
     gpu: AgentGpu | None = None
-    """Which GPU it uses; None without one."""
+    """The GPU that it uses; None without one."""
 
 
 class Agent:
-    """One agent for one run."""
+    """The agent of one run."""
 
     def __init__(
-        self, ready: Ready, process: asyncio.subprocess.Process | None = None, log: Path | None = None
+        self,
+        ready: Ready,
+        process: asyncio.subprocess.Process | None = None,
+        log: Path | None = None,
+        log_start: int = 0,
     ) -> None:
         self.ready = ready
         self._process = process
-        self._log = log
+        self._log, self._log_start = log, log_start
         self._stopping = False
-        self._drain = asyncio.create_task(_discard(process)) if process is not None else None
+        self._drain = asyncio.create_task(_discard_output(process)) if process is not None else None
 
     @classmethod
     async def start(
@@ -64,57 +75,58 @@ class Agent:
         """Start `command` and wait for its ready line; its stderr goes to `log`, its spans to `endpoint`.
 
         Raises:
-            AgentError: it ended, said something else, or was not ready in time; nothing of it is left running.
+            AgentError: it ended, its ready line is malformed, or it was not ready in time; it no longer runs then.
         """
         with log.open("ab") as stderr:
+            log_start = stderr.tell()
             process = await child.start(command, stderr=stderr, env=agent_environment(endpoint), nice=nice)
         try:
             async with asyncio.timeout(timeout_s):
-                ready = await _read_ready(process, log)
+                ready = await _read_ready(process, log, log_start)
         except TimeoutError:
             await child.stop(process, grace_s=1.0)
-            raise AgentError(f"the agent was not ready within {timeout_s:g} s{_last_words(log)}") from None
+            raise AgentError(f"the agent was not ready within {timeout_s:g} s{_describe_log(log, log_start)}") from None
         except BaseException:
             await child.stop(process, grace_s=1.0)
             raise
-        return cls(ready, process, log)
+        return cls(ready, process, log, log_start)
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """An agent that runs already.
+        """Return an agent that already runs.
 
         Raises:
-            UsageError: `url` is no WebSocket URL.
+            UsageError: `url` is not a WebSocket URL.
         """
         return cls(Ready(url=checked_url(url)))
 
     @property
     def ours(self) -> bool:
-        """True where we started it."""
+        """True if the instrument started it."""
         return self._process is not None
 
     @property
     def pid(self) -> int | None:
-        """The process we started; None where it is not ours."""
+        """The process id; None for an agent at a URL."""
         return self._process.pid if self._process is not None else None
 
     @property
     def gpu_uuid(self) -> str:
-        """Of the GPU it says it uses; "" where it uses none or does not say."""
+        """The UUID of its GPU; "" where it uses none or its ready line does not name it."""
         return self.ready.gpu.uuid if self.ready.gpu is not None else ""
 
     async def died(self) -> str:
-        """Return, with one line that says how, when the agent ends without being asked to; else never."""
+        """Wait until the agent ends although it was not stopped; return a line that says how, and the cause."""
         if self._process is None:
             await asyncio.Event().wait()
         assert self._process is not None
         status = await self._process.wait()
         if self._stopping:
             await asyncio.Event().wait()
-        return f"the agent died ({_how(status)}){_last_words(self._log)}"
+        return f"the agent died ({_describe_status(status)}){_describe_log(self._log, self._log_start)}"
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """End it, where it is ours: SIGTERM, so that it flushes its spans; SIGKILL after `grace_s`."""
+        """End it if the instrument started it: SIGTERM, so that it flushes its spans; SIGKILL after `grace_s`."""
         self._stopping = True
         if self._process is not None:
             await child.stop(self._process, grace_s=grace_s)
@@ -123,17 +135,20 @@ class Agent:
 
 
 def serve_command(profile: Path, inject: tuple[str, ...] = (), *, live_spans: bool = False) -> list[str]:
-    """The command that serves the profile in that file on a free port; its spans come turn by turn if asked for."""
+    """Return the command that serves the profile in that file on a free port.
+
+    With `live_spans` its spans are sent turn by turn, else at the end of each call.
+    """
     injected = [part for delay in inject for part in ("--inject", delay)]
     live = ["--live-spans"] if live_spans else []
     return child.python("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *live)
 
 
 def checked_url(url: str) -> str:
-    """`url`, if it can be one of a Media Streams agent.
+    """Return `url` if it can be the URL of a Media Streams agent.
 
     Raises:
-        UsageError: it is no WebSocket URL.
+        UsageError: it is not a WebSocket URL.
     """
     parts = urlsplit(url)
     try:
@@ -148,8 +163,10 @@ def checked_url(url: str) -> str:
 
 
 def agent_environment(endpoint: str | None) -> dict[str, str]:
-    """Our environment without what is the user's own: OpenTelemetry settings would lead the spans elsewhere, and with
-    Twilio's token the agent would take only calls that Twilio signed, over TLS."""
+    """Return our environment without the user's OpenTelemetry and Twilio settings.
+
+    The first would send the spans elsewhere; with Twilio's token the agent would accept only calls that Twilio signed.
+    """
     env = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "TWILIO_"))}
     if endpoint is not None:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
@@ -158,10 +175,10 @@ def agent_environment(endpoint: str | None) -> dict[str, str]:
     return env
 
 
-async def _read_ready(process: asyncio.subprocess.Process, log: Path) -> Ready:
+async def _read_ready(process: asyncio.subprocess.Process, log: Path, log_start: int) -> Ready:
     assert process.stdout is not None
     while line := await process.stdout.readline():
-        message = _message(line)
+        message = _parse_object(line)
         if message is not None and message.get("event") == "ready":
             if not isinstance(message.get("url"), str):
                 raise AgentError(f"the agent's ready line has no `url`: {line[:200]!r}")
@@ -171,22 +188,22 @@ async def _read_ready(process: asyncio.subprocess.Process, log: Path) -> Ready:
                 models={str(stage): str(text) for stage, text in (message.get("models") or {}).items()},
                 ready_s=message.get("ready_s"),
                 memory_mib={str(part): float(mib) for part, mib in (message.get("memory_mib") or {}).items()},
-                gpu=_gpu(message.get("gpu")),
+                gpu=_parse_gpu(message.get("gpu")),
             )
     status = await process.wait()
-    raise AgentError(f"the agent did not start ({_how(status)}){_last_words(log)}")
+    raise AgentError(f"the agent did not start ({_describe_status(status)}){_describe_log(log, log_start)}")
 
 
-def _gpu(said: object) -> AgentGpu | None:
-    if said is None:
+def _parse_gpu(gpu: object) -> AgentGpu | None:
+    if gpu is None:
         return None
     try:
-        return AgentGpu.model_validate(said)
+        return AgentGpu.model_validate(gpu)
     except ValidationError:
-        raise AgentError(f"the agent's ready line has a `gpu` without its uuid: {str(said)[:200]}") from None
+        raise AgentError(f"the agent's ready line has a `gpu` without its uuid: {str(gpu)[:200]}") from None
 
 
-def _message(line: bytes) -> dict[str, Any] | None:
+def _parse_object(line: bytes) -> dict[str, Any] | None:
     with contextlib.suppress(ValueError):
         message = json.loads(line)
         if isinstance(message, dict):
@@ -194,29 +211,38 @@ def _message(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-async def _discard(process: asyncio.subprocess.Process) -> None:
-    """Read what else it prints: an agent must not block on a full pipe."""
+async def _discard_output(process: asyncio.subprocess.Process) -> None:
+    """Read what it prints after its ready line: an agent must not block on a full pipe."""
     assert process.stdout is not None
     while await process.stdout.read(1 << 16):
         pass
 
 
-def _how(status: int) -> str:
+def _describe_status(status: int) -> str:
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-status).name}"
     return f"exit code {status}"
 
 
-def _last_words(log: Path | None) -> str:
-    """ ": what it said last; log: PATH"."""
+def _describe_log(log: Path | None, start: int) -> str:
+    """Return ": CAUSE; log: PATH" of the agent whose output begins at byte `start` of its log."""
     if log is None or not log.is_file():
         return ""
     with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    # News of the calls has no bearing on its end.
-    said = [line.strip() for line in lines if re.search(r"\w", line) and not re.search(r" (INFO|DEBUG) ", line)]
-    errors = [line.removeprefix(_ERROR) for line in said if line.startswith(_ERROR)]
-    last = errors[-1] if errors else said[-1] if said else ""
-    return f": {last[:300]}; log: {log}" if last else f" without a word; log: {log}"
+        file.seek(max(start, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
+        cause = find_cause(file.read().decode("utf-8", "replace").splitlines())
+    return f": {cause[:300]}; log: {log}" if cause else f" without a message; log: {log}"
+
+
+def find_cause(lines: Sequence[str]) -> str:
+    """Return the line of an agent's log that best tells why it ended; "" without one.
+
+    In order of preference: its own last error line, the last exception, the last line. Lines at level INFO or DEBUG
+    and lines that only refer to another one ("See stack trace above") are left out.
+    """
+    texts = [line.strip() for line in lines if re.search(r"\w", line) and not _NEWS.search(line)]
+    texts = [text for text in texts if not _POINTER.search(text)] or texts
+    errors = [text.removeprefix(_ERROR) for text in texts if text.startswith(_ERROR)]
+    exceptions = [match[0] for text in texts if (match := _EXCEPTION.search(text))]
+    return next((candidates[-1] for candidates in (errors, exceptions, texts) if candidates), "")

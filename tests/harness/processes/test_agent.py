@@ -16,7 +16,7 @@ import pytest
 from turngap.caller.priority import OWN_NICE, ahead
 from turngap.model.agent_figures import AgentGpu
 from turngap.processes import child
-from turngap.processes.agent import Agent, agent_environment, checked_url, serve_command
+from turngap.processes.agent import Agent, agent_environment, checked_url, find_cause, serve_command
 from turngap_agent.errors import AgentError, UsageError
 
 READY = (
@@ -110,6 +110,39 @@ def test_death_in_mid_run_is_noticed(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) == (
         f"the agent died (killed by SIGKILL): out of memory; log: {tmp_path / 'agent.log'}"
     )
+
+
+FREE_MEMORY = "ValueError: Free memory on device is less than desired"
+VLLM_LOG = """\
+2026-11-30 10:00:00 INFO turngap: loading llm
+(EngineCore_0 pid=7) ERROR 11-30 10:00:09 [core.py:700] Traceback (most recent call last):
+(EngineCore_0 pid=7) ERROR 11-30 10:00:09 [core.py:700] ValueError: Free memory on device is less than desired
+(APIServer pid=6) RuntimeError: Engine core initialization failed. See stack trace (above) for the root cause.
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (VLLM_LOG, FREE_MEMORY),
+        (VLLM_LOG + "turngap: error: vLLM did not start: no memory\n", "vLLM did not start: no memory"),
+        (VLLM_LOG + "turngap: error: See stack trace (above)\n", FREE_MEMORY),
+        ("torch.OutOfMemoryError: CUDA out of memory\nshutting down\n", "torch.OutOfMemoryError: CUDA out of memory"),
+        ("Segmentation fault\n2026 INFO bye\n", "Segmentation fault"),
+        ("See stack trace (above)\n", "See stack trace (above)"),
+        ("", ""),
+    ],
+)
+def test_the_cause_of_a_death_is_read_from_the_log(log: str, cause: str) -> None:
+    """The agent's own error, else the last exception, else the last line; never a line that points at another."""
+    assert find_cause(log.splitlines()) == cause
+
+
+def test_the_log_of_an_earlier_agent_is_not_blamed(tmp_path: Path) -> None:
+    """A resumed run appends to its log: the earlier agent's error is not the later one's."""
+    (tmp_path / "agent.log").write_text("turngap: error: the earlier cause\n")
+    with pytest.raises(AgentError, match=r"did not start \(exit code 5\) without a message"):
+        asyncio.run(start(tmp_path, "import sys; sys.exit(5)"))
 
 
 def test_an_asked_for_end_is_no_death(tmp_path: Path) -> None:
