@@ -78,6 +78,17 @@ def test_packages_import_one_another_in_one_direction() -> None:
             assert start not in reached(uses, start), (start, uses[start])
 
 
+def test_nothing_that_measures_imports_the_command_line() -> None:
+    """Only the entry points do: the command itself and the pytest plugin."""
+    users = {
+        package_of(".".join(path.with_suffix("").parts[1:]))
+        for path, tree in modules("turngap")
+        for name in imported(tree)
+        if package_of(name) == "turngap.cli"
+    }
+    assert users <= {"turngap.cli", "turngap.__main__", "turngap.pytest_plugin"}
+
+
 def package_of(name: str) -> str:
     """The first two parts of a module's full name: a package of the root, or a module that stands alone in it."""
     return ".".join(name.split(".")[:2])

@@ -154,6 +154,7 @@ def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.Captur
     assert code == 2
     assert f"ws://127.0.0.1:{port}/x" in line
     assert "calibrating" not in err
+    assert list((tmp_path / "results").iterdir()) == []
 
 
 def test_resume_stands_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -195,6 +195,17 @@ def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Pa
     assert (options.inject, options.agent_nice) == (("encoding=100",), 3)
 
 
+def test_a_resumed_run_reads_its_state_field_before_its_environment(tmp_path: Path, scenario: Path) -> None:
+    """`resume` in `run.json`; the keys in `environment` are those of older runs."""
+    path = unfinished(tmp_path, scenario, calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["resume"] = {"inject": ["transcription=50"], "agent_nice": 5}
+    data["environment"] |= {"inject": ["encoding=100"], "agent_nice": 3}
+    (path / store.RUN).write_text(json.dumps(data))
+    options = plan.resume(path).options
+    assert (options.inject, options.agent_nice) == (("transcription=50",), 5)
+
+
 def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """The rest of the calls would not be the rest of the same run."""
     path = unfinished(tmp_path, scenario, calls=(1,))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from turngap import api
+from turngap.clock import FakeClock
 from turngap.model.result import WEIGHTLESS, ResumeState, caveat
 from turngap.model.turn import Outcome
 from turngap.session import plan, run_record
@@ -76,3 +79,33 @@ def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
     vllm = run_record.initial_record(plan.make("default", profile="weightless"), {}, ResumeState(), 0)
     assert vllm.sentence.endswith(f" Profile weightless. {WEIGHTLESS}")
     assert run_record.with_caveat("Fine.", {"name": "cpu"}) == "Fine."
+
+
+def test_the_resume_state_has_a_field_of_its_own(tmp_path: Path) -> None:
+    """It is read back as it was; `environment` still has it for readers of older runs."""
+    options = plan.Options(inject=("encoding=100",), agent_nice=3)
+    request = plan.make("default", profile="scripted", options=options)
+    record = asyncio.run(run_record.new_record(request, FakeClock()))
+    folder = RunFolder.create(tmp_path, "run", record)
+    state = store.read(folder.path).record.resume_state
+    assert state == ResumeState(inject=("encoding=100",), agent_nice=3, live=False)
+    assert (record.environment["inject"], record.environment["agent_nice"]) == (["encoding=100"], 3)
+    live = asyncio.run(run_record.new_record(request, FakeClock(), live=True))
+    assert (live.resume_state.live, live.environment["live"]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "state"),
+    [
+        ({}, ResumeState()),
+        ({"inject": ["encoding=100"], "agent_nice": 3}, ResumeState(inject=("encoding=100",), agent_nice=3)),
+        ({"live": True}, ResumeState(live=True)),
+    ],
+)
+def test_an_older_run_has_its_resume_state_in_its_environment(
+    tmp_path: Path, environment: dict[str, object], state: ResumeState
+) -> None:
+    """Its `run.json` has no field for it, and gets none when it is written again."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([], environment=environment))
+    assert "resume" not in json.loads((folder.path / store.RUN).read_text())
+    assert store.read(folder.path).record.resume_state == state

@@ -131,6 +131,21 @@ def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
     assert 1 <= len([turn for turn in before.turns if turn.scored]) < 3
 
 
+def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
+    """Ended at once in mid-call: the line has the run's real path, and `--resume` takes it."""
+    results = tmp_path / "results"
+    with running("run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)) as process:
+        wait_for(process.stderr, "1/3")
+        process.send_signal(signal.SIGTERM)
+        wait_for(process.stderr, "finishing up")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    folder = only_run(results)
+    (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
+    assert f"`turngap run --resume {folder}`" in line
+    assert not store.read(folder).record.complete
+
+
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     """There is nothing to keep: one line, exit code 2, no folder, no process."""
     results = tmp_path / "results"
@@ -141,6 +156,7 @@ def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert err.splitlines()[-1].startswith("turngap: error: interrupted")
+    assert "--resume" not in err
     assert "Traceback" not in err
     assert gone(family)
     assert list(results.iterdir()) == []
