@@ -299,7 +299,7 @@ class _Call:
         talk = self._conversation
         spoken = [s for s in talk.spoken if s.start_sample < frames * FRAME_SAMPLES] if talk is not None else []
         warnings = [
-            f"{code}: {text}" + (f" (and {count - 1} more)" if count > 1 else "")
+            f"{text} (Twilio {code})" + (f" (and {count - 1} more)" if count > 1 else "")
             for code, (text, count) in sorted(self._warnings.items())
         ]
         return CallRecord(

@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
         elif self._protocol.parser_exc is not None and self._opened.done():
             fault = self._protocol.parser_exc
             if not isinstance(fault, EOFError):
-                self._tell(f"31924: WebSocket protocol error: {fault}", now_ns)
+                self._tell(f"WebSocket protocol error: {fault} (Twilio 31924)", now_ns)
 
     def _tell(self, reason: str, now_ns: int) -> None:
         if not self._opened.done():
@@ -166,12 +166,13 @@ async def open_connection(
     """Open a WebSocket to `url` (ws:// or wss://) with extra request `headers`.
 
     Raises:
-        AgentError: it cannot be opened; one line with Twilio's error code, the URL and what to do.
+        AgentError: it cannot be opened; one line with the URL, what to do and Twilio's error code, which its `code`
+            (`agent.31902`) holds too.
     """
     try:
         uri = parse_uri(url)
     except (InvalidURI, ValueError) as fault:
-        raise AgentError(f"31923: {url!r} is not a ws:// or wss:// URL ({fault})") from None
+        raise _connect_error(31923, f"{url!r} is not a ws:// or wss:// URL ({fault})") from None
     protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES)
     tls = ssl.create_default_context() if uri.secure else None
     connection: Connection | None = None
@@ -184,10 +185,10 @@ async def open_connection(
     except BaseException as fault:
         if connection is not None:
             await connection.close()
-        message = _explain(url, fault)
-        if message is None:
+        error = _explain(url, fault)
+        if error is None:
             raise
-        raise AgentError(message) from None
+        raise error from None
     return connection
 
 
@@ -202,27 +203,35 @@ async def listens(url: str) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(uri.host, uri.port)
     except OSError as fault:  # a timeout is one
-        raise AgentError(_explain(url, fault) or str(fault)) from None
+        raise (_explain(url, fault) or AgentError(str(fault))) from None
     writer.close()
 
 
-def _explain(url: str, fault: BaseException) -> str | None:
-    """A failed opening in one line; None for what is no fault of the connection."""
+def _connect_error(code: int, text: str) -> AgentError:
+    return AgentError(f"{text} (Twilio {code})", code=f"agent.{code}")
+
+
+def _explain(url: str, fault: BaseException) -> AgentError | None:
+    """Return the error for a connection that could not be opened; None where `fault` has another cause."""
     match fault:
         case InvalidStatus():
             status = fault.response.status_code
             hint = {401: "; is TWILIO_AUTH_TOKEN right?", 403: "; is TWILIO_AUTH_TOKEN right?", 404: "; check its path"}
-            return f"31920: {url} answered HTTP {status} to the WebSocket upgrade{hint.get(status, '')}"
+            return _connect_error(31920, f"{url} answered HTTP {status} to the WebSocket upgrade{hint.get(status, '')}")
         case ssl.SSLError():
-            return f"31902: TLS with {url} failed ({fault.reason or fault}); is it a wss:// server?"
+            return _connect_error(31902, f"TLS with {url} failed ({fault.reason or fault}); is it a wss:// server?")
         case TimeoutError():
-            return f"31901: {url} did not answer within {CONNECT_TIMEOUT_S:g} s"
+            return _connect_error(31901, f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
         case EOFError() | InvalidMessage(__cause__=EOFError()):
-            return f"31903: {url} closed the connection before the upgrade; it is no Twilio Media Streams agent"
+            return _connect_error(
+                31903, f"{url} closed the connection before the upgrade; it is not a Twilio Media Streams agent"
+            )
         case OSError():
             reason = fault.strerror or str(fault) or "closed in the handshake"
-            return f"31902: no connection to {url} ({reason}); is the agent running, and is the scheme right?"
+            return _connect_error(
+                31902, f"no connection to {url} ({reason}); is the agent running, and is the scheme right?"
+            )
         case Exception():
-            return f"31924: {url} is no WebSocket server ({fault})"
+            return _connect_error(31924, f"{url} is not a WebSocket server ({fault})")
         case _:
             return None

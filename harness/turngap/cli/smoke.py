@@ -1,4 +1,4 @@
-"""`turngap smoke`: the checks, the live run, and its figures on the terminal."""
+"""`turngap smoke`: the checks, the live run, and its results on the terminal."""
 
 from __future__ import annotations
 
@@ -25,51 +25,53 @@ from turngap.progress import ConsoleProgress
 from turngap.report.terminal import print_summary
 from turngap.session.interruption import run_interruptible
 
-INTERRUPTED = "interrupted; no call goes on"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""A closed terminal, too, ends the call under way."""
+INTERRUPTED = "interrupted; no call is in progress"
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A closed terminal (SIGHUP) ends the current call too."""
 
 
-def run(options: SmokeOptions, *, as_json: bool, dry: bool, environment: Mapping[str, str] = os.environ) -> int:
-    """Place the calls, or with `dry` do all but that; return the exit code.
+def run_smoke(
+    options: SmokeOptions, *, as_json: bool, dry_run: bool, environment: Mapping[str, str] = os.environ
+) -> int:
+    """Place the calls and print the result, or only check the options with `dry_run`; return the exit code.
 
     Raises:
-        TurngapError: nothing was measured; one line, with nothing in it that must not be seen.
+        TurngapError: nothing was measured; one masked line.
     """
-    plan = option_checks.make(options, environment)
-    if dry:
-        _rehearse(plan, as_json=as_json)
+    plan = option_checks.make_plan(options, environment)
+    if dry_run:
+        _print_dry_run(plan, as_json=as_json)
         return 0
-    errors, figures = Console(stderr=True), Console(stderr=as_json)
+    errors, results = Console(stderr=True), Console(stderr=as_json)
     try:
         with ConsoleProgress(errors, "smoke") as display:
             finished = run_interruptible(
-                lambda stop: run_live(plan, display, clock=SystemClock(), stop=stop), display, _SIGNALS
+                lambda stop: run_live(plan, display, clock=SystemClock(), stop=stop), display, _STOP_SIGNALS
             )
     except KeyboardInterrupt:
         raise LiveError(INTERRUPTED) from None
-    except TurngapError as fault:
-        raise type(fault)(plan.masker.text(str(fault))) from None
-    except Exception as fault:  # noqa: BLE001  # a fault of ours: its text and its trace could hold a number
-        where = _where(fault)
-        raise LiveError(plan.masker.text(f"a fault in turngap, {where}: {type(fault).__name__}: {fault}")) from None
+    except TurngapError as error:
+        raise type(error)(plan.masker.text(str(error)), code=error.code) from None
+    except Exception as error:  # noqa: BLE001  # a bug: its text and its traceback could contain a number
+        where = _last_own_line(error)
+        raise LiveError(plan.masker.text(f"a bug in turngap, {where}: {type(error).__name__}: {error}")) from None
     run = Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
     codes = [run.verdict.exit_code]
     if run.record.n_turns:
-        print_summary(run.record, figures)
+        print_summary(run.record, results)
     if run.record.live is not None:
-        show(run.record.live, figures)
-    codes += print_what_ended_it(run, figures, errors)
+        print_legs(run.record.live, results)
+    codes += print_what_ended_it(run, results, errors)
     if run.record.n_turns:
-        codes += print_report_path(run, figures, errors)
-    figures.print(f"run: {run.path}", highlight=False, markup=False, soft_wrap=True)
+        codes += print_report_path(run, results, errors)
+    results.print(f"run: {run.path}", highlight=False, markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps(json_summary(run), indent=2))
     return max(codes)
 
 
 def json_summary(run: Run) -> dict[str, Any]:
-    """What `--json` prints: the medians first."""
+    """Return the document that `--json` prints, with the medians first."""
     live = run.record.live
     assert live is not None
     return {
@@ -87,8 +89,8 @@ def json_summary(run: Run) -> dict[str, Any]:
     }
 
 
-def show(live: LiveSummary, console: Console) -> None:
-    """The legs, the floor and the witness in a few lines."""
+def print_legs(live: LiveSummary, console: Console) -> None:
+    """Print the medians of the legs, the echo and the check against the recording."""
     parts = [
         f"{name} {value:.0f} ms"
         for name, value in (
@@ -101,18 +103,18 @@ def show(live: LiveSummary, console: Console) -> None:
     ]
     lines = [f"medians over {plural(live.turns, 'answered turn')}: {', '.join(parts)}" if parts else "no answered turn"]
     if live.floor is not None and live.floor.total_ms is not None:
-        lines.append(f"the loop's own floor, an echo: {live.floor.total_ms:.0f} ms (not subtracted)")
+        lines.append(f"the loop's minimum latency, to an echo: {live.floor.total_ms:.0f} ms (not subtracted)")
     if live.witness is not None and live.witness.median_difference_ms is not None:
         lines.append(
-            f"Twilio's recording as a witness: {live.witness.median_difference_ms:+.1f} ms beside the live figure "
+            f"in Twilio's recording, mouth to ear differs by {live.witness.median_difference_ms:+.1f} ms "
             f"(median of {plural(live.witness.n, 'turn')}; channel {live.witness.caller_channel} is the caller's)"
         )
     for line in (*lines, *live.remarks):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rehearse(plan: SmokePlan, *, as_json: bool) -> None:
-    """All but the network: the port, the ledger's room, and what would be done."""
+def _print_dry_run(plan: SmokePlan, *, as_json: bool) -> None:
+    """Check the port and the call ledger, and print what a run would do."""
     open_listener(plan.host, plan.port).close()
     clock = SystemClock()
     if plan.ledger is not None:
@@ -127,7 +129,7 @@ def _rehearse(plan: SmokePlan, *, as_json: bool) -> None:
         "from": plan.masker.text(plan.from_),
         "time_limit_s": plan.time_limit_s,
         "worst_case_usd": plan.cost.usd,
-        "measures": "the caller's leg alone" if plan.alone else f"both legs, with {plan.label} behind {VOICE}",
+        "measures": "the caller's leg only" if plan.caller_leg_only else f"both legs, with {plan.label} behind {VOICE}",
     }
     if as_json:
         print(json.dumps(document, indent=2))
@@ -142,12 +144,12 @@ def _rehearse(plan: SmokePlan, *, as_json: bool) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _where(fault: BaseException) -> str:
-    """The last line of ours in a trace: file and number, no values."""
-    trace, place = fault.__traceback__, "somewhere"
+def _last_own_line(error: BaseException) -> str:
+    """Return the last line of turngap in the traceback: file name and line number, no values."""
+    trace, line = error.__traceback__, "unknown line"
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
         if "turngap" in name:
-            place = f"{name.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+            line = f"{name.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return place
+    return line

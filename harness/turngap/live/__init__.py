@@ -1,1 +1,1 @@
-"""The live smoke call: a real telephone call over Twilio, measured with one clock; safe by construction."""
+"""The live smoke call: a real telephone call over Twilio, measured on one clock, with limits that are always on."""

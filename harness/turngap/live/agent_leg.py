@@ -1,4 +1,4 @@
-"""The agent's leg of a live call: what Twilio brings goes to an answerer, what the answerer says goes to Twilio."""
+"""The agent's leg of a live call: forwards Twilio's audio to a responder, and the responder's audio to Twilio."""
 
 from __future__ import annotations
 
@@ -27,69 +27,74 @@ from turngap.live.media_stream import MediaStream
 from turngap.model.records import MarkSeen, Received
 
 SendMessage = Callable[[Outbound], None]
-"""Takes a message for Twilio; its `stream_sid` is put right."""
+"""Sends a message to Twilio; the leg fills in `stream_sid`."""
 
 
 class Responder(Protocol):
-    """Who answers on the agent's leg."""
+    """What answers the call on the agent's leg."""
 
-    async def open(self, say: SendMessage, on_closed: Callable[[str], None]) -> None:
-        """The stream has started; `on_closed` is told if the answerer ends it.
+    async def open(self, send: SendMessage, on_closed: Callable[[str], None]) -> None:
+        """Start answering: the stream is open. Call `on_closed` with a reason if the responder ends the call.
 
         Raises:
-            AgentError: it does not answer.
+            AgentError: the responder does not answer.
         """
         ...
 
-    def hear(self, message: Inbound, frame: Frame | None, line_start_ns: int | None) -> None:
-        """A message from Twilio; with its frame's place in the stream and the line time of the stream's start."""
+    def receive(self, message: Inbound, frame: Frame | None, stream_start_ns: int | None) -> None:
+        """Handle a message from Twilio.
+
+        For audio, `frame` holds the samples and their position, `stream_start_ns` when the stream's first sample was.
+        """
         ...
 
     async def close(self) -> None:
-        """The stream has ended."""
+        """Stop answering: the stream has ended."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AgentTrace:
-    """What the agent's leg saw."""
+    """What was recorded on the agent's leg."""
 
-    heard: TimedAudio
-    frames: int
-    said: tuple[Received, ...]
-    spoken: TimedAudio
-    """The same, on one line."""
+    inbound: TimedAudio
+    """Audio from Twilio: what the agent hears."""
+    sent: tuple[Received, ...]
+    """Messages that the agent sent to Twilio."""
+    outbound: TimedAudio
+    """The audio of `sent` as Twilio plays it."""
     marks: tuple[MarkSeen, ...]
     clears_ns: tuple[int, ...]
     jitter_ms: float | None
-    fault: str
+    error: str
+    """Why the responder failed or hung up; "" if it did not."""
 
 
 class AgentLeg:
-    """One call's agent leg; `serve` runs its stream."""
+    """The agent's leg of one call; `serve` runs its stream."""
 
     def __init__(self, responder: Responder, *, clock: Clock) -> None:
         self._responder = responder
         self._clock = clock
-        self._track = InboundAudio()
+        self._inbound = InboundAudio()
         self._playout = Playout()
-        self._wire: MediaStream | None = None
+        self._stream: MediaStream | None = None
         self._stream_sid = ""
-        self._fault = ""
+        self._error = ""
         self.opened = asyncio.Event()
         self.ended = asyncio.Event()
-        """Set when its stream is over, or the agent behind it has gone."""
+        """Set when the stream has ended or the responder has hung up."""
 
-    async def serve(self, wire: MediaStream) -> None:
+    async def serve(self, stream: MediaStream) -> None:
         """Read the stream until it ends."""
-        self._wire = wire
+        self._stream = stream
         try:
-            async for message, arrival_ns in wire.messages():
+            async for message, arrival_ns in stream.messages():
                 if isinstance(message, Start):
                     self._stream_sid = message.stream_sid
                     await self._open()
                 elif self.opened.is_set():
-                    self._hear(message, arrival_ns)
+                    self._receive(message, arrival_ns)
                 if isinstance(message, Stop):
                     break
         finally:
@@ -98,50 +103,48 @@ class AgentLeg:
 
     def hang_up(self) -> None:
         """Close the stream."""
-        if self._wire is not None:
-            self._wire.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def trace(self, until_ns: int) -> AgentTrace:
-        """What was seen until then."""
+        """Return what was recorded until `until_ns`, and stop recording."""
         self._playout.stop(until_ns)
-        line = self._track.line()
-        said = self._playout.received
+        sent = self._playout.received
         return AgentTrace(
-            heard=line,
-            frames=-(-len(line.pcm) // 160),
-            said=said,
-            spoken=render_playout(said),
+            inbound=self._inbound.audio(),
+            sent=sent,
+            outbound=render_playout(sent),
             marks=self._playout.marks,
             clears_ns=self._playout.clears_ns,
-            jitter_ms=self._track.jitter_ms(),
-            fault=self._fault,
+            jitter_ms=self._inbound.jitter_ms(),
+            error=self._error,
         )
 
     async def _open(self) -> None:
         try:
-            await self._responder.open(self._say, self._gone)
-        except AgentError as fault:
-            self._gone(str(fault))
+            await self._responder.open(self._send, self._on_responder_closed)
+        except AgentError as error:
+            self._on_responder_closed(str(error))
             self.hang_up()
             return
         self.opened.set()
 
-    def _hear(self, message: Inbound, arrival_ns: int) -> None:
+    def _receive(self, message: Inbound, arrival_ns: int) -> None:
         if isinstance(message, InboundMedia):
-            frame = self._track.add(message, arrival_ns)
-            self._responder.hear(message, frame, self._track.start_ns)
+            frame = self._inbound.add(message, arrival_ns)
+            self._responder.receive(message, frame, self._inbound.start_ns)
             return
         if isinstance(message, InboundMark):
             self._playout.echo(arrival_ns, arrival_ns)
-        self._responder.hear(message, None, None)
+        self._responder.receive(message, None, None)
 
-    def _say(self, message: Outbound) -> None:
-        assert self._wire is not None
-        self._wire.send(
-            replace(message, stream_sid=self._stream_sid).to_json(), lambda at_ns: self._note(message, at_ns)
+    def _send(self, message: Outbound) -> None:
+        assert self._stream is not None
+        self._stream.send(
+            replace(message, stream_sid=self._stream_sid).to_json(), lambda at_ns: self._record_sent(message, at_ns)
         )
 
-    def _note(self, message: Outbound, sent_ns: int) -> None:
+    def _record_sent(self, message: Outbound, sent_ns: int) -> None:
         if isinstance(message, OutboundMedia):
             self._playout.receive(mulaw.decode(message.payload), sent_ns)
         elif isinstance(message, OutboundMark):
@@ -149,6 +152,6 @@ class AgentLeg:
         else:
             self._playout.clear(sent_ns)
 
-    def _gone(self, reason: str) -> None:
-        self._fault = self._fault or reason
+    def _on_responder_closed(self, reason: str) -> None:
+        self._error = self._error or reason
         self.ended.set()

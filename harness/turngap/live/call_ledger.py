@@ -1,7 +1,7 @@
-"""How many live calls were placed: written before each call, read with suspicion, held by one process at a time.
+"""The ledger of live calls placed: written before each call, and locked by one process at a time.
 
-A damaged ledger refuses calls: a limit that is forgotten when its file breaks is none. Times are the wall clock's; an
-entry of the future counts, so that setting the clock back frees no call.
+A damaged ledger refuses calls: a limit must not be lifted by breaking its file. Times are the wall clock's; entries in
+the future count, so that setting the clock back allows no further call.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RETENTION_S = 7 * DAY_S
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
-    """Where it lies: TURNGAP_LIVE_LEDGER, else in the user's state folder."""
+    """Return the ledger's path: TURNGAP_LIVE_LEDGER, or a file in the user's state folder."""
     if own := environment.get(LEDGER_VARIABLE):
         return Path(own)
     state = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
@@ -34,7 +34,7 @@ def default_path(environment: Mapping[str, str]) -> Path:
 
 
 class CallLedger:
-    """The book of calls; while it is open, no other process can place one."""
+    """The ledger, a context manager; while it is open, no other process can place a call."""
 
     def __init__(self, path: Path, *, calls_a_run: int = MAX_CALLS_A_RUN, calls_a_day: int = MAX_CALLS_A_DAY) -> None:
         self._path = path
@@ -43,10 +43,10 @@ class CallLedger:
         self._placed = 0
 
     def __enter__(self) -> Self:
-        """Take it.
+        """Lock the ledger.
 
         Raises:
-            UsageError: another process has it, or it can't be made.
+            UsageError: another process holds it, or it can't be created.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,50 +54,60 @@ class CallLedger:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.__exit__(None, None, None)
-            raise UsageError("another live call is going on: one at a time") from None
-        except OSError as fault:
             raise UsageError(
-                f"{self._path}: no ledger can be kept there ({fault.strerror}); set {LEDGER_VARIABLE}"
+                "another live call is in progress; wait for it: only one may run at a time", code="usage.live-call"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"{self._path}: can't write the call ledger there ({error.strerror}); choose a path with "
+                f"{LEDGER_VARIABLE}",
+                code="usage.ledger",
             ) from None
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def check(self, calls: int, unix_ns: int) -> None:
-        """See that so many more calls may be placed now.
+        """Check that `calls` more calls may be placed now.
 
         Raises:
             UsageError: they may not, or the ledger is damaged.
         """
-        a_run, a_day = self._limits
-        if self._placed + calls > a_run:
-            raise UsageError(f"{plural(self._placed + calls, 'call')} in this run: at most {a_run} are placed in one")
-        today = self._recent(self._read(), unix_ns, DAY_S)
-        if len(today) + calls > a_day:
+        per_run, per_day = self._limits
+        if self._placed + calls > per_run:
             raise UsageError(
-                f"{len(today)} live calls were placed in the last 24 hours, {calls} more are over {a_day}; "
-                f"wait, or look into {self._path}"
+                f"{plural(self._placed + calls, 'call')} in this run, but at most {per_run} are allowed",
+                code="usage.call-limit",
+            )
+        today = self._recent(self._read(), unix_ns, DAY_S)
+        if len(today) + calls > per_day:
+            raise UsageError(
+                f"{plural(len(today), 'live call')} in the last 24 hours and {calls} more exceed the limit of "
+                f"{per_day}; wait, or check the ledger {self._path}",
+                code="usage.call-limit",
             )
 
     def reserve(self, unix_ns: int) -> None:
-        """Enter one call, on the disk when this returns: call it before dialling, never after.
+        """Record one call; it is on disk when this returns. Call it before dialling, never after.
 
         Raises:
-            UsageError: it may not be placed, or can't be entered.
+            UsageError: the call may not be placed, or can't be recorded.
         """
         if self._lock is None:
-            raise UsageError("the ledger is not held: no call is placed")
+            raise UsageError("the call ledger is not locked: no call was placed")
         self.check(1, unix_ns)
         calls = [*self._recent(self._read(), unix_ns, RETENTION_S), unix_ns // 10**9]
         try:
             documents.replace_file(self._path, json.dumps({"schema_version": 1, "calls_unix_s": calls}))
-        except OSError as fault:
-            raise UsageError(f"{self._path}: the call can't be entered ({fault.strerror}); none is placed") from None
+        except OSError as error:
+            raise UsageError(
+                f"{self._path}: can't record the call ({error.strerror}); no call was placed", code="usage.ledger"
+            ) from None
         self._placed += 1
 
     def _read(self) -> list[int]:
@@ -106,14 +116,18 @@ class CallLedger:
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError):
-            raise UsageError(f"{self._path}: the ledger of calls can't be read; no call is placed") from None
+            raise UsageError(
+                f"{self._path}: can't read the call ledger; no call was placed", code="usage.ledger"
+            ) from None
         try:
             calls = json.loads(text)["calls_unix_s"]
             if not isinstance(calls, list) or not all(type(one) is int for one in calls):
-                raise TypeError  # noqa: TRY301  # one message for whatever is wrong with it
+                raise TypeError  # noqa: TRY301  # one message for every kind of damage
         except (ValueError, KeyError, TypeError):
             raise UsageError(
-                f"{self._path}: the ledger of calls is damaged; see what was placed in Twilio's console, then delete it"
+                f"{self._path}: the call ledger is damaged; check in Twilio's console which calls were placed, then "
+                "delete the file",
+                code="usage.ledger",
             ) from None
         return calls
 

@@ -1,4 +1,4 @@
-"""One live call, from the entry in the ledger to the certainty that it has ended."""
+"""Places one live call: records it in the ledger, dials, holds the conversation, and makes sure that it has ended."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from turngap.model.records import CallEnd
 
 Result = TypeVar("Result")
 CONNECT_S = 20
-"""How long both streams may take once the call was answered."""
+"""How long opening both streams may take after the call was answered."""
 POLL_S = 1.0
 HANG_UP_S = 3.0
-INTERRUPTED = "the run was interrupted; the call under way was ended, its finished turns are kept"
+INTERRUPTED = "the run was interrupted; the current call was ended, its finished turns are kept"
 GUARD_S = 5
-"""Our own timer ends a call so long before Twilio's limit would."""
-STRAY_NS = 2_000 * NS_PER_MS
-AGAIN_NS = 500 * NS_PER_MS
+"""The instrument's own timer ends a call this long before Twilio's time limit."""
+UNCONFIRMED_PAUSE_NS = 2_000 * NS_PER_MS
+RETRY_PAUSE_NS = 500 * NS_PER_MS
 CLOCK_STEP_NS = 50 * NS_PER_MS
+"""A larger step of the wall clock during a call is noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class FinishedCall:
     """A call that has ended."""
 
     sid: str
-    """Kept in memory only."""
+    """In memory only, never written."""
     caller: CallerTrace
     agent: AgentTrace | None
     notes: tuple[str, ...]
@@ -47,26 +48,26 @@ class FinishedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallPlacer:
-    """What a call is placed with."""
+    """Places calls one at a time; holds what a call needs."""
 
     twilio: TwilioClient
     server: LiveServer
     ledger: CallLedger
     clock: Clock
-    says: Callable[[str], None]
+    show_status: Callable[[str], None]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set it to hang up: what was said by then is kept."""
+    """Set it to hang up: the turns finished by then are kept."""
 
     async def place(
         self, call_request: CallRequest, caller: CallerLeg, agent: AgentLeg | None, dialled: list[str]
     ) -> FinishedCall:
-        """Dial, talk, hang up. `asked.twiml` is filled in here, as it holds this call's nonce.
+        """Dial, hold the conversation, hang up. The TwiML of `call_request` is filled in here, with this call's nonce.
 
-        `dialled` is given the SIDs of the calls that came of it, also where it fails.
+        The SIDs of the calls that this created are appended to `dialled`, even if it fails.
 
         Raises:
-            LiveError: the call did not come to talking; it has been ended.
-            UsageError: the ledger allows no more.
+            LiveError: the call did not reach the conversation; it has been ended.
+            UsageError: the ledger allows no further call.
         """
         call = CallState(caller, agent)
         self.server.call = call
@@ -75,7 +76,7 @@ class CallPlacer:
             sid = await self._dial(replace(call_request, twiml=self.server.caller_twiml(call)), dialled)
             guard = asyncio.create_task(self._guard(sid, call_request.time_limit_s, call))
             try:
-                await self._talk(sid, call)
+                await self._converse(sid, call)
             finally:
                 guard.cancel()
                 await finish_despite_cancellation(self._hang_up(sid, call_request.time_limit_s, call))
@@ -84,17 +85,17 @@ class CallPlacer:
             caller.end(CallEnd.INTERRUPTED, "the run was interrupted")
         trace = caller.trace()
         step_ns = self._wall_ns() - before_ns
-        notes = [*call.faults, *dict.fromkeys(self.server.refusals)]
+        notes = [*call.stream_errors, *dict.fromkeys(self.server.refusals)]
         self.server.refusals.clear()
         if abs(step_ns) > CLOCK_STEP_NS:
             notes.append(
-                f"the wall clock was set by {step_ns / 1e9:+.2f} s during the call; every time here is the monotonic "
-                "clock's, which was not"
+                f"the wall clock was set by {step_ns / 1e9:+.2f} s during the call; no measurement is affected, as all "
+                "times are from the monotonic clock"
             )
-        heard = agent.trace(trace.record.ended_ns) if agent is not None else None
-        if heard is not None and heard.fault:
-            notes.append(heard.fault)
-        return FinishedCall(sid, trace, heard, tuple(notes))
+        agent_trace = agent.trace(trace.record.ended_ns) if agent is not None else None
+        if agent_trace is not None and agent_trace.error:
+            notes.append(agent_trace.error)
+        return FinishedCall(sid, trace, agent_trace, tuple(notes))
 
     async def _dial(self, call_request: CallRequest, dialled: list[str]) -> str:
         since_ns = self.clock.unix_ns()
@@ -103,32 +104,32 @@ class CallPlacer:
             sid = await self.twilio.create(call_request)
         except RefusedError:
             raise
-        except BaseException as fault:
-            # No answer: it may ring already. It is never asked for again, only ended.
-            ended = await finish_despite_cancellation(self._end_unconfirmed_calls(call_request, since_ns, dialled))
-            if isinstance(fault, LiveError):
-                raise LiveError(f"{fault}; {ended}") from None
+        except BaseException as error:
+            # No answer: a telephone may already ring. The request is never repeated; the call is only ended.
+            result = await finish_despite_cancellation(self._end_unconfirmed_calls(call_request, since_ns, dialled))
+            if isinstance(error, LiveError):
+                raise LiveError(f"{error}; {result}") from None
             raise
         dialled.append(sid)
         return sid
 
     async def _end_unconfirmed_calls(self, call_request: CallRequest, since_ns: int, dialled: list[str]) -> str:
         try:
-            found = await self.twilio.end_unconfirmed_calls(
-                call_request.to, call_request.from_, since_ns, lambda: self.clock.rest(STRAY_NS)
+            sids = await self.twilio.end_unconfirmed_calls(
+                call_request.to, call_request.from_, since_ns, lambda: self.clock.rest(UNCONFIRMED_PAUSE_NS)
             )
         except LiveError:
             return f"a call may still be ringing; Twilio ends it after {call_request.time_limit_s} s: check its console"
-        dialled += found
-        return f"{plural(len(found), 'call')} that it had left {'was' if len(found) == 1 else 'were'} ended"
+        dialled += sids
+        return f"{plural(len(sids), 'call')} left by this request {'was' if len(sids) == 1 else 'were'} ended"
 
-    async def _talk(self, sid: str, call: CallState) -> None:
+    async def _converse(self, sid: str, call: CallState) -> None:
         """Wait for both streams, then for the end of the conversation."""
-        await self._connected(sid, call)
+        await self._wait_for_streams(sid, call)
         if call.agent is not None and call.agent.ended.is_set():
-            raise LiveError(self._why(call, "the agent's leg ended before the call began"))
+            raise LiveError(self._explain(call, "the agent's leg ended before the call started"))
         call.caller.begin()
-        watch = asyncio.create_task(self._when_stopped(call))
+        watch = asyncio.create_task(self._end_when_stopped(call))
         try:
             while not call.caller.over.done():
                 await asyncio.wait({call.caller.over}, timeout=POLL_S)
@@ -138,48 +139,52 @@ class CallPlacer:
         finally:
             watch.cancel()
 
-    async def _when_stopped(self, call: CallState) -> None:
+    async def _end_when_stopped(self, call: CallState) -> None:
         await self.stop.wait()
         call.caller.end(CallEnd.INTERRUPTED)
 
-    async def _connected(self, sid: str, call: CallState) -> None:
-        """Raises: LiveError: it never came to that; with what Twilio says of it."""
-        waited_ns = self.clock.now_ns()
+    async def _wait_for_streams(self, sid: str, call: CallState) -> None:
+        """Wait until both streams are open.
+
+        Raises:
+            LiveError: they were not opened; with the reason that Twilio gives.
+        """
+        started_ns = self.clock.now_ns()
         answered_ns: int | None = None
-        while not self._both(call):
+        while not self._streams_open(call):
             if self.stop.is_set():
                 raise LiveError(INTERRUPTED)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     call.changed.clear()
-                    await self._any(call)
-            if self._both(call):
+                    await self._wait_for_change(call)
+            if self._streams_open(call):
                 return
             state, answered_by = call.status, call.answered_by
             if state not in TERMINAL:
-                with contextlib.suppress(LiveError):  # a callback may be lost, and so may this
+                with contextlib.suppress(LiveError):  # a callback may be lost, and so may this answer
                     state, answered_by = await self.twilio.status(sid)
                     call.answered_by = call.answered_by or answered_by
             if call.voicemail:
                 raise LiveError(_VOICEMAIL)
             if state in TERMINAL:
-                raise LiveError(self._why(call, TERMINAL[state] or "the call ended before both streams were open"))
+                raise LiveError(self._explain(call, TERMINAL[state] or "the call ended before both streams were open"))
             now_ns = self.clock.now_ns()
             if state == "in-progress" and answered_ns is None:
                 answered_ns = now_ns
             if answered_ns is not None and now_ns - answered_ns > CONNECT_S * 1e9:
-                raise LiveError(self._why(call, f"answered, but no stream after {CONNECT_S} s"))
-            if now_ns - waited_ns > (RING_S + 2 * CONNECT_S) * 1e9:
-                raise LiveError(self._why(call, "Twilio never connected the call"))
+                raise LiveError(self._explain(call, f"answered, but no stream after {CONNECT_S} s"))
+            if now_ns - started_ns > (RING_S + 2 * CONNECT_S) * 1e9:
+                raise LiveError(self._explain(call, "Twilio never connected the call"))
 
     @staticmethod
-    def _both(call: CallState) -> bool:
+    def _streams_open(call: CallState) -> bool:
         return call.caller.opened.is_set() and (
             call.agent is None or call.agent.opened.is_set() or call.agent.ended.is_set()
         )
 
-    async def _any(self, call: CallState) -> None:
-        """Until something has happened that may matter."""
+    async def _wait_for_change(self, call: CallState) -> None:
+        """Wait until a stream opens, Twilio reports something, or the run is to stop."""
         events = [self.stop, call.changed, call.caller.opened, *([call.agent.opened] if call.agent else [])]
         waiting = [asyncio.create_task(event.wait()) for event in events if not event.is_set()]
         try:
@@ -188,22 +193,28 @@ class CallPlacer:
             for task in waiting:
                 task.cancel()
 
-    def _why(self, call: CallState, text: str) -> str:
-        hints = [*call.faults]
+    def _explain(self, call: CallState, text: str) -> str:
+        """Return `text` with everything known about the cause."""
+        hints = [*call.stream_errors]
         answered = call.status in ("in-progress", "completed")
         if answered and call.agent is not None and not call.agent.opened.is_set() and not call.voice_requests:
-            hints.append("the agent's number was not answered here: is its voice URL PUBLIC-URL/agent/voice?")
+            hints.append(
+                "Twilio did not ask this machine how to answer the agent's number: is its voice URL "
+                "PUBLIC-URL/agent/voice?"
+            )
         hints += self.server.refusals
         return "; ".join(dict.fromkeys([text, *hints]))
 
     async def _guard(self, sid: str, limit_s: int, call: CallState) -> None:
-        """Our own timer: whatever hangs here, the call ends."""
+        """End the call shortly before Twilio's time limit, whatever else hangs."""
         await self.clock.rest((limit_s - GUARD_S) * 1_000_000_000)
-        call.caller.end(CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by our own timer")
+        call.caller.end(
+            CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by turngap's own timer"
+        )
         await self._end(sid, limit_s)
 
     async def _hang_up(self, sid: str, limit_s: int, call: CallState) -> None:
-        """Have Twilio end the call; the streams are closed from here only if that takes long (31921 at Twilio)."""
+        """End the call through Twilio; close the streams from here only if that takes long (Twilio notes 31921)."""
         ending = asyncio.create_task(self._end(sid, limit_s))
         await asyncio.wait({ending}, timeout=HANG_UP_S)
         call.caller.hang_up()
@@ -213,22 +224,28 @@ class CallPlacer:
 
     async def _end(self, sid: str, limit_s: int) -> None:
         try:
-            # Whatever its status: one that can't be asked for must not keep a call going.
-            await self.twilio.end(sid, lambda: self.clock.rest(AGAIN_NS))
-        except LiveError as fault:
-            self.says(f"the call could not be ended ({fault}); Twilio ends it after {limit_s} s: check its console")
+            # Whatever its status: an unknown status must not keep a call open.
+            await self.twilio.end(sid, lambda: self.clock.rest(RETRY_PAUSE_NS))
+        except LiveError as error:
+            self.show_status(
+                f"the call could not be ended ({error}); Twilio ends it after {limit_s} s: check its console"
+            )
 
     def _wall_ns(self) -> int:
-        """The wall clock against the monotonic one: it moves when the wall clock is set."""
+        """Return the wall clock's offset from the monotonic clock: it changes when the wall clock is set."""
         return self.clock.unix_ns() - self.clock.now_ns()
 
 
-_VOICEMAIL = "a machine answered (voicemail, says Twilio); if it is the agent, say --no-voicemail-check"
+_VOICEMAIL = "Twilio reports that a machine answered (voicemail); if it is the agent, use --no-voicemail-check"
 
 
-async def finish_despite_cancellation(doing: Coroutine[None, None, Result]) -> Result:
-    """Finish it, though we are cancelled meanwhile: what rings must be ended."""
-    task = asyncio.ensure_future(doing)
+async def finish_despite_cancellation(coroutine: Coroutine[None, None, Result]) -> Result:
+    """Finish a coroutine even if this task is cancelled meanwhile: a ringing telephone must be hung up.
+
+    Raises:
+        asyncio.CancelledError: afterwards, if this task was cancelled.
+    """
+    task = asyncio.ensure_future(coroutine)
     cancelled = False
     while not task.done():
         try:

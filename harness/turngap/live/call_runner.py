@@ -1,4 +1,4 @@
-"""The calls of a smoke run, one after the other; each is scored while nothing else goes on."""
+"""Places the calls of a smoke run one after the other, and scores each before the next one starts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RECORDING_WAIT_NS = 1_500 * NS_PER_MS
 
 @dataclass(slots=True)
 class RunMeasurements:
-    """What the calls gave, beside turns."""
+    """What was measured in the calls of a run, apart from turns."""
 
     jitter_ms: list[float | None] = field(default_factory=list)
     echoes: list[LegTimes] = field(default_factory=list)
@@ -47,7 +47,7 @@ class RunMeasurements:
 
 @dataclass(slots=True)
 class CallRunner:
-    """What they are placed and scored with."""
+    """Places and scores the calls; holds what they need."""
 
     plan: SmokePlan
     clips: Mapping[str, Clip]
@@ -60,10 +60,10 @@ class CallRunner:
     display: ProgressDisplay
 
     async def run_all(self) -> None:
-        """Place one call after the other, and the echo.
+        """Place one call after the other, then the echo call.
 
         Raises:
-            LiveError: a call did not come to talking, or the phone's `stop` was set; the others are not placed.
+            LiveError: a call did not reach the conversation, or `placer.stop` was set; the other calls are not placed.
         """
         for planned in self.plan.request.calls:
             dialled: list[str] = []
@@ -73,22 +73,22 @@ class CallRunner:
             finally:
                 if self.plan.record:
                     await finish_despite_cancellation(self._delete(planned, dialled))
-            self._go_on()
+            self._check_stopped()
         if self.plan.echo is not None:
             finished = await self._place(self.plan.echo, EchoResponder(), [], record=False)
             assert finished.agent is not None
-            self.measured.echoes += live_scoring.floor(finished.caller, finished.agent)
-            self._go_on()
+            self.measured.echoes += live_scoring.measure_echo(finished.caller, finished.agent)
+            self._check_stopped()
 
-    def _go_on(self) -> None:
+    def _check_stopped(self) -> None:
         if self.placer.stop.is_set():
             raise LiveError(INTERRUPTED)
 
     async def _delete(self, planned: PlannedCall, dialled: list[str]) -> None:
         for sid in dialled:
-            left = await self._recordings.delete_all(sid, lambda: self.placer.clock.rest(RECORDING_WAIT_NS))
-            if left:
-                self.progress.notes.append(self.plan.masker.text(f"call {planned.index}: {left}"))
+            warning = await self._recordings.delete_all(sid, lambda: self.placer.clock.rest(RECORDING_WAIT_NS))
+            if warning:
+                self.progress.notes.append(self.plan.masker.text(f"call {planned.index}: {warning}"))
 
     @property
     def _recordings(self) -> TwilioRecordings:
@@ -101,7 +101,7 @@ class CallRunner:
         caller = CallerLeg(planned, self.clips, clock=clock, scheduler=self.scheduler, seed=self.plan.request.seed)
         agent = AgentLeg(responder, clock=clock) if responder is not None else None
         plan = self.plan
-        asked = twilio_api.CallRequest(
+        call_request = twilio_api.CallRequest(
             to=plan.to,
             from_=plan.from_,
             twiml="",
@@ -111,14 +111,14 @@ class CallRunner:
             amd_callback=self.placer.server.public_url + AMD if plan.voicemail_check else None,
         )
         self.measured.calls += 1
-        finished = await self.placer.place(asked, caller, agent, dialled)
+        finished = await self.placer.place(call_request, caller, agent, dialled)
         notes = [*finished.notes, *finished.caller.record.warnings]
         if isinstance(responder, AgentProxy):
             notes += responder.warnings
         try:
             notes += await self.placer.twilio.warnings(finished.sid)
-        except LiveError as fault:
-            notes.append(str(fault))
+        except LiveError as error:
+            notes.append(str(error))
         self.progress.notes += [plan.masker.text(f"call {planned.index}: {note}") for note in dict.fromkeys(notes)]
         self.measured.jitter_ms += [
             finished.caller.jitter_ms,
@@ -139,7 +139,7 @@ class CallRunner:
                 finished.caller, finished.agent, planned, collected.spans if collected else (), alias=alias, cold=False
             )
         if self.plan.record and not self.placer.stop.is_set():
-            scored = await self._with_witness(finished, scored)
+            scored = await self._check_recording(finished, scored)
         if len(edge.caller_pcm) and scored:
             audio = f"{CALLS}/{planned.index:04d}.wav"
             recording.write(self.folder.path / audio, recording.stereo(edge))
@@ -148,14 +148,14 @@ class CallRunner:
                 for turn in scored
             ]
         own = finished.caller.record
-        scored = [_masked(turn, self.plan) for turn in scored]
+        scored = [_mask_turn(turn, self.plan) for turn in scored]
         self.folder.append(scored)
         self.progress.add(ScoredCall(tuple(scored), send_late_ms(own), recv_late_ms(own)))
         for turn in scored:
             self.display.show_turn(turn)
 
-    async def _with_witness(self, finished: FinishedCall, scored: list[TurnRecord]) -> list[TurnRecord]:
-        """The turns with what the recording says of them."""
+    async def _check_recording(self, finished: FinishedCall, scored: list[TurnRecord]) -> list[TurnRecord]:
+        """Return the turns with the mouth-to-ear times measured in Twilio's recording."""
         clock = self.placer.clock
         try:
             for _ in range(RECORDING_TRIES):
@@ -165,36 +165,36 @@ class CallRunner:
                     break
                 await clock.rest(RECORDING_WAIT_NS)
             else:
-                raise LiveError("Twilio has no finished recording of the call")  # noqa: TRY301  # told as the others
+                raise LiveError("Twilio has no finished recording of the call")  # noqa: TRY301  # noted as the others
             channels = recording_check.read(await self._recordings.fetch(sids[0]))
             own = recording_check.caller_channel(channels, finished.caller)
             if own is None:
                 raise LiveError("the caller is in neither channel of the recording")  # noqa: TRY301
-        except LiveError as fault:
-            self.progress.notes.append(self.plan.masker.text(f"the recording is no witness: {fault}"))
+        except LiveError as error:
+            self.progress.notes.append(self.plan.masker.text(f"the recording could not be used as a check: {error}"))
             return scored
         self.measured.channel = own
-        heard = recording_check.totals_ms(channels, own, finished.caller, finished.agent, scored)
+        totals_ms = recording_check.totals_ms(channels, own, finished.caller, finished.agent, scored)
         return [
             turn
-            if turn.live is None or place >= len(heard)
-            else turn.model_copy(update={"live": turn.live.model_copy(update={"witness_ms": heard[place]})})
-            for place, turn in enumerate(scored)
+            if turn.live is None or index >= len(totals_ms)
+            else turn.model_copy(update={"live": turn.live.model_copy(update={"witness_ms": totals_ms[index]})})
+            for index, turn in enumerate(scored)
         ]
 
     def _responder(self, planned: PlannedCall) -> Responder | None:
-        if self.plan.alone:
+        if self.plan.caller_leg_only:
             return None
         if self.processes is not None:
             return AgentProxy(self.processes.agent.ready.url, _alias(planned), clock=self.placer.clock)
-        assert self.plan.answers_ms is not None
-        return FixedDelayResponder(self.plan.answers_ms, self.scheduler)
+        assert self.plan.responder_delay_ms is not None
+        return FixedDelayResponder(self.plan.responder_delay_ms, self.scheduler)
 
 
-def _masked(turn: TurnRecord, plan: SmokePlan) -> TurnRecord:
+def _mask_turn(turn: TurnRecord, plan: SmokePlan) -> TurnRecord:
     return TurnRecord.model_validate(plan.masker.data(json.loads(turn.model_dump_json())))
 
 
 def _alias(planned: PlannedCall) -> str:
-    """What the agent knows the call as."""
+    """Return the name under which the agent knows the call."""
     return f"live-{planned.index}"

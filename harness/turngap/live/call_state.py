@@ -1,4 +1,4 @@
-"""One live call as the server sees it: which streams may be opened for it, and what Twilio says of it."""
+"""One live call as the server sees it: which streams may be opened for it, and the status that Twilio reports."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TERMINAL = {
     "failed": "the call could not be connected",
     "canceled": "the call was cancelled before it was answered",
 }
-"""What ends a call, and what it means where no stream had come."""
+"""The statuses that end a call, and what each means if no stream was opened."""
 
 
 @dataclass(slots=True)
 class CallState:
-    """The call under way; the server holds one at most."""
+    """The current call; the server holds at most one."""
 
     caller: CallerLeg
     agent: AgentLeg | None
@@ -32,19 +32,19 @@ class CallState:
     status: str = ""
     answered_by: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set whenever Twilio has said something of the call."""
-    faults: list[str] = field(default_factory=list)
+    """Set whenever Twilio has reported something about the call."""
+    stream_errors: list[str] = field(default_factory=list)
     voice_requests: int = 0
-    """How often the agent's number was answered here."""
+    """How often Twilio requested the TwiML for the agent's number."""
 
     def new_agent_nonce(self) -> str:
-        """A word that opens the agent's stream, once."""
+        """Return a new nonce that opens the agent's stream once."""
         nonce = secrets.token_urlsafe(24)
         self.agent_nonces.add(nonce)
         return nonce
 
     def accept_nonce(self, nonce: str, *, agent: bool) -> bool:
-        """Use a nonce up; False where it does not open that stream."""
+        """Invalidate a nonce; return whether it opens that stream."""
         if agent:
             known = nonce in self.agent_nonces
             self.agent_nonces.discard(nonce)
@@ -55,24 +55,19 @@ class CallState:
         return known
 
     def apply_callback(self, form: dict[str, str]) -> None:
-        """A status callback's form, of the call or of a stream."""
+        """Update the state from a status callback's form, of the call or of a stream."""
         if status := form.get("CallStatus", ""):
-            # Callbacks may overtake each other: an end is never taken back.
+            # Callbacks may arrive out of order: a final status is never replaced.
             self.status = self.status if self.status in TERMINAL else status
         if answered := form.get("AnsweredBy", ""):
             self.answered_by = answered
         if form.get("StreamEvent") == "stream-error":
-            code = _code(form.get("StreamErrorCode") or form.get("StreamError", ""))
+            code = twilio_codes.parse_code(form.get("StreamErrorCode") or form.get("StreamError", ""))
             text = twilio_codes.explain(code) or form.get("StreamError", "")
-            self.faults.append(f"{code}: {text}" if code else text)
+            self.stream_errors.append(f"{text} (Twilio {code})" if code else text)
         self.changed.set()
 
     @property
     def voicemail(self) -> bool:
-        """Whether Twilio takes who answered for a machine."""
+        """Whether Twilio reports that a machine answered."""
         return self.answered_by.startswith(("machine", "fax"))
-
-
-def _code(text: str) -> int | None:
-    digits = text.strip()[:5]
-    return int(digits) if digits.isdigit() else None

@@ -1,8 +1,8 @@
-"""The caller's leg of a live call: what we say over Twilio, paced in real time, and what comes back.
+"""The caller's leg of a live call: sends the caller's audio to Twilio in real time, and records what comes back.
 
-Twilio plays what it is given at once, so frame k is handed over at its *beginning*, started + k * 20 ms: a sample's
-time is when Twilio plays it if nothing on the way takes any time. What was handed over late has piled up there as much
-later; between utterances some noise is left out until that has played.
+Twilio plays audio as soon as it gets it, so frame k is sent at its *beginning*, start + k * 20 ms: a sample's time is
+when Twilio would play it if transport took no time. A frame that is sent late delays everything behind it in Twilio's
+buffer; between utterances some noise is left out until the buffer has caught up.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ from turngap.scenario import PlannedCall
 
 LEAD_NS = 40 * NS_PER_MS
 NOISE_FRAMES = 400
-DRAINS = (10, 20)
-"""So many frames after speech one frame of noise is left out: what piled up on the way, unseen, plays out."""
+SKIPPED_QUIET_FRAMES = (10, 20)
+"""These frames of noise after speech are not sent, so that delay that built up unseen on the way drains."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallerTrace:
-    """What the caller's leg saw."""
+    """What was recorded on the caller's leg."""
 
     record: CallRecord
-    """As scoring takes it: `received` at line time."""
-    heard: TimedAudio
+    """The call for scoring: `received` at the samples' own times."""
+    inbound: TimedAudio
+    """Audio from Twilio: what the caller hears."""
     late_ns: tuple[int, ...]
-    """By utterance: how much later than at its own time Twilio got its last sample to play, by our own lateness."""
+    """For each utterance, by how much the instrument's own lateness delayed its last sample."""
     jitter_ms: float | None
 
 
 class CallerLeg:
-    """One call's caller; `serve` runs its stream, `begin` starts to speak."""
+    """The caller of one call; `serve` runs its stream, `begin` starts the conversation."""
 
     def __init__(
         self, planned: PlannedCall, clips: Mapping[str, Clip], *, clock: Clock, scheduler: Scheduler, seed: int
@@ -56,10 +57,10 @@ class CallerLeg:
         self._scheduler = scheduler
         self._seed = f"{seed}:{planned.index}"
         self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, self._seed)
-        self._track = InboundAudio()
+        self._inbound = InboundAudio()
         self._playout = Playout()
         self._conversation: Conversation | None = None
-        self._wire: MediaStream | None = None
+        self._stream: MediaStream | None = None
         self._stream_sid = ""
         self._started_ns = self._ended_ns = clock.now_ns()
         self._sent_ns: list[int] = []
@@ -68,19 +69,19 @@ class CallerLeg:
         self._quiet_frames = 0
         self._timer: Timer | None = None
         self.opened = asyncio.Event()
-        """Set when Twilio's `start` has come."""
+        """Set when Twilio's `start` has arrived."""
         self.over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
 
-    async def serve(self, wire: MediaStream) -> None:
+    async def serve(self, stream: MediaStream) -> None:
         """Read the stream until it ends."""
-        self._wire = wire
+        self._stream = stream
         stopped = False
-        async for message, arrival_ns in wire.messages():
+        async for message, arrival_ns in stream.messages():
             if isinstance(message, Start):
                 self._stream_sid = message.stream_sid
                 self.opened.set()
             elif isinstance(message, InboundMedia) and not self.over.done():
-                frame = self._track.add(message, arrival_ns)
+                frame = self._inbound.add(message, arrival_ns)
                 self._playout.receive(frame.pcm, arrival_ns)
             elif isinstance(message, Stop):
                 stopped = True
@@ -90,11 +91,11 @@ class CallerLeg:
                 CallEnd.AGENT_CLOSED, "Twilio ended the stream: the other side hung up, or a time limit was reached"
             )
         else:
-            self.end(CallEnd.DISCONNECTED, "the stream broke off, without a `stop` from Twilio")
+            self.end(CallEnd.DISCONNECTED, "the stream broke off without a `stop` from Twilio")
 
     def begin(self) -> None:
-        """Start to send: both ends are there."""
-        assert self._wire is not None
+        """Start to send audio; both streams must be open."""
+        assert self._stream is not None
         self._started_ns = self._clock.now_ns() + LEAD_NS
         self._conversation = Conversation(
             self._planned.turns,
@@ -108,7 +109,7 @@ class CallerLeg:
         self._timer = self._scheduler.at(self._started_ns, self._on_frame)
 
     def end(self, how: CallEnd, detail: str = "") -> None:
-        """The call is over; what happens after is not recorded."""
+        """End the call; nothing is recorded afterwards."""
         if self.over.done():
             return
         self._ended_ns = self._clock.now_ns()
@@ -117,16 +118,17 @@ class CallerLeg:
         self.over.set_result((how, detail))
 
     def hang_up(self) -> None:
-        """Close the stream: Twilio goes on to the end of the TwiML, and ends the call."""
-        if self._wire is not None:
-            self._wire.close()
+        """Close the stream: Twilio then reaches the end of the TwiML and ends the call."""
+        if self._stream is not None:
+            self._stream.close()
 
     def trace(self) -> CallerTrace:
-        """What was seen; call it when it is over."""
+        """Return what was recorded; call it after the end."""
         end, detail = self.over.result()
         frames = len(self._sent_pcm)
-        talk = self._conversation
-        spoken = [one for one in talk.spoken if one.start_sample < frames * FRAME_SAMPLES] if talk is not None else []
+        conversation = self._conversation
+        utterances = conversation.spoken if conversation is not None else []
+        spoken = [utterance for utterance in utterances if utterance.start_sample < frames * FRAME_SAMPLES]
         sent_ns = np.array(self._sent_ns[:frames], np.int64)
         record = CallRecord(
             index=self._planned.index,
@@ -136,31 +138,34 @@ class CallerLeg:
             sent_ns=np.pad(sent_ns, (0, frames - len(sent_ns)), constant_values=self._ended_ns),
             caller_pcm=np.concatenate([np.empty(0, np.int16), *self._sent_pcm]),
             spoken=tuple(spoken),
-            received=self._track.received(),
+            received=self._inbound.received(),
             marks=(),
             clears_ns=(),
             stalls=self._scheduler.stalls(self._started_ns, self._ended_ns),
             ended_ns=self._ended_ns,
             end=end,
-            warnings=(*(self._wire.faults if self._wire is not None else ()), *(talk.notes if talk else ())),
+            warnings=(
+                *(self._stream.errors if self._stream is not None else ()),
+                *(conversation.notes if conversation is not None else ()),
+            ),
             detail=detail,
             warm_up=self._planned.warm_up,
             lead_ns=0,
         )
-        return CallerTrace(record, self._track.line(), self._late_ns(record), self._track.jitter_ms())
+        return CallerTrace(record, self._inbound.audio(), self._late_ns(record), self._inbound.jitter_ms())
 
     def _late_ns(self, record: CallRecord) -> tuple[int, ...]:
-        found = []
+        late_ns = []
         frames = self._buffered.received_since(0)
         for spoken in record.spoken:
             frame = max(0, spoken.end_sample - 1) // FRAME_SAMPLES
             due_ns = record.frame_due_ns(frame)
-            found.append(max(0, frames[frame].play_ns - due_ns) if frame < len(frames) else 0)
-        return tuple(found)
+            late_ns.append(max(0, frames[frame].play_ns - due_ns) if frame < len(frames) else 0)
+        return tuple(late_ns)
 
     def _on_frame(self, due_ns: int) -> None:
         assert self._conversation is not None
-        assert self._wire is not None
+        assert self._stream is not None
         if self.over.done():
             return
         frame = len(self._sent_pcm)
@@ -170,28 +175,26 @@ class CallerLeg:
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
         pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
         self._sent_pcm.append(pcm)
-        handed = pcm[self._too_many(frame, due_ns) :]
+        outgoing = pcm[self._skipped_samples(frame, due_ns) :]
 
-        def sent(at_ns: int) -> None:
+        def record_sent(at_ns: int) -> None:
             self._sent_ns.append(at_ns)
-            self._buffered.receive(handed, at_ns)
+            self._buffered.receive(outgoing, at_ns)
 
-        if len(handed):
-            self._wire.send(OutboundMedia(self._stream_sid, mulaw.encode(handed)).to_json(), sent)
+        if len(outgoing):
+            self._stream.send(OutboundMedia(self._stream_sid, mulaw.encode(outgoing)).to_json(), record_sent)
         else:
-            sent(due_ns)
+            record_sent(due_ns)
         self._timer = self._scheduler.at(due_ns + FRAME_NS, self._on_frame)
 
-    def _too_many(self, frame: int, due_ns: int) -> int:
-        """How many samples of a frame of mere noise are left out, so that no delay stays at Twilio."""
+    def _skipped_samples(self, frame: int, due_ns: int) -> int:
+        """Return how many samples of a frame without speech to skip, so that no delay stays in Twilio's buffer."""
         assert self._conversation is not None
-        last = self._conversation.spoken[-1:]
-        speaks = any(
-            one.start_sample < (frame + 1) * FRAME_SAMPLES and one.end_sample > frame * FRAME_SAMPLES for one in last
-        )
-        self._quiet_frames = 0 if speaks else self._quiet_frames + 1
-        if speaks:
+        first, end = frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES
+        speech = any(last.start_sample < end and last.end_sample > first for last in self._conversation.spoken[-1:])
+        self._quiet_frames = 0 if speech else self._quiet_frames + 1
+        if speech:
             return 0
-        if self._quiet_frames in DRAINS:
+        if self._quiet_frames in SKIPPED_QUIET_FRAMES:
             return FRAME_SAMPLES
         return min(FRAME_SAMPLES // 2, max(0, self._buffered.end_ns - due_ns) // NS_PER_SAMPLE)

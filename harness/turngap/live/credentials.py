@@ -1,4 +1,4 @@
-"""Twilio's credentials: from the environment only, checked in form before anything is done with them."""
+"""Twilio's credentials: read from the environment only, and checked for their form before any use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An API key for the REST interface; the auth token checks signatures and is sent nowhere."""
+    """An API key for the REST interface; the auth token only checks signatures and is never sent."""
 
     account_sid: str = field(repr=False)
     api_key: str = field(repr=False)
@@ -33,15 +33,15 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All of them, for the masker."""
+        """Every value, for the masker."""
         return self.account_sid, self.api_key, self.api_secret, self.auth_token
 
 
 def from_environment(environment: Mapping[str, str]) -> Credentials:
-    """Read them.
+    """Read the credentials.
 
     Raises:
-        UsageError: one is missing or malformed; the message names it and never shows it.
+        UsageError: a variable is missing or malformed; the message names the variable and never shows its value.
     """
     missing = [name for name in _FORMS if not environment.get(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""Where known audio lies in a recording: normalised cross-correlation, to the sample. Pure."""
+"""Finds known audio in a recording by normalised cross-correlation, to the sample. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from turngap_agent.telephony import SAMPLE_RATE
 from turngap.model.records import Pcm16
 
 MIN_SCORE = 0.35
-"""Less alike is not found. Two passes of μ-law cost a few hundredths; another codec more."""
+"""A match needs at least this score. Two passes of μ-law cost a few hundredths; another codec costs more."""
 LONGEST_SAMPLES = SAMPLE_RATE
-"""The last second of an utterance settles its end, and clocks do not drift apart in it."""
+"""The end of an utterance is found by its last second, too short for clocks to drift apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where the known audio lies."""
+    """The position of known audio in a recording."""
 
     at: int
-    """Its first sample in the recording."""
+    """The sample of the recording at which the known audio starts."""
     score: float
     """Normalised correlation, 0 to 1."""
 
 
 def find(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> Match | None:
-    """`known`, shape (n,), in `audio`, shape (m,); None where nothing in it is alike enough.
+    """Find `known`, shape (n,), in `audio`, shape (m,); return None if no position scores at least `least`.
 
-    The score at a place is the inner product over both norms (Cauchy-Schwarz bounds it by 1); a pass with its sign
-    turned round counts as alike.
+    The score is the absolute inner product over both norms, 0 to 1 (Cauchy-Schwarz): a line that inverts the sign
+    matches too.
     """
     if len(known) == 0 or len(audio) < len(known):
         return None
@@ -41,7 +41,7 @@ def find(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> Match | None:
     products = signal.correlate(sound, template, mode="valid", method="fft")
     power = np.concatenate([[0.0], np.cumsum(sound**2)])
     window = np.sqrt(np.maximum(power[len(known) :] - power[: -len(known)], 0))
-    # Where there is next to no sound a rounding error would be divided by another.
+    # In silence a rounding error would otherwise be divided by another.
     floor = norm * 1e-3
     scores = np.abs(products) / (norm * np.maximum(window, floor))
     best = int(np.argmax(scores))
@@ -50,7 +50,7 @@ def find(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> Match | None:
 
 
 def find_end(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> int | None:
-    """The sample after `known`'s last one in `audio`, found by its last second; None where it is not found."""
+    """Return the sample of `audio` after the last one of `known`, found by its last second; None without a match."""
     tail = known[-LONGEST_SAMPLES:]
     match = find(tail, audio, least)
     return None if match is None else match.at + len(tail)

@@ -1,9 +1,9 @@
-"""The audio of one leg on one time line: what Twilio sent us, and what we gave Twilio to play.
+"""The audio of one leg on the clock: what Twilio sends to this host, and what this host gives Twilio to play.
 
-**Line time.** A frame that Twilio sends was complete when it left, so its last sample was spoken at the latest when
-the frame arrived. The frame that came fastest in the whole call settles where the stream's first sample lies; the
-others follow by their `timestamp`, 8 samples a millisecond. What a frame came later than that is jitter, and is
-reported as such. Audio that we send is played from a buffer: at once, or behind what is buffered (`Playout`).
+**Sample times.** Twilio sends a frame when it is complete, so its last sample was spoken no later than the frame
+arrived. The fastest frame of the whole call fixes the time of the stream's first sample; all others follow by their
+`timestamp`, 8 samples a millisecond. The time by which a frame came later than that is jitter, and is reported as such.
+Audio sent to Twilio is played from a buffer: at once, or after what is already buffered (`Playout`).
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ from turngap.model.records import Int64, Pcm16, Received
 
 SAMPLES_PER_MS = 8
 MAX_GAP_SAMPLES = 60_000 * SAMPLES_PER_MS
-"""A `timestamp` that jumps further is not believed."""
+"""A `timestamp` that jumps further is taken to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedAudio:
-    """Audio and when each of its samples was on the line."""
+    """Audio with the time of each sample."""
 
     start_ns: int
     """The first sample's time."""
     pcm: Pcm16
-    """Shape (n,); zeros where nothing was."""
+    """Shape (n,); zeros where there was no audio."""
 
     @property
     def end_ns(self) -> int:
-        """The time after its last sample."""
+        """The time after the last sample."""
         return self.sample_ns(len(self.pcm))
 
     def sample_ns(self, sample: int) -> int:
-        """When that sample was on the line."""
+        """Return the time of a sample."""
         return self.start_ns + sample * NS_PER_SAMPLE
 
     def index(self, at_ns: int) -> int:
-        """The sample on the line at that time, kept within the line's ends."""
+        """Return the sample at a time, clamped to 0 … n."""
         return min(max(0, round((at_ns - self.start_ns) / NS_PER_SAMPLE)), len(self.pcm))
 
     def between(self, from_ns: int, to_ns: int) -> TimedAudio:
-        """A piece of it."""
+        """Return the part from `from_ns` to `to_ns`."""
         first, beyond = self.index(from_ns), self.index(to_ns)
         return TimedAudio(self.sample_ns(first), self.pcm[first : max(first, beyond)])
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it came."""
+    """One frame as it arrived."""
 
     arrival_ns: int
     offset: int
-    """Its first sample in the stream."""
+    """The position of its first sample in the stream."""
     pcm: Pcm16
 
 
 class InboundAudio:
-    """What Twilio sends over one stream."""
+    """The audio that Twilio sends over one stream."""
 
     def __init__(self) -> None:
         self._frames: list[Frame] = []
@@ -70,7 +70,7 @@ class InboundAudio:
         self._earliest_ns: int | None = None
 
     def add(self, message: InboundMedia, arrival_ns: int) -> Frame:
-        """Take a frame; gives it with its place in the stream."""
+        """Add a frame; return it with its position in the stream."""
         pcm = mulaw.decode(message.payload)
         if not self._frames:
             self._first_ms = message.timestamp_ms
@@ -78,7 +78,7 @@ class InboundAudio:
         end = last.offset + len(last.pcm) if last is not None else 0
         offset = (message.timestamp_ms - self._first_ms) * SAMPLES_PER_MS
         if last is not None and offset == last.offset and np.array_equal(pcm, last.pcm):
-            return last  # it came twice: everything after it keeps its time
+            return last  # a duplicate: later frames keep their times
         if not end <= offset <= end + MAX_GAP_SAMPLES:
             offset = end
         frame = Frame(arrival_ns, offset, pcm)
@@ -89,11 +89,11 @@ class InboundAudio:
 
     @property
     def start_ns(self) -> int | None:
-        """When the stream's first sample was on the line, by the fastest frame so far; None before the first."""
+        """The time of the stream's first sample, by the fastest frame so far; None before the first frame."""
         return self._earliest_ns
 
-    def line(self) -> TimedAudio:
-        """All of it; what was lost is silent."""
+    def audio(self) -> TimedAudio:
+        """Return all audio; lost frames are silent."""
         if not self._frames:
             return TimedAudio(0, np.empty(0, np.int16))
         assert self._earliest_ns is not None
@@ -104,7 +104,7 @@ class InboundAudio:
         return TimedAudio(self._earliest_ns, pcm)
 
     def received(self) -> tuple[Received, ...]:
-        """The frames as messages that were heard at their own time, for scoring."""
+        """Return the frames as messages that play at their samples' own times, for scoring."""
         start_ns = self._earliest_ns or 0
         return tuple(
             Received(one.arrival_ns, start_ns + one.offset * NS_PER_SAMPLE, one.pcm, len(one.pcm))
@@ -112,7 +112,7 @@ class InboundAudio:
         )
 
     def jitter_ms(self) -> float | None:
-        """How much later than the fastest a frame came, 95th percentile; None of none."""
+        """Return how much later than the fastest frame a frame came (95th percentile, ms); None without frames."""
         if not self._frames:
             return None
         return float(np.percentile(self._late_ns() / NS_PER_MS, 95))
@@ -124,15 +124,15 @@ class InboundAudio:
 
 
 def render_playout(received: Sequence[Received], until_ns: int | None = None) -> TimedAudio:
-    """What was given to a buffer to be played, as it was played."""
-    heard = [one for one in received if one.played_samples]
-    if not heard:
+    """Return the audio of messages as the playout buffer played it."""
+    played = [message for message in received if message.played_samples]
+    if not played:
         return TimedAudio(0, np.empty(0, np.int16))
-    start_ns = heard[0].play_ns
-    end_ns = max(one.play_ns + one.played_samples * NS_PER_SAMPLE for one in heard)
+    start_ns = played[0].play_ns
+    end_ns = max(message.play_ns + message.played_samples * NS_PER_SAMPLE for message in played)
     pcm = np.zeros(round(((until_ns or end_ns) - start_ns) / NS_PER_SAMPLE) + 1, np.int16)
-    for one in heard:
-        at = round((one.play_ns - start_ns) / NS_PER_SAMPLE)
-        piece = one.pcm[: one.played_samples][: max(0, len(pcm) - at)]
+    for message in played:
+        at = round((message.play_ns - start_ns) / NS_PER_SAMPLE)
+        piece = message.pcm[: message.played_samples][: max(0, len(pcm) - at)]
         pcm[at : at + len(piece)] = piece
     return TimedAudio(start_ns, pcm)

@@ -1,4 +1,4 @@
-"""Telephone numbers, SIDs and secrets, masked in every text that leaves the process."""
+"""Masks telephone numbers, SIDs and secrets in every text that leaves the process."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _BASIC = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=_-]{8,}")
 
 
 class Masker:
-    """Hides what it was given, and whatever looks like a number in E.164, a SID or credentials."""
+    """Hides the given secrets and numbers, and everything that looks like an E.164 number, a SID or credentials."""
 
     def __init__(self, secrets: Iterable[str] = (), numbers: Iterable[str] = ()) -> None:
         digits = [mask_number.lstrip("+") for mask_number in numbers]
         self._secrets = sorted({text for text in (*secrets, *digits) if len(text) >= 6}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
-        """The text with nothing in it that must not be seen; a number keeps its last two digits."""
-        text = _NUMBER.sub(lambda found: f"+…{re.sub(r'[^0-9]', '', found[0])[-2:]}", text)
+        """Return the text with everything secret replaced; a number keeps its last two digits."""
+        text = _NUMBER.sub(lambda match: f"+…{re.sub(r'[^0-9]', '', match[0])[-2:]}", text)
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return _BASIC.sub(rf"\1 {HIDDEN}", _SID.sub(r"\1…", text))
 
     def data(self, value: Any) -> Any:
-        """JSON data with every text in it masked, keys included."""
+        """Return JSON data with every text masked, keys included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -38,5 +38,5 @@ class Masker:
 
 
 def mask_number(text: str) -> str:
-    """A telephone number as it may be shown: its last two digits."""
+    """Return a telephone number as it may be shown: its last two digits."""
     return f"+…{text[-2:]}"

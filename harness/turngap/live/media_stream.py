@@ -1,4 +1,4 @@
-"""One Media Stream that Twilio opened to us: messages out in order, messages in with the time they were read."""
+"""One Media Stream that Twilio opened to this host: sends messages in order, stamps received ones with their time."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ OnSent = Callable[[int], None]
 
 
 class MediaStream:
-    """A stream's socket; `run` reads it until it is closed."""
+    """A stream's socket; iterating over `messages` reads it until it is closed."""
 
     def __init__(self, socket: WebSocket, clock: Clock) -> None:
         self._socket = socket
         self._clock = clock
-        self._out: asyncio.Queue[tuple[str, OnSent | None] | None] = asyncio.Queue()
-        self.faults: list[str] = []
-        """What Twilio sent and we could not read."""
+        self._outgoing: asyncio.Queue[tuple[str, OnSent | None] | None] = asyncio.Queue()
+        self.errors: list[str] = []
+        """One line for each received message that could not be read or was refused."""
 
     def send(self, text: str, on_sent: OnSent | None = None) -> None:
-        """Write a message as soon as the loop comes to it; after the others."""
-        self._out.put_nowait((text, on_sent))
+        """Queue a message; messages are written in order, each as soon as the event loop runs."""
+        self._outgoing.put_nowait((text, on_sent))
 
     def close(self) -> None:
-        """Close the socket when what was sent before has left."""
-        self._out.put_nowait(None)
+        """Close the socket after all queued messages have been written."""
+        self._outgoing.put_nowait(None)
 
     async def messages(self) -> AsyncIterator[tuple[Inbound, int]]:
-        """What comes, each with the time it was read, until the socket is closed by either side."""
+        """Yield each message with the time it was read, in ns, until either side closes the socket."""
         writer = asyncio.create_task(self._write())
         try:
             while True:
@@ -46,8 +46,8 @@ class MediaStream:
                 arrival_ns = self._clock.now_ns()
                 try:
                     message = parsing.parse_inbound(text)
-                except ProtocolError as fault:
-                    self.faults.append(str(fault))
+                except ProtocolError as error:
+                    self.errors.append(str(error))
                     continue
                 yield message, arrival_ns
         finally:
@@ -55,7 +55,7 @@ class MediaStream:
             await asyncio.gather(writer, return_exceptions=True)
 
     async def _write(self) -> None:
-        while (item := await self._out.get()) is not None:
+        while (item := await self._outgoing.get()) is not None:
             text, on_sent = item
             if on_sent is not None:
                 on_sent(self._clock.now_ns())

@@ -1,4 +1,4 @@
-"""Before anything is dialled: does the public URL reach this very process, by HTTP and by WebSocket?"""
+"""Checks before dialling that the public URL reaches this very process, by HTTP and by WebSocket."""
 
 from __future__ import annotations
 
@@ -15,77 +15,78 @@ from turngap.live.server import PREFLIGHT, LiveServer
 
 TIMEOUT_S = 10.0
 HOW = (
-    "forward one to this machine with a tunnel that passes WebSockets (`ngrok http 8765`, `cloudflared tunnel --url "
-    "http://127.0.0.1:8765`) or a reverse proxy, and give its https URL as --public-url"
+    "forward one to this machine with a tunnel that carries WebSockets (`ngrok http 8765`, `cloudflared tunnel --url "
+    "http://127.0.0.1:8765`) or a reverse proxy, and pass its https URL as --public-url"
 )
 
 
 def parse_public_url(url: str | None, *, fake: bool = False) -> str:
-    """The public URL without its last slash.
+    """Return the public URL without a trailing slash.
 
     Raises:
-        UsageError: there is none, or Twilio could not use it.
+        UsageError: it is missing, or Twilio could not use it.
     """
     if not url:
-        raise UsageError(f"--public-url is missing: Twilio has to reach this machine; {HOW}")
+        raise UsageError(f"--public-url is missing: Twilio must reach this machine; {HOW}")
     parts = urlsplit(url.rstrip("/"))
     try:
-        fits = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        fits = False
-    if not fits or parts.scheme not in (("http", "https") if fake else ("https",)):
-        raise UsageError("--public-url: expected https://HOST, as Twilio opens wss streams only; " + HOW)
+        valid = False
+    if not valid or parts.scheme not in (("http", "https") if fake else ("https",)):
+        raise UsageError("--public-url: expected https://HOST, as Twilio opens only wss streams; " + HOW)
     if parts.path or parts.query or parts.fragment or parts.username:
-        raise UsageError("--public-url: expected https://HOST and nothing after it: the streams are at its root")
+        raise UsageError("--public-url: expected https://HOST without a path: the streams are at its root")
     return url.rstrip("/")
 
 
-async def check(server: LiveServer, clock: Clock) -> None:
-    """Fetch our own word through the public URL.
+async def check_public_url(server: LiveServer, clock: Clock) -> None:
+    """Fetch the server's preflight token through its public URL, by HTTP and by WebSocket.
 
     Raises:
-        UsageError: something else, or nothing, is there.
+        UsageError: the public URL does not answer, or something else answers there.
     """
     try:
-        found = await asyncio.to_thread(_get, server.public_url + PREFLIGHT)
-    except (OSError, ValueError) as fault:
-        reason = getattr(fault, "reason", fault)
+        token = await asyncio.to_thread(_get, server.public_url + PREFLIGHT)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
         raise UsageError(f"the public URL does not reach this machine ({reason}); {HOW}") from None
-    if found != server.preflight_token:
-        raise UsageError(f"behind the public URL is something else than this process; {HOW}")
-    word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    if token != server.preflight_token:
+        raise UsageError(f"the public URL leads to something other than this process; {HOW}")
+    received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def heard(message: str | bytes, at_ns: int) -> None:
-        if not word.done():
-            word.set_result(str(message))
+    def on_message(message: str | bytes, at_ns: int) -> None:
+        if not received.done():
+            received.set_result(str(message))
 
-    def closed(reason: str, at_ns: int) -> None:
-        if not word.done():
-            word.set_result("")
+    def on_closed(reason: str, at_ns: int) -> None:
+        if not received.done():
+            received.set_result("")
 
     try:
         connection = await open_connection(
-            server.stream_url(PREFLIGHT), {}, clock=clock, on_message=heard, on_closed=closed
+            server.stream_url(PREFLIGHT), {}, clock=clock, on_message=on_message, on_closed=on_closed
         )
-    except AgentError as fault:
-        raise UsageError(f"the public URL passes no WebSocket ({str(fault).split(':')[0]}); {HOW}") from None
+    except AgentError as error:
+        code = error.code.removeprefix("agent.")
+        raise UsageError(f"the public URL does not accept WebSockets (Twilio {code}); {HOW}") from None
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            answer = await word
+            token = await received
     except TimeoutError:
-        answer = ""
+        token = ""
     finally:
         await connection.close()
-    if answer != server.preflight_token:
-        raise UsageError(f"the public URL passes no WebSocket messages; {HOW}")
+    if token != server.preflight_token:
+        raise UsageError(f"the public URL does not carry WebSocket messages; {HOW}")
 
 
 def _get(url: str) -> str:
-    asked = urllib.request.Request(url, headers={"User-Agent": "turngap", "ngrok-skip-browser-warning": "1"})
+    request = urllib.request.Request(url, headers={"User-Agent": "turngap", "ngrok-skip-browser-warning": "1"})
     handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname == "127.0.0.1" else []
     try:
-        with urllib.request.build_opener(*handlers).open(asked, timeout=TIMEOUT_S) as answer:
-            text: str = answer.read(4096).decode("utf-8", "replace")
+        with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S) as response:
+            text: str = response.read(4096).decode("utf-8", "replace")
             return text
-    except urllib.error.HTTPError as fault:
-        raise OSError(f"HTTP {fault.code}") from None
+    except urllib.error.HTTPError as error:
+        raise OSError(f"HTTP {error.code}") from None

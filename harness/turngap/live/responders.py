@@ -1,4 +1,4 @@
-"""Who can stand at the agent's end of the loop: an echo, for its floor, and an agent whose delay is known."""
+"""What can answer on the agent's leg: an echo, a responder with a fixed delay, and a proxy to an agent."""
 
 from __future__ import annotations
 
@@ -20,92 +20,97 @@ from turngap.live.leg_audio import SAMPLES_PER_MS, Frame
 
 MIN_DELAY_MS = 80.0
 REPLY_MS = 400.0
-AUDIBLE = 500
-"""A sample over this (-36 dBFS) is speech: comfort noise at -60 dBFS never is."""
+SPEECH_LEVEL = 500
+"""A sample over this (-36 dBFS) counts as speech: comfort noise at -60 dBFS stays below it."""
+MIN_QUIET_MS, MAX_QUIET_MS = 40.0, 300.0
+"""The decision is made this long before the reply is due; it needs no longer silence than the maximum."""
 
 
 class EchoResponder:
-    """Says back what it hears, frame by frame, at once."""
+    """Sends each frame back as soon as it arrives."""
 
     def __init__(self) -> None:
-        self._say: SendMessage | None = None
+        self._send: SendMessage | None = None
 
-    async def open(self, say: SendMessage, on_closed: Callable[[str], None]) -> None:
-        """As `Answerer`."""
-        self._say = say
+    async def open(self, send: SendMessage, on_closed: Callable[[str], None]) -> None:
+        """See `Responder`."""
+        self._send = send
 
-    def hear(self, message: Inbound, frame: Frame | None, line_start_ns: int | None) -> None:
+    def receive(self, message: Inbound, frame: Frame | None, stream_start_ns: int | None) -> None:
         """Send a frame back."""
-        if isinstance(message, InboundMedia) and self._say is not None:
-            self._say(OutboundMedia("", message.payload))
+        if isinstance(message, InboundMedia) and self._send is not None:
+            self._send(OutboundMedia("", message.payload))
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: an echo holds no resources."""
 
 
 class FixedDelayResponder:
-    """Answers with a burst of noise so long after the last loud sample it heard, at that sample's own line time.
+    """Replies with a burst of noise `delay_ms` after the last loud sample, counted from that sample's own time.
 
-    Exact for utterances that end sharply (the bursts of a fake run); with speech it is off by what lies between the
-    label and the last sample over -36 dBFS. It takes for an end what is quiet for 40 ms less than its delay, at most
-    300 ms: it knows nothing of what is said.
+    The delay is exact for utterances that end sharply (the bursts of a fake run). With speech it is off by the time
+    between the label and the last sample over -36 dBFS. Speech has ended when it was quiet for `delay_ms` less
+    `MIN_QUIET_MS`, at most for `MAX_QUIET_MS`; the words play no part.
     """
 
     def __init__(self, delay_ms: float, scheduler: Scheduler) -> None:
         self._delay_ns = round(delay_ms * NS_PER_MS)
-        self._hangover = round(min(delay_ms - 40, 300) * SAMPLES_PER_MS)
+        self._quiet_samples = round(min(delay_ms - MIN_QUIET_MS, MAX_QUIET_MS) * SAMPLES_PER_MS)
         self._scheduler = scheduler
-        self._say: SendMessage | None = None
-        self._last: int | None = None
+        self._send: SendMessage | None = None
+        self._speech_end: int | None = None
         self._replies = 0
 
-    async def open(self, say: SendMessage, on_closed: Callable[[str], None]) -> None:
-        """As `Answerer`."""
-        self._say = say
+    async def open(self, send: SendMessage, on_closed: Callable[[str], None]) -> None:
+        """See `Responder`."""
+        self._send = send
 
-    def hear(self, message: Inbound, frame: Frame | None, line_start_ns: int | None) -> None:
-        """Look for the end of speech."""
-        if frame is None or line_start_ns is None:
+    def receive(self, message: Inbound, frame: Frame | None, stream_start_ns: int | None) -> None:
+        """Look for the end of speech, and schedule a reply after it."""
+        if frame is None or stream_start_ns is None:
             return
-        loud = np.flatnonzero(np.abs(frame.pcm.astype(np.int32)) > AUDIBLE)
+        loud = np.flatnonzero(np.abs(frame.pcm.astype(np.int32)) > SPEECH_LEVEL)
         if len(loud):
-            self._last = frame.offset + int(loud[-1]) + 1
-        elif self._last is not None and frame.offset + len(frame.pcm) - self._last >= self._hangover:
-            at_ns = line_start_ns + self._last * NS_PER_SAMPLE + self._delay_ns
-            self._last = None
-            self._scheduler.at(at_ns, self._reply)
+            self._speech_end = frame.offset + int(loud[-1]) + 1
+        elif self._speech_end is not None and frame.offset + len(frame.pcm) - self._speech_end >= self._quiet_samples:
+            due_ns = stream_start_ns + self._speech_end * NS_PER_SAMPLE + self._delay_ns
+            self._speech_end = None
+            self._scheduler.at(due_ns, self._reply)
 
     async def close(self) -> None:
-        """Say no more."""
-        self._say = None
+        """Send nothing more."""
+        self._send = None
 
     def _reply(self, due_ns: int) -> None:
-        if self._say is None:
+        if self._send is None:
             return
         self._replies += 1
-        self._say(OutboundMedia("", mulaw.encode(burst(REPLY_MS, 1000 + self._replies).pcm)))
-        self._say(OutboundMark("", f"reply-{self._replies}"))
+        self._send(OutboundMedia("", mulaw.encode(burst(REPLY_MS, 1000 + self._replies).pcm)))
+        self._send(OutboundMark("", f"reply-{self._replies}"))
 
 
 class AgentProxy:
-    """Carries one call to the agent at `url` and back."""
+    """Carries one call to the agent at `url` and back.
+
+    Twilio's SIDs stay here: the agent sees `alias` in their place, so that none of its logs and spans contain them.
+    """
 
     def __init__(self, url: str, alias: str, *, clock: Clock) -> None:
         self._url = url
         self._alias = alias
         self._clock = clock
         self._connection: Connection | None = None
-        self._say: SendMessage | None = None
+        self._send: SendMessage | None = None
         self._sequence = 1
         self.warnings: list[str] = []
 
-    async def open(self, say: SendMessage, on_closed: Callable[[str], None]) -> None:
-        """Call the agent.
+    async def open(self, send: SendMessage, on_closed: Callable[[str], None]) -> None:
+        """Connect to the agent.
 
         Raises:
-            AgentError: it does not answer.
+            AgentError: the agent does not answer.
         """
-        self._say = say
+        self._send = send
         self._connection = await open_connection(
             self._url,
             {},
@@ -116,8 +121,8 @@ class AgentProxy:
         self._connection.send(Connected().to_json())
         self._connection.send(Start(self._alias, self._alias, "live").to_json())
 
-    def hear(self, message: Inbound, frame: Frame | None, line_start_ns: int | None) -> None:
-        """Hand it on; chunks are numbered by their place in the stream, so that a lost one leaves a hole."""
+    def receive(self, message: Inbound, frame: Frame | None, stream_start_ns: int | None) -> None:
+        """Forward a message; chunks are numbered by their position in the stream, so that a lost one leaves a gap."""
         if self._connection is None or isinstance(message, Connected | Start):
             return
         self._sequence += 1
@@ -132,17 +137,17 @@ class AgentProxy:
         self._connection.send(message.to_json())
 
     async def close(self) -> None:
-        """Hang up on the agent."""
+        """End the call with the agent."""
         if self._connection is not None:
             self._connection.send(Stop(self._alias, self._sequence + 1, "live", self._alias).to_json())
             await self._connection.close()
 
     def _from_agent(self, message: str | bytes, recv_ns: int) -> None:
-        assert self._say is not None
+        assert self._send is not None
         if isinstance(message, bytes):
-            self.warnings.append("31950: a binary frame; Twilio takes text frames only")
+            self.warnings.append("the agent sent a binary frame; Twilio accepts text frames only (31950)")
             return
         try:
-            self._say(parse_outbound(message))
-        except ProtocolError as fault:
-            self.warnings.append(f"31951: an invalid message: {fault}")
+            self._send(parse_outbound(message))
+        except ProtocolError as error:
+            self.warnings.append(f"the agent sent an invalid message: {error} (31951)")

@@ -1,8 +1,8 @@
-"""A live run's figures and its sentence: diagnostic, whatever it measured. Pure."""
+"""The summary of a live run and its verdict, which is diagnostic whatever was measured. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,34 +18,32 @@ NOT_THE_NETWORK = (
     "Both legs end at Twilio and may never touch the public telephone network: the loop has no handset, no radio and "
     "no carrier's delay in it."
 )
-NOT_THE_WAY = (
-    "The media take the way from Twilio to this machine twice; an agent that is hosted elsewhere has another way."
+NOT_THE_ROUTE = (
+    "The audio travels between Twilio and this machine twice; an agent that is hosted elsewhere has another route."
 )
-ALONE = "Measured from the caller's leg alone: what lies between the legs is not told apart."
-TRIAL = "A trial account: Twilio's own announcement is heard before the agent is."
-SPOILT = "Every turn was spoilt by our own lateness: the medians are those of such turns."
-FAKE = "Against the fake Twilio of this machine: no telephone rang, and its legs are made as they were asked for."
+CALLER_LEG_ONLY = "Measured on the caller's leg only: the times between the legs are not known."
+TRIAL = "A trial account: Twilio plays its own announcement before the agent can be heard."
+ALL_LATE = "The instrument itself was late in every turn: the medians are those of such turns."
+FAKE = "Measured against the fake Twilio on this machine: no telephone rang, and the delays of its legs are set."
 
 
 def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
-    """MEASURED where anything was, never PASS or FAIL: network and Twilio are not ours to hold still."""
+    """Return MEASURED if anything was measured, never PASS or FAIL: nobody can hold Twilio and the network still."""
     judged = gate.judge_run(turns, evidence, None)
     if judged.verdict is not Verdict.MEASURED:
         return judged
     scored = [turn for turn in turns if turn.scored]
     totals = [turn.live.total_ms for turn in scored if turn.live is not None and good(turn)]
-    found = [value for value in totals if value is not None]
+    known_ms = [value for value in totals if value is not None]
     needed = stats.n_needed(0)
-    few = (
-        f"; {plural(len(scored), 'turn carries', 'turns carry')} no verdict on p95, which needs {needed}"
-        if len(scored) < needed
-        else ""
+    too_few = (
+        f"; {plural(len(scored), 'turn')} of the {needed} that a bound on p95 needs" if len(scored) < needed else ""
     )
-    answered = f"{len(found)} of {plural(len(scored), 'turn')} answered as they should be"
-    middle = f"{np.median(found):.0f} ms mouth to ear (median), {answered}" if found else answered
+    answered = f"{len(known_ms)} of {plural(len(scored), 'turn')} answered as expected"
+    median_text = f"{np.median(known_ms):.0f} ms mouth to ear (median), {answered}" if known_ms else answered
     return Judgement(
         Verdict.MEASURED,
-        f"Live, diagnostic, not judged: {middle}{few}.",
+        f"Live, diagnostic, not judged: {median_text}{too_few}.",
         (),
         judged.checks,
     )
@@ -63,47 +61,46 @@ def summarise(
     witness: RecordingCheck | None,
     worst_case_usd: float | None,
 ) -> LiveSummary:
-    """Medians over the answered turns, and what they are not."""
-    known_turns = [turn for turn in turns if turn.scored and turn.live is not None]
-    spoilt = not any(good(turn) for turn in known_turns)
-    counted = [turn for turn in known_turns if good(turn) or (spoilt and turn.outcome is Outcome.INVALID)]
+    """Return the medians over the answered turns, and remarks on what they do not show.
+
+    If the instrument was late in every turn, the medians are those of the late turns.
+    """
+    live_turns = [turn for turn in turns if turn.scored and turn.live is not None]
+    all_late = not any(good(turn) for turn in live_turns)
+    counted = [turn for turn in live_turns if good(turn) or (all_late and turn.outcome is Outcome.INVALID)]
     legs = [turn.live for turn in counted if turn.live is not None]
-    remarks = [FAKE] if fake else [NOT_THE_NETWORK, NOT_THE_WAY]
-    remarks += [ALONE] if alone else []
+    remarks = [FAKE] if fake else [NOT_THE_NETWORK, NOT_THE_ROUTE]
+    remarks += [CALLER_LEG_ONLY] if alone else []
     remarks += [TRIAL] if trial else []
-    remarks += [SPOILT] if spoilt and legs else []
-    known = [value for value in jitter_ms if value is not None]
+    remarks += [ALL_LATE] if all_late and legs else []
+    medians = _medians(legs)
     return LiveSummary(
         calls=calls,
         alone=alone,
         fake=fake,
         trial=trial,
         turns=len(legs),
-        uplink_ms=median(legs, lambda one: one.uplink_ms),
-        server_gap_ms=median(legs, lambda one: one.server_gap_ms),
-        downlink_ms=median(legs, lambda one: one.downlink_ms),
-        total_ms=median(legs, lambda one: one.total_ms),
-        jitter_ms=max(known, default=None),
-        floor=floor(echoes),
+        uplink_ms=medians.uplink_ms,
+        server_gap_ms=medians.server_gap_ms,
+        downlink_ms=medians.downlink_ms,
+        total_ms=medians.total_ms,
+        jitter_ms=max((value for value in jitter_ms if value is not None), default=None),
+        floor=_medians(echoes) if echoes else None,
         witness=witness,
         worst_case_usd=worst_case_usd,
         remarks=tuple(remarks),
     )
 
 
-def floor(echoes: Sequence[LegTimes]) -> LegTimes | None:
-    """Medians of an echo's way through the loop."""
-    if not echoes:
-        return None
+def _medians(legs: Sequence[LegTimes]) -> LegTimes:
     return LegTimes(
-        uplink_ms=median(echoes, lambda one: one.uplink_ms),
-        server_gap_ms=median(echoes, lambda one: one.server_gap_ms),
-        downlink_ms=median(echoes, lambda one: one.downlink_ms),
-        total_ms=median(echoes, lambda one: one.total_ms),
+        uplink_ms=_median(times.uplink_ms for times in legs),
+        server_gap_ms=_median(times.server_gap_ms for times in legs),
+        downlink_ms=_median(times.downlink_ms for times in legs),
+        total_ms=_median(times.total_ms for times in legs),
     )
 
 
-def median(legs: Sequence[LegTimes], of: Callable[[LegTimes], float | None]) -> float | None:
-    """The median of what is known; None of nothing."""
-    known = [value for one in legs if (value := of(one)) is not None]
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return round(float(np.median(known)), 3) if known else None

@@ -1,7 +1,7 @@
-"""What Twilio reaches of us: the two streams, the agent number's webhook, status callbacks, and a word for preflight.
+"""The server that Twilio calls: the two streams, the agent number's webhook, status callbacks, and the preflight token.
 
-Everything but the preflight's word is signed by Twilio, and each stream brings a nonce that opens it once. The URL that
-is signed is the public one, as it stands in the TwiML; what proxies say in headers is not asked.
+Everything but the preflight token needs Twilio's signature, and each stream a nonce that opens it once. The signed URL
+is the public one, as in the TwiML; headers that proxies add are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket
 from turngap_agent.errors import UsageError
 from turngap_agent.telephony import signature
-from turngap_agent.telephony.messages import Start
+from turngap_agent.telephony.messages import Inbound, Start
 from turngap_agent.telephony.twiml import connect_stream
 
 from turngap.clock import Clock
@@ -32,27 +32,27 @@ MAX_FORM_BYTES = 65_536
 
 
 class LiveServer:
-    """Our end of the loop; `session` is the call under way, None between calls: then every stream is refused."""
+    """The server; `call` is the current call, or None between calls: then every stream is refused."""
 
     def __init__(self, public_url: str, auth_token: str, clock: Clock) -> None:
         self.public_url = public_url
         self.call: CallState | None = None
         self.preflight_token = secrets.token_urlsafe(24)
-        """What the preflight must find behind the public URL."""
+        """The text that the preflight check must find behind the public URL."""
         self._token = auth_token
         self._clock = clock
         self.refusals: list[str] = []
 
     def stream_url(self, path: str) -> str:
-        """The public WebSocket URL of a stream."""
+        """Return the public WebSocket URL of a stream."""
         return self.public_url.replace("http", "ws", 1) + path
 
     def caller_twiml(self, call: CallState) -> str:
-        """What Twilio does on the leg that dials."""
+        """Return the TwiML for the leg that dials."""
         return connect_stream(self.stream_url(CALLER), {NONCE: call.caller_nonce}, self.public_url + STREAM_STATUS)
 
     def app(self) -> FastAPI:
-        """The ASGI application."""
+        """Return the ASGI application."""
         app = FastAPI(title="turngap smoke", docs_url=None, redoc_url=None, openapi_url=None)
 
         @app.get(PREFLIGHT)
@@ -110,7 +110,7 @@ class LiveServer:
         await leg.serve(_AdmittedStream(websocket, self._clock, call, agent=path == AGENT))
 
     async def _form(self, request: Request, path: str) -> dict[str, str] | None:
-        """A webhook's form; None where it is not Twilio's."""
+        """Return a webhook's form; None if it is too long or not signed by Twilio."""
         body = b""
         async for piece in request.stream():
             body += piece
@@ -118,32 +118,34 @@ class LiveServer:
                 return None
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if not self._signed(self.public_url + path, form, request.headers):
-            self.refusals.append(f"a webhook at {path} was refused: Twilio's signature is wrong; is TWILIO_AUTH_TOKEN?")
+            self.refusals.append(
+                f"a webhook request at {path} was refused: Twilio's signature is wrong; is TWILIO_AUTH_TOKEN right?"
+            )
             return None
         return form
 
     def _signed(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-        given = headers.get(signature.HEADER, "")
+        signed = headers.get(signature.HEADER, "")
         algorithm = signature.parse_algorithm(headers.get(signature.SETTINGS_HEADER))
-        return signature.is_valid(self._token, url, form.items(), given, algorithm)
+        return signature.is_valid(self._token, url, form.items(), signed, algorithm)
 
 
 class _AdmittedStream(MediaStream):
-    """A wire whose `start` must bring the nonce of its stream; else nothing of it is heard."""
+    """A stream whose `start` must contain the nonce of the call; otherwise all its messages are dropped."""
 
     def __init__(self, websocket: WebSocket, clock: Clock, call: CallState, *, agent: bool) -> None:
         super().__init__(websocket, clock)
         self._call = call
         self._agent = agent
 
-    async def messages(self) -> AsyncIterator:  # type: ignore[type-arg]  # as the wire's
-        """As the wire's, from a rightful start on."""
+    async def messages(self) -> AsyncIterator[tuple[Inbound, int]]:
+        """Yield messages from an admitted `start` on."""
         admitted = False
         async for message, arrival_ns in super().messages():
             if isinstance(message, Start):
                 admitted = self._call.accept_nonce(message.custom_parameters.get(NONCE, ""), agent=self._agent)
                 if not admitted:
-                    self.faults.append("a stream without the nonce of this call was refused")
+                    self.errors.append("a stream without the nonce of this call was refused")
                     self.close()
             if admitted:
                 yield message, arrival_ns
@@ -151,7 +153,7 @@ class _AdmittedStream(MediaStream):
 
 @asynccontextmanager
 async def serve_app(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` on `listener` for as long as the block lasts."""
+    """Serve `app` on `listener` inside the block."""
     server = _Server(app)
     serving = asyncio.create_task(server.serve([listener]))
     try:
@@ -165,35 +167,35 @@ async def serve_app(app: FastAPI, listener: socket.socket) -> AsyncIterator[None
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Return a listening socket.
 
     Raises:
-        UsageError: the port is taken, or none of this machine's.
+        UsageError: the port is in use, or the address is not this machine's.
     """
-    # The protocol by its number: asyncio turns Nagle's delay off only for sockets that name it.
+    # The protocol is given by number: asyncio sets TCP_NODELAY only on sockets that name it.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen()
-    except OSError as fault:
+    except OSError as error:
         listener.close()
         raise UsageError(
-            f"--port {port}: can't be listened on at {host} ({fault.strerror or fault}); give another, and forward the "
+            f"--port {port}: can't listen at {host} ({error.strerror or error}); choose another port, and forward the "
             "public URL to it"
         ) from None
     return listener
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the command, and says when it serves."""
+    """A uvicorn server that leaves signals to the command and sets `ready` when it serves."""
 
     def __init__(self, app: FastAPI) -> None:
         self.ready = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 app,
-                ws_per_message_deflate=False,  # coded speech does not compress, and trying costs time on every message
+                ws_per_message_deflate=False,  # μ-law audio hardly compresses, and trying costs time on every message
                 ws_ping_interval=None,
                 access_log=False,
                 log_config=None,
@@ -203,13 +205,13 @@ class _Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's."""
+        """Start, then set `ready`."""
         await super().startup(sockets)
         self.ready.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 

@@ -1,4 +1,4 @@
-"""What a smoke run is asked to do: the command line as it was given, and the order that came of it."""
+"""The options of a smoke run, and the plan that is made of them once they have been checked."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from turngap.session.plan import Request
 AGENT_NUMBER, CALLER_NUMBER = "TURNGAP_AGENT_NUMBER", "TURNGAP_CALLER_NUMBER"
 DEFAULT_SCENARIO = "smoke"
 UTTERANCE_S, REPLY_S = 5.0, 6.0
-"""Allowed for each turn beside its pause and the wait for its answer; the time limit has half a minute to spare."""
+"""Time for each turn, besides its pause and the wait for its answer, in a call's time limit."""
 GREETING_MS = 3000
-"""Somebody else's agent may speak first."""
+"""The first pause of a call to an unknown agent, which may speak first."""
 MAX_TURNS = 200
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8765
 
 
 @dataclass(frozen=True, slots=True)
 class SmokeOptions:
-    """The command line."""
+    """The options of `turngap smoke`."""
 
     to: str | None = None
     from_: str | None = None
@@ -62,50 +62,53 @@ class SmokeOptions:
 
 @dataclass(frozen=True, slots=True)
 class SmokePlan:
-    """A smoke run that may be done."""
+    """A smoke run that has passed all checks."""
 
     request: Request
-    """As for any run; `request.calls` are the telephone calls, in their order."""
+    """As for any run; `request.calls` are the telephone calls, in order."""
     echo: PlannedCall | None
     clips: Mapping[str, Clip] | None
-    """None: they are made of the scenario."""
+    """None: clips are prepared from the scenario."""
     to: str = field(repr=False)
     from_: str = field(repr=False)
-    alone: bool
-    """Only the caller's leg is here."""
-    answers_ms: float | None
-    """The delay of the agent of known delay; None: the profile's agent, or somebody else's."""
+    caller_leg_only: bool
+    """The agent's leg ends elsewhere, not on this host."""
+    responder_delay_ms: float | None
+    """The delay of the fixed-delay responder; None: an agent answers."""
     record: bool
     voicemail_check: bool
     time_limit_s: int
     cost: Cost
     credentials: Credentials
     public_url: str | None
-    """None: of the fake."""
+    """None for a fake, which reaches the server locally."""
     host: str
     port: int
     ledger: Path | None
-    """None: of the fake, whose calls are entered nowhere that lasts."""
+    """None for a fake, whose calls are recorded in a temporary ledger."""
     fake: FakeSettings | None
     masker: Masker
 
     @property
     def label(self) -> str:
-        """What is measured, in a word or two."""
+        """What is measured, in one word."""
         if self.fake is not None and self.request.profile is None:
             return "fake"
-        return "number" if self.alone else self.request.profile_name
+        return "number" if self.caller_leg_only else self.request.profile_name
 
 
 def assign_turns(scenario: Scenario, turns: int, calls: int, seed: int, *, greeted: bool) -> tuple[PlannedCall, ...]:
-    """That many turns of a scenario in that many calls, as even as can be."""
+    """Spread `turns` turns of a scenario over `calls` calls, as evenly as possible.
+
+    `greeted`: each call starts with a pause in which an unknown agent may greet the caller.
+    """
     scenario = scenario.model_copy(update={"turns_per_call": 1})
-    said = [call.turns[0] for call in scenarios.plan(scenario, seed=seed, n_turns=turns) if not call.warm_up]
-    found = []
+    chosen = [call.turns[0] for call in scenarios.plan(scenario, seed=seed, n_turns=turns) if not call.warm_up]
+    planned = []
     for index in range(calls):
-        first, beyond = turns * index // calls, turns * (index + 1) // calls
-        share = said[first:beyond]
+        first, end = turns * index // calls, turns * (index + 1) // calls
+        share = chosen[first:end]
         if greeted:
             share[0] = share[0].model_copy(update={"pause_ms": max(share[0].pause_ms, GREETING_MS)})
-        found.append(PlannedCall(index, tuple(share), probe=False))
-    return tuple(found)
+        planned.append(PlannedCall(index, tuple(share), probe=False))
+    return tuple(planned)

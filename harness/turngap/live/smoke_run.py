@@ -1,4 +1,4 @@
-"""One smoke run: what stands beside it, the checks before dialling, the calls one by one, the verdict."""
+"""One smoke run: starts the processes, checks everything before dialling, places the calls, saves the result."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from turngap.session.runner import FinishedRun, ProgressDisplay, calibrate_instr
 from turngap.store.folder import AGENT_LOG, RunFolder
 from turngap.verdict.gate import Evidence, Judgement
 
-AGAIN = "run `turngap smoke` again"
-"""A live run can't be taken up where it ended: its calls are over."""
+RUN_AGAIN = "run `turngap smoke` again"
+"""What to do about an unfinished run: a live run can't be resumed, as its calls have ended."""
 
 
 async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event) -> FinishedRun:
-    """Do what `order` asks; setting `stop` ends the call under way, with the turns that are finished kept.
+    """Run a plan and save the result. Setting `stop` ends the current call; its finished turns are kept.
 
-    Cancelling it ends the call as well, without a look at its turns, and comes out again.
+    Cancelling the task ends the call too, without scoring its turns, and raises `CancelledError` after saving.
 
     Raises:
         UsageError: something that can be known before dialling is wrong; nothing was dialled.
@@ -54,10 +54,10 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
     started_ns = clock.now_ns()
     clips, notes = plan.clips, []
     if clips is None:
-        _, made = prepare(plan.request, display.show_message)
-        clips, notes = made.clips, list(made.notes)
-        plan = replace(plan, request=replace(plan.request, calls=_sayable(plan, clips)))
-    progress, found = Progress(notes=notes), RunMeasurements()
+        _, corpus = prepare(plan.request, display.show_message)
+        clips, notes = corpus.clips, list(corpus.notes)
+        plan = replace(plan, request=replace(plan.request, calls=_calls_with_clips(plan, clips)))
+    progress, measured = Progress(notes=notes), RunMeasurements()
     record = await _new_record(plan, clock)
     agent_run: AgentRun | None = None
     error: TurngapError | None = None
@@ -65,9 +65,9 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
         try:
             async with AsyncExitStack() as stack:
                 scheduler = await stack.enter_async_context(Scheduler(clock).running())
-                server = await _server(plan, stack, clock)
-                twilio = await _twilio(plan, server, stack)
-                await _before_dialling(plan, server, twilio, found, clock, display)
+                server = await _start_server(plan, stack, clock)
+                twilio = await _connect_twilio(plan, server, stack)
+                await _check_before_dialling(plan, server, twilio, measured, clock, display)
                 ledger_path = plan.ledger or Path(stack.enter_context(TemporaryDirectory())) / "live-calls.json"
                 ledger = stack.enter_context(CallLedger(ledger_path))
                 ledger.check(plan.cost.calls, clock.unix_ns())
@@ -83,27 +83,27 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
                     agent_run.record = run_record.with_agent(record, processes.agent.ready, processes.sampler)
                     await _warm_up(plan, processes.agent, clips, clock, scheduler)
                 placer = CallPlacer(twilio, server, ledger, clock, display.show_message, stop)
-                calls = CallRunner(plan, clips, placer, processes, folder, progress, found, scheduler, display)
+                calls = CallRunner(plan, clips, placer, processes, folder, progress, measured, scheduler, display)
                 display.show_message(plan.cost.sentence if plan.fake is None else "the fake Twilio: no telephone rings")
                 display.show_start(sum(len(call.turns) for call in plan.request.calls))
                 await calls.run_all()
-        except TurngapError as fault:
+        except TurngapError as raised:
             if agent_run is None:
                 raise
-            error = type(fault)(plan.masker.text(str(fault)))
+            error = type(raised)(plan.masker.text(str(raised)), code=raised.code)
             progress.errors.append(str(error))
         except asyncio.CancelledError:
             if agent_run is None:
                 raise
             progress.errors.append("the run was interrupted")
-            _close(plan, agent_run, found, clips, clock)
+            _save(plan, agent_run, measured, clips, clock)
             raise
     assert agent_run is not None
-    record = _close(plan, agent_run, found, clips, clock)
+    record = _save(plan, agent_run, measured, clips, clock)
     return FinishedRun(record, agent_run.folder, error)
 
 
-async def _server(plan: SmokePlan, stack: AsyncExitStack, clock: Clock) -> LiveServer:
+async def _start_server(plan: SmokePlan, stack: AsyncExitStack, clock: Clock) -> LiveServer:
     listener = stack.enter_context(open_listener(plan.host, plan.port))
     public_url = plan.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = LiveServer(public_url, plan.credentials.auth_token, clock)
@@ -111,7 +111,8 @@ async def _server(plan: SmokePlan, stack: AsyncExitStack, clock: Clock) -> LiveS
     return server
 
 
-async def _twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitStack) -> TwilioClient:
+async def _connect_twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitStack) -> TwilioClient:
+    """Return the client for Twilio, or for a fake that is started here."""
     base_url = None
     if plan.fake is not None:
         settings = plan.fake.model_copy(update={"voice_url": server.public_url + VOICE})
@@ -119,35 +120,41 @@ async def _twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitStack) ->
         stack.push_async_callback(child.stop, process, grace_s=2.0)
         assert process.stdin is not None
         process.stdin.write(settings.model_dump_json().encode() + b"\n")
-        said = await child.hello(process, "the fake Twilio")
-        base_url = str(said["api"])
+        ready = await child.hello(process, "the fake Twilio")
+        base_url = str(ready["api"])
     twilio = TwilioClient(plan.credentials, plan.masker, base_url)
     stack.push_async_callback(twilio.close)
     return twilio
 
 
-async def _before_dialling(
+async def _check_before_dialling(
     plan: SmokePlan,
     server: LiveServer,
     twilio: TwilioClient,
-    found: RunMeasurements,
+    measured: RunMeasurements,
     clock: Clock,
     display: ProgressDisplay,
 ) -> None:
-    """Raises: UsageError, LiveError: a call could not come to anything; none was placed."""
-    await preflight.check(server, clock)
-    found.trial = await twilio.is_trial()
-    if found.trial:
+    """Check what only Twilio and the network know: the public URL, the account's numbers, the voice URL.
+
+    Raises:
+        UsageError, LiveError: a call could not work; none was placed.
+    """
+    await preflight.check_public_url(server, clock)
+    measured.trial = await twilio.is_trial()
+    if measured.trial:
         display.show_message(run_summary.TRIAL)
     if await twilio.voice_url(plan.from_) is None:
-        raise UsageError("the number to call from is none of this Twilio account's")
-    if not plan.alone:
+        raise UsageError("the number to call from does not belong to this Twilio account")
+    if not plan.caller_leg_only:
         voice_url = await twilio.voice_url(plan.to)
         if voice_url is None:
-            raise UsageError("the agent's number is none of this Twilio account's; --to measures somebody else's")
+            raise UsageError(
+                "the agent's number does not belong to this Twilio account; use --to for a number of another account"
+            )
         if voice_url != server.public_url + VOICE:
             raise UsageError(
-                f"calls to the agent's number are not answered here: set its voice URL (HTTP POST) to "
+                f"calls to the agent's number do not come to this machine: set its voice URL (HTTP POST) to "
                 f"PUBLIC-URL{VOICE} in Twilio's console"
             )
 
@@ -155,10 +162,10 @@ async def _before_dialling(
 async def _warm_up(
     plan: SmokePlan, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler
 ) -> None:
-    """The agent's first turn is not a telephone call's: it is said to it here, for nothing.
+    """Make one local call to the agent, so that its first turn is not part of a telephone call.
 
     Raises:
-        HarnessError: it was not to be reached.
+        HarnessError: the agent did not answer it.
     """
     first = plan.request.calls[0].turns[:1]
     planned = PlannedCall(len(plan.request.calls) + 1, first, probe=True, warm_up=True)
@@ -166,10 +173,11 @@ async def _warm_up(
         agent.ready.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", call_sid="warm-up"
     )
     if not record.spoken:
-        raise HarnessError(f"the agent did not take a call before the first one: {record.detail}")
+        raise HarnessError(f"the agent did not answer the warm-up call: {record.detail}")
 
 
 async def _new_record(plan: SmokePlan, clock: Clock) -> RunRecord:
+    """Return the record of a run that starts now."""
     record = await run_record.new_record(plan.request, clock, live=True)
     stamp = record.run_id.partition("-")[0]
     return record.model_copy(
@@ -181,16 +189,16 @@ async def _new_record(plan: SmokePlan, clock: Clock) -> RunRecord:
     )
 
 
-def _close(
-    plan: SmokePlan, agent_run: AgentRun, found: RunMeasurements, clips: Mapping[str, Clip], clock: Clock
+def _save(
+    plan: SmokePlan, agent_run: AgentRun, measured: RunMeasurements, clips: Mapping[str, Clip], clock: Clock
 ) -> RunRecord:
     """Judge the run and save it, with every text masked once more."""
 
     def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
-        return run_summary.judge(turns, replace(evidence, lost_spans=0, completion=AGAIN))
+        return run_summary.judge(turns, replace(evidence, lost_spans=0, completion=RUN_AGAIN))
 
     def finish(record: RunRecord) -> RunRecord:
-        record = record.model_copy(update={"live": _figures(plan, tuple(agent_run.progress.turns), found)})
+        record = record.model_copy(update={"live": _summarise(plan, tuple(agent_run.progress.turns), measured)})
         return RunRecord.model_validate(plan.masker.data(record.model_dump(mode="json")))
 
     record = close_run(agent_run, clips, clock, judge=judge, finish=finish)
@@ -200,26 +208,30 @@ def _close(
     return record
 
 
-def _figures(plan: SmokePlan, scored: tuple[TurnRecord, ...], found: RunMeasurements) -> LiveSummary:
+def _summarise(plan: SmokePlan, scored: tuple[TurnRecord, ...], measured: RunMeasurements) -> LiveSummary:
     return run_summary.summarise(
         scored,
-        calls=found.calls,
-        alone=plan.alone,
+        calls=measured.calls,
+        alone=plan.caller_leg_only,
         fake=plan.fake is not None,
-        trial=found.trial,
-        jitter_ms=found.jitter_ms,
-        echoes=found.echoes,
-        witness=recording_check.compare(scored, found.channel) if plan.record else None,
+        trial=measured.trial,
+        jitter_ms=measured.jitter_ms,
+        echoes=measured.echoes,
+        witness=recording_check.compare(scored, measured.channel) if plan.record else None,
         worst_case_usd=plan.cost.usd if plan.fake is None else None,
     )
 
 
-def _sayable(plan: SmokePlan, clips: Mapping[str, Clip]) -> tuple[PlannedCall, ...]:
-    """The calls without the turns that have no clip."""
+def _calls_with_clips(plan: SmokePlan, clips: Mapping[str, Clip]) -> tuple[PlannedCall, ...]:
+    """Return the calls without the turns that have no clip.
+
+    Raises:
+        HarnessError: no turn has a clip.
+    """
     calls = (
         replace(call, turns=tuple(turn for turn in call.turns if turn.key in clips)) for call in plan.request.calls
     )
     kept = tuple(call for call in calls if call.turns)
     if not kept:
-        raise HarnessError("nothing is left to be said in the calls")
+        raise HarnessError("no turn of the calls has a usable clip")
     return kept

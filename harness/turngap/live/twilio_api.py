@@ -1,7 +1,6 @@
-"""Twilio's REST interface, as far as a smoke call needs it; every fault is one masked line.
+"""The part of Twilio's REST API that a smoke call needs; every error is one masked line.
 
-`create` is asked once and never again: a request that failed may have dialled. What it may have left ringing is found
-and ended.
+`create` is never repeated: a request that failed may still have dialled. Such a call is looked for and ended.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SKEW_S = 5
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """One call to be placed."""
+    """The parameters of one call."""
 
     to: str
     from_: str
@@ -42,15 +41,15 @@ class CallRequest:
     time_limit_s: int
     record: bool
     amd_callback: str | None
-    """Where Twilio says whether a person or a machine answered; None: it is not asked."""
+    """The URL to which Twilio reports whether a person or a machine answered; None: no detection."""
 
 
 class RefusedError(LiveError):
-    """Twilio answered, and said no: nothing was dialled."""
+    """Twilio refused the request: nothing was dialled."""
 
 
 class TwilioClient:
-    """The official asynchronous client, with our manners; `base_url` leads it to a fake."""
+    """The official asynchronous client, with masked errors and no log; `base_url` points it to a fake."""
 
     def __init__(self, credentials: Credentials, masker: Masker, base_url: str | None = None) -> None:
         silent = logging.getLogger("turngap.live.silent")  # the client logs numbers and SIDs
@@ -63,21 +62,21 @@ class TwilioClient:
             credentials.api_secret,
             credentials.account_sid,
             http_client=self._http,
-            # TWILIO_EDGE and TWILIO_REGION would turn a fake's address into a real one.
+            # TWILIO_EDGE and TWILIO_REGION would replace a fake's address by a real one.
             environment={"turngap": "fake"} if base_url is not None else None,
         )
         if base_url is not None:
             self.client.api.base_url = base_url
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the client's connections."""
         await self._http.close()
 
     async def is_trial(self) -> bool | None:
-        """Whether the account is a trial; None where the API key may not know (a standard key may not).
+        """Return whether the account is a trial; None if the API key may not read it (a standard key may not).
 
         Raises:
-            LiveError: Twilio is not reached.
+            LiveError: Twilio can't be reached.
         """
         try:
             account = await self.request("the account", lambda: self.client.api.accounts(self._sid).fetch_async())
@@ -86,26 +85,26 @@ class TwilioClient:
         return str(account.type).lower().endswith("trial")
 
     async def voice_url(self, number: str) -> str | None:
-        """Where calls to one of the account's numbers are answered; None where the number is none of the account's.
+        """Return the voice URL of one of the account's numbers; None if the account does not have the number.
 
         Raises:
-            LiveError: Twilio is not reached, or refuses.
+            LiveError: Twilio can't be reached, or refuses.
         """
-        found = await self.request(
+        numbers = await self.request(
             "the account's numbers",
             lambda: self.client.incoming_phone_numbers.list_async(phone_number=number, limit=2),
         )
-        return str(found[0].voice_url or "") if found else None
+        return str(numbers[0].voice_url or "") if numbers else None
 
     async def create(self, request: CallRequest) -> str:
-        """Dial, once; gives the call's SID.
+        """Dial, once; return the call's SID.
 
         Raises:
-            RefusedError: Twilio said no.
-            LiveError: no answer came: the call may have been placed, see `end_strays`.
+            RefusedError: Twilio refused.
+            LiveError: Twilio did not answer: the call may have been placed, see `end_unconfirmed_calls`.
         """
         if not request.time_limit_s > 0:
-            raise UsageError("a call without a time limit is not placed")
+            raise UsageError("a live call needs a time limit greater than 0")
         options = {"record": True, "recording_channels": "dual", "trim": "do-not-trim"} if request.record else {}
         if request.amd_callback is not None:
             options |= {
@@ -129,25 +128,25 @@ class TwilioClient:
         return str(call.sid)
 
     async def status(self, sid: str) -> tuple[str, str]:
-        """The call's status and who answered it.
+        """Return the call's status and who answered it.
 
         Raises:
-            LiveError: Twilio is not reached, or refuses.
+            LiveError: Twilio can't be reached, or refuses.
         """
         call = await self.request("the call's status", lambda: self.client.calls(sid).fetch_async())
-        return _state(call.status), str(call.answered_by or "")
+        return _status_text(call.status), str(call.answered_by or "")
 
     async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
-        """Have the call completed; asked several times, as ending twice does no harm. One that has ended is no fault.
+        """End the call. Tries several times, as ending twice does no harm; a call that has ended already is no error.
 
         Raises:
-            LiveError: it could not be; Twilio ends it at its time limit.
+            LiveError: the call could not be ended; Twilio ends it at its time limit.
         """
         for attempt in range(END_TRIES):
             try:
                 await self.request("ending the call", lambda: self.client.calls(sid).update_async(status="completed"))
-            except LiveError as fault:
-                if isinstance(fault, RefusedError) and await self._is_over(sid):
+            except LiveError as error:
+                if isinstance(error, RefusedError) and await self._has_ended(sid):
                     return
                 if attempt == END_TRIES - 1:
                     raise
@@ -155,8 +154,8 @@ class TwilioClient:
             else:
                 return
 
-    async def _is_over(self, sid: str) -> bool:
-        """False where that is not known."""
+    async def _has_ended(self, sid: str) -> bool:
+        """Return whether the call has ended; False if that is not known."""
         try:
             return (await self.status(sid))[0] not in OPEN_STATUSES
         except LiveError:
@@ -165,83 +164,83 @@ class TwilioClient:
     async def end_unconfirmed_calls(
         self, to: str, from_: str, since_unix_ns: int, pause: Callable[[], Awaitable[None]]
     ) -> list[str]:
-        """End the calls between these two numbers that go on and were created since then, looking twice.
+        """End the open calls between two numbers that were created since `since_unix_ns`; return their SIDs.
 
-        Gives their SIDs. Twilio's times are whole seconds, and clocks differ: `SKEW_S` earlier is taken for since.
+        Looks twice, as a new call may not be listed at once. Twilio's times are whole seconds and clocks differ, so
+        calls up to `SKEW_S` earlier are included.
 
         Raises:
-            LiveError: Twilio is not reached, or refuses.
+            LiveError: Twilio can't be reached, or refuses.
         """
         ended: list[str] = []
         for attempt in range(2):
             calls = await self.request(
-                "calls under way", lambda: self.client.calls.list_async(to=to, from_=from_, limit=20)
+                "the calls in progress", lambda: self.client.calls.list_async(to=to, from_=from_, limit=20)
             )
             for call in calls:
                 created = call.date_created
-                ours = created is None or created.timestamp() >= since_unix_ns / 1e9 - SKEW_S
-                if ours and _state(call.status) in OPEN_STATUSES:
+                recent = created is None or created.timestamp() >= since_unix_ns / 1e9 - SKEW_S
+                if recent and _status_text(call.status) in OPEN_STATUSES:
                     await self.end(str(call.sid), pause)
                     ended.append(str(call.sid))
             if not attempt:
-                await pause()  # what was just placed may not be listed yet
+                await pause()
         return ended
 
     async def warnings(self, sid: str) -> list[str]:
-        """What Twilio noted of a call: errors and warnings of its streams, one line each.
+        """Return Twilio's notifications about a call: errors and warnings of its streams, one line each.
 
         Raises:
-            LiveError: Twilio is not reached, or refuses.
+            LiveError: Twilio can't be reached, or refuses.
         """
         notes = await self.request(
             "the call's notifications", lambda: self.client.calls(sid).notifications.list_async(limit=20)
         )
-        found = []
+        lines = []
         for note in notes:
             code = int(note.error_code) if str(note.error_code).isdigit() else None
-            found.append(
-                self._masker.text(f"Twilio {note.error_code}: {twilio_codes.explain(code) or note.message_text}")
-            )
-        return list(dict.fromkeys(found))
+            text = twilio_codes.explain(code) or note.message_text
+            lines.append(self._masker.text(f"{text} (Twilio {note.error_code})"))
+        return list(dict.fromkeys(lines))
 
     @property
     def _sid(self) -> str:
         return self.credentials.account_sid
 
-    async def request(self, what: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What the client answers.
+    async def request(self, what: str, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return the answer to a request of the client; `what` names the request in errors.
 
         Raises:
             RefusedError, LiveError: masked, and without the client's own exception, which shows SIDs.
         """
         try:
-            return await request()
-        except TwilioRestException as fault:
-            code, status, text = fault.code, fault.status, fault.msg
-        except TwilioException as fault:  # a list that was refused is no `TwilioRestException`
-            code, status, text = _refusal(fault)
-        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            kind = "no answer in time" if isinstance(fault, TimeoutError | asyncio.TimeoutError) else "not reached"
-            raise LiveError(f"Twilio: {what}: {kind} ({self._masker.text(type(fault).__name__)})") from None
-        said = twilio_codes.explain(code) or masking.Masker().text(self._masker.text(str(text)))
-        message = f"Twilio: {what}: {said} (HTTP {status}{f', {code}' if code else ''})"
+            return await send()
+        except TwilioRestException as error:
+            code, status, text = error.code, error.status, error.msg
+        except TwilioException as error:  # a refused list raises no `TwilioRestException`
+            code, status, text = _parse_refusal(error)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            kind = "no answer in time" if isinstance(error, TimeoutError | asyncio.TimeoutError) else "not reached"
+            raise LiveError(f"Twilio: {what}: {kind} ({self._masker.text(type(error).__name__)})") from None
+        meaning = twilio_codes.explain(code) or masking.Masker().text(self._masker.text(str(text)))
+        message = f"Twilio: {what}: {meaning} (HTTP {status}{f', {code}' if code else ''})"
         if status >= 500 or not status:
             raise LiveError(message)
         raise RefusedError(message)
 
 
-def _state(status: object) -> str:
-    """The client gives a text or an enumeration, by its version."""
+def _status_text(status: object) -> str:
+    """Return a status as text: the client returns a text or an enumeration, depending on its version."""
     return str(getattr(status, "value", status) or "")
 
 
-def _refusal(fault: TwilioException) -> tuple[int | None, int, str]:
-    """Twilio's code, the HTTP status (0 where there was no answer) and the text of a refused list."""
-    answer = next((one for one in fault.args if hasattr(one, "status_code")), None)
-    if answer is None:
-        return None, 0, type(fault).__name__
+def _parse_refusal(error: TwilioException) -> tuple[int | None, int, str]:
+    """Return Twilio's code, the HTTP status (0 without an answer) and the text of a refused list."""
+    response = next((argument for argument in error.args if hasattr(argument, "status_code")), None)
+    if response is None:
+        return None, 0, type(error).__name__
     try:
-        said = json.loads(answer.text)
-        return int(said["code"]), int(answer.status_code), str(said["message"])
+        body = json.loads(response.text)
+        return int(body["code"]), int(response.status_code), str(body["message"])
     except (ValueError, KeyError, TypeError):
-        return None, int(answer.status_code), "no answer that can be read"
+        return None, int(response.status_code), "an answer that is not JSON"

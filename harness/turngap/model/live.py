@@ -1,4 +1,4 @@
-"""What a live call adds to a turn and to a run: the time on each leg, the loop's floor, the witness. All in ms."""
+"""What a live call adds to a turn and to a run: the times of each leg, of an echo and of Twilio's recording, in ms."""
 
 from __future__ import annotations
 

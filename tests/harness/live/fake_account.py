@@ -28,7 +28,7 @@ class FakeAccount:
     clock: SystemClock
     scheduler: Scheduler
 
-    def asked(self, **changed: Any) -> CallRequest:
+    def call_request(self, **changed: Any) -> CallRequest:
         """A call that may be created; nobody is at its stream."""
         given: dict[str, Any] = {
             "to": TO,

@@ -26,8 +26,8 @@ def test_a_frames_samples_were_spoken_before_it_arrived() -> None:
     """The first frame, which arrives at 20 ms, began at 0."""
     track = InboundAudio()
     track.add(frame(0), START + 20 * NS_PER_MS)
-    assert track.line().start_ns == START
-    assert track.line().end_ns == START + 20 * NS_PER_MS
+    assert track.audio().start_ns == START
+    assert track.audio().end_ns == START + 20 * NS_PER_MS
 
 
 @given(st.lists(st.integers(0, 50_000_000), min_size=3, max_size=40))
@@ -37,7 +37,7 @@ def test_the_fastest_frame_settles_the_line(late_ns: list[int]) -> None:
     late_ns[len(late_ns) // 2] = 0
     for number, late in enumerate(late_ns):
         track.add(frame(number), START + (number + 1) * 20 * NS_PER_MS + late)
-    assert track.line().start_ns == START
+    assert track.audio().start_ns == START
     jitter_ms = track.jitter_ms()
     assert jitter_ms is not None
     assert jitter_ms >= 0
@@ -50,7 +50,7 @@ def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:
     track = InboundAudio()
     for number in (0, 2):
         track.add(frame(number), START + (number + 1) * 20 * NS_PER_MS)
-    line = track.line()
+    line = track.audio()
     assert len(line.pcm) == 480
     assert not line.pcm[160:320].any()
     assert line.pcm[320:].all()
@@ -61,7 +61,7 @@ def test_a_frame_that_comes_twice_moves_nothing() -> None:
     track = InboundAudio()
     for number in (0, 0, 1):
         track.add(frame(number, value=1000 + 500 * number), START + (number + 1) * 20 * NS_PER_MS)
-    assert len(track.line().pcm) == 320
+    assert len(track.audio().pcm) == 320
     assert len(track.received()) == 2
 
 

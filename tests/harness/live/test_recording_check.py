@@ -32,7 +32,7 @@ async def nothing() -> None:
 
 async def recorded(on: FakeAccount) -> str:
     """A call that has a recording."""
-    sid = await on.twilio.create(on.asked(record=True))
+    sid = await on.twilio.create(on.call_request(record=True))
     on.fake.recordings["RE" + "0" * 32] = Recording("RE" + "0" * 32, sid, b"")
     return sid
 
@@ -131,7 +131,7 @@ def on_(calls: CallRunner) -> FakeAccount:
 
 def made(kind: type[CallRunner], on: FakeAccount, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> CallRunner:
     order = SimpleNamespace(
-        record=True, alone=True, echo=PLANNED, masker=Masker(), request=SimpleNamespace(calls=calls)
+        record=True, caller_leg_only=True, echo=PLANNED, masker=Masker(), request=SimpleNamespace(calls=calls)
     )
     phone = SimpleNamespace(twilio=on.twilio, clock=on.clock, on=on, stop=asyncio.Event())
     given = cast(Any, (order, {}, phone, None, None, Progress(), None, on.scheduler, None))

@@ -117,8 +117,8 @@ def test_streams_need_signature_and_nonce(path: str) -> None:
     asyncio.run(run())
 
 
-def test_a_status_that_ends_a_call_is_never_taken_back() -> None:
-    """Callbacks overtake each other."""
+def test_a_final_status_is_never_replaced() -> None:
+    """Callbacks may arrive out of order."""
 
     async def run() -> None:
         clock = SystemClock()
@@ -129,13 +129,14 @@ def test_a_status_that_ends_a_call_is_never_taken_back() -> None:
         one.apply_callback({"AnsweredBy": "machine_start"})
         assert one.voicemail
         one.apply_callback({"StreamEvent": "stream-error", "StreamErrorCode": "31920"})
-        assert "upgrade" in one.faults[0]
+        assert "upgrade" in one.stream_errors[0]
+        assert one.stream_errors[0].endswith("(Twilio 31920)")
 
     asyncio.run(run())
 
 
-def test_the_preflight_finds_this_very_process() -> None:
-    """Behind another one's URL, and behind none, it says so and how to get one."""
+def test_the_preflight_check_finds_this_very_process() -> None:
+    """Another process at the URL, or none, is an error that says how to get a public URL."""
 
     async def run() -> None:
         clock = SystemClock()
@@ -143,11 +144,11 @@ def test_the_preflight_finds_this_very_process() -> None:
             base = f"http://127.0.0.1:{listener.getsockname()[1]}"
             server, stranger = LiveServer(base, TOKEN, clock), LiveServer(base, TOKEN, clock)
             async with serve_app(server.app(), listener):
-                await preflight.check(server, clock)
-                with pytest.raises(UsageError, match="something else"):
-                    await preflight.check(stranger, clock)
+                await preflight.check_public_url(server, clock)
+                with pytest.raises(UsageError, match="something other than this process"):
+                    await preflight.check_public_url(stranger, clock)
         with pytest.raises(UsageError, match="does not reach this machine"):
-            await preflight.check(LiveServer("http://127.0.0.1:9", TOKEN, clock), clock)
+            await preflight.check_public_url(LiveServer("http://127.0.0.1:9", TOKEN, clock), clock)
 
     asyncio.run(run())
 
@@ -158,15 +159,14 @@ def test_the_preflight_finds_this_very_process() -> None:
      "https://u:p@a.example", "https://a.example:x", "a.example"],
 )  # fmt: skip
 def test_public_urls_that_twilio_cannot_use_are_refused(url: str | None) -> None:
-    """Each with what is expected."""
+    """The error says what is expected."""
     with pytest.raises(UsageError, match="--public-url"):
         preflight.parse_public_url(url)
 
 
-def test_a_taken_port_is_one_line() -> None:
-    """Before anything else happens."""
+def test_a_port_in_use_is_an_error_of_the_option() -> None:
+    """Two processes can't listen at one port, though addresses may be reused."""
     with open_listener("127.0.0.1", 0) as held, pytest.raises(UsageError, match="--port"):
-        # Listening twice is refused though addresses may be reused.
         open_listener("127.0.0.1", held.getsockname()[1])
 
 

@@ -1,1 +1,1 @@
-"""A stateful Twilio of our own: REST, webhooks and both media legs of a call; for tests, and for trying it at home."""
+"""A stateful fake Twilio: REST API, webhooks and both media legs of a call; for tests and trials without an account."""

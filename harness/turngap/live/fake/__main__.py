@@ -1,4 +1,4 @@
-"""The fake Twilio as a process: `python -m turngap.live.fake`, its settings as JSON on standard input's first line."""
+"""The fake Twilio as a process: `python -m turngap.live.fake`, with its settings as JSON on one line of stdin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def _serve(settings: FakeSettings) -> None:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until stdin is closed."""
     settings = FakeSettings.model_validate_json(sys.stdin.readline())
     with ahead():
         asyncio.run(_serve(settings))

@@ -1,11 +1,12 @@
-"""The line between two ends of a fake call: frames of 20 ms on the beat, each direction with a network of its own.
+"""The line between the two parties of a fake call: a frame every 20 ms, each direction with its own network.
 
-What an end says from g to g + 20 ms is complete at g + 20, and is with the other end when its path says: so a path of
-60 ms moves every sample by 60 ms, wherever it lies in a frame.
+Audio of a party from g to g + 20 ms is complete at g + 20, and reaches the other party after the delay of its path: a
+path of 60 ms delays every sample by 60 ms, wherever it is in a frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,15 +14,15 @@ from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 
 from turngap.calibration.reference_agent import tone
 from turngap.caller.scheduler import Scheduler, Timer
-from turngap.clock import NS_PER_MS, Clock
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from turngap.live.fake.call_parties import CallParty
 from turngap.model.records import Pcm16
 from turngap.network import Direction, Path
 
 PHASE_NS = 7 * NS_PER_MS
-"""The two directions do not beat together."""
+"""The offset between the frames of the two directions."""
 ANNOUNCEMENT_FRAMES = 75
-"""What a trial account plays at the beginning of a call."""
+"""The length of the announcement that a trial account plays at the start of a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class _DeliveredFrame:
     """A frame that was delivered."""
 
     spoken_ns: int
-    """Its first sample at its source."""
+    """The time of its first sample at the source."""
     delivered_ns: int
-    """Its first sample at the other end: as much later as the frame was on its way."""
+    """The time of its first sample at the other party: later by the delay of its path."""
     pcm: Pcm16
 
 
@@ -44,7 +45,7 @@ class _OneWay:
     path: Path
     start_ns: int
     frames: int = 0
-    kept: list[_DeliveredFrame] = field(default_factory=list)
+    delivered: list[_DeliveredFrame] = field(default_factory=list)
 
 
 class Bridge:
@@ -69,52 +70,54 @@ class Bridge:
         self._start_ns = start_ns = clock.now_ns() + FRAME_NS
         self._up = _OneWay(caller, agent, Path(uplink, f"{seed}:up"), start_ns)
         self._down = _OneWay(agent, caller, Path(downlink, f"{seed}:down"), start_ns + PHASE_NS)
-        for way in (self._up, self._down):
-            self._at_end_of(way)
+        for direction in (self._up, self._down):
+            self._schedule_frame(direction)
 
     def stop(self) -> None:
-        """Carry nothing more."""
+        """Stop carrying audio."""
         self._running = False
         for timer in self._timers:
             timer.cancel()
 
     def recording(self) -> Pcm16:
-        """The call as Twilio records it on the caller's leg: what the caller says, what it hears; shape (n, 2)."""
-        said = [(kept.spoken_ns, kept.pcm) for kept in self._up.kept]
-        heard = [(kept.delivered_ns, kept.pcm) for kept in self._down.kept]
-        length = max((self._place(at_ns) for at_ns, _ in (*said, *heard)), default=0) + FRAME_SAMPLES
+        """Return the call as Twilio records it on the caller's leg: caller and agent as columns, shape (n, 2)."""
+        outgoing = [(frame.spoken_ns, frame.pcm) for frame in self._up.delivered]
+        incoming = [(frame.delivered_ns, frame.pcm) for frame in self._down.delivered]
+        length = max((self._sample_at(at_ns) for at_ns, _ in (*outgoing, *incoming)), default=0) + FRAME_SAMPLES
         pcm = np.zeros((length, 2), np.int16)
-        for channel, pieces in enumerate((said, heard)):
+        for channel, pieces in enumerate((outgoing, incoming)):
             for at_ns, piece in pieces:
-                pcm[self._place(at_ns) :, channel][: len(piece)] = piece
+                pcm[self._sample_at(at_ns) :, channel][: len(piece)] = piece
         return pcm
 
-    def _place(self, at_ns: int) -> int:
-        return round((at_ns - self._start_ns) / 125_000)
+    def _sample_at(self, at_ns: int) -> int:
+        return round((at_ns - self._start_ns) / NS_PER_SAMPLE)
 
-    def _at_end_of(self, way: _OneWay) -> None:
-        self._at(way.start_ns + (way.frames + 1) * FRAME_NS, lambda due_ns: self._carry(way, due_ns))
+    def _schedule_frame(self, direction: _OneWay) -> None:
+        due_ns = direction.start_ns + (direction.frames + 1) * FRAME_NS
+        self._at(due_ns, lambda due_ns: self._carry(direction, due_ns))
 
-    def _carry(self, way: _OneWay, due_ns: int) -> None:
-        """A frame is complete: send it on its way."""
-        number, way.frames = way.frames, way.frames + 1
+    def _carry(self, direction: _OneWay, due_ns: int) -> None:
+        """Send the frame that is complete at `due_ns`."""
+        number, direction.frames = direction.frames, direction.frames + 1
         from_ns = due_ns - FRAME_NS
-        pcm = way.source.frame(from_ns)
+        pcm = direction.source.frame(from_ns)
         if self._announced and number < ANNOUNCEMENT_FRAMES:
             pcm = tone(20.0, 600.0)
-        arrivals_ns = way.path.arrivals_ns(due_ns)
+        arrivals_ns = direction.path.arrivals_ns(due_ns)
         if arrivals_ns:
-            # The line itself is coded; what the recorder has is what the other end has.
-            way.kept.append(_DeliveredFrame(from_ns, arrivals_ns[0] - FRAME_NS, mulaw.decode(mulaw.encode(pcm))))
+            # The line is μ-law: the recording has the audio that the other party gets.
+            coded = mulaw.decode(mulaw.encode(pcm))
+            direction.delivered.append(_DeliveredFrame(from_ns, arrivals_ns[0] - FRAME_NS, coded))
         for arrival_ns in arrivals_ns:
-            self._at(arrival_ns, lambda at_ns: way.sink.deliver(number, pcm))
-        self._at_end_of(way)
+            self._at(arrival_ns, lambda at_ns: direction.sink.deliver(number, pcm))
+        self._schedule_frame(direction)
 
-    def _at(self, due_ns: int, callback: object) -> None:
+    def _at(self, due_ns: int, callback: Callable[[int], None]) -> None:
         def guarded(at_ns: int) -> None:
             self._timers.discard(timer)
             if self._running:
-                callback(at_ns)  # type: ignore[operator]  # a function of the due time
+                callback(at_ns)
 
         timer = self._scheduler.at(due_ns, guarded)
         self._timers.add(timer)

@@ -1,4 +1,4 @@
-"""One call of a fake Twilio, from queued to its end: callbacks, both legs, the bridge between them, the recording."""
+"""One call of a fake Twilio, from `queued` to its end: callbacks, both legs, the bridge between them, the recording."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FINAL_STATUSES = ("completed", "busy", "failed", "no-answer", "canceled")
 
 @dataclass(slots=True)
 class Recording:
-    """A finished call's audio."""
+    """The audio of a finished call."""
 
     sid: str
     call_sid: str
@@ -38,7 +38,7 @@ class Recording:
 
 @dataclass(slots=True)
 class FakeCall:
-    """A call and its state; `run` lives it."""
+    """A call and its state; `run` takes it from start to end."""
 
     settings: FakeSettings
     form: dict[str, list[str]]
@@ -50,27 +50,27 @@ class FakeCall:
     notifications: list[dict[str, str]] = field(default_factory=list)
     recordings: list[Recording] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
-    """Every status it went through, for tests."""
+    """Every status that it had, for tests."""
     created: str = ""
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _last: str = "completed"
+    _final_status: str = "completed"
     _broken: bool = False
 
     def __post_init__(self) -> None:
         self.created = _now(self.clock)
 
     def parameter(self, name: str, default: str = "") -> str:
-        """A parameter of `create`."""
+        """Return a parameter of the `create` request."""
         return self.form.get(name, [default])[0]
 
     def end(self, status: str = "completed") -> None:
-        """Have it over."""
+        """End the call."""
         if not self._ended.is_set():
-            self._last = status
+            self._final_status = status
             self._ended.set()
 
     async def run(self) -> None:
-        """From queued to the end."""
+        """Run the call from `queued` to its end."""
         await self._set_status("initiated")
         await self._wait(self.settings.ring_s / 2)
         await self._set_status("ringing")
@@ -83,10 +83,10 @@ class FakeCall:
         else:
             await self._set_status("in-progress")
             await self._talk()
-            await self._set_status(self._last)
+            await self._set_status(self._final_status)
 
     def json(self) -> dict[str, Any]:
-        """The REST resource."""
+        """Return the REST resource."""
         account = self.settings.account_sid
         return {
             "sid": self.sid,
@@ -107,42 +107,47 @@ class FakeCall:
         limit = asyncio.create_task(
             self._end_after(min(limit_s, self.settings.ended_after_s) if ends_early else limit_s)
         )
-        asked = webhooks.StreamInstruction("", {}, "")
-        ends: list[CallParty] = []
+        instruction = webhooks.StreamInstruction("", {}, "")
+        parties: list[CallParty] = []
         bridge: Bridge | None = None
         try:
-            asked = webhooks.parse_stream_twiml(self.parameter("Twiml"))
-            ends.append(await self._agent_end())
-            ends.append(await self._leg(asked, self.sid))
+            instruction = webhooks.parse_stream_twiml(self.parameter("Twiml"))
+            parties.append(await self._connect_agent())
+            parties.append(await self._connect_stream(instruction, self.sid))
             settings = self.settings
             bridge = Bridge(
-                ends[1], ends[0], settings.uplink, settings.downlink, clock=self.clock, scheduler=self.scheduler,
+                parties[1], parties[0], settings.uplink, settings.downlink, clock=self.clock, scheduler=self.scheduler,
                 seed=f"{settings.seed}:{self.sid}", announced=settings.trial,
             )  # fmt: skip
             await self._detect_machine()
             await self._ended.wait()
-        except (AgentError, ProtocolError) as fault:
-            code = str(fault).partition(":")[0]
-            self.warn(int(code) if code.isdigit() else 31902, str(fault))
-            await self._stream_failed(asked, code, str(fault))
+        except (AgentError, ProtocolError) as error:
+            code = error.code.rpartition(".")[2]
+            code = code if code.isdigit() else "31902"
+            self.warn(int(code), str(error))
+            await self._report_stream_error(instruction, code, str(error))
         finally:
             limit.cancel()
             if bridge is not None:
                 bridge.stop()
                 if self.parameter("Record").lower() == "true":
                     self._record(bridge.recording())
-            for end in ends:
-                await end.stop(broken=self._broken)
+            for party in parties:
+                await party.stop(broken=self._broken)
 
-    async def _agent_end(self) -> CallParty:
-        """Who answers the number that was dialled."""
+    async def _connect_agent(self) -> CallParty:
+        """Connect the number that was dialled.
+
+        Raises:
+            AgentError, ProtocolError: it can't be connected.
+        """
         settings = self.settings
         if self.parameter("To") != settings.agent_number:
             telephone = TelephoneParty(FixedDelayResponder(settings.agent_ms, self.scheduler), self.clock)
             await telephone.pick_up()
             return telephone
         if not settings.voice_url:
-            raise ProtocolError("11200: the number has no voice URL")
+            raise webhooks.twilio_error(11200, "the number has no voice URL")
         child = "CA" + secrets.token_hex(16)
         form = {
             "AccountSid": settings.account_sid,
@@ -153,25 +158,25 @@ class FakeCall:
             "Direction": "inbound",
             "ApiVersion": "2010-04-01",
         }
-        return await self._leg(
+        return await self._connect_stream(
             webhooks.parse_stream_twiml(await webhooks.post(settings.voice_url, form, settings.auth_token)), child
         )
 
-    async def _leg(self, asked: webhooks.StreamInstruction, call_sid: str) -> StreamParty:
-        leg = StreamParty(self.clock, self.scheduler, self.warn)
-        await leg.open(
-            asked.url,
-            asked.parameters,
+    async def _connect_stream(self, instruction: webhooks.StreamInstruction, call_sid: str) -> StreamParty:
+        party = StreamParty(self.clock, self.scheduler, self.warn)
+        await party.open(
+            instruction.url,
+            instruction.parameters,
             token=self.settings.auth_token,
             account_sid=self.settings.account_sid,
             call_sid=call_sid,
-            on_closed=self._server_closed,
+            on_closed=self._on_server_closed,
         )
-        await self._stream_event(asked, call_sid, leg.stream_sid, "stream-started")
-        return leg
+        await self._report_stream_event(instruction, call_sid, party.stream_sid, "stream-started")
+        return party
 
-    def _server_closed(self, reason: str) -> None:
-        """The TwiML ends after `<Connect>`, and so does the call; a close that was no orderly one is an error."""
+    def _on_server_closed(self, reason: str) -> None:
+        """End the call, as its TwiML ends after `<Connect>`; warn if the stream was not closed with code 1000."""
         if not reason.startswith("code 1000"):
             self.warn(31921, reason)
         self.end()
@@ -183,19 +188,19 @@ class FakeCall:
                 await self._post(url, {"CallSid": self.sid, "AnsweredBy": self.answered_by})
 
     def warn(self, code: int, text: str) -> None:
-        """Note an error or a warning, once each."""
+        """Add a notification for an error or a warning, once for each code."""
         if not any(one["error_code"] == str(code) for one in self.notifications):
             self.notifications.append({"error_code": str(code), "message_text": text})
 
-    async def _stream_failed(self, asked: webhooks.StreamInstruction, code: str, text: str) -> None:
-        if asked.status_callback:
+    async def _report_stream_error(self, instruction: webhooks.StreamInstruction, code: str, text: str) -> None:
+        if instruction.status_callback:
             form = {"StreamEvent": "stream-error", "StreamErrorCode": code, "StreamError": text, "CallSid": self.sid}
-            await self._post(asked.status_callback, form)
+            await self._post(instruction.status_callback, form)
 
-    async def _stream_event(
-        self, asked: webhooks.StreamInstruction, call_sid: str, stream_sid: str, event: str
+    async def _report_stream_event(
+        self, instruction: webhooks.StreamInstruction, call_sid: str, stream_sid: str, event: str
     ) -> None:
-        if asked.status_callback:
+        if instruction.status_callback:
             form = {
                 "StreamEvent": event,
                 "StreamSid": stream_sid,
@@ -203,7 +208,7 @@ class FakeCall:
                 "AccountSid": self.settings.account_sid,
                 "Timestamp": _now(self.clock),
             }
-            await self._post(asked.status_callback, form)
+            await self._post(instruction.status_callback, form)
 
     async def _set_status(self, status: str) -> None:
         self.status = status
@@ -215,7 +220,7 @@ class FakeCall:
             await self._post(url, form | {"To": self.parameter("To"), "From": self.parameter("From")})
 
     async def _post(self, url: str, form: dict[str, str]) -> None:
-        with contextlib.suppress(ProtocolError):  # Twilio notes it and goes on
+        with contextlib.suppress(ProtocolError):  # Twilio ignores a failed callback
             await webhooks.post(url, form, self.settings.auth_token)
 
     async def _end_after(self, seconds: float) -> None:
@@ -231,7 +236,7 @@ class FakeCall:
     def _record(self, pcm: Pcm16) -> None:
         if self.parameter("RecordingChannels", "mono") != "dual":
             pcm = pcm.mean(axis=1, keepdims=True).astype(np.int16)
-        elif int(self.sid[-1], 16) % 2:  # which channel is whose is not promised
+        elif int(self.sid[-1], 16) % 2:  # Twilio does not promise the order of the channels
             pcm = pcm[:, ::-1]
         if self.parameter("Trim", "trim-silence") != "do-not-trim":
             loud = np.flatnonzero(np.abs(pcm).max(axis=1) > 500)

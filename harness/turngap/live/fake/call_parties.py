@@ -1,4 +1,4 @@
-"""The two ends of a fake call: a media stream to somebody's server, or a telephone that somebody answers."""
+"""The parties of a fake call: a media stream to the customer's server, or a telephone with a responder."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from turngap.model.records import Pcm16
 
 
 class CallParty(Protocol):
-    """One end of a call."""
+    """One party of a call."""
 
     def frame(self, from_ns: int) -> Pcm16:
-        """What it says in the 20 ms from then on; shape (160,)."""
+        """Return this party's audio of the 20 ms from `from_ns` on; shape (160,)."""
         ...
 
     def deliver(self, frame: int, pcm: Pcm16) -> None:
-        """A frame of what the other end says arrives; counted from the call's first."""
+        """Take a frame of the other party's audio, numbered from the start of the call."""
         ...
 
     async def stop(self, *, broken: bool = False) -> None:
-        """The call is over; `broken`: the connection is, and nothing more is said, not even that."""
+        """End the call; `broken`: break the connection without a `stop` message."""
         ...
 
 
 class OutgoingAudio:
-    """What one end gave to be played, cut into frames of the line."""
+    """The audio that a party sends, played from a buffer and cut into frames."""
 
     def __init__(self) -> None:
         self.playout = Playout()
         self._first = 0
 
     def frame(self, from_ns: int) -> Pcm16:
-        """The 20 ms from then on, sample by sample as the buffer plays them; ask in the order of time."""
+        """Return the 20 ms from `from_ns` on, to the sample as the buffer plays them; call it in the order of time."""
         pcm = np.zeros(FRAME_SAMPLES, np.int16)
         messages = self.playout.received_since(self._first)
         for message in messages:
             at = round((message.play_ns - from_ns) / NS_PER_SAMPLE)
-            first, beyond = max(0, at), min(FRAME_SAMPLES, at + message.played_samples)
-            if beyond > first:
-                pcm[first:beyond] = message.pcm[first - at : beyond - at]
+            first, end = max(0, at), min(FRAME_SAMPLES, at + message.played_samples)
+            if end > first:
+                pcm[first:end] = message.pcm[first - at : end - at]
         while messages and messages[0].play_ns + messages[0].played_samples * NS_PER_SAMPLE < from_ns:
             messages.pop(0)
             self._first += 1
@@ -84,7 +84,7 @@ class StreamParty:
         """Open the stream, signed as Twilio signs it.
 
         Raises:
-            AgentError: it can't be; the message begins with Twilio's code.
+            AgentError: it can't be opened; its `code` ends with Twilio's.
         """
         connection = await open_connection(
             url,
@@ -103,11 +103,11 @@ class StreamParty:
         self._stream.start(parameters)
 
     def frame(self, from_ns: int) -> Pcm16:
-        """As `End`."""
+        """See `CallParty`."""
         return self._voice.frame(from_ns)
 
     def deliver(self, frame: int, pcm: Pcm16) -> None:
-        """As `End`."""
+        """See `CallParty`."""
         if self._stream is None:
             return
         self._stream.media(frame, mulaw.encode(pcm))
@@ -115,7 +115,7 @@ class StreamParty:
             self._warn(31930, "the server does not read")
 
     async def stop(self, *, broken: bool = False) -> None:
-        """As `End`."""
+        """See `CallParty`."""
         if self._stream is not None and broken:
             self._stream.connection.drop()
         elif self._stream is not None:
@@ -128,8 +128,8 @@ class StreamParty:
             return
         try:
             parsed = parse_outbound(message)
-        except ProtocolError as fault:
-            self._warn(31951, str(fault))
+        except ProtocolError as error:
+            self._warn(31951, str(error))
             return
         playout = self._voice.playout
         if parsed.stream_sid != self.stream_sid:
@@ -138,19 +138,19 @@ class StreamParty:
             if not playout.receive(mulaw.decode(parsed.payload), recv_ns):
                 self._warn(31931, "more than 10 minutes buffered")
         elif isinstance(parsed, OutboundMark):
-            self._scheduler.at(playout.mark(parsed.name, recv_ns), self._echo)
+            self._scheduler.at(playout.mark(parsed.name, recv_ns), self._return_marks)
         else:
             playout.clear(recv_ns)
-            self._echo(None)
+            self._return_marks(None)
 
-    def _echo(self, due_ns: int | None) -> None:
+    def _return_marks(self, due_ns: int | None) -> None:
         assert self._stream is not None
         for name in self._voice.playout.echo(self._clock.now_ns(), due_ns):
             self._stream.mark(name)
 
 
 class TelephoneParty:
-    """Somebody else's number: an answerer who hears the line without any server between."""
+    """A telephone at another number: a responder on the line, without a server in between."""
 
     def __init__(self, responder: Responder, clock: Clock) -> None:
         self._responder = responder
@@ -159,26 +159,26 @@ class TelephoneParty:
         self._start_ns: int | None = None
 
     async def pick_up(self) -> None:
-        """Answer."""
-        await self._responder.open(self._say, lambda reason: None)
+        """Answer the call."""
+        await self._responder.open(self._send, lambda reason: None)
 
     def frame(self, from_ns: int) -> Pcm16:
-        """As `End`."""
+        """See `CallParty`."""
         return self._voice.frame(from_ns)
 
     def deliver(self, frame: int, pcm: Pcm16) -> None:
-        """As `End`."""
+        """See `CallParty`."""
         now_ns = self._clock.now_ns()
         start_ns = now_ns - (frame + 1) * FRAME_NS
         self._start_ns = start_ns if self._start_ns is None else min(self._start_ns, start_ns)
         message = InboundMedia("", frame + 2, frame + 1, frame * FRAME_MS, mulaw.encode(pcm))
-        heard = mulaw.decode(message.payload)
-        self._responder.hear(message, Frame(now_ns, frame * FRAME_SAMPLES, heard), self._start_ns)
+        received = mulaw.decode(message.payload)
+        self._responder.receive(message, Frame(now_ns, frame * FRAME_SAMPLES, received), self._start_ns)
 
     async def stop(self, *, broken: bool = False) -> None:
-        """As `End`."""
+        """See `CallParty`."""
         await self._responder.close()
 
-    def _say(self, message: Outbound) -> None:
+    def _send(self, message: Outbound) -> None:
         if isinstance(message, OutboundMedia):
             self._voice.playout.receive(mulaw.decode(message.payload), self._clock.now_ns())

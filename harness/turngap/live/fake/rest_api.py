@@ -1,4 +1,4 @@
-"""The fake's REST interface, as far as the official client needs it for a smoke call."""
+"""The part of Twilio's REST API that the official client needs for a smoke call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOST = 504
 
 
 class FakeTwilio:
-    """The account: its calls and their recordings."""
+    """A fake account: its calls and their recordings."""
 
     def __init__(self, settings: FakeSettings, *, clock: Clock, scheduler: Scheduler) -> None:
         self.settings = settings
@@ -33,13 +33,13 @@ class FakeTwilio:
         self._running: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """End what goes on."""
+        """End all calls."""
         for call in self.calls.values():
             call.end()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def app(self) -> FastAPI:
-        """The ASGI application."""
+        """Return the ASGI application."""
         app = FastAPI(title="fake Twilio", docs_url=None, redoc_url=None, openapi_url=None)
         base = f"/2010-04-01/Accounts/{self.settings.account_sid}"
 
@@ -66,14 +66,14 @@ class FakeTwilio:
 
         @app.get(f"{base}/Calls.json")
         async def listed(request: Request) -> Response:
-            asked = request.query_params
-            found = [
+            query = request.query_params
+            matches = [
                 call.json()
                 for call in self.calls.values()
-                if all(not asked.get(key) or call.parameter(key) == asked[key] for key in ("To", "From"))
-                and asked.get("Status") in (None, "", call.status)
+                if all(not query.get(key) or call.parameter(key) == query[key] for key in ("To", "From"))
+                and query.get("Status") in (None, "", call.status)
             ]
-            return JSONResponse(_page("calls", found))
+            return JSONResponse(_page("calls", matches))
 
         @app.get(base + "/Calls/{sid}.json")
         async def fetch(sid: str) -> Response:
@@ -103,17 +103,17 @@ class FakeTwilio:
                 self.recordings[one.sid] = one
             if call is not None:
                 call.recordings.clear()
-            found = [
+            entries = [
                 {"sid": one.sid, "call_sid": sid, "status": "completed", "channels": 2}
                 for one in self.recordings.values()
                 if one.call_sid == sid
             ]
-            return JSONResponse(_page("recordings", found))
+            return JSONResponse(_page("recordings", entries))
 
         @app.get(base + "/Recordings/{sid}.wav")
         async def media(sid: str) -> Response:
-            one = self.recordings.get(sid)
-            return Response(one.wav, media_type="audio/x-wav") if one is not None else _not_found()
+            recording = self.recordings.get(sid)
+            return Response(recording.wav, media_type="audio/x-wav") if recording is not None else _not_found()
 
         @app.delete(base + "/Recordings/{sid}.json")
         async def delete(sid: str) -> Response:
@@ -137,9 +137,9 @@ class FakeTwilio:
             return _error_response(_LOST, 20500, "gateway timeout")
         return JSONResponse(call.json(), 201)
 
-    def _numbers(self, asked: Any) -> list[dict[str, str]]:
+    def _numbers(self, query: Any) -> list[dict[str, str]]:
         numbers = {self.settings.agent_number: self.settings.voice_url, self.settings.caller_number: ""}
-        wanted = asked.get("PhoneNumber")
+        wanted = query.get("PhoneNumber")
         return [
             {"sid": "PN" + "0" * 32, "phone_number": number, "voice_url": url}
             for number, url in numbers.items()
@@ -147,8 +147,8 @@ class FakeTwilio:
         ]
 
     def _authorised(self, header: str) -> bool:
-        given = f"{self.settings.api_key}:{self.settings.api_secret}"
-        return hmac.compare_digest(header, "Basic " + base64.b64encode(given.encode()).decode())
+        key = f"{self.settings.api_key}:{self.settings.api_secret}"
+        return hmac.compare_digest(header, "Basic " + base64.b64encode(key.encode()).decode())
 
 
 def _page(name: str, items: list[Any]) -> dict[str, Any]:

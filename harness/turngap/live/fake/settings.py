@@ -1,4 +1,4 @@
-"""What a fake Twilio is like: its account, its numbers, its network, and what becomes of calls."""
+"""The settings of a fake Twilio: its account, its numbers, its network, and how calls end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from turngap.network import Direction
 
 
 class Behaviour(StrEnum):
-    """What becomes of a call."""
+    """How a call ends."""
 
     ANSWERED = "answered"
     BUSY = "busy"
@@ -21,15 +21,15 @@ class Behaviour(StrEnum):
     FAILED = "failed"
     VOICEMAIL = "voicemail"
     ENDED = "ended"
-    """Answered, and ended by Twilio in the middle."""
+    """Answered, then ended by Twilio in the middle."""
     DROPPED = "dropped"
-    """Answered, and both streams break in the middle: no `stop`, no close message."""
+    """Answered, then both streams break in the middle: no `stop`, no close message."""
     LOST = "lost"
-    """`create` places the call, and its answer is lost."""
+    """`create` places the call, but its response is lost."""
 
 
 class FakeSettings(FrozenModel):
-    """One fake; JSON on its command line."""
+    """The settings of one fake, passed to it as JSON."""
 
     account_sid: str
     api_key: str
@@ -38,11 +38,11 @@ class FakeSettings(FrozenModel):
     caller_number: str = "+15005550010"
     agent_number: str = "+15005550011"
     voice_url: str = ""
-    """Where calls to the agent's number are answered; "": it has no answer."""
+    """The voice URL of the agent's number; "": it has none."""
     uplink: Direction = Direction()
     downlink: Direction = Direction()
     agent_ms: float = 300.0
-    """The delay of who answers at any other number."""
+    """The delay of the responder at any other number."""
     behaviour: Behaviour = Behaviour.ANSWERED
     trial: bool = False
     ended_after_s: float = Field(3.0, gt=0)
@@ -51,12 +51,12 @@ class FakeSettings(FrozenModel):
 
     @property
     def credentials(self) -> Credentials:
-        """What the client needs to be let in."""
+        """The credentials that this fake accepts."""
         return Credentials(self.account_sid, self.api_key, self.api_secret, self.auth_token)
 
 
 def random_credentials() -> dict[str, str]:
-    """Credentials that are good for nothing but a fake."""
+    """Return new credentials for a fake."""
     return {
         "account_sid": "AC" + secrets.token_hex(16),
         "api_key": "SK" + secrets.token_hex(16),

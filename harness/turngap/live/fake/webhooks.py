@@ -1,4 +1,4 @@
-"""What a fake Twilio asks of its customer's server: signed forms, and the TwiML that comes back."""
+"""The requests of a fake Twilio to its customer's server: signed forms, and the TwiML that is returned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class StreamInstruction:
-    """What a TwiML document wants connected."""
+    """The `<Connect><Stream>` of a TwiML document."""
 
     url: str
     parameters: dict[str, str]
@@ -23,41 +23,46 @@ class StreamInstruction:
 
 
 async def post(url: str, form: Mapping[str, str], token: str) -> str:
-    """Post a form, signed; gives what was answered.
+    """Post a signed form; return the body of the response.
 
     Raises:
-        ProtocolError: nothing was, or an error.
+        ProtocolError: no response, or an HTTP error; its `code` ends with Twilio's.
     """
     headers = {"X-Twilio-Signature": signature.sign(token, url, form.items())}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-            session.post(url, data=dict(form), headers=headers) as answer,
+            session.post(url, data=dict(form), headers=headers) as response,
         ):
-            text = await answer.text()
-            if answer.status >= 400:
-                raise ProtocolError(f"11200: the webhook answered HTTP {answer.status}")
+            text = await response.text()
+            if response.status >= 400:
+                raise twilio_error(11200, f"the webhook answered HTTP {response.status}")
             return text
-    except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-        raise ProtocolError(f"11200: the webhook was not reached ({type(fault).__name__})") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise twilio_error(11200, f"the webhook was not reached ({type(error).__name__})") from None
 
 
 def parse_stream_twiml(twiml: str) -> StreamInstruction:
-    """The stream that a `<Connect>` names.
+    """Return the stream that a TwiML document connects.
 
     Raises:
-        ProtocolError: it is no TwiML, or has no stream.
+        ProtocolError: it is not TwiML, or has no valid stream; its `code` ends with Twilio's.
     """
     try:
-        found = ET.fromstring(twiml).find("./Connect/Stream")
+        element = ET.fromstring(twiml).find("./Connect/Stream")
     except ET.ParseError:
-        raise ProtocolError("12100: the document is no XML") from None
-    if found is None or not found.get("url"):
-        raise ProtocolError("12200: the document has no <Connect><Stream>")
-    url = found.get("url", "")
+        raise twilio_error(12100, "the document is not XML") from None
+    if element is None or not element.get("url"):
+        raise twilio_error(12200, "the document has no <Connect><Stream>")
+    url = element.get("url", "")
     if "?" in url or not url.startswith(("ws://127.0.0.1", "wss://")):
-        raise ProtocolError("31923: malformed stream URL")
-    parameters = {one.get("name", ""): one.get("value", "") for one in found.findall("Parameter")}
+        raise twilio_error(31923, "malformed stream URL")
+    parameters = {item.get("name", ""): item.get("value", "") for item in element.findall("Parameter")}
     if any(len(name) + len(value) >= 500 for name, value in parameters.items()):
-        raise ProtocolError("31923: a parameter is too long")
-    return StreamInstruction(url, parameters, found.get("statusCallback", ""))
+        raise twilio_error(31923, "a parameter is too long")
+    return StreamInstruction(url, parameters, element.get("statusCallback", ""))
+
+
+def twilio_error(code: int, text: str) -> ProtocolError:
+    """Return the error for one of Twilio's codes."""
+    return ProtocolError(f"{text} (Twilio {code})", code=f"protocol.{code}")
