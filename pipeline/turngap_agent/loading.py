@@ -67,16 +67,16 @@ async def load(profile: Profile) -> Engines:
         if before is not None:
             memory_plan.check(profile, before.total_mib, before.free_mib, before.card)
         # One after the other: two threads that import large packages at once wait for each other's import locks.
-        in_order = _in_loading_order(profile, before.total_mib if before is not None else 0.0)
+        in_order = _order_for_loading(profile, before.total_mib if before is not None else 0.0)
         on_torch = [one for one in in_order.values() if one.on_torch and one.placement() is Placement.GPU]
         if on_torch:
-            await asyncio.to_thread(_open_context, on_torch[0])
+            await _explain_failure(on_torch[0], asyncio.to_thread(_open_context, on_torch[0]))
             before = _note_held(held, CONTEXT, gpu, before)
         for stage, chosen in in_order.items():
             settings = chosen.for_calls(profile.limits.simultaneous_calls)
             settings = gpu.with_environment(settings) if gpu is not None else settings
-            loaded[stage] = await _explained(settings, asyncio.to_thread(_build, settings))
-            await _explained(settings, loaded[stage].warm_up())
+            loaded[stage] = await _explain_failure(settings, asyncio.to_thread(_build, settings))
+            await _explain_failure(settings, loaded[stage].warm_up())
             before = _note_held(held, stage, gpu, before)
         if gpu is not None:
             await gpu.check()
@@ -109,7 +109,7 @@ async def _close_all(engines: Iterable[Any]) -> None:
         raise first
 
 
-def _in_loading_order(profile: Profile, total_mib: float) -> dict[Stage, EngineSettings]:
+def _order_for_loading(profile: Profile, total_mib: float) -> dict[Stage, EngineSettings]:
     """The largest reservation on the GPU first, while the card is whole: vLLM takes its share at once."""
     planned = {part.section: part.mib for part in memory_plan.parts(profile, total_mib)}
     return dict(sorted(profile.engines().items(), key=lambda item: -planned.get(item[0], 0.0)))
@@ -135,7 +135,8 @@ def _build(settings: EngineSettings) -> LoadedEngine:
         return settings.build()
 
 
-async def _explained(settings: EngineSettings, work: Awaitable[Any]) -> Any:
+async def _explain_failure(settings: EngineSettings, work: Awaitable[Any]) -> Any:
+    """Await the engine's `work`; what it raises becomes one line with stage, engine and remedy."""
     try:
         return await work
     except TurngapError:

@@ -10,7 +10,7 @@ from turngap_agent.engines import registry
 
 
 @pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
+def forget_packages() -> Iterator[None]:
     """Entry points are read once in a process: here, once in a test."""
     registry._entry_points.cache_clear()
     yield

@@ -43,7 +43,7 @@ def test_the_page_shows_the_example_as_it_is() -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the example is installed into, from its sources and without the network."""
     pytest.importorskip("setuptools", reason="builds a package: pip install setuptools")
     folder = tmp_path_factory.mktemp("installed")
@@ -69,9 +69,9 @@ def write_profile(folder: Path, tts: dict[str, Any]) -> Path:
 
 
 @asynccontextmanager
-async def agent(installed: Path, chosen: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def agent(example_folder: Path, chosen: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m turngap_agent serve` with that profile, where the example is installed."""
-    search = os.pathsep.join(filter(None, (str(installed), os.environ.get("PYTHONPATH"))))
+    search = os.pathsep.join(filter(None, (str(example_folder), os.environ.get("PYTHONPATH"))))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "turngap_agent", "serve", "--profile", str(chosen), "--port", "0"),
         stdout=asyncio.subprocess.PIPE,
@@ -88,11 +88,11 @@ async def agent(installed: Path, chosen: Path) -> AsyncIterator[asyncio.subproce
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("header", [b"", b"RIFF" + bytes(40)])
-async def test_the_example_answers_a_call(installed: Path, tmp_path: Path, pick_up: Any, header: bytes) -> None:
+async def test_the_example_answers_a_call(example_folder: Path, tmp_path: Path, pick_up: Any, header: bytes) -> None:
     """The agent names it in its ready line, and the caller hears what the program wrote, raw or as a WAV file."""
     command = [sys.executable, "-c", TONE.replace("HEADER", repr(header))]
     chosen = write_profile(tmp_path, {"engine": "command", "command": command, "sample_rate": 8000})
-    async with agent(installed, chosen) as process:
+    async with agent(example_folder, chosen) as process:
         assert process.stdout is not None
         async with asyncio.timeout(60):
             line = await process.stdout.readline()
@@ -125,10 +125,10 @@ async def test_the_example_answers_a_call(installed: Path, tmp_path: Path, pick_
     ],
 )
 async def test_a_mistake_with_it_is_one_line(
-    installed: Path, tmp_path: Path, tts: dict[str, Any], facts: tuple[str, ...]
+    example_folder: Path, tmp_path: Path, tts: dict[str, Any], facts: tuple[str, ...]
 ) -> None:
     """As with engines that ship."""
-    async with agent(installed, write_profile(tmp_path, tts)) as process:
+    async with agent(example_folder, write_profile(tmp_path, tts)) as process:
         async with asyncio.timeout(60):
             out, log = await process.communicate()
         errors = [line for line in log.decode().splitlines() if line.startswith("turngap: error: ")]
@@ -137,12 +137,12 @@ async def test_a_mistake_with_it_is_one_line(
             assert fact in errors[0]
 
 
-def test_what_the_machine_lacks_is_said_before_anything_is_fetched(installed: Path, tmp_path: Path) -> None:
+def test_what_the_machine_lacks_is_said_before_anything_is_fetched(example_folder: Path, tmp_path: Path) -> None:
     """`weights pull --here`, which a run does first, asks the engine's own declaration."""
     chosen = write_profile(tmp_path, {"engine": "command", "command": ["no-such-program"]})
     done = subprocess.run(
         [sys.executable, "-m", "turngap_agent", "weights", "pull", "--here", str(chosen)],
-        env=os.environ | {"PYTHONPATH": str(installed)},
+        env=os.environ | {"PYTHONPATH": str(example_folder)},
         capture_output=True,
         text=True,
         check=False,
