@@ -98,7 +98,7 @@ def _load(entry: metadata.EntryPoint) -> type[EngineSettings]:
     """The settings class that an entry point names.
 
     Raises:
-        EngineError: it cannot be imported, is no settings class of a stage, or calls its engine something else.
+        EngineError: it cannot be imported, is no settings class of a stage, cannot be built, or has another name.
     """
     what = f"engine {entry.name!r} of {_package(entry)} ({entry.value})"
     try:
@@ -111,6 +111,8 @@ def _load(entry: metadata.EntryPoint) -> type[EngineSettings]:
             f"{what} is not a subclass of SttSettings, LlmSettings, TtsSettings, VadSettings or TurnSettings; "
             "repair or uninstall that package (docs/own-engine.md)"
         )
+    if settings.build is EngineSettings.build:
+        raise EngineError(f"{what} has no `build`; repair or uninstall that package (docs/own-engine.md)")
     if engine_name(settings) != entry.name:
         raise EngineError(
             f'{what} needs `engine: Literal["{entry.name}"]`, its entry point\'s name; repair or uninstall that package'

@@ -14,6 +14,9 @@ from turngap_agent.engines import SttSettings
 class MineSettings(SttSettings):
     engine: Literal["mine"]
     beams: int = 1
+
+    def build(self):
+        raise NotImplementedError
 """
 
 

@@ -90,6 +90,7 @@ def test_a_package_is_not_imported_before_its_engine_is_named(tmp_path: Path, mo
         (MINE.replace('Literal["mine"]', 'Literal["other"]'), 'needs `engine: Literal["mine"]`'),
         (MINE.replace('Literal["mine"]', "str"), 'needs `engine: Literal["mine"]`'),
         (MINE.replace("SttSettings", "EngineSettings"), "not a subclass of SttSettings"),
+        (MINE.partition("    def build")[0], "has no `build`"),
     ],
 )
 def test_a_broken_entry_point_names_its_package(
