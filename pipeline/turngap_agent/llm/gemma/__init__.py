@@ -33,7 +33,7 @@ class GemmaSettings(LlmSettings, CoreSettings):
     mode: Literal["auto", "graphs", "eager"] = "auto"
     """auto: CUDA graphs on a GPU; bf16 there, fp32 on a CPU."""
     positions: int = Field(2048, ge=512, le=8192)
-    """How many tokens a conversation may have."""
+    """The longest conversation in tokens."""
     system_prompt: str
     reply: str = "Certainly, I can look that up for you. One moment please."
     max_tokens: int = Field(24, ge=1, le=512)

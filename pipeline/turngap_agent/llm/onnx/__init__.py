@@ -18,24 +18,21 @@ class OnnxSettings(LlmSettings, CoreSettings):
 
     engine: Literal["onnx"]
     model: str = "smollm2-135m-instruct"
-    """An entry of `weights.toml`, or the folder of a model that was converted as it is."""
+    """An entry of `weights.toml`, or the folder of a model that was converted in the same way."""
     threads: int = Field(1, ge=1)
     positions: int = Field(2048, ge=256)
-    """How many tokens a conversation may have, the system prompt's among them; no more than the model was made for.
-    Each takes memory, 46 KB with the model that ships, for every conversation that is kept.
-    """
+    """The longest conversation in tokens, with the system prompt; at most what the model was trained for. Each position
+    takes memory, 46 KB with the model that ships, in every conversation that is kept."""
     conversations: int | None = Field(None, ge=1, le=64)
-    """So many calls' keys and values are kept; one more takes the place of the call that has been silent longest, whose
-    prompt is read anew then. null: `limits.simultaneous_calls`, so that none is read anew."""
+    """For this many calls keys and values are kept; one more replaces those of the call that has been silent longest,
+    whose prompt is then computed again. null: `limits.simultaneous_calls`, so that none is."""
     system_prompt: str
     template: Literal["chatml", "dialogue"] = "chatml"
-    """How the conversation is written down: with the chat model's marks, or as lines after `system_prompt`'s examples.
-
-    A small model answers at length in the first and to the point in the second.
-    """
+    """How the conversation is written: with the chat model's marks, or as lines after the examples in `system_prompt`. A
+    small model answers at length with the first and to the point with the second."""
     max_tokens: int = Field(24, ge=1, le=512)
     min_tokens: int = Field(0, ge=0, le=512)
-    """No reply ends before so many: for measurements that need an agent who talks for a while."""
+    """The shortest reply, for measurements that need an agent that talks for a while."""
     repetition_penalty: float = Field(1.1, ge=1, le=2)
 
     def build(self) -> LoadedEngine:

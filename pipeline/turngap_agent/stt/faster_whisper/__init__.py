@@ -36,12 +36,12 @@ class FasterWhisperSettings(SttSettings, CoreSettings):
     threads: int = Field(1, ge=1)
     """On a CPU."""
     window: Literal["short", "full"] = Field(default_factory=_default_window)
-    """What is encoded of an utterance: itself alone, with silence that was encoded once set behind it (the default on a
-    CPU), or 30 s (on a GPU)."""
+    """What is encoded of an utterance: only the utterance, followed by silence that was encoded once (the default on a
+    CPU), or 30 s (the default on a GPU)."""
     language: str = "en"
     no_speech: float = Field(1.0, gt=0, le=1)
-    """Audio in which the model finds no speech with more than this probability has no words; 1: its words are taken as
-    they are. What it makes of voices in the background or of music is invented as a rule."""
+    """Audio that holds no speech with more than this probability, by the model, has no words; 1: its words are always
+    used. Words that it finds in background voices or music are usually invented."""
 
     @model_validator(mode="after")
     def _window_fits_device(self) -> FasterWhisperSettings:

@@ -35,8 +35,8 @@ class WhisperSettings(SttSettings, CoreSettings):
     stream_priority: StreamPriority = "high"
     window_s: int = Field(30, ge=10, le=30)
     script: str = "I would like to speak to somebody about my bill please."
-    """What random weights "recognise": as many tokens are decoded, and two. They hear nothing, so `whole_s` changes
-    only their work."""
+    """What random weights "recognise": as many tokens are decoded, plus two. Their words do not depend on the audio, so
+    `whole_s` changes only their work."""
 
     def build(self) -> LoadedEngine:
         """Load the model; on a GPU this takes up to minutes."""

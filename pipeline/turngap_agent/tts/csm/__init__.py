@@ -27,7 +27,7 @@ SLOT_MIB = 80.0
 
 
 class VoicePrompt(FrozenModel):
-    """Ten seconds or so of the voice to speak with, and what it says."""
+    """About ten seconds of the voice to speak with, and its words."""
 
     audio: str
     """An audio file, mono or to be mixed down."""
@@ -48,17 +48,17 @@ class CsmSettings(TtsSettings, CoreSettings):
     stream_priority: StreamPriority = "high"
     """A frame that is late is heard; a token that is late is not."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of all but the codec, which is float32; auto: bfloat16 on a GPU."""
+    """The number format of everything but the codec, which is float32; auto: bfloat16 on a GPU."""
     mode: Literal["auto", "compiled", "graphs", "eager"] = "auto"
     temperature: float = Field(0.9, ge=0, le=2)
-    """0: the likeliest code, always."""
+    """0: always the likeliest code."""
     top_k: int = Field(50, ge=1, le=2048)
     max_frames: int = Field(250, ge=1, le=1500)
-    """Longest piece, 80 ms each: what goes on for longer has run away."""
+    """The longest clause, in frames of 80 ms: a longer one no longer follows its text."""
     voice_prompt: VoicePrompt | None = None
     context_positions: int = Field(2048, ge=256, le=2048)
     slots: int = Field(2, ge=1, le=16)
-    """How many clauses are spoken at once; more wait."""
+    """How many clauses are spoken at once; further ones wait."""
     seed: int = 0
 
     def build(self) -> LoadedEngine:
