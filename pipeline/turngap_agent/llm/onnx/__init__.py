@@ -28,8 +28,8 @@ class OnnxSettings(LlmSettings, CoreSettings):
     whose prompt is then computed again. null: `limits.simultaneous_calls`, so that none is."""
     system_prompt: str
     template: Literal["chatml", "dialogue"] = "chatml"
-    """How the conversation is written: with the chat model's marks, or as lines after the examples in `system_prompt`. A
-    small model answers at length with the first and to the point with the second."""
+    """How the conversation is written: with the chat model's marks, or as lines after the examples in `system_prompt`.
+    A small model answers at length with the first and to the point with the second."""
     max_tokens: int = Field(24, ge=1, le=512)
     min_tokens: int = Field(0, ge=0, le=512)
     """The shortest reply, for measurements that need an agent that talks for a while."""

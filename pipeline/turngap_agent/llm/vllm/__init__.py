@@ -48,8 +48,8 @@ class VllmSettings(LlmSettings):
     url: str | None = Field(None, pattern=r"^https?://\S+$")
     """A server that runs already, with the path before `/chat/completions`: "http://host:8000/v1"."""
     model: str = "RedHatAI/gemma-3-27b-it-quantized.w4a16"
-    """An entry of `weights.toml`, a repository of the hub, a folder, an architecture that ships here, or the model's name
-    at `url`."""
+    """An entry of `weights.toml`, a repository of the hub, a folder, an architecture that ships here, or the model's
+    name at `url`."""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """The commit on the hub; null: the one in `REVISIONS`, if any."""
     system_prompt: str
