@@ -1,0 +1,231 @@
+"""The API: what is documented is what is there, its examples run, and importing it costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import turngap
+from turngap import api
+from turngap.model.turn import Outcome
+from turngap.session.plan import Request
+from turngap.store import folder as store
+from turngap.store.folder import RunFolder
+from turngap_agent.errors import RunFolderError, TurngapError, UsageError
+
+from tests.harness import report_builders as builders
+from tests.harness.tones import RATE, scenario_of_tones
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def stored(out: Path, name: str = "run", *, scale: float = 1.0, **changes: object) -> Path:
+    """The folder of a finished run of 20 turns."""
+    turns = builders.turns(20, scale=scale)
+    folder = RunFolder.create(out, name, builders.run_record(turns, **changes))
+    folder.append(turns)
+    return folder.path
+
+
+def test_what_is_exported_is_what_is_documented() -> None:
+    """`__all__` and docs/api.md name the same things, in both directions, and each of them is there."""
+    text = PAGE.read_text("utf-8")
+    code = " ".join([*re.findall(r"`([^`\n]+)`", text), *EXAMPLE.findall(text)])
+    attributes = {name for name in re.findall(r"\bturngap\.(\w+)", code)}
+    types = {name for name in re.findall(r"\b[A-Z]\w+", " ".join(re.findall(r"`([A-Z]\w+)`", text)))}
+    verdicts = {verdict.value for verdict in turngap.Verdict}
+    assert sorted((attributes | types) - verdicts - {"True"}) == sorted(turngap.__all__)
+    assert sorted(turngap.__all__) == list(turngap.__all__)
+    for name in turngap.__all__:
+        assert getattr(turngap, name) is not None
+    assert set(turngap.__all__) <= set(dir(turngap))
+    with pytest.raises(AttributeError, match="'nothing'"):
+        turngap.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, against the scripted agent."""
+    monkeypatch.chdir(tmp_path)
+    for name, hertz in (("large", 200), ("small", 230)):
+        tone = 0.2 * np.sin(2 * np.pi * hertz * np.arange(int(RATE * 0.6)) / RATE)
+        soundfile.write(f"{name}.wav", tone, RATE, subtype="PCM_16")
+    names: dict[str, object] = {}
+    for example in EXAMPLE.findall(PAGE.read_text("utf-8")):
+        exec(compile(example, str(PAGE), "exec"), names)
+    run = names["run"]
+    assert isinstance(run, turngap.Run)
+    assert run.record.n_turns == 2
+    assert (run.path / store.SCENARIO).is_file()
+    assert (tmp_path / "reports" / f"{run.id}.html").is_file()
+    assert str(run.path.resolve()).startswith(str(tmp_path))
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    """A foreign program, and `turngap --version`, pay for what they use."""
+    script = (
+        "import sys; before = set(sys.modules); import turngap; turngap.__all__\n"
+        "print(sorted({name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['turngap']"
+
+
+def test_a_run_is_read_by_folder_or_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown one is named, with where it was looked up."""
+    path = stored(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert turngap.load("run").path == Path("results/run")
+    assert turngap.load(path).id == "run"
+    with pytest.raises(RunFolderError, match=r"^nope: .*results/nope") as error:
+        turngap.load("nope")
+    assert error.value.code == "run-folder.unknown"
+
+
+def test_the_frames_of_a_run_have_units_in_their_columns(tmp_path: Path) -> None:
+    """Turns, stages and summary; every column of times is a number, and unknown is NaN."""
+    run = turngap.load(stored(tmp_path))
+    assert len(run.turns) == 20
+    assert run.turns.turn_gap_ms.dtype == float
+    assert run.turns.barge_in_stop_ms.isna().all()
+    turn = run.turn_records[0]
+    assert turn.stages is not None
+    for stage, time in turn.stages.items():
+        assert run.turns.loc[0, f"{stage}_exposed_ms"] == time.exposed_ms
+    assert run.summary.loc["turn_gap", "p50_ms"] == run.record.turn_gap_ms.p50
+    assert pd.isna(run.summary.loc["turn_gap", "p95_upper_ms"])
+    assert run.summary.loc["turn_gap", "turns"] == 20
+    assert run.stages.loc["transcription", "exposed_p50_ms"] == run.record.stages["transcription"].exposed_p50_ms  # type: ignore[index]
+    for frame in (run.summary, run.stages):
+        assert all(column == "turns" or column.endswith("_ms") for column in frame.columns)
+
+
+def test_a_run_without_turns_has_empty_frames(tmp_path: Path) -> None:
+    """An interrupted run, say."""
+    folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
+    run = turngap.load(folder.path)
+    assert (len(run.turns), len(run.stages)) == (0, 0)
+    assert run.summary.turns.tolist() == [0, 0, 0, 0]
+
+
+def test_a_run_shows_itself(tmp_path: Path) -> None:
+    """In one line, and in a notebook with its figures; what a run says is escaped."""
+    run = turngap.load(stored(tmp_path, sentence="a <b> sentence", reasons=("one & two",)))
+    assert repr(run) == f"<Run run: {run.verdict}: a <b> sentence>"
+    html = run._repr_html_()
+    assert "a &lt;b&gt; sentence" in html
+    assert "one &amp; two" in html
+    assert "<th>turn_gap</th>" in html
+
+
+def test_two_runs_are_compared(tmp_path: Path) -> None:
+    """As a frame, in a notebook, and as the command's JSON."""
+    head, base = stored(tmp_path, "head", scale=1.5), stored(tmp_path, "base")
+    comparison = turngap.compare(head, turngap.load(base))
+    assert comparison.table.loc["turn_gap", "change"] == "slower"
+    assert comparison.table.loc["turn_gap", "change_ms"] > 100
+    assert comparison.to_json()["head"] == "head"
+    assert "slower" in comparison._repr_html_()
+
+
+def test_runs_without_answers_are_not_compared(tmp_path: Path) -> None:
+    """An empty table would say nothing; the message names the run."""
+    base = stored(tmp_path, "base")
+    turns = [builders.turn(index, outcome=Outcome.MISSED) for index in range(3)]
+    silent = RunFolder.create(tmp_path, "silent", builders.run_record(turns))
+    silent.append(turns)
+    for pair in ((silent.path, base), (base, silent.path)):
+        with pytest.raises(RunFolderError, match=f"no answered turns in {silent.path}") as error:
+            turngap.compare(*pair)
+        assert error.value.code == "run-folder.no-answers"
+
+
+def test_blocking_functions_are_refused_in_an_event_loop(tmp_path: Path) -> None:
+    """A notebook has one: the message names what to use there."""
+
+    async def call() -> None:
+        turngap.run(scenario_of_tones(tmp_path, 1), agent="scripted")
+
+    with pytest.raises(UsageError, match=r"await turngap\.arun"):
+        asyncio.run(call())
+
+
+def test_an_agent_is_a_profile_or_a_url(tmp_path: Path) -> None:
+    """Mappings become the overrides of the command line."""
+    changed = turngap.Agent.profile("scripted", set={"limits.simultaneous_calls": 3}, inject={"encoding": 20.0}, nice=2)
+    request = api.make_request(scenario_of_tones(tmp_path, 1), agent=changed)
+    assert request.profile is not None
+    assert request.profile.limits.simultaneous_calls == 3
+    assert (request.options.inject, request.options.agent_nice) == (("encoding=20",), 2)
+    url = api.make_request(scenario_of_tones(tmp_path, 1), agent=turngap.Agent.url("ws://127.0.0.1:1/", otlp_port=4318))
+    assert (url.profile, url.url, url.options.otlp_port) == (None, "ws://127.0.0.1:1/", 4318)
+
+
+def test_warnings_come_before_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few turns for a budget: said at the start, not after the calls."""
+    messages: list[str] = []
+
+    class Display:
+        def show_message(self, text: str) -> None:
+            messages.append(text)
+
+        def show_start(self, turns: int) -> None:
+            raise AssertionError
+
+        def show_turn(self, turn: object, setting: str = "") -> None:
+            raise AssertionError
+
+    def prepare(request: Request, show: object) -> None:
+        raise UsageError("stop here")
+
+    monkeypatch.setattr(api.preparation, "prepare", prepare)  # type: ignore[attr-defined]
+    scenario = scenario_of_tones(tmp_path, 2, gate="true")
+    with pytest.raises(UsageError, match="stop here"):
+        turngap.run(scenario, agent="scripted", budget="edge500", progress=Display())
+    assert len(messages) == 1
+    assert "at least 59 turns, and 2 are planned" in messages[0]
+
+
+def test_an_interrupted_run_of_an_object_is_resumed(tmp_path: Path) -> None:
+    """Its scenario is in its folder; only the missing calls are placed."""
+    scenario = api.load_scenario(scenario_of_tones(tmp_path, 2))
+
+    async def cut_short() -> Path:
+        class Display:
+            def show_message(self, text: str) -> None: ...
+
+            def show_start(self, turns: int) -> None: ...
+
+            def show_turn(self, turn: object, setting: str = "") -> None:
+                if turn.scored:  # type: ignore[attr-defined]
+                    task.cancel()
+
+        task = asyncio.create_task(
+            turngap.arun(scenario, agent="scripted", out=tmp_path / "results", progress=Display())
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (path,) = (tmp_path / "results").iterdir()
+        return path
+
+    path = asyncio.run(cut_short())
+    kept = [turn.call_sid for turn in turngap.load(path).turn_records if turn.scored]
+    assert len(kept) == 1
+    run = turngap.resume(path)
+    assert run.record.complete
+    assert [turn.call_sid for turn in run.turn_records if turn.scored][:1] == kept or kept[0] in [
+        turn.call_sid for turn in run.turn_records
+    ]
+
+
+def test_every_error_of_the_tree_is_one_of_the_api() -> None:
+    """Whoever catches the base class catches all."""
+    errors = [getattr(turngap, name) for name in turngap.__all__ if name.endswith("Error")]
+    assert all(issubclass(error, TurngapError) for error in errors)
