@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from turngap.api_results import Run, RunComparison, Sweep
     from turngap.model.result import Verdict
     from turngap.network import NetworkProfile as Network
+    from turngap.network.profile import Direction
     from turngap.scenario import Noise, Scenario, Turn
     from turngap.verdict.budget import Budget, Limit
 
@@ -51,6 +52,7 @@ _MODULES = {
     "turngap.api_results": ("Run", "RunComparison", "Sweep"),
     "turngap.model.result": ("Verdict",),
     "turngap.network": ("Network",),
+    "turngap.network.profile": ("Direction",),
     "turngap.scenario": ("Noise", "Scenario", "Turn"),
     "turngap.verdict.budget": ("Budget", "Limit"),
     "turngap_agent.errors": (
@@ -66,6 +68,7 @@ __all__ = [
     "AgentError",
     "Budget",
     "Calibration",
+    "Direction",
     "HarnessError",
     "Limit",
     "Network",

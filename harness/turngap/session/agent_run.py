@@ -40,6 +40,12 @@ class AgentRun:
         """`text` with the run's name before it where it has one."""
         return f"{self.name}: {text}" if self.name else text
 
+    def unlock(self) -> None:
+        """Let others write the run's folder, now that this session is done with it."""
+        for lock in (self.folder.claim, self.request.resumed.claim if self.request.resumed is not None else None):
+            if lock is not None:
+                lock.release()
+
     @property
     def is_empty(self) -> bool:
         """True while a new run has no turns: its folder is not worth keeping."""

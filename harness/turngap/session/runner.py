@@ -111,12 +111,15 @@ async def run_request(
         interrupted="the run was interrupted; its finished turns are kept: "
         f"resume it with `turngap run --resume {path}`",
     )
-    error = await run_session(session, corpus, display, clock=clock, stop=stop)
-    if isinstance(error, AgentError) and request.url is not None and agent_run.is_empty:
-        remove_empty_folders(session.agent_runs)
-        raise error
-    record = close_run(agent_run, corpus.clips, clock, judge=judge)
-    return FinishedRun(record, agent_run.folder, error, interrupted=stop.is_set())
+    try:
+        error = await run_session(session, corpus, display, clock=clock, stop=stop)
+        if isinstance(error, AgentError) and request.url is not None and agent_run.is_empty:
+            remove_empty_folders(session.agent_runs)
+            raise error
+        record = close_run(agent_run, corpus.clips, clock, judge=judge)
+        return FinishedRun(record, agent_run.folder, error, interrupted=stop.is_set())
+    finally:
+        agent_run.unlock()
 
 
 async def run_session(

@@ -38,9 +38,14 @@ class FolderLock:
         except OSError:
             pass  # a file system without locks, or a fault that the first write tells of
 
-    def __del__(self) -> None:
+    def release(self) -> None:
+        """Give it back now: an exception that somebody keeps would keep this object alive."""
         if self._file is not None:
             os.close(self._file)
+            self._file = None
+
+    def __del__(self) -> None:
+        self.release()
 
 
 def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None]) -> tuple[Path, FolderLock]:

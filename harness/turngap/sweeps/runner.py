@@ -44,6 +44,16 @@ async def run_sweep(
         HarnessError: a folder can't be written.
     """
     request = plan.with_folder(request, clock.unix_ns())
+    try:
+        return await _run_members(request, corpus, display, clock=clock, stop=stop)
+    finally:
+        if request.claim is not None:
+            request.claim.release()
+
+
+async def _run_members(
+    request: SweepRequest, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
+) -> FinishedSweep:
     path = request.path
     assert path is not None
     RunFolder(path).mend()
@@ -72,8 +82,12 @@ async def run_sweep(
         if not any((path / row.slug).exists() for row in request.record.settings):
             shutil.rmtree(path, ignore_errors=True)
         raise
-    for agent_run in agent_runs:
-        close_run(agent_run, corpus.clips, clock)
+    else:
+        for agent_run in agent_runs:
+            close_run(agent_run, corpus.clips, clock)
+    finally:
+        for agent_run in agent_runs:
+            agent_run.unlock()
     record = folder.updated_record(path, request.record)
     folder.write(path, record)
     return FinishedSweep(record, path, error)
