@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from turngap_agent.errors import UsageError
 
 from turngap.pytest_plugin.settings import Settings
 
@@ -70,23 +69,29 @@ class Turngap:
             pytest.fail.Exception: the verdict is FAIL or INVALID, or no turn was answered as it should be.
             TurngapError: it could not be measured.
         """
-        if _event_loop_runs():
-            raise UsageError("turngap.run() waits for the run: in an async test it is `await turngap.arun()`")
+        from turngap_agent.errors import UsageError
+
         from turngap import api
 
+        if _event_loop_runs():
+            raise UsageError("turngap.run() waits for the run: in an async test it is `await turngap.arun()`")
         return self._judge(api.measure_run(self._request(what, profile, budget), progress=True))
 
     async def arun(
         self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
     ) -> RunRecord:
         """`run`, for async tests (on asyncio)."""
-        if not _event_loop_runs():
-            raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
+        from turngap_agent.errors import UsageError
+
         from turngap import api
 
+        if not _event_loop_runs():
+            raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
         return self._judge(await api.ameasure_run(self._request(what, profile, budget), progress=True))
 
     def _request(self, what: Scenario | Path | str, profile: str | None, budget: str | None) -> Request:
+        from turngap_agent.errors import UsageError
+
         from turngap import api, scenario
 
         settings, folder = self._settings, self._test.path.parent
@@ -151,11 +156,13 @@ class Turngap:
         """Put the first run's gaps into pytest-benchmark as its rounds.
 
         Raises:
-            UsageError: pytest-benchmark is switched off in a way we don't know of.
+            UsageError: pytest-benchmark is disabled in a way that was not found at the session's start.
         """
         if not gaps_ms or self.replayed:
             return
         if not self._benchmark.enabled:
+            from turngap_agent.errors import UsageError
+
             raise UsageError("pytest-benchmark is disabled in this session: nothing would be stored")
         self._timer.load([gap / 1e3 for gap in gaps_ms])
         self._benchmark.extra_info.update(

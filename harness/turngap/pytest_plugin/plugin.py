@@ -11,13 +11,14 @@ import math
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from turngap_agent.errors import ScenarioError, TurngapError
 
-from turngap.pytest_plugin.fixture import ReplayTimer, Turngap
 from turngap.pytest_plugin.settings import OPTIONS, asked_for, baselines, refuse_what_measures_nothing, settings
+
+if TYPE_CHECKING:
+    from turngap.pytest_plugin.fixture import Turngap
 
 SUFFIX = ".scenario.yaml"
 """`turngap.scenario.SUFFIX`, which would cost every session the import of pydantic."""
@@ -26,7 +27,8 @@ MEASURED = pytest.StashKey[list[str]]()
 """One line a run, for the summary."""
 TROUBLE = pytest.StashKey[list[str]]()
 """Why a session that seemed to succeed did not."""
-TIMER = pytest.StashKey[ReplayTimer]()
+TIMER = pytest.StashKey[Any]()
+"""The `ReplayTimer` of a test that measures."""
 PASSED = pytest.StashKey[bool]()
 _FIXTURE = "turngap"
 
@@ -76,6 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not asked_for(config):
             item.add_marker(pytest.mark.skip(reason="measures a voice agent: give --benchmark"))
             continue
+        from turngap.pytest_plugin.fixture import ReplayTimer
+
         timer = item.stash[TIMER] = ReplayTimer()
         own = item.get_closest_marker("benchmark")
         options = {"group": GROUP} | (dict(own.kwargs) if own is not None else {}) | {"timer": timer}
@@ -176,6 +180,8 @@ def turngap(request: pytest.FixtureRequest, benchmark: Any) -> Generator[Turngap
         if not asked_for(config):
             pytest.skip("measures a voice agent: give --benchmark")
         raise pytest.UsageError(f"{request.node.nodeid}: name `turngap` among the test's arguments, or its fixtures'")
+    from turngap.pytest_plugin.fixture import Turngap
+
     fixture = Turngap(settings(config), benchmark, request.node.stash[TIMER], request.node)
     yield fixture
     config.stash[MEASURED].extend(fixture.lines)
@@ -194,18 +200,20 @@ class ScenarioFile(pytest.File):
         Raises:
             CollectError: (pytest's) what is wrong, with file and line.
         """
+        from turngap_agent.errors import ScenarioError
+
         from turngap import scenario
 
         try:
-            read = scenario.load(self.path)
-        except ScenarioError as fault:
-            raise self.CollectError(str(fault)) from None
+            loaded = scenario.load(self.path)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from None
 
         def measure(turngap: Turngap) -> None:
             turngap.run(self.path)
 
-        test = ScenarioTest.from_parent(self, name=read.name, callobj=measure)
-        test.gate = read.gate
+        test = ScenarioTest.from_parent(self, name=loaded.name, callobj=measure)
+        test.gate = loaded.gate
         yield test
 
 
@@ -216,7 +224,9 @@ class ScenarioTest(pytest.Function):
     """True where a budget can be judged on it."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
-        """A fault is its one line; a traceback is for bugs. (`Function` narrows the signature of its base as well.)"""
+        """Show an error of turngap as its one line: a traceback is for bugs."""
+        from turngap_agent.errors import TurngapError
+
         if isinstance(excinfo.value, TurngapError):
             return f"turngap: {excinfo.value or 'the models could not be fetched; see what was printed'}"
         return super().repr_failure(excinfo)
