@@ -89,7 +89,7 @@ async def under_hogs(turns: int, folder: Path) -> tuple[list[Promise], dict[str,
     record = await scripted_run(folder)
     news("hogs: turns of known truth beside the sentinel, again")
     after = await beside_sentinel(turns, INDEX + 1)
-    truth = calibrate.errors([*before.errors_ms, *after.errors_ms])
+    truth = calibrate.summarise_errors([*before.errors_ms, *after.errors_ms])
     stated = record.instrument.sentinel or {}
     own = {"before": before, "after": after}
     rows = [
@@ -115,13 +115,13 @@ class Beside:
     @property
     def truth(self) -> Errors:
         """The turns' own error."""
-        return calibrate.errors(self.errors_ms)
+        return calibrate.summarise_errors(self.errors_ms)
 
 
 async def beside_sentinel(turns: int, index: int) -> Beside:
     """One call of that many turns, with as many calls under way as in a run: this one and the sentinel."""
     clock = SystemClock()
-    planned, clips = calibrate.plan(turns, index, HOG_DELAY_MS, seed=1)
+    planned, clips = calibrate.plan_call(turns, index, HOG_DELAY_MS, seed=1)
     async with Scheduler(clock).running() as scheduler:
         reference = await ReferenceAgent.start()
         gc.collect()
@@ -135,13 +135,15 @@ async def beside_sentinel(turns: int, index: int) -> Beside:
                     clock=clock,
                     scheduler=scheduler,
                     seed=1,
-                    on_spoken=lambda sid, turn, spoken: calibrate.ordered(reference, sid, turn, spoken, HOG_DELAY_MS),
+                    on_spoken=lambda sid, turn, spoken: calibrate.send_order(
+                        reference, sid, turn, spoken, HOG_DELAY_MS
+                    ),
                 )
         finally:
             gc.unfreeze()
             await reference.stop()
     scored = score.score_call(record, (), planned, network_ms=0.0, cold=False)
-    errors = tuple(sample.error_ms for sample in calibrate.samples(record, reference))
+    errors = tuple(sample.error_ms for sample in calibrate.measure_errors(record, reference))
     return Beside(errors, watch.errors(scored).to_json())
 
 

@@ -69,7 +69,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
             (turn,) = progress.turns
             judged = gate.judge_run(progress.turns, run_record.collect_evidence(asked, folder, progress))
             (spans,) = (check for check in judged.checks if check.name == "spans")
-            return Found(turn, spans, judged.verdict, receiver.remarks())
+            return Found(turn, spans, judged.verdict, receiver.unused_span_notes())
 
         return asyncio.run(receive())
 

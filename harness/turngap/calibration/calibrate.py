@@ -20,8 +20,8 @@ import numpy as np
 from turngap_agent.errors import HarnessError
 from turngap_agent.telephony import FRAME_SAMPLES, SAMPLE_RATE
 
-from turngap.calibration.idleness import Idle, before
-from turngap.calibration.reference_agent import Order
+from turngap.calibration.idleness import Idle, observe
+from turngap.calibration.reference_agent import ReplyOrder
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, Clock
@@ -72,7 +72,7 @@ class ReferenceAgent:
             await child.stop(process, grace_s=1.0)
             raise HarnessError("the reference agent did not start: nothing can be calibrated") from None
 
-    def order(self, order: Order) -> None:
+    def order(self, order: ReplyOrder) -> None:
         """Say what to do about one utterance."""
         assert self._process.stdin is not None
         self._process.stdin.write(order.to_json().encode() + b"\n")
@@ -138,7 +138,7 @@ class Calibration:
     @property
     def valid(self) -> bool:
         """Every answer found, and every delay measured within the bars."""
-        return bool(self.delays) and all(_holds(row) for row in self.delays)
+        return bool(self.delays) and all(_within_limits(row) for row in self.delays)
 
     @property
     def bias_ms(self) -> float | None:
@@ -169,7 +169,7 @@ async def calibrate(
     Raises:
         HarnessError: the reference agent did not start.
     """
-    quiet = await before(clock)
+    quiet = await observe(clock)
     reference = await ReferenceAgent.start()
     gc.collect()
     gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
@@ -181,17 +181,17 @@ async def calibrate(
     finally:
         gc.unfreeze()
         await reference.stop()
-    return Calibration(tuple(rows), quiet.after(clock))
+    return Calibration(tuple(rows), quiet.result(clock))
 
 
-def burst(duration_ms: float, seed: int) -> Clip:
+def make_burst(duration_ms: float, seed: int) -> Clip:
     """Noise at -20 dBFS that ends as sharply as a label: an utterance whose end of speech is beyond doubt."""
     rng = np.random.default_rng(seed)
     pcm = np.clip(rng.normal(0, 3276.7, round(duration_ms * SAMPLE_RATE / 1000)), -32767, 32767).astype(np.int16)
     return Clip(f"burst-{seed}", pcm, 0, None, 0.0, 0.0, "made up: noise", synthetic=True)
 
 
-def plan(
+def plan_call(
     turns: int, index: int, delay_ms: float, seed: int, *, on_grid: bool = False
 ) -> tuple[PlannedCall, dict[str, Clip]]:
     """One call of that many bursts, whose ends lie anywhere in a frame or, `on_grid`, at the end of one."""
@@ -200,11 +200,11 @@ def plan(
     said = tuple(
         Turn(id=key, say="a burst of noise", pause_ms=200, answer_within_ms=round(delay_ms) + 1500) for key in keys
     )
-    clips = {key: burst(rng.uniform(200, 260), seed + turn) for turn, key in enumerate(keys)}
+    clips = {key: make_burst(rng.uniform(200, 260), seed + turn) for turn, key in enumerate(keys)}
     return PlannedCall(index, said, probe=False, on_grid=on_grid, quiet_ms=QUIET_MS), clips
 
 
-async def call(
+async def place_reference_call(
     reference: ReferenceAgent,
     turns: int,
     index: int,
@@ -216,7 +216,7 @@ async def call(
     on_grid: bool = False,
 ) -> CallRecord:
     """Place one call of so many turns to the reference agent, each answered after `delay_ms`."""
-    planned, clips = plan(turns, index, delay_ms, seed, on_grid=on_grid)
+    planned, clips = plan_call(turns, index, delay_ms, seed, on_grid=on_grid)
     await asyncio.sleep(0)  # other calls of this event loop have their turn before the next millisecond of work
     return await place_call(
         reference.url,
@@ -226,17 +226,17 @@ async def call(
         scheduler=scheduler,
         seed=seed,
         auth_token="",
-        on_spoken=lambda sid, turn, spoken: ordered(reference, sid, turn, spoken, delay_ms),
+        on_spoken=lambda sid, turn, spoken: send_order(reference, sid, turn, spoken, delay_ms),
     )
 
 
-def ordered(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spoken, delay_ms: float) -> None:
+def send_order(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spoken, delay_ms: float) -> None:
     """Order the answer to an utterance that has just been placed."""
     chunk = (spoken.end_sample - 1) // FRAME_SAMPLES + 1
-    reference.order(Order(call_sid, turn, chunk, delay_ms, reply_ms=150.0))
+    reference.order(ReplyOrder(call_sid, turn, chunk, delay_ms, reply_ms=150.0))
 
 
-def samples(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sample]:
+def measure_errors(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sample]:
     """The instrument's error in each turn that the reference agent answered, one by one."""
     for turn, moments in enumerate(iter_milestones(record)):
         answer = reference.answers.get((record.call_sid, turn))
@@ -252,7 +252,7 @@ def samples(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sample]:
         yield Sample(moments.t0_ns, moments.t1_ns, error_ns / NS_PER_MS, frame_error_ns / NS_PER_MS)
 
 
-def errors(values: Iterable[float | None]) -> Errors:
+def summarise_errors(values: Iterable[float | None]) -> Errors:
     """Bias (median), standard deviation and largest error."""
     found = np.array([value for value in values if value is not None], np.float64)
     if not len(found):
@@ -275,19 +275,21 @@ async def _one_delay(
 
     records = await asyncio.gather(
         *(
-            call(reference, share, index, delay_ms, clock=clock, scheduler=scheduler, seed=seed, on_grid=on_grid)
+            place_reference_call(
+                reference, share, index, delay_ms, clock=clock, scheduler=scheduler, seed=seed, on_grid=on_grid
+            )
             for index, share in enumerate(shares)
             if share
         )
     )
-    found = [sample for record in records for sample in samples(record, reference)]
-    own, frame = errors(one.error_ms for one in found), errors(one.frame_error_ms for one in found)
+    found = [sample for record in records for sample in measure_errors(record, reference)]
+    own, frame = summarise_errors(one.error_ms for one in found), summarise_errors(one.frame_error_ms for one in found)
     return DelayErrors(
         delay_ms, own.n, turns - own.n, own.bias_median_ms, own.sd_ms, own.max_abs_error_ms, frame_convention=frame
     )
 
 
-def _holds(row: DelayErrors) -> bool:
+def _within_limits(row: DelayErrors) -> bool:
     if row.bias_median_ms is None or row.max_abs_error_ms is None or row.missed:
         return False
     spread = 0.0 if row.sd_ms is None else row.sd_ms

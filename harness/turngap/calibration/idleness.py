@@ -33,7 +33,7 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class IdlenessProbe:
     """The machine as a calibration begins."""
 
     load_per_core: float
@@ -41,18 +41,18 @@ class Before:
     at_ns: int
     stolen_s: float
 
-    def after(self, clock: Clock) -> Idle:
+    def result(self, clock: Clock) -> Idle:
         """The verdict once the calibration has ended."""
         elapsed_s = (clock.now_ns() - self.at_ns) / _NS
         share = (_stolen_s() - self.stolen_s) / (elapsed_s * (os.cpu_count() or 1)) if elapsed_s > 0 else 0.0
         return Idle(self.load_per_core, self.timer_p99_ms, min(1.0, max(0.0, share)))
 
 
-async def before(clock: Clock) -> Before:
+async def observe(clock: Clock) -> IdlenessProbe:
     """Look at the machine: its load, and how late our own timer is on it."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     timer_ms = await environment.timer_late_p99_ms(clock)
-    return Before(load, timer_ms, clock.now_ns(), _stolen_s())
+    return IdlenessProbe(load, timer_ms, clock.now_ns(), _stolen_s())
 
 
 def _stolen_s() -> float:

@@ -45,7 +45,7 @@ class Behaviour(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReplyOrder:
     """What to do about one utterance."""
 
     call_sid: str
@@ -83,15 +83,15 @@ def reply_pieces(behaviour: Behaviour, reply_ms: float) -> list[tuple[float, Pcm
             return [(0.0, sound)]
 
 
-class Reference:
+class ReferenceServer:
     """The agent: a WebSocket handler, and the orders it was given."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._orders: dict[tuple[str, int], Order] = {}
+        self._orders: dict[tuple[str, int], ReplyOrder] = {}
         self._replies: set[asyncio.Task[None]] = set()
 
-    def order(self, order: Order) -> None:
+    def order(self, order: ReplyOrder) -> None:
         """Take an order; it must come before its chunk does."""
         self._orders[(order.call_sid, order.chunk)] = order
 
@@ -117,7 +117,7 @@ class Reference:
         except ProtocolError as error:
             print(f"turngap: reference agent: {error}", file=sys.stderr, flush=True)
 
-    async def _answer(self, socket: ServerConnection, stream_sid: str, order: Order, arrival_ns: int) -> None:
+    async def _answer(self, socket: ServerConnection, stream_sid: str, order: ReplyOrder, arrival_ns: int) -> None:
         first_ns = arrival_ns + round(order.delay_ms * NS_PER_MS)
         sent_ns = 0
         try:
@@ -134,7 +134,7 @@ class Reference:
         print(json.dumps(line), flush=True)
 
 
-def parse_order(line: str) -> Order:
+def parse_order(line: str) -> ReplyOrder:
     """One line of standard input.
 
     Raises:
@@ -142,7 +142,7 @@ def parse_order(line: str) -> Order:
     """
     try:
         data: dict[str, Any] = json.loads(line)
-        return Order(
+        return ReplyOrder(
             str(data["call_sid"]),
             int(data["turn"]),
             int(data["chunk"]),
@@ -155,7 +155,7 @@ def parse_order(line: str) -> Order:
 
 
 async def _main(host: str, port: int) -> None:
-    reference = Reference()
+    reference = ReferenceServer()
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)

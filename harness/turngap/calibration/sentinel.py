@@ -69,7 +69,7 @@ class Sentinel:
 
     def __init__(self, log: Path | None = None, boot_id: str = "") -> None:
         self._log, self._boot_id = log, boot_id
-        self._samples: list[tuple[str, Sample]] = [] if log is None else _kept(log)
+        self._samples: list[tuple[str, Sample]] = [] if log is None else _read_log(log)
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Take what one call measured.
@@ -93,15 +93,15 @@ class Sentinel:
             (turn.boot_id, turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns)
             for turn in turns
         ]
-        met = [(boot, one) for boot, one in self._samples if any(_meets(boot, one, *window) for window in windows)]
+        met = [(boot, one) for boot, one in self._samples if any(_overlaps(boot, one, *window) for window in windows)]
         inside = [one for _, one in met]
-        found = calibrate.errors(one.error_ms for one in inside)
+        found = calibrate.summarise_errors(one.error_ms for one in inside)
         sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
         return SentinelErrors(
             n=found.n,
             n_all=len(self._samples),
             windows=len(windows),
-            watched=sum(any(_meets(boot, one, *window) for boot, one in met) for window in windows),
+            watched=sum(any(_overlaps(boot, one, *window) for boot, one in met) for window in windows),
             missed=sum(one.error_ms is None for one in inside),
             bias_median_ms=found.bias_median_ms,
             sd_ms=found.sd_ms,
@@ -110,7 +110,7 @@ class Sentinel:
         )
 
 
-def _kept(log: Path) -> list[tuple[str, Sample]]:
+def _read_log(log: Path) -> list[tuple[str, Sample]]:
     """What a sentinel of the same run measured before it was resumed; a torn or foreign line is left out."""
     if not log.is_file():
         return []
@@ -123,7 +123,7 @@ def _kept(log: Path) -> list[tuple[str, Sample]]:
     return found
 
 
-def _meets(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, end_ns: int) -> bool:
+def _overlaps(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, end_ns: int) -> bool:
     return sample_boot_id == boot_id and sample.from_ns <= end_ns and begin_ns <= sample.to_ns
 
 
@@ -158,17 +158,17 @@ async def _keep_calling(
 ) -> None:
     index = INDEX
     while True:
-        record = await calibrate.call(
+        record = await calibrate.place_reference_call(
             reference, TURNS_A_CALL, index, DELAY_MS, clock=clock, scheduler=scheduler, seed=seed
         )
-        watch.add(await _piecemeal(calibrate.samples(record, reference)))
+        watch.add(await _collect_samples(calibrate.measure_errors(record, reference)))
         await asyncio.sleep(0)
         if record.end is not CallEnd.COMPLETED:
             return
         index += 1
 
 
-async def _piecemeal(samples: Iterator[Sample]) -> list[Sample]:
+async def _collect_samples(samples: Iterator[Sample]) -> list[Sample]:
     """All of them; between two the run's callers have the event loop, since all at once make a turn too late."""
     found = []
     await asyncio.sleep(0)

@@ -34,7 +34,7 @@ OUT = f"Folder in which the run's folder is made. [default: results] The report:
 def _turngap(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Measure how long callers wait for a phone voice agent to answer, and why."""
     if version:
-        print(f"turngap {environment.version('turngap') or '(not installed)'}")
+        print(f"turngap {environment.installed_version('turngap') or '(not installed)'}")
         raise typer.Exit
 
 

@@ -124,7 +124,7 @@ class Listener:
 
     def _scored(self, record: CallRecord) -> TurnRecord:
         planned = PlannedCall(0, (Turn(id="microphone", say="(a person)"),), probe=False)
-        spans = self.receiver.so_far(record.call_sid) if self.receiver is not None else ()
+        spans = self.receiver.current_spans(record.call_sid) if self.receiver is not None else ()
         (turn,) = score_call(record, spans, planned, network_ms=0.0, cold=False)
         return turn
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from turngap_agent.errors import UsageError
 
 from turngap import network
-from turngap.calibration.calibrate import burst
+from turngap.calibration.calibrate import make_burst
 from turngap.live import call_ledger as ledgers
 from turngap.live import credentials, preflight, safety
 from turngap.live.fake.settings import Behaviour, FakeSettings, random_credentials
@@ -142,7 +142,7 @@ def _plan_fake(options: SmokeOptions, calls: int) -> SmokePlan:
         request, clips = _plan_request(options, profile=options.profile, greeted=False), None
     else:
         request = _plan_bursts(options)
-        clips = {turn.key: burst(200 + 7 * n % 61, n + 1) for n, turn in enumerate(request.scenario.turns)}
+        clips = {turn.key: make_burst(200 + 7 * n % 61, n + 1) for n, turn in enumerate(request.scenario.turns)}
     echo = _plan_echo(request) if options.echo else None
     limit_s = safety.time_limit_s(_longest_s(request, echo))
     return SmokePlan(

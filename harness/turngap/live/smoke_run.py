@@ -120,7 +120,7 @@ async def _connect_twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitS
         stack.push_async_callback(child.stop, process, grace_s=2.0)
         assert process.stdin is not None
         process.stdin.write(settings.model_dump_json().encode() + b"\n")
-        ready = await child.hello(process, "the fake Twilio")
+        ready = await child.read_hello(process, "the fake Twilio")
         base_url = str(ready["api"])
     twilio = TwilioClient(plan.credentials, plan.masker, base_url)
     stack.push_async_callback(twilio.close)

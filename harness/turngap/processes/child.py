@@ -50,7 +50,7 @@ async def start(
     )
 
 
-async def hello(process: asyncio.subprocess.Process, who: str) -> dict[str, Any]:
+async def read_hello(process: asyncio.subprocess.Process, who: str) -> dict[str, Any]:
     """The JSON object that a child prints as its first line; a child that does not is ended.
 
     Raises:

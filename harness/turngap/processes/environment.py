@@ -49,7 +49,7 @@ def describe_machine() -> dict[str, Any]:
         "memory_mib": round(memory.total / (1 << 20)),
         "memory_available_mib": round(memory.available / (1 << 20)),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := version(name)) is not None},
+        "packages": {name: found for name in PACKAGES if (found := installed_version(name)) is not None},
         "load_before": load,
         "load_before_per_core": round(load[0] / max(1, cores or 1), 3),
     }
@@ -74,7 +74,7 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
-def version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
     """The installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(distribution)

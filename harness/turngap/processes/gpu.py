@@ -10,7 +10,7 @@ from typing import Any, Self
 import pynvml
 from turngap_agent import tracing
 
-from turngap.processes.gpu_processes import Residents
+from turngap.processes.gpu_processes import GpuProcesses
 
 _MIB = 1 << 20
 _REASONS = {
@@ -68,7 +68,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seat:
+class _Device:
     """A GPU's handles: of a slice, memory and processes are its own, clocks and heat the whole card's."""
 
     number: int
@@ -79,89 +79,91 @@ class _Seat:
 class Gpus:
     """The machine's GPUs through NVML, or none and why."""
 
-    def __init__(self, nvml: ModuleType | None, handles: list[Any], reason: str, residents: Residents) -> None:
+    def __init__(
+        self, nvml: ModuleType | None, handles: list[Any], reason: str, processes_on_gpu: GpuProcesses
+    ) -> None:
         self._nvml = nvml
-        self._residents = residents
+        self._processes_on_gpu = processes_on_gpu
         self._boot_id = tracing.read_boot_id()
         self.reason = reason
         """Why there are none; "" where there are."""
         pairs = [(slice_, card) for card in handles for slice_ in self._slices(card) or [card]]
-        self._seats = [_Seat(number, handle, card) for number, (handle, card) in enumerate(pairs)]
-        for seat in self._seats:
-            residents.before(self._pids(seat))
+        self._handles = [_Device(number, handle, card) for number, (handle, card) in enumerate(pairs)]
+        for device in self._handles:
+            processes_on_gpu.note_earlier(self._pids(device))
 
     @classmethod
-    def open(cls, nvml: ModuleType = pynvml, residents: Residents | None = None) -> Self:
+    def open(cls, nvml: ModuleType = pynvml, processes_on_gpu: GpuProcesses | None = None) -> Self:
         """Start NVML. Whoever is on a GPU now is foreign to the run, unless `residents` knows better."""
-        residents = Residents.of_this_process() if residents is None else residents
+        processes_on_gpu = GpuProcesses.of_this_process() if processes_on_gpu is None else processes_on_gpu
         try:
             nvml.nvmlInit()
             handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         except nvml.NVMLError as fault:
-            return cls(None, [], f"no NVIDIA GPU: {fault}", residents)
-        return cls(nvml, handles, "" if handles else "no NVIDIA GPU: the driver counts none", residents)
+            return cls(None, [], f"no NVIDIA GPU: {fault}", processes_on_gpu)
+        return cls(nvml, handles, "" if handles else "no NVIDIA GPU: the driver counts none", processes_on_gpu)
 
     @property
     def driver(self) -> str | None:
         """The driver's version."""
-        return _text(self._ask("nvmlSystemGetDriverVersion")) if self._nvml else None
+        return _text(self._query("nvmlSystemGetDriverVersion")) if self._nvml else None
 
     @property
     def processes(self) -> str:
         """How far NVML's list of processes reaches: `all`, `container`, or `not available`."""
-        if not self._seats or any(self._pids(seat) is None for seat in self._seats):
+        if not self._handles or any(self._pids(device) is None for device in self._handles):
             return "not available"
-        return "all" if self._residents.initial_namespace else "container"
+        return "all" if self._processes_on_gpu.initial_namespace else "container"
 
     def devices(self) -> tuple[Gpu, ...]:
         """Each GPU's name and memory now; a card that is cut into MIG slices is its slices."""
-        return tuple(self._device(seat) for seat in self._seats)
+        return tuple(self._device(device) for device in self._handles)
 
-    def only(self, uuid: str) -> None:
+    def sample_only(self, uuid: str) -> None:
         """Sample that GPU alone from now on, if it is one of these."""
-        chosen = [seat for seat in self._seats if self._uuid(seat) == uuid]
-        self._seats = chosen or self._seats
+        chosen = [device for device in self._handles if self._uuid(device) == uuid]
+        self._handles = chosen or self._handles
 
     def sample(self, at_s: float) -> tuple[GpuSample, ...]:
         """One row a GPU; what a GPU does not support is None."""
-        return tuple(self._sample(at_s, seat) for seat in self._seats)
+        return tuple(self._sample(at_s, device) for device in self._handles)
 
     def close(self) -> None:
         """Let NVML go."""
         if self._nvml:
-            self._ask("nvmlShutdown")
+            self._query("nvmlShutdown")
 
-    def _device(self, seat: _Seat) -> Gpu:
-        memory = self._ask("nvmlDeviceGetMemoryInfo", seat.handle)
-        parted = self._ask("nvmlDeviceGetMemoryInfo", seat.handle, getattr(self._nvml, "nvmlMemory_v2", None))
+    def _device(self, device: _Device) -> Gpu:
+        memory = self._query("nvmlDeviceGetMemoryInfo", device.handle)
+        parted = self._query("nvmlDeviceGetMemoryInfo", device.handle, getattr(self._nvml, "nvmlMemory_v2", None))
         total, used = (memory.total / _MIB, memory.used / _MIB) if memory is not None else (0.0, 0.0)
         reserved = getattr(parted, "reserved", None)
         return Gpu(
-            gpu=seat.number,
-            name=_text(self._ask("nvmlDeviceGetName", seat.handle)) or "unknown GPU",
+            gpu=device.number,
+            name=_text(self._query("nvmlDeviceGetName", device.handle)) or "unknown GPU",
             total_mib=total,
             used_mib=used,
-            uuid=self._uuid(seat),
+            uuid=self._uuid(device),
             reserved_mib=None if reserved is None else reserved / _MIB,
         )
 
-    def _sample(self, at_s: float, seat: _Seat) -> GpuSample:
-        memory = self._ask("nvmlDeviceGetMemoryInfo", seat.handle)
-        rates = self._ask("nvmlDeviceGetUtilizationRates", seat.handle)
-        power_mw = self._ask("nvmlDeviceGetPowerUsage", seat.card)
-        bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons", seat.card)
+    def _sample(self, at_s: float, device: _Device) -> GpuSample:
+        memory = self._query("nvmlDeviceGetMemoryInfo", device.handle)
+        rates = self._query("nvmlDeviceGetUtilizationRates", device.handle)
+        power_mw = self._query("nvmlDeviceGetPowerUsage", device.card)
+        bits = self._query("nvmlDeviceGetCurrentClocksEventReasons", device.card)
         if bits is None:
-            bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", seat.card)  # its name before driver 535
-        foreign = self._residents.foreign(self._pids(seat))
+            bits = self._query("nvmlDeviceGetCurrentClocksThrottleReasons", device.card)  # its name before driver 535
+        foreign = self._processes_on_gpu.list_foreign(self._pids(device))
         return GpuSample(
             at_s=at_s,
-            gpu=seat.number,
+            gpu=device.number,
             used_mib=None if memory is None else memory.used / _MIB,
             utilisation_pct=None if rates is None else float(rates.gpu),
             memory_utilisation_pct=None if rates is None else float(rates.memory),
-            sm_clock_mhz=self._ask("nvmlDeviceGetClockInfo", seat.card, 1),  # NVML_CLOCK_SM
-            memory_clock_mhz=self._ask("nvmlDeviceGetClockInfo", seat.card, 2),  # NVML_CLOCK_MEM
-            temperature_c=self._ask("nvmlDeviceGetTemperature", seat.card, 0),  # NVML_TEMPERATURE_GPU
+            sm_clock_mhz=self._query("nvmlDeviceGetClockInfo", device.card, 1),  # NVML_CLOCK_SM
+            memory_clock_mhz=self._query("nvmlDeviceGetClockInfo", device.card, 2),  # NVML_CLOCK_MEM
+            temperature_c=self._query("nvmlDeviceGetTemperature", device.card, 0),  # NVML_TEMPERATURE_GPU
             power_w=None if power_mw is None else power_mw / 1000,
             throttle="+".join(name for name, bit in _REASONS.items() if (bits or 0) & bit),
             foreign_processes=None if foreign is None else len(foreign),
@@ -171,25 +173,25 @@ class Gpus:
 
     def _slices(self, card: Any) -> list[Any]:
         """The MIG slices of a card, none where it is whole."""
-        mode = self._ask("nvmlDeviceGetMigMode", card)
+        mode = self._query("nvmlDeviceGetMigMode", card)
         if not mode or mode[0] != 1:  # NVML_DEVICE_MIG_ENABLE
             return []
-        places = range(self._ask("nvmlDeviceGetMaxMigDeviceCount", card) or 0)
-        found = (self._ask("nvmlDeviceGetMigDeviceHandleByIndex", card, place) for place in places)
+        places = range(self._query("nvmlDeviceGetMaxMigDeviceCount", card) or 0)
+        found = (self._query("nvmlDeviceGetMigDeviceHandleByIndex", card, place) for place in places)
         return [handle for handle in found if handle is not None]
 
-    def _pids(self, seat: _Seat) -> list[int] | None:
+    def _pids(self, device: _Device) -> list[int] | None:
         """Who computes on it; None where that is not told. MPS's clients have a list of their own."""
-        found = self._ask("nvmlDeviceGetComputeRunningProcesses", seat.handle)
+        found = self._query("nvmlDeviceGetComputeRunningProcesses", device.handle)
         if found is None:
             return None
-        clients = self._ask("nvmlDeviceGetMPSComputeRunningProcesses", seat.handle) or []
+        clients = self._query("nvmlDeviceGetMPSComputeRunningProcesses", device.handle) or []
         return sorted({int(process.pid) for process in (*found, *clients)})
 
-    def _uuid(self, seat: _Seat) -> str:
-        return _text(self._ask("nvmlDeviceGetUUID", seat.handle)) or ""
+    def _uuid(self, device: _Device) -> str:
+        return _text(self._query("nvmlDeviceGetUUID", device.handle)) or ""
 
-    def _ask(self, function: str, *arguments: Any) -> Any:
+    def _query(self, function: str, *arguments: Any) -> Any:
         """What NVML answers; None where it can't: an old driver, a MIG slice, a GPU that fell off the bus."""
         call: Callable[..., Any] | None = getattr(self._nvml, function, None)
         if call is None or self._nvml is None:

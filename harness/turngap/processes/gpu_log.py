@@ -26,7 +26,7 @@ COLUMNS = tuple(field.name for field in fields(GpuSample))
 """The columns of `gpu.csv`; rows of older runs lack the last ones."""
 
 
-def row(sample: GpuSample) -> list[str]:
+def format_row(sample: GpuSample) -> list[str]:
     """A line of `gpu.csv`; an unknown value is an empty cell."""
     return [
         "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -34,7 +34,7 @@ def row(sample: GpuSample) -> list[str]:
     ]
 
 
-def figures(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
+def summarise(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
     """The peaks in `gpu.csv` for the GPUs seen before the agent started; None where there was none.
 
     Of the GPU with that `uuid` alone, where it is among them: the one the agent uses.
@@ -59,7 +59,7 @@ def peak_mib(devices: Iterable[Gpu], file: Path, uuid: str) -> float | None:
     return None if number is None else _peaks_mib(file).get(number)
 
 
-def watch(
+def watch_turns(
     file: Path, turns: Iterable[TurnRecord], devices: Sequence[Gpu], uuid: str, *, sees_all: bool
 ) -> GpuWatch | None:
     """What `gpu.csv` says of the agent's GPU inside the windows of the scored turns; None where it is not sampled.

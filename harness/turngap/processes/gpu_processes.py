@@ -19,7 +19,7 @@ _MPS = "nvidia-cuda-mps"
 """MPS's own processes do no work of theirs; its clients are named themselves."""
 
 
-class Residents:
+class GpuProcesses:
     """Tells the processes below `root` from others."""
 
     def __init__(self, root: int, *, initial_namespace: bool) -> None:
@@ -40,13 +40,13 @@ class Residents:
             space = ""
         return cls(os.getppid(), initial_namespace=space == _INITIAL)
 
-    def before(self, pids: Iterable[int] | None) -> None:
+    def note_earlier(self, pids: Iterable[int] | None) -> None:
         """These were there before the agent started, so they are not its, whatever a container's numbers mean."""
         if self.initial_namespace:
             return  # kinship tells it, and numbers are given again
         self._before.update(pid for pid in pids or () if not self._ours(pid))
 
-    def foreign(self, pids: Iterable[int] | None) -> list[str] | None:
+    def list_foreign(self, pids: Iterable[int] | None) -> list[str] | None:
         """Of these, the ones that are not ours, as "PID NAME"; None where that cannot be told."""
         if pids is None:
             return None

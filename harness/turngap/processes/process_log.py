@@ -112,7 +112,7 @@ def available_mib() -> float:
     return float(psutil.virtual_memory().available) / _MIB
 
 
-def row(sample: ProcessSample) -> list[str]:
+def format_row(sample: ProcessSample) -> list[str]:
     """A line of `process.csv`."""
     return [f"{value:.3f}" for value in asdict(sample).values()]
 
@@ -131,7 +131,7 @@ class ProcessFigures:
     """Share of the machine's CPU time that its host gave to others while it had work to do (steal)."""
 
 
-def figures(file: Path) -> ProcessFigures:
+def summarise(file: Path) -> ProcessFigures:
     """Read `process.csv`, a torn last line left out."""
     if not file.is_file():
         return ProcessFigures()

@@ -52,17 +52,17 @@ class Sampler:
         """
         command = child.python("turngap.processes.sampler", str(folder))
         running = await child.start(command, stderr=None)
-        return cls(running, await child.hello(running, "the sampler of GPU and memory"))
+        return cls(running, await child.read_hello(running, "the sampler of GPU and memory"))
 
     async def watch(self, pid: int, gpu: str = "") -> None:
         """Sample that process and all below it too, from now on; of the GPUs, the one of that UUID if there is one."""
-        await self._say(pid, gpu)
+        await self._send(pid, gpu)
 
-    async def rest(self) -> None:
+    async def pause(self) -> None:
         """Look at no process until `watch` is called again: many samplers at once would be a load themselves."""
-        await self._say(_NOBODY)
+        await self._send(_NOBODY)
 
-    async def _say(self, pid: int, gpu: str = "") -> None:
+    async def _send(self, pid: int, gpu: str = "") -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):
             self._process.stdin.write(f"{pid} {gpu}\n".encode())
@@ -114,11 +114,11 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
         if gpu_rows is not None:
-            gpu_rows.writerows(gpu_log.row(each) for each in gpus.sample(clock.now_ns() / 1e9))
+            gpu_rows.writerows(gpu_log.format_row(each) for each in gpus.sample(clock.now_ns() / 1e9))
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             seen = agent.sample(clock.now_ns() / 1e9)
             if seen is not None:
-                process_rows.writerow(process_log.row(seen))
+                process_rows.writerow(process_log.format_row(seen))
         deadline_ns = max(deadline_ns + GPU_PERIOD_NS, clock.now_ns())
         while (left_ns := deadline_ns - clock.now_ns()) > 0:
             if not select.select([0], [], [], left_ns / 1e9)[0]:
@@ -129,7 +129,7 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
             first, *named = said_now.decode().splitlines()[-1].split()
             said = int(first)
             for uuid in named:
-                gpus.only(uuid)
+                gpus.sample_only(uuid)
             resting = said == _NOBODY
             if not resting and said != watched:
                 tree, watched = ProcessTree.of(said), said

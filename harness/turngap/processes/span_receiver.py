@@ -58,7 +58,7 @@ class SpanReceiver:
         """
         command = child.python("turngap.processes.span_server", str(port), str(file))
         process = await child.start(command, stderr=None)
-        hello = await child.hello(process, "the span receiver")
+        hello = await child.read_hello(process, "the span receiver")
         if "endpoint" in hello:
             return cls(process, hello["endpoint"])
         await child.stop(process, grace_s=1.0)
@@ -71,17 +71,17 @@ class SpanReceiver:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._sends_none else timeout_s):
                 async with self._arrived:
-                    await self._arrived.wait_for(lambda: not missing(self._calls.get(call_sid, ())))
+                    await self._arrived.wait_for(lambda: not describe_missing(self._calls.get(call_sid, ())))
         spans = tuple(self._calls.pop(call_sid, ()))
         self._collected.add(call_sid)
         self._silent_calls = 0 if spans else self._silent_calls + 1
-        return CollectedSpans(spans, missing(spans) + self._why_none(spans))
+        return CollectedSpans(spans, describe_missing(spans) + self._why_none(spans))
 
-    def so_far(self, call_sid: str) -> tuple[Span, ...]:
+    def current_spans(self, call_sid: str) -> tuple[Span, ...]:
         """The spans of a call that goes on, as far as they have come; `collect` will give them again."""
         return tuple(self._calls.get(call_sid, ()))
 
-    def remarks(self) -> tuple[str, ...]:
+    def unused_span_notes(self) -> tuple[str, ...]:
         """What came and was not used, one line each; whole once the receiver has been stopped."""
         late = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid in self._collected)
         strange = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid not in self._collected)
@@ -113,7 +113,7 @@ class SpanReceiver:
             if "counts" in row:
                 self.counts = row["counts"]
             else:
-                span = from_row(row)
+                span = parse_row(row)
                 self._calls[span.call_sid].append(span)
                 self._heard_any = True
             async with self._arrived:
@@ -131,7 +131,7 @@ class SpanReceiver:
         return " (spans came from another host or boot, whose clock is not ours)"
 
 
-def from_row(row: dict[str, Any]) -> Span:
+def parse_row(row: dict[str, Any]) -> Span:
     """A line of `spans.jsonl` as a span; lists become tuples."""
     attributes = {key: tuple(value) if isinstance(value, list) else value for key, value in row["attributes"].items()}
     return Span(
@@ -145,7 +145,7 @@ def from_row(row: dict[str, Any]) -> Span:
     )
 
 
-def missing(spans: Iterable[Span]) -> str:
+def describe_missing(spans: Iterable[Span]) -> str:
     """ "" when a call's spans are whole by their own counts, else one line that says what is not there."""
     spans = tuple(spans)
     if not spans:

@@ -27,7 +27,7 @@ _LARGEST_BODY = 64 << 20
 Row = dict[str, Any]
 
 
-def rows(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
+def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
     """The spans in a serialised `ExportTraceServiceRequest`.
 
     Returns:
@@ -76,13 +76,13 @@ class Receiver(ThreadingHTTPServer):
         self._counts = {"duplicate": 0, "foreign": 0, "other_boot": 0, "malformed": 0}
         self._lock = threading.Lock()
 
-    def take(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
         """Hand on the new spans of one request, and a line of counts when a count moved.
 
         Raises:
             DecodeError: `body` is no `ExportTraceServiceRequest`.
         """
-        kept, foreign, other_boot = rows(body, self._boot_id)
+        kept, foreign, other_boot = parse_request(body, self._boot_id)
         with self._lock:
             before = dict(self._counts)
             for row in kept:
@@ -94,16 +94,16 @@ class Receiver(ThreadingHTTPServer):
                     outlet.write(json.dumps(row, separators=(",", ":")) + "\n")
             self._counts["foreign"] += foreign
             self._counts["other_boot"] += other_boot
-            self._say_counts(before)
+            self._write_counts(before)
 
-    def malformed(self) -> None:
+    def count_malformed(self) -> None:
         """Count a request that could not be read."""
         with self._lock:
             before = dict(self._counts)
             self._counts["malformed"] += 1
-            self._say_counts(before)
+            self._write_counts(before)
 
-    def _say_counts(self, before: dict[str, int]) -> None:
+    def _write_counts(self, before: dict[str, int]) -> None:
         if before != self._counts:
             self._outlets[0].write(json.dumps({"counts": self._counts}) + "\n")
         for outlet in self._outlets:
@@ -127,9 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self._answer(413, f"a Content-Length of at most {_LARGEST_BODY} is needed")
         try:
-            self.server.take(_decoded(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
+            self.server.receive(_decoded(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
         except (DecodeError, OSError, EOFError, zlib.error, ValueError) as fault:
-            self.server.malformed()
+            self.server.count_malformed()
             return self._answer(400, f"not an ExportTraceServiceRequest: {fault}")
         return self._answer(200, "")
 

@@ -135,7 +135,7 @@ class CallSlots:
         timeout_s = SPANS_TIMEOUT_S if as_planned else DEATH_NOTICE_S
         collected = await processes.receiver.collect(call.call_sid, timeout_s)
         if not alone:
-            await processes.sampler.rest()
+            await processes.sampler.pause()
         cold = first and agent.ours
         job = ScoringJob(agent_run.folder.path, call, collected, planned, agent_run.request.network_ms, cold)
         scored = await self.scorer.score_and_save(job)

@@ -48,7 +48,7 @@ class Resumed:
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
-    claim: FolderLock
+    lock: FolderLock
     """Held as long as the request is: no one else completes it meanwhile."""
 
 
@@ -251,7 +251,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         RunFolderError: it is no run folder, a live run's, complete, or being written; or its scenario has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
-    claim = FolderLock(path)
+    lock = FolderLock(path)
     run = store.read(path)
     record = run.record
     if record.live is not None or record.resume_state.live:
@@ -278,7 +278,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         seed=record.seed,
         budget=Budget.model_validate(record.budget) if record.budget is not None else None,
         options=replace(options, inject=state.inject, agent_nice=state.agent_nice),
-        resumed=Resumed(path, record, run.turns, run.notes, claim),
+        resumed=Resumed(path, record, run.turns, run.notes, lock),
         networks=simulated,
     )
     return _checked(request)

@@ -122,7 +122,7 @@ def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
 
 def collect_evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
     """Return what the verdict takes into account beside the turns."""
-    usage = process_log.figures(folder.path / store.PROCESS)
+    usage = process_log.summarise(folder.path / store.PROCESS)
     traced = request.url is None or any(turn.stages for turn in progress.turns)
     scored = [turn for turn in progress.turns if turn.scored]
     answered = [turn for turn in scored if turn.outcome is Outcome.ANSWERED]
@@ -159,7 +159,7 @@ def final_record(
     """Return the record of a run that has ended, complete or not; `sources` are those of its clips, by key."""
     scored = [turn for turn in progress.turns if turn.scored]
     complete = not progress.errors and len(scored) >= record.planned_turns
-    usage = process_log.figures(folder.path / store.PROCESS)
+    usage = process_log.summarise(folder.path / store.PROCESS)
     price = record.profile_data.get("price")
     low, high = summary.label_uncertainty_ms(progress.turns)
     send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)

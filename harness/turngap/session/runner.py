@@ -236,15 +236,15 @@ async def _record_agents(
 def _record_gpus(agent_run: AgentRun, processes: AgentProcesses) -> None:
     """Record the GPU figures, and notes on unused spans, of a run whose processes have ended."""
     progress, sampler, gpu = agent_run.progress, processes.sampler, processes.agent.ready.gpu
-    progress.notes += processes.receiver.remarks()
+    progress.notes += processes.receiver.unused_span_notes()
     samples = agent_run.folder.path / store.GPU
-    gpus = gpu_log.figures(sampler.gpus, samples, gpu.uuid if gpu is not None else None)
+    gpus = gpu_log.summarise(sampler.gpus, samples, gpu.uuid if gpu is not None else None)
     agent_run.record = agent_run.record.model_copy(update={"gpus": gpus})
     if gpu is None:
         return
     progress.vram_peak_mib = gpu_log.peak_mib(sampler.gpus, samples, gpu.uuid)
     sees_all = sampler.gpu_processes == "all"
-    watch = gpu_log.watch(samples, progress.turns, sampler.gpus, gpu.uuid, sees_all=sees_all)
+    watch = gpu_log.watch_turns(samples, progress.turns, sampler.gpus, gpu.uuid, sees_all=sees_all)
     if watch is not None:
         watch = watch.model_copy(update={"external_llm": gpu.external_llm})
     progress.gpu_watch = watch

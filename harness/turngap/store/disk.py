@@ -62,14 +62,14 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
         out.mkdir(parents=True, exist_ok=True)
         fresh = out / f".{name}.{os.getpid()}"
         fresh.mkdir()
-        claim = FolderLock(fresh)
+        lock = FolderLock(fresh)
         for number in range(1, 1000):
             numbered = name if number == 1 else f"{name}-{number}"
             fill(fresh, numbered)
             with contextlib.suppress(OSError):  # it exists and is not empty
                 fresh.rename(out / numbered)
                 documents.sync_folder(out)
-                return out / numbered, claim
+                return out / numbered, lock
     except OSError as fault:
         raise write_error(f"{out}: no {kind} folder can be made there", fault) from None
     raise HarnessError(f"{out}: no free name for {name}")
@@ -101,7 +101,7 @@ def append(file: FileIO, data: bytes) -> None:
         raise
 
 
-def load(file: Path, kind: str, newest: int) -> tuple[int, Json]:
+def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
     """The JSON object in a `kind`'s file, and its schema version, `newest` at the most.
 
     Raises:

@@ -51,9 +51,9 @@ class StoredRun:
 class RunFolder:
     """One folder, which one run writes."""
 
-    def __init__(self, path: Path, claim: FolderLock | None = None) -> None:
+    def __init__(self, path: Path, lock: FolderLock | None = None) -> None:
         self.path = path
-        self.claim = claim
+        self.lock = lock
 
     @classmethod
     def create(cls, out: Path, name: str, record: RunRecord, scenario: str | None = None) -> Self:
@@ -104,7 +104,7 @@ class RunFolder:
         """
         disk.replace_file(self.path / TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
 
-    def mend(self) -> None:
+    def cut_torn_lines(self) -> None:
         """Cut off torn last lines, so that what is appended next stands on a line of its own."""
         for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
             file = self.path / name
@@ -120,7 +120,7 @@ def read(path: Path) -> StoredRun:
     Raises:
         RunFolderError: it is no run folder, is damaged beyond a torn last line, or comes from a newer version.
     """
-    version, data = disk.load(path / RUN, "run", SCHEMA_VERSION)
+    version, data = disk.load_json(path / RUN, "run", SCHEMA_VERSION)
     if version < SCHEMA_VERSION:
         data = migrate(data, version, part="run")
     turns, notes = read_turns(path / TURNS, version)

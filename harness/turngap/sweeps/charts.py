@@ -12,7 +12,7 @@ from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms, percent
-from turngap.sweeps.points import AIM_MS, Point, timed
+from turngap.sweeps.points import AIM_MS, Point, turns_with_gap
 from turngap.verdict.summary import good
 
 Value = Callable[[Point], float | None]
@@ -20,21 +20,21 @@ ROW = 34
 """Height of a setting's row, pixels."""
 
 
-def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Markup:
+def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> Markup:
     """Each setting at its turn gap (`value`) and its rate of false cut-offs, a line up to the rate's 95 % bound.
 
     Dominated settings are grey, the profile's current one has a ring; numbers are those of the table.
     """
     shown = [(number, point, gap) for number, point in enumerate(points, 1) if (gap := value(point)) is not None]
     top = max([0.02, *(point.cut_off_rate.upper or 0.0 for point in points)]) * 1.25
-    low, high = limits([gap for _, _, gap in shown])
+    low, high = axis_limits([gap for _, _, gap in shown])
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=52, right=18, top=30, bottom=46)
         ax.set_xlim(low, high)
         ax.set_ylim(0, top * 100)
-        ax.set_xticks(steps(low, high, 4 if canvas.narrow else 6))
-        ax.set_yticks(steps(0, top * 100, 5))
+        ax.set_xticks(tick_positions(low, high, 4 if canvas.narrow else 6))
+        ax.set_yticks(tick_positions(0, top * 100, 5))
         ax.yaxis.set_major_formatter(lambda at, _: f"{at:g} %")
         ax.grid(color=css_colour("grid"), lw=1)
         ax.set_xlabel(f"{title}, ms", color=css_colour("muted"), labelpad=8)
@@ -49,9 +49,9 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
                 draw_dots(ax, [(gap, rate)], "budget", 19)
                 draw_dots(ax, [(gap, rate)], "paper", 14)
             draw_dots(ax, [(gap, rate)], role, 10)
-            lift = _lift(places, gap, upper, 22 * (high - low) / canvas.width)
-            _say(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
-        _say(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
+            lift = _lines_to_lift(places, gap, upper, 22 * (high - low) / canvas.width)
+            _annotate(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
+        _annotate(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
 
     description = (
         f"{title} of {plural(len(shown), 'setting')} against the rate of false cut-offs, with its 95 % bound: "
@@ -67,31 +67,31 @@ def bargain(name: str, title: str, points: Sequence[Point], value: Value) -> Mar
 
 def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
     """A row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
-    rows = [[turn.turn_gap_ms if good(turn) else None for turn in timed(each)] for each in turns]
-    low, high = limits([gap for row in rows for gap in row if gap is not None])
+    rows = [[turn.turn_gap_ms if good(turn) else None for turn in turns_with_gap(each)] for each in turns]
+    low, high = axis_limits([gap for row in rows for gap in row if gap is not None])
     lost = [sum(gap is None for gap in row) for row in rows]
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=30, right=70 if any(lost) else 16, top=26, bottom=46)
         ax.set_xlim(low, high)
         ax.set_ylim(len(rows), 0)
-        ax.set_xticks(steps(low, high, 4 if canvas.narrow else 8))
+        ax.set_xticks(tick_positions(low, high, 4 if canvas.narrow else 8))
         ax.set_yticks([])
         ax.grid(axis="x", color=css_colour("grid"), lw=1)
         ax.set_xlabel("turn gap, ms", color=css_colour("muted"), labelpad=8)
         for place, (point, row) in enumerate(zip(points, rows, strict=True)):
             role = "accent" if point.on_front else "muted"
             heard = [gap for gap in row if gap is not None]
-            draw_dots(ax, [(gap, place + 0.68 + 0.16 * _wave(index)) for index, gap in enumerate(heard)], role, 4.0)
+            draw_dots(ax, [(gap, place + 0.68 + 0.16 * _spread(index)) for index, gap in enumerate(heard)], role, 4.0)
             for at in (point.turn_gap_ms.p50, point.turn_gap_ms.p95):
                 if at is not None:
                     ax.plot([at, at], [place + 0.44, place + 0.92], color=css_colour("ink"), lw=2)
             current = ", the profile's own" if point.current else ""
-            words = f"{_cut(point.name, 34 if canvas.narrow else 80)}{current}"
-            _say(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
-            _say(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
+            words = f"{_shorten(point.name, 34 if canvas.narrow else 80)}{current}"
+            _annotate(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
+            _annotate(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
             if lost[place]:
-                _say(ax, f"{lost[place]} no good", (high, place + 0.86), (64, 0), "over", ha="right")
+                _annotate(ax, f"{lost[place]} no good", (high, place + 0.86), (64, 0), "over", ha="right")
 
     description = "Turn gaps of each setting, one dot a turn, with lines at median and p95: " + "; ".join(
         f"{number} {point.name}: median {ms(point.turn_gap_ms.p50)} ms, p95 {ms(point.turn_gap_ms.p95)} ms, "
@@ -102,7 +102,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
     return render_chart("distributions", "Turn gaps of each setting", description, draw, (1040, height), (350, height))
 
 
-def limits(values: Sequence[float]) -> tuple[float, float]:
+def axis_limits(values: Sequence[float]) -> tuple[float, float]:
     """Round limits that hold the values, with some room."""
     low, high = min(values, default=0.0), max(values, default=AIM_MS)
     step = 50 if high - low < 800 else 250
@@ -110,7 +110,7 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
     return first, max(first + step, math.ceil((high + 30) / step) * step)
 
 
-def steps(low: float, high: float, about: int) -> list[float]:
+def tick_positions(low: float, high: float, about: int) -> list[float]:
     """Round places between the limits, about so many."""
     aimed = (high - low) / about
     size = 10 ** math.floor(math.log10(aimed))
@@ -119,23 +119,23 @@ def steps(low: float, high: float, about: int) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _lift(places: list[tuple[float, float]], x: float, y: float, near: float) -> int:
+def _lines_to_lift(places: list[tuple[float, float]], x: float, y: float, near: float) -> int:
     """How many lines a number must be lifted so as not to stand on one before it."""
     lift = sum(abs(x - other_x) < near for other_x, _ in places)
     places.append((x, y))
     return lift
 
 
-def _wave(index: int) -> float:
+def _spread(index: int) -> float:
     """Spreads dots over their row without chance: -1 to 1."""
     return 2 * ((index * 0.618034) % 1) - 1
 
 
-def _cut(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _say(
+def _annotate(
     ax: Axes,
     words: str,
     at: tuple[float, float],

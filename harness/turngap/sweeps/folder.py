@@ -12,7 +12,7 @@ from turngap.store import disk
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.store.folder import StoredRun
-from turngap.sweeps.points import Point, points
+from turngap.sweeps.points import Point, make_points
 from turngap.verdict import summary
 
 SWEEP = "sweep.json"
@@ -71,8 +71,8 @@ def create(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple
         if scenario is not None:
             (fresh / store.SCENARIO).write_text(scenario, "utf-8")
 
-    path, claim = disk.new_folder(out, record.sweep_id, "sweep", fill)
-    return path, record.model_copy(update={"sweep_id": path.name}), claim
+    path, lock = disk.new_folder(out, record.sweep_id, "sweep", fill)
+    return path, record.model_copy(update={"sweep_id": path.name}), lock
 
 
 def write(path: Path, record: SweepRecord) -> None:
@@ -90,7 +90,7 @@ def read(path: Path) -> SweepRecord:
     Raises:
         RunFolderError: it is not the folder of a sweep, is damaged, or was written by a newer version.
     """
-    _, data = disk.load(path / SWEEP, "sweep", SCHEMA_VERSION)
+    _, data = disk.load_json(path / SWEEP, "sweep", SCHEMA_VERSION)
     return disk.validate(SweepRecord, json.dumps(data), str(path / SWEEP))
 
 
@@ -119,5 +119,5 @@ def updated_record(path: Path, record: SweepRecord) -> SweepRecord:
     """
     runs = read_runs(path, record)
     complete = len(runs) == len(record.settings) and all(run.record.complete for _, run in runs)
-    figures = points([(row.name, row.slug, row.current, run.record, run.turns) for row, run in runs])
+    figures = make_points([(row.name, row.slug, row.current, run.record, run.turns) for row, run in runs])
     return record.model_copy(update={"points": figures, "complete": complete})

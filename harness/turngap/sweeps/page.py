@@ -26,10 +26,10 @@ def render(path: Path, out: Path) -> None:
     """
     record = folder.updated_record(path, folder.read(path))
     runs = folder.read_runs(path, record)
-    page.write_page(out, html(record, [run.turns for _, run in runs], [run.record.scenario for _, run in runs]))
+    page.write_page(out, render_page(record, [run.turns for _, run in runs], [run.record.scenario for _, run in runs]))
 
 
-def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
+def render_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
     """Return the page of a record whose points are in the order of `turns`."""
     points = record.points
     seen = [point for point in points if point.turn_gap_ms.p50 is not None]
@@ -38,11 +38,11 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
         "points": points,
         "waiting": len(record.settings) - len(points),
         "scenario": scenarios[0] if scenarios else record.scenario,
-        "sentence": with_caveat(sentence(points), record.settings[0].profile_data if record.settings else {}),
-        "median": charts.bargain("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
+        "sentence": with_caveat(summary_sentence(points), record.settings[0].profile_data if record.settings else {}),
+        "median": charts.trade_off("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
         if seen
         else None,
-        "p95": charts.bargain("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
+        "p95": charts.trade_off("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
         if any(point.turn_gap_ms.p95 is not None for point in points)
         else None,
         "not_drawn": wording.join_words([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
@@ -58,7 +58,7 @@ def html(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: li
     return page.template_environment("sweeps").get_template("sweep.html.j2").render(**context, style=page.style_sheet())
 
 
-def sentence(points: tuple[Point, ...]) -> str:
+def summary_sentence(points: tuple[Point, ...]) -> str:
     """Return the result of the sweep in one sentence."""
     front = [point for point in points if point.on_front and point.turn_gap_ms.p50 is not None]
     if not front:

@@ -43,7 +43,7 @@ class SweepRequest:
     out: Path
     path: Path | None = None
     """The sweep's folder; None until a new sweep has one."""
-    claim: FolderLock | None = field(default=None, compare=False)
+    lock: FolderLock | None = field(default=None, compare=False)
 
     @property
     def description(self) -> str:
@@ -109,7 +109,7 @@ def resume(path: Path) -> SweepRequest:
             scenario has changed.
     """
     folder.read(path)  # before the lock: the folder of something else gets no lock file
-    claim = FolderLock(path)
+    lock = FolderLock(path)
     record = folder.read(path)
     if record.complete:
         raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")
@@ -126,7 +126,7 @@ def resume(path: Path) -> SweepRequest:
         if request.scenario_sha256 != record.scenario_sha256:
             raise RunFolderError(f"{path}: {scenario_path} has changed since the sweep started; start a new one")
         members.append(Member(row, replace(request, profile=Profile.model_validate(row.profile_data))))
-    return SweepRequest(record, tuple(members), path.parent, path, claim)
+    return SweepRequest(record, tuple(members), path.parent, path, lock)
 
 
 def with_corpus(sweep: SweepRequest, corpus: Corpus) -> SweepRequest:
@@ -154,12 +154,12 @@ def with_folder(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
             "started": started.isoformat(timespec="seconds"),
         }
     )
-    path, record, claim = folder.create(sweep.out, named, sweep.members[0].request.scenario_text)
+    path, record, lock = folder.create(sweep.out, named, sweep.members[0].request.scenario_text)
     members = tuple(
         replace(one, request=replace(one.request, options=replace(one.request.options, out=path)))
         for one in sweep.members
     )
-    return replace(sweep, record=record, members=members, path=path, claim=claim)
+    return replace(sweep, record=record, members=members, path=path, lock=lock)
 
 
 def _one_call_at_a_time(request: Request) -> None:

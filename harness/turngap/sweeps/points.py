@@ -82,11 +82,11 @@ Goals = tuple[float, ...]
 """What is to be small; infinite where there is no figure."""
 
 
-def points(
+def make_points(
     runs: Sequence[tuple[str, str, bool, RunRecord, Sequence[TurnRecord]]],
 ) -> tuple[Point, ...]:
     """A point for each (name, slug, is current, run, its turns), in that order."""
-    found = [_point(*run) for run in runs]
+    found = [_make_point(*run) for run in runs]
     ranked = [place for place, point in enumerate(found) if point.ranked]
     over_ranked = dominators([goals(found[place]) for place in ranked])
     above = {place: None if over is None else ranked[over] for place, over in zip(ranked, over_ranked, strict=True)}
@@ -123,8 +123,12 @@ def dominators(found: Sequence[Goals]) -> list[int | None]:
 
 def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Difference | None:
     """The turn gaps of `turns` against those of `first`, paired by call, turn and utterance; None without pairs."""
-    base = {(turn.call, turn.turn, turn.utterance_id): turn for turn in timed(first)}
-    pairs = [(turn, base[key]) for turn in timed(turns) if (key := (turn.call, turn.turn, turn.utterance_id)) in base]
+    base = {(turn.call, turn.turn, turn.utterance_id): turn for turn in turns_with_gap(first)}
+    pairs = [
+        (turn, base[key])
+        for turn in turns_with_gap(turns)
+        if (key := (turn.call, turn.turn, turn.utterance_id)) in base
+    ]
     both = [(new.turn_gap_ms, old.turn_gap_ms) for new, old in pairs if good(new) and good(old)]
     if not pairs:
         return None
@@ -150,13 +154,13 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
     )
 
 
-def timed(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
+def turns_with_gap(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
     """The turns whose gap counts: those that were to be answered, but for the invalid ones."""
     return [turn for turn in valid_turns(turns) if to_be_answered(turn)]
 
 
-def _point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequence[TurnRecord]) -> Point:
-    counted = timed(turns)
+def _make_point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequence[TurnRecord]) -> Point:
+    counted = turns_with_gap(turns)
     answered = [turn for turn in counted if good(turn)]
     words = [float(len(turn.first_clause.split())) for turn in answered if turn.first_clause]
     within = sum(turn.turn_gap_ms is not None and turn.turn_gap_ms <= AIM_MS for turn in answered)

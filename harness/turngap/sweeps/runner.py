@@ -56,7 +56,7 @@ async def _run_members(
 ) -> FinishedSweep:
     path = request.path
     assert path is not None
-    RunFolder(path).mend()
+    RunFolder(path).cut_torn_lines()
     error: TurngapError | None = None
     agent_runs: list[AgentRun] = []
     try:

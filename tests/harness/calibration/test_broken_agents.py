@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from turngap.calibration.calibrate import ReferenceAgent, burst
-from turngap.calibration.reference_agent import Behaviour, Order, reply_pieces
+from turngap.calibration.calibrate import ReferenceAgent, make_burst
+from turngap.calibration.reference_agent import Behaviour, ReplyOrder, reply_pieces
 from turngap.caller.call import place_call
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
@@ -73,10 +73,10 @@ async def _place_all() -> dict[str, CallRecord]:
 
     async def one(index: int, way: Way, scheduler: Scheduler) -> CallRecord:
         def order(call_sid: str, turn: int, spoken: Spoken) -> None:
-            reference.order(Order(call_sid, turn, way.chunk(spoken), way.delay_ms, behaviour=way.behaviour))
+            reference.order(ReplyOrder(call_sid, turn, way.chunk(spoken), way.delay_ms, behaviour=way.behaviour))
 
         planned = PlannedCall(index, (TURN,), probe=False, quiet_ms=QUIET_MS)
-        clips = {TURN.key: burst(1800, seed=index)}  # longer than an order can be held up
+        clips = {TURN.key: make_burst(1800, seed=index)}  # longer than an order can be held up
         return await place_call(
             reference.url, planned, clips, clock=clock, scheduler=scheduler, seed=1, auth_token="", on_spoken=order
         )

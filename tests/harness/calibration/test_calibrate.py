@@ -23,7 +23,7 @@ MS = 1_000_000
 
 def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float = 150.0) -> CallRecord:
     """One utterance of 1,003 samples from sample 4,000 on, answered `delay_ms` after its last frame arrives."""
-    clip = calibrate.burst(1003 / 8, seed=1)
+    clip = calibrate.make_burst(1003 / 8, seed=1)
     spoken = Spoken("u", clip, 4000, 4000 + len(clip.pcm), 10_000 * MS)
     frame = (spoken.end_sample - 1) // 160
     sent_ns = (np.arange(200, dtype=np.int64) + 1) * 20 * MS
@@ -57,7 +57,7 @@ def reference(record: CallRecord, delay_ms: float = 150.0) -> ReferenceAgent:
 def test_an_error_that_was_put_in_is_found(send: float, read: float, own: float, frame: float) -> None:
     """Late sending moves the sample convention alone, late reading both."""
     record = call(late_send_ms=send, late_read_ms=read)
-    (sample,) = calibrate.samples(record, reference(record))
+    (sample,) = calibrate.measure_errors(record, reference(record))
     assert sample.error_ms == pytest.approx(own)
     assert sample.frame_error_ms == pytest.approx(frame)
 
@@ -65,7 +65,7 @@ def test_an_error_that_was_put_in_is_found(send: float, read: float, own: float,
 def test_the_delay_that_was_kept_counts_not_the_one_ordered() -> None:
     """A reference agent that was late itself is no error of the instrument."""
     record = call(delay_ms=170.0)
-    (sample,) = calibrate.samples(record, reference(record, delay_ms=170.0))
+    (sample,) = calibrate.measure_errors(record, reference(record, delay_ms=170.0))
     assert sample.error_ms == pytest.approx(0)
 
 
@@ -76,7 +76,7 @@ def test_an_answer_that_was_not_found_is_missed() -> None:
     deaf = CallRecord(**{name: getattr(record, name) for name in CallRecord.__slots__} | {"received": (silent,)})
     early = Spoken("u", record.spoken[0].clip, 4000, record.spoken[0].end_sample, 3000 * MS)
     deaf = CallRecord(**{name: getattr(deaf, name) for name in CallRecord.__slots__} | {"spoken": (early,)})
-    (sample,) = calibrate.samples(deaf, reference(record))
+    (sample,) = calibrate.measure_errors(deaf, reference(record))
     assert sample.error_ms is None
 
 
@@ -134,8 +134,8 @@ def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pyte
     The bursts are longer than a busy machine holds a process up: an order that reaches the agent together with the end
     of its burst comes too late.
     """
-    short = calibrate.burst
-    monkeypatch.setattr(calibrate, "burst", lambda duration_ms, seed: short(duration_ms + 1500, seed))
+    short = calibrate.make_burst
+    monkeypatch.setattr(calibrate, "make_burst", lambda duration_ms, seed: short(duration_ms + 1500, seed))
 
     async def measure() -> Calibration:
         clock = SystemClock()

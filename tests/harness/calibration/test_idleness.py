@@ -7,7 +7,7 @@ import os
 import psutil
 import pytest
 from turngap.calibration import idleness
-from turngap.calibration.idleness import Before, Idle
+from turngap.calibration.idleness import Idle, IdlenessProbe
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_what_the_host_took_is_a_share_of_all_cores(monkeypatch: pytest.MonkeyPa
     times = psutil.cpu_times()
     cores = os.cpu_count() or 1
     monkeypatch.setattr(idleness, "_stolen_s", lambda: 6.0)
-    begun = Before(0.1, 0.2, at_ns=0, stolen_s=5.0)
-    assert begun.after(_At(2_000_000_000)).stolen_share == pytest.approx(1 / (2 * cores))  # type: ignore[arg-type]
-    assert begun.after(_At(0)).stolen_share == 0  # type: ignore[arg-type]
+    begun = IdlenessProbe(0.1, 0.2, at_ns=0, stolen_s=5.0)
+    assert begun.result(_At(2_000_000_000)).stolen_share == pytest.approx(1 / (2 * cores))  # type: ignore[arg-type]
+    assert begun.result(_At(0)).stolen_share == 0  # type: ignore[arg-type]
     monkeypatch.undo()
     assert idleness._stolen_s() >= getattr(times, "steal", 0.0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turngap.calibration.reference_agent import Behaviour, Order, parse_order, reply_pieces, tone
+from turngap.calibration.reference_agent import Behaviour, ReplyOrder, parse_order, reply_pieces, tone
 from turngap.caller.onset import Segment, find_onset
 from turngap_agent.errors import ProtocolError
 
 
 def test_an_order_survives_the_pipe() -> None:
     """What the harness writes is what the reference agent reads."""
-    order = Order("CA1", 3, 77, 150.5, 120.0, Behaviour.STALL)
+    order = ReplyOrder("CA1", 3, 77, 150.5, 120.0, Behaviour.STALL)
     assert parse_order(order.to_json()) == order
 
 

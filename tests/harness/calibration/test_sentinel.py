@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from turngap.calibration import calibrate, sentinel
 from turngap.calibration.calibrate import Sample
-from turngap.calibration.sentinel import Sentinel, _piecemeal
+from turngap.calibration.sentinel import Sentinel, _collect_samples
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.scoring.milestones import BEFORE_T0_NS
@@ -72,12 +72,12 @@ def test_a_run_may_end_between_two_samples(monkeypatch: pytest.MonkeyPatch) -> N
     """The sentinel is stopped wherever it is; the run it watched ends in good order."""
     stopped: list[bool] = []
 
-    class Reference:
+    class ReferenceServer:
         async def stop(self) -> None:
             stopped.append(True)
 
-    async def start() -> Reference:
-        return Reference()
+    async def start() -> ReferenceServer:
+        return ReferenceServer()
 
     async def call(*_: object, **__: object) -> None:
         """A call that is over at once."""
@@ -92,8 +92,8 @@ def test_a_run_may_end_between_two_samples(monkeypatch: pytest.MonkeyPatch) -> N
                 await asyncio.sleep(0)
 
     monkeypatch.setattr(calibrate.ReferenceAgent, "start", start)
-    monkeypatch.setattr(calibrate, "call", call)
-    monkeypatch.setattr(calibrate, "samples", lambda *_: itertools.repeat(sample(1, 0.0)))
+    monkeypatch.setattr(calibrate, "place_reference_call", call)
+    monkeypatch.setattr(calibrate, "measure_errors", lambda *_: itertools.repeat(sample(1, 0.0)))
     asyncio.run(run())
     assert stopped == [True]
 
@@ -117,7 +117,7 @@ def test_the_callers_have_the_loop_between_two_samples() -> None:
                 await asyncio.sleep(0)
 
         beside = asyncio.create_task(caller())
-        kept = await _piecemeal(found())
+        kept = await _collect_samples(found())
         beside.cancel()
         return kept
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from turngap.calibration.calibrate import burst
+from turngap.calibration.calibrate import make_burst
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import FakeClock
 from turngap.live.call_ledger import CallLedger
@@ -69,7 +69,11 @@ def place(
         scheduler = Scheduler(clock)
         turn = Turn(id="burst", say="noise")
         caller = CallerLeg(
-            PlannedCall(0, (turn,), probe=False), {"burst": burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
+            PlannedCall(0, (turn,), probe=False),
+            {"burst": make_burst(200, 1)},
+            clock=clock,
+            scheduler=scheduler,
+            seed=1,
         )
         server = LiveServer("https://a.example", "0" * 32, clock)
         with CallLedger(tmp_path / "calls.json", **limits) as book:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turngap.calibration.calibrate import burst
+from turngap.calibration.calibrate import make_burst
 from turngap.caller.comfort_noise import comfort_noise
 from turngap.live.cross_correlation import find, find_end
 from turngap.model.records import Pcm16
@@ -20,7 +20,7 @@ def within(pcm: Pcm16, at: int, length: int = 16_000) -> Pcm16:
 @pytest.mark.parametrize("at", [0, 1, 777, 14_000])
 def test_it_is_found_to_the_sample(at: int) -> None:
     """Through μ-law, wherever it lies."""
-    known = burst(200, 3).pcm
+    known = make_burst(200, 3).pcm
     match = find(known, within(known, at))
     assert match is not None
     assert match.at == at
@@ -29,7 +29,7 @@ def test_it_is_found_to_the_sample(at: int) -> None:
 
 def test_a_line_that_turns_its_sign_or_level_changes_nothing() -> None:
     """Likeness is of form: half as loud and upside down is the same speech."""
-    known = burst(200, 3).pcm
+    known = make_burst(200, 3).pcm
     line = (-0.5 * within(known, 4321)).astype(np.int16)
     match = find(known, line)
     assert match is not None
@@ -38,8 +38,8 @@ def test_a_line_that_turns_its_sign_or_level_changes_nothing() -> None:
 
 def test_something_else_is_not_found() -> None:
     """Another burst, noise, silence, and too little audio."""
-    known = burst(200, 3).pcm
-    for audio in (within(burst(200, 4).pcm, 500), comfort_noise(8000, 1), np.zeros(8000, np.int16), known[:100]):
+    known = make_burst(200, 3).pcm
+    for audio in (within(make_burst(200, 4).pcm, 500), comfort_noise(8000, 1), np.zeros(8000, np.int16), known[:100]):
         assert find(known, audio) is None
     assert find(np.zeros(100, np.int16), known) is None
     assert find(np.empty(0, np.int16), known) is None
@@ -47,7 +47,7 @@ def test_something_else_is_not_found() -> None:
 
 def test_the_end_is_found_by_the_last_second() -> None:
     """A long utterance's end, though its beginning was lost."""
-    known = burst(2500, 9).pcm
+    known = make_burst(2500, 9).pcm
     line = within(known, 3000, 40_000)
     line[3000:9000] = 0
     assert find_end(known, line) == 3000 + len(known)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from turngap.calibration.calibrate import burst
+from turngap.calibration.calibrate import make_burst
 from turngap.caller.comfort_noise import comfort_noise
 from turngap.clock import NS_PER_MS
 from turngap.live import live_scoring, recording_check, run_summary
@@ -21,8 +21,8 @@ from turngap.scenario import PlannedCall, Turn
 from turngap.verdict.gate import Evidence
 
 START = 5_000_000_000_000
-CLIP = burst(200, 1)
-REPLY = burst(400, 2).pcm
+CLIP = make_burst(200, 1)
+REPLY = make_burst(400, 2).pcm
 TURN = Turn(id="burst", say="a burst of noise")
 PLANNED = PlannedCall(0, (TURN,), probe=False)
 

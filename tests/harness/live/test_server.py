@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import aiohttp
 import pytest
-from turngap.calibration.calibrate import burst
+from turngap.calibration.calibrate import make_burst
 from turngap.caller.connection import open_connection
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
@@ -29,7 +29,7 @@ TURN = Turn(id="burst", say="noise")
 
 def call_state(scheduler: Scheduler, clock: SystemClock) -> CallState:
     caller = CallerLeg(
-        PlannedCall(0, (TURN,), probe=False), {"burst": burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
+        PlannedCall(0, (TURN,), probe=False), {"burst": make_burst(200, 1)}, clock=clock, scheduler=scheduler, seed=1
     )
     return CallState(caller, AgentLeg(EchoResponder(), clock=clock))
 

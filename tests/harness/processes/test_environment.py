@@ -40,7 +40,7 @@ def test_a_kernel_that_says_nothing_is_no_error(tmp_path: Path) -> None:
 
 def test_a_package_that_is_not_installed_has_no_version() -> None:
     """None, and it is left out of the environment."""
-    assert environment.version("no-such-distribution-at-all") is None
+    assert environment.installed_version("no-such-distribution-at-all") is None
 
 
 def test_timer_lateness_is_zero_on_a_punctual_clock() -> None:

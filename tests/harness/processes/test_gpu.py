@@ -11,7 +11,7 @@ import pynvml
 import pytest
 from turngap.processes import gpu_log
 from turngap.processes.gpu import Gpu, Gpus
-from turngap.processes.gpu_processes import Residents
+from turngap.processes.gpu_processes import GpuProcesses
 
 GIB = 1 << 30
 
@@ -60,7 +60,7 @@ def running(*pids: int) -> Any:
 
 def opened(initial_namespace: bool = True, **changes: Any) -> Gpus:
     """The stand-in's GPUs, as seen by a run whose root is this process."""
-    return Gpus.open(nvml(**changes), Residents(os.getpid(), initial_namespace=initial_namespace))
+    return Gpus.open(nvml(**changes), GpuProcesses(os.getpid(), initial_namespace=initial_namespace))
 
 
 def refuse(*_: object) -> Any:
@@ -92,7 +92,7 @@ def test_what_a_gpu_does_not_tell_is_none() -> None:
     sample = Gpus.open(nvml(**changes)).sample(0.0)[0]
     assert (sample.utilisation_pct, sample.power_w, sample.used_mib) == (None, None, 10 * 1024)
     assert sample.throttle == "hw_slowdown"
-    assert gpu_log.row(sample).count("") == 4  # nobody foreign is the fourth
+    assert gpu_log.format_row(sample).count("") == 4  # nobody foreign is the fourth
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_peaks_come_from_the_file(tmp_path: Path) -> None:
         f"{heading}\n1.0,0,2000.000,,,,,,,\n2.0,0,5000.000,,,,,,,\n{heading}\n3.0,0,1000.000,,,,,,,\n4.0,0,9"
     )
     devices = [Gpu(0, "A100", 81920.0, 1500.0, "GPU-a"), Gpu(1, "A100", 81920.0, 20.0, "GPU-b")]
-    figures = gpu_log.figures(devices, file)
+    figures = gpu_log.summarise(devices, file)
     assert figures is not None
     assert [(each.used_before_mib, each.used_peak_mib) for each in figures] == [(1500.0, 5000.0), (20.0, 20.0)]
-    only = gpu_log.figures(devices, file, "GPU-b")
+    only = gpu_log.summarise(devices, file, "GPU-b")
     assert only is not None
     assert [(each.number, each.used_peak_mib) for each in only] == [(1, 20.0)]
-    assert gpu_log.figures([], tmp_path / "absent.csv") is None
+    assert gpu_log.summarise([], tmp_path / "absent.csv") is None
 
 
 def test_a_gpu_has_its_uuid_and_what_the_driver_keeps() -> None:
@@ -145,9 +145,9 @@ def test_a_gpu_has_its_uuid_and_what_the_driver_keeps() -> None:
 def test_the_agents_gpu_alone_is_sampled() -> None:
     """Of several GPUs the one that is named; a name that is none of them changes nothing."""
     gpus = opened()
-    gpus.only("GPU-of another machine")
+    gpus.sample_only("GPU-of another machine")
     assert len(gpus.sample(0.0)) == 2
-    gpus.only("GPU-handle 1")
+    gpus.sample_only("GPU-handle 1")
     assert [sample.gpu for sample in gpus.sample(0.0)] == [1]
 
 
@@ -187,5 +187,5 @@ def test_processes_that_are_not_told_are_unknown() -> None:
     gpus = opened(nvmlDeviceGetComputeRunningProcesses=refuse)
     sample = gpus.sample(0.0)[0]
     assert (sample.foreign_processes, sample.foreign, gpus.processes) == (None, "", "not available")
-    cells = dict(zip(gpu_log.COLUMNS, gpu_log.row(sample), strict=True))
+    cells = dict(zip(gpu_log.COLUMNS, gpu_log.format_row(sample), strict=True))
     assert (cells["foreign_processes"], cells["foreign"]) == ("", "")

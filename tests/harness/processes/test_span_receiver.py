@@ -81,7 +81,7 @@ def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) 
     attributes = {tracing.SPANS: 2, tracing.ARRIVALS_NS: (5, 6)}
     assert turn == Span(tracing.TURN_SPAN, 10**9 + 7, 2 * 10**9 + 9, "CA1", 0, 0, attributes)
     lines = (tmp_path / "spans.jsonl").read_text().splitlines()
-    assert [span_receiver.from_row(json.loads(line)) for line in lines] == list(got.spans)
+    assert [span_receiver.parse_row(json.loads(line)) for line in lines] == list(got.spans)
 
 
 def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
 
     got, receiver = received(tmp_path, scenario)
     assert len(got.spans) == 3
-    assert receiver.remarks() == ("spans: 2 came twice, and count once",)  # whole once it has been stopped
+    assert receiver.unused_span_notes() == ("spans: 2 came twice, and count once",)  # whole once it has been stopped
 
 
 def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None:
@@ -232,5 +232,5 @@ def test_missing_turn_spans_are_counted() -> None:
     """A call span that counts more attempts than arrived makes the call incomplete."""
     call = Span(tracing.CALL_SPAN, 0, 1, "CA1", 0, 0, {tracing.ATTEMPTS: 2})
     turn = Span(tracing.TURN_SPAN, 0, 1, "CA1", 0, 0, {tracing.SPANS: 1})
-    assert span_receiver.missing([call, turn]) == "1 of 2 turn spans arrived"
-    assert span_receiver.missing([turn]) == "the call's own span is missing"
+    assert span_receiver.describe_missing([call, turn]) == "1 of 2 turn spans arrived"
+    assert span_receiver.describe_missing([turn]) == "the call's own span is missing"

@@ -65,7 +65,7 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
     folder.append(turns[:2])
     with (folder.path / store.TURNS).open("ab") as file:
         file.write(b'{"call": 2, "ca')
-    folder.mend()
+    folder.cut_torn_lines()
     folder.append(turns[2:])
     run = store.read(folder.path)
     assert (run.turns, run.notes) == (tuple(turns), ())
@@ -75,7 +75,7 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
 def test_mending_takes_in_what_the_samplers_wrote(folder: RunFolder, name: str) -> None:
     """A half row would make nonsense of the first row that a resumed run writes."""
     (folder.path / name).write_bytes(b"1.0,2\n1.5")
-    folder.mend()
+    folder.cut_torn_lines()
     assert (folder.path / name).read_bytes() == b"1.0,2\n"
 
 

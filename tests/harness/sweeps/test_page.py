@@ -54,7 +54,7 @@ def test_an_unfinished_sweep_has_what_there_is(tmp_path: Path, begun: int) -> No
 @given(st.floats(0, 5000), st.floats(1, 5000), st.integers(2, 8))
 def test_ticks_are_round_and_within_the_axis(low: float, width: float, about: int) -> None:
     """Evenly spaced, and about as many as asked for."""
-    ticks = charts.steps(low, low + width, about)
+    ticks = charts.tick_positions(low, low + width, about)
     assert len(ticks) <= about + 2
     assert all(low - 1e-6 <= tick <= low + width + 1e-6 for tick in ticks)
 
@@ -62,7 +62,7 @@ def test_ticks_are_round_and_within_the_axis(low: float, width: float, about: in
 @given(st.lists(st.floats(-500, 9000), min_size=1, max_size=20))
 def test_limits_hold_what_is_shown(values: list[float]) -> None:
     """But for gaps below zero, which are cut-offs and are not drawn."""
-    low, high = charts.limits(values)
+    low, high = charts.axis_limits(values)
     assert low < high
     assert all(low <= value <= high for value in values if value >= 0)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap.model.result import Check
 from turngap.model.turn import Outcome
-from turngap.sweeps.points import Goals, difference, dominates, dominators, points
+from turngap.sweeps.points import Goals, difference, dominates, dominators, make_points
 from turngap.verdict.compare import Change
 
 from tests.harness import report_builders as make
@@ -97,7 +97,7 @@ def test_points_know_what_dominates_them() -> None:
     fast = make.turns(20, scale=0.5)
     fast[0] = make.turn(0, scale=0.5, outcome=Outcome.CUT_OFF)
     given_ = [("plain", plain), ("slow", slow), ("fast", fast)]
-    found = points([(name, name, name == "plain", make.run_record(turns), turns) for name, turns in given_])
+    found = make_points([(name, name, name == "plain", make.run_record(turns), turns) for name, turns in given_])
     # One cut-off in twenty counts as later than any other turn, and p95 lies among them.
     assert [point.dominated_by for point in found] == [None, "plain", None]
     assert [point.current for point in found] == [True, False, False]
@@ -110,12 +110,12 @@ def test_points_know_what_dominates_them() -> None:
 def test_nothing_dominates_on_a_handful_of_turns() -> None:
     """Of five turns nobody can tell, however they came out; and they dominate none."""
     few, plain = make.turns(5, scale=0.5), make.turns(20)
-    found = points(
+    found = make_points(
         [(name, name, False, make.run_record(turns), turns) for name, turns in (("few", few), ("plain", plain))]
     )
     assert [point.dominated_by for point in found] == [None, None]
     slow = make.turns(5, scale=1.5)
-    found = points(
+    found = make_points(
         [(name, name, False, make.run_record(turns), turns) for name, turns in (("slow", slow), ("plain", plain))]
     )
     assert [point.dominated_by for point in found] == [None, None]
@@ -128,5 +128,5 @@ def test_a_point_says_what_to_take_care_of() -> None:
         Check(name="frames", ok=True, text="sent in time"),
     )
     record = make.run_record(make.turns(8)).model_copy(update={"validity": checks})
-    (found,) = points([("one", "one", True, record, make.turns(8))])
+    (found,) = make_points([("one", "one", True, record, make.turns(8))])
     assert found.take_care == ("machine: 1.2 % of its time was stolen",)
