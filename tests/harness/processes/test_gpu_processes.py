@@ -28,32 +28,32 @@ def child() -> Iterator[int]:
 def test_what_the_run_started_is_its_own() -> None:
     """However far down: the root, and what is below it."""
     with child() as pid:
-        assert GpuProcesses(os.getpid(), initial_namespace=True).foreign([os.getpid(), pid]) == []
-        assert GpuProcesses(os.getppid(), initial_namespace=True).foreign([os.getpid(), pid]) == []
+        assert GpuProcesses(os.getpid(), initial_namespace=True).list_foreign([os.getpid(), pid]) == []
+        assert GpuProcesses(os.getppid(), initial_namespace=True).list_foreign([os.getpid(), pid]) == []
 
 
 def test_others_are_named() -> None:
     """By number and name."""
     with child() as pid:
-        (found,) = GpuProcesses(pid, initial_namespace=True).foreign([pid, os.getpid()]) or ()
+        (found,) = GpuProcesses(pid, initial_namespace=True).list_foreign([pid, os.getpid()]) or ()
     assert found.startswith(f"{os.getpid()} ")
     assert len(found) > len(f"{os.getpid()} ")
 
 
 def test_a_number_of_nobody() -> None:
     """Where all processes are seen it has just ended; in a container that knows its numbers it is outside."""
-    assert GpuProcesses(os.getpid(), initial_namespace=True).foreign([NOBODY]) == []
+    assert GpuProcesses(os.getpid(), initial_namespace=True).list_foreign([NOBODY]) == []
     inside = GpuProcesses(os.getpid(), initial_namespace=False)
-    assert inside.foreign([os.getpid(), NOBODY]) == [f"{NOBODY} outside this container"]
+    assert inside.list_foreign([os.getpid(), NOBODY]) == [f"{NOBODY} outside this container"]
 
 
 def test_a_containers_numbers_are_not_trusted_before_one_of_ours_is_seen() -> None:
     """The driver may give the host's numbers: then nothing is known, not even of a number that exists here."""
     inside = GpuProcesses(os.getpid(), initial_namespace=False)
-    assert inside.foreign([NOBODY]) is None
-    assert inside.foreign([os.getppid()]) is None
-    assert inside.foreign([os.getpid(), os.getppid()]) is not None
-    assert inside.foreign([]) == []
+    assert inside.list_foreign([NOBODY]) is None
+    assert inside.list_foreign([os.getppid()]) is None
+    assert inside.list_foreign([os.getpid(), os.getppid()]) is not None
+    assert inside.list_foreign([]) == []
 
 
 def test_who_was_there_before_the_agent_is_foreign_in_any_namespace() -> None:
@@ -61,15 +61,15 @@ def test_who_was_there_before_the_agent_is_foreign_in_any_namespace() -> None:
     inside = GpuProcesses(os.getpid(), initial_namespace=False)
     inside.note_earlier([NOBODY])
     inside.note_earlier(None)
-    assert inside.foreign([NOBODY, NOBODY + 1]) == [str(NOBODY)]
+    assert inside.list_foreign([NOBODY, NOBODY + 1]) == [str(NOBODY)]
 
 
 def test_not_available_is_unknown() -> None:
     """No list, no answer."""
-    assert GpuProcesses(os.getpid(), initial_namespace=True).foreign(None) is None
+    assert GpuProcesses(os.getpid(), initial_namespace=True).list_foreign(None) is None
 
 
 def test_the_servers_of_mps_are_nobodys_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clients are listed themselves."""
     monkeypatch.setattr("turngap.processes.gpu_processes._name", lambda pid: "nvidia-cuda-mps-server")
-    assert GpuProcesses(NOBODY, initial_namespace=True).foreign([os.getpid()]) == []
+    assert GpuProcesses(NOBODY, initial_namespace=True).list_foreign([os.getpid()]) == []
