@@ -42,7 +42,7 @@ class AgentRun:
 
     def unlock(self) -> None:
         """Let others write the run's folder, now that this session is done with it."""
-        for lock in (self.folder.claim, self.request.resumed.claim if self.request.resumed is not None else None):
+        for lock in (self.folder.lock, self.request.resumed.lock if self.request.resumed is not None else None):
             if lock is not None:
                 lock.release()
 

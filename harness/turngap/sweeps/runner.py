@@ -47,8 +47,8 @@ async def run_sweep(
     try:
         return await _run_members(request, corpus, display, clock=clock, stop=stop)
     finally:
-        if request.claim is not None:
-            request.claim.release()
+        if request.lock is not None:
+            request.lock.release()
 
 
 async def _run_members(
