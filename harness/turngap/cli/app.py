@@ -214,8 +214,8 @@ def _talk(
     if list_devices:
         command.list_devices()
         return
-    ask = command.Ask(profile, tuple(set_ or ()), url, input_device, output_device, in_, out, as_json)
-    raise typer.Exit(command.run(ask))
+    options = command.TalkOptions(profile, tuple(set_ or ()), url, input_device, output_device, in_, out, as_json)
+    raise typer.Exit(command.run(options))
 
 
 @app.command("serve", context_settings=_PASSED_ON, help="Run the agent itself: turngap serve --help")

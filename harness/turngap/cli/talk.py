@@ -1,4 +1,4 @@
-"""`turngap talk`: the agent is started or reached, the device opened, and each turn told as it ends."""
+"""`turngap talk`: starts or connects to the agent, opens the device, and prints each turn as it ends."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from turngap_agent import profile as profiles
-from turngap_agent.errors import UsageError
+from turngap_agent.errors import AgentError, UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.telephony import signature
 
@@ -37,14 +37,14 @@ from turngap.talk.devices import Device, FileDevice, SoundDevice
 from turngap.talk.telling import told
 
 DEFAULT_PROFILE = "cpu"
-SPANS_TRIES, SPANS_REST_NS = 15, 200 * NS_PER_MS
-"""How long, in all, a turn's spans are waited for."""
+SPANS_TRIES, SPANS_RETRY_NS = 15, 200 * NS_PER_MS
+"""Together, how long a turn waits for its spans."""
 HEADPHONES = "speak after the line below; use headphones, or the agent hears itself; Ctrl-C hangs up"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What the command line gives."""
+class TalkOptions:
+    """The options of the command."""
 
     profile: str | None = None
     overrides: tuple[str, ...] = ()
@@ -67,76 +67,87 @@ def list_devices() -> None:
     print(devices.listing())
 
 
-def run(ask: Ask) -> int:
-    """Talk; gives the exit code. Whatever can be wrong with the device is said before an agent is started.
+def run(options: TalkOptions) -> int:
+    """Talk, and return the exit code; an unusable device is reported before an agent is started.
 
     Raises:
-        UsageError: something that was asked for does not fit, or is not there.
-        AgentError: the agent did not start, or cannot be reached.
+        UsageError: an option does not fit, or names something that does not exist.
+        AgentError: the agent did not start, cannot be reached, or answered nothing.
     """
-    if ask.url is not None and (ask.profile is not None or ask.overrides):
+    if options.url is not None and (options.profile is not None or options.overrides):
         raise UsageError("--url talks to an agent that runs already: drop --profile and --set")
-    url = checked_url(ask.url) if ask.url is not None else None
-    agent = profiles.load(ask.profile or DEFAULT_PROFILE, ask.overrides) if url is None else None
+    url = checked_url(options.url) if options.url is not None else None
+    agent = profiles.load(options.profile or DEFAULT_PROFILE, options.overrides) if url is None else None
     clock = SystemClock()
-    device = _device(ask, clock)
+    device = _device(options, clock)
     news = Console(stderr=True)
     if agent is not None:
         fetch_weights(agent.model_dump(mode="json"))
-    turns = asyncio.run(_talk(agent, url, device, clock, news, as_json=ask.as_json))
-    if ask.as_json:
+    turns = asyncio.run(_talk(agent, url, device, clock, news, as_json=options.as_json))
+    if options.as_json:
         print(json.dumps([turn.model_dump(mode="json") for turn in turns], indent=2))
+    _refuse_silence(turns, spoken=bool(turns) or options.said is not None)
     return 0
 
 
+def _refuse_silence(turns: Sequence[TurnRecord], *, spoken: bool) -> None:
+    """Raise an error where something was said and the agent answered none of it."""
+    if not spoken or any(turn.turn_gap_ms is not None for turn in turns):
+        return
+    if not turns:
+        raise UsageError("no speech was found in what was said: is the recording silent, or is it cut off too early?")
+    remedy = "is its voice on, does it send audio back on the stream, and what does its log say?"
+    raise AgentError(f"the agent answered none of {plural(len(turns), 'turn')}: {remedy}")
+
+
 @dataclass(slots=True)
-class Listener:
-    """Scores each turn as it ends, and tells of it when its spans are there."""
+class TurnPrinter:
+    """Scores each turn as it ends, and prints it when its spans have arrived."""
 
     receiver: SpanReceiver | None
     device: Device
     clock: Clock
     console: Console
     turns: list[TurnRecord] = field(default_factory=list)
-    _telling: list[asyncio.Task[None]] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def on_turn(self, record: CallRecord) -> None:
-        """The call so far, that turn being the one thing spoken in it."""
-        before = self._telling[-1] if self._telling else None
-        self._telling.append(asyncio.create_task(self._tell(record, before)))
+        """Score the last turn of the call; `record` is the call as if nothing else had been said in it."""
+        before = self._tasks[-1] if self._tasks else None
+        self._tasks.append(asyncio.create_task(self._print_turn(record, before)))
 
     async def finish(self) -> None:
-        """Return when every turn has been told."""
-        await asyncio.gather(*self._telling)
+        """Return when every turn has been printed."""
+        await asyncio.gather(*self._tasks)
 
-    async def _tell(self, record: CallRecord, before: asyncio.Task[None] | None) -> None:
+    async def _print_turn(self, record: CallRecord, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        turn = self._scored(record)
+        turn = self._score(record)
         for _ in range(SPANS_TRIES if self.receiver is not None else 0):
             if turn.stages is not None or turn.turn_gap_ms is None:
                 break
-            await self.clock.rest(SPANS_REST_NS)
-            turn = self._scored(record)
+            await self.clock.rest(SPANS_RETRY_NS)
+            turn = self._score(record)
         self.turns.append(turn.model_copy(update={"turn": len(self.turns), "scored": False}))
         for line in told(len(self.turns), turn, self.device.output_latency_ms):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def _scored(self, record: CallRecord) -> TurnRecord:
+    def _score(self, record: CallRecord) -> TurnRecord:
         planned = PlannedCall(0, (Turn(id="microphone", say="(a person)"),), probe=False)
         spans = self.receiver.current_spans(record.call_sid) if self.receiver is not None else ()
         (turn,) = score_call(record, spans, planned, network_ms=0.0, cold=False)
         return turn
 
 
-def _device(ask: Ask, clock: Clock) -> Device:
-    if (ask.said is None) != (ask.played is None):
+def _device(options: TalkOptions, clock: Clock) -> Device:
+    if (options.said is None) != (options.played is None):
         raise UsageError("--in and --out go together: a file to be said, and one for what is heard")
-    if ask.said is not None and ask.played is not None:
-        if ask.input_device is not None or ask.output_device is not None:
+    if options.said is not None and options.played is not None:
+        if options.input_device is not None or options.output_device is not None:
             raise UsageError("--in and --out take the place of devices: drop --input-device and --output-device")
-        return FileDevice(ask.said, ask.played, clock)
-    return SoundDevice(ask.input_device, ask.output_device, clock)
+        return FileDevice(options.said, options.played, clock)
+    return SoundDevice(options.input_device, options.output_device, clock)
 
 
 async def _talk(
@@ -148,11 +159,11 @@ async def _talk(
         loop.add_signal_handler(number, stop.set)
     news.print(f"talk: {device.description}", highlight=False, markup=False, soft_wrap=True)
     token = os.environ.get("TWILIO_AUTH_TOKEN") if url is not None else None  # ours asks for no signature
-    async with _standing(agent, url, stop) as (where, receiver), Scheduler(clock).running() as scheduler:
+    async with _start_agent(agent, url, stop) as (where, receiver), Scheduler(clock).running() as scheduler:
         if stop.is_set():
             return []
-        listener = Listener(receiver, device, clock, Console(stderr=as_json))
-        call = TalkCall(device, clock, scheduler, listener.on_turn)
+        printer = TurnPrinter(receiver, device, clock, Console(stderr=as_json))
+        call = TalkCall(device, clock, scheduler, printer.on_turn)
         if not isinstance(device, FileDevice):
             news.print(f"talk: {HEADPHONES}", highlight=False, markup=False, soft_wrap=True)
 
@@ -161,16 +172,16 @@ async def _talk(
 
         headers = {signature.HEADER: signature.sign(token, where)} if token else {}
         why = await call.run(where, headers, stop, connected)
-        await listener.finish()
-        news.print(f"talk: {why}; {plural(len(listener.turns), 'turn')}", highlight=False, markup=False, soft_wrap=True)
-        return listener.turns
+        await printer.finish()
+        news.print(f"talk: {why}; {plural(len(printer.turns), 'turn')}", highlight=False, markup=False, soft_wrap=True)
+        return printer.turns
 
 
 @asynccontextmanager
-async def _standing(
+async def _start_agent(
     agent: Profile | None, url: str | None, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, SpanReceiver | None]]:
-    """The agent's URL, and the receiver of its spans where it is ours; `stop` ends the waiting for it as well."""
+    """Yield the agent's URL, and the receiver of its spans if it was started here; `stop` ends that, too."""
     if agent is None:
         assert url is not None
         yield url, None

@@ -10,6 +10,7 @@ would make the bound untrue (too few or repeated turns, drift, foreign load, ...
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,11 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]
         checks += validity.bound_checks(scored, evidence, budgeted=False)
+        if nothing := _describe_silence(scored):
+            checks.append(Check(name="answers", ok=False, text=nothing))
+            broken.append(nothing)
         if broken:
-            return Judgement(Verdict.INVALID, f"Nothing is said: {broken[0]}.", tuple(broken), tuple(checks))
+            return Judgement(Verdict.INVALID, f"No result: {broken[0]}.", tuple(broken), tuple(checks))
         return Judgement(Verdict.MEASURED, _measured(scored), (), tuple(checks))
     checks += validity.bound_checks(scored, evidence, budgeted=True)
     broken = [check.text for check in checks if check.ok is False]
@@ -65,6 +69,23 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
         return Judgement(Verdict.FAIL, sentence, tuple(failed), tuple(checks))
     reasons = tuple(item.text for item in held)
     return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.", reasons, tuple(checks))
+
+
+def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
+    """Say that no turn was answered, and what to look at; None where one was, or none was to be.
+
+    Such a run measures nothing of the agent. Under a budget it is judged all the same: every turn is over.
+    """
+    due = [turn for turn in scored if to_be_answered(turn) and turn.outcome is not Outcome.INVALID]
+    if not due or any(turn.outcome not in (Outcome.MISSED, Outcome.FAILED) for turn in due):
+        return None
+    counts = Counter(turn.outcome for turn in due)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    first = next((f"; the first: {turn.detail}" for turn in due if turn.detail), "")
+    return (
+        f"none of {plural(len(due), 'turn')} was answered ({outcomes}{first}): look at the agent's log (agent.log in "
+        "the run folder of an agent that turngap started), and check that it sends audio back on the stream"
+    )
 
 
 def _measured(scored: Sequence[TurnRecord]) -> str:

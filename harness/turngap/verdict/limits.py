@@ -125,6 +125,10 @@ def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     turns = conversation.select_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
     unheard = sum(good(turn) and turn.reference is not None and turn.word_errors is None for turn in turns)
+    if unheard and all(turn.transcript is None for turn in turns):
+        text = f"the {name} is not known: no turn has a transcript, for the agent sent no spans"
+        remedy = f"use a budget that limits only what is heard, such as edge500-audio, or drop `{limit.metric}`"
+        return LimitResult(None, text, remedy)
     if unheard:
         text = f"the {name} is not known: {unheard} answered turns have no transcript"
         remedy = f"an agent loses spans on its worst turns; see its log, or drop `{limit.metric}` from the budget"

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from turngap.cli import app
+from turngap.cli import app, talk
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import child
 from turngap_agent.tracing import Stage
 
+from tests.harness import report_builders as builders
 from tests.harness.talk.test_turn_detection import speech
 
 PATIENCE_S = 180
@@ -105,3 +107,27 @@ def test_a_machine_without_sound_gets_one_clear_line(tmp_path: Path) -> None:
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
         assert "no PortAudio library; install it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [((), 3), ((Outcome.MISSED, Outcome.MISSED), 2), ((Outcome.MISSED, Outcome.ANSWERED), 0)],
+)
+def test_an_agent_that_answers_nothing_is_an_error(
+    outcomes: tuple[Outcome, ...],
+    code: int,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A recording without speech, and turns without an answer, are no success; one answer is."""
+
+    async def call(*_: object, **__: object) -> list[TurnRecord]:
+        return [builders.turn(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
+
+    monkeypatch.setattr(talk, "_talk", call)
+    arguments = ["--in", str(said(tmp_path)), "--out", str(tmp_path / "o.wav"), "--json"]
+    assert app.execute(["talk", "--url", "ws://127.0.0.1:1/x", *arguments]) == code
+    captured = capfd.readouterr()
+    assert len(json.loads(captured.out)) == len(outcomes)
+    assert ("answered none of 2 turns" in captured.err) == (code == 2)

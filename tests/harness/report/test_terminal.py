@@ -48,7 +48,7 @@ def test_nothing_is_said_twice() -> None:
         verdict=Verdict.INVALID,
         validity=checks,
         reasons=(first, second),
-        sentence=f"Nothing is said: {first}.",
+        sentence=f"No result: {first}.",
     )
     assert text.count(first) == 1
     assert text.count(second) == 1

@@ -372,3 +372,35 @@ def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
 def test_one_turn_is_told_of_as_one(n: int, words: str) -> None:
     """The sentence of a run without a budget counts its turns in grammar."""
     assert judge_run([turn(index) for index in range(n)], evidence(n)).sentence.endswith(words)
+
+
+@pytest.mark.parametrize("outcomes", [(Outcome.MISSED,) * 3, (Outcome.MISSED, Outcome.FAILED), (Outcome.FAILED,)])
+def test_an_agent_that_answers_nothing_is_not_measured(outcomes: tuple[Outcome, ...]) -> None:
+    """INVALID, with the outcomes and what to look at; the exit code is no success."""
+    turns = [turn(index, None, outcome, detail="no answer") for index, outcome in enumerate(outcomes)]
+    judged = judge_run(turns, evidence(len(turns)))
+    assert (judged.verdict, judged.verdict.exit_code) == (Verdict.INVALID, 2)
+    assert judged.sentence.startswith(f"No result: none of {len(turns)} turn")
+    assert "agent.log" in judged.reasons[0]
+    assert "no answer" in judged.reasons[0]
+    assert [check.ok for check in judged.checks if check.name == "answers"] == [False]
+
+
+def test_one_answer_or_a_cut_off_is_a_measurement() -> None:
+    """An agent that speaks at the wrong time has been heard; one that rightly says nothing has done as it should."""
+    silent = turn(0, None, Outcome.MISSED)
+    for other in (turn(1), turn(1, None, Outcome.CUT_OFF)):
+        assert judge_run([silent, other], evidence(2)).verdict is Verdict.MEASURED
+    held = turn(0, None, Outcome.HELD, expectation="wait")
+    assert judge_run([held], evidence(1)).verdict is Verdict.MEASURED
+
+
+def test_lost_spans_are_not_blamed_where_none_ever_came() -> None:
+    """An agent without spans is told which budget it can pass."""
+    turns = [turn(index, stages=None, transcript=None, wer=None, word_errors=None) for index in range(59)]
+    held = judge_limit(Limit(metric="wer", at_most=0.05), turns, evidence(59))
+    assert held.holds is None
+    assert "edge500-audio" in held.remedy
+    assert "loses spans" not in held.remedy
+    some = [turn(99), *turns]
+    assert "loses spans" in judge_limit(Limit(metric="wer", at_most=0.05), some, evidence(60)).remedy
