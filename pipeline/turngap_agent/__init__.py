@@ -1,5 +1,5 @@
-"""The agent under test: a self-hosted phone voice agent, Twilio Media Streams in and out.
+"""The agent under test: a self-hosted phone voice agent that speaks Twilio Media Streams.
 
-It knows nothing of the instrument (`harness`). The door between them: `telephony` (wire messages, μ-law),
-`tracing` (stage and span names), `profile` (with `documents`) and `errors`.
+It knows nothing of the instrument (`turngap`), which imports of it only `telephony` (wire messages, μ-law), `tracing`
+(stages, span names, injected delays), `profile`, `documents` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""`python -m turngap_agent`: the commands that need engines or weights, each a module imported on demand."""
+"""`python -m turngap_agent`: the commands that need engines or weights; each one's module is imported on demand."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; gives the process's exit code."""
+    """Run one command; return the process's exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     parser = _Parser(prog=os.environ.get("TURNGAP_COMMAND", "python -m turngap_agent"), description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    asked = words[0] if words else ""
+    command = words[0] if words else ""
     try:
         for name, (module, summary) in COMMANDS.items():
-            if name == asked:
+            if name == command:
                 importlib.import_module(module).add_parser(commands)
             else:
                 commands.add_parser(name, help=summary)
         parsed = parser.parse_args(words)
         return int(parsed.run(parsed))
-    except TurngapError as fault:
-        print(format_error(str(fault)), file=sys.stderr)
-        return fault.exit_code
-    except ModuleNotFoundError as fault:
-        missing = f"{fault.name} is not installed: the agent needs its extra, pip install 'turngap[cpu]'"
+    except TurngapError as error:
+        print(format_error(str(error)), file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        missing = f"{error.name} is not installed: the agent needs its extra, pip install 'turngap[cpu]'"
         print(format_error(missing), file=sys.stderr)
         return EngineError.exit_code
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """The agent's clock: the host's monotonic clock, and its anchor to wall time.
 
-`time.perf_counter_ns` is CLOCK_MONOTONIC on Linux, so that times of two processes of one host agree exactly.
+`time.perf_counter_ns` is CLOCK_MONOTONIC on Linux, so the times of two processes on one host agree exactly.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import time
 
 
 def now_ns() -> int:
-    """Nanoseconds on the host's monotonic clock."""
+    """Return nanoseconds on the host's monotonic clock."""
     return time.perf_counter_ns()
 
 
 async def sleep_until_ns(deadline_ns: int) -> None:
-    """Return at `deadline_ns` on the monotonic clock, well under 1 ms late: sleeps, then yields to the loop until due.
+    """Return at `deadline_ns` on the monotonic clock, less than 1 ms late: sleep, then yield to the loop until due.
 
-    For set delays (scripted engines, fault injection): an event loop's own timer is up to a millisecond or two off.
+    It is for fixed delays (scripted engines, fault injection): an event loop's own timer is up to 2 ms late.
     """
     while (left_ns := deadline_ns - now_ns()) > 0:  # noqa: ASYNC110 - a time is awaited, not an event
         await asyncio.sleep(max(0, left_ns - _SPIN_NS) / 1e9)
@@ -27,7 +27,7 @@ _SPIN_NS = 2_000_000
 
 
 def _anchor_ns() -> int:
-    """Unix time minus monotonic time, taken between the two closest of several readings."""
+    """Return Unix time minus monotonic time, taken between the two closest of several readings."""
     best: tuple[int, int] | None = None
     for _ in range(16):
         before = time.perf_counter_ns()
@@ -40,4 +40,4 @@ def _anchor_ns() -> int:
 
 
 ANCHOR_UNIX_NS = _anchor_ns()
-"""Add to a monotonic time to get Unix time; taken once, so that spans keep their distances exactly."""
+"""Add it to a monotonic time to get Unix time; taken once, so that spans keep their distances exactly."""

@@ -1,7 +1,7 @@
-"""What can go wrong, as one tree shared by agent and instrument.
+"""The errors of agent and instrument, one tree.
 
 TurngapError                  exit code 2: no verdict could be reached
-├── UsageError                exit code 3: what the user gave is wrong
+├── UsageError                exit code 3: the user's input is wrong
 │   ├── ProfileError          a profile that is unknown or malformed
 │   ├── ScenarioError         a scenario, budget or recording that is malformed or missing
 │   └── RunFolderError        a run folder that is foreign, truncated or from the future
@@ -9,11 +9,11 @@ TurngapError                  exit code 2: no verdict could be reached
 ├── EngineError               an engine that is not installed, does not load or fails
 ├── ProtocolError             a wire message that is not Twilio Media Streams
 ├── AgentError                the agent did not start, died, or does not speak the protocol
-├── LiveError                 a telephone call that could not be placed, or went otherwise than it should
+├── LiveError                 a telephone call that could not be placed, or did not go as planned
 └── HarnessError              the instrument itself could not measure
 
-Every message is one line: what is wrong, where, and what to do; a document with several faults has a line for each.
-A command prints them and exits with `exit_code`. `code` tells programs what the message tells people: the class's own
+Every message is one line: what is wrong, where, and what to do; a document with several errors has a line for each.
+A command prints the message and exits with `exit_code`. Programs read `code` instead of the message: the class's own
 (`scenario`), or a finer one below it (`scenario.unknown`).
 """
 
@@ -22,13 +22,13 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-_NOT_THE_PATHS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class TurngapError(Exception):
-    """The root: an error with a message fit to be shown to a person.
+    """The root of the tree: an error whose message can be shown to the user.
 
-    `code`, where it is given, is the class's own code, a dot, and what went wrong: `scenario.unknown`.
+    A `code` of its own starts with the class's code and a dot: `scenario.unknown`.
     """
 
     exit_code: ClassVar[int] = 2
@@ -41,7 +41,7 @@ class TurngapError(Exception):
 
 
 class UsageError(TurngapError):
-    """What the user gave is wrong; nothing was run."""
+    """The user's input is wrong; nothing was run."""
 
     exit_code: ClassVar[int] = 3
     code = "usage"
@@ -72,7 +72,7 @@ class WeightsError(TurngapError):
 
 
 class EngineError(TurngapError):
-    """An engine is not installed, does not load, or failed at work."""
+    """An engine is not installed, does not load, or failed."""
 
     code = "engine"
 
@@ -90,7 +90,7 @@ class AgentError(TurngapError):
 
 
 class LiveError(TurngapError):
-    """A telephone call could not be placed, or went otherwise than it should."""
+    """A telephone call could not be placed, or did not go as planned."""
 
     code = "live"
 
@@ -102,14 +102,14 @@ class HarnessError(TurngapError):
 
 
 def format_error(message: str) -> str:
-    """A fault's message as every command prints it on stderr."""
+    """Return an error's message as every command prints it on stderr."""
     return "\n".join(f"turngap: error: {line}" for line in message.splitlines())
 
 
-def write_error(what: str, fault: OSError) -> TurngapError:
-    """The error for `what` (a path the user gave, and its purpose) that can't be written.
+def write_error(what: str, error: OSError) -> TurngapError:
+    """Return the error for `what` (the user's path, and its purpose) that cannot be written.
 
-    A `UsageError`, unless the disk is full or broken: that is no fault of the path, and a `HarnessError`.
+    It is a `UsageError`, or a `HarnessError` if the disk is full or broken: the path is not to blame then.
     """
-    kind = HarnessError if fault.errno in _NOT_THE_PATHS_FAULT else UsageError
-    return kind(f"{what} ({fault.strerror or fault})")
+    kind = HarnessError if error.errno in _DISK_ERRORS else UsageError
+    return kind(f"{what} ({error.strerror or error})")

@@ -1,6 +1,6 @@
-"""Fault injection, `serve --inject STAGE=MS`: a known delay in one stage, to test that it is found in that stage.
+"""Fault injection, `serve --inject STAGE=MS`: a known delay in one stage, to test that it is measured in that stage.
 
-Works with any profile: the delays stand around the engines, never in them.
+It works with any profile: the delays are around the engines, never in them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 class Injection:
-    """The delays asked for, by stage; none by default."""
+    """The injected delays by stage; none by default."""
 
     def __init__(self, delays_ms: dict[Stage, float] | None = None) -> None:
         self._delays_ms = dict(delays_ms or {})
@@ -31,11 +31,11 @@ class Injection:
         return cls(dict(parse_delay(argument) for argument in arguments))
 
     def delay_ns(self, stage: Stage) -> int:
-        """The delay of a stage; 0 where none was asked for."""
+        """Return the delay of a stage; 0 without one."""
         return round(self._delays_ms.get(stage, 0.0) * 1_000_000)
 
     async def wait(self, stage: Stage) -> None:
-        """Let the stage's delay pass; returns at once, without yielding, where there is none."""
+        """Wait for the stage's delay; without one return at once, without yielding to the loop."""
         delay = self.delay_ns(stage)
         if delay:
             await clock.sleep_until_ns(clock.now_ns() + delay)
@@ -48,9 +48,9 @@ class Injection:
 
 
 class DelayLine(Generic[Item]):
-    """Hands items on, each `delay_ns` after it was put, in order and with their spacing kept.
+    """Delivers items, each `delay_ns` after it was put, in order and with the same spacing.
 
-    Without a delay `put` delivers at once and no task is needed; else `run` must be going.
+    Without a delay `put` delivers at once and no task is needed; otherwise `run` must be running.
     """
 
     def __init__(self, delay_ns: int, deliver: Callable[[Item], Awaitable[None]]) -> None:
@@ -60,7 +60,7 @@ class DelayLine(Generic[Item]):
 
     @property
     def needs_task(self) -> bool:
-        """Whether `run` has anything to do."""
+        """Whether `run` must be running."""
         return self._delay_ns > 0
 
     async def put(self, item: Item) -> None:
@@ -71,7 +71,7 @@ class DelayLine(Generic[Item]):
             await self._deliver(item)
 
     async def run(self) -> None:
-        """Deliver what is due, until cancelled."""
+        """Deliver items when they are due, until cancelled."""
         while True:
             due_ns, item = await self._waiting.get()
             await clock.sleep_until_ns(due_ns)

@@ -1,7 +1,8 @@
-"""Sample rates: a synthesiser's audio down to the telephone's 8 kHz as it comes, an utterance up to 16 kHz at once.
+"""Resampling: a synthesiser's audio down to the telephone's 8 kHz as a stream, an utterance up to 16 kHz at once.
 
-The filter down is a linear-phase FIR (Kaiser window, 60 dB), applied at the output's samples alone (polyphase). It is
-short: it holds back the newest 1.5 ms of the audio, and nothing more; its output is not shifted against its input.
+The filter down is a linear-phase FIR (Kaiser window, 60 dB), computed for the output's samples only (polyphase). It is
+our own because it holds back only the newest 1.5 ms of the audio, and that time is part of every turn gap: soxr's
+stream holds back 5 to 70 ms. Its output is not shifted against its input.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ _FULL_SCALE = 32_767.0
 
 
 def to_16k(audio: AudioF32) -> AudioF32:
-    """8 kHz `audio`, shape (n,), at 16 kHz, shape (2n,)."""
+    """Return 8 kHz `audio`, shape (n,), at 16 kHz, shape (2n,)."""
     return np.asarray(signal.resample_poly(audio, 2, 1), np.float32)
 
 
 class Downsampler:
-    """Takes mono float audio at `rate` in pieces of any length, gives int16 at 8 kHz.
+    """Converts mono float audio at `rate`, in pieces of any length, to int16 at 8 kHz.
 
-    The output of a stream is the same whatever the pieces: sample m is the filtered input at m/8000 s, and n input
-    samples give ceil(n · 8000 / rate) output samples once flushed.
+    The output of a stream does not depend on the pieces: sample m is the filtered input at m/8000 s, and n input
+    samples make ceil(n · 8000 / rate) output samples, once flushed.
     """
 
     def __init__(self, rate: int) -> None:
-        """Rates from 8 kHz up; at 8 kHz itself samples pass unfiltered.
+        """Take a rate of 8 kHz or more, in Hz; at 8 kHz samples pass unfiltered.
 
         Raises:
             ValueError: `rate` is below 8 kHz.
@@ -51,50 +52,50 @@ class Downsampler:
 
     @property
     def delay_ms(self) -> float:
-        """How much of the newest audio is held back until more follows, in milliseconds."""
+        """The time of the newest audio that is held back until more follows, in milliseconds."""
         return self._ahead / self._rate * 1000
 
     def reset(self) -> None:
-        """Begin a new stream."""
+        """Start a new stream."""
         self._input = np.zeros(self._behind, np.float64)
         self._input_start = -self._behind
-        self._taken = 0
-        self._given = 0
+        self._n_input = 0
+        self._n_output = 0
 
     def push(self, audio: AudioF32) -> Pcm16:
-        """Take samples, shape (n,), full scale ±1; give the 8 kHz samples they complete."""
+        """Take samples, shape (n,), full scale ±1; return the 8 kHz samples that they complete."""
         self._input = np.concatenate([self._input, audio])
-        self._taken += len(audio)
-        newest = self._taken - 1 - self._ahead
-        return self._give(max(0, (newest * self._up) // self._down + 1) if newest >= 0 else 0)
+        self._n_input += len(audio)
+        newest = self._n_input - 1 - self._ahead
+        return self._filter(max(0, (newest * self._up) // self._down + 1) if newest >= 0 else 0)
 
     def flush(self) -> Pcm16:
-        """The stream is over: give what was held back, and be ready for a new one."""
+        """End the stream: return the samples that were held back, and be ready for a new one."""
         self._input = np.concatenate([self._input, np.zeros(self._ahead, np.float64)])
-        tail = self._give(-(-self._taken * self._up // self._down))
+        tail = self._filter(-(-self._n_input * self._up // self._down))
         self.reset()
         return tail
 
-    def _give(self, until: int) -> Pcm16:
-        """Output samples from the first not yet given up to `until`."""
-        wanted = np.arange(self._given, max(until, self._given), dtype=np.int64) * self._down
-        at, phase = wanted // self._up, wanted % self._up
+    def _filter(self, until: int) -> Pcm16:
+        """Return the output samples from the first one not yet returned up to `until`."""
+        positions = np.arange(self._n_output, max(until, self._n_output), dtype=np.int64) * self._down
+        at, phase = positions // self._up, positions % self._up
         rows = (at - self._behind - self._input_start)[:, None] + np.arange(self._phases.shape[1])
         filtered = (self._input[rows] * self._phases[phase]).sum(axis=1)
-        self._given = max(until, self._given)
-        keep_from = (self._given * self._down) // self._up - self._behind
+        self._n_output = max(until, self._n_output)
+        keep_from = (self._n_output * self._down) // self._up - self._behind
         self._input = self._input[max(0, keep_from - self._input_start) :]
         self._input_start = max(self._input_start, keep_from)
         return np.asarray(np.clip(np.rint(filtered * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE), np.int16)
 
 
 def _polyphase(rate: int, up: int) -> tuple[npt.NDArray[np.float64], int, int]:
-    """Weights per phase, shape (up, taps), over the inputs from `behind` before to `ahead` after each position."""
+    """Return weights per phase, shape (up, taps), and the number of inputs `behind` and `ahead` of each position."""
     if rate == SAMPLE_RATE:
         return np.ones((1, 1)), 0, 0
     reach = math.floor(_HALF_LENGTH_S * rate)
     offsets = np.arange(-reach, reach + 1)
-    # Tap of the input at `offset` for an output `phase/up` samples later: the windowed ideal low pass at the distance.
+    # The tap of the input at `offset` for an output `phase/up` samples later: a windowed ideal low pass.
     distance = offsets[None, :] - np.arange(up)[:, None] / up
     window = np.i0(signal.kaiser_beta(_ATTENUATION_DB) * np.sqrt(np.maximum(0, 1 - (distance / (reach + 1)) ** 2)))
     weights = np.sinc(2 * _CUTOFF_HZ / rate * distance) * window

@@ -1,4 +1,4 @@
-"""`python -m turngap_agent say …`: a text in the caller's synthetic voice, as a WAV file."""
+"""`python -m turngap_agent say …`: write a text as a WAV file, in the caller's synthetic voice."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Speak `args.text` into `args.out`; the exit code.
+    """Write `args.text` as speech to `args.out`; return the exit code.
 
     Raises:
         EngineError: the synthesiser is not installed or failed.
-        UsageError: there is nothing to speak, or the file cannot be written.
+        UsageError: the text has no words, or the file cannot be written.
     """
     text = " ".join(args.text).strip()
     if not any(character.isalnum() for character in text):
-        raise UsageError(f"say: {text!r} holds nothing that can be spoken; give some words")
-    rate, audio = asyncio.run(_spoken(text))
+        raise UsageError(f"say: {text!r} has no words; give some")
+    rate, audio = asyncio.run(_synthesise(text))
     _write(args.out, rate, audio)
     print(f"{args.out}: {len(audio) / rate:.2f} s")
     return 0
 
 
-async def _spoken(text: str) -> tuple[int, AudioF32]:
+async def _synthesise(text: str) -> tuple[int, AudioF32]:
     try:
         from turngap_agent.tts.hibari.engine import Hibari
-    except ImportError as fault:
-        raise EngineError(f"say: hibari is not installed ({fault}); run: pip install 'turngap[cpu]'") from fault
+    except ImportError as error:
+        raise EngineError(f"say: hibari is not installed ({error}); run: pip install 'turngap[cpu]'") from error
     engine = await asyncio.to_thread(Hibari, HibariSettings(engine="hibari"))
     try:
         pieces = [piece async for piece in engine.speak(text)]

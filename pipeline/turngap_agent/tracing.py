@@ -1,6 +1,6 @@
-"""The vocabulary of a turn's trace: stages, what each waits for, span names and attributes, in one place.
+"""The vocabulary of a turn's trace: stages, what each waits for, span names, attributes, and injected delays.
 
-The agent writes these spans, the instrument reads them; both import this module. A span's exact times stand in its
+The agent writes these spans, the instrument reads them; both import this module. A span's exact times are in its
 attributes `START_NS` and `END_NS`, on the host's monotonic clock; its OpenTelemetry times are those plus one anchor.
 """
 
@@ -14,12 +14,12 @@ from turngap_agent.errors import UsageError
 
 
 class Stage(StrEnum):
-    """Where the time between the caller's last sample and the agent's first can go, in the order of the path."""
+    """The parts of the time between the caller's last sample and the agent's first, in the order of the path."""
 
     FRAMING_IN = "framing_in"
-    """t0 until its frame is complete and sent: 0-20 ms, by arithmetic (instrument)."""
+    """t0 → its frame is complete and sent: 0-20 ms, calculated (instrument)."""
     TRANSPORT_IN = "transport_in"
-    """The frame that holds t0: sent → read by the agent's socket task."""
+    """The frame with t0: sent → read by the agent's socket task."""
     ENDPOINTING = "endpointing"
     """Arrival of t0's frame → the end of the turn is decided (provisionally; and confirmed)."""
     TRANSCRIPTION = "transcription"
@@ -37,11 +37,11 @@ class Stage(StrEnum):
     LEAD_IN = "lead_in"
     """First played byte of the reply → first audible sample (instrument)."""
     UNEXPLAINED = "unexplained"
-    """Path time that lies in no span."""
+    """Path time outside all spans."""
 
 
 class Activity(StrEnum):
-    """The nodes of the critical path: the stages, with endpointing's two decisions told apart."""
+    """The nodes of the critical path: the stages, with endpointing's two decisions apart."""
 
     FRAMING_IN = "framing_in"
     TRANSPORT_IN = "transport_in"
@@ -57,7 +57,7 @@ class Activity(StrEnum):
 
     @property
     def stage(self) -> Stage:
-        """The stage whose time this activity's time is."""
+        """The stage that this activity's time belongs to."""
         if self in (Activity.PROVISIONAL_END, Activity.CONFIRMED_END):
             return Stage.ENDPOINTING
         return Stage(self.value)
@@ -76,16 +76,16 @@ PREREQUISITES: dict[Activity, tuple[Activity, ...]] = {
     Activity.TRANSPORT_OUT: (Activity.ENCODING, Activity.CONFIRMED_END),
     Activity.LEAD_IN: (Activity.TRANSPORT_OUT,),
 }
-"""What must have ended before an activity can begin. Audio is held until the end of the turn is confirmed, so the
-first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment.
+"""The activities that must end before an activity can start. Audio is held until the end of the turn is confirmed, so
+the first message waits for its encoding *and* for the confirmation; without speculation both ends are the same moment.
 An agent that does not speculate all the way holds work back too: transcription, language model or synthesiser wait for
-the confirmation where they began after it, and after all else that they needed had been there before it."""
+the confirmation if they started after it although all else that they needed was ready before it."""
 
 SPAN_PREFIX = "turngap."
 CALL_SPAN = "turngap.call"
 TURN_SPAN = "turngap.turn"
 SYNTHESIS_SPAN = "turngap.synthesis"
-"""One later clause through the synthesiser; detail beside the stages."""
+"""One later clause in the synthesiser; a detail beside the stages."""
 
 # Attributes of every span.
 START_NS = "turngap.start_mono_ns"
@@ -96,71 +96,70 @@ ATTEMPT = "turngap.attempt"
 
 # Attributes of the turn span.
 HEARD = "turngap.heard"
-"""True when at least one of the attempt's messages was handed to the socket."""
+"""True if at least one of the attempt's messages was handed to the socket."""
 CANCELLED = "turngap.cancelled"
-"""True when it was thrown away before anything of it was sent; one that was heard is told by HEARD_TEXT."""
+"""True if it was cancelled before any of it was sent; an interrupted reply has HEARD_TEXT."""
 TRANSCRIPT = "turngap.transcript"
-"""What stood in the language-model request as the caller's words."""
+"""The caller's words in the request to the language model."""
 REPLY = "turngap.reply"
-"""What was said, as far as it went to the synthesiser; empty where nothing was heard."""
+"""The text that went to the synthesiser; empty if nothing was heard."""
 FIRST_CLAUSE_TEXT = "turngap.first_clause"
 PROVISIONAL_NS = "turngap.provisional_mono_ns"
 CONFIRMED_NS = "turngap.confirmed_mono_ns"
 CONFIRMED_BY = "turngap.confirmed_by"
 """What confirmed the end of the turn: "silence", "smart_turn", or "limit" (the longest turn)."""
 COMPUTE_MS = "turngap.compute_ms"
-"""How long speech-to-text, language model and synthesiser worked for the attempt, all together; of every attempt, the
-cancelled ones included, until their work had stopped."""
+"""How long speech-to-text, language model and synthesiser worked for the attempt, in total, until their work stopped;
+set for every attempt, cancelled ones included."""
 SENT_NS = "turngap.first_sent_mono_ns"
 """When the attempt's first message was handed to the socket; the start of transport_out."""
 ARRIVAL_FIRST_CHUNK = "turngap.arrival.first_chunk"
 ARRIVALS_NS = "turngap.arrival.mono_ns"
-"""When each inbound media message was read, from chunk ARRIVAL_FIRST_CHUNK on without a hole, the last 8 s."""
+"""When each inbound media message was read, from chunk ARRIVAL_FIRST_CHUNK on without a gap, the last 8 s."""
 SPANS = "turngap.spans"
-"""How many spans this attempt has, the turn span included: fewer received means spans were lost."""
+"""The number of this attempt's spans, the turn span included: if fewer were received, spans were lost."""
 WAITED_MS = "turngap.waited_ms"
-"""How long the attempt waited for engines that were still at the work of a void one; in no stage. Absent for none."""
+"""How long the attempt waited for engines that still worked for a void one; in no stage. Absent if it did not."""
 BESIDE_VOID = "turngap.beside_void"
-"""True where that wait was given up: an engine worked on for a void attempt beside this one."""
+"""True if that wait was given up: an engine worked for a void attempt beside this one."""
 ERROR = "turngap.error"
-"""Why the attempt produced no reply of its own, in one line; absent when it did. What was heard all the same is an
-apology."""
+"""Why the attempt produced no reply, in one line; absent if it did. If something was heard, it is an apology."""
 
-# Attributes of the turn span that a language model's server tells of the attempt's request; absent where it does not.
+# Attributes of the turn span that a language model's server reports for the attempt's request; absent otherwise.
 LLM_QUEUE_MS = "turngap.llm.queue_ms"
-"""Taken in by the server → scheduled."""
+"""Accepted by the server → scheduled."""
 LLM_PREFILL_MS = "turngap.llm.prefill_ms"
 """Scheduled → first token."""
 LLM_DECODE_MS = "turngap.llm.decode_ms"
-"""First token → last token; of an engine that stands still in between, the time it worked."""
+"""First token → last token; of an engine that generates on demand, the time it worked."""
 LLM_PROMPT_TOKENS = "turngap.llm.prompt_tokens"
 PREFIX_CACHED_TOKENS = "turngap.llm.prefix_cached_tokens"
-"""Tokens of the prompt that the prefix cache served."""
+"""The prompt's tokens that came from the prefix cache."""
 PREFIX_ALLOWED_TOKENS = "turngap.llm.prefix_allowed_tokens"
-"""At most so many may be: the shared system prompt, and of a call's later requests the call's own history. More cached
-than allowed means that the cache flatters the measurement."""
+"""The most tokens that may be cached: the shared system prompt, and for a call's later requests its own history. If
+more are cached, the cache makes the measurement look better than production."""
 PAUSED_NS = "turngap.paused_mono_ns"
-"""When the agent fell silent in this reply because the caller was heard over it; each time."""
+"""Each time at which the agent paused in this reply because the caller was heard over it."""
 WENT_ON_NS = "turngap.went_on_mono_ns"
-"""When it went on with it after a backchannel; each time. One less than PAUSED_NS when it gave way in the end."""
+"""Each time at which it resumed the reply after a backchannel; one less than PAUSED_NS if it yielded in the end."""
 HEARD_TEXT = "turngap.heard_text"
-"""Of a reply that was interrupted, also one that had been sent whole: the words of it that the caller heard, "" for
-none. Absent of every other."""
+"""For an interrupted reply, even one that was sent whole: its words that the caller heard, "" for none. Absent from all
+others."""
 
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"
-"""How many turn spans this call has."""
+"""The number of this call's turn spans."""
 
 # Resource attributes.
 BOOT_ID = "turngap.boot_id"
-"""Monotonic times compare only between processes of one boot of one host."""
+"""Monotonic times can be compared only between processes of the same boot of a host."""
 ANCHOR_NS = "turngap.anchor_unix_ns"
 
 LAG_GAUGE = "turngap_event_loop_lag_p99_seconds"
-"""How late the agent's event loop wakes its sleepers, on its Prometheus page."""
+"""How late the agent's event loop wakes its sleepers; on its Prometheus page."""
 
 KV_CACHE_GAUGE = "turngap_kv_cache_bytes"
-"""Memory that the language model reserves for keys and values, there too; label `figure`."""
+"""Memory that the language model reserves for keys and values; on that page too, label `figure`."""
 KV_RESERVED, KV_USED_PEAK = "reserved", "used_at_peak"
 
 # The stages an agent reports as spans of their own, named SPAN_PREFIX + stage.
@@ -178,7 +177,7 @@ INJECTABLE: tuple[Stage, ...] = (
     Stage.TRANSPORT_OUT,
     Stage.LEAD_IN,
 )
-"""Stages `serve --inject STAGE=MS` can delay, to test that the delay shows up in that stage and nowhere else."""
+"""The stages that `serve --inject STAGE=MS` can delay, to test that the delay appears there and nowhere else."""
 
 MAX_DELAY_MS = 60_000
 """The longest delay that can be injected."""

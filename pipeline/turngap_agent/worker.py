@@ -1,7 +1,7 @@
-"""Blocking work on an engine's own thread: a result, or an async generator's items as they come.
+"""Blocking work on an engine's own thread, for one result or for the items of an async generator.
 
-The work is told to stop as soon as its reader goes away (closed, cancelled or collected); the reader never waits for
-it. Work that has not begun by then never begins. What a thread does for an attempt at a turn counts on its meter.
+The work is asked to stop as soon as its reader is gone (closed, cancelled or collected); the reader never waits for it.
+Work that has not started by then never starts. A thread's work for an attempt at a turn counts on its meter.
 """
 
 from __future__ import annotations
@@ -19,40 +19,39 @@ from turngap_agent.errors import EngineError
 
 Item = TypeVar("Item")
 Emit = Callable[[Item], bool]
-"""Hands an item over; False says that nobody reads any more and the work is to stop."""
-
+"""Hands an item over; returns False if nobody reads any more and the work must stop."""
 
 Result = TypeVar("Result")
-Given = ParamSpec("Given")
+Arguments = ParamSpec("Arguments")
 
-_LOOK_S = 0.005
-"""Work that stands still looks so often whether it is still wanted, and whether others wait."""
+_POLL_S = 0.005
+"""How often paused work checks whether it is still needed, and whether other work waits."""
 
 Cores = tuple[int, ...] | None
-"""Cores that work may run on; None: all."""
+"""The cores that work may run on; None: all."""
 
 
-def thread(name: str, cores: Cores = None) -> ThreadPoolExecutor:
-    """An engine's one thread, on `cores`; work waits its turn there."""
+def make_thread(name: str, cores: Cores = None) -> ThreadPoolExecutor:
+    """Return an engine's single thread, on `cores`; work queues there."""
     return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_pin, initargs=(cores,))
 
 
 @contextmanager
 def on_cores(cores: Cores, stage: str = "engine") -> Iterator[None]:
-    """The calling thread on `cores` for a while: what threads a library starts meanwhile stay there for good.
+    """Pin the calling thread to `cores` inside the context; threads that a library starts meanwhile stay pinned.
 
     Raises:
-        EngineError: the process may not use one of them.
+        EngineError: the process may not use one of the cores, or the system cannot pin threads.
     """
     if cores is None:
         yield
         return
     if not hasattr(os, "sched_setaffinity"):
-        raise EngineError(f"{stage}: cores {_listed(cores)}: this system does not pin threads; set cores: null")
+        raise EngineError(f"{stage}: cores {_join(cores)}: this system does not pin threads; set cores: null")
     allowed = os.sched_getaffinity(0)
     if foreign := set(cores) - allowed:
         raise EngineError(
-            f"{stage}: cores {_listed(foreign)}: not among those the process may use ({_listed(allowed)}); "
+            f"{stage}: cores {_join(foreign)}: not among those the process may use ({_join(allowed)}); "
             "correct its `cores` in the profile"
         )
     os.sched_setaffinity(0, cores)
@@ -62,31 +61,33 @@ def on_cores(cores: Cores, stage: str = "engine") -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-async def run(executor: Executor, work: Callable[Given, Result], *args: Given.args, **more: Given.kwargs) -> Result:
-    """What `work` returns, or raises, on a thread of `executor`."""
-    counted = meter.current()
+async def run(
+    executor: Executor, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
+) -> Result:
+    """Run `work` on a thread of `executor`; return its result, or raise its error."""
+    attempt = meter.current()
 
-    def measured() -> Result:
-        with counted.busy():
+    def run_metered() -> Result:
+        with attempt.busy():
             return work(*args, **more)
 
-    return await asyncio.get_running_loop().run_in_executor(executor, measured)
+    return await asyncio.get_running_loop().run_in_executor(executor, run_metered)
 
 
-async def streamed(
+async def stream(
     executor: ThreadPoolExecutor, work: Callable[[Emit[Item]], None], *, in_step: bool = False
 ) -> AsyncGenerator[Item, None]:
-    """What `work` emits on a thread of `executor`, in order; what it raises is raised here after the last item.
+    """Yield what `work` emits on a thread of `executor`, in order; its error is raised after the last item.
 
-    `in_step`: the work stands still, with one item in hand, while the reader asks for no more, unless others wait for
-    its thread. So work that may be for nothing can be put off by not reading on.
+    `in_step`: the work pauses, with one item ready, while the reader requests no more, unless other work waits for its
+    thread. So work that may be wasted can be postponed by not reading on.
     """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Item | _End] = asyncio.Queue()
     gone = threading.Event()
-    asked = given = 0
-    moved = threading.Event()
-    counted = meter.current()
+    requested = emitted = 0
+    changed = threading.Event()
+    attempt = meter.current()
 
     def hand_over(item: Item | _End) -> bool:
         if gone.is_set():
@@ -97,55 +98,55 @@ async def streamed(
             return False
         return True
 
-    def when_asked(item: Item) -> bool:
-        nonlocal given
-        if given >= asked:
-            others = executor._work_queue  # there is no public way to see whether anybody waits
-            with counted.resting():
-                while given >= asked and others.empty() and not gone.is_set() and not loop.is_closed():
-                    moved.wait(_LOOK_S)
-                    moved.clear()
-        given += 1
+    def hand_over_on_request(item: Item) -> bool:
+        nonlocal emitted
+        if emitted >= requested:
+            others = executor._work_queue  # there is no public way to see whether other work waits
+            with attempt.idle():
+                while emitted >= requested and others.empty() and not gone.is_set() and not loop.is_closed():
+                    changed.wait(_POLL_S)
+                    changed.clear()
+        emitted += 1
         return hand_over(item)
 
-    def begin() -> None:
+    def start() -> None:
         if gone.is_set():
             return
         try:
-            with counted.busy():
-                work(when_asked if in_step else hand_over)
-        except BaseException as fault:  # noqa: BLE001 - carried to the reader, whatever it is
-            hand_over(_End(fault))
+            with attempt.busy():
+                work(hand_over_on_request if in_step else hand_over)
+        except BaseException as error:  # noqa: BLE001 - raised to the reader, whatever it is
+            hand_over(_End(error))
         else:
             hand_over(_End(None))
 
-    def ended(job: Future[None]) -> None:
+    def end_cancelled(job: Future[None]) -> None:
         if job.cancelled():
-            hand_over(_End(EngineError("the engine was closed before the work began; start the agent again")))
+            hand_over(_End(EngineError("the engine was closed before the work started; start the agent again")))
 
     try:
-        job = executor.submit(begin)
-    except RuntimeError as fault:
-        raise EngineError("the engine is closed; start the agent again") from fault
-    job.add_done_callback(ended)
+        job = executor.submit(start)
+    except RuntimeError as error:
+        raise EngineError("the engine is closed; start the agent again") from error
+    job.add_done_callback(end_cancelled)
     try:
         while True:
-            asked += 1
-            moved.set()
+            requested += 1
+            changed.set()
             item = await items.get()
             if isinstance(item, _End):
                 break
             yield item
-        if item.fault is not None:
-            raise item.fault
+        if item.error is not None:
+            raise item.error
     finally:
         gone.set()
-        moved.set()
+        changed.set()
         job.cancel()
 
 
-def iterated(executor: ThreadPoolExecutor, start: Callable[[], Iterator[Item]]) -> AsyncGenerator[Item, None]:
-    """The items of the blocking iterator that `start` gives; a generator is closed on its own thread."""
+def iterate(executor: ThreadPoolExecutor, start: Callable[[], Iterator[Item]]) -> AsyncGenerator[Item, None]:
+    """Yield the items of the blocking iterator that `start` returns; a generator is closed on its own thread."""
 
     def work(emit: Emit[Item]) -> None:
         source = start()
@@ -157,16 +158,16 @@ def iterated(executor: ThreadPoolExecutor, start: Callable[[], Iterator[Item]]) 
             if isinstance(source, Generator):
                 source.close()
 
-    return streamed(executor, work)
+    return stream(executor, work)
 
 
 def threads_text(threads: int) -> str:
-    """ "1 thread", "2 threads": for what an engine says of itself."""
+    """Return "1 thread" or "2 threads", for engines' descriptions."""
     return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 def usable_cores() -> int:
-    """How many cores the process may use."""
+    """Return how many cores the process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -175,12 +176,12 @@ def _pin(cores: Cores) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def _listed(cores: Iterable[int]) -> str:
+def _join(cores: Iterable[int]) -> str:
     return ", ".join(str(core) for core in sorted(cores))
 
 
 class _End:
-    """Marks the end of the items, with what ended them."""
+    """Marks the end of the items, with the error that ended them, if any."""
 
-    def __init__(self, fault: BaseException | None) -> None:
-        self.fault = fault
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error

@@ -37,7 +37,7 @@ def test_standing_still_is_no_work(now: list[int]) -> None:
     one = Meter()
     with one.busy():
         now[0] = 10_000_000
-        with one.resting():
+        with one.idle():
             now[0] = 25_000_000
             assert one.busy_ms == 10
             now[0] = 30_000_000
@@ -97,7 +97,7 @@ def test_a_stream_counts_for_the_attempt_that_reads_it() -> None:
 
     async def read_one() -> None:
         meter.CURRENT.set(counted)
-        stream = worker.iterated(pool, items)
+        stream = worker.iterate(pool, items)
         async for _ in stream:
             break
         await stream.aclose()

@@ -27,7 +27,7 @@ async def gathered(stream: AsyncGenerator[int, None]) -> list[int]:
 
 def test_items_come_in_order(executor: ThreadPoolExecutor) -> None:
     """All of them, once each."""
-    assert asyncio.run(gathered(worker.iterated(executor, lambda: iter(range(1000))))) == list(range(1000))
+    assert asyncio.run(gathered(worker.iterate(executor, lambda: iter(range(1000))))) == list(range(1000))
 
 
 def test_a_fault_comes_after_the_items_before_it(executor: ThreadPoolExecutor) -> None:
@@ -38,7 +38,7 @@ def test_a_fault_comes_after_the_items_before_it(executor: ThreadPoolExecutor) -
         raise EngineError("it broke")
 
     async def read() -> list[int]:
-        stream = worker.iterated(executor, faulty)
+        stream = worker.iterate(executor, faulty)
         items = [await anext(stream)]
         with pytest.raises(EngineError, match="it broke"):
             await anext(stream)
@@ -60,7 +60,7 @@ def test_closing_stops_the_work(executor: ThreadPoolExecutor) -> None:
             closed_on.append(threading.current_thread().name)
 
     async def read_one() -> int:
-        stream = worker.iterated(executor, endless)
+        stream = worker.iterate(executor, endless)
         first = await anext(stream)
         await stream.aclose()
         return first
@@ -81,7 +81,7 @@ def test_closing_does_not_wait_for_the_work(executor: ThreadPoolExecutor) -> Non
         release.wait(10)
 
     async def read() -> bool:
-        stream = worker.streamed(executor, slow)
+        stream = worker.stream(executor, slow)
         await anext(stream)
         first_given.wait(10)
         await stream.aclose()
@@ -110,7 +110,7 @@ def test_work_in_step_has_one_item_in_hand_and_no_more(executor: ThreadPoolExecu
     over = threading.Event()
 
     async def read() -> list[int]:
-        stream = worker.streamed(executor, counting(made, over), in_step=True)
+        stream = worker.stream(executor, counting(made, over), in_step=True)
         taken = [await anext(stream) for _ in range(5)]
         assert len(made) <= 6
         await stream.aclose()
@@ -125,7 +125,7 @@ def test_work_in_step_goes_on_where_others_wait_for_its_thread(executor: ThreadP
     """A reader that asks for no more keeps nobody else from the engine."""
 
     async def read() -> str:
-        stream = worker.streamed(executor, lambda emit: [emit(n) for n in range(50)] and None, in_step=True)
+        stream = worker.stream(executor, lambda emit: [emit(n) for n in range(50)] and None, in_step=True)
         await anext(stream)
         other = await worker.run(executor, lambda: "served")
         await stream.aclose()
@@ -144,7 +144,7 @@ def test_a_cancelled_reader_stops_the_work(executor: ThreadPoolExecutor) -> None
         refused.set()
 
     async def read() -> None:
-        reader = asyncio.create_task(gathered(worker.streamed(executor, work)))
+        reader = asyncio.create_task(gathered(worker.stream(executor, work)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         reader.cancel()
@@ -162,7 +162,7 @@ def test_work_that_has_not_begun_never_begins(executor: ThreadPoolExecutor) -> N
 
     async def read() -> None:
         executor.submit(release.wait, 10)
-        stream = worker.streamed(executor, lambda emit: begun.set())
+        stream = worker.stream(executor, lambda emit: begun.set())
         reader = asyncio.create_task(gathered(stream))
         await asyncio.sleep(0)
         reader.cancel()
@@ -180,7 +180,7 @@ def test_a_closed_engine_takes_no_work() -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()
     with pytest.raises(EngineError, match="is closed"):
-        asyncio.run(gathered(worker.iterated(executor, lambda: iter([1]))))
+        asyncio.run(gathered(worker.iterate(executor, lambda: iter([1]))))
 
 
 def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
@@ -190,7 +190,7 @@ def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
     async def read() -> None:
         executor = ThreadPoolExecutor(1)
         executor.submit(release.wait, 10)
-        reader = asyncio.create_task(gathered(worker.streamed(executor, lambda emit: None)))
+        reader = asyncio.create_task(gathered(worker.stream(executor, lambda emit: None)))
         await asyncio.sleep(0)
         executor.shutdown(wait=False, cancel_futures=True)
         with pytest.raises(EngineError, match="closed"):
@@ -208,9 +208,9 @@ def test_an_engines_thread_stays_on_its_cores() -> None:
     """The pool's thread runs where the profile says; the thread that made it, where it did before."""
     before = os.sched_getaffinity(0)
     core = min(before)
-    with worker.thread("engine", (core,)) as pool:
+    with worker.make_thread("engine", (core,)) as pool:
         assert pool.submit(os.sched_getaffinity, 0).result() == {core}
-    with worker.thread("engine") as pool:
+    with worker.make_thread("engine") as pool:
         assert pool.submit(os.sched_getaffinity, 0).result() == before
     assert os.sched_getaffinity(0) == before
 

@@ -24,7 +24,7 @@ class CommandSynthesizer:
 
     def __init__(self, settings: CommandSettings) -> None:
         self._settings = settings
-        self._executor = worker.thread("tts", settings.cores)
+        self._executor = worker.make_thread("tts", settings.cores)
 
     @property
     def sample_rate(self) -> int:
@@ -46,7 +46,7 @@ class CommandSynthesizer:
         Raises:
             EngineError: the program cannot be started, or failed; the turn is lost, the call is not.
         """
-        return worker.iterated(self._executor, lambda: self._pieces(text))
+        return worker.iterate(self._executor, lambda: self._pieces(text))
 
     async def close(self) -> None:
         """Free the thread."""

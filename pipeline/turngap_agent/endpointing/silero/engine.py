@@ -19,7 +19,7 @@ from turngap_agent.endpointing import Voicing
 from turngap_agent.endpointing.silero import SileroSettings
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from turngap_agent.telephony import SAMPLE_RATE
-from turngap_agent.worker import thread, threads_text
+from turngap_agent.worker import make_thread, threads_text
 
 _CONTEXT_SAMPLES = 32
 _STATE_SHAPE = (2, 1, 128)
@@ -32,7 +32,7 @@ class SileroEngine:
     def __init__(self, settings: SileroSettings) -> None:
         self._settings = settings
         self._session = session(weights.get(settings.model), settings.threads)
-        self._executor = thread("vad", settings.cores)
+        self._executor = make_thread("vad", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""

@@ -30,7 +30,7 @@ class SmartTurn:
         self._settings = settings
         self._session = session(weights.get(settings.model), settings.threads)
         self._extractor = FeatureExtractor(feature_size=80, chunk_length=HEARD_S)
-        self._executor = worker.thread("turn", settings.cores)
+        self._executor = worker.make_thread("turn", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""

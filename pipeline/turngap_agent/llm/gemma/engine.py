@@ -56,7 +56,7 @@ class GemmaChat:
         self._system = self._tokenizer.encode(settings.system_prompt)
         self._kept = 0
         self._generated = Generated()
-        self._executor = worker.thread("llm", settings.cores)
+        self._executor = worker.make_thread("llm", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
@@ -83,7 +83,7 @@ class GemmaChat:
         Raises:
             EngineError: the device failed; the turn is lost, the call is not.
         """
-        return worker.streamed(self._executor, lambda emit: self._generate(request, emit), in_step=True)
+        return worker.stream(self._executor, lambda emit: self._generate(request, emit), in_step=True)
 
     async def close(self) -> None:
         """Free thread and memory."""

@@ -65,7 +65,7 @@ class OnnxChat:
         self._calls = [_Call("", self._decoder.context()) for _ in range(settings.conversations or 1)]
         self._requests = self._replies = 0
         self._prompt(_WARM_UP, settings.max_tokens)  # refused now, and not turn by turn
-        self._executor = worker.thread("llm", settings.cores)
+        self._executor = worker.make_thread("llm", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
@@ -90,7 +90,7 @@ class OnnxChat:
         def generate(emit: worker.Emit[str]) -> None:
             facts.update(self._generate(request, emit, asked))
 
-        work = worker.streamed(self._executor, generate, in_step=True)
+        work = worker.stream(self._executor, generate, in_step=True)
         self._replies += 1
         try:
             async with aclosing(work) as pieces:

@@ -61,7 +61,7 @@ class FasterWhisper:
             self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=settings.language
         )
         self._prompt = self._model.get_prompt(self._tokenizer, [], without_timestamps=True)
-        self._executor = worker.thread("stt", settings.cores)
+        self._executor = worker.make_thread("stt", settings.cores)
         self._silence = SilentStates(self._silent_states()) if settings.window == "short" else None
 
     def describe(self) -> str:

@@ -46,7 +46,7 @@ class Whisper:
         self._cache_name = cache_name(self._checkpoint.network)
         self._dtype = dtype
         self._execution = Execution(self._device, Mode.EAGER, priority=settings.stream_priority)
-        self._executor = worker.thread("stt", settings.cores)
+        self._executor = worker.make_thread("stt", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""

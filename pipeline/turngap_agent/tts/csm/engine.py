@@ -58,7 +58,7 @@ class Csm:
             )
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
         self._speech = speech
-        self._thread = worker.thread("csm", settings.cores)
+        self._thread = worker.make_thread("csm", settings.cores)
         self._turns = asyncio.Semaphore(len(speech.slots))
         self._free = list(speech.slots)
         self._closed = False

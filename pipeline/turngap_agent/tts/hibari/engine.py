@@ -27,7 +27,7 @@ class Hibari:
     def __init__(self, settings: HibariSettings) -> None:
         self._settings = settings
         self._model: Any = hibari.Hibari(threads=settings.threads)
-        self._executor = worker.thread("tts", settings.cores)
+        self._executor = worker.make_thread("tts", settings.cores)
 
     def describe(self) -> str:
         """One line for the ready message and the report."""
@@ -49,7 +49,7 @@ class Hibari:
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.
         """
-        return worker.iterated(self._executor, lambda: self._sentences(text))
+        return worker.iterate(self._executor, lambda: self._sentences(text))
 
     async def close(self) -> None:
         """Free threads and memory."""
