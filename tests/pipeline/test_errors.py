@@ -72,11 +72,11 @@ def test_a_path_that_cannot_be_written_is_the_users_unless_the_disk_is_full(numb
 def test_finer_codes_stand_below_their_class():
     """Wherever an error is raised with a code of its own, in the agent or the instrument."""
     kinds = {kind.__name__: kind for kind in tree()}
-    root = Path(errors.__file__).parents[2]
+    root = Path(__file__).parents[2]
     calls = [
         (node.func.id, keyword.value.value)
         for package in ("pipeline/turngap_agent", "harness/turngap")
-        for path in (root.parent / package).rglob("*.py")
+        for path in (root / package).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds
         for keyword in node.keywords

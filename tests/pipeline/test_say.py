@@ -33,7 +33,7 @@ def test_words_become_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_nothing_to_say_is_refused(tmp_path: Path) -> None:
     """Marks alone are no words."""
-    with pytest.raises(UsageError, match="some words"):
+    with pytest.raises(UsageError, match="has no words"):
         run("--out", str(tmp_path / "x.wav"), "...")
     assert list(tmp_path.iterdir()) == []
 
