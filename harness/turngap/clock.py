@@ -1,6 +1,7 @@
-"""The instrument's one clock, injectable: nothing else in `harness` asks for the time.
+"""The instrument's clock, which is injected: no other module of `turngap` reads the time.
 
-`SystemClock` reads the host's monotonic clock (the one the agent's spans carry); `FakeClock` jumps, for tests.
+`SystemClock` reads the host's monotonic clock (the one in the agent's spans); `FakeClock` jumps from deadline to
+deadline, for tests.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ NS_PER_SAMPLE = 125_000
 
 
 class Clock(Protocol):
-    """What the instrument needs of time."""
+    """What the instrument needs from a clock."""
 
     def now_ns(self) -> int:
         """Nanoseconds on a monotonic clock."""
@@ -26,19 +27,18 @@ class Clock(Protocol):
         ...
 
     async def sleep_until_ns(self, deadline_ns: int) -> None:
-        """Return at `deadline_ns` or as soon after it as can be; other tasks go on meanwhile."""
+        """Return at `deadline_ns` or as soon after it as possible; other tasks run meanwhile."""
         ...
 
     async def rest(self, duration_ns: int) -> None:
-        """Leave the loop to others for that long, without spinning: the return may be up to 1 ms late."""
+        """Sleep for that long without spinning: the return may be up to 1 ms late."""
         ...
 
 
 class SystemClock:
     """The host's monotonic clock; sleeps to `spin_ns` before a deadline, then yields to the loop until it is due.
 
-    A spin that yields (`asyncio.sleep(0)`) keeps the receive side alive: what arrives during the spin is read, and
-    time-stamped, at once.
+    The spin yields (`asyncio.sleep(0)`), so that what arrives meanwhile is read and time-stamped at once.
     """
 
     def __init__(self, spin_ns: int = 2 * NS_PER_MS) -> None:
@@ -57,7 +57,7 @@ class SystemClock:
         ahead = deadline_ns - self._spin_ns - time.perf_counter_ns()
         if ahead > 0:
             await asyncio.sleep(ahead / 1e9)
-        while time.perf_counter_ns() < deadline_ns:  # noqa: ASYNC110  # a spin on purpose: no event marks a time
+        while time.perf_counter_ns() < deadline_ns:  # noqa: ASYNC110  # spins: no event marks a time
             await asyncio.sleep(0)
 
     async def rest(self, duration_ns: int) -> None:
@@ -66,17 +66,17 @@ class SystemClock:
 
 
 class FakeClock:
-    """A clock that stands still until it is moved; a sleeper moves it to its deadline."""
+    """A clock that is moved by its callers; a sleep moves it to its deadline."""
 
     def __init__(self, start_ns: int = 1_000_000_000) -> None:
         self._now_ns = start_ns
 
     def now_ns(self) -> int:
-        """The time it was last moved to."""
+        """Return the time it was last moved to."""
         return self._now_ns
 
     def unix_ns(self) -> int:
-        """The same time, as if the clock had started in 1970."""
+        """Return the same time, as if the clock had started in 1970."""
         return self._now_ns
 
     def advance_ms(self, ms: float) -> None:

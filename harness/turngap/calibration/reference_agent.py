@@ -1,4 +1,4 @@
-"""The reference agent: answers a known time after the caller's last speech frame has arrived, and logs what it did.
+"""The reference agent: replies a known time after the caller's last speech frame has arrived, and logs the times.
 
 A process of its own, minimal, no engine: `python -m turngap.calibration.reference_agent --port 0`. The harness tells it
 on standard input, before each utterance ends, which frame holds its last labelled sample; it answers on standard output
@@ -32,45 +32,45 @@ from turngap.model.records import Pcm16
 
 
 class Behaviour(StrEnum):
-    """How it answers: exactly, or broken in one known way."""
+    """How it replies: exactly, or with one known fault."""
 
     EXACT = "exact"
     SILENT_HEAD = "silent_head"
-    """Bytes at once, sound only after 1.5 s of silence: a first byte is not an answer."""
+    """Audio at once, but 1.5 s of it silent: a first byte is not an answer."""
     STALL = "stall"
-    """Two frames of sound at once, then nothing for 400 ms: a fast first frame is not a reply."""
+    """Two frames of sound, then nothing for 400 ms: a fast first frame is not a reply."""
     EARLY = "early"
-    """Speaks before the caller is done."""
+    """Speaks before the caller has finished."""
     NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyOrder:
-    """What to do about one utterance."""
+    """How to reply to one utterance."""
 
     call_sid: str
     turn: int
     chunk: int
-    """The media message (from 1) whose arrival starts the delay."""
+    """The number (from 1) of the media message whose arrival starts the delay."""
     delay_ms: float
     reply_ms: float = 400.0
-    """How long the tone of the answer is."""
+    """Length of the reply, which is a tone."""
     behaviour: Behaviour = Behaviour.EXACT
 
     def to_json(self) -> str:
-        """The line that gives this order."""
+        """Return the order as a line of its standard input."""
         return json.dumps(asdict(self))
 
 
 def tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: float = -12.0) -> Pcm16:
-    """A cosine (loud from its first sample on), shape (duration_ms * 8,)."""
+    """Return a cosine, which is loud from its first sample on, shape (duration_ms * 8,)."""
     peak = 32767 * 10 ** (level_dbfs / 20) * math.sqrt(2)
     time_s = np.arange(round(duration_ms * SAMPLE_RATE / 1000)) / SAMPLE_RATE
     return np.round(peak * np.cos(2 * np.pi * frequency_hz * time_s)).astype(np.int16)
 
 
 def reply_pieces(behaviour: Behaviour, reply_ms: float) -> list[tuple[float, Pcm16]]:
-    """The reply as (ms after the first piece, PCM)."""
+    """Return the reply as pieces: (ms after the first piece, PCM)."""
     sound = tone(reply_ms)
     match behaviour:
         case Behaviour.NEVER:
@@ -84,7 +84,7 @@ def reply_pieces(behaviour: Behaviour, reply_ms: float) -> list[tuple[float, Pcm
 
 
 class ReferenceServer:
-    """The agent: a WebSocket handler, and the orders it was given."""
+    """The agent: a WebSocket handler, and its orders."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -92,11 +92,11 @@ class ReferenceServer:
         self._replies: set[asyncio.Task[None]] = set()
 
     def order(self, order: ReplyOrder) -> None:
-        """Take an order; it must come before its chunk does."""
+        """Accept an order, which must arrive before its media message."""
         self._orders[(order.call_sid, order.chunk)] = order
 
     async def handle(self, socket: ServerConnection) -> None:
-        """One call."""
+        """Handle one call."""
         call_sid = stream_sid = ""
         try:
             async for text in socket:
@@ -135,10 +135,10 @@ class ReferenceServer:
 
 
 def parse_order(line: str) -> ReplyOrder:
-    """One line of standard input.
+    """Parse a line of standard input.
 
     Raises:
-        ProtocolError: it is no order.
+        ProtocolError: it is not an order.
     """
     try:
         data: dict[str, Any] = json.loads(line)
@@ -151,7 +151,7 @@ def parse_order(line: str) -> ReplyOrder:
             Behaviour(data.get("behaviour", Behaviour.EXACT)),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ProtocolError(f"reference agent: no order: {line[:80]!r} ({error})") from None
+        raise ProtocolError(f"reference agent: not an order: {line[:80]!r} ({error})") from None
 
 
 async def _main(host: str, port: int) -> None:

@@ -1,6 +1,6 @@
-"""The sentinel: a call to the reference agent that goes on beside a run; its error is the instrument's under that load.
+"""The sentinel: calls to the reference agent beside a run; their error is the instrument's error under that load.
 
-Only what it measured inside the turns' windows (from 500 ms before a turn's t0 to its t1) speaks of those turns.
+Only measurements inside a turn's window (from 500 ms before its t0 to its t1) count for that turn.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _BOOT_ID = "boot_id"
 INDEX = 1_000_000
 """No call of a run has this index."""
 TURNS_A_CALL = 10
-"""Each call has a phase of its own on the 20 ms grid; one that always sends just after another call does would be woken
-by it, and be more punctual than that one."""
+"""Each call has a phase of its own on the 20 ms grid: one that always sends just after another call would be woken by
+that one, and be more punctual than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SentinelErrors:
     n_all: int
     windows: int
     watched: int
-    """Windows of turns, and those in which the sentinel measured something."""
+    """Windows of turns, and those with a measurement of the sentinel."""
     missed: int
     """Answers inside the windows that the instrument did not find."""
     bias_median_ms: float | None
@@ -53,18 +53,18 @@ class SentinelErrors:
 
     @property
     def watched_share(self) -> float | None:
-        """Watched windows over windows; None of none."""
+        """Watched windows over windows; None without windows."""
         return self.watched / self.windows if self.windows else None
 
     def to_json(self) -> dict[str, Any]:
-        """As kept in `run.json`."""
+        """Return it as stored in `run.json`."""
         return asdict(self)
 
 
 class Sentinel:
-    """A sentinel that is under way, or over; `log` keeps what it measures, so that a resumed run has it too.
+    """The measurements of a sentinel; `log` stores them, so that a resumed run has them too.
 
-    What was measured on another boot than `boot_id` speaks of that boot's turns alone: the clock began anew.
+    A measurement counts only for turns of the same boot (`boot_id`): each boot has a clock of its own.
     """
 
     def __init__(self, log: Path | None = None, boot_id: str = "") -> None:
@@ -72,7 +72,7 @@ class Sentinel:
         self._samples: list[tuple[str, Sample]] = [] if log is None else _read_log(log)
 
     def add(self, samples: Sequence[Sample]) -> None:
-        """Take what one call measured.
+        """Add the measurements of a call.
 
         Raises:
             HarnessError: the log can't be written.
@@ -88,30 +88,32 @@ class Sentinel:
             raise HarnessError(f"{self._log}: cannot be written ({fault.strerror or fault})") from None
 
     def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
-        """The error inside the windows of those turns; call it when the sentinel is over."""
+        """Return the error inside the windows of those turns; to be called when the sentinel has ended."""
         windows = [
             (turn.boot_id, turn.t0_ns - BEFORE_T0_NS, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns)
             for turn in turns
         ]
-        met = [(boot, one) for boot, one in self._samples if any(_overlaps(boot, one, *window) for window in windows)]
-        inside = [one for _, one in met]
-        found = calibrate.summarise_errors(one.error_ms for one in inside)
+        matches = [
+            (boot, one) for boot, one in self._samples if any(_overlaps(boot, one, *window) for window in windows)
+        ]
+        inside = [one for _, one in matches]
+        errors = calibrate.summarise_errors(one.error_ms for one in inside)
         sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
         return SentinelErrors(
-            n=found.n,
+            n=errors.n,
             n_all=len(self._samples),
             windows=len(windows),
-            watched=sum(any(_overlaps(boot, one, *window) for boot, one in met) for window in windows),
+            watched=sum(any(_overlaps(boot, one, *window) for boot, one in matches) for window in windows),
             missed=sum(one.error_ms is None for one in inside),
-            bias_median_ms=found.bias_median_ms,
-            sd_ms=found.sd_ms,
+            bias_median_ms=errors.bias_median_ms,
+            sd_ms=errors.sd_ms,
             p95_abs_ms=float(np.percentile(sizes, 95)) if sizes else None,
-            max_abs_error_ms=found.max_abs_error_ms,
+            max_abs_error_ms=errors.max_abs_error_ms,
         )
 
 
 def _read_log(log: Path) -> list[tuple[str, Sample]]:
-    """What a sentinel of the same run measured before it was resumed; a torn or foreign line is left out."""
+    """Return the measurements from before the run was resumed; torn and foreign lines are ignored."""
     if not log.is_file():
         return []
     found = []
@@ -131,9 +133,9 @@ def _overlaps(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, 
 async def sentinel(
     *, clock: Clock, scheduler: Scheduler, seed: int, log: Path | None = None, boot_id: str = ""
 ) -> AsyncIterator[Sentinel]:
-    """Run a sentinel beside the block; its errors can be asked for after it. What it measures is kept in `log`.
+    """Run a sentinel beside the block; its errors are available after it. Its measurements are stored in `log`.
 
-    `boot_id` must be that of the turns' records, on whose clock it measures.
+    `boot_id` must be that of the turns' records.
 
     Raises:
         HarnessError: the reference agent did not start, or the log can't be written.
@@ -146,7 +148,7 @@ async def sentinel(
     finally:
         task.cancel()
         try:
-            await asyncio.wait({task})  # between two samples it ends as cancelled, in a call by itself
+            await asyncio.wait({task})  # cancelled between two samples; inside a call it returns
             if not task.cancelled():
                 task.result()
         finally:
@@ -169,7 +171,7 @@ async def _keep_calling(
 
 
 async def _collect_samples(samples: Iterator[Sample]) -> list[Sample]:
-    """All of them; between two the run's callers have the event loop, since all at once make a turn too late."""
+    """Return all samples; between two the run's callers get the event loop, which all at once would block too long."""
     found = []
     await asyncio.sleep(0)
     for sample in samples:

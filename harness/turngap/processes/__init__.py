@@ -1,1 +1,1 @@
-"""The processes around a run: agent, span receiver, GPU and process samplers; and what machine it is."""
+"""The processes around a run (agent, span receiver, sampler), what they record, and the machine they run on."""

@@ -1,4 +1,4 @@
-"""Child processes: found wherever we run from, deaf to our Ctrl-C, and gone when we are gone."""
+"""Child processes: started from any folder, not affected by Ctrl-C, and ended with the instrument."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from turngap_agent.errors import HarnessError
 from turngap.caller.priority import OWN_NICE
 
 _CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-"""As the user gave them to us, before a caller pins itself to any."""
+"""The CPUs that the instrument may use, before a caller pins itself to some."""
 HELLO_TIMEOUT_S = 30.0
-"""How long a child's first line is waited for; a GPU that sleeps takes seconds to wake."""
+"""Time limit for a child's first line; a sleeping GPU takes seconds to wake."""
 LINE_LIMIT = 1 << 24
 """Longest line read from a child, bytes."""
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs one of our modules. `-P`: a `queue.py` in the current folder must not be imported."""
+    """Return the command that runs a module. `-P`: a `queue.py` in the current folder must not be imported."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
@@ -51,30 +51,30 @@ async def start(
 
 
 async def read_hello(process: asyncio.subprocess.Process, who: str) -> dict[str, Any]:
-    """The JSON object that a child prints as its first line; a child that does not is ended.
+    """Return the JSON object in a child's first line; `who` names the child in messages. A faulty child is stopped.
 
     Raises:
-        HarnessError: nothing came in time, or something else did.
+        HarnessError: no line came in time, or it is not a JSON object.
     """
     assert process.stdout is not None
     try:
         async with asyncio.timeout(HELLO_TIMEOUT_S):
             line = await process.stdout.readline()
-        said = json.loads(line) if line else None
+        message = json.loads(line) if line else None
     except TimeoutError:
-        fault = f"it said nothing for {HELLO_TIMEOUT_S:g} s; is the machine overloaded?"
+        reason = f"it printed nothing for {HELLO_TIMEOUT_S:g} s; is the machine overloaded?"
     except ValueError:
-        fault = "its first line is no JSON; see the lines above"
+        reason = "its first line is not JSON; see the lines above"
     else:
-        if isinstance(said, dict):
-            return said
-        fault = "see the lines above"
+        if isinstance(message, dict):
+            return message
+        reason = "see the lines above"
     await stop(process, grace_s=1.0)
-    raise HarnessError(f"{who} did not start: {fault}")
+    raise HarnessError(f"{who} did not start: {reason}")
 
 
 async def stop(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
-    """End it: SIGTERM, `grace_s` to obey, then SIGKILL; what is left of its session is killed too. Gives its status."""
+    """Stop it: SIGTERM, after `grace_s` SIGKILL, which its children get too. Return its exit status."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -1,4 +1,4 @@
-"""Where a run was made: machine, kernel, Python, packages, load and timer, as they stood before it."""
+"""Describes the machine of a run before it starts: hardware, kernel, Python, packages, load and timer."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PACKAGES = (
     "vllm",
     "websockets",
 )
-"""What can move a latency."""
+"""Packages that can affect a latency."""
 _TIMER_ROUNDS = 100
 
 
 def describe_machine() -> dict[str, Any]:
-    """The machine and what is installed; plain JSON values."""
+    """Return the machine and the installed packages as plain JSON values."""
     memory = psutil.virtual_memory()
     load = [round(value, 2) for value in os.getloadavg()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -49,14 +49,14 @@ def describe_machine() -> dict[str, Any]:
         "memory_mib": round(memory.total / (1 << 20)),
         "memory_available_mib": round(memory.available / (1 << 20)),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := installed_version(name)) is not None},
+        "packages": {name: number for name in PACKAGES if (number := installed_version(name)) is not None},
         "load_before": load,
         "load_before_per_core": round(load[0] / max(1, cores or 1), 3),
     }
 
 
 async def timer_late_p99_ms(clock: Clock) -> float:
-    """How late 3 ms waits (sleep, then spin) end on this machine, 99th percentile of a hundred, ms."""
+    """Return how late 3 ms waits (sleep, then spin) end on this machine: the 99th percentile of a hundred, ms."""
     late_ns = []
     for _ in range(_TIMER_ROUNDS):
         deadline_ns = clock.now_ns() + 3 * NS_PER_MS
@@ -66,16 +66,16 @@ async def timer_late_p99_ms(clock: Clock) -> float:
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name as the kernel gives it, or what the platform module knows."""
+    """Return the processor's name from the kernel, else from the platform module."""
     try:
-        found = re.search(r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", cpuinfo.read_text("utf-8"), re.MULTILINE)
+        match = re.search(r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", cpuinfo.read_text("utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        match = None
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def installed_version(distribution: str) -> str | None:
-    """The installed version of a distribution, or None."""
+    """Return the installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(distribution)
     except PackageNotFoundError:

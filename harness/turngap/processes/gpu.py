@@ -1,4 +1,4 @@
-"""What NVML says of the GPUs: memory, use, clocks and why they are held back. No GPU is a value with a reason."""
+"""Reads the GPUs through NVML: memory, use, clocks and their throttling. Without a GPU there is a reason why."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _REASONS = {
     "hw_power_brake": 0x80,
     "display_clocks": 0x100,
 }
-"""Bits of nvmlClocksEventReasons (nvml.h), idle (0x1) left out: an idle GPU is not held back."""
+"""Bits of nvmlClocksEventReasons (nvml.h), without idle (0x1): an idle GPU is not throttled."""
 THROTTLING = frozenset({"hw_slowdown", "sw_thermal", "hw_thermal", "hw_power_brake"})
-"""Those that make a card slower than it is: heat, and the power that the server can give. The others are settings, or
-the card's own power limit, which holds in production too."""
+"""Reasons that make a card slower than in production: heat and the server's power supply. The others are settings, or
+the card's own power limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One GPU at one moment, a row of `gpu.csv`; None where the GPU or its driver does not tell."""
+    """One GPU at one moment, a row of `gpu.csv`; None where the GPU or its driver does not report a value."""
 
     at_s: float
     """On the host's monotonic clock, as every time of a run."""
@@ -47,16 +47,17 @@ class GpuSample:
     throttle: str
     """Reasons joined by `+`, "" for none."""
     foreign_processes: int | None
-    """Compute processes on it that this run did not start; None where NVML does not tell, as in many containers."""
+    """Compute processes on it that this run did not start; None where NVML does not report them, as in many
+    containers."""
     foreign: str
-    """Those, as "PID NAME", joined by `+`."""
+    """These processes as "PID NAME", joined by `+`."""
     boot_id: str = ""
-    """The boot that `at_s` counts from."""
+    """The boot whose monotonic clock `at_s` is read from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU, or one MIG slice of one, as it stands in the machine."""
+    """A GPU of the machine, or one of its MIG slices."""
 
     gpu: int
     name: str
@@ -64,12 +65,12 @@ class Gpu:
     used_mib: float
     uuid: str = ""
     reserved_mib: float | None = None
-    """What of `used_mib` the driver keeps for itself; None where it does not tell."""
+    """The driver's own share of `used_mib`; None where it is not reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Device:
-    """A GPU's handles: of a slice, memory and processes are its own, clocks and heat the whole card's."""
+    """A GPU's NVML handles. A slice has its own memory and processes; clocks and heat are those of the card."""
 
     number: int
     handle: Any
@@ -77,7 +78,7 @@ class _Device:
 
 
 class Gpus:
-    """The machine's GPUs through NVML, or none and why."""
+    """The machine's GPUs through NVML, or the reason why there are none."""
 
     def __init__(
         self, nvml: ModuleType | None, handles: list[Any], reason: str, processes_on_gpu: GpuProcesses
@@ -86,7 +87,7 @@ class Gpus:
         self._processes_on_gpu = processes_on_gpu
         self._boot_id = tracing.read_boot_id()
         self.reason = reason
-        """Why there are none; "" where there are."""
+        """Why there are none; "" with a GPU."""
         pairs = [(slice_, card) for card in handles for slice_ in self._slices(card) or [card]]
         self._handles = [_Device(number, handle, card) for number, (handle, card) in enumerate(pairs)]
         for device in self._handles:
@@ -105,31 +106,31 @@ class Gpus:
 
     @property
     def driver(self) -> str | None:
-        """The driver's version."""
+        """The version of the driver."""
         return _text(self._query("nvmlSystemGetDriverVersion")) if self._nvml else None
 
     @property
     def processes(self) -> str:
-        """How far NVML's list of processes reaches: `all`, `container`, or `not available`."""
+        """Which processes NVML lists: `all`, those of the `container`, or `not available`."""
         if not self._handles or any(self._pids(device) is None for device in self._handles):
             return "not available"
         return "all" if self._processes_on_gpu.initial_namespace else "container"
 
     def devices(self) -> tuple[Gpu, ...]:
-        """Each GPU's name and memory now; a card that is cut into MIG slices is its slices."""
+        """Return each GPU's name and memory now; a card with MIG slices is replaced by its slices."""
         return tuple(self._device(device) for device in self._handles)
 
     def sample_only(self, uuid: str) -> None:
-        """Sample that GPU alone from now on, if it is one of these."""
+        """From now on sample only that GPU, if there is one with that UUID."""
         chosen = [device for device in self._handles if self._uuid(device) == uuid]
         self._handles = chosen or self._handles
 
     def sample(self, at_s: float) -> tuple[GpuSample, ...]:
-        """One row a GPU; what a GPU does not support is None."""
+        """Return a row for each GPU; values that a GPU does not support are None."""
         return tuple(self._sample(at_s, device) for device in self._handles)
 
     def close(self) -> None:
-        """Let NVML go."""
+        """Shut NVML down."""
         if self._nvml:
             self._query("nvmlShutdown")
 
@@ -172,27 +173,27 @@ class Gpus:
         )
 
     def _slices(self, card: Any) -> list[Any]:
-        """The MIG slices of a card, none where it is whole."""
+        """Return the MIG slices of a card; [] for a card without."""
         mode = self._query("nvmlDeviceGetMigMode", card)
         if not mode or mode[0] != 1:  # NVML_DEVICE_MIG_ENABLE
             return []
         places = range(self._query("nvmlDeviceGetMaxMigDeviceCount", card) or 0)
-        found = (self._query("nvmlDeviceGetMigDeviceHandleByIndex", card, place) for place in places)
-        return [handle for handle in found if handle is not None]
+        handles = (self._query("nvmlDeviceGetMigDeviceHandleByIndex", card, place) for place in places)
+        return [handle for handle in handles if handle is not None]
 
     def _pids(self, device: _Device) -> list[int] | None:
-        """Who computes on it; None where that is not told. MPS's clients have a list of their own."""
-        found = self._query("nvmlDeviceGetComputeRunningProcesses", device.handle)
-        if found is None:
+        """Return its compute processes, MPS clients included; None where they are not reported."""
+        listed = self._query("nvmlDeviceGetComputeRunningProcesses", device.handle)
+        if listed is None:
             return None
         clients = self._query("nvmlDeviceGetMPSComputeRunningProcesses", device.handle) or []
-        return sorted({int(process.pid) for process in (*found, *clients)})
+        return sorted({int(process.pid) for process in (*listed, *clients)})
 
     def _uuid(self, device: _Device) -> str:
         return _text(self._query("nvmlDeviceGetUUID", device.handle)) or ""
 
     def _query(self, function: str, *arguments: Any) -> Any:
-        """What NVML answers; None where it can't: an old driver, a MIG slice, a GPU that fell off the bus."""
+        """Return NVML's answer; None where it has none: an old driver, a MIG slice, a GPU that fell off the bus."""
         call: Callable[..., Any] | None = getattr(self._nvml, function, None)
         if call is None or self._nvml is None:
             return None

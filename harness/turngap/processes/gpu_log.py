@@ -1,4 +1,4 @@
-"""`gpu.csv`: the rows of the sampler, and what they say of the turns: peaks, foreign processes, a GPU held back."""
+"""`gpu.csv`: formats the sampler's rows, and evaluates them: memory peaks, foreign processes, throttling."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from turngap.model.turn import TurnRecord
 from turngap.processes.gpu import THROTTLING, Gpu, GpuSample
 
 BEFORE_MS = 500
-"""A turn's window begins so long before the end of the caller's speech, as it does for the instrument's lateness."""
+"""A turn's window starts so long before the end of the caller's speech, as for the instrument's lateness."""
 UNANSWERED_MS = 2000
-"""... and ends with the answer, or so long after the end of speech where there is none."""
+"""... and ends with the answer; without one, so long after the end of speech."""
 POWER_CAP = "sw_power_cap"
 """The card at its own power limit: so it is under full load in production too."""
 
@@ -27,7 +27,7 @@ COLUMNS = tuple(field.name for field in fields(GpuSample))
 
 
 def format_row(sample: GpuSample) -> list[str]:
-    """A line of `gpu.csv`; an unknown value is an empty cell."""
+    """Return a line of `gpu.csv`; an unknown value is an empty cell."""
     return [
         "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
         for value in asdict(sample).values()
@@ -35,12 +35,12 @@ def format_row(sample: GpuSample) -> list[str]:
 
 
 def summarise(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
-    """The peaks in `gpu.csv` for the GPUs seen before the agent started; None where there was none.
+    """Return the memory peaks in `gpu.csv` of the GPUs seen before the agent started; None without a GPU.
 
-    Of the GPU with that `uuid` alone, where it is among them: the one the agent uses.
+    If one of them has that `uuid` (the agent's GPU), it is the only one returned.
     """
     peaks = _peaks_mib(file)
-    found = tuple(
+    gpus = tuple(
         GpuFigures(
             name=device.name,
             total_mib=device.total_mib,
@@ -50,11 +50,11 @@ def summarise(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tu
         )
         for device in _used(devices, uuid)
     )
-    return found or None
+    return gpus or None
 
 
 def peak_mib(devices: Iterable[Gpu], file: Path, uuid: str) -> float | None:
-    """The largest memory in use on the GPU of that `uuid`; None where it is not among them, or not in `gpu.csv`."""
+    """Return the peak memory use, MiB, of the GPU with that `uuid`; None if it is not in `devices` or `gpu.csv`."""
     number = next((device.gpu for device in devices if device.uuid == uuid), None)
     return None if number is None else _peaks_mib(file).get(number)
 
@@ -62,9 +62,9 @@ def peak_mib(devices: Iterable[Gpu], file: Path, uuid: str) -> float | None:
 def watch_turns(
     file: Path, turns: Iterable[TurnRecord], devices: Sequence[Gpu], uuid: str, *, sees_all: bool
 ) -> GpuWatch | None:
-    """What `gpu.csv` says of the agent's GPU inside the windows of the scored turns; None where it is not sampled.
+    """Return foreign processes and throttling of the agent's GPU in the windows of the scored turns.
 
-    `sees_all`: NVML's list of processes is that of the whole machine, and not of a container alone.
+    None where the GPU was not sampled. `sees_all`: NVML lists the processes of the whole machine, not of a container.
     """
     device = next((one for one in devices if one.uuid == uuid), None)
     if device is None:
@@ -110,13 +110,13 @@ def watch_turns(
 
 
 def _used(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]:
-    """The one of that UUID, or all where none has it."""
-    all_of_them = tuple(devices)
-    return tuple(device for device in all_of_them if uuid and device.uuid == uuid) or all_of_them
+    """Return the GPU with that UUID, or all if none has it."""
+    devices = tuple(devices)
+    return tuple(device for device in devices if uuid and device.uuid == uuid) or devices
 
 
 def _peaks_mib(file: Path) -> dict[int, float]:
-    """The largest memory in use on each GPU in `gpu.csv`; empty where there is no such file."""
+    """Return the peak memory use by GPU in `gpu.csv`; empty without that file."""
     peaks: dict[int, float] = {}
     for line in _lines(file):
         gpu, used = line.get("gpu") or "", line.get("used_mib") or ""

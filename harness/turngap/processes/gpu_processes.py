@@ -1,7 +1,7 @@
-"""Whose the processes on a GPU are: this run's own, or foreign.
+"""Tells a run's own processes on a GPU from foreign ones.
 
-NVML names processes by number. A container has numbers of its own, and what a driver gives there is the host's numbers,
-the container's, or nothing at all, as its age has it: what can't be told is None, never "nobody".
+NVML reports process ids. In a container, which has its own ids, a driver reports the host's ids, the container's, or
+none, depending on its age. So "unknown" is None, which is different from "no foreign process".
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Self
 import psutil
 
 _INITIAL = "pid:[4026531836]"
-"""The first namespace of process numbers (PROC_PID_INIT_INO in linux/proc_ns.h): all processes are seen from it."""
+"""The initial namespace of process ids (PROC_PID_INIT_INO in linux/proc_ns.h): it shows all processes."""
 _MPS = "nvidia-cuda-mps"
-"""MPS's own processes do no work of theirs; its clients are named themselves."""
+"""Prefix of MPS's own processes: the work is that of its clients, which are listed themselves."""
 
 
 class GpuProcesses:
-    """Tells the processes below `root` from others."""
+    """Tells the descendants of `root` from other processes."""
 
     def __init__(self, root: int, *, initial_namespace: bool) -> None:
-        """`root` is the process whose children, however far down, are ours."""
+        """`root` is the process whose descendants are our own."""
         self.initial_namespace = initial_namespace
-        """The processes of the whole machine are seen, and under the numbers that NVML gives."""
+        """True if the processes of the whole machine are visible, under the ids that NVML reports."""
         self._root = root
         self._kin: dict[int, bool | None] = {}
         self._before: set[int] = set()
@@ -33,7 +33,7 @@ class GpuProcesses:
 
     @classmethod
     def of_this_process(cls) -> Self:
-        """For the sampler: the run that started it is its parent."""
+        """Return one for the sampler, whose parent is the run."""
         try:
             space = str(Path("/proc/self/ns/pid").readlink())
         except OSError:
@@ -41,18 +41,18 @@ class GpuProcesses:
         return cls(os.getppid(), initial_namespace=space == _INITIAL)
 
     def note_earlier(self, pids: Iterable[int] | None) -> None:
-        """These were there before the agent started, so they are not its, whatever a container's numbers mean."""
+        """Note processes from before the agent's start: they are foreign, whatever a container's ids mean."""
         if self.initial_namespace:
-            return  # kinship tells it, and numbers are given again
+            return  # descent decides there, and ids are reused
         self._before.update(pid for pid in pids or () if not self._ours(pid))
 
     def list_foreign(self, pids: Iterable[int] | None) -> list[str] | None:
-        """Of these, the ones that are not ours, as "PID NAME"; None where that cannot be told."""
+        """Return those of `pids` that are not ours, as "PID NAME"; None where that is unknown."""
         if pids is None:
             return None
         found, unknown = [], False
         kin = {pid: self._ours(pid) for pid in pids}
-        # One of ours among them shows that the numbers are those of this namespace.
+        # One of ours among them shows that the ids are those of this namespace.
         self._translated = self._translated or any(kin.values())
         for pid, ours in kin.items():
             if ours or (name := _name(pid)).startswith(_MPS):
@@ -65,7 +65,7 @@ class GpuProcesses:
                 found.append(f"{pid} {name}")
             elif not self.initial_namespace:
                 found.append(f"{pid} outside this container")
-            # Else it has ended since.
+            # Otherwise it has ended since.
         return None if unknown and not found else found
 
     def _ours(self, pid: int) -> bool:
@@ -75,13 +75,13 @@ class GpuProcesses:
                 process = psutil.Process(pid)
                 known = pid == self._root or any(parent.pid == self._root for parent in process.parents())
             except psutil.Error:
-                return False  # not kept: it may be another's number next time
+                return False  # not cached: the id may be reused
             self._kin[pid] = known
         return known
 
 
 def _name(pid: int) -> str:
-    """Of a process of this namespace; "" where there is none of that number."""
+    """Return the name of a process of this namespace; "" if there is none with that id."""
     try:
         name = psutil.Process(pid).name()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""The agent's processes as the kernel counts them, and whose the machine's CPU time was."""
+"""`process.csv`: CPU time and memory of the agent, the instrument and the machine; sampled and evaluated."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _LONGEST_STEP_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A process and all below it at one moment."""
+    """What a process and its descendants use at one moment."""
 
     rss_mib: float
-    """Resident memory, summed: pages that processes share count in each."""
+    """Sum of resident memory: shared pages count in each process."""
     cpu_s: float
-    """User and system time since their start, that of children already ended included."""
+    """User and system time since their start, including that of ended children."""
 
 
 class ProcessTree:
-    """A process and what it starts."""
+    """A process and its descendants."""
 
     def __init__(self, root: psutil.Process) -> None:
         self._root = root
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """The tree below `pid`; None if there is no such process."""
+        """Return the tree below `pid`; None if there is no such process."""
         try:
             return cls(psutil.Process(pid))
         except psutil.Error:
             return None
 
     def use(self) -> Use | None:
-        """What the tree uses now; None once its root is gone."""
+        """Return what the tree uses now; None if its root has ended."""
         try:
             tree = [self._root, *self._root.children(recursive=True)]
         except psutil.Error:
@@ -52,7 +52,7 @@ class ProcessTree:
                     times = process.cpu_times()
                     rss += process.memory_info().rss
             except psutil.Error:
-                continue  # it ended between listing and asking
+                continue  # it has ended since it was listed
             cpu_s += times.user + times.system
             cpu_s += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
         return Use(rss / _MIB, cpu_s) if rss else None
@@ -65,17 +65,17 @@ class ProcessSample:
     at_s: float
     """On the host's monotonic clock, as every time of a run."""
     cpu_percent: float
-    """Of the agent since the row before; 100 is one core."""
+    """The agent's since the previous row; 100 is one core."""
     rss_mib: float
-    """Of the agent."""
+    """The agent's."""
     cpu_s: float
-    """Of the agent since its start."""
+    """The agent's since its start."""
     ours_cpu_s: float
-    """Of the instrument and the agent since their start."""
+    """That of the instrument and the agent since their start."""
     machine_cpu_s: float
-    """Of everything on the machine since it was started, idle time left out."""
+    """That of all processes since the machine was started, idle time excluded."""
     stolen_cpu_s: float = 0.0
-    """What the host of a virtual machine gave to others while this one had work, since it was started."""
+    """Time that the host of a virtual machine gave to others while this one had work, since it was started."""
 
 
 COLUMNS = tuple(field.name for field in fields(ProcessSample))
@@ -83,7 +83,7 @@ COLUMNS = tuple(field.name for field in fields(ProcessSample))
 
 
 class ProcessSampler:
-    """Rows about an agent, the instrument that started it, and the machine."""
+    """Samples an agent, the instrument that started it, and the machine."""
 
     def __init__(self, agent: ProcessTree, instrument: ProcessTree | None) -> None:
         self._agent = agent
@@ -91,7 +91,7 @@ class ProcessSampler:
         self._before: tuple[float, float] | None = None
 
     def sample(self, at_s: float) -> ProcessSample | None:
-        """The next row; None once the agent is gone."""
+        """Return the next row; None if the agent has ended."""
         agent = self._agent.use()
         if agent is None:
             return None
@@ -108,31 +108,31 @@ class ProcessSampler:
 
 
 def available_mib() -> float:
-    """Memory that a process could have now without swapping."""
+    """Return the memory, MiB, that a process could get now without swapping."""
     return float(psutil.virtual_memory().available) / _MIB
 
 
 def format_row(sample: ProcessSample) -> list[str]:
-    """A line of `process.csv`."""
+    """Return a line of `process.csv`."""
     return [f"{value:.3f}" for value in asdict(sample).values()]
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessFigures:
-    """What `process.csv` comes to; None where nothing was seen."""
+    """The figures of `process.csv`; None where it has no samples."""
 
     rss_mib: float | None = None
-    """The agent's largest."""
+    """The agent's peak."""
     cpu_s: float | None = None
-    """The agent's, while it was watched."""
+    """The agent's while it was sampled."""
     foreign_cpu_share: float | None = None
-    """Share of the machine's CPU time that went to processes neither of the agent nor of the instrument."""
+    """Share of the machine's CPU time used by processes of neither the agent nor the instrument."""
     stolen_cpu_share: float | None = None
-    """Share of the machine's CPU time that its host gave to others while it had work to do (steal)."""
+    """Share of the machine's CPU time that its host gave to others while it had work (steal)."""
 
 
 def summarise(file: Path) -> ProcessFigures:
-    """Read `process.csv`, a torn last line left out."""
+    """Evaluate `process.csv`; a torn last line is ignored."""
     if not file.is_file():
         return ProcessFigures()
     with file.open(newline="", encoding="utf-8") as lines:
@@ -140,7 +140,7 @@ def summarise(file: Path) -> ProcessFigures:
     if not rows:
         return ProcessFigures()
     samples = [ProcessSample(*values) for values in rows]
-    # A resumed run has rows of two agents: only neighbours in time are compared.
+    # A resumed run has rows of two agents: only consecutive rows close in time are compared.
     steps = [(a, b) for a, b in pairwise(samples) if 0 < b.at_s - a.at_s < _LONGEST_STEP_S and b.cpu_s >= a.cpu_s]
     capacity_s = sum(b.at_s - a.at_s for a, b in steps) * (os.cpu_count() or 1)
     machine_s = sum(b.machine_cpu_s - a.machine_cpu_s for a, b in steps)
@@ -162,6 +162,6 @@ def _whole(line: dict[str, str | None]) -> bool:
 
 
 def _busy_s(machine: dict[str, float]) -> float:
-    # Guest time is in user time already; steal is another machine's.
+    # Guest time is part of user time; steal is the time of other machines.
     idle = ("idle", "iowait", "guest", "guest_nice", "steal")
     return float(sum(value for name, value in machine.items() if name not in idle))

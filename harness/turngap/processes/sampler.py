@@ -1,9 +1,8 @@
-"""The sampler: GPU and process samples into CSV, in a process of its own so that pacing never waits for NVML or /proc.
+"""Samples GPUs and processes into CSV, in a process of its own, so that pacing never waits for NVML or /proc.
 
-`python -m turngap.processes.sampler FOLDER` prints one JSON line with the GPUs as they are, then samples into
-FOLDER/gpu.csv
-ten times a second, and into FOLDER/process.csv twice a second once its stdin has given a process id, until it gives 0.
-After the process id its line may name a GPU by its UUID: that one alone is sampled from then on. It ends with stdin.
+`python -m turngap.processes.sampler FOLDER` prints one JSON line that describes the GPUs. Then it writes
+FOLDER/gpu.csv ten times a second and, from the first process id on its stdin until a 0, FOLDER/process.csv twice a
+second. A line `PID UUID` also selects the only GPU to be sampled from then on. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from turngap.processes.process_log import ProcessSampler, ProcessTree
 
 GPU_PERIOD_NS = 100 * NS_PER_MS
 PROCESS_PERIODS = 5
-"""GPU periods between two looks at the process tree: /proc is read whole for it."""
-_NOBODY = 0
-"""In place of a process id: no process is looked at."""
+"""GPU periods between two samples of the process tree, which read all of /proc."""
+_NO_PROCESS = 0
+"""Instead of a process id: no process is sampled."""
 
 
 class Sampler:
-    """The sampler's process, as the run holds it."""
+    """The sampler's process, as seen from the session."""
 
     def __init__(self, running: asyncio.subprocess.Process, hello: dict[str, Any]) -> None:
         self._process = running
@@ -41,7 +40,7 @@ class Sampler:
         self.no_gpu_reason: str = hello["reason"]
         self.driver: str | None = hello["driver"]
         self.gpu_processes: str = hello["processes"]
-        """How far NVML's list of processes reaches: `all`, `container`, or `not available`."""
+        """Which processes NVML lists: `all`, those of the `container`, or `not available`."""
 
     @classmethod
     async def start(cls, folder: Path) -> Self:
@@ -55,12 +54,12 @@ class Sampler:
         return cls(running, await child.read_hello(running, "the sampler of GPU and memory"))
 
     async def watch(self, pid: int, gpu: str = "") -> None:
-        """Sample that process and all below it too, from now on; of the GPUs, the one of that UUID if there is one."""
+        """From now on also sample that process and its descendants; of the GPUs, only the one with that UUID."""
         await self._send(pid, gpu)
 
     async def pause(self) -> None:
-        """Look at no process until `watch` is called again: many samplers at once would be a load themselves."""
-        await self._send(_NOBODY)
+        """Sample no process until `watch` is called again: many samplers at once would be a load themselves."""
+        await self._send(_NO_PROCESS)
 
     async def _send(self, pid: int, gpu: str = "") -> None:
         assert self._process.stdin is not None
@@ -69,7 +68,7 @@ class Sampler:
             await self._process.stdin.drain()
 
     async def stop(self) -> None:
-        """End it; its files are whole."""
+        """Stop it; its files are complete then."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
@@ -101,7 +100,7 @@ def main(arguments: list[str]) -> None:
 
 def _rows(file: IO[str], columns: tuple[str, ...]) -> Any:
     rows = csv.writer(file)
-    if not file.tell():  # a resumed run goes on with the files it has
+    if not file.tell():  # a resumed run appends to its files
         rows.writerow(columns)
     return rows
 
@@ -110,29 +109,29 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     clock = SystemClock()
     instrument = ProcessTree.of(os.getppid())
     agent: ProcessSampler | None = None
-    watched, resting = _NOBODY, False
+    watched, resting = _NO_PROCESS, False
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
         if gpu_rows is not None:
             gpu_rows.writerows(gpu_log.format_row(each) for each in gpus.sample(clock.now_ns() / 1e9))
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
-            seen = agent.sample(clock.now_ns() / 1e9)
-            if seen is not None:
-                process_rows.writerow(process_log.format_row(seen))
+            sample = agent.sample(clock.now_ns() / 1e9)
+            if sample is not None:
+                process_rows.writerow(process_log.format_row(sample))
         deadline_ns = max(deadline_ns + GPU_PERIOD_NS, clock.now_ns())
         while (left_ns := deadline_ns - clock.now_ns()) > 0:
             if not select.select([0], [], [], left_ns / 1e9)[0]:
                 continue
-            said_now = os.read(0, 4096)
-            if not said_now:
+            received = os.read(0, 4096)
+            if not received:
                 return
-            first, *named = said_now.decode().splitlines()[-1].split()
-            said = int(first)
-            for uuid in named:
+            first, *uuids = received.decode().splitlines()[-1].split()
+            pid = int(first)
+            for uuid in uuids:
                 gpus.sample_only(uuid)
-            resting = said == _NOBODY
-            if not resting and said != watched:
-                tree, watched = ProcessTree.of(said), said
+            resting = pid == _NO_PROCESS
+            if not resting and pid != watched:
+                tree, watched = ProcessTree.of(pid), pid
                 agent = ProcessSampler(tree, instrument) if tree is not None else None
 
 

@@ -1,4 +1,4 @@
-"""The agent's spans as the run sees them: collected call by call from the receiver's process, and known to be whole."""
+"""Collects the agent's spans, call by call, from the process that receives them, and checks that they are complete."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from turngap.model.plural import plural
 from turngap.processes import child
 
 SILENT_AGENT_TIMEOUT_S = 0.25
-"""How long a call's spans are waited for from an agent that sends none."""
+"""Time limit for a call's spans of an agent that sends none."""
 SILENT_CALLS = 2
-"""So many silent calls in a row, and never a span in the whole run: such an agent sends none."""
+"""An agent without any span so far sends none after so many calls in a row without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +30,27 @@ class CollectedSpans:
 
     spans: tuple[Span, ...]
     note: str
-    """"" when all are there; else what is missing, in one line."""
+    """What is missing, in one line; "" if the spans are complete."""
 
 
 class SpanReceiver:
-    """A receiver process, and what it has handed on so far."""
+    """The receiving process, and the spans that it has passed on."""
 
     def __init__(self, process: asyncio.subprocess.Process, endpoint: str) -> None:
         self.endpoint = endpoint
         self.counts: dict[str, int] = {}
-        """Spans that were not taken: `duplicate`, `foreign`, `other_boot`; and `malformed` requests."""
+        """Spans that were not used: `duplicate`, `foreign`, `other_boot`; and `malformed` requests."""
         self._process = process
         self._calls: defaultdict[str, list[Span]] = defaultdict(list)
         self._collected: set[str] = set()
         self._arrived = asyncio.Condition()
         self._silent_calls = 0
-        self._heard_any = False
+        self._any_span = False
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, file: Path, port: int = 0) -> Self:
-        """Start one that also appends every span to `file`.
+        """Start a receiver that also appends every span to `file`.
 
         Raises:
             UsageError: `port` is in use.
@@ -67,7 +67,7 @@ class SpanReceiver:
         raise HarnessError(f"the span receiver did not start: {hello.get('error', 'see the lines above')}")
 
     async def collect(self, call_sid: str, timeout_s: float) -> CollectedSpans:
-        """Wait until the call's spans are whole, or `timeout_s` have passed; they are handed out once."""
+        """Wait until the call's spans are complete, at most `timeout_s`; return them and forget them."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._sends_none else timeout_s):
                 async with self._arrived:
@@ -78,27 +78,27 @@ class SpanReceiver:
         return CollectedSpans(spans, describe_missing(spans) + self._why_none(spans))
 
     def current_spans(self, call_sid: str) -> tuple[Span, ...]:
-        """The spans of a call that goes on, as far as they have come; `collect` will give them again."""
+        """Return the spans so far of a call that is under way; `collect` returns them again."""
         return tuple(self._calls.get(call_sid, ()))
 
     def unused_span_notes(self) -> tuple[str, ...]:
-        """What came and was not used, one line each; whole once the receiver has been stopped."""
+        """Return notes on received spans that were not used, one line each; complete once the receiver has stopped."""
         late = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid in self._collected)
-        strange = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid not in self._collected)
-        found = {
+        unrelated = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid not in self._collected)
+        counts = {
             "came after their call had been scored": late,
             "came twice, and count once": self.counts.get("duplicate", 0),
-            "were of calls that are not this run's": strange,
+            "were of calls that are not this run's": unrelated,
             "came from another host or boot, whose clock is not ours": self.counts.get("other_boot", 0),
             "had no turngap attributes": self.counts.get("foreign", 0),
         }
-        lines = [f"spans: {count} {text}" for text, count in found.items() if count]
+        lines = [f"spans: {count} {text}" for text, count in counts.items() if count]
         if self.counts.get("malformed"):
             lines.append(f"spans: {self.counts['malformed']} requests could not be read")
         return tuple(lines)
 
     async def stop(self) -> None:
-        """End the process; what it had still to hand on is in its file."""
+        """Stop the process; its last spans are in its file."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
@@ -115,15 +115,15 @@ class SpanReceiver:
             else:
                 span = parse_row(row)
                 self._calls[span.call_sid].append(span)
-                self._heard_any = True
+                self._any_span = True
             async with self._arrived:
                 self._arrived.notify_all()
-            await asyncio.sleep(0)  # a burst of buffered lines must not hold up a caller's frame
+            await asyncio.sleep(0)  # a burst of buffered lines must not delay a caller's frame
 
     @property
     def _sends_none(self) -> bool:
-        # A single late span takes it back: a short wait must not be what keeps calls silent.
-        return not self._heard_any and self._silent_calls >= SILENT_CALLS
+        # A single late span ends it: the short time limit must not be why calls have no spans.
+        return not self._any_span and self._silent_calls >= SILENT_CALLS
 
     def _why_none(self, spans: tuple[Span, ...]) -> str:
         if spans or not self.counts.get("other_boot"):
@@ -132,7 +132,7 @@ class SpanReceiver:
 
 
 def parse_row(row: dict[str, Any]) -> Span:
-    """A line of `spans.jsonl` as a span; lists become tuples."""
+    """Return a line of `spans.jsonl` as a span; lists become tuples."""
     attributes = {key: tuple(value) if isinstance(value, list) else value for key, value in row["attributes"].items()}
     return Span(
         name=row["name"],
@@ -146,7 +146,7 @@ def parse_row(row: dict[str, Any]) -> Span:
 
 
 def describe_missing(spans: Iterable[Span]) -> str:
-    """ "" when a call's spans are whole by their own counts, else one line that says what is not there."""
+    """Return a line that says which spans of a call are missing by the agent's own counts; "" if none is."""
     spans = tuple(spans)
     if not spans:
         return "the agent sent no spans"
@@ -159,8 +159,8 @@ def describe_missing(spans: Iterable[Span]) -> str:
     if not isinstance(expected, int) or len(turns) < expected:
         return f"{len(turns)} of {expected} turn spans arrived"
     for (turn, attempt), span in turns.items():
-        got = sum((other.turn, other.attempt) == (turn, attempt) for other in inside)
-        said = span.attributes.get(tracing.SPANS, 0)
-        if isinstance(said, int) and got < said:
-            return f"{got} of {plural(said, 'span')} of turn {turn}, attempt {attempt} arrived"
+        received = sum((other.turn, other.attempt) == (turn, attempt) for other in inside)
+        sent = span.attributes.get(tracing.SPANS, 0)
+        if isinstance(sent, int) and received < sent:
+            return f"{received} of {plural(sent, 'span')} of turn {turn}, attempt {attempt} arrived"
     return ""

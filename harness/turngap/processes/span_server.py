@@ -1,8 +1,8 @@
-"""The span receiver: OTLP/HTTP in, one JSON line a span out, in a process of its own so that pacing never waits for it.
+"""Receives spans as OTLP/HTTP and prints them, in a process of its own, so that pacing never waits for it.
 
-`python -m turngap.processes.span_server PORT FILE` prints a line with its endpoint, then each span that is new and of
-this boot
-to stdout and to the end of FILE; spans without our attributes are counted, not kept. It ends when its stdin does.
+`python -m turngap.processes.span_server PORT FILE` prints a JSON line with its endpoint. Then it writes each new span
+of this boot as a JSON line to stdout and to the end of FILE. Spans without our attributes are only counted. It ends
+with its stdin.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Row = dict[str, Any]
 
 
 def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
-    """The spans in a serialised `ExportTraceServiceRequest`.
+    """Parse the spans in a serialised `ExportTraceServiceRequest`.
 
     Returns:
-        Rows (`id`, then the fields of `tracing.Span`), how many spans were not an agent's, and how many came from
-        another boot, whose monotonic times mean nothing here.
+        Rows (`id`, then the fields of `tracing.Span`), the number of spans without our attributes, and the number from
+        another boot, whose monotonic times can't be compared.
 
     Raises:
-        DecodeError: `body` is no such message.
+        DecodeError: `body` is not such a message.
     """
     kept: list[Row] = []
     foreign = other_boot = 0
@@ -64,7 +64,7 @@ def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes spans in from any number of connections and hands each on once."""
+    """Receives spans on any number of connections and passes each on once."""
 
     daemon_threads = True
 
@@ -77,10 +77,10 @@ class Receiver(ThreadingHTTPServer):
         self._lock = threading.Lock()
 
     def receive(self, body: bytes) -> None:
-        """Hand on the new spans of one request, and a line of counts when a count moved.
+        """Pass on the new spans of a request, and a line of counts if one has changed.
 
         Raises:
-            DecodeError: `body` is no `ExportTraceServiceRequest`.
+            DecodeError: `body` is not an `ExportTraceServiceRequest`.
         """
         kept, foreign, other_boot = parse_request(body, self._boot_id)
         with self._lock:
@@ -97,7 +97,7 @@ class Receiver(ThreadingHTTPServer):
             self._write_counts(before)
 
     def count_malformed(self) -> None:
-        """Count a request that could not be read."""
+        """Count a malformed request."""
         with self._lock:
             before = dict(self._counts)
             self._counts["malformed"] += 1
@@ -110,7 +110,7 @@ class Receiver(ThreadingHTTPServer):
             outlet.flush()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A connection that breaks off is the exporter's affair."""
+        """Ignore connections that break: the exporter tries again."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, "")
 
     def _answer(self, status: int, text: str) -> None:
-        """An empty body is an empty `ExportTraceServiceResponse`: all was accepted."""
+        """Respond; an empty body is an empty `ExportTraceServiceResponse`: everything was accepted."""
         self.send_response(status)
         self.send_header("Content-Type", "application/x-protobuf" if status == 200 else "text/plain")
         self.send_header("Content-Length", str(len(text)))
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:

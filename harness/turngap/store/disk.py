@@ -1,4 +1,4 @@
-"""What a folder of results needs of the disk: to appear whole, one writer, files replaced whole, JSON of a version."""
+"""Files and folders of results: created and replaced atomically, with one writer, and read by schema version."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
     and is asked again for each name that turns out to be taken.
 
     Raises:
-        UsageError: the folder is no place to write in.
+        UsageError: no folder can be made there.
         HarnessError: the disk is full.
     """
     try:
@@ -76,7 +76,7 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
 
 
 def replace_file(target: Path, text: str) -> None:
-    """Write a file anew, whole or not at all, and wait until the disk has it.
+    """Replace a file atomically, and wait until the disk has it.
 
     Raises:
         HarnessError: it can't be written.
@@ -88,7 +88,7 @@ def replace_file(target: Path, text: str) -> None:
 
 
 def append(file: FileIO, data: bytes) -> None:
-    """Append `data` and sync; where the disk takes only some of it, none stays: a torn line would spoil the next."""
+    """Append `data` and sync; a part that the disk took is removed again: a torn line would damage the next."""
     size = os.fstat(file.fileno()).st_size
     rest = memoryview(data)
     try:
@@ -102,38 +102,40 @@ def append(file: FileIO, data: bytes) -> None:
 
 
 def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
-    """The JSON object in a `kind`'s file, and its schema version, `newest` at the most.
+    """Return the schema version and the JSON object in the file of a `kind`, "run" or "sweep".
 
     Raises:
-        RunFolderError: it is missing, damaged, none of ours, or of a newer version.
+        RunFolderError: the file is missing, damaged, not of that kind, or of a version newer than `newest`.
     """
     try:
         data = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(
-            f"{file.parent}: no {kind} folder (there is no {file.name} in it); name one of `turngap {kind}`"
+            f"{file.parent}: not a {kind} folder (it has no {file.name}); give the folder of a `turngap {kind}`"
         ) from None
     except OSError as fault:
         raise RunFolderError(f"{file}: cannot be read ({fault.strerror})") from None
     except ValueError:
-        raise RunFolderError(f"{file}: damaged: it is no JSON; the {kind} can't be read") from None
+        raise RunFolderError(f"{file}: damaged: it is not JSON; the {kind} can't be read") from None
     if not isinstance(data, dict):
-        raise RunFolderError(f"{file}: no {kind} of turngap (it is no JSON object)")
+        raise RunFolderError(f"{file}: not a {kind} of turngap (it is not a JSON object)")
     version = data.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise RunFolderError(f"{file}: no {kind} of turngap (it has no `schema_version`)")
+        raise RunFolderError(f"{file}: not a {kind} of turngap (it has no `schema_version`)")
     if version > newest:
         raise RunFolderError(
-            f"{file}: schema version {version} is newer than {newest}, the newest this turngap reads; update turngap"
+            f"{file}: schema version {version} is newer than {newest}, the newest that this turngap can read; "
+            "update turngap",
+            code="run-folder.version",
         )
     return version, data
 
 
 def validate(model: type[Model], text: str, where: str) -> Model:
-    """JSON text as a model.
+    """Return JSON text as a model.
 
     Raises:
-        RunFolderError: it does not fit; `where` and the field are named.
+        RunFolderError: it is not valid; the message names `where` and the field.
     """
     try:
         return model.model_validate_json(text)

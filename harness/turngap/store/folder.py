@@ -1,7 +1,7 @@
-"""A run's folder: written so that a kill at any moment loses no finished turn, read with suspicion.
+"""The folder of a run: a kill at any moment loses no finished turn, and a damaged folder is refused.
 
-`run.json` is replaced as a whole; `turns.jsonl` only grows, each call's turns in one synchronised write, until the run
-ends and it is replaced once more. Where a turn stands twice (a call that was made again), the last line holds.
+`run.json` is replaced atomically. `turns.jsonl` is appended to, each call's turns in one synchronised write, and
+replaced when the run ends. If it has a turn twice (of a call that was placed again), the last line counts.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ SCENARIO = "scenario.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What makes the data of one schema version those of the next."""
+    """Converts data of one schema version to the next."""
 
     run: Callable[[Json], Json]
     turn: Callable[[Json], Json]
 
 
 MIGRATIONS: Mapping[int, Migration] = {}
-"""By the version they start from; none is needed yet."""
+"""By the version they convert from; none is needed yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as its folder holds it."""
+    """A run as read from its folder."""
 
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
-    """What was left out in reading."""
+    """What was ignored in reading, one line each."""
 
 
 class RunFolder:
-    """One folder, which one run writes."""
+    """The folder of a run, for its one writer."""
 
     def __init__(self, path: Path, lock: FolderLock | None = None) -> None:
         self.path = path
@@ -57,12 +57,12 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path, name: str, record: RunRecord, scenario: str | None = None) -> Self:
-        """Make the folder under `out`, with `run.json` in it from the first moment; a taken `name` gets a number.
+        """Make the folder under `out`, with `run.json` in it from the first moment; an existing `name` gets a number.
 
         `scenario` is the text of a scenario that lies in no other file.
 
         Raises:
-            UsageError: the folder is no place to write in.
+            UsageError: no folder can be made there.
             HarnessError: the disk is full.
         """
 
@@ -76,7 +76,7 @@ class RunFolder:
         return cls(*disk.new_folder(out, name, "run", fill))
 
     def write(self, record: RunRecord) -> None:
-        """Replace `run.json`, whole or not at all.
+        """Replace `run.json` atomically.
 
         Raises:
             HarnessError: it can't be written.
@@ -84,7 +84,7 @@ class RunFolder:
         disk.replace_file(self.path / RUN, record.model_dump_json(indent=2) + "\n")
 
     def append(self, turns: Iterable[TurnRecord]) -> None:
-        """Add finished turns and wait until the disk has them; all of them or, where that fails, none.
+        """Append finished turns and wait until the disk has them; if that fails, none is appended.
 
         Raises:
             HarnessError: they can't be written.
@@ -97,7 +97,7 @@ class RunFolder:
             raise HarnessError(f"{self.path / TURNS}: cannot be written ({fault.strerror or fault})") from None
 
     def replace_turns(self, turns: Iterable[TurnRecord]) -> None:
-        """Write `turns.jsonl` anew, whole or not at all.
+        """Replace `turns.jsonl` atomically.
 
         Raises:
             HarnessError: it can't be written.
@@ -105,7 +105,7 @@ class RunFolder:
         disk.replace_file(self.path / TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
 
     def cut_torn_lines(self) -> None:
-        """Cut off torn last lines, so that what is appended next stands on a line of its own."""
+        """Cut off torn last lines, so that the next append starts a new line."""
         for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
             file = self.path / name
             if file.is_file():
@@ -115,10 +115,10 @@ class RunFolder:
 
 
 def read(path: Path) -> StoredRun:
-    """Read a run folder, of an older schema too.
+    """Read a run folder, also of an older schema.
 
     Raises:
-        RunFolderError: it is no run folder, is damaged beyond a torn last line, or comes from a newer version.
+        RunFolderError: it is not a run folder, is damaged by more than a torn last line, or is of a newer version.
     """
     version, data = disk.load_json(path / RUN, "run", SCHEMA_VERSION)
     if version < SCHEMA_VERSION:
@@ -128,15 +128,15 @@ def read(path: Path) -> StoredRun:
 
 
 def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRecord, ...], tuple[str, ...]]:
-    """The turns of `turns.jsonl` in the order of calls, the last line of each, and notes on what was left out.
+    """Return the turns of `turns.jsonl` in the order of calls, and notes on what was ignored.
 
     Raises:
-        RunFolderError: a line that is not the last is no turn.
+        RunFolderError: a line other than the last is not a turn.
     """
     if not file.is_file():
         return (), ()
     *lines, torn = file.read_bytes().split(b"\n")
-    notes = (f"{file.name}: a torn last line of {len(torn)} bytes was left out",) if torn else ()
+    notes = (f"{file.name}: a torn last line of {len(torn)} bytes was ignored",) if torn else ()
     turns: dict[tuple[int, int], TurnRecord] = {}
     for number, line in enumerate(lines, 1):
         text = line.decode("utf-8", "replace")
@@ -150,7 +150,7 @@ def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRec
 def migrate(
     data: Json, version: int, *, part: str, table: Mapping[int, Migration] = MIGRATIONS, to: int = SCHEMA_VERSION
 ) -> Json:
-    """`data` (of a run or a turn) of schema `version` as those of version `to`, step by step.
+    """Convert `data` (of a run or a turn) from schema `version` to version `to`, step by step.
 
     Raises:
         RunFolderError: a step is missing.

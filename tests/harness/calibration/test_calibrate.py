@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 from turngap.calibration import calibrate
-from turngap.calibration.calibrate import Answer, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
+from turngap.calibration.calibrate import LoggedReply, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
 from turngap.calibration.idleness import Idle
 from turngap.calibration.reference_agent import tone
 from turngap.calibration.sentinel import Sentinel
@@ -49,7 +49,7 @@ def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float =
 def reference(record: CallRecord, delay_ms: float = 150.0) -> ReferenceAgent:
     frame = (record.spoken[0].end_sample - 1) // 160
     arrival_ns = int(record.sent_ns[frame])
-    answers = {("CA", 0): Answer(arrival_ns, arrival_ns + round(delay_ms * MS))}
+    answers = {("CA", 0): LoggedReply(arrival_ns, arrival_ns + round(delay_ms * MS))}
     return cast(ReferenceAgent, SimpleNamespace(answers=answers))
 
 

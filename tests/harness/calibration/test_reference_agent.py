@@ -20,7 +20,7 @@ def test_an_order_survives_the_pipe() -> None:
 )
 def test_a_malformed_order_is_one_line(line: str) -> None:
     """A malformed order is refused, with what was given."""
-    with pytest.raises(ProtocolError, match="no order"):
+    with pytest.raises(ProtocolError, match="not an order"):
         parse_order(line)
 
 

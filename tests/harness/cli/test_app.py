@@ -131,7 +131,7 @@ def test_an_agent_that_dies_at_start_is_one_line(
 ) -> None:
     """Its own last words and its log are in the message; the verdict is INVALID."""
     dying = "import sys; print('turngap: error: no memory left for its models', file=sys.stderr); sys.exit(3)"
-    monkeypatch.setattr(agent_processes, "serve_command", lambda *_: [sys.executable, "-c", dying])
+    monkeypatch.setattr(agent_processes, "serve_command", lambda *_, **__: [sys.executable, "-c", dying])
     scenario, out = str(scenario_of_tones(tmp_path, 1)), str(tmp_path / "results")
     code = app.execute(["run", scenario, "--profile", "scripted", "--json", "--out", out])
     captured = capfd.readouterr()
@@ -169,7 +169,7 @@ def test_report_and_export_refuse_what_is_no_run(tmp_path: Path, capfd: pytest.C
     for arguments in (["report", str(tmp_path)], ["export", str(tmp_path), "--format", "csv"]):
         code, line = complaint(capfd, *arguments)
         assert code == 3
-        assert "no run folder" in line
+        assert "not a run folder" in line
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     assert complaint(capfd, "export", str(folder.path), "--format", "xml") == (
         3,
@@ -180,9 +180,9 @@ def test_report_and_export_refuse_what_is_no_run(tmp_path: Path, capfd: pytest.C
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ({store.RUN: b'{"schema_version": 1, "run_'}, "run.json: damaged: it is no JSON"),
-        ({store.RUN: b'{"schema_version": 99}'}, "schema version 99 is newer than 1, the newest this turngap reads"),
-        ({store.RUN: b'{"name": "package.json"}'}, "run.json: no run of turngap (it has no `schema_version`)"),
+        ({store.RUN: b'{"schema_version": 1, "run_'}, "run.json: damaged: it is not JSON"),
+        ({store.RUN: b'{"schema_version": 99}'}, "schema version 99 is newer than 1, "),
+        ({store.RUN: b'{"name": "package.json"}'}, "run.json: not a run of turngap (it has no `schema_version`)"),
         ({store.TURNS: b'{"call": 0, "tu\n{}\n'}, "turns.jsonl:1: damaged: "),
         ({store.TURNS: b"\xff\xfe\n"}, "turns.jsonl:1: damaged: "),
     ],
@@ -218,7 +218,7 @@ def test_a_torn_last_line_is_said_in_the_report(tmp_path: Path, capfd: pytest.Ca
     with (folder.path / store.TURNS).open("ab") as file:
         file.write(b'{"call": 2, "ca')
     assert app.execute(["report", str(folder.path)]) == 0
-    assert "a torn last line of 15 bytes was left out" in Path(capfd.readouterr().out.strip()).read_text()
+    assert "a torn last line of 15 bytes was ignored" in Path(capfd.readouterr().out.strip()).read_text()
     assert store.read(folder.path).record.n_turns == 2
 
 
