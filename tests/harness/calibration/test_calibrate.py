@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 from turngap.calibration import calibrate
-from turngap.calibration.calibrate import LoggedReply, Calibration, DelayErrors, Errors, ReferenceAgent, Sample
+from turngap.calibration.calibrate import Calibration, DelayErrors, Errors, LoggedReply, ReferenceAgent, Sample
 from turngap.calibration.idleness import Idle
 from turngap.calibration.reference_agent import tone
 from turngap.calibration.sentinel import Sentinel

@@ -56,7 +56,7 @@ def test_a_torn_last_line_is_left_out_and_said(folder: RunFolder) -> None:
     (folder.path / store.TURNS).write_bytes(whole + whole[:100])
     run = store.read(folder.path)
     assert run.turns == tuple(turns)
-    assert run.notes == ("turns.jsonl: a torn last line of 100 bytes was left out",)
+    assert run.notes == ("turns.jsonl: a torn last line of 100 bytes was ignored",)
 
 
 def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> None:
@@ -163,12 +163,12 @@ def test_a_future_schema_is_refused(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no run folder"),
+        (None, "not a run folder"),
         ("", "damaged"),
         ('{"schema_version": 1, "run_id"', "damaged"),
-        ("[]", "no run of turngap"),
-        ('{"name": "other"}', "no run of turngap"),
-        ('{"schema_version": true}', "no run of turngap"),
+        ("[]", "not a run of turngap"),
+        ('{"name": "other"}', "not a run of turngap"),
+        ('{"schema_version": true}', "not a run of turngap"),
         ('{"schema_version": 1}', "damaged: run_id"),
     ],
 )

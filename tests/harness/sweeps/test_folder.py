@@ -47,9 +47,9 @@ def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "no sweep folder"),
-        ("{", "it is no JSON"),
-        ("[]", "no sweep of turngap"),
+        (None, "not a sweep folder"),
+        ("{", "it is not JSON"),
+        ("[]", "not a sweep of turngap"),
         ('{"schema_version": 99}', "newer than 1"),
         ('{"schema_version": 1}', "damaged: sweep_id"),
     ],
