@@ -2,7 +2,8 @@
 
 `turngap.run` measures an agent and returns a `Run`; docs/api.md describes every name here. Each is imported on first
 use, so that `import turngap` costs nothing. The instrument never shares an interpreter with what it measures; from
-`turngap_agent` it imports only the vocabulary: `telephony`, `tracing`, `profile`, `documents` and `errors`.
+`turngap_agent` it imports only the vocabulary: `telephony`, `tracing`, `profile`, `documents`, `errors` and
+`command_line`.
 """
 
 from __future__ import annotations

@@ -1,50 +1,108 @@
-"""`python -m turngap_agent`: the commands that need engines or weights; each one's module is imported on demand."""
+"""`python -m turngap_agent`: the commands that need engines or weights; each imports its module when it runs."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated
 
-from turngap_agent.errors import EngineError, TurngapError, UsageError, format_error
+import typer
 
-COMMANDS = {
-    "serve": ("turngap_agent.server.serve", "answer calls"),
-    "weights": ("turngap_agent.weights.command", "list, fetch and verify models"),
-    "say": ("turngap_agent.say", "speak a text into a WAV file"),
-}
+from turngap_agent.command_line import execute, print_error
+from turngap_agent.errors import EngineError
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Run the agent, and fetch its models.",
+)
+weights_app = typer.Typer(rich_markup_mode=None, help="List, fetch and verify the pinned model weights.")
+app.add_typer(weights_app, name="weights")
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see: {self.prog} --help")
+@app.command("serve")
+def _serve(
+    profile: Annotated[str, typer.Option(help="A profile that ships, or a .yaml file.")] = "cpu",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.")] = 8080,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
+    inject: Annotated[list[str] | None, typer.Option(help="Delay a stage, for tests: STAGE=MS.")] = None,
+    live_spans: Annotated[
+        bool, typer.Option("--live-spans", help="Send spans after each turn instead of after each call.")
+    ] = False,
+) -> None:
+    """Load a profile's engines and answer calls until SIGTERM."""
+    from turngap_agent.server import serve
+
+    raise typer.Exit(
+        serve.run(profile, host=host, port=port, overrides=set_ or (), inject=inject or (), live_spans=live_spans)
+    )
+
+
+@weights_app.command("list")
+def _list(as_json: _Json = False) -> None:
+    """List the pinned models: version, size, licence, source, cached or not."""
+    from turngap_agent.weights import command
+
+    raise typer.Exit(command.show_list(as_json=as_json))
+
+
+@weights_app.command("pull")
+def _pull(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROFILE|NAME", help="[default: what the profiles that ship use, except what the hub has]"
+        ),
+    ] = None,
+    here: Annotated[bool, typer.Option("--here", help="Fetch nothing if this machine cannot run the profile.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Fetch what is missing or damaged."""
+    from turngap_agent.weights import command
+
+    raise typer.Exit(command.pull(what, here=here, as_json=as_json))
+
+
+@weights_app.command("verify")
+def _verify(as_json: _Json = False) -> None:
+    """Read every cached byte and compare it with the pins."""
+    from turngap_agent.weights import command
+
+    raise typer.Exit(command.verify(as_json=as_json))
+
+
+@weights_app.command("path")
+def _path(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: _Json = False) -> None:
+    """Print the file or folder of one entry; it is fetched if it is missing."""
+    from turngap_agent.weights import command
+
+    raise typer.Exit(command.show_path(name, as_json=as_json))
+
+
+@app.command("say")
+def _say(
+    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="The words.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.wav", help="The file to write.")],
+) -> None:
+    """Speak a text into a WAV file (24 kHz, the caller's synthetic voice)."""
+    from turngap_agent import say
+
+    raise typer.Exit(say.run(" ".join(text), out))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the process's exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    parser = _Parser(prog=os.environ.get("TURNGAP_COMMAND", "python -m turngap_agent"), description=__doc__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    command = words[0] if words else ""
+    """Run one command and return the exit code of the process."""
+    name = os.environ.get("TURNGAP_COMMAND", "python -m turngap_agent")
     try:
-        for name, (module, summary) in COMMANDS.items():
-            if name == command:
-                importlib.import_module(module).add_parser(commands)
-            else:
-                commands.add_parser(name, help=summary)
-        parsed = parser.parse_args(words)
-        return int(parsed.run(parsed))
-    except TurngapError as error:
-        print(format_error(str(error)), file=sys.stderr)
-        return error.exit_code
+        return execute(app, sys.argv[1:] if arguments is None else arguments, name)
     except ModuleNotFoundError as error:
         missing = f"{error.name} is not installed: the agent needs its extra, pip install 'turngap[cpu]'"
-        print(format_error(missing), file=sys.stderr)
-        return EngineError.exit_code
-    except KeyboardInterrupt:
-        return 130
+        return print_error(missing, EngineError.exit_code)
 
 
 if __name__ == "__main__":

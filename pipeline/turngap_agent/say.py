@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from pathlib import Path
 
@@ -15,27 +14,18 @@ from turngap_agent.tts import AudioF32
 from turngap_agent.tts.hibari import HibariSettings
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `say`."""
-    parser = subparsers.add_parser("say", help="speak a text into a WAV file (24 kHz, the caller's synthetic voice)")
-    parser.set_defaults(run=run)
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.wav", help="written whole or not at all")
-    parser.add_argument("text", nargs="+", metavar="TEXT")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Write `args.text` as speech to `args.out`; return the exit code.
+def run(text: str, out: Path) -> int:
+    """Speak `text` into the file `out`; return the exit code.
 
     Raises:
         EngineError: the synthesiser is not installed or failed.
         UsageError: the text has no words, or the file cannot be written.
     """
-    text = " ".join(args.text).strip()
     if not any(character.isalnum() for character in text):
         raise UsageError(f"say: {text!r} has no words; give some")
     rate, audio = asyncio.run(_synthesise(text))
-    _write(args.out, rate, audio)
-    print(f"{args.out}: {len(audio) / rate:.2f} s")
+    _write(out, rate, audio)
+    print(f"{out}: {len(audio) / rate:.2f} s")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ pytest.importorskip("hibari")
 
 
 def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    say.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["say", *arguments])
-    return int(args.run(args))
+    option, out, *words = arguments
+    assert option == "--out"
+    return say.run(" ".join(words), Path(out))
 
 
 def test_words_become_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from turngap_agent.errors import TurngapError, UsageError, format_error, write_error
+from turngap_agent import command_line
+from turngap_agent.errors import UsageError, write_error
 
 from turngap.cli.smoke_arguments import smoke
 from turngap.processes import child, environment
@@ -21,9 +22,7 @@ from turngap.processes import child, environment
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-_ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # typer's own copy of it, or click's: by version
 USAGE, INVALID = 3, 2
-_TYPERS_INTERRUPT = 130
 RESULTS = "results"
 RUN = "A run: its folder, or its id under results/."
 REPORT = "reports/RUN.html for a run in results/, report.html in the folder of any other"
@@ -245,31 +244,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def execute(arguments: list[str]) -> int:
     """Run one command line and return the exit code; an error is one line on stderr."""
-    try:
-        code = typer.main.get_command(app).main(arguments, prog_name="turngap", standalone_mode=False)
-    except TurngapError as error:
-        return _print_error(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _print_error("interrupted", INVALID)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except _ClickException as error:
-        shown = error.format_message() if hasattr(error, "format_message") else str(error)
-        context = getattr(error, "ctx", None)
-        if not shown or shown.lstrip().startswith("Usage:"):  # no command was given
-            print(shown or "", end="")
-            return USAGE
-        path = context.command_path if context is not None else "turngap"
-        return _print_error(f"{' '.join(shown.split())} See: {path} --help", USAGE)
-    if code == _TYPERS_INTERRUPT:
-        return _print_error("interrupted", INVALID)
-    return code if isinstance(code, int) else 0
-
-
-def _print_error(text: str, code: int) -> int:
-    Console(stderr=True).print(format_error(text), highlight=False, markup=False, soft_wrap=True)
-    return code
+    code = command_line.execute(app, arguments, "turngap")
+    return command_line.print_error("interrupted", INVALID) if code == command_line.INTERRUPTED else code
 
 
 def _become_agent_command(name: str, arguments: list[str]) -> NoReturn:

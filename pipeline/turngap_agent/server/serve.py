@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from turngap_agent import clock, profile
@@ -20,30 +19,24 @@ SWITCH_INTERVAL_S = 0.0005
 """How long the event loop waits for a thread that holds the interpreter; Python's 5 ms lengthens turns."""
 
 
-def add_parser(commands: Any) -> None:
-    """Declare the command to argparse."""
-    parser = commands.add_parser("serve", help="answer calls", description=__doc__)
-    add = parser.add_argument
-    add("--profile", default="cpu", metavar="NAME", help="a shipped profile or a .yaml file (default: %(default)s)")
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=8080, help="port to listen on; 0: a free one (default: %(default)s)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a profile's setting")
-    add("--inject", action="append", default=[], metavar="STAGE=MS", help="delay a stage by milliseconds, for tests")
-    add("--live-spans", action="store_true", help="send spans after each turn instead of after each call")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
+def run(
+    profile_name: str,
+    *,
+    host: str,
+    port: int,
+    overrides: Sequence[str] = (),
+    inject: Sequence[str] = (),
+    live_spans: bool = False,
+) -> int:
     """Serve; return the exit code.
 
     Raises:
         TurngapError: the profile, an argument or the port is invalid, or an engine does not load.
     """
     started_ns = clock.now_ns()
-    live_spans: bool = arguments.live_spans
-    chosen = profile.load(arguments.profile, tuple(arguments.overrides))
-    injection = Injection.parse(arguments.inject)
-    listener = listen(arguments.host, arguments.port)
+    chosen = profile.load(profile_name, tuple(overrides))
+    injection = Injection.parse(inject)
+    listener = listen(host, port)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with _private_stdout() as stdout, asyncio.Runner(loop_factory=_loop_factory()) as runner:

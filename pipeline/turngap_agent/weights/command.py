@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import Any
@@ -17,47 +16,8 @@ from turngap_agent.weights.pins import Pin
 from turngap_agent.weights.sources.progress import megabytes
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `weights` with its own commands."""
-    parser = subparsers.add_parser("weights", help="list, fetch and verify the pinned model weights")
-    parser.set_defaults(run=run)
-    commands = parser.add_subparsers(dest="weights_command", required=True)
-    listing = commands.add_parser("list", help="list the pinned models: version, size, licence, source, cached or not")
-    pull = commands.add_parser("pull", help="fetch what is missing or damaged")
-    pull.add_argument(
-        "what",
-        nargs="?",
-        metavar="PROFILE|NAME",
-        help="default: what the shipped profiles use, except what the hub has",
-    )
-    pull.add_argument("--here", action="store_true", help="fetch nothing if this machine cannot run the profile")
-    verify = commands.add_parser("verify", help="read every cached byte and compare it with the pins")
-    path = commands.add_parser("path", help="print the file or folder of one entry, fetched if missing")
-    path.add_argument("name", metavar="NAME")
-    for command in (listing, pull, verify, path):
-        command.add_argument("--json", action="store_true", help="one JSON document on stdout")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run the command; return the exit code.
-
-    Raises:
-        TurngapError: as `turngap_agent.weights`.
-    """
-    if args.weights_command == "list":
-        return _list(args.json)
-    if args.weights_command == "pull":
-        if args.here and args.what and args.what not in pins.shipped():
-            fitness.check(profile.load(args.what))
-        return _pull(args.what, args.json)
-    if args.weights_command == "verify":
-        return _verify(args.json)
-    entry = weights.get(args.name)
-    print(json.dumps({"name": args.name, "path": str(entry)}) if args.json else entry)
-    return 0
-
-
-def _list(as_json: bool) -> int:
+def show_list(*, as_json: bool) -> int:
+    """Print the pinned models; return the exit code."""
     statuses = weights.list_all()
     if as_json:
         print(json.dumps([_describe(status) for status in statuses], indent=1))
@@ -75,8 +35,16 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _pull(what: str | None, as_json: bool) -> int:
-    """Fetch each; without a name, a voice that cannot be fetched is a note only: the caller has a synthetic one."""
+def pull(what: str | None, *, here: bool, as_json: bool) -> int:
+    """Fetch what a profile needs, or one model; with `here` only if this machine can run the profile.
+
+    Without `what`, a voice that cannot be fetched is a note only: the caller has a synthetic one.
+
+    Raises:
+        TurngapError: as `turngap_agent.weights`.
+    """
+    if here and what and what not in pins.shipped():
+        fitness.check(profile.load(what))
     fetched, failed = {}, {}
     for pin in weights.selection(what):
         try:
@@ -93,7 +61,8 @@ def _pull(what: str | None, as_json: bool) -> int:
     return 0
 
 
-def _verify(as_json: bool) -> int:
+def verify(*, as_json: bool) -> int:
+    """Compare every cached byte with the pins; return the exit code."""
     statuses = [status for status in weights.verify() if status.cached or status.problem]
     damaged = [status for status in statuses if status.problem]
     if as_json:
@@ -104,6 +73,13 @@ def _verify(as_json: bool) -> int:
         for status in statuses:
             print(status.problem or f"{status.pin.name} {status.pin.version}: as pinned")
     return WeightsError.exit_code if damaged else 0
+
+
+def show_path(name: str, *, as_json: bool) -> int:
+    """Print the file or folder of one model, fetched if missing; return the exit code."""
+    path = weights.get(name)
+    print(json.dumps({"name": name, "path": str(path)}) if as_json else path)
+    return 0
 
 
 def _describe(status: weights.Status) -> dict[str, Any]:

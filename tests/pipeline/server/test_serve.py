@@ -109,7 +109,7 @@ async def test_a_dead_receiver_does_not_keep_the_agent(pick_up):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: COMMAND"),
+        ([], "Missing command"),
         (["bogus"], "bogus"),
         (["serve", "--bogus"], "--bogus"),
         (["serve", "--profile", "nope"], "no profile 'nope'"),
@@ -142,7 +142,5 @@ def test_a_port_in_use_is_one_line(capfd):
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"]])
 def test_help_is_given(arguments, capfd):
     """Every command is named, and help is no error."""
-    with pytest.raises(SystemExit) as ended:
-        commands.main(arguments)
-    assert ended.value.code == 0
+    assert commands.main(arguments) == 0
     assert "serve" in capfd.readouterr().out
