@@ -20,22 +20,22 @@ class EnergySettings(VadSettings):
     threshold_dbfs: float = Field(-45.0, le=0)
 
     def build(self) -> LoadedEngine:
-        """The engine; nothing is loaded."""
+        """Return the engine; nothing is loaded."""
         return EnergyEngine(self)
 
 
 class EnergyEngine:
-    """Gives level detectors; there is nothing to load."""
+    """Makes level detectors; there is nothing to load."""
 
     def __init__(self, settings: EnergySettings) -> None:
         self._settings = settings
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"energy, {WINDOW_SAMPLES / 8:g} ms windows over {self._settings.threshold_dbfs:g} dBFS"
 
     def detector(self) -> EnergyDetector:
-        """A fresh detector for one call."""
+        """Return a fresh detector for one call."""
         return EnergyDetector(self._settings.threshold_dbfs)
 
     async def warm_up(self) -> None:
@@ -53,6 +53,6 @@ class EnergyDetector:
         self._windows = Windows()
 
     async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
-        """Take the next 8 kHz samples, shape (n,) for any n; give the windows that became complete."""
+        """Take the next 8 kHz samples, shape (n,) for any n; return the windows that became complete."""
         judged = [(end, level_dbfs(window)) for end, window in self._windows.push(pcm)]
         return [Voicing(end, 1.0 if level > self._threshold_dbfs else 0.0, level) for end, level in judged]

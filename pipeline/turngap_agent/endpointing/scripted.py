@@ -1,4 +1,4 @@
-"""A turn model that gives the same probability after a set time. For tests and fault injection; no model."""
+"""A turn model that returns the same probability after a fixed time. For tests and fault injection; no model."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from turngap_agent.engines import LoadedEngine, TurnSettings
 
 
 class ScriptedTurnSettings(TurnSettings):
-    """Returns the same probability after a set time. For tests and fault injection."""
+    """Returns the same probability after a fixed time. For tests and fault injection."""
 
     engine: Literal["scripted"]
     probability: float = Field(1.0, ge=0, le=1)
     delay_ms: float = Field(0, ge=0)
 
     def build(self) -> LoadedEngine:
-        """The engine; nothing is loaded."""
+        """Return the engine; nothing is loaded."""
         return ScriptedTurnModel(self)
 
 
 class ScriptedTurnModel:
-    """Holds a script; the audio has no say in it."""
+    """Returns its script's probability, whatever the audio."""
 
     def __init__(self, settings: ScriptedTurnSettings) -> None:
         self._settings = settings
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"scripted, {self._settings.probability:g} after {self._settings.delay_ms:g} ms"
 
     async def warm_up(self) -> None:
         """Nothing to warm."""
 
     async def completeness(self, audio: AudioF32) -> float:
-        """The script's probability, `delay_ms` after the call."""
+        """Return the script's probability, `delay_ms` after the call."""
         await sleep_until_ns(now_ns() + round(self._settings.delay_ms * 1e6))
         return self._settings.probability
 

@@ -1,7 +1,7 @@
 """Silero VAD in ONNX Runtime, at the telephone's own 8 kHz.
 
 The model takes 256 samples with the 32 samples before them as context, and a state from window to window. Without the
-context it still answers, and wrongly.
+context it returns wrong probabilities.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class SileroEngine:
         self._executor = make_thread("vad", settings.cores)
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"silero {self._settings.model}, 8 kHz, {threads_text(self._settings.threads)}"
 
     def detector(self) -> SileroDetector:
-        """A fresh detector for one call."""
+        """Return a fresh detector for one call."""
         return SileroDetector(self._session, self._executor)
 
     async def warm_up(self) -> None:
@@ -62,7 +62,7 @@ class SileroDetector:
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
 
     async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
-        """Take the next 8 kHz samples, shape (n,) for any n; give the windows that became complete."""
+        """Take the next 8 kHz samples, shape (n,) for any n; return the windows that became complete."""
         windows = self._windows.push(pcm)
         if not windows:
             return []

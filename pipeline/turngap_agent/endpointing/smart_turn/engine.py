@@ -1,7 +1,7 @@
-"""Smart Turn v3.2 in ONNX Runtime: from an utterance's sound, how likely it is that the caller is done.
+"""Smart Turn v3.2 in ONNX Runtime: how likely it is, from an utterance's sound, that the caller is done.
 
-The model hears the last 8 s at 16 kHz, silence before them where there is less, as Whisper's log-mel frames of the
-whole, brought to mean 0 and variance 1 (pipecat-ai's own calling convention for this model).
+The model takes the last 8 s at 16 kHz, padded with silence in front, normalised to mean 0 and variance 1, as Whisper's
+log-mel frames (pipecat-ai's own calling convention for this model).
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from turngap_agent.endpointing.smart_turn import SmartTurnSettings
 from turngap_agent.resample import to_16k
 from turngap_agent.telephony import SAMPLE_RATE
 
-HEARD_S = 8
+INPUT_S = 8
 _RATE = 2 * SAMPLE_RATE
-_FRAMES = 100 * HEARD_S
+_FRAMES = 100 * INPUT_S
 
 
 class SmartTurn:
-    """The model, loaded once; questions of several calls wait for each other."""
+    """The model, loaded once; queries of several calls wait for each other."""
 
     def __init__(self, settings: SmartTurnSettings) -> None:
         self._settings = settings
         self._session = session(weights.get(settings.model), settings.threads)
-        self._extractor = FeatureExtractor(feature_size=80, chunk_length=HEARD_S)
+        self._extractor = FeatureExtractor(feature_size=80, chunk_length=INPUT_S)
         self._executor = worker.make_thread("turn", settings.cores)
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"smart_turn {self._settings.model}, {worker.threads_text(self._settings.threads)}"
 
     async def warm_up(self) -> None:
@@ -41,7 +41,7 @@ class SmartTurn:
         await self.completeness(np.zeros(SAMPLE_RATE, np.float32))
 
     async def completeness(self, audio: AudioF32) -> float:
-        """The probability, 0-1, that a caller who was heard to say `audio` (8 kHz, shape (n,)) is done."""
+        """Return the probability, 0-1, that the caller is done after `audio` (8 kHz, shape (n,))."""
         return await worker.run(self._executor, self._judge, audio)
 
     async def close(self) -> None:
@@ -49,9 +49,9 @@ class SmartTurn:
         await asyncio.to_thread(self._executor.shutdown)
 
     def _judge(self, audio: AudioF32) -> float:
-        wide = to_16k(audio[-HEARD_S * SAMPLE_RATE :])[-HEARD_S * _RATE :]
-        padded = np.concatenate([np.zeros(HEARD_S * _RATE - len(wide), np.float32), wide])
-        levelled = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
-        features = self._extractor(levelled.astype(np.float32), padding=0)[:, :_FRAMES]
+        wide = to_16k(audio[-INPUT_S * SAMPLE_RATE :])[-INPUT_S * _RATE :]
+        padded = np.concatenate([np.zeros(INPUT_S * _RATE - len(wide), np.float32), wide])
+        normalised = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
+        features = self._extractor(normalised.astype(np.float32), padding=0)[:, :_FRAMES]
         (probability,) = self._session.run(None, {"input_features": features[None].astype(np.float32)})
         return float(np.ravel(probability)[0])
