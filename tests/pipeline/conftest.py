@@ -72,7 +72,7 @@ class Traces:
 
 
 class Followed:
-    """A detector engine that also tells how much each call's detector was given; all else is the engine's own."""
+    """A detector engine that also records how much audio each call's detector got; all else is the engine's own."""
 
     def __init__(self, engine) -> None:
         self._engine = engine
@@ -123,7 +123,7 @@ class Served:
             yield phone
 
     def count(self, metric: str, **labels: str) -> float:
-        """The metric as it stands now."""
+        """Return the current value of the metric."""
         families = text_string_to_metric_families(self.agent.metrics.exposition().decode())
         samples = [sample for family in families for sample in family.samples if sample.name == metric]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())

@@ -1,4 +1,4 @@
-"""YAML documents: every fault is one line that says where."""
+"""YAML documents: every error is one line with its place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read(text: str) -> Scenario:
 
 
 def test_a_good_document_is_its_model() -> None:
-    """What stands in it arrives."""
+    """Its values arrive."""
     assert read(GOOD).turns[0].say == "hello"
 
 

@@ -24,7 +24,7 @@ SPANS = (
 
 @pytest.fixture
 def jumping_clock(monkeypatch):
-    """The agent's clock, which stands still until someone sleeps."""
+    """The agent's clock, which moves only when someone sleeps."""
     times = [0]
 
     async def sleep_until_ns(deadline_ns: int) -> None:
@@ -37,7 +37,7 @@ def jumping_clock(monkeypatch):
 
 
 def test_delays_are_read_by_stage():
-    """STAGE=MS, the last of a stage stands, and no other stage is delayed."""
+    """STAGE=MS, the last one of a stage counts, and no other stage is delayed."""
     injection = Injection.parse(["first_token=100", "lead_in=2.5", "first_token=80"])
     assert injection.delay_ns(Stage.FIRST_TOKEN) == 80_000_000
     assert injection.delay_ns(Stage.LEAD_IN) == 2_500_000
@@ -58,8 +58,8 @@ def test_delays_are_read_by_stage():
         "encoding=60001",
     ],
 )
-def test_what_is_no_delay_is_refused(argument):
-    """An unknown stage and a value that is no number of milliseconds are the user's to correct, in one line."""
+def test_an_invalid_delay_is_refused(argument):
+    """An unknown stage or a value that is not a number of milliseconds is an error of one line."""
     with pytest.raises(UsageError) as refused:
         Injection.parse([argument])
     assert refused.value.code == "usage.inject"

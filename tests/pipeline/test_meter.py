@@ -21,7 +21,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_work_is_added_up_over_all_engines(now: list[int]) -> None:
-    """Two at once count twice; what still goes on counts up to now; idle time does not."""
+    """Two at once count twice; current work counts up to now; idle time does not."""
     one = Meter()
     with one.busy():
         now[0] = 10_000_000
@@ -32,7 +32,7 @@ def test_work_is_added_up_over_all_engines(now: list[int]) -> None:
     assert one.busy_ms == 20
 
 
-def test_standing_still_is_no_work(now: list[int]) -> None:
+def test_idle_time_is_not_work(now: list[int]) -> None:
     """A thread that waits for its reader is inside its work, and does none."""
     one = Meter()
     with one.busy():
@@ -60,7 +60,7 @@ def test_work_that_fails_counts(now: list[int]) -> None:
     assert asyncio.run(one.wait_idle(0))
 
 
-def test_a_thread_counts_for_the_attempt_that_asked() -> None:
+def test_a_thread_counts_for_the_attempt_it_works_for() -> None:
     """The running task's meter, not another's; queueing for the thread is not work."""
     first, second = Meter(), Meter()
     release = threading.Event()
@@ -110,7 +110,7 @@ def test_a_stream_counts_for_the_attempt_that_reads_it() -> None:
     assert counted.busy_ms > 0
 
 
-def test_who_gave_up_waiting_is_not_told() -> None:
+def test_a_waiter_that_gave_up_is_not_woken() -> None:
     """A wait that ran out, or was cancelled, does not disturb the work's end."""
 
     async def give_up() -> None:

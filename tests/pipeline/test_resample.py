@@ -59,7 +59,7 @@ def test_no_more_is_held_back_than_stated(rate: int) -> None:
 @settings(max_examples=60)
 @given(st.sampled_from(RATES), st.lists(st.integers(0, 1500), max_size=10), st.integers(0, 2**32 - 1))
 def test_the_stream_is_the_whole(rate: int, lengths: list[int], seed: int) -> None:
-    """Cut anyhow, the pieces join to exactly what one push gives, of exactly the input's duration rounded up."""
+    """However it is cut, the pieces join to exactly the output of one push, of the input's duration rounded up."""
     audio = np.asarray(np.random.default_rng(seed).uniform(-1.1, 1.1, sum(lengths)), np.float32)
     downsampler, at, pieces = Downsampler(rate), 0, []
     for length in lengths:

@@ -105,7 +105,7 @@ def counting(made: list[int], over: threading.Event) -> Callable[[worker.Emit[in
 
 
 def test_work_in_step_has_one_item_in_hand_and_no_more(executor: ThreadPoolExecutor) -> None:
-    """It goes on as items are asked for, and stands still while none is; closing ends it all the same."""
+    """It continues while items are requested, and pauses otherwise; closing ends it in both cases."""
     made: list[int] = []
     over = threading.Event()
 
@@ -121,7 +121,7 @@ def test_work_in_step_has_one_item_in_hand_and_no_more(executor: ThreadPoolExecu
     assert len(made) <= 6
 
 
-def test_work_in_step_goes_on_where_others_wait_for_its_thread(executor: ThreadPoolExecutor) -> None:
+def test_work_in_step_continues_if_others_wait_for_its_thread(executor: ThreadPoolExecutor) -> None:
     """A reader that asks for no more keeps nobody else from the engine."""
 
     async def read() -> str:

@@ -1,4 +1,4 @@
-"""A profile that speculates, engines that tell what was asked of them and when, and a listener."""
+"""A profile that speculates, engines that record their requests, and a listener."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ so that an answer of the turn model comes when all of them have been heard."""
 
 
 class Counted(ScriptedSpeechToText):
-    """Transcribes at once; says how often, and when it was asked first."""
+    """Transcribes at once; records how often, and when first."""
 
     def __init__(self) -> None:
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
@@ -43,7 +43,7 @@ class Counted(ScriptedSpeechToText):
         return Transcript(f"words {len(self.heard)}")
 
     async def asked_times(self, count: int) -> None:
-        """Return when it has been asked so often."""
+        """Return after so many requests."""
         async with asyncio.timeout(PATIENCE_S):
             while len(self.heard) < count:
                 self.asked.clear()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class HeardSpeechToText(ScriptedSpeechToText):
-    """Keeps the audio it was given."""
+    """Keeps the audio it gets."""
 
     def __init__(self) -> None:
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
@@ -65,7 +65,7 @@ async def test_keys_alone_are_taken_and_not_answered(serve, caplog):
 
 
 async def test_noise_as_loud_as_speech_is_a_turn_that_ends(serve):
-    """Noise that never pauses is cut at the longest turn, and everything goes on."""
+    """Noise that never pauses is cut at the longest turn, and the call continues."""
     noise = np.random.default_rng(0).normal(0, 8000, 1300 * 8).clip(-32_768, 32_767).astype(np.int16)
     async with serve("endpointing.max_turn_ms=1000", "tts.ms_per_character=2") as served, served.phone() as phone:
         await phone.play(noise)
@@ -75,7 +75,7 @@ async def test_noise_as_loud_as_speech_is_a_turn_that_ends(serve):
 
 
 @pytest.mark.parametrize("offset", [1600, 9000])
-async def test_a_dc_offset_is_no_speech(serve, offset):
+async def test_a_dc_offset_is_not_speech(serve, offset):
     """A line that sits at 5 or 27 % of full scale: silence stays silence, and speech is answered once."""
     tone = 8000 * np.sin(2 * np.pi * 300 * np.arange(3200) / 8000)
     silence = np.zeros(8000)

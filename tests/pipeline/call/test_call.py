@@ -38,7 +38,7 @@ class RecordingLanguageModel(ScriptedLanguageModel):
 
 
 class HeardSpeechToText(ScriptedSpeechToText):
-    """Says how much it was given to hear; the first `stuck` utterances are never done."""
+    """Records how much audio it gets; the first `stuck` utterances never finish."""
 
     def __init__(self, stuck: int = 0, texts: tuple[str, ...] = ()) -> None:
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))

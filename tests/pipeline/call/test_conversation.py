@@ -66,7 +66,7 @@ def test_heard_text_counts_whole_clauses_then_words(samples, heard):
 
 
 def test_a_clause_without_audio_was_not_heard():
-    """What had not been sent when the caller spoke is no part of the reply."""
+    """Text that was not sent when the caller spoke is not part of the reply."""
     assert heard_text([("one two,", 100), ("three four.", 0)], 99) == "one"
 
 
@@ -78,7 +78,7 @@ def test_the_block_is_unique_from_its_first_token_on():
 
 
 @pytest.mark.parametrize("words", ["", "...", "Mm-hm.", "Mm-hmm.", "Mhm", "Hmm...", "Uh-huh.", "Um, uh", "Er", "M-hm"])
-def test_a_sound_is_nothing_to_answer(words):
+def test_a_mere_sound_needs_no_answer(words):
     """What a listener or a thinker lets out, as transcribers write it."""
     assert not has_words(words)
 

@@ -46,7 +46,7 @@ def test_a_clause_is_not_held_back_for_the_next():
 
 @pytest.mark.parametrize("samples", [0, 1, 320, 5000])
 def test_injected_silence_comes_first(samples):
-    """`lead_in` silence stands before the first audio, once."""
+    """`lead_in` silence precedes the first audio, once."""
     encoder, plain = ReplyEncoder(RATE, samples), ReplyEncoder(RATE)
     assert b"".join(encoder.push(tone(2400))) == mulaw.SILENCE * samples + b"".join(plain.push(tone(2400)))
 
@@ -74,7 +74,7 @@ def test_a_clause_is_whole_between_its_ends():
     assert line[FADE_SAMPLES:-FADE_SAMPLES] == mulaw.encode(plain)[FADE_SAMPLES:-FADE_SAMPLES]
 
 
-def test_nothing_gives_nothing():
+def test_no_audio_makes_no_payload():
     """An empty piece makes no message, not even of injected silence."""
     encoder = ReplyEncoder(RATE, 320)
     assert list(encoder.push(np.zeros(0, np.float32))) == []

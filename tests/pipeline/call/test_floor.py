@@ -1,4 +1,4 @@
-"""Agent and caller heard at once, over a real WebSocket with scripted engines: pause, go on, give way."""
+"""Agent and caller heard at once, over a real WebSocket with scripted engines: pause, resume, yield."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ SHORT = "tts.ms_per_character=2"
 
 
 class RecordingLanguageModel(ScriptedLanguageModel):
-    """Keeps its requests; after `free` tokens it waits to be let go on."""
+    """Keeps its requests; after `free` tokens it waits for `go_on`."""
 
     def __init__(self, reply: str, free: int | None = None) -> None:
         super().__init__(ScriptedLlmSettings(engine="scripted", reply=reply, first_token_ms=0, token_ms=0))
@@ -42,7 +42,7 @@ class RecordingLanguageModel(ScriptedLanguageModel):
 
 @contextlib.asynccontextmanager
 async def listening(phone):
-    """A caller who is silent: frames go on, as fast as the agent takes them."""
+    """A caller who is silent: frames continue, as fast as the agent reads them."""
 
     async def send() -> None:
         while True:
@@ -97,7 +97,7 @@ async def test_each_backchannel_pauses_once(serve):
 
 
 async def test_the_reply_is_made_while_it_is_paused(serve):
-    """What language model and synthesiser give during a pause is kept back, and follows in its place."""
+    """Audio that is produced during a pause is held, and follows in its place."""
     llm = RecordingLanguageModel("One two three, four five six.", free=3)
     async with serve(LONG, llm=llm) as served, served.phone() as phone:
         await phone.ask()
@@ -117,7 +117,7 @@ async def test_the_reply_is_made_while_it_is_paused(serve):
 
 
 async def test_a_barge_in_is_answered_from_its_first_word(serve):
-    """The paused reply is given up, remembered as far as it was heard; what the caller says is the next turn."""
+    """The paused reply is cancelled and remembered as far as it was heard; the caller's words are the next turn."""
     llm = RecordingLanguageModel("One two three. " * 2)
     async with serve(LONG, llm=llm) as served, served.phone() as phone:
         await phone.ask()
@@ -139,8 +139,8 @@ async def test_a_barge_in_is_answered_from_its_first_word(serve):
     )
 
 
-async def test_a_caller_whom_the_first_sound_met_is_heard_whole(serve, monkeypatch):
-    """Who went on before hearing anything prolongs the turn: its next attempt hears both parts."""
+async def test_a_caller_who_started_before_the_first_sound_is_heard_whole(serve, monkeypatch):
+    """A caller who speaks on before hearing anything prolongs the turn: its next attempt gets both parts."""
     monkeypatch.setattr(floor, "REACTION_NS", 60_000_000_000)
     async with serve("tts.ms_per_character=1000") as served, served.phone() as phone:
         await phone.ask()
@@ -166,7 +166,7 @@ async def test_a_word_at_the_very_end_of_a_reply_is_the_next_turn(serve):
 @pytest.mark.parametrize("attenuation_db", [25, 30, 35])
 @pytest.mark.parametrize("told", [True, False])
 async def test_the_agents_echo_does_not_interrupt_it(serve, attenuation_db, told):
-    """Its own audio come back is no voice, unless the profile says that there are no echoes."""
+    """Its own returned audio is not a voice, unless the profile says that there are no echoes."""
     settings = ("vad.threshold_dbfs=-60", f"barge_in.echo_below_db={20 if told else 90}")
     async with serve(LONG, *settings) as served, served.phone() as phone:
         await phone.ask()
@@ -180,7 +180,7 @@ async def test_the_agents_echo_does_not_interrupt_it(serve, attenuation_db, told
 
 
 async def test_a_caller_who_never_stops_is_answered_politely(serve):
-    """At the limit the reply comes with an apology before it, and the speech that goes on does not stop it."""
+    """At the limit the reply starts with an apology, and continued speech does not stop it."""
     async with serve("endpointing.max_turn_ms=1000", "tts.ms_per_character=30") as served, served.phone() as phone:
         await phone.speak(1900)
         mark, audio = await phone.until(OutboundMark, Clear)
@@ -195,7 +195,7 @@ async def test_a_caller_who_never_stops_is_answered_politely(serve):
 
 
 async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
-    """The speech that went on is the next turn, once the agent has ended."""
+    """The continued speech is the next turn, once the agent has finished."""
     async with serve("endpointing.max_turn_ms=1000", SHORT) as served, served.phone() as phone:
         await phone.speak(1900)
         assert (await phone.reply())[0] == "turn-0-1"
@@ -204,7 +204,7 @@ async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
 
 
 async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
-    """Who pauses and goes on before each answer can't put it off for ever: the one at the limit is said."""
+    """A caller who pauses and resumes cannot postpone the answer for ever: the one at the limit is said."""
     uninterruptible, set_uninterruptible = asyncio.Event(), floor.Floor.set_uninterruptible
 
     def told(self, on):
@@ -228,7 +228,7 @@ async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
 
 
 async def test_an_apology_is_optional(serve):
-    """With an empty preface the reply stands alone."""
+    """With an empty preface there is only the reply."""
     settings = ("endpointing.max_turn_ms=1000", "barge_in.limit_preface=''", SHORT)
     async with serve(*settings) as served, served.phone() as phone:
         await phone.speak(1900)

@@ -36,7 +36,7 @@ def test_the_message_of_a_sample_is_found():
     assert [arrivals.time_of_sample(end) for end in (1, 160, 161, 480, 481)] == [1000, 1000, 2000, 3000, None]
 
 
-def test_only_the_unbroken_last_eight_seconds_are_told():
+def test_only_the_last_eight_seconds_without_a_gap_are_reported():
     """Numbers that skip end the row, and so does age."""
     arrivals = Arrivals()
     for chunk in (1, 2, 5, 6):
@@ -78,13 +78,13 @@ def test_a_hole_is_as_long_as_the_timestamps_say():
     assert missing(frame(1, 100), frame(5, 180), frame(6, 200)) == [0, 480, 0]
 
 
-def test_a_repeated_frame_is_told():
-    """The last message once more is None; a sender that numbers nothing is not taken for one who repeats."""
+def test_a_repeated_frame_is_recognised():
+    """A repetition of the last message returns None; a sender that numbers nothing does not count as repeating."""
     assert missing(frame(1, 100), frame(1, 100), frame(2, 120)) == [0, None, 0]
     assert missing(frame(1, 100), frame(1, 120), frame(1, 140)) == [0, 0, 0]
 
 
-def test_a_timestamp_that_cannot_be_is_not_believed():
+def test_an_impossible_timestamp_is_ignored():
     """Neither a jump of hours nor one back makes silence; counting begins anew from it."""
     assert missing(frame(1, 100), frame(2, 9_000_000), frame(3, 9_000_020)) == [0, 0, 0]
     assert missing(frame(1, 5000), frame(2, 100), frame(3, 120), frame(5, 160)) == [0, 0, 0, 160]

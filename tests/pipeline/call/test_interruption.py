@@ -1,4 +1,4 @@
-"""What a voice over the agent means, told from verdicts alone."""
+"""What a voice over the agent means, decided from voicings alone."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,17 +23,17 @@ def moves(voices: str, over: str | bool = True, settings: BargeInSettings = SETT
 
 
 def test_a_backchannel_pauses_and_is_gone_on_from():
-    """Voice for 64 ms silences the agent; 256 ms of silence after 400 ms of it, and it goes on."""
+    """Voice for 64 ms silences the agent; 256 ms of silence after 400 ms of it, and it resumes."""
     assert moves("xxxxxxxxxxxx........") == {1: Move.PAUSE, 19: Move.RESUME}
 
 
 def test_a_voice_that_lasts_is_a_barge_in():
-    """At 480 ms of voice the agent gives way, while the caller still speaks."""
+    """At 480 ms of voice the agent yields, while the caller still speaks."""
     assert moves("x" * 30) == {1: Move.PAUSE, 14: Move.YIELD}
 
 
-def test_it_gives_way_once():
-    """Until the agent has fallen silent nothing more is asked of it; its next words can be interrupted again."""
+def test_it_yields_once():
+    """Until the agent is silent it gets no further move; its next words can be interrupted again."""
     assert moves("x" * 36, over="x" * 20 + "." + "x" * 15) == {
         1: Move.PAUSE,
         14: Move.YIELD,
@@ -47,7 +47,7 @@ def test_a_short_breath_does_not_end_a_barge_in():
     assert moves("xxxxx....xxxxxx.....") == {1: Move.PAUSE, 14: Move.YIELD}
 
 
-def test_one_window_is_nothing():
+def test_one_window_is_not_enough():
     """32 ms of voice are no reason to fall silent."""
     assert moves("x.x.x.x.x.x") == {}
 
@@ -62,8 +62,8 @@ def test_no_agent_no_interruption():
     assert moves("x" * 60, over=False) == {}
 
 
-def test_the_agent_that_begins_to_speak_into_a_voice_gives_way_at_once():
-    """A caller who has been talking for long is a barge-in from the agent's first sound on."""
+def test_an_agent_that_starts_to_speak_over_a_voice_yields_at_once():
+    """A caller who has talked for long is a barge-in from the agent's first sound on."""
     assert moves("x" * 30, over="." * 20 + "x" * 10) == {20: Move.PAUSE, 21: Move.YIELD}
 
 
@@ -94,7 +94,7 @@ def test_every_pause_has_one_end(voices, over):
 
 @given(st.text("xX.", max_size=200))
 def test_no_pause_outlives_the_silence_after_it(voices):
-    """256 ms after the last voice the agent is going on or has given way."""
+    """256 ms after the last voice the agent has resumed or yielded."""
     found = [move for _, move in sorted(moves(voices + "." * 8).items())]
     assert not found or found[-1] is not Move.PAUSE
 
@@ -131,8 +131,8 @@ def test_a_barge_in_counts_from_its_beginning():
     assert withheld.admit(CONFIRMED, True) == [CONFIRMED]
 
 
-def test_a_backchannel_is_no_turn_even_if_its_end_comes_late():
-    """Its end is dropped, whether it comes before the agent goes on or after; the next utterance counts."""
+def test_a_backchannel_is_not_a_turn_even_if_its_end_comes_late():
+    """Its end is dropped, whether it comes before the agent resumes or after; the next utterance counts."""
     for early in (True, False):
         withheld = HeldEvents()
         withheld.hold()
@@ -145,7 +145,7 @@ def test_a_backchannel_is_no_turn_even_if_its_end_comes_late():
 
 
 def test_a_backchannel_that_becomes_a_barge_in_before_its_end_is_whole():
-    """Silence, the agent goes on, the same utterance goes on and lasts: it counts with its beginning."""
+    """After a silence the agent resumes, and the same utterance continues and lasts: it counts from its beginning."""
     withheld = HeldEvents()
     withheld.hold()
     withheld.admit(STARTED, True)
@@ -157,7 +157,7 @@ def test_a_backchannel_that_becomes_a_barge_in_before_its_end_is_whole():
 
 
 def test_what_follows_a_backchannel_when_the_agent_has_ended_counts():
-    """The utterance goes on after the agent's last word: with its next event it counts, as a whole."""
+    """The utterance continues after the agent's last word: with its next event it counts, as a whole."""
     withheld = HeldEvents()
     withheld.hold()
     withheld.admit(STARTED, True)
@@ -168,7 +168,7 @@ def test_what_follows_a_backchannel_when_the_agent_has_ended_counts():
 
 
 def test_a_backchannel_whose_end_comes_after_the_agents_does_not_count():
-    """Nothing was heard since the agent went on: the end of the utterance is that of the backchannel."""
+    """Nothing was heard since the agent resumed: the end of the utterance is that of the backchannel."""
     withheld = HeldEvents()
     withheld.hold()
     withheld.admit(STARTED, True)

@@ -1,4 +1,4 @@
-"""Pausing and going on over a outbound that knows only `clear`: nothing lost, nothing said twice."""
+"""Pause and resume over a stream that knows only `clear`: nothing is lost, nothing is said twice."""
 
 import asyncio
 from unittest import mock
@@ -198,8 +198,8 @@ def test_a_pause_is_a_clear_and_what_is_said_meanwhile_waits():
     asyncio.run(run())
 
 
-def test_it_goes_on_without_a_click():
-    """Speech that goes on in the middle of a wave is faded in over 4 ms, and only there."""
+def test_it_resumes_without_a_click():
+    """Speech that resumes in the middle of a wave is faded in over 4 ms, and only there."""
 
     async def run() -> None:
         ear = Ear()
@@ -259,7 +259,7 @@ def test_pausing_twice_is_pausing_once():
     asyncio.run(run())
 
 
-def test_a_pause_while_it_goes_on_keeps_the_order():
+def test_a_pause_during_a_resumption_keeps_the_order():
     """A voice that comes back while the rest is being sent: what was not sent yet stays behind what was."""
 
     async def run() -> None:

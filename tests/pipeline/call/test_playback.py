@@ -52,7 +52,7 @@ def test_a_late_echo_proves_nothing_new():
     assert playback.unheard_samples(150 * MS) == 400
 
 
-def test_an_unknown_echo_is_not_taken():
+def test_an_unknown_echo_is_refused():
     """A mark that was never sent, or came back already, is refused."""
     playback = Playback()
     playback.add_mark("a")
@@ -71,7 +71,7 @@ def test_clear_ends_it():
     assert playback.unheard_samples(100 * MS) == 0
 
 
-def test_the_echo_of_a_cleared_mark_is_not_taken_for_its_successors():
+def test_the_echo_of_a_cleared_mark_does_not_count_for_its_successor():
     """The same mark sent again after a `clear` is the second to come back, not the first."""
     playback = Playback()
     playback.add_audio(8000, 0)
@@ -121,7 +121,7 @@ def test_an_echo_is_known_for_one(agent, attenuation, delay_ms, at_ms):
 
 
 @given(agent=st.floats(-30, -10), below=st.floats(0, 15), at_ms=st.integers(0, 2000))
-def test_a_caller_over_the_agent_is_no_echo(agent, below, at_ms):
+def test_a_caller_over_the_agent_is_not_an_echo(agent, below, at_ms):
     """A voice up to 15 dB weaker than the agent's is heard, whenever it comes."""
     played = PlayedLevels(SETTINGS)
     played.add(noise(agent, 8000), 0)

@@ -32,7 +32,7 @@ def test_where_no_rest_fits_the_last_pause_is_nearest() -> None:
 
 
 def test_a_rest_of_a_word_is_heard_with_what_was_before() -> None:
-    """A pause just before the end is no place to begin."""
+    """Transcription does not start at a pause just before the end."""
     assert kept(2, 19).split(0, 20 * SECOND) == (2 * SECOND, "part 0")
     assert kept(19).split(0, 20 * SECOND) == (0, "")
 

@@ -38,13 +38,13 @@ async def heard(words: str, apology: str, faults: list) -> list[str]:
 
 
 async def test_a_failure_is_followed_by_the_apology() -> None:
-    """After what was said already, in a clause of its own; the failure is told."""
+    """After what was said already, in a clause of its own; the failure is reported."""
     faults = []
     assert await heard("One mo", SORRY, faults) == ["One mo", f"\n{SORRY}"]
     assert [str(fault) for fault in faults] == ["it is down"]
 
 
-async def test_without_an_apology_the_failure_goes_on() -> None:
+async def test_without_an_apology_the_failure_is_raised() -> None:
     """As it came."""
     faults = []
     with pytest.raises(EngineError, match="it is down"):
@@ -54,7 +54,7 @@ async def test_without_an_apology_the_failure_goes_on() -> None:
 
 @pytest.mark.parametrize("words", ["", "Certainly, I can help you, and then "])
 async def test_the_caller_hears_it_and_the_turn_has_failed(serve, words: str) -> None:
-    """Its span has the reason, it counts as failed, and it is no part of what the call remembers."""
+    """Its span has the reason, it counts as failed, and the call does not remember it."""
     llm = FailingOnce(words)
     async with serve(f"llm.apology={SORRY}", llm=llm) as served, served.phone() as phone:
         await phone.ask()

@@ -13,7 +13,7 @@ TURNS = script.format_parameters([TurnScript("one two", 5), TurnScript("three", 
 
 
 class Model(ScriptedLanguageModel):
-    """Keeps what it was asked."""
+    """Keeps the requests that it gets."""
 
     def __init__(self):
         super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
@@ -26,7 +26,7 @@ class Model(ScriptedLanguageModel):
 
 
 class Recogniser(ScriptedSpeechToText):
-    """On random weights: says what it is told to have understood."""
+    """On random weights: returns the scripted words."""
 
     def __init__(self):
         super().__init__(ScriptedSttSettings(engine="scripted", text="its own", delay_ms=0))
@@ -51,13 +51,13 @@ async def test_each_turn_has_its_words_and_length(serve):
 
 
 async def test_a_recogniser_with_words_of_its_own_keeps_them(serve):
-    """Only random weights are told what they understood; the reply's length is still settled."""
+    """Only random weights use scripted words; the reply's length is scripted in any case."""
     own = ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", text="its own", delay_ms=0))
     asked = await asked_in_three_turns(serve, "weightless=true", recogniser=own)
     assert asked == [("its own", 5), ("its own", 7), ("its own", 7)]
 
 
-async def test_an_agent_with_weights_is_told_nothing(serve):
+async def test_an_agent_with_weights_ignores_the_script(serve):
     """A caller can't put words into the mouth of a real agent."""
     asked = await asked_in_three_turns(serve, recogniser=Recogniser())
     assert asked == [("its own", None)] * 3

@@ -1,4 +1,4 @@
-"""Speculation in a call: what begins before the end is sure is held, let go at once, or leaves no trace."""
+"""Speculation in a call: work before the confirmed end is held, then sent at once, or leaves no trace."""
 
 import pytest
 from turngap_agent import tracing
@@ -31,7 +31,7 @@ async def test_nothing_is_heard_before_the_end_is_sure(serve):
 
 
 async def test_no_more_than_the_first_clause_is_made_before_the_end_is_sure(serve):
-    """The rest would be for nothing if the caller goes on; it follows once the end is sure, and nothing is missing."""
+    """The rest would be wasted if the caller goes on; it follows once the end is confirmed, and nothing is missing."""
     reply = "Certainly, I can help you with that. Please tell me your name, and the day on which you come."
     llm, tts = Recording(reply=reply), Ready()
     async with serve(*SPECULATIVE, "endpointing.model=null", llm=llm, tts=tts) as served, served.phone() as phone:
@@ -68,7 +68,7 @@ async def test_what_was_held_is_let_go_when_the_end_is_sure(serve):
 
 
 async def test_more_silence_begins_nothing_again(serve):
-    """One transcription, of the audio up to the provisional end, however long the silence goes on."""
+    """One transcription, of the audio up to the provisional end, however long the silence lasts."""
     stt = Counted()
     async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)

@@ -1,4 +1,4 @@
-"""What a void attempt costs the next one is told apart from its stages; one that failed unheard is made again."""
+"""The cost of a void attempt to the next one is separate from its stages; one that failed unheard is repeated."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FailingOnce(ScriptedSpeechToText):
         return Transcript("words")
 
 
-async def test_waiting_for_a_void_attempts_engine_is_no_transcription(serve, monkeypatch):
+async def test_waiting_for_a_void_attempts_engine_is_not_transcription(serve, monkeypatch):
     """The second attempt's first stage begins when the engine is free, and its span says that it waited."""
     monkeypatch.setattr(background, "ABANDONED_S", PATIENCE_S)
     stt = Slow()
@@ -65,7 +65,7 @@ async def test_waiting_for_a_void_attempts_engine_is_no_transcription(serve, mon
     assert tracing.BESIDE_VOID not in heard.attributes
 
 
-async def test_an_engine_that_is_given_up_is_told(serve, monkeypatch):
+async def test_an_engine_that_is_given_up_is_reported(serve, monkeypatch):
     """The attempt that began beside it says so: its times may be longer for it."""
     monkeypatch.setattr(background, "ABANDONED_S", 0.001)
     stt = Slow()

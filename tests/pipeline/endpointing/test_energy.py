@@ -27,7 +27,7 @@ def test_sound_under_the_threshold_is_silence() -> None:
     assert voicings(-46) == [(256, 0.0), (512, 0.0)]
 
 
-def test_a_dc_offset_is_no_sound() -> None:
+def test_a_dc_offset_is_not_sound() -> None:
     """A constant under the sound changes nothing."""
     assert voicings(-46, 9000) == [(256, 0.0), (512, 0.0)]
     assert voicings(-44, 9000) == [(256, 1.0), (512, 1.0)]

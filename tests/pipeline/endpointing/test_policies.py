@@ -85,7 +85,7 @@ def test_a_turn_that_sounds_complete_needs_less_silence(
 
 
 def test_without_a_model_the_least_silence_ends_every_turn() -> None:
-    """Nobody is asked."""
+    """The turn model is not queried."""
     found = run([SPEECH] * 10 + [SILENCE] * 30, settings=SETTINGS.model_copy(update={"model": None}))
     assert kinds(found) == [STARTED, PROVISIONAL, CONFIRMED]
     assert confirmed(found) == [(20, ConfirmedBy.SILENCE)]
@@ -103,7 +103,7 @@ def test_more_silence_does_not_begin_again() -> None:
     assert found == [STARTED, PROVISIONAL, ASKED, CONFIRMED]
 
 
-def test_a_caller_who_goes_on_takes_it_back() -> None:
+def test_a_caller_who_goes_on_withdraws_the_end() -> None:
     """Speech after a provisional end: RESUMED, and the next pause is judged afresh, in the same turn."""
     found = run([SPEECH] * 10 + [SILENCE] * 9 + [SPEECH] * 5 + [SILENCE] * 30, 1.0)
     assert kinds(found) == [STARTED, PROVISIONAL, ASKED, RESUMED, PROVISIONAL, ASKED, CONFIRMED]
@@ -144,7 +144,7 @@ def test_quiet_is_silence_though_the_detector_lags() -> None:
     assert (one.at_sample // WINDOW, one.speech_end_sample // WINDOW) == (17, 14)
 
 
-def test_a_soft_tail_that_the_detector_misses_is_no_silence_yet() -> None:
+def test_a_soft_tail_that_the_detector_misses_is_not_silence_yet() -> None:
     """Silence counts from where it became quiet, not from where the detector heard its last speech."""
     tail = [(0.2, -45.0)] * 3
     assert confirmed(run([SPEECH] * 10 + tail + [SILENCE] * 20, 1.0)) == [(23, ConfirmedBy.SMART_TURN)]

@@ -1,4 +1,4 @@
-"""The silence policy: when an utterance starts, when it ends, and what is no speech at all."""
+"""The silence policy: when an utterance starts, when it ends, and what is not speech."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_a_turn_starts_and_ends() -> None:
     ]
 
 
-def test_a_pause_shorter_than_the_silence_is_no_end() -> None:
+def test_a_pause_shorter_than_the_silence_is_not_the_end() -> None:
     """A caller who goes on within `min_silence_ms` is still in the same turn."""
     found = events(([0.9] * 10 + [0.0] * 9) * 3 + [0.0])
     assert [event.kind for event in found] == [STARTED, PROVISIONAL, CONFIRMED]
 
 
-def test_a_short_burst_is_no_speech() -> None:
+def test_a_short_burst_is_not_speech() -> None:
     """A click of two windows starts nothing, however often it comes."""
     assert events(([0.9] * 2 + [0.0] * 5) * 10) == []
 
 
 def test_hysteresis_carries_speech_through_doubt() -> None:
-    """Between the two probabilities speech goes on once begun, and does not begin."""
+    """Between the two probabilities speech continues, but does not start."""
     doubt = [0.4] * 40
     assert events(doubt) == []
     assert [event.kind for event in events([0.9, *doubt])] == [STARTED]

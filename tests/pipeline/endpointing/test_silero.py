@@ -16,7 +16,7 @@ from turngap_agent.endpointing.silero.engine import SileroDetector
 
 
 class Recorder:
-    """Takes the session's place: remembers what it is given, counts in its state."""
+    """Stands in for the session: records its inputs, counts in its state."""
 
     def __init__(self) -> None:
         self.inputs: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ def now(monkeypatch):
     return times
 
 
-def test_lines_are_taken_and_given_back():
+def test_calls_are_counted():
     """As many calls as the profile allows, and again after one has ended."""
     door = Admission(2, None)
     assert [door.start_call() for _ in range(3)] == [True, True, False]
@@ -54,7 +54,7 @@ def test_nonces_do_not_pile_up(now, monkeypatch):
     assert MAX_NONCES > 3
 
 
-def test_without_a_token_nothing_is_asked():
+def test_without_a_token_nothing_is_checked():
     """Neither signature nor nonce."""
     door = Admission(1, None)
     asked = RequestUrl.read("http", "/twilio/voice", "", {"host": "h"})

@@ -29,7 +29,7 @@ def stream_of(twiml: str) -> ET.Element:
 
 
 async def test_the_webhook_connects_the_call_to_the_socket(serve):
-    """TwiML with the stream's wss URL on the host that was asked, and no parameter where nothing is signed."""
+    """TwiML with the stream's wss URL on the requested host, and no parameter if nothing is signed."""
     async with serve() as served, httpx.AsyncClient() as client:
         plain = await client.post(f"{base(served)}/twilio/voice", data=FORM)
         proxied = await client.post(f"{base(served)}/twilio/voice", data=FORM, headers=PROXY)
@@ -83,8 +83,8 @@ async def test_a_signed_upgrade_needs_signature_and_nonce(serve, pick_up):
         assert served.count("turngap_calls_total", result="unsigned") == 4
 
 
-async def test_one_call_too_many_is_told_so(serve):
-    """Over the profile's limit the upgrade is answered 503 and counted; a line that is given back is used again."""
+async def test_one_call_too_many_is_refused(serve):
+    """Over the profile's limit the upgrade is answered 503 and counted; an ended call makes room for another."""
     async with serve("limits.simultaneous_calls=1") as served:
         async with served.phone("1") as first:
             await first.ask()

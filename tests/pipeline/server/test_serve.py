@@ -90,7 +90,7 @@ async def test_sigterm_in_mid_call_flushes_the_spans(pick_up, otlp_receiver):
 
 @pytest.mark.anyio
 async def test_a_dead_receiver_does_not_keep_the_agent(pick_up):
-    """Spans that nobody takes are told in one line, and the agent still ends with 0."""
+    """Undelivered spans are one line in the log, and the agent still exits with 0."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         dead = f"http://127.0.0.1:{closed.getsockname()[1]}"
     async with agent(OTEL_EXPORTER_OTLP_ENDPOINT=dead) as (process, ready):
@@ -140,7 +140,7 @@ def test_a_port_in_use_is_one_line(capfd):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"]])
-def test_help_is_given(arguments, capfd):
-    """Every command is named, and help is no error."""
+def test_help_is_printed(arguments, capfd):
+    """Every command is named, and help is not an error."""
     assert commands.main(arguments) == 0
     assert "serve" in capfd.readouterr().out

@@ -69,7 +69,7 @@ async def test_media_before_start_is_ignored(serve):
 
 
 async def test_a_key_and_a_strange_mark_do_no_harm(serve):
-    """`dtmf` has no meaning here, and an echo nobody waits for proves nothing; neither is a fault."""
+    """`dtmf` has no meaning here, and an unexpected echo proves nothing; neither is an error."""
     async with serve() as served, served.phone() as phone:
         await phone.send(Dtmf("MZ1", 2, "5"))
         await phone.send(InboundMark("MZ1", 3, "never sent"))
@@ -89,7 +89,7 @@ async def test_another_media_format_is_closed_with_the_reason(serve, fields):
         assert served.count("turngap_calls_total", result="refused") == 1
 
 
-async def test_a_socket_that_never_starts_gives_its_line_back(serve, monkeypatch):
+async def test_a_socket_that_never_starts_makes_room_for_another(serve, monkeypatch):
     """Without `start` in time the socket is closed with the reason."""
     monkeypatch.setattr(stream, "START_WITHIN_S", 0.05)
     async with serve() as served, served.phone(start=False) as phone:
@@ -108,7 +108,7 @@ async def test_stop_ends_the_call_normally(serve):
 
 
 async def test_without_a_detector_there_is_no_call(serve):
-    """A VAD that fails ends the call with an internal error; the agent goes on for others."""
+    """A VAD that fails ends the call with an internal error; the agent continues for others."""
 
     class Broken(EnergyEngine):
         def detector(self):
@@ -123,7 +123,7 @@ async def test_without_a_detector_there_is_no_call(serve):
         await served.idle()
 
 
-async def test_a_caller_who_is_gone_in_mid_reply_is_no_fault(serve, caplog):
+async def test_a_caller_who_hangs_up_in_mid_reply_is_not_an_error(serve, caplog):
     """A connection that breaks while a long reply is being sent ends the call quietly."""
     async with serve("tts.ms_per_character=2000") as served:
         async with served.phone() as phone:

@@ -65,7 +65,7 @@ def test_anything_else_is_refused(token, url, form):
 
 
 def test_an_unknown_algorithm_is_refused():
-    """A hash that is not known is no reason to fall back to another."""
+    """With an unknown hash there is no fallback to another."""
     good = signature.sign(TOKEN, URLS[0])
     assert not signature.is_valid(TOKEN, URLS[0], [], good, "HMAC_MD5")
 

@@ -50,7 +50,7 @@ def random_weights() -> dict[str, F32]:
 
 
 def write(path: Path, tensors: dict[str, F32], architecture: str = "llama", pre: str = "smollm") -> Path:
-    """A GGUF file of `tensors`, given by their names without `.weight`."""
+    """Write a GGUF file of `tensors`, by their names without `.weight`."""
     writer = gguf_format.GGUFWriter(str(path), architecture)
     writer.add_block_count(LAYERS)
     writer.add_context_length(POSITIONS)

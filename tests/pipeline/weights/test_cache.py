@@ -41,7 +41,7 @@ def test_tree_digest_is_sha256sums(tmp_path: Path) -> None:
 
 
 def test_git_identity(tmp_path: Path) -> None:
-    """A file is recognised by the object id git itself gives it, and not by another's."""
+    """A file is recognised by the object id that git computes, and not by another's."""
     path = tmp_path / "config.json"
     path.write_text("hello\n")
     assert cache.has_identity(path, "ce013625030ba8dba906f756967f9e9ca394464a")

@@ -85,7 +85,7 @@ def test_unknown_name(arguments: list[str], code: int, capsys: pytest.CaptureFix
 
 
 def test_no_voice_is_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pulling everything goes on when Debian's prompts cannot be had; pulling them by name fails."""
+    """Pulling everything continues if Debian's prompts cannot be fetched; pulling them by name fails."""
 
     def pull(name: str) -> list[Path]:
         if name == "asterisk-prompts":

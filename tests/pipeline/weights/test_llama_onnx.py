@@ -100,7 +100,7 @@ def test_tokenizer_round_trip(tmp_path: Path, text: str) -> None:
 
 
 def test_tokenizer_merges_and_markers(tmp_path: Path) -> None:
-    """Merges apply in their order, digits stand alone, and chat markers are one token each, hidden when decoded."""
+    """Merges apply in their order, digits are separate, and chat markers are one token each, hidden when decoded."""
     llama_onnx.convert(write(tmp_path / "m.gguf", random_weights()), tmp_path)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     encoded = tokenizer.encode("<|im_start|>hello hello 12<|im_end|>", add_special_tokens=False)
@@ -109,7 +109,7 @@ def test_tokenizer_merges_and_markers(tmp_path: Path) -> None:
 
 
 def test_what_engines_need_is_written(tmp_path: Path) -> None:
-    """Beside the model stands its chat template; the model knows how many positions it was made for."""
+    """The chat template is beside the model; the model knows how many positions it was made for."""
     llama_onnx.convert(write(tmp_path / "m.gguf", random_weights()), tmp_path)
     assert (tmp_path / "chat_template.jinja").read_text() == "{{ messages }}"
     assert Decoder(tmp_path / "model.onnx", threads=1, positions=POSITIONS).positions == POSITIONS
@@ -118,7 +118,7 @@ def test_what_engines_need_is_written(tmp_path: Path) -> None:
 
 
 def test_no_gguf(tmp_path: Path) -> None:
-    """A file that is no GGUF is one line."""
+    """A file that is not a GGUF is one line."""
     path = tmp_path / "m.gguf"
     path.write_bytes(b"PK\3\4 not a model, nor a long file")
     with pytest.raises(WeightsError, match="not a GGUF file"):

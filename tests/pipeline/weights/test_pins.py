@@ -48,7 +48,7 @@ def test_one_commit_of_a_model_is_pinned() -> None:
 
 
 def test_a_pin_by_revision_needs_no_files_and_bears_none(tmp_path: Path) -> None:
-    """`take` stands in place of `files`; both, or neither, is refused."""
+    """`take` replaces `files`; both, or neither, is refused."""
     path = tmp_path / "weights.toml"
     head = '[m]\nabout = "x"\nversion = "1"\nlicence = "MIT"\n'
     file = 'files = [{ from = "a", to = "a", size = 1, git = "%s" }]\n' % ("0" * 40)
@@ -62,7 +62,7 @@ def test_a_pin_by_revision_needs_no_files_and_bears_none(tmp_path: Path) -> None
             pins.load(path)
 
 
-def test_what_the_hub_has_is_fetched_when_it_is_asked_for() -> None:
+def test_what_the_hub_has_is_fetched_by_name_only() -> None:
     """`weights pull` without a name leaves out gigabytes for a GPU; a profile's name brings them."""
     assert {pin.source.kind for pin in weights.selection(None)} == {"wheel", "installed", "debian"}
 

@@ -63,7 +63,7 @@ def test_nothing_else_is_left(hub: FileServer, tmp_path: Path) -> None:
 
 
 def test_wrong_checksum_leaves_nothing(hub: FileServer, tmp_path: Path) -> None:
-    """Bytes that are not the pinned ones give one line and no file."""
+    """Bytes that are not the pinned ones are one line and no file."""
     hub.files[hub_pin.URL_PATH] = hub_pin.CONTENT[::-1]
     with pytest.raises(WeightsError, match="not the pinned file"):
         _get()
@@ -72,7 +72,7 @@ def test_wrong_checksum_leaves_nothing(hub: FileServer, tmp_path: Path) -> None:
 
 
 def test_full_disk_keeps_the_part(hub: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fills up gives one line with the remedy; with room again, the download goes on."""
+    """A full disk is one line with the remedy; with room again, the download resumes."""
 
     def fill_up(response: BinaryIO, file: BinaryIO, limit: int, progress: object) -> None:
         file.write(response.read(3000))
@@ -95,7 +95,7 @@ def test_unwritable_cache(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_filled_cache_needs_no_writing(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is cached is given without a lock or a write, so that a read-only cache serves."""
+    """A cached entry is returned without a lock or a write, so a read-only cache works."""
     found = _get()
 
     def refuse(*_: object) -> None:
@@ -219,7 +219,7 @@ def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
 
 
 def test_own_model(tmp_path: Path) -> None:
-    """A path instead of a name is the user's own model, given back as it is; one that is not there is one line."""
+    """A path instead of a name is the user's own model, returned as it is; a missing one is one line."""
     assert weights.get(str(tmp_path), Silent()) == tmp_path
     with pytest.raises(UsageError, match="no such file or folder"):
         weights.get(str(tmp_path / "absent"), Silent())

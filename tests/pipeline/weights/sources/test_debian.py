@@ -67,7 +67,7 @@ def _fetch(folder: Path, from_: str = "usr/share/sounds/en") -> tuple[Path, Reco
     return into, recorder
 
 
-def test_unpacks_what_is_asked(apt: Path) -> None:
+def test_unpacks_the_pinned_files(apt: Path) -> None:
     """Folders are copied, gzipped texts unzipped, and the working files removed."""
     into, _ = _fetch(apt)
     assert (into / "wav/digits/1.wav").read_text() == "one\n"
@@ -106,14 +106,14 @@ def test_no_network(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         _fetch(apt)
 
 
-def test_one_dead_mirror_is_no_fault(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_dead_mirror_is_not_an_error(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that cannot be read does no harm when the packages are found."""
     monkeypatch.setenv("UPDATE_SAYS", "W: Failed to fetch http://other/InRelease  Could not resolve 'other'")
     assert (_fetch(apt)[0] / "words.txt").exists()
 
 
 def test_full_disk(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """apt's complaint about space becomes the same error as our own writes give."""
+    """apt's error about space becomes the same error as our own writes raise."""
     monkeypatch.setenv("DOWNLOAD_SAYS", "E: You don't have enough free space in /partial/.")
     monkeypatch.setenv("DOWNLOADS", "100")
     with pytest.raises(OSError, match="No space left"):

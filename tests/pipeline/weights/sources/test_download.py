@@ -1,4 +1,4 @@
-"""Downloads go on where they broke off, and only the pinned bytes come through."""
+"""Downloads resume where they broke off, and only the pinned bytes are accepted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_whole_file(tmp_path: Path) -> None:
     assert server.ranges_asked() == [None]
 
 
-def test_goes_on_after_a_broken_connection(tmp_path: Path) -> None:
+def test_resumes_after_a_broken_connection(tmp_path: Path) -> None:
     """A connection that ends early is taken up at the byte where it ended, at once when it had got on."""
     waits: list[float] = []
     with serve(FileServer({"/model": BODY}, break_after=[1000, 2000])) as server:
@@ -41,8 +41,8 @@ def test_goes_on_after_a_broken_connection(tmp_path: Path) -> None:
     assert waits == [0, 0]
 
 
-def test_goes_on_with_what_an_earlier_run_left(tmp_path: Path) -> None:
-    """A run that gives up keeps its part and says so; the next run asks for the rest alone."""
+def test_resumes_what_an_earlier_run_left(tmp_path: Path) -> None:
+    """A run that gives up keeps its part and reports it; the next run requests the rest only."""
     with serve(FileServer({"/model": BODY}, break_after=[700, 0, 0, 0])) as server:
         remote = _remote(f"{server.url}/model")
         with pytest.raises(WeightsError, match=r"700 of 10240 bytes are kept, run it again to resume$"):
@@ -86,7 +86,7 @@ def test_longer_than_pinned(tmp_path: Path) -> None:
 
 
 def test_refusal_is_not_repeated(tmp_path: Path) -> None:
-    """A server that says no is asked once; the error carries the status."""
+    """A server that refuses gets one request; the error has the status."""
     with serve() as server, pytest.raises(RefusedError) as caught:
         _fetch(_remote(f"{server.url}/model"), tmp_path)
     assert caught.value.status == 404
@@ -94,7 +94,7 @@ def test_refusal_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_server_fault_is_waited_for(tmp_path: Path) -> None:
-    """HTTP 503 is asked again after growing waits, then given up."""
+    """HTTP 503 is retried after growing waits, then given up."""
     waits: list[float] = []
     busy = FileServer({"/model": BODY}, statuses={"/model": 503})
     with serve(busy) as server, pytest.raises(WeightsError, match="HTTP 503"):
@@ -111,7 +111,7 @@ def test_no_network_hides_secrets(tmp_path: Path) -> None:
 
 
 def test_file_url(tmp_path: Path) -> None:
-    """A file: URL, as find-links gives it, is copied; the original stays."""
+    """A file: URL, as from find-links, is copied; the original stays."""
     original = tmp_path / "mirror" / "model"
     original.parent.mkdir()
     original.write_bytes(BODY)

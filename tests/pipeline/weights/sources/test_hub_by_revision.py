@@ -43,7 +43,7 @@ size = 7000
 
 
 def row(path: str, content: bytes) -> dict[str, Any]:
-    """A file as the hub lists it: in Git LFS its own id is the pointer's, and the sha256 stands beside it."""
+    """A file as the hub lists it: in Git LFS its own id is the pointer's, and the sha256 is beside it."""
     if path.endswith("safetensors"):
         lfs = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 129}
         return {"type": "file", "path": path, "oid": "e" * 40, "size": len(content), "lfs": lfs}
@@ -88,7 +88,7 @@ def test_what_take_names_is_fetched_and_locked(double: FileServer) -> None:
 
 
 def test_verified_without_a_network(double: FileServer) -> None:
-    """Once it is there the hub is asked no more, to use it or to verify every byte."""
+    """Once it is cached the hub is not needed, neither to use it nor to verify every byte."""
     get()
     asked = len(double.asked)
     get()
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_found_offline(double: FileServer) -> None:
 
 
 def test_bytes_that_are_not_what_was_stated_are_refused(double: FileServer, tmp_path: Path) -> None:
-    """A mirror that sends other bytes than the listing says gives one line, and nothing is kept."""
+    """A mirror that sends other bytes than the listing says is one line, and nothing is kept."""
     double.files[f"{BASE}/sub/model.safetensors"] = FILES["sub/model.safetensors"][::-1]
     with pytest.raises(WeightsError, match=r"model sub/model\.safetensors: .*not the pinned file"):
         get()
@@ -159,8 +159,8 @@ def test_a_repository_that_wants_a_login_without_being_known_as_gated(
         listed([row("../config.json", b"{}") | {"path": "sub/../../config.json"}, row("a.safetensors", b"")]),
     ],
 )
-def test_an_answer_that_is_no_listing(double: FileServer, answer: bytes) -> None:
-    """Whatever answers at HF_ENDPOINT is told from a hub, and no path leads out of the entry's folder."""
+def test_an_answer_that_is_not_a_listing(double: FileServer, answer: bytes) -> None:
+    """A server at HF_ENDPOINT that is no hub is recognised, and no path leads out of the entry's folder."""
     double.files[LISTING] = answer
     with pytest.raises(WeightsError) as caught:
         get()

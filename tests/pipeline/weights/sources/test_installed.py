@@ -32,7 +32,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_found_in_place(site: Path) -> None:
-    """The package's own folder is given, nothing is copied."""
+    """The package's own folder is returned, nothing is copied."""
     assert installed.find(_pin()) == site / "voice"
     installed.verify(_pin())
 
