@@ -90,7 +90,8 @@ async def under_hogs(turns: int, folder: Path) -> tuple[list[Promise], dict[str,
     news("hogs: turns of known truth beside the sentinel, again")
     after = await beside_sentinel(turns, INDEX + 1)
     truth = calibrate.summarise_errors([*before.errors_ms, *after.errors_ms])
-    stated = record.instrument.sentinel or {}
+    sentinel = record.instrument.sentinel
+    stated: dict[str, Any] = {} if sentinel is None else sentinel.model_dump()
     own = {"before": before, "after": after}
     rows = [
         _agrees(f"hogs, {when}: sentinel's bias in the turns' windows is their own", found.sentinel, found.truth)

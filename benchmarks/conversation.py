@@ -18,7 +18,6 @@ from pathlib import Path
 from turngap.model.figures import Conversation
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
-from turngap.verdict.measures import to_be_ignored
 from turngap.verdict.summary import valid_turns
 
 from benchmarks.common import Promise, bounded, conclude, finished, news, parser
@@ -46,7 +45,7 @@ def promises(found: StoredRun) -> list[Promise]:
                 f"{name}: that p95 at most, at 95 % confidence", number(stop.p95_upper), stop.p95_upper, holds=None
             ),
         ]
-    backchannels = [turn for turn in valid_turns(found.turns) if to_be_ignored(turn)]
+    backchannels = [turn for turn in valid_turns(found.turns) if turn.is_backchannel]
     if backchannels:
         slowest = talk.went_on_ms.max
         rows += [

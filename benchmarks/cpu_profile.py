@@ -21,7 +21,7 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import child
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
-from turngap.verdict.summary import good, valid_turns
+from turngap.verdict.summary import valid_turns
 from turngap_agent.tracing import Stage
 
 from benchmarks.common import UNUSABLE, Promise, bounded, conclude, finished, news, parser
@@ -37,7 +37,7 @@ def promises(run: StoredRun) -> list[Promise]:
     """What was promised of the profile, with this run's figures."""
     record = run.record
     counted = [turn for turn in run.turns if turn.scored]
-    answered = [turn for turn in valid_turns(run.turns) if good(turn)]
+    answered = [turn for turn in valid_turns(run.turns) if turn.is_good]
     return [
         Promise(
             "the run is whole, and its instrument in order",

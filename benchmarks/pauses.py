@@ -12,7 +12,6 @@ import sys
 
 from turngap.model.figures import Rate
 from turngap.model.turn import Outcome
-from turngap.verdict.measures import paused
 from turngap.verdict.stats import rate
 from turngap.verdict.summary import valid_turns
 
@@ -26,7 +25,9 @@ CUT_OFFS, WER, WASTED = 0.02, 0.04, 0.35
 
 def cut_offs(setting: Setting) -> Rate:
     """False cut-offs in turns whose longest pause is no longer than `LONGEST_PAUSE_MS`."""
-    turns = [turn for turn in valid_turns(setting.run.turns) if paused(turn) and turn.pause_ms <= LONGEST_PAUSE_MS + 1]
+    turns = [
+        turn for turn in valid_turns(setting.run.turns) if turn.is_pause_turn and turn.pause_ms <= LONGEST_PAUSE_MS + 1
+    ]
     return rate(sum(turn.outcome is Outcome.CUT_OFF for turn in turns), len(turns))
 
 

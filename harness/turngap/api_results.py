@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -212,10 +212,10 @@ class RunComparison:
         names = ["turn_gap" if row.stage is None else row.stage.value for row in self.rows]
         cells = [
             {
-                "change_ms": row.found.median_change_ms,
-                "low_ms": row.found.low_ms,
-                "high_ms": row.found.high_ms,
-                "change": row.found.change.value,
+                "change_ms": row.comparison.median_change_ms,
+                "low_ms": row.comparison.low_ms,
+                "high_ms": row.comparison.high_ms,
+                "change": row.comparison.change.value,
                 "turns": row.turns,
             }
             for row in self.rows
@@ -224,7 +224,7 @@ class RunComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as `turngap compare --json` prints it."""
-        rows = [asdict(row) for row in self.rows]
+        rows = [row.to_json() for row in self.rows]
         return {"head": self.head, "base": self.base, "notes": list(self.notes), "rows": rows}
 
     def _repr_html_(self) -> str:
@@ -239,7 +239,7 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
         RunFolderError: one of them has no answered turns.
     """
     for run in (head, base):
-        if not any(turn.scored and summary.good(turn) for turn in run.turn_records):
+        if not any(turn.scored and turn.is_good for turn in run.turn_records):
             raise RunFolderError(
                 f"no answered turns in {run.path}: there is nothing to compare; `turngap report {run.path}` shows its "
                 "outcomes",

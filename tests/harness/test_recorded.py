@@ -77,7 +77,7 @@ def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
     page = out.read_text("utf-8")
     assert "20261130T130430Z-mixed-cpu" in page
     run = store.read(RUN)
-    assert next(iter(compare.compare_runs(run.turns, run.turns))).found.median_change_ms in (0.0, None)
+    assert next(iter(compare.compare_runs(run.turns, run.turns))).comparison.median_change_ms in (0.0, None)
     assert export.export_run(RUN, "csv").count("\n") == len(run.turns) + 1
     assert len(json.loads(export.export_run(RUN, "perfetto"))["traceEvents"]) > 50
 

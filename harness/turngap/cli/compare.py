@@ -37,7 +37,7 @@ def show(head: str, base: str, *, as_json: bool, console: Console) -> None:
 
 
 def _cells(row: LatencyChange) -> tuple[str, ...]:
-    name, change = STAGE[row.stage][0] if row.stage is not None else "turn gap", row.found
+    name, change = STAGE[row.stage][0] if row.stage is not None else "turn gap", row.comparison
     size = "-" if change.median_change_ms is None else f"{change.median_change_ms:+.1f}"
     if change.low_ms is None or change.high_ms is None:
         interval = row.interval_missing

@@ -12,7 +12,6 @@ from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import gate, stats
 from turngap.verdict.gate import Evidence, Judgement
-from turngap.verdict.summary import good
 
 NOT_THE_NETWORK = (
     "Both legs end at Twilio and may never touch the public telephone network: the loop has no handset, no radio and "
@@ -33,7 +32,7 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     if judged.verdict is not Verdict.MEASURED:
         return judged
     scored = [turn for turn in turns if turn.scored]
-    totals = [turn.live.total_ms for turn in scored if turn.live is not None and good(turn)]
+    totals = [turn.live.total_ms for turn in scored if turn.live is not None and turn.is_good]
     known_ms = [value for value in totals if value is not None]
     needed = stats.n_needed(0)
     too_few = (
@@ -66,8 +65,8 @@ def summarise(
     If the instrument was late in every turn, the medians are those of the late turns.
     """
     live_turns = [turn for turn in turns if turn.scored and turn.live is not None]
-    all_late = not any(good(turn) for turn in live_turns)
-    counted = [turn for turn in live_turns if good(turn) or (all_late and turn.outcome is Outcome.INVALID)]
+    all_late = not any(turn.is_good for turn in live_turns)
+    counted = [turn for turn in live_turns if turn.is_good or (all_late and turn.outcome is Outcome.INVALID)]
     legs = [turn.live for turn in counted if turn.live is not None]
     remarks = [FAKE] if fake else [NOT_THE_NETWORK, NOT_THE_ROUTE]
     remarks += [CALLER_LEG_ONLY] if alone else []

@@ -1,16 +1,15 @@
-"""What is measured of a run's turns, their words and the instrument: the parts of `run.json` that hold figures."""
+"""The figures in `run.json`: latencies, rates, words, corpus, cost, and the instrument's own error."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from pydantic import ConfigDict
 from turngap_agent.documents import FrozenModel
 
 
 class LatencyFigures(FrozenModel):
-    """A latency over the scored turns, in ms; a turn not answered as it should be counts as later than any other.
+    """A latency over the valid turns, in ms; a turn that was not answered as it should counts as later than any other.
 
-    A percentile that falls among unanswered turns, and a bound that n does not carry, is null.
+    Null: a percentile that falls among unanswered turns, and a bound for which n is too small.
     """
 
     n: int
@@ -19,7 +18,7 @@ class LatencyFigures(FrozenModel):
     p95_upper: float | None
     """Exact one-sided 95 % upper confidence bound on p95; null below 59 turns."""
     p99: float | None = None
-    """Only from 299 turns on."""
+    """Only for 299 turns or more."""
     max: float | None
 
 
@@ -53,25 +52,25 @@ class WordErrors(FrozenModel):
     words: int
     wer: float
     upper: float
-    """Utterances resampled: the errors of one utterance are not independent."""
+    """Bootstrap over utterances: the errors of one utterance are not independent."""
 
 
 class WastedWork(FrozenModel):
-    """Work of the agent's engines for attempts that were thrown away, over the turns that tell."""
+    """Wasted work of the agent's engines, over the turns that report it."""
 
     turns: int
     compute_ms: float
-    """A turn's work for what was heard, mean."""
+    """Mean work per turn for the attempt that was heard."""
     wasted_ms: float
-    """A turn's work for what was thrown away, mean."""
+    """Mean work per turn for discarded attempts."""
     share: float | None
-    """Thrown away over all; null where no work was told."""
+    """Wasted over all work; null if no work was reported."""
     upper: float | None
-    """95 % upper bound on the share, turns resampled."""
+    """95 % upper bound on the share (bootstrap over turns)."""
 
 
 class Twins(FrozenModel):
-    """Noisy turns beside the turns that say the same without noise, where both have a transcript."""
+    """Word error rates of noisy turns and of their clean twins, where both have a transcript."""
 
     pairs: int
     noisy: float
@@ -79,7 +78,7 @@ class Twins(FrozenModel):
 
 
 class Conversation(FrozenModel):
-    """What stands beside the gap: how the agent takes and leaves its turns."""
+    """How the agent takes its turns: cut-offs, barge-ins, backchannels, noise, wasted work."""
 
     rates: dict[str, Rate]
     """By the name of the metric: `pause_cut_off_rate`, `missed_rate`, `intruded_rate`, `false_stop_rate`, ..."""
@@ -88,11 +87,11 @@ class Conversation(FrozenModel):
     stale_ms: LatencyFigures
     talk_over_ms: LatencyFigures
     went_on_ms: LatencyFigures
-    """Of backchannels; a sentence that did not go on counts as later than any other."""
+    """Of backchannels; a sentence that did not continue counts as later than any other."""
     clause_gap_ms: LatencyFigures | None = None
     """The longest silence inside each reply; null in runs that did not record it."""
     wer: dict[str, WordErrors]
-    """`clean`, `noisy` (all conditions together), and each condition by its name."""
+    """By condition: `clean`, `noisy` (all noises together), and each noise by its name."""
     twins: dict[str, Twins]
     """By condition, and `noisy` for all."""
     wasted: WastedWork | None
@@ -101,15 +100,69 @@ class Conversation(FrozenModel):
 
 
 class Lateness(FrozenModel):
-    """How late our own caller was, ms, over all frames."""
+    """The lateness of the instrument's own caller over all frames, ms."""
 
     p50_ms: float
     p99_ms: float
     max_ms: float
 
 
+class _Extensible(FrozenModel):
+    """Keeps keys that it does not know, so that nothing of another version's record is lost."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ErrorFigures(_Extensible):
+    """The instrument's timing error over several answers of a reference agent, ms; null if no answer was found."""
+
+    n: int
+    bias_median_ms: float | None = None
+    sd_ms: float | None = None
+    max_abs_error_ms: float | None = None
+
+
+class DelayErrorFigures(_Extensible):
+    """The timing error for one known delay."""
+
+    delay_ms: float
+    n: int
+    missed: int = 0
+    """Answers that the instrument did not find."""
+    bias_median_ms: float | None = None
+    sd_ms: float | None = None
+    max_abs_error_ms: float | None = None
+    frame_convention: ErrorFigures
+
+
+class CalibrationFigures(_Extensible):
+    """The calibration before the run."""
+
+    valid: bool
+    delays: tuple[DelayErrorFigures, ...] = ()
+    idle: dict[str, float | bool | None] | None = None
+    """How idle the machine was: load per core, timer lateness, stolen time."""
+
+
+class SentinelFigures(_Extensible):
+    """The timing error of the sentinel call during the run."""
+
+    n: int
+    """Its answers inside the turns' windows."""
+    n_all: int = 0
+    windows: int = 0
+    watched: int = 0
+    """Windows of turns, and those in which the sentinel measured something."""
+    missed: int = 0
+    """Answers inside the windows that the instrument did not find."""
+    bias_median_ms: float | None = None
+    sd_ms: float | None = None
+    p95_abs_ms: float | None = None
+    max_abs_error_ms: float | None = None
+
+
 class Instrument(FrozenModel):
-    """What the instrument knows of its own error."""
+    """The instrument's own error."""
 
     send: Lateness | None
     receive: Lateness | None
@@ -120,20 +173,20 @@ class Instrument(FrozenModel):
     foreign_cpu_share: float | None = None
     """Share of the machine's CPU time that other processes used, and ..."""
     stolen_cpu_share: float | None = None
-    """... that its host gave to other machines while this one had work (steal): the callers are late then."""
-    calibration: dict[str, Any] | None = None
-    sentinel: dict[str, Any] | None = None
+    """... that its host gave to other machines while this one had work (steal)."""
+    calibration: CalibrationFigures | None = None
+    sentinel: SentinelFigures | None = None
 
 
 class Source(FrozenModel):
-    """Where caller audio came from."""
+    """One source of caller audio."""
 
     source: str
     utterances: int
 
 
 class CorpusFigures(FrozenModel):
-    """What was said."""
+    """What the callers said."""
 
     distinct_utterances: int
     synthetic: int
@@ -142,7 +195,7 @@ class CorpusFigures(FrozenModel):
 
 
 class CostFigures(FrozenModel):
-    """What turns and calls cost on a machine of that price; how it is computed: `turngap.verdict.summary`."""
+    """What turns and calls cost on a machine of that price; computed by `turngap.verdict.summary.compute_cost`."""
 
     an_hour: float
     currency: str
@@ -150,8 +203,8 @@ class CostFigures(FrozenModel):
     source: str
     simultaneous_calls: int
     call_minutes: float
-    """Of the calls with scored turns; of a resumed run, those since then."""
+    """Length of the calls with scored turns; of a resumed run, only of those after it resumed."""
     answered_turns: int
-    """Of the same calls."""
+    """In the same calls."""
     call_minute: float
     answered_turn: float | None

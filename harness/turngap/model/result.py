@@ -1,6 +1,6 @@
-"""A run's result, `run.json`: the product. Everything else (report, JUnit, CSV, comparison) renders it.
+"""The result of a run, `run.json`. Everything else (report, JUnit, CSV, comparison) renders it.
 
-A run's folder, `results/<run-id>/`: `run.json` (this), `turns.jsonl` (one `TurnRecord` a line, flushed as each ends),
+The run folder, `results/<run-id>/`: `run.json` (this), `turns.jsonl` (one `TurnRecord` a line, flushed as each ends),
 `spans.jsonl`, `sentinel.jsonl`, `gpu.csv`, `process.csv`, `agent.log`, and stereo WAV files of the calls worth hearing.
 """
 
@@ -16,6 +16,7 @@ from turngap_agent.profile import random_weights_note
 from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
+from turngap.model.budget import Budget
 from turngap.model.figures import (
     Conversation,
     CorpusFigures,
@@ -27,6 +28,7 @@ from turngap.model.figures import (
 )
 from turngap.model.live import LiveSummary
 from turngap.model.turn import Outcome
+from turngap.network import NetworkProfile
 
 SCHEMA_VERSION = 1
 WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
@@ -42,29 +44,29 @@ def caveat(profile: Mapping[str, Any]) -> str | None:
 
 
 class Verdict(StrEnum):
-    """What a run says. PASS and MEASURED exit 0, FAIL 1, INVALID 2."""
+    """The verdict of a run. Exit codes: PASS and MEASURED 0, FAIL 1, INVALID 2."""
 
     PASS = "PASS"
     FAIL = "FAIL"
     INVALID = "INVALID"
     MEASURED = "MEASURED"
-    """No budget was asked for."""
+    """The run had no budget."""
 
     @property
     def exit_code(self) -> int:
-        """The process's exit code."""
+        """The exit code of the process."""
         return {Verdict.PASS: 0, Verdict.MEASURED: 0, Verdict.FAIL: 1, Verdict.INVALID: 2}[self]
 
 
 class Check(FrozenModel):
-    """One entry of the validity list."""
+    """One validity check."""
 
     name: str
     ok: bool | None
-    """None: not checked, and `text` says why."""
+    """None: not checked, for the reason in `text`."""
     text: str
     warning: bool = False
-    """It was checked and is bad, yet decides nothing where no budget is judged."""
+    """The check failed, but decides nothing because no budget is judged."""
 
 
 class ResumeState(FrozenModel):
@@ -96,10 +98,10 @@ class RunRecord(FrozenModel):
     """ISO 8601, UTC."""
     duration_s: float
     complete: bool
-    """False while it runs, and for one that was killed or interrupted."""
+    """False while the run goes on, and for a run that was killed or interrupted."""
     verdict: Verdict
     sentence: str
-    """The verdict in one plain sentence."""
+    """The verdict in one sentence."""
     reasons: tuple[str, ...]
     validity: tuple[Check, ...]
 
@@ -112,12 +114,12 @@ class RunRecord(FrozenModel):
     seed: int
     planned_turns: int
     simultaneous_calls: int
-    networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """The simulated networks by name, as they were; {}: nothing was put between caller and agent."""
-    budget: dict[str, Any] | None = None
+    networks: dict[str, NetworkProfile] = Field(default_factory=dict)
+    """The simulated networks by name; {}: there was none between caller and agent."""
+    budget: Budget | None = None
 
     n_turns: int
-    """Scored turns."""
+    """Number of scored turns."""
     outcomes: dict[Outcome, int]
     turn_gap_ms: LatencyFigures
     turn_gap_frame_ms: LatencyFigures
@@ -125,25 +127,25 @@ class RunRecord(FrozenModel):
     first_byte_ms: LatencyFigures
     stages: dict[Stage, StageFigures]
     wer: float | None
-    """Word errors over reference words, all scored turns that have a transcript."""
+    """Word errors over reference words, over all valid turns with a transcript."""
     wer_upper: float | None = None
-    """Its 95 % upper bound, utterances resampled."""
+    """Its 95 % upper bound (bootstrap over utterances)."""
     cut_off_rate: Rate
     underrun_rate: Rate
     wasted_attempts: int | None
-    """Cancelled attempts of scored turns."""
+    """Number of cancelled attempts of valid turns."""
     conversation: Conversation | None = None
     """Null in runs that did not record it."""
     cost: CostFigures | None = None
-    """Null where the profile has no price."""
+    """Null if the profile has no price."""
 
     corpus: CorpusFigures
     instrument: Instrument
     agent: AgentFigures
     gpus: tuple[GpuFigures, ...] | None
-    """None: no GPU was seen."""
+    """None: the machine has no GPU."""
     gpu_watch: GpuWatch | None = None
-    """Null where the agent uses no GPU of this machine, and in runs that did not record it."""
+    """Null if the agent uses no GPU of this machine, and in runs that did not record it."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
     live: LiveSummary | None = None

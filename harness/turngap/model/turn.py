@@ -1,6 +1,6 @@
-"""A scored turn, one line of `turns.jsonl`: outcome, gap, stages, path and what stood beside them.
+"""A scored turn, one line of `turns.jsonl`: outcome, gap, stages and critical path.
 
-Milliseconds unless a name says otherwise. A gap that does not exist is null with an outcome, never infinity.
+Times are milliseconds unless a name says otherwise. A gap that does not exist is null, never infinity.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.live import LegTimes
-from turngap.scenario import Expectation
+from turngap.scenario import PAUSE_MS, Expectation
 
 
 class Outcome(StrEnum):
-    """What became of a turn. Everything but ANSWERED, HELD, LIMITED and INVALID counts as over budget."""
+    """The outcome of a turn. All but ANSWERED, HELD, LIMITED and INVALID count as over budget."""
 
     ANSWERED = "answered"
     MISSED = "missed"
-    """No answer within the turn's time."""
+    """There was no answer within the turn's time."""
     CUT_OFF = "cut_off"
-    """The agent spoke before the caller was done."""
+    """The agent spoke before the caller had finished."""
     TRUNCATED = "truncated"
     """The agent answered without the utterance's last word."""
     WRONG = "wrong"
@@ -31,21 +31,21 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """The call broke: refused, closed, died."""
     HELD = "held"
-    """Rightly silent where nothing was said, or rightly gone on after a backchannel: as good as ANSWERED."""
+    """The agent was right to stay silent, or to continue after a backchannel: as good as ANSWERED."""
     LIMITED = "limited"
-    """A caller who did not stop was spoken to at the limit of a turn's length, as it should be."""
+    """The agent spoke at the limit of a turn's length to a caller who did not stop, as it should."""
     INTRUDED = "intruded"
-    """Answered where nothing was to be said."""
+    """The agent spoke where it had to stay silent."""
     STOPPED = "stopped"
-    """A backchannel or a cough ended the agent's sentence, or made it lose or repeat some of it."""
+    """A backchannel or a cough stopped the agent's sentence, or made it lose or repeat part of it."""
     TALKED_OVER = "talked_over"
     """The agent did not yield to a barge-in."""
     INVALID = "invalid"
-    """The instrument's own send or receive lateness was over 5 ms: says nothing of the agent."""
+    """The instrument's own lateness was over 5 ms: the turn says nothing about the agent."""
 
 
 GOOD = frozenset({Outcome.ANSWERED, Outcome.HELD, Outcome.LIMITED})
-"""The outcomes of turns that went as they should."""
+"""The outcomes of an agent that makes no mistake."""
 
 
 class StageTime(FrozenModel):
@@ -53,15 +53,15 @@ class StageTime(FrozenModel):
 
     duration_ms: float
     exposed_ms: float
-    """Path time: what of the stage lies on the critical path."""
+    """The stage's time on the critical path."""
     slack_ms: float
-    """How much longer it could have taken without moving the reply: 0 on the path."""
+    """How much longer it could have taken without delaying the reply: 0 on the path."""
     hidden_ms: float | None = None
-    """What of it ran before the reply without being waited for: beside other work, or while the caller spoke."""
+    """Its time before the reply that nobody waited for: in parallel with other work, or while the caller spoke."""
 
 
 class PathStep(FrozenModel):
-    """One piece of the critical path, from t0 to t1 without holes; times relative to t0."""
+    """One piece of the critical path, which has no holes from t0 to t1; times relative to t0."""
 
     stage: Stage
     start_ms: float
@@ -82,53 +82,53 @@ class TurnRecord(FrozenModel):
     call: int
     call_sid: str
     turn: int
-    """Its place in the call, from 0."""
+    """Its position in the call, from 0."""
     utterance_id: str
     stratum: str
     expectation: Expectation = Expectation.RESPOND
-    """What the agent was to do; outcomes are judged by it."""
+    """What the agent had to do; the outcome is judged by it."""
     condition: str = ""
-    """Noise on the line, such as "pink 10 dB"; "" is clean."""
+    """The noise on the line, such as "pink 10 dB"; "" for none."""
     network: str = ""
-    """The simulated network it was made under; "" is none, or `clean`."""
+    """The simulated network of its call; "" for none or for `clean`."""
     twin: str = ""
-    """The turn that says the same without the noise."""
+    """The id of the turn with the same words and no noise."""
     pause_ms: float = 0.0
-    """The longest pause inside the utterance; from 200 ms on it is a pause turn."""
+    """The longest pause inside the utterance; from 200 ms the turn counts as a pause turn."""
     over_agent: bool = False
-    """Spoken over the agent, on purpose."""
+    """The caller was to speak while the agent spoke, and did."""
     warm_up: bool
-    """Declared warm-up: kept, never scored."""
+    """A warm-up turn: recorded, never scored."""
     cold: bool
     """The first turn after the agent's start."""
     scored: bool
     outcome: Outcome
     detail: str = ""
-    """Why, where the outcome is not ANSWERED: one line."""
+    """The reason in one line, where the outcome is not ANSWERED."""
     synthetic_caller: bool
 
     t0_ns: int
     t1_ns: int | None
     boot_id: str = ""
-    """The boot on whose monotonic clock these were read; "" is not known."""
+    """The boot of the host whose monotonic clock these times are on; "" if not known."""
     turn_gap_ms: float | None
-    """t1 - t0 at the media edge, t0 being the sample's own time."""
+    """t1 - t0 at the media edge."""
     turn_gap_frame_ms: float | None
-    """The other convention: from the send time of the frame that holds t0."""
+    """The other convention: t1 - the send time of the frame that contains t0."""
     perceived_gap_ms: float | None
     """Turn gap + the profile's network model."""
     first_byte_ms: float | None
-    """t0 → first media message received, silent or not."""
+    """t0 → the first media message received, silent or not."""
 
     stages: dict[Stage, StageTime] | None
-    """None where the agent sent no spans for the attempt that was heard."""
+    """None where the agent sent no complete spans for the attempt that was heard."""
     stages_note: str = ""
     """Why stages are missing or incomplete."""
     path: tuple[PathStep, ...] = ()
     bars: tuple[Bar, ...] = ()
     attempt: int | None = None
     attempts: int | None = None
-    """Attempts of this turn, the cancelled ones included."""
+    """Number of attempts at this turn, cancelled ones included."""
 
     reference: str | None
     transcript: str | None
@@ -139,39 +139,64 @@ class TurnRecord(FrozenModel):
     first_clause: str | None
 
     underruns_ms: tuple[float, ...] = ()
-    """Each time playout ran dry inside the reply."""
+    """The length of each underrun inside the reply."""
     barge_in_stop_ms: float | None = None
     """Barge-in: the caller's first audible sample → the agent's last one before it yields."""
     stale_ms: float | None = None
     """Audible sound of the old reply after the agent had yielded."""
     talk_over_ms: float | None = None
-    """Caller and agent audible at once, where the caller spoke over the agent."""
+    """How long caller and agent were audible at once."""
     went_on_ms: float | None = None
-    """Backchannel: its end → the agent's sentence is audible again; 0 when it never paused."""
+    """Backchannel: its end → the agent's sentence is audible again; 0 if the sentence never paused."""
     lost_ms: float | None = None
-    """Backchannel: audible sound of the sentence that was cut and never came again."""
+    """Backchannel: audible sound of the sentence that was cut and never played."""
     repeated_ms: float | None = None
     """Backchannel: audible sound of the sentence that was played twice."""
     prefix_beyond_tokens: int | None = None
     """Prompt tokens that the prefix cache served beyond the system prompt and the call's own history."""
     compute_ms: float | None = None
-    """Work of the agent's engines for the attempt that was heard."""
+    """How long the agent's engines worked for the attempt that was heard."""
     wasted_ms: float | None = None
-    """Work for attempts of this turn that were thrown away."""
+    """Wasted work: how long the engines worked for attempts of this turn that were discarded."""
     silence_ms: float | None = None
-    """Silence inside the reply, over 200 ms each, together."""
+    """Sum of the silences over 200 ms inside the reply."""
     clause_gap_ms: float | None = None
-    """The longest silence inside the reply until the caller spoke again: no gap between two clauses is longer."""
+    """The longest silence inside the reply before the caller spoke again: no gap between two clauses is longer."""
     reply_ms: float | None = None
     """First to last audible sample of the reply."""
     lateness_send_ms: float
     lateness_recv_ms: float
-    """Our own worst, between 500 ms before t0 and t1."""
+    """The instrument's own largest lateness, from 500 ms before t0 to t1."""
     label_low_ms: float
     label_high_ms: float
     audio: str | None = None
-    """The call's stereo WAV in the run folder, where it was kept."""
+    """The call's stereo WAV file in the run folder, if it was kept."""
     audio_offset_ms: float | None = None
-    """Where t0 is in it."""
+    """The position of t0 in that file."""
     live: LegTimes | None = None
-    """The time on each leg, in a live call; the perceived gap is then measured, mouth to ear, and not modelled."""
+    """The time on each leg of a live call; the perceived gap is then measured mouth to ear, not modelled."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the agent did what it had to."""
+        return self.outcome in GOOD
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether figures may use it: scored, and not disturbed by the instrument."""
+        return self.scored and self.outcome is not Outcome.INVALID
+
+    @property
+    def is_barge_in(self) -> bool:
+        """Whether the caller interrupted a speaking agent."""
+        return self.expectation is Expectation.STOP and self.over_agent
+
+    @property
+    def is_backchannel(self) -> bool:
+        """Whether a backchannel or a cough met a speaking agent."""
+        return self.expectation is Expectation.IGNORE and self.over_agent
+
+    @property
+    def is_pause_turn(self) -> bool:
+        """Whether it needs an answer and its utterance has a pause of 200 ms or more."""
+        return self.expectation.needs_answer and self.pause_ms >= PAUSE_MS

@@ -1,4 +1,4 @@
-"""The charts over all turns: every turn as a dot against the budget, and the turns in the order of the run."""
+"""The charts over all turns: each turn as a dot, the turns in the order of the run, the gap on each network."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from turngap.report.labels import Scale, better_side, place_clear_of, width_px
 from turngap.report.stage_table import ReferenceLine, reference_line
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
-from turngap.verdict.measures import to_be_answered
 from turngap.verdict.networks import NetworkFigures
 from turngap.verdict.summary import perceived_gaps, valid_turns
 
 
 def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
-    """Each scored turn as a dot at its perceived gap, in ascending order: the empirical distribution itself."""
+    """Draw each valid turn as a dot at its perceived gap, in ascending order: the empirical distribution."""
     values = perceived_gaps(valid_turns(turns))
     answered = sorted(value for value in values if value is not None)
     lost = len(values) - len(answered)
-    budget = reference_line(record)
-    low, high = axis_limits(answered, (budget.at_ms, record.perceived_gap_ms.p95_upper))
+    line = reference_line(record)
+    low, high = axis_limits(answered, (line.at_ms, record.perceived_gap_ms.p95_upper))
     figures = record.perceived_gap_ms
 
-    def draw_networks(canvas: Canvas) -> None:
+    def paint(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14 if not lost else 64, top=30, bottom=46)
         ax.set_xlim(low, high)
         ax.set_ylim(0, 1.03)
@@ -38,18 +37,19 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         _grid(ax, canvas, high - low)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
         ax.set_xlabel("perceived gap, ms", color=css_colour("muted"), labelpad=8)
-        ax.axvspan(budget.at_ms, high, ymax=1 / 1.03, color=css_colour("bad"), alpha=0.06, lw=0)
-        _budget(ax, budget, low, high)
+        if line.is_budget:
+            ax.axvspan(line.at_ms, high, ymax=1 / 1.03, color=css_colour("bad"), alpha=0.06, lw=0)
+        _draw_line(ax, line, low, high)
         edge = 500 + record.network_ms
-        if budget.at_ms < edge < high:
+        if line.is_budget and line.at_ms < edge < high:
             ax.plot([edge, edge], [0, 1], color=css_colour("muted"), lw=1, dashes=(1, 3))
             if not canvas.narrow:
-                _edge(ax, edge, budget, scale)
+                _edge(ax, edge, line, scale)
         step = 1 / len(values) if values else 1.0
         size = 9.0 if len(values) <= 40 else 7.0 if len(values) <= 250 else 5.0
         points = [(value, (rank + 1) * step) for rank, value in enumerate(answered)]
-        draw_dots(ax, [point for point in points if point[0] <= budget.at_ms], "accent", size)
-        draw_dots(ax, [point for point in points if point[0] > budget.at_ms], "bad", size)
+        draw_dots(ax, [point for point in points if not line.is_over(point[0])], "accent", size)
+        draw_dots(ax, [point for point in points if line.is_over(point[0])], "bad", size)
         right = high + (high - low) * 26 / (canvas.width - 110)
         draw_dots(ax, [(right, (len(answered) + rank + 1) * step) for rank in range(lost)], "over", size)
         if lost:
@@ -59,29 +59,34 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
                 ax.plot([low, value], [share, share], color=css_colour("muted"), lw=1, alpha=0.55)
                 words = f"p{share * 100:.0f}  {ms(value)} ms"
                 wide = scale.units(width_px(words, bold=True))
-                at = place_clear_of(low + scale.units(4), wide, budget.at_ms, scale.units(4))
+                at = place_clear_of(low + scale.units(4), wide, line.at_ms, scale.units(4))
                 draw_text(ax, at, share + 0.015, words, "ink", weight="bold")
         if figures.p95_upper is not None:
-            _bound(ax, figures.p95_upper, points, budget, scale, canvas.narrow)
+            _bound(ax, figures.p95_upper, points, line, scale, canvas.narrow)
 
     description = (
-        f"Empirical distribution of the perceived gap of {plural(len(values), 'turn')}, one dot a turn, against the "
-        f"{budget.words}. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
+        f"Empirical distribution of the perceived gap of {plural(len(values), 'turn')}, one dot a turn, and the line "
+        f"{line.label}. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
         f"{ms(figures.p95_upper)} ms; {lost} without a good answer. The table beside it has the figures."
     )
     return render_chart(
-        "every-turn", "Every turn against the budget", description, draw_networks, (640, 350), (350, 300)
+        "every-turn",
+        "Every turn" + (" against the budget" if line.is_budget else ""),
+        description,
+        paint,
+        (640, 350),
+        (350, 300),
     )
 
 
 def draw_in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
-    """Perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
-    numbered = [(n, turn) for n, turn in enumerate(turns, 1) if to_be_answered(turn)]
+    """Draw perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
+    numbered = [(n, turn) for n, turn in enumerate(turns, 1) if turn.expectation.needs_answer]
     fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
-    budget = reference_line(record)
-    _, high = axis_limits([gap for _, gap in fine], (budget.at_ms,))
+    line = reference_line(record)
+    _, high = axis_limits([gap for _, gap in fine], (line.at_ms,))
 
-    def draw_networks(canvas: Canvas) -> None:
+    def paint(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=26, bottom=46)
         ax.set_xlim(0, len(turns) + 1)
         ax.set_ylim(0, high)
@@ -89,13 +94,13 @@ def draw_in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         ax.grid(axis="y", color=css_colour("grid"), lw=1)
         ax.set_xlabel("turn, in the order of the run", color=css_colour("muted"), labelpad=8)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.axhline(budget.at_ms, color=css_colour("budget"), lw=1.5)
-        draw_text(ax, 0, budget.at_ms + high * 0.015, budget.words, "budget")
+        ax.axhline(line.at_ms, color=css_colour(line.role), lw=1.5 if line.is_budget else 1)
+        draw_text(ax, 0, line.at_ms + high * 0.015, line.label, line.role)
         size = 8.0 if len(turns) <= 60 else 5.0
         groups: dict[str, list[tuple[float, float]]] = {"muted": [], "accent": [], "bad": [], "over": []}
         for number, turn in numbered:
             gap = turn.perceived_gap_ms
-            groups[_role(turn, budget.at_ms)].append((number, high if gap is None else max(gap, 0.0)))
+            groups[_role(turn, line)].append((number, high if gap is None else max(gap, 0.0)))
         for role, points in groups.items():
             draw_dots(ax, points, role, size)
         lost = sum(turn.perceived_gap_ms is None for _, turn in numbered)
@@ -105,21 +110,19 @@ def draw_in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
     description = (
         f"Perceived gap of {plural(len(turns), 'turn')} in the order of the run, warm-up and invalid ones in grey."
     )
-    return render_chart(
-        "in-order", "Turns in the order of the run", description, draw_networks, (1040, 240), (350, 240)
-    )
+    return render_chart("in-order", "Turns in the order of the run", description, paint, (1040, 240), (350, 240))
 
 
-def _role(turn: TurnRecord, budget_ms: float) -> str:
+def _role(turn: TurnRecord, line: ReferenceLine) -> str:
     if not turn.scored or turn.outcome is Outcome.INVALID:
         return "muted"
     if turn.outcome is not Outcome.ANSWERED:
         return "over"
-    return "accent" if (turn.perceived_gap_ms or 0.0) <= budget_ms else "bad"
+    return "bad" if line.is_over(turn.perceived_gap_ms) else "accent"
 
 
 def axis_limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
-    """Round limits that hold the values and the lines, with room at the right."""
+    """Return rounded limits that contain the values and the lines, with room at the right."""
     found = [*values, *(value for value in also if value is not None)]
     low, high = min(found), max(found)
     step = 50 if high - low < 800 else 250
@@ -127,13 +130,15 @@ def axis_limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[
 
 
 def axis_ticks(low: float, high: float, step: float) -> list[float]:
-    """The whole multiples of `step` from `low` to `high`."""
+    """Return the multiples of `step` from `low` to `high`."""
     first = math.ceil(low / step) * step
     return [first + index * step for index in range(math.floor((high - first) / step) + 1)]
 
 
-def rows_of_gaps(canvas: Canvas, low: float, high: float, rows: int, budget_ms: float, label: str, right: int) -> Axes:
-    """Axes for so many rows over perceived gaps, ms, the budget a line through all; `right` pixels stay free."""
+def rows_of_gaps(
+    canvas: Canvas, low: float, high: float, rows: int, line: ReferenceLine, label: str, right: int
+) -> Axes:
+    """Return axes for `rows` rows over perceived gaps, ms, with a line through all; `right` pixels stay free."""
     ax = canvas.axes(left=14, right=right, top=24, bottom=46)
     ax.set_xlim(low, high)
     ax.set_ylim(0, rows)
@@ -143,7 +148,7 @@ def rows_of_gaps(canvas: Canvas, low: float, high: float, rows: int, budget_ms: 
     ax.set_yticks([])
     ax.grid(axis="x", color=css_colour("grid"), lw=1)
     ax.set_xlabel(label, color=css_colour("muted"), labelpad=8)
-    ax.plot([budget_ms, budget_ms], [0, rows], color=css_colour("budget"), lw=1.5)
+    ax.plot([line.at_ms, line.at_ms], [0, rows], color=css_colour(line.role), lw=1.5)
     return ax
 
 
@@ -154,40 +159,41 @@ def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
     ax.grid(color=css_colour("grid"), lw=1)
 
 
-def _budget(ax: Axes, budget: ReferenceLine, low: float, high: float) -> None:
-    ax.plot([budget.at_ms, budget.at_ms], [0, 1.0], color=css_colour("budget"), lw=2)
-    draw_text(ax, budget.at_ms, 1.035, budget.words, "budget", ha=_budget_side(budget, low, high), weight="bold")
+def _draw_line(ax: Axes, line: ReferenceLine, low: float, high: float) -> None:
+    ax.plot([line.at_ms, line.at_ms], [0, 1.0], color=css_colour(line.role), lw=2 if line.is_budget else 1)
+    weight = "bold" if line.is_budget else "normal"
+    draw_text(ax, line.at_ms, 1.035, line.label, line.role, ha=_label_side(line, low, high), weight=weight)
 
 
-def _budget_side(budget: ReferenceLine, low: float, high: float) -> str:
-    near_left = budget.at_ms - low < (0.2 if len(budget.words) < 20 else 0.4) * (high - low)
+def _label_side(line: ReferenceLine, low: float, high: float) -> str:
+    near_left = line.at_ms - low < (0.2 if len(line.label) < 20 else 0.4) * (high - low)
     return "left" if near_left else "right"
 
 
-def _edge(ax: Axes, edge: float, budget: ReferenceLine, scale: Scale) -> None:
-    """Names the dotted line; a line higher where the budget's words are in the way."""
+def _edge(ax: Axes, edge: float, line: ReferenceLine, scale: Scale) -> None:
+    """Label the dotted line; one text line higher if the budget's label is in the way."""
     words = "500 ms at the media edge"
     ha = "left" if edge + scale.units(width_px(words)) < scale.right else "right"
-    free = _budget_side(budget, scale.left, scale.right) == "right"
+    free = _label_side(line, scale.left, scale.right) == "right"
     if ha == "left":
-        free = free or edge > budget.at_ms + scale.units(width_px(budget.words, bold=True) + 8)
+        free = free or edge > line.at_ms + scale.units(width_px(line.label, bold=True) + 8)
     else:
-        free = free and edge - budget.at_ms > scale.units(width_px(words) + 8)
+        free = free and edge - line.at_ms > scale.units(width_px(words) + 8)
     draw_text(ax, edge, 1.035, words if free else f"{words}\n", "muted", ha=ha)
 
 
 def _bound(
-    ax: Axes, bound: float, points: Sequence[tuple[float, float]], budget: ReferenceLine, scale: Scale, narrow: bool
+    ax: Axes, bound: float, points: Sequence[tuple[float, float]], line: ReferenceLine, scale: Scale, narrow: bool
 ) -> None:
     ax.plot([bound, bound], [0, 0.95], color=css_colour("ink"), lw=1.5, dashes=(4, 3))
     words = f"p95 is at most\n{ms(bound)} ms" + ("" if narrow else "\n(95 % confidence)")
-    at_left = better_side(bound, words, 0.05, scale, points, [budget.at_ms]) == "left"
+    at_left = better_side(bound, words, 0.05, scale, points, [line.at_ms]) == "left"
     gap = scale.units(6)
     draw_text(ax, bound + (-gap if at_left else gap), 0.05, words, "ink", ha="right" if at_left else "left")
 
 
 def draw_text(ax: Axes, x: float, y: float, words: str, role: str, *, ha: str = "left", weight: str = "normal") -> None:
-    """Words whose lowest line stands on y: a text a line, so that each is aligned by the reader's own font."""
+    """Draw text whose lowest line is at y; each line is a text of its own, so that the reader's font aligns it."""
     for number, line in enumerate(reversed(words.split("\n"))):
         if not line:
             continue
@@ -208,22 +214,22 @@ ROW = 46
 """Pixels."""
 
 
-def draw_networks(groups: Sequence[NetworkFigures], budget: ReferenceLine) -> Markup:
-    """One row a network; turns without a good answer stand at the right, as later than any other."""
+def draw_networks(groups: Sequence[NetworkFigures], line: ReferenceLine) -> Markup:
+    """Draw one row of dots for each network; turns without a good answer are at the right, as later than any other."""
     rows = [perceived_gaps(group.turns) for group in groups]
-    low, high = axis_limits([value for row in rows for value in row if value is not None], (budget.at_ms,))
+    low, high = axis_limits([value for row in rows for value in row if value is not None], (line.at_ms,))
     lost = any(value is None for row in rows for value in row)
 
     def paint(canvas: Canvas) -> None:
-        ax = rows_of_gaps(canvas, low, high, len(groups), budget.at_ms, "perceived gap, ms", right=64 if lost else 14)
+        ax = rows_of_gaps(canvas, low, high, len(groups), line, "perceived gap, ms", right=64 if lost else 14)
         right = high + (high - low) * 26 / (canvas.width - 78)
         if lost:
             draw_text(ax, right, len(groups) + 0.05, "no good\nanswer", "over", ha="center")
         for place, (group, row) in enumerate(zip(groups, rows, strict=True)):
             y = len(groups) - 1 - place + 0.28
             heard = [value for value in row if value is not None]
-            draw_dots(ax, [(value, y) for value in heard if value <= budget.at_ms], "accent", 6.0)
-            draw_dots(ax, [(value, y) for value in heard if value > budget.at_ms], "bad", 6.0)
+            draw_dots(ax, [(value, y) for value in heard if not line.is_over(value)], "accent", 6.0)
+            draw_dots(ax, [(value, y) for value in heard if line.is_over(value)], "bad", 6.0)
             draw_dots(ax, [(right, y)] if len(heard) < len(row) else [], "over", 6.0)
             for value in (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95):
                 if value is not None:
@@ -235,5 +241,5 @@ def draw_networks(groups: Sequence[NetworkFigures], budget: ReferenceLine) -> Ma
         for group in groups
     )
     height = 70 + ROW * len(groups)
-    title = "The perceived gap under each network"
+    title = "The perceived gap on each network"
     return render_chart("networks", title, f"One dot a turn. {described}.", paint, (640, height), (350, height))

@@ -1,6 +1,6 @@
-"""How the agent takes and leaves its turns: the rows of the report's section, and of the terminal's lines. Pure.
+"""How the agent takes its turns: the rows of the report's section and the lines for the terminal. Pure.
 
-Nothing is shown of turns that a run does not have.
+Kinds of turns that a run does not have are not shown.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from turngap.model.figures import LatencyFigures, Rate, WastedWork, WordErrors
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import GOOD, TurnRecord
-from turngap.report.wording import OUTCOME, ms, percent
+from turngap.report.wording import OUTCOME, bound_text, ms, percent
 from turngap.verdict import conversation
-from turngap.verdict.measures import REACTIONS, SHARES, barged_in, to_be_answered, to_be_ignored
+from turngap.verdict.measures import REACTIONS, SHARES
 
 ORDINARY = ("cut_off_rate", "missed_rate", "truncated_rate", "underrun_rate")
-"""Rates that every run has: alone they make no section."""
+"""Rates that every run has; the section is shown only if there is more than these."""
 MOST_TURNS = 100
+_IN_EVERY_SUMMARY = ("cut-offs", "replies with an underrun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class RateRow:
     of: str
     rate: Rate
     budget: str
-    """The limit, "" where the budget has none."""
+    """The limit, "" if the budget has none."""
     over: bool
-    """The bound lies over the limit."""
+    """The bound is over the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,17 @@ class WordRow:
     """Word errors in one condition."""
 
     name: str
-    found: WordErrors
+    figures: WordErrors
     twins: str
-    """Those of the same words without noise, "" where there are none."""
+    """Comparison with the same words without noise, "" if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class WasteRow:
-    """Thrown-away work."""
+    """Wasted work."""
 
     name: str
-    found: WastedWork
+    figures: WastedWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,12 @@ class OverRow:
     outcome: str
     good: bool
     reaction_ms: float | None
-    """Barge-in: until the agent stopped; backchannel: until its sentence went on."""
+    """Barge-in: until the agent stopped; backchannel: until its sentence continued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What the section shows; each table may be empty."""
+    """The tables of the section; each may be empty."""
 
     rates: tuple[RateRow, ...]
     times: tuple[TimeRow, ...]
@@ -83,22 +84,24 @@ class Section:
     waste: tuple[WasteRow, ...]
     over: tuple[OverRow, ...]
     budgeted: bool
-    """Some of it is limited by the run's budget."""
+    """Whether the run's budget limits any of it."""
 
 
 def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Section | None:
-    """The section; None where the run has none of it, or did not record it."""
+    """Return the section; None if the run has nothing to show in it, or did not record it."""
     talk = record.conversation
     if talk is None:
         return None
     limits = _limits(record)
     rates = tuple(
-        RateRow(share.words, share.of, rate, _share_limit(limits, share.metric), _over(rate, limits.get(share.metric)))
+        RateRow(
+            share.label, share.kinds, rate, _limit_text(limits, share.metric), _over(rate, limits.get(share.metric))
+        )
         for share in SHARES
         if (rate := talk.rates.get(share.metric)) is not None and rate.n
     )
     times = tuple(
-        TimeRow(reaction.words, figures, f"{limits[reaction.metric]:g}" if reaction.metric in limits else "")
+        TimeRow(reaction.label, figures, f"{limits[reaction.metric]:g}" if reaction.metric in limits else "")
         for reaction in REACTIONS
         if (figures := getattr(talk, reaction.metric)) is not None and figures.n
     )
@@ -119,57 +122,55 @@ def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Sect
 
 
 def terminal_lines(record: RunRecord) -> list[tuple[str, str]]:
-    """The same in few words, for the terminal: a name and a sentence each."""
+    """Return the section as lines for the terminal: a name and a sentence each."""
     found = conversation_section(record, ())
     if found is None:
         return []
-    rows = [
-        (row.words, rate_text(row.rate)) for row in found.rates if row.words not in ("cut-offs", "replies that ran dry")
-    ]
+    rows = [(row.words, rate_text(row.rate)) for row in found.rates if row.words not in _IN_EVERY_SUMMARY]
     rows += [
         (
             row.words,
-            f"p50 {ms(row.figures.p50)}, p95 {ms(row.figures.p95)}, p95 ≤ {ms(row.figures.p95_upper)}, "
+            f"p50 {ms(row.figures.p50)}, p95 {ms(row.figures.p95)}, p95 ≤ {bound_text(row.figures)}, "
             f"max {ms(row.figures.max)} ms ({row.figures.n})",
         )
         for row in found.times
     ]
     rows += [
-        (f"WER, {row.name}", f"{word_errors_text(row.found)}{f'; with clean twins {row.twins}' if row.twins else ''}")
+        (f"WER, {row.name}", f"{word_errors_text(row.figures)}{f'; with clean twins {row.twins}' if row.twins else ''}")
         for row in found.words
     ]
-    rows += [(f"wasted work, {row.name}", wasted_work_text(row.found)) for row in found.waste]
+    rows += [(f"wasted work, {row.name}", wasted_work_text(row.figures)) for row in found.waste]
     return rows
 
 
 def rate_text(rate: Rate) -> str:
-    """A rate in words."""
+    """Return a rate in words."""
     if rate.rate is None:
         return "not known"
     return f"{rate.events} of {rate.n:,} (at most {percent(rate.upper)} with 95 % confidence)"
 
 
 def word_errors_text(found: WordErrors) -> str:
-    """Word errors in words."""
+    """Return word errors in words."""
     return f"{percent(found.wer)} of {plural(found.words, 'word')} (at most {percent(found.upper)})"
 
 
 def wasted_work_text(found: WastedWork) -> str:
-    """Thrown-away work in words."""
+    """Return wasted work in words."""
     return (
-        f"{ms(found.wasted_ms)} ms a turn beside {ms(found.compute_ms)} ms that were heard: {percent(found.share)} "
-        f"of the work (at most {percent(found.upper)})"
+        f"{ms(found.wasted_ms)} ms a turn wasted, {ms(found.compute_ms)} ms a turn used: {percent(found.share)} "
+        f"of the work is wasted (at most {percent(found.upper)})"
     )
 
 
 def shown_outcomes(record: RunRecord, turns: Sequence[TurnRecord]) -> frozenset[str]:
-    """Outcomes that only some kinds of turn can have, and that this run had no turn for: they need no row."""
+    """Return the outcomes that need a row: those that the run's kinds of turns can have."""
     kinds = {
-        "answered": any(map(to_be_answered, turns)) or not turns,
-        "talked_over": any(map(barged_in, turns)),
-        "stopped": any(map(to_be_ignored, turns)),
-        "intruded": not all(map(to_be_answered, turns)),
-        "held": not all(map(to_be_answered, turns)),
+        "answered": any(turn.expectation.needs_answer for turn in turns) or not turns,
+        "talked_over": any(turn.is_barge_in for turn in turns),
+        "stopped": any(turn.is_backchannel for turn in turns),
+        "intruded": not all(turn.expectation.needs_answer for turn in turns),
+        "held": not all(turn.expectation.needs_answer for turn in turns),
     }
     return frozenset(
         outcome.value for outcome in OUTCOME if kinds.get(outcome.value, True) or record.outcomes.get(outcome)
@@ -177,11 +178,10 @@ def shown_outcomes(record: RunRecord, turns: Sequence[TurnRecord]) -> frozenset[
 
 
 def _limits(record: RunRecord) -> dict[str, float]:
-    given = (record.budget or {}).get("limits", [])
-    return {limit["metric"]: float(limit["at_most"]) for limit in given if isinstance(limit, dict)}
+    return {limit.metric: limit.at_most for limit in record.budget.limits} if record.budget is not None else {}
 
 
-def _share_limit(limits: dict[str, float], metric: str) -> str:
+def _limit_text(limits: dict[str, float], metric: str) -> str:
     return percent(limits[metric]) if metric in limits else ""
 
 
@@ -195,14 +195,14 @@ def _twin(record: RunRecord, name: str) -> str:
 
 
 def _over_rows(turns: Sequence[TurnRecord]) -> tuple[OverRow, ...]:
-    shown = [turn for turn in turns if turn.scored and (barged_in(turn) or to_be_ignored(turn))]
+    shown = [turn for turn in turns if turn.scored and (turn.is_barge_in or turn.is_backchannel)]
     return tuple(
         OverRow(
             turn,
-            "barge-in" if barged_in(turn) else "backchannel",
+            "barge-in" if turn.is_barge_in else "backchannel",
             OUTCOME[turn.outcome][0],
             turn.outcome in GOOD,
-            turn.barge_in_stop_ms if barged_in(turn) else turn.went_on_ms,
+            turn.barge_in_stop_ms if turn.is_barge_in else turn.went_on_ms,
         )
         for turn in shown[:MOST_TURNS]
     )

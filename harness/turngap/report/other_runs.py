@@ -1,4 +1,4 @@
-"""A run beside others: earlier ones of its scenario and profile in the same folder, and a baseline that was named."""
+"""A run compared with others: earlier runs of its scenario and profile in the same folder, and a given baseline."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from turngap_agent.errors import TurngapError
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.report.charts import axis_limits, draw_text, rows_of_gaps
+from turngap.report.stage_table import ReferenceLine
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
 from turngap.store import folder as store
@@ -22,7 +23,7 @@ from turngap.verdict.compare import LatencyChange
 from turngap.verdict.summary import perceived_gaps
 
 MOST_RUNS = 8
-"""So many stand in the chart, this one among them."""
+"""At most this many runs are in the chart, this one included."""
 ROW = 36
 """Pixels."""
 _SWEEP = "sweep.json"
@@ -31,7 +32,7 @@ Interval = tuple[float | None, float | None]
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """One run's perceived gap, and what else is other than in the run that is reported."""
+    """The perceived gap of one run, and in what else it differs from the run that is reported."""
 
     run_id: str
     started: str
@@ -40,24 +41,24 @@ class EarlierRun:
     p50_between_ms: Interval
     p95_ms: float | None
     p95_between_ms: Interval
-    """Exact 95 % intervals; a side is None where so few turns do not carry it."""
+    """Exact 95 % intervals; a side is None where there are too few turns for it."""
     differences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineComparison:
-    """The run against its baseline, as `turngap compare` has it."""
+    """The run compared with its baseline, as by `turngap compare`."""
 
     run_id: str
     rows: tuple[LatencyChange, ...]
     differences: tuple[str, ...]
-    """What to take care of: too few turns, other machines or settings."""
+    """Warnings: too few turns, other machines or settings."""
 
 
 def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[EarlierRun, ...]:
-    """This run and the complete ones before it, oldest first; () where there are none, and of a sweep's settings.
+    """Return this run and the complete ones before it, oldest first; () if there are none, and for runs of a sweep.
 
-    What cannot be read is left out: a report does not hang on its neighbours.
+    Runs that cannot be read are left out: a report does not depend on its neighbours.
     """
     folder = path.resolve()
     if (folder.parent / _SWEEP).exists():
@@ -73,10 +74,10 @@ def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> 
 
 
 def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseline: Path) -> BaselineComparison:
-    """The run against the one in folder `baseline`.
+    """Compare the run with the one in folder `baseline`.
 
     Raises:
-        RunFolderError: there is no run, or it is damaged.
+        RunFolderError: the folder contains no run, or a damaged one.
     """
     base = store.read(baseline)
     rows = tuple(compare.compare_runs(turns, base.turns))
@@ -84,13 +85,13 @@ def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseli
     return BaselineComparison(base.record.run_id, rows, notes)
 
 
-def draw_history(past: Sequence[EarlierRun], budget_ms: float) -> Markup:
-    """A row a run: its median and its p95, each with its interval where it has one; this run is the last row."""
+def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
+    """Draw a row for each run: median and p95, each with its interval if it has one; this run is the last row."""
     values = [value for one in past for value in (one.p50_ms, one.p95_ms, *one.p50_between_ms, *one.p95_between_ms)]
-    low, high = axis_limits([value for value in values if value is not None] or [budget_ms], (budget_ms,))
+    low, high = axis_limits([value for value in values if value is not None] or [line.at_ms], (line.at_ms,))
 
     def paint(canvas: Canvas) -> None:
-        ax = rows_of_gaps(canvas, low, high, len(past), budget_ms, "perceived gap, ms: median ●, p95 ○", right=14)
+        ax = rows_of_gaps(canvas, low, high, len(past), line, "perceived gap, ms: median ●, p95 ○", right=14)
         for place, one in enumerate(past):
             y = len(past) - 1 - place + 0.3
             role = "accent" if place == len(past) - 1 else "muted"

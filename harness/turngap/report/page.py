@@ -1,4 +1,4 @@
-"""The report's page: gathers what the template shows and writes it as one file, whole or not at all."""
+"""The report's page: collects what the template shows and writes it as one file, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from turngap_agent import documents
 from turngap_agent.errors import write_error
 
+from turngap.model.budget import Metric
 from turngap.model.figures import LatencyFigures, Rate
 from turngap.model.plural import plural
 from turngap.model.result import Check, RunRecord
@@ -34,14 +35,14 @@ from turngap.verdict.networks import group_by_network
 
 HERE = Path(__file__).parent
 MOST_WORDS = 200
-"""Beyond this many turns the table shows the words of the turns that went wrong only: a page must stay small."""
+"""With more turns, the table shows the words of failed turns only: a page must stay small."""
 
 
 def render(path: Path, out: Path, baseline: Path | None = None) -> None:
     """Render the run in folder `path` to the file `out`, against the run in folder `baseline` if there is one.
 
     Raises:
-        RunFolderError: a folder holds no run that this version reads.
+        RunFolderError: a folder contains no run that this version can read.
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
@@ -49,7 +50,7 @@ def render(path: Path, out: Path, baseline: Path | None = None) -> None:
 
 
 def html(run: data.ReportData, baseline: Path | None = None) -> str:
-    """The page."""
+    """Return the page."""
     script = (HERE / "report.js").read_text("utf-8")
     return (
         template_environment("report")
@@ -78,32 +79,32 @@ def write_page(out: Path, text: str) -> None:
         raise write_error(f"{out}: the report cannot be written", fault) from None
 
 
-def template_environment(room: str) -> Environment:
-    """Where templates of `harness/<room>/` are found, and what they say things with."""
-    made = Environment(
-        loader=PackageLoader("turngap", room),
+def template_environment(package: str) -> Environment:
+    """Return the environment for the templates of `harness/turngap/<package>/`, with filters for numbers and units."""
+    templates = Environment(
+        loader=PackageLoader("turngap", package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "ms": wording.ms,
         "percent": wording.percent,
         "between": wording.interval_text,
         "signed": wording.signed_ms,
         "together": wording.keep_units_together,
     }
-    return made
+    return templates
 
 
 def style_sheet() -> Markup:
-    """The style sheet of every report."""
+    """Return the style sheet of every report."""
     return Markup((HERE / "report.css").read_text("utf-8"))  # our own file
 
 
 def embed_json(data: object) -> Markup:
-    """JSON that is safe inside a `<script>`: no `<`, `>`, `&`, U+2028 or U+2029."""
+    """Return JSON that is safe inside a `<script>`: without `<`, `>`, `&`, U+2028 and U+2029."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -111,9 +112,9 @@ def embed_json(data: object) -> Markup:
 
 
 def outcome_rates(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str, str, Rate]]:
-    """Counts with their shares of the turns that say something of the agent; invalid ones of all.
+    """Return counts of outcomes with their share of the valid turns; of invalid ones, the share of all turns.
 
-    Outcomes that only kinds of turn have which are not among `turns` are left out.
+    Outcomes that none of the run's kinds of turns can have are left out.
     """
     shown = conversation.shown_outcomes(record, turns)
     found = []
@@ -145,13 +146,15 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "turns_invalid": sum(t.scored and t.outcome is Outcome.INVALID for t in turns),
         "networks": groups,
         "network_chart": charts.draw_networks(groups, limit) if any(group.turns for group in groups) else None,
-        "told_outcomes": wording.outcome_counts_text,
+        "outcome_counts": wording.outcome_counts_text,
         "waterfalls": _waterfalls(typical, worst),
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": stage_table.plan_rows(record, turns),
-        "budget_ms": f"{limit.at_ms:g}",
+        "line_ms": f"{limit.at_ms:g}",
+        "budgeted": limit.is_budget,
+        "tiles": _tiles(record),
         "hidden": any(figures.hidden_p50_ms is not None for figures in record.stages.values()),
-        "explained": sum(t.stages is not None for t in scored if summary.good(t)),
+        "explained": sum(t.stages is not None for t in scored if t.is_good),
         "checks": record.validity,
         "check_words": _check_words,
         "outcomes": outcome_rates(record, turns),
@@ -170,7 +173,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "process_chart": resources.draw_process(run.process) if run.process is not None else None,
         "players": audio.make_players(run.path, kept, notes),
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
-        "rows": _rows(turns, limit.at_ms),
+        "rows": _turn_rows(turns, limit),
         "outcome_words": wording.OUTCOME,
         "plural": plural,
         "environment": list(_flat(record.environment)),
@@ -184,10 +187,39 @@ def _beside(run: data.ReportData, baseline: Path | None) -> dict[str, Any]:
     past = other_runs.earlier_runs(run.path, run.record, run.turns)
     return {
         "history": past,
-        "history_chart": other_runs.draw_history(past, stage_table.reference_line(run.record).at_ms) if past else None,
+        "history_chart": other_runs.draw_history(past, stage_table.reference_line(run.record)) if past else None,
         "baseline": other_runs.compare_with_baseline(run.record, run.turns, baseline) if baseline is not None else None,
         "stage_words": wording.STAGE,
     }
+
+
+def _tiles(record: RunRecord) -> list[tuple[str, float | None, str]]:
+    """Return label, ms and a note for each tile; the measure is the one that the headline names."""
+    limited = {limit.metric for limit in record.budget.limits} if record.budget is not None else set[str]()
+    perceived = Metric.PERCEIVED_GAP in limited
+    main, other = record.turn_gap_ms, record.perceived_gap_ms
+    note = "as the caller hears it" if record.live is None else "mouth to ear"
+    if perceived:
+        main, other, note = other, main, "at the media edge"
+    name = "perceived gap" if perceived else "turn gap"
+    answered = record.outcomes.get(Outcome.ANSWERED, 0)
+    tiles = []
+    for label, value, second in (
+        (f"median {name}", main.p50, other.p50),
+        (f"p95 {name}", main.p95, other.p95),
+        (f"p95 {name} is at most", main.p95_upper, other.p95_upper),
+        (f"slowest {name}", main.max, other.max),
+    ):
+        if value is not None:
+            text = f"{wording.ms(second)} {note}"
+        elif not main.n:
+            text = "no turns"
+        else:
+            text = "no good answer"
+            if value is main.p95_upper and label.endswith("most"):
+                text = wording.bound_text(main, answered).removeprefix(f"{wording.NONE} ").strip("()")
+        tiles.append((label, value, text))
+    return tiles
 
 
 def _figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
@@ -228,7 +260,7 @@ def _check_words(check: Check) -> tuple[str, str, str]:
 
 def _rates(record: RunRecord) -> list[tuple[str, str]]:
     wasted = record.wasted_attempts
-    wer = "no transcript was seen" if record.wer is None else wording.percent(record.wer)
+    wer = "no transcripts" if record.wer is None else wording.percent(record.wer)
     if record.wer_upper is not None:
         wer += f" (at most {wording.percent(record.wer_upper)} with 95 % confidence)"
     return [
@@ -240,22 +272,22 @@ def _rates(record: RunRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _rows(turns: Sequence[TurnRecord], budget_ms: float) -> Iterator[dict[str, Any]]:
+def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> Iterator[dict[str, Any]]:
     wordy = len(turns) <= MOST_WORDS
     for number, turn in enumerate(turns, 1):
         stages = turn.stages or {}
         slowest = max(stages, key=lambda stage: stages[stage].exposed_ms, default=None)
-        told = wordy or not summary.good(turn)
+        shows_words = wordy or not turn.is_good
         yield {
             "number": number,
             "turn": turn,
             "outcome": wording.OUTCOME[turn.outcome][0],
             "kind": "warm-up" if turn.warm_up else "cold" if turn.cold else "" if turn.scored else "not scored",
-            "over": not summary.good(turn) or (turn.perceived_gap_ms or 0.0) > budget_ms,
+            "over": not turn.is_good or line.is_over(turn.perceived_gap_ms),
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
-            "heard": _cut(turn.transcript) if told else "",
-            "reply": _cut(turn.reply) if told else "",
-            "told": told,
+            "heard": _cut(turn.transcript) if shows_words else "",
+            "reply": _cut(turn.reply) if shows_words else "",
+            "shows_words": shows_words,
         }
 
 
@@ -267,9 +299,9 @@ def _cut(text: str | None, most: int = 120) -> str:
 def _in_order_of_interest(
     typical: TurnRecord | None, worst: TurnRecord | None, turns: Sequence[TurnRecord]
 ) -> list[TurnRecord]:
-    """Representative, worst, then every failure, then the rest."""
+    """Return the representative turn, the worst, then all failures, then the rest."""
     first = [turn for turn in (typical, worst) if turn is not None]
-    failures = [turn for turn in turns if not summary.good(turn)]
+    failures = [turn for turn in turns if not turn.is_good]
     return list({(turn.call, turn.turn): turn for turn in (*first, *failures, *turns)}.values())
 
 

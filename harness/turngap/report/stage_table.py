@@ -1,6 +1,7 @@
-"""The stage table: measured times beside the plan of the budget, line by line. Pure.
+"""The stage table: measured times next to the plan, line by line. Pure.
 
-The plan is the hypotheses of the run's own budget, or else those of `sub500`; a stage that no line pays for gets one.
+The plan is the hypotheses of the run's own budget, or those of `sub500`. Stages outside the plan have their own rows.
+Without a budget nothing is "over": the plan and 500 ms are a reference only.
 """
 
 from __future__ import annotations
@@ -10,53 +11,51 @@ from dataclasses import dataclass
 
 from turngap_agent.tracing import Stage
 
+from turngap.model.budget import Hypothesis, Metric
 from turngap.model.figures import StageFigures
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.report.wording import ROLE, STAGE, ms
 from turngap.verdict import stats, summary
-from turngap.verdict.budget import Hypothesis, Metric
-from turngap.verdict.summary import perceived_gaps
+from turngap.verdict.budget import default_plan
 
-PLAN = (
-    Hypothesis(name="network", low_ms=50, high_ms=100, kind="network"),
-    Hypothesis(name="endpointing (not in the plan)", low_ms=0, high_ms=0, stages=(Stage.ENDPOINTING,)),
-    Hypothesis(name="speech to text", low_ms=100, high_ms=150, stages=(Stage.TRANSCRIPTION,)),
-    Hypothesis(name="language model", low_ms=100, high_ms=200, stages=(Stage.FIRST_TOKEN, Stage.FIRST_CLAUSE)),
-    Hypothesis(name="text to speech", low_ms=100, high_ms=150, stages=(Stage.FIRST_AUDIO, Stage.LEAD_IN)),
-    Hypothesis(
-        name="audio conversion",
-        low_ms=10,
-        high_ms=30,
-        stages=(Stage.FRAMING_IN, Stage.TRANSPORT_IN, Stage.ENCODING, Stage.TRANSPORT_OUT),
-    ),
-    Hypothesis(name="headroom", low_ms=50, high_ms=100, kind="headroom"),
-)
-"""The hypotheses of `sub500`, for runs without a budget."""
+REFERENCE_MS = 500.0
+"""The perceived gap that runs without a budget are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceLine:
-    """The budget as a line over perceived gaps."""
+    """A line over perceived gaps: the budget, or a reference where there is none."""
 
     at_ms: float
-    words: str
+    label: str
+    is_budget: bool
+
+    @property
+    def role(self) -> str:
+        """Its colour."""
+        return "budget" if self.is_budget else "muted"
+
+    def is_over(self, perceived_ms: float | None) -> bool:
+        """Whether a perceived gap is over the budget; never if there is none."""
+        return self.is_budget and (perceived_ms or 0.0) > self.at_ms
 
 
 def reference_line(record: RunRecord) -> ReferenceLine:
-    """Where the budget stands: the run's limit on the perceived gap, or on the turn gap; 500 ms where it has none."""
-    given = (record.budget or {}).get("limits", [])
-    limits = {limit["metric"]: float(limit["at_most"]) for limit in given if isinstance(limit, dict)}
-    if Metric.PERCEIVED_GAP in limits or Metric.TURN_GAP not in limits:
-        at_ms = limits.get(Metric.PERCEIVED_GAP, 500.0)
-        return ReferenceLine(at_ms, f"budget {at_ms:g} ms" if given else f"{at_ms:g} ms (no budget given)")
-    at_ms = limits[Metric.TURN_GAP]
-    return ReferenceLine(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge")
+    """Return the run's limit on the perceived gap, or on the turn gap; 500 ms as a reference if it has neither."""
+    limits = {limit.metric: limit.at_most for limit in record.budget.limits} if record.budget is not None else {}
+    if Metric.PERCEIVED_GAP in limits:
+        at_ms = limits[Metric.PERCEIVED_GAP]
+        return ReferenceLine(at_ms, f"budget {at_ms:g} ms", is_budget=True)
+    if Metric.TURN_GAP in limits:
+        at_ms = limits[Metric.TURN_GAP]
+        return ReferenceLine(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge", is_budget=True)
+    return ReferenceLine(REFERENCE_MS, f"{REFERENCE_MS:g} ms, for reference", is_budget=False)
 
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """A stage inside a line."""
+    """One stage of a plan row."""
 
     name: str
     meaning: str
@@ -65,101 +64,103 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One line of the plan as measured; exposed times are per-turn sums, so they are not the sum of its rows."""
+    """One line of the plan as measured. Exposed times are sums per turn, so they are not the sum of the stage rows."""
 
     name: str
     meaning: str
     role: str
     expected: str
-    rows: tuple[StageRow, ...]
+    stages: tuple[StageRow, ...]
     p50_ms: float | None
     p95_ms: float | None
     p95_upper_ms: float | None
     share: float | None
-    """Median exposed time over the budget."""
+    """Median exposed time over the reference line."""
     finding: str
     over: bool
+    """Over the plan of the run's own budget."""
 
 
 def plan_rows(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[PlanRow, ...]:
-    """The plan's lines, headroom last; empty where no answered turn has stages."""
-    explained = [turn for turn in summary.valid_turns(turns) if summary.good(turn) and turn.stages]
+    """Return the rows of the plan, headroom last; empty if no answered turn has stages."""
+    explained = [turn for turn in summary.valid_turns(turns) if turn.is_good and turn.stages]
     if not explained:
         return ()
-    given = (record.budget or {}).get("hypotheses") or ()
-    plan = tuple(Hypothesis.model_validate(item) for item in given) or PLAN
-    covered = {stage for item in plan for stage in item.stages}
-    rest = [
+    plan = (record.budget.hypotheses if record.budget is not None else ()) or default_plan()
+    planned_stages = {stage for item in plan for stage in item.stages}
+    other = [
         Hypothesis(name=STAGE[stage][0], low_ms=0, high_ms=0, stages=(stage,))
         for stage in Stage
-        if stage not in covered and stage in record.stages
+        if stage not in planned_stages and stage in record.stages
     ]
-    budget_ms = reference_line(record).at_ms
-    found = [_line(item, record, explained, budget_ms) for item in (*plan, *rest) if item.kind != "headroom"]
-    return (*found, *(_headroom(item, turns, budget_ms) for item in plan if item.kind == "headroom"))
+    line = reference_line(record)
+    rows = [_stage_row(item, record, explained, line) for item in (*plan, *other) if item.kind != "headroom"]
+    return (*rows, *(_headroom_row(item, turns, line) for item in plan if item.kind == "headroom"))
 
 
-def _line(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], budget_ms: float) -> PlanRow:
+def _stage_row(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], line: ReferenceLine) -> PlanRow:
     if item.kind == "network":
         sums = [record.network_ms] * len(turns)
     else:
-        taken = [turn.stages or {} for turn in turns]
-        sums = [sum(stages[s].exposed_ms for s in item.stages if s in stages) for stages in taken]
+        stages_of_turns = [turn.stages or {} for turn in turns]
+        sums = [sum(stages[s].exposed_ms for s in item.stages if s in stages) for stages in stages_of_turns]
     rows = tuple(StageRow(*STAGE[stage], record.stages[stage]) for stage in item.stages if stage in record.stages)
     meaning = rows[0].meaning if len(rows) == 1 else ""
-    p50 = stats.percentile(sums, 0.5)
-    finding, over = _finding(item, p50)
+    p50_ms = stats.percentile(sums, 0.5)
     return PlanRow(
         name=item.name,
-        meaning="what the telephone network adds: a model, stated in the profile"
-        if item.kind == "network"
-        else meaning,
+        meaning="added by the telephone network: a model, stated in the profile" if item.kind == "network" else meaning,
         role="network" if item.kind == "network" else ROLE[item.stages[0]],
         expected=_expected(item),
-        rows=rows,
-        p50_ms=p50,
+        stages=rows,
+        p50_ms=p50_ms,
         p95_ms=stats.percentile(sums, 0.95),
         p95_upper_ms=stats.quantile_upper(sums),
-        share=None if p50 is None else p50 / budget_ms,
-        finding=finding,
-        over=over,
+        share=None if p50_ms is None else p50_ms / line.at_ms,
+        finding=_finding(item, p50_ms, line),
+        over=line.is_budget and item.has_target and p50_ms is not None and p50_ms > item.high_ms,
     )
 
 
 def _expected(item: Hypothesis) -> str:
-    if not item.high_ms:
-        return "no line"
+    if not item.has_target:
+        return "no target set"
     return f"{item.low_ms:g}" if item.low_ms == item.high_ms else f"{item.low_ms:g}–{item.high_ms:g}"
 
 
-def _finding(item: Hypothesis, p50: float | None) -> tuple[str, bool]:
-    if p50 is None:
-        return "not measured", False
-    if not item.high_ms:
-        return ("not in the plan", False) if p50 >= 0.05 else ("none", False)
-    if p50 > item.high_ms:
-        return f"over by {ms(p50 - item.high_ms)} ms", True
-    return ("within", False) if p50 >= item.low_ms else (f"under by {ms(item.low_ms - p50)} ms", False)
+def _finding(item: Hypothesis, p50_ms: float | None, line: ReferenceLine) -> str:
+    if p50_ms is None:
+        return "not measured"
+    if not item.has_target:
+        return "–"
+    if p50_ms > item.high_ms:
+        return f"over by {ms(p50_ms - item.high_ms)} ms" if line.is_budget else f"{ms(p50_ms - item.high_ms)} ms above"
+    return "within" if p50_ms >= item.low_ms else f"{ms(item.low_ms - p50_ms)} ms below"
 
 
-def _headroom(item: Hypothesis, turns: Sequence[TurnRecord], budget_ms: float) -> PlanRow:
-    values = perceived_gaps(summary.valid_turns(turns))
+def _headroom_row(item: Hypothesis, turns: Sequence[TurnRecord], line: ReferenceLine) -> PlanRow:
+    gaps = summary.perceived_gaps(summary.valid_turns(turns))
 
     def left(value: float | None) -> float | None:
-        return None if value is None else budget_ms - value
+        return None if value is None else line.at_ms - value
 
-    p50 = left(stats.percentile(values, 0.5))
-    finding = "not known" if p50 is None else f"{ms(p50)} ms left" if p50 >= 0 else f"over by {ms(-p50)} ms"
+    p50_ms = left(stats.percentile(gaps, 0.5))
+    if p50_ms is None:
+        finding = "not known"
+    elif p50_ms >= 0:
+        finding = f"{ms(p50_ms)} ms left"
+    else:
+        finding = f"over by {ms(-p50_ms)} ms" if line.is_budget else "none"
     return PlanRow(
         name=item.name,
-        meaning=f"{budget_ms:g} ms less the perceived gap",
+        meaning=f"{line.at_ms:g} ms minus the perceived gap",
         role="muted",
         expected=_expected(item),
-        rows=(),
-        p50_ms=p50,
-        p95_ms=left(stats.percentile(values, 0.95)),
-        p95_upper_ms=left(stats.quantile_upper(values)),
-        share=None if p50 is None else p50 / budget_ms,
+        stages=(),
+        p50_ms=p50_ms,
+        p95_ms=left(stats.percentile(gaps, 0.95)),
+        p95_upper_ms=left(stats.quantile_upper(gaps)),
+        share=None if p50_ms is None else p50_ms / line.at_ms,
         finding=finding,
-        over=p50 is None or p50 < 0,
+        over=line.is_budget and (p50_ms is None or p50_ms < 0),
     )

@@ -1,4 +1,4 @@
-"""A run's figures for the terminal: verdict, latencies, stages and outcomes as tables a person reads at a glance."""
+"""A run's figures for the terminal: verdict, latencies, stages and outcomes as tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from turngap.report import conversation, wording
 from turngap.report.wording import (
     OUTCOME,
     STAGE,
+    bound_text,
     gpu_sharing_text,
     interval_text,
     join_words,
@@ -30,7 +31,7 @@ _COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow"
 
 
 def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecord] = ()) -> None:
-    """Print the run's figures; plain text where the console is no terminal. `turns` where they were made by network."""
+    """Print the run's figures, as plain text if the console is no terminal; figures by network need `turns`."""
     console.print()
     _latencies(record, console)
     if record.stages:
@@ -40,10 +41,10 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
     for name, text in conversation.terminal_lines(record):
         console.print(Text.assemble((f"{name:<{CONVERSATION_WIDTH}}", "dim"), text), soft_wrap=True)
-    told = [record.sentence]
+    printed = [record.sentence]
     for check in record.validity:
         if (check.ok is False and check.text not in record.sentence) or check.warning:
-            told.append(check.text)
+            printed.append(check.text)
             word = "take care" if check.warning else "not valid"
             console.print(Text.assemble((f"{word:<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True)
     for note in record.notes:
@@ -51,7 +52,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     console.print()
     console.print(Text.assemble((record.verdict.value, f"bold {_COLOUR[record.verdict]}"), "  ", record.sentence))
     for reason in record.reasons:
-        if not any(reason in one for one in told):
+        if not any(reason in one for one in printed):
             console.print(Text(f"  {reason}"), soft_wrap=True)
 
 
@@ -67,17 +68,22 @@ def _latencies(record: RunRecord, console: Console) -> None:
         cells = (figures.p50, figures.p95, figures.p95_upper, figures.max)
         table.add_row(name, *(ms(value) for value in cells), style="bold" if name == "perceived gap" else "")
     console.print(table)
+    bound = bound_text(record.turn_gap_ms, record.outcomes.get(Outcome.ANSWERED, 0))
+    if record.turn_gap_ms.n and record.turn_gap_ms.p95_upper is None:
+        console.print(Text.assemble((f"{'p95 ≤':<13}", "dim"), bound), soft_wrap=True)
 
 
 def _stages(record: RunRecord, console: Console) -> None:
-    told = any(figures.hidden_p50_ms is not None for figures in record.stages.values())
-    table = _table("stage, ms", "p50", "p95", *(["hidden p50"] if told else []), "exposed p50", "exposed p95", "share")
+    has_hidden = any(figures.hidden_p50_ms is not None for figures in record.stages.values())
+    table = _table(
+        "stage, ms", "p50", "p95", *(["hidden p50"] if has_hidden else []), "exposed p50", "exposed p95", "share"
+    )
     gap = record.turn_gap_ms.p50
     for stage in Stage:
         figures = record.stages.get(stage)
         if figures is not None:
             share = percent(figures.exposed_p50_ms / gap, 0) if gap else ""
-            hidden = [figures.hidden_p50_ms] if told else []
+            hidden = [figures.hidden_p50_ms] if has_hidden else []
             values = (figures.p50_ms, figures.p95_ms, *hidden, figures.exposed_p50_ms, figures.exposed_p95_ms)
             table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
     console.print(table)
@@ -87,7 +93,7 @@ def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) 
     groups = group_by_network(turns, list(record.networks))
     if not groups:
         return
-    table = _table("perceived gap under, ms", "n", "p50", "p95", "later", "transport in", "transport out")
+    table = _table("perceived gap on network, ms", "n", "p50", "p95", "later", "transport in", "transport out")
     table.add_column("outcomes", overflow="fold")
     for group in groups:
         ways = (group.stages.get(stage) for stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT))
@@ -118,7 +124,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("agent", _agent(record)),
         (
             "GPU",
-            "none was seen" if not gpus else join_words([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus]),
+            "none" if not gpus else join_words([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus]),
         ),
         *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
         *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),
@@ -132,11 +138,12 @@ def _agent(record: RunRecord) -> str:
         f"{agent.cpu_s:.1f} s of processor" if agent.cpu_s is not None else "",
         f"loop lag p99 {ms(agent.loop_lag_p99_ms)} ms" if agent.loop_lag_p99_ms is not None else "",
     ]
-    return ", ".join(item for item in known if item) or f"{agent.url} (not ours to look into)".strip()
+    external = "external; its process is not measured" if record.stages else "external; no stage data"
+    return ", ".join(item for item in known if item) or f"{agent.url} ({external})".strip()
 
 
 def _wer(record: RunRecord) -> str:
     if record.wer is None:
-        return "no transcript was seen"
+        return "no transcripts"
     bound = "" if record.wer_upper is None else f" (at most {percent(record.wer_upper)} with 95 % confidence)"
     return percent(record.wer) + bound

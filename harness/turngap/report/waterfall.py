@@ -1,4 +1,4 @@
-"""The waterfall of one turn: what ran between the caller's last sample and the agent's first, and what held it up."""
+"""The waterfall of one turn: what ran between the caller's last sample and the agent's first, and what delayed it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,28 @@ from matplotlib.patches import Rectangle
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.turn import Bar, PathStep, TurnRecord
-from turngap.report.labels import place_clear_of, width_px
+from turngap.report.labels import LINE_PX, place_clear_of, width_px
 from turngap.report.svg import Canvas, css_colour, render_chart
 from turngap.report.wording import ACTIVITY, ROLE, STAGE, ms
+
+CALLER_STOPS, AGENT_IS_HEARD = "caller stops", "agent is heard"
+RIGHT_PX = 58
+"""Free space to the right of the axes."""
+GAP_PX = 8
+"""The least distance between the two labels."""
+
+
+def place_agent_label(gap_px: float, room_px: float) -> tuple[str, int]:
+    """Return alignment and text line (0 or 1) of "agent is heard" at `gap_px`, apart from "caller stops".
+
+    Both are above the waterfall, "caller stops" at 0 on line 0; `room_px` is the space from 0 to the right edge.
+    """
+    stops, heard = width_px(CALLER_STOPS), width_px(AGENT_IS_HEARD)
+    if gap_px >= stops + GAP_PX + heard:
+        return "right", 0
+    if gap_px >= stops + GAP_PX and gap_px + heard <= room_px:
+        return "left", 0
+    return ("left", 1) if gap_px + heard <= room_px else ("right", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,7 @@ class Track:
 
 
 def waterfall_tracks(turn: TurnRecord) -> tuple[Track, ...]:
-    """The rows of a turn in the order of the path, unexplained last; endpointing is one row where it decided once."""
+    """Return the rows of a turn in path order, unexplained last; endpointing is one row if it decided once."""
     bars = list(turn.bars)
     ends = {bar.activity: bar for bar in bars}
     provisional, confirmed = ends.get(Activity.PROVISIONAL_END), ends.get(Activity.CONFIRMED_END)
@@ -60,17 +79,17 @@ def waterfall_tracks(turn: TurnRecord) -> tuple[Track, ...]:
 
 
 def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
-    """The waterfall over 0 to `end_ms`, the same scale for all that are to be compared."""
+    """Draw the waterfall over 0 to `end_ms`; use the same `end_ms` for waterfalls that are compared."""
     rows = waterfall_tracks(turn)
     gap = turn.turn_gap_ms or 0.0
 
     def draw(canvas: Canvas) -> None:
         left = 102 if canvas.narrow else 112
-        ax = canvas.axes(left=left, right=58, top=24, bottom=42)
-        per_ms = (canvas.width - left - 58) / end_ms
+        ax = canvas.axes(left=left, right=RIGHT_PX, top=40, bottom=42)
+        per_ms = (canvas.width - left - RIGHT_PX) / end_ms
         ax.set_xlim(0, end_ms)
         ax.set_ylim(len(rows) + 0.6, -0.75)
-        ax.set_yticks([0, *(index + 1 for index in range(len(rows)))], ["the wait", *(row.name for row in rows)])
+        ax.set_yticks([0, *(index + 1 for index in range(len(rows)))], ["turn gap", *(row.name for row in rows)])
         for label in ax.get_yticklabels():
             label.set_color(css_colour("ink"))
         ax.get_yticklabels()[0].set_fontweight("bold")
@@ -96,13 +115,22 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
         _after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
         for at in (0.0, gap):
             ax.plot([at, at], [-0.6, len(rows) + 0.5], color=css_colour("ink"), lw=1.2, clip_on=False)
-        ax.text(0, -0.7, "caller stops", va="bottom", fontsize=12, color=css_colour("muted"))
-        if gap > 0.45 * end_ms:
-            ax.text(gap, -0.7, "agent is heard", va="bottom", ha="right", fontsize=12, color=css_colour("muted"))
+        ax.text(0, -0.7, CALLER_STOPS, va="bottom", fontsize=12, color=css_colour("muted"))
+        ha, line = place_agent_label(gap * per_ms, end_ms * per_ms + RIGHT_PX)
+        ax.annotate(
+            AGENT_IS_HEARD,
+            (gap, -0.7),
+            (0, LINE_PX * line),
+            textcoords="offset points",
+            annotation_clip=False,
+            va="bottom",
+            ha=ha,
+            color=css_colour("muted"),
+        )
 
     waits = ", ".join(f"{row.name} {ms(row.exposed_ms)} ms" for row in rows if row.pieces)
     title = f"Where the {ms(gap)} ms of this turn went"
-    size = 66 + 23 * (len(rows) + 1)
+    size = 82 + 23 * (len(rows) + 1)
     return render_chart(name, title, f"Time on the critical path: {waits}.", draw, (530, size), (350, size))
 
 
@@ -126,7 +154,7 @@ def _bar(
 
 
 def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str = "normal") -> None:
-    """Words five pixels to the right of a bar's end."""
+    """Draw text five pixels to the right of a bar's end."""
     ax.annotate(
         words,
         (x, y),

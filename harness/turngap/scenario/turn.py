@@ -33,6 +33,21 @@ class Expectation(StrEnum):
     LIMIT = "limit"
     """Speak up while the caller still talks, at its limit of a turn's length: this one does not stop."""
 
+    @property
+    def needs_answer(self) -> bool:
+        """Whether an answer must follow the end of speech; only such turns have a gap and stages."""
+        return self in (Expectation.RESPOND, Expectation.STOP)
+
+    @property
+    def needs_silence(self) -> bool:
+        """Whether the agent must not answer at all."""
+        return self in (Expectation.WAIT, Expectation.IGNORE)
+
+    @property
+    def speaks_over_agent(self) -> bool:
+        """Whether the caller is to speak while the agent does."""
+        return self in (Expectation.STOP, Expectation.IGNORE)
+
 
 class Noise(FrozenModel):
     """What sounds behind the caller from the turn's pause to its end."""

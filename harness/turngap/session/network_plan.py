@@ -6,10 +6,9 @@ calls are made without one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from turngap_agent.errors import ScenarioError, UsageError
 
@@ -43,11 +42,6 @@ def select_networks(
     if double is not None:
         raise UsageError(f"--network: two networks are called {double!r}; give each one once")
     return selected
-
-
-def restore_networks(stored: Mapping[str, Mapping[str, Any]]) -> tuple[NetworkProfile, ...]:
-    """Return the networks of a run from its `run.json`."""
-    return tuple(NetworkProfile.model_validate(data) for data in stored.values())
 
 
 def assign_networks(calls: Sequence[PlannedCall], networks: Sequence[NetworkProfile]) -> tuple[PlannedCall, ...]:

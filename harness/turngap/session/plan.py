@@ -266,7 +266,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
     ours = record.profile != "url"
     state = record.resume_state
-    simulated = network_plan.restore_networks(record.networks)
+    simulated = tuple(record.networks.values())
     utterances = record.planned_turns // max(1, len(simulated))
     request = Request(
         scenario=read,
@@ -276,7 +276,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         url=None if ours else record.agent.url,
         calls=network_plan.assign_networks(scenarios.plan(read, seed=record.seed, n_turns=utterances), simulated),
         seed=record.seed,
-        budget=Budget.model_validate(record.budget) if record.budget is not None else None,
+        budget=record.budget,
         options=replace(options, inject=state.inject, agent_nice=state.agent_nice),
         resumed=Resumed(path, record, run.turns, run.notes, lock),
         networks=simulated,

@@ -13,7 +13,6 @@ from turngap.model.turn import TurnRecord
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms, percent
 from turngap.sweeps.points import AIM_MS, Point, turns_with_gap
-from turngap.verdict.summary import good
 
 Value = Callable[[Point], float | None]
 ROW = 34
@@ -67,7 +66,7 @@ def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> M
 
 def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
     """A row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
-    rows = [[turn.turn_gap_ms if good(turn) else None for turn in turns_with_gap(each)] for each in turns]
+    rows = [[turn.turn_gap_ms if turn.is_good else None for turn in turns_with_gap(each)] for each in turns]
     low, high = axis_limits([gap for row in rows for gap in row if gap is not None])
     lost = [sum(gap is None for gap in row) for row in rows]
 

@@ -13,8 +13,7 @@ from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, default_tolerance_ms
-from turngap.verdict.measures import to_be_answered
-from turngap.verdict.summary import good, valid_turns
+from turngap.verdict.summary import valid_turns
 
 AIM_MS = 500.0
 """The mission's budget; here at the media edge."""
@@ -129,7 +128,7 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
         for turn in turns_with_gap(turns)
         if (key := (turn.call, turn.turn, turn.utterance_id)) in base
     ]
-    both = [(new.turn_gap_ms, old.turn_gap_ms) for new, old in pairs if good(new) and good(old)]
+    both = [(new.turn_gap_ms, old.turn_gap_ms) for new, old in pairs if new.is_good and old.is_good]
     if not pairs:
         return None
     left_out = len(pairs) - len(both)
@@ -156,12 +155,12 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
 
 def turns_with_gap(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
     """The turns whose gap counts: those that were to be answered, but for the invalid ones."""
-    return [turn for turn in valid_turns(turns) if to_be_answered(turn)]
+    return [turn for turn in valid_turns(turns) if turn.expectation.needs_answer]
 
 
 def _make_point(name: str, slug: str, current: bool, record: RunRecord, turns: Sequence[TurnRecord]) -> Point:
     counted = turns_with_gap(turns)
-    answered = [turn for turn in counted if good(turn)]
+    answered = [turn for turn in counted if turn.is_good]
     words = [float(len(turn.first_clause.split())) for turn in answered if turn.first_clause]
     within = sum(turn.turn_gap_ms is not None and turn.turn_gap_ms <= AIM_MS for turn in answered)
     return Point(

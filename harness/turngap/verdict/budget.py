@@ -1,162 +1,59 @@
-"""Budgets: the limits a run is judged against, and the hypotheses it is compared with, as YAML.
-
-A *limit* decides the verdict. A *hypothesis* is a line of a plan (what someone expected a stage to take); it is printed
-beside the measurement and decides nothing.
-"""
+"""The budgets that ship, budgets from files, and what a budget needs of a run."""
 
 from __future__ import annotations
 
-import difflib
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
 from turngap_agent import documents
-from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
-from turngap_agent.profile.sections import NetworkModel
-from turngap_agent.tracing import Stage
 
-from turngap.verdict import measures, stats
+from turngap.model.budget import Budget, Hypothesis, Limit, Metric
+from turngap.verdict import stats
+
+__all__ = [
+    "Budget",
+    "Hypothesis",
+    "Limit",
+    "Metric",
+    "default_plan",
+    "load",
+    "metrics_from_spans",
+    "names",
+    "turns_needed",
+]
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "budgets"
-
-
-class Metric(StrEnum):
-    """What can be limited, beside `stages.<name>`, the exposed time of a stage."""
-
-    TURN_GAP = "turn_gap_ms"
-    PERCEIVED_GAP = "perceived_gap_ms"
-    FIRST_BYTE = "first_byte_ms"
-    BARGE_IN_STOP = "barge_in_stop_ms"
-    STALE = "stale_ms"
-    TALK_OVER = "talk_over_ms"
-    WENT_ON = "went_on_ms"
-    WER = "wer"
-    WER_CLEAN = "wer_clean"
-    WER_NOISY = "wer_noisy"
-    CUT_OFF = "cut_off_rate"
-    PAUSE_CUT_OFF = "pause_cut_off_rate"
-    MISSED = "missed_rate"
-    TRUNCATED = "truncated_rate"
-    UNDERRUN = "underrun_rate"
-    TALKED_OVER = "talked_over_rate"
-    FALSE_STOP = "false_stop_rate"
-    INTRUDED = "intruded_rate"
-    WASTED_SHARE = "wasted_share"
-    VRAM = "vram_peak_mib"
-
-
-LATENCIES = (Metric.TURN_GAP, Metric.PERCEIVED_GAP, Metric.FIRST_BYTE, *measures.REACTIONS_BY_METRIC)
-RATES = tuple(measures.SHARES_BY_METRIC)
 FROM_SPANS = (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.TRUNCATED, Metric.WASTED_SHARE)
-
-
-def _known(metric: str) -> str:
-    names = [*Metric, *(f"stages.{stage}" for stage in Stage)]
-    if metric not in names:
-        near = difflib.get_close_matches(metric, names, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(names)}"
-        raise ValueError(f"no metric {metric!r}; {hint}")
-    return metric
-
-
-class Limit(FrozenModel):
-    """One limit. Latencies take `quantile`; rates, word errors and wasted work are judged on their upper bound."""
-
-    metric: str
-    at_most: float = Field(ge=0)
-    quantile: float = Field(0.95, gt=0, lt=1)
-    """For latencies: this share of all callers' turns is to be within `at_most`."""
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-
-    _check = field_validator("metric")(_known)
-
-    @model_validator(mode="after")
-    def _provable(self) -> Limit:
-        if self.is_rate and not 0 < self.at_most < 1:
-            raise ValueError(f"a rate of {self.at_most:g} can't be shown by any number of turns; give 0 < at_most < 1")
-        return self
-
-    @property
-    def stage(self) -> Stage | None:
-        """The stage whose exposed time is limited, or None."""
-        kind, _, name = self.metric.partition(".")
-        return Stage(name) if kind == "stages" else None
-
-    @property
-    def is_latency(self) -> bool:
-        """True where every turn, or every one of a kind, has a value and a quantile is judged."""
-        return self.stage is not None or self.metric in LATENCIES
-
-    @property
-    def is_rate(self) -> bool:
-        """True where turns are counted and the bound on their share is judged."""
-        return self.metric in RATES
-
-
-class Hypothesis(FrozenModel):
-    """One line of a plan: `name` was expected to take between `low_ms` and `high_ms` of the gap."""
-
-    name: str
-    low_ms: float = Field(ge=0)
-    high_ms: float = Field(ge=0)
-    stages: tuple[Stage, ...] = ()
-    """The stages whose exposed times, added up a turn, test it; empty for the network model and for headroom."""
-    kind: Literal["stages", "network", "headroom"] = "stages"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Hypothesis:
-        if self.high_ms < self.low_ms:
-            raise ValueError(f"`high_ms` {self.high_ms:g} is under `low_ms` {self.low_ms:g}")
-        if (self.kind == "stages") != bool(self.stages):
-            raise ValueError("`stages` goes with kind `stages`, and only with it")
-        return self
-
-
-class Budget(FrozenModel):
-    """A budget file."""
-
-    schema_version: Literal[1] = 1
-    name: str = Field(pattern=documents.NAME)
-    description: str = ""
-    network: NetworkModel | None = None
-    """Replaces the profile's network model."""
-    limits: Annotated[tuple[Limit, ...], Field(min_length=1)]
-    hypotheses: tuple[Hypothesis, ...] = ()
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Budget:
-        keys = [(limit.metric, limit.quantile) for limit in self.limits]
-        double = next((key for key in keys if keys.count(key) > 1), None)
-        if double is not None:
-            raise ValueError(f"`{double[0]}` is limited twice")
-        return self
+"""The metrics that need the agent's spans; the others are measured from its audio or on this machine."""
 
 
 def turns_needed(budget: Budget) -> int:
-    """The fewest turns that can show that every latency and rate of the budget holds."""
+    """Return the fewest turns that can show that every latency and rate limit of the budget holds."""
     latencies = [stats.n_needed(0, limit.quantile, limit.confidence) for limit in budget.limits if limit.is_latency]
     shares = [stats.n_needed(0, 1 - limit.at_most, limit.confidence) for limit in budget.limits if limit.is_rate]
     return max([stats.n_needed(0), *latencies, *shares])
 
 
 def metrics_from_spans(budget: Budget) -> list[str]:
-    """The limited metrics that only the agent's spans tell; the others are heard, or seen on this machine."""
+    """Return the limited metrics that need the agent's spans."""
     return [limit.metric for limit in budget.limits if limit.stage is not None or limit.metric in FROM_SPANS]
 
 
 def names() -> list[str]:
-    """The budgets that ship."""
+    """Return the names of the budgets that ship."""
     return documents.list_shipped(SHIPPED)
 
 
 def load(name_or_path: str) -> Budget:
-    """The budget of that name, or in that file.
+    """Return the budget with that name, or the one in that file.
 
     Raises:
-        ScenarioError: it is unknown or malformed.
+        ScenarioError: the budget is unknown or malformed.
     """
     path = documents.locate(name_or_path, SHIPPED, "budget", ScenarioError)
     return documents.load(path, Budget, ScenarioError)
+
+
+def default_plan() -> tuple[Hypothesis, ...]:
+    """Return the hypotheses of `sub500`: what runs without a plan of their own are compared with."""
+    return load("sub500").hypotheses

@@ -1,14 +1,14 @@
-"""A run against its baseline: same, faster, slower or ambiguous, and by how much. Pure.
+"""A run compared with its baseline: same, faster, slower or ambiguous, and by how much. Pure.
 
-The absolute budget decides; this is a second gate beside it. Unanswered turns (None) rank above every answered one.
+The budget decides; this is a second gate. Unanswered turns (None) rank above every answered one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -17,17 +17,16 @@ from turngap_agent.tracing import Stage
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord, caveat
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict.measures import to_be_answered
 from turngap.verdict.stats import Floats, Values, percentile, sort_values
-from turngap.verdict.summary import good, valid_turns
+from turngap.verdict.summary import valid_turns
 
 Alternative = Literal["greater", "less", "two-sided"]
 LEAST_PAIRS = 6
-"""With fewer, no p-value of signed ranks is small, and an interval says nothing."""
+"""With fewer, no p-value of signed ranks is small, and an interval is meaningless."""
 
 
 class Change(StrEnum):
-    """A run against its baseline."""
+    """The result of a comparison."""
 
     SAME = "same"
     FASTER = "faster"
@@ -44,7 +43,7 @@ class Comparison:
     p_slower: float
     p_faster: float
     median_change_ms: float | None
-    """Head's median minus base's with its 95 % percentile-bootstrap interval; None among unanswered turns."""
+    """Median of head minus that of base, with its 95 % bootstrap interval; None if turns were not answered."""
     low_ms: float | None
     high_ms: float | None
 
@@ -69,12 +68,12 @@ def compare_samples(
     if np.isfinite(new).all() and np.isfinite(old).all():
         size = float(np.median(new) - np.median(old))
         low, high = _median_change(new, old, np.random.default_rng(seed))
-    found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
-    return decide(found, p_slower, p_faster, shift_ms, alpha)
+    comparison = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
+    return decide(comparison, p_slower, p_faster, shift_ms, alpha)
 
 
 def default_tolerance_ms(base: Values, least_ms: float = 0.0) -> float:
-    """What counts as no change: 5 % of the base's median, and no less than `least_ms`."""
+    """Return what counts as no change: 5 % of the base's median, but at least `least_ms`."""
     return max(least_ms, 0.05 * (percentile(base, 0.5) or 0.0))
 
 
@@ -96,37 +95,43 @@ def compare_paired(
     size = low = high = None
     if answered.all():
         size, low, high = median_interval(new - old, seed)
-    found = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
-    return decide(found, p_slower, p_faster, tolerance_ms, alpha)
+    comparison = Comparison(Change.AMBIGUOUS, p_slower, p_faster, size, low, high)
+    return decide(comparison, p_slower, p_faster, tolerance_ms, alpha)
 
 
 def median_interval(moved: Floats, seed: int = 1) -> tuple[float, float, float]:
-    """The median of paired differences and its 95 % percentile-bootstrap interval; at least one of them."""
+    """Return the median of paired differences (at least one) and its 95 % percentile-bootstrap interval."""
     drawn = np.median(np.random.default_rng(seed).choice(moved, (2000, len(moved))), axis=1)
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(np.median(moved)), float(low), float(high)
 
 
-def without_finding(found: Comparison) -> Comparison:
-    """What is left of a comparison of fewer than `LEAST_PAIRS`: the change as it was seen, and no finding on it."""
-    return replace(found, change=Change.TOO_FEW, p_slower=1.0, p_faster=1.0, low_ms=None, high_ms=None)
+def without_finding(comparison: Comparison) -> Comparison:
+    """Return a comparison of fewer than `LEAST_PAIRS` turns without its finding: the observed change is left."""
+    return replace(comparison, change=Change.TOO_FEW, p_slower=1.0, p_faster=1.0, low_ms=None, high_ms=None)
 
 
-def decide(found: Comparison, p_slower: float, p_faster: float, tolerance_ms: float, alpha: float = 0.01) -> Comparison:
-    """The comparison with those p-values (adjusted ones, say) in place of its own, and the change that they make."""
+def decide(
+    comparison: Comparison, p_slower: float, p_faster: float, tolerance_ms: float, alpha: float = 0.01
+) -> Comparison:
+    """Return the comparison with those p-values, such as adjusted ones, and the finding that follows from them."""
     if p_slower < alpha:
         change = Change.SLOWER
     elif p_faster < alpha:
         change = Change.FASTER
-    elif found.low_ms is not None and found.high_ms is not None and max(-found.low_ms, found.high_ms) <= tolerance_ms:
+    elif (
+        comparison.low_ms is not None
+        and comparison.high_ms is not None
+        and max(-comparison.low_ms, comparison.high_ms) <= tolerance_ms
+    ):
         change = Change.SAME
     else:
         change = Change.AMBIGUOUS
-    return replace(found, change=change, p_slower=p_slower, p_faster=p_faster)
+    return replace(comparison, change=change, p_slower=p_slower, p_faster=p_faster)
 
 
 def paired_p_value(head: Sequence[float], base: Sequence[float], alternative: Alternative = "greater") -> float:
-    """Wilcoxon's signed-rank p-value for replays of the same utterances in the same order; 1.0 when all are equal."""
+    """Return Wilcoxon's signed-rank p-value for replays of the same utterances in the same order; 1.0 if equal."""
     difference = np.asarray(head, dtype=np.float64) - np.asarray(base, dtype=np.float64)
     if np.isnan(difference).any():
         raise ValueError("nan among paired values")
@@ -134,7 +139,7 @@ def paired_p_value(head: Sequence[float], base: Sequence[float], alternative: Al
 
 
 def adjust_p_values(p_values: Sequence[float]) -> list[float]:
-    """Benjamini-Hochberg adjusted p-values, for many stages at once."""
+    """Return Benjamini-Hochberg adjusted p-values, for many stages at once."""
     return [float(p) for p in stats.false_discovery_control(p_values, method="bh")] if p_values else []
 
 
@@ -147,22 +152,26 @@ def _median_change(new: Floats, old: Floats, rng: np.random.Generator, times: in
 
 
 LEAST_MS = 5.0
-"""A stage that moves by less than this has not changed, however short it is."""
+"""A stage that changes by less than this counts as unchanged, however short it is."""
 _Pairs = Sequence[tuple[TurnRecord, TurnRecord]]
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyChange:
-    """One latency of two runs."""
+    """The change of one latency between two runs."""
 
     stage: Stage | None
     """None: the turn gap."""
     paired: bool
-    """By utterance; else the runs' turns are two samples."""
+    """Turns are paired by utterance; otherwise the runs' turns are two samples."""
     n_head: int
     n_base: int
-    found: Comparison
-    """A stage's p-values are adjusted for the number of stages that can be judged (Benjamini-Hochberg)."""
+    comparison: Comparison
+    """The p-values of stages are adjusted for the number of stages that can be judged (Benjamini-Hochberg)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as `turngap compare --json` prints it."""
+        return {("found" if name == "comparison" else name): value for name, value in asdict(self).items()}
 
     @property
     def turns(self) -> str:
@@ -171,32 +180,32 @@ class LatencyChange:
 
     @property
     def interval_missing(self) -> str:
-        """Why it has no interval."""
-        return "too few" if self.found.change is Change.TOO_FEW else "turns were not answered"
+        """The reason why there is no interval."""
+        return "too few" if self.comparison.change is Change.TOO_FEW else "turns were not answered"
 
 
 def compare_runs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[LatencyChange]:
-    """The turn gap, then every stage that both runs have; nothing where a run has no turns to compare."""
+    """Compare the turn gap, then each stage that both runs have; [] if a run has no turns to compare."""
     pairs = _pairs(head, base)
     gaps = _row(None, head, base, pairs, _gap, 0.0)
-    found = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
-    stages = [row for row in found if row is not None]
-    enough = [(row, tolerance_ms) for row, tolerance_ms in stages if row.found.change is not Change.TOO_FEW]
+    comparison = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
+    stages = [row for row in comparison if row is not None]
+    enough = [(row, tolerance_ms) for row, tolerance_ms in stages if row.comparison.change is not Change.TOO_FEW]
     rows = [row for row, _ in enough]
     slower, faster = (
-        adjust_p_values([r.found.p_slower for r in rows]),
-        adjust_p_values([r.found.p_faster for r in rows]),
+        adjust_p_values([r.comparison.p_slower for r in rows]),
+        adjust_p_values([r.comparison.p_faster for r in rows]),
     )
     judged = {
-        row.stage: replace(row, found=decide(row.found, *p_values, tolerance_ms))
+        row.stage: replace(row, comparison=decide(row.comparison, *p_values, tolerance_ms))
         for (row, tolerance_ms), p_values in zip(enough, zip(slower, faster, strict=True), strict=True)
     }
     return [*([gaps[0]] if gaps is not None else []), *(judged.get(row.stage, row) for row, _ in stages)]
 
 
 def describe_too_few(rows: Sequence[LatencyChange]) -> list[str]:
-    """A line for each number of turns that no difference can be found in; most turns first."""
-    fewest = {min(row.n_head, row.n_base): row for row in rows if row.found.change is Change.TOO_FEW}
+    """Return a line for each number of turns that is too small to find a difference; largest number first."""
+    fewest = {min(row.n_head, row.n_base): row for row in rows if row.comparison.change is Change.TOO_FEW}
     return [
         f"{plural(count, 'pair' if row.paired else 'turn')}: too few to find a difference ({LEAST_PAIRS} are needed)"
         for count, row in sorted(fewest.items(), reverse=True)
@@ -204,7 +213,7 @@ def describe_too_few(rows: Sequence[LatencyChange]) -> list[str]:
 
 
 def describe_differences(head: RunRecord, base: RunRecord) -> list[str]:
-    """What differs beside the turns, a line each: a change of latency may come from there."""
+    """Return a line for each other difference between the runs: it may be the cause of a change of latency."""
     pairs = {name: (head.environment.get(name), base.environment.get(name)) for name in ("cpu", "gpu")}
     pairs |= {"profile": (head.profile, base.profile), "scenario": (head.scenario, base.scenario)}
     notes = [
@@ -220,7 +229,7 @@ def describe_differences(head: RunRecord, base: RunRecord) -> list[str]:
 
 
 def _pairs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> _Pairs | None:
-    """Turns of the same utterance, where both runs say the same utterances, each once."""
+    """Return pairs of turns of the same utterance, if both runs have the same utterances, each once."""
     new, old = ({turn.utterance_id: turn for turn in turns if turn.scored} for turns in (head, base))
     once = len(new) == sum(turn.scored for turn in head) and len(old) == sum(turn.scored for turn in base)
     if not once or new.keys() != old.keys():
@@ -237,7 +246,7 @@ def _row(
     values: Callable[[TurnRecord], Sequence[float | None]],
     least_ms: float,
 ) -> tuple[LatencyChange, float] | None:
-    """The row, and what counts as no change in it, ms; `values` gives a turn's value, or nothing where it has none."""
+    """Return the change and its tolerance, ms; `values` returns a turn's value in a list, or [] if it has none."""
     new: Values
     old: Values
     if pairs is not None:
@@ -249,18 +258,18 @@ def _row(
         return None
     tolerance_ms = default_tolerance_ms(old, least_ms)
     by = compare_paired if pairs is not None else compare_samples
-    found = by(new, old, tolerance_ms=tolerance_ms)
+    comparison = by(new, old, tolerance_ms=tolerance_ms)
     if min(len(new), len(old)) < LEAST_PAIRS:
-        found = without_finding(found)
-    return LatencyChange(stage, pairs is not None, len(new), len(old), found), tolerance_ms
+        comparison = without_finding(comparison)
+    return LatencyChange(stage, pairs is not None, len(new), len(old), comparison), tolerance_ms
 
 
 def _gap(turn: TurnRecord) -> Sequence[float | None]:
-    return [turn.turn_gap_ms if good(turn) else None] if to_be_answered(turn) else []
+    return [turn.turn_gap_ms if turn.is_good else None] if turn.expectation.needs_answer else []
 
 
 def _exposed(stage: Stage) -> Callable[[TurnRecord], Sequence[float | None]]:
     def values(turn: TurnRecord) -> Sequence[float | None]:
-        return [turn.stages[stage].exposed_ms] if good(turn) and turn.stages and stage in turn.stages else []
+        return [turn.stages[stage].exposed_ms] if turn.is_good and turn.stages and stage in turn.stages else []
 
     return values

@@ -1,4 +1,4 @@
-"""The figures beside the gap, from a run's turns: rates, reaction times, words by noise, wasted work. Pure."""
+"""A run's conversation figures: rates, reaction times, word errors by noise, wasted work. Pure."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Iterable, Sequence
 from turngap.model.figures import Conversation, Twins, WastedWork, WordErrors
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
-from turngap.verdict.measures import REACTIONS_BY_METRIC, SHARES, paused, to_be_answered
+from turngap.verdict.measures import REACTIONS_BY_METRIC, SHARES
 
 CLEAN, NOISY = "clean", "noisy"
 
 
 def conversation_figures(turns: Sequence[TurnRecord]) -> Conversation:
-    """The figures of the scored turns, spoilt ones left out."""
+    """Return the figures of `turns`, which are valid turns."""
     conditions = sorted({turn.condition for turn in turns if turn.condition})
-    found = {name: pool_word_errors(select_condition(turns, name)) for name in (CLEAN, NOISY, *conditions)}
+    word_errors = {name: pool_word_errors(select_condition(turns, name)) for name in (CLEAN, NOISY, *conditions)}
     twins = {name: _twins(turns, select_condition(turns, name)) for name in (NOISY, *conditions)}
     return Conversation(
-        rates={share.metric: share.over(turns) for share in SHARES},
+        rates={share.metric: share.rate(turns) for share in SHARES},
         barge_in_stop_ms=stats.latency_figures(REACTIONS_BY_METRIC["barge_in_stop_ms"].values(turns)),
         stale_ms=stats.latency_figures(REACTIONS_BY_METRIC["stale_ms"].values(turns)),
         talk_over_ms=stats.latency_figures(REACTIONS_BY_METRIC["talk_over_ms"].values(turns)),
         went_on_ms=stats.latency_figures(REACTIONS_BY_METRIC["went_on_ms"].values(turns)),
         clause_gap_ms=stats.latency_figures(REACTIONS_BY_METRIC["clause_gap_ms"].values(turns)),
-        wer={name: words for name, words in found.items() if words is not None},
+        wer={name: words for name, words in word_errors.items() if words is not None},
         twins={name: pairs for name, pairs in twins.items() if pairs is not None},
         wasted=pool_wasted_work(turns),
-        wasted_pauses=pool_wasted_work([turn for turn in turns if paused(turn)]),
+        wasted_pauses=pool_wasted_work([turn for turn in turns if turn.is_pause_turn]),
     )
 
 
 def select_condition(turns: Iterable[TurnRecord], name: str) -> list[TurnRecord]:
-    """The turns of one condition: `clean`, `noisy` for all that are not, or its own name."""
+    """Return the turns of one condition: `clean`, `noisy` for all others, or the name of a noise."""
     if name in (CLEAN, NOISY):
         return [turn for turn in turns if bool(turn.condition) is (name == NOISY)]
     return [turn for turn in turns if turn.condition == name]
 
 
 def pool_word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WordErrors | None:
-    """Word errors of the turns that were to be answered and have a transcript; None of none."""
+    """Return the pooled word errors of the turns that need an answer and have a transcript; None if there are none."""
     counted = [
         (turn.word_errors, turn.words)
         for turn in turns
-        if to_be_answered(turn) and turn.word_errors is not None and turn.words
+        if turn.expectation.needs_answer and turn.word_errors is not None and turn.words
     ]
     if not counted:
         return None
@@ -55,25 +55,25 @@ def pool_word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -
 
 
 def pool_wasted_work(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WastedWork | None:
-    """Work that was thrown away, beside the work that was heard; None where no turn tells."""
-    told = [turn for turn in turns if turn.wasted_ms is not None]
-    if not told:
+    """Return wasted work and useful work per turn; None if no turn reports it."""
+    reporting = [turn for turn in turns if turn.wasted_ms is not None]
+    if not reporting:
         return None
-    heard, wasted = [turn.compute_ms or 0.0 for turn in told], [turn.wasted_ms or 0.0 for turn in told]
+    heard, wasted = [turn.compute_ms or 0.0 for turn in reporting], [turn.wasted_ms or 0.0 for turn in reporting]
     work = sum(heard) + sum(wasted)
     parts = [round(ms) for ms in wasted]
     wholes = [part + round(ms) for part, ms in zip(parts, heard, strict=True)]
     return WastedWork(
-        turns=len(told),
-        compute_ms=sum(heard) / len(told),
-        wasted_ms=sum(wasted) / len(told),
+        turns=len(reporting),
+        compute_ms=sum(heard) / len(reporting),
+        wasted_ms=sum(wasted) / len(reporting),
         share=sum(wasted) / work if work else None,
         upper=stats.ratio_upper(parts, wholes, c) if sum(wholes) else None,
     )
 
 
 def _twins(turns: Iterable[TurnRecord], noisy: Sequence[TurnRecord]) -> Twins | None:
-    """Pooled word error rates of noisy turns and of their clean twins."""
+    """Return the pooled word error rates of noisy turns and of their clean twins."""
     by_id = {turn.utterance_id: turn for turn in turns if turn.words and turn.word_errors is not None}
     pairs = [
         (turn, by_id[turn.twin]) for turn in noisy if turn.twin in by_id and turn.words and turn.word_errors is not None

@@ -1,11 +1,11 @@
-"""The gate: turns and evidence in, a verdict with its reasons out. Pure.
+"""The gate: it makes a verdict with its reasons from turns and evidence. Pure.
 
 A latency limit holds when, with t of n turns over it, `binom.cdf(t, n, 1 - q) <= 1 - c`: the same as the exact upper
-bound on the quantile lying within the limit. Every outcome but ANSWERED and INVALID is over every limit. INVALID turns
-(the instrument's own lateness) are judged twice, all as passes and all as misses.
+bound on the quantile being within the limit. Every outcome but ANSWERED and INVALID is over every limit. INVALID turns
+(the instrument was late) are judged twice: all as passes, and all as misses.
 
-Without a budget the verdict is MEASURED, unless nothing can be said at all or the instrument was off. With one, what
-would make the bound untrue (too few or repeated turns, drift, foreign load, ...) makes the run INVALID, never a PASS.
+Without a budget the verdict is MEASURED, unless there is no result at all or the instrument was wrong. With a budget,
+whatever makes the bound untrue (too few or repeated turns, drift, foreign load, ...) makes the run INVALID, never PASS.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from turngap.model.result import Check, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import stats, validity
 from turngap.verdict.budget import Budget
-from turngap.verdict.limits import OF_WORDS, judge_limit
-from turngap.verdict.measures import to_be_answered
-from turngap.verdict.summary import good
+from turngap.verdict.limits import WORD_METRICS, judge_limit
+from turngap.verdict.summary import perceived_gaps
 from turngap.verdict.validity import Evidence
 
 __all__ = ["Evidence", "Judgement", "judge_run"]
@@ -29,7 +28,7 @@ __all__ = ["Evidence", "Judgement", "judge_run"]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, its one sentence, what led to it, and the validity list."""
+    """A verdict, its sentence, its reasons, and the validity checks."""
 
     verdict: Verdict
     sentence: str
@@ -38,7 +37,7 @@ class Judgement:
 
 
 def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None = None) -> Judgement:
-    """The verdict on the scored turns of a run."""
+    """Return the verdict on the scored turns of a run."""
     scored = [turn for turn in turns if turn.scored]
     checks = validity.instrument_checks(scored, evidence, budgeted=budget is not None)
     if budget is None:
@@ -52,22 +51,22 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
         return Judgement(Verdict.MEASURED, _measured(scored), (), tuple(checks))
     checks += validity.bound_checks(scored, evidence, budgeted=True)
     broken = [check.text for check in checks if check.ok is False]
-    limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in OF_WORDS)]
+    limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in WORD_METRICS)]
     if len(limits) < len(budget.limits):
-        checks.append(Check(name="word errors", ok=None, text="not judged: random weights understand nothing"))
+        checks.append(Check(name="word errors", ok=None, text="not judged: random weights understand no words"))
     if not limits:
-        broken.append("it limits what is understood alone, and random weights understand nothing")
-    held = [judge_limit(limit, scored, evidence) for limit in limits]
-    unknown = [item for item in held if item.holds is None]
-    failed = [item.text for item in held if item.holds is False]
+        broken.append("the budget limits word errors only, and random weights understand no words")
+    results = [judge_limit(limit, scored, evidence) for limit in limits]
+    unknown = [item for item in results if item.holds is None]
+    failed = [item.text for item in results if item.holds is False]
     if broken or unknown:
-        reasons = (*broken, *(f"{item.text}: {item.remedy}" for item in unknown))
+        reasons = (*broken, *(f"{item.text}: {item.remedy}" if item.remedy else item.text for item in unknown))
         return Judgement(Verdict.INVALID, f"No verdict on {budget.name}: {reasons[0]}.", reasons, tuple(checks))
     load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
     if failed:
         sentence = f"{budget.name} does not hold with {load}: {failed[0]}."
         return Judgement(Verdict.FAIL, sentence, tuple(failed), tuple(checks))
-    reasons = tuple(item.text for item in held)
+    reasons = tuple(item.text for item in results)
     return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.", reasons, tuple(checks))
 
 
@@ -90,18 +89,20 @@ def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
 
 def _measured(scored: Sequence[TurnRecord]) -> str:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
-    gaps = [turn.turn_gap_ms if good(turn) else None for turn in valid if to_be_answered(turn)]
-    went = f"{sum(map(good, valid))} of {plural(len(valid), 'turn')} {_went(valid)}"
+    gaps = [turn.turn_gap_ms if turn.is_good else None for turn in valid if turn.expectation.needs_answer]
+    went = f"{sum(turn.is_good for turn in valid)} of {plural(len(valid), 'turn')} {_how_they_went(valid)}"
     if invalid := len(scored) - len(valid):
         went = f"{went}; {invalid} more {'is' if invalid == 1 else 'are'} invalid"
-    middle = stats.percentile(gaps, 0.5)
-    if middle is None:
+    median_ms = stats.percentile(gaps, 0.5)
+    perceived_ms = stats.percentile(perceived_gaps(valid), 0.5)
+    if median_ms is None or perceived_ms is None:
         return f"Measured, not judged: {went}."
-    return f"Measured, not judged: the median turn gap is {middle:.0f} ms, and {went}."
+    median = f"median turn gap {median_ms:.0f} ms ({perceived_ms:.0f} ms as the caller hears it)"
+    return f"Measured, not judged: {median}; {went}."
 
 
-def _went(scored: Sequence[TurnRecord]) -> str:
+def _how_they_went(scored: Sequence[TurnRecord]) -> str:
     one = len(scored) == 1
-    if all(map(to_be_answered, scored)):
+    if all(turn.expectation.needs_answer for turn in scored):
         return "was answered as it should be" if one else "were answered as they should be"
     return "went as it should" if one else "went as they should"

@@ -1,7 +1,7 @@
-"""One limit of a budget against the turns of a run: it holds, it does not, or no verdict can be reached. Pure.
+"""One limit of a budget against the turns of a run: it holds, it does not hold, or there there is no verdict. Pure.
 
-Turns that the instrument spoilt are judged twice, all as passes and all as misses: where that makes a difference there
-is no verdict.
+Invalid turns are judged twice, all as passes and all as misses: if that makes a difference,
+there is no verdict.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from turngap.model.plural import plural
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import conversation, measures, stats
 from turngap.verdict.budget import Limit, Metric
-from turngap.verdict.measures import to_be_answered
-from turngap.verdict.summary import good
 from turngap.verdict.validity import Evidence
 
-OF_WORDS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
-"""The metrics of what was understood, each with the condition of its turns; "" for all."""
+WORD_METRICS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
+"""The metrics of word errors, each with the condition of its turns; "" for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitResult:
-    """One limit judged."""
+    """The result of judging one limit."""
 
     holds: bool | None
-    """None where no verdict can be reached."""
+    """None if there is no verdict."""
     text: str
     remedy: str = ""
+    missing: int = 0
+    """How many turns are missing for a verdict."""
 
 
 def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) -> LimitResult:
-    """Judge one limit on the scored turns."""
+    """Judge one limit on the scored turns of a run."""
     if limit.is_latency:
         return _latency(limit, scored)
     if limit.is_rate:
         return _rate(limit, scored)
-    if limit.metric in OF_WORDS:
+    if limit.metric in WORD_METRICS:
         return _wer(limit, scored)
     if limit.metric == Metric.WASTED_SHARE:
         return _wasted(limit, scored)
     if evidence.vram_peak_mib is None:
-        return LimitResult(None, "GPU memory was not measured", "run where NVML sees a GPU, or drop `vram_peak_mib`")
+        return LimitResult(None, "GPU memory was not measured", "run where NVML finds a GPU, or drop `vram_peak_mib`")
     text = f"GPU memory peaked at {evidence.vram_peak_mib:.0f} MiB; budget {limit.at_most:.0f} MiB"
     return LimitResult(evidence.vram_peak_mib <= limit.at_most, text)
 
@@ -51,20 +51,20 @@ def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) 
 def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     name = f"p{limit.quantile * 100:g} of {limit.metric.removesuffix('_ms').replace('_', ' ')}"
     reaction = measures.REACTIONS_BY_METRIC.get(limit.metric)
-    turns = [turn for turn in scored if (to_be_answered if reaction is None else reaction.among)(turn)]
+    turns = [turn for turn in scored if (turn.expectation.needs_answer if reaction is None else reaction.applies(turn))]
     valid = [turn for turn in turns if turn.outcome is not Outcome.INVALID]
     n, invalid = len(turns), len(turns) - len(valid)
     if reaction is None:
-        answered = [turn for turn in valid if good(turn)]
+        answered = [turn for turn in valid if turn.is_good]
         unmeasured = sum(_time(limit, turn) is None for turn in answered)
         if unmeasured or not valid:
             text = f"{name} is not known for {unmeasured} of {len(answered)} answered turns"
-            return LimitResult(None, text, "needs samples")
-        values = [_time(limit, turn) if good(turn) else None for turn in valid]
+            return LimitResult(None, text, "run with an agent whose turns have it")
+        values = [_time(limit, turn) if turn.is_good else None for turn in valid]
     else:
         if not valid:
             return LimitResult(
-                None, f"{name} is not known: the run had no {reaction.of}", "use a scenario that has them"
+                None, f"{name} is not known: the run had no {reaction.kinds}", "use a scenario that has them"
             )
         values = [reaction.value(turn) for turn in valid]
     over = sum(value is None or not value <= limit.at_most for value in values)
@@ -72,22 +72,26 @@ def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     worst = stats.shows_quantile(over + invalid, n, limit.quantile, limit.confidence)
     least = stats.n_needed(0, limit.quantile, limit.confidence)
     if n < least:
-        return LimitResult(
-            None,
-            f"{plural(n, 'turn carries', 'turns carry')} no bound on {name}",
-            f"needs {plural(least - n, 'more turn')}",
-        )
+        sample = "turn" if reaction is None else reaction.kinds.removesuffix("s")
+        return LimitResult(None, _more_needed(least - n, sample, f"limit on {name}"), missing=least - n)
     if best != worst:
-        return LimitResult(
-            None, f"the verdict on {name} hangs on {plural(invalid, 'turn')} spoilt by our own lateness", "run it again"
-        )
+        return LimitResult(None, f"the verdict on {name} depends on {plural(invalid, 'invalid turn')}", "run it again")
     bound = stats.quantile_upper([*values, *[None] * invalid], limit.quantile, limit.confidence)
-    said = "has no bound (too many turns without an answer)" if bound is None else f"is at most {bound:.0f} ms"
+    result = "has no bound (too many turns without an answer)" if bound is None else f"is at most {bound:.0f} ms"
     text = (
-        f"{name} {said} with {limit.confidence:.0%} confidence over {plural(n, 'turn')}, {over} of them over; "
+        f"{name} {result} with {limit.confidence:.0%} confidence over {plural(n, 'turn')}, {over} of them over; "
         f"budget {limit.at_most:.0f} ms"
     )
     return LimitResult(best, text)
+
+
+def _more_needed(count: int, sample: str, limit: str) -> str:
+    """Return `one more turn is needed for the underrun limit`, `3 more turns are needed for ...`."""
+    return (
+        f"one more {sample} is needed for the {limit}"
+        if count == 1
+        else f"{count} more {sample}s are needed for the {limit}"
+    )
 
 
 def _time(limit: Limit, turn: TurnRecord) -> float | None:
@@ -101,60 +105,59 @@ def _time(limit: Limit, turn: TurnRecord) -> float | None:
 
 def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     share = measures.SHARES_BY_METRIC[limit.metric]
-    turns = [turn for turn in scored if share.among(turn)]
+    turns = [turn for turn in scored if share.applies(turn)]
     n, invalid = len(turns), sum(turn.outcome is Outcome.INVALID for turn in turns)
-    events = sum(share.event(turn) for turn in turns if turn.outcome is not Outcome.INVALID)
+    events = sum(share.is_event(turn) for turn in turns if turn.outcome is not Outcome.INVALID)
     least = stats.n_needed(0, 1 - limit.at_most, limit.confidence)
     best, worst = (stats.rate_upper(count, n, limit.confidence) for count in (events, events + invalid))
     if best is None or worst is None or n < least:
-        text = f"{n} {share.of} carry no bound of {limit.at_most:.1%} on {share.words}"
-        return LimitResult(None, text, f"needs {least - n} more {share.of}")
+        return LimitResult(None, _more_needed(least - n, share.sample, f"{share.limit_name} limit"), missing=least - n)
     if (best <= limit.at_most) != (worst <= limit.at_most):
-        text = f"the verdict on {share.words} hangs on {plural(invalid, 'turn')} spoilt by our own lateness"
+        text = f"the verdict on {share.label} depends on {plural(invalid, 'invalid turn')}"
         return LimitResult(None, text, "run it again")
     text = (
-        f"{share.words}: {events} of {n}, at most {worst:.1%} with {limit.confidence:.0%} confidence; "
+        f"{share.label}: {events} of {n}, at most {worst:.1%} with {limit.confidence:.0%} confidence; "
         f"budget {limit.at_most:.1%}"
     )
     return LimitResult(best <= limit.at_most, text)
 
 
 def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
-    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and to_be_answered(turn)]
-    kind = OF_WORDS[Metric(limit.metric)]
+    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and turn.expectation.needs_answer]
+    kind = WORD_METRICS[Metric(limit.metric)]
     turns = conversation.select_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
-    unheard = sum(good(turn) and turn.reference is not None and turn.word_errors is None for turn in turns)
-    if unheard and all(turn.transcript is None for turn in turns):
-        text = f"the {name} is not known: no turn has a transcript, for the agent sent no spans"
+    without = sum(turn.is_good and turn.reference is not None and turn.word_errors is None for turn in turns)
+    if without and all(turn.transcript is None for turn in turns):
+        text = f"the {name} is not known: no turn has a transcript, because the agent sent no spans"
         remedy = f"use a budget that limits only what is heard, such as edge500-audio, or drop `{limit.metric}`"
         return LimitResult(None, text, remedy)
-    if unheard:
-        text = f"the {name} is not known: {unheard} answered turns have no transcript"
-        remedy = f"an agent loses spans on its worst turns; see its log, or drop `{limit.metric}` from the budget"
+    if without:
+        text = f"the {name} is not known: {without} answered turns have no transcript"
+        remedy = f"the agent lost their spans; see its log, or drop `{limit.metric}` from the budget"
         return LimitResult(None, text, remedy)
-    found: WordErrors | None = conversation.pool_word_errors(turns, limit.confidence)
-    if found is None:
+    errors: WordErrors | None = conversation.pool_word_errors(turns, limit.confidence)
+    if errors is None:
         remedy = f"the agent must send its spans, or drop `{limit.metric}` from the budget"
         return LimitResult(None, f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
     text = (
-        f"{name} {found.wer:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{plural(found.words, 'word')} of {plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
+        f"{name} {errors.wer:.1%}, at most {errors.upper:.1%} with {limit.confidence:.0%} confidence over "
+        f"{plural(errors.words, 'word')} of {plural(errors.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
-    return LimitResult(found.upper <= limit.at_most, text)
+    return LimitResult(errors.upper <= limit.at_most, text)
 
 
 def _wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
-    found = conversation.pool_wasted_work(valid, limit.confidence)
-    untold = sum(turn.wasted_ms is None for turn in valid)
-    if found is None or found.share is None or found.upper is None or untold:
-        text = f"wasted work is not known for {untold} of {plural(len(valid), 'turn')}"
+    work = conversation.pool_wasted_work(valid, limit.confidence)
+    unreported = sum(turn.wasted_ms is None for turn in valid)
+    if work is None or work.share is None or work.upper is None or unreported:
+        text = f"wasted work is not known for {unreported} of {plural(len(valid), 'turn')}"
         return LimitResult(
-            None, text, "the agent must tell its compute in its spans, or drop `wasted_share` from the budget"
+            None, text, "the agent must report its work in its spans, or drop `wasted_share` from the budget"
         )
     text = (
-        f"wasted work {found.share:.1%}, at most {found.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{plural(found.turns, 'turn')}; budget {limit.at_most:.1%}"
+        f"wasted work {work.share:.1%}, at most {work.upper:.1%} with {limit.confidence:.0%} confidence over "
+        f"{plural(work.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
-    return LimitResult(found.upper <= limit.at_most, text)
+    return LimitResult(work.upper <= limit.at_most, text)

@@ -1,4 +1,4 @@
-"""The gap under each simulated network of a run, beside the clean one. Pure."""
+"""The gap on each simulated network of a run, compared with the clean network. Pure."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.network import CLEAN
 from turngap.verdict import stats
 from turngap.verdict.compare import LEAST_PAIRS, median_interval
-from turngap.verdict.summary import good, perceived_gaps, stage_figures, valid_turns
+from turngap.verdict.summary import perceived_gaps, stage_figures, valid_turns
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkFigures:
-    """A run's turns under one network."""
+    """A run's turns on one network."""
 
     name: str
     turns: tuple[TurnRecord, ...]
-    """Scored ones, in the order of the run; invalid ones left out."""
+    """Valid turns, in the order of the run."""
     perceived_gap_ms: LatencyFigures
     later_ms: float | None
-    """Median over utterances of their gap here less their gap on the clean network; None without pairs, and for it."""
+    """Median over utterances of their gap on this network minus that on the clean one; None without pairs."""
     later_between_ms: tuple[float, float] | None
-    """Its 95 % interval; None of fewer than `LEAST_PAIRS` utterances."""
+    """Its 95 % interval; None for fewer than `LEAST_PAIRS` utterances."""
     outcomes: dict[Outcome, int]
-    """Of all scored turns, the invalid ones included."""
+    """Outcomes of all scored turns, invalid ones included."""
     stages: dict[Stage, StageFigures]
 
 
 def group_by_network(turns: Sequence[TurnRecord], names: Sequence[str]) -> tuple[NetworkFigures, ...]:
-    """The turns of a run by the network they were made under, in the order of `names`; () if there was only one."""
+    """Return a run's turns by network, in the order of `names`; () if there was only one network."""
     groups: dict[str, list[TurnRecord]] = {name: [] for name in names}
     for turn in turns:
         if turn.scored:
             groups.setdefault(turn.network or CLEAN, []).append(turn)
     clean = _gap_by_utterance(groups.get(CLEAN, []))
-    return tuple(_under(name, group, clean) for name, group in groups.items() if group) if len(names) > 1 else ()
+    return tuple(_figures_on(name, group, clean) for name, group in groups.items() if group) if len(names) > 1 else ()
 
 
-def _under(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> NetworkFigures:
+def _figures_on(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> NetworkFigures:
     counted = valid_turns(group)
     here = _gap_by_utterance(counted)
     later = [gap - clean[utterance] for utterance, gap in here.items() if utterance in clean and name != CLEAN]
@@ -61,9 +61,9 @@ def _under(name: str, group: Sequence[TurnRecord], clean: dict[str, float]) -> N
 
 
 def _gap_by_utterance(turns: Sequence[TurnRecord]) -> dict[str, float]:
-    """Its median gap where it was called more than once; only answered turns have one."""
+    """Return the gap of each utterance (the median, if it was answered more than once)."""
     found: dict[str, list[float]] = {}
     for turn in valid_turns(turns):
-        if good(turn) and turn.turn_gap_ms is not None:
+        if turn.is_good and turn.turn_gap_ms is not None:
             found.setdefault(turn.utterance_id, []).append(turn.turn_gap_ms)
     return {utterance: median(values) for utterance, values in found.items()}

@@ -1,7 +1,7 @@
 """Exact, distribution-free statistics of turns: percentiles, bounds on quantiles and rates, drift.
 
-Pure. A turn with no answer is None and counts as later than any other; nan is refused, for `nan > budget` is False
-and a gate built on it would pass. Formulas: order-statistic bounds (Conover, *Practical Nonparametric Statistics*,
+Pure. A turn with no answer is None and counts as later than any other; nan is refused, because `nan > budget` is False
+and a gate that uses it would pass. Formulas: order-statistic bounds (Conover, *Practical Nonparametric Statistics*,
 3.2; the same as `scipy.stats.quantile_test`), Clopper-Pearson for rates.
 """
 
@@ -28,7 +28,7 @@ P99_FROM = 299
 
 
 def percentile(values: Values, q: float) -> float | None:
-    """The q-quantile (0 ≤ q ≤ 1), linear between order statistics; None of no values, or among unanswered turns.
+    """Return the q-quantile (0 ≤ q ≤ 1), linear between order statistics; None for no values or among unanswered turns.
 
     Raises:
         ValueError: a value is nan.
@@ -46,9 +46,9 @@ def percentile(values: Values, q: float) -> float | None:
 
 
 def quantile_upper(values: Values, q: float = Q, c: float = CONFIDENCE) -> float | None:
-    """Exact one-sided upper bound at confidence c on the q-quantile: the k-th smallest, k = binom.ppf(c, n, q) + 1.
+    """Return the exact one-sided upper bound at confidence c on the q-quantile: k-th smallest, k = ppf(c, n, q) + 1.
 
-    None when n does not carry it (k > n), or when it falls among unanswered turns: no bound is never a pass.
+    None if n is too small for it (k > n), or if it falls among unanswered turns: no bound never means a pass.
 
     Raises:
         ValueError: a value is nan.
@@ -59,9 +59,9 @@ def quantile_upper(values: Values, q: float = Q, c: float = CONFIDENCE) -> float
 
 
 def quantile_interval(values: Values, q: float, c: float = CONFIDENCE) -> tuple[float | None, float | None]:
-    """Exact two-sided interval at confidence c for the q-quantile, by order statistics, (1 - c) / 2 on either side.
+    """Return the exact two-sided interval at confidence c for the q-quantile, (1 - c) / 2 on either side.
 
-    A side is None where n does not carry it, or where it falls among unanswered turns.
+    A side is None if n is too small for it, or if it falls among unanswered turns.
 
     Raises:
         ValueError: a value is nan.
@@ -73,7 +73,7 @@ def quantile_interval(values: Values, q: float, c: float = CONFIDENCE) -> tuple[
 
 
 def shows_quantile(misses: int, n: int, q: float = Q, c: float = CONFIDENCE) -> bool:
-    """Whether n turns with `misses` over budget show, at confidence c, that the q-quantile holds the budget.
+    """Return whether n turns with `misses` over budget show, at confidence c, that the q-quantile is within the budget.
 
     The same as `quantile_upper(values) <= budget`.
 
@@ -86,7 +86,7 @@ def shows_quantile(misses: int, n: int, q: float = Q, c: float = CONFIDENCE) -> 
 
 
 def misses_allowed(n: int, q: float = Q, c: float = CONFIDENCE) -> int | None:
-    """The most turns over budget with which n turns still pass; None where n is too small to pass at all."""
+    """Return the most turns over budget with which n turns still pass; None if n is too small to pass at all."""
     if n < 1:
         return None
     least = int(stats.binom.ppf(1 - c, n, 1 - q))  # the first t with cdf >= 1 - c: one less passes
@@ -97,7 +97,7 @@ def misses_allowed(n: int, q: float = Q, c: float = CONFIDENCE) -> int | None:
 
 
 def n_needed(misses: int = 0, q: float = Q, c: float = CONFIDENCE) -> int:
-    """The fewest turns that pass with `misses` of them over budget: 59, 93, 124, 153, 181, ... at 95/95.
+    """Return the fewest turns that pass with `misses` of them over budget: 59, 93, 124, 153, 181, ... at 95/95.
 
     Raises:
         ValueError: `misses` is negative, or q or c is not between 0 and 1.
@@ -118,7 +118,7 @@ def n_needed(misses: int = 0, q: float = Q, c: float = CONFIDENCE) -> int:
 
 
 def rate_upper(events: int, n: int, c: float = CONFIDENCE) -> float | None:
-    """One-sided Clopper-Pearson upper bound on a rate; None of no turns.
+    """Return the one-sided Clopper-Pearson upper bound on a rate; None without turns.
 
     Raises:
         ValueError: not 0 ≤ events ≤ n.
@@ -131,7 +131,7 @@ def rate_upper(events: int, n: int, c: float = CONFIDENCE) -> float | None:
 
 
 def rate(events: int, n: int) -> Rate:
-    """A rate with its bound.
+    """Return a rate with its bound.
 
     Raises:
         ValueError: not 0 ≤ events ≤ n.
@@ -140,10 +140,10 @@ def rate(events: int, n: int) -> Rate:
 
 
 def ratio_upper(parts: Sequence[int], wholes: Sequence[int], c: float = CONFIDENCE, resamples: int = 4000) -> float:
-    """Upper bound at confidence c on sum(parts) / sum(wholes), such as a word error rate, utterances being resampled.
+    """Return the upper bound at confidence c on sum(parts) / sum(wholes), such as a word error rate.
 
     Percentile bootstrap over utterances (errors of one utterance are not independent), seeded; and, because a
-    bootstrap of no events says 0, never under the exact bound for the same events in as many single trials.
+    bootstrap of no events is 0, never under the exact bound for the same events in as many single trials.
 
     Raises:
         ValueError: lengths differ, or there is nothing to divide by.
@@ -158,7 +158,7 @@ def ratio_upper(parts: Sequence[int], wholes: Sequence[int], c: float = CONFIDEN
 
 
 def latency_figures(values: Values) -> LatencyFigures:
-    """The latency figures of the scored turns; p99 only from 299 turns on.
+    """Return the latency figures of `values`; p99 only for 299 or more.
 
     Raises:
         ValueError: a value is nan.
@@ -176,7 +176,7 @@ def latency_figures(values: Values) -> LatencyFigures:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Whether turns became slower or faster in the course of a run."""
+    """The drift of a run: whether its turns became slower or faster."""
 
     n: int
     change_ms: float
@@ -189,10 +189,10 @@ class Drift:
 
 
 def drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift | None:
-    """Drift of values in the order of the run, answered turns only; None below 8 of them, where nothing can be said.
+    """Return the drift of values in the order of the run, over answered turns; None for fewer than 8 of them.
 
-    It is drift when τ is significant at `alpha` and the change is more than `least` of the median: many turns make a
-    change of no weight significant.
+    It is drift if τ is significant at `alpha` and the change is more than `least` of the median: with many turns even a
+    negligible change is significant.
 
     Raises:
         ValueError: a value is nan.
@@ -212,7 +212,7 @@ def drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift 
 
 
 def sort_values(values: Values) -> Floats:
-    """Ascending, unanswered turns as +inf at the end."""
+    """Return the values in ascending order, unanswered turns as +inf at the end."""
     ranked = np.sort(np.asarray([math.inf if value is None else value for value in values], dtype=np.float64))
     if np.isnan(ranked).any():
         raise ValueError("nan is no latency: a turn with no answer is None")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from turngap.model.budget import Budget, Limit
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
@@ -17,10 +18,10 @@ from turngap.verdict import summary
 
 from tests.harness import report_builders as make
 
-BUDGET = {
-    "name": "talk",
-    "limits": [{"metric": "pause_cut_off_rate", "at_most": 0.02}, {"metric": "barge_in_stop_ms", "at_most": 250}],
-}
+BUDGET = Budget(
+    name="talk",
+    limits=(Limit(metric="pause_cut_off_rate", at_most=0.02), Limit(metric="barge_in_stop_ms", at_most=250)),
+)
 
 
 def page(folder: Path, turns: list[TurnRecord], **changes: object) -> str:
@@ -40,8 +41,8 @@ def test_the_section(tmp_path: Path) -> None:
         '<h2 id="h-talk">Conversation</h2>',
         "cut-offs in pause turns",
         "false stops",
-        "answers to nobody",
-        "barge-in, until the agent stops",
+        "answers where silence was expected",
+        "barge-in until the agent stops",
         "backchannel, until the sentence goes on",
         "any noise",
         "babble 5 dB",
@@ -90,7 +91,7 @@ def test_limits_stand_beside_what_they_limit(tmp_path: Path) -> None:
 def test_the_terminal_says_the_same_in_few_words() -> None:
     """One line a figure, each rate with its bound."""
     text = printed(make.run_record(make.conversation_turns()))
-    for words in ("false stops", "barge-in, until the agent stops", "WER, noisy", "wasted work, pause turns"):
+    for words in ("false stops", "barge-in until the agent stops", "WER, noisy", "wasted work, pause turns"):
         assert words in text, words
     assert "1 of 10 (at most 39.4 % with 95 % confidence)" in text
 

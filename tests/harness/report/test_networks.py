@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
+from turngap.network import NetworkProfile
 from turngap.report import data, page
 from turngap.report.terminal import print_summary
 from turngap.report.wording import interval_text
@@ -38,7 +39,7 @@ def twelve() -> list[TurnRecord]:
 
 
 def record(turns: list[TurnRecord], names: list[str]) -> RunRecord:
-    return make.run_record(turns, networks={name: {"name": name} for name in names})
+    return make.run_record(turns, networks={name: NetworkProfile(name=name) for name in names})
 
 
 def test_later_is_the_median_over_utterances() -> None:

@@ -81,13 +81,13 @@ def test_the_report_shows_both(tmp_path: Path) -> None:
     base = run(tmp_path / "results", "base", 1, scale=1.5, environment={"cpu": "b", "gpu": None})
     head = run(tmp_path / "results", "head", 2)
     report.render(base, tmp_path / "base.html")
-    assert "Beside other runs" not in (tmp_path / "base.html").read_text()
+    assert "Compared with other runs" not in (tmp_path / "base.html").read_text()
     report.render(head, tmp_path / "head.html", base)
     page = (tmp_path / "head.html").read_text()
-    assert "Beside other runs" in page
-    assert "Against base" in page
+    assert "Compared with other runs" in page
+    assert "Compared with base" in page
     assert "cpu differs: a, against b" in page
-    assert "faster" in page[page.index("Against base") :]
+    assert "faster" in page[page.index("Compared with base") :]
 
 
 def test_a_baseline_is_named_by_folder_or_id(
@@ -98,6 +98,6 @@ def test_a_baseline_is_named_by_folder_or_id(
     run(tmp_path / "results", "base", 1)
     head = run(tmp_path / "results", "head", 2)
     assert app.execute(["report", str(head), "--baseline", "base"]) == 0
-    assert "Against base" in Path(capfd.readouterr().out.strip()).read_text()
+    assert "Compared with base" in Path(capfd.readouterr().out.strip()).read_text()
     assert app.execute(["report", str(head), "--baseline", "nope"]) == 3
     assert "no run folder" in capfd.readouterr().err

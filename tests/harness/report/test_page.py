@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from rich.console import Console
 from turngap import report
 from turngap.model.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCacheFigures
 from turngap.model.figures import CostFigures
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import audio, data, page, resources, stage_table, waterfall, wording
+from turngap.report import audio, data, labels, page, resources, stage_table, terminal, waterfall, wording
 from turngap.verdict import summary
-from turngap.verdict.budget import Budget, Hypothesis, Limit
+from turngap.verdict.budget import Budget, Hypothesis, Limit, default_plan
 from turngap.verdict.budget import load as load_budget
 from turngap_agent.errors import RunFolderError, UsageError
 from turngap_agent.telephony import mulaw
@@ -120,7 +121,84 @@ def test_first_screen_says_verdict_first(tmp_path: Path) -> None:
     order += [text.index(f'id="{key}"') for key in ("h-stages", "h-valid", "h-outcomes", "h-all", "h-understand")]
     assert order == sorted(order)
     assert "p95 is at most" in text
-    assert "500 ms (no budget given)" in text
+
+
+def test_without_a_budget_nothing_is_over(tmp_path: Path) -> None:
+    """500 ms is a neutral reference line: no red area, no `over by`, and no turn is marked as over."""
+    turns = make.turns(60)
+    assert min(turn.perceived_gap_ms or 0 for turn in turns) > 500
+    text = _render(tmp_path, turns)
+    assert "500 ms, for reference" in text
+    rendered = text[: text.index('id="run-json"')]
+    assert "over by" not in rendered
+    assert 'class="over"' not in rendered
+    assert "var(--bad)" not in text[text.index("<main>") :]
+    assert "var(--budget)" not in text[text.index("<main>") :]
+    given = Budget(name="own", limits=(Limit(metric="perceived_gap_ms", at_most=500),))
+    judged = _render(tmp_path / "judged", turns, budget=given)
+    assert "budget 500 ms" in judged
+    assert "over by" in judged
+    assert 'class="over"' in judged
+    assert "var(--bad)" in judged[judged.index("<main>") :]
+
+
+@pytest.mark.parametrize(
+    ("limited", "largest"),
+    [(None, "median turn gap"), ("turn_gap_ms", "median turn gap"), ("perceived_gap_ms", "median perceived gap")],
+)
+def test_the_largest_figure_names_the_measure_of_the_headline(
+    tmp_path: Path, limited: str | None, largest: str
+) -> None:
+    """The turn gap, or the perceived gap if the budget limits that; the other one is stated under it."""
+    turns = make.turns(60)
+    changes = {} if limited is None else {"budget": Budget(name="own", limits=(Limit(metric=limited, at_most=500),))}
+    record = make.run_record(turns, **changes)
+    p50 = {"turn": record.turn_gap_ms.p50, "perceived": record.perceived_gap_ms.p50}
+    main, other = ("perceived", "turn") if limited == "perceived_gap_ms" else ("turn", "perceived")
+    text = _render(tmp_path, turns, **changes)
+    tile = text[text.index("<dt>") : text.index("</dl>")]
+    assert tile.startswith(f"<dt>{largest}</dt><dd>{wording.ms(p50[main])}<small>ms</small>")
+    assert f'class="second">{wording.ms(p50[other])} ' in tile
+
+
+def test_a_stage_without_a_target_says_so(tmp_path: Path) -> None:
+    """Endpointing has no time in the plan: that is stated once, in the row's column for the target."""
+    turns = make.turns(3)
+    (row,) = [row for row in stage_table.plan_rows(make.run_record(turns), turns) if row.name == "endpointing"]
+    assert (row.expected, row.finding, row.over) == ("no target set", "–", False)
+    assert "not in the plan" not in _render(tmp_path, turns)
+
+
+@pytest.mark.parametrize("room_px", [190.0, 248.0, 360.0, 418.0])
+def test_the_two_labels_of_a_waterfall_are_apart(room_px: float) -> None:
+    """However short the gap: on one line they don't touch, and "agent is heard" stays inside the chart."""
+    stops, heard = labels.width_px(waterfall.CALLER_STOPS), labels.width_px(waterfall.AGENT_IS_HEARD)
+    for gap_px in range(1, int(room_px) + 1):
+        ha, line = waterfall.place_agent_label(gap_px, room_px)
+        first = gap_px - heard if ha == "right" else gap_px
+        assert first + heard <= room_px + 0.1
+        assert line == 1 or first >= stops + waterfall.GAP_PX
+
+
+@pytest.mark.parametrize(
+    ("n", "missed", "reason"),
+    [
+        (58, 0, "needs 59 turns"),
+        (59, 1, "needs 93 turns: 1 has no good answer"),
+        (92, 1, "needs 93 turns: 1 has no good answer"),
+        (59, 2, "needs 124 turns: 2 have no good answer"),
+    ],
+)
+def test_a_missing_bound_states_its_reason(tmp_path: Path, n: int, missed: int, reason: str) -> None:
+    """How many turns are needed with as many failures, on the page and in the terminal."""
+    turns = [make.turn(i, outcome=Outcome.CUT_OFF if i < missed else Outcome.ANSWERED) for i in range(n)]
+    record = make.run_record(turns)
+    assert record.turn_gap_ms.p95_upper is None
+    assert reason in wording.bound_text(record.turn_gap_ms, n - missed)
+    assert reason in _render(tmp_path, turns)
+    target = io.StringIO()
+    terminal.print_summary(record, Console(file=target, width=100))
+    assert reason in target.getvalue()
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
@@ -178,13 +256,13 @@ def test_memory_reserved_and_used_stand_side_by_side(tmp_path: Path) -> None:
     assert "1500.0 of 30000.0 MiB reserved" in text
     without = _render(tmp_path / "without", make.turns(3), gpu=True, agent=agent)
     assert "KV cache used at peak" not in without
-    assert "nothing tells how much was in use" in without
+    assert "No engine reports how much of its reserved memory was in use" in without
 
 
 def test_interrupted_run_is_said(tmp_path: Path) -> None:
     """An incomplete run says so, and a torn last line is left out with a note."""
     text = _render(tmp_path, make.turns(3), complete=False, planned_turns=20, torn=True)
-    assert "3 of 20 planned turns are here" in text
+    assert "3 of 20 planned turns" in text
     assert "a torn last line" in text
 
 
@@ -200,7 +278,7 @@ def test_all_invalid_is_said(tmp_path: Path) -> None:
 def test_missing_things_are_said(tmp_path: Path) -> None:
     """No GPU and no spans are stated in words, not left blank."""
     text = _render(tmp_path, make.turns(3, spans=False))
-    assert "No GPU was seen" in text
+    assert "This machine has no GPU" in text
     assert "the agent sent no spans" in text
 
 
@@ -286,11 +364,12 @@ def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
 
 def test_budget_lines_hold_every_stage() -> None:
     """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
-    assert load_budget("sub500").hypotheses == stage_table.PLAN
+    assert load_budget("sub500").hypotheses == default_plan()
     turns = [make.turn(2)]
-    names = [row.name for line in stage_table.plan_rows(make.run_record(turns), turns) for row in line.rows]
+    names = [row.name for line in stage_table.plan_rows(make.run_record(turns), turns) for row in line.stages]
     assert sorted(names) == sorted(wording.STAGE[stage][0] for stage in Stage)
-    lines = stage_table.plan_rows(make.run_record(turns), turns)
+    own = load_budget("sub500")
+    lines = stage_table.plan_rows(make.run_record(turns, budget=own), turns)
     assert sum(line.p50_ms or 0 for line in lines[:-1]) == pytest.approx(turns[0].perceived_gap_ms)
     assert lines[-1].p50_ms == pytest.approx(500 - (turns[0].perceived_gap_ms or 0))
     assert lines[-1].over
@@ -303,7 +382,7 @@ def test_the_runs_own_budget_counts() -> None:
     plan = (Hypothesis(name="all of it", low_ms=1, high_ms=1, stages=tuple(Stage)),)
     for metric, at_ms in (("perceived_gap_ms", 800.0), ("turn_gap_ms", 895.0)):
         given = Budget(name="own", limits=(Limit(metric=metric, at_most=800),), hypotheses=plan)
-        record = make.run_record(turns, budget=given.model_dump(mode="json"))
+        record = make.run_record(turns, budget=given)
         assert stage_table.reference_line(record).at_ms == at_ms
         (line,) = stage_table.plan_rows(record, turns)
         assert (line.name, line.expected, line.over) == ("all of it", "1", True)

@@ -24,7 +24,13 @@ def _printed(**changes: object) -> str:
 def test_summary_has_the_figures() -> None:
     """Latencies, every stage, outcomes and rates with bounds are there, the verdict last, without escape codes."""
     text = _printed()
-    for words in ("perceived gap", "endpointing", "unexplained", "5 turns: 4 answered and 1 missed", "none was seen"):
+    for words in (
+        "perceived gap",
+        "endpointing",
+        "unexplained",
+        "5 turns: 4 answered and 1 missed",
+        "GPU          none",
+    ):
         assert words in text
     assert "at most 45.1 % with 95 % confidence" in text
     assert text.strip().splitlines()[-1].startswith("MEASURED")
@@ -55,10 +61,10 @@ def test_nothing_is_said_twice() -> None:
 
 
 def test_foreign_agent() -> None:
-    """An agent that is not ours to look into shows its address, and missing stages leave their table out."""
+    """An external agent shows its address, and missing stages leave their table out."""
     agent = make.run_record([]).agent.model_copy(update={"rss_mib": None, "cpu_s": None, "loop_lag_p99_ms": None})
     text = _printed(agent=agent, stages={}, wer=None)
-    assert "not ours to look into" in text
+    assert "external; no stage data" in text
     assert "exposed" not in text
     assert "no transcript" in text
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from turngap.model.records import CallRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scoring.score import score_call
-from turngap.verdict.measures import to_be_ignored
 from turngap_agent.tracing import Span
 
 from tests.harness.builders import WORDS, Call, attempt_spans, call_span, planned_as, quiet, speech, tone
@@ -184,7 +183,7 @@ def test_a_backchannel_to_a_silent_agent_says_nothing_of_sentences() -> None:
     turn = last(answered().hear(2000, tone(500)).utter(3500, 3800).ends(9000), "respond", "ignore")
     assert (turn.outcome, turn.over_agent, turn.went_on_ms) == (Outcome.HELD, False, None)
     assert turn.detail == "the agent was not speaking: there was no sentence to go on with"
-    assert not to_be_ignored(turn)
+    assert not turn.is_backchannel
 
 
 def test_a_pause_for_a_backchannel_is_no_underrun_of_the_reply() -> None:

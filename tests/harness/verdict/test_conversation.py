@@ -9,7 +9,7 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import GOOD, Outcome, TurnRecord
 from turngap.scenario import Expectation
 from turngap.verdict import conversation, stats, summary
-from turngap.verdict.measures import SHARES, SHARES_BY_METRIC
+from turngap.verdict.measures import SHARES, Share
 
 from tests.harness import report_builders as builders
 from tests.harness.report_builders import unanswered
@@ -85,10 +85,10 @@ def test_a_rate_of_no_turns_is_not_known() -> None:
 
 
 @pytest.mark.parametrize("share", SHARES, ids=lambda share: share.metric)
-def test_good_turns_are_no_events(share: object) -> None:
+def test_good_turns_are_no_events(share: Share) -> None:
     """No fault is counted on a turn that went as it should, but for an underrun too short to break a reply."""
     for outcome in GOOD:
-        assert not SHARES_BY_METRIC[share.metric].event(builders.turn(0, outcome=outcome))  # type: ignore[attr-defined]
+        assert not share.is_event(builders.turn(0, outcome=outcome))
 
 
 def test_a_barge_in_that_was_talked_over_is_later_than_any_other() -> None:

@@ -27,11 +27,11 @@ def test_the_stage_that_moved_is_named() -> None:
     head = [slower(turn, 60.0) for turn in base]
     rows = {row.stage: row for row in compare.compare_runs(head, base)}
     assert all(row.paired for row in rows.values())
-    assert rows[None].found.median_change_ms == pytest.approx(60)
-    changed = {stage for stage, row in rows.items() if row.found.change is Change.SLOWER}
+    assert rows[None].comparison.median_change_ms == pytest.approx(60)
+    changed = {stage for stage, row in rows.items() if row.comparison.change is Change.SLOWER}
     assert changed == {None, Stage.FIRST_TOKEN}
-    assert {row.found.change for stage, row in rows.items() if stage not in changed} == {Change.SAME}
-    back = {row.stage: row.found.change for row in compare.compare_runs(base, head)}
+    assert {row.comparison.change for stage, row in rows.items() if stage not in changed} == {Change.SAME}
+    back = {row.stage: row.comparison.change for row in compare.compare_runs(base, head)}
     assert back[None] is back[Stage.FIRST_TOKEN] is Change.FASTER
 
 
@@ -40,12 +40,12 @@ def test_other_utterances_are_two_samples() -> None:
     base = make.turns(40)
     rows = compare.compare_runs([slower(turn, 200.0) for turn in base[:30]], base)
     assert not any(row.paired for row in rows)
-    assert rows[0].found.change is Change.SLOWER
+    assert rows[0].comparison.change is Change.SLOWER
     lost = [*base[:20], *(make.turn(index, outcome=Outcome.MISSED) for index in range(20, 40))]
     gap = compare.compare_runs(lost, base)[0]
     assert gap.paired
-    assert gap.found.change is Change.SLOWER
-    assert gap.found.median_change_ms is None
+    assert gap.comparison.change is Change.SLOWER
+    assert gap.comparison.median_change_ms is None
 
 
 def test_nothing_to_compare() -> None:
@@ -58,9 +58,9 @@ def test_a_few_turns_find_no_difference() -> None:
     for count, words in ((1, "1 pair"), (5, "5 pairs")):
         base = make.turns(count)
         rows = compare.compare_runs([slower(turn, 600.0) for turn in base], base)
-        assert rows[0].found.median_change_ms == pytest.approx(600)
-        assert all(row.found.change is Change.TOO_FEW for row in rows)
-        assert all((row.found.low_ms, row.found.high_ms) == (None, None) for row in rows)
+        assert rows[0].comparison.median_change_ms == pytest.approx(600)
+        assert all(row.comparison.change is Change.TOO_FEW for row in rows)
+        assert all((row.comparison.low_ms, row.comparison.high_ms) == (None, None) for row in rows)
         assert compare.describe_too_few(rows) == [f"{words}: too few to find a difference (6 are needed)"]
     assert compare.describe_too_few(compare.compare_runs(make.turns(6), make.turns(6))) == []
 

@@ -1,0 +1,140 @@
+"""A budget: the limits a run is judged against, and the plan it is compared with.
+
+A *limit* decides the verdict. A *hypothesis* is one line of a plan: what somebody expected a stage to take. It is shown
+beside the measurement and decides nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
+from turngap_agent.profile.sections import NetworkModel
+from turngap_agent.tracing import Stage
+
+
+class Metric(StrEnum):
+    """What a budget can limit, besides `stages.<name>`, the exposed time of a stage."""
+
+    TURN_GAP = "turn_gap_ms"
+    PERCEIVED_GAP = "perceived_gap_ms"
+    FIRST_BYTE = "first_byte_ms"
+    BARGE_IN_STOP = "barge_in_stop_ms"
+    STALE = "stale_ms"
+    TALK_OVER = "talk_over_ms"
+    WENT_ON = "went_on_ms"
+    WER = "wer"
+    WER_CLEAN = "wer_clean"
+    WER_NOISY = "wer_noisy"
+    CUT_OFF = "cut_off_rate"
+    PAUSE_CUT_OFF = "pause_cut_off_rate"
+    MISSED = "missed_rate"
+    TRUNCATED = "truncated_rate"
+    UNDERRUN = "underrun_rate"
+    TALKED_OVER = "talked_over_rate"
+    FALSE_STOP = "false_stop_rate"
+    INTRUDED = "intruded_rate"
+    WASTED_SHARE = "wasted_share"
+    VRAM = "vram_peak_mib"
+
+
+LATENCIES = (
+    Metric.TURN_GAP,
+    Metric.PERCEIVED_GAP,
+    Metric.FIRST_BYTE,
+    Metric.BARGE_IN_STOP,
+    Metric.STALE,
+    Metric.TALK_OVER,
+    Metric.WENT_ON,
+)
+
+
+def _check_metric(metric: str) -> str:
+    names = [*Metric, *(f"stages.{stage}" for stage in Stage)]
+    if metric not in names:
+        near = difflib.get_close_matches(metric, names, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(names)}"
+        raise ValueError(f"no metric {metric!r}; {hint}")
+    return metric
+
+
+class Limit(FrozenModel):
+    """One limit. Latencies have a `quantile`; rates, word errors and wasted work are judged on their upper bound."""
+
+    metric: str
+    at_most: float = Field(ge=0)
+    quantile: float = Field(0.95, gt=0, lt=1)
+    """For latencies: this share of all callers' turns must be within `at_most`."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+    _check = field_validator("metric")(_check_metric)
+
+    @model_validator(mode="after")
+    def _provable(self) -> Limit:
+        if self.is_rate and not 0 < self.at_most < 1:
+            raise ValueError(f"a rate of {self.at_most:g} can't be shown by any number of turns; give 0 < at_most < 1")
+        return self
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage whose exposed time is limited, or None."""
+        kind, _, name = self.metric.partition(".")
+        return Stage(name) if kind == "stages" else None
+
+    @property
+    def is_latency(self) -> bool:
+        """Whether each turn (or each turn of one kind) has a value, and a quantile of the values is judged."""
+        return self.stage is not None or self.metric in LATENCIES
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether turns are counted, and the bound on their share is judged."""
+        return self.metric.endswith("_rate")
+
+
+class Hypothesis(FrozenModel):
+    """One line of a plan: `name` was expected to take between `low_ms` and `high_ms`; 0 and 0 set no target."""
+
+    name: str
+    low_ms: float = Field(ge=0)
+    high_ms: float = Field(ge=0)
+    stages: tuple[Stage, ...] = ()
+    """The stages whose exposed times are added up in each turn; empty for the network model and for headroom."""
+    kind: Literal["stages", "network", "headroom"] = "stages"
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the plan states a time for it."""
+        return self.high_ms > 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Hypothesis:
+        if self.high_ms < self.low_ms:
+            raise ValueError(f"`high_ms` {self.high_ms:g} is under `low_ms` {self.low_ms:g}")
+        if (self.kind == "stages") != bool(self.stages):
+            raise ValueError("`stages` goes with kind `stages`, and only with it")
+        return self
+
+
+class Budget(FrozenModel):
+    """A budget file."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=documents.NAME)
+    description: str = ""
+    network: NetworkModel | None = None
+    """Replaces the profile's network model."""
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)]
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Budget:
+        keys = [(limit.metric, limit.quantile) for limit in self.limits]
+        double = next((key for key in keys if keys.count(key) > 1), None)
+        if double is not None:
+            raise ValueError(f"`{double[0]}` is limited twice")
+        return self
