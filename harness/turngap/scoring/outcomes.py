@@ -1,6 +1,6 @@
-"""What became of a turn: what was found, which finding names it, and when our own lateness leaves it open.
+"""The outcome of a turn: which faults it has, which one names it, and when the instrument's lateness leaves it open.
 
-The first finding in this order names the turn; `detail` tells of all. Lateness is the instrument's own, send or
+The first fault in this order names the turn; `detail` lists all. Lateness is the instrument's own, send or
 receive, in the turn's window (from 500 ms before t0 to t1).
 
 | outcome   | found when                                                       | in doubt (INVALID) when           |
@@ -30,10 +30,10 @@ WAIT and IGNORE only failed, intruded and stopped, LIMIT only failed and its own
 silent (its reply was shorter than planned) had no sentence to go on with: it is held if it was not answered, and no
 rate of backchannels counts it.
 
-A turn is INVALID only when nothing certain was found *and* something in doubt was: lateness of some milliseconds moves
-a gap, so it takes an answered turn's figure away, but it cannot invent words, silence or a hang-up; only a hole in the
-caller's speech as long as a pause (100 ms) could have. So no fault of an agent hides behind ours, and no fault of ours
-is laid to the agent. A finding in doubt is told in `detail`.
+A turn is INVALID only if it has no certain fault *and* a fault in doubt: lateness of some milliseconds changes
+a gap, so an answered turn loses its figure, but it cannot cause wrong words, silence or a hang-up; only a hole in the
+caller's speech as long as a pause (100 ms) can. So no fault of the agent is hidden by the instrument's lateness, and
+none of the instrument's is attributed to the agent. Faults in doubt are listed in `detail`.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
 
 LATENESS_LIMIT_MS = 5.0
-"""More than this makes a gap's figure doubtful."""
+"""With more than this a gap is not reliable."""
 HOLE_MS = 100.0
-"""A hole in the caller's speech that an agent could take for the end of the turn."""
+"""A hole in the caller's speech that an agent could mistake for the end of the turn."""
 UNDERRUN_LIMIT_MS = 100.0
 YIELD_MS = 1000.0
-"""Who talks on for longer did not yield."""
+"""An agent that speaks for longer did not yield."""
 STALE_MS = 300.0
-"""More of the old reply after yielding than this is going on with it."""
+"""With more of the old reply than this after yielding, the agent continued it."""
 SENTENCE_MS = 100.0
-"""Less than any word: so much of a sentence may be lost or said twice where it was interrupted."""
+"""Less than any word: so much of a sentence may be lost or repeated where it was interrupted."""
 AFTER_PAUSE_MS = 600
-"""A reply that begins within this of a pause's end was begun because of the pause."""
+"""A reply that starts within this time after a pause is attributed to the pause."""
 MIN_REPLY_MS = 100.0
-"""No word is shorter; less sound with nothing after it is a reply that stalled."""
+"""No word is shorter: a reply with less sound and nothing after it stalled."""
 
-_SILENT = (Expectation.WAIT, Expectation.IGNORE)
+
 _UNTIMED = (Expectation.WAIT, Expectation.LIMIT)
 _GOOD_OUTCOME = {
     Expectation.WAIT: Outcome.HELD,
@@ -74,11 +74,11 @@ class TurnFacts:
 
     expectation: Expectation
     over_agent: bool
-    """The agent was audible when the caller began, and was to be."""
+    """The caller was to speak over the agent, and did."""
     call_broke: str
-    """How the call broke before the turn was done; "" if it did not."""
+    """How the call failed before the turn was finished; "" if it did not."""
     agent_error: str
-    """What the agent itself says went wrong in the attempt that was heard (it may have apologised); "" if nothing."""
+    """The error that the agent reported for the attempt that was heard (it may have apologised); "" if none."""
     cut_off_ms: float | None
     """How long before t0 the agent was audible."""
     in_pause: bool
@@ -86,31 +86,31 @@ class TurnFacts:
     answered: bool
     """There is a t1."""
     waited_ms: float
-    """From t0 until waiting ended; told where there was no answer."""
+    """From t0 until the caller stopped waiting."""
     intruded_ms: float | None
-    """When the agent was audible, from the turn's beginning, where nothing was to be said."""
+    """When the agent spoke although it had to stay silent, from the start of the turn."""
     spoke_up_ms: float | None
-    """When the agent was audible, from the turn's beginning, while a caller talked who would not stop ..."""
+    """When the agent spoke to a caller who did not stop, from the start of the turn ..."""
     limit_after_ms: float
-    """... and from when on that is right."""
+    """... and from when on that is correct."""
     answer_to_ignored: bool
-    """A reply to what was to be ignored was heard."""
+    """A reply to what should have been ignored was heard."""
     stop_ms: float | None
-    """Barge-in: how long the agent talked on ..."""
+    """Barge-in: how long the agent continued to speak ..."""
     stale_ms: float | None
     """... and how much of the old reply was audible after that."""
     sentence_gone: bool
-    """Backchannel: the agent's sentence did not go on, though it had not ended ..."""
+    """Backchannel: the agent's sentence did not continue, although it had not ended ..."""
     lost_ms: float
-    """... or went on without so much of it ..."""
+    """... or continued without so much of it ..."""
     repeated_ms: float
-    """... or with so much of it said twice."""
+    """... or with so much of it repeated."""
     underrun_ms: float
-    """Playout dry inside the reply, in all ..."""
+    """Sum of the underruns inside the reply ..."""
     own_underrun_ms: float
-    """... and how much of it our own stalls can have caused."""
+    """... and how much of it the instrument's own stalls can have caused."""
     stalled_after_ms: float | None
-    """How much sound there was before nothing more came, where that is less than `MIN_REPLY_MS`."""
+    """Length of a reply that stalled, if it is less than `MIN_REPLY_MS`."""
     missing_last_word: str | None
     wer: float | None
     wer_limit: float
@@ -119,34 +119,34 @@ class TurnFacts:
 
 
 def judge_turn(findings: TurnFacts) -> tuple[Outcome, str]:
-    """The outcome, and why in one line ("" when answered)."""
-    found = _list_faults(findings)
-    named = next((outcome for outcome, _, in_doubt in found if not in_doubt), None)
+    """Return the outcome, and the reason in one line ("" if answered)."""
+    faults = _list_faults(findings)
+    named = next((outcome for outcome, _, in_doubt in faults if not in_doubt), None)
     late = (
-        f"our own lateness: send {findings.send_late_ms:.1f} ms, receive {findings.recv_late_ms:.1f} ms "
+        f"the instrument was late: send {findings.send_late_ms:.1f} ms, receive {findings.recv_late_ms:.1f} ms "
         f"(limit {_limit_ms(findings):g} ms)"
     )
-    texts = [f"{text} (in doubt)" if in_doubt else text for _, text, in_doubt in found]
+    texts = [f"{text} (in doubt)" if in_doubt else text for _, text, in_doubt in faults]
     too_late = max(findings.send_late_ms, findings.recv_late_ms) > _limit_ms(findings)
     if named is not None:
         return named, "; ".join(texts)
-    if found or too_late:
+    if faults or too_late:
         return Outcome.INVALID, "; ".join([late, *texts])
     if findings.expectation is Expectation.IGNORE and not findings.over_agent:
-        return Outcome.HELD, "the agent was not speaking: there was no sentence to go on with"
+        return Outcome.HELD, "the agent was not speaking: there was no sentence to continue"
     return _GOOD_OUTCOME.get(findings.expectation, Outcome.ANSWERED), ""
 
 
 def _limit_ms(findings: TurnFacts) -> float:
-    """Lateness that leaves a turn open: where nothing is timed, only what may have changed what the agent does."""
+    """Return the lateness that leaves a turn open; if nothing is timed, what can change the agent's behaviour."""
     return HOLE_MS if findings.expectation in _UNTIMED else LATENESS_LIMIT_MS
 
 
 def _list_faults(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
-    """All that is wrong, in the order of precedence: (outcome, text, in doubt)."""
-    faults = (findings.call_broke, findings.agent_error and f"the agent says: {findings.agent_error}")
+    """Return all faults in the order of precedence: (outcome, text, in doubt)."""
+    faults = (findings.call_broke, findings.agent_error and f"the agent reported an error: {findings.agent_error}")
     broke = [(Outcome.FAILED, fault, False) for fault in faults if fault]
-    if findings.expectation in _SILENT:
+    if findings.expectation.needs_silence:
         return [*broke, *_not_left_alone(findings)]
     if findings.expectation is Expectation.LIMIT:
         return [*broke, *_not_limited(findings)]
@@ -159,16 +159,20 @@ def _not_left_alone(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     found: list[tuple[Outcome, str, bool]] = []
     if findings.intruded_ms is not None:
         found.append(
-            (Outcome.INTRUDED, f"the agent spoke after {findings.intruded_ms:.0f} ms, to nobody's words", hole)
+            (
+                Outcome.INTRUDED,
+                f"the agent spoke after {findings.intruded_ms:.0f} ms although the caller said nothing",
+                hole,
+            )
         )
     if findings.answer_to_ignored:
-        found.append((Outcome.INTRUDED, "the agent answered what was to be ignored", hole))
+        found.append((Outcome.INTRUDED, "the agent answered what it should have ignored", hole))
     if findings.sentence_gone:
-        found.insert(0, (Outcome.STOPPED, "the agent's sentence did not go on", away))
+        found.insert(0, (Outcome.STOPPED, "the agent's sentence did not continue", away))
     if findings.lost_ms > SENTENCE_MS and not findings.sentence_gone:
         found.insert(0, (Outcome.STOPPED, f"{findings.lost_ms:.0f} ms of the agent's sentence were lost", away))
     if findings.repeated_ms > SENTENCE_MS:
-        text = f"{findings.repeated_ms:.0f} ms of the agent's sentence were said twice"
+        text = f"{findings.repeated_ms:.0f} ms of the agent's sentence were repeated"
         found.insert(0, (Outcome.STOPPED, text, away))
     return found
 
@@ -176,7 +180,7 @@ def _not_left_alone(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
 def _not_limited(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
     if findings.cut_off_ms is None or findings.spoke_up_ms is None:
-        return [(Outcome.MISSED, "the agent let a caller who did not stop talk to the end", away)]
+        return [(Outcome.MISSED, "the agent did not speak to a caller who did not stop", away)]
     if findings.spoke_up_ms < findings.limit_after_ms:
         text = f"the agent was audible {findings.spoke_up_ms:.0f} ms after the caller began, under"
         return [(Outcome.CUT_OFF, f"{text} {findings.limit_after_ms:.0f} ms", away)]
@@ -186,9 +190,9 @@ def _not_limited(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
 def _not_yielded(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     away = max(findings.send_late_ms, findings.recv_late_ms) > HOLE_MS
     if findings.stop_ms is not None and findings.stop_ms > YIELD_MS:
-        return [(Outcome.TALKED_OVER, f"the agent talked on for {findings.stop_ms:.0f} ms", away)]
+        return [(Outcome.TALKED_OVER, f"the agent did not stop for {findings.stop_ms:.0f} ms", away)]
     if findings.stale_ms is not None and findings.stale_ms > STALE_MS:
-        text = f"the agent went on with its old reply for {findings.stale_ms:.0f} ms after it had stopped"
+        text = f"the agent continued its old reply for {findings.stale_ms:.0f} ms after it had stopped"
         return [(Outcome.TALKED_OVER, text, away)]
     return []
 
@@ -198,13 +202,13 @@ def _not_answered(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     found: list[tuple[Outcome, str, bool]] = []
     if findings.cut_off_ms is not None:
         why = ", because of a pause" if findings.in_pause else ""
-        text = f"the agent was audible {findings.cut_off_ms:.0f} ms before the caller was done{why}"
+        text = f"the agent was audible {findings.cut_off_ms:.0f} ms before the caller had finished{why}"
         found.append((Outcome.CUT_OFF, text, hole))
     elif not findings.answered and not findings.call_broke:
         text = f"no audible answer within {findings.waited_ms:.0f} ms"
         found.append((Outcome.MISSED, text, hole or findings.recv_late_ms > HOLE_MS))
     if findings.underrun_ms > UNDERRUN_LIMIT_MS:
-        text = f"playout ran dry for {findings.underrun_ms:.0f} ms inside the reply"
+        text = f"the reply had underruns of {findings.underrun_ms:.0f} ms in all"
         ours = findings.underrun_ms - findings.own_underrun_ms <= UNDERRUN_LIMIT_MS
         found.append((Outcome.BROKEN, text, ours))
     elif findings.stalled_after_ms is not None:

@@ -1,8 +1,8 @@
-"""What an agent did about a caller who spoke over it: when it yielded, what came after, how its sentence went on. Pure.
+"""How an agent reacted to a caller who spoke over it: when it yielded, what followed, how its sentence continued. Pure.
 
-The agent *yields* where its sound ends for at least 200 ms, or at a `clear`, whichever is first after the caller began.
-What is audible of the old reply after that is stale. Which sound is a new answer is told by the agent's spans where
-they are whole; without them, by the moment at which it was received.
+The agent *yields* when its sound ends for at least 200 ms, or at a `clear`, whichever is first after the caller began.
+Sound of the old reply after that is stale. Which sound is a new answer is known from the agent's spans if
+they are complete; otherwise from the time at which it was received.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from turngap.scoring.continuation import count_audible_samples, find_lost_and_re
 from turngap.scoring.milestones import BEFORE_T0_NS, Milestones, find_message_playing, find_sound_end_ns
 
 REACTION_NS = 300 * NS_PER_MS
-"""A pause that begins within this of a backchannel's end may still be because of it; a later one is not."""
+"""A pause that starts within this time after a backchannel is attributed to it; a later one is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceOutcome:
-    """How the agent's sentence went on after a backchannel."""
+    """How the agent's sentence continued after a backchannel."""
 
     resumed_ns: int | None
-    """When it was audible again; None where it was not, or never paused."""
+    """When it was audible again; None if it was not, or never paused."""
     paused: bool
-    """The agent was silent for 200 ms or longer, or emptied the caller's buffer."""
+    """The agent was silent for 200 ms or longer, or cleared the caller's buffer."""
     ended_by_itself: bool
-    """Nothing came any more, and nothing was to come."""
+    """Nothing followed, and the sentence was complete."""
     lost_ns: int
-    """Audible sound that was cut and never came again."""
+    """Audible sound that was cut and never played."""
     repeated_ns: int
     """Audible sound that was played twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What became of a turn's overlap with the agent; ms, None where the turn has no such thing."""
+    """A turn's overlap with the agent; times in ms, None for turns without it."""
 
     over_agent: bool
     """The caller was to speak over the agent, and did."""
@@ -57,9 +57,9 @@ class Overlap:
     lost_ms: float | None = None
     repeated_ms: float | None = None
     sentence_gone: bool = False
-    """The agent's sentence did not go on after a backchannel, though it had not ended."""
+    """The agent's sentence did not continue after a backchannel, although it had not ended."""
     answered: bool = False
-    """The agent began a reply to what was to be ignored."""
+    """The agent started a reply to what it should have ignored."""
 
 
 def measure_overlap(
@@ -70,14 +70,14 @@ def measure_overlap(
     moments: Milestones,
     until_ns: int,
 ) -> Overlap:
-    """What the agent did about that utterance, `until_ns` being when the next one begins, or the call's end."""
+    """Return how the agent reacted to that utterance; `until_ns` is the start of the next one, or the call's end."""
     segments = playout.segments(record.received)
     audible = onset.audible_frames(segments)
     speech_ns = moments.speech_ns
     from_ns, to_ns = moments.window_ns
-    to_be_heard = expectation in (Expectation.RESPOND, Expectation.STOP)
-    talk_over_ms = _ms(talk_over_ns(record, audible, spoken, moments)) if to_be_heard else None
-    over = expectation in (Expectation.STOP, Expectation.IGNORE) and spoken.over_agent
+
+    talk_over_ms = _ms(talk_over_ns(record, audible, spoken, moments)) if expectation.needs_answer else None
+    over = expectation.speaks_over_agent and spoken.over_agent
     window_ns = (min(from_ns, speech_ns - BEFORE_T0_NS), to_ns) if over else (from_ns, to_ns)
     if expectation is Expectation.STOP and over:
         yielded = find_yield_ns(record, audible, speech_ns)
@@ -113,18 +113,18 @@ def measure_overlap(
 
 
 def find_yield_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int) -> int:
-    """When the agent's last sound before it yields ended; `speech_ns` where none was audible from then on."""
+    """Return when the agent's last sound before it yielded ended; `speech_ns` if it was silent from then on."""
     return find_sound_end_ns(record, audible, speech_ns, from_ns=speech_ns, silent_ns=speech_ns)
 
 
 def audible_between_ns(audible: AudibleFrames, from_ns: int, to_ns: int) -> int:
-    """How long the agent was audible in that time."""
+    """Return how long the agent was audible in that time."""
     ends_ns = np.minimum(audible.start_ns + audible.samples * NS_PER_SAMPLE, to_ns)
     return int(np.maximum(0, ends_ns - np.maximum(audible.start_ns, from_ns)).sum())
 
 
 def talk_over_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken, moments: Milestones) -> int:
-    """How long caller and agent were audible at once: the utterance's own pauses are left out."""
+    """Return how long caller and agent were audible at once, without the utterance's own pauses."""
     edges = [moments.speech_ns]
     for first, beyond in spoken.clip.pauses:
         edges += [record.sample_ns(spoken.start_sample + first), record.sample_ns(spoken.start_sample + beyond)]
@@ -142,15 +142,15 @@ def measure_sentence(
     *,
     given_up: bool | None,
 ) -> SentenceOutcome:
-    """What became of the sentence that a backchannel was spoken over.
+    """Return what happened to the sentence that the caller spoke a backchannel over.
 
     Args:
         record: The call.
-        segments: What was played without a hole.
+        segments: What was played, in pieces without a hole.
         audible: Its audible frames.
-        moments: The backchannel's.
+        moments: The milestones of the backchannel.
         until_ns: When the next utterance or a new reply begins, or the call's end.
-        given_up: Whether the agent says that it gave the sentence up; None where it says nothing.
+        given_up: Whether the agent reported that it gave up the sentence; None if it reported nothing.
     """
     speech_ns = moments.speech_ns
     yielded = find_yield_ns(record, audible, speech_ns)
@@ -185,13 +185,13 @@ def measure_sentence(
 
 
 def _sentence_from_ns(record: CallRecord, speech_ns: int) -> int:
-    """When the last utterance ended that the sentence may answer: what was said before it may be said again."""
+    """Return when the last utterance ended that the sentence can answer: what came before may be said again."""
     answered = (one for one in record.spoken if one.expectation is not Expectation.IGNORE)
     return max((at_ns for one in answered if (at_ns := record.sample_ns(one.end_sample)) <= speech_ns), default=0)
 
 
 def _cut_audio(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> Pcm16:
-    """What the first of these clears kept from being played."""
+    """Return the audio that the first of these clears removed."""
     if not clears_ns:
         return _concatenate([])
     after_ns = max((at_ns for at_ns in record.clears_ns if at_ns < speech_ns), default=0)

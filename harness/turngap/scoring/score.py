@@ -1,4 +1,4 @@
-"""A call, scored: what the caller heard and what the agent's spans say become one `TurnRecord` a turn. Pure."""
+"""Scoring of a call: what the caller heard and the agent's spans become one `TurnRecord` per turn. Pure."""
 
 from __future__ import annotations
 
@@ -17,30 +17,28 @@ from turngap.scoring.attempts import CallSpans
 from turngap.scoring.milestones import Milestones, find_milestones
 from turngap.scoring.turn_facts import collect_facts, describe_call_end, find_underruns, measure_lateness
 
-SILENT = (Expectation.WAIT, Expectation.IGNORE)
-"""Turns that are not answered."""
-_UNTIMED = (*SILENT, Expectation.LIMIT)
-"""Turns whose answer, if any, does not follow the end of speech: they have no gap, and no stages."""
-_UNTIMED_NOTE = dict.fromkeys(SILENT, "nothing was to be answered") | {
-    Expectation.LIMIT: "the answer was to come before the end of speech"
+_NO_STAGES_NOTE = {
+    Expectation.WAIT: "nothing was to be answered",
+    Expectation.IGNORE: "nothing was to be answered",
+    Expectation.LIMIT: "the answer was to come before the end of speech",
 }
 
 
 def score_call(
     record: CallRecord, spans: Sequence[Span], planned: PlannedCall, *, network_ms: float, cold: bool
 ) -> list[TurnRecord]:
-    """The turns of one call, in order, one for each that was planned.
+    """Return the turns of one call, in order, one for each planned turn.
 
-    A call that broke has FAILED records for the turns it never reached, so that n stays what was planned. A call that
-    was *interrupted* (the run ended, no fault of the agent) has records of its finished turns only.
+    A call that failed has FAILED records for the turns that it never reached, so that n stays as planned. A call that
+    was *interrupted* (the run ended, which is no fault of the agent) has records of its finished turns only.
 
     Args:
-        record: What the caller did and heard.
-        spans: What the agent reported, in any order; foreign and double spans are dropped, lost ones leave a turn
+        record: What the caller sent and received.
+        spans: The agent's spans, in any order; foreign and duplicate spans are dropped, lost ones leave a turn
             without stages.
-        planned: What was to be said; utterance i of the record is its turn i.
+        planned: The planned call; utterance i of the record is its turn i.
         network_ms: The profile's network model, added to the turn gap as the perceived gap.
-        cold: This is the first call since the agent started: its first turn is kept, marked cold, and not scored.
+        cold: This is the first call since the agent started: its first turn is recorded, marked cold, and not scored.
     """
     call = attempts.select_call_spans(record, spans)
     moments = find_milestones(record)
@@ -61,7 +59,7 @@ def score_call(
 
 
 def _answers(call: CallSpans, planned: PlannedCall, moments: Sequence[Milestones]) -> dict[int, int]:
-    """From when on an answer to each barge-in could have been received, where the spans tell."""
+    """Return, for each barge-in, when its answer was sent, if the spans contain that."""
     found = {
         index: attempts.first_answer_sent_ns(call, one.speech_ns)
         for index, (turn, one) in enumerate(zip(planned.turns, moments, strict=False))
@@ -85,18 +83,18 @@ def _score(
     attempt = attempts.find_heard_attempt(record, call, moments)
     over = overlap.measure_overlap(record, call, turn.agent, spoken, moments, next_speech_ns)
     late = measure_lateness(record, *over.window_ns)
-    answers = turn.agent not in _UNTIMED
+    answers = turn.agent.needs_answer
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
     transcript = attempts.text_attribute(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
     dry = find_underruns(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
-    fault = (attempts.text_attribute(attempt.turn_span, tracing.ERROR) or "") if turn.agent not in SILENT else ""
+    fault = (attempts.text_attribute(attempt.turn_span, tracing.ERROR) or "") if not turn.agent.needs_silence else ""
     outcome, detail = outcomes.judge_turn(collect_facts(record, turn, index, moments, over, dry, late, words, fault))
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
     gap_ms = _ms_after(moments.t0_ns, t1_ns)
     stages, path = breakdown.stage_times(attempt.activities, moments.t0_ns, t1_ns)
     begun = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
-    work = breakdown.measure_work(begun, attempt.turn_span if turn.agent not in SILENT else None)
+    work = breakdown.measure_work(begun, attempt.turn_span if not turn.agent.needs_silence else None)
     return TurnRecord(
         **_leading(record, turn, index, cold=cold),
         outcome=outcome,
@@ -111,7 +109,7 @@ def _score(
         perceived_gap_ms=None if gap_ms is None else gap_ms + network_ms,
         first_byte_ms=_ms_after(moments.t0_ns, moments.first_recv_ns) if answers else None,
         stages=stages,
-        stages_note=attempt.note if answers else _UNTIMED_NOTE[turn.agent],
+        stages_note=attempt.note if answers else _NO_STAGES_NOTE[turn.agent],
         path=path,
         bars=breakdown.activity_bars(attempt.activities, moments.t0_ns) if answers else (),
         attempt=None if attempt.turn_span is None or not answers else attempt.turn_span.attempt,
@@ -144,7 +142,7 @@ def _score(
 
 
 def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> TurnRecord:
-    """A planned turn that the call never reached; its t0 stands at the call's end."""
+    """Return a planned turn that the call never reached; its t0 is the call's end."""
     return TurnRecord(
         **_leading(record, turn, index, cold=cold),
         outcome=Outcome.FAILED,
@@ -173,7 +171,7 @@ def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> 
 
 
 def _leading(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> dict[str, Any]:
-    """What is known of a turn before it is spoken."""
+    """Return the fields of a turn that are known before it is spoken."""
     return {
         "call": record.index,
         "call_sid": record.call_sid,

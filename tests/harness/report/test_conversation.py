@@ -43,7 +43,7 @@ def test_the_section(tmp_path: Path) -> None:
         "false stops",
         "answers where silence was expected",
         "barge-in until the agent stops",
-        "backchannel, until the sentence goes on",
+        "backchannel until the sentence continues",
         "any noise",
         "babble 5 dB",
         "in 10 pairs",

@@ -92,7 +92,7 @@ def test_a_network_is_no_noise() -> None:
 def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:
     """Outcomes, n, percentiles, how much later; without several networks there is no such section."""
     turns = twelve()
-    make.write_run(tmp_path / "two", turns, networks={name: {"name": name} for name in NAMES})
+    make.write_run(tmp_path / "two", turns, networks={name: NetworkProfile(name=name) for name in NAMES})
     html = page.html(data.read_report_data(tmp_path / "two"))
     section = html[html.index("Under each network") : html.index("Where the time went")]
     row = section[section.index('<th scope="row">lossy') :]

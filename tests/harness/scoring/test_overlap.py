@@ -205,7 +205,7 @@ def test_an_agent_that_speaks_to_nobody_intrudes(at_ms: float) -> None:
     """While the silence lasts or after it: neither a cut-off nor an answer."""
     turn = last(Call().utter(600, 1600, None).hear(at_ms, tone(900)).ends(8000), "wait")
     assert (turn.outcome, turn.turn_gap_ms, turn.t1_ns) == (Outcome.INTRUDED, None, None)
-    assert turn.detail == f"the agent spoke after {at_ms - 600:.0f} ms, to nobody's words"
+    assert f"{at_ms - 600:.0f} ms" in turn.detail
 
 
 def test_a_small_lateness_does_not_spoil_a_silence() -> None:
