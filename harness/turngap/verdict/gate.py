@@ -75,7 +75,7 @@ def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
 
     Such a run measures nothing of the agent. Under a budget it is judged all the same: every turn is over.
     """
-    due = [turn for turn in scored if to_be_answered(turn) and turn.outcome is not Outcome.INVALID]
+    due = [turn for turn in scored if turn.expectation.needs_answer and turn.outcome is not Outcome.INVALID]
     if not due or any(turn.outcome not in (Outcome.MISSED, Outcome.FAILED) for turn in due):
         return None
     counts = Counter(turn.outcome for turn in due)
