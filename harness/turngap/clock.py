@@ -30,7 +30,7 @@ class Clock(Protocol):
         """Return at `deadline_ns` or as soon after it as possible; other tasks run meanwhile."""
         ...
 
-    async def rest(self, duration_ns: int) -> None:
+    async def sleep_ns(self, duration_ns: int) -> None:
         """Sleep for that long without spinning: the return may be up to 1 ms late."""
         ...
 
@@ -60,7 +60,7 @@ class SystemClock:
         while time.perf_counter_ns() < deadline_ns:  # noqa: ASYNC110  # spins: no event marks a time
             await asyncio.sleep(0)
 
-    async def rest(self, duration_ns: int) -> None:
+    async def sleep_ns(self, duration_ns: int) -> None:
         """An ordinary sleep of the loop."""
         await asyncio.sleep(duration_ns / 1e9)
 
@@ -88,6 +88,6 @@ class FakeClock:
         self._now_ns = max(self._now_ns, deadline_ns)
         await asyncio.sleep(0)
 
-    async def rest(self, duration_ns: int) -> None:
+    async def sleep_ns(self, duration_ns: int) -> None:
         """Jump by the duration."""
         await self.sleep_until_ns(self._now_ns + duration_ns)

@@ -101,7 +101,7 @@ class Scheduler:
                 await self._fire(now_ns)
             elif ahead_ns >= SPIN_NS + NS_PER_MS:
                 rest_ns = min(BEAT_NS, (ahead_ns - SPIN_NS) // NS_PER_MS * NS_PER_MS)
-                await self._clock.rest(rest_ns)
+                await self._clock.sleep_ns(rest_ns)
                 self._watch(now_ns + rest_ns)
             else:
                 step_ns = now_ns + min(STEP_NS, ahead_ns)

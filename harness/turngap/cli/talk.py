@@ -127,7 +127,7 @@ class TurnPrinter:
         for _ in range(SPANS_TRIES if self.receiver is not None else 0):
             if turn.stages is not None or turn.turn_gap_ms is None:
                 break
-            await self.clock.rest(SPANS_RETRY_NS)
+            await self.clock.sleep_ns(SPANS_RETRY_NS)
             turn = self._score(record)
         self.turns.append(turn.model_copy(update={"turn": len(self.turns), "scored": False}))
         for line in told(len(self.turns), turn, self.device.output_latency_ms):

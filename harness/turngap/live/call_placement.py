@@ -116,7 +116,7 @@ class CallPlacer:
     async def _end_unconfirmed_calls(self, call_request: CallRequest, since_ns: int, dialled: list[str]) -> str:
         try:
             sids = await self.twilio.end_unconfirmed_calls(
-                call_request.to, call_request.from_, since_ns, lambda: self.clock.rest(UNCONFIRMED_PAUSE_NS)
+                call_request.to, call_request.from_, since_ns, lambda: self.clock.sleep_ns(UNCONFIRMED_PAUSE_NS)
             )
         except LiveError:
             return f"a call may still be ringing; Twilio ends it after {call_request.time_limit_s} s: check its console"
@@ -207,7 +207,7 @@ class CallPlacer:
 
     async def _guard(self, sid: str, limit_s: int, call: CallState) -> None:
         """End the call shortly before Twilio's time limit, whatever else hangs."""
-        await self.clock.rest((limit_s - GUARD_S) * 1_000_000_000)
+        await self.clock.sleep_ns((limit_s - GUARD_S) * 1_000_000_000)
         call.caller.end(
             CallEnd.AGENT_CLOSED, f"the call took {limit_s - GUARD_S} s and was ended by turngap's own timer"
         )
@@ -225,7 +225,7 @@ class CallPlacer:
     async def _end(self, sid: str, limit_s: int) -> None:
         try:
             # Whatever its status: an unknown status must not keep a call open.
-            await self.twilio.end(sid, lambda: self.clock.rest(RETRY_PAUSE_NS))
+            await self.twilio.end(sid, lambda: self.clock.sleep_ns(RETRY_PAUSE_NS))
         except LiveError as error:
             self.show_status(
                 f"the call could not be ended ({error}); Twilio ends it after {limit_s} s: check its console"

@@ -86,7 +86,7 @@ class CallRunner:
 
     async def _delete(self, planned: PlannedCall, dialled: list[str]) -> None:
         for sid in dialled:
-            warning = await self._recordings.delete_all(sid, lambda: self.placer.clock.rest(RECORDING_WAIT_NS))
+            warning = await self._recordings.delete_all(sid, lambda: self.placer.clock.sleep_ns(RECORDING_WAIT_NS))
             if warning:
                 self.progress.notes.append(self.plan.masker.text(f"call {planned.index}: {warning}"))
 
@@ -163,7 +163,7 @@ class CallRunner:
                 sids = [sid for sid, state in listed.items() if state == "completed"]
                 if sids:
                     break
-                await clock.rest(RECORDING_WAIT_NS)
+                await clock.sleep_ns(RECORDING_WAIT_NS)
             else:
                 raise LiveError("Twilio has no finished recording of the call")  # noqa: TRY301  # noted as the others
             channels = recording_check.read(await self._recordings.fetch(sids[0]))

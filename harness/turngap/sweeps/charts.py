@@ -1,4 +1,4 @@
-"""The charts of a sweep: the bargain between turn gap and false cut-offs, and the gaps of every setting."""
+"""The charts of a sweep: turn gap against false cut-offs, and the gaps of every setting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROW = 34
 
 
 def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> Markup:
-    """Each setting at its turn gap (`value`) and its rate of false cut-offs, a line up to the rate's 95 % bound.
+    """Draw each setting at its turn gap (`value`) and rate of false cut-offs, with a line up to the rate's 95 % bound.
 
     Dominated settings are grey, the profile's current one has a ring; numbers are those of the table.
     """
@@ -65,7 +65,7 @@ def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> M
 
 
 def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
-    """A row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
+    """Draw a row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
     rows = [[turn.turn_gap_ms if turn.is_good else None for turn in turns_with_gap(each)] for each in turns]
     low, high = axis_limits([gap for row in rows for gap in row if gap is not None])
     lost = [sum(gap is None for gap in row) for row in rows]
@@ -90,7 +90,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
             _annotate(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
             _annotate(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
             if lost[place]:
-                _annotate(ax, f"{lost[place]} no good", (high, place + 0.86), (64, 0), "over", ha="right")
+                _annotate(ax, f"{lost[place]} not good", (high, place + 0.86), (64, 0), "over", ha="right")
 
     description = "Turn gaps of each setting, one dot a turn, with lines at median and p95: " + "; ".join(
         f"{number} {point.name}: median {ms(point.turn_gap_ms.p50)} ms, p95 {ms(point.turn_gap_ms.p95)} ms, "
@@ -102,7 +102,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
 
 
 def axis_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Round limits that hold the values, with some room."""
+    """Return round limits that include the values with some margin."""
     low, high = min(values, default=0.0), max(values, default=AIM_MS)
     step = 50 if high - low < 800 else 250
     first = max(0.0, math.floor((low - 30) / step) * step)
@@ -110,7 +110,7 @@ def axis_limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def tick_positions(low: float, high: float, about: int) -> list[float]:
-    """Round places between the limits, about so many."""
+    """Return about so many round positions between the limits."""
     aimed = (high - low) / about
     size = 10 ** math.floor(math.log10(aimed))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= aimed)
@@ -119,14 +119,14 @@ def tick_positions(low: float, high: float, about: int) -> list[float]:
 
 
 def _lines_to_lift(places: list[tuple[float, float]], x: float, y: float, near: float) -> int:
-    """How many lines a number must be lifted so as not to stand on one before it."""
+    """Return by how many lines a number is raised so that it does not overlap an earlier one."""
     lift = sum(abs(x - other_x) < near for other_x, _ in places)
     places.append((x, y))
     return lift
 
 
 def _spread(index: int) -> float:
-    """Spreads dots over their row without chance: -1 to 1."""
+    """Return a reproducible offset from -1 to 1 that spreads dots over their row."""
     return 2 * ((index * 0.618034) % 1) - 1
 
 

@@ -1,4 +1,4 @@
-"""What each setting of a sweep came to: its figures, what dominates it, and its difference from the first. Pure."""
+"""The results of a sweep's settings: figures, which dominates which, and the difference from the first. Pure."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, default
 from turngap.verdict.summary import valid_turns
 
 AIM_MS = 500.0
-"""The mission's budget; here at the media edge."""
+"""Reference line of the charts, at the media edge."""
 
 
 class Difference(FrozenModel):
-    """The turn gap against the first setting's, utterance by utterance, over pairs that both answered."""
+    """The turn gap compared with the first setting's, over utterances that both answered."""
 
     pairs: int
     left_out: int
-    """Pairs of which one was not answered as it should be; an invalid one makes no pair."""
+    """Pairs with a turn that was not answered correctly; an invalid turn makes no pair."""
     median_change_ms: float | None
-    """With its 95 % percentile-bootstrap interval; None of fewer than `LEAST_PAIRS` pairs."""
+    """With its 95 % percentile-bootstrap interval; None for fewer than `LEAST_PAIRS` pairs."""
     low_ms: float | None
     high_ms: float | None
     change: Change
 
 
 class Point(FrozenModel):
-    """One setting, measured."""
+    """The results of one setting."""
 
     name: str
     slug: str
-    """Its run folder in the sweep's."""
+    """The name of its run folder in the sweep's folder."""
     current: bool
-    """It is what the profile says without any `--set`."""
+    """The profile itself has this setting."""
     verdict: Verdict
     n_turns: int
     answered: int
@@ -53,75 +53,75 @@ class Point(FrozenModel):
     wer_upper: float | None
     """Its 95 % bound."""
     wasted: WastedWork | None
-    """Work for attempts that were thrown away; None where the agent does not tell."""
+    """Wasted work; None where the agent does not report it."""
     first_clause_words: float | None
     """Median length of the first clause: a filler is not an answer."""
     exposed_p50_ms: dict[Stage, float]
     """Median time of each stage on the critical path."""
     dominated_by: str | None = None
-    """The name of a setting that is no worse in anything and better in something; None where there is none, and of a
-    setting that is not `ranked`."""
+    """The name of a setting that is no worse in any goal and better in one; None without one, and for a setting that
+    is not `ranked`."""
     difference: Difference | None = None
-    """None of the first setting, and where there are no pairs."""
+    """None for the first setting, and without pairs."""
     take_care: tuple[str, ...] = ()
-    """What a reader of its figures should know of the machine and the instrument, a line each."""
+    """Warnings about the machine and the instrument, a line each."""
 
     @property
     def ranked(self) -> bool:
-        """Whether it has turns enough to be held against others, however they came out."""
+        """True if it has enough turns to be compared with others, whatever their outcome."""
         return self.n_turns - self.invalid >= LEAST_PAIRS
 
     @property
     def on_front(self) -> bool:
-        """Held against the others, none is better."""
+        """True if it is ranked and no other setting dominates it."""
         return self.ranked and self.dominated_by is None
 
 
 Goals = tuple[float, ...]
-"""What is to be small; infinite where there is no figure."""
+"""Figures that should be small; infinite if unknown."""
 
 
 def make_points(
     runs: Sequence[tuple[str, str, bool, RunRecord, Sequence[TurnRecord]]],
 ) -> tuple[Point, ...]:
-    """A point for each (name, slug, is current, run, its turns), in that order."""
-    found = [_make_point(*run) for run in runs]
-    ranked = [place for place, point in enumerate(found) if point.ranked]
-    over_ranked = dominators([goals(found[place]) for place in ranked])
+    """Return a point for each (name, slug, is current, run, its turns), in that order."""
+    results = [_make_point(*run) for run in runs]
+    ranked = [place for place, point in enumerate(results) if point.ranked]
+    over_ranked = dominators([goals(results[place]) for place in ranked])
     above = {place: None if over is None else ranked[over] for place, over in zip(ranked, over_ranked, strict=True)}
     return tuple(
         point.model_copy(
             update={
-                "dominated_by": None if (over := above.get(index)) is None else found[over].name,
+                "dominated_by": None if (over := above.get(index)) is None else results[over].name,
                 "difference": None if index == 0 else difference(runs[index][4], runs[0][4]),
             }
         )
-        for index, point in enumerate(found)
+        for index, point in enumerate(results)
     )
 
 
 def goals(point: Point) -> Goals:
-    """Median and p95 of the turn gap, and the rate of false cut-offs."""
+    """Return median and p95 of the turn gap, and the rate of false cut-offs."""
     values = (point.turn_gap_ms.p50, point.turn_gap_ms.p95, point.cut_off_rate.rate)
     return tuple(math.inf if value is None else value for value in values)
 
 
 def dominates(one: Goals, other: Goals) -> bool:
-    """Whether `one` is no worse in any goal, and better in at least one."""
+    """Return whether `one` is no worse in any goal and better in at least one."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def dominators(found: Sequence[Goals]) -> list[int | None]:
-    """For each, the first one on the front that dominates it; None for those on the front."""
-    front = [not any(dominates(other, one) for other in found) for one in found]
+def dominators(settings: Sequence[Goals]) -> list[int | None]:
+    """Return for each the place of the first one on the front that dominates it; None for those on the front."""
+    front = [not any(dominates(other, one) for other in settings) for one in settings]
     return [
-        next((place for place, other in enumerate(found) if front[place] and dominates(other, one)), None)
-        for one in found
+        next((place for place, other in enumerate(settings) if front[place] and dominates(other, one)), None)
+        for one in settings
     ]
 
 
 def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Difference | None:
-    """The turn gaps of `turns` against those of `first`, paired by call, turn and utterance; None without pairs."""
+    """Compare the turn gaps with those of `first`, paired by call, turn and utterance; None without pairs."""
     base = {(turn.call, turn.turn, turn.utterance_id): turn for turn in turns_with_gap(first)}
     pairs = [
         (turn, base[key])
@@ -154,7 +154,7 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
 
 
 def turns_with_gap(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
-    """The turns whose gap counts: those that were to be answered, but for the invalid ones."""
+    """Return the turns whose gap counts: the valid turns that have to be answered."""
     return [turn for turn in valid_turns(turns) if turn.expectation.needs_answer]
 
 

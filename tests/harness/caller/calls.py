@@ -40,7 +40,7 @@ class FastClock:
         while self.now_ns() < deadline_ns:  # noqa: ASYNC110  # a spin
             await asyncio.sleep(0)
 
-    async def rest(self, duration_ns: int) -> None:
+    async def sleep_ns(self, duration_ns: int) -> None:
         await asyncio.sleep(duration_ns / SPEED / 1e9)
 
 

@@ -93,7 +93,7 @@ def place(
 class Standing(FakeClock):
     """A clock on which nobody's rest ever ends: our own timer never fires."""
 
-    async def rest(self, duration_ns: int) -> None:
+    async def sleep_ns(self, duration_ns: int) -> None:
         await asyncio.Event().wait()
 
 

@@ -153,7 +153,7 @@ def test_what_a_lost_answer_left_ringing_is_ended() -> None:
         for _ in range(200):
             if call.status in ("canceled", "completed"):
                 break
-            await on.clock.rest(50_000_000)
+            await on.clock.sleep_ns(50_000_000)
         assert call.status in ("canceled", "completed")
 
     play(scene, behaviour=Behaviour.LOST)
@@ -167,7 +167,7 @@ def test_ending_a_call_that_has_ended_is_no_fault() -> None:
         for _ in range(200):
             if (await on.twilio.status(sid))[0] == "busy":
                 break
-            await on.clock.rest(50_000_000)
+            await on.clock.sleep_ns(50_000_000)
         assert (await on.twilio.status(sid))[0] == "busy"
         await on.twilio.end(sid, nothing)
 
@@ -238,7 +238,7 @@ def test_what_goes_wrong_with_a_stream_is_noted_at_twilio() -> None:
                 break
             if on.fake.calls[sid].notifications:
                 on.fake.calls[sid].end()
-            await on.clock.rest(50_000_000)
+            await on.clock.sleep_ns(50_000_000)
         assert any("refused the connection" in line for line in await on.twilio.warnings(sid))
 
     play(scene, ring_s=0.01)

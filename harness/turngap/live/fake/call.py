@@ -224,7 +224,7 @@ class FakeCall:
             await webhooks.post(url, form, self.settings.auth_token)
 
     async def _end_after(self, seconds: float) -> None:
-        await self.clock.rest(round(seconds * 1e9))
+        await self.clock.sleep_ns(round(seconds * 1e9))
         self._broken = self.settings.behaviour is Behaviour.DROPPED
         self.end()
 
