@@ -282,8 +282,9 @@ async def _measure_delay(
             if share
         )
     )
-    found = [sample for record in records for sample in measure_errors(record, reference)]
-    own, frame = summarise_errors(one.error_ms for one in found), summarise_errors(one.frame_error_ms for one in found)
+    samples = [sample for record in records for sample in measure_errors(record, reference)]
+    own = summarise_errors(sample.error_ms for sample in samples)
+    frame = summarise_errors(sample.frame_error_ms for sample in samples)
     return DelayErrors(
         delay_ms, own.n, turns - own.n, own.bias_median_ms, own.sd_ms, own.max_abs_error_ms, frame_convention=frame
     )

@@ -84,8 +84,8 @@ class Sentinel:
             with self._log.open("a", encoding="utf-8") as file:  # no fsync: the callers share this event loop
                 rows = (asdict(one) | {_BOOT_ID: self._boot_id} for one in samples)
                 file.write("".join(json.dumps(row) + "\n" for row in rows))
-        except OSError as fault:
-            raise HarnessError(f"{self._log}: cannot be written ({fault.strerror or fault})") from None
+        except OSError as error:
+            raise HarnessError(f"{self._log}: cannot be written ({error.strerror or error})") from None
 
     def errors(self, turns: Iterable[TurnRecord]) -> SentinelErrors:
         """Return the error inside the windows of those turns; to be called when the sentinel has ended."""
@@ -116,13 +116,13 @@ def _read_log(log: Path) -> list[tuple[str, Sample]]:
     """Return the measurements from before the run was resumed; torn and foreign lines are ignored."""
     if not log.is_file():
         return []
-    found = []
+    samples = []
     for line in log.read_text("utf-8", "replace").splitlines():
         with contextlib.suppress(ValueError, TypeError, AttributeError):
             row = json.loads(line)
             boot_id = row.pop(_BOOT_ID, "")
-            found.append((boot_id, Sample(**row)))
-    return found
+            samples.append((boot_id, Sample(**row)))
+    return samples
 
 
 def _overlaps(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, end_ns: int) -> bool:
@@ -172,9 +172,9 @@ async def _keep_calling(
 
 async def _collect_samples(samples: Iterator[Sample]) -> list[Sample]:
     """Return all samples; between two the run's callers get the event loop, which all at once would block too long."""
-    found = []
+    collected = []
     await asyncio.sleep(0)
     for sample in samples:
-        found.append(sample)
+        collected.append(sample)
         await asyncio.sleep(0)
-    return found
+    return collected

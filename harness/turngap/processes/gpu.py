@@ -100,8 +100,8 @@ class Gpus:
         try:
             nvml.nvmlInit()
             handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        except nvml.NVMLError as fault:
-            return cls(None, [], f"no NVIDIA GPU: {fault}", processes_on_gpu)
+        except nvml.NVMLError as error:
+            return cls(None, [], f"no NVIDIA GPU: {error}", processes_on_gpu)
         return cls(nvml, handles, "" if handles else "no NVIDIA GPU: the driver counts none", processes_on_gpu)
 
     @property

@@ -79,7 +79,7 @@ def watch_turns(
     )
     times = [at_s for at_s, _ in rows]
     watched = known = foreign = capped = 0
-    held: Counter[str] = Counter()
+    throttled: Counter[str] = Counter()
     names: dict[str, None] = {}
     scored = [turn for turn in turns if turn.scored]
     for turn in scored:
@@ -93,7 +93,7 @@ def watch_turns(
         foreign += any(count.isdigit() and int(count) > 0 for count in counts)
         names |= dict.fromkeys(who for line in inside for who in (line.get("foreign") or "").split("+") if who)
         reasons = {reason for line in inside for reason in (line.get("throttle") or "").split("+")}
-        held.update(reasons & THROTTLING)
+        throttled.update(reasons & THROTTLING)
         capped += POWER_CAP in reasons
     before = None if device.reserved_mib is None else max(0.0, device.used_mib - device.reserved_mib)
     return GpuWatch(
@@ -102,7 +102,7 @@ def watch_turns(
         known_turns=known,
         foreign_turns=foreign,
         foreign=tuple(names),
-        held_back=dict(sorted(held.items())),
+        held_back=dict(sorted(throttled.items())),
         power_capped_turns=capped,
         before_mib=before,
         sees_all=sees_all,

@@ -50,7 +50,7 @@ class GpuProcesses:
         """Return those of `pids` that are not ours, as "PID NAME"; None where that is unknown."""
         if pids is None:
             return None
-        found, unknown = [], False
+        foreign, unknown = [], False
         kin = {pid: self._ours(pid) for pid in pids}
         # One of ours among them shows that the ids are those of this namespace.
         self._translated = self._translated or any(kin.values())
@@ -58,15 +58,15 @@ class GpuProcesses:
             if ours or (name := _name(pid)).startswith(_MPS):
                 continue
             if pid in self._before:
-                found.append(f"{pid} {name}".strip())
+                foreign.append(f"{pid} {name}".strip())
             elif not self._translated:
                 unknown = True
             elif name:
-                found.append(f"{pid} {name}")
+                foreign.append(f"{pid} {name}")
             elif not self.initial_namespace:
-                found.append(f"{pid} outside this container")
+                foreign.append(f"{pid} outside this container")
             # Otherwise it has ended since.
-        return None if unknown and not found else found
+        return None if unknown and not foreign else foreign
 
     def _ours(self, pid: int) -> bool:
         known = self._kin.get(pid)

@@ -37,7 +37,7 @@ def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
     Raises:
         DecodeError: `body` is not such a message.
     """
-    kept: list[Row] = []
+    new_rows: list[Row] = []
     foreign = other_boot = 0
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
         boot = _attributes(resource.resource.attributes).get(tracing.BOOT_ID)
@@ -59,8 +59,8 @@ def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
                 if boot != boot_id:
                     other_boot += 1
                     continue
-                kept.append(row | {"attributes": attributes})
-    return kept, foreign, other_boot
+                new_rows.append(row | {"attributes": attributes})
+    return new_rows, foreign, other_boot
 
 
 class Receiver(ThreadingHTTPServer):
@@ -82,10 +82,10 @@ class Receiver(ThreadingHTTPServer):
         Raises:
             DecodeError: `body` is not an `ExportTraceServiceRequest`.
         """
-        kept, foreign, other_boot = parse_request(body, self._boot_id)
+        rows, foreign, other_boot = parse_request(body, self._boot_id)
         with self._lock:
             before = dict(self._counts)
-            for row in kept:
+            for row in rows:
                 if row["id"] in self._seen:
                     self._counts["duplicate"] += 1
                     continue
@@ -128,9 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(413, f"a Content-Length of at most {_LARGEST_BODY} is needed")
         try:
             self.server.receive(_decoded(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
-        except (DecodeError, OSError, EOFError, zlib.error, ValueError) as fault:
+        except (DecodeError, OSError, EOFError, zlib.error, ValueError) as error:
             self.server.count_malformed()
-            return self._answer(400, f"not an ExportTraceServiceRequest: {fault}")
+            return self._answer(400, f"not an ExportTraceServiceRequest: {error}")
         return self._answer(200, "")
 
     def _answer(self, status: int, text: str) -> None:
@@ -174,8 +174,8 @@ def main(arguments: list[str]) -> None:
     with path.open("a", encoding="utf-8") as file:
         try:
             server = Receiver(port, [sys.stdout, file], tracing.read_boot_id())
-        except OSError as fault:
-            print(json.dumps({"error": fault.strerror or str(fault)}), flush=True)
+        except OSError as error:
+            print(json.dumps({"error": error.strerror or str(error)}), flush=True)
             return
         print(json.dumps({"endpoint": f"http://127.0.0.1:{server.server_address[1]}"}), flush=True)
         threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()

@@ -41,7 +41,7 @@ class AgentRun:
         return f"{self.name}: {text}" if self.name else text
 
     def unlock(self) -> None:
-        """Let others write the run's folder, now that this session is done with it."""
+        """Release the run's folder for other processes."""
         for lock in (self.folder.lock, self.request.resumed.lock if self.request.resumed is not None else None):
             if lock is not None:
                 lock.release()

@@ -21,13 +21,13 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class FolderLock:
-    """The right to write a run's folder, as long as this object or its process lives: the kernel takes it back."""
+    """The exclusive right to write a run's folder, held as long as this object or its process lives."""
 
     def __init__(self, path: Path) -> None:
-        """Take it.
+        """Acquire the lock.
 
         Raises:
-            RunFolderError: another run has it.
+            RunFolderError: another process has it.
         """
         self._file: int | None = None
         try:
@@ -36,10 +36,10 @@ class FolderLock:
         except BlockingIOError:
             raise RunFolderError(f"{path}: a run is writing this folder right now; wait until it has ended") from None
         except OSError:
-            pass  # a file system without locks, or a fault that the first write tells of
+            pass  # a file system without locks, or an error that the first write raises again
 
     def release(self) -> None:
-        """Give it back now: an exception that somebody keeps would keep this object alive."""
+        """Release it now: a stored exception could keep this object alive."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -49,10 +49,10 @@ class FolderLock:
 
 
 def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None]) -> tuple[Path, FolderLock]:
-    """Make the folder `name` under `out`; a taken name gets a number. `kind` is its word in messages.
+    """Make the folder `name` under `out`; an existing name gets a number. Messages call it a `kind` folder.
 
-    `fill(path, name)` writes what must be in it from the first moment: it appears under its name when that is done,
-    and is asked again for each name that turns out to be taken.
+    `fill(path, name)` writes what must be in it from the first moment. The folder gets its name afterwards; `fill` is
+    called again for each name that exists already.
 
     Raises:
         UsageError: no folder can be made there.
@@ -70,8 +70,8 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
                 fresh.rename(out / numbered)
                 documents.sync_folder(out)
                 return out / numbered, lock
-    except OSError as fault:
-        raise write_error(f"{out}: no {kind} folder can be made there", fault) from None
+    except OSError as error:
+        raise write_error(f"{out}: no {kind} folder can be made there", error) from None
     raise HarnessError(f"{out}: no free name for {name}")
 
 
@@ -83,8 +83,8 @@ def replace_file(target: Path, text: str) -> None:
     """
     try:
         documents.replace_file(target, text)
-    except OSError as fault:
-        raise HarnessError(f"{target}: cannot be written ({fault.strerror or fault})") from None
+    except OSError as error:
+        raise HarnessError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
 def append(file: FileIO, data: bytes) -> None:
@@ -113,8 +113,8 @@ def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
         raise RunFolderError(
             f"{file.parent}: not a {kind} folder (it has no {file.name}); give the folder of a `turngap {kind}`"
         ) from None
-    except OSError as fault:
-        raise RunFolderError(f"{file}: cannot be read ({fault.strerror})") from None
+    except OSError as error:
+        raise RunFolderError(f"{file}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise RunFolderError(f"{file}: damaged: it is not JSON; the {kind} can't be read") from None
     if not isinstance(data, dict):
@@ -139,7 +139,7 @@ def validate(model: type[Model], text: str, where: str) -> Model:
     """
     try:
         return model.model_validate_json(text)
-    except ValidationError as fault:
-        first = fault.errors()[0]
+    except ValidationError as error:
+        first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise RunFolderError(f"{where}: damaged: {at + ': ' if at else ''}{first['msg']}") from None

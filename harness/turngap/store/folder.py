@@ -93,8 +93,8 @@ class RunFolder:
         try:
             with (self.path / TURNS).open("ab", buffering=0) as file:
                 disk.append(file, lines.encode())
-        except OSError as fault:
-            raise HarnessError(f"{self.path / TURNS}: cannot be written ({fault.strerror or fault})") from None
+        except OSError as error:
+            raise HarnessError(f"{self.path / TURNS}: cannot be written ({error.strerror or error})") from None
 
     def replace_turns(self, turns: Iterable[TurnRecord]) -> None:
         """Replace `turns.jsonl` atomically.

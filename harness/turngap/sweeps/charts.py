@@ -80,8 +80,8 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
         ax.set_xlabel("turn gap, ms", color=css_colour("muted"), labelpad=8)
         for place, (point, row) in enumerate(zip(points, rows, strict=True)):
             role = "accent" if point.on_front else "muted"
-            heard = [gap for gap in row if gap is not None]
-            draw_dots(ax, [(gap, place + 0.68 + 0.16 * _spread(index)) for index, gap in enumerate(heard)], role, 4.0)
+            gaps = [gap for gap in row if gap is not None]
+            draw_dots(ax, [(gap, place + 0.68 + 0.16 * _spread(index)) for index, gap in enumerate(gaps)], role, 4.0)
             for at in (point.turn_gap_ms.p50, point.turn_gap_ms.p95):
                 if at is not None:
                     ax.plot([at, at], [place + 0.44, place + 0.92], color=css_colour("ink"), lw=2)

@@ -32,7 +32,7 @@ def render(path: Path, out: Path) -> None:
 def render_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
     """Return the page of a record whose points are in the order of `turns`."""
     points = record.points
-    seen = [point for point in points if point.turn_gap_ms.p50 is not None]
+    drawable = [point for point in points if point.turn_gap_ms.p50 is not None]
     context: dict[str, Any] = {
         "sweep": record,
         "points": points,
@@ -40,13 +40,13 @@ def render_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenar
         "scenario": scenarios[0] if scenarios else record.scenario,
         "sentence": with_caveat(summary_sentence(points), record.settings[0].profile_data if record.settings else {}),
         "median": charts.trade_off("bargain-median", "median turn gap", points, lambda one: one.turn_gap_ms.p50)
-        if seen
+        if drawable
         else None,
         "p95": charts.trade_off("bargain-p95", "p95 of the turn gap", points, lambda one: one.turn_gap_ms.p95)
         if any(point.turn_gap_ms.p95 is not None for point in points)
         else None,
         "not_drawn": wording.join_words([str(n) for n, one in enumerate(points, 1) if one.turn_gap_ms.p95 is None]),
-        "distributions": charts.distributions(points, turns) if seen else None,
+        "distributions": charts.distributions(points, turns) if drawable else None,
         "stages": [stage for stage in Stage if any(stage in point.exposed_p50_ms for point in points)],
         "stage_words": wording.STAGE,
         "stage_role": wording.ROLE,
