@@ -5,6 +5,7 @@ Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usag
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -12,12 +13,10 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from turngap_agent import command_line
 from turngap_agent.errors import UsageError, write_error
 
 from turngap.cli.smoke_arguments import smoke
-from turngap.processes import child, environment
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -33,7 +32,7 @@ OUT = f"Folder in which the run's folder is made. [default: results] The report:
 def _turngap(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Measure how long callers wait for a phone voice agent to answer, and why."""
     if version:
-        print(f"turngap {environment.installed_version('turngap') or '(not installed)'}")
+        print(f"turngap {_version()}")
         raise typer.Exit
 
 
@@ -46,9 +45,14 @@ def _run(
     seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help=OUT)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Judge by a budget: sub500, edge500 or a .yaml file.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge the run by a budget: sub500, edge500, edge500-audio (needs no spans) or a .yaml file."
+        ),
+    ] = None,
     network: Annotated[
-        list[str] | None, typer.Option(help="Put a network in between: clean, jitter20, ..., a .yaml file; repeatable.")
+        list[str] | None, typer.Option(help="Simulate a network: clean, jitter20, ... or a .yaml file; repeatable.")
     ] = None,
     inject: Annotated[list[str] | None, typer.Option(help="Delay a stage of the agent: STAGE=MS.")] = None,
     resume: Annotated[str | None, typer.Option(help="Resume this interrupted run: its folder, or its id.")] = None,
@@ -120,11 +124,11 @@ def _sweep(
 
 @app.command("calibrate")
 def _calibrate(
-    delays: Annotated[str, typer.Option(help="Known delays, ms, with commas between them.")] = "150,300,800",
+    delays: Annotated[str, typer.Option(help="Delays of the agent in ms, separated by commas.")] = "150,300,800",
     turns: Annotated[int, typer.Option(help="Turns for each delay.")] = 25,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
-    """Measure an agent whose delay is known: what differs is the instrument's own error on this machine."""
+    """Measure the instrument's own error on this machine, with an agent whose delay is known."""
     from turngap.cli import calibrate
 
     raise typer.Exit(calibrate.run(calibrate.parse_delays(delays), turns, as_json=as_json))
@@ -139,7 +143,7 @@ def _report(
     out: Annotated[Path | None, typer.Option(help=f"The HTML file. [default: {REPORT}]")] = None,
     baseline: Annotated[str | None, typer.Option(help="Compare it with this run: its folder, or its id.")] = None,
 ) -> None:
-    """Render the report of a run or a sweep, beside earlier runs. Unfinished runs are rendered with their turns."""
+    """Re-render the report of a run or a sweep. Unfinished runs are rendered with the turns they have."""
     from turngap import api
 
     path = api.find_run(run)
@@ -154,10 +158,12 @@ def _report(
 @app.command("compare")
 def _compare(
     head: Annotated[str, typer.Argument(help=RUN)],
-    base: Annotated[str, typer.Argument(help="The run it is compared with.")],
+    base: Annotated[str, typer.Argument(help="The run to compare it with: its folder, or its id.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Compare two runs: what became slower or faster, the turn gap and each stage's part of it."""
+    from rich.console import Console
+
     from turngap.cli import compare
 
     compare.show(head, base, as_json=as_json, console=Console())
@@ -167,10 +173,13 @@ def _compare(
 def _label(
     recording: Annotated[Path, typer.Argument(help="A WAV or FLAC file.")],
     plot: Annotated[Path | None, typer.Option(help="Draw waveform, level and label: a .png or .svg file.")] = None,
-    listen: Annotated[Path | None, typer.Option(help="Write a .wav file: what is kept, 1 s, what is cut.")] = None,
+    listen: Annotated[
+        Path | None,
+        typer.Option(help="Write a .wav file to listen to: the kept part, 1 s of silence, the part that is cut."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
-    """Label a recording as a scenario does: where its speech ends, and whether that is firm. Exit 1 where it is not."""
+    """Find where the speech of a recording ends, as a run does. Exit code 1 if it cannot be measured with."""
     from turngap.cli import label as command
 
     raise typer.Exit(command.run(recording, plot=plot, listen=listen, as_json=as_json))
@@ -182,7 +191,7 @@ def _export(
     format_: Annotated[str, typer.Option("--format", help="csv: the turns; perfetto: the traces.")],
     out: Annotated[Path | None, typer.Option(help="The file to write. [default: stdout]")] = None,
 ) -> None:
-    """Write a run in a form that other tools read."""
+    """Convert a run for other tools: CSV of its turns, or a Perfetto trace."""
     from turngap import api, export
 
     text = export.export_run(api.find_run(run), format_)
@@ -203,11 +212,11 @@ def _talk(
     input_device: Annotated[str | None, typer.Option(help="Microphone: a number, or a part of its name.")] = None,
     output_device: Annotated[str | None, typer.Option(help="Loudspeaker: a number, or a part of its name.")] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List the sound devices and exit.")] = False,
-    in_: Annotated[Path | None, typer.Option("--in", help="Say this file in place of a microphone.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write what would be heard; goes with --in.")] = None,
+    in_: Annotated[Path | None, typer.Option("--in", help="Use this file in place of the microphone.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write what would be heard; needs --in.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the turns as JSON, and nothing else there.")] = False,
 ) -> None:
-    """Talk to the agent by this computer's microphone and loudspeaker; gap and stages after each turn."""
+    """Talk to the agent with this computer's microphone and loudspeaker; prints gap and stages of each turn."""
     from turngap.cli import talk as command
 
     if list_devices:
@@ -248,8 +257,17 @@ def execute(arguments: list[str]) -> int:
     return command_line.print_error("interrupted", INVALID) if code == command_line.INTERRUPTED else code
 
 
+def _version() -> str:
+    try:
+        return importlib.metadata.version("turngap")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def _become_agent_command(name: str, arguments: list[str]) -> NoReturn:
-    """Become the agent's own command: engines never share an interpreter with the instrument."""
+    """Replace this process by the agent's command: engines never share an interpreter with the instrument."""
+    from turngap.processes import child
+
     sys.stdout.flush()
     command = child.python("turngap_agent", name, *arguments)
     os.execve(command[0], command, dict(os.environ) | {"TURNGAP_COMMAND": "turngap"})

@@ -276,3 +276,49 @@ def test_a_fault_of_ours_is_no_traceback_for_a_user_who_pipes_to_head() -> None:
     script = f"{sys.executable} -m turngap weights list | head -1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_every_command_finds_a_run_by_its_id(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under `results/` of the working folder; what is nowhere is named with both places."""
+    monkeypatch.chdir(tmp_path)
+    turns = builders.turns(3)
+    for name in ("one", "two"):
+        RunFolder.create(tmp_path / "results", name, builders.run_record(turns)).append(turns)
+    assert app.execute(["report", "one", "--baseline", "two"]) == 0
+    assert Path(capfd.readouterr().out.strip()) == tmp_path / "reports" / "one.html"
+    assert app.execute(["compare", "one", "two"]) == 0
+    assert app.execute(["export", "one", "--format", "csv"]) == 0
+    capfd.readouterr()
+    for arguments in (["run", "--resume", "one"], ["sweep", "--resume", "one"]):
+        code, line = complaint(capfd, *arguments)
+        assert code == 3
+        assert "results/one" in line
+    for arguments in (
+        ["report", "no"],
+        ["export", "no", "--format", "csv"],
+        ["compare", "one", "no"],
+        ["run", "--resume", "no"],
+    ):
+        code, line = complaint(capfd, *arguments)
+        assert code == 3
+        assert line.startswith("no: no run folder")
+        assert "results/no" in line
+
+
+def test_a_comparison_without_answers_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """No empty table."""
+    turns = builders.turns(3)
+    RunFolder.create(tmp_path, "one", builders.run_record(turns)).append(turns)
+    RunFolder.create(tmp_path, "none", builders.run_record([]))
+    code, line = complaint(capfd, "compare", str(tmp_path / "one"), str(tmp_path / "none"))
+    assert (code, line.startswith(f"no answered turns in {tmp_path / 'none'}")) == (3, True)
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "report"])
+def test_the_help_says_where_the_report_lies(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """One rule, the same words in each."""
+    assert app.execute([command, "--help"]) == 0
+    text = " ".join(capfd.readouterr().out.split())
+    assert "reports/RUN.html for a run in results/, report.html in the folder of any other" in text
