@@ -81,9 +81,8 @@ def _print(inspection: Inspection, console: Console) -> None:
 
     label = inspection.label
     show(f"{inspection.path}: {inspection.duration_ms:.0f} ms")
-    show(
-        f"  speech     {inspection.start_ms:.0f} to {inspection.end_ms:.0f} ms (over {inspection.threshold_dbfs:.0f} dBFS)"
-    )
+    threshold = f"over {inspection.threshold_dbfs:.0f} dBFS"
+    show(f"  speech     {inspection.start_ms:.0f} to {inspection.end_ms:.0f} ms ({threshold})")
     show(
         f"  the end    moves by {label.low_ms:+.0f} / {label.high_ms:+.0f} ms with -5 / +5 dB (limit {MAX_MOVE_MS:.0f})"
     )
