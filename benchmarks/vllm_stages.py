@@ -65,7 +65,7 @@ async def compare(engine: VllmChat, metrics_url: str, count: int, max_tokens: in
             before = await _sums(http, metrics_url)
             facts: dict[str, tracing.AttributeValue] = {}
             block = " ".join(f"{(index + place) % 97:02d}" for place in range(16))
-            asked = Request(f"{block} is this call.", (), WORDS, max_tokens, note=facts.__setitem__)
+            asked = Request(f"{block} is this call.", (), WORDS, max_tokens, set_attribute=facts.__setitem__)
             sent_ns, first_ns = now_ns(), 0
             async with aclosing(engine.reply(asked)) as pieces:
                 async for _ in pieces:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from turngap_agent.device.graphs import Mode
+from turngap_agent.device.execution import Mode
 from turngap_agent.tts.csm import model
 
 from benchmarks.speech.counting import Operations
@@ -69,9 +69,9 @@ class Bench(Probe):
         decoder, mimi = self.speech.codec, self.checkpoint.network.codec_model
         size = self.checkpoint.network.config.codec_config.codebook_size
         codes = torch.randint(0, size, (150, decoder.codebooks), device=self.device)
-        with self.speech.execution.active():
-            state = decoder.state()
-            streamed = torch.cat([decoder.step(frame, state) for frame in codes])
+        with self.speech.execution.activate():
+            state = decoder.new_state()
+            streamed = torch.cat([decoder.decode_frame(frame, state) for frame in codes])
             offline = mimi.decode(codes.T[None]).audio_values[0, 0]
             ratio = (offline.double() ** 2).sum() / ((offline - streamed).double() ** 2).sum()
         return {"frames": len(codes), "signal_to_error_db": float(10 * torch.log10(ratio))}
@@ -84,8 +84,8 @@ class Bench(Probe):
         self.speech.prepare(mode, 1)
         prepared_s = time.monotonic() - preparing
         slot = self.speech.slots[0]
-        found: dict[str, Any] = {"prepared_s": prepared_s, "graphs": self.speech.execution.captured}
-        with self.speech.execution.active():
+        found: dict[str, Any] = {"prepared_s": prepared_s, "graphs": self.speech.execution.graph_count}
+        with self.speech.execution.activate():
             found["first_audio_ms"] = {
                 str(positions): self.first_audio(slot, positions) for positions in self.contexts()
             }
@@ -107,7 +107,7 @@ class Bench(Probe):
         def generate(count: int) -> None:
             network.generate(input_ids=ids, max_new_tokens=count, output_audio=True, **options)
 
-        with torch.inference_mode(), warnings.catch_warnings(), model._quiet():
+        with torch.inference_mode(), warnings.catch_warnings(), model.silence_transformers():
             warnings.simplefilter("ignore")
             generate(2)
             short_s = min(self.timed(lambda: generate(2)) for _ in range(3))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turngap_agent.device.graphs import Mode
+from turngap_agent.device.execution import Mode
 
 from benchmarks.speech import language_load
 from benchmarks.speech.language_load import Kind, Load
@@ -33,7 +33,7 @@ class Contention(Probe):
         """Frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
         self.speech.prepare(Mode(self.options.mode), 1)
         architecture = "tiny" if self.options.tiny else "gemma-3-27b"
-        with self._language_model(architecture) as load, self.speech.execution.active():
+        with self._language_model(architecture) as load, self.speech.execution.activate():
             found = {}
             for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
                 load.turn_to(kind)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from turngap_agent.device.graphs import Mode
+from turngap_agent.device.execution import Mode
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -43,9 +43,9 @@ class Work:
 
     def __init__(self, device: str, architecture: str) -> None:
         import torch
-        from turngap_agent.device.graphs import Execution, Mode
+        from turngap_agent.device.execution import Execution, Mode
         from turngap_agent.llm.gemma import architectures
-        from turngap_agent.llm.gemma.decoding import Decoding, places
+        from turngap_agent.llm.gemma.decoding import Decoding, cache_places
         from turngap_agent.llm.gemma.network import Gemma
 
         place = torch.device(device)
@@ -53,17 +53,17 @@ class Work:
         config = architectures.ARCHITECTURES[architecture]()
         network = architectures.build(config, place, torch.bfloat16 if cuda else torch.float32)
         self.execution = Execution(place, Mode.GRAPHS if cuda else Mode.EAGER, priority="normal")
-        gemma = Gemma(network, places(POSITIONS))
-        with self.execution.active():
+        gemma = Gemma(network, cache_places(POSITIONS))
+        with self.execution.activate():
             self._decoding = Decoding(gemma, self.execution, POSITIONS)
         self._ids = [index % config.vocab_size for index in range(PROMPT_TOKENS)]
 
     def do(self, kind: Kind) -> None:
         """A prompt taken in, or some tokens after it; returns when the device is done."""
-        with self.execution.active():
+        with self.execution.activate():
             if kind is Kind.PREFILL:
-                self._decoding.take_in(self._ids, 0)
-                self.execution.mark()()
+                self._decoding.prefill(self._ids, 0)
+                self.execution.record_event()()
             elif kind is Kind.DECODE:
                 for _ in self._decoding.tokens(PROMPT_TOKENS, DECODED_TOKENS):
                     pass

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from turngap_agent.device.graphs import Mode
-from turngap_agent.device.tokens import StandInTokenizer
+from turngap_agent.device.execution import Mode
+from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
 from turngap_agent.tts.csm import model, random_weights
-from turngap_agent.tts.csm.context import Plan, Segment
+from turngap_agent.tts.csm.context import Segment, SpeechPlan
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
@@ -35,7 +35,7 @@ class Probe(Run):
         """The weights, and what they take."""
         options = self.options
         if options.tiny:
-            with model._quiet():
+            with model.silence_transformers():
                 network = random_weights.build(random_weights.tiny(), self.device, torch.float32)
             model.trim_heads(network)
             self.checkpoint = model.Checkpoint(network, StandInTokenizer(256), "tiny", random=True)
@@ -53,24 +53,24 @@ class Probe(Run):
         room = self.speech.positions - 60
         return tuple(sorted({min(positions, room) for positions in CONTEXTS}))
 
-    def plan(self, positions: int, frames: int, name: str = "") -> Plan:
+    def plan(self, positions: int, frames: int, name: str = "") -> SpeechPlan:
         """Context of random audio before a short text, `positions` in all."""
         ids = tuple(range(20, 20 + TEXT_POSITIONS))
         audio = positions - TEXT_POSITIONS - TEXT_POSITIONS - 1
         if audio <= 0:
-            return Plan((), ids[:positions], frames, reads_end=False)
+            return SpeechPlan((), ids[:positions], frames, reads_end=False)
         size = self.checkpoint.network.config.codec_config.codebook_size
         codes = torch.randint(0, size, (audio, self.speech.codec.codebooks), device=self.device)
-        return Plan((Segment(f"{positions}{name}".encode(), ids, codes),), ids, frames, reads_end=False)
+        return SpeechPlan((Segment(f"{positions}{name}".encode(), ids, codes),), ids, frames, reads_end=False)
 
     def first_audio(self, slot: Slot, positions: int) -> dict[str, Any]:
         """Text handed over → first samples on the host; with the context kept, and with all of it taken in."""
         runs = 100 if self.cuda else 5
 
-        def once(plan: Plan) -> float:
+        def once(plan: SpeechPlan) -> float:
             began = time.perf_counter()
-            slot.begin(plan, seed=0)
-            slot.frame()
+            slot.start(plan, seed=0)
+            slot.next_frame()
             elapsed = time.perf_counter() - began
             self.wait()
             return elapsed
@@ -87,18 +87,18 @@ class Probe(Run):
     def frames(self, slot: Slot) -> dict[str, Any]:
         """Frame to frame as a call sees it, at 150 positions of context."""
         count = 200 if self.cuda else 8
-        slot.begin(self.plan(self.contexts()[min(1, len(self.contexts()) - 1)], count, name="frames"), seed=0)
-        slot.frame()
+        slot.start(self.plan(self.contexts()[min(1, len(self.contexts()) - 1)], count, name="frames"), seed=0)
+        slot.next_frame()
         times = []
         for _ in range(count - 3):
             began = time.perf_counter()
-            slot.frame()
+            slot.next_frame()
             times.append(time.perf_counter() - began)
         return summary(times)
 
     def split(self, slot: Slot) -> dict[str, Any]:
         """Each unit on its own, waited for."""
-        slot.begin(self.plan(self.contexts()[0], 400, name="split"), seed=0)
+        slot.start(self.plan(self.contexts()[0], 400, name="split"), seed=0)
         return {
             stage: summary([self.timed(unit) for _ in range(100 if self.cuda else 5)])
             for stage, unit in self.units(slot).items()
@@ -111,7 +111,7 @@ class Probe(Run):
 
     def counts(self, slot: Slot, mode: Mode) -> dict[str, Any]:
         """Kernels of one frame (operations on a CPU) by stage, and the host syncs inside it."""
-        slot.begin(self.plan(self.contexts()[0], 400, name="counts"), seed=0)
+        slot.start(self.plan(self.contexts()[0], 400, name="counts"), seed=0)
         if not self.cuda and mode is Mode.COMPILED:
             return {"a_stage": {}, "a_frame": None}  # operations are dispatched no more
         count = kernels if self.cuda else operations
@@ -127,9 +127,9 @@ class Probe(Run):
 
     def checksums(self, slot: Slot) -> list[int]:
         """Of the codes of eight frames of a set text: modes that compute the same have the same."""
-        slot.begin(self.plan(TEXT_POSITIONS, 8), seed=1)
+        slot.start(self.plan(TEXT_POSITIONS, 8), seed=1)
         found = []
         for _ in range(8):
-            found.append(zlib.crc32(bytes(str(slot.codes().tolist()), "ascii")))
-            slot.frame()
+            found.append(zlib.crc32(bytes(str(slot.last_codes().tolist()), "ascii")))
+            slot.next_frame()
         return found

@@ -106,6 +106,11 @@ def format_error(message: str) -> str:
     return "\n".join(f"turngap: error: {line}" for line in message.splitlines())
 
 
+def one_line(error: BaseException, limit: int | None = None) -> str:
+    """Return the message of `error` on one line of at most `limit` characters; its class name where it has none."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
 def write_error(what: str, error: OSError) -> TurngapError:
     """Return the error for `what` (the user's path, and its purpose) that cannot be written.
 

@@ -117,9 +117,9 @@ def _order_for_loading(profile: Profile, total_mib: float) -> dict[Stage, Engine
 
 def _open_context(settings: EngineSettings) -> None:
     settings.require_packages()
-    from turngap_agent.device import place
+    from turngap_agent.device import execution
 
-    place.open_context(getattr(settings, "device", "cuda"), settings.engine, settings.stage)
+    execution.open_cuda_context(getattr(settings, "device", "cuda"), settings.engine, settings.stage)
 
 
 def _build(settings: EngineSettings) -> LoadedEngine:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterator
 import numpy as np
 from turngap_agent import worker
 from turngap_agent.errors import EngineError
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.trim import SilenceTrimmer
 
 from turngap_engine_command import CommandSettings
@@ -40,7 +40,7 @@ class CommandSynthesizer:
         async for _ in self.speak("Hello, how may I help you?"):
             pass
 
-    def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+    def speak(self, text: str, context: tuple[ContextUtterance, ...] = ()) -> AsyncGenerator[AudioF32, None]:
         """`text` as audio, in pieces as the program writes them. Closing the generator ends the program.
 
         Raises:

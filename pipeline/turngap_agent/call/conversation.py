@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from turngap_agent.llm import Message
-from turngap_agent.tts import Spoken
+from turngap_agent.tts import ContextUtterance
 
 HISTORY_TURNS = 12
 """Older turns are dropped, so that a long call cannot outgrow a model's context."""
@@ -25,7 +25,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
-        self._spoken: list[Spoken] = []
+        self._spoken: list[ContextUtterance] = []
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -33,11 +33,11 @@ class Conversation:
         return tuple(self._messages)
 
     @property
-    def context(self) -> tuple[Spoken, ...]:
+    def context(self) -> tuple[ContextUtterance, ...]:
         """The last turns with their audio."""
         return tuple(self._spoken)
 
-    def add(self, caller: Spoken, agent: Spoken) -> None:
+    def add(self, caller: ContextUtterance, agent: ContextUtterance) -> None:
         """Add a turn whose reply was heard, wholly or in part; a reply of which nothing was heard is not added."""
         self._messages += [Message("user", caller.text), Message("assistant", agent.text)]
         self._spoken += [caller, agent]

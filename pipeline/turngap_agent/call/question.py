@@ -8,7 +8,7 @@ from turngap_agent.llm import Message
 from turngap_agent.stt import AudioF32
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.telephony.script import TurnScript
-from turngap_agent.tts import Spoken
+from turngap_agent.tts import ContextUtterance
 
 SPECULATION_LEVELS = ("none", "transcription", "generation", "synthesis")
 """How far an attempt may go before the end of the turn is confirmed: the settings of a profile, in order."""
@@ -30,7 +30,7 @@ class Question:
     """The sample of `audio` from which it is still to be transcribed."""
     call_block: str
     history: tuple[Message, ...]
-    context: tuple[Spoken, ...]
+    context: tuple[ContextUtterance, ...]
     max_tokens: int
     apology: str = ""
     """Spoken if the language model fails."""

@@ -21,7 +21,7 @@ from turngap_agent.call.question import SPECULATION_LEVELS, Question
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
 from turngap_agent.inject import Injection
-from turngap_agent.llm import InStep, Request
+from turngap_agent.llm import GeneratesOnDemand, Request
 from turngap_agent.llm.clauses import ClauseSplitter
 from turngap_agent.loading import Engines
 from turngap_agent.stt import AudioF32, FixedWork, Transcript
@@ -165,7 +165,7 @@ class Reply:
             headers={"traceparent": self.notes.traceparent},
             reply_tokens=question.script.reply_tokens if question.script is not None else None,
             waiting=self.confirmed,
-            note=self.notes.fact,
+            set_attribute=self.notes.fact,
         )
         splitter = ClauseSplitter()
         tokens = first_token_ns = 0
@@ -181,7 +181,7 @@ class Reply:
                         await self._put_clause(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._put_clause(clause, first_token_ns)
-                if self._texts and isinstance(self._engines.llm, InStep):
+                if self._texts and isinstance(self._engines.llm, GeneratesOnDemand):
                     await self._confirmed.wait()  # the rest would be wasted work if the caller goes on
         for clause in splitter.flush():
             # A reply that reached its token limit is cut at the last whole clause, if there is one.

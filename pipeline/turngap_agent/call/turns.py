@@ -30,7 +30,7 @@ from turngap_agent.telemetry.recorder import CallNotes
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
-from turngap_agent.tts import Spoken
+from turngap_agent.tts import ContextUtterance
 
 LAST_WORK_S = 0.5
 """How long the end of a call waits for engines to stop, so that their work is counted."""
@@ -199,4 +199,6 @@ class Turns:
 
     def _remember(self, reply: Reply, text: str, heard_samples: int) -> None:
         audio = to_float(bytes(reply.sent_payload[: max(heard_samples, 0)]))
-        self._conversation.add(Spoken("caller", reply.words, reply.question.audio), Spoken("agent", text, audio))
+        self._conversation.add(
+            ContextUtterance("caller", reply.words, reply.question.audio), ContextUtterance("agent", text, audio)
+        )

@@ -1,1 +1,1 @@
-"""What the engines on torch share: graphs, fixed-shape attention, random weights, and a stand-in tokenizer."""
+"""What engines that use one library share: torch, CTranslate2 or ONNX Runtime."""

@@ -1,6 +1,6 @@
-"""Attention with fixed shapes: static keys and values, positions as device tensors, nothing read back by the host.
+"""Attention with fixed shapes: static keys and values, positions as device tensors, no value read by the host.
 
-A step then has the same shapes whatever its position, so that it can be captured into a CUDA graph once and replayed.
+A step has the same shapes at every position, so that it can be captured into a CUDA graph once and replayed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ a compiled step then writes them in place instead of copying the whole cache."""
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, hidden_places: Tensor, scale: float) -> Tensor:
-    """Grouped attention of `query` (T, heads, dim) over `keys` and `values` (kv_heads, places, dim): (T, heads · dim).
+    """Return the grouped attention of `query` (T, heads, dim) over `keys` and `values` (kv_heads, places, dim).
 
     Two batched products: torch's fused kernels take no mask together with grouped heads.
 
     Args:
         hidden_places: What each row may not see, shape (groups · T, places), the T rows repeated for each group.
-        scale: Of the scores.
+        scale: Factor of the scores.
+
+    Returns:
+        Shape (T, heads · dim).
     """
     rows, heads, dim = query.shape
     kv_heads = len(keys)
@@ -35,23 +38,23 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, hidden_places: Tensor, s
     return attended.permute(2, 0, 1, 3).reshape(rows, -1)
 
 
-def rotary_tables(frequencies: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (positions, head_dim) for `rotated`, from inverse frequencies (head_dim / 2,)."""
+def make_rotary_tables(frequencies: Tensor, positions: int) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines (positions, head_dim) for `rotate`, from inverse frequencies (head_dim / 2,)."""
     places = torch.arange(positions, device=frequencies.device, dtype=torch.float32)
     angles = torch.outer(places, frequencies.float())
     return torch.cat((angles.cos(), angles.cos()), dim=-1), torch.cat((-angles.sin(), angles.sin()), dim=-1)
 
 
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `x` (..., head_dim) in Llama's order, where the halves of a head are the pairs.
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return the rotary embedding of `x` (..., head_dim) in Llama's order: the halves of a head are the pairs.
 
-    The sign of the first half's partner is in the table: one roll does what slicing, negating and joining would.
+    The sign of the first half's partner is in the table, so that one roll replaces slicing, negating and joining.
     """
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
-def shared(*projections: Any) -> Tensor:
-    """One matrix over the rows of all `projections`, which become views of it: no weight is in memory twice."""
+def fuse_projections(*projections: Any) -> Tensor:
+    """Return one matrix of the rows of all `projections`, which become views of it: no weight is in memory twice."""
     fused = torch.cat([projection.weight.data for projection in projections])
     parts = fused.split([len(projection.weight) for projection in projections])
     for projection, part in zip(projections, parts, strict=True):

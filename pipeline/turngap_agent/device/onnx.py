@@ -1,4 +1,4 @@
-"""An ONNX model, ready to run on the CPU."""
+"""ONNX models on the CPU, for the endpointing and language model engines that use ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import onnxruntime as ort
 _ERRORS_ONLY = 3
 
 
-def session(model: Path, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` of the file `model`, on `threads` threads."""
+def open_session(model: Path, threads: int) -> Any:
+    """Return an `onnxruntime.InferenceSession` of the file `model` that computes on `threads` threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

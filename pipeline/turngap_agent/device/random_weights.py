@@ -1,7 +1,7 @@
-"""Networks of an exact architecture with random weights, made at the speed of memory.
+"""Networks of an exact architecture with random weights, filled at the speed of memory.
 
-Neither latency nor memory depends on the values: such a network answers "can this GPU hold the budget?" with no
-download and no licence.
+Neither latency nor memory depends on the values: such a network shows whether a GPU can hold the budget, without a
+download or a licence.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 import torch
 
 _TILE = 1_000_003
-"""Weights repeat one draw of this many values: full initialisation of 1.6 billion takes minutes. Prime, so that no two
-rows of a matrix are equal."""
+"""Weights repeat one draw of this many values: initialising 1.6 billion takes minutes. Prime, so that no two rows of a
+matrix are equal."""
 _STRIDE = 7919
 
 
 def build(make: Callable[[], Any], device: torch.device, dtype: torch.dtype) -> Any:
-    """The transformers network that `make` gives, in `dtype` on `device`, its weights not initialised at all."""
+    """Return the transformers network that `make` returns, in `dtype` on `device`, with uninitialised weights."""
     from transformers.initialization import no_init_weights
 
-    with _default_dtype(dtype), device, no_init_weights():
+    with _use_default_dtype(dtype), device, no_init_weights():
         network = make().eval()
     network.requires_grad_(requires_grad=False)
     return network
 
 
 def fill(network: Any, *, seed: int, scale: float, norm: float = 1.0, constants: dict[str, float] | None = None) -> Any:
-    """Give `network` weights, normal with deviation `scale`; biases of norms 0, their weights `norm`.
+    """Fill `network` with normal weights of deviation `scale`; norms get biases of 0 and weights of `norm`.
 
-    `constants`: by the end of a parameter's name, the value it has everywhere. Gives the generator, for what else is
-    to be drawn.
+    `constants` maps the end of a parameter's name to the value of all its elements. Returns the random generator, for
+    further draws.
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -44,11 +44,11 @@ def fill(network: Any, *, seed: int, scale: float, norm: float = 1.0, constants:
         if constant is not None:
             parameter.data.fill_(constant)
         else:
-            _tiled(parameter.data, tile.roll(_STRIDE * number))
+            _fill_tiled(parameter.data, tile.roll(_STRIDE * number))
     return generator
 
 
-def _tiled(weight: torch.Tensor, tile: torch.Tensor) -> None:
+def _fill_tiled(weight: torch.Tensor, tile: torch.Tensor) -> None:
     flat = weight.view(-1)
     for start in range(0, len(flat), len(tile)):
         piece = flat[start : start + len(tile)]
@@ -56,7 +56,7 @@ def _tiled(weight: torch.Tensor, tile: torch.Tensor) -> None:
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def _use_default_dtype(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

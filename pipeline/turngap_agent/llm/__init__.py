@@ -1,4 +1,4 @@
-"""The language model: a conversation in, the reply's text in pieces out. One module an engine."""
+"""Language models: a conversation in, the reply's text out in pieces. One module or package an engine."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Literal, Protocol, runtime_checkable
 
 from turngap_agent.tracing import AttributeValue
 
-Note = Callable[[str, AttributeValue], None]
-"""Takes a fact about a request, by its name in `turngap_agent.tracing`."""
+SetAttribute = Callable[[str, AttributeValue], None]
+"""Takes a measured fact about a request, by its attribute name in `turngap_agent.tracing`."""
 
 
-def _unheard(name: str, value: AttributeValue) -> None:
-    """Nobody wants to know."""
+def _ignore(name: str, value: AttributeValue) -> None:
+    """Discard the fact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing said in the conversation so far."""
+    """One message of the conversation so far."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -26,10 +26,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one reply is asked with.
+    """A request for one reply.
 
-    The prompt is, in this order: the profile's system prompt (shared, cacheable), `call_block` (at least 16 tokens no
-    other call has, so that a prefix cache can't flatter a benchmark), `history`, and the caller's last words.
+    The prompt is, in this order: the profile's system prompt (shared, cacheable), `call_block` (at least 16 tokens that
+    no other call has, so that a prefix cache cannot flatter a benchmark), `history`, and the caller's last words.
     """
 
     call_block: str
@@ -39,46 +39,46 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     """Trace headers (`traceparent`) for engines behind HTTP."""
     reply_tokens: int | None = None
-    """Random weights give exactly so many tokens, so that turns can be compared; None: as their settings have it."""
+    """Random weights generate exactly so many tokens, so that turns can be compared; None: as their settings say."""
     waiting: bool = True
-    """The caller has finished and waits; False for work on speculation, which such requests may overtake."""
-    note: Note = _unheard
-    """Where the engine writes what it knows of the request: queue, prefill, decode, prefix hits."""
+    """Whether the caller has finished and waits; False for speculative work, which waiting requests may overtake."""
+    set_attribute: SetAttribute = _ignore
+    """Receives what the engine measured of the request: queue, prefill, decode, prefix hits."""
 
 
 @dataclass(frozen=True, slots=True)
 class KvCache:
-    """Memory for keys and values that an engine reserves before it needs it."""
+    """Memory for keys and values that an engine reserves in advance."""
 
     reserved_mib: float
     used_peak_mib: float
-    """The most that requests held of it at once, as far as it was looked at."""
+    """The most that requests held at once, of all samples taken."""
 
 
 @runtime_checkable
 class ReservesKvCache(Protocol):
-    """A language model whose KV cache is reserved ahead, and which knows how much of it was used."""
+    """A language model that reserves its KV cache in advance and knows how much of it was used."""
 
     def kv_cache(self) -> KvCache | None:
-        """The cache so far; None while that is not known."""
+        """Return the cache's size and peak so far; None while they are not known."""
         ...
 
 
 @runtime_checkable
-class InStep(Protocol):
-    """A language model that stands still while nobody reads on: what may be for nothing can be put off."""
+class GeneratesOnDemand(Protocol):
+    """A language model that generates only on demand: work that may be wasted can be put off by not reading on."""
 
-    in_step: bool
+    on_demand: bool
 
 
 @runtime_checkable
 class ReadsAhead(Protocol):
-    """A language model that keeps what it has read of a call, and can read on before it is asked for a reply."""
+    """A language model that keeps what it has read of a call, and can read on before a reply is requested."""
 
     async def read_ahead(self, request: Request) -> None:
-        """Take in what `request` begins with, up to the caller's words, which are not known yet.
+        """Compute the prompt of `request` up to the caller's words, which are not known yet.
 
-        Nothing is read while a reply is being made.
+        Nothing is computed while a reply is being generated.
 
         Raises:
             EngineError: the engine failed.
@@ -86,19 +86,19 @@ class ReadsAhead(Protocol):
         ...
 
     def forget(self, call_block: str) -> None:
-        """That call has ended: what is kept of it may make room for another."""
+        """Let the context of that call, which has ended, make room for another."""
         ...
 
 
 class LanguageModel(Protocol):
-    """A loaded, shared engine; requests of several calls may overlap. Work is done off the event loop."""
+    """A loaded, shared engine; requests of several calls may overlap. The work runs off the event loop."""
 
     async def warm_up(self) -> None:
-        """Fill the cache of the system prompt and run one short reply."""
+        """Fill the cache with the system prompt and generate one short reply."""
         ...
 
     def reply(self, request: Request) -> AsyncGenerator[str, None]:
-        """The reply, token by token as text. Closing the generator (`aclose`) stops the engine's work.
+        """Yield the reply's text, token by token. Closing the generator (`aclose`) stops the engine's work.
 
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.

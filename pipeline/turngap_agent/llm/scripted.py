@@ -1,8 +1,7 @@
-"""A language model that gives the same reply at set times. For tests and fault injection; no model."""
+"""A language model that generates the same reply at set times. For tests and fault injection; no model."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from typing import Literal
 
@@ -12,10 +11,11 @@ from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
 from turngap_agent.engines import LlmSettings, LoadedEngine
 from turngap_agent.llm import Request
+from turngap_agent.llm.stand_in import split_words
 
 
 class ScriptedLlmSettings(LlmSettings):
-    """Returns the same reply, token by token, after set times."""
+    """Generates the same reply, token by token, at set times."""
 
     engine: Literal["scripted"]
     reply: str = "Certainly, I can help you with that."
@@ -24,35 +24,35 @@ class ScriptedLlmSettings(LlmSettings):
     system_prompt: str = ""
 
     def build(self) -> LoadedEngine:
-        """The engine; nothing is loaded."""
+        """Return the engine; nothing is loaded."""
         return ScriptedLanguageModel(self)
 
 
 class ScriptedLanguageModel:
-    """Holds a script; a token is a word with the space before it."""
+    """Replies with its script; a token is a word with the space before it."""
 
-    in_step = True
+    on_demand = True
 
     def __init__(self, settings: ScriptedLlmSettings) -> None:
         self._settings = settings
-        self._tokens = re.findall(r"\s*\S+", settings.reply)
+        self._tokens = split_words(settings.reply)
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"scripted, first token {self._settings.first_token_ms:g} ms, then {self._settings.token_ms:g} ms each"
 
     async def warm_up(self) -> None:
-        """Nothing to warm."""
+        """Do nothing."""
 
     async def reply(self, request: Request) -> AsyncGenerator[str, None]:
-        """The script's tokens, each at its time after the first one was asked for."""
-        begun_ns = now_ns()
+        """Yield the script's tokens, each at its time after the first one was requested."""
+        start_ns = now_ns()
         limit = min(request.max_tokens, self._settings.max_tokens)
         for index, token in enumerate(self._tokens[:limit]):
             after_ms = self._settings.first_token_ms + index * self._settings.token_ms
             with meter.current().busy():
-                await sleep_until_ns(begun_ns + round(after_ms * 1e6))
+                await sleep_until_ns(start_ns + round(after_ms * 1e6))
             yield token
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing."""

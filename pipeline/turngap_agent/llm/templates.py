@@ -1,7 +1,7 @@
-"""Writes a conversation down as the text that a model goes on with; pure.
+"""Formats a conversation as the text that a model continues; pure.
 
-The text has two parts: what all calls share (and a prefix cache may keep), and what belongs to this request: the call's
-own block, the history, the caller's last words, and the opening of the reply.
+The text has two parts: the prefix that all calls share (and a prefix cache may keep), and the rest of the request: the
+call's block, the history, the caller's last words, and the opening of the reply.
 """
 
 from __future__ import annotations
@@ -11,59 +11,59 @@ from typing import Protocol
 from turngap_agent.llm import Message, Request
 
 CHATML_END = "<|im_end|>"
-_CHATML_TURN = "<|im_start|>"
+_CHATML_START = "<|im_start|>"
 _CALLER, _AGENT = "Caller", "Receptionist"
 
 
 class Template(Protocol):
-    """One way to write a conversation down."""
+    """A format of conversations."""
 
-    def shared(self, system_prompt: str) -> str:
-        """The text all calls begin with."""
+    def format_shared(self, system_prompt: str) -> str:
+        """Return the text that all calls start with."""
         ...
 
-    def own(self, request: Request) -> str:
-        """The text that follows it for this request, up to the reply."""
+    def format_request(self, request: Request) -> str:
+        """Return the text that follows for this request, up to the reply."""
         ...
 
 
 class ChatMl:
-    """Turns between marks, as chat models of the SmolLM2 and Qwen families are trained on."""
+    """Messages between marks, the format that chat models of the SmolLM2 and Qwen families are trained on."""
 
-    def shared(self, system_prompt: str) -> str:
-        """The system turn, still open for the call's block."""
-        return f"{_CHATML_TURN}system\n{system_prompt.strip()}"
+    def format_shared(self, system_prompt: str) -> str:
+        """Return the system message, still open for the call's block."""
+        return f"{_CHATML_START}system\n{system_prompt.strip()}"
 
-    def own(self, request: Request) -> str:
-        """The end of the system turn, the turns so far, and the opening of the assistant's."""
-        opening = f"\n{_plain(request.call_block)}{CHATML_END}\n"
-        turns = "".join(
-            f"{_CHATML_TURN}{message.role}\n{_plain(message.text)}{CHATML_END}\n" for message in _turns(request)
+    def format_request(self, request: Request) -> str:
+        """Return the end of the system message, the messages so far, and the opening of the assistant's."""
+        opening = f"\n{_escape(request.call_block)}{CHATML_END}\n"
+        messages = "".join(
+            f"{_CHATML_START}{message.role}\n{_escape(message.text)}{CHATML_END}\n" for message in _messages(request)
         )
-        return f"{opening}{turns}{_CHATML_TURN}assistant\n"
+        return f"{opening}{messages}{_CHATML_START}assistant\n"
 
 
 class Dialogue:
-    """Lines of a play, for a system prompt that ends with examples written the same way. A reply is one line."""
+    """Lines of a play, for a system prompt that ends with examples in the same format. A reply is one line."""
 
-    def shared(self, system_prompt: str) -> str:
-        """The system prompt as it is."""
+    def format_shared(self, system_prompt: str) -> str:
+        """Return the system prompt unchanged."""
         return f"{system_prompt.strip()}\n"
 
-    def own(self, request: Request) -> str:
-        """The call's block, the lines so far, and the opening of the agent's."""
+    def format_request(self, request: Request) -> str:
+        """Return the call's block, the lines so far, and the opening of the agent's."""
         names = {"user": _CALLER, "assistant": _AGENT}
-        turns = "".join(f"{names[message.role]}: {_plain(message.text)}\n" for message in _turns(request))
-        return f"\n{_plain(request.call_block)}\n{turns}{_AGENT}:"
+        messages = "".join(f"{names[message.role]}: {_escape(message.text)}\n" for message in _messages(request))
+        return f"\n{_escape(request.call_block)}\n{messages}{_AGENT}:"
 
 
 TEMPLATES: dict[str, Template] = {"chatml": ChatMl(), "dialogue": Dialogue()}
 
 
-def _turns(request: Request) -> list[Message]:
+def _messages(request: Request) -> list[Message]:
     return [*request.history, Message("user", request.words)]
 
 
-def _plain(text: str) -> str:
-    """One line of text that cannot pass for the template's own marks."""
+def _escape(text: str) -> str:
+    """Return `text` on one line, without anything that the model would read as one of the template's marks."""
     return " ".join(text.replace("<|", "< |").split())

@@ -1,4 +1,4 @@
-"""Speech to text: a caller's utterance in, its words out. One module an engine."""
+"""Speech to text: a caller's utterance in, its words out. One module or package an engine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ AudioF32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said, and how it was found."""
+    """The words of an utterance, and how they were recognised."""
 
     text: str
     window_s: float = 30.0
-    """The encoder window that was run."""
+    """Length of the encoder window."""
     rerun: bool = False
-    """True when a short window repeated itself and was run again: with more silence behind the speech, or in full."""
+    """Whether the transcript of a short window repeated itself and was computed again: with more silence after the
+    speech, or in a whole window."""
     scripted: bool = False
-    """True where the words are a script's, and nothing was recognised."""
+    """Whether the words come from a script, and nothing was recognised."""
 
 
 class SpeechToText(Protocol):
-    """A loaded, shared engine; calls of several phone calls may overlap. Work is done off the event loop."""
+    """A loaded, shared engine; transcriptions of several calls may overlap. The work runs off the event loop."""
 
     async def warm_up(self) -> None:
-        """Run once on made-up audio, so that no caller pays for the first use."""
+        """Run once on artificial audio, so that no caller waits for the first use."""
         ...
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
@@ -47,10 +48,10 @@ class SpeechToText(Protocol):
 
 @runtime_checkable
 class FixedWork(Protocol):
-    """Speech-to-text on random weights: what it does for an utterance is settled by the words it is to have."""
+    """Speech-to-text with random weights: its work for an utterance depends on the words that it is to return."""
 
     async def transcribe_as(self, audio: AudioF32, words: str) -> Transcript:
-        """Do for 8 kHz mono `audio`, shape (n,), the work of recognising `words`, which are then what was "said".
+        """Do for 8 kHz mono `audio`, shape (n,), the work of recognising `words`, and return those.
 
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.

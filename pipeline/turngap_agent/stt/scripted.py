@@ -1,4 +1,4 @@
-"""Speech to text that says the same words after a set time. For tests and fault injection; no model."""
+"""Speech to text that returns the same words after a set time. For tests and fault injection; no model."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class ScriptedSttSettings(SttSettings):
 
 
 class ScriptedSpeechToText:
-    """Holds a script; the audio has no say in it."""
+    """Returns its script whatever the audio is."""
 
     def __init__(self, settings: ScriptedSttSettings) -> None:
         self._settings = settings
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"scripted, {self._settings.delay_ms:g} ms"
 
     async def warm_up(self) -> None:
-        """Nothing to warm."""
+        """Do nothing."""
 
     async def transcribe(self, audio: AudioF32) -> Transcript:
-        """The script's words, `delay_ms` after the call."""
+        """Return the script's words `delay_ms` after the call."""
         with meter.current().busy():
             await sleep_until_ns(now_ns() + round(self._settings.delay_ms * 1e6))
         return Transcript(self._settings.text)
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Text to speech: a clause in, PCM in pieces out. One module (or package) an engine."""
+"""Text to speech: a clause in, PCM out in pieces. One module or package an engine."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ AudioF32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """One earlier turn, for synthesisers that take the conversation as context."""
+class ContextUtterance:
+    """An earlier utterance of the call, for synthesisers that use the conversation as context."""
 
     speaker: Literal["caller", "agent"]
     text: str
     audio: AudioF32
-    """8 kHz mono, as it went over the line."""
+    """8 kHz mono, as it was on the telephone line."""
 
 
 class Synthesizer(Protocol):
-    """A loaded, shared engine; clauses of several calls may overlap. Work is done off the event loop."""
+    """A loaded, shared engine; clauses of several calls may overlap. The work runs off the event loop."""
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second of the audio it gives."""
+        """Samples a second of the audio that it yields."""
         ...
 
     async def warm_up(self) -> None:
-        """Speak one clause to nobody, so that no caller pays for the first use."""
+        """Speak one clause that is discarded, so that no caller waits for the first use."""
         ...
 
-    def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
-        """`text` as audio at `sample_rate`, in pieces as they are made. Closing the generator stops the work.
+    def speak(self, text: str, context: tuple[ContextUtterance, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """Yield `text` as audio at `sample_rate`, in pieces as they are made. Closing the generator stops the work.
 
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.

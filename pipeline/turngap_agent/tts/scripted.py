@@ -1,4 +1,4 @@
-"""Speech made of a tone, as long as its text, after a set time. For tests and fault injection; no model."""
+"""A tone in place of speech, as long as its text, after a set time. For tests and fault injection; no model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import Field
 from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
 from turngap_agent.engines import LoadedEngine, TtsSettings
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts import AudioF32, ContextUtterance
 
 RATE = 24_000
-"""As the real synthesisers, so that the path to the line is the same."""
+"""The rate of the real synthesisers, so that resampling is the same."""
 TONE_HZ = 440.0
 LEVEL_DBFS = -12.0
 """RMS, full scale ±1."""
@@ -23,7 +23,7 @@ _PIECE_S = 0.1
 
 
 class ScriptedTtsSettings(TtsSettings):
-    """Speaks a tone of a length set by the text after a set time."""
+    """Speaks a tone, as long as its text, after a set time."""
 
     engine: Literal["scripted"]
     first_audio_ms: float = Field(30, ge=0)
@@ -31,18 +31,18 @@ class ScriptedTtsSettings(TtsSettings):
     head_silence_ms: float = Field(0, ge=0)
 
     def build(self) -> LoadedEngine:
-        """The engine; nothing is loaded."""
+        """Return the engine; nothing is loaded."""
         return ScriptedSynthesizer(self)
 
 
 class ScriptedSynthesizer:
-    """Holds the script's times; the text counts by its length alone."""
+    """Yields a tone at the script's times; of the text only the length counts."""
 
     def __init__(self, settings: ScriptedTtsSettings) -> None:
         self._settings = settings
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"scripted, first audio {self._settings.first_audio_ms:g} ms, {TONE_HZ:g} Hz tone"
 
     @property
@@ -51,15 +51,15 @@ class ScriptedSynthesizer:
         return RATE
 
     async def warm_up(self) -> None:
-        """Nothing to warm."""
+        """Do nothing."""
 
-    async def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
-        """Digital silence, then the tone, in pieces of 100 ms: all at once, `first_audio_ms` after the call."""
+    async def speak(self, text: str, context: tuple[ContextUtterance, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """Yield digital silence, then the tone, in pieces of 100 ms, all `first_audio_ms` after the call."""
         due_ns = now_ns() + round(self._settings.first_audio_ms * 1e6)
         audio = np.concatenate(
             [
                 np.zeros(round(self._settings.head_silence_ms / 1000 * RATE), np.float32),
-                _tone(round(self._settings.ms_per_character * len(text) / 1000 * RATE)),
+                _make_tone(round(self._settings.ms_per_character * len(text) / 1000 * RATE)),
             ]
         )
         with meter.current().busy():
@@ -69,10 +69,10 @@ class ScriptedSynthesizer:
             yield audio[start : start + step]
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing."""
 
 
-def _tone(length: int) -> AudioF32:
+def _make_tone(length: int) -> AudioF32:
     seconds = np.arange(length) / RATE
     peak = np.sqrt(2) * 10 ** (LEVEL_DBFS / 20)
     ramp = np.clip(np.minimum(seconds, seconds[::-1]) / _RAMP_S, 0, 1)

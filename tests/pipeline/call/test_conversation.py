@@ -13,13 +13,13 @@ from turngap_agent.call.conversation import (
     make_call_block,
 )
 from turngap_agent.llm import Message
-from turngap_agent.tts import Spoken
+from turngap_agent.tts import ContextUtterance
 
 SILENCE = np.zeros(8, np.float32)
 
 
 def turn(conversation: Conversation, caller: str, agent: str) -> None:
-    conversation.add(Spoken("caller", caller, SILENCE), Spoken("agent", agent, SILENCE))
+    conversation.add(ContextUtterance("caller", caller, SILENCE), ContextUtterance("agent", agent, SILENCE))
 
 
 def test_history_alternates_and_is_bounded():

@@ -1,4 +1,4 @@
-"""The clause splitter: early first clauses, no bad cuts, no lost words."""
+"""The clause splitter: early first clauses, no wrong cuts, no lost words."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap_agent.llm.clauses import SIZES, ClauseSplitter, Size
+from turngap_agent.llm.clauses import SIZES, ClauseSize, ClauseSplitter
 
-PLAIN = (Size(3, 12, 12),)
+PLAIN = (ClauseSize(3, 12, 12),)
 
 
-def clauses(*pieces: str, sizes: tuple[Size, ...] = SIZES) -> list[str]:
+def clauses(*pieces: str, sizes: tuple[ClauseSize, ...] = SIZES) -> list[str]:
     splitter = ClauseSplitter(sizes)
-    found = [clause for piece in pieces for clause in splitter.push(piece)]
-    return found + splitter.flush()
+    complete = [clause for piece in pieces for clause in splitter.push(piece)]
+    return complete + splitter.flush()
 
 
 @pytest.mark.parametrize("mark", [",", ";", ":", ".", "!", "?", " —", " –", " -"])
 def test_a_mark_ends_a_clause_at_once(mark: str) -> None:
-    """After two words a mark hands the clause on with the very piece that brings it (a hyphen needs its space)."""
+    """After two words a mark completes the clause with the piece that contains it (a hyphen needs its space)."""
     splitter = ClauseSplitter()
     assert splitter.push("Thank you") == []
-    found = splitter.push(f"{mark} " if mark == " -" else mark)
-    assert found == [f"Thank you{mark}"]
+    result = splitter.push(f"{mark} " if mark == " -" else mark)
+    assert result == [f"Thank you{mark}"]
 
 
-def test_a_mark_after_fewer_words_does_not() -> None:
-    """ "Sure!" alone is no clause; it goes with what follows."""
+def test_a_mark_after_one_word_does_not() -> None:
+    """ "Sure!" alone is no clause; the next words are added to it."""
     assert clauses("Sure", "!", " I can", " help", ".") == ["Sure! I can help."]
 
 
-def test_a_clause_without_marks_ends_after_its_longest() -> None:
-    """After its longest in whole words, once another one has begun."""
+def test_a_clause_without_marks_ends_at_its_greatest_length() -> None:
+    """After so many whole words, once another one has started."""
     assert clauses(*["", "one", "two", "three", "four", "five", "six", "seven"], "") == ["onetwothreefourfivesixseven"]
     pieces = [f" {word}" for word in ["one", "two", "three", "four", "five", "six", "seven"]]
-    assert clauses(*pieces, sizes=(Size(3, 4, 4),)) == ["one two three four", "five six seven"]
+    assert clauses(*pieces, sizes=(ClauseSize(3, 4, 4),)) == ["one two three four", "five six seven"]
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_a_clause_without_marks_ends_after_its_longest() -> None:
     ],
 )
 def test_the_first_clause_is_short_where_the_text_allows(reply: str, expected: list[str]) -> None:
-    """Two words and a mark, or four words before one that opens a phrase; a single word never."""
+    """Two words and a mark, or four words before one that opens a phrase; never a single word."""
     assert clauses(*re.findall(r"\s*\S+?(?=[,.]?(?:\s|$))|[,.]", reply)) == expected
 
 
 def test_later_clauses_are_longer() -> None:
-    """The second ends at a phrase from six words on, the third at nothing but its longest."""
+    """The second ends at a phrase from six words on, the third only at its greatest length."""
     reply = "One two and three four and five six seven and eight nine ten eleven twelve and one two three"
     assert clauses(*re.findall(r"\s*\S+", reply)) == [
         "One two and three four",
@@ -80,14 +80,14 @@ def test_later_clauses_are_longer() -> None:
         "Open from 9–5 on weekdays",
     ],
 )
-def test_marks_inside_words_and_numbers_do_not_cut(text: str) -> None:
-    """Decimals, times, initials, abbreviations, addresses and hyphens stay whole, given at once or by character."""
+def test_marks_inside_words_and_numbers_do_not_split(text: str) -> None:
+    """Decimals, times, initials, abbreviations, addresses and hyphens stay whole, pushed at once or by character."""
     assert clauses(text) == [text]
     assert clauses(*text) == [text]
 
 
 def test_a_closing_quote_stays_with_its_clause() -> None:
-    """A quote after the mark belongs to the clause before it, and never begins the next one."""
+    """A quote after the mark belongs to the clause before it, and never starts the next one."""
     assert clauses('He said "please hold on." Then he left us.') == ['He said "please hold on."', "Then he left us."]
     assert clauses("Please hold the line", ".", "..", " Thank you so much") == [
         "Please hold the line.",
@@ -95,13 +95,13 @@ def test_a_closing_quote_stays_with_its_clause() -> None:
     ]
 
 
-def test_what_cannot_be_spoken_is_no_clause() -> None:
-    """Marks and blanks alone give nothing."""
+def test_text_without_words_is_no_clause() -> None:
+    """Marks and blanks alone are dropped."""
     assert clauses(" ", "...", "!", " -- ", "\n") == []
 
 
-def test_markup_is_left_out() -> None:
-    """Emphasis marks, which a synthesiser would read aloud or stumble on, are dropped."""
+def test_markup_is_dropped() -> None:
+    """A synthesiser would read emphasis marks aloud or fail on them."""
     assert clauses("I am **very** `glad`.") == ["I am very glad."]
 
 
@@ -111,14 +111,14 @@ _WORDS = st.text(st.sampled_from("ab1Z.,;:!?-—–'\"()\n… é*#"), max_size=8
 @given(st.lists(_WORDS, max_size=8), st.integers(1, 5), st.integers(5, 12), st.booleans())
 def test_no_word_is_lost_repeated_or_moved(pieces: list[str], least: int, most: int, grows: bool) -> None:
     """The letters and digits of the clauses are those of the reply, in order, whatever the pieces."""
-    found = clauses(*pieces, sizes=SIZES if grows else (Size(least, least, most),))
-    assert re.findall(r"\w", "".join(found)) == re.findall(r"\w", "".join(pieces))
-    assert all(re.search(r"\w", clause) for clause in found)
+    result = clauses(*pieces, sizes=SIZES if grows else (ClauseSize(least, least, most),))
+    assert re.findall(r"\w", "".join(result)) == re.findall(r"\w", "".join(pieces))
+    assert all(re.search(r"\w", clause) for clause in result)
 
 
 @given(st.lists(st.sampled_from(["hello", "world", "I", "am"]), min_size=1, max_size=60), st.integers(3, 12))
-def test_no_clause_is_longer_than_its_longest(words: list[str], max_words: int) -> None:
-    """Without any marks, clauses have `max_words` words, the last one the rest; cutting never joins or breaks words."""
-    found = clauses(*[f" {word}" for word in words], sizes=(Size(3, max_words, max_words),))
-    assert [len(clause.split()) for clause in found[:-1]] == [max_words] * (len(found) - 1)
-    assert " ".join(found).split() == words
+def test_no_clause_exceeds_its_greatest_length(words: list[str], max_words: int) -> None:
+    """Without any marks, clauses have `max_words` words, the last one the rest; no word is joined or split."""
+    result = clauses(*[f" {word}" for word in words], sizes=(ClauseSize(3, max_words, max_words),))
+    assert [len(clause.split()) for clause in result[:-1]] == [max_words] * (len(result) - 1)
+    assert " ".join(result).split() == words

@@ -1,4 +1,4 @@
-"""The scripted language model gives its reply as tokens, capped like a real one."""
+"""The scripted language model replies token by token, with a limit like a real one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def test_its_tokens_join_to_the_script() -> None:
     assert asyncio.run(tokens(24)) == ["Yes,", " of", " course."]
 
 
-def test_the_request_caps_the_reply() -> None:
-    """No more tokens than `max_tokens` are given."""
+def test_the_request_limits_the_reply() -> None:
+    """At most `max_tokens` tokens."""
     assert asyncio.run(tokens(2)) == ["Yes,", " of"]

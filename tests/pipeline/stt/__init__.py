@@ -1,1 +1,1 @@
-"""Tests, a folder a package."""
+"""Tests of speech to text."""

@@ -10,7 +10,7 @@ from turngap_agent.tts import AudioF32
 from turngap_agent.tts.scripted import RATE, ScriptedSynthesizer, ScriptedTtsSettings
 
 
-async def spoken(text: str, head_silence_ms: float = 0) -> AudioF32:
+async def speak(text: str, head_silence_ms: float = 0) -> AudioF32:
     settings = ScriptedTtsSettings(
         engine="scripted", first_audio_ms=0, ms_per_character=50, head_silence_ms=head_silence_ms
     )
@@ -19,12 +19,12 @@ async def spoken(text: str, head_silence_ms: float = 0) -> AudioF32:
 
 def test_its_length_follows_the_text() -> None:
     """50 ms a character, 24,000 samples a second."""
-    assert len(asyncio.run(spoken("seven c"))) == 7 * 50 * RATE // 1000
+    assert len(asyncio.run(speak("seven c"))) == 7 * 50 * RATE // 1000
 
 
 def test_its_tone_is_loud_within_a_millisecond() -> None:
     """440 Hz at -12 dBFS RMS from 1 ms on, without a jump at the start."""
-    audio = asyncio.run(spoken("ten letter"))
+    audio = asyncio.run(speak("ten letter"))
     steady = audio[RATE // 1000 : -RATE // 1000]
     assert 20 * np.log10(np.sqrt(np.mean(np.square(steady)))) == pytest.approx(-12, abs=0.1)
     assert np.argmax(np.abs(np.fft.rfft(audio))) * RATE / len(audio) == pytest.approx(440, abs=2)
@@ -32,7 +32,7 @@ def test_its_tone_is_loud_within_a_millisecond() -> None:
 
 
 def test_its_silence_is_digital() -> None:
-    """`head_silence_ms` of exact zeros come before the tone."""
-    audio = asyncio.run(spoken("a", head_silence_ms=30))
+    """`head_silence_ms` of exact zeros precede the tone."""
+    audio = asyncio.run(speak("a", head_silence_ms=30))
     assert not audio[: 30 * RATE // 1000].any()
     assert audio[30 * RATE // 1000 :].any()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from turngap_agent import weights
-from turngap_agent.device.onnx import session
+from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import Voicing
 from turngap_agent.endpointing.silero import SileroSettings
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
@@ -31,7 +31,7 @@ class SileroEngine:
 
     def __init__(self, settings: SileroSettings) -> None:
         self._settings = settings
-        self._session = session(weights.get(settings.model), settings.threads)
+        self._session = open_session(weights.get(settings.model), settings.threads)
         self._executor = make_thread("vad", settings.cores)
 
     def describe(self) -> str:

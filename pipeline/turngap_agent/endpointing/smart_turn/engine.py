@@ -12,7 +12,7 @@ import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 
 from turngap_agent import weights, worker
-from turngap_agent.device.onnx import session
+from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import AudioF32
 from turngap_agent.endpointing.smart_turn import SmartTurnSettings
 from turngap_agent.resample import to_16k
@@ -28,7 +28,7 @@ class SmartTurn:
 
     def __init__(self, settings: SmartTurnSettings) -> None:
         self._settings = settings
-        self._session = session(weights.get(settings.model), settings.threads)
+        self._session = open_session(weights.get(settings.model), settings.threads)
         self._extractor = FeatureExtractor(feature_size=80, chunk_length=INPUT_S)
         self._executor = worker.make_thread("turn", settings.cores)
 

@@ -1,4 +1,4 @@
-"""Gemma 3 configurations, and networks of random weights made from them."""
+"""Gemma 3 configurations, and networks with random weights made from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from turngap_agent.device import random_weights
 
 
 def gemma_3_27b() -> Any:
-    """The text part of Gemma 3 27B as its `config.json` has it: 62 layers, width 5376, 27.0 billion parameters."""
+    """Return the text part of Gemma 3 27B, after its `config.json`: 62 layers, width 5376, 27.0 billion parameters."""
     from transformers import Gemma3TextConfig
 
     return Gemma3TextConfig(
@@ -31,7 +31,7 @@ def gemma_3_27b() -> Any:
 
 
 def tiny() -> Any:
-    """All that Gemma 3 has, in 0.1 million parameters: two kinds of layers, grouped heads, 64 places of window."""
+    """Return a Gemma 3 of 0.1 million parameters with both kinds of layers, grouped heads and a window of 64 places."""
     from transformers import Gemma3TextConfig
 
     return Gemma3TextConfig(
@@ -56,7 +56,7 @@ ARCHITECTURES = {"gemma-3-27b": gemma_3_27b, "tiny": tiny}
 
 
 def build(config: Any, device: torch.device, dtype: torch.dtype, *, seed: int = 0, scale: float = 0.02) -> Any:
-    """A transformers Gemma3ForCausalLM of `config` with random weights."""
+    """Return a transformers Gemma3ForCausalLM of `config` with random weights of deviation `scale`."""
     from transformers import Gemma3ForCausalLM
 
     network = random_weights.build(lambda: Gemma3ForCausalLM(config), device, dtype)
@@ -66,7 +66,7 @@ def build(config: Any, device: torch.device, dtype: torch.dtype, *, seed: int = 
 
 
 def needed_bytes(config: Any, dtype: torch.dtype, positions: int) -> int:
-    """Weights, and keys and values of `positions` places."""
+    """Return the bytes of the weights, and of keys and values for `positions` positions."""
     from transformers import Gemma3ForCausalLM
 
     with torch.device("meta"):

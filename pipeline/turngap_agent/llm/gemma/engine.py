@@ -1,8 +1,8 @@
-"""Gemma behind the agent's seam: a conversation in, the script's words out, one for each token that was really decoded.
+"""Gemma behind the agent's interface: a conversation in, the script's text out, one piece for each token decoded.
 
-The system prompt's keys and values are computed once and kept; each request takes in its call's own block, history and
-words after them; the agent's own turns are there as the ids that were generated. Requests of several calls wait for
-each other: one thread uses the device.
+The system prompt's keys and values are computed once and kept; for each request the call's block, history and words
+are computed after them. The agent's own messages are in the history as the ids that were generated. Requests of several
+calls run one after the other, on one thread.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from turngap_agent import worker
-from turngap_agent.device import place
-from turngap_agent.device.graphs import Execution, Mode
-from turngap_agent.device.tokens import StandInTokenizer
-from turngap_agent.errors import EngineError
-from turngap_agent.llm import Request, script
+from turngap_agent.device.execution import Execution, Mode, select_device
+from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
+from turngap_agent.errors import EngineError, one_line
+from turngap_agent.llm import Request
 from turngap_agent.llm.gemma import architectures
-from turngap_agent.llm.gemma.decoding import Decoding, places
+from turngap_agent.llm.gemma.decoding import Decoding, cache_places
 from turngap_agent.llm.gemma.network import Gemma
-from turngap_agent.llm.generated import Generated
+from turngap_agent.llm.stand_in import GeneratedIds, split_script
 
 if TYPE_CHECKING:
     from turngap_agent.llm.gemma import GemmaSettings
 
-MARKS = 4
+TEMPLATE_TOKENS = 4
 """Tokens of Gemma's chat template around each message."""
 _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words="Hello?", max_tokens=4)
 
@@ -35,31 +34,31 @@ _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words
 class GemmaChat:
     """The network, loaded once."""
 
-    in_step = True
+    on_demand = True
 
     def __init__(self, settings: GemmaSettings) -> None:
-        """Builds the weights and prepares the units (captures, on a GPU).
+        """Make the weights and prepare the units (captures, on a GPU).
 
         Raises:
             EngineError: no such device, too little memory, or the mode does not work here.
         """
         self._settings = settings
-        self._device = place.device(settings.device, "gemma", "llm")
+        self._device = select_device(settings.device, "gemma", "llm")
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         config = architectures.ARCHITECTURES[settings.architecture]()
-        total = places(settings.positions)
-        _require_memory(architectures.needed_bytes(config, dtype, total), self._device)
+        places = cache_places(settings.positions)
+        _require_memory(architectures.needed_bytes(config, dtype, places), self._device)
         self._tokenizer = StandInTokenizer(config.vocab_size)
         mode = {"auto": Mode.GRAPHS if self._device.type == "cuda" else Mode.EAGER}.get(settings.mode)
         self._execution = Execution(self._device, mode or Mode(settings.mode), priority=settings.stream_priority)
-        self._decoding = self._prepared(config, dtype, total)
+        self._decoding = self._prepare_decoding(config, dtype, places)
         self._system = self._tokenizer.encode(settings.system_prompt)
         self._kept = 0
-        self._generated = Generated()
+        self._generated = GeneratedIds()
         self._executor = worker.make_thread("llm", settings.cores)
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         s = self._settings
         return (
             f"gemma {s.architecture}, random weights, {self._execution.mode} on {self._device}, "
@@ -67,18 +66,18 @@ class GemmaChat:
         )
 
     async def warm_up(self) -> None:
-        """Take the system prompt in, which stays, and run one short reply."""
+        """Compute the system prompt, which is kept, and generate one short reply."""
 
-        def keep() -> None:
-            with self._execution.active():
-                self._kept = self._decoding.take_in(self._system, 0) if self._system else 0
+        def prefill_system_prompt() -> None:
+            with self._execution.activate():
+                self._kept = self._decoding.prefill(self._system, 0) if self._system else 0
 
-        await worker.run(self._executor, keep)
+        await worker.run(self._executor, prefill_system_prompt)
         async for _ in self.reply(_WARM_UP):
             pass
 
     def reply(self, request: Request) -> AsyncGenerator[str, None]:
-        """The script, a piece for each token decoded. Closing the generator stops the work within a token.
+        """Yield the script, a piece for each token decoded. Closing the generator stops the work within a token.
 
         Raises:
             EngineError: the device failed; the turn is lost, the call is not.
@@ -91,64 +90,63 @@ class GemmaChat:
         del self._decoding
 
     def _generate(self, request: Request, emit: worker.Emit[str]) -> None:
-        pieces = script.pieces(self._settings.reply, request.reply_tokens)
+        pieces = split_script(self._settings.reply, request.reply_tokens)
         if request.reply_tokens is None:
             pieces = pieces[: min(request.max_tokens, self._settings.max_tokens)]
-        given = 0
+        count = 0
         try:
-            with self._execution.active():
-                position = self._decoding.take_in(self._prompt(request, len(pieces)), self._kept)
-                for given, _ in enumerate(self._decoding.tokens(position, len(pieces)), 1):
-                    if not emit(pieces[given - 1]):
+            with self._execution.activate():
+                position = self._decoding.prefill(self._prompt(request, len(pieces)), self._kept)
+                for count, _ in enumerate(self._decoding.tokens(position, len(pieces)), 1):
+                    if not emit(pieces[count - 1]):
                         break
-                self._generated.keep(request, self._decoding.generated(given))
-        except (RuntimeError, ValueError) as fault:
-            raise EngineError(f"gemma: {' '.join(str(fault).split())}; this reply is lost") from fault
+                self._generated.store(request, self._decoding.generated(count))
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"gemma: {one_line(error)}; this reply is lost") from error
 
-    def _prompt(self, request: Request, reply: int) -> list[int]:
-        """The ids after the system prompt; the oldest messages are left out where the positions do not suffice."""
+    def _prompt(self, request: Request, reply_tokens: int) -> list[int]:
+        """Return the ids after the system prompt, without the oldest messages if there are not enough positions."""
         block = self._tokenizer.encode(request.call_block)
-        words = self._message(self._tokenizer.encode(request.words))
-        room = self._decoding.positions - self._kept - reply - len(block) - len(words)
+        words = self._add_template(self._tokenizer.encode(request.words))
+        room = self._decoding.positions - self._kept - reply_tokens - len(block) - len(words)
         history: list[int] = []
         for index, message in reversed(list(enumerate(request.history))):
-            own = self._tokenizer.encode(message.text)
-            said = self._message(own if message.role == "user" else self._generated.reply(request, index, own))
-            if len(said) > room - len(history):
+            ids: Sequence[int] = self._tokenizer.encode(message.text)
+            if message.role == "assistant":
+                ids = self._generated.of_reply(request, index, ids)
+            marked = self._add_template(ids)
+            if len(marked) > room - len(history):
                 break
-            history = said + history
+            history = marked + history
         return block + history + words
 
-    def _message(self, ids: Sequence[int]) -> list[int]:
-        return [0] * MARKS + list(ids)
+    def _add_template(self, ids: Sequence[int]) -> list[int]:
+        return [0] * TEMPLATE_TOKENS + list(ids)
 
-    def _prepared(self, config: object, dtype: torch.dtype, total: int) -> Decoding:
+    def _prepare_decoding(self, config: object, dtype: torch.dtype, places: int) -> Decoding:
         try:
             network = architectures.build(config, self._device, dtype)
-            gemma = Gemma(network, total)
-            with self._execution.active():
+            gemma = Gemma(network, places)
+            with self._execution.activate():
                 return Decoding(gemma, self._execution, self._settings.positions)
-        except torch.OutOfMemoryError as fault:
+        except torch.OutOfMemoryError as error:
             raise EngineError(
-                f"gemma: {self._device} ran out of memory ({_line(fault)}); stop what else uses it, or lower "
-                "llm.positions"
+                f"gemma: {self._device} ran out of memory ({one_line(error)}); stop other programs that use it, or "
+                "lower llm.positions"
             ) from None
-        except RuntimeError as fault:
+        except RuntimeError as error:
             raise EngineError(
-                f"gemma: mode {self._execution.mode} does not work here ({_line(fault)}); set llm.mode: eager"
-            ) from fault
+                f"gemma: mode {self._execution.mode} does not work here ({one_line(error)}); set llm.mode: eager"
+            ) from error
 
 
-def _require_memory(needed: int, device: torch.device) -> None:
+def _require_memory(needed_bytes: int, device: torch.device) -> None:
     if device.type != "cuda":
         return
-    free, total = torch.cuda.mem_get_info(device)
-    if free < needed:
+    free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    if free_bytes < needed_bytes:
         raise EngineError(
-            f"gemma: weights, keys and values need {needed / 2**30:.1f} GiB on {device}, {free / 2**30:.1f} of "
-            f"{total / 2**30:.1f} GiB are free; stop what else uses it, or take a larger card"
+            f"gemma: weights, keys and values need {needed_bytes / 2**30:.1f} GiB on {device}, of whose "
+            f"{total_bytes / 2**30:.1f} GiB {free_bytes / 2**30:.1f} GiB are free; stop other programs that use it, or "
+            "use a larger card"
         )
-
-
-def _line(fault: Exception) -> str:
-    return " ".join(str(fault).split())

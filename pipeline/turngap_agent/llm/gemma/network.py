@@ -1,7 +1,8 @@
 """Gemma 3's decoder with fixed shapes, over the weights of transformers' own module.
 
-Five layers of six attend to a sliding window, with one rotary embedding, the sixth to everything, with another. Queries
-and keys are normed, and every block before and after it. A step has the same shapes whatever its position.
+Five of six layers attend to a sliding window, with one rotary embedding; the sixth attends to all positions, with
+another. Queries and keys are normalised, and so is every block's input and output. A step has the same shapes at every
+position.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from turngap_agent.device.attention import KeyValues, attend, rotary_tables, rotated, shared
+from turngap_agent.device.attention import KeyValues, attend, fuse_projections, make_rotary_tables, rotate
 
 
 class Layer(NamedTuple):
-    """The weights of one layer; a matrix has the shape (out, in), a norm holds 1 + its weight in fp32."""
+    """The weights of one layer; a matrix has the shape (out, in), a norm contains 1 + its weight in fp32."""
 
     local: bool
-    """Attends to the sliding window only."""
+    """Whether it attends to the sliding window only."""
     attention_norm: Tensor
     qkv: Tensor
     query_norm: Tensor
@@ -33,10 +34,10 @@ class Layer(NamedTuple):
 
 
 class Gemma:
-    """A transformers Gemma3ForCausalLM's weights, over `positions` places; the modules then share the fused storage."""
+    """The weights of a transformers Gemma3ForCausalLM over `positions` places; its modules share the fused storage."""
 
     def __init__(self, network: Any, positions: int) -> None:
-        """Takes the weights over.
+        """Take the weights over.
 
         Raises:
             ValueError: the architecture has biases, soft-capping or an activation that Gemma 3 does not have.
@@ -52,31 +53,32 @@ class Gemma:
         self.scale: float = config.query_pre_attn_scalar**-0.5
         self.embeddings: Tensor = network.model.embed_tokens.weight.data
         """(vocabulary, hidden); the head is the same matrix."""
-        self.norm = _norm(network.model.norm)
+        self.norm = _load_norm(network.model.norm)
         device, dtype = self.embeddings.device, self.embeddings.dtype
         self.embed_scale = torch.tensor(config.hidden_size**0.5, dtype=dtype, device=device)
         kinds = config.layer_types
         self.layers = tuple(
-            _fused(layer, kind == "sliding_attention") for layer, kind in zip(network.model.layers, kinds, strict=True)
+            _fuse_layer(layer, kind == "sliding_attention")
+            for layer, kind in zip(network.model.layers, kinds, strict=True)
         )
         rotary = network.model.rotary_emb
         self.tables = {
-            local: _tables(rotary, kind, positions, device, dtype)
+            local: _make_tables(rotary, kind, positions, device, dtype)
             for local, kind in ((True, "sliding_attention"), (False, "full_attention"))
             if kind in kinds
         }
         self.places = torch.arange(positions, device=device)
 
     def cache(self) -> KeyValues:
-        """Empty keys and values for every position."""
+        """Return empty keys and values for every position."""
         shape = (self.kv_heads, len(self.places), self.head_dim)
         options: dict[str, Any] = {"device": self.embeddings.device, "dtype": self.embeddings.dtype}
         return tuple((torch.zeros(shape, **options), torch.zeros(shape, **options)) for _ in self.layers)
 
     def forward(self, ids: Tensor, cache: KeyValues, positions: Tensor, window: int) -> Tensor:
-        """Token `ids` (T,) at `positions` (T,) after all layers and the final norm, shape (T, hidden).
+        """Return token `ids` (T,) at `positions` (T,) after all layers and the final norm, shape (T, hidden).
 
-        Writes their keys and values into `cache`, and attends to its first `window` places, as far as each row's own
+        Writes their keys and values into `cache`, and attends to its first `window` places, up to each row's own
         position (and no further back than the sliding window, where a layer has one).
         """
         x = F.embedding(ids, self.embeddings) * self.embed_scale
@@ -89,50 +91,52 @@ class Gemma:
             for local, (cos, sin) in self.tables.items()
         }
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
-            qkv = F.linear(self._normed(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
+            qkv = F.linear(self._normalise(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
             query, key, value = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
             cos, sin = tables[layer.local]
-            query = rotated(self._normed(query, layer.query_norm), cos, sin)
-            key = rotated(self._normed(key, layer.key_norm), cos, sin)
+            query = rotate(self._normalise(query, layer.query_norm), cos, sin)
+            key = rotate(self._normalise(key, layer.key_norm), cos, sin)
             keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
-            seen = attend(query, keys[:, :window], values[:, :window], hidden[layer.local], self.scale)
-            x = x + self._normed(F.linear(seen, layer.output), layer.after_attention)
-            gate, up = F.linear(self._normed(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-            x = x + self._normed(F.linear(F.gelu(gate, approximate="tanh") * up, layer.down), layer.after_mlp)
-        return self._normed(x, self.norm)
+            attended = attend(query, keys[:, :window], values[:, :window], hidden[layer.local], self.scale)
+            x = x + self._normalise(F.linear(attended, layer.output), layer.after_attention)
+            gate, up = F.linear(self._normalise(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
+            x = x + self._normalise(F.linear(F.gelu(gate, approximate="tanh") * up, layer.down), layer.after_mlp)
+        return self._normalise(x, self.norm)
 
-    def likeliest(self, hidden: Tensor) -> Tensor:
-        """The likeliest next token of each row of `hidden` (T, hidden), shape (T,)."""
+    def likeliest_token(self, hidden: Tensor) -> Tensor:
+        """Return the likeliest next token of each row of `hidden` (T, hidden), shape (T,)."""
         return F.linear(hidden, self.embeddings).argmax(dim=-1)
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x.float(), (x.shape[-1],), weight, self.eps).to(x.dtype)
 
 
-def _tables(rotary: Any, kind: str, positions: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _make_tables(
+    rotary: Any, kind: str, positions: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     frequencies = getattr(rotary, f"{kind}_inv_freq").to(device)
     scaling = getattr(rotary, f"{kind}_attention_scaling")
-    cos, sin = rotary_tables(frequencies, positions)
+    cos, sin = make_rotary_tables(frequencies, positions)
     return (cos * scaling).to(dtype), (sin * scaling).to(dtype)
 
 
-def _norm(module: Any) -> Tensor:
+def _load_norm(module: Any) -> Tensor:
     return 1.0 + module.weight.data.float()
 
 
-def _fused(layer: Any, local: bool) -> Layer:
+def _fuse_layer(layer: Any, local: bool) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return Layer(
         local=local,
-        attention_norm=_norm(layer.input_layernorm),
-        qkv=shared(attention.q_proj, attention.k_proj, attention.v_proj),
-        query_norm=_norm(attention.q_norm),
-        key_norm=_norm(attention.k_norm),
+        attention_norm=_load_norm(layer.input_layernorm),
+        qkv=fuse_projections(attention.q_proj, attention.k_proj, attention.v_proj),
+        query_norm=_load_norm(attention.q_norm),
+        key_norm=_load_norm(attention.k_norm),
         output=attention.o_proj.weight.data,
-        after_attention=_norm(layer.post_attention_layernorm),
-        mlp_norm=_norm(layer.pre_feedforward_layernorm),
-        gate_up=shared(mlp.gate_proj, mlp.up_proj),
+        after_attention=_load_norm(layer.post_attention_layernorm),
+        mlp_norm=_load_norm(layer.pre_feedforward_layernorm),
+        gate_up=fuse_projections(mlp.gate_proj, mlp.up_proj),
         down=mlp.down_proj.weight.data,
-        after_mlp=_norm(layer.post_feedforward_layernorm),
+        after_mlp=_load_norm(layer.post_feedforward_layernorm),
     )

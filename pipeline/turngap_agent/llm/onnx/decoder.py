@@ -1,8 +1,8 @@
-"""The model and what it keeps of the conversations it is in: keys and values, and the ids that they are of."""
+"""The model with the keys and values that it keeps of its conversations, and the choice of the next token."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +10,43 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from turngap_agent.device.onnx import session
-from turngap_agent.errors import EngineError
+from turngap_agent.device.onnx import open_session
+from turngap_agent.errors import EngineError, one_line
 
 F32 = npt.NDArray[np.float32]
 _BEFORE = ".before"
-"""What the model's inputs for keys and values are called after the outputs that take their place."""
+"""Suffix of the model's inputs for keys and values; each takes the place of the output without it."""
 
 
 class Decoder:
-    """The model, loaded once. Not for two threads at a time."""
+    """The model, loaded once. Only one thread may use it at a time."""
 
     def __init__(self, model: Path, threads: int, positions: int) -> None:
         """Args:
-            model: an ONNX file as `turngap_agent.weights.llama_onnx` writes it.
-            threads: of the computation.
-            positions: how many tokens a conversation may have.
+            model: An ONNX file as `turngap_agent.weights.llama_onnx` writes it.
+            threads: Threads of the computation.
+            positions: How many tokens a conversation may have.
 
         Raises:
-            EngineError: it is no such file, or was made for fewer positions.
+            EngineError: the file is no such model, or was made for fewer positions.
         """
         try:
-            self._session: Any = session(model, threads)
+            self._session: Any = open_session(model, threads)
             limit = int(self._session.get_modelmeta().custom_metadata_map["positions"])
-        except Exception as fault:  # whatever onnxruntime raises has Exception's class alone
-            what = "another model" if isinstance(fault, KeyError) else " ".join(str(fault).split())[:200]
+        except Exception as error:  # onnxruntime's errors have Exception's class alone
+            reason = "another model" if isinstance(error, KeyError) else one_line(error, 200)
             raise EngineError(
-                f"llm: {model} is no chat model that turngap has converted ({what}); correct llm.model, or fetch the "
+                f"llm: {model} is no chat model that turngap has converted ({reason}); correct llm.model, or fetch the "
                 "one that ships: python -m turngap_agent weights pull"
-            ) from fault
+            ) from error
         if positions > limit:
-            raise EngineError(f"llm: llm.positions is {positions}, and {model} was made for {limit}: lower it")
+            raise EngineError(
+                f"llm: llm.positions is {positions}, and {model} was made for {limit}; lower llm.positions"
+            )
         self.positions = positions
 
-    def context(self) -> Context:
-        """Room for one conversation, all of its positions."""
+    def new_context(self) -> Context:
+        """Return an empty conversation with room for all positions."""
         return Context(self._session, self.positions)
 
 
@@ -53,9 +55,9 @@ class Context:
 
     def __init__(self, session: Any, positions: int) -> None:
         self.ids: list[int] = []
-        """Of the positions that are filled, from the first on."""
+        """Ids of the positions that are filled, from the first on."""
         self._session = session
-        # The operator writes the new positions where the old ones lie: input and output are one piece of memory.
+        # The operator writes the new positions in place: input and output are the same memory.
         self._state = {
             value.name.removesuffix(_BEFORE): np.zeros((1, value.shape[1], positions, value.shape[3]), np.float32)
             for value in session.get_inputs()
@@ -68,29 +70,57 @@ class Context:
             self._binding.bind_ortvalue_output(name, value)
         self._binding.bind_output("logits")
 
-    def logits(self, ids: Sequence[int], kept: int) -> F32:
-        """The logits after `ids`, shape (vocabulary,), of which the first `kept` are those of the context already.
+    def compute_logits(self, ids: Sequence[int], kept: int) -> F32:
+        """Return the logits after `ids`, shape (vocabulary,), whose first `kept` ids the context has already.
 
-        At least one id is new; the context is then that of all of them.
+        At least one id is new. The context then contains all of them.
         """
         new, end = np.array([ids[kept:]], np.int64), len(ids)
         last, total = np.array([end - 1], np.int32), np.array([end], np.int32)
         for name, value in (("ids", new), ("last", last), ("total", total)):
             self._binding.bind_cpu_input(name, value)
-        self.ids[kept:] = []  # if the run fails, these are what it may have written over
+        self.ids[kept:] = []  # a run that fails may have overwritten these
         self._session.run_with_iobinding(self._binding)
         self.ids[kept:] = ids[kept:]
         logits: F32 = self._binding.get_outputs()[-1].numpy()[0, 0]
         return logits
 
-    def copy(self, other: Context, positions: int) -> None:
-        """The first `positions` of `other`, in place of what there was."""
+    def copy_from(self, other: Context, positions: int) -> None:
+        """Replace what this context has with the first `positions` of `other`."""
         for name, state in self._state.items():
             state[:, :, :positions] = other._state[name][:, :, :positions]
         self.ids = other.ids[:positions]
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids, from the first on, both have."""
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many ids, from the first on, are the same in both."""
     pairs = zip(one, other, strict=False)
-    return next((at for at, (own, its) in enumerate(pairs) if own != its), min(len(one), len(other)))
+    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
+
+
+class TokenChoice:
+    """Chooses the tokens of one reply, one after the other: the likeliest, after penalties."""
+
+    def __init__(self, ends: Collection[int], min_tokens: int, penalty: float) -> None:
+        """Args:
+        ends: Ids that end a reply.
+        min_tokens: How many tokens are chosen before any of `ends`.
+        penalty: Of tokens that the reply has already (Keskar et al. 2019, CTRL, section 4.1); 1 for none.
+        """
+        self._ends = np.array(sorted(ends), np.int64)
+        self._min_tokens = min_tokens
+        self._penalty = penalty
+        self._chosen: list[int] = []
+
+    def choose(self, logits: F32) -> int:
+        """Return the id with the largest of the `logits`, shape (vocabulary,), after penalties."""
+        weighed = logits.copy()
+        if self._chosen:
+            repeated = np.unique(self._chosen)
+            values = logits[repeated]
+            weighed[repeated] = np.where(values > 0, values / self._penalty, values * self._penalty)
+        if len(self._chosen) < self._min_tokens:
+            weighed[self._ends] = -np.inf
+        token = int(weighed.argmax())
+        self._chosen.append(token)
+        return token

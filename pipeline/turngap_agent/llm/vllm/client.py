@@ -1,7 +1,7 @@
 """Requests to an OpenAI server over HTTP: completions that stream, the models it serves, its health and metrics.
 
-A request has a connection of its own, so that closing its stream closes the connection, which is how vLLM learns that
-nobody reads any more, and so that no request meets one that the server is about to give up as idle.
+Each request has its own connection. Closing its stream closes the connection, which is how vLLM learns that nobody
+reads any more; and no request uses a connection that the server is about to close as idle.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any, cast
 
 import httpx
 
-from turngap_agent.errors import EngineError
-from turngap_agent.llm.vllm import chunks
-from turngap_agent.llm.vllm.chunks import Chunk
-from turngap_agent.llm.vllm.kv_cache import Reading, read
-from turngap_agent.llm.vllm.sse import EventParser
+from turngap_agent.errors import EngineError, one_line
+from turngap_agent.llm.vllm import event_stream
+from turngap_agent.llm.vllm.event_stream import Chunk, EventParser, parse_chunk
+from turngap_agent.llm.vllm.kv_cache import CacheReading, parse_metrics
 
-# It tells of every request, and of every health check, as of a thing worth knowing.
+# It logs every request and every health check.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _CONNECT_S = 5.0
@@ -32,7 +31,7 @@ class Client:
     """One server; requests may overlap."""
 
     def __init__(self, base_url: str, *, local: bool, stall_limit_s: float) -> None:
-        """`base_url` is what `/chat/completions` is appended to; a `local` server is reached without any proxy."""
+        """`base_url` is the part of a URL before `/chat/completions`; a `local` server is reached without a proxy."""
         self.base_url = base_url.rstrip("/")
         self.root = self.base_url.removesuffix("/v1")
         self._stall_limit_s = stall_limit_s
@@ -47,13 +46,13 @@ class Client:
     async def stream(
         self, route: str, body: Mapping[str, Any], headers: Mapping[str, str], stall_limit_s: float | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        """The chunks of one completion (`route` is "chat/completions" or "completions") as they come.
+        """Yield the chunks of one completion (`route` is "chat/completions" or "completions") as they arrive.
 
-        Closing the generator closes the connection, and the server stops. `stall_limit_s` stands in for the client's.
+        Closing the generator closes the connection, and the server stops. `stall_limit_s` replaces the client's limit.
 
         Raises:
-            EngineError: no connection, a refusal, an error or nonsense in the stream, its end before the last event,
-                or no news for the stall limit.
+            EngineError: no connection, an HTTP error, an error or an unknown event in the stream, the stream's end
+                before its last event, or no data for the stall limit.
         """
         url = f"{self.base_url}/{route}"
         limit_s = stall_limit_s or self._stall_limit_s
@@ -63,85 +62,83 @@ class Client:
                 "POST", url, json=dict(body), headers=dict(headers), timeout=timeout
             ) as response:
                 if response.status_code != httpx.codes.OK:
-                    raise EngineError(refusal(url, response.status_code, await response.aread()))
+                    raise EngineError(describe_refusal(url, response.status_code, await response.aread()))
                 if not response.headers.get("content-type", "").startswith(_EVENTS):
-                    raise EngineError(f"{url} does not answer with {_EVENTS}: it is no OpenAI server")
-                async with aclosing(_chunks(response)) as found:
-                    async for chunk in found:
+                    raise EngineError(
+                        f"{url} does not answer with {_EVENTS}, so it is no OpenAI server; correct llm.url"
+                    )
+                async with aclosing(_read_chunks(response)) as chunks:
+                    async for chunk in chunks:
                         yield chunk
         except httpx.TimeoutException:
             raise EngineError(
-                f"{url}: no news for {limit_s:g} s; look at the server's load, or raise llm.stall_limit_s"
+                f"{url}: no data for {limit_s:g} s; check the server's load, or raise llm.stall_limit_s"
             ) from None
-        except httpx.HTTPError as fault:
-            raise EngineError(f"{url}: {_why(fault)}") from None
+        except httpx.HTTPError as error:
+            raise EngineError(f"{url}: {one_line(error)}") from None
 
     async def models(self) -> list[str]:
-        """The names of the models it serves.
+        """Return the names of the models that the server serves.
 
         Raises:
-            EngineError: nothing answers, or it is no OpenAI server.
+            EngineError: nothing answers, or what answers is no OpenAI server.
         """
         url = f"{self.base_url}/models"
         try:
             response = await self._http.get(url)
-        except httpx.HTTPError as fault:
+        except httpx.HTTPError as error:
             raise EngineError(
-                f"nothing answers at {url} ({_why(fault)}); start the server, or correct llm.url"
+                f"nothing answers at {url} ({one_line(error)}); start the server, or correct llm.url"
             ) from None
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise EngineError(f"{url} wants a key (HTTP {response.status_code}); set VLLM_API_KEY")
+            raise EngineError(f"{url} needs a key (HTTP {response.status_code}); set VLLM_API_KEY")
         try:
             response.raise_for_status()
             return [str(model["id"]) for model in response.json()["data"]]
         except (httpx.HTTPStatusError, ValueError, KeyError, TypeError):
             raise EngineError(
-                f"{url} is no OpenAI server's (HTTP {response.status_code}, no list of models); correct llm.url, which "
-                "ends in /v1 as a rule"
+                f"{url}: no OpenAI server answers (HTTP {response.status_code}, no list of models); correct llm.url, "
+                "which usually ends in /v1"
             ) from None
 
-    async def healthy(self) -> bool:
-        """Whether vLLM's own health check passes."""
+    async def check_health(self) -> bool:
+        """Return whether vLLM's health check passes."""
         try:
             return (await self._http.get(f"{self.root}/health")).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
-    async def kv_cache(self) -> Reading:
-        """The KV cache now, from vLLM's metrics; a server without them tells nothing."""
+    async def read_kv_cache(self) -> CacheReading:
+        """Return the KV cache's state from vLLM's metrics; empty for a server without them."""
         try:
-            return read((await self._http.get(f"{self.root}/metrics")).text)
+            return parse_metrics((await self._http.get(f"{self.root}/metrics")).text)
         except httpx.HTTPError:
-            return Reading()
+            return CacheReading()
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         await self._http.aclose()
 
 
-def refusal(url: str, status: int, body: bytes) -> str:
-    """What an answer that is no stream means, in one line."""
+def describe_refusal(url: str, status: int, body: bytes) -> str:
+    """Return one line on an HTTP error: URL, status, the server's message, and what to do about a missing key."""
     text = body.decode("utf-8", "replace")
     try:
-        said = chunks.error_text(json.loads(text))
+        message = event_stream.error_message(json.loads(text))
     except ValueError:
-        said = chunks.excerpt(text, 80)
+        message = event_stream.excerpt(text, 80)
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        said = f"{said}; set VLLM_API_KEY" if said else "set VLLM_API_KEY"
-    return f"{url}: HTTP {status}{f', {said}' if said else ''}"
+        message = f"{message}; set VLLM_API_KEY" if message else "set VLLM_API_KEY"
+    return f"{url}: HTTP {status}{f', {message}' if message else ''}"
 
 
-async def _chunks(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
+async def _read_chunks(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
     parser = EventParser()
     source = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
     async with aclosing(source) as pieces:
         async for piece in pieces:
             for data in parser.push(piece):
-                if data.strip() == chunks.DONE:
+                if data.strip() == event_stream.DONE:
                     return
-                yield chunks.parse(data)
+                yield parse_chunk(data)
     raise EngineError("the server closed the connection in the middle of the reply")
-
-
-def _why(fault: httpx.HTTPError) -> str:
-    return " ".join(str(fault).split()) or type(fault).__name__

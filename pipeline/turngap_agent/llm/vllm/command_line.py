@@ -1,4 +1,4 @@
-"""The command line and environment of `vllm serve`, from the settings; pure."""
+"""The command line and environment of `vllm serve`, made from the settings; pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from turngap_agent.llm.vllm import VllmSettings
 HOST = "127.0.0.1"
 
 
-def arguments(settings: VllmSettings, port: int) -> list[str]:
-    """The whole command line of a server on `port`.
+def build_arguments(settings: VllmSettings, port: int) -> list[str]:
+    """Return the whole command line of a server on `port`.
 
     Option names are those of vLLM 0.32 (`vllm serve --help=all`).
     """
     options: list[tuple[str, str | int | float | None]] = [
-        # vLLM would call an architecture that ships here by its folder, and refuse requests for its name.
+        # Without it vLLM names an architecture that ships here by its folder, and refuses requests for its name.
         ("--served-model-name", settings.model),
         ("--revision", settings.pinned_revision),
         ("--host", HOST),
@@ -25,14 +25,14 @@ def arguments(settings: VllmSettings, port: int) -> list[str]:
         ("--max-model-len", settings.max_context),
         ("--max-num-seqs", settings.max_sequences),
         ("--kv-cache-memory-bytes", settings.kv_cache_mib and settings.kv_cache_mib * 1024 * 1024),
-        # Beside it the share is ignored, but still held against what the device has left.
+        # With a size in bytes vLLM ignores the share, but still checks it against the device's free memory.
         ("--gpu-memory-utilization", settings.gpu_memory_share),
         ("--scheduling-policy", "priority" if settings.priority else "fcfs"),
         ("--performance-mode", "interactivity"),
         ("--stream-interval", 1),
         ("--seed", settings.seed),
         ("--otlp-traces-endpoint", settings.otlp_traces_endpoint),
-        # A checkpoint's own sampling defaults would change what `temperature` means.
+        # A checkpoint's own sampling defaults would change the meaning of `temperature`.
         ("--generation-config", "vllm"),
     ]
     flags = {
@@ -49,9 +49,9 @@ def arguments(settings: VllmSettings, port: int) -> list[str]:
     return [*settings.command, settings.served_model, *pairs, *switches, *settings.extra_arguments]
 
 
-def environment(settings: VllmSettings, own: Mapping[str, str]) -> dict[str, str]:
-    """What the server sees: the agent's environment `own`, nothing reported to vLLM's makers, and the settings'."""
-    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+def build_environment(settings: VllmSettings, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the server's environment: the agent's `own`, no usage reports to vLLM's makers, and the settings'."""
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
     if settings.otlp_traces_endpoint is not None:
-        quiet["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
-    return {**own, **quiet, **settings.environment}
+        defaults["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
+    return {**own, **defaults, **settings.environment}

@@ -1,4 +1,4 @@
-"""The language model on vLLM: requests to its OpenAI server, which is started and supervised here or runs elsewhere."""
+"""A language model on vLLM: requests to its OpenAI server, which is started and supervised here or runs elsewhere."""
 
 from __future__ import annotations
 
@@ -15,93 +15,92 @@ from pathlib import Path
 from turngap_agent import meter, tracing, weights
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import KvCache, Request
-from turngap_agent.llm import script as scripts
+from turngap_agent.llm.stand_in import split_script, split_words
 from turngap_agent.llm.vllm import VllmSettings, command_line, prompt
-from turngap_agent.llm.vllm.chunks import Usage
 from turngap_agent.llm.vllm.client import Client
-from turngap_agent.llm.vllm.kv_cache import Peak, Reading
-from turngap_agent.llm.vllm.prefix import PrefixLedger
-from turngap_agent.llm.vllm.server import Server, free_port
+from turngap_agent.llm.vllm.event_stream import Usage
+from turngap_agent.llm.vllm.kv_cache import CachePeak, CacheReading
+from turngap_agent.llm.vllm.prefix import PrefixTracker
+from turngap_agent.llm.vllm.server import Server, find_free_port
 from turngap_agent.llm.vllm.supervision import State
-from turngap_agent.llm.vllm.token_ids import TokenHistory
 from turngap_agent.weights import pins
 
 _WARM_UP_TOKENS = 4
 _WARM_UP_REPLIES = 3
 """The first fills the cache with the system prompt, the second finds it there, the third runs as all later ones do."""
-_LOOKED_AT_TOKEN = 10
-"""Of each reply, when the KV cache is looked at: the first clause is out, so that the look delays nobody's first sound
-in a call of its own, and most of the prompt and reply are in the cache."""
+_CACHE_READ_AT_TOKEN = 10
+"""At this token of each reply the KV cache is read: the first clause is out, so that the reading does not delay first
+audio in the same call, and most of the prompt and reply are in the cache."""
 
 
 class VllmChat:
     """One server; replies of several calls overlap."""
 
     def __init__(self, settings: VllmSettings) -> None:
-        """Starts nothing yet.
+        """Check the settings; nothing is started yet.
 
         Raises:
-            EngineError: vLLM is not installed, the model's folder is not there, or the port is taken.
-            WeightsError: the pinned model is not there and cannot be fetched.
+            EngineError: vLLM is not installed, the model's folder is missing, or the port is taken.
+            WeightsError: the pinned model is missing and cannot be fetched.
         """
         self._settings = settings
-        self._named = settings.model
-        self._prefix = PrefixLedger()
-        self._ids = TokenHistory()
-        self._peak = Peak()
-        self._look: asyncio.Task[Reading] | None = None
-        self._script = prompt.script_words(settings.script)
+        self._model_name = settings.model
+        self._prefix = PrefixTracker()
+        self._ids = prompt.PromptIds()
+        self._peak = CachePeak()
+        self._cache_read: asyncio.Task[CacheReading] | None = None
+        self._script = split_words(settings.script)
         self._server: Server | None = None
         if settings.url is not None:
             self._client = Client(settings.url, local=False, stall_limit_s=settings.stall_limit_s)
             return
         if shutil.which(settings.command[0]) is None:
             raise EngineError(
-                f"llm: {settings.command[0]} is not installed; run `pip install 'turngap[gpu]'`, or name another "
-                "environment's in llm.command, or a running server in llm.url"
+                f"llm: {settings.command[0]} is not installed; run `pip install 'turngap[gpu]'`, or set "
+                "llm.command to that of another environment, or llm.url to a running server"
             )
         if settings.load_format != "dummy" and settings.model in pins.shipped():
             settings = settings.model_copy(update={"model": str(weights.get(settings.model))})
             self._settings = settings
         if settings.model.startswith(("/", "./", "../")) and not Path(settings.model).is_dir():
-            raise EngineError(f"llm: {settings.model}: no such folder; correct llm.model")
-        port = settings.port or free_port(command_line.HOST)
-        _refuse_taken(port)
+            raise EngineError(f"llm: the folder {settings.model} does not exist; correct llm.model")
+        port = settings.port or find_free_port(command_line.HOST)
+        _check_port(port)
         base_url = f"http://{command_line.HOST}:{port}/v1"
         self._client = Client(base_url, local=True, stall_limit_s=settings.stall_limit_s)
         self._server = Server(
-            command_line.arguments(settings, port),
-            command_line.environment(settings, os.environ),
-            self._client.healthy,
-            self._warm,
+            command_line.build_arguments(settings, port),
+            command_line.build_environment(settings, os.environ),
+            self._client.check_health,
+            self._warm_up_server,
             settings.start_limit_s,
             settings.restart,
         )
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         s = self._settings
         place = f"at {s.url}" if s.url else "supervised"
         revision = f"@{s.pinned_revision[:8]}" if s.pinned_revision and not s.url else ""
         weights = ", random weights" if s.load_format == "dummy" and not s.url else ""
-        return f"vllm {self._named}{revision}{weights}, {place}, at most {s.max_tokens} tokens"
+        return f"vllm {self._model_name}{revision}{weights}, {place}, at most {s.max_tokens} tokens"
 
     def kv_cache(self) -> KvCache | None:
-        """What the server reserves for keys and values, and the most that replies were seen to hold of it."""
-        return self._peak.figures()
+        """Return what the server reserves for keys and values, and the most that replies held in all readings."""
+        return self._peak.kv_cache()
 
     @property
     def metrics_url(self) -> str:
-        """Where the server's own metrics are."""
+        """URL of the server's metrics."""
         return f"{self._client.root}/metrics"
 
     @property
     def server(self) -> Server | None:
-        """The supervised server; None where it runs elsewhere."""
+        """The supervised server; None if it runs elsewhere."""
         return self._server
 
     async def warm_up(self) -> None:
-        """Start the server and wait for it; fill the prefix cache with the system prompt; run some short replies.
+        """Start the server and wait for it; fill the prefix cache with the system prompt; generate some short replies.
 
         Raises:
             EngineError: it does not start or is not ready in time, nothing answers at the URL, what answers is no
@@ -111,68 +110,68 @@ class VllmChat:
             await self._server.start()
             return
         try:
-            await self._warm()
-        except EngineError as fault:
-            raise EngineError(f"llm: {fault}") from None
+            await self._warm_up_server()
+        except EngineError as error:
+            raise EngineError(f"llm: {error}") from None
 
     async def reply(self, request: Request) -> AsyncGenerator[str, None]:
-        """The reply, token by token as text. Closing the generator aborts the request at the server.
+        """Yield the reply's text, token by token. Closing the generator aborts the request at the server.
 
         Raises:
             EngineError: the server is down, dies, refuses or stalls; the turn is lost, the call is not.
         """
         if self._server is not None and self._server.state is not State.READY:
-            raise EngineError(f"llm: {self._server.why_down()}")
+            raise EngineError(f"llm: {self._server.down_reason()}")
         try:
-            # The server works for the attempt until its connection is closed; its queue counts too.
+            # The server works for the attempt until its connection is closed; time in its queue counts too.
             with meter.current().busy():
                 async with aclosing(self._pieces(request)) as pieces:
                     async for piece in pieces:
                         yield piece
-        except EngineError as fault:
-            raise EngineError(f"llm: {fault}") from None
+        except EngineError as error:
+            raise EngineError(f"llm: {error}") from None
 
     async def close(self) -> None:
-        """End the server, if it is ours, and all connections."""
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.gather(self._look, return_exceptions=True)
+        """End the supervised server and all connections."""
+        if self._cache_read is not None:
+            self._cache_read.cancel()
+            await asyncio.gather(self._cache_read, return_exceptions=True)
         if self._server is not None:
             await self._server.close()
         await self._client.close()
 
     async def _pieces(self, request: Request, stall_limit_s: float | None = None) -> AsyncGenerator[str, None]:
         if self._settings.prompt == "token_ids":
-            ids = self._ids.prompt(self._settings.system_prompt, request)
-            route, body = "completions", prompt.body(self._settings, request, {"prompt": ids})
+            ids = self._ids.build(self._settings.system_prompt, request)
+            route, body = "completions", prompt.build_body(self._settings, request, {"prompt": ids})
         else:
-            messages = prompt.messages(self._settings.system_prompt, request)
-            route, body = "chat/completions", prompt.body(self._settings, request, {"messages": messages})
-        handle = self._prefix.begin(request, body["max_tokens"])
+            messages = prompt.build_messages(self._settings.system_prompt, request)
+            route, body = "chat/completions", prompt.build_body(self._settings, request, {"messages": messages})
+        handle = self._prefix.start_request(request, body["max_tokens"])
         tokens = request.reply_tokens
-        script = iter(self._script if tokens is None else scripts.pieces(self._settings.script, tokens))
+        script = iter(self._script if tokens is None else split_script(self._settings.script, tokens))
         generated: list[int] = []
-        begun = False
+        started = False
         n_tokens = 0
         async with aclosing(self._client.stream(route, body, request.headers, stall_limit_s)) as chunks:
             async for chunk in chunks:
                 generated += chunk.token_ids
                 n_tokens += bool(chunk.text or chunk.token_ids)
-                if n_tokens == _LOOKED_AT_TOKEN and chunk.usage is None:
-                    self._look_at_cache()
+                if n_tokens == _CACHE_READ_AT_TOKEN and chunk.usage is None:
+                    self._start_cache_read()
                 text = chunk.text
                 if self._script:
                     text = "".join(word for _, word in zip(chunk.token_ids, script, strict=False))
-                if not begun:
+                if not started:
                     text = text.lstrip()
                 if text:
-                    begun = True
+                    started = True
                     yield text
                 if chunk.usage is not None:
-                    self._note(request, chunk.usage, self._prefix.end(handle, chunk.usage))
-        self._ids.generated(request, generated)
+                    self._report(request, chunk.usage, self._prefix.end_request(handle, chunk.usage))
+        self._ids.store(request, generated)
 
-    def _note(self, request: Request, usage: Usage, allowed_tokens: int | None) -> None:
+    def _report(self, request: Request, usage: Usage, allowed_tokens: int | None) -> None:
         facts = {
             tracing.LLM_QUEUE_MS: usage.queue_ms,
             tracing.LLM_PREFILL_MS: usage.prefill_ms,
@@ -183,47 +182,47 @@ class VllmChat:
         }
         for name, value in facts.items():
             if value is not None:
-                request.note(name, value)
+                request.set_attribute(name, value)
 
-    def _look_at_cache(self) -> None:
-        """Without waiting for it, and never twice at once."""
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._read_cache())
+    def _start_cache_read(self) -> None:
+        """Start reading the KV cache, unless a reading is running; nothing waits for it."""
+        if self._cache_read is None or self._cache_read.done():
+            self._cache_read = asyncio.create_task(self._read_cache())
 
-    async def _read_cache(self) -> Reading:
-        reading = await self._client.kv_cache()
-        self._peak.saw(reading, self._server.kv_cache_mib if self._server is not None else None)
+    async def _read_cache(self) -> CacheReading:
+        reading = await self._client.read_kv_cache()
+        self._peak.add(reading, self._server.kv_cache_mib if self._server is not None else None)
         return reading
 
-    async def _warm(self) -> None:
-        """Check what is served, and warm it up; also after each restart."""
+    async def _warm_up_server(self) -> None:
+        """Check that the server serves the model, and warm it up; also after each restart."""
         served = await self._client.models()
         if self._settings.model not in served:
             names = ", ".join(served) or "no model"
             raise EngineError(f"{self._client.base_url} serves {names}, not {self._settings.model}; correct llm.model")
         shared: int | None = None
 
-        def note(name: str, value: tracing.AttributeValue) -> None:
+        def set_attribute(name: str, value: tracing.AttributeValue) -> None:
             nonlocal shared
             if name == tracing.PREFIX_CACHED_TOKENS and isinstance(value, int):
                 shared = value
 
         letters = secrets.SystemRandom().sample(string.ascii_uppercase, _WARM_UP_REPLIES)
         for letter in letters:
-            # No two begin alike, so that they share the system prompt and nothing else.
+            # Each starts with another letter, so that they share the system prompt and nothing else.
             block = (
                 f"{letter} {' '.join(secrets.choice(string.ascii_uppercase) for _ in range(15))} warms the model up."
             )
-            asked = Request(block, (), "Hello?", _WARM_UP_TOKENS, waiting=False, note=note)
-            async with aclosing(self._pieces(asked, self._settings.start_limit_s)) as pieces:
+            request = Request(block, (), "Hello?", _WARM_UP_TOKENS, waiting=False, set_attribute=set_attribute)
+            async with aclosing(self._pieces(request, self._settings.start_limit_s)) as pieces:
                 async for _ in pieces:
                     pass
         self._prefix.learn(shared, (await self._read_cache()).block_tokens)
 
 
-def _refuse_taken(port: int) -> None:
+def _check_port(port: int) -> None:
     try:
         socket.create_server((command_line.HOST, port)).close()
-    except OSError as fault:
-        why = fault.strerror or fault
-        raise EngineError(f"llm: port {port} cannot be used for vLLM ({why}); choose another in llm.port") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise EngineError(f"llm: port {port} cannot be used for vLLM ({reason}); set llm.port to another") from None

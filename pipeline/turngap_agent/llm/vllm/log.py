@@ -1,11 +1,11 @@
-"""What `vllm serve` prints: progress worth telling, and why a start failed; pure."""
+"""What `vllm serve` prints: the steps of its start, and why a start failed; pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
-from turngap_agent.llm.vllm.chunks import excerpt
+from turngap_agent.llm.vllm.event_stream import excerpt
 
 _PREFIX = re.compile(r"^(\([^)]*pid=\d+\)\s*)?((DEBUG|INFO|WARNING|ERROR)\s+[\d-]+ [\d:]+\s+\[[^\]]*\]\s*)?")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -25,11 +25,11 @@ _STEPS = tuple(
         r"Starting vLLM server on .*",
     )
 )
-_FAULT = re.compile(r"^(\w+\.)*\w*(Error|Exception)\b(: .*)?$")
+_ERROR = re.compile(r"^(\w+\.)*\w*(Error|Exception)\b(: .*)?$")
 _INVALID = "Value error, "
-"""Begins the line after "1 validation error for …" that tells which one."""
+"""Start of the line after "1 validation error for …" that contains the error."""
 _VAGUE = ("Engine core initialization failed", "WorkerProc initialization failed", "validation error")
-"""What is said of a fault whose cause stands in another line."""
+"""Errors whose cause is in another line."""
 _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("CUDA out of memory", "OutOfMemoryError"),
@@ -41,7 +41,7 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("less than requested memory for kv", "DefaultCPUAllocator: can't allocate memory"),
-        "the machine's memory does not hold it: free some, or lower llm.kv_cache_mib or VLLM_CPU_KVCACHE_SPACE",
+        "the machine has too little memory: free some, or lower llm.kv_cache_mib or VLLM_CPU_KVCACHE_SPACE",
     ),
     (
         ("gated repo", "401 Client Error", "403 Client Error", "is restricted"),
@@ -66,7 +66,7 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("No CUDA GPUs are available", "Failed to infer device type", "libcuda", "NVIDIA driver"),
-        "vLLM finds no GPU that it can use",
+        "vLLM finds no usable GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES",
     ),
     (
         ("PackageNotFoundError", "No package metadata was found"),
@@ -75,36 +75,36 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def plain(line: str) -> str:
-    """The line without colours, process and logger."""
+def strip_prefix(line: str) -> str:
+    """Return the line without colours, process and logger."""
     return _PREFIX.sub("", _ANSI.sub("", line)).strip()
 
 
-def progress(line: str) -> str | None:
-    """The step of a start that this line reports; None for all the rest."""
-    text = plain(line)
+def find_step(line: str) -> str | None:
+    """Return the step of a start that this line reports, if it reports one."""
+    text = strip_prefix(line)
     return excerpt(text) if any(step.fullmatch(text) for step in _STEPS) else None
 
 
-def last(lines: Iterable[str]) -> str:
-    """The last line that says something."""
-    return next((excerpt(text) for text in map(plain, reversed([*lines])) if text), "nothing")
+def last_line(lines: Iterable[str]) -> str:
+    """Return the last line that is not empty."""
+    return next((excerpt(text) for text in map(strip_prefix, reversed([*lines])) if text), "nothing")
 
 
-def cause(lines: Sequence[str]) -> str:
-    """Why a server whose last output this is did not start or died, with the remedy where it is known.
+def find_cause(lines: Sequence[str]) -> str:
+    """Return why a server with these last lines of output did not start or died, with the remedy if it is known.
 
-    The last line that names an error counts, the innermost process's before those that only report it on.
+    The last line that names an error counts; one of an inner process counts before those that only pass it on.
     """
-    texts = [text for text in map(plain, lines) if text]
-    faults = [text for text in texts if _FAULT.match(text) or text.startswith(_INVALID) or "error: " in text]
-    telling = [text for text in faults if not any(vague in text for vague in _VAGUE)]
-    said = next(iter([*reversed(telling), *reversed(faults), *reversed(texts)]), "it printed nothing")
-    remedy = _remedy([said]) or _remedy(reversed(faults))
-    return f"{excerpt(said)}; {remedy}" if remedy else excerpt(said)
+    texts = [text for text in map(strip_prefix, lines) if text]
+    errors = [text for text in texts if _ERROR.match(text) or text.startswith(_INVALID) or "error: " in text]
+    specific = [text for text in errors if not any(vague in text for vague in _VAGUE)]
+    cause = next(iter([*reversed(specific), *reversed(errors), *reversed(texts)]), "it printed nothing")
+    remedy = _find_remedy([cause]) or _find_remedy(reversed(errors))
+    return f"{excerpt(cause)}; {remedy}" if remedy else excerpt(cause)
 
 
-def _remedy(texts: Iterable[str]) -> str:
+def _find_remedy(texts: Iterable[str]) -> str:
     for text in texts:
         for signs, remedy in _REMEDIES:
             if any(sign in text for sign in signs):

@@ -1,4 +1,4 @@
-"""Whisper behind the agent's seam. With random weights the work is fixed: as many tokens as the script, and two."""
+"""Whisper behind the agent's interface. With random weights it decodes as many tokens as the script has, plus two."""
 
 from __future__ import annotations
 
@@ -10,50 +10,49 @@ import numpy as np
 import torch
 
 from turngap_agent import worker
-from turngap_agent.device import place
-from turngap_agent.device.graphs import Execution, Mode
-from turngap_agent.device.tokens import StandInTokenizer
-from turngap_agent.errors import EngineError
+from turngap_agent.device.execution import Execution, Mode, select_device
+from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
+from turngap_agent.errors import EngineError, one_line
 from turngap_agent.resample import to_16k
 from turngap_agent.stt import AudioF32, Transcript
-from turngap_agent.stt.repeats import repeats_itself
+from turngap_agent.stt.short_window import repeats_itself
 from turngap_agent.stt.whisper import model
 from turngap_agent.telephony import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from turngap_agent.stt.whisper import WhisperSettings
 
-ENDS = 2
-"""Decoded beside the words: the last token of a sentence, and the end."""
-_MOST_TOKENS = 224
-_WIDE = 16_000
+END_TOKENS = 2
+"""Decoded in addition to the words: the last token of a sentence, and the end."""
+_MAX_TOKENS = 224
+_WHISPER_RATE = 16_000
 _STAND_IN = StandInTokenizer(50_000)
 
 
 class Whisper:
-    """The network, loaded once; transcriptions of several calls wait for each other."""
+    """The network, loaded once; transcriptions of several calls run one after the other."""
 
     def __init__(self, settings: WhisperSettings) -> None:
-        """Loads the weights.
+        """Load the weights.
 
         Raises:
             EngineError: no such device, too little memory, or no Whisper in the folder.
         """
         self._settings = settings
-        self._device = place.device(settings.device, "whisper", "stt")
+        self._device = select_device(settings.device, "whisper", "stt")
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
-        self._cache_name = cache_name(self._checkpoint.network)
+        self._cache_name = cache_argument(self._checkpoint.network)
         self._dtype = dtype
         self._execution = Execution(self._device, Mode.EAGER, priority=settings.stream_priority)
         self._executor = worker.make_thread("stt", settings.cores)
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         c, s = self._checkpoint, self._settings
-        number = str(self._dtype).removeprefix("torch.")
+        dtype = str(self._dtype).removeprefix("torch.")
         script = "" if c.tokenizer is not None else ", scripted words"
-        return f"whisper {c.origin}, {number} on {self._device}, window {s.window_s} s{script}"
+        return f"whisper {c.origin}, {dtype} on {self._device}, window {s.window_s} s{script}"
 
     async def warm_up(self) -> None:
         """Transcribe a second of faint noise."""
@@ -68,15 +67,15 @@ class Whisper:
         return await self.transcribe_as(audio, self._settings.script)
 
     async def transcribe_as(self, audio: AudioF32, words: str) -> Transcript:
-        """The same, and random weights "recognise" `words`: as many tokens are decoded as those have, and two.
+        """Recognise `audio`; random weights "recognise" `words`, and decode as many tokens as those have, plus two.
 
         Raises:
             EngineError: the device failed; the turn is lost, the call is not.
         """
         try:
             return await worker.run(self._executor, self._transcribe, audio, words)
-        except RuntimeError as fault:
-            raise EngineError(f"whisper: {' '.join(str(fault).split())}; this turn is lost") from fault
+        except RuntimeError as error:
+            raise EngineError(f"whisper: {one_line(error)}; this turn is lost") from error
 
     async def close(self) -> None:
         """Free thread and memory."""
@@ -86,31 +85,31 @@ class Whisper:
     def _transcribe(self, audio: AudioF32, words: str) -> Transcript:
         if not len(audio):
             return Transcript("", 0.0)
-        wide, step = to_16k(audio), self._settings.window_s * _WIDE
-        with self._execution.active():
-            said = [self._recognise(wide[start : start + step], words) for start in range(0, len(wide), step)]
+        wide, step = to_16k(audio), self._settings.window_s * _WHISPER_RATE
+        with self._execution.activate():
+            parts = [self._recognise(wide[start : start + step], words) for start in range(0, len(wide), step)]
         if self._checkpoint.tokenizer is None:
             return Transcript(words, self._settings.window_s, scripted=True)
-        text = " ".join(self._checkpoint.tokenizer.decode(ids).strip() for ids in said)
+        text = " ".join(self._checkpoint.tokenizer.decode(ids).strip() for ids in parts)
         return Transcript(text, self._settings.window_s, rerun=repeats_itself(text))
 
-    def _tokens(self, words: str) -> int:
-        """How many tokens are decoded: random weights say nothing, so as many as `words` take, if they fit."""
+    def _token_count(self, words: str) -> int:
+        """Return how many tokens to decode at most; random weights decode exactly those of `words`, if they fit."""
         if self._checkpoint.tokenizer is not None:
-            return _MOST_TOKENS
+            return _MAX_TOKENS
         room = self._checkpoint.network.config.max_target_positions - len(self._checkpoint.prompt)
-        return int(min(len(_STAND_IN.encode(words)) + ENDS, room))
+        return int(min(len(_STAND_IN.encode(words)) + END_TOKENS, room))
 
     def _recognise(self, audio: AudioF32, words: str) -> list[int]:
-        """The ids of what is said in 16 kHz `audio` that is no longer than the window; one greedy pass."""
+        """Return the ids of the words in 16 kHz `audio` that is no longer than the window; one greedy pass."""
         c = self._checkpoint
-        features = c.extractor(audio, sampling_rate=_WIDE, return_tensors="pt").input_features
+        features = c.extractor(audio, sampling_rate=_WHISPER_RATE, return_tensors="pt").input_features
         encoded = c.network.model.encoder(features.to(self._device, self._dtype))
         ids = torch.tensor([c.prompt], device=self._device)
         config = c.network.config
         cache: Any = None
-        said: list[int] = []
-        for _ in range(self._tokens(words)):
+        recognised: list[int] = []
+        for _ in range(self._token_count(words)):
             out = c.network(
                 decoder_input_ids=ids,
                 encoder_outputs=encoded,
@@ -120,18 +119,18 @@ class Whisper:
             )
             cache, ids = getattr(out, self._cache_name), out.logits[:, -1:].argmax(-1)
             if c.tokenizer is None:
-                continue  # nothing is read back until all is done
+                continue  # nothing is read back until all tokens are decoded
             if int(ids) == config.eos_token_id:
                 break
-            said.append(int(ids))
+            recognised.append(int(ids))
         if c.tokenizer is None:
-            said.append(int(ids))
-        return said
+            recognised.append(int(ids))
+        return recognised
 
 
-def cache_name(network: Any) -> str:
-    """What `network.forward` calls the keys and values of earlier steps, as an argument and in what it returns.
+def cache_argument(network: Any) -> str:
+    """Return the name that `network.forward` has for the keys and values of earlier steps, in and out.
 
-    `cache` in transformers releases that deprecate `past_key_values`, else `past_key_values`.
+    `cache` in the releases of transformers that deprecate `past_key_values` (5.24 does), else `past_key_values`.
     """
     return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"

@@ -1,4 +1,4 @@
-"""A Whisper for one encoder window: from a folder, or of an exact architecture with random weights."""
+"""Loads a Whisper for one length of encoder window, from a folder or with random weights."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 
 from turngap_agent import weights as pinned
 from turngap_agent.device import random_weights
-from turngap_agent.errors import EngineError
+from turngap_agent.errors import EngineError, one_line
 from turngap_agent.weights import pins
 
 FRAMES_PER_SECOND = 100
-"""Of the mel spectrogram; the encoder halves it."""
+"""Of the mel spectrogram; the encoder halves the rate."""
 SCALE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded network (transformers' WhisperForConditionalGeneration) with what goes in and out of it."""
+    """A loaded network (transformers' WhisperForConditionalGeneration) with its feature extractor and tokenizer."""
 
     network: Any
     extractor: Any
@@ -32,7 +32,7 @@ class Checkpoint:
 
 
 def distil_large_v3() -> Any:
-    """distil-large-v3: large-v3's encoder (32 layers, width 1280), 2 decoder layers; 756 million parameters."""
+    """Return distil-large-v3's configuration: 32 encoder and 2 decoder layers of width 1280, 756 million parameters."""
     from transformers import WhisperConfig
 
     return WhisperConfig(
@@ -54,7 +54,7 @@ def distil_large_v3() -> Any:
 
 
 def tiny() -> Any:
-    """Two layers each way, width 32: for tests."""
+    """Return a configuration for tests: 2 encoder and 2 decoder layers of width 32."""
     from transformers import WhisperConfig
 
     sizes = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
@@ -78,24 +78,26 @@ _ENGLISH = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps
 
 
 def load(weights: str, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
-    """The weights called `random` (distil-large-v3) or `tiny`, those pinned under that name, or those in a folder.
+    """Return the checkpoint `random` (distil-large-v3) or `tiny`, the one pinned under that name, or a folder's.
 
-    `window_s` is the encoder's window.
+    `window_s` is the length of the encoder window.
 
     Raises:
-        EngineError: the folder holds no Whisper, or a damaged one; too little memory.
-        WeightsError: the pinned ones are not there and cannot be fetched.
+        EngineError: the folder contains no Whisper, or a damaged one; too little memory.
+        WeightsError: the pinned weights are missing and cannot be fetched.
     """
     try:
         if weights in ARCHITECTURES:
-            return _random(weights, device, dtype, window_s)
+            return _load_random(weights, device, dtype, window_s)
         folder = pinned.get(weights) if weights in pins.shipped() else Path(weights).expanduser()
-        return _from_folder(folder, device, dtype, window_s)
-    except torch.OutOfMemoryError as fault:
-        raise EngineError(f"whisper: {device} ran out of memory ({_line(fault)}); stop what else uses it") from None
+        return _load_folder(folder, device, dtype, window_s)
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"whisper: {device} ran out of memory ({one_line(error)}); stop other programs that use it"
+        ) from None
 
 
-def _random(name: str, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
+def _load_random(name: str, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
     from transformers import WhisperForConditionalGeneration
 
     config = ARCHITECTURES[name]()
@@ -104,42 +106,42 @@ def _random(name: str, device: torch.device, dtype: torch.dtype, window_s: int) 
     random_weights.fill(network, seed=0, scale=SCALE)
     network.proj_out.weight = network.model.decoder.embed_tokens.weight
     prompt = (config.decoder_start_token_id,) * len(_ENGLISH)
-    return Checkpoint(network, _extractor(config.num_mel_bins, window_s), None, prompt, "random weights")
+    return Checkpoint(network, _make_extractor(config.num_mel_bins, window_s), None, prompt, "random weights")
 
 
-def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
+def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
     from tokenizers import Tokenizer
     from transformers import AutoConfig, WhisperConfig, WhisperForConditionalGeneration
 
     if not (folder / "config.json").is_file():
-        raise EngineError(f"whisper: {folder} holds no checkpoint (no config.json); stt.weights is random or a folder")
+        raise EngineError(
+            f"whisper: {folder} contains no checkpoint (no config.json); set stt.weights to random or to a folder"
+        )
     try:
         config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as fault:
-        raise _damaged(folder, fault) from None
+    except (OSError, ValueError) as error:
+        raise _damage_error(folder, error) from None
     if not isinstance(config, WhisperConfig):
-        raise EngineError(f"whisper: {folder} holds a {config.model_type} checkpoint; correct stt.weights")
+        raise EngineError(f"whisper: {folder} contains a {config.model_type} checkpoint; correct stt.weights")
     try:
         network = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval().to(device)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except EngineError:
-        raise
-    except Exception as fault:  # noqa: BLE001 - the packages raise whatever they like for a damaged file
-        raise EngineError(f"whisper: the checkpoint in {folder} is damaged ({_line(fault)}); fetch it again") from None
+    except Exception as error:  # noqa: BLE001 - the packages have no common class for a damaged file
+        raise _damage_error(folder, error) from None
     network.requires_grad_(requires_grad=False)
     positions = _positions(window_s)
     encoder = network.model.encoder
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.embed_positions.weight[:positions].clone())
     network.config.max_source_positions = positions
     prompt = tuple(number for mark in _ENGLISH if (number := tokenizer.token_to_id(mark)) is not None)
-    return Checkpoint(network, _extractor(config.num_mel_bins, window_s), tokenizer, prompt, str(folder))
+    return Checkpoint(network, _make_extractor(config.num_mel_bins, window_s), tokenizer, prompt, str(folder))
 
 
-def _damaged(folder: Path, fault: Exception) -> EngineError:
-    return EngineError(f"whisper: the checkpoint in {folder} is damaged ({_line(fault)}); fetch it again")
+def _damage_error(folder: Path, error: Exception) -> EngineError:
+    return EngineError(f"whisper: the checkpoint in {folder} is damaged ({one_line(error)}); fetch it again")
 
 
-def _extractor(mel_bins: int, window_s: int) -> Any:
+def _make_extractor(mel_bins: int, window_s: int) -> Any:
     from transformers import WhisperFeatureExtractor
 
     return WhisperFeatureExtractor(feature_size=mel_bins, chunk_length=window_s)
@@ -147,7 +149,3 @@ def _extractor(mel_bins: int, window_s: int) -> Any:
 
 def _positions(window_s: int) -> int:
     return window_s * FRAMES_PER_SECOND // 2
-
-
-def _line(fault: Exception) -> str:
-    return " ".join(str(fault).split())

@@ -1,4 +1,4 @@
-"""CSM's backbone: context in, and one position a frame; gives the hidden state and each frame's first code."""
+"""CSM's backbone: from context and one position a frame to the hidden state and each frame's first code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from turngap_agent.tts.csm.stack import LlamaStack
 
 
 class Backbone:
-    """The weights of a transformers CsmForConditionalGeneration's backbone, over `positions` places."""
+    """The backbone's weights of a transformers CsmForConditionalGeneration, over `positions` places."""
 
     def __init__(self, network: Any, positions: int, sampling: Sampling) -> None:
         config = network.config
@@ -29,17 +29,17 @@ class Backbone:
         self.head: Tensor = network.lm_head.weight.data
 
     def embed_text(self, ids: Tensor) -> Tensor:
-        """Token ids (n,) as rows (n, hidden)."""
+        """Return token ids (n,) as rows (n, hidden)."""
         return F.embedding(ids, self.text_embeddings)
 
     def embed_frames(self, codes: Tensor) -> Tensor:
-        """Audio frames (n, codebooks) as rows (n, hidden): the sum over a frame's codebooks."""
+        """Return audio frames (n, codebooks) as rows (n, hidden): the sum over a frame's codebooks."""
         return F.embedding(codes + self.offsets, self.code_embeddings).sum(dim=1)
 
     def prefill(
         self, rows: Tensor, cache: KeyValues, start: Tensor, last: Tensor, noise: Tensor, window: int
-    ) -> Outcome:
-        """Take in context `rows` (T, hidden) from position `start` (1,) on; those after index `last` (1,) are padding.
+    ) -> StepOutput:
+        """Compute context `rows` (T, hidden) from position `start` (1,) on; those after index `last` (1,) are padding.
 
         Padding rows write keys and values that later rows overwrite before anything attends to them.
         """
@@ -47,16 +47,16 @@ class Backbone:
         hidden = self.stack.forward(rows, cache, positions, window).index_select(0, last)
         return hidden, sample(F.linear(hidden, self.head), noise, self.sampling)
 
-    def step(self, codes: Tensor, cache: KeyValues, position: Tensor, noise: Tensor, window: int) -> Outcome:
-        """Take in the frame `codes` (codebooks,) at `position` (1,)."""
+    def step(self, codes: Tensor, cache: KeyValues, position: Tensor, noise: Tensor, window: int) -> StepOutput:
+        """Compute the frame `codes` (codebooks,) at `position` (1,)."""
         row = self.embed_frames(codes.unsqueeze(0))
         hidden = self.stack.forward(row, cache, position, window)
         return hidden, sample(F.linear(hidden, self.head), noise, self.sampling)
 
     def bytes_read(self) -> int:
-        """Bytes of weights that one step reads, keys and values not counted."""
+        """Return the bytes of weights that one step reads, without keys and values."""
         return self.stack.bytes_read() + int(self.head.numel() * self.head.element_size())
 
 
-Outcome = tuple[Tensor, Tensor]
+StepOutput = tuple[Tensor, Tensor]
 """The last row's hidden state (1, hidden) and the next frame's first code (1,)."""

@@ -1,7 +1,7 @@
-"""What CSM hears before it speaks: the voice prompt and earlier turns, text and audio, within the positions there are.
+"""CSM's context: the voice prompt and earlier utterances, as text and audio, within the positions of a slot.
 
-An utterance is its text's tokens, then one position for each 80 ms of its audio, then a frame of end codes. When the
-whole does not fit, the oldest turns go, whole; the voice prompt stays.
+An utterance is its text's tokens, then one position for each 80 ms of its audio, then a frame of end codes. If the
+context does not fit, the oldest utterances are left out, each as a whole; the voice prompt stays.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import numpy as np
 import torch
 
 from turngap_agent.errors import EngineError
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm.backbone import Backbone
 
 LINE_RATE = 8_000
-"""The rate of earlier turns' audio, as it went over the line."""
+"""The rate of earlier utterances' audio, as it was on the telephone line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One earlier utterance. Two with the same key give the same keys and values."""
+    """One earlier utterance. Segments with the same key have the same keys and values."""
 
     key: bytes
     text_ids: tuple[int, ...]
     codes: torch.Tensor = field(compare=False)
-    """Its audio, shape (frames, codebooks); no frames where it was not heard."""
+    """Its audio, shape (frames, codebooks); no frames if none of it was played."""
 
     @property
     def positions(self) -> int:
-        """How many positions it takes."""
+        """How many positions it needs."""
         return len(self.text_ids) + (len(self.codes) + 1 if len(self.codes) else 0)
 
     def rows(self, backbone: Backbone) -> torch.Tensor:
-        """Its embeddings, shape (positions, hidden)."""
+        """Return its embeddings, shape (positions, hidden)."""
         text = backbone.embed_text(torch.tensor(self.text_ids, device=self.codes.device))
         if not len(self.codes):
             return text
@@ -45,26 +45,26 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One clause to be spoken: its context, its text's ids, and at most how many frames."""
+class SpeechPlan:
+    """One piece to be spoken: its context, its text's ids, and the largest number of frames."""
 
     segments: tuple[Segment, ...]
     text_ids: tuple[int, ...]
     frames: int
     reads_end: bool = True
-    """False: exactly `frames`, whatever the model says (random weights never end)."""
+    """Whether the model's end of audio counts; if not, there are exactly `frames` (random weights never end)."""
 
 
-def plan(
+def plan_speech(
     prompt: Segment | None,
-    turns: Sequence[Segment],
+    utterances: Sequence[Segment],
     text_ids: tuple[int, ...],
     frames: int,
     positions: int,
     *,
     reads_end: bool = True,
-) -> Plan:
-    """The longest run of latest `turns` that fits, after the prompt, with the text and `frames` into `positions`.
+) -> SpeechPlan:
+    """Return the plan with the prompt and as many of the latest `utterances` as fit into `positions`.
 
     Raises:
         EngineError: not even the prompt fits.
@@ -74,59 +74,59 @@ def plan(
         room -= prompt.positions
     if room < 0:
         raise EngineError(
-            f"csm: voice prompt, text and audio take {positions - room} positions of {positions}; shorten the voice "
-            "prompt, or lower tts.max_frames"
+            f"csm: voice prompt, text and audio need {positions - room} positions, and there are {positions}; shorten "
+            "the voice prompt, or lower tts.max_frames"
         )
     kept: list[Segment] = []
-    for turn in reversed(turns):
-        if turn.positions > room:
+    for utterance in reversed(utterances):
+        if utterance.positions > room:
             break
-        room -= turn.positions
-        kept.insert(0, turn)
-    return Plan(((prompt,) if prompt is not None else ()) + tuple(kept), text_ids, frames, reads_end)
+        room -= utterance.positions
+        kept.insert(0, utterance)
+    return SpeechPlan(((prompt,) if prompt is not None else ()) + tuple(kept), text_ids, frames, reads_end)
 
 
 class SegmentStore:
-    """Earlier utterances as segments; each one's audio goes through the codec once."""
+    """Earlier utterances as segments; the audio of each is encoded once."""
 
     def __init__(
         self,
-        utterance: Callable[[int, str], tuple[int, ...]],
-        encode: Callable[[AudioF32, int], torch.Tensor],
+        encode_text: Callable[[int, str], tuple[int, ...]],
+        encode_audio: Callable[[AudioF32, int], torch.Tensor],
         capacity: int = 64,
     ) -> None:
-        """`utterance` gives the ids of (speaker, text); `encode` the codes of (audio, its rate)."""
-        self._utterance = utterance
-        self._encode = encode
+        """`encode_text` returns the ids of (speaker, text), `encode_audio` the codes of (audio, its rate)."""
+        self._encode_text = encode_text
+        self._encode_audio = encode_audio
         self._capacity = capacity
         self._segments: OrderedDict[bytes, Segment] = OrderedDict()
 
     def segment(self, speaker: int, text: str, audio: AudioF32, sample_rate: int) -> Segment:
-        """The utterance as a segment, from the store if it was seen before."""
+        """Return the utterance as a segment, from the store if it is there."""
         name = f"{speaker} {sample_rate} {text}".encode()
         key = hashlib.blake2b(name + b"\0" + np.ascontiguousarray(audio, np.float32).tobytes(), digest_size=16).digest()
         if key not in self._segments:
-            self._segments[key] = Segment(key, self._utterance(speaker, text), self._encode(audio, sample_rate))
+            self._segments[key] = Segment(key, self._encode_text(speaker, text), self._encode_audio(audio, sample_rate))
             while len(self._segments) > self._capacity:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(key)
         return self._segments[key]
 
-    def turns(self, context: tuple[Spoken, ...], speakers: dict[str, int]) -> tuple[Segment, ...]:
-        """A call's earlier turns; those with neither words nor sound are left out."""
+    def segments(self, context: tuple[ContextUtterance, ...], speakers: dict[str, int]) -> tuple[Segment, ...]:
+        """Return a call's earlier utterances as segments; those with neither words nor sound are left out."""
         return tuple(
-            self.segment(speakers[turn.speaker], turn.text, turn.audio, LINE_RATE)
-            for turn in context
-            if turn.text.strip() or len(turn.audio)
+            self.segment(speakers[utterance.speaker], utterance.text, utterance.audio, LINE_RATE)
+            for utterance in context
+            if utterance.text.strip() or len(utterance.audio)
         )
 
 
-def resampled(audio: AudioF32, sample_rate: int, wanted_rate: int) -> AudioF32:
-    """Mono `audio` at `wanted_rate`, through scipy's polyphase FIR."""
-    if sample_rate == wanted_rate or not len(audio):
+def resample(audio: AudioF32, sample_rate: int, target_rate: int) -> AudioF32:
+    """Return mono `audio` at `target_rate`, through scipy's polyphase FIR."""
+    if sample_rate == target_rate or not len(audio):
         return audio
     from scipy.signal import resample_poly
 
-    divisor = int(np.gcd(sample_rate, wanted_rate))
-    result: AudioF32 = resample_poly(audio, wanted_rate // divisor, sample_rate // divisor).astype(np.float32)
+    divisor = int(np.gcd(sample_rate, target_rate))
+    result: AudioF32 = resample_poly(audio, target_rate // divisor, sample_rate // divisor).astype(np.float32)
     return result

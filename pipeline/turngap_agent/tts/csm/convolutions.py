@@ -1,7 +1,7 @@
-"""Mimi's convolutions with a memory: each keeps between calls what makes its pieces equal to the whole.
+"""Mimi's convolutions with state, so that the output of pieces equals that of the whole.
 
-A causal convolution needs the end of its last input; a transposed one overlaps with the start of its next output. These
-are its carry, a tensor of the call's state.
+A causal convolution needs the end of its last input; a transposed one overlaps with the start of its next output. This
+is its carry, a tensor of the call's state.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 
 class Convolutions:
-    """Takes transformers' codec layers apart, and hands each that needs one its carry."""
+    """Builds layers from transformers' codec layers, and assigns a carry to each that needs one."""
 
     def __init__(self) -> None:
         self.carry_shapes: list[tuple[int, int, int]] = []
-        """Of the carries that the layers made so far need, in their order."""
+        """Shapes of the carries of all layers so far, in their order."""
         self.weights: list[Tensor] = []
 
-    def layer(self, module: Any) -> Layer:
-        """The layer of transformers' `module`; a ValueError for one that Mimi's decoder does not have."""
+    def add_layer(self, module: Any) -> Layer:
+        """Return the layer of transformers' `module`; raise ValueError for one that Mimi's decoder does not have."""
         kind = type(module).__name__
         if kind == "MimiConv1d":
-            return self._conv(module.conv)
+            return self._make_conv(module.conv)
         if kind == "MimiConvTranspose1d":
-            return self._conv_transposed(module.conv)
+            return self._make_conv_transposed(module.conv)
         if kind == "ELU":
             return Elu()
         if kind == "MimiResnetBlock" and type(module.shortcut).__name__ == "Identity":
-            return Residual(tuple(self.layer(inner) for inner in module.block))
+            return Residual(tuple(self.add_layer(inner) for inner in module.block))
         raise ValueError(f"a Mimi decoder without {kind} layers was expected")
 
-    def _conv(self, conv: Any) -> Conv:
+    def _make_conv(self, conv: Any) -> Conv:
         stride, dilation = conv.stride[0], conv.dilation[0]
         reach = (conv.kernel_size[0] - 1) * dilation + 1 - stride
-        carry = self._carry(conv.in_channels, reach) if reach else None
-        return Conv(self._weight(conv), _bias(conv), stride, dilation, conv.groups, carry)
+        carry = self._add_carry(conv.in_channels, reach) if reach else None
+        return Conv(self._add_weight(conv), _bias(conv), stride, dilation, conv.groups, carry)
 
-    def _conv_transposed(self, conv: Any) -> ConvTransposed:
+    def _make_conv_transposed(self, conv: Any) -> ConvTransposed:
         stride = conv.stride[0]
-        carry = self._carry(conv.out_channels, conv.kernel_size[0] - stride)
-        return ConvTransposed(self._weight(conv), _bias(conv), stride, conv.groups, carry)
+        carry = self._add_carry(conv.out_channels, conv.kernel_size[0] - stride)
+        return ConvTransposed(self._add_weight(conv), _bias(conv), stride, conv.groups, carry)
 
-    def _carry(self, channels: int, reach: int) -> int:
+    def _add_carry(self, channels: int, reach: int) -> int:
         self.carry_shapes.append((1, channels, reach))
         return len(self.carry_shapes) - 1
 
-    def _weight(self, conv: Any) -> Tensor:
+    def _add_weight(self, conv: Any) -> Tensor:
         weight: Tensor = conv.weight.data
         self.weights.append(weight)
         return weight
@@ -66,10 +66,10 @@ class Conv:
     dilation: int
     groups: int
     carry: int | None
-    """Which carry is its own; None for a kernel that needs no past."""
+    """Index of its carry; None for a kernel that needs no earlier input."""
 
     def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        """`x` (1, channels, n) after this layer; its own carry is written in place."""
+        """Return `x` (1, channels, n) after this layer; its carry is updated in place."""
         if self.carry is not None:
             past = carries[self.carry]
             x = torch.cat((past, x), dim=2)
@@ -88,7 +88,7 @@ class ConvTransposed:
     carry: int
 
     def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        """`x` (1, channels, n) after this layer; its own carry is written in place."""
+        """Return `x` (1, channels, n) after this layer; its carry is updated in place."""
         overlap = carries[self.carry]
         reach = overlap.shape[-1]
         y = F.conv_transpose1d(x, self.weight, None, self.stride, groups=self.groups)
@@ -100,10 +100,10 @@ class ConvTransposed:
 
 @dataclass(frozen=True, slots=True)
 class Elu:
-    """The activation between them."""
+    """The activation between convolutions."""
 
     def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        """`x` (1, channels, n) after this layer; its own carry is written in place."""
+        """Return `x` (1, channels, n) after this layer; its carry is updated in place."""
         return F.elu(x)
 
 
@@ -114,7 +114,7 @@ class Residual:
     layers: tuple[Layer, ...]
 
     def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
-        """`x` (1, channels, n) after this layer; its own carry is written in place."""
+        """Return `x` (1, channels, n) after this layer; its carry is updated in place."""
         y = x
         for layer in self.layers:
             y = layer.run(y, carries)

@@ -1,7 +1,7 @@
-"""CSM's depth decoder: from the backbone's hidden state and the first code to all codes of a frame, as one unit.
+"""CSM's depth decoder: from the backbone's hidden state and the first code to all codes of a frame, in one unit.
 
-31 sequential steps, with sampling inside. Every step but the first has the same shapes, so that one compiled function
-serves all of them. The embedding of a code and its projection to the decoder's width are one table, computed once.
+It has 31 sequential steps, with sampling inside. Every step but the first has the same shapes, so that one compiled
+function serves them all. A code's embedding and its projection to the decoder's width are one table, computed once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from turngap_agent.tts.csm.stack import LlamaStack
 
 
 class DepthDecoder:
-    """The weights of a transformers CsmForConditionalGeneration's depth decoder, with its own small cache.
+    """The depth decoder's weights of a transformers CsmForConditionalGeneration, with its own small cache.
 
     The cache needs no reset: a frame writes every place before it attends to it.
     """
@@ -31,20 +31,20 @@ class DepthDecoder:
         self.stack = LlamaStack(decoder, config, self.codebooks)
         self.cache = self.stack.cache()
         self.projection: Tensor = decoder.inputs_embeds_projector.weight.data
-        self.table = _projected(decoder.embed_tokens.weight.data, self.projection)
+        self.table = _project_table(decoder.embed_tokens.weight.data, self.projection)
         # (codebooks - 1, codes, hidden): the rows of one head are contiguous
         self.heads: Tensor = network.depth_decoder.codebooks_head.weight.data.transpose(1, 2)
         device = self.table.device
-        # Tensors of their own, not slices of one: a slice of a few bytes would not be aligned for a compiled step.
+        # Separate tensors, not slices of one: a slice of a few bytes would not be aligned for a compiled step.
         self.places = tuple(torch.tensor([place], device=device) for place in range(self.codebooks))
         self.offsets = tuple(torch.tensor([book * config.vocab_size], device=device) for book in range(self.codebooks))
         self.first_places = torch.arange(2, device=device)
 
-    def frame(self, hidden: Tensor, code: Tensor, noise: Tensor, fuse: Fuse) -> Tensor:
-        """All codes of a frame, shape (codebooks,), from `hidden` (1, backbone hidden) and its first `code` (1,).
+    def decode_frame(self, hidden: Tensor, code: Tensor, noise: Tensor, fuse: Fuse) -> Tensor:
+        """Return a frame's codes, shape (codebooks,), from `hidden` (1, backbone hidden) and the first `code` (1,).
 
         `noise` (codebooks, at least top_k) is uniform; its row 0 is the backbone's. `fuse` may replace `first` and
-        `step`, the latter of one row, by compiled ones.
+        `step`, of which `step` has one row, by compiled functions.
         """
         first, step = fuse(self.first, False), fuse(self.step, True)
         codes = [code]
@@ -58,16 +58,16 @@ class DepthDecoder:
         return torch.cat(codes)
 
     def first(self, hidden: Tensor, code: Tensor, head: Tensor, noise: Tensor) -> Tensor:
-        """Code 1, shape (1,): the only step with two positions, the backbone's hidden state and code 0."""
+        """Return code 1, shape (1,): the only step with two positions, the backbone's hidden state and code 0."""
         rows = torch.cat((F.linear(hidden, self.projection), F.embedding(code, self.table)))
         return self._draw(rows, self.first_places, head, noise)
 
     def step(self, code: Tensor, offset: Tensor, place: Tensor, head: Tensor, noise: Tensor) -> Tensor:
-        """The code after `code`, shape (1,)."""
+        """Return the code after `code`, shape (1,)."""
         return self._draw(F.embedding(code + offset, self.table), place, head, noise)
 
     def bytes_read(self) -> int:
-        """Bytes of weights that one frame reads: the stack in every step, each head once."""
+        """Return the bytes of weights that one frame reads: the stack in every step, each head once."""
         heads = int(self.heads.numel() * self.heads.element_size())
         return (self.codebooks - 1) * self.stack.bytes_read() + heads
 
@@ -77,11 +77,11 @@ class DepthDecoder:
 
 
 Fuse = Callable[[Callable[..., Any], bool], Callable[..., Any]]
-"""Gives a faster function that computes the same; True for one whose products have one row."""
+"""Returns a faster function that computes the same; the flag is True if its products have one row."""
 
 
-def _projected(embeddings: Tensor, projection: Tensor) -> Tensor:
-    """Every code's embedding after the projection, by pieces, which keep the copies small."""
+def _project_table(embeddings: Tensor, projection: Tensor) -> Tensor:
+    """Return every code's embedding after the projection; in pieces, so that the copies stay small."""
     table = torch.empty(len(embeddings), len(projection), device=embeddings.device, dtype=embeddings.dtype)
     for start in range(0, len(embeddings), 4096):
         table[start : start + 4096] = F.linear(embeddings[start : start + 4096], projection)

@@ -1,7 +1,7 @@
-"""CSM behind the agent's seam: clauses in, 80 ms pieces out, several calls taking turns frame by frame.
+"""CSM behind the agent's interface: clauses in, pieces of 80 ms out, with the frames of several calls alternating.
 
-One thread uses the device. Each call asks it for one frame at a time and queues behind the others, so that frames of
-several calls alternate, a call that was closed simply stops asking, and each call's numbers are those it gets alone.
+One thread uses the device. Each call requests one frame at a time and queues behind the others. So frames of several
+calls alternate, a call that was closed requests no more, and each call's audio is what it would be alone.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 
 from turngap_agent import worker
-from turngap_agent.device.graphs import Mode
-from turngap_agent.errors import EngineError
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.device.execution import Mode
+from turngap_agent.errors import EngineError, one_line
+from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import model
-from turngap_agent.tts.csm import text as speakable
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
+from turngap_agent.tts.csm.text import split_pieces
 
 if TYPE_CHECKING:
     from turngap_agent.tts.csm import CsmSettings
 
 MARKER_HZ = 1_000.0
 MARKER_LEVEL_DBFS = -15.0
-"""RMS. What random weights say is noise of any level; the line gets this tone instead, after all the work was done."""
+"""RMS. Random weights speak noise of any level; it is replaced by this tone after all the work was done."""
 
 _CLOSED = "csm: the engine was closed while it spoke; start the agent again"
 
 Result = TypeVar("Result")
-Given = ParamSpec("Given")
+Arguments = ParamSpec("Arguments")
 
 
 class Csm:
-    """A loaded CSM-1B, shared by calls."""
+    """A loaded CSM-1B, shared by all calls."""
 
     def __init__(self, settings: CsmSettings, speech: Speech | None = None) -> None:
-        """Loads the weights, and makes the slots ready (compiles and captures, on a GPU).
+        """Load the weights and prepare the slots (compiles and captures, on a GPU).
 
         Raises:
             EngineError: see `model.load` and `Speech.prepare`; or the voice prompt cannot be used.
@@ -59,12 +59,12 @@ class Csm:
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
         self._speech = speech
         self._thread = worker.make_thread("csm", settings.cores)
-        self._turns = asyncio.Semaphore(len(speech.slots))
+        self._slots_free = asyncio.Semaphore(len(speech.slots))
         self._free = list(speech.slots)
         self._closed = False
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         speech, settings = self._speech, self._settings
         voice = "voice prompt" if settings.voice_prompt else "no voice prompt"
         return (
@@ -78,7 +78,7 @@ class Csm:
         return self._speech.sample_rate
 
     async def warm_up(self) -> None:
-        """Take in the voice prompt, and speak one clause to nobody in every slot.
+        """Compute the voice prompt, and speak one clause that is discarded in every slot.
 
         Raises:
             EngineError: the voice prompt cannot be read, or leaves no room to speak.
@@ -91,60 +91,62 @@ class Csm:
         plan = await self._on_device(self._speech.plan, "Hello there.", (), 3)
 
         def speak(slot: Slot) -> None:
-            slot.begin(plan, seed=0)
-            while slot.frame() is not None:
+            slot.start(plan, seed=0)
+            while slot.next_frame() is not None:
                 pass
 
         for slot in self._speech.slots:
             await self._on_device(speak, slot)
 
-    async def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
-        """`text` in pieces of 80 ms as they are made; nothing for a text with nothing to speak. Closing it stops it.
+    async def speak(self, text: str, context: tuple[ContextUtterance, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """Yield `text` in pieces of 80 ms as they are made; none if there is nothing to speak. Closing stops the work.
 
-        The same text after the same context gives the same audio.
+        The same text after the same context has the same audio.
 
         Raises:
             EngineError: the device failed, or the context leaves no room.
         """
-        for piece in speakable.pieces(text):
-            async with self._turns:
-                held: list[Slot] = []
-                made = 0
+        for piece in split_pieces(text):
+            async with self._slots_free:
+                slots: list[Slot] = []
+                n_samples = 0
                 try:
-                    samples = await self._on_device(self._open, piece, context, held)
+                    samples = await self._on_device(self._open, piece, context, slots)
                     while samples is not None:
-                        yield _marker(made, len(samples)) if self._speech.checkpoint.random else samples
-                        made += len(samples)
-                        samples = await self._on_device(held[0].frame)
+                        yield _make_marker(n_samples, len(samples)) if self._speech.checkpoint.random else samples
+                        n_samples += len(samples)
+                        samples = await self._on_device(slots[0].next_frame)
                 finally:
-                    # Queued like all work: the slot is free after what this call may still have at work.
+                    # Queued like all work: the slot is free only after this call's last work.
                     with suppress(RuntimeError):  # the engine was closed
-                        self._thread.submit(self._free.extend, held)
+                        self._thread.submit(self._free.extend, slots)
 
     async def close(self) -> None:
-        """Finish the frame at work, start no other, and free the device's memory."""
+        """Finish the current frame, start no other, and free the device's memory."""
         self._closed = True
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
         self._free = []
         self._speech.slots = ()
 
-    def _open(self, piece: str, context: tuple[Spoken, ...], held: list[Slot]) -> AudioF32 | None:
-        """The first frame of `piece`, in the free slot that holds most of its context; that slot goes into `held`.
+    def _open(self, piece: str, context: tuple[ContextUtterance, ...], slots: list[Slot]) -> AudioF32 | None:
+        """Return the first frame of `piece`, from the free slot with most of its context; add that slot to `slots`.
 
-        One job, so that first audio waits for other calls' frames once.
+        All in one job, so that first audio waits for other calls' frames only once.
         """
         plan = self._speech.plan(piece, context, self._settings.max_frames)
         slot = max(self._free, key=lambda slot: slot.shared_positions(plan.segments))
         self._free.remove(slot)
-        held.append(slot)
-        slot.begin(plan, seed=zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed))
-        return slot.frame()
+        slots.append(slot)
+        slot.start(plan, seed=zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed))
+        return slot.next_frame()
 
-    async def _on_device(self, work: Callable[Given, Result], *args: Given.args, **more: Given.kwargs) -> Result:
-        """`work` on the device's thread, after what was queued before it."""
+    async def _on_device(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
+    ) -> Result:
+        """Run `work` on the device's thread, after what was queued before it; return its result."""
 
         def run() -> Result:
-            with self._speech.execution.active():
+            with self._speech.execution.activate():
                 return work(*args, **more)
 
         if self._closed:
@@ -158,30 +160,30 @@ class Csm:
             if self._closed and not (task and task.cancelling()):  # the job was cancelled, not the caller
                 raise EngineError(_CLOSED) from None
             raise
-        except RuntimeError as fault:
-            raise EngineError(f"csm: the device failed ({model.line(fault)}); this reply is lost") from fault
+        except RuntimeError as error:
+            raise EngineError(f"csm: the device failed ({one_line(error, 200)}); this reply is lost") from error
 
 
 def read_audio(path: str) -> tuple[AudioF32, int]:
-    """The mono samples of an audio file, and its rate.
+    """Return the samples of an audio file, as mono, and its rate.
 
     Raises:
-        EngineError: it is missing, no audio, or empty.
+        EngineError: the file is missing, no audio, or empty.
     """
     import soundfile
 
     try:
         samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as fault:
+    except (OSError, RuntimeError) as error:
         raise EngineError(
-            f"csm: voice prompt {path} cannot be read ({model.line(fault)}); correct tts.voice_prompt.audio"
+            f"csm: voice prompt {path} cannot be read ({one_line(error, 200)}); correct tts.voice_prompt.audio"
         ) from None
     if not len(samples):
         raise EngineError(f"csm: voice prompt {path} is empty; correct tts.voice_prompt.audio")
     return np.ascontiguousarray(samples.mean(axis=1), np.float32), int(sample_rate)
 
 
-def _marker(start: int, count: int) -> AudioF32:
+def _make_marker(start: int, count: int) -> AudioF32:
     seconds = (start + np.arange(count)) / 24_000
     peak = np.sqrt(2) * 10 ** (MARKER_LEVEL_DBFS / 20)
     return np.asarray(peak * np.sin(2 * np.pi * MARKER_HZ * seconds), np.float32)

@@ -1,7 +1,7 @@
-"""Loads a CSM: the pinned real weights, a folder, or random weights; every fault is one clear line.
+"""Loads a CSM: the pinned real weights, a folder's, or random ones. Every error is one line.
 
-Whatever the source, what comes out is a transformers network whose codec is in fp32, and whose heads are trimmed to the
-codes the codec has (csm-1b's have three ids more; drawn, one would index past the codebook).
+The result is always a transformers network whose codec is in fp32 and whose heads are trimmed to the codes of the codec
+(csm-1b's have three ids more; one of those, if drawn, would be out of the codebook's range).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 
-from turngap_agent.device.place import device as device_of
-from turngap_agent.device.tokens import StandInTokenizer
-from turngap_agent.errors import EngineError
+from turngap_agent.device.execution import select_device
+from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
+from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts.csm import random_weights
-from turngap_agent.tts.csm.tokens import FileTokenizer, Tokenizer
+from turngap_agent.tts.csm.text import FileTokenizer, Tokenizer
 
 PINNED = "csm-1b"
-"""The real weights' name in `pipeline/turngap_agent/weights.toml`."""
+"""The name of the real weights in `weights.toml`."""
 _ARCHITECTURES = {"random": "csm_1b", "tiny": "tiny"}
 
 
@@ -35,76 +35,80 @@ class Checkpoint:
     network: Any
     tokenizer: Tokenizer
     origin: str
-    """Where the weights are from, for people."""
+    """Where the weights come from, for people."""
     random: bool
-    """Random weights: real work, but no words, and no end of its own."""
+    """Whether the weights are random: the work is real, but there are no words and no end of audio."""
 
 
 def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoint:
-    """The weights `real`, `random` or `tiny`, or a folder's, on `device`, in `dtype` (auto: bf16 on a GPU, else fp32).
+    """Return the checkpoint `real`, `random` or `tiny`, or a folder's, on `device` (auto: bf16 on a GPU, else fp32).
 
     Raises:
         EngineError: no such device, too little memory, a damaged checkpoint.
-        WeightsError: the real weights are neither here nor to be fetched: no access to what is gated, no network.
+        WeightsError: the real weights are missing and cannot be fetched: no access to the gated model, or no network.
     """
-    place = device_of(device, "csm", "tts")
-    number = {"auto": torch.float32 if place.type == "cpu" else torch.bfloat16}.get(dtype) or getattr(torch, dtype)
-    with _quiet():
+    torch_device = select_device(device, "csm", "tts")
+    torch_dtype = {"auto": torch.float32 if torch_device.type == "cpu" else torch.bfloat16}.get(dtype) or getattr(
+        torch, dtype
+    )
+    with silence_transformers():
         if weights in _ARCHITECTURES:
             config = getattr(random_weights, _ARCHITECTURES[weights])()
-            _require_memory(config, place, number)
-            with _memory_explained(place):
-                network = random_weights.build(config, place, number)
+            _require_memory(config, torch_device, torch_dtype)
+            with _explain_out_of_memory(torch_device):
+                network = random_weights.build(config, torch_device, torch_dtype)
             tokenizer: Tokenizer = StandInTokenizer(config.bos_token_id)
             trim_heads(network)
             return Checkpoint(network, tokenizer, "random weights", random=True)
-        folder = _pinned() if weights == "real" else Path(weights).expanduser()
-        network = _from_folder(folder, place, number)
-    tokenizer = _tokenizer(folder)
+        folder = _fetch_pinned() if weights == "real" else Path(weights).expanduser()
+        network = _load_folder(folder, torch_device, torch_dtype)
+    tokenizer = _load_tokenizer(folder)
     trim_heads(network)
     return Checkpoint(network, tokenizer, PINNED if weights == "real" else str(folder), random=False)
 
 
 def trim_heads(network: Any) -> None:
-    """Keep only the rows for ids that the codec has; the depth decoder's heads become contiguous by row."""
+    """Keep only the rows of ids that the codec has; the depth decoder's heads become contiguous by row."""
     codes = network.config.codec_config.codebook_size
     network.lm_head.weight.data = network.lm_head.weight.data[:codes].clone()
     heads = network.depth_decoder.codebooks_head.weight
     heads.data = heads.data[:, :, :codes].transpose(1, 2).contiguous().transpose(1, 2)
 
 
-def _pinned() -> Path:
-    """The verified folder of the real weights, fetched if need be."""
-    from turngap_agent import weights  # not above: random weights need none of what it needs
+def _fetch_pinned() -> Path:
+    """Return the verified folder of the real weights, which are fetched if they are missing."""
+    from turngap_agent import weights  # not above: random weights need none of its packages
 
     return weights.get(PINNED)
 
 
-def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoConfig, CsmConfig, CsmForConditionalGeneration
 
     if not (folder / "config.json").is_file():
         raise EngineError(
-            f"csm: {folder} holds no checkpoint (no config.json); tts.weights is real, random or a folder"
+            f"csm: {folder} contains no checkpoint (no config.json); set tts.weights to real, random or a folder"
         )
     try:
         config = AutoConfig.from_pretrained(folder)
         if not isinstance(config, CsmConfig):
             raise EngineError(
-                f"csm: {folder} holds a {config.model_type} checkpoint, not a CSM one; correct tts.weights"
+                f"csm: {folder} contains a {config.model_type} checkpoint, not a CSM one; correct tts.weights"
             )
         _require_memory(config, device, dtype)
-        with _memory_explained(device):
+        with _explain_out_of_memory(device):
             network, loading = CsmForConditionalGeneration.from_pretrained(
                 folder, dtype="auto", output_loading_info=True
             )
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as fault:
-        raise _damaged(folder, line(fault)) from None
-    missing = sorted(_tied(network, set(loading["missing_keys"]))) + [str(key) for key in loading["mismatched_keys"]]
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _damage_error(folder, one_line(error, 200)) from None
+    missing = sorted(_tie_embeddings(network, set(loading["missing_keys"]))) + [
+        str(key) for key in loading["mismatched_keys"]
+    ]
     if missing:
-        raise _damaged(folder, f"{len(missing)} weights missing or of the wrong shape, first {missing[0]}")
-    _place(network, device, dtype)
+        raise _damage_error(folder, f"{len(missing)} weights missing or of the wrong shape, first {missing[0]}")
+    _move(network, device, dtype)
     return network
 
 
@@ -112,11 +116,11 @@ _EMBEDDINGS = (
     "backbone_model.embed_tokens.embed_audio_tokens.weight",
     "depth_decoder.model.embed_tokens.weight",
 )
-"""One matrix under two names; a checkpoint may hold either or both."""
+"""One matrix under two names; a checkpoint may contain either or both."""
 
 
-def _tied(network: Any, missing: set[str]) -> set[str]:
-    """Make both embeddings one, from whichever was loaded; gives what is missing still. Not every release ties them."""
+def _tie_embeddings(network: Any, missing: set[str]) -> set[str]:
+    """Make both embeddings the loaded one; return what is still missing. Not every release ties them."""
     if network.config.tie_codebooks_embeddings and not missing.issuperset(_EMBEDDINGS):
         backbone, depth = (
             network.backbone_model.embed_tokens.embed_audio_tokens,
@@ -130,14 +134,14 @@ def _tied(network: Any, missing: set[str]) -> set[str]:
     return missing
 
 
-def _damaged(folder: Path, why: str) -> EngineError:
+def _damage_error(folder: Path, why: str) -> EngineError:
     return EngineError(f"csm: the checkpoint in {folder} is damaged ({why}); delete the folder and fetch it again")
 
 
-def _place(network: Any, device: torch.device, dtype: torch.dtype) -> None:
-    """Move to the device; the codec in fp32, other weights in `dtype`. Buffers keep theirs: rotary ones are fp32."""
+def _move(network: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Move to the device: the codec in fp32, other weights in `dtype`. Buffers keep theirs: rotary ones are fp32."""
     network.eval().requires_grad_(requires_grad=False)
-    with _memory_explained(device):
+    with _explain_out_of_memory(device):
         codec = {id(parameter) for parameter in network.codec_model.parameters()}
         for parameter in network.parameters():
             parameter.data = parameter.data.to(device, torch.float32 if id(parameter) in codec else dtype)
@@ -145,18 +149,18 @@ def _place(network: Any, device: torch.device, dtype: torch.dtype) -> None:
         network.codec_model.float()
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
+def _load_tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise _damaged(folder, "no tokenizer.json")
+        raise _damage_error(folder, "no tokenizer.json")
     try:
         return FileTokenizer(path)
-    except Exception as fault:  # noqa: BLE001 - the package raises bare Exception
-        raise _damaged(folder, f"tokenizer.json: {line(fault)}") from None
+    except Exception as error:  # noqa: BLE001 - the package raises bare Exception
+        raise _damage_error(folder, f"tokenizer.json: {one_line(error, 200)}") from None
 
 
 def needed_bytes(config: Any, dtype: torch.dtype) -> int:
-    """What the weights of `config` take once loaded, with the projected table and a tenth for what loading holds."""
+    """Return the bytes of the loaded weights of `config`, with the projected table and a tenth for loading."""
     from transformers import CsmForConditionalGeneration
 
     with torch.device("meta"):
@@ -166,11 +170,11 @@ def needed_bytes(config: Any, dtype: torch.dtype) -> int:
 
 
 def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory that a program can have, caches that would be given up for it included; None where no one says."""
+    """Return the memory a program can get, page caches included; None if the system does not report it."""
     with suppress(OSError):
-        if found := re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE):
-            return int(found[1]) * 1024
-    try:  # free pages alone: less than there is
+        if match := re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE):
+            return int(match[1]) * 1024
+    try:  # only the free pages, which are less
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
@@ -181,7 +185,7 @@ def _require_memory(config: Any, device: torch.device, dtype: torch.dtype) -> No
     if free is not None and free < needed:
         raise EngineError(
             f"csm: the model needs about {needed / 2**30:.1f} GiB on {device}, {free / 2**30:.1f} GiB are free; stop "
-            "what else uses it, or choose another tts.device"
+            "other programs that use it, or choose another tts.device"
         )
 
 
@@ -192,32 +196,28 @@ def _free_bytes(device: torch.device) -> int | None:
 
 
 @contextmanager
-def _memory_explained(device: torch.device) -> Iterator[None]:
+def _explain_out_of_memory(device: torch.device) -> Iterator[None]:
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as fault:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(
-            f"csm: {device} ran out of memory ({line(fault)}); stop what else uses it, or choose another tts.device"
+            f"csm: {device} ran out of memory ({one_line(error, 200)}); stop other programs that use it, or "
+            "choose another tts.device"
         ) from None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings of CSM's own token ids, no progress bars: faults are raised, not logged."""
-    from transformers.utils import logging as chatter
+def silence_transformers() -> Iterator[None]:
+    """Hide warnings about CSM's token ids and progress bars: errors are raised, not logged."""
+    from transformers.utils import logging as transformers_logging
 
     logger = logging.getLogger("transformers")
-    before, bars = logger.level, chatter.is_progress_bar_enabled()
+    before, bars = logger.level, transformers_logging.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
-    chatter.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         logger.setLevel(before)
         if bars:
-            chatter.enable_progress_bar()
-
-
-def line(fault: BaseException) -> str:
-    """A fault's message on one line, shortened."""
-    return " ".join(str(fault).split())[:200] or type(fault).__name__
+            transformers_logging.enable_progress_bar()

@@ -1,6 +1,6 @@
-"""CSM-1B's exact architecture with random weights: what a GPU needs to know about its speed and memory, not its voice.
+"""CSM-1B's exact architecture with random weights, to measure its time and memory on a GPU; and a tiny one, for tests.
 
-Neither latency nor memory depends on the values. No download, no licence. Also a tiny configuration, for tests.
+Neither latency nor memory depends on the values. It needs no download and no licence.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from turngap_agent.device import random_weights
 
 
 def csm_1b() -> Any:
-    """transformers' defaults, which are csm-1b's tensor shapes (its rotary scaling differs, and costs nothing)."""
+    """Return transformers' defaults, which are csm-1b's tensor shapes (its rotary scaling differs, at no cost)."""
     from transformers import CsmConfig
 
     return CsmConfig()
 
 
 def tiny() -> Any:
-    """A CSM of 0.3 million parameters: two layers, 4 codebooks of 64 codes, 512 positions; frames of 80 ms as ever."""
+    """Return a CSM of 0.3 million parameters: 2 layers, 4 codebooks of 64 codes, 512 positions; frames of 80 ms too."""
     from transformers import CsmConfig
 
     heads = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "num_codebooks": 4}
@@ -65,7 +65,7 @@ def tiny() -> Any:
 
 
 def build(config: Any, device: torch.device, dtype: torch.dtype, seed: int = 0, scale: float = 0.02) -> Any:
-    """A transformers CsmForConditionalGeneration of `config`, weights normal with deviation `scale`, codec in fp32."""
+    """Return a transformers CsmForConditionalGeneration with normal weights of deviation `scale`, codec in fp32."""
     from transformers import CsmForConditionalGeneration
 
     network = random_weights.build(lambda: CsmForConditionalGeneration(config), device, dtype)
@@ -77,7 +77,7 @@ def build(config: Any, device: torch.device, dtype: torch.dtype, seed: int = 0, 
             module.embed_sum.copy_(torch.randn(module.embed_sum.shape, device=device, generator=generator))
             module.cluster_usage.fill_(1)
             module._embed = None
-    # Without initialisation nothing has set this buffer, or tied the embeddings.
+    # The network was not initialised, so this buffer is not set, and the embeddings are not tied.
     offsets = torch.arange(config.num_codebooks, device=device) * config.vocab_size
     network.backbone_model.embed_tokens.audio_tokens_offsets.copy_(offsets)
     network.depth_decoder.model.embed_tokens.weight = network.backbone_model.embed_tokens.embed_audio_tokens.weight

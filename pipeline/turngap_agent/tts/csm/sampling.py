@@ -1,8 +1,8 @@
-"""Drawing a code from logits on the device, without the host: Gumbel-argmax over the top k.
+"""Draws a code from logits on the device, without the host: Gumbel-argmax over the top k.
 
 `torch.multinomial` reads back to the host and cannot be captured; the argmax of log-probabilities plus Gumbel noise has
-the same distribution (Gumbel 1954; Maddison et al. 2014). The uniform noise comes in as a tensor, so that a captured
-step is a pure function of its inputs.
+the same distribution (Gumbel 1954; Maddison et al. 2014). The uniform noise is an input tensor, so that a captured step
+is a pure function of its inputs.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import torch
 from torch import Tensor
 
 NOISE_ROW = 64
-"""Noise rows are this long at least: 256 bytes, so that every row is aligned for a compiled step."""
+"""Least length of a noise row: 256 bytes, so that every row is aligned for a compiled step."""
 
 
 class Sampling(NamedTuple):
-    """How codes are drawn; a temperature of 0 takes the likeliest."""
+    """How codes are drawn; a temperature of 0 chooses the likeliest."""
 
     temperature: float
     top_k: int
 
     @property
     def greedy(self) -> bool:
-        """Whether no noise is needed."""
+        """Whether the likeliest code is chosen, without noise."""
         return self.temperature <= 0
 
 
-def noise_buffer(codebooks: int, sampling: Sampling, device: torch.device) -> Tensor:
-    """A buffer for one frame's uniform noise, shape (codebooks, at least top_k)."""
+def make_noise_buffer(codebooks: int, sampling: Sampling, device: torch.device) -> Tensor:
+    """Return a buffer for one frame's uniform noise, shape (codebooks, at least top_k)."""
     width = -(-max(sampling.top_k, 1) // NOISE_ROW) * NOISE_ROW
     return torch.full((codebooks, width), 0.5, device=device)
 
 
 def sample(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
-    """One code a row, shape (rows,), from `logits` (rows, codes) and uniform `noise` (rows, at least top_k)."""
+    """Return a code for each row of `logits` (rows, codes), with uniform `noise` (rows, at least top_k)."""
     if sampling.greedy:
         return logits.argmax(dim=-1)
     likeliest, codes = logits.float().topk(sampling.top_k, dim=-1)

@@ -1,9 +1,9 @@
-"""A slot: the device state of one call at a time, and its frames. Begin a clause, then take frame after frame.
+"""A slot: the device state of one clause at a time, and its frames. Start a clause, then read frame after frame.
 
-One frame is three units: a backbone step (the first frame needs none: prefill gave its hidden state), the depth
-decoder, the codec. Nothing in them is read by the host. A frame's samples and its end-of-audio flag come back in one
+One frame is three units: a backbone step (the first frame needs none: prefill computed its hidden state), the depth
+decoder, the codec. The host reads nothing inside them. A frame's samples and its end-of-audio flag come back in one
 copy; on a GPU the next frame is launched before the host waits for it, so that the flag is read one frame late and the
-device never idles. What was launched past the end is thrown away.
+device never idles. What was launched past the end is discarded.
 
 The keys and values of context stay in the slot between clauses: only what differs from the last context is computed.
 Segments are computed each on its own, in pieces of set sizes, so that one kept is bit for bit one computed afresh.
@@ -18,23 +18,23 @@ from functools import partial
 import numpy as np
 import torch
 
-from turngap_agent.device.graphs import Execution
+from turngap_agent.device.execution import Execution
 from turngap_agent.tts import AudioF32
 from turngap_agent.tts.csm.backbone import Backbone
 from turngap_agent.tts.csm.codec import MimiDecoder, reset
-from turngap_agent.tts.csm.context import Plan, Segment
+from turngap_agent.tts.csm.context import Segment, SpeechPlan
 from turngap_agent.tts.csm.depth import DepthDecoder
-from turngap_agent.tts.csm.sampling import Sampling, noise_buffer
+from turngap_agent.tts.csm.sampling import Sampling, make_noise_buffer
 
 PREFILL_ROWS = (32, 128, 512)
-"""Context is taken in by pieces padded to one of these."""
+"""Context is computed in pieces, padded to one of these sizes."""
 WINDOWS = (512,)
-"""Attention reads the first so many positions, or all. Two graphs; all keys and values are 1 % of a frame."""
+"""Attention reads this many positions from the first on, or all. Two graphs; all keys and values are 1 % of a frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What all slots share: the weights, and the buffers between units, which hold nothing from frame to frame."""
+class SharedParts:
+    """What all slots share: the weights, and the buffers between units, which keep nothing from frame to frame."""
 
     backbone: Backbone
     depth: DepthDecoder
@@ -57,18 +57,18 @@ class Parts:
     @staticmethod
     def build(
         backbone: Backbone, depth: DepthDecoder, codec: MimiDecoder, execution: Execution, positions: int, end_code: int
-    ) -> Parts:
-        """Allocates the buffers and prepares the depth decoder's unit; inside `execution.active()`."""
+    ) -> SharedParts:
+        """Allocate the buffers and prepare the depth decoder's unit; call it inside `execution.activate()`."""
         device, sampling = backbone.head.device, backbone.sampling
         hidden = torch.zeros(1, backbone.hidden_size, device=device, dtype=backbone.head.dtype)
         code, start, last = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
         codes = torch.zeros(depth.codebooks, dtype=torch.long, device=device)
-        noise = noise_buffer(depth.codebooks, sampling, device)
+        noise = make_noise_buffer(depth.codebooks, sampling, device)
 
         def decode_depth() -> None:
-            codes.copy_(depth.frame(hidden, code, noise, execution.fuse))
+            codes.copy_(depth.decode_frame(hidden, code, noise, execution.fuse))
 
-        return Parts(
+        return SharedParts(
             backbone=backbone,
             depth=depth,
             codec=codec,
@@ -83,7 +83,7 @@ class Parts:
             code=code,
             codes=codes,
             noise=noise,
-            depth_unit=execution.unit(decode_depth),
+            depth_unit=execution.prepare_unit(decode_depth),
         )
 
     @property
@@ -93,26 +93,26 @@ class Parts:
 
 
 class Slot:
-    """One call's keys and values, codec state and units. Every method belongs inside `execution.active()`."""
+    """One call's keys and values, codec state and units. Call every method inside `execution.activate()`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: SharedParts) -> None:
         self._parts = parts
         device = parts.codes.device
         self._cache = parts.backbone.stack.cache()
-        self._codec_state = parts.codec.state()
+        self._codec_state = parts.codec.new_state()
         self._position = torch.zeros(1, dtype=torch.long, device=device)
         self._codes = torch.zeros_like(parts.codes)
         """The last frame, kept while other slots use the shared buffer."""
         self._output = torch.zeros(parts.codec.frame_samples + 1, device=device)
-        """Samples, and 1 at the end if the frame ends the audio."""
+        """Samples, followed by 1 if the frame ends the audio, else 0."""
         self._lookahead = parts.execution.lookahead
-        self._host = [parts.execution.host_buffer(*self._output.shape) for _ in range(self._lookahead + 1)]
-        self._arrived: list[Callable[[], None]] = [lambda: None] * len(self._host)
+        self._host = [parts.execution.allocate_host_buffer(*self._output.shape) for _ in range(self._lookahead + 1)]
+        self._waits: list[Callable[[], None]] = [lambda: None] * len(self._host)
         self._generator = torch.Generator(device)
         self._resident: tuple[Segment, ...] = ()
-        self._filled = self._launched = self._taken = self._limit = 0
+        self._filled = self._launched = self._read = self._limit = 0
         self._reads_end = True
-        unit = parts.execution.unit
+        unit = parts.execution.prepare_unit
         windows = [window for window in WINDOWS if window < parts.positions] + [parts.positions]
         self._reset_unit = unit(self._reset)
         self._prefill_units = {
@@ -126,15 +126,15 @@ class Slot:
         self._windows = windows
 
     def shared_positions(self, segments: tuple[Segment, ...]) -> int:
-        """How many positions of the context `segments` are in this slot already."""
-        return sum(segment.positions for segment in _common(self._resident, segments))
+        """Return how many positions of the context `segments` are in this slot already."""
+        return sum(segment.positions for segment in _common_segments(self._resident, segments))
 
-    def begin(self, plan: Plan, seed: int) -> None:
-        """Take in the plan's context and text, and launch its first frame.
+    def start(self, plan: SpeechPlan, seed: int) -> None:
+        """Compute the plan's context and text, and launch its first frame.
 
-        Both at once: between calls of a slot's methods the shared buffers are other slots'.
+        Both in one call: between calls of a slot's methods other slots use the shared buffers.
         """
-        kept = _common(self._resident, plan.segments)
+        kept = _common_segments(self._resident, plan.segments)
         self._resident = kept
         self._filled = sum(segment.positions for segment in kept)
         self._reset_unit()
@@ -142,34 +142,34 @@ class Slot:
         self._draw_noise()
         backbone = self._parts.backbone
         for segment in plan.segments[len(kept) :]:
-            self._take_in(segment.rows(backbone))
+            self._compute(segment.rows(backbone))
             self._resident = (*self._resident, segment)
         text = torch.tensor(plan.text_ids, device=self._position.device)
-        self._take_in(backbone.embed_text(text))
+        self._compute(backbone.embed_text(text))
         self._position.fill_(self._filled)
-        self._launched = self._taken = 0
+        self._launched = self._read = 0
         self._limit = plan.frames
         self._reads_end = plan.reads_end
         self._launch()
 
-    def frame(self) -> AudioF32 | None:
-        """The next 80 ms, shape (frame_samples,); None after the last."""
-        while self._launched < self._limit and self._launched <= self._taken + self._lookahead:
+    def next_frame(self) -> AudioF32 | None:
+        """Return the next 80 ms, shape (frame_samples,); None after the last."""
+        while self._launched < self._limit and self._launched <= self._read + self._lookahead:
             self._launch()
-        if self._taken >= self._limit:
+        if self._read >= self._limit:
             return None
-        turn = self._taken % len(self._host)
-        self._arrived[turn]()
-        output = self._host[turn].numpy()
+        index = self._read % len(self._host)
+        self._waits[index]()
+        output = self._host[index].numpy()
         if self._reads_end and output[-1]:
             self._limit = 0
             return None
-        self._taken += 1
+        self._read += 1
         samples: AudioF32 = output[:-1].astype(np.float32)
         return samples
 
-    def codes(self) -> torch.Tensor:
-        """The frame that was launched last, shape (codebooks,); for tests and measurements."""
+    def last_codes(self) -> torch.Tensor:
+        """Return the codes of the frame launched last, shape (codebooks,); for tests and measurements."""
         return self._codes.clone()
 
     def _launch(self) -> None:
@@ -179,12 +179,12 @@ class Slot:
             self._filled += 1
         self._parts.depth_unit()
         self._codec_unit()
-        turn = self._launched % len(self._host)
-        self._host[turn].copy_(self._output, non_blocking=True)
-        self._arrived[turn] = self._parts.execution.mark()
+        index = self._launched % len(self._host)
+        self._host[index].copy_(self._output, non_blocking=True)
+        self._waits[index] = self._parts.execution.record_event()
         self._launched += 1
 
-    def _take_in(self, rows: torch.Tensor) -> None:
+    def _compute(self, rows: torch.Tensor) -> None:
         parts = self._parts
         for piece in rows.split(PREFILL_ROWS[-1]):
             size = next(size for size in PREFILL_ROWS if size >= len(piece))
@@ -201,7 +201,7 @@ class Slot:
         if not self._parts.sampling.greedy:
             self._parts.noise.uniform_(generator=self._generator)
 
-    # The units: what they read and write stays where it is.
+    # The units: the tensors that they read and write stay in place.
 
     def _prefill(self, size: int, window: int) -> None:
         parts = self._parts
@@ -222,14 +222,14 @@ class Slot:
     def _decode(self) -> None:
         parts = self._parts
         self._codes.copy_(parts.codes)
-        self._output[:-1].copy_(parts.execution.fuse(parts.codec.step)(self._codes, self._codec_state))
+        self._output[:-1].copy_(parts.execution.fuse(parts.codec.decode_frame)(self._codes, self._codec_state))
         self._output[-1:].copy_((self._codes == parts.end_code).all().view(1))
 
     def _reset(self) -> None:
         reset(self._codec_state)
 
 
-def _common(resident: tuple[Segment, ...], wanted: tuple[Segment, ...]) -> tuple[Segment, ...]:
+def _common_segments(resident: tuple[Segment, ...], wanted: tuple[Segment, ...]) -> tuple[Segment, ...]:
     count = 0
     while count < min(len(resident), len(wanted)) and resident[count].key == wanted[count].key:
         count += 1

@@ -1,6 +1,6 @@
-"""A loaded CSM made ready to speak: the parts built from a checkpoint, its slots, and what its context needs.
+"""A loaded CSM that is ready to speak: the network's parts, the slots, and the context.
 
-Blocking and for one thread at a time; `engine` puts it behind the agent's asynchronous seam.
+Its methods block and may be called by one thread at a time; `engine` runs them behind the agent's interface.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from turngap_agent.device.graphs import Execution, Mode
-from turngap_agent.errors import EngineError
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.device.execution import Execution, Mode
+from turngap_agent.errors import EngineError, one_line
+from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import codec
-from turngap_agent.tts.csm import text as speakable
 from turngap_agent.tts.csm.backbone import Backbone
-from turngap_agent.tts.csm.context import Plan, Segment, SegmentStore, plan, resampled
+from turngap_agent.tts.csm.context import Segment, SegmentStore, SpeechPlan, plan_speech, resample
 from turngap_agent.tts.csm.depth import DepthDecoder
-from turngap_agent.tts.csm.model import Checkpoint, line
+from turngap_agent.tts.csm.model import Checkpoint
 from turngap_agent.tts.csm.sampling import Sampling
-from turngap_agent.tts.csm.slot import PREFILL_ROWS, Parts, Slot
-from turngap_agent.tts.csm.tokens import AGENT, CALLER, utterance
+from turngap_agent.tts.csm.slot import PREFILL_ROWS, SharedParts, Slot
+from turngap_agent.tts.csm.text import AGENT, CALLER, PIECE_CHARACTERS, encode_utterance, expected_frames
+from turngap_agent.tts.csm.text import max_frames as max_frames_of
 
 if TYPE_CHECKING:
     from turngap_agent.engines import StreamPriority
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Speech:
-    """CSM's parts over one checkpoint, whose network keeps working and shares their weights."""
+    """CSM's parts over one checkpoint; its network still works and shares their weights."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Speech:
         positions: int = 2048,
         stream_priority: StreamPriority = "high",
     ) -> None:
-        """Raises EngineError when the checkpoint is not of the architecture that is built here."""
+        """Raise EngineError if the checkpoint has another architecture than the one implemented here."""
         network = checkpoint.network
         self.checkpoint = checkpoint
         self.positions = min(positions, network.config.max_position_embeddings)
@@ -50,93 +50,99 @@ class Speech:
             self.backbone = Backbone(network, self.positions + PREFILL_ROWS[-1], sampling)
             self.depth = DepthDecoder(network, sampling)
             self.codec = codec.MimiDecoder(network.codec_model, self.positions)
-        except (ValueError, AttributeError) as fault:
+        except (ValueError, AttributeError) as error:
             raise EngineError(
-                f"csm: {checkpoint.origin} is no CSM this engine can run ({line(fault)}); choose another tts.weights"
+                f"csm: {checkpoint.origin} is no CSM that this engine can run ({one_line(error, 200)}); choose "
+                "another tts.weights"
             ) from None
         self.device = self.backbone.head.device
         self.prompt: Segment | None = None
         self.slots: tuple[Slot, ...] = ()
         self._stream_priority: StreamPriority = stream_priority
         self.execution = Execution(self.device, Mode.EAGER, priority=stream_priority)
-        self._store = SegmentStore(self._utterance, self._encode)
+        self._store = SegmentStore(self._encode_text, self._encode_audio)
 
     def prepare(self, mode: Mode | None, slots: int) -> None:
-        """Make `slots` slots whose units run in `mode`; None: the fastest that works here.
+        """Make `slots` slots whose units run in `mode`; None means the fastest mode that works here.
 
         On a GPU this compiles and captures: seconds to minutes, once.
 
         Raises:
-            EngineError: the device has not memory enough for the slots, or cannot run `mode`.
+            EngineError: the device has too little memory for the slots, or cannot run `mode`.
         """
         choices = [mode] if mode else [Mode.COMPILED, Mode.GRAPHS] if self.device.type == "cuda" else [Mode.EAGER]
         for choice in choices:
             self.slots = ()
             try:
-                self.execution, self.slots = self._slots(choice, slots)
-            except torch.OutOfMemoryError as fault:
+                self.execution, self.slots = self._make_slots(choice, slots)
+            except torch.OutOfMemoryError as error:
                 raise EngineError(
-                    f"csm: {self.device} ran out of memory for {slots} slots ({line(fault)}); lower tts.slots"
+                    f"csm: {self.device} ran out of memory for {slots} slots ({one_line(error, 200)}); lower tts.slots"
                 ) from None
-            except Exception as fault:  # the compiler raises whatever it likes
+            except Exception as error:  # the compiler's errors have no common class
                 if choice is choices[-1]:
                     raise EngineError(
-                        f"csm: mode {choice} does not work here ({line(fault)}); set tts.mode: eager"
-                    ) from fault
-                _log.warning("csm: mode %s does not work here (%s); slower mode %s", choice, line(fault), choices[-1])
+                        f"csm: mode {choice} does not work here ({one_line(error, 200)}); set tts.mode: eager"
+                    ) from error
+                _log.warning(
+                    "csm: mode %s does not work here (%s); using the slower mode %s",
+                    choice,
+                    one_line(error, 200),
+                    choices[-1],
+                )
             else:
                 return
 
     def set_prompt(self, text: str, audio: AudioF32, sample_rate: int) -> None:
-        """From now on speak with the voice of `audio`, which says `text`; every slot takes it in now.
+        """Speak from now on with the voice of `audio`, whose words are `text`; every slot computes it now.
 
         Raises:
             EngineError: it leaves no room to speak.
         """
-        with self.execution.active():
+        with self.execution.activate():
             self.prompt = self._store.segment(AGENT, text, audio, sample_rate)
-            only = plan(self.prompt, (), self._utterance(AGENT, "."), 1, self.positions)
+            prompt_only = plan_speech(self.prompt, (), self._encode_text(AGENT, "."), 1, self.positions)
             for slot in self.slots:
-                slot.begin(only, seed=0)
+                slot.start(prompt_only, seed=0)
 
     def require_room(self, max_frames: int) -> None:
-        """Make sure that the longest piece can be spoken after the voice prompt, before a call finds out.
+        """Check that the longest piece can be spoken after the voice prompt.
 
         Raises:
-            EngineError: it cannot.
+            EngineError: there are too few positions.
         """
-        plan(self.prompt, (), (0,) * speakable.PIECE_CHARACTERS, max_frames, self.positions)
+        plan_speech(self.prompt, (), (0,) * PIECE_CHARACTERS, max_frames, self.positions)
 
-    def plan(self, text: str, context: tuple[Spoken, ...], max_frames: int) -> Plan:
-        """What speaking the piece `text` takes in, the newest turns of `context` that fit included.
+    def plan(self, text: str, context: tuple[ContextUtterance, ...], max_frames: int) -> SpeechPlan:
+        """Return the plan for the piece `text`, with the latest utterances of `context` that fit.
 
-        Random weights speak for as long as the text would take; real ones end by themselves, or are ended.
+        Random weights speak for as long as the text would take; real ones end by themselves, or at a limit.
         """
         scripted = self.checkpoint.random
-        frames = min(max_frames, speakable.expected_frames(text) if scripted else speakable.most_frames(text))
-        with self.execution.active():
-            turns = self._store.turns(context, _SPEAKERS)
-        ids = self._utterance(AGENT, text)
-        return plan(self.prompt, turns, ids, frames, self.positions, reads_end=not scripted)
+        frames = min(max_frames, expected_frames(text) if scripted else max_frames_of(text))
+        with self.execution.activate():
+            utterances = self._store.segments(context, _SPEAKERS)
+        ids = self._encode_text(AGENT, text)
+        return plan_speech(self.prompt, utterances, ids, frames, self.positions, reads_end=not scripted)
 
     @property
     def sample_rate(self) -> int:
         """24 kHz."""
         return self.codec.sample_rate
 
-    def _slots(self, mode: Mode, count: int) -> tuple[Execution, tuple[Slot, ...]]:
+    def _make_slots(self, mode: Mode, count: int) -> tuple[Execution, tuple[Slot, ...]]:
         execution = Execution(self.device, mode, priority=self._stream_priority)
-        with execution.active():
+        with execution.activate():
             end_code = self.checkpoint.network.config.codebook_eos_token_id
-            parts = Parts.build(self.backbone, self.depth, self.codec, execution, self.positions, end_code)
+            parts = SharedParts.build(self.backbone, self.depth, self.codec, execution, self.positions, end_code)
             return execution, tuple(Slot(parts) for _ in range(count))
 
-    def _utterance(self, speaker: int, text: str) -> tuple[int, ...]:
+    def _encode_text(self, speaker: int, text: str) -> tuple[int, ...]:
         checkpoint = self.checkpoint
-        return utterance(checkpoint.tokenizer, speaker, text, checkpoint.network.config.bos_token_id)
+        return encode_utterance(checkpoint.tokenizer, speaker, text, checkpoint.network.config.bos_token_id)
 
-    def _encode(self, audio: AudioF32, sample_rate: int) -> torch.Tensor:
-        samples = resampled(audio, sample_rate, self.codec.sample_rate)
+    def _encode_audio(self, audio: AudioF32, sample_rate: int) -> torch.Tensor:
+        samples = resample(audio, sample_rate, self.codec.sample_rate)
         if not len(samples):
             return torch.zeros(0, self.codec.codebooks, dtype=torch.long, device=self.device)
         tensor = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self.device)

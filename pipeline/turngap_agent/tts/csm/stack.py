@@ -1,6 +1,6 @@
-"""A Llama stack with fixed shapes: static keys and values, positions as device tensors, nothing read back by the host.
+"""A Llama stack with fixed shapes: static keys and values, positions as device tensors, no value read by the host.
 
-Both of CSM's transformers are such stacks. A step has the same shapes whatever its position, so that it can be captured
+Both of CSM's transformers are such stacks. A step has the same shapes at every position, so that it can be captured
 into a CUDA graph once and replayed for every frame. Projections that read the same input are fused into one matrix.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from turngap_agent.device.attention import KeyValues, attend, rotary_tables, rotated, shared
+from turngap_agent.device.attention import KeyValues, attend, fuse_projections, make_rotary_tables, rotate
 
 
 class Layer(NamedTuple):
@@ -30,7 +30,7 @@ class LlamaStack:
     """The layers and final norm of a decoder, over `positions` places of rotary embedding."""
 
     def __init__(self, decoder: Any, config: Any, positions: int) -> None:
-        """Takes over the weights of `decoder` (a transformers Csm*Model), which from then on shares the fused storage.
+        """Take the weights of `decoder` (a transformers Csm*Model), which then shares the fused storage.
 
         Raises:
             ValueError: the architecture has biases or an activation that this stack does not have.
@@ -41,53 +41,53 @@ class LlamaStack:
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = config.head_dim
         self.eps: float = config.rms_norm_eps
-        self.layers = tuple(_fused(layer) for layer in decoder.layers)
+        self.layers = tuple(_fuse_layer(layer) for layer in decoder.layers)
         self.norm: Tensor = decoder.norm.weight.data
         device, dtype = self.norm.device, self.norm.dtype
         rotary = decoder.rotary_emb
-        cos, sin = rotary_tables(rotary.inv_freq.to(device), positions)
+        cos, sin = make_rotary_tables(rotary.inv_freq.to(device), positions)
         self.cos, self.sin = (cos * rotary.attention_scaling).to(dtype), (sin * rotary.attention_scaling).to(dtype)
         self.places = torch.arange(positions, device=device)
 
     def cache(self) -> KeyValues:
-        """Empty keys and values for every position."""
+        """Return empty keys and values for every position."""
         shape = (self.kv_heads, len(self.places), self.head_dim)
         options: dict[str, Any] = {"device": self.norm.device, "dtype": self.norm.dtype}
         return tuple((torch.zeros(shape, **options), torch.zeros(shape, **options)) for _ in self.layers)
 
     def forward(self, x: Tensor, cache: KeyValues, positions: Tensor, window: int) -> Tensor:
-        """Rows `x` (T, hidden) at `positions` (T,) after all layers and the final norm, shape (T, hidden).
+        """Return rows `x` (T, hidden) at `positions` (T,) after all layers and the final norm, shape (T, hidden).
 
-        Writes the rows' keys and values into `cache`, and attends to its first `window` places, as far as each row's
-        own position: what lies beyond it, stale or never written, has no weight.
+        Writes the rows' keys and values into `cache`, and attends to its first `window` places, up to each row's own
+        position: places after it, stale or never written, have no weight.
         """
         cos = self.cos.index_select(0, positions).unsqueeze(1)
         sin = self.sin.index_select(0, positions).unsqueeze(1)
         hidden_places = (self.places[:window] > positions.unsqueeze(1)).repeat(self.heads // self.kv_heads, 1)
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
-            qkv = F.linear(self._normed(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
-            turning, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
-            query, key = rotated(turning, cos, sin).split((self.heads, self.kv_heads), dim=1)
+            qkv = F.linear(self._normalise(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
+            rotary, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
+            query, key = rotate(rotary, cos, sin).split((self.heads, self.kv_heads), dim=1)
             keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
             attended = attend(query, keys[:, :window], values[:, :window], hidden_places, self.head_dim**-0.5)
             x = x + F.linear(attended, layer.output)
-            gate, up = F.linear(self._normed(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
+            gate, up = F.linear(self._normalise(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
-        return self._normed(x, self.norm)
+        return self._normalise(x, self.norm)
 
     def bytes_read(self) -> int:
-        """Bytes of weights that one step reads."""
+        """Return the bytes of weights that one step reads."""
         return sum(weight.numel() * weight.element_size() for layer in self.layers for weight in layer)
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
 
 
-def _fused(layer: Any) -> Layer:
+def _fuse_layer(layer: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    qkv = shared(attention.q_proj, attention.k_proj, attention.v_proj)
-    gate_up = shared(mlp.gate_proj, mlp.up_proj)
+    qkv = fuse_projections(attention.q_proj, attention.k_proj, attention.v_proj)
+    gate_up = fuse_projections(mlp.gate_proj, mlp.up_proj)
     return Layer(
         attention_norm=layer.input_layernorm.weight.data,
         qkv=qkv,

@@ -1,7 +1,9 @@
-"""What of a text can be spoken, and in which pieces.
+"""What CSM gets to speak: a text without markup, in short pieces, as token ids.
 
-The language model's markup, emoji and control characters are no speech. A piece is short enough that CSM keeps its
-voice and its place; it ends where a speaker would breathe.
+Markup, emoji and control characters of the language model are no speech. A piece is short enough that CSM keeps its
+voice and does not skip or repeat words; it ends where a speaker would breathe. The ids of an utterance are
+`[128000] + tokens("[speaker]text") + [128001]`, made without the gated processor; the numbers are csm-1b's, and come
+from the checkpoint's configuration.
 """
 
 from __future__ import annotations
@@ -9,11 +11,15 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from pathlib import Path
+from typing import Any, Protocol
 
 PIECE_CHARACTERS = 240
 CHARACTERS_PER_SECOND = 14.0
-"""Read English, digits and pauses included."""
+"""Of read English, digits and pauses included."""
 FRAMES_PER_SECOND = 12.5
+AGENT, CALLER = 0, 1
+"""Speaker numbers; the agent's voice is that of the voice prompt."""
 
 _MARKUP = re.compile(r"[*_`#~|<>\\^]+")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -22,35 +28,63 @@ _BREAKS = (re.compile(r"[.!?…][\"')\]]*\s"), re.compile(r"[;:]\s"), re.compile
 """From the best place to breathe to the worst."""
 
 
-def pieces(text: str) -> list[str]:
-    """`text` as speakable pieces in order, none longer than PIECE_CHARACTERS; empty if there is nothing to speak."""
-    rest = cleaned(text)
-    found: list[str] = []
+def split_pieces(text: str) -> list[str]:
+    """Return `text` as speakable pieces, none longer than PIECE_CHARACTERS; empty if there is nothing to speak."""
+    rest = clean(text)
+    pieces: list[str] = []
     while len(rest) > PIECE_CHARACTERS:
-        cut = _cut(rest[: PIECE_CHARACTERS + 1])
-        found.append(rest[:cut].strip())
+        cut = _find_cut(rest[: PIECE_CHARACTERS + 1])
+        pieces.append(rest[:cut].strip())
         rest = rest[cut:].strip()
-    found.append(rest)
-    return [piece for piece in found if any(character.isalnum() for character in piece)]
+    pieces.append(rest)
+    return [piece for piece in pieces if any(character.isalnum() for character in piece)]
 
 
-def cleaned(text: str) -> str:
-    """`text` without markup, emoji and control characters, on one line."""
+def clean(text: str) -> str:
+    """Return `text` without markup, emoji and control characters, on one line."""
     text = _MARKUP.sub(" ", _LINK.sub(r"\1", unicodedata.normalize("NFKC", text)))
-    return _SPACE.sub(" ", "".join(character if _spoken(character) else " " for character in text)).strip()
+    return _SPACE.sub(" ", "".join(character if _is_speakable(character) else " " for character in text)).strip()
 
 
 def expected_frames(text: str) -> int:
-    """About how many 80 ms frames speaking `text` takes."""
+    """Return about how many frames of 80 ms the speech of `text` has."""
     return max(1, round(len(text) / CHARACTERS_PER_SECOND * FRAMES_PER_SECOND))
 
 
-def most_frames(text: str) -> int:
-    """More frames than any sane reading of `text` takes: past this, the model has lost its place."""
+def max_frames(text: str) -> int:
+    """Return more frames than correct speech of `text` has: a model that reaches them no longer follows the text."""
     return math.ceil(2.5 * expected_frames(text)) + 25
 
 
-def _spoken(character: str) -> bool:
+class Tokenizer(Protocol):
+    """Text to token ids, without special tokens."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`."""
+        ...
+
+
+class FileTokenizer:
+    """A checkpoint's own `tokenizer.json`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise whatever the tokenizers package raises for a file that is no tokenizer."""
+        from tokenizers import Tokenizer as RustTokenizer
+
+        self._tokenizer: Any = RustTokenizer.from_file(str(path))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`; the tokenizers of transformers 5 do not add special tokens any more."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def encode_utterance(tokenizer: Tokenizer, speaker: int, text: str, begin_id: int) -> tuple[int, ...]:
+    """Return the ids of one utterance's text; `begin_id` is the configuration's, and `begin_id + 1` ends a text."""
+    return (begin_id, *tokenizer.encode(f"[{speaker}]{text}"), begin_id + 1)
+
+
+def _is_speakable(character: str) -> bool:
     """Letters, marks, numbers, punctuation, separators, and money signs; no symbols, controls, surrogates."""
     if character in "\ufe0e\ufe0f":  # variation selectors, left over from emoji
         return False
@@ -58,10 +92,10 @@ def _spoken(character: str) -> bool:
     return category[0] in "LMNPZ" or category == "Sc" or character in "+=%"
 
 
-def _cut(head: str) -> int:
+def _find_cut(head: str) -> int:
     for place in _BREAKS:
         ends = [match.end() for match in place.finditer(head)]
-        # A break in the first third would leave scraps: a worse place further on is better.
+        # A break in the first third would leave a very short piece: a worse place further on is better.
         if ends and ends[-1] > len(head) // 3:
             return ends[-1]
     return PIECE_CHARACTERS

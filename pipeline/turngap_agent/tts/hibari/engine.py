@@ -1,4 +1,4 @@
-"""hibari-tts in ONNX Runtime: 24 kHz speech, a sentence at a time, its silences trimmed."""
+"""hibari-tts on ONNX Runtime: speech at 24 kHz, one sentence at a time, with trimmed silences."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import hibari
 import numpy as np
 
 from turngap_agent import worker
-from turngap_agent.errors import EngineError
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.errors import EngineError, one_line
+from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.hibari import HibariSettings
 from turngap_agent.tts.trim import SilenceTrimmer
 
 _PIECE_S = 0.2
-"""A sentence is made at once and given in pieces, so that the first is on the line before the last is resampled."""
+"""A sentence is synthesised at once and yielded in pieces, so that the first is sent before the last is resampled."""
 _SEED = 0
-"""Fixes the voice's noise component: the same text sounds the same every time."""
+"""Of the voice's noise: the same text sounds the same every time."""
 
 
 class Hibari:
-    """The model, loaded once; clauses of several calls wait for each other."""
+    """The model, loaded once; clauses of several calls run one after the other."""
 
     def __init__(self, settings: HibariSettings) -> None:
         self._settings = settings
@@ -30,7 +30,7 @@ class Hibari:
         self._executor = worker.make_thread("tts", settings.cores)
 
     def describe(self) -> str:
-        """One line for the ready message and the report."""
+        """Return one line for the ready message and the report."""
         return f"hibari {hibari.__version__}, voice {self._model.voice}, {worker.threads_text(self._settings.threads)}"
 
     @property
@@ -39,12 +39,12 @@ class Hibari:
         return int(self._model.sample_rate)
 
     async def warm_up(self) -> None:
-        """Speak one clause to nobody; it loads the dictionaries too."""
+        """Speak one clause that is discarded; this also loads the dictionaries."""
         async for _ in self.speak("Hello, how may I help you?"):
             pass
 
-    def speak(self, text: str, context: tuple[Spoken, ...] = ()) -> AsyncGenerator[AudioF32, None]:
-        """`text` as audio, sentence by sentence, its silences trimmed. Closing the generator stops after a sentence.
+    def speak(self, text: str, context: tuple[ContextUtterance, ...] = ()) -> AsyncGenerator[AudioF32, None]:
+        """Yield `text` as audio, sentence by sentence. Closing the generator stops the work after a sentence.
 
         Raises:
             EngineError: the engine failed; the turn is lost, the call is not.
@@ -64,5 +64,5 @@ class Hibari:
                 sound = np.concatenate([trimmer.push(audio), trimmer.flush()])
                 for start in range(0, len(sound), step):
                     yield sound[start : start + step]
-        except Exception as fault:  # its phonemes and its runtime raise what they please
-            raise EngineError(f"tts: hibari cannot speak {text!r}: {' '.join(str(fault).split())}") from fault
+        except Exception as error:  # the errors of its phonemizer and its runtime have no common class
+            raise EngineError(f"tts: hibari cannot speak {text!r}: {one_line(error)}; this reply is lost") from error

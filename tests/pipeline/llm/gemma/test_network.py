@@ -1,4 +1,4 @@
-"""Gemma 3 with fixed shapes: the same tokens as transformers' own module, in one piece or token by token."""
+"""Gemma 3 with fixed shapes generates the same tokens as transformers' module, in one piece or token by token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ids(length: int) -> Any:
 
 @pytest.mark.parametrize("length", [1, 40, 130])
 def test_a_prompt_has_the_hidden_states_of_transformers(reference: Any, gemma: Gemma, length: int) -> None:
-    """Longer than the sliding window too: local layers forget what lies behind it."""
+    """Also longer than the sliding window: local layers do not attend to what lies before it."""
     prompt = ids(length)
     with torch.inference_mode():
         expected = reference(prompt.unsqueeze(0)).logits[0]
@@ -50,15 +50,15 @@ def test_token_by_token_is_greedy_generation(reference: Any, gemma: Gemma) -> No
         cache = gemma.cache()
         gemma.forward(prompt[:20], cache, torch.arange(20), POSITIONS)
         hidden = gemma.forward(prompt[20:], cache, torch.arange(20, 48), POSITIONS)[-1:]
-        said = []
+        tokens = []
         for place in range(48, 88):
-            token = gemma.likeliest(hidden)
-            said.append(int(token))
+            token = gemma.likeliest_token(hidden)
+            tokens.append(int(token))
             hidden = gemma.forward(token, cache, torch.tensor([place]), POSITIONS)
-    assert said == expected.tolist()
+    assert tokens == expected.tolist()
 
 
-def test_what_lies_beyond_a_row_has_no_weight(gemma: Gemma) -> None:
+def test_positions_after_a_row_have_no_weight(gemma: Gemma) -> None:
     """Stale keys and values of an earlier, longer use of the cache change nothing."""
     with torch.inference_mode():
         fresh, used = gemma.cache(), gemma.cache()

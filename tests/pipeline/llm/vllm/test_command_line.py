@@ -1,4 +1,4 @@
-"""The command line of `vllm serve`, from the settings."""
+"""The command line and environment of `vllm serve`, made from the settings."""
 
 import pytest
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ def value(arguments: list[str], option: str) -> str:
 
 def test_the_default_is_gemma_3_27b_in_int4_at_a_pinned_commit() -> None:
     """Model, revision, priorities, prefix caching, and what the spans need."""
-    line = command_line.arguments(GEMMA, 8123)
+    line = command_line.build_arguments(GEMMA, 8123)
     assert line[:3] == ["vllm", "serve", "RedHatAI/gemma-3-27b-it-quantized.w4a16"]
     assert value(line, "--revision") == "2b537554d6c6f6368945e8df4e5fb7bbbb5d56c9"
     assert (value(line, "--host"), value(line, "--port")) == ("127.0.0.1", "8123")
@@ -27,24 +27,24 @@ def test_the_default_is_gemma_3_27b_in_int4_at_a_pinned_commit() -> None:
 
 
 def test_an_architecture_that_ships_is_served_by_its_name() -> None:
-    """vLLM is given its folder; requests and the check of what is served use the name."""
+    """vLLM gets its folder; requests and the check of what is served use the name."""
     settings = GEMMA.model_copy(update={"model": "gemma-3-27b-w4a16", "load_format": "dummy"})
-    line = command_line.arguments(settings, 8000)
+    line = command_line.build_arguments(settings, 8000)
     assert any(part.endswith("architectures/gemma-3-27b-w4a16") for part in line)
     assert value(line, "--served-model-name") == "gemma-3-27b-w4a16"
 
 
-def test_another_model_is_not_pinned_by_gemmas_commit() -> None:
-    """A revision is a model's own: given, or none."""
+def test_another_model_does_not_get_gemmas_commit() -> None:
+    """A revision belongs to one model: the settings' own, or none."""
     other = GEMMA.model_copy(update={"model": "/models/mine"})
-    assert "--revision" not in command_line.arguments(other, 1)
-    given = other.model_copy(update={"revision": "0" * 40})
-    assert value(command_line.arguments(given, 1), "--revision") == "0" * 40
+    assert "--revision" not in command_line.build_arguments(other, 1)
+    pinned = other.model_copy(update={"revision": "0" * 40})
+    assert value(command_line.build_arguments(pinned, 1), "--revision") == "0" * 40
 
 
-def test_every_choice_has_its_option() -> None:
+def test_every_setting_has_its_option() -> None:
     """Random weights, memory, context, eager mode, ids for text, traces, another command, further options."""
-    chosen = VllmSettings(
+    settings = VllmSettings(
         engine="vllm",
         system_prompt="",
         command=("/opt/vllm/bin/vllm", "serve"),
@@ -61,7 +61,7 @@ def test_every_choice_has_its_option() -> None:
         otlp_traces_endpoint="http://127.0.0.1:4318/v1/traces",
         extra_arguments=("--tensor-parallel-size", "2"),
     )
-    line = command_line.arguments(chosen, 1)
+    line = command_line.build_arguments(settings, 1)
     assert line[:2] == ["/opt/vllm/bin/vllm", "serve"]
     assert value(line, "--load-format") == "dummy"
     assert value(line, "--dtype") == "bfloat16"
@@ -76,9 +76,9 @@ def test_every_choice_has_its_option() -> None:
 
 
 def test_the_environment_is_the_agents_own_and_the_settings() -> None:
-    """Nothing is reported to vLLM's makers; the profile has the last word."""
-    chosen = GEMMA.model_copy(update={"environment": {"A": "profile"}})
-    assert command_line.environment(chosen, {"A": "own", "B": "own"}) == {
+    """Nothing is reported to vLLM's makers; the profile overrides everything else."""
+    settings = GEMMA.model_copy(update={"environment": {"A": "profile"}})
+    assert command_line.build_environment(settings, {"A": "own", "B": "own"}) == {
         "A": "profile",
         "B": "own",
         "VLLM_NO_USAGE_STATS": "1",
@@ -86,14 +86,14 @@ def test_the_environment_is_the_agents_own_and_the_settings() -> None:
         "PYTHONUNBUFFERED": "1",
     }
     traced = GEMMA.model_copy(update={"otlp_traces_endpoint": "http://127.0.0.1:4318/v1/traces"})
-    assert command_line.environment(traced, {})["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+    assert command_line.build_environment(traced, {})["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
 
 
-def test_a_profile_can_name_the_engine() -> None:
-    """It is one of the language models a profile may have, and its values are data that `--set` reaches."""
-    text = profile.load("scripted").model_dump()
-    text["llm"] = GEMMA.model_dump()
-    assert profile.Profile.model_validate(text).llm == GEMMA
+def test_a_profile_can_use_the_engine() -> None:
+    """It is one of a profile's language models, and its settings can be written down and read back."""
+    document = profile.load("scripted").model_dump()
+    document["llm"] = GEMMA.model_dump()
+    assert profile.Profile.model_validate(document).llm == GEMMA
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_profile_can_name_the_engine() -> None:
         {"load_format": "random"},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(wrong: dict) -> None:
+def test_invalid_settings_are_refused(wrong: dict) -> None:
     """Before anything starts."""
     with pytest.raises(ValidationError):
         VllmSettings(engine="vllm", system_prompt="", **wrong)

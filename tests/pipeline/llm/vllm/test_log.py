@@ -1,4 +1,4 @@
-"""Progress and causes in what vLLM prints."""
+"""Steps of a start and causes of errors in what vLLM prints."""
 
 import pytest
 from turngap_agent.llm.vllm import log
@@ -26,21 +26,21 @@ from turngap_agent.llm.vllm import log
         ),
     ],
 )
-def test_steps_of_a_start_are_told(line: str, step: str) -> None:
+def test_steps_of_a_start_are_found(line: str, step: str) -> None:
     """Without process, logger and colours."""
-    assert log.progress(line) == step
+    assert log.find_step(line) == step
 
 
 @pytest.mark.parametrize(
     "line", ["", "INFO 11-22 11:42:59 [launcher.py:195] Route: /load, Methods: GET", "some warning", "  █     █▄   ▄█"]
 )
-def test_all_else_is_not(line: str) -> None:
-    """Routes, banners and warnings are noise."""
-    assert log.progress(line) is None
+def test_other_lines_are_no_steps(line: str) -> None:
+    """Routes, banners and warnings."""
+    assert log.find_step(line) is None
 
 
 def test_the_cause_is_the_innermost_error_with_its_remedy() -> None:
-    """Not the outer process's report of it."""
+    """Not the outer process's report of that error."""
     lines = [
         "INFO 11-22 11:42:28 [model.py:733] Resolved architecture: X",
         "(EngineCore pid=7) ERROR 11-22 11:42:05 [core.py:9] Traceback (most recent call last):",
@@ -48,20 +48,20 @@ def test_the_cause_is_the_innermost_error_with_its_remedy() -> None:
         "(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.",
         "",
     ]
-    assert log.cause(lines) == (
+    assert log.find_cause(lines) == (
         "torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB; "
         "lower llm.gpu_memory_share or llm.max_context, or free the GPU"
     )
 
 
-def test_an_invalid_setting_is_told_by_its_own_line() -> None:
-    """Not by the line that counts them."""
+def test_the_cause_of_an_invalid_setting_is_the_line_that_names_it() -> None:
+    """Not the line that counts the invalid settings."""
     lines = [
         "(APIServer pid=1) pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
         "(APIServer pid=1)   Value error, Invalid repository ID or local directory specified: '/tmp/x'.",
         "(APIServer pid=1) Please verify the following requirements:",
     ]
-    assert log.cause(lines) == (
+    assert log.find_cause(lines) == (
         "Value error, Invalid repository ID or local directory specified: '/tmp/x'.; "
         "check llm.model and llm.revision, and the connection to the hub"
     )
@@ -74,19 +74,19 @@ def test_an_invalid_setting_is_told_by_its_own_line() -> None:
         ("OSError: You are trying to access a gated repo.", "HF_TOKEN"),
         ("OSError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/tmp/x'.", "llm.model"),
         ("vllm: error: unrecognized arguments: --per", "update it"),
-        ("RuntimeError: Failed to infer device type", "no GPU"),
+        ("RuntimeError: Failed to infer device type", "nvidia-smi"),
         ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "llm.command"),
     ],
 )
 def test_known_causes_have_a_remedy(line: str, remedy: str) -> None:
-    """What to do follows what was wrong, in the same line."""
-    said, told = log.cause([line]).split("; ")
-    assert line.startswith(said.removesuffix("…"))
-    assert remedy in told
+    """What to do follows what was wrong, on the same line."""
+    cause, advice = log.find_cause([line]).split("; ")
+    assert line.startswith(cause.removesuffix("…"))
+    assert remedy in advice
 
 
-def test_without_an_error_the_last_line_stands() -> None:
-    """And a silent death is called one."""
-    assert log.cause(["first", "last", " "]) == "last"
-    assert log.cause([]) == "it printed nothing"
-    assert log.last(["a", "b", ""]) == "b"
+def test_without_an_error_the_cause_is_the_last_line() -> None:
+    """A server that printed nothing is said to have."""
+    assert log.find_cause(["first", "last", " "]) == "last"
+    assert log.find_cause([]) == "it printed nothing"
+    assert log.last_line(["a", "b", ""]) == "b"

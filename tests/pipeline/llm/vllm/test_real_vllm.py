@@ -1,7 +1,7 @@
 """The engine on a real vLLM on a CPU: random weights in a tiny Llama, SmolLM2's own, and the profile `weightless`.
 
 TURNGAP_VLLM is the command that starts vLLM, up to where the model follows; `tox -e vllm` sets it. One server lives at
-a time: that of the last settings that were asked for, so that tests of the same settings stand together.
+a time: that of the last settings that were asked for, so that tests of the same settings follow one another.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from turngap_agent.tracing import Stage
 
 from benchmarks import vllm_stages
 from tests.pipeline.llm.vllm import checkpoints
-from tests.pipeline.llm.vllm.builders import asked
+from tests.pipeline.llm.vllm.builders import make_request
 
 COMMAND = tuple(shlex.split(os.environ.get("TURNGAP_VLLM", "")))
 pytestmark = [
@@ -58,15 +58,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Stand:
-    """At most one engine with its server."""
+class SharedEngine:
+    """At most one engine, with its server, shared by tests of the same settings."""
 
     def __init__(self) -> None:
         self.engine: VllmChat | None = None
         self.settings: VllmSettings | None = None
 
     async def get(self, settings: VllmSettings) -> VllmChat:
-        """The engine of these settings: the one that stands, or a new one in its place."""
+        """Return the engine of these settings: the running one, or a new one in its place."""
         if self.engine is None or settings != self.settings:
             await self.clear()
             self.engine, self.settings = VllmChat(settings), settings
@@ -74,15 +74,15 @@ class Stand:
         return self.engine
 
     async def clear(self) -> None:
-        """Nothing stands any more."""
+        """Close the engine, if there is one."""
         if self.engine is not None:
             await self.engine.close()
         self.engine = self.settings = None
 
 
 @pytest.fixture(scope="module")
-async def stand() -> AsyncIterator[Stand]:
-    one = Stand()
+async def shared() -> AsyncIterator[SharedEngine]:
+    one = SharedEngine()
     yield one
     await one.clear()
 
@@ -93,9 +93,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def engine(stand: Stand, tiny: Path) -> VllmChat:
+async def engine(shared: SharedEngine, tiny: Path) -> VllmChat:
     """The tiny Llama with random weights."""
-    return await stand.get(settings_for(tiny))
+    return await shared.get(settings_for(tiny))
 
 
 def settings_for(model: Path, **more) -> VllmSettings:
@@ -121,8 +121,8 @@ def settings_for(model: Path, **more) -> VllmSettings:
     )
 
 
-class SaysItsLine:
-    """The engine with its work done and its words replaced: random weights have nothing to say on the telephone."""
+class FixedLine:
+    """The engine, whose work is done and whose words are replaced: random weights have no words for a telephone."""
 
     LINE = "Good morning, how may I help you?"
 
@@ -139,23 +139,23 @@ class SaysItsLine:
         pass
 
 
-async def noted(engine: VllmChat, **request) -> dict:
+async def reported_facts(engine: VllmChat, **request) -> dict:
     facts = {"sent_ns": now_ns()}
-    async with aclosing(engine.reply(asked(note=facts.__setitem__, **request))) as pieces:
+    async with aclosing(engine.reply(make_request(set_attribute=facts.__setitem__, **request))) as pieces:
         async for _ in pieces:
             facts.setdefault("first_ns", now_ns())
     return facts
 
 
 async def metric(engine: VllmChat, name: str) -> float:
-    """The sum of a metric over its labels."""
+    """Return the sum of a metric over its labels."""
     async with httpx.AsyncClient(trust_env=False) as client:
         text = (await client.get(engine.metrics_url, timeout=60)).text
     return sum(float(value) for value in re.findall(rf"^{name}\{{[^}}]*\}} (\S+)$", text, re.MULTILINE))
 
 
-async def back(engine: VllmChat, first: int | None) -> None:
-    """Return when another server than that of process `first` is ready."""
+async def wait_for_restart(engine: VllmChat, first: int | None) -> None:
+    """Wait until a server of another process than `first` is ready."""
     server = engine.server
     async with asyncio.timeout(PATIENCE_S):
         while server.pid in (None, first) or server.state is not State.READY:  # noqa: ASYNC110
@@ -164,28 +164,28 @@ async def back(engine: VllmChat, first: int | None) -> None:
 
 async def test_stage_times_are_those_of_vllms_own_metrics(engine: VllmChat) -> None:
     """Queue, prefill and decode in the span lie within 5 ms of the histograms' differences; inside the first token."""
-    found = await vllm_stages.compare(engine, engine.metrics_url, 9)
-    print(vllm_stages.describe(found))
-    assert [one.largest_ms for one in found if one.largest_ms > vllm_stages.LIMIT_MS] == []
-    for one in found:
+    stages = await vllm_stages.compare(engine, engine.metrics_url, 9)
+    print(vllm_stages.describe(stages))
+    assert [one.largest_ms for one in stages if one.largest_ms > vllm_stages.LIMIT_MS] == []
+    for one in stages:
         assert 0 < one.span_ms[tracing.LLM_QUEUE_MS] + one.span_ms[tracing.LLM_PREFILL_MS] <= one.first_token_ms
         assert one.span_ms[tracing.LLM_DECODE_MS] > 0
 
 
-async def test_work_on_speculation_is_taken(engine: VllmChat) -> None:
+async def test_speculative_requests_are_accepted(engine: VllmChat) -> None:
     """The server understands priorities."""
-    facts = await noted(engine, words=WORDS, call="a", max_tokens=8, waiting=False)
+    facts = await reported_facts(engine, words=WORDS, call="a", max_tokens=8, waiting=False)
     assert facts[tracing.LLM_PREFILL_MS] > 0
 
 
 async def test_prefix_hits_are_the_system_prompt_and_the_calls_own_history(engine: VllmChat) -> None:
-    """The same conversation twice: the second call finds no more than the first, and never more than is allowed."""
+    """The same conversation twice: the second call is served no more than the first, and never more than is allowed."""
     hits = []
     for call in ("7", "8"):
-        first = await noted(engine, words=WORDS, call=call, max_tokens=8)
+        first = await reported_facts(engine, words=WORDS, call=call, max_tokens=8)
         history = (Message("user", WORDS), Message("assistant", "It will be ready at noon, and I will call you. " * 4))
-        second = await noted(engine, words="Thank you.", call=call, history=history, max_tokens=8)
-        third = await noted(engine, words="Good bye.", call=call, history=history, max_tokens=8)
+        second = await reported_facts(engine, words="Thank you.", call=call, history=history, max_tokens=8)
+        third = await reported_facts(engine, words="Good bye.", call=call, history=history, max_tokens=8)
         for facts in (first, second, third):
             assert facts[tracing.PREFIX_CACHED_TOKENS] <= facts[tracing.PREFIX_ALLOWED_TOKENS]
         hits.append([facts[tracing.PREFIX_CACHED_TOKENS] for facts in (first, second, third)])
@@ -195,7 +195,7 @@ async def test_prefix_hits_are_the_system_prompt_and_the_calls_own_history(engin
 
 async def test_the_same_scenario_twice_through_the_agent(engine: VllmChat, serve) -> None:
     """Two callers, each with the same three turns: the agent's own blocks keep their prompts apart."""
-    async with serve("llm.max_tokens=24", llm=SaysItsLine(engine)) as served:
+    async with serve("llm.max_tokens=24", llm=FixedLine(engine)) as served:
         for name in ("1", "2"):
             async with served.phone(name) as phone:
                 for _ in range(3):
@@ -211,30 +211,30 @@ async def test_the_same_scenario_twice_through_the_agent(engine: VllmChat, serve
     assert all(hit <= most for hit, most in zip(hits, allowed, strict=True))
     assert min(hits) > 0
     assert hits[:3] == hits[3:]
-    assert max(hits[0], hits[3]) <= allowed[0] == allowed[3]  # a new call finds the system prompt alone
+    assert max(hits[0], hits[3]) <= allowed[0] == allowed[3]  # a new call is served the system prompt only
 
 
 async def test_a_closed_reply_stops_generating(engine: VllmChat) -> None:
-    """Nothing runs any more, most of its tokens were never made, and none is made after that."""
+    """The request ends, most of its tokens are never generated, and none is generated after that."""
     before = await metric(engine, "vllm:generation_tokens_total")
-    async with aclosing(engine.reply(asked(words=WORDS, max_tokens=1500))) as pieces:
+    async with aclosing(engine.reply(make_request(words=WORDS, max_tokens=1500))) as pieces:
         await anext(pieces)
     async with asyncio.timeout(PATIENCE_S):
         while await metric(engine, "vllm:num_requests_running"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    made = await metric(engine, "vllm:generation_tokens_total") - before
-    print(f"{made:.0f} of 1500 tokens were generated")
-    assert 0 < made < 1500
+    generated = await metric(engine, "vllm:generation_tokens_total") - before
+    print(f"{generated:.0f} of 1500 tokens were generated")
+    assert 0 < generated < 1500
     await asyncio.sleep(0.2)
-    assert await metric(engine, "vllm:generation_tokens_total") - before == made
+    assert await metric(engine, "vllm:generation_tokens_total") - before == generated
 
 
-async def test_the_cache_tells_what_was_used_at_its_peak(engine: VllmChat) -> None:
-    """Of the gibibyte that is reserved, what the one running request held: some of it, and no more than its context."""
+async def test_the_peak_of_the_cache_is_what_the_reply_held(engine: VllmChat) -> None:
+    """Of the gibibyte that is reserved, what the one running request held: some of it, at most its context."""
     cache = None
     async with asyncio.timeout(PATIENCE_S):
-        while cache is None or not cache.used_peak_mib:  # a look that comes late finds the reply gone
-            await noted(engine, words=WORDS, call="k", max_tokens=400)
+        while cache is None or not cache.used_peak_mib:  # a late reading finds that the reply has ended
+            await reported_facts(engine, words=WORDS, call="k", max_tokens=400)
             cache = engine.kv_cache()
     print(f"KV cache: {cache.used_peak_mib:.3f} of {cache.reserved_mib:.0f} MiB used at peak")
     assert cache.reserved_mib == pytest.approx(1024, rel=0.01)
@@ -242,11 +242,11 @@ async def test_the_cache_tells_what_was_used_at_its_peak(engine: VllmChat) -> No
     assert 0 < cache.used_peak_mib <= 4 * 2048 * 2 / 1024
 
 
-async def test_a_caller_hears_an_apology_while_a_killed_server_comes_back(engine: VllmChat, serve) -> None:
-    """In one and the same call: answered, killed, apologised to, and answered again; the prefix cache is warm again."""
+async def test_a_caller_hears_an_apology_while_a_killed_server_restarts(engine: VllmChat, serve) -> None:
+    """In one call: an answer, the server is killed, an apology, and an answer; the prefix cache is warm again."""
     first = engine.server.pid
     apology = "I am sorry, please try again."
-    async with serve(f"llm.apology={apology}", llm=SaysItsLine(engine)) as served, served.phone() as phone:
+    async with serve(f"llm.apology={apology}", llm=FixedLine(engine)) as served, served.phone() as phone:
         await phone.ask()
         await phone.reply()
         os.kill(first, signal.SIGKILL)
@@ -255,40 +255,42 @@ async def test_a_caller_hears_an_apology_while_a_killed_server_comes_back(engine
                 await asyncio.sleep(0.01)
         await phone.ask()
         await phone.reply()
-        await back(engine, first)
+        await wait_for_restart(engine, first)
         await phone.ask()
         await phone.reply()
         await phone.hang_up()
         await served.idle()
     replies = [turn.attributes[tracing.REPLY] for turn in served.traces.turns]
-    assert replies == [SaysItsLine.LINE, apology, SaysItsLine.LINE]
+    assert replies == [FixedLine.LINE, apology, FixedLine.LINE]
     assert "llm: vLLM is down (it was killed by SIGKILL, " in served.traces.turns[1].attributes[tracing.ERROR]
     again = served.traces.turns[2].attributes
     assert again[tracing.LLM_PREFILL_MS] > 0
     assert 0 < again[tracing.PREFIX_CACHED_TOKENS] <= again[tracing.PREFIX_ALLOWED_TOKENS]
 
 
-async def test_ids_stand_in_for_a_tokenizer(stand: Stand, tiny: Path) -> None:
-    """Without any tokenizer: the script is said, what was generated is found in the cache by the next request."""
+async def test_ids_replace_a_tokenizer(shared: SharedEngine, tiny: Path) -> None:
+    """Without any tokenizer: the reply is the script, and the next request finds what was generated in the cache."""
     script = "One moment, please. I look it up for you, it will not take long."
     settings = settings_for(tiny, prompt="token_ids", script=script)
     (tiny / "tokenizer.json").rename(tiny / "tokenizer.away")
     try:
-        engine = await stand.get(settings)
-        said = [piece async for piece in engine.reply(asked(words=WORDS, max_tokens=100))]
+        engine = await shared.get(settings)
+        pieces = [piece async for piece in engine.reply(make_request(words=WORDS, max_tokens=100))]
         history = (Message("user", WORDS), Message("assistant", script))
-        facts = await noted(engine, words="Thank you. " * 40, history=history, max_tokens=100)
+        facts = await reported_facts(engine, words="Thank you. " * 40, history=history, max_tokens=100)
     finally:
         (tiny / "tokenizer.away").rename(tiny / "tokenizer.json")
-    assert "".join(said) == script
+    assert "".join(pieces) == script
     assert facts[tracing.PREFIX_CACHED_TOKENS] <= facts[tracing.PREFIX_ALLOWED_TOKENS]
     assert facts[tracing.LLM_PREFILL_MS] > 0
 
 
 @pytest.mark.engines
-async def test_smollm2_answers_with_its_own_weights(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A real model understands what it is asked, ends its reply itself, and its stage times are vLLM's."""
-    await stand.clear()
+async def test_smollm2_answers_with_its_own_weights(
+    shared: SharedEngine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A real model understands the question and ends its reply itself, and its stage times are vLLM's."""
+    await shared.clear()
     folder = await asyncio.to_thread(checkpoints.smollm2, tmp_path_factory.mktemp("smollm2"))
     settings = settings_for(
         folder,
@@ -297,29 +299,29 @@ async def test_smollm2_answers_with_its_own_weights(stand: Stand, tmp_path_facto
         max_tokens=48,
         system_prompt="You are a helpful assistant. You answer in one short sentence.",
     )
-    engine = await stand.get(settings)
-    request = asked("What is the capital of France?", max_tokens=48)
-    said = "".join([piece async for piece in engine.reply(request)])
-    print(said)
-    assert "Paris" in said
-    found = await vllm_stages.compare(engine, engine.metrics_url, 5)
-    print(vllm_stages.describe(found))
-    assert max(one.largest_ms for one in found) <= vllm_stages.LIMIT_MS
+    engine = await shared.get(settings)
+    request = make_request("What is the capital of France?", max_tokens=48)
+    reply = "".join([piece async for piece in engine.reply(request)])
+    print(reply)
+    assert "Paris" in reply
+    stages = await vllm_stages.compare(engine, engine.metrics_url, 5)
+    print(vllm_stages.describe(stages))
+    assert max(one.largest_ms for one in stages) <= vllm_stages.LIMIT_MS
 
 
-async def test_a_folder_without_a_model_is_one_line(stand: Stand, tmp_path: Path) -> None:
+async def test_a_folder_without_a_model_is_one_line(shared: SharedEngine, tmp_path: Path) -> None:
     """vLLM's own error with the setting to correct."""
     with pytest.raises(EngineError) as raised:
-        await stand.get(settings_for(tmp_path))
-    assert str(raised.value).startswith("llm: vLLM does not start: it ended with code 1: ")
+        await shared.get(settings_for(tmp_path))
+    assert str(raised.value).startswith("llm: vLLM did not start: it ended with code 1: ")
     assert "llm.model" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-async def test_a_cache_that_does_not_fit_is_one_line(stand: Stand, tiny: Path) -> None:
+async def test_a_cache_that_does_not_fit_is_one_line(shared: SharedEngine, tiny: Path) -> None:
     """A machine without so much memory: vLLM's own figures and the setting to lower."""
     with pytest.raises(EngineError) as raised:
-        await stand.get(settings_for(tiny, environment={**CPU, "VLLM_CPU_KVCACHE_SPACE": "1000000"}))  # GiB
+        await shared.get(settings_for(tiny, environment={**CPU, "VLLM_CPU_KVCACHE_SPACE": "1000000"}))  # GiB
     print(raised.value)
     assert "less than requested memory for kv" in str(raised.value)
     assert "llm.kv_cache_mib" in str(raised.value)
@@ -336,11 +338,11 @@ turns:
 
 
 @pytest.mark.engines
-async def test_the_profile_weightless_end_to_end(stand: Stand, tmp_path: Path) -> None:
+async def test_the_profile_weightless_end_to_end(shared: SharedEngine, tmp_path: Path) -> None:
     """The whole path of the GPU's profile, with small sizes in each architecture: stages, caveat, prefix, KV cache."""
     pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
     pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
-    await stand.clear()
+    await shared.clear()
     scenario = tmp_path / "two.scenario.yaml"
     scenario.write_text(SCENARIO)
     (tmp_path / "gemma").mkdir()
@@ -362,7 +364,7 @@ async def test_the_profile_weightless_end_to_end(stand: Stand, tmp_path: Path) -
     overrides = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     command = [sys.executable, "-m", "turngap", "run", str(scenario), "--profile", "weightless", *overrides]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = await asyncio.to_thread(
+    result = await asyncio.to_thread(
         subprocess.run,
         [*command, "--out", str(tmp_path), "--json"],
         env=env,
@@ -371,13 +373,13 @@ async def test_the_profile_weightless_end_to_end(stand: Stand, tmp_path: Path) -
         timeout=PATIENCE_S,
         check=False,
     )
-    assert done.returncode in (0, 2), done.stderr  # 2: the machine made the instrument late
-    printed = json.loads(done.stdout)
+    assert result.returncode in (0, 2), result.stderr  # 2: the machine made the instrument late
+    printed = json.loads(result.stdout)
     assert printed["sentence"].endswith(WEIGHTLESS)
     assert printed["wer"] is None
     assert "random weights, supervised" in printed["agent"]["models"]["llm"]
     cache = printed["agent"]["kv_cache"]
-    assert 0 <= cache["used_peak_mib"] < cache["reserved_mib"]  # replies of 13 tokens may be gone before the look
+    assert 0 <= cache["used_peak_mib"] < cache["reserved_mib"]  # replies of 13 tokens may have ended before the reading
     checks = {check["name"]: check for check in printed["validity"]}
     assert checks["prefix cache"]["ok"] is True, checks["prefix cache"]
     run = store.read(tmp_path / printed["run_id"])

@@ -31,10 +31,10 @@ def _one_torch_thread() -> Iterator[None]:
 def checkpoint() -> Checkpoint:
     """Random weights large enough that codes differ from frame to frame; treated as real ones."""
     import torch
-    from turngap_agent.device.tokens import StandInTokenizer
+    from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
     from turngap_agent.tts.csm import model, random_weights
 
-    with model._quiet():
+    with model.silence_transformers():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
     model.trim_heads(network)
     return model.Checkpoint(network, StandInTokenizer(256), "tiny", random=False)
@@ -42,8 +42,8 @@ def checkpoint() -> Checkpoint:
 
 @pytest.fixture
 def make_speech(checkpoint: Checkpoint) -> MakeSpeech:
-    """Makes a Speech over the tiny checkpoint, greedy unless told otherwise."""
-    from turngap_agent.device.graphs import Mode
+    """Return a function that makes a Speech over the tiny checkpoint, greedy by default."""
+    from turngap_agent.device.execution import Mode
     from turngap_agent.tts.csm.sampling import Sampling
     from turngap_agent.tts.csm.speech import Speech
 

@@ -1,4 +1,4 @@
-"""The streaming codec gives what one offline decode gives, and starts from nothing when it is reset."""
+"""The streaming codec decodes what one offline decode does, and starts from silence when it is reset."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from turngap_agent.tts.csm.codec import MimiDecoder, encode, reset
 from turngap_agent.tts.csm.model import Checkpoint
 
 
-def signal_to_error_db(wanted: torch.Tensor, got: torch.Tensor) -> float:
-    return float(10 * torch.log10((wanted**2).sum() / ((wanted - got) ** 2).sum()))
+def signal_to_error_db(expected: torch.Tensor, actual: torch.Tensor) -> float:
+    return float(10 * torch.log10((expected**2).sum() / ((expected - actual) ** 2).sum()))
 
 
 def test_frame_by_frame_equals_one_offline_decode(checkpoint: Checkpoint) -> None:
-    """Over 200 frames, more than the transformer's window, the error is at least 100 dB down."""
+    """Over 200 frames, more than the transformer's window, the error is at least 100 dB below the signal."""
     mimi = checkpoint.network.codec_model
     codes = torch.randint(0, 64, (200, 4), generator=torch.Generator().manual_seed(1))
     decoder = MimiDecoder(mimi, frames=200)
     with torch.inference_mode():
-        state = decoder.state()
-        streamed = torch.cat([decoder.step(frame, state) for frame in codes])
+        state = decoder.new_state()
+        streamed = torch.cat([decoder.decode_frame(frame, state) for frame in codes])
         offline = mimi.decode(codes.T[None]).audio_values[0, 0]
     assert streamed.shape == offline.shape == (200 * 1920,)
     assert signal_to_error_db(offline, streamed) >= 100
 
 
 def test_transformers_own_decode_does_not_stream(checkpoint: Checkpoint) -> None:
-    """Why this decoder exists: frame by frame, transformers' pieces are not the whole. Drop it when they are."""
+    """Why this decoder exists: frame by frame, transformers' pieces differ from the whole. If not, drop it."""
     mimi = checkpoint.network.codec_model
     codes = torch.randint(0, 64, (20, 4), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -38,29 +38,29 @@ def test_transformers_own_decode_does_not_stream(checkpoint: Checkpoint) -> None
     assert signal_to_error_db(offline, pieces) < 30
 
 
-def test_a_reset_state_is_a_fresh_one(checkpoint: Checkpoint) -> None:
-    """Nothing of an earlier call is heard in the next, bit for bit."""
+def test_a_reset_state_is_like_a_new_one(checkpoint: Checkpoint) -> None:
+    """Nothing of an earlier call is in the next, bit for bit."""
     decoder = MimiDecoder(checkpoint.network.codec_model, frames=300)
     codes = torch.randint(0, 64, (140, 4), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        state, fresh = decoder.state(), decoder.state()
+        state, new = decoder.new_state(), decoder.new_state()
         for frame in codes:
-            decoder.step(frame, state)
+            decoder.decode_frame(frame, state)
         reset(state)
         for frame in codes[:5]:
-            assert torch.equal(decoder.step(frame, state), decoder.step(frame, fresh))
+            assert torch.equal(decoder.decode_frame(frame, state), decoder.decode_frame(frame, new))
 
 
 def test_audio_encodes_to_one_frame_each_80_ms(checkpoint: Checkpoint) -> None:
-    """A frame that is begun counts."""
+    """An incomplete frame counts."""
     with torch.inference_mode():
         codes = encode(checkpoint.network.codec_model, torch.randn(3 * 1920 + 1) / 10, 4)
     assert codes.shape == (4, 4)
     assert 0 <= int(codes.min()) <= int(codes.max()) < 64
 
 
-def test_another_architecture_is_refused(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A codec that is not causal cannot stream, and is not decoded wrongly."""
+def test_another_architecture_is_an_error(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A codec that is not causal cannot stream."""
     monkeypatch.setattr(checkpoint.network.codec_model.config, "use_causal_conv", False)
     with pytest.raises(ValueError, match="causal"):
         MimiDecoder(checkpoint.network.codec_model, frames=10)

@@ -1,4 +1,4 @@
-"""CSM behind the agent's seam: pieces of 80 ms, calls that take turns, calls that are closed, texts of all kinds."""
+"""CSM behind the agent's interface: pieces of 80 ms, alternating calls, closed calls, texts of all kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError
-from turngap_agent.tts import AudioF32, Spoken
+from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import CsmSettings, VoicePrompt
 from turngap_agent.tts.csm import engine as csm_engine
 from turngap_agent.tts.csm.engine import Csm
@@ -30,7 +30,7 @@ MakeCsm = Callable[..., Any]
 
 @pytest.fixture
 def make_csm(make_speech: MakeSpeech) -> MakeCsm:
-    """An engine over the tiny checkpoint, closed at the end."""
+    """Return a function that makes an engine over the tiny checkpoint, closed at the end."""
 
     @asynccontextmanager
     async def make(slots: int = 2, temperature: float = 0.9, **settings: Any) -> AsyncIterator[Csm]:
@@ -44,7 +44,7 @@ def make_csm(make_speech: MakeSpeech) -> MakeCsm:
     return make
 
 
-async def spoken(engine: Csm, text: str, context: tuple[Spoken, ...] = ()) -> list[AudioF32]:
+async def speak(engine: Csm, text: str, context: tuple[ContextUtterance, ...] = ()) -> list[AudioF32]:
     return [piece async for piece in engine.speak(text, context)]
 
 
@@ -52,29 +52,29 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(work, 60))
 
 
-def test_a_clause_comes_in_pieces_of_80_ms(make_csm: MakeCsm) -> None:
+def test_a_clause_is_yielded_in_pieces_of_80_ms(make_csm: MakeCsm) -> None:
     """24 kHz float32, 1,920 samples a piece, at most max_frames of them."""
 
     async def work() -> list[AudioF32]:
         async with make_csm() as engine:
             assert engine.sample_rate == 24_000
             await engine.warm_up()
-            return await spoken(engine, "Good morning to you.")
+            return await speak(engine, "Good morning to you.")
 
     pieces = run(work())
     assert len(pieces) == 12
     assert all(piece.shape == (1920,) and piece.dtype == np.float32 for piece in pieces)
 
 
-def test_the_same_text_gives_the_same_audio(make_csm: MakeCsm) -> None:
+def test_the_same_text_has_the_same_audio(make_csm: MakeCsm) -> None:
     """Drawn codes are seeded by the text; other words and another seed sound different."""
 
     async def work() -> list[AudioF32]:
-        found = []
+        clips = []
         for seed, text in ((0, "Good morning."), (0, "Good morning."), (0, "Good evening."), (1, "Good morning.")):
             async with make_csm(seed=seed) as engine:
-                found.append(np.concatenate(await spoken(engine, text)))
-        return found
+                clips.append(np.concatenate(await speak(engine, text)))
+        return clips
 
     first, again, other, reseeded = run(work())
     assert np.array_equal(first, again)
@@ -82,23 +82,23 @@ def test_the_same_text_gives_the_same_audio(make_csm: MakeCsm) -> None:
     assert not np.array_equal(first, reseeded)
 
 
-def test_two_calls_at_once_give_what_each_gives_alone(make_csm: MakeCsm) -> None:
+def test_two_calls_at_once_have_the_audio_each_has_alone(make_csm: MakeCsm) -> None:
     """Frames alternate between the calls; samples are bit for bit those without the other."""
     texts = ["Good morning to you.", "The pool opens at seven."]
 
     async def work() -> tuple[list[Any], list[Any], list[int]]:
         async with make_csm() as engine:
-            alone = [await spoken(engine, text) for text in texts]
+            alone = [await speak(engine, text) for text in texts]
             order: list[int] = []
 
-            async def noted(number: int) -> list[AudioF32]:
+            async def speak_in_order(number: int) -> list[AudioF32]:
                 pieces = []
                 async for piece in engine.speak(texts[number]):
                     order.append(number)
                     pieces.append(piece)
                 return pieces
 
-            return alone, list(await asyncio.gather(noted(0), noted(1))), order
+            return alone, list(await asyncio.gather(speak_in_order(0), speak_in_order(1))), order
 
     alone, together, order = run(work())
     for one, other in zip(alone, together, strict=True):
@@ -107,29 +107,29 @@ def test_two_calls_at_once_give_what_each_gives_alone(make_csm: MakeCsm) -> None
     assert order.count(0) == order.count(1)
 
 
-def test_more_calls_than_slots_wait_and_are_served(make_csm: MakeCsm) -> None:
+def test_more_calls_than_slots_are_all_served(make_csm: MakeCsm) -> None:
     """Five calls, one slot: none hangs, none fails."""
 
     async def work() -> list[list[AudioF32]]:
         async with make_csm(slots=1) as engine:
-            return list(await asyncio.gather(*(spoken(engine, f"Number {number}.") for number in range(5))))
+            return list(await asyncio.gather(*(speak(engine, f"Number {number}.") for number in range(5))))
 
     assert [len(pieces) for pieces in run(work())] == [12] * 5
 
 
-def test_a_closed_call_stops_and_leaves_nothing_behind(make_csm: MakeCsm) -> None:
-    """Between frames: its slot is free again, no more frames are made, and the next call is as in a fresh engine."""
+def test_a_closed_call_stops_and_frees_its_slot(make_csm: MakeCsm) -> None:
+    """Between frames: no more frames are made, and the next call is as in a new engine."""
 
     async def work() -> tuple[Any, Any, int, int]:
         async with make_csm(slots=1) as engine:
-            fresh = await spoken(engine, "Good morning.")
+            fresh = await speak(engine, "Good morning.")
         async with make_csm(slots=1) as engine:
             call = engine.speak("Something else altogether, and rather long.")
             for _ in range(3):
                 await anext(call)
             await call.aclose()
             launched = engine._speech.slots[0]._launched
-            after = await spoken(engine, "Good morning.")
+            after = await speak(engine, "Good morning.")
             await engine._on_device(lambda: None)
             return fresh, after, launched, len(engine._free)
 
@@ -139,74 +139,76 @@ def test_a_closed_call_stops_and_leaves_nothing_behind(make_csm: MakeCsm) -> Non
     assert free == 1
 
 
-def test_a_task_cancelled_while_a_frame_is_made_frees_its_slot(make_csm: MakeCsm) -> None:
-    """As a barge-in does it; the next call begins at once."""
+def test_a_task_cancelled_during_a_frame_frees_its_slot(make_csm: MakeCsm) -> None:
+    """As a barge-in does; the next call starts at once."""
 
     async def work() -> int:
         async with make_csm(slots=1) as engine:
-            begun = asyncio.Event()
+            started = asyncio.Event()
 
             async def call() -> None:
                 async for _ in engine.speak("Something rather long to be cut off."):
-                    begun.set()
+                    started.set()
 
             task = asyncio.create_task(call())
-            await begun.wait()
+            await started.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return len(await spoken(engine, "Yes?"))
+            return len(await speak(engine, "Yes?"))
 
     assert run(work()) > 0
 
 
-def test_closing_the_engine_ends_its_calls_with_one_line(make_csm: MakeCsm) -> None:
-    """None hangs, and none looks as if its own task had been cancelled."""
+def test_closing_the_engine_ends_its_calls_with_an_error(make_csm: MakeCsm) -> None:
+    """None hangs, and none ends as if its own task had been cancelled."""
 
     async def work() -> list[Any]:
         async with make_csm(slots=2, max_frames=200) as engine:
             texts = ["One call, at some length, I should say.", "And another of about the same length."]
-            calls = [asyncio.create_task(spoken(engine, text)) for text in (*texts, "A third, which waits.")]
+            calls = [asyncio.create_task(speak(engine, text)) for text in (*texts, "A third, which waits.")]
             await anext(engine.speak("Yes?"))
             await engine.close()
             return await asyncio.gather(*calls, return_exceptions=True)
 
-    ended = run(work())
-    assert [type(fault) for fault in ended] == [EngineError] * 3
-    assert "the engine was closed" in str(ended[0])
+    errors = run(work())
+    assert [type(error) for error in errors] == [EngineError] * 3
+    assert "the engine was closed" in str(errors[0])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "😀", "…!?"])
-def test_nothing_to_speak_gives_no_audio(make_csm: MakeCsm, text: str) -> None:
+def test_a_text_without_words_has_no_audio(make_csm: MakeCsm, text: str) -> None:
     """And no error."""
 
     async def work() -> list[AudioF32]:
         async with make_csm() as engine:
-            return await spoken(engine, text)
+            return await speak(engine, text)
 
     assert run(work()) == []
 
 
 def test_five_thousand_characters_are_spoken_in_pieces(make_csm: MakeCsm) -> None:
-    """Each piece within the model's positions and the frame limit."""
+    """Each piece fits the model's positions and the frame limit."""
 
     async def work() -> list[AudioF32]:
         async with make_csm(max_frames=2) as engine:
-            return await spoken(engine, "A sentence of forty characters, no more. " * 122)
+            return await speak(engine, "A sentence of forty characters, no more. " * 122)
 
     assert len(run(work())) == 2 * 25
 
 
-def test_context_of_any_length_is_taken(make_csm: MakeCsm) -> None:
-    """Eighty turns with a second of line audio each: the latest that fit are heard, and change the audio."""
+def test_a_context_may_have_any_length(make_csm: MakeCsm) -> None:
+    """Eighty turns with a second of audio each: the latest that fit are used, and change the audio."""
     turns = tuple(
-        Spoken("caller" if number % 2 else "agent", f"turn {number}", np.full(8000, 0.01 * (number % 7), np.float32))
+        ContextUtterance(
+            "caller" if number % 2 else "agent", f"turn {number}", np.full(8000, 0.01 * (number % 7), np.float32)
+        )
         for number in range(80)
     )
 
     async def work() -> tuple[Any, Any]:
         async with make_csm() as engine:
-            return await spoken(engine, "Good morning."), await spoken(engine, "Good morning.", turns)
+            return await speak(engine, "Good morning."), await speak(engine, "Good morning.", turns)
 
     plain, in_context = run(work())
     assert len(in_context) == 12
@@ -229,7 +231,7 @@ def test_the_voice_prompt_is_kept_in_every_slot(make_csm: MakeCsm, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"no audio", "cannot be read")])
-def test_a_bad_voice_prompt_is_one_clear_line(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_bad_voice_prompt_is_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
     """Missing, or no audio."""
     pytest.importorskip("soundfile", reason="needs soundfile")
     path = tmp_path / "voice.wav"
@@ -239,14 +241,14 @@ def test_a_bad_voice_prompt_is_one_clear_line(tmp_path: Path, content: bytes | N
         csm_engine.read_audio(str(path))
 
 
-def test_random_weights_speak_a_marker_as_long_as_the_text(make_csm: MakeCsm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All work is done, the frames are the text's and not the model's, and the line gets a steady 1 kHz tone."""
+def test_random_weights_speak_a_tone_as_long_as_the_text(make_csm: MakeCsm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All work is done, the text determines the number of frames, and the audio is a steady tone of 1 kHz."""
 
     async def work() -> list[AudioF32]:
         async with make_csm(max_frames=100) as engine:
             checkpoint = engine._speech.checkpoint
             monkeypatch.setattr(engine._speech, "checkpoint", dataclasses.replace(checkpoint, random=True))
-            return await spoken(engine, "x" * 28)
+            return await speak(engine, "x" * 28)
 
     tone = np.concatenate(run(work()))
     assert len(tone) == 25 * 1920
@@ -255,28 +257,28 @@ def test_random_weights_speak_a_marker_as_long_as_the_text(make_csm: MakeCsm, mo
 
 
 def test_a_failing_device_is_an_engine_error(make_csm: MakeCsm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The turn is lost with one line; the engine goes on."""
+    """The turn is lost with one line; the engine serves the next."""
 
     async def work() -> int:
         async with make_csm(slots=1) as engine:
             slot = engine._speech.slots[0]
 
-            def fails() -> None:
+            def fail() -> None:
                 raise RuntimeError("CUDA error: an illegal memory access\nwas encountered")
 
             with monkeypatch.context() as patch:
-                patch.setattr(slot, "_codec_unit", fails)
+                patch.setattr(slot, "_codec_unit", fail)
                 with pytest.raises(EngineError, match=r"the device failed .*; this reply is lost"):
-                    await spoken(engine, "Good morning.")
-            return len(await spoken(engine, "Good morning."))
+                    await speak(engine, "Good morning.")
+            return len(await speak(engine, "Good morning."))
 
     assert run(work()) == 12
 
 
-def test_a_profile_can_name_csm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the profile and the loader: a missing checkpoint is the engine's own line."""
+def test_a_profile_can_use_csm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the profile and the loader: a missing checkpoint is the engine's own error."""
     with_csm = profile.load("scripted").model_copy(
         update={"tts": CsmSettings(engine="csm", weights="/no/such/folder", device="cpu")}
     )
-    with pytest.raises(EngineError, match=r"^csm: /no/such/folder holds no checkpoint"):
+    with pytest.raises(EngineError, match=r"^csm: /no/such/folder .*no config\.json.*tts\.weights"):
         asyncio.run(loading.load(with_csm))

@@ -1,4 +1,4 @@
-"""What lets a unit be captured and compiled: no graph break, no read-back, one compilation for all frames and calls."""
+"""Units can be captured and compiled: no graph break, no read-back, one compilation for all frames and calls."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from torch._dynamo.testing import CompileCounter
-from turngap_agent.device.graphs import Execution, Mode
-from turngap_agent.tts.csm.context import Plan
-from turngap_agent.tts.csm.slot import Parts, Slot
+from turngap_agent.device.execution import Execution, Mode
+from turngap_agent.tts.csm.context import SpeechPlan
+from turngap_agent.tts.csm.slot import SharedParts, Slot
 
 from benchmarks.speech.counting import Operations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from conftest import MakeSpeech
     from turngap_agent.tts.csm.speech import Speech
 
-PLAN = Plan((), tuple(range(20, 35)), 8)
+PLAN = SpeechPlan((), tuple(range(20, 35)), 8)
 
 
-def compiled_slots(speech: Speech, compiler: object, count: int = 1) -> tuple[Execution, list[Slot]]:
+def make_compiled_slots(speech: Speech, compiler: object, count: int = 1) -> tuple[Execution, list[Slot]]:
     torch._dynamo.reset()
     execution = Execution(torch.device("cpu"), Mode.COMPILED, compiler)
-    with execution.active():
-        parts = Parts.build(speech.backbone, speech.depth, speech.codec, execution, speech.positions, 0)
+    with execution.activate():
+        parts = SharedParts.build(speech.backbone, speech.depth, speech.codec, execution, speech.positions, 0)
         return execution, [Slot(parts) for _ in range(count)]
 
 
-def samples_of(slot: Slot, execution: Execution) -> torch.Tensor:
-    with execution.active():
-        slot.begin(PLAN, seed=1)
-        return torch.stack([torch.from_numpy(slot.frame()) for _ in range(PLAN.frames)])
+def run_slot(slot: Slot, execution: Execution) -> torch.Tensor:
+    with execution.activate():
+        slot.start(PLAN, seed=1)
+        return torch.stack([torch.from_numpy(slot.next_frame()) for _ in range(PLAN.frames)])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
@@ -42,9 +42,9 @@ def test_no_unit_reads_back_to_the_host(make_speech: MakeSpeech, temperature: fl
     """A whole frame, noise and copy included, dispatches no operation that waits for a value; transformers' does."""
     speech = make_speech(temperature=temperature)
     slot = speech.slots[0]
-    with speech.execution.active():
-        slot.begin(PLAN, seed=1)
-        slot.frame()
+    with speech.execution.activate():
+        slot.start(PLAN, seed=1)
+        slot.next_frame()
         with Operations() as ours:
             slot._launch()
         ids = torch.tensor([PLAN.text_ids])
@@ -57,7 +57,7 @@ def test_no_unit_reads_back_to_the_host(make_speech: MakeSpeech, temperature: fl
 
 
 def test_a_read_back_is_noticed() -> None:
-    """The counter that the test above trusts sees what makes the host wait."""
+    """The counter of the test above counts what makes the host wait."""
     with Operations() as operations:
         bool(torch.ones(1).sum() > 0)
         torch.ones(3).nonzero()
@@ -65,14 +65,14 @@ def test_a_read_back_is_noticed() -> None:
 
 
 def test_units_compile_without_a_graph_break(make_speech: MakeSpeech) -> None:
-    """Each compiled function is one graph (fullgraph raises otherwise), and gives the eager samples."""
+    """Each compiled function is one graph (fullgraph raises otherwise), with the eager samples."""
     speech = make_speech(temperature=0.9)
-    execution, (slot,) = compiled_slots(speech, "eager")
-    eager = samples_of(speech.slots[0], speech.execution)
-    assert torch.allclose(samples_of(slot, execution), eager, atol=1e-5)
+    execution, (slot,) = make_compiled_slots(speech, "eager")
+    eager = run_slot(speech.slots[0], speech.execution)
+    assert torch.allclose(run_slot(slot, execution), eager, atol=1e-5)
 
 
-def test_dynamo_explains_no_break(make_speech: MakeSpeech) -> None:
+def test_dynamo_reports_no_break(make_speech: MakeSpeech) -> None:
     """Its own report: one graph and no break in a depth step, the longest chain of them."""
     depth = make_speech(temperature=0.9).depth
     torch._dynamo.reset()
@@ -87,29 +87,29 @@ def test_dynamo_explains_no_break(make_speech: MakeSpeech) -> None:
 def test_one_compilation_serves_all_frames_and_calls(make_speech: MakeSpeech) -> None:
     """First depth step, other depth steps, backbone step and codec: compiled once each, whatever frame or slot."""
     counter = CompileCounter()
-    execution, slots = compiled_slots(make_speech(temperature=0.9, positions=400), counter, count=2)
+    execution, slots = make_compiled_slots(make_speech(temperature=0.9, positions=400), counter, count=2)
     for slot in slots:
-        samples_of(slot, execution)
+        run_slot(slot, execution)
     assert counter.frame_count == 4
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler, of torch's own functions
-def test_inductor_gives_the_eager_samples(make_speech: MakeSpeech) -> None:
+def test_inductor_has_the_eager_samples(make_speech: MakeSpeech) -> None:
     """The compiler a GPU uses, on the CPU: same codes, same samples."""
     speech = make_speech()
-    execution, (slot,) = compiled_slots(speech, "inductor")
-    eager = samples_of(speech.slots[0], speech.execution)
-    assert torch.allclose(samples_of(slot, execution), eager, atol=1e-4)
+    execution, (slot,) = make_compiled_slots(speech, "inductor")
+    eager = run_slot(speech.slots[0], speech.execution)
+    assert torch.allclose(run_slot(slot, execution), eager, atol=1e-4)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("mode", [Mode.GRAPHS, Mode.COMPILED])
-def test_graphs_give_the_eager_samples(make_speech: MakeSpeech, mode: Mode) -> None:
-    """On a GPU: captured units give the codes and samples of the same units launched one by one."""
-    from turngap_agent.device.tokens import StandInTokenizer
+def test_graphs_have_the_eager_samples(make_speech: MakeSpeech, mode: Mode) -> None:
+    """On a GPU: captured units have the codes and samples of the same units launched one by one."""
+    from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
     from turngap_agent.tts.csm import random_weights
     from turngap_agent.tts.csm.model import Checkpoint, trim_heads
     from turngap_agent.tts.csm.sampling import Sampling
@@ -119,7 +119,7 @@ def test_graphs_give_the_eager_samples(make_speech: MakeSpeech, mode: Mode) -> N
     trim_heads(network)
     speech = Speech(Checkpoint(network, StandInTokenizer(256), "tiny", random=False), sampling=Sampling(0, 20))
     samples = []
-    for one in (Mode.EAGER, mode):
-        speech.prepare(one, 2)
-        samples.append(samples_of(speech.slots[1], speech.execution))
+    for each in (Mode.EAGER, mode):
+        speech.prepare(each, 2)
+        samples.append(run_slot(speech.slots[1], speech.execution))
     assert torch.allclose(*samples, atol=1e-4)

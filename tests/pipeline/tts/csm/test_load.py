@@ -1,4 +1,4 @@
-"""The way in is light, and says what to install."""
+"""The entry point is light to import, and its errors name what to install."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from turngap_agent.tts.csm import CsmSettings
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])
-def test_a_missing_extra_is_one_clear_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the profile's loader: which package is missing, and the command that brings it."""
+def test_a_missing_extra_is_one_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the profile's loader: with the missing package, and the command that installs it."""
     for name in ("tokenizers", "torch", "transformers"):
         if name != package:
             monkeypatch.setitem(sys.modules, name, sys)
@@ -27,12 +27,12 @@ def test_a_missing_extra_is_one_clear_line(package: str, monkeypatch: pytest.Mon
 
 
 def test_profiles_and_errors_need_no_torch() -> None:
-    """Importing the package imports none of what the extra brings."""
+    """Importing the package imports nothing of the extra."""
     code = (
         "import sys; import turngap_agent.tts.csm; sys.exit(', '.join({'torch', 'transformers'} & {*sys.modules}) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_profiles_and_errors_need_no_torch() -> None:
         ("tts.temprature=1", r"unknown key `tts.temprature`; did you mean `temperature`"),
     ],
 )
-def test_settings_that_cannot_be_are_found_before_anything_loads(
+def test_invalid_settings_are_errors_before_anything_loads(
     override: str, message: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Mode, ranges and names are checked with the profile."""

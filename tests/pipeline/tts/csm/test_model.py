@@ -1,4 +1,4 @@
-"""Loading: a saved checkpoint takes the path of the real one, and every fault is one clear line."""
+"""Loading: a saved checkpoint is loaded as the real one is, and every error is one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from turngap_agent import weights
-from turngap_agent.device.graphs import Mode
+from turngap_agent.device.execution import Mode
 from turngap_agent.errors import EngineError, WeightsError
 from turngap_agent.tts.csm import model, random_weights
 from turngap_agent.tts.csm.model import Checkpoint
@@ -23,11 +23,11 @@ from turngap_agent.weights import pins
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny checkpoint as the hub gives one: untrimmed, with a tokenizer."""
+    """A tiny checkpoint like one from the hub: untrimmed, with a tokenizer."""
     import tokenizers
 
     folder = tmp_path_factory.mktemp("checkpoint")
-    with model._quiet():
+    with model.silence_transformers():
         config = random_weights.tiny()
         network = random_weights.build(config, torch.device("cpu"), torch.float32, scale=0.3)
         network.save_pretrained(folder)
@@ -38,22 +38,22 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(saved: Path, tmp_path: Path) -> Path:
-    """A copy to do harm to."""
+def saved_copy(saved: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
     for file in saved.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
 
-def spoken(checkpoint: Checkpoint) -> list[list[int]]:
+def speak_codes(checkpoint: Checkpoint) -> list[list[int]]:
     speech = Speech(checkpoint, sampling=Sampling(0, 20), positions=512)
     speech.prepare(Mode.EAGER, 1)
     plan = speech.plan("good day", (), 10)
-    with speech.execution.active():
-        speech.slots[0].begin(plan, seed=0)
-        codes = [speech.slots[0].codes().tolist()]
-        while speech.slots[0].frame() is not None:
-            codes.append(speech.slots[0].codes().tolist())
+    with speech.execution.activate():
+        speech.slots[0].start(plan, seed=0)
+        codes = [speech.slots[0].last_codes().tolist()]
+        while speech.slots[0].next_frame() is not None:
+            codes.append(speech.slots[0].last_codes().tolist())
     return codes[:10]
 
 
@@ -64,17 +64,17 @@ def load(folder: Path) -> Checkpoint:
 def test_a_saved_checkpoint_speaks_as_the_network_in_memory(saved: Path) -> None:
     """Saved, loaded from the folder and trimmed: the same codes, heads for the codec's codes only, codec in fp32."""
     loaded = load(saved)
-    with model._quiet():
+    with model.silence_transformers():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
     model.trim_heads(network)
     built = Checkpoint(network, loaded.tokenizer, "built", random=False)
-    assert spoken(loaded) == spoken(built)
+    assert speak_codes(loaded) == speak_codes(built)
     assert loaded.network.lm_head.weight.shape == (64, 64)
     assert not loaded.random
 
 
 def test_the_codec_stays_in_fp32_and_rotary_tables_too(saved: Path) -> None:
-    """In bf16 only what may be: half-precision positions would be wrong past 256."""
+    """Half-precision positions would be wrong past 256."""
     network = model.load(str(saved), device="cpu", dtype="bfloat16").network
     assert network.lm_head.weight.dtype == torch.bfloat16
     assert network.backbone_model.rotary_emb.inv_freq.dtype == torch.float32
@@ -85,14 +85,14 @@ def test_random_weights_have_the_exact_architecture(monkeypatch: pytest.MonkeyPa
     """1,632,100,161 parameters: csm-1b's, tied. (Counted without memory.)"""
     from transformers import CsmForConditionalGeneration
 
-    with torch.device("meta"), model._quiet():
+    with torch.device("meta"), model.silence_transformers():
         network = CsmForConditionalGeneration(random_weights.csm_1b())
     network.depth_decoder.model.embed_tokens.weight = network.backbone_model.embed_tokens.embed_audio_tokens.weight
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_632_100_161
 
 
 def test_random_weights_are_tied_and_have_codebooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The traps of a network that was never initialised: untied embeddings, codebooks of zeros, ids past the codec."""
+    """What an uninitialised network lacks: tied embeddings, codebooks, heads without ids past the codec."""
     monkeypatch.setattr(random_weights, "csm_1b", random_weights.tiny)
     checkpoint = model.load("random", device="cpu")
     network = checkpoint.network
@@ -109,57 +109,57 @@ def test_random_weights_are_tied_and_have_codebooks(monkeypatch: pytest.MonkeyPa
     assert network.depth_decoder.codebooks_head.weight.shape[-1] == 64
 
 
-def test_a_truncated_file_is_one_clear_line(copied: Path) -> None:
+def test_a_truncated_file_is_one_line(saved_copy: Path) -> None:
     """Half a safetensors file."""
-    file = copied / "model.safetensors"
+    file = saved_copy / "model.safetensors"
     file.write_bytes(file.read_bytes()[:20_000])
     with pytest.raises(EngineError, match=r"^csm: the checkpoint in .* is damaged .*; delete the folder and fetch it"):
-        load(copied)
+        load(saved_copy)
 
 
-def test_missing_weights_are_not_made_up(copied: Path) -> None:
-    """transformers would fill them with noise and go on."""
+def test_missing_weights_are_an_error(saved_copy: Path) -> None:
+    """transformers would fill them with noise."""
     from safetensors.torch import load_file, save_file
 
-    weights = load_file(copied / "model.safetensors")
+    weights = load_file(saved_copy / "model.safetensors")
     weights.pop("lm_head.weight")
-    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, saved_copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineError, match=r"1 weights missing or of the wrong shape, first lm_head.weight"):
-        load(copied)
+        load(saved_copy)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("config.json", "{", r"is damaged"),
-        ("config.json", '{"model_type": "llama"}', r"holds a llama checkpoint, not a CSM one"),
+        ("config.json", '{"model_type": "llama"}', r"llama .*tts\.weights"),
         ("tokenizer.json", "{}", r"is damaged \(tokenizer.json: "),
         ("tokenizer.json", None, r"is damaged \(no tokenizer.json\)"),
         ("model.safetensors", None, r"is damaged"),
-        ("config.json", None, r"holds no checkpoint \(no config.json\)"),
+        ("config.json", None, r"no config\.json.*tts\.weights"),
     ],
 )
-def test_a_damaged_folder_is_one_clear_line(copied: Path, name: str, content: str | None, message: str) -> None:
+def test_a_damaged_folder_is_one_line(saved_copy: Path, name: str, content: str | None, message: str) -> None:
     """Whichever file it is."""
-    (copied / name).unlink()
+    (saved_copy / name).unlink()
     if content is not None:
-        (copied / name).write_text(content)
+        (saved_copy / name).write_text(content)
     with pytest.raises(EngineError, match=message) as caught:
-        load(copied)
+        load(saved_copy)
     assert "\n" not in str(caught.value)
 
 
-def test_an_architecture_that_is_not_built_here_is_refused(copied: Path) -> None:
-    """Not computed wrongly."""
-    config = json.loads((copied / "config.json").read_text())
+def test_another_architecture_is_an_error(saved_copy: Path) -> None:
+    """It is not computed as if it were CSM's."""
+    config = json.loads((saved_copy / "config.json").read_text())
     config["hidden_act"] = "gelu"
-    (copied / "config.json").write_text(json.dumps(config))
-    with pytest.raises(EngineError, match=r"is no CSM this engine can run .*SiLU"):
-        Speech(load(copied), sampling=Sampling(0, 20))
+    (saved_copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EngineError, match=r"SiLU.*tts\.weights"):
+        Speech(load(saved_copy), sampling=Sampling(0, 20))
 
 
-def test_no_gpu_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says what to check and what else there is."""
+def test_no_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to check, and how to run without one."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EngineError, match=r"torch sees no NVIDIA GPU: .*; or set tts.device: cpu"):
         model.load("random", device="cuda")
@@ -168,7 +168,7 @@ def test_no_gpu_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_little_memory_is_found_before_anything_loads(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says how much is needed and how much is free."""
+    """With how much is needed and how much is free."""
     monkeypatch.setattr(model, "_free_bytes", lambda device: 2**18)
     with pytest.raises(EngineError, match=r"needs about 0\.\d GiB on cpu, 0\.0 GiB are free"):
         load(saved)
@@ -197,8 +197,8 @@ def test_without_meminfo_the_free_pages_count(tmp_path: Path, monkeypatch: pytes
     assert model.available_bytes(tmp_path / "none") is None
 
 
-def test_memory_that_runs_out_while_loading_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check before can be overtaken by another process."""
+def test_memory_that_runs_out_while_loading_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may use the memory after the check."""
 
     def build(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
@@ -212,27 +212,27 @@ def test_memory_that_runs_out_while_loading_is_one_clear_line(monkeypatch: pytes
 
 
 def test_real_weights_are_the_pinned_ones(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the project's own cache, by name; what cannot be had there is that module's one line."""
-    asked = []
+    """From the project's own cache, by name; what is missing there is that module's error."""
+    names = []
 
     def get(name: str) -> Path:
-        asked.append(name)
+        names.append(name)
         return saved
 
     monkeypatch.setattr(weights, "get", get)
     assert model.load("real", device="cpu").origin == "csm-1b"
 
-    def refused(name: str) -> Path:
+    def refuse(name: str) -> Path:
         raise WeightsError(f"{name}: sesame/csm-1b is gated: accept its terms, then set HF_TOKEN")
 
-    monkeypatch.setattr(weights, "get", refused)
+    monkeypatch.setattr(weights, "get", refuse)
     with pytest.raises(WeightsError, match="gated"):
         model.load("real", device="cpu")
-    assert asked == [model.PINNED]
+    assert names == [model.PINNED]
 
 
 def test_the_pinned_weights_are_what_loading_reads() -> None:
-    """The pin names the files that transformers' class and our tokenizer open, in transformers' form alone."""
+    """The pin lists the files that transformers' class and our tokenizer open, only in transformers' form."""
     files = {file.path for file in pins.of(model.PINNED).files}
     assert {"config.json", "tokenizer.json", "transformers.safetensors.index.json"} <= files
     assert not any(name.startswith("model") or name.endswith(".pt") for name in files)

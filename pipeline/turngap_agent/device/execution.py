@@ -1,0 +1,164 @@
+"""The torch device that an engine runs on, and how it runs there: eagerly, as CUDA graphs, or compiled into graphs.
+
+A frame of speech is thousands of kernels of microseconds each: launched one by one from Python they take many times
+what the GPU needs. A CUDA graph launches all kernels of a unit with one call; `torch.compile` makes fewer of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from turngap_agent.errors import EngineError
+from turngap_agent.gpu.driver import Driver, why_unreachable
+
+if TYPE_CHECKING:
+    from turngap_agent.engines import StreamPriority
+
+STREAM_LEVELS: dict[StreamPriority, int] = {"high": -1, "normal": 0}
+"""torch's priority of each stream; the lower number goes first."""
+WARM_UP_RUNS = 3
+"""Runs of a unit before its capture: libraries allocate workspaces and choose algorithms in their first runs."""
+
+
+def select_device(name: str, engine: str, section: str) -> torch.device:
+    """Return torch's device called `name`, for an engine and its section of the profile.
+
+    Raises:
+        EngineError: there is no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise EngineError(f"{engine}: no device is called {name!r}; set {section}.device to cuda or cpu") from None
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        reason = why_unreachable(torch.version.cuda, Driver.read())
+        raise EngineError(
+            f"{engine}: {section}.device is {name}, but torch sees no NVIDIA GPU: {reason}; or set {section}.device: "
+            "cpu (far slower than real time)"
+        )
+    return device
+
+
+def open_cuda_context(name: str, engine: str, section: str) -> None:
+    """Start CUDA on the device called `name`, so that the memory of its context counts for no engine.
+
+    Raises:
+        EngineError: there is no such device.
+    """
+    torch.zeros(1, device=select_device(name, engine, section))
+
+
+class Mode(StrEnum):
+    """How units run."""
+
+    EAGER = "eager"
+    GRAPHS = "graphs"
+    COMPILED = "compiled"
+
+
+class Execution:
+    """Runs units on one device in one mode. Every use of the device is inside `activate`."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        mode: Mode,
+        compiler: str | Callable[..., Any] = "inductor",
+        priority: StreamPriority = "high",
+    ) -> None:
+        self.device = device
+        self.mode = mode
+        self._compiler = compiler
+        self._graphed = device.type == "cuda" and mode is not Mode.EAGER
+        self.priority: StreamPriority = priority
+        # A hint that CUDA follows between the kernels of one process: no running kernel is interrupted.
+        level = STREAM_LEVELS[priority]
+        self._stream: Any = torch.cuda.Stream(device, priority=level) if device.type == "cuda" else None
+        self._pool: Any = torch.cuda.graph_pool_handle() if self._graphed else None
+        if device.type == "cuda":
+            # For the whole process: TF32 would leave the codec's convolutions 10 bits of mantissa.
+            torch.backends.cudnn.allow_tf32 = False
+        self._fused: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.graph_count = 0
+        """How many graphs were captured."""
+
+    @property
+    def lookahead(self) -> int:
+        """How many frames to launch before the first is read: only with graphs does launching cost the host nothing."""
+        return int(self._graphed)
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Make this thread use the device as units expect: without autograd, on the engine's own stream.
+
+        Work queued inside starts after what this thread queued before, such as the loading of weights.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self._stream is not None:
+                stack.enter_context(torch.cuda.device(self.device))
+                self._stream.wait_stream(torch.cuda.current_stream())
+                stack.enter_context(torch.cuda.stream(self._stream))
+            yield
+
+    def fuse(self, function: Callable[..., Any], tuned: bool = False) -> Callable[..., Any]:
+        """Return `function`, compiled where the mode is COMPILED: without a graph break, once for each set of shapes.
+
+        `tuned` is for products with one row. Inductor then writes them as reductions, fused with the operations around
+        them and tuned by coordinate descent; they read weights faster than a library's general product. Tuning takes
+        long, and gains nothing elsewhere.
+        """
+        if self.mode is not Mode.COMPILED:
+            return function
+        if function not in self._fused:
+            options = {"coordinate_descent_tuning": True} if tuned and self.device.type == "cuda" else None
+            self._fused[function] = torch.compile(
+                function, fullgraph=True, dynamic=False, backend=self._compiler, options=options
+            )
+        return self._fused[function]
+
+    def prepare_unit(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Return what to call instead of `run` from now on.
+
+        Preparing runs it a few times: reset the state that it writes afterwards. `run` has no arguments and returns
+        nothing; it reads and writes tensors that stay in place, so that a graph of it can be replayed. All graphs share
+        one memory pool; no result of a unit may live in memory of the pool.
+        """
+        if not self._graphed:
+            if self.mode is Mode.COMPILED:
+                run()
+            return run
+        for _ in range(WARM_UP_RUNS):
+            run()
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: other threads may use the GPU meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            run()
+        self.graph_count += 1
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def record_event(self) -> Callable[[], None]:
+        """Mark this point of the device's work; the function that is returned waits until the device has reached it."""
+        if self._stream is None:
+            return _return_at_once
+        event = torch.cuda.Event()
+        event.record(self._stream)
+        wait: Callable[[], None] = event.synchronize
+        return wait
+
+    def allocate_host_buffer(self, *shape: int) -> torch.Tensor:
+        """Return a float32 tensor in host memory that the device can copy to without blocking the host."""
+        return torch.zeros(shape, pin_memory=self._stream is not None)
+
+
+def _return_at_once() -> None:
+    """Wait for nothing: a CPU has finished its work by the time this is called."""
