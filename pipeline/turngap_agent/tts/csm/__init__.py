@@ -1,8 +1,8 @@
-"""CSM-1B as a synthesiser that streams: first audio after the first 80 ms frame.
+"""CSM-1B as a streaming synthesiser: first audio after the first frame of 80 ms.
 
-This module declares the engine. Reading order: `stack`, `backbone`, `depth`, `codec` (with `convolutions`) are the
-network; `slot` makes frames of them, `device.graphs` says how they run; `context`, `text` and `tokens` say what goes
-in; `model` and `random_weights` where the weights come from; `speech` puts them together, and `engine` is the engine.
+This module declares the engine. Reading order: `stack`, `backbone`, `depth` and `codec` (with `convolutions`) are the
+network; `slot` makes frames with them, in the way that `device.execution` says; `context` and `text` prepare the input;
+`model` and `random_weights` load the weights; `speech` puts the parts together, and `engine` is the engine.
 """
 
 from __future__ import annotations
