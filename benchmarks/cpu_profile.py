@@ -9,16 +9,14 @@ the extra `cpu` alone, to be weighed.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import turngap
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes import child
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
 from turngap.verdict.summary import valid_turns
@@ -82,18 +80,15 @@ def run_default(out: Path, turns: int | None) -> Path:
     """One run of the default scenario with the profile `cpu` and plain silence endpointing; gives its folder.
 
     Raises:
-        SystemExit: it gave no result.
+        SystemExit: it was interrupted.
+        TurngapError: it gave no result.
     """
-    count = [] if turns is None else ["--turns", str(turns)]
-    settings = [part for setting in PLAIN_SILENCE for part in ("--set", setting)]
-    command = child.python(
-        "turngap", "run", "default", "--profile", "cpu", "--json", *settings, *count, "--out", str(out.resolve())
-    )
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if not done.stdout.strip():
+    agent = turngap.Agent.profile("cpu", set=PLAIN_SILENCE)
+    run = turngap.run("default", agent=agent, turns=turns, out=out, progress=True)
+    if run.interrupted:
         raise SystemExit(UNUSABLE)
-    run_id: str = json.loads(done.stdout)["run_id"]
-    return out / run_id
+    run.report()
+    return run.path
 
 
 def main() -> int:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+import turngap
 from rich.console import Console
 from rich.table import Table
 from turngap.model.result import Verdict
-from turngap.processes import child
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
 from turngap.sweeps import folder
@@ -61,14 +57,18 @@ def measured(scenario: str, settings: Settings, given: argparse.Namespace, turns
 
 
 def run(scenario: str, *, profile: str, sets: Sequence[str], out: Path) -> StoredRun:
-    """One run of a scenario.
+    """One run of a scenario, with its report.
 
     Raises:
-        SystemExit: it gave no result.
+        SystemExit: it was interrupted.
+        TurngapError: it gave no result.
     """
-    told = [part for one in sets for part in ("--set", one)]
-    done = _turngap("run", scenario, "--profile", profile, *told, "--out", str(out.resolve()))
-    return store.read(out / str(json.loads(done)["run_id"]))
+    agent = turngap.Agent.profile(profile, set=sets)
+    done = turngap.run(scenario, agent=agent, out=out, progress=True)
+    if done.interrupted:
+        raise SystemExit(UNUSABLE)
+    done.report()
+    return store.read(done.path)
 
 
 def sound(run: StoredRun) -> bool:
@@ -97,19 +97,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def _sweep(scenario: str, settings: Settings, given: argparse.Namespace, turns: int | None) -> Path:
-    steps = [{"name": name, "set": list(sets)} for name, sets in settings.items()]
-    count = [] if turns is None else ["--turns", str(turns)]
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump({"steps": steps}, file, sort_keys=False)
-        file.flush()
-        told = ("--grid", file.name, "--profile", given.profile, *count, "--out", str(given.out.resolve()))
-        done = _turngap("sweep", scenario, *told)
-    return Path(given.out) / str(json.loads(done)["sweep_id"])
-
-
-def _turngap(*arguments: str) -> str:
-    command = child.python("turngap", *arguments, "--json")
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if not done.stdout.strip():
-        raise SystemExit(UNUSABLE)
-    return done.stdout
+    done = turngap.sweep(scenario, steps=settings, profile=given.profile, turns=turns, out=given.out, progress=True)
+    done.report()
+    if done.error is not None:
+        raise done.error
+    return done.path
