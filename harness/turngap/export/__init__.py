@@ -1,4 +1,4 @@
-"""Runs in the forms other tools read."""
+"""Export of runs to the formats of other tools."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FORMATS = {"csv": table.render_csv, "perfetto": perfetto.render_trace}
 
 
 def export_run(folder: Path, name: str) -> str:
-    """The run in `folder` in the form `name`: csv (a row a turn) or perfetto (Chrome trace JSON).
+    """Return the run in `folder` in the format `name`: csv (a row per turn) or perfetto (Chrome trace JSON).
 
     Raises:
-        UsageError: there is no such form.
-        RunFolderError: it is no run folder, or damaged.
+        UsageError: there is no such format.
+        RunFolderError: the folder contains no run, or a damaged one.
     """
     if name not in FORMATS:
         raise UsageError(f"--format {name!r}: there are {', '.join(FORMATS)}")

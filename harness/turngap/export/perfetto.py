@@ -1,6 +1,6 @@
-"""A run as Chrome trace JSON for ui.perfetto.dev: a process a call, each activity an async pair of begin and end.
+"""A run as Chrome trace JSON for ui.perfetto.dev: one process per call, each activity a pair of async events.
 
-Stages overlap, and overlapping slices of one track are not imported: async `b`/`e` pairs with ids of their own are.
+Stages overlap, and Perfetto does not import overlapping slices of one track; it does import async `b`/`e` pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Event = dict[str, Any]
 
 
 def render_trace(run: StoredRun) -> str:
-    """The trace; times in µs from the first turn's end of speech."""
+    """Return the trace; times in µs from the first turn's end of speech."""
     turns = [turn for turn in run.turns if turn.bars or turn.t1_ns is not None]
     base_ns = min((turn.t0_ns for turn in turns), default=0)
     events: list[Event] = []

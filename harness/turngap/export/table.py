@@ -1,4 +1,4 @@
-"""A run as CSV: one row a turn, a column for each stage's duration and exposed time; unknown is an empty cell."""
+"""A run as CSV: a row per turn, columns for each stage's duration and exposed time; unknown is an empty cell."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ COLUMNS = (
 
 
 def render_csv(run: StoredRun) -> str:
-    """The table, with a heading."""
+    """Return the table, with a heading."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow([*COLUMNS, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))])

@@ -1,4 +1,4 @@
-"""The agent as a run saw it: its process and the GPU it uses. Parts of `run.json`."""
+"""The agent's process and its GPU during a run: parts of `run.json`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from turngap_agent.documents import FrozenModel
 
 
 class KvCacheFigures(FrozenModel):
-    """Memory for keys and values, as the language model's server counts it."""
+    """Memory for keys and values, as the language model's server reports it."""
 
     reserved_mib: float
     used_peak_mib: float
-    """The most that requests were seen to hold of it at once."""
+    """The most that requests used of it at once."""
 
 
 class AgentGpu(FrozenModel):
-    """The GPU that the agent says it uses, and how its processes share it."""
+    """The GPU that the agent reports, and how its processes share it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -23,16 +23,16 @@ class AgentGpu(FrozenModel):
     """Of the card, or of the MIG slice."""
     name: str = ""
     mps: bool = False
-    """Its processes share the GPU by CUDA's Multi-Process Service; without it they take turns."""
+    """Its processes share the GPU by CUDA's Multi-Process Service; without it they alternate."""
     agent_active_thread_pct: int | None = None
-    """Of the GPU's threads that the agent's own process may use under MPS; null: all."""
+    """Share of the GPU's threads that the agent's own process may use under MPS; null: all."""
     llm_active_thread_pct: int | None = None
     external_llm: bool = False
     """Its language model is a server that the agent did not start (`llm.url`); it may be on the same GPU."""
 
 
 class AgentFigures(FrozenModel):
-    """The agent's process; null where it is not ours to look into (`--url`)."""
+    """The agent's process; null for external agents (`--url`)."""
 
     url: str
     ready_s: float | None = None
@@ -42,11 +42,11 @@ class AgentFigures(FrozenModel):
     loop_lag_p99_ms: float | None = None
     models: dict[str, str] = Field(default_factory=dict)
     memory_mib: dict[str, float] = Field(default_factory=dict)
-    """By section of the profile, how much more of the GPU was in use once its engine had loaded and warmed up."""
+    """By section of the profile: the GPU memory in use by its engine after loading and warming up."""
     kv_cache: KvCacheFigures | None = None
-    """None where the agent does not tell of one."""
+    """None if the agent does not report one."""
     gpu: AgentGpu | None = None
-    """Null where no engine uses one, and where the agent does not say."""
+    """Null if no engine uses one, and if the agent does not report it."""
 
 
 class GpuFigures(FrozenModel):
@@ -57,7 +57,7 @@ class GpuFigures(FrozenModel):
     used_peak_mib: float
     used_before_mib: float
     number: int | None = None
-    """In `gpu.csv`; null in runs that did not record it."""
+    """Its number in `gpu.csv`; null in runs that did not record it."""
 
 
 class GpuWatch(FrozenModel):
@@ -68,18 +68,18 @@ class GpuWatch(FrozenModel):
     watched_turns: int
     """... of these, those with a sample in their window ..."""
     known_turns: int
-    """... and of these, those in which NVML always told which processes are on the GPU."""
+    """... and of these, those in which NVML always listed the processes on the GPU."""
     foreign_turns: int
-    """Turns beside which another's process was on the GPU."""
+    """Turns during which another process was on the GPU."""
     foreign: tuple[str, ...] = ()
     """Those processes, as "PID NAME"."""
     held_back: dict[str, int] = Field(default_factory=dict)
-    """By reason (heat, or the power there is), turns in which the card was slower than it is."""
+    """By reason (heat, power supply): turns in which the card was slowed down."""
     power_capped_turns: int = 0
     """Turns in which the card was at its own power limit."""
     before_mib: float | None = None
-    """In use before the agent started, without what the driver keeps for itself; null where it does not tell."""
+    """Memory in use before the agent started, without the driver's own; null if not reported."""
     sees_all: bool = False
-    """The list of processes is that of the whole machine; false: of a container."""
+    """The list of processes is that of the whole machine; false: only of a container."""
     external_llm: bool = False
-    """One of the processes that are not the run's may be the language model's server at `llm.url`."""
+    """One of the other processes may be the language model's server at `llm.url`."""

@@ -1,4 +1,4 @@
-"""What a simulated call saw, as plain facts: the caller's frames, the agent's audio as received and as played.
+"""The record of a simulated call: the caller's frames, the agent's audio as received and as played.
 
 Times are nanoseconds on the host's monotonic clock; audio is int16 PCM at 8 kHz. Nothing here judges: `milestones`,
 `critical_path` and `outcomes` do.
@@ -28,7 +28,7 @@ class Clip:
     speech_start_sample: int
     transcript: str | None
     label_low_ms: float
-    """How far the end of speech moves when both label thresholds move by -5 dB ..."""
+    """How far the end of speech moves when both label thresholds change by -5 dB ..."""
     label_high_ms: float
     """... and by +5 dB; positive is later."""
     source: str
@@ -37,18 +37,18 @@ class Clip:
     pauses: tuple[tuple[int, int], ...] = ()
     """Pauses of 200 ms and more inside the utterance: (start_sample, end_sample), the end not included."""
     bed: Pcm16 | None = None
-    """The noise behind it, a loop: `pcm` holds its first samples already, and the line goes on with it; shape (m,)."""
+    """The background noise, a loop: `pcm` already contains its first samples, and the line continues it; shape (m,)."""
     keys: tuple[tuple[int, str], ...] = ()
-    """Keys pressed, as messages: (sample at which each is told, digit)."""
+    """Keys pressed, as messages: (sample at which each is sent, digit)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One media message from the agent: when it came, and when its first sample is played."""
+    """One media message from the agent: when it arrived, and when its first sample is played."""
 
     recv_ns: int
     play_ns: int
-    """`recv_ns`, or the end of what was buffered before it if that is later."""
+    """`recv_ns`, or the end of the buffered audio before it if that is later."""
     pcm: Pcm16
     played_samples: int
     """How many of its samples were played: fewer than it has after a `clear` or a hang-up."""
@@ -74,10 +74,10 @@ class Spoken:
     end_sample: int
     """The sample after its last of speech: t0 is the end of the last sample of speech."""
     reply_deadline_ns: int
-    """When waiting for an answer was given up."""
+    """When the caller stops waiting for an answer."""
     expectation: Expectation = Expectation.RESPOND
     over_agent: bool = False
-    """Whether the agent had audible sound to be played when the clip's speech began."""
+    """Whether the agent had audible sound to be played when the clip's speech started."""
 
 
 class CallEnd(StrEnum):
@@ -88,16 +88,16 @@ class CallEnd(StrEnum):
     AGENT_CLOSED = "agent_closed"
     """The agent closed the socket first."""
     REFUSED = "refused"
-    """The socket never opened, or was no Media Streams agent."""
+    """The socket never opened, or the server is no Media Streams agent."""
     INTERRUPTED = "interrupted"
-    """The run was ended (Ctrl-C) in mid-call."""
+    """The run was stopped (Ctrl-C) during the call."""
     DISCONNECTED = "disconnected"
     """The simulated network broke the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call, whole."""
+    """One complete call."""
 
     index: int
     call_sid: str
@@ -105,7 +105,7 @@ class CallRecord:
     started_ns: int
     """The stream's first sample: frame k (from 0) leaves at started_ns + (k + 1) * 20 ms."""
     sent_ns: Int64
-    """When each frame was handed to the socket, less what a simulated network held it up, shape (frames,)."""
+    """When each frame was handed to the socket, minus the delay of a simulated network, shape (frames,)."""
     caller_pcm: Pcm16
     """All that was sent, shape (frames * 160,); lost frames are zeros."""
     spoken: tuple[Spoken, ...]
@@ -118,15 +118,15 @@ class CallRecord:
     ended_ns: int
     end: CallEnd
     warnings: tuple[str, ...] = ()
-    """What Twilio would have warned of (31950, 31951, ...), one line each."""
+    """Warnings that Twilio would give (31950, 31951, ...), one line each."""
     detail: str = ""
-    """Why it ended, where it did not end as planned."""
+    """Why it ended, if it did not end as planned."""
     warm_up: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     lost_frames: tuple[int, ...] = ()
-    """Frames that were composed and never sent; their `sent_ns` is when they would have left."""
+    """Frames that were composed and never sent; their `sent_ns` is when they would have been sent."""
     network: str = ""
-    """The simulated network's name; "" where nothing is put in the way."""
+    """The name of the simulated network; "" for none."""
     chunks: Int64 | None = None
     """Each frame's chunk number, 0 for one that never left, shape (frames,); None: all but `lost_frames` left, once."""
     lead_ns: int = 20_000_000
@@ -134,15 +134,15 @@ class CallRecord:
     plays it at once."""
 
     def sample_ns(self, sample: int) -> int:
-        """When that sample of the caller's stream is spoken: a sample's time is its own, not its frame's."""
+        """Return when that sample of the caller's stream is spoken: a sample has its own time, not its frame's."""
         return self.started_ns + sample * 125_000
 
     def chunk_of(self, frame: int) -> int | None:
-        """The number of the message that carried that frame: messages are counted, lost frames are not; None: none."""
+        """Return the number of the message with that frame (lost frames are not counted); None if there was none."""
         if self.chunks is None:
             return frame + 1 - sum(lost <= frame for lost in self.lost_frames)
         return (int(self.chunks[frame]) or None) if frame < len(self.chunks) else None
 
     def frame_due_ns(self, frame: int) -> int:
-        """The deadline of a frame: as a rule it leaves when it is complete."""
+        """Return the deadline of a frame: normally when it is complete."""
         return self.started_ns + frame * 20_000_000 + self.lead_ns

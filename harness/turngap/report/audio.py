@@ -1,6 +1,6 @@
-"""Kept calls as players: stereo WAV (caller left, agent right) packed as μ-law data URIs, with pins at t0 and t1.
+"""Recorded calls as players: stereo WAV (caller left, agent right) as μ-law data URIs, with pins at t0 and t1.
 
-8 kHz stereo μ-law is 16 kB a second, and lossless here: both sides came over the wire as μ-law.
+8 kHz stereo μ-law is 16 kB per second, and lossless here: both sides were μ-law on the wire.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from turngap.model.turn import TurnRecord
 
 RATE = 8000
 MOST_BYTES = 1_800_000
-"""Of audio in one page, before base64: 112 s."""
+"""The most audio in one page, before base64: 112 s."""
 BEFORE_S, AFTER_S = 4.0, 6.0
 WIDTH, LANE = 600, 26
 
@@ -40,7 +40,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """One kept call."""
+    """One recorded call."""
 
     name: str
     turns: tuple[TurnRecord, ...]
@@ -52,7 +52,7 @@ class Player:
 
 
 def make_players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) -> list[Player]:
-    """Players for the calls of `turns`, in that order, as far as the page's limit goes; what is left out is noted."""
+    """Return players for the calls of `turns`, in that order, up to the page's limit; what is left out is noted."""
     calls: dict[str, list[TurnRecord]] = {}
     for turn in turns:
         if turn.audio is not None and turn.audio_offset_ms is not None:
@@ -69,14 +69,14 @@ def make_players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) ->
         found.append(player)
         room -= len(player.uri) * 3 // 4
     if left_out:
-        notes.append(f"to keep this page small, {len(left_out)} more kept calls are only in the run's folder")
+        notes.append(f"to keep this page small, {len(left_out)} more recorded calls are only in the run folder")
     return found
 
 
 def _load(folder: Path, name: str, notes: list[str]) -> Pcm16 | None:
     path = folder / name
     if path.resolve().parent != folder.resolve() and folder.resolve() not in path.resolve().parents:
-        notes.append("a turn names audio outside the run's folder; it was left out")
+        notes.append("the audio of a turn is outside the run folder; it was left out")
         return None
     try:
         pcm, rate = soundfile.read(path, dtype="int16", always_2d=True)
@@ -112,7 +112,7 @@ def _player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Pl
 
 
 def mulaw_wav(pcm: Pcm16) -> bytes:
-    """Int16 PCM, shape (n, channels), 8 kHz, as a WAV file of format 7 (μ-law)."""
+    """Return int16 PCM, shape (n, channels), 8 kHz, as a WAV file of format 7 (μ-law)."""
     channels = pcm.shape[1]
     data = mulaw.encode(pcm.reshape(-1))
     data += b"\0" * (len(data) % 2)
@@ -123,7 +123,7 @@ def mulaw_wav(pcm: Pcm16) -> bytes:
 
 
 def envelope(pcm: Pcm16, lane: int, columns: int = 300) -> str:
-    """Loudness over time as an SVG path around the middle of its lane; 50 dB fill the lane."""
+    """Return loudness over time as an SVG path around the middle of its lane; 50 dB fill the lane."""
     edges = np.linspace(0, len(pcm), columns + 1).astype(int)
     level = [float(np.abs(pcm[a:b].astype(np.int32)).max()) if b > a else 0.0 for a, b in pairwise(edges)]
     scaled = np.clip(1 + 20 * np.log10(np.maximum(level, 1.0) / 32768) / 50, 0, 1) * (LANE / 2 - 1)

@@ -1,4 +1,4 @@
-"""What a report reads of a run folder: the run and its turns by `store`, the samplers' CSV files as tables."""
+"""The data of a report from a run folder: the run and its turns, and the samplers' CSV files as tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from turngap.verdict import summary
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """A run, as read."""
+    """A run as a report needs it."""
 
     path: Path
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     gpu: pd.DataFrame | None
-    """Columns at_s, gpu, used_mib (and more); None where there are no samples."""
+    """Columns at_s, gpu, used_mib (and more); None without samples."""
     process: pd.DataFrame | None
     """Columns at_s, cpu_percent, rss_mib (and more)."""
     notes: tuple[str, ...]
@@ -29,10 +29,10 @@ class ReportData:
 
 
 def read_report_data(path: Path) -> ReportData:
-    """Read a run folder; the figures of a run that did not end are made from the turns it has.
+    """Read a run folder; the figures of an unfinished run are computed from the turns it has.
 
     Raises:
-        RunFolderError: it is no run folder, is damaged, or comes from a newer version.
+        RunFolderError: the folder contains no run, a damaged one, or one of a newer version.
     """
     run = store.read(path)
     record = run.record
@@ -45,7 +45,7 @@ def read_report_data(path: Path) -> ReportData:
 
 
 def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:
-    """Rows whose `columns` are all numbers; None where there are none."""
+    """Return the rows whose `columns` are all numbers; None if there are none."""
     if not path.is_file() or not path.stat().st_size:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Where words go in a chart, so that they lie on no line and on few dots: an estimate in pixels, before it is drawn."""
+"""Placement of labels in a chart, off lines and dots, by an estimate of their size in pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LINE_PX = 15
 
 
 def width_px(words: str, *, bold: bool = False) -> float:
-    """About how wide the longest line of these words is."""
+    """Return about how wide the longest line of these words is, in pixels."""
     return max(len(line) for line in words.split("\n")) * CHARACTER_PX * (BOLD if bold else 1.0)
 
 
@@ -27,16 +27,16 @@ class Scale:
     height_px: float
 
     def units(self, px: float) -> float:
-        """So many pixels along x, in data units."""
+        """Return pixels along x in data units."""
         return px * (self.right - self.left) / self.width_px
 
     def rows(self, px: float) -> float:
-        """So many pixels along y, in data units."""
+        """Return pixels along y in data units."""
         return px * self.top / self.height_px
 
 
 def place_clear_of(start: float, wide: float, line: float, gap: float) -> float:
-    """`start`, or just behind the line where words of that width from `start` on would lie across it."""
+    """Return `start`, or a position just behind the line if words of that width from `start` on cross it."""
     return line + gap if start - gap <= line <= start + wide + gap else start
 
 
@@ -48,7 +48,7 @@ def better_side(
     dots: Sequence[tuple[float, float]],
     lines: Sequence[float],
 ) -> str:
-    """ "left" or "right" of `at`: where words whose lowest line stands on y cover fewer dots and lines, and fit."""
+    """Return "left" or "right" of `at`: where words whose lowest line is at y fit and cover fewer dots and lines."""
     wide = scale.units(width_px(words) + 8)
     high = y + scale.rows(LINE_PX * len(words.split("\n")) + 4)
 

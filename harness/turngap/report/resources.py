@@ -1,4 +1,4 @@
-"""GPU memory, and the agent's processor time and memory, over the run."""
+"""GPU memory over the run and by engine, and the agent's processor time and memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINES = ("accent", "llm", "tts", "endpointing", "stt", "conversion", "over", "m
 
 
 def decimate(frame: pd.DataFrame, column: str, most: int = MOST_POINTS) -> pd.DataFrame:
-    """At most `most` rows: the largest value of each stretch, so that no peak is lost."""
+    """Return at most `most` rows: the largest value of each stretch, so that no peak is lost."""
     frame = frame.sort_values("at_s", kind="stable")
     if len(frame) <= most:
         return frame
@@ -28,7 +28,7 @@ def decimate(frame: pd.DataFrame, column: str, most: int = MOST_POINTS) -> pd.Da
 
 
 def draw_gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...], turns: Sequence[TurnRecord] = ()) -> Markup:
-    """Used GPU memory over the run in GB, with the plan's total as a band and the card's size as a line.
+    """Draw used GPU memory over the run in GB, with the plan's total as a band and the card's size as a line.
 
     The turns are marked below it, each from the end of the caller's speech to the answer.
     """
@@ -78,9 +78,9 @@ def draw_gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...], turns: 
 
 
 def turn_intervals(turns: Sequence[TurnRecord], began_s: float, ended_s: float) -> list[tuple[float, float]]:
-    """From when to when each turn was answered, s after `began_s`; turns that lie closer than a pixel are one.
+    """Return start and end of each turn, s after `began_s`; turns that are closer than a pixel are one.
 
-    Turns that nobody answered are marked at the end of speech alone; those outside the samples are left out.
+    Unanswered turns are marked at the end of speech only; those outside the samples are left out.
     """
     pixel_s = (ended_s - began_s) / 1000
     found: list[tuple[float, float]] = []
@@ -97,7 +97,7 @@ def turn_intervals(turns: Sequence[TurnRecord], began_s: float, ended_s: float) 
 
 
 def draw_process(samples: pd.DataFrame) -> Markup:
-    """The agent's processor use (% of one core) and resident memory (MiB), one above the other."""
+    """Draw the agent's processor use (% of one core) and resident memory (MiB), one above the other."""
     samples = samples.reset_index(drop=True).sort_values("at_s", kind="stable")
     samples = samples.assign(at_s=samples["at_s"] - samples["at_s"].min())
     series = (("cpu_percent", "processor, % of one core", "accent"), ("rss_mib", "resident memory, MiB", "tts"))
@@ -151,22 +151,22 @@ TOTAL_GB = (45.0, 65.0)
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """One line of the table; GB, None where nothing is known."""
+    """One line of the memory table; GB, None if not known."""
 
     name: str
     planned: str
     reserved_gb: float | None
     used_gb: float | None
-    """At its peak; what of the reserved part was never needed is left out where that is known."""
+    """At the peak, without the reserved part that was never used, if that is known."""
 
 
 def memory_rows(
     held_mib: Mapping[str, float], gpu: GpuFigures, kv_cache: KvCacheFigures | None = None
 ) -> tuple[MemoryRow, ...]:
-    """What was in use before, each engine's part, what came on top, and the peak, which is their sum.
+    """Return the memory before the run, of each engine, of the calls, and the peak, which is their sum.
 
-    `held_mib`: by section of the profile, what the engine held when it had loaded. `kv_cache` is the language model's;
-    without one, and without a figure of the engine it is part of, all that is reserved counts as used.
+    `held_mib`: by section of the profile, the engine's memory after loading. `kv_cache` is the language model's;
+    without it, or without a figure for its engine, all reserved memory counts as used.
     """
     idle_mib = kv_cache.reserved_mib - kv_cache.used_peak_mib if kv_cache is not None and "llm" in held_mib else 0.0
     found = [_row("in use before the agent", "", gpu.used_before_mib)]
@@ -174,13 +174,13 @@ def memory_rows(
         idle = idle_mib if line.section == "llm" else 0.0
         found.append(_row(line.name, _range(line.low_gb, line.high_gb), held_mib.get(line.section), idle))
     rest = gpu.used_peak_mib - gpu.used_before_mib - sum(held_mib.values())
-    found.append(_row("on top of it during the calls, held by no one engine", "", rest))
+    found.append(_row("added during the calls, by no single engine", "", rest))
     found.append(_row("peak", _range(*TOTAL_GB), gpu.used_peak_mib, idle_mib))
     return tuple(found)
 
 
 def accounted_share(held_mib: Mapping[str, float], gpu: GpuFigures) -> float | None:
-    """What was in use before and what the engines hold, over the peak; None where the engines' parts are not known."""
+    """Return memory before the run and of the engines, over the peak; None if the engines' parts are not known."""
     if not held_mib or not gpu.used_peak_mib:
         return None
     return (gpu.used_before_mib + sum(held_mib.values())) / gpu.used_peak_mib

@@ -1,6 +1,6 @@
-"""matplotlib figures as small inline SVG: colours become CSS variables, ids go, text stays text.
+"""matplotlib figures as small inline SVG: colours become CSS variables, ids are removed, text stays text.
 
-Coordinates are CSS pixels. Every chart is drawn twice, wide and narrow, so that its words keep their size on a phone.
+Coordinates are CSS pixels. Every chart is drawn twice, wide and narrow, so that its text keeps its size on a phone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DrawFunction = Callable[["Canvas"], None]
 
 
 def css_colour(role: str) -> str:
-    """The stand-in for a CSS variable of that name while matplotlib draws."""
+    """Return the placeholder for a CSS variable of that name while matplotlib draws."""
     return _HEX[role]
 
 
@@ -52,7 +52,7 @@ class Canvas:
         self.figure.patch.set_visible(False)
 
     def axes(self, left: int, right: int, top: int, bottom: int) -> Axes:
-        """Axes without frame and tick marks: words, grid and data only."""
+        """Return axes without frame and tick marks: text, grid and data only."""
         ax = self.figure.add_axes(
             (
                 left / self.width,
@@ -70,7 +70,7 @@ class Canvas:
 
 
 def draw_dots(ax: Axes, points: Iterable[tuple[float, float]], role: str, size: float) -> None:
-    """Round dots as one path of moves with round caps: a tenth of the size of a marker each."""
+    """Draw round dots as one path of moves with round caps: each takes a tenth of the bytes of a marker."""
     vertices = [vertex for x, y in points for vertex in ((x, y), (x, y))]
     if not vertices:
         return
@@ -83,7 +83,7 @@ def draw_dots(ax: Axes, points: Iterable[tuple[float, float]], role: str, size: 
 def render_chart(
     name: str, title: str, description: str, draw: DrawFunction, wide: tuple[int, int], narrow: tuple[int, int]
 ) -> Markup:
-    """Both sizes of a chart, each an `<svg role="img">` with title and desc; CSS shows the one that fits.
+    """Return both sizes of a chart, each an `<svg role="img">` with title and desc; CSS shows the one that fits.
 
     `name` makes ids unique in the page.
     """
@@ -111,7 +111,7 @@ def _body(figure: Figure) -> Markup:
 
 
 def shrink_svg(svg: str) -> str:
-    """What is inside matplotlib's `<svg>`, without its style sheet, ids, fonts and needless digits."""
+    """Return the content of matplotlib's `<svg>` without its style sheet, ids, fonts and unneeded digits."""
     svg = svg[svg.index("<g ") : svg.rindex("</svg>")]
     svg = re.sub(r"<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\s(?:id|clip-path)="[^"]*"', "", svg)

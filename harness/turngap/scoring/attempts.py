@@ -1,9 +1,9 @@
-"""Which attempt was heard, and what its spans say: from an agent's spans to the activities of the critical path.
+"""Find the attempt that was heard in a turn, and turn its spans into the activities of the critical path.
 
-Spans are matched by time, never by turn number: the agent may count its turns otherwise. The attempt that was heard is
+Spans are matched by time, never by turn number: the agent may count turns differently. The attempt that was heard is
 the one whose first message was handed over last, yet after the utterance began and before the message that holds the
-reply's onset was received. Whatever leaves a doubt (spans lost, two that contradict each other, times of another
-clock) yields a note and no activities: stages are incomplete, never wrong.
+reply's onset was received. If there is any doubt (spans lost, two that contradict each other, times of another
+clock), the result is a note and no activities: stages are incomplete, never wrong.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from turngap.scoring.critical_path import Interval
 from turngap.scoring.milestones import Milestones
 
 CALL_MARGIN_NS = 60_000 * NS_PER_MS
-"""Spans that lie further than this outside their call were not timed by this host's clock."""
+"""Spans further than this outside their call have times of another clock."""
 CLOCK_TOLERANCE_NS = 1 * NS_PER_MS
-"""How much earlier than it was sent a frame may seem to be read: two processes, two readings."""
+"""How much earlier than it was sent a frame may appear to be read: two processes read the clock."""
 NEVER = 2**63 - 1
 """A time after any other."""
 NO_SPANS = "the agent sent no spans for this call"
@@ -31,17 +31,17 @@ NO_SPANS = "the agent sent no spans for this call"
 
 @dataclass(frozen=True, slots=True)
 class CallSpans:
-    """The spans of one call, each once."""
+    """The spans of one call, without duplicates."""
 
     spans: tuple[Span, ...]
     whole: bool
-    """No turn span was lost, as far as the call span's own count tells; False where there is no call span."""
+    """No turn span was lost, according to the count in the call span; False without a call span."""
     note: str
-    """Why there are none, or what was lost: one line."""
+    """Why there are none, or what was lost, in one line."""
 
     @property
     def turns(self) -> tuple[Span, ...]:
-        """The turn spans: one an attempt."""
+        """The turn spans: one for each attempt."""
         return tuple(span for span in self.spans if span.name == tracing.TURN_SPAN)
 
 
@@ -51,12 +51,12 @@ class HeardAttempt:
 
     turn_span: Span | None
     activities: dict[Activity, Interval] | None
-    """None where the stages are not known for certain."""
+    """None if the stages are not known for certain."""
     note: str
 
 
 def select_call_spans(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
-    """The spans that are this call's and of this host's clock, double ones dropped."""
+    """Return the spans of this call that have times of this host's clock, without duplicates."""
     own: list[Span] = []
     for span in spans:
         if span.call_sid == record.call_sid and span not in own:
@@ -77,7 +77,7 @@ def select_call_spans(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
 
 
 def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> HeardAttempt:
-    """The attempt whose sound was the turn's onset, with its activities."""
+    """Return the attempt whose sound was the turn's onset, with its activities."""
     if moments.onset_message is None:
         return HeardAttempt(None, None, "no answer, so no path to explain")
     if not call.spans:
@@ -113,12 +113,12 @@ def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones)
 
 
 def first_sent_ns(span: Span) -> int | None:
-    """When an attempt's first message was handed to the socket; None where it never was."""
+    """Return when an attempt's first message was handed to the socket; None if it never was."""
     return _number(span, tracing.SENT_NS) if span.attributes.get(tracing.HEARD) is True else None
 
 
 def attempts_started_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple[Span, ...] | None:
-    """The turn spans of the attempts begun in that time, the cancelled ones included; None where some may be lost."""
+    """Return the turn spans of the attempts started in that time, cancelled ones included; None if some may be lost."""
     if not call.whole:
         return None
     return tuple(
@@ -127,9 +127,9 @@ def attempts_started_between(call: CallSpans, from_ns: int, to_ns: int) -> tuple
 
 
 def first_answer_sent_ns(call: CallSpans, speech_ns: int) -> int | None:
-    """When the first message of a reply begun since the caller spoke was sent; None where some attempt may be lost.
+    """Return when the first message of a reply to this utterance was sent; None if some attempt may be lost.
 
-    Later than any time where there was no such reply: then nothing that was heard is an answer.
+    `NEVER` if there was no such reply: then nothing that was heard is an answer.
     """
     if not call.whole:
         return None
@@ -140,7 +140,7 @@ def first_answer_sent_ns(call: CallSpans, speech_ns: int) -> int | None:
 
 
 def was_reply_interrupted(call: CallSpans, speech_ns: int) -> bool | None:
-    """Whether the reply that was being heard when the caller spoke was interrupted; None where that is not known."""
+    """Return whether the reply that was playing when the caller spoke was interrupted; None if that is not known."""
     before = [(at_ns, span) for span in call.turns if (at_ns := first_sent_ns(span)) is not None and at_ns < speech_ns]
     if not call.whole or not before:
         return None
@@ -148,15 +148,15 @@ def was_reply_interrupted(call: CallSpans, speech_ns: int) -> bool | None:
 
 
 def text_attribute(span: Span | None, attribute: str) -> str | None:
-    """A text attribute, None where there is none."""
+    """Return a text attribute, None if there is none."""
     value = None if span is None else span.attributes.get(attribute)
     return value if isinstance(value, str) else None
 
 
 def count_foreign_prefix_tokens(span: Span | None) -> int | None:
-    """How many more prompt tokens the prefix cache served than the system prompt and the call's own history have.
+    """Return how many more prompt tokens the prefix cache served than the system prompt and the call's history have.
 
-    More than none flatters the language model: another call's work was found. None where the engine does not tell.
+    More than 0 makes the language model look too fast: it used another call's work. None if not reported.
     """
     if span is None:
         return None
@@ -165,12 +165,12 @@ def count_foreign_prefix_tokens(span: Span | None) -> int | None:
 
 
 def _interrupted(turn_span: Span) -> bool:
-    """Whether a reply that was heard, in part or to its end, was broken off; such a one is not `CANCELLED`."""
+    """Return whether a reply that was heard, in part or to its end, was interrupted; it is then not `CANCELLED`."""
     return tracing.HEARD_TEXT in turn_span.attributes
 
 
 def _find_contradiction(turn_span: Span, attempt: Sequence[Span]) -> str:
-    """Why this attempt's spans cannot be trusted, "" if they can."""
+    """Return why this attempt's spans cannot be trusted, "" if they can."""
     name = f"turn {turn_span.turn}, attempt {turn_span.attempt}"
     declared = _number(turn_span, tracing.SPANS)
     if declared is not None and len(attempt) < declared:
@@ -208,9 +208,9 @@ def _agent_activities(
 def _measured_activities(
     received: Sequence[Received], moments: Milestones, frame_sent_ns: int, arrival_ns: int, first_sent_ns: int
 ) -> dict[Activity, Interval]:
-    """What the instrument itself saw: both directions of the line, and the silent head of the reply.
+    """Return what the instrument itself measured: both directions of the line, and the silent start of the reply.
 
-    Our own lateness with the frame, from due to sent, is in no activity: it is unexplained, and bounded by validity.
+    The instrument's own lateness with the frame is in no activity: it is unexplained, and validity limits it.
     """
     assert moments.t1_ns is not None
     first = next(message for message in received if message.recv_ns >= first_sent_ns and message.played_samples)

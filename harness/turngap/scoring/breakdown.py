@@ -1,4 +1,4 @@
-"""A turn's gap broken down, as the rows of its record: stages, path and bars, in ms from t0."""
+"""A turn's gap by stage, as in its record: stages, path and bars in ms from t0, and the work of the engines. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from turngap.scoring.critical_path import Activities, exposed_by_stage_ns, find_
 def stage_times(
     activities: Activities | None, t0_ns: int, t1_ns: int | None
 ) -> tuple[dict[Stage, StageTime] | None, tuple[PathStep, ...]]:
-    """Duration, exposed time and slack of each known stage and of UNEXPLAINED, and the path from t0 to t1.
+    """Return duration, exposed time and slack of each known stage and of UNEXPLAINED, and the path from t0 to t1.
 
-    Endpointing is two activities: its duration is the longer one's (the confirmed end), its slack the lesser.
-    None, and no path, where activities or t1 are not known.
+    Endpointing is two activities: its duration is the longer one's (the confirmed end), its slack the smaller one.
+    None, and no path, if activities or t1 are not known.
     """
     if activities is None or t1_ns is None:
         return None, ()
@@ -48,7 +48,7 @@ def stage_times(
 
 
 def activity_bars(activities: Activities | None, t0_ns: int) -> tuple[Bar, ...]:
-    """Each known activity as it ran, in the order of `Activity`."""
+    """Return each known activity as it ran, in the order of `Activity`."""
     known = activities or {}
     return tuple(
         Bar(
@@ -67,29 +67,29 @@ def _ms(ns: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class EngineWork:
-    """Busy time of the engines in one turn, ms; None where the agent does not tell."""
+    """Busy time of the engines in one turn, ms; None if the agent does not report it."""
 
     heard_ms: float | None
-    """Of the attempt that was heard."""
+    """For the attempt that was heard."""
     wasted_ms: float | None
-    """Of the turn's attempts of which nothing was ever sent."""
+    """For the turn's attempts of which nothing was ever sent."""
 
 
 def measure_work(begun: Iterable[Span] | None, heard: Span | None) -> EngineWork:
-    """The work of a turn's attempts.
+    """Return the work for a turn's attempts.
 
     Args:
-        begun: The turn spans of all attempts begun in the turn, None where some may be lost.
-        heard: The turn span of the one that was heard, None where there is none.
+        begun: The turn spans of all attempts started in the turn, None if some may be lost.
+        heard: The turn span of the attempt that was heard, None if there is none.
     """
     own_ms = None if heard is None else _compute_ms(heard)
     if begun is None:
         return EngineWork(own_ms, None)
-    thrown = [span for span in begun if span is not heard and span.attributes.get(tracing.HEARD) is not True]
-    told = [ms for span in thrown if (ms := _compute_ms(span)) is not None]
-    if len(told) < len(thrown) or (heard is not None and own_ms is None and not thrown):
+    discarded = [span for span in begun if span is not heard and span.attributes.get(tracing.HEARD) is not True]
+    known_ms = [ms for span in discarded if (ms := _compute_ms(span)) is not None]
+    if len(known_ms) < len(discarded) or (heard is not None and own_ms is None and not discarded):
         return EngineWork(own_ms, None)
-    return EngineWork(own_ms, sum(told))
+    return EngineWork(own_ms, sum(known_ms))
 
 
 def _compute_ms(span: Span) -> float | None:

@@ -1,9 +1,9 @@
-"""A sentence that was interrupted and goes on: was any of it lost, or said twice? By what was heard. Pure.
+"""How a sentence continued after an interruption: how much of it was lost or repeated, by what was heard. Pure.
 
-What an agent had sent and the caller never heard, because a `clear` cut it, is known to the sample, and so is what was
-heard. Where the sentence goes on, the first 200 ms of its sound are looked for in both by normalised cross-correlation:
-found earlier than where playing stopped, what lies between was said twice; found later, it was lost; not found, all
-that was cut is lost, unless its own beginning is found in what follows. What was never sent cannot be missed here.
+What the agent had sent and the caller never heard, because a `clear` cut it, is known to the sample, and so is what was
+heard. Where the sentence continues, the first 200 ms of its sound are searched in both by normalised cross-correlation:
+if found before the point where playing stopped, the part between was repeated; if after it, lost; if not found, all
+that was cut is lost, unless its own start is found in what follows. What was never sent cannot be detected here.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from turngap.caller.onset import AUDIBLE_DBFS, FRAME_SAMPLES, levels_dbfs
 from turngap.model.records import Pcm16
 
 TEMPLATE_SAMPLES = 1600
-"""200 ms: longer than a syllable, so that it is found in one place."""
+"""200 ms: longer than a syllable, so that it is found in one place only."""
 SHORTEST_SAMPLES = 400
-"""50 ms: the least overlap with the end of what is known that counts as found."""
+"""50 ms: the least overlap with the end of the known audio that counts as found."""
 ALIKE = 0.9
-"""Correlation from which on two pieces are the same sound; a fade or another resampling leaves it above."""
+"""With this correlation or more two pieces are the same sound, even after a fade or another resampling."""
 TIE = 0.02
-"""Places so much less alike than the best are as good: the one nearest to where playing stopped is taken."""
+"""Places that are worse than the best by this much are equivalent: the one nearest to where playing stopped is used."""
 SEARCHED_SAMPLES = 160_000
-"""20 s: no one goes further back to say a thing again."""
+"""20 s: no agent repeats more than this."""
 
 _FULL_SCALE = 32_768.0
 
 
 @dataclass(frozen=True, slots=True)
 class LostAndRepeated:
-    """How the sound after an interruption fits to the sound before it, samples at 8 kHz."""
+    """What an interruption cost a sentence, in samples at 8 kHz."""
 
     lost_samples: int
-    """Audible samples that were cut and did not come again."""
+    """Audible samples that were cut and not played later."""
     repeated_samples: int
     """Audible samples that were played twice."""
 
@@ -46,8 +46,8 @@ def find_lost_and_repeated(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> LostAndR
 
     Args:
         heard: What was played of it, shape (n,).
-        cut: What had been received and was not played, because it was cut, shape (m,); it would have followed `heard`.
-        resumed: What was played from where it went on, shape (k,).
+        cut: What had been received and was not played, because it was cut, shape (m,); it follows `heard`.
+        resumed: What was played from where it continued, shape (k,).
     """
     known = np.concatenate([heard[-SEARCHED_SAMPLES:], cut])
     stopped_at = len(known) - len(cut)
@@ -61,7 +61,7 @@ def find_lost_and_repeated(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> LostAndR
 
 
 def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
-    """Where in `known` the first audible frame of `piece` lies, as an index; None where it does not.
+    """Return the index in `known` of the first audible frame of `piece`; None if it is not there.
 
     Its first 200 ms from the first audible frame on are compared; at the end of `known` less of them, at least 50 ms.
     """
@@ -81,13 +81,13 @@ def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
 
 
 def count_audible_samples(pcm: Pcm16) -> int:
-    """How many samples lie in audible 10 ms frames, counted from its first sample."""
+    """Return how many samples are in audible 10 ms frames, counted from the first sample."""
     audible = np.flatnonzero(levels_dbfs(pcm) > AUDIBLE_DBFS)
     return int(np.minimum(FRAME_SAMPLES, len(pcm) - audible * FRAME_SAMPLES).sum())
 
 
 def _likeness(known: npt.NDArray[np.float64], template: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Normalised correlation of `template` at each place of `known`, shape (places,); at its end with what overlaps."""
+    """Return the normalised correlation of `template` at each place of `known` (of the overlap at its end)."""
     places = len(known) - SHORTEST_SAMPLES + 1
     beyond = np.zeros(len(template))
     product = signal.correlate(np.concatenate([known, beyond]), template, mode="valid", method="fft")[:places]

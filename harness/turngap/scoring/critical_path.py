@@ -1,4 +1,4 @@
-"""Where a turn's gap went: the critical path from t1 back to t0, each stage's exposed time on it, and slack beside it.
+"""The critical path of a turn from t1 back to t0, the exposed time of each stage on it, and the slack of the others.
 
 An activity is a node with a start and an end; what it waits for stands in `turngap_agent.tracing.PREREQUISITES`. The
 path is walked backwards from t1: at each point it goes to the prerequisite that finished last. Path time inside an
@@ -7,7 +7,7 @@ its stage's exposed time, path time in no activity is unexplained; as the path h
 the nanosecond. Pure: integers in, integers out.
 
 Rules for what does not fit a plain chain:
-- An activity nobody reported is stepped over: its successors wait for what it would have waited for, its time is
+- An activity that was not reported is skipped: its successors wait for its prerequisites, its time is
   unexplained.
 - A prerequisite still at work when its successor started (they overlap) is on the path until that start only.
 - A prerequisite that ended after its successor had *ended* was not waited for, and is none.
@@ -35,7 +35,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the path, longer than nothing."""
+    """A piece of the path; never empty."""
 
     stage: Stage
     start_ns: int
@@ -44,11 +44,11 @@ class Piece:
 
 Activities = Mapping[Activity, Interval]
 _HOLD_AUDIO = (Activity.TRANSPORT_OUT, Activity.LEAD_IN)
-"""These wait for the confirmed end whatever the agent does before it."""
+"""These always wait for the confirmed end."""
 
 
 def find_critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[Piece, ...]:
-    """The path from t0 to t1 in the order of time, without holes: piece i ends where piece i + 1 starts.
+    """Return the path from t0 to t1 in the order of time, without holes: piece i ends where piece i + 1 starts.
 
     `activities` holds those of the attempt that was heard, as far as they are known; LEAD_IN, where it is known, ends
     at t1. Of two prerequisites that end together the first of `PREREQUISITES` is followed.
@@ -69,7 +69,7 @@ def find_critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[
 
 
 def exposed_by_stage_ns(path: Iterable[Piece]) -> dict[Stage, int]:
-    """Path time of each stage, UNEXPLAINED included; stages that are not on the path have 0."""
+    """Return the path time of each stage, UNEXPLAINED included; 0 for stages that are not on the path."""
     exposed = dict.fromkeys(Stage, 0)
     for piece in path:
         exposed[piece.stage] += piece.end_ns - piece.start_ns
@@ -77,7 +77,7 @@ def exposed_by_stage_ns(path: Iterable[Piece]) -> dict[Stage, int]:
 
 
 def slack_by_activity_ns(activities: Activities, t1_ns: int) -> dict[Activity, int]:
-    """How much later each activity could have ended without moving t1; 0 on the path.
+    """Return how much later each activity could have ended without delaying t1; 0 on the path.
 
     The backward pass of the critical path method. Every activity keeps its duration, and its distance to the latest of
     its prerequisites; so prerequisite P of S can end later by S's own slack and by what P was ahead of the latest. An
@@ -100,7 +100,7 @@ def slack_by_activity_ns(activities: Activities, t1_ns: int) -> dict[Activity, i
 
 
 def find_prerequisites(activity: Activity, activities: Activities) -> tuple[Activity, ...]:
-    """The known activities it had to wait for, those that were not reported stepped over."""
+    """Return the known activities that it had to wait for; activities that were not reported are skipped."""
     end_ns = activities[activity].end_ns
     known = _known(PREREQUISITES[activity], activities)
     ended = tuple(other for other in known if activities[other].end_ns <= end_ns)

@@ -1,17 +1,17 @@
-"""When a turn's moments were: t0, its frame, the first byte, t1, and how the reply was played; from audio alone.
+"""The milestones of a turn, from audio alone: t0, its frame, the first byte, t1, and how the reply was played.
 
 t0 is the end of the utterance's last sample of speech, at the sample's own time. The agent's *onset* is its first
-audible sample (`onset.py`) once an utterance has begun, what belongs to its earlier talk left out: an onset before t0
+audible sample (`onset.py`) after an utterance has started, without its earlier talk: an onset before t0
 is a cut-off, one at or after t0 is t1.
 
-Earlier talk, heard while a caller speaks, is no answer to what is being said and no cut-off. It is
-1. what was received before the utterance began, and up to 300 ms into it (never after t0): no agent notices at once
+Earlier talk, heard while the caller speaks, is neither an answer to the utterance nor a cut-off. It is
+1. what was received before the utterance started, and up to 300 ms into it (never after t0): no agent notices at once
    that the caller speaks;
-2. what goes on from there without a pause: no `clear` before it, and less than 200 ms without audible sound. A tail
-   that barge-in is still clearing ends with the `clear` or the pause. An agent that talks on over the whole utterance,
+2. what continues from there without a pause: no `clear` before it, and less than 200 ms without audible sound. A tail
+   that barge-in is still clearing ends with the `clear` or the pause. An agent that speaks over the whole utterance,
    and past t0 without a pause, has not answered it.
 
-A reply reaches from t1 to its last audible sample before the next utterance's own talk, or the end of the call.
+A reply lasts from t1 to its last audible sample before the answer to the next utterance, or the end of the call.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import CallEnd, CallRecord, Received, Spoken
 
 NOTICE_NS = 300 * NS_PER_MS
-"""What is received within this of the utterance's start is earlier talk."""
+"""What is received within this time after the utterance's start is earlier talk."""
 PAUSE_NS = 200 * NS_PER_MS
 """Silence that ends earlier talk; longer silences inside a reply are counted."""
 STALL_NS = 100 * NS_PER_MS
-"""Dry for longer at the end of a probe call is a stall, where the reply had not ended."""
+"""A longer underrun at the end of a probe call is a stall, if the reply had not ended."""
 WHOLE_REPLY_NS = 300 * NS_PER_MS
-"""An agent without marks has ended a reply of so much sound."""
+"""For an agent without marks, a reply with this much sound counts as complete."""
 BEFORE_T0_NS = 500 * NS_PER_MS
-"""The instrument's own lateness counts from this long before t0."""
+"""The instrument's own lateness counts from this time before t0."""
 
 _NONE: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A time in which playout was dry."""
+    """A time without audio to play (an underrun)."""
 
     start_ns: int
     end_ns: int
@@ -62,48 +62,48 @@ class Reply:
     underruns: tuple[Hole, ...]
     """Holes between its first and last audible sample."""
     silence_ns: int
-    """Time without audible sound, dry or silent, until the caller spoke again, in pieces over 200 ms."""
+    """Time without audible sound before the caller spoke again, in pieces over 200 ms."""
     longest_silence_ns: int
-    """The longest piece of it, however short."""
+    """The longest such piece, of any length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Milestones:
-    """One utterance and what came of it; ns on the host's monotonic clock."""
+    """The milestones of one utterance; ns on the host's monotonic clock."""
 
     speech_ns: int
     """The utterance's first sample of speech."""
     t0_ns: int
     frame: int
-    """The frame that holds t0, from 0."""
+    """The number of the frame that contains t0, from 0."""
     frame_due_ns: int
     frame_sent_ns: int | None
     """None: the call ended before it."""
     until_ns: int
-    """When waiting for the answer ended: given up, or the end of the call if that was before."""
+    """When the caller stopped waiting for the answer, or the end of the call if that was earlier."""
     onset_ns: int | None
     onset_message: Received | None
-    """The message that holds the onset."""
+    """The message that contains the onset."""
     first_recv_ns: int | None
-    """The first media message received after t0 that is not of earlier talk, silent or not."""
+    """When the first media message after t0 was received that is not earlier talk, silent or not."""
     reply: Reply | None
-    """None where there is no t1."""
+    """None if there is no t1."""
 
     @property
     def t1_ns(self) -> int | None:
-        """The reply's first audible sample; None with no answer in time, and where the agent cut in."""
+        """The reply's first audible sample; None without an answer in time, and if the agent cut the caller off."""
         return self.onset_ns if self.onset_ns is not None and self.onset_ns >= self.t0_ns else None
 
     @property
     def cut_off_ns(self) -> int | None:
-        """How long before t0 the agent was audible; None where it waited."""
+        """How long before t0 the agent was audible; None if it waited."""
         return self.t0_ns - self.onset_ns if self.onset_ns is not None and self.onset_ns < self.t0_ns else None
 
     @property
     def window_ns(self) -> tuple[int, int]:
-        """Where the instrument's own lateness counts: from 500 ms before t0 to t1.
+        """The window in which the instrument's own lateness counts: from 500 ms before t0 to t1.
 
-        With a cut-off, from 500 ms before the onset to t0; with no answer, until waiting ended.
+        For a cut-off, from 500 ms before the onset to t0; without an answer, until the caller stopped waiting.
         """
         if self.onset_ns is None:
             return self.t0_ns - BEFORE_T0_NS, max(self.t0_ns, self.until_ns)
@@ -111,15 +111,15 @@ class Milestones:
 
 
 def find_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> tuple[Milestones, ...]:
-    """Those of every utterance that was begun, in order.
+    """Return the milestones of every utterance that was started, in order.
 
-    `answered_from_ns` tells of some utterances, by their place, that sound received before then is no answer to them.
+    `answered_from_ns`, by position of the utterance: sound received before that time is no answer to it.
     """
     return tuple(iter_milestones(record, answered_from_ns))
 
 
 def iter_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
-    """`milestones`, each found as it is asked for, so that an event loop can go on between two of a long call's."""
+    """Yield the milestones one by one, so that an event loop can run between two of a long call."""
     segments = playout.segments(record.received)
     audible = onset.audible_frames(segments)
     talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
@@ -134,14 +134,14 @@ def iter_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _N
 
 
 def find_sound_end_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int, from_ns: int, silent_ns: int) -> int:
-    """When the agent's sound from `from_ns` on ends for 200 ms, or at a `clear` after the caller began.
+    """Return when the agent's sound from `from_ns` on ends for 200 ms, or at a `clear` after the caller started.
 
     Args:
         record: The call.
         audible: The audible frames of what was played.
-        speech_ns: When the caller began.
-        from_ns: Frames from then on are followed; it is the answer where none goes on.
-        silent_ns: When the silence began that `from_ns` lies in, `from_ns` where it lies in none.
+        speech_ns: When the caller started to speak.
+        from_ns: Frames from then on are followed; it is returned if no sound continues.
+        silent_ns: When the silence at `from_ns` started; `from_ns` itself if there is sound.
     """
     cleared_ns = min((at_ns for at_ns in record.clears_ns if at_ns >= speech_ns), default=None)
     first = int(np.searchsorted(audible.start_ns, from_ns))
@@ -158,9 +158,9 @@ def find_sound_end_ns(record: CallRecord, audible: AudibleFrames, speech_ns: int
 
 
 def find_final_stall(record: CallRecord, reply: Reply) -> Hole | None:
-    """The dry time in which a probe call was hung up, if its last reply had stalled; None where it may have been whole.
+    """Return the underrun in which a probe call was hung up, if its last reply had stalled; None if it may be complete.
 
-    A probe ends half a second after its answer begins, so a reply that stalls there never goes on and has no hole
+    A probe ends half a second after its answer starts, so a reply that stalls there never continues and has no hole
     *inside*. It stalled if playout was dry for more than 100 ms when the caller hung up, and neither a mark nor a
     `clear` had come after the last audio: an agent that marks the ends of its replies had not ended this one. One
     that sent no mark in the whole call may never send any (or only at the end of this reply, which is not known): its
@@ -205,7 +205,7 @@ def _speech_ns(record: CallRecord, spoken: Spoken) -> int:
 
 
 def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken) -> int:
-    """From when on played audio is no longer earlier talk."""
+    """Return from when on played audio is no longer earlier talk."""
     speech_ns = _speech_ns(record, spoken)
     noticed_ns = min(speech_ns + NOTICE_NS, record.sample_ns(spoken.end_sample))
     earlier = (message for message in record.received if message.recv_ns < noticed_ns and message.played_samples)
@@ -218,8 +218,8 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
 
 
 def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
-    """The reply from `t1_ns` to its last sound before `before_ns`; without sound from `next_ns` on, when the caller
-    speaks again, it is the agent that holds back.
+    """Return the reply from `t1_ns` to its last sound before `before_ns`; from `next_ns` on, when the caller
+    speaks again, silence is not counted.
     """
     frames = onset.audible_frames(segments, t1_ns)
     heard = frames.start_ns < before_ns
@@ -238,7 +238,7 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int
 
 
 def find_message_playing(received: Sequence[Received], at_ns: int) -> Received | None:
-    """The message whose audio is heard at that time."""
+    """Return the message whose audio is played at that time."""
     return next((one for one in received if one.play_ns <= at_ns < _end_ns(one)), None)
 
 

@@ -1,4 +1,4 @@
-"""The facts of one turn that bear on its outcome, from what the call saw; `outcomes` judges them. Pure."""
+"""The facts of one turn that decide its outcome, from the call's record; `outcomes` judges them. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def collect_facts(
     words: wer.WordErrors | None,
     agent_error: str,
 ) -> TurnFacts:
-    """What was found of the call's utterance `index`."""
+    """Return the facts about the call's utterance `index`."""
     reply = moments.reply
     stalled_ms = None
     if reply is not None and record.ended_ns - reply.end_ns > outcomes.MIN_REPLY_MS * NS_PER_MS:
@@ -65,7 +65,7 @@ def collect_facts(
 
 
 def find_underruns(record: CallRecord, moments: Milestones, *, probed: bool) -> tuple[Hole, ...]:
-    """The reply's underruns; with the stall in which a probe call was hung up on it."""
+    """Return the reply's underruns, including a stall during which a probe call was hung up."""
     if moments.reply is None:
         return ()
     stall = find_final_stall(record, moments.reply) if probed else None
@@ -73,7 +73,7 @@ def find_underruns(record: CallRecord, moments: Milestones, *, probed: bool) -> 
 
 
 def describe_call_end(record: CallRecord) -> str:
-    """Who ended the call, and why, in a few words."""
+    """Return who ended the call, and why, in a few words."""
     how = {
         CallEnd.COMPLETED: "the caller hung up",
         CallEnd.AGENT_CLOSED: "the agent closed the call",
@@ -85,7 +85,7 @@ def describe_call_end(record: CallRecord) -> str:
 
 
 def _in_pause(record: CallRecord, moments: Milestones, index: int) -> bool:
-    """Whether the agent's first sound fell into a pause of the caller's, or began within 600 ms after one."""
+    """Return whether the agent's first sound was in a pause of the caller, or started within 600 ms after one."""
     spoken = record.spoken[index]
     return moments.onset_ns is not None and any(
         record.sample_ns(spoken.start_sample + first)
@@ -96,11 +96,11 @@ def _in_pause(record: CallRecord, moments: Milestones, index: int) -> bool:
 
 
 def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:
-    """How the call broke before this turn was done; "" if it did not."""
+    """Return how the call failed before this turn was finished; "" if it did not."""
     if record.end is CallEnd.COMPLETED or not last:
         return ""
     if moments.frame_sent_ns is None:
-        return f"the call ended before the caller was done: {describe_call_end(record)}"
+        return f"the call ended before the caller had finished: {describe_call_end(record)}"
     if moments.onset_ns is None:
         return f"no answer: {describe_call_end(record)}" if record.ended_ns <= moments.until_ns else ""
     cleared_ns = max(record.clears_ns, default=0)
@@ -109,7 +109,7 @@ def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:
 
 
 def _stalled_in(record: CallRecord, hole: Hole) -> int:
-    """How much of a dry time the loop that reads was away."""
+    """Return for how much of an underrun the reading loop was stalled, ns."""
     return sum(
         max(0, min(at_ns, hole.end_ns) - max(at_ns - away_ns, hole.start_ns))
         for at_ns, away_ns in record.stalls.reshape(-1, 2).tolist()
@@ -122,16 +122,16 @@ def _ms(ns: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """The instrument's own worst in a window."""
+    """The instrument's own largest lateness in a window."""
 
     send_ns: int
-    """A frame's hand-over after its deadline."""
+    """How late a frame was handed over."""
     recv_ns: int
-    """Absence of the event loop that reads."""
+    """How long the reading event loop was stalled."""
 
 
 def measure_lateness(record: CallRecord, from_ns: int, to_ns: int) -> Lateness:
-    """The worst send and receive lateness that touches the time from `from_ns` to `to_ns`; 0 where there was none."""
+    """Return the largest send and receive lateness between `from_ns` and `to_ns`; 0 if there was none."""
     sent_ns = record.sent_ns
     due_ns = record.frame_due_ns(0) + np.arange(len(sent_ns)) * FRAME_SAMPLES * NS_PER_SAMPLE
     late_ns = (sent_ns - due_ns)[(due_ns <= to_ns) & (sent_ns >= from_ns)]

@@ -1,4 +1,4 @@
-"""Was the caller understood? Word errors after Whisper's English normaliser, and whether the last word was heard.
+"""Word errors after Whisper's English normaliser, and whether the last word was recognised.
 
 Formula: WER = (substitutions + deletions + insertions) / reference words, on the alignment of least edit distance
 (jiwer). Both sides are normalised first: case, punctuation, fillers, contractions, spelling, numbers.
@@ -16,15 +16,15 @@ import jiwer
 
 @dataclass(frozen=True, slots=True)
 class WordErrors:
-    """One transcript against what was said."""
+    """One transcript compared with the reference words."""
 
     errors: int
     words: int
     """Reference words, at least 1."""
     wer: float
-    """Over 1 where more words were invented than said."""
+    """Over 1 if the transcript has more wrong words than the reference has words."""
     missing_last_word: str | None
-    """The last reference word of two or more letters, normalised, where nothing like it stands in its place.
+    """The last reference word of two or more letters, normalised, if the transcript has nothing like it in its place.
 
     A word that was misheard ("deal" for "dial") is a word error; one that stops early ("tomor") was cut off.
     A word with a digit counts whatever its length: the normaliser writes numbers as digits.
@@ -32,7 +32,7 @@ class WordErrors:
 
 
 def word_errors(reference: str, transcript: str) -> WordErrors | None:
-    """Compare a transcript with the words that were said; None where normalising leaves no reference word."""
+    """Compare a transcript with the reference words; None if none are left after normalising."""
     normalise = normaliser()
     said, heard = normalise(reference), normalise(transcript)
     words = said.split()
@@ -55,7 +55,7 @@ def word_errors(reference: str, transcript: str) -> WordErrors | None:
 
 @functools.cache
 def normaliser() -> Callable[[str], str]:
-    """Whisper's English normaliser, made once: its import takes a fifth of a second, so only scoring pays for it."""
+    """Return Whisper's English normaliser, loaded once: its import takes 0.2 s, so it is imported only for scoring."""
     from whisper_normalizer.english import EnglishTextNormalizer
 
     normalise: Callable[[str], str] = EnglishTextNormalizer()
@@ -63,7 +63,7 @@ def normaliser() -> Callable[[str], str]:
 
 
 def _alike(said: str, heard: str) -> bool:
-    """The same word, perhaps misheard: half the letters of both agree in order, and it does not just stop early.
+    """Return whether it is the same word, perhaps misheard: half the letters agree, and it does not stop early.
 
     (Ratcliff-Obershelp similarity.) "Stops early": it lacks its last two letters or more, and no other.
     """

@@ -1,4 +1,4 @@
-"""Whether a run can be judged at all: what must hold of the instrument and of the turns for a bound to hold. Pure."""
+"""The validity checks of a run: what must be true of the instrument and the turns for a bound to be valid. Pure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from turngap.verdict import gpu, stats
 
 MAX_INVALID_SHARE = 0.02
 MAX_FOREIGN_CPU = 0.25
-"""Share of the machine's CPU time used by processes that are neither agent nor instrument."""
+"""Share of the machine's CPU time used by processes other than agent and instrument."""
 MAX_STOLEN_CPU = 0.01
-"""Share of the machine's CPU time that its host gave to others while it had work (steal); stated, never decisive."""
+"""Share of the machine's CPU time that its host gave to other machines (steal); stated, never decisive."""
 MAX_INSTRUMENT_BIAS_MS = 5.0
 MIN_WATCHED = 0.9
-"""Share of the turns that must have a sentinel's measurement beside them."""
+"""Share of the turns during which the sentinel must have measured something."""
 MIN_WATCHED_TURNS = 10
 """In a run without a budget, fewer turns are too few to judge that share: a single turn decides it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What stands beside the turns; None is "not known", and says so in the validity list."""
+    """What the verdict uses besides the turns; None means "not known", which a validity check states."""
 
     planned_turns: int
     complete: bool
@@ -37,7 +37,7 @@ class Evidence:
     """Median error of the sentinel call inside the turns' windows."""
     sentinel_samples: int = 0
     sentinel_missed: int = 0
-    """Answers of the reference agent, inside the turns' windows, that the instrument did not find."""
+    """Answers of the reference agent inside the turns' windows that the instrument did not find."""
     sentinel_watched: float | None = None
     """Share of the turns' windows in which the sentinel measured something."""
     foreign_cpu_share: float | None = None
@@ -45,26 +45,26 @@ class Evidence:
     """Answered turns whose stages are incomplete."""
     stolen_cpu_share: float | None = None
     prefix_flattered: int | None = None
-    """Turns that the prefix cache served with another call's work; None where no turn tells."""
+    """Turns for which the prefix cache used another call's work; None if no turn reports it."""
     prefix_cached: bool = False
     """The language model has a cache that calls share."""
     weightless: bool = False
-    """The agent's weights are random: nothing is understood, and nothing is said of it."""
+    """The agent's weights are random: word errors are not judged."""
     vram_peak_mib: float | None = None
     gpu: GpuWatch | None = None
-    """The agent's GPU beside the turns; None where it uses none of this machine."""
+    """The agent's GPU during the turns; None if it uses none of this machine."""
     completion: str = "`turngap run --resume` completes it"
-    """What to do about a run that did not come to its end."""
+    """What to do about an unfinished run."""
     faults: tuple[str, ...] = ()
-    """What went wrong in the instrument itself, one line each."""
+    """Errors of the instrument itself, one line each."""
 
 
 def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
-    """What must hold for anything to be said at all."""
+    """Return the checks without which there is no result at all."""
     checks = [Check(name="harness", ok=False, text=fault) for fault in evidence.faults]
     usable = sum(turn.outcome is not Outcome.INVALID for turn in scored)
     each = "the 1 turn was" if len(scored) == 1 else f"all {len(scored)} turns were"
-    spoilt = f"{each} spoilt by our own lateness: give the machine's cores to this run alone"
+    spoilt = f"{each} spoilt because the instrument was late: run nothing else on this machine"
     trouble = spoilt if scored else "no turn was scored; run it again"
     text = f"{usable} of {plural(len(scored), 'scored turn')} can be judged"
     checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
@@ -77,9 +77,9 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
     if evidence.prefix_flattered is None and evidence.prefix_cached:
-        checks.append(Check(name="prefix cache", ok=None, text="not known: the engine does not tell"))
+        checks.append(Check(name="prefix cache", ok=None, text="not known: the engine does not report it"))
     elif evidence.prefix_flattered == 0:
-        checks.append(Check(name="prefix cache", ok=True, text="it served no turn with another call's work"))
+        checks.append(Check(name="prefix cache", ok=True, text="it used no other call's work for any turn"))
     elif evidence.prefix_flattered:
         turns = plural(evidence.prefix_flattered, "turn")
         text = f"the prefix cache served {turns} with more than the system prompt and their own"
@@ -87,14 +87,14 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     checks += gpu.gpu_checks(evidence.gpu) if evidence.gpu is not None else []
     watched = evidence.sentinel_watched
     if watched is not None:
-        text = f"the sentinel measured beside {watched:.0%} of the turns, {evidence.sentinel_missed} answers not found"
-        good_watch = watched >= MIN_WATCHED and not evidence.sentinel_missed
+        text = f"the sentinel measured during {watched:.0%} of the turns; answers not found: {evidence.sentinel_missed}"
+        watched_enough = watched >= MIN_WATCHED and not evidence.sentinel_missed
         trouble = f"{text}; {MIN_WATCHED:.0%} and none are needed: run it again, in one piece"
-        if not budgeted and len(scored) < MIN_WATCHED_TURNS and not good_watch and not evidence.sentinel_missed:
+        if not budgeted and len(scored) < MIN_WATCHED_TURNS and not watched_enough and not evidence.sentinel_missed:
             text = f"{text}; not judged with fewer than {MIN_WATCHED_TURNS} turns"
             checks.append(Check(name="sentinel's watch", ok=None, text=text))
         else:
-            checks.append(_check("sentinel's watch", good_watch, text, trouble, budgeted))
+            checks.append(_check("sentinel's watch", watched_enough, text, trouble, budgeted))
     return checks
 
 
@@ -102,12 +102,12 @@ def _bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
     if bias_ms is None:
         return _check(name, False, "", f"the instrument's own error ({name}) was not measured", budgeted)
     ok = math.isfinite(bias_ms) and abs(bias_ms) <= MAX_INSTRUMENT_BIAS_MS
-    advice = "" if ok else f", over {MAX_INSTRUMENT_BIAS_MS:g} ms: give the machine's cores to this run alone"
+    advice = "" if ok else f", over {MAX_INSTRUMENT_BIAS_MS:g} ms: run nothing else on this machine"
     return Check(name=name, ok=ok, text=f"the instrument's own error was {bias_ms:+.2f} ms {when}{advice}")
 
 
 def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
-    """What a bound on all callers' turns rests on; without a budget a failed one is stated, and decides nothing."""
+    """Return the checks that a bound depends on; without a budget a failed one is stated and decides nothing."""
     n = len(scored)
     floor = stats.n_needed(0)
     repeats = n - len({turn.utterance_id for turn in scored})
@@ -120,7 +120,7 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
             "enough turns",
             n >= floor,
             f"{plural(n, 'turn')}, at least {floor} are needed for a bound on p95",
-            f"{plural(n, 'turn carries', 'turns carry')} no bound on p95: needs {plural(floor - n, 'more turn')}",
+            f"{plural(floor - n, 'more turn is', 'more turns are')} needed for a bound on p95 ({floor} in all)",
             budgeted,
             warns=False,
         ),
@@ -145,9 +145,9 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
         _check(
             "lateness",
             invalid <= MAX_INVALID_SHARE * n,
-            f"{invalid} of {plural(n, 'turn')} {was} spoilt by our own lateness",
-            f"{invalid} of {plural(n, 'turn')} {was} spoilt by our own lateness, over {MAX_INVALID_SHARE:.0%}: "
-            "give the machine's cores to this run alone",
+            f"{invalid} of {plural(n, 'turn')} {was} spoilt because the instrument was late",
+            f"{invalid} of {plural(n, 'turn')} {was} spoilt because the instrument was late, "
+            f"over {MAX_INVALID_SHARE:.0%}: run nothing else on this machine",
             budgeted,
         ),
         Check(name="drift", ok=None, text="too few answered turns to tell")
@@ -177,7 +177,7 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
             evidence.stolen_cpu_share <= MAX_STOLEN_CPU,
             f"the machine's host gave {evidence.stolen_cpu_share:.1%} of its CPU time to others",
             f"the machine's host gave {evidence.stolen_cpu_share:.1%} of its CPU time to others, over "
-            f"{MAX_STOLEN_CPU:.0%}: late frames may be its doing, so take a machine of your own",
+            f"{MAX_STOLEN_CPU:.0%}: it may be the cause of late frames; use a machine of your own",
             budgeted=False,
         ),
         _check(
@@ -190,7 +190,7 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
     ]
 
 
-def _check(name: str, good: bool, text: str, trouble: str, budgeted: bool, *, warns: bool = True) -> Check:
-    if good:
+def _check(name: str, ok: bool, text: str, trouble: str, budgeted: bool, *, warns: bool = True) -> Check:
+    if ok:
         return Check(name=name, ok=True, text=text)
     return Check(name=name, ok=False if budgeted else None, text=trouble, warning=warns and not budgeted)

@@ -341,7 +341,7 @@ def test_a_gate_that_does_not_hold_fails_with_its_reasons(made_up: Session, pyte
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"turns": 58}, "needs 1 more turn"),
+        ({"turns": 58}, "1 more turn"),
         ({"turns": 181, "planned": 200}, "needs 19 more turns"),
         ({"turns": 0}, "no turn was scored"),
         ({"turns": 181, "changes": {"outcome": "invalid"}}, "INVALID: "),

@@ -55,7 +55,7 @@ def outcome(**changed: Any) -> Outcome:
 def test_an_apology_is_no_answer() -> None:
     """The agent was heard, and says itself that it failed: however soon it apologised."""
     found = judge_turn(replace(FINE, agent_error="llm: the server does not answer"))
-    assert found == (Outcome.FAILED, "the agent says: llm: the server does not answer")
+    assert found == (Outcome.FAILED, "the agent reported an error: llm: the server does not answer")
 
 
 def test_answered() -> None:
@@ -86,7 +86,7 @@ def test_the_detail_tells_of_everything() -> None:
     """A finding that does not name the turn is told all the same."""
     _, detail = judge_turn(replace(FINE, underrun_ms=340, missing_last_word="tomorrow", wer=0.4))
     assert detail == (
-        "playout ran dry for 340 ms inside the reply; the last word 'tomorrow' was not in what the agent answered; "
+        "the reply had underruns of 340 ms in all; the last word 'tomorrow' was not in what the agent answered; "
         "word error rate 0.40 is over 0.34"
     )
 
@@ -152,7 +152,7 @@ def test_a_certain_finding_outranks_one_in_doubt() -> None:
     """An underrun that may be ours does not hide a wrong transcript; it stays in the detail."""
     named, detail = judge_turn(replace(FINE, underrun_ms=150, own_underrun_ms=150, wer=0.9))
     assert named is Outcome.WRONG
-    assert detail.startswith("playout ran dry for 150 ms inside the reply (in doubt); word error rate")
+    assert detail.startswith("the reply had underruns of 150 ms in all (in doubt); word error rate")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_who_does_not_yield_talks_over() -> None:
     """1,000 ms after the caller began is too late, whatever else is wrong then; the time is told all the same."""
     turn = last(answered().hear(2000, SENTENCE).utter(3000, 4200, over=True).ends(12_000), "respond", "stop")
     assert turn.outcome is Outcome.TALKED_OVER
-    assert turn.detail.startswith("the agent talked on for 5000 ms; no audible answer")
+    assert turn.detail.startswith("the agent did not stop for 5000 ms; no audible answer")
     assert (turn.barge_in_stop_ms, turn.talk_over_ms, turn.turn_gap_ms) == (5000, 1200, None)
 
 
@@ -124,7 +124,7 @@ def test_a_sentence_that_pauses_and_goes_on_is_held(paused: int, after: int) -> 
         (90, Outcome.HELD, ""),
         (150, Outcome.STOPPED, "150 ms of the agent's sentence were lost"),
         (-90, Outcome.HELD, ""),
-        (-150, Outcome.STOPPED, "150 ms of the agent's sentence were said twice"),
+        (-150, Outcome.STOPPED, "150 ms of the agent's sentence were repeated"),
     ],
 )
 def test_lost_or_said_twice(moved_ms: int, outcome: Outcome, detail: str) -> None:
@@ -146,7 +146,7 @@ def test_words_of_an_earlier_reply_are_not_said_twice() -> None:
 def test_a_sentence_that_does_not_go_on_was_stopped() -> None:
     """A backchannel is no barge-in."""
     turn = last(backchannel(3200).ends(13_000), "respond", "ignore")
-    assert (turn.outcome, turn.detail) == (Outcome.STOPPED, "the agent's sentence did not go on")
+    assert (turn.outcome, turn.detail) == (Outcome.STOPPED, "the agent's sentence did not continue")
     assert (turn.went_on_ms, turn.lost_ms) == (None, 400)
 
 
@@ -172,17 +172,17 @@ def test_a_backchannel_that_is_answered() -> None:
     spans = (call_span(2), *attempt_spans(sent_ms=1999), *reply)
     turn = last(backchannel(3200).hear(3900, tone(900)).ends(9000), "respond", "ignore", spans=spans)
     assert turn.outcome is Outcome.STOPPED
-    assert turn.detail == "the agent's sentence did not go on; the agent answered what was to be ignored"
+    assert turn.detail == "the agent's sentence did not continue; the agent answered what it should have ignored"
     whole = answered().hear(2000, SENTENCE[: 8 * 1500]).utter(3000, 3300, over=True).hear(3900, tone(900))
     turn = last(whole.ends(9000), "respond", "ignore", spans=spans)
-    assert (turn.outcome, turn.detail) == (Outcome.INTRUDED, "the agent answered what was to be ignored")
+    assert (turn.outcome, turn.detail) == (Outcome.INTRUDED, "the agent answered what it should have ignored")
 
 
 def test_a_backchannel_to_a_silent_agent_says_nothing_of_sentences() -> None:
     """There was none to go on with: it was rightly not answered, and no figure of backchannels takes it."""
     turn = last(answered().hear(2000, tone(500)).utter(3500, 3800).ends(9000), "respond", "ignore")
     assert (turn.outcome, turn.over_agent, turn.went_on_ms) == (Outcome.HELD, False, None)
-    assert turn.detail == "the agent was not speaking: there was no sentence to go on with"
+    assert turn.detail == "the agent was not speaking: there was no sentence to continue"
     assert not turn.is_backchannel
 
 
@@ -220,7 +220,7 @@ def test_an_agent_that_speaks_into_a_pause_cuts_off(at_ms: float, why: str) -> N
     call = Call().utter(600, 3000, pauses_ms=[(1200, 1600)]).hear(at_ms, tone(300))
     turn = last(call.ends(9000), "respond")
     assert (turn.outcome, turn.pause_ms, turn.turn_gap_ms) == (Outcome.CUT_OFF, 400, None)
-    assert turn.detail == f"the agent was audible {3000 - at_ms:.0f} ms before the caller was done{why}"
+    assert turn.detail == f"the agent was audible {3000 - at_ms:.0f} ms before the caller had finished{why}"
     # The caller is silent in the pause: sound there is no talk-over, what reaches beyond it is.
     assert turn.talk_over_ms == (200 if why else 300)
 

@@ -178,8 +178,8 @@ def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
     ("changes", "said"),
     [
         ({}, []),
-        ({"prefix_cached": True}, [(None, "not known: the engine does not tell")]),
-        ({"prefix_flattered": 0}, [(True, "it served no turn with another call's work")]),
+        ({"prefix_cached": True}, [(None, "not known: the engine does not report it")]),
+        ({"prefix_flattered": 0}, [(True, "it used no other call's work for any turn")]),
     ],
 )
 def test_what_is_known_of_the_prefix_cache_is_said(
@@ -298,7 +298,7 @@ def test_the_sentinel_must_have_watched() -> None:
     for changes in ({"sentinel_watched": 0.5}, {"sentinel_watched": 1.0, "sentinel_missed": 1}):
         judged = judge_run(run(60), evidence(60, **changes), EDGE)
         assert judged.verdict is Verdict.INVALID
-        assert "the sentinel measured beside" in judged.sentence
+        assert "the sentinel measured during" in judged.sentence
     assert judge_run(run(60), evidence(60, sentinel_watched=0.5)).verdict is Verdict.MEASURED
 
 
