@@ -36,7 +36,7 @@ _LEAST_DISTINCT = 0.75
 def append_quiet(audio: AudioF32) -> AudioF32:
     """Return 8 kHz `audio`, shape (n,), followed by `QUIET_S` of white noise that fades from the level of its end.
 
-    That level is the least of the last four parts of 16 ms: the level of the line when nobody speaks.
+    That level is the least of the last four parts of 16 ms: the level of the line without speech.
     """
     parts = [audio[len(audio) - (k + 1) * _PART_SAMPLES : len(audio) - k * _PART_SAMPLES] for k in range(_PARTS)]
     level = min((float(np.std(part)) for part in parts if len(part) == _PART_SAMPLES), default=0.0)
@@ -47,7 +47,7 @@ class SilentStates:
     """The encoder states of a whole silent window, to be appended to those of speech."""
 
     def __init__(self, silence: States) -> None:
-        """`silence` holds the encoder's states of a window that is silent throughout."""
+        """`silence` is the encoder's states of a window that is silent throughout."""
         self._silence = silence
 
     def append_to(self, speech: States, seconds: float) -> States:

@@ -1,7 +1,7 @@
 """Requests to an OpenAI server over HTTP: completions that stream, the models it serves, its health and metrics.
 
-Each request has its own connection. Closing its stream closes the connection, which is how vLLM learns that nobody
-reads any more; and no request uses a connection that the server is about to close as idle.
+Each request has its own connection. Closing its stream closes the connection, which is how vLLM learns that its
+reader has left; and no request uses a connection that the server is about to close as idle.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The body of a request to the server: the conversation as messages, or as token ids; pure but for stored replies.
 
-Token ids are for models whose tokenizer cannot be had. Each word or mark is one stand-in id, the same every time. The
+Token ids are for models whose tokenizer is not available. Each word or mark is one stand-in id, always the same. The
 ids that the model generated are in the history as they are, so that the prefix cache serves them as it would serve a
 real conversation's.
 """

@@ -1,4 +1,4 @@
-"""Model folders for a real vLLM that are written here, so that no hub is asked.
+"""Model folders for a real vLLM that are written here, so that no hub is needed.
 
 `python -m tests.pipeline.llm.vllm.checkpoints FOLDER` writes SmolLM2-135M-Instruct from the GGUF that the profile `cpu`
 uses: vLLM itself reads no GGUF any more.

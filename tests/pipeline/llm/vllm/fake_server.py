@@ -75,17 +75,17 @@ class FakeServer:
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if route == "/health":
-            await whole(writer, 503 if self.fault == "never_ready" or gate_closed() else 200, "")
+            await write_response(writer, 503 if self.fault == "never_ready" or gate_closed() else 200, "")
         elif route == "/metrics":
             labels = f'block_size="{BLOCK}",engine="0",kv_cache_memory_bytes="{KV_BYTES}",num_gpu_blocks="100"'
             usage = f'vllm:kv_cache_usage_perc{{engine="0"}} {self.usage}\n'
             info = f"vllm:cache_config_info{{{labels}}} 1.0\n{usage}"
-            await whole(writer, 200, f"{info}vllm:generation_tokens_total {self.generated}\n")
+            await write_response(writer, 200, f"{info}vllm:generation_tokens_total {self.generated}\n")
             self.metrics_read.set()
         elif self.fault == "no_openai":
-            await whole(writer, 404, "<html>nothing here</html>")
+            await write_response(writer, 404, "<html>nothing here</html>")
         elif route == "/v1/models":
-            await whole(writer, 200, json.dumps({"object": "list", "data": [{"id": self.model}]}))
+            await write_response(writer, 200, json.dumps({"object": "list", "data": [{"id": self.model}]}))
         else:
             self.requests.append(json.loads(body))
             self.headers.append(headers)
@@ -93,27 +93,29 @@ class FakeServer:
             await self.complete(reader, writer, self.requests[-1], route)
 
     async def complete(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict, route: str
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict, route: str
     ) -> None:
         fault = self.fault
         if fault in ("dies", "out_of_memory_later") and len(self.requests) <= WARM_UPS:
             fault = ""
         if fault.startswith("http_"):
-            await whole(writer, int(fault[5:]), json.dumps({"error": {"message": "it went\nwrong", "code": 1}}))
+            await write_response(
+                writer, int(fault[5:]), json.dumps({"error": {"message": "it went\nwrong", "code": 1}})
+            )
             return
         if fault == "html":
-            await whole(writer, 200, "<html></html>")
+            await write_response(writer, 200, "<html></html>")
             return
-        if asked["model"] != self.model:
-            await whole(
-                writer, 404, json.dumps({"error": {"message": f"The model `{asked['model']}` does not exist."}})
+        if body["model"] != self.model:
+            await write_response(
+                writer, 404, json.dumps({"error": {"message": f"The model `{body['model']}` does not exist."}})
             )
             return
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nConnection: close\r\n\r\n")
         await writer.drain()
         gone = asyncio.create_task(reader.read())  # ends when the client closes its connection
         try:
-            for index, word in enumerate(self.words(asked)):
+            for index, word in enumerate(self.words(body)):
                 if gone.done():
                     return
                 if index == 2 and fault in (
@@ -131,24 +133,24 @@ class FakeServer:
                         print("RuntimeError: the engine died", flush=True)
                         os._exit(7)
                     if fault == "malformed":
-                        event(writer, "{nonsense")
+                        write_event(writer, "{nonsense")
                         await writer.drain()
                     if fault == "error_event":
-                        event(writer, json.dumps({"error": {"message": "EngineCore encountered an issue"}}))
+                        write_event(writer, json.dumps({"error": {"message": "EngineCore encountered an issue"}}))
                         await writer.drain()
                     return
                 if fault == "stall" and index == 1:
                     await gone
                     return
                 self.generated += 1
-                choice = {"text": word} if "prompt" in asked else {"delta": {"content": word}}
-                choice |= {"index": 0, "token_ids": [100 + index] if asked.get("return_token_ids") else None}
-                event(writer, json.dumps({"choices": [choice]}))
+                choice = {"text": word} if "prompt" in body else {"delta": {"content": word}}
+                choice |= {"index": 0, "token_ids": [100 + index] if body.get("return_token_ids") else None}
+                write_event(writer, json.dumps({"choices": [choice]}))
                 await writer.drain()
                 if fault == "endless":
                     await asyncio.sleep(0.001)
-            event(writer, json.dumps({"choices": [], **self.accounts(asked)}))
-            event(writer, "[DONE]")
+            write_event(writer, json.dumps({"choices": [], **self.report_usage(body)}))
+            write_event(writer, "[DONE]")
             await writer.drain()
         finally:
             if gone.done():
@@ -157,26 +159,26 @@ class FakeServer:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
 
-    def words(self, asked: dict):
+    def words(self, body: dict):
         if self.fault == "endless":
             while True:
                 yield "on and "
-        reply = REPLY * 9 if asked.get("ignore_eos") else REPLY
-        yield from reply[: asked["max_tokens"]]
+        reply = REPLY * 9 if body.get("ignore_eos") else REPLY
+        yield from reply[: body["max_tokens"]]
 
-    def accounts(self, asked: dict) -> dict:
-        if "prompt" in asked:
-            prompt = [str(token) for token in asked["prompt"]]
+    def report_usage(self, body: dict) -> dict:
+        if "prompt" in body:
+            prompt = [str(token) for token in body["prompt"]]
         else:
-            prompt = " ".join(message["content"] for message in asked["messages"]).split()
-        common = max((shared(prompt[:-1], kept) for kept in self.kept), default=0)
+            prompt = " ".join(message["content"] for message in body["messages"]).split()
+        common = max((common_length(prompt[:-1], kept) for kept in self.kept), default=0)
         cached = common if self.fault == "leaks" else common // BLOCK * BLOCK
         if self.fault == "leaks" and len(self.kept) > 3:
             cached = len(prompt) - 1
         self.kept.append(prompt)
         usage = {
             "prompt_tokens": len(prompt),
-            "completion_tokens": len(list(self.words(asked))),
+            "completion_tokens": len(list(self.words(body))),
             "prompt_tokens_details": {"cached_tokens": cached},
         }
         metrics = {"queue_time_ms": 1.5, "time_to_first_token_ms": 20.0, "generation_time_ms": 30.25}
@@ -187,17 +189,17 @@ def gate_closed() -> bool:
     return "FAKE_GATE" in os.environ and not Path(os.environ["FAKE_GATE"]).exists()
 
 
-def shared(one: list[str], other: list[str]) -> int:
-    """How many of the first words are the same."""
+def common_length(one: list[str], other: list[str]) -> int:
+    """Return how many of the first words are the same."""
     pairs = zip(one, other, strict=False)
     return next((at for at, (mine, theirs) in enumerate(pairs) if mine != theirs), min(len(one), len(other)))
 
 
-def event(writer: asyncio.StreamWriter, data: str) -> None:
+def write_event(writer: asyncio.StreamWriter, data: str) -> None:
     writer.write(f"data: {data}\n\n".encode())
 
 
-async def whole(writer: asyncio.StreamWriter, status: int, text: str) -> None:
+async def write_response(writer: asyncio.StreamWriter, status: int, text: str) -> None:
     body = text.encode()
     head = (
         f"HTTP/1.1 {status} X\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -71,8 +71,8 @@ def test_any_json_is_a_chunk_or_an_error_of_one_line(body: object) -> None:
     """No other error is raised."""
     try:
         text = str(parse_chunk(json.dumps(body)))
-    except EngineError as fault:
-        text = str(fault)
+    except EngineError as error:
+        text = str(error)
     assert "\n" not in text
 
 

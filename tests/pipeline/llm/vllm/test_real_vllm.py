@@ -1,7 +1,7 @@
 """The engine on a real vLLM on a CPU: random weights in a tiny Llama, SmolLM2's own, and the profile `weightless`.
 
 TURNGAP_VLLM is the command that starts vLLM, up to where the model follows; `tox -e vllm` sets it. One server lives at
-a time: that of the last settings that were asked for, so that tests of the same settings follow one another.
+a time: that of the last settings used, so that tests of the same settings follow one another.
 """
 
 import asyncio
