@@ -30,7 +30,7 @@ from turngap.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayError
 from turngap.calibration.idleness import Idle
 from turngap.calibration.sentinel import sentinel
 from turngap.caller.call import place_call
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.corpus import clips as corpus
@@ -155,7 +155,7 @@ async def scripted_run(folder: Path) -> RunRecord:
     file = folder / "hogs.scenario.yaml"
     file.write_text(f"name: hogs\nprobe: true\nturns:\n{turns}", "utf-8")
     asked = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
-    clips = corpus.prepare(asked.scenario, news)
+    clips = corpus.build_corpus(asked.scenario, news)
     with ConsoleProgress(Console(stderr=True), "hogs") as display:
         done = await run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
     return done.record
@@ -185,10 +185,10 @@ def main() -> int:
     rows: list[Promise] = []
     details: dict[str, Any] = {}
     if given.turns:
-        with ahead():
+        with raised_priority():
             rows, details["idle"] = asyncio.run(idle(given.turns, given.calls))
     if given.hog_turns:
-        with tempfile.TemporaryDirectory() as folder, hogs(), ahead():  # as the callers of a run are
+        with tempfile.TemporaryDirectory() as folder, hogs(), raised_priority():  # as the callers of a run are
             held, details["hogs"] = asyncio.run(under_hogs(given.hog_turns, Path(folder)))
         rows += held
     return conclude("accuracy", rows, details, as_json=given.json)

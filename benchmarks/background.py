@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from turngap.corpus import background_noise, mixing
-from turngap.corpus.audio_sources import Prompts
+from turngap.corpus import background_noise
+from turngap.corpus.audio_sources import PromptLibrary
 from turngap.corpus.background_noise import Loop
 from turngap.corpus.concatenation import ACTIVE_DBFS
 from turngap.model.records import Clip, Pcm16
@@ -58,7 +58,7 @@ def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
     lost = sum(not _words(stt, clip.pcm) for clip in clips)
     yield Row("none", None, len(clips), lost, 0, 0)
     for kind in KINDS:
-        loop = background_noise.loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
+        loop = background_noise.make_loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
         for snr_db in RATIOS_DB:
             mixed = [_behind(clip, snr_db, np.roll(loop, 7919 * at)) for at, clip in enumerate(clips)]
             gain = 10 ** ((ACTIVE_DBFS - snr_db) / 20) * 32_768
@@ -75,8 +75,8 @@ def main() -> int:
     given = made.parse_args()
     settings = profile.load("cpu").stt
     assert isinstance(settings, FasterWhisperSettings)
-    prompts = Prompts.fetch(common.news)
-    names = prompts.names()
+    prompts = PromptLibrary.fetch(common.news)
+    names = prompts.list_names()
     random.Random(1).shuffle(names)
     clips = [clip for name in names[: 8 * given.prompts] if (clip := sentence(prompts, name)) is not None]
     found = []
@@ -100,7 +100,7 @@ def main() -> int:
 
 
 def _behind(clip: Clip, snr_db: int, loop: Loop) -> Pcm16:
-    return mixing.mix(clip, snr_db, lambda samples: np.resize(loop, samples)).pcm
+    return background_noise.mix_noise(clip, snr_db, lambda samples: np.resize(loop, samples)).pcm
 
 
 def _pcm(samples: Loop) -> Pcm16:

@@ -179,7 +179,7 @@ async def side_by_side(variants: Mapping[str, Variant], utterances: int = 12) ->
         scheduler = await stack.enter_async_context(Scheduler(clock).running())
         gc.collect()
         gc.freeze()  # as in a run: a collection would take longer than a frame
-        yield SideBySide(agents, variants, receiver, corpus.prepare(scenario, news), clock, scheduler)
+        yield SideBySide(agents, variants, receiver, corpus.build_corpus(scenario, news), clock, scheduler)
 
 
 def answered(turn: TurnRecord) -> bool:

@@ -20,9 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from turngap.caller.comfort_noise import comfort_noise
-from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.corpus import background_noise, clips, mixing
-from turngap.corpus.audio_sources import Prompts
+from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
+from turngap.corpus import background_noise, clips
+from turngap.corpus.audio_sources import PromptLibrary
 from turngap.corpus.labels import speech_threshold_dbfs
 from turngap.model.records import Clip, Pcm16
 from turngap.verdict.stats import percentile, rate_upper
@@ -155,8 +155,8 @@ class Hearing:
 
 def tracks(limit: int, seed: int) -> list[Track]:
     """The material: `limit` prompts, as many joined pairs and as many lengthened pauses of each length."""
-    prompts = Prompts.fetch(common.news)
-    names = prompts.names()
+    prompts = PromptLibrary.fetch(common.news)
+    names = prompts.list_names()
     random.Random(seed).shuffle(names)
     said = [clip for name in names if (clip := sentence(prompts, name)) is not None]
     made = [_track("end", [clip.pcm], clip.clip_id) for clip in said[:limit]]
@@ -176,19 +176,19 @@ def tracks(limit: int, seed: int) -> list[Track]:
 def in_noise(made: Sequence[Track], noise: str) -> list[Track]:
     """The tracks with noise behind them, given as `KIND:DB`, another piece of it for each."""
     kind, _, snr_db = noise.partition(":")
-    loop = background_noise.loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
+    loop = background_noise.make_loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
     found = []
     for at, track in enumerate(made):
         voice, behind = track.pcm.astype(np.float64), np.resize(np.roll(loop, 7919 * at), len(track.pcm))
-        mixed = voice + behind * 10 ** ((mixing.snr(voice, behind) - float(snr_db)) / 20)
+        mixed = voice + behind * 10 ** ((background_noise.measure_snr_db(voice, behind) - float(snr_db)) / 20)
         peak = min(1.0, 29_000 / np.abs(mixed).max())
         found.append(replace(track, pcm=mulaw.decode(mulaw.encode(np.rint(mixed * peak).astype(np.int16)))))
     return found
 
 
-def sentence(prompts: Prompts, name: str) -> Clip | None:
+def sentence(prompts: PromptLibrary, name: str) -> Clip | None:
     """A prompt of three words and 1 to 8 s whose end is firm."""
-    said = prompts.get(name)
+    said = prompts.read(name)
     if len(clips.clean_transcript(said.transcript or "").split()) < 3:
         return None
     clip = clips.make_clip(name, [said])
@@ -200,7 +200,7 @@ def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
     over = np.flatnonzero(levels_dbfs(pcm) > speech_threshold_dbfs(pcm))
     gaps = np.diff(over)
     widest = int(np.argmax(gaps))
-    start, end = (int(over[widest]) + 1) * FRAME_SAMPLES, int(over[widest + 1]) * FRAME_SAMPLES
+    start, end = (int(over[widest]) + 1) * LEVEL_FRAME_SAMPLES, int(over[widest + 1]) * LEVEL_FRAME_SAMPLES
     return (start, end) if end - start >= OWN_PAUSE_MS * 8 else None
 
 

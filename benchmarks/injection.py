@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.model.turn import TurnRecord
 from turngap_agent.tracing import INJECTABLE, Stage
 
@@ -76,7 +76,7 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=12)
     options.add_argument("--delay-ms", type=float, default=100.0)
     given = options.parse_args()
-    with ahead():
+    with raised_priority():
         rounds = asyncio.run(measure(given.turns, given.delay_ms))
     rows: list[Promise] = []
     details: dict[str, Any] = {}

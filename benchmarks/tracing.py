@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.model.turn import TurnRecord
 
 from benchmarks.common import Promise, Variant, answered, conclude, parser, side_by_side
@@ -57,7 +57,7 @@ def main() -> int:
     options = parser(__doc__)
     options.add_argument("--turns", type=int, default=80, help="pairs of turns")
     given = options.parse_args()
-    with ahead():
+    with raised_priority():
         on_ms, off_ms = differences(asyncio.run(measure(given.turns)))
     rows = promises(on_ms, off_ms)
     left_out = given.turns - len(on_ms)

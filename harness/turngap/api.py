@@ -21,7 +21,7 @@ from turngap_agent.profile import Profile
 from turngap.api_results import Run, RunComparison, Sweep, compare_runs, find_run
 from turngap.calibration import calibrate as calibration
 from turngap.calibration.calibrate import Calibration
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.corpus import clips
@@ -258,7 +258,7 @@ def calibrate(delays_ms: Sequence[float] = CALIBRATION_DELAYS_MS, *, turns: int 
         if not 0 <= delay_ms <= LONGEST_DELAY_MS:
             raise UsageError(f"{delay_ms:g} is no delay from 0 to {LONGEST_DELAY_MS:.0f} ms")
     _refuse_in_event_loop("calibrate")
-    with ahead():
+    with raised_priority():
         return asyncio.run(_calibrate(delays_ms, turns))
 
 
@@ -333,7 +333,7 @@ def _measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> S
         listener.show_message(request.description)
         for member in request.members:
             preparation.fetch_weights(member.row.profile_data)
-        corpus = clips.prepare(request.members[0].request.scenario, listener.show_message)
+        corpus = clips.build_corpus(request.members[0].request.scenario, listener.show_message)
         ready = sweep_plan.with_corpus(request, corpus)
         finished = run_interruptible(
             lambda stop: sweep_runner.run_sweep(ready, corpus, listener, clock=SystemClock(), stop=stop), listener

@@ -8,16 +8,17 @@ from __future__ import annotations
 import difflib
 import os
 import secrets
+import shlex
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from turngap_agent.errors import UsageError
 
@@ -116,6 +117,17 @@ def parse(
         raise error_type(lines, code=f"{error_type.code}.invalid") from None
 
 
+def located_error(message: str, location: Location) -> PydanticCustomError:
+    """Return an error that a validator of a model raises about a value at `location` below that model."""
+    return PydanticCustomError("located", "{message}", {"message": message, "location": location})
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'NAME'?" with the nearest of `known`, or "" if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def find_line(path: Path, location: Location) -> int:
     """Return the line, from 1, of the deepest part of `location` that the document at `path` has."""
     return _find(yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader), location)[0]
@@ -143,6 +155,23 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Path, name: str) -> None:
+    """Check before the work that its result can be written to `path`; messages call the file `name`.
+
+    Raises:
+        UsageError: it is a folder, its folder does not exist, or writing is not permitted (`usage.output`).
+    """
+    if path.is_dir():
+        raise UsageError(f"{name} {path}: that is a folder; give a file", code="usage.output")
+    if not path.parent.is_dir():
+        folder = shlex.quote(str(path.parent))
+        raise UsageError(
+            f"{name} {path}: there is no folder {path.parent}; create it: mkdir -p {folder}", code="usage.output"
+        )
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{name} {path}: writing is not permitted; give another file", code="usage.output")
 
 
 def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
@@ -204,7 +233,7 @@ def _explain(
     excused: set[Location] = {one["loc"][:size] for one in error.errors() for size in range(len(one["loc"]))}
     # Unknown keys first: a key that seems to be missing is usually one of them, misspelt.
     for one in sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden"):
-        location: Location = one["loc"]
+        location: Location = (*one["loc"], *one.get("ctx", {}).get("location", ()))
         if one["type"] in ("missing", "too_short") and location in excused:
             continue
         if one["type"] == "default_factory_not_called":  # follows from another error

@@ -84,7 +84,7 @@ class Call:
 
     def mark(self, at_ms: float) -> Call:
         """The agent marks what it has sent so far."""
-        self._playout.mark("end", ns(at_ms))
+        self._playout.add_mark("end", ns(at_ms))
         return self
 
     def late(self, frame: int, ms: float) -> Call:
@@ -101,7 +101,7 @@ class Call:
         self, at_ms: float, end: CallEnd = CallEnd.COMPLETED, detail: str = "", *, warm_up: bool = False
     ) -> CallRecord:
         """The call's record."""
-        self._playout.stop(ns(at_ms))
+        self._playout.truncate(ns(at_ms))
         frames = int(at_ms // 20)
         sent = [ns((frame + 1) * 20) + self._late_ns.get(frame, 0) for frame in range(frames)]
         return CallRecord(

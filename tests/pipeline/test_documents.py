@@ -88,7 +88,7 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
         ),
         (
             "name: x\nturns_per_call: most\nturns: [{say: hi}]\n",
-            "s.yaml:2: `turns_per_call`: needs a whole number, at least 1, or `all`, not 'most'",
+            "s.yaml:2: `turns_per_call`: must be a whole number, at least 1, or `all`, not 'most'",
         ),
     ],
 )

@@ -276,7 +276,7 @@ def test_voices_in_the_background_have_no_words(loaded: Engines, prompts: Path) 
     """Eight at once are no caller, though the model makes words of them; a word before them is one."""
     said = ("demo-instruct", "privacy-prompt", "vm-options", "demo-abouttotry", "conf-adminmenu", "vm-tempgreeting")
     voices = [np.rint(recording(prompts, name) * 32_767).astype(np.int16) for name in said]
-    babble = background_noise.babble(24_000, np.random.default_rng(1), voices).astype(np.float32)
+    babble = background_noise.make_babble(24_000, np.random.default_rng(1), voices).astype(np.float32)
     word = audible(recording(prompts, "digits/day-6"))
     behind = np.pad(word, 2000) + babble[: len(word) + 4000] * 0.03
     heard = [asyncio.run(loaded.stt.transcribe(audio)).text for audio in (babble * 0.05, behind)]

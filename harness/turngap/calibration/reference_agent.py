@@ -26,7 +26,7 @@ from turngap_agent.telephony import FRAME_SAMPLES, MEDIA_PATH, SAMPLE_RATE, mess
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.clock import NS_PER_MS, Clock, SystemClock
 from turngap.model.records import Pcm16
 
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args(arguments)
-    with ahead():
+    with raised_priority():
         asyncio.run(_main(options.host, options.port))
 
 

@@ -1,1 +1,1 @@
-"""The simulated Twilio call: protocol, pacing, when to speak, what is heard."""
+"""The simulated Twilio call: protocol, pacing, when the caller speaks, what the caller hears."""

@@ -1,7 +1,8 @@
-"""One simulated Twilio call: the protocol and its pacing. `conversation` knows when to speak, `playout` what is heard.
+"""One simulated Twilio call: its pacing, its start and its end, and the record of it.
 
-A frame leaves when it is complete: frame k at started + (k + 1) * 20 ms, on absolute deadlines, without a pause, with
-comfort noise between utterances. Everything is written from the scheduler's callback: nothing waits for a task.
+`conversation` decides when the caller speaks, `agent_messages` handles what the agent sends. A frame leaves when it is
+complete: frame k at started + (k + 1) * 20 ms, on absolute deadlines, without a pause, with comfort noise between
+utterances. All messages are written from the scheduler's callback: no message waits for a task.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from turngap_agent.errors import AgentError, ProtocolError
+from turngap_agent.errors import AgentError
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
-from turngap_agent.telephony.messages import OutboundMark, OutboundMedia
-from turngap_agent.telephony.parsing import parse_outbound
 
+from turngap.caller.agent_messages import AgentMessages
+from turngap.caller.caller_stream import CallerStream
 from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.connection import open_connection
 from turngap.caller.conversation import Conversation
-from turngap.caller.impairments import Degradations
-from turngap.caller.media_stream import Stream
-from turngap.caller.network_link import Crossing
+from turngap.caller.impairments import ImpairedLine
+from turngap.caller.network_link import NetworkLink
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
 from turngap.clock import NS_PER_MS, Clock
@@ -51,17 +51,18 @@ async def place_call(
     on_spoken: Callable[[str, int, Spoken], None] | None = None,
     network: NetworkProfile | None = None,
 ) -> CallRecord:
-    """Place one call to the agent at `url` (ws:// or wss://) and say the planned turns; `clips` by turn key.
+    """Place one call to the agent at `url` (ws:// or wss://) and speak the planned turns; `clips` by turn key.
 
-    `seed` and the call's index settle what is random: noise, first timestamp, where speech falls on the frame grid.
-    With `auth_token` (default: TWILIO_AUTH_TOKEN, when set) the upgrade is signed as Twilio signs it.
+    `seed` and the call's index determine all that is random: noise, the first timestamp, where speech falls on the
+    frame grid. With `auth_token` (default: TWILIO_AUTH_TOKEN, if set) the upgrade is signed as Twilio signs it.
+    `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first frame leaves.
 
-    Always returns a record: a socket that never opened is `REFUSED`, one that the agent ended `AGENT_CLOSED`, each with
-    one line in `detail`. `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first
-    frame leaves. Cancelling the task ends the call and returns what was recorded, as `INTERRUPTED`.
+    `network` delays, loses and duplicates what travels between the caller and the socket. All times of the record are
+    the caller's own, so what the network adds is part of the gap.
 
-    `network` holds up, loses and doubles what travels between the caller and the socket: all times of the record are
-    the caller's own, so what it adds is part of the gap. One that breaks the connection makes the end `DISCONNECTED`.
+    Always returns a record. Its end is `REFUSED` if the socket could not be opened, `AGENT_CLOSED` if the agent ended
+    the call, `DISCONNECTED` if the network broke the connection, each with one line in `detail`. Cancelling the task
+    ends the call and returns what was recorded, as `INTERRUPTED`.
     """
     sid = call_sid or "CA" + secrets.token_hex(16)
     call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, network)
@@ -71,7 +72,7 @@ async def place_call(
 
 
 class _Call:
-    """The state of one call under way."""
+    """The state of one call in progress."""
 
     def __init__(
         self,
@@ -91,43 +92,46 @@ class _Call:
         self._scheduler = scheduler
         self._labels = dict(labels)
         self._on_spoken = on_spoken
-        self._told = 0
-        self._rng = random.Random(f"{seed}:{planned.index}")
-        self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"{seed}:{planned.index}")
+        self._reported_spoken = 0
+        own_seed = f"{seed}:{planned.index}"
+        self._rng = random.Random(own_seed)
+        self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, own_seed)
         self._first_timestamp_ms = self._rng.randint(100, 170)
         self._call_sid = call_sid
         self._stream_sid = "MZ" + secrets.token_hex(16)
         self._playout = Playout()
-        self._crossing = Crossing(network, f"{seed}:{planned.index}", self._at)
-        self._degradations = Degradations(planned.line, self._playout, f"{seed}:{planned.index}")
+        self._link = NetworkLink(network, own_seed, self._call_at)
+        self._line = ImpairedLine(planned.line, self._playout, own_seed)
+        self._messages = AgentMessages(
+            self._stream_sid, self._playout, self._link, clock=clock, call_at=self._call_at, send_mark=self._send_mark
+        )
         self._lost_frames: list[int] = []
         self._conversation: Conversation | None = None
-        self._stream: Stream | None = None
+        self._stream: CallerStream | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
         self._chunks: list[int] = []
         self._sent_ns: list[int] = []
         self._sent_pcm: list[Pcm16] = []
         self._timers: set[Timer] = set()
-        self._warnings: dict[str, tuple[str, int]] = {}
         self._over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
 
     async def run(self, url: str, headers: Mapping[str, str], custom_parameters: dict[str, str]) -> CallRecord:
-        """Open, talk, close."""
+        """Open the stream, hold the conversation, close the stream; return the record."""
         try:
             try:
                 connection = await open_connection(
                     url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
                 )
-            except AgentError as fault:
-                return self._record(CallEnd.REFUSED, str(fault))
-            self._stream = Stream(
+            except AgentError as error:
+                return self._make_record(CallEnd.REFUSED, str(error))
+            self._stream = CallerStream(
                 connection,
                 stream_sid=self._stream_sid,
                 call_sid=self._call_sid,
                 account_sid="AC" + "0" * 32,
                 first_timestamp_ms=self._first_timestamp_ms,
             )
-            self._begin(self._stream, custom_parameters)
+            self._start(self._stream, custom_parameters)
             end, detail = await asyncio.shield(self._over)
         except asyncio.CancelledError:
             self._hang_up()
@@ -139,10 +143,10 @@ class _Call:
             for timer in self._timers:
                 timer.cancel()
             await self._close()
-        return self._record(end, detail)
+        return self._make_record(end, detail)
 
     async def _close(self) -> None:
-        """Close the socket to the end: a second at most, and a record is promised to who cancels meanwhile, too."""
+        """Close the socket, in a second at most; a cancellation meanwhile is deferred, since a record is promised."""
         if self._stream is None:
             return
         closing = asyncio.ensure_future(self._stream.connection.close())
@@ -154,9 +158,9 @@ class _Call:
                 if task is not None:
                     task.uncancel()
 
-    def _begin(self, stream: Stream, custom_parameters: dict[str, str]) -> None:
-        stream.start(custom_parameters)
-        # Calls that begin together do not send together: each has its own phase of the 20 ms grid.
+    def _start(self, stream: CallerStream, custom_parameters: dict[str, str]) -> None:
+        stream.send_start(custom_parameters)
+        # Calls that start together do not send together: each has its own phase of the 20 ms grid.
         self._started_ns = self._clock.now_ns() + LEAD_NS + self._rng.randrange(FRAME_NS)
         self._conversation = Conversation(
             self._planned.turns,
@@ -168,9 +172,9 @@ class _Call:
             on_grid=self._planned.on_grid,
             quiet_ms=self._planned.quiet_ms,
         )
-        self._at(self._started_ns + FRAME_NS, self._on_frame)
-        if self._crossing.breaks_after_ns is not None:
-            self._at(self._started_ns + self._crossing.breaks_after_ns, self._on_broken)
+        self._call_at(self._started_ns + FRAME_NS, self._on_frame)
+        if self._link.breaks_after_ns is not None:
+            self._call_at(self._started_ns + self._link.breaks_after_ns, self._on_broken)
 
     def _on_frame(self, due_ns: int) -> None:
         assert self._stream is not None
@@ -180,75 +184,57 @@ class _Call:
             self._hang_up()
             return
         if self._on_spoken is not None:
-            for turn, spoken in enumerate(self._conversation.spoken[self._told :], self._told):
+            for turn, spoken in enumerate(self._conversation.spoken[self._reported_spoken :], self._reported_spoken):
                 self._on_spoken(self._call_sid, turn, spoken)
-            self._told = len(self._conversation.spoken)
+            self._reported_spoken = len(self._conversation.spoken)
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
-        pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
-        pcm = self._degradations.apply(pcm, frame, due_ns - FRAME_NS)
-        keep = self._conversation.ends_in(frame)
+        pcm = self._conversation.mix_voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        pcm = self._line.apply(pcm, frame, due_ns - FRAME_NS)
+        keep = self._conversation.utterance_ends_in(frame)
         self._chunks.append(0)
         self._sent_ns.append(self._clock.now_ns())
-        if self._degradations.loses() and not keep:
+        if self._line.draw_loss() and not keep:
             self._lost_frames.append(frame)
             pcm = np.zeros_like(pcm)
         else:
-            write = partial(self._write, frame, mulaw.encode(pcm))
-            self._crossing.frame_leaves(due_ns, write, keep=keep)
+            write = partial(self._write_frame, frame, mulaw.encode(pcm))
+            self._link.send_frame(due_ns, write, keep=keep)
         self._sent_pcm.append(pcm)
-        for digit in self._conversation.keys(frame):
-            self._crossing.message_leaves(due_ns, partial(self._stream.key, digit))
-        self._at(due_ns + FRAME_NS, self._on_frame)
+        for digit in self._conversation.keys_released_in(frame):
+            self._link.send_message(due_ns, partial(self._stream.send_key, digit))
+        self._call_at(due_ns + FRAME_NS, self._on_frame)
 
-    def _write(self, frame: int, payload: bytes, held_ns: int) -> None:
-        """Hand a frame to the socket, or its second copy, which the network has held up for so long."""
+    def _write_frame(self, frame: int, payload: bytes, delay_ns: int) -> None:
+        """Write a frame, or its second copy, to the socket; the network has delayed it by `delay_ns`."""
         assert self._stream is not None
-        chunk = self._stream.media(frame, payload)
+        chunk = self._stream.send_media(frame, payload)
         if not self._chunks[frame]:
             self._chunks[frame] = chunk
-            self._sent_ns[frame] = self._clock.now_ns() - held_ns
-        if self._stream.unread:
-            self._warn("31930", "the agent does not read: Twilio would drop audio")
+            self._sent_ns[frame] = self._clock.now_ns() - delay_ns
+        if self._stream.is_unread:
+            self._messages.warn("31930", "the agent does not read: Twilio would drop audio")
+
+    def _send_mark(self, name: str) -> None:
+        assert self._stream is not None
+        self._stream.send_mark(name)
 
     def _on_broken(self, due_ns: int) -> None:
         assert self._stream is not None
         self._stream.connection.drop()
         self._ended_ns = self._clock.now_ns()
         after_s = (due_ns - self._started_ns) / 1e9
-        detail = f"the network {self._crossing.name!r} broke the connection {after_s:g} s in"
+        detail = f"the network {self._link.name!r} broke the connection after {after_s:g} s"
         self._over.set_result((CallEnd.DISCONNECTED, detail))
 
     def _on_message(self, message: str | bytes, recv_ns: int) -> None:
-        self._crossing.message_comes(recv_ns, lambda at_ns: self._take(message, at_ns))
+        self._link.receive_message(recv_ns, partial(self._handle_message, message))
 
-    def _take(self, message: str | bytes, recv_ns: int) -> None:
-        if self._over.done():
-            return
-        if isinstance(message, bytes):
-            self._warn("31950", "a binary frame; Twilio takes text frames only")
-            return
-        try:
-            parsed = parse_outbound(message)
-        except ProtocolError as fault:
-            self._warn("31951", f"an invalid message: {fault}")
-            return
-        if parsed.stream_sid != self._stream_sid:
-            self._warn("31951", f"a message for stream {parsed.stream_sid!r}; this one is {self._stream_sid!r}")
-        elif isinstance(parsed, OutboundMedia):
-            if not self._playout.receive(self._crossing.heard_of(mulaw.decode(parsed.payload)), recv_ns):
-                self._warn("31931", "more than 10 minutes of audio buffered; audio discarded")
-        elif isinstance(parsed, OutboundMark):
-            due_ns = self._playout.mark(parsed.name, recv_ns)
-            if due_ns <= recv_ns:
-                self._echo(due_ns)
-            else:
-                self._at(due_ns, self._echo)
-        else:
-            self._playout.clear(recv_ns)
-            self._echo(None)
+    def _handle_message(self, message: str | bytes, recv_ns: int) -> None:
+        if not self._over.done():
+            self._messages.handle(message, recv_ns)
 
     def _on_closed(self, reason: str, now_ns: int) -> None:
-        self._crossing.message_comes(now_ns, lambda at_ns: self._end_by_agent(reason, at_ns))
+        self._link.receive_message(now_ns, partial(self._end_by_agent, reason))
 
     def _end_by_agent(self, reason: str, now_ns: int) -> None:
         if self._over.done():
@@ -257,51 +243,39 @@ class _Call:
         spoken = self._conversation.spoken if self._conversation is not None else ()
         where = f"in turn {spoken[-1].utterance_id!r}" if spoken else "before the first turn"
         after_s = max(0, now_ns - self._started_ns) / 1e9
-        self._over.set_result((CallEnd.AGENT_CLOSED, f"the agent ended the call {after_s:.1f} s in, {where}: {reason}"))
+        self._over.set_result(
+            (CallEnd.AGENT_CLOSED, f"the agent ended the call after {after_s:.1f} s, {where}: {reason}")
+        )
 
     def _hang_up(self) -> None:
-        """Say `stop`, or drop the socket; it is closed by `run`."""
+        """Send `stop`, or drop the socket; `run` closes it."""
         if self._over.done() or self._stream is None:
             return
         if self._planned.hang_up == "drop":
             self._stream.connection.drop()
         else:
-            self._stream.stop()
+            self._stream.send_stop()
         self._ended_ns = self._clock.now_ns()
         self._over.set_result((CallEnd.COMPLETED, ""))
 
-    def _echo(self, due_ns: int | None) -> None:
-        assert self._stream is not None
-        now_ns = self._clock.now_ns()
-        for name in self._playout.echo(now_ns, due_ns):
-            self._crossing.message_leaves(now_ns, partial(self._stream.mark, name))
-
-    def _at(self, deadline_ns: int, callback: Callback) -> None:
+    def _call_at(self, deadline_ns: int, callback: Callback) -> None:
         def guarded(due_ns: int) -> None:
             self._timers.discard(timer)
             if self._over.done():
                 return
             try:
                 callback(due_ns)
-            except Exception as fault:  # noqa: BLE001  # it comes out of `run`, not out of the scheduler of all calls
-                self._over.set_exception(fault)
+            except Exception as error:  # noqa: BLE001  # raised by `run`, not by the scheduler of all calls
+                self._over.set_exception(error)
 
-        timer = self._scheduler.at(deadline_ns, guarded)
+        timer = self._scheduler.call_at(deadline_ns, guarded)
         self._timers.add(timer)
 
-    def _warn(self, code: str, text: str) -> None:
-        first, count = self._warnings.get(code, (text, 0))
-        self._warnings[code] = (first, count + 1)
-
-    def _record(self, end: CallEnd, detail: str) -> CallRecord:
+    def _make_record(self, end: CallEnd, detail: str) -> CallRecord:
         frames = len(self._sent_ns)
-        self._playout.stop(self._ended_ns)
+        self._playout.truncate(self._ended_ns)
         talk = self._conversation
         spoken = [s for s in talk.spoken if s.start_sample < frames * FRAME_SAMPLES] if talk is not None else []
-        warnings = [
-            f"{text} (Twilio {code})" + (f" (and {count - 1} more)" if count > 1 else "")
-            for code, (text, count) in sorted(self._warnings.items())
-        ]
         return CallRecord(
             index=self._planned.index,
             call_sid=self._call_sid,
@@ -316,11 +290,11 @@ class _Call:
             stalls=self._scheduler.stalls(self._started_ns, self._ended_ns),
             ended_ns=self._ended_ns,
             end=end,
-            warnings=(*warnings, *(talk.notes if talk is not None else ())),
+            warnings=(*self._messages.warnings, *(talk.notes if talk is not None else ())),
             detail=detail,
             warm_up=self._planned.warm_up,
             labels=self._labels,
-            network=self._crossing.name,
+            network=self._link.name,
             chunks=np.array(self._chunks, np.int64),
             lost_frames=tuple(self._lost_frames),
         )

@@ -1,6 +1,6 @@
-"""The caller's WebSocket: `websockets`' protocol on an asyncio transport of our own, for the sake of time.
+"""The caller's WebSocket: the protocol of `websockets` on an asyncio transport of our own, for exact times.
 
-Frames are written in the same call that decides on them, and received bytes are time-stamped when the event loop hands
+Frames are written in the same call that composes them, and received bytes are time-stamped when the event loop hands
 them over, before any task is scheduled. No compression, no Nagle delay.
 """
 
@@ -27,13 +27,13 @@ CLOSE_TIMEOUT_S = 1.0
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 OnMessage = Callable[[str | bytes, int], None]
-"""Called with a text or a binary message and the time it was read, in ns."""
+"""Called with a text or binary message and the time at which it was read, in ns."""
 OnClosed = Callable[[str, int], None]
-"""Called once when the other side ends the connection, with the reason in words and the time, in ns."""
+"""Called once when the other side ends the connection, with the reason in words and the time in ns."""
 
 
 class Connection(asyncio.Protocol):
-    """An open WebSocket; `open_connection` makes it."""
+    """An open WebSocket; created by `open_connection`."""
 
     def __init__(self, protocol: ClientProtocol, clock: Clock, on_message: OnMessage, on_closed: OnClosed) -> None:
         self._protocol = protocol
@@ -45,27 +45,27 @@ class Connection(asyncio.Protocol):
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parts: list[bytes] = []
         self._binary = False
-        self._told = False
+        self._end_reported = False
 
     @property
     def unsent_bytes(self) -> int:
-        """What the other side has not taken yet: more than a little means that it does not read."""
+        """The bytes that the other side has not accepted yet; a large number means that it does not read."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, text: str) -> None:
-        """Write a text message now; nothing happens once the connection is closing."""
+        """Write a text message now; do nothing once the connection is closing."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_text(text.encode())
             self._flush()
 
     def drop(self) -> None:
-        """Be gone at once, as a phone without a network is: no close message, and what was not sent yet is lost."""
-        self._told = True
+        """Disappear at once, as a phone without a network does: no close message, and unsent data is lost."""
+        self._end_reported = True
         if self._transport is not None:
             self._transport.abort()
 
     async def open(self, headers: Mapping[str, str]) -> None:
-        """Ask for the upgrade and wait for it; raises what went wrong in the protocol."""
+        """Request the upgrade and wait for it; a protocol error is raised as `websockets` reports it."""
         request = self._protocol.connect()
         for name, value in headers.items():
             request.headers[name] = value
@@ -74,8 +74,8 @@ class Connection(asyncio.Protocol):
         await self._opened
 
     async def close(self) -> None:
-        """Close politely; after a second, or when cancelled, rudely."""
-        self._told = True
+        """Close with a close message; after a second, or when cancelled, abort."""
+        self._end_reported = True
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(1000)
@@ -90,9 +90,9 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        line = transport.get_extra_info("socket")
-        if line is not None:
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp_socket = transport.get_extra_info("socket")
+        if tcp_socket is not None:
+            tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -101,29 +101,29 @@ class Connection(asyncio.Protocol):
         self._flush()
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
-                self._frame(event, recv_ns)
+                self._handle_frame(event, recv_ns)
             elif isinstance(event, Response) and not self._opened.done() and self._protocol.handshake_exc is None:
                 self._opened.set_result(None)
-        self._check(recv_ns)
+        self._check_protocol(recv_ns)
 
     def eof_received(self) -> None:
         """Called by asyncio."""
         self._protocol.receive_eof()
         self._flush()
-        self._check(self._clock.now_ns())
+        self._check_protocol(self._clock.now_ns())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self._protocol.receive_eof()
         if not self._lost.done():
             self._lost.set_result(None)
-        self._check(self._clock.now_ns())
-        self._tell(f"the connection broke ({exc or 'no close message'})", self._clock.now_ns())
+        self._check_protocol(self._clock.now_ns())
+        self._report_end(f"the connection broke ({exc or 'no close message'})", self._clock.now_ns())
 
-    def _frame(self, frame: Frame, recv_ns: int) -> None:
+    def _handle_frame(self, frame: Frame, recv_ns: int) -> None:
         if frame.opcode is Opcode.CLOSE:
             close = Close.parse(frame.data)
-            self._tell(f"code {int(close.code)}{f', {close.reason!r}' if close.reason else ''}", recv_ns)
+            self._report_end(f"code {int(close.code)}{f', {close.reason!r}' if close.reason else ''}", recv_ns)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
                 self._parts, self._binary = [], frame.opcode is Opcode.BINARY
@@ -132,20 +132,20 @@ class Connection(asyncio.Protocol):
                 whole, self._parts = b"".join(self._parts), []
                 self._on_message(whole if self._binary else whole.decode("utf-8", "replace"), recv_ns)
 
-    def _check(self, now_ns: int) -> None:
-        """Pass a failed handshake or a broken protocol on."""
+    def _check_protocol(self, now_ns: int) -> None:
+        """Report a failed handshake or a protocol error."""
         if self._protocol.handshake_exc is not None and not self._opened.done():
             self._opened.set_exception(self._protocol.handshake_exc)
         elif self._protocol.parser_exc is not None and self._opened.done():
-            fault = self._protocol.parser_exc
-            if not isinstance(fault, EOFError):
-                self._tell(f"WebSocket protocol error: {fault} (Twilio 31924)", now_ns)
+            error = self._protocol.parser_exc
+            if not isinstance(error, EOFError):
+                self._report_end(f"WebSocket protocol error: {error} (Twilio 31924)", now_ns)
 
-    def _tell(self, reason: str, now_ns: int) -> None:
+    def _report_end(self, reason: str, now_ns: int) -> None:
         if not self._opened.done():
             self._opened.set_exception(EOFError())
-        elif not self._told:
-            self._told = True
+        elif not self._end_reported:
+            self._end_reported = True
             self._on_closed(reason, now_ns)
 
     def _flush(self) -> None:
@@ -166,13 +166,13 @@ async def open_connection(
     """Open a WebSocket to `url` (ws:// or wss://) with extra request `headers`.
 
     Raises:
-        AgentError: it cannot be opened; one line with the URL, what to do and Twilio's error code, which its `code`
-            (`agent.31902`) holds too.
+        AgentError: it cannot be opened; one line with the URL, what to do and Twilio's error code, which is also the
+            last part of the error's `code`, as in `agent.31902`.
     """
     try:
         uri = parse_uri(url)
-    except (InvalidURI, ValueError) as fault:
-        raise _connect_error(31923, f"{url!r} is not a ws:// or wss:// URL ({fault})") from None
+    except (InvalidURI, ValueError) as error:
+        raise _connection_error(31923, f"{url!r} is not a ws:// or wss:// URL: {error}") from None
     protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES)
     tls = ssl.create_default_context() if uri.secure else None
     connection: Connection | None = None
@@ -182,56 +182,58 @@ async def open_connection(
                 lambda: Connection(protocol, clock, on_message, on_closed), uri.host, uri.port, ssl=tls
             )
             await connection.open(headers)
-    except BaseException as fault:
+    except BaseException as error:
         if connection is not None:
             await connection.close()
-        error = _explain(url, fault)
-        if error is None:
+        explained = _explain(url, error)
+        if explained is None:
             raise
-        raise error from None
+        raise explained from None
     return connection
 
 
-async def listens(url: str) -> None:
-    """Return where somebody takes connections at `url`, whoever it is; it is closed again at once.
+async def check_listening(url: str) -> None:
+    """Return if a server accepts connections at `url`, whatever it is; the connection is closed again at once.
 
     Raises:
-        AgentError: nobody does.
+        AgentError: no server does.
     """
     uri = parse_uri(url)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(uri.host, uri.port)
-    except OSError as fault:  # a timeout is one
-        raise (_explain(url, fault) or AgentError(str(fault))) from None
+    except OSError as error:  # a timeout is one
+        raise (_explain(url, error) or AgentError(str(error))) from None
     writer.close()
 
 
-def _connect_error(code: int, text: str) -> AgentError:
-    return AgentError(f"{text} (Twilio {code})", code=f"agent.{code}")
-
-
-def _explain(url: str, fault: BaseException) -> AgentError | None:
-    """Return the error for a connection that could not be opened; None where `fault` has another cause."""
-    match fault:
+def _explain(url: str, error: BaseException) -> AgentError | None:
+    """Return the error of a failed opening; None for an exception that has another cause."""
+    match error:
         case InvalidStatus():
-            status = fault.response.status_code
+            status = error.response.status_code
             hint = {401: "; is TWILIO_AUTH_TOKEN right?", 403: "; is TWILIO_AUTH_TOKEN right?", 404: "; check its path"}
-            return _connect_error(31920, f"{url} answered HTTP {status} to the WebSocket upgrade{hint.get(status, '')}")
+            return _connection_error(
+                31920, f"{url} answered HTTP {status} to the WebSocket upgrade{hint.get(status, '')}"
+            )
         case ssl.SSLError():
-            return _connect_error(31902, f"TLS with {url} failed ({fault.reason or fault}); is it a wss:// server?")
+            return _connection_error(31902, f"TLS with {url} failed: {error.reason or error}; is it a wss:// server?")
         case TimeoutError():
-            return _connect_error(31901, f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
+            return _connection_error(31901, f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
         case EOFError() | InvalidMessage(__cause__=EOFError()):
-            return _connect_error(
+            return _connection_error(
                 31903, f"{url} closed the connection before the upgrade; it is not a Twilio Media Streams agent"
             )
         case OSError():
-            reason = fault.strerror or str(fault) or "closed in the handshake"
-            return _connect_error(
-                31902, f"no connection to {url} ({reason}); is the agent running, and is the scheme right?"
+            reason = error.strerror or str(error) or "closed in the handshake"
+            return _connection_error(
+                31902, f"no connection to {url}: {reason}; is the agent running, and is the scheme right?"
             )
         case Exception():
-            return _connect_error(31924, f"{url} is not a WebSocket server ({fault})")
+            return _connection_error(31924, f"{url} is not a WebSocket server: {error}")
         case _:
             return None
+
+
+def _connection_error(twilio_code: int, message: str) -> AgentError:
+    return AgentError(f"{message} (Twilio {twilio_code})", code=f"{AgentError.code}.{twilio_code}")

@@ -1,7 +1,7 @@
 """What the caller hears: received audio played from a FIFO at 8 kHz, in sample-exact arithmetic.
 
-A message's first sample is played when it arrives, or when what was buffered before it has been played, whichever is
-later. Time received and time played are kept apart. Pure: it is told the time and never asks for it.
+A message's first sample is played when it arrives, or when the audio buffered before it has been played, whichever is
+later. Time received and time played are recorded separately. Pure: callers pass the time in, no clock is read.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from turngap.clock import NS_PER_SAMPLE
 from turngap.model.records import MarkSeen, Pcm16, Received
 
 MAX_BUFFERED_NS = 600 * 1_000_000_000
-"""Twilio buffers ten minutes; what comes beyond is discarded with warning 31931."""
+"""Twilio buffers ten minutes; more is discarded with warning 31931."""
 
 
 class Playout:
-    """The buffer at the caller's end of one call."""
+    """The playout buffer at the caller's end of one call."""
 
     def __init__(self) -> None:
         self._received: list[Received] = []
         self._marks: list[MarkSeen] = []
-        self._due_ns: list[int] = []
-        self._cleared_ns: list[int] = []
+        self._mark_due_ns: list[int] = []
+        self._clears_ns: list[int] = []
         self._end_ns = 0
 
     @property
     def end_ns(self) -> int:
-        """When the last of what was received so far has been played; 0 before anything came."""
+        """The time at which all audio received so far has been played; 0 before any audio."""
         return self._end_ns
 
     @property
     def received(self) -> tuple[Received, ...]:
-        """Every message in the order it came."""
+        """All messages in the order of their arrival."""
         return tuple(self._received)
 
     def received_since(self, index: int) -> list[Received]:
-        """The messages from that one on, counted from 0."""
+        """Return the messages from number `index` on, counted from 0."""
         return self._received[index:]
 
     @property
     def marks(self) -> tuple[MarkSeen, ...]:
-        """Every mark in the order it came."""
+        """All marks in the order of their arrival."""
         return tuple(self._marks)
 
     @property
     def clears_ns(self) -> tuple[int, ...]:
-        """When the buffer was emptied by the agent."""
-        return tuple(self._cleared_ns)
+        """The times at which the agent emptied the buffer."""
+        return tuple(self._clears_ns)
 
     @property
     def last_audio_recv_ns(self) -> int | None:
-        """When the last message with audio came."""
+        """The arrival time of the last message with audio."""
         return self._received[-1].recv_ns if self._received else None
 
     def receive(self, pcm: Pcm16, recv_ns: int) -> bool:
-        """Take a message's audio, shape (n,); False when the buffer is full and it was discarded."""
+        """Buffer a message's audio, shape (n,); return False if the buffer is full and the audio was discarded."""
         play_ns = max(recv_ns, self._end_ns)
         if play_ns - recv_ns + len(pcm) * NS_PER_SAMPLE > MAX_BUFFERED_NS:
             self._received.append(Received(recv_ns, play_ns, pcm, 0))
@@ -69,28 +69,28 @@ class Playout:
             self._end_ns = play_ns + len(pcm) * NS_PER_SAMPLE
         return True
 
-    def mark(self, name: str, recv_ns: int) -> int:
-        """Take a mark; the answer is when its echo is due: when the audio before it has played, or at once."""
+    def add_mark(self, name: str, recv_ns: int) -> int:
+        """Record a mark; return when its echo is due: once the audio before it has played, or at once."""
         self._marks.append(MarkSeen(name, recv_ns, None))
-        self._due_ns.append(max(recv_ns, self._end_ns))
-        return self._due_ns[-1]
+        self._mark_due_ns.append(max(recv_ns, self._end_ns))
+        return self._mark_due_ns[-1]
 
-    def echo(self, echoed_ns: int, due_ns: int | None = None) -> tuple[str, ...]:
-        """Names of the marks that are due by `due_ns` (all, without it) and not yet echoed; noted as echoed now."""
+    def echo_marks(self, echoed_ns: int, due_ns: int | None = None) -> tuple[str, ...]:
+        """Record marks due by `due_ns` (None: all) and not yet echoed as echoed at `echoed_ns`; return their names."""
         names = []
         for index, mark in enumerate(self._marks):
-            if mark.echoed_ns is None and (due_ns is None or self._due_ns[index] <= due_ns):
+            if mark.echoed_ns is None and (due_ns is None or self._mark_due_ns[index] <= due_ns):
                 self._marks[index] = replace(mark, echoed_ns=echoed_ns)
                 names.append(mark.name)
         return tuple(names)
 
     def clear(self, at_ns: int) -> None:
-        """Empty the buffer as the agent asked: nothing is played after `at_ns`."""
-        self._cleared_ns.append(at_ns)
-        self.stop(at_ns)
+        """Empty the buffer on the agent's `clear`: nothing is played after `at_ns`."""
+        self._clears_ns.append(at_ns)
+        self.truncate(at_ns)
 
-    def stop(self, at_ns: int) -> None:
-        """Cut what was to be played after `at_ns`: whole samples only, so that the buffer is empty then."""
+    def truncate(self, at_ns: int) -> None:
+        """Remove the audio that would be played after `at_ns`; a sample that has started then is removed too."""
         for index in range(len(self._received) - 1, -1, -1):
             message = self._received[index]
             if message.play_ns + message.played_samples * NS_PER_SAMPLE <= at_ns and message.played_samples:
@@ -100,8 +100,8 @@ class Playout:
         self._end_ns = min(self._end_ns, at_ns)
 
 
-def segments(received: Sequence[Received], from_ns: int | None = None) -> tuple[Segment, ...]:
-    """The pieces that were played without a hole, in order; only messages that end after `from_ns`, when given."""
+def played_segments(received: Sequence[Received], from_ns: int | None = None) -> tuple[Segment, ...]:
+    """Return the played audio in pieces without a hole, in time order; `from_ns` omits messages that end by then."""
     pieces: list[tuple[int, list[Pcm16]]] = []
     end_ns = -1
     for message in received:

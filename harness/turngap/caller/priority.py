@@ -1,7 +1,7 @@
-"""Our own place in the scheduler's queue: ahead of the agent where the system lets us, so that frames leave in time.
+"""The priority of the callers' thread: above the agent's where the system allows it, so that frames are on time.
 
-On two busy cores a woken caller otherwise waits for an engine's time slice, milliseconds each time, and the instrument
-spoils its own turns. What the callers do is little, and the agent pays for it as it would for any other process.
+On two busy cores the thread would otherwise wait for an engine's time slice, milliseconds each time, and the instrument
+would invalidate its own turns. The callers do little work; to the agent they cost what any other process would.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 OWN_NICE = os.getpriority(os.PRIO_PROCESS, 0)
-"""As the user started us; what we start is placed from here."""
-AHEAD_NICE = -10
-"""Where real-time scheduling is not to be had."""
+"""The niceness at which this process was started; the niceness of child processes is relative to it."""
+RAISED_NICE = -10
+"""Used where real-time scheduling is not permitted."""
 SWITCH_INTERVAL_S = 0.0005
 """How long the callers' thread waits for another that holds the interpreter; Python's own 5 ms would spoil a turn."""
 
 
 @contextmanager
-def ahead() -> Iterator[str]:
-    """Run the block's own thread, and no child, in real time (SCHED_FIFO 1), else at niceness -10, where we may.
+def raised_priority() -> Iterator[str]:
+    """Run the block's thread, but no child process, in real time (SCHED_FIFO 1), else at niceness -10, where permitted.
 
-    Gives what holds in it: both need root, CAP_SYS_NICE or a limit (`ulimit -r`, `ulimit -e`) that allows them.
+    Both need root, CAP_SYS_NICE or a limit that allows them (`ulimit -r`, `ulimit -e`). Yield the priority in effect,
+    as `describe_priority` does.
     """
     policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
     switch_interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, AHEAD_NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, RAISED_NICE)
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     try:
-        yield describe()
+        yield describe_priority()
     finally:
         sys.setswitchinterval(switch_interval_s)
         if policy is not None:
@@ -43,8 +44,8 @@ def ahead() -> Iterator[str]:
         os.setpriority(os.PRIO_PROCESS, 0, OWN_NICE)
 
 
-def describe() -> str:
-    """The calling thread's place: "real time", or its niceness."""
+def describe_priority() -> str:
+    """Return the calling thread's priority in words: "real time (SCHED_FIFO 1)", or its niceness."""
     if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
         return "real time (SCHED_FIFO 1)"
     return f"niceness {os.getpriority(os.PRIO_PROCESS, 0)}"

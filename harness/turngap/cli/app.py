@@ -171,18 +171,19 @@ def _compare(
 
 @app.command("label")
 def _label(
-    recording: Annotated[Path, typer.Argument(help="A WAV or FLAC file.")],
-    plot: Annotated[Path | None, typer.Option(help="Draw waveform, level and label: a .png or .svg file.")] = None,
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...", help="Audio files: WAV, FLAC, Ogg, MP3.")],
+    plot: Annotated[
+        Path | None, typer.Option(help="Plot waveform, level and label: a .png or .svg file; for a single recording.")
+    ] = None,
     listen: Annotated[
-        Path | None,
-        typer.Option(help="Write a .wav file to listen to: the kept part, 1 s of silence, the part that is cut."),
+        Path | None, typer.Option(help="Write a .wav file: what is kept, 1 s of silence, what is cut.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
-    """Find where the speech of a recording ends, as a run does. Exit code 1 if it cannot be measured with."""
+    """Label recordings as a run does: where speech ends, and whether that is firm. Exit code 1 if one has a problem."""
     from turngap.cli import label as command
 
-    raise typer.Exit(command.run(recording, plot=plot, listen=listen, as_json=as_json))
+    raise typer.Exit(command.run(recordings, plot=plot, listen=listen, as_json=as_json))
 
 
 @app.command("export")
@@ -207,7 +208,7 @@ def _export(
 @app.command("talk")
 def _talk(
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
-    url: Annotated[str | None, typer.Option(help="Talk to an agent that runs already, ws://HOST:PORT/PATH.")] = None,
+    url: Annotated[str | None, typer.Option(help="Talk to an agent that is running, ws://HOST:PORT/PATH.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     input_device: Annotated[str | None, typer.Option(help="Microphone: a number, or a part of its name.")] = None,
     output_device: Annotated[str | None, typer.Option(help="Loudspeaker: a number, or a part of its name.")] = None,

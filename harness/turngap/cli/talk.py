@@ -1,4 +1,4 @@
-"""`turngap talk`: starts or connects to the agent, opens the device, and prints each turn as it ends."""
+"""`turngap talk`: start or reach the agent, open the device, and print each turn as it ends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from turngap_agent import profile as profiles
 from turngap_agent.errors import AgentError, UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.telephony import signature
+from turngap_agent.tracing import Stage
 
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, Clock, SystemClock
@@ -34,12 +35,13 @@ from turngap.store.folder import SPANS
 from turngap.talk import devices
 from turngap.talk.call import TalkCall
 from turngap.talk.devices import Device, FileDevice, SoundDevice
-from turngap.talk.telling import told
 
 DEFAULT_PROFILE = "cpu"
 SPANS_TRIES, SPANS_RETRY_NS = 15, 200 * NS_PER_MS
-"""Together, how long a turn waits for its spans."""
-HEADPHONES = "speak after the line below; use headphones, or the agent hears itself; Ctrl-C hangs up"
+"""How often, and at which interval, a turn's spans are looked for."""
+LATE_MS = 5.0
+"""Lateness from this on is printed."""
+HEADPHONES = "speak after the next line; use headphones, or the agent hears itself; Ctrl-C hangs up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ class TalkOptions:
     url: str | None = None
     input_device: str | None = None
     output_device: str | None = None
-    said: Path | None = None
-    """A file in place of a microphone ..."""
-    played: Path | None = None
-    """... and one in place of a loudspeaker."""
+    input_file: Path | None = None
+    """Replaces the microphone; needs `output_file`."""
+    output_file: Path | None = None
+    """Replaces the loudspeaker; needs `input_file`."""
     as_json: bool = False
 
 
@@ -64,65 +66,91 @@ def list_devices() -> None:
     Raises:
         UsageError: no PortAudio, or no devices.
     """
-    print(devices.listing())
+    print(devices.list_devices())
 
 
 def run(options: TalkOptions) -> int:
-    """Talk, and return the exit code; an unusable device is reported before an agent is started.
+    """Talk; return the exit code. Errors of the device are raised before an agent is started.
 
     Raises:
-        UsageError: an option does not fit, or names something that does not exist.
-        AgentError: the agent did not start, cannot be reached, or answered nothing.
+        UsageError: options contradict each other, or a device or file does not exist.
+        AgentError: the agent did not start, cannot be reached, or did not answer at all (`agent.no-answer`).
     """
     if options.url is not None and (options.profile is not None or options.overrides):
         raise UsageError("--url talks to an agent that runs already: drop --profile and --set")
     url = checked_url(options.url) if options.url is not None else None
-    agent = profiles.load(options.profile or DEFAULT_PROFILE, options.overrides) if url is None else None
+    profile = profiles.load(options.profile or DEFAULT_PROFILE, options.overrides) if url is None else None
     clock = SystemClock()
-    device = _device(options, clock)
-    news = Console(stderr=True)
-    if agent is not None:
-        fetch_weights(agent.model_dump(mode="json"))
-    turns = asyncio.run(_talk(agent, url, device, clock, news, as_json=options.as_json))
+    device = _open_device(options, clock)
+    console = Console(stderr=True)
+    if profile is not None:
+        fetch_weights(profile.model_dump(mode="json"))
+    turns = asyncio.run(_talk(profile, url, device, clock, console, as_json=options.as_json))
     if options.as_json:
         print(json.dumps([turn.model_dump(mode="json") for turn in turns], indent=2))
-    _refuse_silence(turns, spoken=bool(turns) or options.said is not None)
+    _check_answers(turns, spoke=bool(turns) or options.input_file is not None)
     return 0
 
 
-def _refuse_silence(turns: Sequence[TurnRecord], *, spoken: bool) -> None:
-    """Raise an error where something was said and the agent answered none of it."""
-    if not spoken or any(turn.turn_gap_ms is not None for turn in turns):
+def _check_answers(turns: Sequence[TurnRecord], *, spoke: bool) -> None:
+    """Raise an error if the person spoke and the agent answered no turn."""
+    if not spoke or any(turn.turn_gap_ms is not None for turn in turns):
         return
     if not turns:
-        raise UsageError("no speech was found in what was said: is the recording silent, or is it cut off too early?")
-    remedy = "is its voice on, does it send audio back on the stream, and what does its log say?"
-    raise AgentError(f"the agent answered none of {plural(len(turns), 'turn')}: {remedy}")
+        raise UsageError(
+            "no speech was found in the recording: is it silent, or cut off too early?", code="usage.audio"
+        )
+    raise AgentError(
+        f"the agent answered none of {plural(len(turns), 'turn')}: does it send audio on the stream, and what does its "
+        "log say?",
+        code="agent.no-answer",
+    )
+
+
+def describe_turn(number: int, turn: TurnRecord, output_latency_ms: float) -> list[str]:
+    """Return one turn, counted from 1, in a few lines: how long the person waited, for what, what was understood."""
+    if turn.turn_gap_ms is None:
+        return [f"turn {number}: {turn.outcome.value}{f' ({turn.detail})' if turn.detail else ''}"]
+    uncertainty = f"end of your speech estimated, {turn.label_high_ms:+.0f} to {turn.label_low_ms:+.0f} ms"
+    lines = [f"turn {number}: the agent answered after {turn.turn_gap_ms:.0f} ms ({uncertainty})"]
+    if turn.stages:
+        exposed = [(stage, turn.stages[stage].exposed_ms) for stage in Stage if stage in turn.stages]
+        stages = [f"{stage.value.replace('_', ' ')} {ms:.0f}" for stage, ms in exposed if round(ms)]
+        lines.append(f"  exposed time: {' · '.join(stages)} ms")
+    else:
+        lines.append(f"  no stages: {turn.stages_note}")
+    if turn.lateness_send_ms > LATE_MS:
+        lines.append(f"  up to {turn.lateness_send_ms:.0f} ms of the gap come from this computer's sound input")
+    if output_latency_ms:
+        lines.append(f"  the loudspeaker adds {output_latency_ms:.0f} ms, as the device reports")
+    if turn.transcript is not None:
+        lines.append(f"  transcript “{turn.transcript}”" + (f", reply “{turn.reply}”" if turn.reply else ""))
+    return lines
 
 
 @dataclass(slots=True)
 class TurnPrinter:
-    """Scores each turn as it ends, and prints it when its spans have arrived."""
+    """Scores each turn as it ends, and prints it once its spans have arrived."""
 
     receiver: SpanReceiver | None
     device: Device
     clock: Clock
     console: Console
     turns: list[TurnRecord] = field(default_factory=list)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _printing: list[asyncio.Task[None]] = field(default_factory=list)
 
     def on_turn(self, record: CallRecord) -> None:
-        """Score the last turn of the call; `record` is the call as if nothing else had been said in it."""
-        before = self._tasks[-1] if self._tasks else None
-        self._tasks.append(asyncio.create_task(self._print_turn(record, before)))
+        """Score and print a turn: the call so far, with that turn as its only utterance."""
+        previous = self._printing[-1] if self._printing else None
+        self._printing.append(asyncio.create_task(self._print(record, previous)))
 
     async def finish(self) -> None:
-        """Return when every turn has been printed."""
-        await asyncio.gather(*self._tasks)
+        """Wait until every turn is printed."""
+        await asyncio.gather(*self._printing)
 
-    async def _print_turn(self, record: CallRecord, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
+    async def _print(self, record: CallRecord, previous: asyncio.Task[None] | None) -> None:
+        if previous is not None:
+            await previous
         turn = self._score(record)
         for _ in range(SPANS_TRIES if self.receiver is not None else 0):
             if turn.stages is not None or turn.turn_gap_ms is None:
@@ -130,7 +158,7 @@ class TurnPrinter:
             await self.clock.sleep_ns(SPANS_RETRY_NS)
             turn = self._score(record)
         self.turns.append(turn.model_copy(update={"turn": len(self.turns), "scored": False}))
-        for line in told(len(self.turns), turn, self.device.output_latency_ms):
+        for line in describe_turn(len(self.turns), turn, self.device.output_latency_ms):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _score(self, record: CallRecord) -> TurnRecord:
@@ -140,49 +168,55 @@ class TurnPrinter:
         return turn
 
 
-def _device(options: TalkOptions, clock: Clock) -> Device:
-    if (options.said is None) != (options.played is None):
-        raise UsageError("--in and --out go together: a file to be said, and one for what is heard")
-    if options.said is not None and options.played is not None:
+def _open_device(options: TalkOptions, clock: Clock) -> Device:
+    if (options.input_file is None) != (options.output_file is None):
+        raise UsageError("--in and --out go together: a file that is spoken, and one for the agent's audio")
+    if options.input_file is not None and options.output_file is not None:
         if options.input_device is not None or options.output_device is not None:
-            raise UsageError("--in and --out take the place of devices: drop --input-device and --output-device")
-        return FileDevice(options.said, options.played, clock)
+            raise UsageError("--in and --out replace the devices: drop --input-device and --output-device")
+        return FileDevice(options.input_file, options.output_file, clock)
     return SoundDevice(options.input_device, options.output_device, clock)
 
 
 async def _talk(
-    agent: Profile | None, url: str | None, device: Device, clock: Clock, news: Console, *, as_json: bool
+    profile: Profile | None, url: str | None, device: Device, clock: Clock, console: Console, *, as_json: bool
 ) -> list[TurnRecord]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    news.print(f"talk: {device.description}", highlight=False, markup=False, soft_wrap=True)
-    token = os.environ.get("TWILIO_AUTH_TOKEN") if url is not None else None  # ours asks for no signature
-    async with _start_agent(agent, url, stop) as (where, receiver), Scheduler(clock).running() as scheduler:
+
+    def show(line: str) -> None:
+        console.print(f"talk: {line}", highlight=False, markup=False, soft_wrap=True)
+
+    show(device.description)
+    token = os.environ.get("TWILIO_AUTH_TOKEN") if url is not None else None  # our own agent requires no signature
+    async with _reach_agent(profile, url, stop) as (agent_url, receiver), Scheduler(clock).running() as scheduler:
         if stop.is_set():
             return []
         printer = TurnPrinter(receiver, device, clock, Console(stderr=as_json))
         call = TalkCall(device, clock, scheduler, printer.on_turn)
         if not isinstance(device, FileDevice):
-            news.print(f"talk: {HEADPHONES}", highlight=False, markup=False, soft_wrap=True)
-
-        def connected() -> None:
-            news.print(f"talk: connected to {where}", highlight=False, markup=False, soft_wrap=True)
-
-        headers = {signature.HEADER: signature.sign(token, where)} if token else {}
-        why = await call.run(where, headers, stop, connected)
+            show(HEADPHONES)
+        headers = {signature.HEADER: signature.sign(token, agent_url)} if token else {}
+        reason = await call.run(agent_url, headers, stop, lambda: show(f"connected to {agent_url}"))
         await printer.finish()
-        news.print(f"talk: {why}; {plural(len(printer.turns), 'turn')}", highlight=False, markup=False, soft_wrap=True)
+        show(f"{reason}; {plural(len(printer.turns), 'turn')}")
+        if not printer.turns and call.has_unanswered_speech():
+            raise AgentError(
+                f"{agent_url} did not answer: nothing audible came after your speech; look into the agent's log, and "
+                "check that its `media` messages have the stream's `streamSid`",
+                code="agent.no-answer",
+            )
         return printer.turns
 
 
 @asynccontextmanager
-async def _start_agent(
-    agent: Profile | None, url: str | None, stop: asyncio.Event
+async def _reach_agent(
+    profile: Profile | None, url: str | None, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, SpanReceiver | None]]:
-    """Yield the agent's URL, and the receiver of its spans if it was started here; `stop` ends that, too."""
-    if agent is None:
+    """Yield the agent's URL, and the receiver of its spans if we start it; `stop` also ends the wait for its start."""
+    if profile is None:
         assert url is not None
         yield url, None
         return
@@ -190,8 +224,8 @@ async def _start_agent(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turngap-talk-")))
         receiver = await SpanReceiver.start(folder / SPANS)
         stack.push_async_callback(receiver.stop)
-        profile = agent.model_dump(mode="json")
-        starting = asyncio.create_task(start_profile(profile, folder, endpoint=receiver.endpoint, live_spans=True))
+        data = profile.model_dump(mode="json")
+        starting = asyncio.create_task(start_profile(data, folder, endpoint=receiver.endpoint, live_spans=True))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -201,6 +235,6 @@ async def _start_agent(
                 await starting
             yield "", None
             return
-        ours = starting.result()
-        stack.push_async_callback(ours.stop)
-        yield ours.ready.url, receiver
+        agent = starting.result()
+        stack.push_async_callback(agent.stop)
+        yield agent.ready.url, receiver

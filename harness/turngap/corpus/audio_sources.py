@@ -1,39 +1,45 @@
-"""Where caller audio comes from: recorded human prompts, a synthetic voice, and the user's own files; all 8 kHz mono.
+"""Sources of caller audio: recorded human prompts, a synthetic voice, and the user's own files; all 8 kHz mono.
 
-Prompts and the synthetic voice are the pipeline's to fetch and to run, so they are asked for as a subprocess.
+The agent's package fetches the prompts and runs the synthetic voice, so they are requested from it as a subprocess.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
+from turngap_agent import documents
 from turngap_agent.errors import EngineError, ScenarioError, TurngapError, WeightsError
 from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.model.records import Pcm16
 from turngap.processes import child
+from turngap.scenario.model import describe_missing_file
 
-Report = Callable[[str], None]
+OnProgress = Callable[[str], None]
 """Takes a line of progress."""
 
 PROMPTS = "asterisk-prompts"
 PROMPTS_SOURCE = "recorded human prompts, Debian's asterisk-core-sounds-en-wav (CC-BY-SA-3.0)"
 SYNTHETIC = "hibari-tts"
 SYNTHETIC_SOURCE = "synthetic voice, hibari-tts"
+READABLE = "WAV, FLAC, Ogg, MP3, AIFF, AU and CAF"
+"""The common formats among those that libsndfile reads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
-    """Audio as it came from its source."""
+class SourceAudio:
+    """Audio as its source provides it."""
 
     pcm: Pcm16
     """Shape (n,), 8 kHz."""
@@ -42,8 +48,8 @@ class Utterance:
     synthetic: bool
 
 
-class Prompts:
-    """The recorded prompts in their folder: `wav/NAME.wav`, and `transcripts.txt` with a line `NAME: words` each."""
+class PromptLibrary:
+    """The recorded prompts in a folder: `wav/NAME.wav`, and `transcripts.txt` with a line `NAME: words` for each."""
 
     def __init__(self, folder: Path) -> None:
         self._wav = folder / "wav"
@@ -54,78 +60,78 @@ class Prompts:
                 self._transcripts[name.strip()] = " ".join(words.split())
 
     @classmethod
-    def fetch(cls, report: Report) -> Prompts:
-        """Have them fetched, unless they are cached.
+    def fetch(cls, on_progress: OnProgress) -> PromptLibrary:
+        """Fetch the prompts, unless they are cached.
 
         Raises:
-            WeightsError: they are not to be had; one line why.
+            WeightsError: they cannot be fetched; one line with the reason.
         """
-        answer = run_pipeline(["weights", "path", PROMPTS, "--json"], WeightsError, report)
+        answer = run_agent_command(["weights", "path", PROMPTS, "--json"], WeightsError, on_progress)
         return cls(Path(json.loads(answer)["path"]))
 
-    def names(self) -> list[str]:
-        """All prompts that have a transcript, sorted."""
-        return sorted(name for name in self._transcripts if (self._wav / f"{name}.wav").is_file())
+    def list_names(self) -> list[str]:
+        """Return the names of all prompts that have a transcript, sorted."""
+        return sorted(name for name in self._transcripts if name in self)
 
-    def transcript(self, name: str) -> str | None:
-        """The words of a prompt, None where they are not known."""
+    def __contains__(self, name: str) -> bool:
+        return (self._wav / f"{name}.wav").is_file()
+
+    def get_transcript(self, name: str) -> str | None:
+        """Return the words of a prompt, or None if they are not known."""
         return self._transcripts.get(name)
 
-    def get(self, name: str) -> Utterance:
-        """One prompt with its transcript.
+    def read(self, name: str) -> SourceAudio:
+        """Read one prompt with its transcript.
 
         Raises:
-            ScenarioError: there is none of that name.
+            ScenarioError: there is no prompt of that name (`scenario.prompt`).
         """
+        if name not in self:
+            hint = documents.suggest(name, self.list_names())
+            raise ScenarioError(f"there is no recorded prompt {name!r}{hint}", code="scenario.prompt")
         path = self._wav / f"{name}.wav"
-        if not path.is_file():
-            near = difflib.get_close_matches(name, self.names(), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ScenarioError(f"no prompt {name!r} among the recorded ones{hint}")
-        return Utterance(read_audio(path), self._transcripts.get(name), PROMPTS_SOURCE, synthetic=False)
+        return SourceAudio(read_audio(path), self._transcripts.get(name), PROMPTS_SOURCE, synthetic=False)
 
 
-def speak(text: str, report: Report) -> Utterance:
-    """The synthetic voice saying `text`, cached by the text.
+def synthesise(text: str, on_progress: OnProgress) -> SourceAudio:
+    """Return `text` spoken by the synthetic voice; the audio is cached by the text.
 
     Raises:
-        EngineError: the voice cannot be run here; one line why.
+        EngineError: the voice cannot be run here; one line with the reason.
     """
-    folder = _cache() / "say"
+    folder = _cache_folder() / "say"
     path = folder / (hashlib.sha256(f"{SYNTHETIC}\n{text}".encode()).hexdigest()[:24] + ".wav")
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        report(f"the synthetic voice says: {text}")
-        run_pipeline(["say", "--out", str(path), "--", text], EngineError, report)
-    return Utterance(read_audio(path), text, SYNTHETIC_SOURCE, synthetic=True)
+        on_progress(f"the synthetic voice says: {text}")
+        run_agent_command(["say", "--out", str(path), "--", text], EngineError, on_progress)
+    return SourceAudio(read_audio(path), text, SYNTHETIC_SOURCE, synthetic=True)
 
 
-def recording(path: Path) -> Utterance:
-    """The user's own WAV or FLAC file.
+def load_recording(path: Path) -> SourceAudio:
+    """Read the user's own audio file.
 
     Raises:
         ScenarioError: it cannot be read.
     """
-    return Utterance(read_audio(path), None, f"recording {path.name}", synthetic=False)
+    return SourceAudio(read_audio(path), None, f"recording {path.name}", synthetic=False)
 
 
 def read_audio(path: Path) -> Pcm16:
-    """A sound file as mono at 8 kHz, shape (n,); channels are averaged, other rates resampled (soxr, high quality).
+    """Read an audio file as mono at 8 kHz, shape (n,); channels are averaged, other rates resampled (soxr, HQ).
 
     Raises:
-        ScenarioError: it is missing, no sound file that can be read, or holds less than telephone band.
+        ScenarioError: as `read_sound_file`, or samples are not finite, or the rate is under 8 kHz (`scenario.audio`).
     """
-    if not path.is_file():
-        raise ScenarioError(f"{path}: no such file; give the path of a sound file (WAV, FLAC, Ogg)")
-    try:
-        audio, rate = soundfile.read(path, dtype="float64", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as fault:
-        raise ScenarioError(f"{path}: cannot be read as audio ({' '.join(str(fault).split())})") from None
+    audio, rate = read_sound_file(path, "float64")
     if rate < SAMPLE_RATE:
-        raise ScenarioError(f"{path}: {rate} Hz is less than a telephone carries; record at {SAMPLE_RATE} Hz or more")
+        raise ScenarioError(
+            f"{path}: its rate of {rate} Hz is less than a telephone carries; record at {SAMPLE_RATE} Hz or more",
+            code="scenario.audio",
+        )
     mono = audio.mean(axis=1) if len(audio) else np.zeros(0)
     if not np.isfinite(mono).all():
-        raise ScenarioError(f"{path}: some of its samples are no numbers (nan or infinite); write it again")
+        raise ScenarioError(f"{path}: some of its samples are nan or infinite; export it again", code="scenario.audio")
     if rate != SAMPLE_RATE and len(mono):
         import librosa  # takes a second to import, and prompts do not need it
 
@@ -133,11 +139,33 @@ def read_audio(path: Path) -> Pcm16:
     return np.clip(np.rint(mono * 32_768), -32_768, 32_767).astype(np.int16)
 
 
-def run_pipeline(arguments: Sequence[str], error: type[TurngapError], report: Report) -> str:
-    """What `python -m turngap_agent ARGUMENTS` prints; its other lines go to `report` as they come.
+def read_sound_file(path: Path, dtype: Literal["float32", "float64"]) -> tuple[npt.NDArray[Any], int]:
+    """Return the samples of an audio file, full scale ±1, shape (n, channels), and its rate in Hz.
 
     Raises:
-        TurngapError: (the given class) it failed; the message is its own.
+        ScenarioError: there is no such file, or it is not in a readable format; the message names the readable ones
+            and the command that converts it (`scenario.audio`).
+    """
+    if not path.is_file():
+        raise ScenarioError(f"{describe_missing_file(path)}; give an audio file", code="scenario.audio")
+    try:
+        samples, rate = soundfile.read(path, dtype=dtype, always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or str(error)
+        target = path.with_name(f"{path.stem}-converted.wav") if path.suffix == ".wav" else path.with_suffix(".wav")
+        raise ScenarioError(
+            f"{path} cannot be read as audio ({reason.strip().rstrip('.')}); {READABLE} can be read; to convert it: "
+            + shlex.join(["ffmpeg", "-i", str(path), str(target)]),
+            code="scenario.audio",
+        ) from None
+    return samples, int(rate)
+
+
+def run_agent_command(arguments: Sequence[str], error_type: type[TurngapError], on_progress: OnProgress) -> str:
+    """Run `python -m turngap_agent ARGUMENTS`; return its output. Its progress lines go to `on_progress`.
+
+    Raises:
+        TurngapError: (the given class) the command failed; the message is the command's own.
     """
     reason = f"`python -m turngap_agent {arguments[0]}` failed"
     process = subprocess.Popen(
@@ -155,15 +183,15 @@ def run_pipeline(arguments: Sequence[str], error: type[TurngapError], report: Re
             if text.startswith("error: "):
                 reason = text.removeprefix("error: ")
             elif text:
-                report(text)
+                on_progress(text)
         answer = process.stdout.read()
     if process.returncode != 0:
-        raise error(reason)
+        raise error_type(reason)
     return answer
 
 
-def _cache() -> Path:
-    """The same folder as the pipeline's weights."""
+def _cache_folder() -> Path:
+    """Return the folder in which the agent caches its weights."""
     if own := os.environ.get("TURNGAP_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turngap"

@@ -1,7 +1,7 @@
-"""The utterances of a scenario, ready to be spoken: fetched, levelled, trimmed, labelled, refused where not firm.
+"""The clips of a scenario, ready to be spoken: fetched, levelled, trimmed, labelled, refused if their end is not firm.
 
-Every voice is brought to -20 dBFS over its active frames (less where its peaks would pass -1 dBFS, so that μ-law
-never clips), then labelled, and cut at the end of speech. Noise is laid behind it last, so that it moves no label.
+Every voice is brought to -20 dBFS over its active frames (less if its peaks would exceed -1 dBFS, so that μ-law never
+clips), then labelled, and cut at the end of speech. Noise is mixed in last, so that it moves no label.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from turngap_agent import documents
 from turngap_agent.errors import HarnessError, ScenarioError, WeightsError
 
 from turngap.corpus import audio_sources, background_noise, non_speech
-from turngap.corpus.audio_sources import Prompts, Report, Utterance
-from turngap.corpus.concatenation import HEAD_SAMPLES, join
-from turngap.corpus.labels import label
-from turngap.corpus.mixing import mix
+from turngap.corpus.audio_sources import OnProgress, PromptLibrary, SourceAudio
+from turngap.corpus.concatenation import HEAD_SAMPLES, join_speech
+from turngap.corpus.labels import label_speech
 from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Expectation, Scenario, Turn
+from turngap.scenario.turn import VOICE_KEYS
 
 BABBLE_PROMPTS = 60
 BABBLE_TEXTS = (
@@ -32,12 +33,12 @@ BABBLE_TEXTS = (
     "We might go to the lake on Saturday if the weather holds.",
     "The second one was cheaper, and I liked the colour more anyway.",
 )
-"""What the synthetic voice says where babble cannot be made of recorded prompts."""
+"""What the synthetic voice says when babble cannot be made of recorded prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What can be said of a scenario."""
+    """The clips of a scenario."""
 
     clips: Mapping[str, Clip]
     """By `Turn.key`."""
@@ -47,48 +48,54 @@ class Corpus:
     """The scenario without the turns that were left out."""
 
 
-def prepare(scenario: Scenario, report: Report | None = None) -> Corpus:
-    """Make every clip of a scenario; blocks while something is fetched. `report` takes progress (default: stderr).
+def build_corpus(scenario: Scenario, on_progress: OnProgress | None = None) -> Corpus:
+    """Make every clip of a scenario; blocks while audio is fetched. `on_progress` takes progress (default: stderr).
 
-    A recording whose end of speech is not firm to 20 ms is left out with a note. Where the recorded prompts are not to
-    be had, the synthetic voice says their `expect:`, with a note.
+    A clip whose end of speech is not firm to 20 ms is left out with a note. If the recorded prompts cannot be fetched,
+    the synthetic voice speaks their `expect:`, with a note.
 
     Raises:
-        ScenarioError: a prompt or file that does not exist, or holds no speech.
+        ScenarioError: a prompt or file does not exist, or holds no speech; the message names file and line.
         EngineError: the synthetic voice is needed and does not run.
-        HarnessError: nothing is left to be said.
+        HarnessError: no clip is left.
     """
-    report = report or (lambda line: print(f"turngap: {line}", file=sys.stderr))
+    on_progress = on_progress or (lambda line: print(f"turngap: {line}", file=sys.stderr))
     notes: list[str] = []
-    prompts, reason = _prompts(scenario, report)
+    prompts, reason = _fetch_prompts(scenario, on_progress)
+    if prompts is not None:
+        _check_prompts(scenario, prompts)
     clips: dict[str, Clip] = {}
     replaced = 0
     for turn in scenario.turns:
+        voice = next(key for key in VOICE_KEYS if getattr(turn, key) is not None)
         try:
-            clip = _clip(turn, prompts, reason, report)
-        except ScenarioError as fault:
-            raise ScenarioError(f"scenario {scenario.name!r}, turn {turn.key!r}: {fault}") from None
+            clip = _make_turn_clip(turn, prompts, reason, on_progress)
+        except ScenarioError as error:
+            raise ScenarioError(f"{scenario.locate_turn(turn, voice)}: {error}", code=error.code) from None
         if isinstance(clip, str) and scenario.shuffle == "calls":
             raise ScenarioError(
-                f"scenario {scenario.name!r}, turn {turn.key!r}: {clip}; it cannot be left out of its call: replace it"
+                f"{scenario.locate_turn(turn, voice)}: {clip}; it cannot be left out of its call: replace it",
+                code="scenario.not-firm",
             )
         if isinstance(clip, str):
             notes.append(f"turn {turn.key!r} is left out: {clip}")
             continue
-        said_ms = (len(clip.pcm) - clip.speech_start_sample) / 8
-        if turn.agent is Expectation.LIMIT and said_ms <= turn.limit_after_ms:
+        speech_ms = (len(clip.pcm) - clip.speech_start_sample) / 8
+        if turn.agent is Expectation.LIMIT and speech_ms <= turn.limit_after_ms:
             raise ScenarioError(
-                f"scenario {scenario.name!r}, turn {turn.key!r}: `agent: limit` needs a caller who talks for longer "
-                f"than `limit_after_ms`, {turn.limit_after_ms:,} ms; it is over after {said_ms:,.0f} ms"
+                f"{scenario.locate_turn(turn, 'agent')}: `agent: limit` needs a caller who talks for longer than "
+                f"`limit_after_ms`, {turn.limit_after_ms:,} ms; this one stops after {speech_ms:,.0f} ms",
+                code="scenario.limit",
             )
         if turn.noise is not None:
             seed = f"{scenario.seed}:{turn.key}"
-            make = partial(_noise, turn.noise.kind, seed=seed, prompts=prompts, report=report)
-            clip = mix(clip, turn.noise.snr_db, make, speech=turn.has_words or turn.sound is not None)
+            make = partial(_make_loop, turn.noise.kind, seed=seed, prompts=prompts, on_progress=on_progress)
+            has_speech = turn.has_words or turn.sound is not None
+            clip = background_noise.mix_noise(clip, turn.noise.snr_db, make, speech=has_speech)
         clips[turn.key] = clip
         replaced += turn.prompt is not None and clip.synthetic
     if replaced:
-        notes.append(f"the synthetic voice speaks for {replaced} recorded prompts, which are not to be had: {reason}")
+        notes.append(f"the synthetic voice speaks for {replaced} recorded prompts, which are not available: {reason}")
     if not clips:
         raise HarnessError(f"scenario {scenario.name!r}: no clip has a firm end of speech; {notes[0]}")
     kept = tuple(turn for turn in scenario.turns if turn.key in clips)
@@ -97,98 +104,128 @@ def prepare(scenario: Scenario, report: Report | None = None) -> Corpus:
 
 def make_clip(
     clip_id: str,
-    pieces: Sequence[Utterance],
+    parts: Sequence[SourceAudio],
     transcript: str | None = None,
     *,
     gaps_ms: Sequence[int] | None = None,
     seed: str = "",
 ) -> Clip | str:
-    """One clip of utterances said one after the other; a string says why it cannot be used.
+    """Return one clip of parts spoken one after the other, or the reason why it cannot be used.
 
-    `transcript` replaces the pieces' own. `seed` (default: the id) settles what chance does between them.
+    `transcript` replaces the parts' own. `seed` (default: the id) determines the random gaps between them.
 
     Raises:
-        ScenarioError: a piece holds no speech.
+        ScenarioError: a part holds no speech.
     """
-    whole = join(seed or clip_id, [piece.pcm for piece in pieces], gaps_ms)
-    joined = whole.pcm
-    found = label(joined)
-    if found is None:
-        raise ScenarioError("no speech in it")
-    if not found.stable and all(piece.synthetic for piece in pieces):
-        # Nobody spoke: what fades is cut where the raised threshold has it end, and the end is firm.
-        joined = joined[: found.end_sample + round(found.high_ms * 8)]
-        found = label(joined) or found
-    if not found.stable:
+    joined = join_speech(seed or clip_id, [part.pcm for part in parts], gaps_ms)
+    pcm = joined.pcm
+    label = label_speech(pcm)
+    assert label is not None  # each part has speech
+    if not label.is_firm and all(part.synthetic for part in parts):
+        # A synthetic voice that fades is cut where the raised threshold ends it, which makes its end firm.
+        pcm = pcm[: label.end_sample + round(label.high_ms * 8)]
+        label = label_speech(pcm) or label
+    if not label.is_firm:
         return (
-            f"its end of speech moves by {found.low_ms:+.0f} / {found.high_ms:+.0f} ms when the thresholds move by "
+            f"its end of speech moves by {label.low_ms:+.0f} / {label.high_ms:+.0f} ms when the thresholds move by "
             "-5 / +5 dB, over 20 ms"
         )
-    head = max(0, found.start_sample - HEAD_SAMPLES)
-    own = [piece.transcript for piece in pieces]
-    words = transcript or (" ".join(clean_transcript(text or "") for text in own) if all(own) else None)
+    head = max(0, label.start_sample - HEAD_SAMPLES)
+    transcripts = [part.transcript for part in parts]
+    words = transcript or (" ".join(clean_transcript(text or "") for text in transcripts) if all(transcripts) else None)
     return Clip(
         clip_id=clip_id,
-        pcm=joined[head : found.end_sample],
-        speech_start_sample=found.start_sample - head,
+        pcm=pcm[head : label.end_sample],
+        speech_start_sample=label.start_sample - head,
         transcript=words,
-        label_low_ms=found.low_ms,
-        label_high_ms=found.high_ms,
-        source=pieces[0].source,
-        synthetic=any(piece.synthetic for piece in pieces),
-        pauses=tuple((start - head, end - head) for start, end in whole.pauses),
+        label_low_ms=label.low_ms,
+        label_high_ms=label.high_ms,
+        source=parts[0].source,
+        synthetic=any(part.synthetic for part in parts),
+        pauses=tuple((start - head, end - head) for start, end in joined.pauses),
     )
 
 
 def clean_transcript(text: str) -> str:
-    """A transcript without what is not spoken: remarks in brackets, ellipses, doubled spaces."""
+    """Return a transcript without what is not spoken: remarks in brackets, ellipses, doubled spaces."""
     spoken = re.sub(r"\[[^]]*\]|\([^)]*\)|<[^>]*>|\.\.\.|…", " ", text)
     return " ".join(spoken.split())
 
 
-def _prompts(scenario: Scenario, report: Report) -> tuple[Prompts | None, str]:
-    babble = any(turn.noise is not None and turn.noise.kind == "babble" for turn in scenario.turns)
-    if not babble and all(turn.prompt is None for turn in scenario.turns):
+def _fetch_prompts(scenario: Scenario, on_progress: OnProgress) -> tuple[PromptLibrary | None, str]:
+    """Return the prompts if the scenario needs them; if they cannot be fetched, the reason."""
+    needs_babble = any(turn.noise is not None and turn.noise.kind == "babble" for turn in scenario.turns)
+    if not needs_babble and all(turn.prompt is None for turn in scenario.turns):
         return None, ""
     try:
-        return Prompts.fetch(report), ""
-    except WeightsError as fault:
-        return None, str(fault)
+        return PromptLibrary.fetch(on_progress), ""
+    except WeightsError as error:
+        return None, str(error)
 
 
-def _clip(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> Clip | str:
-    """The clip of a turn without its noise; a string says why it cannot be used."""
+def _check_prompts(scenario: Scenario, prompts: PromptLibrary) -> None:
+    """Check that all prompts of the scenario exist.
+
+    Raises:
+        ScenarioError: some do not: a line for each (`scenario.prompt`).
+    """
+    names = prompts.list_names()
+    messages = [
+        f"{scenario.locate_turn(turn, 'prompt', *place)}: there is no recorded prompt {name!r}"
+        + documents.suggest(name, names)
+        for turn in scenario.turns
+        for place, name in _list_prompts(turn)
+        if name not in prompts
+    ]
+    if messages:
+        raise ScenarioError("\n".join(messages), code="scenario.prompt")
+
+
+def _list_prompts(turn: Turn) -> list[tuple[tuple[int, ...], str]]:
+    """Return the prompts of a turn, each with its place in the list if `prompt` is a list."""
+    if isinstance(turn.prompt, tuple):
+        return [((index,), name) for index, name in enumerate(turn.prompt)]
+    return [((), turn.prompt)] if turn.prompt is not None else []
+
+
+def _make_turn_clip(turn: Turn, prompts: PromptLibrary | None, reason: str, on_progress: OnProgress) -> Clip | str:
+    """Return the clip of a turn without its noise, or the reason why it cannot be used."""
     if turn.silence_ms is not None:
-        return non_speech.silence(turn.key, turn.silence_ms)
+        return non_speech.make_silence(turn.key, turn.silence_ms)
     if turn.dtmf is not None:
-        return non_speech.keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
+        return non_speech.make_keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
     if turn.sound is not None:
-        return make_clip(turn.key, [non_speech.sound(turn.sound, turn.twin or turn.key)])
-    pieces = _pieces(turn, prompts, reason, report)
-    # Where one voice speaks for all parts there is nothing to be joined, and no pause.
-    gaps_ms = turn.all_gaps_ms if len(pieces) > 1 else None
-    return make_clip(turn.key, pieces, turn.expect, gaps_ms=gaps_ms, seed=turn.twin)
+        return make_clip(turn.key, [non_speech.make_sound(turn.sound, turn.twin or turn.key)])
+    parts = _read_parts(turn, prompts, reason, on_progress)
+    # If one voice speaks all parts, there is nothing to be joined, and no gap.
+    gaps_ms = turn.all_gaps_ms if len(parts) > 1 else None
+    return make_clip(turn.key, parts, turn.expect, gaps_ms=gaps_ms, seed=turn.twin)
 
 
-def _noise(kind: str, samples: int, *, seed: str, prompts: Prompts | None, report: Report) -> background_noise.Loop:
-    def others() -> list[Pcm16]:
+def _make_loop(
+    kind: str, samples: int, *, seed: str, prompts: PromptLibrary | None, on_progress: OnProgress
+) -> background_noise.Loop:
+    def record_voices() -> list[Pcm16]:
         if prompts is None:
-            return [audio_sources.speak(text, report).pcm for text in BABBLE_TEXTS]
-        sentences = [name for name in prompts.names() if len((prompts.transcript(name) or "").split()) >= 5]
+            return [audio_sources.synthesise(text, on_progress).pcm for text in BABBLE_TEXTS]
+        names = prompts.list_names()
+        sentences = [name for name in names if len((prompts.get_transcript(name) or "").split()) >= 5]
         chosen = random.Random(seed).sample(sentences, min(BABBLE_PROMPTS, len(sentences)))
-        return [prompts.get(name).pcm for name in chosen or prompts.names()]
+        return [prompts.read(name).pcm for name in chosen or names]
 
-    return background_noise.loop(kind, samples, seed, others)
+    return background_noise.make_loop(kind, samples, seed, record_voices)
 
 
-def _pieces(turn: Turn, prompts: Prompts | None, reason: str, report: Report) -> list[Utterance]:
+def _read_parts(turn: Turn, prompts: PromptLibrary | None, reason: str, on_progress: OnProgress) -> list[SourceAudio]:
     if turn.audio is not None:
-        return [audio_sources.recording(turn.audio)]
+        return [audio_sources.load_recording(turn.audio)]
     if turn.say is not None:
-        return [audio_sources.speak(turn.say, report)]
-    names = (turn.prompt,) if isinstance(turn.prompt, str) else turn.prompt or ()
+        return [audio_sources.synthesise(turn.say, on_progress)]
     if prompts is not None:
-        return [prompts.get(name) for name in names]
+        return [prompts.read(name) for _, name in _list_prompts(turn)]
     if turn.expect is None:
-        raise ScenarioError(f"the recorded prompts are not to be had ({reason}), and it has no `expect:` to be spoken")
-    return [audio_sources.speak(turn.expect, report)]
+        raise ScenarioError(
+            f"the recorded prompts are not available ({reason}), and the turn has no `expect:` for the synthetic voice",
+            code="scenario.prompt",
+        )
+    return [audio_sources.synthesise(turn.expect, on_progress)]

@@ -1,7 +1,7 @@
-"""Utterances brought to one level, and said one after the other with gaps of comfort noise between them.
+"""Speech brought to one level, cut where it starts, and concatenated with gaps of comfort noise.
 
-Prompts that are joined follow each other after 120-160 ms, which is shorter than endpointing waits, or after the gaps
-that a scenario asks for. A gap lies between the labels of the two parts, so it is as long as was asked, to the sample.
+Joined prompts follow each other after 120-160 ms, which is shorter than endpointing waits, or after gaps set in the
+scenario. A gap is between the labels of two parts, so it is as long as the scenario says, to the sample.
 """
 
 from __future__ import annotations
@@ -15,59 +15,66 @@ from turngap_agent.errors import ScenarioError
 
 from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.onset import levels_dbfs
-from turngap.corpus.labels import BELOW_P95_DB, label
+from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, label_speech
 from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
 
 ACTIVE_DBFS = -20.0
 PEAK_DBFS = -1.0
 MAX_GAIN_DB = 30.0
-"""Noise is not made into a voice."""
-JOIN_MS = (120, 160)
+"""More gain would turn noise into speech."""
+GAP_MS = (120, 160)
 HEAD_SAMPLES = 400
-"""50 ms kept before the speech: a soft onset lies under the threshold."""
+"""50 ms are kept before the speech: a soft onset is under the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """Parts in a row; the last keeps its tail, for the label of the whole."""
+class JoinedSpeech:
+    """Parts in a row, from 50 ms before the speech; the last part keeps its tail, for the label of the whole."""
 
     pcm: Pcm16
     """Shape (n,), 8 kHz."""
     pauses: tuple[tuple[int, int], ...]
     """Gaps of 200 ms and more: (start_sample, end_sample)."""
+    cut_samples: int
+    """What was cut from the start of the first part."""
 
 
-def join(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None = None) -> Joined:
-    """Parts, levelled, with comfort noise between them: `gaps_ms` each, or 120-160 ms by the seed.
+def join_speech(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None = None) -> JoinedSpeech:
+    """Return the parts at one level with comfort noise between them: `gaps_ms`, or 120-160 ms each, by the seed.
 
     Raises:
-        ScenarioError: a part holds no speech.
+        ScenarioError: a part holds no speech (`scenario.no-speech`).
     """
     rng = random.Random(seed)
-    rows: list[Pcm16] = []
+    pieces: list[Pcm16] = []
     pauses: list[tuple[int, int]] = []
-    at = 0
+    at = cut_samples = 0
     for index, part in enumerate(parts):
         levelled = normalise(part)
-        found = label(levelled)
-        if found is None:
-            raise ScenarioError("no speech in it")
-        first, last = index == 0, index == len(parts) - 1
-        start = max(0, found.start_sample - HEAD_SAMPLES) if first else found.start_sample
-        rows.append(levelled[start : None if last else found.end_sample])
-        at += len(rows[-1])
-        if not last:
-            gap_ms = rng.randint(*JOIN_MS) if gaps_ms is None else gaps_ms[index]
-            rows.append(comfort_noise(gap_ms * 8, f"{seed}:{index}"))
+        label = label_speech(levelled)
+        if label is None:
+            raise ScenarioError(
+                f"there is no speech in it: even with {MAX_GAIN_DB:.0f} dB of gain no sound is over "
+                f"{FLOOR_DBFS + SHIFT_DB:.0f} dBFS; record it louder",
+                code="scenario.no-speech",
+            )
+        is_first, is_last = index == 0, index == len(parts) - 1
+        start = max(0, label.start_sample - HEAD_SAMPLES) if is_first else label.start_sample
+        cut_samples = start if is_first else cut_samples
+        pieces.append(levelled[start : None if is_last else label.end_sample])
+        at += len(pieces[-1])
+        if not is_last:
+            gap_ms = rng.randint(*GAP_MS) if gaps_ms is None else gaps_ms[index]
+            pieces.append(comfort_noise(gap_ms * 8, f"{seed}:{index}"))
             if gap_ms >= PAUSE_MS:
                 pauses.append((at, at + gap_ms * 8))
             at += gap_ms * 8
-    return Joined(np.concatenate(rows), tuple(pauses))
+    return JoinedSpeech(np.concatenate(pieces), tuple(pauses), cut_samples)
 
 
 def normalise(pcm: Pcm16) -> Pcm16:
-    """Speech at -20 dBFS over its frames within 35 dB of p95, peaks at most -1 dBFS, 30 dB louder at most; (n,)."""
+    """Return speech at -20 dBFS over its frames within 35 dB of p95, peaks at most -1 dBFS, gain at most 30 dB."""
     peak = int(np.abs(pcm.astype(np.int32)).max(initial=0))
     if peak == 0:
         return pcm

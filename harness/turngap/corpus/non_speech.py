@@ -1,6 +1,6 @@
-"""What callers let be heard that is no word: keys as tones, a cough, an "mm-hm", nothing; synthesised, (n,), 8 kHz.
+"""Clips without words: key tones, a cough, an "mm-hm", silence; all synthesised, shape (n,), 8 kHz.
 
-Keys follow ITU-T Q.23 (frequencies) and are held for 100 ms with 100 ms between them, over the 40 ms of Q.24.
+Key tones follow ITU-T Q.23 (frequencies). Each lasts 100 ms with 100 ms between them; Q.24 requires at least 40 ms.
 """
 
 from __future__ import annotations
@@ -9,40 +9,40 @@ import numpy as np
 from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.caller.comfort_noise import comfort_noise
-from turngap.corpus.audio_sources import Utterance
+from turngap.corpus.audio_sources import SourceAudio
 from turngap.model.records import Clip, Pcm16
 
 KEY_MS = 100
 KEY_DBFS = -13.0
-"""Of each of the two tones."""
+"""The level of each of the two tones."""
 KEYS = "123A456B789C*0#D"
 ROWS_HZ = (697, 770, 852, 941)
 COLUMNS_HZ = (1209, 1336, 1477, 1633)
-_COUGHS_MS = ((130, 60), (110, 0))
+_COUGH_BURSTS_MS = ((130, 60), (110, 0))
 """Two bursts: (length, silence after it)."""
 
 
-def silence(clip_id: str, ms: int) -> Clip:
-    """Nobody speaks: comfort noise."""
+def make_silence(clip_id: str, ms: int) -> Clip:
+    """Return comfort noise: the caller says nothing."""
     pcm = comfort_noise(ms * 8, clip_id)
     return Clip(clip_id, pcm, 0, None, 0.0, 0.0, "comfort noise", synthetic=True)
 
 
-def keys(clip_id: str, digits: str, *, as_tones: bool) -> Clip:
-    """Keys pressed: as tones in the audio, or as messages, each told when its key is let go."""
+def make_keys(clip_id: str, digits: str, *, as_tones: bool) -> Clip:
+    """Return pressed keys: as tones in the audio, or as messages that are sent when each key is released."""
     step = 2 * KEY_MS * 8
     pcm = comfort_noise(step * len(digits) - KEY_MS * 8, clip_id)
-    told = tuple((index * step + KEY_MS * 8 - 1, digit) for index, digit in enumerate(digits))
+    messages = tuple((index * step + KEY_MS * 8 - 1, digit) for index, digit in enumerate(digits))
     if as_tones:
         for index, digit in enumerate(digits):
-            pcm[index * step : index * step + KEY_MS * 8] = tone(digit)
-        told = ()
+            pcm[index * step : index * step + KEY_MS * 8] = make_key_tone(digit)
+        messages = ()
     source = "keys as tones (ITU-T Q.23)" if as_tones else "keys as dtmf messages"
-    return Clip(clip_id, pcm, 0, None, 0.0, 0.0, source, synthetic=True, keys=told)
+    return Clip(clip_id, pcm, 0, None, 0.0, 0.0, source, synthetic=True, keys=messages)
 
 
-def tone(digit: str) -> Pcm16:
-    """The two tones of a key, 100 ms."""
+def make_key_tone(digit: str) -> Pcm16:
+    """Return the two tones of a key, 100 ms."""
     row, column = divmod(KEYS.index(digit), 4)
     t = np.arange(KEY_MS * 8) / SAMPLE_RATE
     amplitude = 32_768 * 10 ** (KEY_DBFS / 20) * np.sqrt(2)
@@ -51,29 +51,29 @@ def tone(digit: str) -> Pcm16:
     return pcm
 
 
-def sound(name: str, seed: str) -> Utterance:
-    """A sound by name: cough, mm-hm."""
-    return {"cough": cough, "mm-hm": mm_hm}[name](seed)
+def make_sound(name: str, seed: str) -> SourceAudio:
+    """Return a sound by its name: cough, mm-hm."""
+    return {"cough": make_cough, "mm-hm": make_mm_hm}[name](seed)
 
 
-def cough(seed: str) -> Utterance:
-    """A cough of 300 ms: two bursts of noise that start at once and die away, with a throat's resonances."""
+def make_cough(seed: str) -> SourceAudio:
+    """Return a cough of 300 ms: two bursts of noise with a throat's resonances that start at once and decay."""
     rng = np.random.default_rng(list(seed.encode()))
     parts = []
-    for burst_ms, rest_ms in _COUGHS_MS:
+    for burst_ms, rest_ms in _COUGH_BURSTS_MS:
         n = burst_ms * 8
         spectrum = np.fft.rfft(rng.standard_normal(n))
         hz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
         shape = sum(np.exp(-(((hz - peak) / width) ** 2)) for peak, width in ((500, 250), (1300, 400), (2400, 500)))
         burst = np.fft.irfft(spectrum * (0.1 + shape), n) * np.exp(-np.arange(n) / (0.35 * n))
         parts += [burst / np.abs(burst).max() * 16_000, np.zeros(rest_ms * 8)]
-    # Silence after it: its end is where the second burst stops.
+    # With silence after it, its end is the end of the second burst.
     pcm = np.rint(np.concatenate([np.zeros(800), *parts, np.zeros(800)])).astype(np.int16)
-    return Utterance(pcm, None, "a cough, synthesised", synthetic=True)
+    return SourceAudio(pcm, None, "a cough, synthesised", synthetic=True)
 
 
-def mm_hm(seed: str) -> Utterance:
-    """A hummed "mm-hm" of 350 ms: two syllables through a closed mouth, the second higher, a breath between them."""
+def make_mm_hm(seed: str) -> SourceAudio:
+    """Return a hummed "mm-hm" of 350 ms: two syllables with the mouth closed, the second higher, a breath between."""
     rng = np.random.default_rng(list(seed.encode()))
     root_hz = rng.uniform(105, 210)
     parts = []
@@ -84,4 +84,4 @@ def mm_hm(seed: str) -> Utterance:
         parts.append(hum * np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 0.4 * 9000)
     breath = rng.standard_normal(30 * 8) * 300
     pcm = np.rint(np.concatenate([np.zeros(800), parts[0], breath, parts[1], np.zeros(800)])).astype(np.int16)
-    return Utterance(pcm, None, 'an "mm-hm", synthesised', synthetic=True)
+    return SourceAudio(pcm, None, 'an "mm-hm", synthesised', synthetic=True)

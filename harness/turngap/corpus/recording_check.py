@@ -1,106 +1,109 @@
-"""A recording, looked at before it is measured with: where its speech is, how firm that is, what speaks against it."""
+"""A check of one recording before it is used: where its speech is, how firm its end is, what is wrong with it."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from turngap_agent.errors import ScenarioError
 
-from turngap.caller.onset import FRAME_SAMPLES, levels_dbfs
-from turngap.corpus import audio_sources
-from turngap.corpus.concatenation import normalise
-from turngap.corpus.labels import MAX_MOVE_MS, Label, label, speech_threshold_dbfs
+from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
+from turngap.corpus.audio_sources import read_audio
+from turngap.corpus.concatenation import join_speech, normalise
+from turngap.corpus.labels import MAX_MOVE_MS, Label, label_speech, speech_threshold_dbfs
 from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
 
 TAIL_MS = 100.0
-"""With less after the speech nobody can tell whether it ended, or the recording."""
+"""With less audio after the speech it is unknown whether the speech ended or the recording."""
 HEAD_MS = 20.0
-CLIPPED = 3
-"""So many samples in a row at full scale are no peak."""
+CLIPPED_SAMPLES = 3
+"""This many samples in a row at full scale are not a single peak."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """A recording with its label; ms from the beginning of the file."""
+class RecordingCheck:
+    """A recording with its label; times in ms from the start of the file."""
 
     path: Path
     pcm: Pcm16
-    """As it is spoken: levelled, 8 kHz, shape (n,); not yet cut."""
+    """The whole file at the level at which it is spoken, 8 kHz, shape (n,)."""
     label: Label
+    """The label that a run uses, in samples of the whole file."""
     threshold_dbfs: float
     pauses: tuple[tuple[float, float], ...]
     """Pauses of 200 ms and more inside the speech."""
     remarks: tuple[str, ...]
-    """What speaks against it, and what to do; one line each."""
+    """What is wrong with it and what to do, one line each."""
 
     @property
     def start_ms(self) -> float:
-        """Where the speech begins."""
+        """The start of the speech."""
         return self.label.start_sample / 8
 
     @property
     def end_ms(self) -> float:
-        """Where the speech ends: what the turn gap is measured from."""
+        """The end of the speech, from which the turn gap is measured."""
         return self.label.end_sample / 8
 
     @property
     def duration_ms(self) -> float:
-        """The whole file."""
+        """The length of the file."""
         return len(self.pcm) / 8
 
     @property
     def usable(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there are no remarks."""
         return not self.remarks
 
 
-def inspect(path: Path) -> Inspection:
-    """Read and label a recording as a scenario does.
+def check_recording(path: Path) -> RecordingCheck:
+    """Read and label a recording exactly as a run does: bring it to level, cut the silence before the speech, label it.
 
     Raises:
-        ScenarioError: it cannot be read, or holds no speech.
+        ScenarioError: it cannot be read (`scenario.audio`), or holds no speech (`scenario.no-speech`).
     """
-    raw = audio_sources.read_audio(path)
+    raw = read_audio(path)
+    try:
+        joined = join_speech("", [raw])
+    except ScenarioError as error:
+        raise ScenarioError(f"{path}: {error}", code=error.code) from None
+    label, threshold = label_speech(joined.pcm), speech_threshold_dbfs(joined.pcm)
+    assert label is not None, "cutting silence only raises the levels' percentile, which the loudest frames exceed"
+    cut = joined.cut_samples
+    label = replace(label, start_sample=cut + label.start_sample, end_sample=cut + label.end_sample)
     pcm = normalise(raw)
-    found = label(pcm)
-    if found is None:
-        raise ScenarioError(
-            f"{path}: no speech in it: nothing stands out by 35 dB, or all is under -50 dBFS; record again"
-        )
-    threshold = speech_threshold_dbfs(pcm)
-    return Inspection(path, pcm, found, threshold, _pauses(pcm, found, threshold), _remarks(raw, pcm, found))
+    return RecordingCheck(path, pcm, label, threshold, _find_pauses(pcm, label, threshold), _make_remarks(raw, label))
 
 
-def _pauses(pcm: Pcm16, found: Label, threshold: float) -> tuple[tuple[float, float], ...]:
-    levels = levels_dbfs(pcm[found.start_sample : found.end_sample])
+def _find_pauses(pcm: Pcm16, label: Label, threshold: float) -> tuple[tuple[float, float], ...]:
+    levels = levels_dbfs(pcm[label.start_sample : label.end_sample])
     over = np.flatnonzero(levels > threshold)
-    frame_ms = FRAME_SAMPLES / 8
+    frame_ms = LEVEL_FRAME_SAMPLES / 8
     return tuple(
-        (found.start_sample / 8 + (int(one) + 1) * frame_ms, found.start_sample / 8 + int(next_) * frame_ms)
-        for one, next_ in itertools.pairwise(over)
-        if (next_ - one - 1) * frame_ms >= PAUSE_MS
+        (label.start_sample / 8 + (int(before) + 1) * frame_ms, label.start_sample / 8 + int(after) * frame_ms)
+        for before, after in itertools.pairwise(over)
+        if (after - before - 1) * frame_ms >= PAUSE_MS
     )
 
 
-def _remarks(raw: Pcm16, pcm: Pcm16, found: Label) -> tuple[str, ...]:
+def _make_remarks(raw: Pcm16, label: Label) -> tuple[str, ...]:
     remarks = []
-    if not found.stable:
+    if not label.is_firm:
         remarks.append(
-            f"the end moves by {found.low_ms:+.0f} / {found.high_ms:+.0f} ms when the thresholds move by -5 / +5 dB, "
-            f"over {MAX_MOVE_MS:.0f} ms: a scenario leaves it out; record it closer, or in a quieter room"
+            f"the end moves by {label.low_ms:+.0f} / {label.high_ms:+.0f} ms when the thresholds move by -5 / +5 dB, "
+            f"over {MAX_MOVE_MS:.0f} ms, so a run leaves it out; record it closer, or in a quieter room"
         )
-    if len(pcm) / 8 - found.end_sample / 8 < TAIL_MS:
+    if len(raw) / 8 - label.end_sample / 8 < TAIL_MS:
         remarks.append(
-            f"sound goes on to within {TAIL_MS:.0f} ms of the file's end: its end may be the recording's, not the "
+            f"there is sound in the last {TAIL_MS:.0f} ms of the file, so its end may be the recording's, not the "
             "speaker's; leave silence after the speech"
         )
-    if found.start_sample / 8 < HEAD_MS:
-        remarks.append("sound from the first sample on: the beginning may be cut; leave silence before the speech")
+    if label.start_sample / 8 < HEAD_MS:
+        remarks.append("there is sound from the first sample on, so the start may be cut; leave silence before it")
     full = np.abs(raw.astype(np.int32)) >= np.iinfo(np.int16).max - 1
-    if len(full) >= CLIPPED and np.convolve(full, np.ones(CLIPPED), "valid").max() >= CLIPPED:
-        remarks.append("it is clipped: record it with less gain")
+    if len(full) >= CLIPPED_SAMPLES and np.convolve(full, np.ones(CLIPPED_SAMPLES), "valid").max() >= CLIPPED_SAMPLES:
+        remarks.append("it is clipped; record it with less gain")
     return tuple(remarks)

@@ -108,7 +108,7 @@ class AgentLeg:
 
     def trace(self, until_ns: int) -> AgentTrace:
         """Return what was recorded until `until_ns`, and stop recording."""
-        self._playout.stop(until_ns)
+        self._playout.truncate(until_ns)
         sent = self._playout.received
         return AgentTrace(
             inbound=self._inbound.audio(),
@@ -135,7 +135,7 @@ class AgentLeg:
             self._responder.receive(message, frame, self._inbound.start_ns)
             return
         if isinstance(message, InboundMark):
-            self._playout.echo(arrival_ns, arrival_ns)
+            self._playout.echo_marks(arrival_ns, arrival_ns)
         self._responder.receive(message, None, None)
 
     def _send(self, message: Outbound) -> None:
@@ -148,7 +148,7 @@ class AgentLeg:
         if isinstance(message, OutboundMedia):
             self._playout.receive(mulaw.decode(message.payload), sent_ns)
         elif isinstance(message, OutboundMark):
-            self._playout.mark(message.name, sent_ns)
+            self._playout.add_mark(message.name, sent_ns)
         else:
             self._playout.clear(sent_ns)
 

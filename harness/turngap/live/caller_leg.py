@@ -106,7 +106,7 @@ class CallerLeg:
             rng=random.Random(self._seed),
             on_grid=self._planned.on_grid,
         )
-        self._timer = self._scheduler.at(self._started_ns, self._on_frame)
+        self._timer = self._scheduler.call_at(self._started_ns, self._on_frame)
 
     def end(self, how: CallEnd, detail: str = "") -> None:
         """End the call; nothing is recorded afterwards."""
@@ -173,7 +173,7 @@ class CallerLeg:
             self.end(CallEnd.COMPLETED)
             return
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
-        pcm = self._conversation.voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        pcm = self._conversation.mix_voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
         self._sent_pcm.append(pcm)
         outgoing = pcm[self._skipped_samples(frame, due_ns) :]
 
@@ -185,7 +185,7 @@ class CallerLeg:
             self._stream.send(OutboundMedia(self._stream_sid, mulaw.encode(outgoing)).to_json(), record_sent)
         else:
             record_sent(due_ns)
-        self._timer = self._scheduler.at(due_ns + FRAME_NS, self._on_frame)
+        self._timer = self._scheduler.call_at(due_ns + FRAME_NS, self._on_frame)
 
     def _skipped_samples(self, frame: int, due_ns: int) -> int:
         """Return how many samples of a frame without speech to skip, so that no delay stays in Twilio's buffer."""

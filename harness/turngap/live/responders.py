@@ -75,7 +75,7 @@ class FixedDelayResponder:
         elif self._speech_end is not None and frame.offset + len(frame.pcm) - self._speech_end >= self._quiet_samples:
             due_ns = stream_start_ns + self._speech_end * NS_PER_SAMPLE + self._delay_ns
             self._speech_end = None
-            self._scheduler.at(due_ns, self._reply)
+            self._scheduler.call_at(due_ns, self._reply)
 
     async def close(self) -> None:
         """Send nothing more."""

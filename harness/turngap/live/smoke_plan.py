@@ -103,7 +103,7 @@ def assign_turns(scenario: Scenario, turns: int, calls: int, seed: int, *, greet
     `greeted`: each call starts with a pause in which an unknown agent may greet the caller.
     """
     scenario = scenario.model_copy(update={"turns_per_call": 1})
-    chosen = [call.turns[0] for call in scenarios.plan(scenario, seed=seed, n_turns=turns) if not call.warm_up]
+    chosen = [call.turns[0] for call in scenarios.plan_calls(scenario, seed=seed, n_turns=turns) if not call.warm_up]
     planned = []
     for index in range(calls):
         first, end = turns * index // calls, turns * (index + 1) // calls

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from turngap_agent.errors import HarnessError, TurngapError, UsageError
 
 from turngap.caller.call import place_call
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.live import preflight, recording_check, run_summary
@@ -61,7 +61,7 @@ async def run_live(plan: SmokePlan, display: ProgressDisplay, *, clock: Clock, s
     record = await _new_record(plan, clock)
     agent_run: AgentRun | None = None
     error: TurngapError | None = None
-    with ahead():
+    with raised_priority():
         try:
             async with AsyncExitStack() as stack:
                 scheduler = await stack.enter_async_context(Scheduler(clock).running())

@@ -1,9 +1,9 @@
-"""What a network does to a call: delay, jitter, bursts, stalls, loss, doubles, a broken connection; seeded, by name.
+"""What a simulated network does to a call: delay, jitter, bursts, stalls, loss, duplicates, a broken connection.
 
-Everything here is pure: a `Path` is told when a message was sent and says when it arrives.
+Everything here is pure and seeded: a `NetworkPath` maps the time at which a message is sent to its arrival time.
 """
 
-from turngap.network.path import Path
-from turngap.network.profile import CLEAN, Burst, Direction, NetworkProfile, Stall, load, names
+from turngap.network.path import NetworkPath
+from turngap.network.profile import CLEAN, Burst, Direction, NetworkProfile, Stall, list_networks, load
 
-__all__ = ["CLEAN", "Burst", "Direction", "NetworkProfile", "Path", "Stall", "load", "names"]
+__all__ = ["CLEAN", "Burst", "Direction", "NetworkPath", "NetworkProfile", "Stall", "list_networks", "load"]

@@ -1,7 +1,7 @@
-"""One direction of one call's network: when what was sent arrives. Pure, and the same again for the same seed.
+"""One direction of one call's network: the arrival times of what is sent. Pure; the same seed gives the same times.
 
-Nothing overtakes: messages travel on one TCP connection, so one that is late holds up all behind it. What is lost was
-lost on the phone's leg, where audio travels in datagrams: whole frames are gone, and nothing waits for them.
+Messages do not overtake one another: they travel on one TCP connection, so a late one delays all behind it. Losses
+happen on the phone's leg, where audio travels in datagrams: whole frames are gone, and no message waits for them.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from turngap.clock import NS_PER_MS
 from turngap.network.profile import Direction
 
 JITTER_QUANTILE = 0.99
-"""`jitter_ms` is this quantile of the exponential delay that is cut off there."""
+"""`jitter_ms` is this quantile of the exponential delay, which is cut off there."""
 
 
-class Path:
-    """One direction of one call. Ask in the order of sending: it remembers what went before."""
+class NetworkPath:
+    """One direction of one call. Call its methods in the order of sending: it keeps state."""
 
     def __init__(self, direction: Direction, seed: int | str) -> None:
         self._direction = direction
-        # A generator each: what one of them does is the same whatever else the profile has.
-        self._jitter, self._loss, self._double, self._stall, phase = (
-            random.Random(f"{seed}:{what}") for what in ("jitter", "loss", "duplicate", "stall", "burst")
+        # One generator for each effect: the draws of one are the same whatever else the profile has.
+        self._jitter, self._loss, self._duplicate, self._stall, phase = (
+            random.Random(f"{seed}:{effect}") for effect in ("jitter", "loss", "duplicate", "stall", "burst")
         )
         self._phase = phase.random()
         self._stall_ns: tuple[int, int] | None = None
-        self._last_ns = -(2**63)
+        self._last_arrival_ns = -(2**63)
         self._losing = False
 
-    def arrivals_ns(self, sent_ns: int) -> tuple[int, ...]:
-        """When the frame that was sent at `sent_ns` arrives: () if it is lost, two times if it arrives twice.
+    def frame_arrivals_ns(self, sent_ns: int) -> tuple[int, ...]:
+        """Return when the frame sent at `sent_ns` arrives: () if it is lost, two times if it is duplicated.
 
         Never before `sent_ns` + `delay_ms`, and never before anything that was sent earlier.
         """
-        if self._is_lost():
+        if self._draw_loss():
             return ()
-        arrival_ns = self.arrival_ns(sent_ns)
-        double = self._direction.duplicate and self._double.random() < self._direction.duplicate
-        return (arrival_ns, arrival_ns) if double else (arrival_ns,)
+        arrival_ns = self.message_arrival_ns(sent_ns)
+        is_duplicated = self._direction.duplicate and self._duplicate.random() < self._direction.duplicate
+        return (arrival_ns, arrival_ns) if is_duplicated else (arrival_ns,)
 
-    def arrival_ns(self, sent_ns: int) -> int:
-        """When something arrives that is never lost and never doubled: a control message, a message of any length."""
+    def message_arrival_ns(self, sent_ns: int) -> int:
+        """Return when a message that is never lost or duplicated arrives, such as a control message."""
         direction = self._direction
-        leaves_ns = self._released_ns(self._unstalled_ns(sent_ns))
-        took_ns = (direction.delay_ms + self._jitter_ms()) * NS_PER_MS
-        self._last_ns = max(self._last_ns, leaves_ns + round(took_ns))
-        return self._last_ns
+        leaves_ns = self._end_of_burst_ns(self._end_of_stall_ns(sent_ns))
+        transit_ns = (direction.delay_ms + self._draw_jitter_ms()) * NS_PER_MS
+        self._last_arrival_ns = max(self._last_arrival_ns, leaves_ns + round(transit_ns))
+        return self._last_arrival_ns
 
-    def losses(self, frames: int) -> npt.NDArray[np.bool_]:
-        """Which of the next `frames` frames of audio are lost, shape (frames,)."""
-        return np.array([self._is_lost() for _ in range(frames)], np.bool_)
+    def draw_losses(self, frames: int) -> npt.NDArray[np.bool_]:
+        """Return which of the next `frames` frames of audio are lost, shape (frames,)."""
+        return np.array([self._draw_loss() for _ in range(frames)], np.bool_)
 
-    def _is_lost(self) -> bool:
-        """Drawn independently, or by Gilbert's two states, entered so often that the share of losses stays `loss`."""
+    def _draw_loss(self) -> bool:
+        """Draw independently, or from Gilbert's two states, entered so often that the share of losses stays `loss`."""
         loss, run = self._direction.loss, self._direction.loss_run
         if not loss:
             return False
@@ -67,25 +67,27 @@ class Path:
         self._losing = self._loss.random() < chance
         return self._losing
 
-    def _jitter_ms(self) -> float:
+    def _draw_jitter_ms(self) -> float:
         jitter_ms = self._direction.jitter_ms
         if not jitter_ms:
             return 0.0
         return min(jitter_ms, self._jitter.expovariate(-math.log(1 - JITTER_QUANTILE) / jitter_ms))
 
-    def _unstalled_ns(self, at_ns: int) -> int:
+    def _end_of_stall_ns(self, at_ns: int) -> int:
+        """Return the end of the stall that `at_ns` is in, or `at_ns`."""
         stall = self._direction.stall
         if stall is None:
             return at_ns
         lasts_ns = round(stall.lasts_ms * NS_PER_MS)
-        begins_ns, ends_ns = self._stall_ns or (at_ns, at_ns)
-        while at_ns >= ends_ns:
-            begins_ns = ends_ns + round(self._stall.expovariate(1 / stall.every_s) * 1e9)
-            ends_ns = begins_ns + lasts_ns
-        self._stall_ns = (begins_ns, ends_ns)
-        return ends_ns if at_ns >= begins_ns else at_ns
+        start_ns, end_ns = self._stall_ns or (at_ns, at_ns)
+        while at_ns >= end_ns:
+            start_ns = end_ns + round(self._stall.expovariate(1 / stall.every_s) * 1e9)
+            end_ns = start_ns + lasts_ns
+        self._stall_ns = (start_ns, end_ns)
+        return end_ns if at_ns >= start_ns else at_ns
 
-    def _released_ns(self, at_ns: int) -> int:
+    def _end_of_burst_ns(self, at_ns: int) -> int:
+        """Return the next point of the burst grid, or `at_ns` without bursts."""
         burst = self._direction.burst
         if burst is None:
             return at_ns

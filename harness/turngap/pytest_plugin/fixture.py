@@ -98,7 +98,7 @@ class Turngap:
         if profile is not None and settings.url is not None:
             raise UsageError(f"the test asks for profile {profile!r}, --agent-url for another agent: drop one")
         if isinstance(what, scenario.Scenario):
-            what = scenario.with_audio_from(what, folder, f"scenario {what.name!r}")
+            what = scenario.resolve_audio(what, folder)
         elif isinstance(what, Path) or "/" in what or what.endswith((".yaml", ".yml")):
             what = (folder / what).resolve()
         gate = api.load_scenario(what).gate

@@ -1,23 +1,30 @@
-"""Scenarios: what callers say, in which calls, on what line, and what is expected of each turn."""
+"""Scenarios: what callers say, in which calls, over what line, and what the agent is expected to do about each turn."""
 
-from turngap.scenario.calls import QUIET_MS, PlannedCall, plan
-from turngap.scenario.line import CLEAN, Echo, Line
-from turngap.scenario.model import SUFFIX, Scenario, load, with_audio_from
+from turngap.scenario.calls import QUIET_MS, PlannedCall, plan_calls
+from turngap.scenario.model import (
+    NO_IMPAIRMENTS,
+    SUFFIX,
+    Echo,
+    LineImpairments,
+    Scenario,
+    load,
+    resolve_audio,
+)
 from turngap.scenario.turn import PAUSE_MS, Expectation, Noise, Turn
 
 __all__ = [
-    "CLEAN",
+    "NO_IMPAIRMENTS",
     "PAUSE_MS",
     "QUIET_MS",
     "SUFFIX",
     "Echo",
     "Expectation",
-    "Line",
+    "LineImpairments",
     "Noise",
     "PlannedCall",
     "Scenario",
     "Turn",
     "load",
-    "plan",
-    "with_audio_from",
+    "plan_calls",
+    "resolve_audio",
 ]

@@ -1,4 +1,4 @@
-"""The calls of a scenario in their seeded order."""
+"""The calls of a scenario, in their seeded order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Literal
 from turngap_agent.errors import ScenarioError
 
 from turngap.network import NetworkProfile
-from turngap.scenario.line import CLEAN, Line
-from turngap.scenario.model import Scenario
+from turngap.scenario.model import NO_IMPAIRMENTS, LineImpairments, Scenario
 from turngap.scenario.turn import Expectation, Turn
 
 QUIET_MS = 600
-"""An agent that has been silent for so long is taken to have said all."""
+"""An agent that has been silent for this long has ended its reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,60 +26,60 @@ class PlannedCall:
     probe: bool
     warm_up: bool = False
     on_grid: bool = False
-    """Every utterance ends with a frame, where chance would put its end anywhere in one; for calibration."""
-    line: Line = CLEAN
+    """For calibration: every utterance ends at the end of a frame. Otherwise chance places its end inside a frame."""
+    line: LineImpairments = NO_IMPAIRMENTS
     hang_up: Literal["stop", "drop"] = "stop"
     quiet_ms: int = QUIET_MS
-    """A reply is over once the agent has been silent for so long; before that the caller does not speak again."""
+    """A reply has ended once the agent was silent for this long; the caller does not speak again before that."""
     network: NetworkProfile | None = None
-    """The simulated network between caller and agent; None for none."""
+    """The simulated network between caller and agent, if any."""
 
 
-def plan(scenario: Scenario, *, seed: int | None = None, n_turns: int | None = None) -> tuple[PlannedCall, ...]:
-    """The calls in their seeded order; `warm_up_turns` one-turn calls come first and repeat utterances of the list.
+def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | None = None) -> tuple[PlannedCall, ...]:
+    """Return the calls in their seeded order; `warm_up_turns` one-turn calls come first and repeat utterances.
 
-    `n_turns` takes the first n of the seeded order, and goes round again where n is larger than the list (which makes
-    the corpus repeat itself: such a run is not gated).
+    `n_turns` takes the first n turns of the seeded order. If n is larger than the list, the order starts again: such a
+    run repeats utterances and is not gated.
 
     Raises:
         ScenarioError: `n_turns` is not positive.
     """
     if n_turns is not None and n_turns < 1:
-        raise ScenarioError(f"--turns {n_turns}: at least 1 is needed")
+        raise ScenarioError(f"--turns {n_turns}: must be at least 1", code="scenario.turns")
     rng = random.Random(scenario.seed if seed is None else seed)
-    dealt = _dealt(scenario, rng, len(scenario.turns) if n_turns is None else n_turns)
-    said = [turn for call in dealt for turn in call]
-    answered = [turn for turn in said if turn.agent is Expectation.RESPOND and turn.over_agent_ms is None] or said
+    turns_by_call = _assign_turns(scenario, rng, len(scenario.turns) if n_turns is None else n_turns)
+    turns = [turn for call_turns in turns_by_call for turn in call_turns]
+    answerable = [turn for turn in turns if turn.agent is Expectation.RESPOND and turn.over_agent_ms is None] or turns
     calls = [
         PlannedCall(
-            index=index, turns=(answered[-1 - index % len(answered)],), probe=True, warm_up=True, line=scenario.line
+            index=index, turns=(answerable[-1 - index % len(answerable)],), probe=True, warm_up=True, line=scenario.line
         )
         for index in range(scenario.warm_up_turns)
     ]
-    for turns in dealt:
+    for call_turns in turns_by_call:
         calls.append(
-            PlannedCall(len(calls), turns, scenario.probe, line=scenario.line, hang_up=scenario.hang_up),
+            PlannedCall(len(calls), call_turns, scenario.probe, line=scenario.line, hang_up=scenario.hang_up),
         )
     return tuple(calls)
 
 
-def _dealt(scenario: Scenario, rng: random.Random, wanted: int) -> list[tuple[Turn, ...]]:
-    """The turns of each call, `wanted` in all."""
+def _assign_turns(scenario: Scenario, rng: random.Random, n_turns: int) -> list[tuple[Turn, ...]]:
+    """Return the turns of each call, `n_turns` in total."""
     size = scenario.call_size
     order = list(scenario.turns)
     if scenario.turns_per_call == "all" or scenario.shuffle == "turns":
         if scenario.turns_per_call != "all":
             rng.shuffle(order)
-        dealt = [order[index % len(order)] for index in range(wanted)]
-        return _cut(dealt, size)
-    cut = _cut(order, size)
-    rng.shuffle(cut)
+        return _split([order[index % len(order)] for index in range(n_turns)], size)
+    pieces = _split(order, size)
+    rng.shuffle(pieces)
     calls: list[tuple[Turn, ...]] = []
-    while wanted > 0:
-        calls.append(cut[len(calls) % len(cut)][:wanted])
-        wanted -= len(calls[-1])
+    remaining = n_turns
+    while remaining > 0:
+        calls.append(pieces[len(calls) % len(pieces)][:remaining])
+        remaining -= len(calls[-1])
     return calls
 
 
-def _cut(turns: Sequence[Turn], size: int) -> list[tuple[Turn, ...]]:
+def _split(turns: Sequence[Turn], size: int) -> list[tuple[Turn, ...]]:
     return [tuple(turns[start : start + size]) for start in range(0, len(turns), size)]

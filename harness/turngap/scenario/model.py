@@ -1,20 +1,55 @@
-"""A scenario file: YAML in, a frozen model out, every fault one line with file and line."""
+"""A scenario file: YAML in, a frozen model out; every error is one line with file and line."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 
-from turngap.scenario.line import CLEAN, Line
 from turngap.scenario.turn import Turn
 
 SUFFIX = ".scenario.yaml"
+
+
+class Echo(FrozenModel):
+    """The agent's audio, as played, in the caller's audio."""
+
+    attenuation_db: float = Field(30.0, ge=0, le=60)
+    delay_ms: int = Field(150, ge=0, le=1000)
+
+
+class LineImpairments(FrozenModel):
+    """Impairments of the caller's line, in the order in which they are applied; there are none by default."""
+
+    level_db: float = Field(0.0, ge=-40, le=20)
+    """Gain of the caller's side: voice, background noise, comfort noise."""
+    echo: Echo | None = None
+    noise_dbfs: float | None = Field(None, ge=-90, le=-20)
+    """White noise of the line itself, added to everything."""
+    dc_offset: float = Field(0.0, ge=-0.5, le=0.5)
+    """As a part of full scale."""
+    clip_dbfs: float | None = Field(None, ge=-40, le=0)
+    """Peaks are clipped at this level."""
+    loss_percent: float = Field(0.0, ge=0, le=50)
+    """Frames that never arrive."""
+
+
+NO_IMPAIRMENTS = LineImpairments()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a scenario was read. It is no part of the scenario's value: two scenarios may be equal without it."""
+
+    path: Path | None = field(default=None, compare=False)
+    keys: tuple[str, ...] = field(default=(), compare=False)
+    """The keys of all turns in the file's order."""
 
 
 class Scenario(FrozenModel):
@@ -27,91 +62,118 @@ class Scenario(FrozenModel):
     turns_per_call: Annotated[int, Field(ge=1)] | Literal["all"] = 1
     """One scored turn a call keeps turns independent; `all` makes one call of the whole list."""
     shuffle: Literal["turns", "calls"] = "turns"
-    """What the seed shuffles: the turns before they are dealt out, or the calls that the list is cut into."""
+    """What the seed shuffles: the turns before they are assigned to calls, or the calls that the list is split into."""
     probe: bool = False
-    """Hang up half a second after the answer begins: short calls, for gates."""
+    """Hang up half a second after the answer starts: short calls, for gates."""
     gate: bool = False
-    """True where a budget may be judged on it: distinct utterances, one scored turn a call."""
+    """True if a budget may be judged on it: distinct utterances, one scored turn a call."""
     simultaneous_calls: int = Field(1, ge=1, le=500)
     network: str | None = None
-    """What is put between caller and agent: a network that ships, by name, or a file beside the scenario."""
+    """The network between caller and agent: the name of one that ships, or a file beside the scenario."""
     warm_up_turns: int = Field(2, ge=1)
     """At least one: the first call after the agent's start is cold and never scored."""
-    line: Line = CLEAN
+    line: LineImpairments = NO_IMPAIRMENTS
     hang_up: Literal["stop", "drop"] = "stop"
-    """How a call ends: with a `stop` message, or with the socket gone."""
+    """How a call ends: with a `stop` message, or with the socket dropped."""
     agent_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """By a profile's name, what the scenario changes in it (`llm.max_tokens: 40`): what it can't do without."""
+    """By profile name, the settings that the scenario needs in that profile (`llm.max_tokens: 40`)."""
     turns: tuple[Turn, ...] = Field(min_length=1)
+    _source: _Source = PrivateAttr(default_factory=_Source)
 
     @field_validator("turns_per_call", mode="before")
     @classmethod
-    def _some_turns(cls, given: object) -> object:
-        if given != "all" and (type(given) is not int or given < 1):
-            raise ValueError("needs a whole number, at least 1, or `all`")
-        return given
+    def _check_turns_per_call(cls, value: object) -> object:
+        if value != "all" and (type(value) is not int or value < 1):
+            raise ValueError("must be a whole number, at least 1, or `all`")
+        return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> Scenario:
-        keys = [turn.key for turn in self.turns]
-        double = next((key for key in keys if keys.count(key) > 1), None)
-        if double is not None:
-            raise ValueError(f"two turns are called {double!r}; give one of them its own `id`")
+    def _check_turns(self) -> Scenario:
+        keys: set[str] = set()
+        for index, turn in enumerate(self.turns):
+            if turn.key in keys:
+                raise documents.located_error(
+                    f"two turns have the name {turn.key!r}; give one of them its own `id`", ("turns", index)
+                )
+            keys.add(turn.key)
         if self.gate and self.turns_per_call != 1:
-            raise ValueError("a gate needs `turns_per_call: 1`: turns of one call are not independent")
+            raise documents.located_error(
+                "a gate needs `turns_per_call: 1`: turns of one call are not independent", ("turns_per_call",)
+            )
         return self
 
     @model_validator(mode="after")
-    def _speech_over_the_agent_has_an_agent(self) -> Scenario:
+    def _check_speech_over_the_agent(self) -> Scenario:
         if all(turn.over_agent_ms is None for turn in self.turns):
             return self
         if self.turns_per_call != "all" and self.shuffle != "calls":
-            raise ValueError("turns with `over_agent_ms` follow another's reply: they need `shuffle: calls`")
+            raise documents.located_error(
+                "turns with `over_agent_ms` follow another turn's reply: set `shuffle: calls`", ("shuffle",)
+            )
         for index in range(0, len(self.turns), self.call_size):
             if self.turns[index].over_agent_ms is not None:
-                raise ValueError(
-                    f"turn {self.turns[index].key!r} begins a call, and speaks over an agent that has not spoken; "
-                    f"calls have {self.call_size} turns"
+                raise documents.located_error(
+                    f"turn {self.turns[index].key!r} is the first of a call, so there is no reply to speak over; "
+                    f"calls have {self.call_size} turns",
+                    ("turns", index, "over_agent_ms"),
                 )
         return self
 
     @model_validator(mode="after")
-    def _twins_exist(self) -> Scenario:
+    def _check_twins(self) -> Scenario:
         by_key = {turn.key: turn for turn in self.turns}
-        for turn in self.turns:
-            if turn.twin and (turn.twin not in by_key or by_key[turn.twin].noise is not None):
-                what = "is noisy itself" if turn.twin in by_key else "is no turn of this scenario"
-                raise ValueError(f"turn {turn.key!r}: its twin {turn.twin!r} {what}")
+        clean = [turn.key for turn in self.turns if turn.noise is None]
+        for index, turn in enumerate(self.turns):
+            if not turn.twin or turn.twin in clean:
+                continue
+            problem = "is noisy itself" if turn.twin in by_key else "is not a turn of this scenario"
+            hint = documents.suggest(turn.twin, clean)
+            message = f"turn {turn.key!r}: its twin {turn.twin!r} {problem}{hint}"
+            raise documents.located_error(message, ("turns", index, "twin"))
         return self
 
     def overrides(self, profile: str) -> tuple[str, ...]:
-        """What it changes in that profile, as `section.key=value`."""
-        changed = self.agent_settings.get(profile, {})
-        return tuple(f"{key}={json.dumps(value)}" for key, value in changed.items())
+        """Return the settings that the scenario needs in that profile, as `section.key=value`."""
+        settings = self.agent_settings.get(profile, {})
+        return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
     @property
     def call_size(self) -> int:
         """Turns a call; the last call may have fewer."""
         return len(self.turns) if self.turns_per_call == "all" else self.turns_per_call
 
+    def locate_turn(self, turn: Turn, *keys: str | int) -> str:
+        """Return the place of a turn, or of the value at `keys` below it, for an error: "FILE:LINE: turn 'KEY'".
+
+        A scenario that was not read from a file is named instead: "scenario 'NAME', turn 'KEY'".
+        """
+        path = self._source.path
+        if path is None or turn.key not in self._source.keys or not path.is_file():
+            return f"scenario {self.name!r}, turn {turn.key!r}"
+        line = documents.find_line(path, ("turns", self._source.keys.index(turn.key), *keys))
+        return f"{path}:{line}: turn {turn.key!r}"
+
 
 def load(path: Path) -> Scenario:
     """Read a scenario; audio paths become absolute.
 
     Raises:
-        ScenarioError: missing, malformed or empty; the message names file and line.
+        ScenarioError: the file is missing or malformed, or an audio file is missing (`scenario.audio`); the message
+            names file and line.
     """
-    return with_audio_from(documents.load(path, Scenario, ScenarioError), path.parent, str(path))
+    scenario = documents.load(path, Scenario, ScenarioError)
+    scenario._source = _Source(path, tuple(turn.key for turn in scenario.turns))
+    return resolve_audio(scenario, path.parent)
 
 
-def with_audio_from(scenario: Scenario, folder: Path, where: str) -> Scenario:
-    """The scenario with absolute audio paths; relative ones are taken from `folder`. Messages begin with `where`.
+def resolve_audio(scenario: Scenario, folder: Path) -> Scenario:
+    """Return the scenario with absolute audio paths; relative ones are relative to `folder`.
 
     Raises:
-        ScenarioError: an audio file is missing.
+        ScenarioError: an audio file is missing (`scenario.audio`).
     """
+    # A turn's key keeps the path as it is written: results are the same wherever the scenario's file is.
     turns = tuple(
-        # The name stays as the scenario has it: results are to be the same wherever the scenario lies.
         turn
         if turn.audio is None
         else turn.model_copy(update={"audio": (folder / turn.audio).resolve(), "id": turn.key})
@@ -119,5 +181,17 @@ def with_audio_from(scenario: Scenario, folder: Path, where: str) -> Scenario:
     )
     for turn in turns:
         if turn.audio is not None and not turn.audio.is_file():
-            raise ScenarioError(f"{where}: turn {turn.key!r}: no audio file {turn.audio}")
+            raise ScenarioError(
+                f"{scenario.locate_turn(turn, 'audio')}: {describe_missing_file(turn.audio)}", code="scenario.audio"
+            )
     return scenario.model_copy(update={"turns": turns})
+
+
+def describe_missing_file(path: Path) -> str:
+    """Return why `path` is not a file that can be read: no folder, no file (with the nearest name there), a folder."""
+    if path.is_dir():
+        return f"{path} is a folder, not a file"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    names = [other.name for other in path.parent.iterdir() if other.is_file()]
+    return f"there is no file {path}{documents.suggest(path.name, names)}"

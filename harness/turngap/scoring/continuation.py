@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from turngap.caller.onset import AUDIBLE_DBFS, FRAME_SAMPLES, levels_dbfs
+from turngap.caller.onset import AUDIBLE_DBFS, LEVEL_FRAME_SAMPLES, levels_dbfs
 from turngap.model.records import Pcm16
 
 TEMPLATE_SAMPLES = 1600
@@ -68,7 +68,7 @@ def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
     audible = np.flatnonzero(levels_dbfs(piece) > AUDIBLE_DBFS)
     if not len(audible):
         return None
-    lead = int(audible[0]) * FRAME_SAMPLES
+    lead = int(audible[0]) * LEVEL_FRAME_SAMPLES
     template = piece[lead : lead + TEMPLATE_SAMPLES].astype(np.float64) / _FULL_SCALE
     if min(len(template), len(known)) < SHORTEST_SAMPLES:
         return None
@@ -83,7 +83,7 @@ def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
 def count_audible_samples(pcm: Pcm16) -> int:
     """Return how many samples are in audible 10 ms frames, counted from the first sample."""
     audible = np.flatnonzero(levels_dbfs(pcm) > AUDIBLE_DBFS)
-    return int(np.minimum(FRAME_SAMPLES, len(pcm) - audible * FRAME_SAMPLES).sum())
+    return int(np.minimum(LEVEL_FRAME_SAMPLES, len(pcm) - audible * LEVEL_FRAME_SAMPLES).sum())
 
 
 def _likeness(known: npt.NDArray[np.float64], template: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -120,7 +120,7 @@ def find_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _N
 
 def iter_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
     """Yield the milestones one by one, so that an event loop can run between two of a long call."""
-    segments = playout.segments(record.received)
+    segments = playout.played_segments(record.received)
     audible = onset.audible_frames(segments)
     talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
     ends_ns = [*talk_ns, record.ended_ns][1:]

@@ -71,7 +71,7 @@ def measure_overlap(
     until_ns: int,
 ) -> Overlap:
     """Return how the agent reacted to that utterance; `until_ns` is the start of the next one, or the call's end."""
-    segments = playout.segments(record.received)
+    segments = playout.played_segments(record.received)
     audible = onset.audible_frames(segments)
     speech_ns = moments.speech_ns
     from_ns, to_ns = moments.window_ns

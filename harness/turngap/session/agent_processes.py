@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from turngap_agent.errors import AgentError, HarnessError
 
-from turngap.caller.connection import listens
+from turngap.caller.connection import check_listening
 from turngap.processes import process_log
 from turngap.processes.agent import READY_TIMEOUT_S, Agent, serve_command
 from turngap.processes.sampler import Sampler
@@ -59,7 +59,7 @@ async def start_agents(
             samplers.append(sampler)
         for agent_run in agent_runs:
             if agent_run.request.url is not None:  # before the calibration, which takes a while
-                await listens(agent_run.request.url)
+                await check_listening(agent_run.request.url)
         if before_agents is not None:
             await before_agents()
         processes: dict[str, AgentProcesses] = {}

@@ -160,7 +160,9 @@ def make(
         scenario_sha256=_sha256(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
         profile=agent,
         url=checked_url(url) if url is not None else None,
-        calls=network_plan.assign_networks(scenarios.plan(checked, seed=seed, n_turns=options.n_turns), simulated),
+        calls=network_plan.assign_networks(
+            scenarios.plan_calls(checked, seed=seed, n_turns=options.n_turns), simulated
+        ),
         seed=seed,
         budget=budget if budget is None or isinstance(budget, Budget) else budgets.load(str(budget)),
         options=options,
@@ -207,7 +209,7 @@ def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | No
     if not isinstance(scenario, Scenario):
         path = locate(str(scenario))
         return scenarios.load(path), path, None
-    located = scenarios.with_audio_from(scenario, Path.cwd(), f"scenario {scenario.name!r}")
+    located = scenarios.resolve_audio(scenario, Path.cwd())
     data = located.model_dump(mode="json", exclude_none=True)
     return located, None, yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
@@ -274,7 +276,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
         scenario_sha256=record.scenario_sha256,
         profile=Profile.model_validate(record.profile_data) if ours else None,
         url=None if ours else record.agent.url,
-        calls=network_plan.assign_networks(scenarios.plan(read, seed=record.seed, n_turns=utterances), simulated),
+        calls=network_plan.assign_networks(scenarios.plan_calls(read, seed=record.seed, n_turns=utterances), simulated),
         seed=record.seed,
         budget=record.budget,
         options=replace(options, inject=state.inject, agent_nice=state.agent_nice),
@@ -293,7 +295,7 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     n_turns = request.options.n_turns
     if request.resumed is not None:
         n_turns = request.resumed.record.planned_turns // max(1, len(request.networks))
-    planned = scenarios.plan(corpus.scenario, seed=request.seed, n_turns=n_turns)
+    planned = scenarios.plan_calls(corpus.scenario, seed=request.seed, n_turns=n_turns)
     calls = network_plan.assign_networks(planned, request.networks)
     said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
     for turn in request.resumed.turns if request.resumed is not None else ():

@@ -26,7 +26,7 @@ def prepare(request: Request, show_message: Callable[[str], None]) -> tuple[Requ
     """
     if request.profile is not None:
         fetch_weights(plan.profile_data(request))
-    clips = corpus.prepare(request.scenario, show_message)
+    clips = corpus.build_corpus(request.scenario, show_message)
     return plan.with_corpus(request, clips), clips
 
 

@@ -19,7 +19,7 @@ from turngap_agent.errors import AgentError, TurngapError, UsageError
 
 from turngap.calibration.calibrate import Calibration, calibrate
 from turngap.calibration.sentinel import Sentinel, sentinel
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
@@ -133,7 +133,7 @@ async def run_session(
         UsageError: the port for spans is in use; folders of runs without turns are removed.
     """
     try:
-        with ahead() as priority:
+        with raised_priority() as priority:
             for agent_run in session.agent_runs:
                 agent_run.record.environment["caller_priority"] = priority
             await _measure(session, corpus, display, clock=clock, stop=stop)

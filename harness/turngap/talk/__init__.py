@@ -1,1 +1,1 @@
-"""Talking to the agent oneself, by this computer's microphone and loudspeaker: `turngap talk`."""
+"""`turngap talk`: a person talks to the agent by this computer's microphone and loudspeaker."""

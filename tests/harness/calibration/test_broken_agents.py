@@ -95,7 +95,7 @@ def punctual(record: CallRecord, way: Way) -> CallRecord:
     # Not strict: a call that lacks a piece fails the test that looks at it, not all of them.
     for (after_ms, _), message in zip(reply_pieces(way.behaviour, 0.0), record.received, strict=False):
         playout.receive(message.pcm, first_ns + round(after_ms * NS_PER_MS))
-    playout.stop(record.ended_ns)
+    playout.truncate(record.ended_ns)
     return dataclasses.replace(record, sent_ns=due_ns, received=playout.received, stalls=np.zeros((0, 2), np.int64))
 
 

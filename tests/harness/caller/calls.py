@@ -17,7 +17,7 @@ from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.model.records import CallRecord, Clip
 from turngap.network import NetworkProfile
-from turngap.scenario import CLEAN, Line, PlannedCall, Turn
+from turngap.scenario import NO_IMPAIRMENTS, LineImpairments, PlannedCall, Turn
 from turngap_agent.telephony import mulaw
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
@@ -89,7 +89,7 @@ def call(
     seed: int = 1,
     network: NetworkProfile | None = None,
     clips: dict[str, Clip] | None = None,
-    line: Line = CLEAN,
+    line: LineImpairments = NO_IMPAIRMENTS,
     hang_up: Literal["stop", "drop"] = "stop",
 ) -> tuple[CallRecord, list[Json]]:
     """Place one call to `agent` on a free port; the answer has what the agent was sent, too."""

@@ -61,7 +61,7 @@ class Call:
         until = self.now_ns + ms * NS_PER_MS
         while self.now_ns < until and self.over_ns is None:
             if self.talk.decide(self.frame):
-                self.line.append(self.talk.voice(np.zeros(160, np.int16), self.frame))
+                self.line.append(self.talk.mix_voice(np.zeros(160, np.int16), self.frame))
                 self.frame += 1
             else:
                 self.over_ns = self.now_ns

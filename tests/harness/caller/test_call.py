@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 from turngap.caller.onset import find_onset
-from turngap.caller.playout import segments
+from turngap.caller.playout import played_segments
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import CallEnd
-from turngap.scenario import Echo, Expectation, Line
+from turngap.scenario import Echo, Expectation, LineImpairments
 from turngap_agent.telephony import mulaw
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.server import Request, Response, ServerConnection
@@ -98,7 +98,7 @@ def test_probe_hangs_up_half_a_second_after_the_answer_begins() -> None:
                 await socket.send(media(message, TONE * 20))
 
     record, _ = call(long_reply, probe=True)
-    onset = find_onset(segments(record.received), record.sample_ns(record.spoken[0].end_sample))
+    onset = find_onset(played_segments(record.received), record.sample_ns(record.spoken[0].end_sample))
     assert onset is not None
     assert record.ended_ns - onset >= 500 * NS_PER_MS
     assert record.received[0].played_samples < 20 * 4000
@@ -234,7 +234,7 @@ def test_keys_are_sent_as_twilio_sends_them() -> None:
 
 def test_lost_frames_never_come_and_time_goes_on() -> None:
     """The timestamp jumps over a lost frame, chunk and sequence number do not; the frame that holds t0 is kept."""
-    record, log = call(answering, line=Line(loss_percent=20))
+    record, log = call(answering, line=LineImpairments(loss_percent=20))
     assert record.lost_frames
     assert (record.spoken[0].end_sample - 1) // 160 not in record.lost_frames
     media_sent = [message for message in log if message["event"] == "media"]
@@ -249,7 +249,7 @@ def test_lost_frames_never_come_and_time_goes_on() -> None:
 
 def test_a_line_that_echoes_brings_the_agents_audio_back() -> None:
     """Once the reply plays, the caller's frames carry it, and what is recorded is what was sent."""
-    record, log = call(answering, line=Line(echo=Echo(attenuation_db=20, delay_ms=100)))
+    record, log = call(answering, line=LineImpairments(echo=Echo(attenuation_db=20, delay_ms=100)))
     assert record.received
     begins_ns = record.received[0].play_ns + 100 * NS_PER_MS
     frame = (begins_ns - record.started_ns) // (160 * NS_PER_SAMPLE) + 1

@@ -49,7 +49,7 @@ class ScriptedAgent:
             self.read_ns.append(self._clock.now_ns())
             if self._was_loud and not loud(message) and self.sent_ns is None:
                 self.sent_ns = self.read_ns[-2] + self._answer_ns
-                self._scheduler.at(self.sent_ns, lambda at_ns: self._answer(message, at_ns))
+                self._scheduler.call_at(self.sent_ns, lambda at_ns: self._answer(message, at_ns))
             self._was_loud = loud(message)
 
     def _answer(self, message: Json, at_ns: int) -> None:
@@ -214,7 +214,8 @@ def test_a_broken_connection_ends_the_call_without_a_close_message() -> None:
 
     record, _ = call(noting, network=profile(disconnect_after_s=0.5))
     assert record.end is CallEnd.DISCONNECTED
-    assert record.detail == "the network 'test' broke the connection 0.5 s in"
+    assert "network 'test'" in record.detail
+    assert "0.5 s" in record.detail
     assert record.ended_ns >= record.started_ns + 500 * MS
     assert 1000 not in codes
 

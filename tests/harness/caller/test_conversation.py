@@ -103,12 +103,12 @@ def test_the_pause_counts_from_the_end_of_the_reply() -> None:
 def test_an_agent_that_marks_its_ends_is_waited_for() -> None:
     """Audio newer than the last mark: the caller waits past 600 ms for the mark, but not past 3 s."""
     call = Call({"pause_ms": 0}, {"pause_ms": 0}, {"pause_ms": 0})
-    call.playout.mark("greeting", START)
+    call.playout.add_mark("greeting", START)
     call.lead(400)
     call.hear(sound(200))
     call.lead(2000)
     assert len(call.talk.spoken) == 1
-    call.playout.mark("end", call.now_ns)
+    call.playout.add_mark("end", call.now_ns)
     call.lead(100)
     assert len(call.talk.spoken) == 2
     call.lead(300)
@@ -231,6 +231,6 @@ def test_keys_are_told_with_the_frame_they_end_in() -> None:
     told = []
     for _ in range(100):
         call.lead(20)
-        told += [(call.frame - 1, digit) for digit in call.talk.keys(call.frame - 1)]
+        told += [(call.frame - 1, digit) for digit in call.talk.keys_released_in(call.frame - 1)]
     start = call.talk.spoken[0].start_sample
     assert told == [((start + 10) // 160, "1"), ((start + 500) // 160, "2"), ((start + 505) // 160, "#")]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from turngap.caller.network_link import Crossing
+from turngap.caller.network_link import NetworkLink
 from turngap.clock import NS_PER_MS
 from turngap.network import Direction, NetworkProfile
 
@@ -36,10 +36,10 @@ def test_a_network_that_does_nothing_needs_no_timer() -> None:
     """Everything passes at once, at its own time, and the record names no network."""
     timers, passed = Timers(), list[object]()
     for network in (None, profile()):
-        crossing = Crossing(network, "1:0", timers.at)
-        crossing.frame_leaves(5 * MS, passed.append)
-        crossing.message_leaves(6 * MS, lambda: passed.append("echo"))
-        crossing.message_comes(7 * MS, passed.append)
+        crossing = NetworkLink(network, "1:0", timers.at)
+        crossing.send_frame(5 * MS, passed.append)
+        crossing.send_message(6 * MS, lambda: passed.append("echo"))
+        crossing.receive_message(7 * MS, passed.append)
         assert crossing.name == ""
         assert crossing.breaks_after_ns is None
     assert passed == [0, "echo", 7 * MS] * 2
@@ -49,10 +49,10 @@ def test_a_network_that_does_nothing_needs_no_timer() -> None:
 def test_each_direction_has_its_own_delay() -> None:
     """A frame and an echo are late by the uplink's, a message by the downlink's; the time of each is told."""
     timers, passed = Timers(), list[object]()
-    crossing = Crossing(profile(Direction(delay_ms=60), Direction(delay_ms=90)), "1:0", timers.at)
-    crossing.frame_leaves(20 * MS, lambda held_ns: passed.append(("frame", held_ns)))
-    crossing.message_leaves(30 * MS, lambda: passed.append("echo"))
-    crossing.message_comes(30 * MS, lambda at_ns: passed.append(("message", at_ns)))
+    crossing = NetworkLink(profile(Direction(delay_ms=60), Direction(delay_ms=90)), "1:0", timers.at)
+    crossing.send_frame(20 * MS, lambda held_ns: passed.append(("frame", held_ns)))
+    crossing.send_message(30 * MS, lambda: passed.append("echo"))
+    crossing.receive_message(30 * MS, lambda at_ns: passed.append(("message", at_ns)))
     assert [deadline_ns for deadline_ns, _ in timers.waiting] == [80 * MS, 90 * MS, 120 * MS]
     timers.run()
     assert passed == [("frame", 60 * MS), "echo", ("message", 120 * MS)]
@@ -62,10 +62,10 @@ def test_a_lost_frame_is_never_written_and_a_double_twice() -> None:
     """The network decides; control messages are neither lost nor doubled."""
     for uplink, copies in ((Direction(loss=0.5), {0, 1}), (Direction(duplicate=0.5), {1, 2})):
         timers, written = Timers(), list[int]()
-        crossing = Crossing(profile(uplink), "1:0", timers.at)
+        crossing = NetworkLink(profile(uplink), "1:0", timers.at)
         for frame in range(100):
-            crossing.frame_leaves(frame * 20 * MS, partial(noted, written, frame))
-            crossing.message_leaves(frame * 20 * MS, partial(noted, written, -1))
+            crossing.send_frame(frame * 20 * MS, partial(noted, written, frame))
+            crossing.send_message(frame * 20 * MS, partial(noted, written, -1))
         timers.run()
         assert {written.count(frame) for frame in range(100)} == copies
         assert written.count(-1) == 100
@@ -79,7 +79,7 @@ def noted(written: list[int], number: int, held_ns: int = 0) -> None:
 def test_lost_audio_is_silence_of_the_same_length() -> None:
     """Pieces of 20 ms go silent; the rest, and the length, stay as they were."""
     pcm = np.full(160 * 100 + 7, 1000, np.int16)
-    heard = Crossing(profile(downlink=Direction(loss=0.3)), "1:0", Timers().at).heard_of(pcm)
+    heard = NetworkLink(profile(downlink=Direction(loss=0.3)), "1:0", Timers().at).drop_lost_audio(pcm)
     assert heard.shape == pcm.shape
     assert heard.dtype == np.int16
     pieces = heard[:16_000].reshape(-1, 160)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.caller.onset import AUDIBLE_DBFS, FRAME_NS, FRAME_SAMPLES, Segment, audible_frames, find_onset, levels_dbfs
+from turngap.caller.onset import (
+    AUDIBLE_DBFS,
+    LEVEL_FRAME_NS,
+    LEVEL_FRAME_SAMPLES,
+    Segment,
+    audible_frames,
+    find_onset,
+    levels_dbfs,
+)
 from turngap.model.records import Pcm16
 
 LOUD = 3000
@@ -26,28 +34,28 @@ def test_onset_is_the_frame_where_sound_begins(head: int, body: int, start: int)
     """The onset lies less than a frame before the first loud sample, or a frame after it when it hardly fills one."""
     onset = find_onset([Segment(start, np.concatenate([silence(head), tone(body)]))])
     assert onset is not None
-    assert -FRAME_NS < onset - (start + head * 125_000) < FRAME_NS
-    assert (onset - start) % FRAME_NS == 0
+    assert -LEVEL_FRAME_NS < onset - (start + head * 125_000) < LEVEL_FRAME_NS
+    assert (onset - start) % LEVEL_FRAME_NS == 0
 
 
 @given(head=st.integers(0, 60))
 def test_silence_at_the_head_is_no_answer(head: int) -> None:
     """Whole silent frames at the head move the onset by exactly their length."""
-    pcm = np.concatenate([silence(head * FRAME_SAMPLES), tone(800)])
-    assert find_onset([Segment(0, pcm)]) == head * FRAME_NS
+    pcm = np.concatenate([silence(head * LEVEL_FRAME_SAMPLES), tone(800)])
+    assert find_onset([Segment(0, pcm)]) == head * LEVEL_FRAME_NS
 
 
 @pytest.mark.parametrize(("frames", "found"), [(1, False), (3, False), (4, True), (7, True)])
 def test_onset_needs_30_ms_more_in_the_next_60(frames: int, found: bool) -> None:
     """A click, or up to 30 ms of sound, is no answer; a frame with 30 ms after it is."""
-    pcm = np.concatenate([silence(800), tone(frames * FRAME_SAMPLES), silence(1600)])
+    pcm = np.concatenate([silence(800), tone(frames * LEVEL_FRAME_SAMPLES), silence(1600)])
     assert (find_onset([Segment(0, pcm)]) is not None) is found
 
 
 def test_click_before_speech_is_passed_over() -> None:
     """A lone click 100 ms before the speech does not become the onset."""
     pcm = np.concatenate([tone(80), silence(800), tone(800)])
-    assert find_onset([Segment(0, pcm)]) == 11 * FRAME_NS
+    assert find_onset([Segment(0, pcm)]) == 11 * LEVEL_FRAME_NS
 
 
 def test_sustained_sound_may_have_gaps() -> None:
@@ -81,7 +89,7 @@ def test_search_begins_where_it_is_told(cut: int) -> None:
     """From inside a sound, the onset is the next frame of the same grid at or after that moment."""
     segment = Segment(1_000, tone(8000))
     onset = find_onset([segment], 1_000 + cut * 125_000)
-    assert onset == 1_000 + -(-cut // FRAME_SAMPLES) * FRAME_NS
+    assert onset == 1_000 + -(-cut // LEVEL_FRAME_SAMPLES) * LEVEL_FRAME_NS
 
 
 @given(

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.caller.onset import Segment
-from turngap.caller.playout import MAX_BUFFERED_NS, Playout, segments
+from turngap.caller.playout import MAX_BUFFERED_NS, Playout, played_segments
 from turngap.clock import NS_PER_SAMPLE
 from turngap.model.records import Pcm16
 
@@ -50,7 +50,7 @@ def test_without_clears_every_sample_is_played_once_in_order(steps: Steps) -> No
     """The pieces together are the messages together."""
     playout, _ = play(steps, clears=False)
     sent = [message.pcm for message in playout.received]
-    heard = [segment.pcm for segment in segments(playout.received)]
+    heard = [segment.pcm for segment in played_segments(playout.received)]
     assert np.array_equal(np.concatenate([ramp(0), *sent]), np.concatenate([ramp(0), *heard]))
 
 
@@ -62,7 +62,7 @@ def test_a_gap_in_the_buffer_is_a_hole_and_nothing_else_is(steps: Steps) -> None
     for message in playout.received:
         assert message.play_ns == max(message.recv_ns, end)
         end = message.play_ns + len(message.pcm) * NS_PER_SAMPLE
-    pieces = segments(playout.received)
+    pieces = played_segments(playout.received)
     assert all(later.start_ns > earlier.end_ns for earlier, later in itertools.pairwise(pieces))
 
 
@@ -74,7 +74,7 @@ def test_after_a_clear_nothing_older_is_heard(steps: Steps, later_ns: int) -> No
     end_before = playout.end_ns
     playout.clear(at)
     assert playout.end_ns <= at
-    pieces = segments(playout.received)
+    pieces = played_segments(playout.received)
     if pieces:
         assert pieces[-1].end_ns <= at
         if end_before > at and playout.received[-1].play_ns <= at and playout.received[-1].played_samples:
@@ -85,10 +85,10 @@ def test_after_a_clear_nothing_older_is_heard(steps: Steps, later_ns: int) -> No
 def test_segments_from_a_moment_are_those_that_end_after_it(steps: Steps, from_ns: int) -> None:
     """A later beginning leaves whole messages out, and keeps all that is heard from then on."""
     playout, _ = play(steps)
-    late = segments(playout.received, from_ns)
+    late = played_segments(playout.received, from_ns)
     assert all(segment.end_ns > from_ns for segment in late)
     end = max(playout.end_ns, from_ns)
-    assert np.array_equal(laid_out(late, from_ns, end), laid_out(segments(playout.received), from_ns, end))
+    assert np.array_equal(laid_out(late, from_ns, end), laid_out(played_segments(playout.received), from_ns, end))
 
 
 def laid_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
@@ -104,13 +104,13 @@ def laid_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
 def test_a_mark_is_due_when_the_audio_before_it_has_played() -> None:
     """Not when it comes; and with an empty buffer at once."""
     playout = Playout()
-    assert playout.mark("empty", 5) == 5
+    assert playout.add_mark("empty", 5) == 5
     playout.receive(ramp(800), 1_000)
-    due = playout.mark("after", 2_000)
+    due = playout.add_mark("after", 2_000)
     assert due == 1_000 + 800 * NS_PER_SAMPLE
-    assert playout.echo(6, 6) == ("empty",)
-    assert playout.echo(due, due) == ("after",)
-    assert playout.echo(due, due) == ()
+    assert playout.echo_marks(6, 6) == ("empty",)
+    assert playout.echo_marks(due, due) == ("after",)
+    assert playout.echo_marks(due, due) == ()
     assert [mark.echoed_ns for mark in playout.marks] == [6, due]
 
 
@@ -118,10 +118,10 @@ def test_a_clear_lets_all_pending_marks_come_back() -> None:
     """Echoing without a time gives whatever is still out, in order."""
     playout = Playout()
     playout.receive(ramp(8000), 0)
-    playout.mark("a", 1)
-    playout.mark("b", 2)
+    playout.add_mark("a", 1)
+    playout.add_mark("b", 2)
     playout.clear(10)
-    assert playout.echo(10) == ("a", "b")
+    assert playout.echo_marks(10) == ("a", "b")
     assert playout.clears_ns == (10,)
 
 

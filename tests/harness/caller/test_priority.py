@@ -7,22 +7,22 @@ import subprocess
 import sys
 
 import pytest
-from turngap.caller.priority import OWN_NICE, SWITCH_INTERVAL_S, ahead, describe
+from turngap.caller.priority import OWN_NICE, SWITCH_INTERVAL_S, describe_priority, raised_priority
 
 
 def test_what_was_taken_is_given_back() -> None:
     """Inside the block the thread says how it runs; after it, it runs as before."""
-    before = describe(), sys.getswitchinterval()
-    with ahead() as place:
-        assert place == describe()
+    before = describe_priority(), sys.getswitchinterval()
+    with raised_priority() as place:
+        assert place == describe_priority()
         assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
-    assert (describe(), sys.getswitchinterval()) == before
+    assert (describe_priority(), sys.getswitchinterval()) == before
     assert os.getpriority(os.PRIO_PROCESS, 0) == OWN_NICE
 
 
 def test_children_run_as_anybody() -> None:
     """An agent started inside the block does not inherit real time."""
-    with ahead():
+    with raised_priority():
         code = "import os; print(os.sched_getscheduler(0))"
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(said) == os.SCHED_OTHER
@@ -36,5 +36,5 @@ def test_a_refusal_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     monkeypatch.setattr(os, "setpriority", lambda *_: None)
-    with ahead() as place:
+    with raised_priority() as place:
         assert place == f"niceness {OWN_NICE}"

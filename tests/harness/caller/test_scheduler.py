@@ -30,8 +30,8 @@ def test_callbacks_come_in_the_order_of_their_deadlines() -> None:
         seen: list[tuple[int, int]] = []
         done = asyncio.Event()
         for deadline in random.Random(3).sample(deadlines, len(deadlines)):
-            scheduler.at(deadline, lambda due: seen.append((due, clock.now_ns())))
-        scheduler.at(deadlines[-1] + 1, lambda due: done.set())
+            scheduler.call_at(deadline, lambda due: seen.append((due, clock.now_ns())))
+        scheduler.call_at(deadlines[-1] + 1, lambda due: done.set())
         await done.wait()
         assert seen == [(deadline, deadline) for deadline in deadlines]
 
@@ -46,8 +46,8 @@ def test_equal_deadlines_keep_the_order_given() -> None:
         done = asyncio.Event()
         at = clock.now_ns() + 50 * NS_PER_MS
         for index in range(10):
-            scheduler.at(at, lambda due, index=index: seen.append(index))  # type: ignore[misc]
-        scheduler.at(at, lambda due: done.set())
+            scheduler.call_at(at, lambda due, index=index: seen.append(index))  # type: ignore[misc]
+        scheduler.call_at(at, lambda due: done.set())
         await done.wait()
         assert seen == list(range(10))
 
@@ -65,11 +65,11 @@ def test_a_callback_may_ask_for_the_next() -> None:
             seen.append(due - start)
             clock.advance_ms(15)
             if len(seen) < 100:
-                scheduler.at(due + 20 * NS_PER_MS, frame)
+                scheduler.call_at(due + 20 * NS_PER_MS, frame)
             else:
                 done.set()
 
-        scheduler.at(start + 20 * NS_PER_MS, frame)
+        scheduler.call_at(start + 20 * NS_PER_MS, frame)
         await done.wait()
         assert seen == [n * 20 * NS_PER_MS for n in range(1, 101)]
 
@@ -82,8 +82,8 @@ def test_cancelled_callbacks_never_come() -> None:
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         seen: list[str] = []
         done = asyncio.Event()
-        timer = scheduler.at(clock.now_ns() + NS_PER_MS, lambda due: seen.append("cancelled"))
-        scheduler.at(clock.now_ns() + 5 * NS_PER_MS, lambda due: done.set())
+        timer = scheduler.call_at(clock.now_ns() + NS_PER_MS, lambda due: seen.append("cancelled"))
+        scheduler.call_at(clock.now_ns() + 5 * NS_PER_MS, lambda due: done.set())
         timer.cancel()
         timer.cancel()
         await done.wait()
@@ -98,8 +98,8 @@ def test_a_stalled_loop_is_recorded_with_its_length() -> None:
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         start = clock.now_ns()
         done = asyncio.Event()
-        scheduler.at(start + 100 * NS_PER_MS, lambda due: clock.advance_ms(8))
-        scheduler.at(start + 200 * NS_PER_MS, lambda due: done.set())
+        scheduler.call_at(start + 100 * NS_PER_MS, lambda due: clock.advance_ms(8))
+        scheduler.call_at(start + 200 * NS_PER_MS, lambda due: done.set())
         await done.wait()
         assert scheduler.stalls(start, clock.now_ns()).tolist() == [[start + 108 * NS_PER_MS, 8 * NS_PER_MS]]
         assert len(scheduler.stalls(start + 104 * NS_PER_MS, start + 105 * NS_PER_MS)) == 1
@@ -115,7 +115,7 @@ def test_a_foreign_task_that_blocks_is_seen() -> None:
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         start = clock.now_ns()
         done = asyncio.Event()
-        scheduler.at(start + 20 * NS_PER_MS, lambda due: done.set())
+        scheduler.call_at(start + 20 * NS_PER_MS, lambda due: done.set())
         await asyncio.sleep(0)
         clock.advance_ms(6)
         await done.wait()
@@ -132,7 +132,7 @@ def test_a_punctual_loop_leaves_no_rows() -> None:
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         start = clock.now_ns()
         done = asyncio.Event()
-        scheduler.at(start + 3_000 * NS_PER_MS, lambda due: done.set())
+        scheduler.call_at(start + 3_000 * NS_PER_MS, lambda due: done.set())
         await done.wait()
         assert len(scheduler.stalls(start, clock.now_ns())) == 0
 
@@ -146,7 +146,7 @@ def test_an_idle_scheduler_wakes_for_new_work() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         done = asyncio.Event()
-        scheduler.at(clock.now_ns(), lambda due: done.set())
+        scheduler.call_at(clock.now_ns(), lambda due: done.set())
         await done.wait()
 
     run(body)
@@ -159,7 +159,7 @@ def test_a_callback_that_raises_is_not_swallowed() -> None:
         def broken(due: int) -> None:
             raise RuntimeError("broken callback")
 
-        scheduler.at(clock.now_ns(), broken)
+        scheduler.call_at(clock.now_ns(), broken)
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -176,8 +176,8 @@ def test_nothing_is_called_before_its_time_on_the_real_clock() -> None:
         async with Scheduler(clock).running() as scheduler:
             start = clock.now_ns()
             for n in range(1, 6):
-                scheduler.at(start + n * 5 * NS_PER_MS, lambda due: early.append(clock.now_ns() - due))
-            scheduler.at(start + 26 * NS_PER_MS, lambda due: done.set())
+                scheduler.call_at(start + n * 5 * NS_PER_MS, lambda due: early.append(clock.now_ns() - due))
+            scheduler.call_at(start + 26 * NS_PER_MS, lambda due: done.set())
             await done.wait()
         return early
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.cli import app
-from turngap.corpus.recording_check import inspect
-from turngap.model.records import Pcm16
+from turngap.corpus.audio_sources import load_recording
+from turngap.corpus.clips import make_clip
+from turngap.corpus.recording_check import check_recording
+from turngap.model.records import Clip, Pcm16
 
 from tests.harness.corpus.test_concatenation import word
 
@@ -42,7 +45,7 @@ def test_a_firm_recording_is_usable(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_pauses_inside_are_told(tmp_path: Path) -> None:
     """From 200 ms on, with their places: they are where an agent may cut in."""
     body = word(4000, 1)[960:4960]
-    found = inspect(save(tmp_path / "p.wav", quiet(120), body, quiet(400), body, quiet(150), body, quiet(300)))
+    found = check_recording(save(tmp_path / "p.wav", quiet(120), body, quiet(400), body, quiet(150), body, quiet(300)))
     ((start_ms, end_ms),) = found.pauses
     assert abs(start_ms - 620) <= 10
     assert abs(end_ms - 1020) <= 10
@@ -51,9 +54,9 @@ def test_pauses_inside_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "remark"),
     [
-        ("fading", "a scenario leaves it out"),
+        ("fading", "a run leaves it out"),
         ("tailless", "leave silence after the speech"),
-        ("headless", "leave silence before the speech"),
+        ("headless", "leave silence before it"),
         ("clipped", "it is clipped"),
     ],
 )
@@ -75,7 +78,7 @@ def test_what_speaks_against_it_is_said(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), (quiet(900), "no speech in it")],
+    [(None, "there is no file"), (quiet(900), "no speech in it")],
 )
 def test_what_is_no_recording_is_one_line(
     tmp_path: Path, content: Pcm16 | None, message: str, capsys: pytest.CaptureFixture[str]
@@ -111,11 +114,21 @@ def test_the_picture_is_drawn(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--plot", "--listen"])
-def test_what_cannot_be_written_is_one_line(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 3 with the path."""
+@pytest.mark.parametrize(
+    ("output", "fact"),
+    [("none/x.png", "mkdir -p"), (".", "is a folder"), ("x.nonsense", "cannot be written")],
+)
+def test_an_output_that_cannot_be_written_is_one_line(
+    tmp_path: Path, option: str, output: str, fact: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 3 with option and path; a missing folder is named with the command that creates it, before any work."""
     path = save(tmp_path / "mine.wav", word(8000, 1))
-    assert app.execute(["label", str(path), option, str(tmp_path / "none" / "x.png")]) == 3
-    assert "cannot be written" in capsys.readouterr().err
+    target = tmp_path / output
+    assert app.execute(["label", str(path), option, str(target)]) == 3
+    error = capsys.readouterr().err
+    assert f"{option} {target}: " in error
+    assert fact in error
+    assert error.count("\n") == 1
 
 
 @given(st.integers(2000, 12_000), st.integers(0, 99))
@@ -125,7 +138,7 @@ def test_the_sound_holds_all_that_was_said(tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("label")
     path, out = save(folder / "mine.wav", word(samples, seed)), folder / "listen.wav"
     assert app.execute(["label", str(path), "--listen", str(out)]) == 0
-    found = inspect(path)
+    found = check_recording(path)
     heard, _ = soundfile.read(out, dtype="int16")
     kept = found.label.end_sample - found.label.start_sample
     assert np.array_equal(heard[:kept], found.pcm[found.label.start_sample : found.label.end_sample])
@@ -141,3 +154,100 @@ def test_a_recording_is_never_written_over(tmp_path: Path, capsys: pytest.Captur
         assert app.execute(["label", str(file), option, str(tmp_path / "." / "mine.wav")]) == 3
         assert f"{option} {file}: that is the recording itself" in capsys.readouterr().err
     assert file.read_bytes() == b"precious"
+
+
+@given(
+    st.integers(0, 30_000), st.integers(0, 12_000), st.integers(2000, 9000), st.floats(200, 4000), st.integers(0, 99)
+)
+@settings(max_examples=60, deadline=None)
+def test_label_and_run_give_one_answer(
+    tmp_path_factory: pytest.TempPathFactory, head: int, tail: int, samples: int, fade: float, seed: int
+) -> None:
+    """However long the silence around it and however slow the fade: same start, end and moves, both firm or not."""
+    body = word(samples, seed)[960:-1600]
+    decay = body[-1500:] * 10 ** (-np.arange(1500) / fade)
+    folder = tmp_path_factory.mktemp("label")
+    path = save(
+        folder / "yes.wav", quiet(0), np.zeros(head, np.int16), body, decay.astype(np.int16), np.zeros(tail, np.int16)
+    )
+    check = check_recording(path)
+    clip = make_clip("yes", [load_recording(path)])
+    assert isinstance(clip, Clip) is check.label.is_firm
+    if isinstance(clip, Clip):
+        assert (clip.label_low_ms, clip.label_high_ms) == (check.label.low_ms, check.label.high_ms)
+        start, end = check.label.start_sample, check.label.end_sample
+        assert np.array_equal(clip.pcm[clip.speech_start_sample :], check.pcm[start:end])
+    else:
+        assert f"{check.label.low_ms:+.0f} / {check.label.high_ms:+.0f} ms" in clip
+
+
+def test_a_recording_with_long_silence_before_it_has_the_moves_that_a_run_has(tmp_path: Path) -> None:
+    """Silence lowers the 95th percentile of the levels, and with it the threshold: a run cuts it before it labels."""
+    body = word(2000, 1)[960:2960]
+    fade = (word(4000, 2)[960:4960] * 10 ** (-np.arange(4000) / 900)).astype(np.int16)
+    short, long = (
+        check_recording(save(tmp_path / f"{ms}.wav", quiet(ms), body, fade, quiet(200))) for ms in (60, 9000)
+    )
+    assert short.end_ms - 60 == long.end_ms - 9000
+    assert (short.label.low_ms, short.label.high_ms) == (long.label.low_ms, long.label.high_ms)
+
+
+def test_several_recordings_are_labelled_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has its result, in order; as JSON they are a list; one with a problem makes the exit code 1."""
+    paths = [save(tmp_path / f"{n}.wav", word(8000, n)) for n in (1, 2)]
+    assert app.execute(["label", *map(str, paths)]) == 0
+    assert capsys.readouterr().out.count("usable") == 2
+    cut = save(tmp_path / "cut.wav", word(8000, 3)[960:])
+    assert app.execute(["label", *map(str, [*paths, cut]), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["file"], each["usable"]) for each in found] == [
+        (str(paths[0]), True),
+        (str(paths[1]), True),
+        (str(cut), False),
+    ]
+
+
+def test_one_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others' results are printed; then exit 3 with a line for each that has none."""
+    good, missing = save(tmp_path / "good.wav", word(8000, 1)), tmp_path / "god.wav"
+    silent = save(tmp_path / "silent.wav", quiet(900))
+    assert app.execute(["label", str(missing), str(good), str(silent)]) == 3
+    printed = capsys.readouterr()
+    assert f"{good}: " in printed.out
+    first, second = printed.err.splitlines()
+    assert str(missing) in first
+    assert "did you mean 'good.wav'?" in first
+    assert str(silent) in second
+
+
+@pytest.mark.parametrize("option", ["--plot", "--listen"])
+def test_plot_and_sound_are_of_one_recording(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With several, the last would overwrite the others'."""
+    paths = [save(tmp_path / f"{n}.wav", word(8000, n)) for n in (1, 2)]
+    assert app.execute(["label", *map(str, paths), option, str(tmp_path / "x.png")]) == 3
+    assert f"{option} " in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_folder_is_named_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 3: that it is a folder, how many files it has, and the command that labels them."""
+    save(tmp_path / "a.wav", word(8000, 1))
+    assert app.execute(["label", str(tmp_path)]) == 3
+    error = capsys.readouterr().err
+    assert f"{tmp_path}: that is a folder with 1 file" in error
+    assert f"turngap label {tmp_path}/*.wav" in error
+
+
+@pytest.mark.parametrize(("name", "target"), [("my call.m4a", "my call.wav"), ("call.wav", "call-converted.wav")])
+def test_an_unreadable_format_is_answered_with_the_command_that_converts_it(
+    tmp_path: Path, name: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 3, the formats that can be read, and an ffmpeg command that a shell takes as it is."""
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x1cftypM4A " + bytes(100))
+    assert app.execute(["label", str(path)]) == 3
+    error = capsys.readouterr().err
+    assert "FLAC" in error
+    command = shlex.split(error.partition("to convert it: ")[2])
+    assert command == ["ffmpeg", "-i", str(path), str(tmp_path / target)]
+    assert error.count("\n") == 1

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus import background_noise, non_speech
-from turngap.corpus.audio_sources import Utterance
+from turngap.corpus.audio_sources import SourceAudio
+from turngap.corpus.background_noise import measure_snr_db, mix_noise
 from turngap.corpus.clips import make_clip
-from turngap.corpus.mixing import mix, snr
 from turngap.model.records import Clip
 
 from tests.harness.corpus.test_concatenation import word
@@ -22,11 +22,11 @@ N = 80_000
 
 
 def make(kind: str, samples: int, seed: str = "s") -> background_noise.Loop:
-    return background_noise.loop(kind, samples, seed, lambda: [word(4000, 1), word(6000, 2), word(3000, 3)])
+    return background_noise.make_loop(kind, samples, seed, lambda: [word(4000, 1), word(6000, 2), word(3000, 3)])
 
 
 def clip(samples: int = 12_000, seed: int = 1) -> Clip:
-    made = make_clip("c", [Utterance(word(samples, seed), "word", "test", synthetic=False)])
+    made = make_clip("c", [SourceAudio(word(samples, seed), "word", "test", synthetic=False)])
     assert isinstance(made, Clip)
     return made
 
@@ -67,12 +67,12 @@ def test_babble_is_many_voices() -> None:
 def test_the_ratio_is_what_was_asked(kind: str, snr_db: float, samples: int, seed: int) -> None:
     """Measured on what is sent, over the active frames of the speech: within 0.1 dB; nothing is clipped."""
     clean = clip(samples, seed)
-    noisy = mix(clean, snr_db, partial(make, kind, seed=str(seed)))
+    noisy = mix_noise(clean, snr_db, partial(make, kind, seed=str(seed)))
     assert noisy.bed is not None
     noise = noisy.bed[: len(noisy.pcm)].astype(float)
     speech = noisy.pcm - noise
     start = clean.speech_start_sample
-    assert abs(snr(speech[start:], noise[start:]) - snr_db) < 0.1
+    assert abs(measure_snr_db(speech[start:], noise[start:]) - snr_db) < 0.1
     assert np.abs(noisy.pcm.astype(int)).max() <= 29_206
 
 
@@ -81,7 +81,7 @@ def test_the_ratio_is_what_was_asked(kind: str, snr_db: float, samples: int, see
 def test_noise_moves_no_label(kind: str, snr_db: float) -> None:
     """The clip is as long as the clean one, and everything that is known of it is the same."""
     clean = clip()
-    noisy = mix(clean, snr_db, partial(make, kind))
+    noisy = mix_noise(clean, snr_db, partial(make, kind))
     assert len(noisy.pcm) == len(clean.pcm)
     for name in ("speech_start_sample", "transcript", "label_low_ms", "label_high_ms", "pauses"):
         assert getattr(noisy, name) == getattr(clean, name)
@@ -89,7 +89,7 @@ def test_noise_moves_no_label(kind: str, snr_db: float) -> None:
 
 def test_noise_alone_is_as_loud_as_under_a_normal_voice() -> None:
     """10 dB under speech at -20 dBFS; the clip holds the beginning of the loop."""
-    noisy = mix(non_speech.silence("s", 3000), 10, partial(make, "pink"), speech=False)
+    noisy = mix_noise(non_speech.make_silence("s", 3000), 10, partial(make, "pink"), speech=False)
     assert noisy.bed is not None
     level = 20 * np.log10(np.sqrt(np.mean(noisy.bed.astype(float) ** 2)) / 32_768)
     assert abs(level + 30) < 0.1
@@ -98,6 +98,6 @@ def test_noise_alone_is_as_loud_as_under_a_normal_voice() -> None:
 
 def test_a_long_clip_has_a_loop_of_its_length() -> None:
     """The voice has noise behind it to its end."""
-    long = mix(non_speech.silence("s", 15_000), 10, partial(make, "music"), speech=False)
+    long = mix_noise(non_speech.make_silence("s", 15_000), 10, partial(make, "music"), speech=False)
     assert long.bed is not None
     assert len(long.bed) == len(long.pcm) == 120_000

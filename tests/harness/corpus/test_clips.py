@@ -1,4 +1,4 @@
-"""The corpus: levels, labels, joins, transcripts, refusals, and what happens where prompts are not to be had."""
+"""The corpus: levels, labels, joins, transcripts, refusals, and what happens when prompts are not available."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from turngap.caller.comfort_noise import comfort_noise
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus import audio_sources
 from turngap.corpus import clips as corpus
-from turngap.corpus.audio_sources import Utterance, read_audio, run_pipeline
-from turngap.corpus.clips import clean_transcript, make_clip, prepare
+from turngap.corpus.audio_sources import SourceAudio, read_audio, run_agent_command
+from turngap.corpus.clips import build_corpus, clean_transcript, make_clip
 from turngap.corpus.concatenation import ACTIVE_DBFS, normalise
-from turngap.corpus.labels import label
+from turngap.corpus.labels import label_speech
 from turngap.model.records import Clip, Pcm16
-from turngap.scenario import Scenario
+from turngap.scenario import Scenario, load
 from turngap_agent.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
 
 
@@ -37,8 +37,8 @@ def voice(ms: int = 600, amplitude: int = 9000, tail_ms: int = 150, fade: bool =
     return np.concatenate([np.zeros(900), body, np.zeros(tail_ms * 8)]).astype(np.int16)
 
 
-def utterance(pcm: Pcm16, transcript: str | None = "some words") -> Utterance:
-    return Utterance(pcm, transcript, "test", synthetic=False)
+def utterance(pcm: Pcm16, transcript: str | None = "some words") -> SourceAudio:
+    return SourceAudio(pcm, transcript, "test", synthetic=False)
 
 
 def scenario(*turns: dict[str, Any]) -> Scenario:
@@ -78,19 +78,19 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Pat
         soundfile.write(arguments[2], voice(len(arguments[-1]) * 40), 24_000)
         return ""
 
-    monkeypatch.setattr(audio_sources, "run_pipeline", answer)
+    monkeypatch.setattr(audio_sources, "run_agent_command", answer)
     monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path / "cache"))
     return asked
 
 
 def test_a_prompt_becomes_a_clip(pipeline: list[list[str]]) -> None:
     """Levelled, cut at the end of speech, with the transcript that is spoken."""
-    made = prepare(scenario({"prompt": "hello"}))
+    made = build_corpus(scenario({"prompt": "hello"}))
     clip = made.clips["hello"]
     assert clip.transcript == "Hello there"
     assert not clip.synthetic
     assert "CC-BY-SA-3.0" in clip.source
-    found = label(clip.pcm)
+    found = label_speech(clip.pcm)
     assert found is not None
     assert found.end_sample == len(clip.pcm)
     assert found.start_sample == clip.speech_start_sample == 400
@@ -99,7 +99,7 @@ def test_a_prompt_becomes_a_clip(pipeline: list[list[str]]) -> None:
 
 def test_joined_prompts_are_one_utterance_with_a_short_gap(pipeline: list[list[str]]) -> None:
     """Both are in it, 120-160 ms apart, never digital silence between; transcripts are joined."""
-    clip = prepare(scenario({"prompt": ["digits/1", "digits/2"]})).clips["digits/1+digits/2"]
+    clip = build_corpus(scenario({"prompt": ["digits/1", "digits/2"]})).clips["digits/1+digits/2"]
     assert clip.transcript == "one two"
     loud = np.flatnonzero(levels_dbfs(clip.pcm) > -50)
     assert 110 <= (np.diff(loud).max() - 1) * 10 <= 160
@@ -109,50 +109,69 @@ def test_joined_prompts_are_one_utterance_with_a_short_gap(pipeline: list[list[s
 
 def test_expect_replaces_the_transcript(pipeline: list[list[str]]) -> None:
     """What the scenario expects counts, for a prompt and for a recording."""
-    assert prepare(scenario({"prompt": "hello", "expect": "hello"})).clips["hello"].transcript == "hello"
+    assert build_corpus(scenario({"prompt": "hello", "expect": "hello"})).clips["hello"].transcript == "hello"
 
 
 def test_a_clip_without_a_firm_end_is_left_out_with_a_note(pipeline: list[list[str]]) -> None:
     """Left out of the clips and of the scenario that is run, and said."""
-    made = prepare(scenario({"prompt": "fading"}, {"prompt": "hello"}))
+    made = build_corpus(scenario({"prompt": "fading"}, {"prompt": "hello"}))
     assert list(made.clips) == ["hello"]
     assert [turn.key for turn in made.scenario.turns] == ["hello"]
     (note,) = made.notes
     assert "'fading' is left out" in note
     with pytest.raises(HarnessError, match="no clip has a firm end"):
-        prepare(scenario({"prompt": "fading"}))
+        build_corpus(scenario({"prompt": "fading"}))
 
 
 def test_a_synthetic_voice_that_fades_is_cut_and_firm() -> None:
     """Its tail is nobody's word: it ends where the raised threshold has it end, not later."""
-    fading = Utterance(voice(1500, fade=True), "Fading.", "test", synthetic=True)
-    human = label(normalise(fading.pcm))
+    fading = SourceAudio(voice(1500, fade=True), "Fading.", "test", synthetic=True)
+    human = label_speech(normalise(fading.pcm))
     clip = make_clip("fading", [fading])
     assert isinstance(clip, Clip)
     assert human is not None
-    assert not human.stable
-    found = label(clip.pcm)
+    assert not human.is_firm
+    found = label_speech(clip.pcm)
     assert found is not None
-    assert found.stable
+    assert found.is_firm
     assert found.end_sample == len(clip.pcm)
     assert len(clip.pcm) < human.end_sample
 
 
 @pytest.mark.parametrize(
-    ("turn", "message"),
+    ("turn", "code", "line", "facts"),
     [
-        ({"prompt": "helo"}, "no prompt 'helo' among the recorded ones; did you mean 'hello'?"),
-        ({"prompt": "silence"}, "no speech in it"),
-        ({"prompt": ["hello", "silence"]}, "no speech in it"),
-        ({"audio": "/nowhere/x.wav"}, "x.wav: no such file"),
+        ("  prompt: helo", "scenario.prompt", 4, ("'helo'", "did you mean 'hello'?")),
+        ("  prompt:\n  - hello\n  - digits/3", "scenario.prompt", 6, ("'digits/3'", "did you mean 'digits/")),
+        ("  prompt: silence", "scenario.no-speech", 4, ("no speech",)),
+        ("  prompt: [hello, silence]", "scenario.no-speech", 4, ("no speech",)),
+        ("  audio: text.wav", "scenario.audio", 4, ("text.wav", "ffmpeg -i")),
     ],
 )
-def test_bad_turns_are_named(pipeline: list[list[str]], turn: dict[str, Any], message: str) -> None:
-    """One line with the scenario, the turn and what is wrong."""
-    with pytest.raises(ScenarioError, match="scenario 'test', turn ") as caught:
-        prepare(scenario(turn))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_a_turn_without_usable_audio_is_named_with_its_line(
+    pipeline: list[list[str]], tmp_path: Path, turn: str, code: str, line: int, facts: tuple[str, ...]
+) -> None:
+    """One line with the file, the line of the turn's voice, the turn, what is wrong, and the nearest name."""
+    (tmp_path / "text.wav").write_text("no sound")
+    path = tmp_path / "x.scenario.yaml"
+    path.write_text(f"name: x\nturns:\n- id: one\n{turn}\n")
+    with pytest.raises(ScenarioError) as caught:
+        build_corpus(load(path))
+    message = str(caught.value)
+    assert caught.value.code == code
+    assert message.startswith(f"{path}:{line}: turn 'one': ")
+    assert "\n" not in message
+    for fact in facts:
+        assert fact in message
+
+
+def test_every_unknown_prompt_has_a_line(pipeline: list[list[str]]) -> None:
+    """All at once; a scenario that was not read from a file is named instead."""
+    with pytest.raises(ScenarioError) as caught:
+        build_corpus(scenario({"prompt": "helo"}, {"prompt": "hello"}, {"prompt": ["digits/1", "digts/2"]}))
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("scenario 'test', turn 'helo': ")
+    assert "did you mean 'digits/2'?" in second
 
 
 def test_a_caller_who_stops_before_the_limit_is_refused(
@@ -160,32 +179,32 @@ def test_a_caller_who_stops_before_the_limit_is_refused(
 ) -> None:
     """No agent could be right about it; one who talks for longer is taken."""
     turn = {"id": "endless", "say": "On and on.", "agent": "limit", "limit_after_ms": 1000}
-    monkeypatch.setattr(audio_sources, "speak", lambda *_: utterance(voice(900)))
+    monkeypatch.setattr(audio_sources, "synthesise", lambda *_: utterance(voice(900)))
     with pytest.raises(ScenarioError, match="turn 'endless': `agent: limit` needs a caller who talks for longer than"):
-        prepare(scenario(turn))
-    monkeypatch.setattr(audio_sources, "speak", lambda *_: utterance(voice(1200)))
-    assert list(prepare(scenario(turn)).clips) == ["endless"]
+        build_corpus(scenario(turn))
+    monkeypatch.setattr(audio_sources, "synthesise", lambda *_: utterance(voice(1200)))
+    assert list(build_corpus(scenario(turn)).clips) == ["endless"]
 
 
 def test_without_prompts_the_synthetic_voice_speaks(pipeline: list[list[str]], prompt_folder: Path) -> None:
     """It says what is expected, the clips say that they are synthetic, a note says why."""
     shutil.rmtree(prompt_folder)
-    made = prepare(scenario({"prompt": "hello", "expect": "Hello there"}))
+    made = build_corpus(scenario({"prompt": "hello", "expect": "Hello there"}))
     assert made.clips["hello"].synthetic
     assert made.clips["hello"].transcript == "Hello there"
     assert pipeline[-1][0] == "say"
     assert pipeline[-1][-1] == "Hello there"
     assert made.notes == (
-        "the synthetic voice speaks for 1 recorded prompts, which are not to be had: "
+        "the synthetic voice speaks for 1 recorded prompts, which are not available: "
         "asterisk-prompts: apt-get is not here",
     )
     with pytest.raises(ScenarioError, match="has no `expect:`"):
-        prepare(scenario({"prompt": "hello"}))
+        build_corpus(scenario({"prompt": "hello"}))
 
 
 def test_gaps_are_pauses_of_the_clip(pipeline: list[list[str]]) -> None:
     """As the scenario asks for them; where one synthetic voice speaks for all parts there are none."""
-    clip = prepare(scenario({"prompt": ["digits/1", "digits/2"], "gaps_ms": 700})).clips["digits/1+digits/2"]
+    clip = build_corpus(scenario({"prompt": ["digits/1", "digits/2"], "gaps_ms": 700})).clips["digits/1+digits/2"]
     ((start, end),) = clip.pauses
     assert end - start == 700 * 8
     assert levels_dbfs(clip.pcm[start:end]).max() < -55
@@ -201,19 +220,19 @@ def test_a_noisy_twin_says_the_same_as_the_clean_one(pipeline: list[list[str]]) 
             "twin": "digits/1+digits/2",
         },
     )
-    clean, noisy = prepare(pair).clips.values()
+    clean, noisy = build_corpus(pair).clips.values()
     assert noisy.bed is not None
     speech = noisy.pcm.astype(float) - noisy.bed[: len(noisy.pcm)]
     gain = np.abs(speech).max() / np.abs(clean.pcm.astype(float)).max()
     assert np.abs(speech - clean.pcm * gain).max() < 3
     assert (noisy.transcript, noisy.label_high_ms) == (clean.transcript, clean.label_high_ms)
-    assert np.array_equal(list(prepare(pair).clips.values())[1].pcm, noisy.pcm)
+    assert np.array_equal(list(build_corpus(pair).clips.values())[1].pcm, noisy.pcm)
 
 
 def test_babble_can_be_made_without_prompts(pipeline: list[list[str]], prompt_folder: Path) -> None:
     """The synthetic voice says other sentences; nothing of the turn itself is replaced, and no note is needed."""
     shutil.rmtree(prompt_folder)
-    made = prepare(scenario({"silence_ms": 3000, "agent": "wait", "noise": {"kind": "babble", "snr_db": 5}}))
+    made = build_corpus(scenario({"silence_ms": 3000, "agent": "wait", "noise": {"kind": "babble", "snr_db": 5}}))
     (clip,) = made.clips.values()
     assert clip.bed is not None
     assert len([asked for asked in pipeline if asked[0] == "say"]) == 6
@@ -222,7 +241,7 @@ def test_babble_can_be_made_without_prompts(pipeline: list[list[str]], prompt_fo
 
 def test_what_is_no_voice_is_a_clip(pipeline: list[list[str]]) -> None:
     """Silence, keys both ways, a cough and a hum, without words; nothing is fetched for them."""
-    made = prepare(
+    made = build_corpus(
         scenario(
             {"silence_ms": 500, "agent": "wait"},
             {"dtmf": "12", "agent": "wait"},
@@ -241,13 +260,13 @@ def test_a_call_does_not_lose_a_turn(pipeline: list[list[str]]) -> None:
     turns: list[dict[str, Any]] = [{"prompt": "hello"}, {"prompt": "fading"}]
     kept = Scenario.model_validate({"name": "t", "turns_per_call": 2, "shuffle": "calls", "turns": turns})
     with pytest.raises(ScenarioError, match=r"'fading': its end of speech moves.*replace it"):
-        prepare(kept)
+        build_corpus(kept)
 
 
 def test_said_words_are_spoken_once_and_cached(pipeline: list[list[str]]) -> None:
     """The second time, no engine runs."""
-    one = prepare(scenario({"say": "Good morning"})).clips["say:Good morning"]
-    two = prepare(scenario({"say": "Good morning"})).clips["say:Good morning"]
+    one = build_corpus(scenario({"say": "Good morning"})).clips["say:Good morning"]
+    two = build_corpus(scenario({"say": "Good morning"})).clips["say:Good morning"]
     assert len(pipeline) == 1
     assert np.array_equal(one.pcm, two.pcm)
     assert one.synthetic
@@ -270,7 +289,7 @@ def test_recordings_are_mixed_and_resampled(tmp_path: Path, suffix: str, rate: i
 def test_a_recording_is_a_clip(tmp_path: Path) -> None:
     """Its words are what is expected, or unknown."""
     soundfile.write(tmp_path / "mine.wav", voice(), 8000)
-    made = prepare(scenario({"audio": str(tmp_path / "mine.wav"), "id": "mine"}))
+    made = build_corpus(scenario({"audio": str(tmp_path / "mine.wav"), "id": "mine"}))
     assert made.clips["mine"].transcript is None
     assert made.clips["mine"].source == "recording mine.wav"
 
@@ -296,7 +315,7 @@ def test_noise_is_not_made_into_a_voice() -> None:
     """Digital silence stays, and a faint hiss is raised by 30 dB at most: it holds no speech then either."""
     assert not normalise(np.zeros(800, np.int16)).any()
     hiss = comfort_noise(8000, 1, level_dbfs=-88)
-    assert label(normalise(hiss)) is None
+    assert label_speech(normalise(hiss)) is None
 
 
 @pytest.mark.parametrize(
@@ -332,14 +351,14 @@ def test_a_failed_command_gives_its_own_reason(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(subprocess, "Popen", popen)
     lines: list[str] = []
     with pytest.raises(EngineError, match=r"^no network here$"):
-        run_pipeline(["say"], EngineError, lines.append)
+        run_agent_command(["say"], EngineError, lines.append)
     assert lines == ["fetching"]
 
 
 @pytest.mark.engines
 def test_real_prompts_are_fetched_and_firm() -> None:
     """Debian's prompts through the real command: labelled, levelled, with their words, from a human."""
-    made = corpus.prepare(scenario({"prompt": "please-try-call-later"}, {"prompt": ["digits/day-1", "digits/9"]}))
+    made = corpus.build_corpus(scenario({"prompt": "please-try-call-later"}, {"prompt": ["digits/day-1", "digits/9"]}))
     clip = made.clips["please-try-call-later"]
     assert clip.transcript == "Please try your call again later."
     assert not clip.synthetic

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.caller.onset import levels_dbfs
-from turngap.corpus.audio_sources import Utterance
+from turngap.corpus.audio_sources import SourceAudio
 from turngap.corpus.clips import make_clip
-from turngap.corpus.concatenation import join, normalise
-from turngap.corpus.labels import label, speech_threshold_dbfs
+from turngap.corpus.concatenation import join_speech, normalise
+from turngap.corpus.labels import label_speech, speech_threshold_dbfs
 from turngap.model.records import Clip, Pcm16
 from turngap_agent.errors import ScenarioError
 
@@ -24,7 +24,7 @@ def word(samples: int, seed: int) -> Pcm16:
 
 
 def made(parts: list[Pcm16], gaps_ms: list[int] | None) -> Clip:
-    clip = make_clip("c", [Utterance(part, "word", "test", synthetic=False) for part in parts], gaps_ms=gaps_ms)
+    clip = make_clip("c", [SourceAudio(part, "word", "test", synthetic=False) for part in parts], gaps_ms=gaps_ms)
     assert isinstance(clip, Clip)
     return clip
 
@@ -54,7 +54,7 @@ def test_pauses_do_not_move_the_end_of_speech(words: list[tuple[int, int]], gap_
     parts = [word(*one) for one in words]
     paused, plain = made(parts, [gap_ms] * (len(parts) - 1)), made(parts, [0] * (len(parts) - 1))
     for clip in (paused, plain):
-        found = label(clip.pcm)
+        found = label_speech(clip.pcm)
         assert found is not None
         assert found.end_sample == len(clip.pcm)
         assert levels_dbfs(clip.pcm)[-1] > speech_threshold_dbfs(clip.pcm)
@@ -65,7 +65,7 @@ def test_pauses_do_not_move_the_end_of_speech(words: list[tuple[int, int]], gap_
 def test_without_gaps_the_seed_settles_them_under_what_counts_as_a_pause() -> None:
     """120-160 ms, the same for the same seed, none of them a pause."""
     parts = [word(3000, 1), word(3000, 2), word(3000, 3)]
-    one, same, other = join("a", parts), join("a", parts), join("b", parts)
+    one, same, other = join_speech("a", parts), join_speech("a", parts), join_speech("b", parts)
     assert np.array_equal(one.pcm, same.pcm)
     assert not np.array_equal(one.pcm[:20_000], other.pcm[:20_000])
     assert one.pauses == ()
@@ -74,4 +74,4 @@ def test_without_gaps_the_seed_settles_them_under_what_counts_as_a_pause() -> No
 def test_a_part_without_speech_is_refused() -> None:
     """It would be a pause that nobody asked for."""
     with pytest.raises(ScenarioError, match="no speech"):
-        join("a", [word(3000, 1), normalise(np.zeros(4000, np.int16))], [300])
+        join_speech("a", [word(3000, 1), normalise(np.zeros(4000, np.int16))], [300])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from turngap.corpus.labels import FLOOR_DBFS, label, speech_threshold_dbfs
+from turngap.corpus.labels import FLOOR_DBFS, label_speech, speech_threshold_dbfs
 from turngap.model.records import Pcm16
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -30,13 +30,13 @@ def placed(head: int, body: Pcm16, tail: int) -> Pcm16:
 @given(SEEDS, st.integers(0, 5000), st.integers(2000, 12_000), st.integers(0, 5000))
 def test_the_label_is_the_known_end(seed: int, head: int, body: int, tail: int) -> None:
     """A burst that stops dead: the label is its last sample, rounded up to the 10 ms frame that holds it."""
-    found = label(placed(head, speech(body, seed), tail))
+    found = label_speech(placed(head, speech(body, seed), tail))
     assert found is not None
     end = head + body
     # A frame that holds only a sample or two of the burst may stay under the threshold.
     assert end - 8 <= found.end_sample <= min(-(-end // 80) * 80, end + tail)
     assert head - 80 < found.start_sample < head + 88
-    assert found.stable
+    assert found.is_firm
 
 
 @given(SEEDS, st.floats(0, 12), st.integers(0, 3000))
@@ -47,7 +47,7 @@ def test_level_does_not_move_the_label_of_loud_speech(seed: int, attenuation_db:
     loud = placed(400, np.concatenate([body, decay]), tail)
     quiet = scaled(loud, -attenuation_db)
     assume(speech_threshold_dbfs(quiet) > FLOOR_DBFS + 0.5)
-    one, two = label(loud), label(quiet)
+    one, two = label_speech(loud), label_speech(quiet)
     assert one is not None
     assert two is not None
     assert abs(one.end_sample - two.end_sample) <= 80
@@ -57,7 +57,7 @@ def test_level_does_not_move_the_label_of_loud_speech(seed: int, attenuation_db:
 def test_under_the_floor_a_quieter_clip_never_ends_later(seed: int, attenuation_db: float) -> None:
     """Where -55 dBFS decides, what sinks under it is silence on the line: the end moves earlier or stays."""
     decay = scaled(speech(6000, seed, dbfs=-22) * 10 ** (-np.arange(6000) / 3000))
-    one, two = label(decay), label(scaled(decay, -attenuation_db))
+    one, two = label_speech(decay), label_speech(scaled(decay, -attenuation_db))
     assume(two is not None)
     assert one is not None
     assert two is not None
@@ -68,7 +68,7 @@ def test_under_the_floor_a_quieter_clip_never_ends_later(seed: int, attenuation_
 def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
     """The same speech with more silence after it has the same end."""
     body = speech(8000, seed)
-    one, two = label(placed(0, body, 0)), label(placed(0, body, tail))
+    one, two = label_speech(placed(0, body, 0)), label_speech(placed(0, body, tail))
     assert one is not None
     assert two is not None
     assert one.end_sample == two.end_sample
@@ -78,21 +78,21 @@ def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
 def test_lower_thresholds_end_later_and_higher_ones_earlier(seed: int, slope: int) -> None:
     """The two moves have their signs, whatever the decay; a clip is stable when both are within 20 ms."""
     decay = scaled(speech(8000, seed + 1) * 10 ** (-np.arange(8000) / slope))
-    found = label(np.concatenate([speech(4000, seed), decay]))
+    found = label_speech(np.concatenate([speech(4000, seed), decay]))
     assert found is not None
     assert found.low_ms >= 0 >= found.high_ms
-    assert found.stable == (found.low_ms <= 20 and found.high_ms >= -20)
+    assert found.is_firm == (found.low_ms <= 20 and found.high_ms >= -20)
 
 
 def test_a_slow_fade_is_not_stable() -> None:
     """A voice that fades over a second has no end that two thresholds would agree on."""
     fade = scaled(speech(12_000, 1) * 10 ** (-np.arange(12_000) / 4000))
-    found = label(np.concatenate([speech(4000, 2), fade]))
+    found = label_speech(np.concatenate([speech(4000, 2), fade]))
     assert found is not None
-    assert not found.stable
+    assert not found.is_firm
 
 
 @pytest.mark.parametrize("pcm", [np.zeros(0, np.int16), np.zeros(8000, np.int16), scaled(speech(8000, 1), -50)])
 def test_silence_has_no_label(pcm: Pcm16) -> None:
     """Nothing, digital silence, and noise under the floor are no speech."""
-    assert label(pcm) is None
+    assert label_speech(pcm) is None

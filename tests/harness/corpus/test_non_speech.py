@@ -20,7 +20,7 @@ def power(pcm: Pcm16, hz: float) -> float:
 @given(st.text(alphabet=non_speech.KEYS, min_size=1, max_size=8))
 def test_tones_are_the_keys_that_were_pressed(digits: str) -> None:
     """In each 100 ms the row and the column of its key are the loudest; between them the line is quiet."""
-    clip = non_speech.keys("k", digits, as_tones=True)
+    clip = non_speech.make_keys("k", digits, as_tones=True)
     assert clip.keys == ()
     assert len(clip.pcm) == (200 * len(digits) - 100) * 8
     for index, digit in enumerate(digits):
@@ -35,7 +35,7 @@ def test_tones_are_the_keys_that_were_pressed(digits: str) -> None:
 @given(st.text(alphabet=non_speech.KEYS, min_size=1, max_size=8))
 def test_keys_as_messages_leave_the_line_quiet(digits: str) -> None:
     """All are told, in order, each at the end of its 100 ms."""
-    clip = non_speech.keys("k", digits, as_tones=False)
+    clip = non_speech.make_keys("k", digits, as_tones=False)
     assert "".join(digit for _, digit in clip.keys) == digits
     assert [at for at, _ in clip.keys] == [(200 * n + 100) * 8 - 1 for n in range(len(digits))]
     assert clip.keys[-1][0] == len(clip.pcm) - 1
@@ -46,18 +46,18 @@ def test_keys_as_messages_leave_the_line_quiet(digits: str) -> None:
 def test_short_sounds_are_short_firm_and_seeded(name: str) -> None:
     """400 ms at most, as the requirement on backchannels has it; their end is known as a word's is."""
     for seed in map(str, range(20)):
-        clip = make_clip(name, [non_speech.sound(name, seed)])
+        clip = make_clip(name, [non_speech.make_sound(name, seed)])
         assert isinstance(clip, Clip)
         assert 250 <= (len(clip.pcm) - clip.speech_start_sample) / 8 <= 400
         assert max(abs(clip.label_low_ms), abs(clip.label_high_ms)) <= 20
         assert clip.transcript is None
-        assert np.array_equal(non_speech.sound(name, seed).pcm, non_speech.sound(name, seed).pcm)
-    assert not np.array_equal(non_speech.sound(name, "1").pcm, non_speech.sound(name, "2").pcm)
+        assert np.array_equal(non_speech.make_sound(name, seed).pcm, non_speech.make_sound(name, seed).pcm)
+    assert not np.array_equal(non_speech.make_sound(name, "1").pcm, non_speech.make_sound(name, "2").pcm)
 
 
 def test_silence_is_a_lines() -> None:
     """Comfort noise, never digital silence, and nothing that could be heard."""
-    clip = non_speech.silence("s", 2000)
+    clip = non_speech.make_silence("s", 2000)
     assert len(clip.pcm) == 16_000
     levels = levels_dbfs(clip.pcm)
     assert -65 < levels.min() <= levels.max() < -55

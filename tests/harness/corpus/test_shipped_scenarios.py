@@ -12,7 +12,7 @@ from scipy.stats import beta
 from turngap import scenario
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus import clips as corpus
-from turngap.scenario import CLEAN, PAUSE_MS, Expectation, Scenario
+from turngap.scenario import NO_IMPAIRMENTS, PAUSE_MS, Expectation, Scenario
 from turngap_agent import profile
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
@@ -152,7 +152,7 @@ def test_the_echo_is_as_telephones_have_it() -> None:
     assert echo is not None
     assert 25 <= echo.attenuation_db <= 35
     assert 100 <= echo.delay_ms <= 250
-    assert load("barge-in").line == CLEAN
+    assert load("barge-in").line == NO_IMPAIRMENTS
 
 
 def test_noise_comes_with_its_clean_twins() -> None:
@@ -182,7 +182,7 @@ def test_bad_input_is_bad() -> None:
 def test_every_turn_can_be_said(name: str) -> None:
     """With the real prompts and the real voice nothing is left out, and all is as it is asked for."""
     loaded = load(name)
-    prepared = corpus.prepare(loaded)
+    prepared = corpus.build_corpus(loaded)
     assert prepared.notes == ()
     for turn in loaded.turns:
         clip = prepared.clips[turn.key]
@@ -210,7 +210,7 @@ def test_every_turn_can_be_said(name: str) -> None:
 def test_every_clip_is_firm_and_the_run_is_short(name: str, minutes: float) -> None:
     """With the real prompts nothing is left out, and with an answer after 900 ms the calls take so long at most."""
     loaded = load(name)
-    prepared = corpus.prepare(loaded)
+    prepared = corpus.build_corpus(loaded)
     assert prepared.notes == ()
     assert len(prepared.clips) == len(loaded.turns)
     assert not any(clip.synthetic for clip in prepared.clips.values())

@@ -78,7 +78,7 @@ def test_what_is_given_to_a_buffer_is_heard_when_it_is_played() -> None:
     playout = Playout()
     playout.receive(np.full(160, 5, np.int16), START)
     playout.receive(np.full(160, 6, np.int16), START)
-    playout.stop(START + 30 * NS_PER_MS)
+    playout.truncate(START + 30 * NS_PER_MS)
     line = render_playout(playout.received)
     assert line.start_ns == START
     assert (line.pcm[:160] == 5).all()

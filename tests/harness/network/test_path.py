@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from turngap.clock import NS_PER_MS
-from turngap.network import Burst, Direction, Path, Stall
+from turngap.network import Burst, Direction, NetworkPath, Stall
 
 FRAME_NS = 20 * NS_PER_MS
 
@@ -26,9 +26,9 @@ directions = st.builds(
 
 
 def frames(direction: Direction, seed: int, count: int, start_ns: int = 10**12) -> list[tuple[int, tuple[int, ...]]]:
-    path = Path(direction, seed)
+    path = NetworkPath(direction, seed)
     sent_ns = [start_ns + k * FRAME_NS for k in range(count)]
-    return [(at_ns, path.arrivals_ns(at_ns)) for at_ns in sent_ns]
+    return [(at_ns, path.frame_arrivals_ns(at_ns)) for at_ns in sent_ns]
 
 
 @given(directions, st.integers(0, 2**40), st.integers(0, 10**15))
@@ -63,7 +63,7 @@ def test_as_much_is_lost_as_the_profile_says(loss: float, seed: int) -> None:
 
 def test_losses_in_a_row() -> None:
     """With `loss_run` the share stays what it is, and the runs are that long on average."""
-    lost = Path(Direction(loss=0.05, loss_run=4), 1).losses(200_000)
+    lost = NetworkPath(Direction(loss=0.05, loss_run=4), 1).draw_losses(200_000)
     runs = [len(list(group)) for is_lost, group in itertools.groupby(lost.tolist()) if is_lost]
     assert 0.045 < lost.mean() < 0.055
     assert 3.8 < np.mean(runs) < 4.2
@@ -105,10 +105,10 @@ def test_bursts_come_on_a_grid() -> None:
 
 def test_what_is_never_lost() -> None:
     """A control message arrives once, whatever the profile loses or doubles, and after what was sent before it."""
-    path = Path(Direction(loss=0.5, duplicate=0.5, jitter_ms=50), 1)
+    path = NetworkPath(Direction(loss=0.5, duplicate=0.5, jitter_ms=50), 1)
     at_ns = 0
     for k in range(100):
-        arrived = path.arrivals_ns(k * FRAME_NS)
-        control_ns = path.arrival_ns(k * FRAME_NS)
+        arrived = path.frame_arrivals_ns(k * FRAME_NS)
+        control_ns = path.message_arrival_ns(k * FRAME_NS)
         assert control_ns >= max([at_ns, *arrived])
         at_ns = control_ns

@@ -9,7 +9,7 @@ from turngap import network
 from turngap_agent.errors import ScenarioError
 
 
-@pytest.mark.parametrize("name", network.names())
+@pytest.mark.parametrize("name", network.list_networks())
 def test_those_that_ship_are_what_they_are_called(name: str) -> None:
     """Each file is valid, says what it is, and only `clean` does nothing."""
     profile = network.load(name)
@@ -20,7 +20,7 @@ def test_those_that_ship_are_what_they_are_called(name: str) -> None:
 
 def test_every_kind_of_impairment_ships() -> None:
     """Delay, jitter, burst, stall, loss, doubles, disconnect: each in one of them at least."""
-    profiles = [network.load(name) for name in network.names()]
+    profiles = [network.load(name) for name in network.list_networks()]
     uplinks = [profile.uplink for profile in profiles]
     for kind in ("delay_ms", "jitter_ms", "burst", "stall", "loss", "duplicate"):
         assert any(getattr(uplink, kind) for uplink in uplinks), kind
@@ -40,8 +40,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ("name: x\nuplink:\n  loss: 5\n", r"n\.yaml:3: `uplink\.loss` .*at most 0\.5, not 5"),
         ("name: x\nuplink: {delay_ms: -1}\n", r"n\.yaml:2: `uplink\.delay_ms` .*at least 0, not -1"),
         ("name: x\nuplink: {delay_ms: .nan}\n", r"n\.yaml:2: `uplink\.delay_ms` .*finite"),
-        ("name: x\ndownlink: {duplicate: 0.1}\n", r"n\.yaml:1: `downlink\.duplicate`: a phone drops"),
-        ("name: x\nuplink: {loss_run: 3}\n", r"n\.yaml:2: `uplink`: `loss_run` goes with `loss`"),
+        ("name: x\ndownlink: {duplicate: 0.1}\n", r"n\.yaml:1: `downlink\.duplicate` is not possible"),
+        ("name: x\nuplink: {loss_run: 3}\n", r"n\.yaml:2: `uplink`: `loss_run` needs `loss`"),
         ("name: x\nuplink: {stall: {every_s: 1}}\n", r"n\.yaml:2: `uplink\.stall\.lasts_ms` is missing"),
         ("", r"n\.yaml: the file is empty; it needs at least `name`"),
     ],

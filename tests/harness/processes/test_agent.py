@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from turngap.caller.priority import OWN_NICE, ahead
+from turngap.caller.priority import OWN_NICE, raised_priority
 from turngap.model.agent_figures import AgentGpu
 from turngap.processes import child
 from turngap.processes.agent import Agent, agent_environment, checked_url, find_cause, serve_command
@@ -245,7 +245,7 @@ def test_the_agent_does_not_inherit_our_own_priority(tmp_path: Path) -> None:
     ) + SLEEP
 
     async def scenario(nice: int) -> str:
-        with ahead():
+        with raised_priority():
             agent = await Agent.start(script(body), log=tmp_path / "agent.log", endpoint=None, nice=nice)
         await agent.stop()
         return agent.ready.models["nice"]

@@ -15,6 +15,7 @@ def fault(turn: str) -> str:
     with pytest.raises(ScenarioError) as caught:
         documents.parse(f"{HEAD}  - {{say: hello}}\n  - {turn}\n", "x.yaml", Scenario, ScenarioError)
     assert "\n" not in str(caught.value)
+    assert caught.value.code == "scenario.invalid"
     return str(caught.value)
 
 
@@ -27,10 +28,11 @@ def fault(turn: str) -> str:
         ("{say: a, noise: {kind: pink}}", "`turns.1.noise.snr_db` is missing"),
         ("{say: a, agent: stop}", "`agent: stop` needs `over_agent_ms`"),
         ("{sound: cough, agent: ignore}", "`agent: ignore` needs `over_agent_ms`"),
-        ("{silence_ms: 500, agent: wait, over_agent_ms: 5}", "it has no `over_agent_ms`"),
-        ("{silence_ms: 500}", "nothing is said that could be answered"),
-        ('{dtmf: "1"}', "nothing is said that could be answered"),
-        ("{dtmf: 12, agent: wait}", "keys stand in quotes"),
+        ("{silence_ms: 500, agent: wait, over_agent_ms: 5}", "`agent: wait` cannot have `over_agent_ms`"),
+        ("{silence_ms: 500}", "set `agent: wait`"),
+        ('{dtmf: "1"}', "set `agent: wait`"),
+        ("{sound: cough, over_agent_ms: 500}", "set `agent: ignore`"),
+        ("{dtmf: 12, agent: wait}", "put keys in quotes"),
         ('{dtmf: "1x", agent: wait}', "`turns.1.dtmf`"),
         (
             "{say: a, silence_ms: 500}",
@@ -38,7 +40,7 @@ def fault(turn: str) -> str:
         ),
         ("{agent: wait}", "it has none"),
         ("{say: a, gaps_ms: 300}", "`gaps_ms` needs a `prompt` that is a list"),
-        ("{prompt: [a, b, c], gaps_ms: [300]}", "`gaps_ms` has 1 gaps for 3 parts; 2 are needed"),
+        ("{prompt: [a, b, c], gaps_ms: [300]}", "`gaps_ms` lists 1 gaps for 3 parts; it needs 2"),
         ("{prompt: [a, b], gaps_ms: -1}", "gaps_ms"),
         ("{say: a, twin: b}", "this turn has no `noise`"),
         ("{say: a, agent: answer}", "`turns.1.agent` must be 'respond', 'wait', 'stop', 'ignore' or 'limit'"),
@@ -77,13 +79,13 @@ def test_one_gap_stands_for_all_joints() -> None:
 def test_a_caller_who_does_not_stop_has_words_and_speaks_over_nobody() -> None:
     """`agent: limit` is about one long utterance of its own."""
     assert Turn.model_validate({"say": "on and on", "agent": "limit"}).limit_after_ms == 10_000
-    assert "nothing is said that could be answered" in fault("{silence_ms: 500, agent: limit}")
-    assert "it has no `over_agent_ms`" in fault("{say: a, agent: limit, over_agent_ms: 5}")
+    assert "no words" in fault("{silence_ms: 500, agent: limit}")
+    assert "`agent: limit` cannot have `over_agent_ms`" in fault("{say: a, agent: limit, over_agent_ms: 5}")
 
 
 def test_an_expectation_that_cannot_be_met_is_refused() -> None:
     """Words are not to be left without an answer, and only a caller who does not stop has a limit."""
     for voice in ("say: a", "prompt: hello", "audio: a.wav"):
-        assert "`agent: wait` is for turns without a word" in fault(f"{{{voice}, agent: wait}}")
+        assert "`agent: wait` is for turns without words" in fault(f"{{{voice}, agent: wait}}")
     assert "`limit_after_ms` needs `agent: limit`" in fault("{say: a, limit_after_ms: 5000}")
     assert Turn.model_validate({"say": "on", "agent": "limit", "limit_after_ms": 5000}).limit_after_ms == 5000

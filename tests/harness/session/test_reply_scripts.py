@@ -15,7 +15,7 @@ from tests.harness.tones import scenario_of_tones
 def test_only_random_weights_are_told(tmp_path: Path, profile: str, told: bool) -> None:
     """The reference's words, and the length of the reply, 14 tokens by default."""
     asked = plan.make(str(scenario_of_tones(tmp_path, 1)), profile=profile)
-    corpus = clips.prepare(asked.scenario, lambda _: None)
+    corpus = clips.build_corpus(asked.scenario, lambda _: None)
     call = asked.calls[-1]
     words = {corpus.clips[turn.key].transcript for turn in call.turns}
     found = reply_scripts.custom_parameters(asked, call, corpus)

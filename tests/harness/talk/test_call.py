@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 from turngap.caller.scheduler import Scheduler
+from turngap.cli.talk import describe_turn
 from turngap.clock import NS_PER_MS, FakeClock
 from turngap.model.records import CallRecord
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
 from turngap.talk.call import TalkCall
 from turngap.talk.devices import FileDevice
-from turngap.talk.telling import told
 from turngap_agent.telephony import mulaw
 
 from tests.harness.talk.test_turn_detection import room, speech
@@ -50,7 +50,7 @@ class Agent:
         if message["event"] == "media":
             loud = bool(np.abs(mulaw.decode(base64.b64decode(message["media"]["payload"])).astype(int)).max() > 2000)
             if self.loud and not loud:
-                self.scheduler.at(self.clock.now_ns() + 300 * MS, self.answer)
+                self.scheduler.call_at(self.clock.now_ns() + 300 * MS, self.answer)
             self.loud = loud
 
     def answer(self, at_ns: int) -> None:
@@ -83,10 +83,10 @@ def talk(
 
 
 def test_two_utterances_are_two_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with the end of its speech, its reply, and a gap; then everything was said, and the line is closed."""
+    """Each with the end of its speech, its reply, and a gap; then the input is finished, and the line is closed."""
     pcm = np.concatenate([speech(500, 900, 3500, -60), speech(0, 700, 300, -60)])
     records, agent, why = talk(tmp_path, monkeypatch, pcm)
-    assert why == "everything was said"
+    assert why == "the input is finished"
     ends_ms = [record.spoken[0].end_sample / 8 for record in records]
     assert len(ends_ms) == 2
     assert abs(ends_ms[0] - 1400) <= 20
@@ -96,8 +96,8 @@ def test_two_utterances_are_two_turns(tmp_path: Path, monkeypatch: pytest.Monkey
         (turn,) = score_call(record, (), planned, network_ms=0, cold=False)
         assert turn.turn_gap_ms is not None
         assert 280 < turn.turn_gap_ms < 400  # 300 and the frame, on a clock that only jumps
-        assert "the agent answered after" in told(1, turn, 0)[0]
-        assert "estimated" in told(1, turn, 0)[0]
+        assert "the agent answered after" in describe_turn(1, turn, 0)[0]
+        assert "estimated" in describe_turn(1, turn, 0)[0]
     played, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 48_000
     assert 1.9 < (np.abs(played) > 0.01).mean() * len(played) / rate < 2.1
@@ -130,7 +130,7 @@ def test_a_greeting_is_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     records, agent, why = talk(tmp_path, monkeypatch, room(1000, -60), Greeting)
     assert records == []
-    assert why == "everything was said"
+    assert why == "the input is finished"
     assert len([message for message in agent.log if message["event"] == "mark"]) == 1
 
 
@@ -140,7 +140,7 @@ def test_a_clear_silences_the_loudspeaker_at_once(tmp_path: Path, monkeypatch: p
     class Yielding(Agent):
         def answer(self, at_ns: int) -> None:
             super().answer(at_ns)
-            self.scheduler.at(at_ns + 200 * MS, lambda later_ns: self.give(later_ns, {"event": "clear"}))
+            self.scheduler.call_at(at_ns + 200 * MS, lambda later_ns: self.give(later_ns, {"event": "clear"}))
 
     records, agent, _ = talk(tmp_path, monkeypatch, speech(200, 500, 300, -60), Yielding)
     assert len(records) == 1
@@ -170,6 +170,6 @@ def test_an_agent_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
             pass
 
     records, agent, why = talk(tmp_path, monkeypatch, speech(200, 500, 300, -60), Mute)
-    assert (records, why) == ([], "everything was said")
+    assert (records, why) == ([], "the input is finished")
     frames = [message for message in agent.log if message["event"] == "media"]
     assert len(frames) >= 50 + 500 - 10

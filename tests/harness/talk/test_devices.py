@@ -14,8 +14,7 @@ import soundfile
 from turngap.clock import FakeClock
 from turngap.talk import devices
 from turngap.talk.devices import FileDevice, SoundDevice
-from turngap.talk.resampling import Samples
-from turngap.talk.speaker import Speaker
+from turngap.talk.resampling import LoudspeakerQueue, Samples
 from turngap_agent.errors import UsageError
 
 MICROPHONE = {"index": 3, "name": "Desk microphone", "default_samplerate": 48_000.0}
@@ -123,12 +122,12 @@ def test_a_headless_machine_gets_one_clear_line(card: ModuleType, monkeypatch: p
 
     monkeypatch.setattr(card, "query_devices", nothing)
     with pytest.raises(UsageError, match="this machine has no sound devices"):
-        devices.listing()
+        devices.list_devices()
     with pytest.raises(UsageError, match="this machine has no microphone; give --in and --out"):
         SoundDevice(None, None, FakeClock())
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UsageError, match=r"pip install 'turngap\[talk\]'"):
-        devices.listing()
+        devices.list_devices()
 
 
 def test_no_library_is_told_from_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +136,7 @@ def test_no_library_is_told_from_no_package(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="no PortAudio library; install it"):
-        devices.portaudio()
+        devices.import_sounddevice()
 
 
 def test_a_file_is_said_at_real_pace_and_what_was_played_is_written(tmp_path: Path) -> None:
@@ -195,7 +194,7 @@ def test_a_missing_folder_is_said_before_the_call(tmp_path: Path) -> None:
 
 def test_the_loudspeaker_plays_what_was_fed_in_its_order_and_forgets_on_clear() -> None:
     """At its own rate; silence where nothing waits."""
-    speaker = Speaker(8000)
+    speaker = LoudspeakerQueue(8000)
     speaker.feed(np.full(100, 16_384, np.int16))
     speaker.feed(np.full(50, -16_384, np.int16))
     first = speaker.take(120)
@@ -203,7 +202,7 @@ def test_the_loudspeaker_plays_what_was_fed_in_its_order_and_forgets_on_clear() 
     assert (first[100:] == -0.5).all()
     speaker.clear()
     assert not speaker.take(80).any()
-    faster = Speaker(48_000)
+    faster = LoudspeakerQueue(48_000)
     faster.feed(np.full(800, 16_384, np.int16))
     assert np.allclose(faster.take(4800)[200:4600], 0.5, atol=0.01)
     assert not faster.take(480).any()

@@ -22,7 +22,7 @@ def test_pieces_do_not_matter(rates: tuple[int, int], sizes: list[int], seed: in
     joined = np.concatenate(pieces)
     assert joined.shape == whole.shape == (-(-len(audio) * rates[1] // rates[0]),)
     assert np.allclose(joined, whole, atol=1e-6)
-    assert (one.taken, one.given) == (len(audio), len(whole))
+    assert (one.samples_in, one.samples_out) == (len(audio), len(whole))
 
 
 @pytest.mark.parametrize("rates", RATES)

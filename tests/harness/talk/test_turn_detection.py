@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.model.records import Pcm16
-from turngap.talk.turn_detection import speech_in
+from turngap.talk.turn_detection import estimate_speech
 
 
 def room(ms: int, dbfs: float, seed: int = 1) -> Pcm16:
@@ -24,10 +24,10 @@ def speech(before_ms: int, ms: int, after_ms: int, room_dbfs: float) -> Pcm16:
 @pytest.mark.parametrize("room_dbfs", [-70, -60, -50, -42])
 def test_speech_is_found_in_the_noise_of_a_room(room_dbfs: float) -> None:
     """Begin and end within 20 ms, in a quiet room and in a loud one."""
-    found = speech_in(speech(400, 900, 600, room_dbfs))
+    found = estimate_speech(speech(400, 900, 600, room_dbfs))
     assert found is not None
-    assert abs(found.start - 400 * 8) <= 160
-    assert abs(found.end - 1300 * 8) <= 160
+    assert abs(found.start_sample - 400 * 8) <= 160
+    assert abs(found.end_sample - 1300 * 8) <= 160
     assert found.high_ms <= 0 <= found.low_ms
 
 
@@ -35,19 +35,19 @@ def test_speech_is_found_in_the_noise_of_a_room(room_dbfs: float) -> None:
 @settings(max_examples=50, deadline=None)
 def test_a_quiet_room_is_no_speech(seed: int, dbfs: float, ms: int) -> None:
     """Noise under -55 dBFS is none, however long."""
-    assert speech_in(room(ms, dbfs, seed)) is None
+    assert estimate_speech(room(ms, dbfs, seed)) is None
 
 
 def test_a_click_is_no_speech_and_does_not_move_its_end() -> None:
     """One loud frame after the speech, a mouse perhaps, is passed over."""
     pcm = speech(400, 900, 600, -60)
     pcm[1600 * 8 : 1600 * 8 + 80] = 12_000
-    found = speech_in(pcm)
+    found = estimate_speech(pcm)
     assert found is not None
-    assert abs(found.end - 1300 * 8) <= 160
+    assert abs(found.end_sample - 1300 * 8) <= 160
     alone = room(1000, -60)
     alone[4000:4080] = 12_000
-    assert speech_in(alone) is None
+    assert estimate_speech(alone) is None
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2000), st.floats(-90, 0))
@@ -55,5 +55,5 @@ def test_a_click_is_no_speech_and_does_not_move_its_end() -> None:
 def test_speech_lies_inside_the_audio(seed: int, ms: int, dbfs: float) -> None:
     """Whatever the audio."""
     pcm = room(ms, dbfs, seed)
-    found = speech_in(pcm)
-    assert found is None or 0 <= found.start < found.end <= len(pcm)
+    found = estimate_speech(pcm)
+    assert found is None or 0 <= found.start_sample < found.end_sample <= len(pcm)

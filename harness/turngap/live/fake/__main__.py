@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 
-from turngap.caller.priority import ahead
+from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.live.fake.rest_api import FakeTwilio
@@ -29,7 +29,7 @@ async def _serve(settings: FakeSettings) -> None:
 def main() -> None:
     """Serve until stdin is closed."""
     settings = FakeSettings.model_validate_json(sys.stdin.readline())
-    with ahead():
+    with raised_priority():
         asyncio.run(_serve(settings))
 
 

@@ -17,7 +17,7 @@ from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from turngap.live.fake.call_parties import CallParty
 from turngap.model.records import Pcm16
-from turngap.network import Direction, Path
+from turngap.network import Direction, NetworkPath
 
 PHASE_NS = 7 * NS_PER_MS
 """The offset between the frames of the two directions."""
@@ -42,7 +42,7 @@ class _OneWay:
 
     source: CallParty
     sink: CallParty
-    path: Path
+    path: NetworkPath
     start_ns: int
     frames: int = 0
     delivered: list[_DeliveredFrame] = field(default_factory=list)
@@ -68,8 +68,8 @@ class Bridge:
         self._timers: set[Timer] = set()
         self._running = True
         self._start_ns = start_ns = clock.now_ns() + FRAME_NS
-        self._up = _OneWay(caller, agent, Path(uplink, f"{seed}:up"), start_ns)
-        self._down = _OneWay(agent, caller, Path(downlink, f"{seed}:down"), start_ns + PHASE_NS)
+        self._up = _OneWay(caller, agent, NetworkPath(uplink, f"{seed}:up"), start_ns)
+        self._down = _OneWay(agent, caller, NetworkPath(downlink, f"{seed}:down"), start_ns + PHASE_NS)
         for direction in (self._up, self._down):
             self._schedule_frame(direction)
 
@@ -104,7 +104,7 @@ class Bridge:
         pcm = direction.source.frame(from_ns)
         if self._announced and number < ANNOUNCEMENT_FRAMES:
             pcm = tone(20.0, 600.0)
-        arrivals_ns = direction.path.arrivals_ns(due_ns)
+        arrivals_ns = direction.path.frame_arrivals_ns(due_ns)
         if arrivals_ns:
             # The line is μ-law: the recording has the audio that the other party gets.
             coded = mulaw.decode(mulaw.encode(pcm))
@@ -119,5 +119,5 @@ class Bridge:
             if self._running:
                 callback(at_ns)
 
-        timer = self._scheduler.at(due_ns, guarded)
+        timer = self._scheduler.call_at(due_ns, guarded)
         self._timers.add(timer)

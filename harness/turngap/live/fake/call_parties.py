@@ -12,8 +12,8 @@ from turngap_agent.telephony import FRAME_MS, FRAME_NS, FRAME_SAMPLES, mulaw, si
 from turngap_agent.telephony.messages import InboundMedia, Outbound, OutboundMark, OutboundMedia
 from turngap_agent.telephony.parsing import parse_outbound
 
+from turngap.caller.caller_stream import CallerStream
 from turngap.caller.connection import open_connection
-from turngap.caller.media_stream import Stream
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_SAMPLE, Clock
@@ -68,7 +68,7 @@ class StreamParty:
         self._scheduler = scheduler
         self._warn = warn
         self._voice = OutgoingAudio()
-        self._stream: Stream | None = None
+        self._stream: CallerStream | None = None
         self.stream_sid = "MZ" + secrets.token_hex(16)
 
     async def open(
@@ -93,14 +93,14 @@ class StreamParty:
             on_message=self._on_message,
             on_closed=lambda reason, at_ns: on_closed(reason),
         )
-        self._stream = Stream(
+        self._stream = CallerStream(
             connection,
             stream_sid=self.stream_sid,
             call_sid=call_sid,
             account_sid=account_sid,
             first_timestamp_ms=100 + secrets.randbelow(71),
         )
-        self._stream.start(parameters)
+        self._stream.send_start(parameters)
 
     def frame(self, from_ns: int) -> Pcm16:
         """See `CallParty`."""
@@ -110,8 +110,8 @@ class StreamParty:
         """See `CallParty`."""
         if self._stream is None:
             return
-        self._stream.media(frame, mulaw.encode(pcm))
-        if self._stream.unread:
+        self._stream.send_media(frame, mulaw.encode(pcm))
+        if self._stream.is_unread:
             self._warn(31930, "the server does not read")
 
     async def stop(self, *, broken: bool = False) -> None:
@@ -119,7 +119,7 @@ class StreamParty:
         if self._stream is not None and broken:
             self._stream.connection.drop()
         elif self._stream is not None:
-            self._stream.stop()
+            self._stream.send_stop()
             await self._stream.connection.close()
 
     def _on_message(self, message: str | bytes, recv_ns: int) -> None:
@@ -138,15 +138,15 @@ class StreamParty:
             if not playout.receive(mulaw.decode(parsed.payload), recv_ns):
                 self._warn(31931, "more than 10 minutes buffered")
         elif isinstance(parsed, OutboundMark):
-            self._scheduler.at(playout.mark(parsed.name, recv_ns), self._return_marks)
+            self._scheduler.call_at(playout.add_mark(parsed.name, recv_ns), self._return_marks)
         else:
             playout.clear(recv_ns)
             self._return_marks(None)
 
     def _return_marks(self, due_ns: int | None) -> None:
         assert self._stream is not None
-        for name in self._voice.playout.echo(self._clock.now_ns(), due_ns):
-            self._stream.mark(name)
+        for name in self._voice.playout.echo_marks(self._clock.now_ns(), due_ns):
+            self._stream.send_mark(name)
 
 
 class TelephoneParty:

@@ -1,4 +1,4 @@
-"""Twilio's side of a media stream: what the caller's end sends, in Twilio's order and with its numbers."""
+"""The caller's end of a Twilio media stream: messages in Twilio's order and with Twilio's numbers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from turngap.caller.connection import Connection
 UNREAD_BYTES = 64 * 1024
 
 
-class Stream:
-    """One stream over an open connection; `start` first, `stop` last."""
+class CallerStream:
+    """One stream over an open connection; `send_start` first, `send_stop` last."""
 
     def __init__(
         self, connection: Connection, *, stream_sid: str, call_sid: str, account_sid: str, first_timestamp_ms: int
@@ -27,22 +27,22 @@ class Stream:
         self._chunk = 0
 
     @property
-    def unread(self) -> bool:
-        """Whether so much waits to be sent that the other side does not read (Twilio's 31930)."""
+    def is_unread(self) -> bool:
+        """Whether so many bytes wait to be sent that the other side is not reading (Twilio's 31930)."""
         return self.connection.unsent_bytes > UNREAD_BYTES
 
-    def start(self, custom_parameters: Mapping[str, str]) -> None:
-        """Say who calls."""
+    def send_start(self, custom_parameters: Mapping[str, str]) -> None:
+        """Send `connected` and `start`, which identify the call."""
         self.connection.send(Connected().to_json())
         start = Start(self._stream_sid, self._call_sid, self._account_sid, custom_parameters=dict(custom_parameters))
         self.connection.send(start.to_json())
 
-    def media(self, frame: int, payload: bytes) -> int:
-        """Send 20 ms of μ-law audio, the call's `frame`-th from 0; gives the chunk's number."""
+    def send_media(self, frame: int, payload: bytes) -> int:
+        """Send 20 ms of μ-law audio, the call's frame number `frame` from 0; return the chunk's number."""
         self._chunk += 1
         message = InboundMedia(
             stream_sid=self._stream_sid,
-            sequence_number=self._next(),
+            sequence_number=self._next_sequence(),
             chunk=self._chunk,
             timestamp_ms=self._first_timestamp_ms + frame * FRAME_MS,
             payload=payload,
@@ -50,18 +50,18 @@ class Stream:
         self.connection.send(message.to_json())
         return self._chunk
 
-    def key(self, digit: str) -> None:
-        """Send a key that was pressed."""
-        self.connection.send(Dtmf(self._stream_sid, self._next(), digit).to_json())
+    def send_key(self, digit: str) -> None:
+        """Send a key press as a `dtmf` message."""
+        self.connection.send(Dtmf(self._stream_sid, self._next_sequence(), digit).to_json())
 
-    def mark(self, name: str) -> None:
-        """Send a mark back: the audio before it has played, or was cleared."""
-        self.connection.send(InboundMark(self._stream_sid, self._next(), name).to_json())
+    def send_mark(self, name: str) -> None:
+        """Echo a mark: the audio before it has played, or was cleared."""
+        self.connection.send(InboundMark(self._stream_sid, self._next_sequence(), name).to_json())
 
-    def stop(self) -> None:
-        """Say that the stream has ended."""
-        self.connection.send(Stop(self._stream_sid, self._next(), self._account_sid, self._call_sid).to_json())
+    def send_stop(self) -> None:
+        """Send `stop`: the stream has ended."""
+        self.connection.send(Stop(self._stream_sid, self._next_sequence(), self._account_sid, self._call_sid).to_json())
 
-    def _next(self) -> int:
+    def _next_sequence(self) -> int:
         self._sequence += 1
         return self._sequence
