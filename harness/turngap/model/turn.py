@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     WRONG = "wrong"
     """Word error rate over the turn's limit."""
     BROKEN = "broken"
-    """Playout ran dry for more than 100 ms inside the reply."""
+    """The reply had underruns of more than 100 ms in all."""
     FAILED = "failed"
     """The call broke: refused, closed, died."""
     HELD = "held"

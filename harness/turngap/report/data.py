@@ -50,8 +50,8 @@ def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataF
         return None
     try:
         frame = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", low_memory=False)
-    except (OSError, ValueError) as fault:
-        notes.append(f"{path.name} cannot be read and was left out ({' '.join(str(fault).split())})")
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name} cannot be read and was left out ({' '.join(str(error).split())})")
         return None
     missing = [column for column in columns if column not in frame]
     if missing:

@@ -75,8 +75,8 @@ def write_page(out: Path, text: str) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         documents.replace_file(out, text)
-    except OSError as fault:
-        raise write_error(f"{out}: the report cannot be written", fault) from None
+    except OSError as error:
+        raise write_error(f"{out}: the report cannot be written", error) from None
 
 
 def template_environment(package: str) -> Environment:
@@ -254,7 +254,7 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
 def _check_words(check: Check) -> tuple[str, str, str]:
     text = check.text.removeprefix(f"{check.name}: ")
     if check.ok is None:
-        return ("warn", "take care", text) if check.warning else ("none", "not judged", text)
+        return ("warn", "warning", text) if check.warning else ("none", "not judged", text)
     return ("ok", "holds", text) if check.ok else ("bad", "fails", text)
 
 

@@ -45,7 +45,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     for check in record.validity:
         if (check.ok is False and check.text not in record.sentence) or check.warning:
             printed.append(check.text)
-            word = "take care" if check.warning else "not valid"
+            word = "warning" if check.warning else "not valid"
             console.print(Text.assemble((f"{word:<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True)
     for note in record.notes:
         console.print(Text.assemble((f"{'note':<13}", "dim"), note), soft_wrap=True)

@@ -3,31 +3,31 @@
 The first fault in this order names the turn; `detail` lists all. Lateness is the instrument's own, send or
 receive, in the turn's window (from 500 ms before t0 to t1).
 
-| outcome   | found when                                                       | in doubt (INVALID) when           |
+| outcome   | condition                                                        | in doubt (INVALID) if             |
 |-----------|------------------------------------------------------------------|-----------------------------------|
-| failed    | the call broke before the turn was done; or the agent itself     | never                             |
-|           | says that what was heard of it is no answer (an apology)         |                                   |
-| talked_   | STOP: the agent had not yielded 1,000 ms after the caller began, | lateness over 100 ms              |
-| over      | or was audible for over 300 ms with its old reply after that     |                                   |
-| cut_off   | the agent's onset lies before t0                                 | send lateness over 100 ms         |
-| missed    | no onset before waiting ended                                    | lateness over 100 ms              |
-| broken    | playout dry for more than 100 ms in all inside the reply, or     | it is 100 ms or less without what |
-|           | when a probe call was hung up on a reply that had not ended; or  | our own stalls can have caused    |
-|           | the reply is less than 100 ms of sound and nothing came after it |                                   |
+| failed    | the call failed before the turn was finished; or the agent       | never                             |
+|           | reported an error for what was heard (an apology)                |                                   |
+| talked_   | STOP: the agent did not yield within 1,000 ms of the caller, or  | lateness over 100 ms              |
+| over      | its old reply was audible for over 300 ms after that             |                                   |
+| cut_off   | the agent's onset is before t0                                   | send lateness over 100 ms         |
+| missed    | no onset before the caller stopped waiting                       | lateness over 100 ms              |
+| broken    | underruns of more than 100 ms in all inside the reply, or        | it is 100 ms or less without what |
+|           | when a probe call hung up on a reply that had not ended; or      | the instrument's stalls can cause |
+|           | the reply is less than 100 ms of sound and nothing followed      |                                   |
 | truncated | the last word of two or more letters is not in the transcript    | send lateness over 100 ms         |
 | wrong     | the word error rate is over the turn's limit                     | send lateness over 100 ms         |
 | intruded  | WAIT: an onset; IGNORE: a reply to it was heard                  | send lateness over 100 ms         |
-| stopped   | IGNORE: the sentence did not go on, or over 100 ms of it were    | lateness over 100 ms              |
-|           | lost or said twice                                               |                                   |
-| cut_off,  | LIMIT: an onset sooner than the scenario's least time; none      | lateness over 100 ms              |
-| missed    | before the caller was done                                       |                                   |
-| answered  | RESPOND, STOP: nothing of that                                   | lateness over 5 ms                |
-| held      | WAIT, IGNORE: nothing of that                                    | lateness over 5 ms; WAIT: 100 ms  |
-| limited   | LIMIT: nothing of that                                           | lateness over 100 ms              |
+| stopped   | IGNORE: the sentence did not continue, or over 100 ms of it were | lateness over 100 ms              |
+|           | lost or repeated                                                 |                                   |
+| cut_off,  | LIMIT: an onset before the scenario's minimum time; no onset     | lateness over 100 ms              |
+| missed    | before the caller had finished                                   |                                   |
+| answered  | RESPOND, STOP: none of these                                     | lateness over 5 ms                |
+| held      | WAIT, IGNORE: none of these                                      | lateness over 5 ms; WAIT: 100 ms  |
+| limited   | LIMIT: none of these                                             | lateness over 100 ms              |
 
-What a turn was expected to bring decides which of these are looked for: RESPOND and STOP all but intruded and stopped,
-WAIT and IGNORE only failed, intruded and stopped, LIMIT only failed and its own two. A backchannel that found the agent
-silent (its reply was shorter than planned) had no sentence to go on with: it is held if it was not answered, and no
+The expectation of the turn decides which of these are checked: RESPOND and STOP all but intruded and stopped,
+WAIT and IGNORE only failed, intruded and stopped, LIMIT only failed and its own two. A backchannel that met a silent
+agent (its reply was shorter than planned) had no sentence to continue: it is held if it was not answered, and no
 rate of backchannels counts it.
 
 A turn is INVALID only if it has no certain fault *and* a fault in doubt: lateness of some milliseconds changes

@@ -113,7 +113,7 @@ def test_hidden_time_stands_in_the_stage_table(tmp_path: Path) -> None:
 def test_the_terminal_warns_of_a_loaded_machine_without_a_budget_too(warning: bool) -> None:
     """A check that was not made is no warning; one that was made and is bad is, though nothing is judged."""
     check = Check(name="foreign load", ok=None, text="other processes used 40%: stop them", warning=warning)
-    assert ("take care" in printed(make.run_record(make.turns(3), validity=(check,)))) is warning
+    assert ("warning" in printed(make.run_record(make.turns(3), validity=(check,)))) is warning
 
 
 def test_held_turns_are_no_failures(tmp_path: Path) -> None:
