@@ -21,8 +21,8 @@ from turngap.corpus.background_noise import Loop
 from turngap.corpus.concatenation import ACTIVE_DBFS
 from turngap.model.records import Clip, Pcm16
 from turngap_agent import profile
-from turngap_agent.stt.faster_whisper import FasterWhisperSettings
 from turngap_agent.stt.faster_whisper.engine import FasterWhisper
+from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
 from turngap_agent.telephony import mulaw
 
 from benchmarks import common

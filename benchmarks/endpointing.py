@@ -29,10 +29,10 @@ from turngap.verdict.stats import percentile, rate_upper
 from turngap_agent import profile
 from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.policies import make_endpointer
-from turngap_agent.endpointing.silero import SileroSettings
 from turngap_agent.endpointing.silero.engine import SileroEngine
-from turngap_agent.endpointing.smart_turn import SmartTurnSettings
+from turngap_agent.endpointing.silero.settings import SileroSettings
 from turngap_agent.endpointing.smart_turn.engine import SmartTurn
+from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
 from turngap_agent.profile.sections import EndpointingSettings
 from turngap_agent.telephony import mulaw
 

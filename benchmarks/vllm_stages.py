@@ -21,8 +21,8 @@ from turngap_agent import profile, tracing
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import HarnessError, TurngapError
 from turngap_agent.llm import Request
-from turngap_agent.llm.vllm import VllmSettings
 from turngap_agent.llm.vllm.engine import VllmChat
+from turngap_agent.llm.vllm.settings import VllmSettings
 
 from benchmarks.common import Promise, bounded, conclude, parser
 

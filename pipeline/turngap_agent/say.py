@@ -11,7 +11,7 @@ import soundfile
 from turngap_agent import documents
 from turngap_agent.errors import EngineError, UsageError
 from turngap_agent.tts import AudioF32
-from turngap_agent.tts.hibari import HibariSettings
+from turngap_agent.tts.hibari.settings import HibariSettings
 
 
 def run(text: str, out: Path) -> int:

@@ -13,11 +13,11 @@ from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError, ProfileError
 from turngap_agent.gpu.choice import choose
 from turngap_agent.gpu.sharing import Sharing
-from turngap_agent.llm.onnx import OnnxSettings
+from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
-from turngap_agent.llm.vllm import VllmSettings
+from turngap_agent.llm.vllm.settings import VllmSettings
 from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
-from turngap_agent.tts.hibari import HibariSettings
+from turngap_agent.tts.hibari.settings import HibariSettings
 
 from tests.pipeline.gpu.fake_nvml import GIB, nvml
 

@@ -20,12 +20,12 @@ from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.call.interruption import Interruption, Move
 from turngap_agent.endpointing import EventKind, Voicing
 from turngap_agent.endpointing.policies import SilenceEndpointer
-from turngap_agent.endpointing.smart_turn import SmartTurnSettings
 from turngap_agent.endpointing.smart_turn.engine import SmartTurn
+from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
 from turngap_agent.errors import WeightsError
 from turngap_agent.llm import Message, Request
-from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.engine import OnnxChat
+from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.loading import Engines
 from turngap_agent.profile.sections import BargeInSettings, EndpointingSettings
 from turngap_agent.resample import Downsampler, to_16k

@@ -18,27 +18,27 @@ from turngap_agent.errors import EngineError, ProfileError
 GROUP = "turngap_agent.engines"
 SHIPPED: dict[Stage, dict[str, str]] = {
     "vad": {
-        "silero": "turngap_agent.endpointing.silero:SileroSettings",
+        "silero": "turngap_agent.endpointing.silero.settings:SileroSettings",
         "energy": "turngap_agent.endpointing.energy:EnergySettings",
     },
     "turn": {
-        "smart_turn": "turngap_agent.endpointing.smart_turn:SmartTurnSettings",
+        "smart_turn": "turngap_agent.endpointing.smart_turn.settings:SmartTurnSettings",
         "scripted": "turngap_agent.endpointing.scripted:ScriptedTurnSettings",
     },
     "stt": {
-        "faster_whisper": "turngap_agent.stt.faster_whisper:FasterWhisperSettings",
-        "whisper": "turngap_agent.stt.whisper:WhisperSettings",
+        "faster_whisper": "turngap_agent.stt.faster_whisper.settings:FasterWhisperSettings",
+        "whisper": "turngap_agent.stt.whisper.settings:WhisperSettings",
         "scripted": "turngap_agent.stt.scripted:ScriptedSttSettings",
     },
     "llm": {
-        "onnx": "turngap_agent.llm.onnx:OnnxSettings",
-        "vllm": "turngap_agent.llm.vllm:VllmSettings",
-        "gemma": "turngap_agent.llm.gemma:GemmaSettings",
+        "onnx": "turngap_agent.llm.onnx.settings:OnnxSettings",
+        "vllm": "turngap_agent.llm.vllm.settings:VllmSettings",
+        "gemma": "turngap_agent.llm.gemma.settings:GemmaSettings",
         "scripted": "turngap_agent.llm.scripted:ScriptedLlmSettings",
     },
     "tts": {
-        "hibari": "turngap_agent.tts.hibari:HibariSettings",
-        "csm": "turngap_agent.tts.csm:CsmSettings",
+        "hibari": "turngap_agent.tts.hibari.settings:HibariSettings",
+        "csm": "turngap_agent.tts.csm.settings:CsmSettings",
         "scripted": "turngap_agent.tts.scripted:ScriptedTtsSettings",
     },
 }

@@ -15,8 +15,8 @@ ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the extra `cpu`")
 
 from turngap_agent.device.ctranslate2 import explain_errors, prepare_gpu
 from turngap_agent.errors import EngineError
-from turngap_agent.stt.faster_whisper import FasterWhisperSettings
 from turngap_agent.stt.faster_whisper import engine as faster_whisper
+from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
 
 NO_CUBLAS = "Library libcublas.so.12 is not found or cannot be loaded"
 """What CTranslate2 4.8 raises at its first work on the GPU."""

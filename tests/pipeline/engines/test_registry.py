@@ -134,7 +134,11 @@ NOT_ENGINES = {
 def test_engines_are_named_in_the_registry_alone() -> None:
     """Nothing in either package compares with an engine's name or lists such names, except that engine itself."""
     names = {name for _, name in EVERY}
-    engines = {value.partition(":")[0].replace(".", "/") for one in registry.SHIPPED.values() for value in one.values()}
+    engines = {
+        value.partition(":")[0].removesuffix(".settings").replace(".", "/")
+        for one in registry.SHIPPED.values()
+        for value in one.values()
+    }
     found = {
         (str(path.relative_to(ROOT)), word)
         for folder in ("harness/turngap", "pipeline/turngap_agent")

@@ -9,7 +9,7 @@ from turngap_agent import profile
 from turngap_agent.errors import ProfileError
 from turngap_agent.profile import PROFILES, Profile
 from turngap_agent.profile.sections import EndpointingSettings
-from turngap_agent.stt.faster_whisper import FasterWhisperSettings
+from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
 from turngap_agent.stt.scripted import ScriptedSttSettings
 from turngap_agent.tts.scripted import ScriptedTtsSettings
 

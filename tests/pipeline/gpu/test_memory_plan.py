@@ -7,9 +7,9 @@ from turngap_agent import profile
 from turngap_agent.engines.gpu_memory import MIB
 from turngap_agent.errors import ProfileError
 from turngap_agent.gpu import memory_plan as plan
-from turngap_agent.llm.gemma import POSITION_BYTES
+from turngap_agent.llm.gemma.settings import POSITION_BYTES
 from turngap_agent.profile import Profile
-from turngap_agent.tts.csm import SLOT_MIB
+from turngap_agent.tts.csm.settings import SLOT_MIB
 
 CARD_80, CARD_141 = 81_559.0, 143_771.0
 

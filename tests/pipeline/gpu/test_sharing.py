@@ -15,7 +15,7 @@ from turngap_agent import profile
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu import choice
 from turngap_agent.gpu.sharing import Sharing
-from turngap_agent.llm.vllm import VllmSettings
+from turngap_agent.llm.vllm.settings import VllmSettings
 from turngap_agent.profile.sections import GpuSettings
 
 from tests.pipeline.gpu.fake_nvml import nvml

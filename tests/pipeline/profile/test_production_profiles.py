@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from turngap_agent import profile
 from turngap_agent.errors import EngineError
-from turngap_agent.llm.vllm import VllmSettings
 from turngap_agent.llm.vllm import engine as vllm
-from turngap_agent.tts.csm import CsmSettings
+from turngap_agent.llm.vllm.settings import VllmSettings
+from turngap_agent.tts.csm.settings import CsmSettings
 from turngap_agent.weights import pins
 
 PRICED = [name for name in profile.names() if profile.load(name).price is not None]

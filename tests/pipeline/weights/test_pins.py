@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from turngap_agent import profile, weights
 from turngap_agent.errors import UsageError, WeightsError
-from turngap_agent.llm.vllm import REVISIONS
+from turngap_agent.llm.vllm.settings import REVISIONS
 from turngap_agent.weights import pins
 
 ENTRY = """

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from turngap_agent import weights
 from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import Voicing
-from turngap_agent.endpointing.silero import SileroSettings
+from turngap_agent.endpointing.silero.settings import SileroSettings
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.worker import make_thread, threads_text

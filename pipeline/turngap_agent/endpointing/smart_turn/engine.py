@@ -14,7 +14,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from turngap_agent import weights, worker
 from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import AudioF32
-from turngap_agent.endpointing.smart_turn import SmartTurnSettings
+from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
 from turngap_agent.resample import to_16k
 from turngap_agent.telephony import SAMPLE_RATE
 

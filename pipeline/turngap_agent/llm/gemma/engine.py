@@ -24,7 +24,7 @@ from turngap_agent.llm.gemma.network import Gemma
 from turngap_agent.llm.stand_in import GeneratedIds, split_script
 
 if TYPE_CHECKING:
-    from turngap_agent.llm.gemma import GemmaSettings
+    from turngap_agent.llm.gemma.settings import GemmaSettings
 
 TEMPLATE_TOKENS = 4
 """Tokens of Gemma's chat template around each message."""

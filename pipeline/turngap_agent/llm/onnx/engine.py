@@ -20,8 +20,8 @@ from tokenizers.decoders import DecodeStream
 from turngap_agent import tracing, weights, worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.llm import Request
-from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.decoder import F32, Context, Decoder, TokenChoice, common_length
+from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.templates import CHATML_END, TEMPLATES
 
 _LINE_BREAK = "Ċ"

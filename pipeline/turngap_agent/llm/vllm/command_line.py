@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from turngap_agent.llm.vllm import VllmSettings
+from turngap_agent.llm.vllm.settings import VllmSettings
 
 HOST = "127.0.0.1"
 

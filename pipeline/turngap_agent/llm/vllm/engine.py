@@ -16,12 +16,13 @@ from turngap_agent import meter, tracing, weights
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import KvCache, Request
 from turngap_agent.llm.stand_in import split_script, split_words
-from turngap_agent.llm.vllm import VllmSettings, command_line, prompt
+from turngap_agent.llm.vllm import command_line, prompt
 from turngap_agent.llm.vllm.client import Client
 from turngap_agent.llm.vllm.event_stream import Usage
 from turngap_agent.llm.vllm.kv_cache import CachePeak, CacheReading
 from turngap_agent.llm.vllm.prefix import PrefixTracker
 from turngap_agent.llm.vllm.server import Server, find_free_port
+from turngap_agent.llm.vllm.settings import VllmSettings
 from turngap_agent.llm.vllm.supervision import State
 from turngap_agent.weights import pins
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from turngap_agent.llm import Request
 from turngap_agent.llm.stand_in import GeneratedIds, split_words
-from turngap_agent.llm.vllm import VllmSettings
+from turngap_agent.llm.vllm.settings import VllmSettings
 
 SPECULATIVE_PRIORITY = 1
 """vLLM serves requests of lower priority numbers first; its default is 0."""

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
-from turngap_agent.llm.vllm import Restart, kv_cache, log
+from turngap_agent.llm.vllm import kv_cache, log
+from turngap_agent.llm.vllm.settings import Restart
 from turngap_agent.llm.vllm.supervision import State, Supervision
 
 CHECK_S = 2.0

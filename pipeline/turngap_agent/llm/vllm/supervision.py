@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from turngap_agent.llm.vllm import Restart
+from turngap_agent.llm.vllm.settings import Restart
 
 UNHEALTHY_CHECKS = 3
 """A ready server that fails this many health checks in a row hangs."""

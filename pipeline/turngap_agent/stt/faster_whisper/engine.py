@@ -21,7 +21,7 @@ from turngap_agent.device.ctranslate2 import explain_errors, prepare_gpu
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.resample import to_16k
 from turngap_agent.stt import AudioF32, Transcript
-from turngap_agent.stt.faster_whisper import FasterWhisperSettings
+from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
 from turngap_agent.stt.short_window import POSITIONS_PER_SECOND, SilentStates, States, append_quiet, repeats_itself
 from turngap_agent.telephony import SAMPLE_RATE
 

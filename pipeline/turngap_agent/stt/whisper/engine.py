@@ -20,7 +20,7 @@ from turngap_agent.stt.whisper import model
 from turngap_agent.telephony import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from turngap_agent.stt.whisper import WhisperSettings
+    from turngap_agent.stt.whisper.settings import WhisperSettings
 
 END_TOKENS = 2
 """Decoded in addition to the words: the last token of a sentence, and the end."""

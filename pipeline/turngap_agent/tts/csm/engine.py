@@ -25,7 +25,7 @@ from turngap_agent.tts.csm.speech import Speech
 from turngap_agent.tts.csm.text import split_pieces
 
 if TYPE_CHECKING:
-    from turngap_agent.tts.csm import CsmSettings
+    from turngap_agent.tts.csm.settings import CsmSettings
 
 MARKER_HZ = 1_000.0
 MARKER_LEVEL_DBFS = -15.0

@@ -12,7 +12,7 @@ import numpy as np
 from turngap_agent import worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
-from turngap_agent.tts.hibari import HibariSettings
+from turngap_agent.tts.hibari.settings import HibariSettings
 from turngap_agent.tts.trim import SilenceTrimmer
 
 _PIECE_S = 0.2

@@ -13,9 +13,9 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Message, Request
-from turngap_agent.llm.gemma import GemmaSettings
 from turngap_agent.llm.gemma.decoding import Decoding
 from turngap_agent.llm.gemma.engine import TEMPLATE_TOKENS, GemmaChat
+from turngap_agent.llm.gemma.settings import GemmaSettings
 
 
 def settings(**changes: object) -> GemmaSettings:

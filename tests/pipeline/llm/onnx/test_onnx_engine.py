@@ -23,8 +23,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import GeneratesOnDemand, Message, ReadsAhead, Request
-from turngap_agent.llm.onnx import OnnxSettings
 from turngap_agent.llm.onnx.engine import OnnxChat, _ReplyText
+from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.weights import llama_onnx
 
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from turngap_agent.llm import Request
-from turngap_agent.llm.vllm import Restart, VllmSettings
+from turngap_agent.llm.vllm.settings import Restart, VllmSettings
 
 from tests.pipeline.llm.vllm.fake_server import MODEL
 

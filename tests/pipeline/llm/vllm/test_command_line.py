@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 from turngap_agent import profile
-from turngap_agent.llm.vllm import VllmSettings, command_line
+from turngap_agent.llm.vllm import command_line
+from turngap_agent.llm.vllm.settings import VllmSettings
 
 GEMMA = VllmSettings(engine="vllm", system_prompt="Be brief.")
 

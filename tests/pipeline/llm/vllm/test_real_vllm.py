@@ -25,8 +25,8 @@ from turngap_agent import tracing
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Message, Request
-from turngap_agent.llm.vllm import Restart, VllmSettings
 from turngap_agent.llm.vllm.engine import VllmChat
+from turngap_agent.llm.vllm.settings import Restart, VllmSettings
 from turngap_agent.llm.vllm.supervision import State
 from turngap_agent.tracing import Stage
 

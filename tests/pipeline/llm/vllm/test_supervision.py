@@ -2,7 +2,7 @@
 
 import re
 
-from turngap_agent.llm.vllm import Restart
+from turngap_agent.llm.vllm.settings import Restart
 from turngap_agent.llm.vllm.supervision import UNHEALTHY_CHECKS, State, Supervision
 
 S = 1_000_000_000

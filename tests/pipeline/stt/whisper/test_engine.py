@@ -13,8 +13,9 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from turngap_agent.errors import EngineError
-from turngap_agent.stt.whisper import WhisperSettings, model
+from turngap_agent.stt.whisper import model
 from turngap_agent.stt.whisper.engine import Whisper
+from turngap_agent.stt.whisper.settings import WhisperSettings
 
 
 def settings(**changes: object) -> WhisperSettings:

@@ -18,9 +18,9 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError
 from turngap_agent.tts import AudioF32, ContextUtterance
-from turngap_agent.tts.csm import CsmSettings, VoicePrompt
 from turngap_agent.tts.csm import engine as csm_engine
 from turngap_agent.tts.csm.engine import Csm
+from turngap_agent.tts.csm.settings import CsmSettings, VoicePrompt
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech

@@ -9,7 +9,7 @@ import sys
 import pytest
 from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError
-from turngap_agent.tts.csm import CsmSettings
+from turngap_agent.tts.csm.settings import CsmSettings
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])

@@ -1,0 +1,76 @@
+"""Declares the engine: CSM-1B as a streaming synthesiser: first audio after the first frame of 80 ms."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from turngap_agent.documents import FrozenModel
+from turngap_agent.engines import (
+    CoreSettings,
+    GpuMemory,
+    LoadedEngine,
+    Placement,
+    StreamPriority,
+    TtsSettings,
+    weights_memory,
+)
+
+SLOT_MIB = 80.0
+"""Keys and values of 2,560 positions in bf16, and the codec's state."""
+
+
+class VoicePrompt(FrozenModel):
+    """About ten seconds of the voice to speak with, and its words."""
+
+    audio: str
+    """An audio file, mono or to be mixed down."""
+    text: str
+
+
+class CsmSettings(TtsSettings, CoreSettings):
+    """CSM-1B; one thread, frame by frame."""
+
+    install = "turngap[csm]"
+    packages = ("tokenizers", "torch", "transformers")
+    on_torch = True
+
+    engine: Literal["csm"]
+    weights: str = "real"
+    """`real` (pinned, gated), `random` (the exact architecture, for its speed), `tiny` (for tests), or a folder."""
+    device: Literal["cpu", "cuda"] = "cuda"
+    stream_priority: StreamPriority = "high"
+    """A frame that is late is heard; a token that is late is not."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """The number format of everything but the codec, which is float32; auto: bfloat16 on a GPU."""
+    mode: Literal["auto", "compiled", "graphs", "eager"] = "auto"
+    temperature: float = Field(0.9, ge=0, le=2)
+    """0: always the likeliest code."""
+    top_k: int = Field(50, ge=1, le=2048)
+    max_frames: int = Field(250, ge=1, le=1500)
+    """The longest clause, in frames of 80 ms: a longer one no longer follows its text."""
+    voice_prompt: VoicePrompt | None = None
+    context_positions: int = Field(2048, ge=256, le=2048)
+    slots: int = Field(2, ge=1, le=16)
+    """How many clauses are spoken at once; further ones wait."""
+    seed: int = 0
+
+    def build(self) -> LoadedEngine:
+        """Load the model; on a GPU this takes up to minutes."""
+        from turngap_agent.tts.csm.engine import Csm
+
+        return Csm(self)
+
+    def pinned_weights(self) -> str | None:
+        """Sesame's checkpoint, for real weights."""
+        return "csm-1b" if self.weights == "real" else None
+
+    def gpu_memory(self, total_mib: float) -> GpuMemory | None:
+        """Weights, and a slot's state for each clause that is spoken at once."""
+        if self.placement() is not Placement.GPU or self.weights == "tiny":
+            return None
+        weights = weights_memory("csm-1b", 4 if self.dtype == "float32" else 2)
+        return GpuMemory(
+            weights.mib + self.slots * SLOT_MIB, f"{weights.arithmetic}, {self.slots} slots of {SLOT_MIB:.0f} MiB"
+        )

@@ -1,0 +1,30 @@
+"""Declares the engine: hibari-tts in ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from turngap_agent.engines import CoreSettings, LoadedEngine, TtsSettings
+
+
+class HibariSettings(TtsSettings, CoreSettings):
+    """hibari-tts in ONNX Runtime."""
+
+    install = "turngap[cpu]"
+    packages = ("hibari",)
+
+    engine: Literal["hibari"]
+    threads: int = Field(1, ge=1)
+    speed: float = Field(1.0, gt=0.2, lt=5)
+
+    def build(self) -> LoadedEngine:
+        """Load the model."""
+        from turngap_agent.tts.hibari.engine import Hibari
+
+        return Hibari(self)
+
+    def pinned_weights(self) -> str:
+        """The package's own model files."""
+        return "hibari-tts"
