@@ -1,10 +1,11 @@
-"""What does each part of the fast answer bring? Sixty utterances of the gate's corpus, interleaved, a part more a step.
+"""Measures what each part of the fast answer contributes: 60 utterances of the gate's corpus, one more part per step.
 
     python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--json]                       about 30 minutes
     python -m benchmarks.ablation --sweep results/SWEEP-ID                                       reads a finished one
 
-Up to the last step a turn ends by silence alone, the voice detector's until quiet is taken for it; the last one lets
-Smart Turn decide how much is needed. Where a step holds work back until the end is certain, that wait is *endpointing*.
+The steps are interleaved. Before the last step a turn ends by silence only, first that of the voice detector, then
+quiet audio too; in the last step Smart Turn decides how much silence is needed. If a step holds work back until the end
+of turn is confirmed, that wait is *endpointing*.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from collections.abc import Sequence
 
 from turngap.sweeps.points import Difference, difference
 
-from benchmarks.common import Promise, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, stages
-from benchmarks.swept import SPECULATIVE, Setting, measured, number, options, percent, show, sound
+from benchmarks.promises import Promise, format_number, format_percent, make_parser, print_result, print_table, run_main
+from benchmarks.sweeps import SPECULATIVE, MeasuredSetting, add_sweep_options, is_valid, measure_settings
 
 TURNS = 60
 FULL_WINDOW = "stt.window=full"
 SMART_TURN = "endpointing.model={engine: smart_turn}"
 NO_TURN_MODEL = "endpointing.model=null"
-"""Nobody is asked whether the turn sounds complete: what is left is the silence."""
+"""Without a turn model the silence alone ends a turn."""
 
 
 def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
-    """Each with all that it sets; what it does not set is as in the profile."""
+    """Return the steps by name, each with its changes of the profile."""
     silence = ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}")
     ahead = (
         "endpointing.policy=speculative",
@@ -46,8 +47,8 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
     }
 
 
-def table(found: Sequence[Setting]) -> list[tuple[str, ...]]:
-    """A row for each step, with its difference from the one before."""
+def table(found: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
+    """Return a row for each step, with its difference from the step before."""
     rows: list[tuple[str, ...]] = []
     for place, each in enumerate(found):
         moved = difference(each.run.turns, found[place - 1].run.turns) if place else None
@@ -56,24 +57,24 @@ def table(found: Sequence[Setting]) -> list[tuple[str, ...]]:
             (
                 each.point.name,
                 str(each.point.n_turns),
-                number(each.point.turn_gap_ms.p50),
-                number(each.point.turn_gap_ms.p95),
+                format_number(each.point.turn_gap_ms.p50),
+                format_number(each.point.turn_gap_ms.p95),
                 *_moved(moved),
                 str(each.point.cut_off_rate.events),
-                percent(each.point.wer),
-                percent(wasted.share if wasted is not None else None, 0),
-                number(each.point.first_clause_words, "words"),
+                format_percent(each.point.wer),
+                format_percent(wasted.share if wasted is not None else None, 0),
+                format_number(each.point.first_clause_words, "words"),
             )
         )
     return rows
 
 
 def main() -> int:
-    """Print the tables; exit 1 where a step was not measured as it should be."""
-    made = options(parser(__doc__))
+    """Print the tables; return 1 if the run of a step is incomplete or INVALID."""
+    made = add_sweep_options(make_parser(__doc__))
     made.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="silence that ends a turn before Smart Turn")
     given = made.parse_args()
-    found = measured("gate", steps(given.silence_ms), given, TURNS)
+    found = measure_settings("gate", steps(given.silence_ms), given, TURNS)
     columns = (
         "step",
         "turns",
@@ -86,17 +87,17 @@ def main() -> int:
         "wasted",
         "first clause",
     )
-    show("what each part brings", columns, table(found), as_json=given.json)
+    print_table("what each part brings", columns, table(found), as_json=given.json)
     names = ("stage", *(str(place) for place in range(1, len(found) + 1)))
-    show("exposed medians of each step", names, stages(found), as_json=given.json)
+    print_table("exposed medians of each step", names, stages(found), as_json=given.json)
     promises = [
         Promise(
-            f"{each.point.name}: whole, and its instrument in order", each.run.record.verdict, None, sound(each.run)
+            f"{each.point.name}: whole, and its instrument in order", each.run.record.verdict, None, is_valid(each.run)
         )
         for each in found
     ]
     details = {"points": [each.point.model_dump(mode="json") for each in found]}
-    return conclude("ablation", promises, details, as_json=given.json)
+    return print_result("ablation", promises, details, as_json=given.json)
 
 
 def _moved(found: Difference | None) -> tuple[str, str]:
@@ -106,4 +107,4 @@ def _moved(found: Difference | None) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(finished(main))
+    sys.exit(run_main(main))

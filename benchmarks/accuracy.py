@@ -40,7 +40,8 @@ from turngap.scoring import score
 from turngap.session import plan
 from turngap.session.runner import run_request
 
-from benchmarks.common import SCRIPTED, Promise, bounded, bursts, conclude, news, parser
+from benchmarks.promises import Promise, check_at_most, make_parser, print_progress, print_result
+from benchmarks.side_by_side import SCRIPTED, write_bursts
 
 DELAYS_MS = (150.0, 300.0, 800.0)
 CALLS = 5
@@ -49,7 +50,7 @@ AGREE_MS = 1.0
 """How far the sentinel may be from the truth: the instrument's own bar."""
 WIDEST_MS = 3.0
 """Half an interval; what is less certain agrees with anything."""
-HOG = """
+BUSY_LOOP = """
 import os
 parent = os.getppid()
 while os.getppid() == parent:
@@ -62,7 +63,7 @@ INDEX = 5_000
 """Of the calls whose truth is known; the sentinel's are others."""
 
 
-async def idle(turns: int, calls: int) -> tuple[list[Promise], dict[str, Any]]:
+async def measure_idle(turns: int, calls: int) -> tuple[list[Promise], dict[str, Any]]:
     """The calibration of an idle machine, off and on the frame grid."""
     clock = SystemClock()
     rows: list[Promise] = []
@@ -70,43 +71,47 @@ async def idle(turns: int, calls: int) -> tuple[list[Promise], dict[str, Any]]:
     async with Scheduler(clock).running() as scheduler:
         for on_grid in (False, True):
             where = "on the frame grid" if on_grid else "off the frame grid"
-            news(f"calibrating, {where}")
+            print_progress(f"calibrating, {where}")
             found = await calibrate.calibrate(
                 DELAYS_MS, turns, clock=clock, scheduler=scheduler, calls=calls, on_grid=on_grid
             )
-            rows.append(_was_idle(found.idle, where))
+            rows.append(_idle_promise(found.idle, where))
             for delay in found.delays:
-                rows += _bars(delay, where)
+                rows += _check_errors(delay, where)
             details[where] = found.to_json()
     return rows, details
 
 
-async def under_hogs(turns: int, folder: Path) -> tuple[list[Promise], dict[str, Any]]:
+async def measure_under_load(turns: int, folder: Path) -> tuple[list[Promise], dict[str, Any]]:
     """The sentinel's figure against the truth, before and after a run, and that of the run against both."""
-    news("hogs: turns of known truth beside the sentinel")
+    print_progress("hogs: turns of known truth beside the sentinel")
     before = await beside_sentinel(turns, INDEX)
-    news("hogs: a run with scripted engines")
+    print_progress("hogs: a run with scripted engines")
     record = await scripted_run(folder)
-    news("hogs: turns of known truth beside the sentinel, again")
+    print_progress("hogs: turns of known truth beside the sentinel, again")
     after = await beside_sentinel(turns, INDEX + 1)
     truth = calibrate.summarise_errors([*before.errors_ms, *after.errors_ms])
     sentinel = record.instrument.sentinel
     stated: dict[str, Any] = {} if sentinel is None else sentinel.model_dump()
     own = {"before": before, "after": after}
     rows = [
-        _agrees(f"hogs, {when}: sentinel's bias in the turns' windows is their own", found.sentinel, found.truth)
+        _check_agreement(
+            f"hogs, {when}: sentinel's bias in the turns' windows is their own", found.sentinel, found.truth
+        )
         for when, found in own.items()
     ]
     rows += [
-        _agrees("hogs: the sentinel's bias in a run's run.json is that of the turns before and after", stated, truth),
-        _owned_up(record, stated.get("bias_median_ms")),
+        _check_agreement(
+            "hogs: the sentinel's bias in a run's run.json is that of the turns before and after", stated, truth
+        ),
+        _check_verdict(record, stated.get("bias_median_ms")),
     ]
     details = {when: {"sentinel": found.sentinel, "truth": asdict(found.truth)} for when, found in own.items()}
     return rows, details | {"truth": asdict(truth), "run_sentinel": stated, "run_verdict": record.verdict}
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class SentinelComparison:
     """Turns whose truth is known, and a sentinel beside them."""
 
     errors_ms: tuple[float | None, ...]
@@ -119,7 +124,7 @@ class Beside:
         return calibrate.summarise_errors(self.errors_ms)
 
 
-async def beside_sentinel(turns: int, index: int) -> Beside:
+async def beside_sentinel(turns: int, index: int) -> SentinelComparison:
     """One call of that many turns, with as many calls under way as in a run: this one and the sentinel."""
     clock = SystemClock()
     planned, clips = calibrate.plan_call(turns, index, HOG_DELAY_MS, seed=1)
@@ -145,27 +150,27 @@ async def beside_sentinel(turns: int, index: int) -> Beside:
             await reference.stop()
     scored = score.score_call(record, (), planned, network_ms=0.0, cold=False)
     errors = tuple(sample.error_ms for sample in calibrate.measure_errors(record, reference))
-    return Beside(errors, watch.errors(scored).to_json())
+    return SentinelComparison(errors, watch.errors(scored).to_json())
 
 
 async def scripted_run(folder: Path) -> RunRecord:
     """A whole run, scripted engines, as `turngap run` does it."""
-    bursts(folder, RUN_TURNS)
+    write_bursts(folder, RUN_TURNS)
     turns = "".join(f"  - {{id: u{n}, audio: burst-{n}.wav, pause_ms: 300}}\n" for n in range(RUN_TURNS))
     file = folder / "hogs.scenario.yaml"
     file.write_text(f"name: hogs\nprobe: true\nturns:\n{turns}", "utf-8")
     asked = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
-    clips = corpus.build_corpus(asked.scenario, news)
+    clips = corpus.build_corpus(asked.scenario, print_progress)
     with ConsoleProgress(Console(stderr=True), "hogs") as display:
         done = await run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
     return done.record
 
 
 @contextmanager
-def hogs() -> Iterator[None]:
+def busy_cores() -> Iterator[None]:
     """A busy process on every core that is ours."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = [subprocess.Popen([sys.executable, "-c", HOG], start_new_session=True) for _ in range(count)]
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP], start_new_session=True) for _ in range(count)]
     try:
         yield
     finally:
@@ -177,7 +182,7 @@ def hogs() -> Iterator[None]:
 
 def main() -> int:
     """Print the table; exit 1 where a promise does not hold."""
-    options = parser(__doc__)
+    options = make_parser(__doc__)
     options.add_argument("--turns", type=int, default=100, help="turns for each delay, idle machine; 0: none")
     options.add_argument("--hog-turns", type=int, default=40, help="turns of known truth under hogs, twice; 0: none")
     options.add_argument("--calls", type=int, default=CALLS, help="simultaneous calls, idle machine")
@@ -186,15 +191,15 @@ def main() -> int:
     details: dict[str, Any] = {}
     if given.turns:
         with raised_priority():
-            rows, details["idle"] = asyncio.run(idle(given.turns, given.calls))
+            rows, details["idle"] = asyncio.run(measure_idle(given.turns, given.calls))
     if given.hog_turns:
-        with tempfile.TemporaryDirectory() as folder, hogs(), raised_priority():  # as the callers of a run are
-            held, details["hogs"] = asyncio.run(under_hogs(given.hog_turns, Path(folder)))
+        with tempfile.TemporaryDirectory() as folder, busy_cores(), raised_priority():  # as the callers of a run are
+            held, details["hogs"] = asyncio.run(measure_under_load(given.hog_turns, Path(folder)))
         rows += held
-    return conclude("accuracy", rows, details, as_json=given.json)
+    return print_result("accuracy", rows, details, as_json=given.json)
 
 
-def _was_idle(found: Idle, where: str) -> Promise:
+def _idle_promise(found: Idle, where: str) -> Promise:
     """Not a promise of ours, but what the bars presuppose."""
     figure = (
         f"load a core {found.load_per_core:.2f}, timer p99 {found.timer_p99_ms:.2f} ms, "
@@ -206,13 +211,13 @@ def _was_idle(found: Idle, where: str) -> Promise:
     return Promise(f"the machine is idle, {where}: {bounds}", figure, None, holds=found.idle)
 
 
-def _bars(row: DelayErrors, where: str) -> list[Promise]:
+def _check_errors(row: DelayErrors, where: str) -> list[Promise]:
     name = f"{row.delay_ms:g} ms, {where}"
     bias = None if row.bias_median_ms is None else abs(row.bias_median_ms)
     return [
-        bounded(f"{name}: |median error| <= {BIAS_MS:g} ms", bias, BIAS_MS, digits=3),
-        bounded(f"{name}: sd <= {SD_MS:g} ms", row.sd_ms, SD_MS, digits=3),
-        bounded(
+        check_at_most(f"{name}: |median error| <= {BIAS_MS:g} ms", bias, BIAS_MS, digits=3),
+        check_at_most(f"{name}: sd <= {SD_MS:g} ms", row.sd_ms, SD_MS, digits=3),
+        check_at_most(
             f"{name}: largest of {row.n} <= {LARGEST_MS:g} ms",
             None if row.missed else row.max_abs_error_ms,
             LARGEST_MS,
@@ -221,7 +226,7 @@ def _bars(row: DelayErrors, where: str) -> list[Promise]:
     ]
 
 
-def _agrees(promise: str, said: dict[str, Any], truth: Errors) -> Promise:
+def _check_agreement(promise: str, said: dict[str, Any], truth: Errors) -> Promise:
     said_ms, half_ms = said.get("bias_median_ms"), _half_interval_ms(said, asdict(truth))
     if said_ms is None or truth.bias_median_ms is None or half_ms is None:
         return Promise(promise, "not measured", None, holds=False)
@@ -238,7 +243,7 @@ def _half_interval_ms(*found: dict[str, Any]) -> float | None:
     return 1.96 * math.sqrt(sum(math.pi / 2 * one["sd_ms"] ** 2 / one["n"] for one in found))
 
 
-def _owned_up(record: RunRecord, bias_ms: float | None) -> Promise:
+def _check_verdict(record: RunRecord, bias_ms: float | None) -> Promise:
     """A run whose sentinel was off by more than 5 ms must not be anything but INVALID."""
     off = bias_ms is None or abs(bias_ms) > LARGEST_MS
     holds = record.verdict is Verdict.INVALID if off else True

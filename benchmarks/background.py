@@ -1,9 +1,9 @@
-"""Is what nobody said taken for words, and are words taken for nothing, where voices, music or noise are behind them?
+"""Counts words that the recogniser finds in noise alone, and prompts that it loses in voices, music or noise.
 
-python -m benchmarks.background [--prompts 40] [--json]                      about 3 minutes
+    python -m benchmarks.background [--prompts 40] [--json]                      about 3 minutes
 
-The recogniser of profile `cpu` hears pieces of noise alone, and prompts with noise behind them; `stt.no_speech` says
-from which probability on it is not believed. Decisions, not latency.
+The recogniser of profile `cpu` gets pieces of noise alone, and prompts with noise behind them; from a probability of
+`stt.no_speech` on, its words are dropped. Measures decisions, not latency.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ from turngap_agent.stt.faster_whisper.engine import FasterWhisper
 from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
 from turngap_agent.telephony import mulaw
 
-from benchmarks import common
-from benchmarks.endpointing import sentence
-from benchmarks.swept import show
+from benchmarks.endpointing import load_sentence
+from benchmarks.promises import Promise, make_parser, print_progress, print_result, print_table
 
 KINDS, RATIOS_DB = ("babble", "music", "pink"), (20, 10, 5, 0)
-ALONE = 8
-"""Pieces of each noise alone, 1 to 5 s."""
+NOISE_PIECES = 8
+"""Number of pieces of each noise alone, 1 to 5 s."""
 LOOP_SAMPLES = 80_000
 HARD_DB = 5
-"""From this ratio on no prompt is to be lost; with as much noise as voice some may be."""
+"""At this ratio and above no prompt may be lost; with less, some may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One condition: what was heard of it."""
+    """The result of one condition."""
 
     noise: str
     snr_db: int | None
@@ -54,7 +53,7 @@ class Row:
 
 
 def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
-    """Every condition, the clean one first."""
+    """Yield the result of every condition, the clean one first."""
     lost = sum(not _words(stt, clip.pcm) for clip in clips)
     yield Row("none", None, len(clips), lost, 0, 0)
     for kind in KINDS:
@@ -62,30 +61,30 @@ def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
         for snr_db in RATIOS_DB:
             mixed = [_behind(clip, snr_db, np.roll(loop, 7919 * at)) for at, clip in enumerate(clips)]
             gain = 10 ** ((ACTIVE_DBFS - snr_db) / 20) * 32_768
-            lengths = [random.Random(at).randrange(8_000, 40_000) for at in range(ALONE)]
+            lengths = [random.Random(at).randrange(8_000, 40_000) for at in range(NOISE_PIECES)]
             pieces = [_pcm(np.roll(loop, 7919 * at)[:n] * gain) for at, n in enumerate(lengths)]
             lost = sum(not _words(stt, pcm) for pcm in mixed)
-            yield Row(kind, snr_db, len(mixed), lost, ALONE, sum(bool(_words(stt, pcm)) for pcm in pieces))
+            yield Row(kind, snr_db, len(mixed), lost, NOISE_PIECES, sum(bool(_words(stt, pcm)) for pcm in pieces))
 
 
 def main() -> int:
-    """Print the table; 1 where words are made up, or a prompt is lost that is well over the noise."""
-    made = common.parser(__doc__)
-    made.add_argument("--prompts", type=int, default=40, help="how many in each condition (default 40)")
+    """Print the table; return 1 if words are found in noise alone, or a prompt well above the noise is lost."""
+    made = make_parser(__doc__)
+    made.add_argument("--prompts", type=int, default=40, help="prompts per condition (default 40)")
     given = made.parse_args()
     settings = profile.load("cpu").stt
     assert isinstance(settings, FasterWhisperSettings)
-    prompts = PromptLibrary.fetch(common.news)
+    prompts = PromptLibrary.fetch(print_progress)
     names = prompts.list_names()
     random.Random(1).shuffle(names)
-    clips = [clip for name in names[: 8 * given.prompts] if (clip := sentence(prompts, name)) is not None]
+    clips = [clip for name in names[: 8 * given.prompts] if (clip := load_sentence(prompts, name)) is not None]
     found = []
     for row in rows(FasterWhisper(settings), clips[: given.prompts]):
-        common.news(f"{row.noise} {row.snr_db}")
+        print_progress(f"{row.noise} {row.snr_db}")
         found.append(row)
     columns = ("noise", "dB", "prompts", "lost", "alone", "words invented")
     texts = [tuple("–" if value is None else str(value) for value in asdict(row).values()) for row in found]
-    show(f"stt.no_speech = {settings.no_speech:g}", columns, texts, as_json=given.json)
+    print_table(f"stt.no_speech = {settings.no_speech:g}", columns, texts, as_json=given.json)
     clear = [row for row in found if row.snr_db is None or row.snr_db >= HARD_DB]
     counts = [
         (
@@ -95,8 +94,8 @@ def main() -> int:
         ),
         ("words heard in noise alone", sum(row.invented for row in found), sum(row.alone for row in found)),
     ]
-    promises = [common.Promise(what, f"{bad} of {n}", bad, holds=not bad) for what, bad, n in counts]
-    return common.conclude("background", promises, {"rows": [asdict(row) for row in found]}, as_json=given.json)
+    promises = [Promise(what, f"{bad} of {n}", bad, holds=not bad) for what, bad, n in counts]
+    return print_result("background", promises, {"rows": [asdict(row) for row in found]}, as_json=given.json)
 
 
 def _behind(clip: Clip, snr_db: int, loop: Loop) -> Pcm16:

@@ -1,10 +1,10 @@
-"""Measures CSM's frame time alone, and while a language model on the same GPU takes prompts in, and while it decodes.
+"""Measures CSM's frame time alone, and while a language model on the same GPU prefills or decodes.
 
     python benchmarks/contention.py --device cuda --out results/gpu/
 
-The language model is Gemma's loop with random weights: in a thread beside CSM (streams with priorities), in a process
-of its own (the two take turns), and in a process of its own under MPS. Needs torch, transformers and numpy; the last
-placement the agent's own packages and MPS's program too.
+The language model is Gemma's loop with random weights, in three placements: in a thread beside CSM (streams with
+priorities), in its own process (the two share the GPU by time), and in its own process under MPS. Needs torch,
+transformers and numpy; the last placement also needs the agent's own packages and the MPS daemon.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.speech import needs
+from benchmarks.speech import packages_missing
 
 PLACES = ("thread", "process", "mps")
 MODES = ("eager", "graphs", "compiled")
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """All placements for a person; milliseconds, and times the frame alone."""
+    """Return all placements as text: milliseconds, and multiples of the time alone."""
     lines = [f"{'language model':<16}{'frame':<10}{'median':>9}{'p95':>9}{'times':>8}{'p95':>7}"]
     for place, result in results.items():
         found = result.get("frame_ms", {})
@@ -41,19 +41,19 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def measured(options: argparse.Namespace, place: str) -> dict[str, Any]:
-    """That placement, in a process of its own: a CUDA context joins MPS when it is made, or never."""
+def measure_placement(options: argparse.Namespace, place: str) -> dict[str, Any]:
+    """Measure one placement in its own process: a CUDA context joins MPS when it is created, or never."""
     from turngap_agent.errors import TurngapError
 
     try:
         if place == "mps":
             return asyncio.run(_under_mps(options))
-        return _taking_turns(options, place)
+        return _without_mps(options, place)
     except TurngapError as fault:
         return {"failed": {"mps": str(fault)}}
 
 
-def _taking_turns(options: argparse.Namespace, place: str) -> dict[str, Any]:
+def _without_mps(options: argparse.Namespace, place: str) -> dict[str, Any]:
     if options.device == "cpu":
         return _child(options, place, os.environ, {})
     from turngap_agent.gpu import mps
@@ -99,17 +99,17 @@ def _child(
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--places", default=",".join(PLACES), help="of thread, process, mps, joined by commas")
-    parser.add_argument("--mode", choices=MODES, help="of CSM; graphs on a GPU, eager on a CPU")
-    parser.add_argument("--weights", default="random", help="of CSM: random, real, or a checkpoint's folder")
+    parser.add_argument("--places", default=",".join(PLACES), help="placements, separated by commas")
+    parser.add_argument("--mode", choices=MODES, help="CSM's mode; default: graphs on a GPU, eager on a CPU")
+    parser.add_argument("--weights", default="random", help="CSM's weights: random, real, or a checkpoint's folder")
     parser.add_argument(
-        "--llm-active-thread-pct", type=int, help="of the GPU's threads, for the language model under MPS"
+        "--llm-active-thread-pct", type=int, help="share of the GPU's threads for the language model under MPS"
     )
-    parser.add_argument("--tiny", action="store_true", help="tiny models, to try the script itself")
-    parser.add_argument("--limit-s", type=float, default=240, help="seconds for each placement")
+    parser.add_argument("--tiny", action="store_true", help="use tiny models, to try the script")
+    parser.add_argument("--limit-s", type=float, default=240, help="seconds per placement")
     parser.add_argument("--out", default="results/gpu")
     parser.add_argument("--place", choices=PLACES, help=argparse.SUPPRESS)
     parser.add_argument("--llm-environment", default="{}", help=argparse.SUPPRESS)
@@ -118,20 +118,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.mode = options.mode or ("graphs" if options.device.startswith("cuda") else "eager")
     wrong = [place for place in options.places.split(",") if place not in PLACES]
     if wrong:
-        parser.error(f"--places: {wrong[0]!r} is none of {', '.join(PLACES)}")
+        parser.error(f"--places: {wrong[0]!r}: expected some of {', '.join(PLACES)}")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure every placement, print the table; 0 if all gave a result, 2 without torch."""
+    """Measure every placement and print the table; return 0 if all have a result, 1 if one failed, 2 without torch."""
     options = parse(arguments)
-    if needs.missing():
+    if packages_missing():
         return 2
     if options.place:
-        from benchmarks.speech.contended import Contention
+        from benchmarks.speech.contention_measurement import ContentionMeasurement
 
-        return 1 if Contention(options).run()["failed"] else 0
-    results = {place: measured(options, place) for place in options.places.split(",")}
+        return 1 if ContentionMeasurement(options).run()["failed"] else 0
+    results = {place: measure_placement(options, place) for place in options.places.split(",")}
     print(table(results))
     return 1 if any(result["failed"] for result in results.values()) else 0
 

@@ -1,9 +1,9 @@
-"""How often the bound on p95 holds, and how often the gate passes by luck: by simulation, for every n from 59 to 400.
+"""Simulates how often the bound on p95 holds, and how often the gate passes by chance, for every n from 59 to 400.
 
     python -m benchmarks.coverage [--samples 20000] [--json]
 
-Gaps are log-normal (log-sd 0.15), with a true p95 of exactly 500 ms. Coverage is the share of samples whose bound lies
-at or over the true p95; theory says binom.cdf(k - 1, n, q). False passes are those that the gate would let through.
+Gaps are log-normal (log-sd 0.15), with a true p95 of exactly 500 ms. Coverage is the share of samples whose bound is at
+or above the true p95; in theory binom.cdf(k - 1, n, q). False passes are samples that the gate would pass.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LARGEST_SE = 4.5
 
 
 def simulate(n: int, samples: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """(coverage, coverage by theory, share of false passes, their standard error) at n turns."""
+    """Return coverage, coverage in theory, share of false passes, and the coverage's standard error, at n turns."""
     ranks = stats.quantile_upper([float(rank) for rank in range(1, n + 1)])
     allowed = stats.misses_allowed(n)
     assert ranks is not None
@@ -40,9 +40,9 @@ def simulate(n: int, samples: int, rng: np.random.Generator) -> tuple[float, flo
 
 
 def holds(report: Mapping[str, float]) -> bool:
-    """Whether coverage and false passes are what is promised, and the simulation is what theory says.
+    """Return whether coverage and false passes are as promised, and the simulation agrees with the theory.
 
-    Over 342 sizes the largest deviation of a fair simulation is under 4.5 standard errors (p > 0.997).
+    Over 342 sizes the largest deviation of a correct simulation is under 4.5 standard errors (p > 0.997).
     """
     allowed = LARGEST_SE * math.sqrt(0.05 * 0.95 / report["samples"])
     return (
@@ -54,7 +54,7 @@ def holds(report: Mapping[str, float]) -> bool:
 
 
 def main() -> int:
-    """Print the table; exit 1 where theory and simulation part, or a promise does not hold."""
+    """Print the table; return 1 if simulation and theory disagree, or a promise does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,9 +1,9 @@
-"""Measures CSM on this machine: first audio, time a frame and where it goes, kernels, syncs, memory, and the floor.
+"""Measures CSM on this machine: first audio, the time of a frame and its parts, kernels, host syncs, memory.
 
     python benchmarks/csm.py --weights random --device cuda --out results/gpu/
 
-Every part is independent: what fails is noted and the rest goes on, and the result file is written after each part.
-Needs torch, transformers and numpy only.
+All parts are independent: a failure is recorded and the other parts continue, and the result file is written after each
+part. Needs only torch, transformers and numpy.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.speech import needs
+from benchmarks.speech import packages_missing
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", default="random", help="random, real, or a checkpoint's folder")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--modes", help="of eager, graphs, compiled, joined by commas; all on a GPU, eager on a CPU")
+    parser.add_argument(
+        "--modes", help="eager, graphs, compiled, separated by commas; default: all on a GPU, eager on a CPU"
+    )
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the script itself")
-    parser.add_argument("--limit-s", type=float, default=460, help="seconds after which what is not measured is not")
+    parser.add_argument(
+        "--limit-s", type=float, default=460, help="seconds for all parts; parts after that are not measured"
+    )
     parser.add_argument("--out", default="results/gpu")
     options = parser.parse_args(arguments)
     options.modes = options.modes or ("graphs,eager,compiled" if options.device.startswith("cuda") else "eager")
@@ -33,14 +37,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, print; 0 if every part gave a result, 2 without torch."""
+    """Measure and print; return 0 if every part has a result, 1 if one failed, 2 without torch."""
     options = parse(arguments)
-    if needs.missing():
+    if packages_missing():
         return 2
-    from benchmarks.speech.bench import Bench
-    from benchmarks.speech.figures import table
+    from benchmarks.speech.csm_measurement import CsmMeasurement
+    from benchmarks.speech.results import table
 
-    result = Bench(options).run()
+    result = CsmMeasurement(options).run()
     print(table(result))
     print(result.get("file", ""))
     return 1 if result["failed"] else 0

@@ -36,7 +36,7 @@ from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
 from turngap_agent.profile.sections import EndpointingSettings
 from turngap_agent.telephony import mulaw
 
-from benchmarks import common
+from benchmarks.promises import check_at_most, make_parser, print_progress, print_result
 
 SMART_TURN = "model={engine: smart_turn}"
 POLICIES: tuple[tuple[str, ...], ...] = (
@@ -102,7 +102,7 @@ class Decisions:
 
 
 @dataclass(slots=True)
-class Hearing:
+class EndpointingModels:
     """Detector and turn model; what they said once is not asked again."""
 
     silero: SileroEngine
@@ -153,12 +153,12 @@ class Hearing:
                 yield event
 
 
-def tracks(limit: int, seed: int) -> list[Track]:
+def make_tracks(limit: int, seed: int) -> list[Track]:
     """The material: `limit` prompts, as many joined pairs and as many lengthened pauses of each length."""
-    prompts = PromptLibrary.fetch(common.news)
+    prompts = PromptLibrary.fetch(print_progress)
     names = prompts.list_names()
     random.Random(seed).shuffle(names)
-    said = [clip for name in names if (clip := sentence(prompts, name)) is not None]
+    said = [clip for name in names if (clip := load_sentence(prompts, name)) is not None]
     made = [_track("end", [clip.pcm], clip.clip_id) for clip in said[:limit]]
     paused = [(clip, at) for clip in said if (at := _own_pause(clip.pcm)) is not None]
     for pause_ms in PAUSES_MS:
@@ -173,7 +173,7 @@ def tracks(limit: int, seed: int) -> list[Track]:
     return made
 
 
-def in_noise(made: Sequence[Track], noise: str) -> list[Track]:
+def add_noise(made: Sequence[Track], noise: str) -> list[Track]:
     """The tracks with noise behind them, given as `KIND:DB`, another piece of it for each."""
     kind, _, snr_db = noise.partition(":")
     loop = background_noise.make_loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
@@ -186,7 +186,7 @@ def in_noise(made: Sequence[Track], noise: str) -> list[Track]:
     return found
 
 
-def sentence(prompts: PromptLibrary, name: str) -> Clip | None:
+def load_sentence(prompts: PromptLibrary, name: str) -> Clip | None:
     """A prompt of three words and 1 to 8 s whose end is firm."""
     said = prompts.read(name)
     if len(clips.clean_transcript(said.transcript or "").split()) < 3:
@@ -239,7 +239,7 @@ class Row:
     since those of one are no independent trials."""
 
 
-def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
+def row(hearing: EndpointingModels, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
     """Run one policy over everything."""
     wanted = (f"min_silence_ms={SAFE_MS}", *overrides)
     settings = profile.load("cpu", tuple(f"endpointing.{one}" for one in wanted)).endpointing
@@ -270,20 +270,20 @@ def row(hearing: Hearing, overrides: Sequence[str], heard: Sequence[tuple[Track,
 
 def main() -> int:
     """Print the table; 1 where the profile's own speculation cuts a short pause off too often."""
-    parser = common.parser(__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--prompts", type=int, default=150, help="how many of each kind (default 150)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model-ms", type=int, default=60, help="when the turn model answers (default 60)")
     parser.add_argument("--noise", help="behind all of it, as in pink:20; nothing is promised then")
     asked = parser.parse_args()
-    made = tracks(asked.prompts, asked.seed)
-    made = in_noise(made, asked.noise) if asked.noise else made
-    hearing = Hearing(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), asked.model_ms * 8)
-    common.news(f"{len(made)} tracks are heard by the detector")
+    made = make_tracks(asked.prompts, asked.seed)
+    made = add_noise(made, asked.noise) if asked.noise else made
+    hearing = EndpointingModels(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), asked.model_ms * 8)
+    print_progress(f"{len(made)} tracks are heard by the detector")
     heard = [(track, hearing.voicings(track)) for track in made]
     rows = []
     for overrides in POLICIES:
-        common.news(f"policy {', '.join(overrides)}")
+        print_progress(f"policy {', '.join(overrides)}")
         rows.append(row(hearing, overrides, heard))
     if not asked.json:
         _print(rows)
@@ -291,10 +291,10 @@ def main() -> int:
     cut, n = own.cut_short
     bound = rate_upper(cut, n)
     promise = f"speculation cuts off at most 2 % of pauses up to {SHORT_PAUSE_MS} ms, at 95 % confidence"
-    promises = [common.bounded(promise, None if bound is None else 100 * bound, 2.0, "%")]
+    promises = [check_at_most(promise, None if bound is None else 100 * bound, 2.0, "%")]
     if asked.noise:
         promises = [replace(one, holds=None) for one in promises]
-    return common.conclude("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=asked.json)
+    return print_result("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=asked.json)
 
 
 def _print(rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""What a GPU machine has: its card, and which of the packages that each step needs; standard library only."""
+"""Finds a machine's GPU, and which packages are missing for a step; standard library only."""
 
 from __future__ import annotations
 
@@ -25,67 +25,67 @@ print(json.dumps({"card": torch.cuda.get_device_name(), "memory_mib": total >> 2
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A GPU as its programs see it."""
+    """A GPU as programs see it."""
 
     name: str
-    """"NVIDIA H200"; the processor's architecture where there is no GPU and none was asked for."""
+    """For example "NVIDIA H200"; with --tiny the processor's architecture."""
     facts: dict[str, object]
-    """What else is known: memory, driver, CUDA, torch."""
+    """Memory and the versions of driver, CUDA and torch, as far as they are known."""
 
     @property
     def slug(self) -> str:
-        """The name as files have it, "nvidia-h200"."""
+        """The name for files, for example "nvidia-h200"."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
-def processor() -> Card:
-    """This machine's processor in a card's place, to try the orchestration."""
+def processor_card() -> Card:
+    """Return this machine's processor in place of a GPU, to try the steps."""
     return Card(f"cpu {platform.machine()}", {})
 
 
-def card() -> Card | str:
-    """The GPU that programs here use (the first of CUDA_VISIBLE_DEVICES), or why there is none: one line."""
+def find_card() -> Card | str:
+    """Return the GPU that programs use (the first of CUDA_VISIBLE_DEVICES), or why there is none, in one line."""
     driver = _nvidia_smi()
-    told = _said([sys.executable, "-c", _CARD])
-    if told.returncode == 0:
-        facts = json.loads(told.stdout.splitlines()[-1])
+    completed = _run([sys.executable, "-c", _CARD])
+    if completed.returncode == 0:
+        facts = json.loads(completed.stdout.splitlines()[-1])
         return Card(facts.pop("card"), {**facts, **({"driver": driver[1]} if driver else {})})
-    why = last_line(told.stderr)
+    why = last_line(completed.stderr)
     if driver is not None:
         name, version = driver
         return Card(name, {"driver": version, "torch_says": why})
     return (
-        f"no NVIDIA GPU can be used here (nvidia-smi finds none, and torch says: {why}); install its driver and torch, "
-        "or try the steps on a processor with --tiny"
+        f"no usable NVIDIA GPU (nvidia-smi finds none, and torch reports: {why}); install its driver and torch, or try "
+        "the steps on the processor with --tiny"
     )
 
 
 def missing(modules: Sequence[str]) -> str | None:
-    """The first of `modules` that can't be imported, and why, by an interpreter of its own; None where all can."""
-    told = _said([sys.executable, "-c", "; ".join(f"import {name}" for name in modules)])
-    return None if told.returncode == 0 else last_line(told.stderr)
+    """Return the error of the first of `modules` that a new interpreter can't import; None if it can import all."""
+    completed = _run([sys.executable, "-c", "; ".join(f"import {name}" for name in modules)])
+    return None if completed.returncode == 0 else last_line(completed.stderr)
 
 
 def has_vllm() -> bool:
-    """Whether profile `weightless` can start its language model: vLLM's command, and the client's package."""
+    """Return whether profile `weightless` can start its language model: it needs vLLM's command and httpx."""
     return shutil.which("vllm") is not None and missing(["httpx"]) is None
 
 
 def last_line(text: str) -> str:
-    """The last line that holds something: where programs say what went wrong."""
+    """Return the last line that is not empty: programs print their error there."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")
 
 
 def _nvidia_smi() -> tuple[str, str] | None:
-    """Name and driver of the first GPU."""
+    """Return name and driver version of the first GPU."""
     if shutil.which("nvidia-smi") is None:
         return None
-    told = _said(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
-    name, comma, version = told.stdout.partition("\n")[0].partition(",")
-    return (name.strip(), version.strip()) if told.returncode == 0 and comma else None
+    completed = _run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    name, comma, version = completed.stdout.partition("\n")[0].partition(",")
+    return (name.strip(), version.strip()) if completed.returncode == 0 and comma else None
 
 
-def _said(command: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LOOK_TIMEOUT_S)
     except subprocess.TimeoutExpired:

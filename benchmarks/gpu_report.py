@@ -1,4 +1,4 @@
-"""The report on a GPU as Markdown, from the result alone; pure."""
+"""The report on a GPU as Markdown, rendered from the result; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.gpu_steps import GAP
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The whole report: steps, the turn gap and its stages, CSM, memory; what was not measured is said."""
+    """Return the report: steps, turn gap and stages, CSM, memory, and what was not measured."""
     steps = {step["name"]: step for step in result["steps"]}
     figures = {name: step["figures"] for name, step in steps.items() if step["figures"]}
     lines = [f"# {result['card']}", "", f"{result['caveat'][0].upper()}{result['caveat'][1:]}.", ""]

@@ -1,4 +1,4 @@
-"""The steps of a GPU's measurement: what each needs, runs and finds; standard library only."""
+"""The steps of a GPU's measurement: what each needs, its command, and how its output is read; standard library only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ WEIGHTLESS_BF16 = (
 )
 ON_TORCH = ("weightless-hf", "weightless-tiny")
 JUDGED_FROM = 59
-"""Turns below which no bound on p95 exists, and so no budget is judged."""
+"""With fewer turns there is no bound on p95, and no budget is judged."""
 RUNS = "runs"
-"""Where, beside the results, the runs' own folders lie."""
+"""The folder of the runs, in the card's folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked for."""
+class StepOptions:
+    """The options that steps need."""
 
     folder: Path
-    """The card's."""
+    """The card's folder."""
     tiny: bool
     profile: str
     turns: int
@@ -34,87 +34,89 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a step gave."""
+class StepResult:
+    """The result of a step."""
 
     text: str
-    """In one line."""
+    """A summary in one line."""
     figures: dict[str, Any]
     invalid: bool = False
-    """It ran, and can't be relied on."""
+    """The step ran, but its figures can't be relied on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One part of the measurement; its own process."""
+    """One part of the measurement, run as a process."""
 
     name: str
     modules: tuple[str, ...]
-    """All that it imports, as far as it may be missing."""
+    """The modules that it imports and that may be missing."""
     remedy: str
     most_s: float
-    """It is ended after so long, and keeps what it has."""
-    command: Callable[[Wanted, float], list[str]]
-    """What to run, given how many seconds it has."""
-    read: Callable[[Wanted, str], Found]
-    """What it found, from its standard output; raises ValueError or OSError where that says nothing."""
+    """The step is ended after this time, and keeps what it has measured."""
+    command: Callable[[StepOptions, float], list[str]]
+    """Returns the command, given the seconds it may take."""
+    read: Callable[[StepOptions, str], StepResult]
+    """Reads the result from standard output; raises ValueError, OSError or KeyError if there is none."""
 
 
-def _calibrate(wanted: Wanted, _: float) -> list[str]:
-    few = ["--delays", "150", "--turns", "3"] if wanted.tiny else []
+def _calibration_command(options: StepOptions, _: float) -> list[str]:
+    few = ["--delays", "150", "--turns", "3"] if options.tiny else []
     return [sys.executable, "-m", "turngap", "calibrate", "--json", *few]
 
 
-def _calibrated(_: Wanted, stdout: str) -> Found:
-    told = json.loads(stdout)
-    biases = [row["bias_median_ms"] for row in told["delays"] if row["bias_median_ms"] is not None]
+def _read_calibration(_: StepOptions, stdout: str) -> StepResult:
+    output = json.loads(stdout)
+    biases = [row["bias_median_ms"] for row in output["delays"] if row["bias_median_ms"] is not None]
     worst = max(biases, key=abs, default=None)
     text = "no turn was answered" if worst is None else f"the instrument's bias is {worst:+.2f} ms"
-    return Found(text + ("" if told["valid"] else "; over its bars: is the machine idle?"), told, not told["valid"])
+    return StepResult(
+        text + ("" if output["valid"] else "; over its bars: is the machine idle?"), output, not output["valid"]
+    )
 
 
-def _csm(wanted: Wanted, left_s: float) -> list[str]:
-    how = ["--tiny", "--device", "cpu"] if wanted.tiny else ["--weights", "random", "--device", "cuda"]
+def _csm_command(options: StepOptions, left_s: float) -> list[str]:
+    how = ["--tiny", "--device", "cpu"] if options.tiny else ["--weights", "random", "--device", "cuda"]
     limit_s = max(10.0, left_s - 15)
-    return [sys.executable, "benchmarks/csm.py", *how, "--limit-s", f"{limit_s:.0f}", "--out", str(wanted.folder)]
+    return [sys.executable, "benchmarks/csm.py", *how, "--limit-s", f"{limit_s:.0f}", "--out", str(options.folder)]
 
 
-def _spoken(wanted: Wanted, _: str) -> Found:
-    # The newest: the file is named as torch names the device, which is not always the driver's name for it.
-    file = max(wanted.folder.glob("csm-*.json"), key=lambda path: path.stat().st_mtime)
-    told = json.loads(file.read_text("utf-8"))
-    verdict, failed = told.get("verdict"), told["failed"]
+def _read_csm(options: StepOptions, _: str) -> StepResult:
+    # The newest file: its name is torch's name of the device, which may differ from the driver's.
+    file = max(options.folder.glob("csm-*.json"), key=lambda path: path.stat().st_mtime)
+    output = json.loads(file.read_text("utf-8"))
+    verdict, failed = output.get("verdict"), output["failed"]
     text = "no mode was measured"
     if verdict is not None:
         text = f"{verdict['mode']}: a frame of 80 ms takes {verdict['frame_p95_ms']:.2f} ms at p95"
     lost = f"; not measured: {', '.join(failed)}" if failed else ""
     broken = [why for why in failed.values() if not why.startswith("TimeoutError")]
-    return Found(f"{text}{lost}", told | {"file": file.name}, invalid=bool(broken))
+    return StepResult(f"{text}{lost}", output | {"file": file.name}, invalid=bool(broken))
 
 
-def _turns(wanted: Wanted, _: float) -> list[str]:
-    judged = not wanted.tiny and wanted.turns >= JUDGED_FROM
-    command = [sys.executable, "-m", "turngap", "run", "probe", "--profile", wanted.profile, "--json"]
-    command += ["--turns", str(wanted.turns), "--out", str(wanted.folder / RUNS)]
-    command += [part for one in wanted.overrides for part in ("--set", one)]
+def _turns_command(options: StepOptions, _: float) -> list[str]:
+    judged = not options.tiny and options.turns >= JUDGED_FROM
+    command = [sys.executable, "-m", "turngap", "run", "probe", "--profile", options.profile, "--json"]
+    command += ["--turns", str(options.turns), "--out", str(options.folder / RUNS)]
+    command += [part for one in options.overrides for part in ("--set", one)]
     return command + (["--budget", "sub500"] if judged else [])
 
 
-def _measured(wanted: Wanted, stdout: str) -> Found:
+def _read_turns(options: StepOptions, stdout: str) -> StepResult:
     record = json.loads(stdout)
-    report = wanted.folder / RUNS / record["run_id"] / "report.html"
+    report = options.folder / RUNS / record["run_id"] / "report.html"
     if report.is_file():
-        (wanted.folder / f"{wanted.folder.name}.html").write_bytes(report.read_bytes())
+        (options.folder / f"{options.folder.name}.html").write_bytes(report.read_bytes())
     gap = record["turn_gap_ms"]
     figures = ", ".join(f"{words} {_ms(gap[key])}" for key, words in GAP)
     text = f"{record['profile']}, {record['verdict']}, {record['n_turns']} turns: turn gap {figures}"
-    return Found(text, record, invalid=record["verdict"] == "INVALID")
+    return StepResult(text, record, invalid=record["verdict"] == "INVALID")
 
 
-def memory(record: dict[str, Any] | None) -> Found | str:
-    """What the card held before, by engine and at its peak, MiB, from a run's record; or why nothing is known."""
+def memory(record: dict[str, Any] | None) -> StepResult | str:
+    """Return the memory before the run, of each engine and at its peak, in MiB, or why it is not known."""
     if record is None:
-        return "no turns were measured, and memory is counted while they are"
+        return "no turns were measured, so memory was not sampled"
     if not record["gpus"]:
         return "the run saw no GPU"
     (gpu, *_), held = record["gpus"], record["agent"]["memory_mib"]
@@ -127,11 +129,13 @@ def memory(record: dict[str, Any] | None) -> Found | str:
         "card": gpu["total_mib"],
         "headroom": gpu["total_mib"] - gpu["used_peak_mib"],
     }
-    return Found(f"{gpu['used_peak_mib']:,.0f} of {gpu['total_mib']:,.0f} MiB at the peak", {"memory_mib": figures})
+    return StepResult(
+        f"{gpu['used_peak_mib']:,.0f} of {gpu['total_mib']:,.0f} MiB at the peak", {"memory_mib": figures}
+    )
 
 
 GAP = (("p50", "p50"), ("p95", "p95"), ("p95_upper", "its 95 % bound"))
-"""Figures of a gap, and what they are called."""
+"""Figures of a gap and their names."""
 _PROJECT = "run `pip install '.[cpu,csm]'` in the project's root"
 STEPS = (
     Step(
@@ -139,22 +143,24 @@ STEPS = (
         ("turngap.cli.run", "turngap.cli.calibrate"),
         f"{_PROJECT} (only torch and transformers are needed for the step csm)",
         90,
-        _calibrate,
-        _calibrated,
+        _calibration_command,
+        _read_calibration,
     ),
     Step(
         "turns",
         ("turngap.cli.run", "turngap_agent.server.hosting", "onnxruntime", "torch", "transformers"),
         _PROJECT,
         520,
-        _turns,
-        _measured,
+        _turns_command,
+        _read_turns,
     ),
-    # Last, for it is worth having in parts, and finds compiled what the turns' agent has compiled.
-    Step("csm", ("numpy", "torch", "transformers"), "run `pip install torch transformers`", 240, _csm, _spoken),
+    # Last: partial results are useful, and the agent of the turns has compiled its kernels already.
+    Step(
+        "csm", ("numpy", "torch", "transformers"), "run `pip install torch transformers`", 240, _csm_command, _read_csm
+    ),
 )
 MEMORY = "memory"
-"""The last step, read off the turns' result."""
+"""The last step, computed from the result of the turns."""
 
 
 def _ms(value: float | None) -> str:

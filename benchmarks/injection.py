@@ -1,10 +1,10 @@
-"""Does a delay of 100 ms put into one stage appear in that stage's exposed time, and nowhere else?
+"""Measures whether a delay of 100 ms injected into one stage appears in that stage's exposed time, and nowhere else.
 
     python -m benchmarks.injection [--turns 12] [--delay-ms 100] [--json]        about 5 minutes for 12 turns
 
-Ten agents with scripted engines stand side by side: one as it is, one for each stage that can be delayed. In every
-round each is called once with the same utterance, the frames and the end of speech in the same places, so that a turn
-and its counterpart differ by the delay alone. What is judged is the median, over the rounds, of each stage's change.
+Ten agents with scripted engines run side by side: one without a delay, one for each stage that can be delayed. In every
+round each is called once with the same utterance, frames and end of speech at the same positions, so that a turn and
+its counterpart differ only by the delay. The median over the rounds of each stage's change is judged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from turngap.caller.priority import raised_priority
 from turngap.model.turn import TurnRecord
 from turngap_agent.tracing import INJECTABLE, Stage
 
-from benchmarks.common import Promise, Variant, answered, bounded, conclude, parser, side_by_side
+from benchmarks.promises import Promise, check_at_most, make_parser, print_result
+from benchmarks.side_by_side import Variant, is_answered, side_by_side
 
 BASELINE = "baseline"
 TOLERANCE_MS = 2.0
@@ -27,11 +28,13 @@ Round = Mapping[str, TurnRecord]
 
 
 def changes(rounds: Sequence[Round], injected: Stage) -> tuple[dict[Stage, float], float, int] | None:
-    """Median change, ms, of each stage's exposed time and of the gap, over the rounds that both answered; how many.
+    """Return the median changes of each stage's exposed time and of the gap, in ms, and the number of rounds.
 
-    None where fewer than half of the rounds can be compared.
+    Only rounds in which both agents answered count; None if fewer than half of the rounds do.
     """
-    pairs = [(one[BASELINE], one[injected]) for one in rounds if answered(one[BASELINE]) and answered(one[injected])]
+    pairs = [
+        (one[BASELINE], one[injected]) for one in rounds if is_answered(one[BASELINE]) and is_answered(one[injected])
+    ]
     whole = [(before, after) for before, after in pairs if before.stages and after.stages]
     if not whole or 2 * len(whole) < len(rounds):
         return None
@@ -44,7 +47,7 @@ def changes(rounds: Sequence[Round], injected: Stage) -> tuple[dict[Stage, float
 
 
 def promises(rounds: Sequence[Round], injected: Stage, delay_ms: float) -> tuple[list[Promise], dict[str, Any]]:
-    """What must hold of one stage's delay, and the changes in full."""
+    """Return the promises of one stage's delay, and all changes."""
     found = changes(rounds, injected)
     if found is None:
         return [Promise(f"{injected} +{delay_ms:g} ms can be measured", "too few turns", None, holds=False)], {}
@@ -62,7 +65,7 @@ def promises(rounds: Sequence[Round], injected: Stage, delay_ms: float) -> tuple
 
 
 async def measure(turns: int, delay_ms: float) -> list[dict[str, TurnRecord]]:
-    """The rounds, one agent for each stage and the baseline."""
+    """Return the rounds of one agent for each stage and the baseline."""
     variants = {BASELINE: Variant()} | {
         stage.value: Variant(inject=(f"{stage.value}={delay_ms:g}",)) for stage in INJECTABLE
     }
@@ -71,8 +74,8 @@ async def measure(turns: int, delay_ms: float) -> list[dict[str, TurnRecord]]:
 
 
 def main() -> int:
-    """Print the table; exit 1 where a promise does not hold."""
-    options = parser(__doc__)
+    """Print the table; return 1 if a promise does not hold."""
+    options = make_parser(__doc__)
     options.add_argument("--turns", type=int, default=12)
     options.add_argument("--delay-ms", type=float, default=100.0)
     given = options.parse_args()
@@ -85,8 +88,8 @@ def main() -> int:
         rows += held
     unexplained = [_exposed_ms(one[BASELINE], Stage.UNEXPLAINED) for one in rounds if one[BASELINE].stages]
     middle = float(np.median(unexplained)) if unexplained else None
-    rows.append(bounded("no delay: unexplained median <= 10 ms", middle, 10.0))
-    return conclude("injection", rows, {"delay_ms": given.delay_ms, "changes": details}, as_json=given.json)
+    rows.append(check_at_most("no delay: unexplained median <= 10 ms", middle, 10.0))
+    return print_result("injection", rows, {"delay_ms": given.delay_ms, "changes": details}, as_json=given.json)
 
 
 def _exposed_ms(turn: TurnRecord, stage: Stage) -> float:

@@ -1,11 +1,11 @@
-"""Kills runs at random moments, ten times, and counts what was lost.
+"""Kills runs at random moments and counts lost turns, reports and processes.
 
     python benchmarks/kills.py [--kills 10] [--turns 40] [--longest-s 30] [--seed N]
 
-A scenario of short probe turns runs against the scripted agent. The harness's process is killed with SIGKILL at a
-random moment of its life; then every turn that it had announced must be in `turns.jsonl`, `turngap report` must render
-the folder, and no process that it started may be left. The run is resumed, and killed again; when all kills are done
-(or the run is complete, and another begins) it is completed. Prints a table; exits 1 if anything was lost.
+A scenario of short probe turns runs against the scripted agent. The run's process is killed with SIGKILL at a random
+moment; then every turn that it had announced must be in `turns.jsonl`, `turngap report` must render the folder, and no
+process that it started may be left. The run is resumed and killed again; a run that is complete is followed by another
+one, and the last is resumed to its end. Prints a table; the exit code is 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -33,47 +33,47 @@ from turngap_agent.errors import RunFolderError
 
 RATE = 8000
 MARK = "TURNGAP_KILLS"
-"""An environment variable that everything a run starts inherits: what still has it afterwards is an orphan."""
+"""An environment variable that all processes of a run inherit: those that are left with it are orphans."""
 ORPHANS_S = 10.0
-"""How long processes may take to notice the death of the one that started them."""
+"""How long processes may take to end after the process that started them."""
 ANNOUNCED = re.compile(r"^kills: \d+/\d+ (\S+): \w+")
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One kill and what was found after it."""
+    """One kill and its consequences."""
 
     after_s: float
-    """From the harness's start."""
-    doing: str
-    """The last it had said."""
+    """Time from the start of the process."""
+    last_line: str
+    """The last line of progress before the kill."""
     announced: int
-    """Turns of this run announced so far, over all its resumptions."""
-    kept: int
-    """Of those, the ones in `turns.jsonl`."""
+    """Turns announced so far, in all processes of this run."""
+    stored: int
+    """The announced turns that are in `turns.jsonl`."""
     rendered: bool
     orphans: tuple[str, ...]
 
     @property
     def lost(self) -> bool:
-        """True where anything is not as it should be."""
-        return self.kept < self.announced or not self.rendered or bool(self.orphans)
+        """Whether a turn or the report was lost, or a process was left."""
+        return self.stored < self.announced or not self.rendered or bool(self.orphans)
 
 
 def main() -> int:
-    """Run it; 0 when nothing was lost."""
+    """Run the benchmark; return 0 if nothing was lost."""
     options = argparse.ArgumentParser(description="Kill runs at random moments and count what was lost.")
     options.add_argument("--kills", type=int, default=10)
-    options.add_argument("--turns", type=int, default=40, help="turns a run")
+    options.add_argument("--turns", type=int, default=40, help="turns per run")
     options.add_argument("--longest-s", type=float, default=30.0, help="latest moment of a kill, from the start")
-    options.add_argument("--seed", type=int, default=None, help="of the moments; default: another each time")
+    options.add_argument("--seed", type=int, default=None, help="seed of the moments (default: random)")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="turngap-kills-") as folder:
         return _kill_all(Path(folder), given.kills, given.turns, given.longest_s, random.Random(given.seed))
 
 
 def write_scenario(folder: Path, turns: int) -> Path:
-    """`turns` half-second tones, each in a call of its own that is hung up as soon as it was answered."""
+    """Write a scenario of `turns` half-second tones, each in its own call that ends as soon as it is answered."""
     lines = ["name: kills", "probe: true", "warm_up_turns: 1", "turns:"]
     seconds = np.arange(RATE // 2) / RATE
     for index in range(turns):
@@ -84,12 +84,12 @@ def write_scenario(folder: Path, turns: int) -> Path:
     return path
 
 
-class Running:
-    """A `turngap` process, what it says on stderr, and everything it started, known by a mark."""
+class TurngapProcess:
+    """A `turngap` process, its lines on stderr, and all processes that it started, found by a mark."""
 
     def __init__(self, *arguments: str) -> None:
         self.mark = uuid.uuid4().hex
-        self.said: list[str] = []
+        self.stderr_lines: list[str] = []
         self._process = subprocess.Popen(
             child.python("turngap", *arguments),
             env=dict(os.environ) | {MARK: self.mark},
@@ -102,7 +102,7 @@ class Running:
         self._reader.start()
 
     def kill_after(self, seconds: float) -> bool:
-        """SIGKILL at that moment; False if it had ended before."""
+        """Kill the process after `seconds`; return False if it ended before."""
         try:
             self.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -112,10 +112,10 @@ class Running:
         return False
 
     def wait(self, timeout_s: float) -> int:
-        """Its exit status, when it has ended and all it said has been read.
+        """Return the exit status, once the process has ended and all its output has been read.
 
         Raises:
-            subprocess.TimeoutExpired: it has not ended.
+            subprocess.TimeoutExpired: the process has not ended.
         """
         status = self._process.wait(timeout_s)
         self._reader.join(1.0)
@@ -123,46 +123,46 @@ class Running:
 
     @property
     def announced(self) -> set[str]:
-        """The utterances whose turn it said was finished."""
-        return {found[1] for line in self.said if (found := ANNOUNCED.match(line))}
+        """The utterances whose turn was announced as finished."""
+        return {match[1] for line in self.stderr_lines if (match := ANNOUNCED.match(line))}
 
     def orphans(self, patience_s: float = ORPHANS_S) -> tuple[str, ...]:
-        """What is left of it after `patience_s`, as command lines."""
+        """Return the command lines of the processes that are left after `patience_s`."""
         deadline = time.monotonic() + patience_s
-        while (left := marked(self.mark)) and time.monotonic() < deadline:
+        while (left := marked_processes(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
         return left
 
     def _read(self, stderr: IO[str]) -> None:
         for line in stderr:
-            self.said.append(line.rstrip())
+            self.stderr_lines.append(line.rstrip())
 
 
-def kept(folder: Path) -> set[str]:
-    """The utterances whose scored turn is in the folder."""
+def stored_utterances(folder: Path) -> set[str]:
+    """Return the utterances whose scored turn is in the folder."""
     return {turn.utterance_id for turn in store.read(folder).turns if turn.scored}
 
 
-def renders(folder: Path) -> bool:
-    """True if `turngap report` makes its page."""
+def report_renders(folder: Path) -> bool:
+    """Return whether `turngap report` renders the folder."""
     page = folder.parent / "page.html"
     command = child.python("turngap", "report", str(folder), "--out", str(page))
     done = subprocess.run(command, capture_output=True, check=False)
-    found = done.returncode == 0 and page.stat().st_size > 0
+    rendered = done.returncode == 0 and page.stat().st_size > 0
     page.unlink(missing_ok=True)
-    return found
+    return rendered
 
 
-def marked(mark: str) -> tuple[str, ...]:
-    """The command lines of all processes with that mark."""
-    found = []
+def marked_processes(mark: str) -> tuple[str, ...]:
+    """Return the command lines of all processes with a mark."""
+    commands = []
     for process in psutil.process_iter():
         try:
             if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
-                found.append(" ".join(process.cmdline()))
+                commands.append(" ".join(process.cmdline()))
         except psutil.Error:
             continue
-    return tuple(found)
+    return tuple(commands)
 
 
 def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: random.Random) -> int:
@@ -171,33 +171,42 @@ def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: rando
     done: list[Kill] = []
     completed, announced, over = 0, set[str](), set[Path]()
     current: Path | None = None
-    print(f"{'kill':>4} {'after s':>8} {'announced':>9} {'kept':>5} {'report':>7} {'orphans':>7}  it was")
+    print(f"{'kill':>4} {'after s':>8} {'announced':>9} {'kept':>5} {'report':>7} {'orphans':>7}  last line")
     while len(done) < kills:
-        running = Running(*(fresh if current is None else ("run", "--resume", str(current))))
+        running = TurngapProcess(*(fresh if current is None else ("run", "--resume", str(current))))
         after_s = rng.uniform(0.3, longest_s)
         killed = running.kill_after(after_s)
         announced |= running.announced
         current = current or next(iter(_folders(results) - over), None)
         if not killed:
-            if current is None or not _complete(current, turns) or not announced <= kept(current):
-                print("a run ended by itself, but is not whole: " + " / ".join(running.said[-3:]))
+            if current is None or not _complete(current, turns) or not announced <= stored_utterances(current):
+                print("a run ended by itself, but is not complete: " + " / ".join(running.stderr_lines[-3:]))
                 return 1
             over.add(current)
             completed, announced, current = completed + 1, set(), None
             continue
         orphans = running.orphans()
-        doing = next((line for line in reversed(running.said) if line.startswith("kills: ")), "starting")
+        last_line = next((line for line in reversed(running.stderr_lines) if line.startswith("kills: ")), "starting")
         if current is None:
-            done.append(Kill(after_s, doing, len(announced), 0, True, orphans))
+            done.append(Kill(after_s, last_line, len(announced), 0, True, orphans))
         else:
-            done.append(Kill(after_s, doing, len(announced), len(announced & kept(current)), renders(current), orphans))
+            done.append(
+                Kill(
+                    after_s,
+                    last_line,
+                    len(announced),
+                    len(announced & stored_utterances(current)),
+                    report_renders(current),
+                    orphans,
+                )
+            )
         _show(len(done), done[-1])
     if current is not None:
-        last = Running("run", "--resume", str(current))
+        last = TurngapProcess("run", "--resume", str(current))
         last.wait(60 + 5 * turns)
-        whole = _complete(current, turns) and announced <= kept(current)
+        whole = _complete(current, turns) and announced <= stored_utterances(current)
         completed += whole
-        print(f"resumed: {'complete' if whole else 'NOT COMPLETE: ' + ' / '.join(last.said[-3:])}")
+        print(f"resumed: {'complete' if whole else 'NOT COMPLETE: ' + ' / '.join(last.stderr_lines[-3:])}")
         if not whole:
             return 1
     lost = sum(kill.lost for kill in done)
@@ -206,23 +215,23 @@ def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: rando
 
 
 def _folders(results: Path) -> set[Path]:
-    """The run folders that stand; one that is still being made has a dot before its name."""
+    """Return the run folders; the name of one that is being created starts with a dot."""
     return {path for path in results.glob("[!.]*") if path.is_dir()} if results.is_dir() else set()
 
 
 def _complete(folder: Path, turns: int) -> bool:
     try:
         record = store.read(folder).record
-    except RunFolderError as fault:
-        print(f"{fault}", file=sys.stderr)
+    except RunFolderError as error:
+        print(f"{error}", file=sys.stderr)
         return False
     return record.complete and record.n_turns == turns
 
 
 def _show(number: int, kill: Kill) -> None:
     print(
-        f"{number:>4} {kill.after_s:>8.2f} {kill.announced:>9} {kill.kept:>5} "
-        f"{'yes' if kill.rendered else 'NO':>7} {len(kill.orphans):>7}  {kill.doing}"
+        f"{number:>4} {kill.after_s:>8.2f} {kill.announced:>9} {kill.stored:>5} "
+        f"{'yes' if kill.rendered else 'NO':>7} {len(kill.orphans):>7}  {kill.last_line}"
     )
     for orphan in kill.orphans:
         print(f"     left: {orphan}")

@@ -1,9 +1,9 @@
-"""Are callers cut off when they pause for 250 to 400 ms, and what does speculation on such pauses waste?
+"""Measures false cut-offs in pauses of 250 to 400 ms, and the work that speculation on such pauses wastes.
 
-python -m benchmarks.pauses [--turns N] [--beside-silence] [--json]          164 utterances: about 18 minutes
-python -m benchmarks.pauses --sweep results/SWEEP-ID                         reads a finished one
+    python -m benchmarks.pauses [--turns N] [--beside-silence] [--json]          164 utterances: about 18 minutes
+    python -m benchmarks.pauses --sweep results/SWEEP-ID                         reads a finished one
 
-`--beside-silence` measures plain silence endpointing on the same pauses, interleaved, in twice the time.
+`--beside-silence` measures plain silence endpointing on the same pauses too, interleaved, in twice the time.
 """
 
 from __future__ import annotations
@@ -15,38 +15,49 @@ from turngap.model.turn import Outcome
 from turngap.verdict.stats import rate
 from turngap.verdict.summary import valid_turns
 
-from benchmarks.common import Promise, bounded, conclude, finished, parser
 from benchmarks.latency import SILENCE_MS, SPECULATION, settings
-from benchmarks.swept import Setting, measured, number, options, percent, show, sound
+from benchmarks.promises import (
+    Promise,
+    check_at_most,
+    format_number,
+    format_percent,
+    make_parser,
+    print_result,
+    print_table,
+    run_main,
+)
+from benchmarks.sweeps import MeasuredSetting, add_sweep_options, is_valid, measure_settings
 
 LONGEST_PAUSE_MS = 400.0
 CUT_OFFS, WER, WASTED = 0.02, 0.04, 0.35
 
 
-def cut_offs(setting: Setting) -> Rate:
-    """False cut-offs in turns whose longest pause is no longer than `LONGEST_PAUSE_MS`."""
+def cut_offs(setting: MeasuredSetting) -> Rate:
+    """Return the rate of false cut-offs in turns whose longest pause is at most `LONGEST_PAUSE_MS`."""
     turns = [
         turn for turn in valid_turns(setting.run.turns) if turn.is_pause_turn and turn.pause_ms <= LONGEST_PAUSE_MS + 1
     ]
     return rate(sum(turn.outcome is Outcome.CUT_OFF for turn in turns), len(turns))
 
 
-def promises(speculative: Setting) -> list[Promise]:
-    """What was promised of the agent's patience."""
+def promises(speculative: MeasuredSetting) -> list[Promise]:
+    """Return the promises of cut-offs, word errors and wasted work."""
     found, record = cut_offs(speculative), speculative.run.record
     wasted = record.conversation.wasted_pauses if record.conversation is not None else None
     share = wasted.share if wasted is not None else None
     dry = record.underrun_rate
     return [
-        Promise("whole, and its instrument in order", record.verdict, None, holds=sound(speculative.run)),
-        bounded(
+        Promise("complete and not INVALID", record.verdict, None, holds=is_valid(speculative.run)),
+        check_at_most(
             f"false cut-offs on pauses <= 400 ms ({found.events} of {found.n}): at most {CUT_OFFS:.0%}",
             None if found.upper is None else 100 * found.upper,
             100 * CUT_OFFS,
             "%",
         ),
-        bounded(f"word error rate <= {WER:.0%}", None if record.wer is None else 100 * record.wer, 100 * WER, "%"),
-        bounded(f"wasted work <= {WASTED:.0%}", None if share is None else 100 * share, 100 * WASTED, "%"),
+        check_at_most(
+            f"word error rate <= {WER:.0%}", None if record.wer is None else 100 * record.wer, 100 * WER, "%"
+        ),
+        check_at_most(f"wasted work <= {WASTED:.0%}", None if share is None else 100 * share, 100 * WASTED, "%"),
         Promise(
             "no underrun inside a reply", f"{dry.events} of {dry.n}", dry.events, holds=dry.n > 0 and not dry.events
         ),
@@ -54,14 +65,14 @@ def promises(speculative: Setting) -> list[Promise]:
 
 
 def main() -> int:
-    """Print the tables; exit 1 where a promise does not hold."""
-    made = options(parser(__doc__))
-    made.add_argument("--beside-silence", action="store_true", help="and plain silence, interleaved")
+    """Print the tables; return 1 if a promise does not hold."""
+    made = add_sweep_options(make_parser(__doc__))
+    made.add_argument("--beside-silence", action="store_true", help="measure plain silence too, interleaved")
     made.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
     given = made.parse_args()
     wanted = settings(given.silence_ms)
     speculative = {SPECULATION: wanted[SPECULATION]}
-    found_all = measured("pauses", wanted if given.beside_silence else speculative, given)
+    found_all = measure_settings("pauses", wanted if given.beside_silence else speculative, given)
     rows = []
     for each in found_all:
         found, wasted = cut_offs(each), each.point.wasted
@@ -70,18 +81,18 @@ def main() -> int:
                 each.point.name,
                 str(found.n),
                 str(found.events),
-                percent(found.rate),
-                percent(found.upper),
-                number(each.point.turn_gap_ms.p50),
-                percent(each.point.wer),
-                percent(wasted.share if wasted is not None else None, 0),
+                format_percent(found.rate),
+                format_percent(found.upper),
+                format_number(each.point.turn_gap_ms.p50),
+                format_percent(each.point.wer),
+                format_percent(wasted.share if wasted is not None else None, 0),
             )
         )
     columns = ("policy", "pause turns", "cut off", "rate", "at most", "median gap", "WER", "wasted")
-    show("pauses of 250 to 400 ms", columns, rows, as_json=given.json)
+    print_table("pauses of 250 to 400 ms", columns, rows, as_json=given.json)
     details = {"points": [each.point.model_dump(mode="json") for each in found_all]}
-    return conclude("pauses", promises(found_all[-1]), details, as_json=given.json)
+    return print_result("pauses", promises(found_all[-1]), details, as_json=given.json)
 
 
 if __name__ == "__main__":
-    sys.exit(finished(main))
+    sys.exit(run_main(main))

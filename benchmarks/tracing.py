@@ -1,10 +1,10 @@
-"""What does tracing cost the caller: the turn gap of an agent that exports its spans, against one that does not.
+"""Measures what tracing costs the caller: the turn gap of an agent that exports spans, against one that does not.
 
     python -m benchmarks.tracing [--turns 80] [--json]                           about 6 minutes for 80 pairs
 
-Two agents with scripted engines stand side by side, one with an OTLP endpoint, one without. They are called in turn,
-the first of a pair alternating, with the same utterance and the frames in the same places. The gap is the audio's.
-Both the mean and the median difference are judged, each with its 95 % interval: the interval must lie within 1 ms of 0.
+Two agents with scripted engines run side by side, one with an OTLP endpoint, one without. They are called alternately
+with the same utterance and the frames at the same positions. The gap is measured from the audio. The mean and the
+median difference are judged by their 95 % intervals, which must be within 1 ms of 0.
 """
 
 from __future__ import annotations
@@ -18,43 +18,44 @@ from scipy import stats
 from turngap.caller.priority import raised_priority
 from turngap.model.turn import TurnRecord
 
-from benchmarks.common import Promise, Variant, answered, conclude, parser, side_by_side
+from benchmarks.promises import Promise, make_parser, print_result
+from benchmarks.side_by_side import Variant, is_answered, side_by_side
 
 ON, OFF = "tracing on", "tracing off"
 BOUND_MS = 1.0
 
 
 async def measure(turns: int) -> list[dict[str, TurnRecord]]:
-    """So many pairs of turns."""
+    """Return `turns` pairs of turns."""
     async with side_by_side({ON: Variant(), OFF: Variant(traced=False)}) as caller:
         return await caller.rounds(turns)
 
 
 def differences(rounds: Sequence[dict[str, TurnRecord]]) -> tuple[list[float], list[float]]:
-    """Gaps with and without tracing, ms, of the pairs in which both turns were answered."""
-    pairs = [one for one in rounds if all(answered(turn) for turn in one.values())]
+    """Return the gaps with and without tracing, in ms, of the pairs in which both turns were answered."""
+    pairs = [one for one in rounds if all(is_answered(turn) for turn in one.values())]
     gaps = [(one[ON].turn_gap_ms, one[OFF].turn_gap_ms) for one in pairs]
-    found = [(on, off) for on, off in gaps if on is not None and off is not None]
-    return [on for on, _ in found], [off for _, off in found]
+    known = [(on, off) for on, off in gaps if on is not None and off is not None]
+    return [on for on, _ in known], [off for _, off in known]
 
 
 def promises(on_ms: Sequence[float], off_ms: Sequence[float]) -> list[Promise]:
-    """Mean difference with the interval of the paired t test; median difference with its exact binomial interval."""
-    if len(on_ms) < 6:  # below that the exact interval of a median has no end
+    """Return the promises of the mean (interval of the paired t test) and of the median (exact binomial interval)."""
+    if len(on_ms) < 6:  # with fewer pairs the exact interval of a median is unbounded
         return [Promise("6 pairs or more", f"{len(on_ms)} pairs", None, holds=False)]
-    apart = np.subtract(on_ms, off_ms)
-    mean = stats.ttest_1samp(apart, 0.0).confidence_interval(0.95)  # the paired t test's own interval
-    ranked = np.sort(apart)
+    differences_ms = np.subtract(on_ms, off_ms)
+    mean = stats.ttest_1samp(differences_ms, 0.0).confidence_interval(0.95)  # the interval of the paired t test
+    ranked = np.sort(differences_ms)
     rank = int(stats.binom.ppf(0.025, len(ranked), 0.5))  # the interval from this rank to its mirror covers 95 %
     return [
-        _within("mean", float(np.mean(apart)), float(mean.low), float(mean.high)),
-        _within("median", float(np.median(apart)), float(ranked[rank - 1]), float(ranked[-rank])),
+        _within("mean", float(np.mean(differences_ms)), float(mean.low), float(mean.high)),
+        _within("median", float(np.median(differences_ms)), float(ranked[rank - 1]), float(ranked[-rank])),
     ]
 
 
 def main() -> int:
-    """Print the table; exit 1 where a promise does not hold."""
-    options = parser(__doc__)
+    """Print the table; return 1 if a promise does not hold."""
+    options = make_parser(__doc__)
     options.add_argument("--turns", type=int, default=80, help="pairs of turns")
     given = options.parse_args()
     with raised_priority():
@@ -64,7 +65,7 @@ def main() -> int:
     rows.append(
         Promise("pairs left out <= 10 %", f"{left_out} of {given.turns}", left_out, holds=left_out <= given.turns / 10)
     )
-    return conclude("tracing", rows, {"pairs": len(on_ms), "on_ms": on_ms, "off_ms": off_ms}, as_json=given.json)
+    return print_result("tracing", rows, {"pairs": len(on_ms), "on_ms": on_ms, "off_ms": off_ms}, as_json=given.json)
 
 
 def _within(name: str, value: float, low: float, high: float) -> Promise:

@@ -1,10 +1,10 @@
-"""Whether queue, prefill and decode in a request's span are what vLLM's own metrics say: one request at a time.
+"""Compares queue, prefill and decode times in a request's span with vLLM's own metrics, one request at a time.
 
     python -m benchmarks.vllm_stages --profile PROFILE [--set section.key=value]... [--requests 20] [--json]
 
-vLLM counts each request in the histograms on its metrics page; between two looks at it lies one request, so the
-difference of the sums is that request's. What the agent notes came with the reply's last event. Nothing else may ask
-the server meanwhile.
+vLLM counts each request in the histograms on its metrics page. The page is read before and after each request, so the
+difference of the sums belongs to that request. The agent's times come with the reply's last event. No other client may
+use the server meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from turngap_agent.llm import Request
 from turngap_agent.llm.vllm.engine import VllmChat
 from turngap_agent.llm.vllm.settings import VllmSettings
 
-from benchmarks.common import Promise, bounded, conclude, parser
+from benchmarks.promises import Promise, check_at_most, make_parser, print_result
 
 LIMIT_MS = 5.0
 HISTOGRAMS = {
@@ -34,12 +34,12 @@ HISTOGRAMS = {
 }
 """vLLM's histogram of each of the three times."""
 WORDS = "I would like to know when my room will be ready, and whether breakfast is included."
-_LOOKS, _BETWEEN_LOOKS_S = 600, 0.05
+_READS, _BETWEEN_READS_S = 600, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One request; milliseconds, by the attribute's name in the span."""
+class ComparedRequest:
+    """The times of one request, in ms, by the attribute's name in the span."""
 
     span_ms: dict[str, float]
     vllm_ms: dict[str, float]
@@ -48,46 +48,46 @@ class Compared:
 
     @property
     def largest_ms(self) -> float:
-        """The largest difference of the three."""
+        """The largest of the three differences."""
         return max(abs(self.span_ms[name] - self.vllm_ms[name]) for name in HISTOGRAMS)
 
 
-async def compare(engine: VllmChat, metrics_url: str, count: int, max_tokens: int = 24) -> list[Compared]:
-    """Ask `count` times, each request in a call of its own, and look at the metrics around each.
+async def compare(engine: VllmChat, metrics_url: str, count: int, max_tokens: int = 24) -> list[ComparedRequest]:
+    """Send `count` requests, each in a call of its own, and read the metrics before and after each.
 
     Raises:
         EngineError: the server fails.
-        HarnessError: the metrics tell of no such request, or of several.
+        HarnessError: the metrics count no request, or several.
     """
-    found = []
+    compared = []
     async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         for index in range(count):
             before = await _sums(http, metrics_url)
             facts: dict[str, tracing.AttributeValue] = {}
             block = " ".join(f"{(index + place) % 97:02d}" for place in range(16))
-            asked = Request(f"{block} is this call.", (), WORDS, max_tokens, set_attribute=facts.__setitem__)
+            request = Request(f"{block} is this call.", (), WORDS, max_tokens, set_attribute=facts.__setitem__)
             sent_ns, first_ns = now_ns(), 0
-            async with aclosing(engine.reply(asked)) as pieces:
+            async with aclosing(engine.reply(request)) as pieces:
                 async for _ in pieces:
                     first_ns = first_ns or now_ns()
-            after = await _one_more(http, metrics_url, before)
+            after = await _sums_after_one_request(http, metrics_url, before)
             missing = [name for name in HISTOGRAMS if not isinstance(facts.get(name), float)]
             if missing:
-                raise HarnessError(f"the reply came without {missing[0]}: start vLLM with --enable-per-request-metrics")
-            found.append(
-                Compared(
-                    {name: float(facts[name]) for name in HISTOGRAMS},  # type: ignore[arg-type]  # looked at above
+                raise HarnessError(f"the reply has no {missing[0]}: start vLLM with --enable-per-request-metrics")
+            compared.append(
+                ComparedRequest(
+                    {name: float(facts[name]) for name in HISTOGRAMS},  # type: ignore[arg-type]  # checked above
                     {name: (after[name][0] - before[name][0]) * 1000 for name in HISTOGRAMS},
                     (first_ns - sent_ns) / 1e6,
                 )
             )
-    return found
+    return compared
 
 
-def promises(found: list[Compared]) -> list[Promise]:
-    """The three differences, each the largest over all requests, against the limit."""
+def promises(found: list[ComparedRequest]) -> list[Promise]:
+    """Return the promises of the three differences, each the largest over all requests."""
     return [
-        bounded(
+        check_at_most(
             f"{name.removeprefix('turngap.llm.').removesuffix('_ms')}: largest difference over {len(found)} requests",
             max(abs(one.span_ms[name] - one.vllm_ms[name]) for one in found),
             LIMIT_MS,
@@ -97,8 +97,8 @@ def promises(found: list[Compared]) -> list[Promise]:
     ]
 
 
-def describe(found: list[Compared]) -> str:
-    """Means over the requests, in one line."""
+def describe(found: list[ComparedRequest]) -> str:
+    """Return the means over the requests in one line."""
     means = {name: mean(one.span_ms[name] for one in found) for name in HISTOGRAMS}
     first = mean(one.first_token_ms for one in found)
     inside = means[tracing.LLM_QUEUE_MS] + means[tracing.LLM_PREFILL_MS]
@@ -110,7 +110,7 @@ def describe(found: list[Compared]) -> str:
 
 
 async def _sums(http: httpx.AsyncClient, url: str) -> dict[str, tuple[float, float]]:
-    """(sum in seconds, count) of each histogram."""
+    """Return sum (in seconds) and count of each histogram."""
     text = (await http.get(url)).text
     return {
         name: (_value(text, f"{metric}_sum"), _value(text, f"{metric}_count")) for name, metric in HISTOGRAMS.items()
@@ -124,22 +124,22 @@ def _value(text: str, metric: str) -> float:
     return float(found[1])
 
 
-async def _one_more(
+async def _sums_after_one_request(
     http: httpx.AsyncClient, url: str, before: dict[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """The sums once the request is counted; vLLM counts it about when its last event is sent."""
-    for _ in range(_LOOKS):
+    """Return the sums once the request is counted; vLLM counts it at about the time of its last event."""
+    for _ in range(_READS):
         now = await _sums(http, url)
         more = {now[name][1] - before[name][1] for name in HISTOGRAMS}
         if more == {1}:
             return now
         if max(more) > 1:
-            raise HarnessError("somebody else asks the server: its metrics count more than one request")
-        await asyncio.sleep(_BETWEEN_LOOKS_S)
+            raise HarnessError("another client uses the server: its metrics count more than one request; stop it")
+        await asyncio.sleep(_BETWEEN_READS_S)
     raise HarnessError("the server's metrics do not count the request")
 
 
-async def _measure(name: str, overrides: tuple[str, ...], count: int) -> list[Compared]:
+async def _measure(name: str, overrides: tuple[str, ...], count: int) -> list[ComparedRequest]:
     settings = profile.load(name, overrides).llm
     if not isinstance(settings, VllmSettings):
         raise HarnessError(f"profile {name!r} has the language model on {settings.engine}, not on vllm")
@@ -152,23 +152,25 @@ async def _measure(name: str, overrides: tuple[str, ...], count: int) -> list[Co
 
 
 def main() -> int:
-    """Print the differences; exit 1 where one is over the limit."""
-    options = parser(__doc__)
-    options.add_argument("--profile", required=True, help="its section llm is started: a name or a .yaml file")
+    """Print the differences; return 1 if one is over the limit."""
+    options = make_parser(__doc__)
+    options.add_argument(
+        "--profile", required=True, help="the profile whose language model is started: a name or a .yaml file"
+    )
     options.add_argument("--set", action="append", default=[], help="change the profile: section.key=value")
     options.add_argument("--requests", type=int, default=20)
-    asked = options.parse_args()
+    given = options.parse_args()
     try:
-        found = asyncio.run(_measure(asked.profile, tuple(asked.set), asked.requests))
-    except TurngapError as fault:
-        print(f"vllm_stages: error: {fault}", file=sys.stderr)
+        found = asyncio.run(_measure(given.profile, tuple(given.set), given.requests))
+    except TurngapError as error:
+        print(f"vllm_stages: error: {error}", file=sys.stderr)
         return 2
     print(describe(found), file=sys.stderr)
-    return conclude(
+    return print_result(
         "vLLM's stage times, in the span and in its metrics",
         promises(found),
         {"requests": [asdict(one) for one in found]},
-        as_json=asked.json,
+        as_json=given.json,
     )
 
 

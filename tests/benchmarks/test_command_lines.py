@@ -1,4 +1,4 @@
-"""What a benchmark says of what it was given: one line, exit code 2, and help without the packages it measures."""
+"""Wrong arguments of a benchmark are one line and exit code 2; its help needs none of the packages that it measures."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("conversation", "--scenario", "nonsense"),
     ],
 )
-def test_what_is_not_there_is_one_line(arguments: tuple[str, ...]) -> None:
-    """No traceback; the code is that of a usage error."""
+def test_a_missing_folder_or_scenario_is_one_line(arguments: tuple[str, ...]) -> None:
+    """No traceback; the exit code is that of a usage error."""
     done = run("-m", f"benchmarks.{arguments[0]}", *arguments[1:])
     assert done.returncode == 2
     assert arguments[2] in done.stderr.splitlines()[-1]
@@ -45,11 +45,11 @@ def test_what_is_not_there_is_one_line(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("script", ["contention.py", "csm.py"])
-def test_without_torch_there_is_help_and_a_remedy(script: str) -> None:
-    """Help needs nothing; a measurement says what it needs."""
+def test_without_torch_help_works_and_the_error_names_the_remedy(script: str) -> None:
+    """The help needs no package; a measurement says what to install."""
     file = str(ROOT / "benchmarks" / script)
     helped = run("-c", WITHOUT_TORCH, file, "--help")
     assert helped.returncode == 0
     assert "--device" in helped.stdout
     refused = run("-c", WITHOUT_TORCH, file, "--device", "cpu")
-    assert (refused.returncode, refused.stderr) == (2, "needs torch: pip install '.[csm]'\n")
+    assert (refused.returncode, refused.stderr) == (2, "torch is not installed; run: pip install '.[csm]'\n")

@@ -12,11 +12,11 @@ pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[c
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from benchmarks import contention
-from benchmarks.speech import contended, language_load
-from benchmarks.speech.language_load import Kind
+from benchmarks.speech import contention_measurement, language_model_load
+from benchmarks.speech.language_model_load import Kind
 
 
-class Recorded(language_load.Work):
+class Recorded(language_model_load.LanguageModelWork):
     """Counts the pieces of work done, by kind."""
 
     done: list[Kind]
@@ -34,13 +34,13 @@ class Recorded(language_load.Work):
 made: list[Recorded] = []
 
 
-def test_the_language_model_works_at_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`turn_to` returns after a first piece of the new kind; at rest it does nothing."""
-    monkeypatch.setattr(language_load, "Work", Recorded)
-    with language_load.in_thread("cpu", "tiny") as load:
+def test_the_language_model_does_the_kind_of_work_it_was_switched_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`switch_to` returns after a first piece of the new kind; at rest it does nothing."""
+    monkeypatch.setattr(language_model_load, "LanguageModelWork", Recorded)
+    with language_model_load.in_thread("cpu", "tiny") as load:
         work = made[-1]
         for kind in (Kind.PREFILL, Kind.DECODE, Kind.REST):
-            load.turn_to(kind)
+            load.switch_to(kind)
             assert work.done[-1] is kind or kind in work.done
         resting = len(work.done)
     assert len(work.done) - resting <= 1
@@ -69,10 +69,10 @@ def test_every_placement_gives_a_table(
 def test_ratios_are_of_the_frame_alone() -> None:
     """Twice the median, thrice the p95."""
     found = {"alone": {"p50": 2.0, "p95": 3.0}, "decode": {"p50": 4.0, "p95": 9.0}}
-    assert contended.ratios(found) == {"decode": {"p50": 2.0, "p95": 3.0}}
+    assert contention_measurement.ratios(found) == {"decode": {"p50": 2.0, "p95": 3.0}}
 
 
-def test_mps_without_its_program_is_one_line_and_the_rest_goes_on(
+def test_mps_without_its_daemon_is_one_line_and_the_other_placements_are_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No GPU, or no program: noted in the table, exit code 1."""
@@ -86,7 +86,7 @@ def test_mps_without_its_program_is_one_line_and_the_rest_goes_on(
     assert "FAILED mps: no NVIDIA GPU" in capsys.readouterr().out
 
 
-def test_a_placement_that_is_none_is_refused() -> None:
-    """By name."""
+def test_an_unknown_placement_is_refused() -> None:
+    """The placements are thread, process and mps."""
     with pytest.raises(SystemExit):
         contention.parse(["--places", "thread,cloud"])

@@ -14,8 +14,8 @@ pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[c
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from benchmarks import csm
-from benchmarks.speech.bench import Bench
-from benchmarks.speech.figures import summary
+from benchmarks.speech.csm_measurement import CsmMeasurement
+from benchmarks.speech.results import summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,10 +60,10 @@ def test_the_tiny_form_measures_every_part(tmp_path: Path) -> None:
 def test_a_failed_part_is_noted_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1, the reason in the file, and the other parts measured."""
 
-    def transformers(bench: Bench) -> dict[str, Any]:
+    def transformers(bench: CsmMeasurement) -> dict[str, Any]:
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(Bench, "transformers", transformers)
+    monkeypatch.setattr(CsmMeasurement, "transformers", transformers)
     assert csm.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)]) == 1
     result = json.loads(next(tmp_path.iterdir()).read_text())
     assert result["failed"]["transformers"] == "RuntimeError: out of memory"
@@ -72,7 +72,7 @@ def test_a_failed_part_is_noted_and_the_others_go_on(tmp_path: Path, monkeypatch
 
 def test_what_runs_past_the_limit_is_cut_off(tmp_path: Path) -> None:
     """The run ends by itself with what it has: a lent machine has an end."""
-    bench = Bench(options(tmp_path, limit_s=0.0))
+    bench = CsmMeasurement(options(tmp_path, limit_s=0.0))
 
     def forever() -> dict[str, Any]:
         while True:
@@ -95,7 +95,7 @@ def test_percentiles_are_of_the_sample() -> None:
 
 def test_the_fit_finds_the_cost_of_a_kernel(tmp_path: Path) -> None:
     """From times made with 2 µs a kernel over the bytes: 2 µs, and no residual."""
-    bench = Bench(options(tmp_path))
+    bench = CsmMeasurement(options(tmp_path))
     kernels = {"backbone": 200, "depth": 1500, "codec": 300}
     sizes = {"backbone": 2_000_000_000, "depth": 7_000_000_000, "codec": 80_000_000}
     times = {stage: {"p50": 1e3 * (2e-6 * kernels[stage] + sizes[stage] / 4e12)} for stage in kernels}

@@ -1,4 +1,4 @@
-"""The kill benchmark can fail: it sees a lost turn, a report that does not render, and a process that was left."""
+"""The kill benchmark detects a lost turn, a report that does not render, and a process that was left."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ from turngap.store.folder import RunFolder
 from benchmarks import kills
 from tests.harness import report_builders as builders
 
-GOOD = kills.Kill(1.0, "calling", announced=3, kept=3, rendered=True, orphans=())
+GOOD = kills.Kill(1.0, "calling", announced=3, stored=3, rendered=True, orphans=())
 
 
 @pytest.mark.parametrize(
     ("kill", "lost"),
     [
         (GOOD, False),
-        (replace(GOOD, kept=2), True),
+        (replace(GOOD, stored=2), True),
         (replace(GOOD, rendered=False), True),
         (replace(GOOD, orphans=("python -m turngap_agent serve",)), True),
     ],
 )
 def test_what_counts_as_a_loss(kill: kills.Kill, lost: bool) -> None:
-    """An announced turn that is not kept, no report, or a process left over."""
+    """An announced turn that is not stored, a missing report, or a process that was left."""
     assert kill.lost is lost
 
 
-def test_announced_turns_are_read_from_what_a_run_says() -> None:
-    """One line a finished turn; other lines are not taken for one."""
+def test_announced_turns_are_read_from_a_runs_output() -> None:
+    """Each finished turn has one line; other lines do not count."""
     line = "kills: 3/20 t16: answered 404 ms"
-    assert (found := kills.ANNOUNCED.match(line)) is not None
-    assert found[1] == "t16"
+    assert (match := kills.ANNOUNCED.match(line)) is not None
+    assert match[1] == "t16"
     assert kills.ANNOUNCED.match("kills: agent ready in 8.1 s") is None
 
 
 def test_a_process_that_was_left_is_found() -> None:
-    """Whatever inherited the run's mark and still lives is an orphan; once it is gone there is none."""
+    """A living process that inherited the run's mark is an orphan; once it has ended there is none."""
     command = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(
         command, env=os.environ | {kills.MARK: "mark"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert kills.marked("mark") == (" ".join(command),)
+        assert kills.marked_processes("mark") == (" ".join(command),)
         process.kill()
-    assert kills.marked("mark") == ()
+    assert kills.marked_processes("mark") == ()
 
 
-def test_a_folder_that_does_not_render_is_seen(tmp_path: Path) -> None:
-    """Damage that `turngap report` refuses is a loss."""
+def test_a_folder_that_does_not_render_is_detected(tmp_path: Path) -> None:
+    """A damaged folder that `turngap report` refuses is a loss; an undamaged one is not."""
     folder = RunFolder.create(tmp_path / "results", "run", builders.run_record([]))
+    assert kills.report_renders(folder.path)
     (folder.path / "turns.jsonl").write_bytes(b"no turn\n")
-    assert not kills.renders(folder.path)
+    assert not kills.report_renders(folder.path)

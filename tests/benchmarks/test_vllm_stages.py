@@ -6,15 +6,15 @@ import pytest
 from turngap_agent.errors import HarnessError
 from turngap_agent.llm.vllm.engine import VllmChat
 
-from benchmarks.vllm_stages import HISTOGRAMS, Compared, compare, describe, promises
+from benchmarks.vllm_stages import HISTOGRAMS, ComparedRequest, compare, describe, promises
 from tests.pipeline.llm.vllm.builders import settings_for
 from tests.pipeline.llm.vllm.fake_server import FakeServer
 
 
-def compared(*differences_ms: float) -> Compared:
+def compared(*differences_ms: float) -> ComparedRequest:
     span = dict.fromkeys(HISTOGRAMS, 20.0)
     vllm = {name: 20.0 - difference for name, difference in zip(HISTOGRAMS, differences_ms, strict=True)}
-    return Compared(span, vllm, first_token_ms=50.0)
+    return ComparedRequest(span, vllm, first_token_ms=50.0)
 
 
 def test_the_largest_difference_of_each_time_counts() -> None:

@@ -14,7 +14,7 @@ from turngap_agent.device.execution import Execution, Mode
 from turngap_agent.tts.csm.context import SpeechPlan
 from turngap_agent.tts.csm.slot import SharedParts, Slot
 
-from benchmarks.speech.counting import Operations
+from benchmarks.speech.operation_counts import Operations
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech

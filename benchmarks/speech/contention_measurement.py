@@ -1,4 +1,4 @@
-"""CSM's frame time in one placement of the language model: alone, beside prefill, beside decode."""
+"""Measures CSM's frame time for one placement of the language model: alone, beside prefill, beside decode."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from typing import Any
 
 from turngap_agent.device.execution import Mode
 
-from benchmarks.speech import language_load
-from benchmarks.speech.language_load import Kind, Load
-from benchmarks.speech.probe import Probe
+from benchmarks.speech import language_model_load
+from benchmarks.speech.language_model_load import Kind, LanguageModelLoad
+from benchmarks.speech.slot_measurement import SlotMeasurement
 
 
-class Contention(Probe):
-    """One placement of the language model, measured from beginning to end."""
+class ContentionMeasurement(SlotMeasurement):
+    """The measurement of one placement of the language model."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options, f"contention-{options.place}")
 
     def run(self) -> dict[str, Any]:
-        """The result as it is written."""
+        """Run all parts; return the result."""
         self.part("load", self.load)
         if not self.result["failed"]:
             self.part("frame_ms", self.beside)
         return self.result
 
     def beside(self) -> dict[str, Any]:
-        """Frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
+        """Return frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
         self.speech.prepare(Mode(self.options.mode), 1)
         architecture = "tiny" if self.options.tiny else "gemma-3-27b"
         with self._language_model(architecture) as load, self.speech.execution.activate():
             found = {}
             for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
-                load.turn_to(kind)
+                load.switch_to(kind)
                 found[name] = self.frames(self.speech.slots[0])
-            load.turn_to(Kind.REST)
+            load.switch_to(Kind.REST)
         return found | {"times_alone": ratios(found)}
 
-    def _language_model(self, architecture: str) -> AbstractContextManager[Load]:
+    def _language_model(self, architecture: str) -> AbstractContextManager[LanguageModelLoad]:
         if self.options.place == "thread":
-            return language_load.in_thread(self.options.device, architecture)
-        told = json.loads(self.options.llm_environment)
-        return language_load.in_process(self.options.device, architecture, {**os.environ, **told})
+            return language_model_load.in_thread(self.options.device, architecture)
+        environment = json.loads(self.options.llm_environment)
+        return language_model_load.in_process(self.options.device, architecture, {**os.environ, **environment})
 
 
 def ratios(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """By what the language model does, how many times longer a frame takes than alone, for median and p95."""
+    """Return how many times longer a frame takes than alone, by the language model's work, for median and p95."""
     return {
         name: {share: found[name][share] / found["alone"][share] for share in ("p50", "p95")}
         for name in found

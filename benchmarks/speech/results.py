@@ -1,4 +1,4 @@
-"""Figures of a measurement: percentiles, the machine they were made on, and the table for a person."""
+"""Results of a measurement: percentiles, the machine, and the printed table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from turngap_agent.device.execution import Mode
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
-    """Times in ms: how many, p50, p95, the longest."""
+    """Return count, p50, p95 and maximum of times, in ms."""
     ordered = sorted(1e3 * value for value in seconds)
     nearest = ordered[max(0, math.ceil(0.95 * len(ordered)) - 1)]
     return {"n": len(ordered), "p50": float(np.median(ordered)), "p95": nearest, "max": ordered[-1]}
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What was measured on."""
+    """Return the machine and the versions that were measured."""
     import transformers
 
     cuda = device.type == "cuda" and torch.cuda.is_available()
@@ -33,7 +33,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result for a person."""
+    """Return the result as text."""
     lines = [f"{result['machine']['device']} · torch {result['machine']['torch']}"]
     if "bytes" in result:
         rate, floor = result["bandwidth"]["copy_gb_s"], result["bytes"]["floor_ms"]

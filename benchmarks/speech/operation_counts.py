@@ -1,4 +1,4 @@
-"""Counts what a unit of work launches: operations, kernels, and how often the host must wait for a value."""
+"""Counts the operations and kernels that a unit of work launches, and how often the host must wait for a value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Operations(TorchDispatchMode):  # type: ignore[misc]  # torch is not seen 
 
 
 def kernels(unit: Callable[[], None]) -> int:
-    """Kernels and copies on the GPU for one run, as the profiler sees them."""
+    """Return the number of kernels and copies on the GPU in one run, as the profiler counts them."""
     from torch.profiler import ProfilerActivity, profile
 
     torch.cuda.synchronize()
@@ -38,7 +38,7 @@ def kernels(unit: Callable[[], None]) -> int:
 
 
 def operations(unit: Callable[[], None]) -> int:
-    """Operations dispatched for one run."""
+    """Return the number of operations dispatched in one run."""
     with Operations() as counted:
         unit()
     count: int = counted.count
@@ -46,7 +46,7 @@ def operations(unit: Callable[[], None]) -> int:
 
 
 def cuda_syncs(unit: Callable[[], None]) -> int:
-    """How often CUDA made the host wait inside one run, by torch's own report."""
+    """Return how often CUDA made the host wait in one run, as torch reports it."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -1,4 +1,4 @@
-"""All that is measured of CSM alone: first audio, a frame and where its time goes, beside transformers."""
+"""Measures CSM alone: first audio, the time of a frame and its parts, and transformers' own generate for comparison."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import torch
 from turngap_agent.device.execution import Mode
 from turngap_agent.tts.csm import model
 
-from benchmarks.speech.counting import Operations
-from benchmarks.speech.probe import TEXT_POSITIONS, Probe
+from benchmarks.speech.operation_counts import Operations
+from benchmarks.speech.slot_measurement import TEXT_POSITIONS, SlotMeasurement
 
 GOALS = {"first_audio_p95_ms_at_150": 25.0, "frame_p95_ms": 10.0, "times_faster_than_transformers": 5.0}
 
 
-class Bench(Probe):
-    """One run: a loaded checkpoint, and the result as far as it is known."""
+class CsmMeasurement(SlotMeasurement):
+    """All parts of the measurement of CSM."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options, "csm")
@@ -29,14 +29,14 @@ class Bench(Probe):
         self.result["goals"] = {} if options.tiny else GOALS
 
     def run(self) -> dict[str, Any]:
-        """All parts; the result as it is written."""
+        """Run all parts; return the result."""
         self.part("load", self.load)
         if "load" in self.result["failed"]:
             return self.result
         self.part("bandwidth", self.bandwidth)
         self.part("bytes", self.bytes)
         self.part("codec", self.codec)
-        # Compiling comes last: it may take the rest of the time.
+        # The last mode may be compiled, which may take all the time that is left.
         for mode in self.modes[:-1]:
             self.part(str(mode), partial(self.measure, mode))
         self.part("transformers", self.transformers)
@@ -46,7 +46,7 @@ class Bench(Probe):
         return self.result
 
     def bandwidth(self) -> dict[str, Any]:
-        """Bytes read and written a second by a plain copy on the device, the best of several."""
+        """Return the bytes read and written per second by a copy on the device, the best of several."""
         size = (4 << 30) if self.cuda else (64 << 20)
         source = torch.randint(0, 100, (size,), dtype=torch.uint8, device=self.device)
         target = torch.empty_like(source)
@@ -54,7 +54,7 @@ class Bench(Probe):
         return {"copy_gb_s": max(rates) / 1e9, "bytes": size}
 
     def bytes(self) -> dict[str, Any]:
-        """Bytes of weights that one frame must read, by stage, and the time that takes at the copy's rate."""
+        """Return the bytes of weights that one frame must read, by stage, and the time for them at the copy's rate."""
         speech = self.speech
         parts = {
             "backbone": speech.backbone.bytes_read(),
@@ -65,7 +65,7 @@ class Bench(Probe):
         return {"a_frame": parts, "floor_ms": 1e3 * sum(parts.values()) / rate}
 
     def codec(self) -> dict[str, Any]:
-        """Signal over error of frame by frame decoding against one offline decode, on this device."""
+        """Return the signal-to-error ratio of decoding frame by frame against one offline decode, on this device."""
         decoder, mimi = self.speech.codec, self.checkpoint.network.codec_model
         size = self.checkpoint.network.config.codec_config.codebook_size
         codes = torch.randint(0, size, (150, decoder.codebooks), device=self.device)
@@ -77,7 +77,7 @@ class Bench(Probe):
         return {"frames": len(codes), "signal_to_error_db": float(10 * torch.log10(ratio))}
 
     def measure(self, mode: Mode) -> dict[str, Any]:
-        """Everything about one way to run the units."""
+        """Measure one mode of execution."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
         preparing = time.monotonic()
@@ -99,7 +99,7 @@ class Bench(Probe):
         return found
 
     def transformers(self) -> dict[str, Any]:
-        """transformers' own generate on the same weights, best of three: whole audio, since it gives none before."""
+        """Measure transformers' own generate on the same weights, best of three; it returns audio only at the end."""
         network, frames = self.checkpoint.network, 12
         ids = torch.randint(0, 200, (1, TEXT_POSITIONS), device=self.device)
         options = {"do_sample": True, "depth_decoder_do_sample": True, "top_k": 50, "temperature": 0.9}
@@ -125,7 +125,7 @@ class Bench(Probe):
         }
 
     def verdict(self) -> dict[str, Any]:
-        """The fastest mode against transformers and the goals."""
+        """Compare the fastest mode with transformers and the goals."""
         best = min(
             (str(mode) for mode in self.modes if str(mode) in self.result),
             key=lambda mode: self.result[mode]["frame_ms"]["p50"],
@@ -145,7 +145,7 @@ class Bench(Probe):
         return {"mode": best, **measured, "frames_of_8_as_eager": same}
 
     def fit(self) -> dict[str, Any]:
-        """t = a·kernels + bytes/bandwidth over the graphed stages: a, and how far the fit is off."""
+        """Fit t = a · kernels + bytes / bandwidth over the stages in captured graphs; return a and the residuals."""
         rate = self.result["bandwidth"]["copy_gb_s"] * 1e9
         points = []
         for mode in self.modes:

@@ -1,7 +1,7 @@
-"""A language model that works beside CSM: Gemma's loop, taking prompts in or decoding, in a thread or another process.
+"""A language model that runs beside CSM: Gemma's loop, prefilling or decoding, in a thread or in another process.
 
-`python -m benchmarks.speech.language_load DEVICE ARCHITECTURE` is the process: a word a line on stdin says what to do
-(`prefill`, `decode`, `rest`), and each is answered by a line on stdout once it is being done; it ends with stdin.
+`python -m benchmarks.speech.language_model_load DEVICE ARCHITECTURE` is the process. Each line on stdin is a kind of
+work (`prefill`, `decode`, `rest`); it is repeated on stdout once that work has started. The process ends with stdin.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ POSITIONS = 1024
 
 
 class Kind(StrEnum):
-    """What it does."""
+    """A kind of work."""
 
     REST = "rest"
     PREFILL = "prefill"
     DECODE = "decode"
 
 
-class Load(Protocol):
-    """A language model that does as it is told."""
+class LanguageModelLoad(Protocol):
+    """A running language model whose kind of work can be switched."""
 
-    def turn_to(self, kind: Kind) -> None:
-        """Do that from now on; returns when it is being done, after a first piece of it."""
+    def switch_to(self, kind: Kind) -> None:
+        """Switch to a kind of work; return after its first piece is done."""
         ...
 
 
-class Work:
-    """The model, and a piece of each kind of its work."""
+class LanguageModelWork:
+    """The model, and one piece of each kind of work."""
 
     def __init__(self, device: str, architecture: str) -> None:
         import torch
@@ -59,7 +59,7 @@ class Work:
         self._ids = [index % config.vocab_size for index in range(PROMPT_TOKENS)]
 
     def do(self, kind: Kind) -> None:
-        """A prompt taken in, or some tokens after it; returns when the device is done."""
+        """Prefill a prompt or decode some tokens; return when the device is done."""
         with self.execution.activate():
             if kind is Kind.PREFILL:
                 self._decoding.prefill(self._ids, 0)
@@ -69,50 +69,50 @@ class Work:
                     pass
 
 
-class _Loop:
-    """Does the work of a kind again and again, on a thread of its own."""
+class _ThreadLoad:
+    """Repeats work of the current kind on its own thread."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: LanguageModelWork) -> None:
         self._work = work
         self._changed = threading.Condition()
         self._kind: Kind | None = Kind.REST
-        self._asked = self._begun = 0
-        """How often it was told what to do, and up to which of these it has done a first piece."""
+        self._requested = self._started = 0
+        """Number of switches requested, and the last of them whose first piece of work is done."""
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def turn_to(self, kind: Kind) -> None:
+    def switch_to(self, kind: Kind) -> None:
         with self._changed:
-            asked = self._tell(kind)
-            self._changed.wait_for(lambda: self._begun >= asked or self._ended)
+            request = self._set_kind(kind)
+            self._changed.wait_for(lambda: self._started >= request or self._ended)
             if self._ended:
                 raise RuntimeError("the language model failed; its error is above")
 
     def end(self) -> None:
         with self._changed:
-            self._tell(None)
+            self._set_kind(None)
         self._thread.join()
 
-    def _tell(self, kind: Kind | None) -> int:
+    def _set_kind(self, kind: Kind | None) -> int:
         self._kind = kind
-        self._asked += 1
+        self._requested += 1
         self._changed.notify_all()
-        return self._asked
+        return self._requested
 
     def _run(self) -> None:
         try:
             while True:
                 with self._changed:
-                    kind, asked = self._kind, self._asked
+                    kind, request = self._kind, self._requested
                 if kind is None:
                     return
                 self._work.do(kind)
                 with self._changed:
-                    self._begun = asked
+                    self._started = request
                     self._changed.notify_all()
                     if kind is Kind.REST:
-                        while self._asked == asked:
+                        while self._requested == request:
                             self._changed.wait()
         finally:
             with self._changed:
@@ -121,49 +121,51 @@ class _Loop:
 
 
 @contextmanager
-def in_thread(device: str, architecture: str) -> Iterator[Load]:
-    """In this process, on a stream of normal priority."""
-    loop = _Loop(Work(device, architecture))
+def in_thread(device: str, architecture: str) -> Iterator[LanguageModelLoad]:
+    """Run the language model in this process, on a CUDA stream of normal priority."""
+    loop = _ThreadLoad(LanguageModelWork(device, architecture))
     try:
         yield loop
     finally:
         loop.end()
 
 
-class _Told:
+class _ProcessLoad:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def turn_to(self, kind: Kind) -> None:
+    def switch_to(self, kind: Kind) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(f"{kind}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended: there is no answer either
+            pass  # the process has ended: there is no answer either
         if self._process.stdout.readline().strip() != kind:
             raise RuntimeError("the language model's process failed; its error is above")
 
 
 @contextmanager
-def in_process(device: str, architecture: str, environment: Mapping[str, str] = os.environ) -> Iterator[Load]:
-    """In a process of its own, as vLLM is, with that environment."""
-    command = [sys.executable, "-m", "benchmarks.speech.language_load", device, architecture]
+def in_process(
+    device: str, architecture: str, environment: Mapping[str, str] = os.environ
+) -> Iterator[LanguageModelLoad]:
+    """Run the language model in its own process, as vLLM is, with the given environment."""
+    command = [sys.executable, "-m", "benchmarks.speech.language_model_load", device, architecture]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdin=pipe, stdout=pipe, text=True) as process:
-        told = _Told(process)
-        told.turn_to(Kind.REST)
-        yield told
+        load = _ProcessLoad(process)
+        load.switch_to(Kind.REST)
+        yield load
         assert process.stdin is not None
         process.stdin.close()
 
 
 def main(arguments: list[str]) -> None:
-    """Do as stdin says."""
+    """Run the kinds of work that stdin lists."""
     with in_thread(*arguments) as load:
         for line in sys.stdin:
-            load.turn_to(Kind(line.strip()))
+            load.switch_to(Kind(line.strip()))
             print(line.strip(), flush=True)
 
 

@@ -17,8 +17,8 @@ from turngap.sweeps.grid import MOST_SETTINGS
 from turngap.verdict import summary
 from turngap_agent import profile
 
-from benchmarks import ablation, conversation, latency, pauses, swept
-from benchmarks.common import Promise
+from benchmarks import ablation, conversation, latency, pauses, sweeps
+from benchmarks.promises import Promise
 from tests.harness import report_builders as make
 from tests.harness.sweeps.builders import write_sweep
 
@@ -30,9 +30,9 @@ def by_promise(promises: list[Promise], words: str) -> Promise:
     return found
 
 
-def read(path: Path, names: list[str]) -> list[swept.Setting]:
+def read(path: Path, names: list[str]) -> list[sweeps.MeasuredSetting]:
     given = Namespace(sweep=path, turns=None)
-    return swept.measured("gate", dict.fromkeys(names, ()), given)
+    return sweeps.measure_settings("gate", dict.fromkeys(names, ()), given)
 
 
 @pytest.mark.parametrize("settings", [latency.settings(320), ablation.steps(320)])
@@ -108,7 +108,7 @@ def test_conversation_promises() -> None:
     found = conversation.promises(StoredRun(record, tuple(turns), ()))
     assert by_promise(found, "yields within").holds
     assert not by_promise(found, "ended by a backchannel").holds
-    assert by_promise(found, "lost or said twice").holds
+    assert by_promise(found, "lost or repeated").holds
     assert by_promise(found, "gaps between clauses").value == 130
     assert by_promise(found, "p95 at most").value is None  # twenty carry no bound
     late = [turn.model_copy(update={"clause_gap_ms": 251.0}) if not index else turn for index, turn in enumerate(turns)]
@@ -119,5 +119,5 @@ def test_conversation_promises() -> None:
 
 def test_a_setting_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A sweep of something else is not read as this one."""
-    with pytest.raises(SystemExit, match="no run of the setting 'speculative'"):
+    with pytest.raises(SystemExit, match="no setting 'speculative'"):
         read(write_sweep(tmp_path / "sweep", settings=1), ["speculative"])

@@ -1,4 +1,4 @@
-"""One run of measurements: each part is independent, and is written as soon as it is known."""
+"""A measurement in parts: each is independent, and its result is written as soon as it is known."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.speech.figures import machine
+from benchmarks.speech.results import machine
 
 SCHEMA = 1
 
 
-class Run:
-    """The result as far as it is known, on one device."""
+class Measurement:
+    """A measurement on one device, with the results so far."""
 
     def __init__(self, options: argparse.Namespace, name: str) -> None:
-        """`options` has device, tiny, limit_s and out; the file is called after `name` and the device."""
+        """`options` has device, tiny, limit_s and out; the file is named after `name` and the device."""
         self.options = options
         self.name = name
         self.started = time.monotonic()
@@ -37,11 +37,11 @@ class Run:
         }
 
     def left(self) -> float:
-        """Seconds until the run's own limit."""
+        """Return the seconds until the limit."""
         return float(self.options.limit_s - (time.monotonic() - self.started))
 
     def part(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
-        """Run one part; keep what it gives, or why it failed."""
+        """Run one part; store its result, or why it failed."""
         began = time.monotonic()
         try:
             with self.alarm():
@@ -56,7 +56,7 @@ class Run:
 
     @contextmanager
     def alarm(self) -> Iterator[None]:
-        """Raises TimeoutError in what runs past the limit; the parts after it get a second each."""
+        """Raise TimeoutError in a part that runs past the limit; the parts after it get a second each."""
 
         def ring(*_: Any) -> None:
             raise TimeoutError(f"the limit of {self.options.limit_s:.0f} s was reached")
@@ -69,7 +69,7 @@ class Run:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def timed(self, work: Callable[[], Any]) -> float:
-        """Seconds `work` takes, its device work included."""
+        """Return the seconds that `work` takes, with its work on the device."""
         self.wait()
         began = time.perf_counter()
         work()
@@ -77,12 +77,12 @@ class Run:
         return time.perf_counter() - began
 
     def wait(self) -> None:
-        """Until the device has done all it was given."""
+        """Wait until the device has finished all its work."""
         if self.cuda:
             torch.cuda.synchronize()
 
     def memory(self) -> dict[str, float]:
-        """MiB of the process: now, and the most so far."""
+        """Return the memory of the process, now and at its peak, in MiB."""
         if not self.cuda:
             import resource
 
@@ -96,7 +96,7 @@ class Run:
         }
 
     def write(self) -> None:
-        """The result so far, in a file that the device's name names."""
+        """Write the result so far to a file named after the device."""
         folder = Path(self.options.out)
         folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^a-z0-9]+", "-", self.result["machine"]["device"].lower()).strip("-")

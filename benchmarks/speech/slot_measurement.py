@@ -1,4 +1,4 @@
-"""What the parts are made of: one slot of a loaded CSM, looked at from every side."""
+"""Measurements of one slot of a loaded CSM, of which the parts are made."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
 
-from benchmarks.speech.counting import Operations, cuda_syncs, kernels, operations
-from benchmarks.speech.figures import summary
-from benchmarks.speech.run import Run
+from benchmarks.speech.measurement import Measurement
+from benchmarks.speech.operation_counts import Operations, cuda_syncs, kernels, operations
+from benchmarks.speech.results import summary
 
 TEXT_POSITIONS = 15
 CONTEXTS = (15, 150, 1500)
-"""Positions in all, the text's included; 150 is a voice prompt of ten seconds."""
+"""Context sizes in positions, with the text; 150 is a voice prompt of ten seconds."""
 
 
-class Probe(Run):
-    """A run with a loaded checkpoint."""
+class SlotMeasurement(Measurement):
+    """A measurement with a loaded checkpoint."""
 
     checkpoint: model.Checkpoint
     speech: Speech
 
     def load(self) -> dict[str, Any]:
-        """The weights, and what they take."""
+        """Load the weights; return their origin, size and memory."""
         options = self.options
         if options.tiny:
             with model.silence_transformers():
@@ -49,12 +49,12 @@ class Probe(Run):
         return {"origin": self.checkpoint.origin, "parameters": parameters, "memory_mib": self.memory()}
 
     def contexts(self) -> tuple[int, ...]:
-        """The context sizes that fit this model."""
+        """Return the context sizes that fit this model."""
         room = self.speech.positions - 60
         return tuple(sorted({min(positions, room) for positions in CONTEXTS}))
 
     def plan(self, positions: int, frames: int, name: str = "") -> SpeechPlan:
-        """Context of random audio before a short text, `positions` in all."""
+        """Return a plan with a context of random audio before a short text, `positions` in all."""
         ids = tuple(range(20, 20 + TEXT_POSITIONS))
         audio = positions - TEXT_POSITIONS - TEXT_POSITIONS - 1
         if audio <= 0:
@@ -64,7 +64,7 @@ class Probe(Run):
         return SpeechPlan((Segment(f"{positions}{name}".encode(), ids, codes),), ids, frames, reads_end=False)
 
     def first_audio(self, slot: Slot, positions: int) -> dict[str, Any]:
-        """Text handed over → first samples on the host; with the context kept, and with all of it taken in."""
+        """Return the time from text to first samples on the host, with the context cached, and with all prefilled."""
         runs = 100 if self.cuda else 5
 
         def once(plan: SpeechPlan) -> float:
@@ -85,7 +85,7 @@ class Probe(Run):
         return found
 
     def frames(self, slot: Slot) -> dict[str, Any]:
-        """Frame to frame as a call sees it, at 150 positions of context."""
+        """Return the time from frame to frame as a call sees it, at 150 positions of context."""
         count = 200 if self.cuda else 8
         slot.start(self.plan(self.contexts()[min(1, len(self.contexts()) - 1)], count, name="frames"), seed=0)
         slot.next_frame()
@@ -97,7 +97,7 @@ class Probe(Run):
         return summary(times)
 
     def split(self, slot: Slot) -> dict[str, Any]:
-        """Each unit on its own, waited for."""
+        """Return the time of each unit on its own, with synchronisation."""
         slot.start(self.plan(self.contexts()[0], 400, name="split"), seed=0)
         return {
             stage: summary([self.timed(unit) for _ in range(100 if self.cuda else 5)])
@@ -105,15 +105,15 @@ class Probe(Run):
         }
 
     def units(self, slot: Slot) -> dict[str, Callable[[], None]]:
-        """The units of a frame, by stage."""
+        """Return the units of a frame, by stage."""
         step = slot._step_units[slot._windows[0]]
         return {"backbone": step, "depth": slot._parts.depth_unit, "codec": slot._codec_unit}
 
     def counts(self, slot: Slot, mode: Mode) -> dict[str, Any]:
-        """Kernels of one frame (operations on a CPU) by stage, and the host syncs inside it."""
+        """Return the kernels of one frame (operations on a CPU) by stage, and the host syncs in it."""
         slot.start(self.plan(self.contexts()[0], 400, name="counts"), seed=0)
         if not self.cuda and mode is Mode.COMPILED:
-            return {"a_stage": {}, "a_frame": None}  # operations are dispatched no more
+            return {"a_stage": {}, "a_frame": None}  # a compiled unit dispatches no operations
         count = kernels if self.cuda else operations
         stages = {stage: count(unit) for stage, unit in self.units(slot).items()}
         found: dict[str, Any] = {"a_stage": stages, "a_frame": sum(stages.values())}
@@ -126,7 +126,7 @@ class Probe(Run):
         return found
 
     def checksums(self, slot: Slot) -> list[int]:
-        """Of the codes of eight frames of a set text: modes that compute the same have the same."""
+        """Return checksums of the codes of eight frames of a fixed text, equal for modes that compute the same."""
         slot.start(self.plan(TEXT_POSITIONS, 8), seed=1)
         found = []
         for _ in range(8):
