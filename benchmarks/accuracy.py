@@ -1,12 +1,12 @@
-"""How far is the instrument off: on an idle machine, and with a busy process on every core?
+"""Measures the instrument's own error on an idle machine, and with a busy process on every core.
 
     python -m benchmarks.accuracy [--turns 100] [--hog-turns 40] [--json]        about 6 minutes
 
 Idle: the reference agent, whose delay is known, at 150, 300 and 800 ms, with speech that ends anywhere in a frame and
-with speech that ends with one. Under hogs: turns of known truth are measured with the sentinel beside them, as in a
-run, and what the sentinel says of their windows is held against their own error; this before and after a run with
-scripted engines, whose `run.json` must state the same. No bar is set for the error under hogs, but that it is reported.
-Two medians agree when they are no further apart than 1 ms and what chance explains (95 % interval of the difference).
+with speech that ends with a frame. Under load: turns with a known gap are measured together with the sentinel, as in a
+run, and the sentinel's error in their windows is compared with their own; before and after a run with scripted engines,
+whose `run.json` must state the same. The error under load has no limit, but it must be reported. Two medians agree if
+they differ by at most 1 ms and what chance explains (95 % interval of the difference).
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ DELAYS_MS = (150.0, 300.0, 800.0)
 CALLS = 5
 HOG_DELAY_MS = 300.0
 AGREE_MS = 1.0
-"""How far the sentinel may be from the truth: the instrument's own bar."""
+"""How far the sentinel may be from the true error: the instrument's own limit."""
 WIDEST_MS = 3.0
-"""Half an interval; what is less certain agrees with anything."""
+"""The largest half interval; a wider one would agree with anything."""
 BUSY_LOOP = """
 import os
 parent = os.getppid()
@@ -57,14 +57,14 @@ while os.getppid() == parent:
     for _ in range(1_000_000):
         pass
 """
-"""Busy for as long as we are there; in a session of its own, as somebody else's work is."""
+"""Busy until its parent ends; in its own session, as the work of others is."""
 RUN_TURNS = 30
 INDEX = 5_000
-"""Of the calls whose truth is known; the sentinel's are others."""
+"""The index of the calls with a known gap; the sentinel's calls have others."""
 
 
 async def measure_idle(turns: int, calls: int) -> tuple[list[Promise], dict[str, Any]]:
-    """The calibration of an idle machine, off and on the frame grid."""
+    """Calibrate an idle machine, off and on the frame grid; return promises and details."""
     clock = SystemClock()
     rows: list[Promise] = []
     details: dict[str, Any] = {}
@@ -83,12 +83,12 @@ async def measure_idle(turns: int, calls: int) -> tuple[list[Promise], dict[str,
 
 
 async def measure_under_load(turns: int, folder: Path) -> tuple[list[Promise], dict[str, Any]]:
-    """The sentinel's figure against the truth, before and after a run, and that of the run against both."""
-    print_progress("hogs: turns of known truth beside the sentinel")
+    """Compare the sentinel's error with the true one, before and after a run, and the run's with both."""
+    print_progress("under load: turns with a known gap beside the sentinel")
     before = await beside_sentinel(turns, INDEX)
-    print_progress("hogs: a run with scripted engines")
+    print_progress("under load: a run with scripted engines")
     record = await scripted_run(folder)
-    print_progress("hogs: turns of known truth beside the sentinel, again")
+    print_progress("under load: turns with a known gap beside the sentinel, again")
     after = await beside_sentinel(turns, INDEX + 1)
     truth = calibrate.summarise_errors([*before.errors_ms, *after.errors_ms])
     sentinel = record.instrument.sentinel
@@ -96,13 +96,13 @@ async def measure_under_load(turns: int, folder: Path) -> tuple[list[Promise], d
     own = {"before": before, "after": after}
     rows = [
         _check_agreement(
-            f"hogs, {when}: sentinel's bias in the turns' windows is their own", found.sentinel, found.truth
+            f"under load, {when}: the sentinel's bias in the turns' windows is their own", found.sentinel, found.truth
         )
         for when, found in own.items()
     ]
     rows += [
         _check_agreement(
-            "hogs: the sentinel's bias in a run's run.json is that of the turns before and after", stated, truth
+            "under load: the sentinel's bias in a run's run.json is that of the turns before and after", stated, truth
         ),
         _check_verdict(record, stated.get("bias_median_ms")),
     ]
@@ -112,11 +112,11 @@ async def measure_under_load(turns: int, folder: Path) -> tuple[list[Promise], d
 
 @dataclass(frozen=True, slots=True)
 class SentinelComparison:
-    """Turns whose truth is known, and a sentinel beside them."""
+    """Turns with a known gap, and a sentinel beside them."""
 
     errors_ms: tuple[float | None, ...]
     sentinel: dict[str, Any]
-    """What it says of their windows, as in `run.json`."""
+    """Its error in their windows, as in `run.json`."""
 
     @property
     def truth(self) -> Errors:
@@ -125,13 +125,13 @@ class SentinelComparison:
 
 
 async def beside_sentinel(turns: int, index: int) -> SentinelComparison:
-    """One call of that many turns, with as many calls under way as in a run: this one and the sentinel."""
+    """Make one call of `turns` turns beside the sentinel: as many simultaneous calls as in a run."""
     clock = SystemClock()
     planned, clips = calibrate.plan_call(turns, index, HOG_DELAY_MS, seed=1)
     async with Scheduler(clock).running() as scheduler:
         reference = await ReferenceAgent.start()
         gc.collect()
-        gc.freeze()  # as in a run: a collection would take longer than a frame
+        gc.freeze()  # as in a run: a garbage collection would take longer than a frame
         try:
             async with sentinel(clock=clock, scheduler=scheduler, seed=1) as watch:
                 record = await place_call(
@@ -154,21 +154,21 @@ async def beside_sentinel(turns: int, index: int) -> SentinelComparison:
 
 
 async def scripted_run(folder: Path) -> RunRecord:
-    """A whole run, scripted engines, as `turngap run` does it."""
+    """Run a scenario with scripted engines, as `turngap run` does."""
     write_bursts(folder, RUN_TURNS)
     turns = "".join(f"  - {{id: u{n}, audio: burst-{n}.wav, pause_ms: 300}}\n" for n in range(RUN_TURNS))
-    file = folder / "hogs.scenario.yaml"
-    file.write_text(f"name: hogs\nprobe: true\nturns:\n{turns}", "utf-8")
-    asked = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
-    clips = corpus.build_corpus(asked.scenario, print_progress)
-    with ConsoleProgress(Console(stderr=True), "hogs") as display:
-        done = await run_request(asked, clips, display, clock=SystemClock(), stop=asyncio.Event())
+    file = folder / "load.scenario.yaml"
+    file.write_text(f"name: load\nprobe: true\nturns:\n{turns}", "utf-8")
+    request = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
+    clips = corpus.build_corpus(request.scenario, print_progress)
+    with ConsoleProgress(Console(stderr=True), "load") as display:
+        done = await run_request(request, clips, display, clock=SystemClock(), stop=asyncio.Event())
     return done.record
 
 
 @contextmanager
 def busy_cores() -> Iterator[None]:
-    """A busy process on every core that is ours."""
+    """Keep every core of this process busy with another process."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP], start_new_session=True) for _ in range(count)]
     try:
@@ -181,10 +181,10 @@ def busy_cores() -> Iterator[None]:
 
 
 def main() -> int:
-    """Print the table; exit 1 where a promise does not hold."""
+    """Print the table; return 1 if a promise does not hold."""
     options = make_parser(__doc__)
     options.add_argument("--turns", type=int, default=100, help="turns for each delay, idle machine; 0: none")
-    options.add_argument("--hog-turns", type=int, default=40, help="turns of known truth under hogs, twice; 0: none")
+    options.add_argument("--hog-turns", type=int, default=40, help="turns under load, twice; 0: none")
     options.add_argument("--calls", type=int, default=CALLS, help="simultaneous calls, idle machine")
     given = options.parse_args()
     rows: list[Promise] = []
@@ -200,7 +200,7 @@ def main() -> int:
 
 
 def _idle_promise(found: Idle, where: str) -> Promise:
-    """Not a promise of ours, but what the bars presuppose."""
+    """Return whether the machine was idle: not a promise, but a condition of the limits."""
     figure = (
         f"load a core {found.load_per_core:.2f}, timer p99 {found.timer_p99_ms:.2f} ms, "
         f"{found.stolen_share:.2%} of the CPU time stolen"
@@ -226,29 +226,29 @@ def _check_errors(row: DelayErrors, where: str) -> list[Promise]:
     ]
 
 
-def _check_agreement(promise: str, said: dict[str, Any], truth: Errors) -> Promise:
-    said_ms, half_ms = said.get("bias_median_ms"), _half_interval_ms(said, asdict(truth))
-    if said_ms is None or truth.bias_median_ms is None or half_ms is None:
+def _check_agreement(promise: str, stated: dict[str, Any], truth: Errors) -> Promise:
+    stated_ms, half_ms = stated.get("bias_median_ms"), _half_interval_ms(stated, asdict(truth))
+    if stated_ms is None or truth.bias_median_ms is None or half_ms is None:
         return Promise(promise, "not measured", None, holds=False)
-    apart_ms = said_ms - truth.bias_median_ms
-    figure = f"{said_ms:+.2f} ms, truth {truth.bias_median_ms:+.2f} ms: apart {apart_ms:+.2f} ± {half_ms:.2f} ms"
+    apart_ms = stated_ms - truth.bias_median_ms
+    figure = f"{stated_ms:+.2f} ms, true {truth.bias_median_ms:+.2f} ms: differ by {apart_ms:+.2f} ± {half_ms:.2f} ms"
     agrees = abs(apart_ms) <= AGREE_MS + half_ms and half_ms <= WIDEST_MS
     return Promise(f"{promise} (within {AGREE_MS:g} ms and chance)", figure, apart_ms, holds=agrees)
 
 
 def _half_interval_ms(*found: dict[str, Any]) -> float | None:
-    """Half the 95 % interval of the difference of two medians; a median's variance is pi / 2 that of a mean."""
+    """Return half the 95 % interval of the difference of two medians; a median has pi / 2 times a mean's variance."""
     if any(not one.get("n") or one.get("sd_ms") is None for one in found):
         return None
     return 1.96 * math.sqrt(sum(math.pi / 2 * one["sd_ms"] ** 2 / one["n"] for one in found))
 
 
 def _check_verdict(record: RunRecord, bias_ms: float | None) -> Promise:
-    """A run whose sentinel was off by more than 5 ms must not be anything but INVALID."""
+    """Return the promise that a run whose sentinel was off by more than the limit is INVALID."""
     off = bias_ms is None or abs(bias_ms) > LARGEST_MS
     holds = record.verdict is Verdict.INVALID if off else True
     return Promise(
-        f"hogs: a run whose sentinel is off by over {LARGEST_MS:g} ms is INVALID", record.verdict, None, holds
+        f"under load: a run whose sentinel is off by over {LARGEST_MS:g} ms is INVALID", record.verdict, None, holds
     )
 
 

@@ -1,9 +1,9 @@
-"""What the end of a turn costs: when each policy is sure of it, and how often it is sure inside a pause.
+"""Measures when each endpointing policy confirms the end of a turn, and how often it does so inside a pause.
 
-Decisions, not latency: prompts are heard by the real detector and turn model, sample by sample, and the clock is the
-audio's own; the turn model's answer comes `--model-ms` after its question. Pauses are of two kinds: between two prompts
-(a speaker who seems done and goes on), and in the middle of one (its own pause, lengthened). `--noise pink:20` lays
-noise behind all of it, 20 dB under the speech.
+Measures decisions, not latency: the real detector and turn model get prompts sample by sample, and time is that of the
+audio; the turn model answers `--model-ms` after its request. Pauses are of two kinds: between two prompts (a speaker
+who seems to have finished and continues), and in the middle of one (its own pause, lengthened). `--noise pink:20` adds
+noise, 20 dB under the speech.
 """
 
 from __future__ import annotations
@@ -55,55 +55,55 @@ POLICIES: tuple[tuple[str, ...], ...] = (
 )
 """The rows: overrides of profile `cpu`'s endpointing with `SAFE_MS`; `smart_turn` confirms when `speculative` does."""
 SAFE_MS = 416
-"""Silence of the rows that name none."""
+"""The silence of rows that set none."""
 SHORT_PAUSE_MS = 400
-"""No pause up to this is to end a turn."""
+"""No pause up to this length may end a turn."""
 PAUSES_MS = (250, 400, 700, 1200)
 NOISE_SAMPLES = 160_000
 LEAD_MS, TAIL_MS = 256, 2000
 ONSET_SAMPLES = 768
-"""An end confirmed so soon after a pause was decided before the detector could know better."""
+"""An end confirmed this soon after a pause was decided before the detector could notice the speech."""
 OWN_PAUSE_MS = 90
-"""The least silence inside a prompt that counts as a pause of the speaker's."""
+"""The shortest silence inside a prompt that counts as the speaker's own pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One caller's audio, and where it is silent without being over."""
+    """The audio of one caller, and its pause."""
 
     kind: str
     """"end", "joined" or "stretched"."""
     name: str
-    """The prompt's, of a pair the first one's: pauses of several lengths are made of one."""
+    """The name of the prompt, or of a pair's first prompt."""
     pcm: Pcm16
     end_sample: int
-    """Of the last speech."""
+    """The end of the last speech."""
     pause: tuple[int, int] | None = None
     pause_ms: int = 0
 
     @property
     def key(self) -> str:
-        """Kind and length of its pause."""
+        """Kind and length of the pause."""
         return f"{self.kind} {self.pause_ms}"
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What one policy made of one track."""
+    """The decisions of one policy on one track; times count from the end of speech."""
 
     provisional_ms: float | None
-    """Of the last attempt before the confirmation, after the end of speech."""
-    """None where there was none: it was cut off, or the track is about its pause alone."""
+    """The last provisional end before the confirmation; None if the turn was cut off or the track has a pause."""
     confirmed_ms: float | None
+    """The confirmed end; None as above."""
     attempts: int
-    """Provisional ends."""
+    """The number of provisional ends."""
     cut_off: bool
-    """An end was confirmed in the track's pause; or, of a track without, anywhere before the end of speech."""
+    """An end was confirmed in the track's pause, or, in a track without a pause, before the end of speech."""
 
 
 @dataclass(slots=True)
 class EndpointingModels:
-    """Detector and turn model; what they said once is not asked again."""
+    """Detector and turn model; the turn model's answers are cached."""
 
     silero: SileroEngine
     smart_turn: SmartTurn
@@ -111,18 +111,18 @@ class EndpointingModels:
     cache: dict[str, float] = field(default_factory=dict)
 
     def voicings(self, track: Track) -> list[Voicing]:
-        """Of the whole track."""
+        """Return the detector's output for the whole track."""
         return asyncio.run(self.silero.detector().push(track.pcm))
 
     def completeness(self, pcm: Pcm16) -> float:
-        """Of a turn that sounds so."""
+        """Return the turn model's probability that a turn with this audio is complete."""
         key = hashlib.sha256(pcm.tobytes()).hexdigest()[:24]
         if key not in self.cache:
             self.cache[key] = asyncio.run(self.smart_turn.completeness(np.asarray(pcm / 32_768, np.float32)))
         return self.cache[key]
 
     def decide(self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]) -> Decisions:
-        """Run a policy over a track: until it confirms the end, or the track's pause is behind it."""
+        """Run a policy over a track until it confirms the end, or the track's pause is over."""
         provisional: list[int] = []
         until = len(track.pcm) if track.pause is None else track.pause[1] + ONSET_SAMPLES
         for event in self._events(settings, track, voicings):
@@ -154,7 +154,7 @@ class EndpointingModels:
 
 
 def make_tracks(limit: int, seed: int) -> list[Track]:
-    """The material: `limit` prompts, as many joined pairs and as many lengthened pauses of each length."""
+    """Return `limit` prompts, and for each pause length as many joined pairs and lengthened pauses."""
     prompts = PromptLibrary.fetch(print_progress)
     names = prompts.list_names()
     random.Random(seed).shuffle(names)
@@ -174,7 +174,7 @@ def make_tracks(limit: int, seed: int) -> list[Track]:
 
 
 def add_noise(made: Sequence[Track], noise: str) -> list[Track]:
-    """The tracks with noise behind them, given as `KIND:DB`, another piece of it for each."""
+    """Return the tracks with noise behind them, given as `KIND:DB`, a different piece for each."""
     kind, _, snr_db = noise.partition(":")
     loop = background_noise.make_loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
     found = []
@@ -187,7 +187,7 @@ def add_noise(made: Sequence[Track], noise: str) -> list[Track]:
 
 
 def load_sentence(prompts: PromptLibrary, name: str) -> Clip | None:
-    """A prompt of three words and 1 to 8 s whose end is firm."""
+    """Return a prompt if it has three words or more, takes 1 to 8 s and has a certain end; else None."""
     said = prompts.read(name)
     if len(clips.clean_transcript(said.transcript or "").split()) < 3:
         return None
@@ -196,7 +196,7 @@ def load_sentence(prompts: PromptLibrary, name: str) -> Clip | None:
 
 
 def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
-    """The longest silence inside a clip, in samples."""
+    """Return start and end of the longest silence inside a clip, in samples; None if it is too short."""
     over = np.flatnonzero(levels_dbfs(pcm) > speech_threshold_dbfs(pcm))
     gaps = np.diff(over)
     widest = int(np.argmax(gaps))
@@ -205,7 +205,7 @@ def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
 
 
 def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> Track:
-    """`own_samples` of silence stand already at either side of the pause, and are counted in."""
+    """Join pieces with a pause of `pause_ms`, of which `own_samples` at each side are in the pieces already."""
     parts: list[Pcm16] = [comfort_noise(LEAD_MS * 8, f"{name}:lead")]
     for index, piece in enumerate(pieces):
         gap = [comfort_noise(pause_ms * 8 - 2 * own_samples, f"{name}:gap")] if index else []
@@ -219,41 +219,43 @@ def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_sam
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One policy's figures."""
+    """The figures of one policy."""
 
     policy: str
     provisional_ms: float | None
-    """Median after the end of speech, over the tracks without a pause."""
+    """Median, counted from the end of speech, over the tracks without a pause."""
     confirmed_ms: float | None
     confirmed_p95_ms: float | None
     never: int
-    """Of those tracks, how many had not ended when they were over."""
+    """How many of those tracks ended without a confirmed end."""
     attempts: float
     """Mean, over the tracks without a pause."""
     cut_own: tuple[int, int]
-    """Cut off in a pause of the prompt's own, of how many."""
+    """Cut-offs in a prompt's own pause, and number of prompts."""
     cut: dict[str, tuple[int, int]]
-    """Cut off in a pause, of how many: by its kind and length."""
+    """Cut-offs in a pause, and number of tracks, by kind and length of the pause."""
     cut_short: tuple[int, int]
-    """Cut off in a pause up to SHORT_PAUSE_MS, of how many prompts and pairs: each counts once, whatever its pauses,
-    since those of one are no independent trials."""
+    """Cut-offs in a pause up to SHORT_PAUSE_MS, and number of prompts and pairs. Each counts once, whatever its pauses,
+    since the pauses of one prompt are not independent trials."""
 
 
-def row(hearing: EndpointingModels, overrides: Sequence[str], heard: Sequence[tuple[Track, list[Voicing]]]) -> Row:
-    """Run one policy over everything."""
-    wanted = (f"min_silence_ms={SAFE_MS}", *overrides)
-    settings = profile.load("cpu", tuple(f"endpointing.{one}" for one in wanted)).endpointing
-    decided = [(track, hearing.decide(settings, track, voicings)) for track, voicings in heard]
-    ends = [one for track, one in decided if track.pause is None]
+def measure_policy(
+    models: EndpointingModels, overrides: Sequence[str], tracks: Sequence[tuple[Track, list[Voicing]]]
+) -> Row:
+    """Run one policy over all tracks."""
+    changes = (f"min_silence_ms={SAFE_MS}", *overrides)
+    settings = profile.load("cpu", tuple(f"endpointing.{change}" for change in changes)).endpointing
+    decisions = [(track, models.decide(settings, track, voicings)) for track, voicings in tracks]
+    ends = [decision for track, decision in decisions if track.pause is None]
     cut: dict[str, tuple[int, int]] = {}
     short: dict[tuple[str, str], bool] = {}
-    for track, one in decided:
+    for track, decision in decisions:
         if track.pause is not None:
-            lost, n = cut.get(track.key, (0, 0))
-            cut[track.key] = (lost + one.cut_off, n + 1)
+            cut_offs, n = cut.get(track.key, (0, 0))
+            cut[track.key] = (cut_offs + decision.cut_off, n + 1)
             if track.pause_ms <= SHORT_PAUSE_MS:
                 trial = (track.kind, track.name)
-                short[trial] = short.get(trial, False) or one.cut_off
+                short[trial] = short.get(trial, False) or decision.cut_off
     confirmed = [one.confirmed_ms for one in ends if not one.cut_off]
     return Row(
         policy=", ".join(overrides).removeprefix("policy="),
@@ -269,37 +271,37 @@ def row(hearing: EndpointingModels, overrides: Sequence[str], heard: Sequence[tu
 
 
 def main() -> int:
-    """Print the table; 1 where the profile's own speculation cuts a short pause off too often."""
+    """Print the table; return 1 if the profile's own speculation cuts off too many short pauses."""
     parser = make_parser(__doc__)
-    parser.add_argument("--prompts", type=int, default=150, help="how many of each kind (default 150)")
+    parser.add_argument("--prompts", type=int, default=150, help="prompts of each kind (default 150)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model-ms", type=int, default=60, help="when the turn model answers (default 60)")
-    parser.add_argument("--noise", help="behind all of it, as in pink:20; nothing is promised then")
-    asked = parser.parse_args()
-    made = make_tracks(asked.prompts, asked.seed)
-    made = add_noise(made, asked.noise) if asked.noise else made
-    hearing = EndpointingModels(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), asked.model_ms * 8)
-    print_progress(f"{len(made)} tracks are heard by the detector")
-    heard = [(track, hearing.voicings(track)) for track in made]
+    parser.add_argument("--model-ms", type=int, default=60, help="delay of the turn model's answer (default 60)")
+    parser.add_argument("--noise", help="noise behind the speech, as in pink:20; without promises")
+    given = parser.parse_args()
+    tracks = make_tracks(given.prompts, given.seed)
+    tracks = add_noise(tracks, given.noise) if given.noise else tracks
+    models = EndpointingModels(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), given.model_ms * 8)
+    print_progress(f"the detector processes {len(tracks)} tracks")
+    detected = [(track, models.voicings(track)) for track in tracks]
     rows = []
     for overrides in POLICIES:
         print_progress(f"policy {', '.join(overrides)}")
-        rows.append(row(hearing, overrides, heard))
-    if not asked.json:
+        rows.append(measure_policy(models, overrides, detected))
+    if not given.json:
         _print(rows)
     own = next(one for one in rows if one.policy == "speculative")
     cut, n = own.cut_short
     bound = rate_upper(cut, n)
     promise = f"speculation cuts off at most 2 % of pauses up to {SHORT_PAUSE_MS} ms, at 95 % confidence"
     promises = [check_at_most(promise, None if bound is None else 100 * bound, 2.0, "%")]
-    if asked.noise:
+    if given.noise:
         promises = [replace(one, holds=None) for one in promises]
-    return print_result("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=asked.json)
+    return print_result("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=given.json)
 
 
 def _print(rows: Sequence[Row]) -> None:
     keys = sorted(rows[0].cut, key=lambda key: (key.split()[0], int(key.split()[1])))
-    table = Table(title="after the end of speech, ms; cut off, of how many", title_justify="left")
+    table = Table(title="ms after the end of speech; cut-offs / tracks", title_justify="left")
     for heading in ("policy", "provisional", "confirmed", "p95", "never", "attempts", "own pauses", *keys):
         table.add_column(heading, justify="left" if heading == "policy" else "right", overflow="fold")
     for one in rows:

@@ -1,4 +1,4 @@
-"""What does the pytest plugin cost a session that does not use it?
+"""Measures what the pytest plugin costs a session that does not use it.
 
     python -m benchmarks.plugin_cost [--rounds 15] [--json]        half a minute
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import Promise, bounded, conclude, parser
+from benchmarks.promises import Promise, check_at_most, make_parser, print_result
 
 LIMIT_MS = 10.0
 TEST = "def test_nothing() -> None:\n    pass\n"
@@ -28,7 +28,7 @@ print(1e3 * (time.process_time() - begin))
 
 
 def session_ms(folder: Path, *arguments: str) -> float:
-    """Processor time of one pytest session, ms; other processes of the machine do not count in it."""
+    """Return the processor time of one pytest session, in ms; other processes do not count."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
@@ -37,16 +37,16 @@ def session_ms(folder: Path, *arguments: str) -> float:
 
 
 def import_ms() -> float:
-    """Processor time of the plugin's import after pytest's own, ms."""
+    """Return the processor time of importing the plugin after pytest, in ms."""
     done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, and return the exit code."""
-    given = parser(__doc__)
-    given.add_argument("--rounds", type=int, default=15, help="pytest sessions of either kind")
-    options = given.parse_args(arguments)
+    """Print the table; return 1 if a promise does not hold."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="pytest sessions of each kind")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "test_nothing.py").write_text(TEST, "utf-8")
@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     with_ms, without_ms = (statistics.median(times) for times in zip(*pairs, strict=True))
     imported_ms = statistics.median(import_ms() for _ in range(options.rounds))
     rows = [
-        bounded("the plugin's cost to a session <= 10 ms", with_ms - without_ms, LIMIT_MS),
-        bounded("its import <= 10 ms", imported_ms, LIMIT_MS),
+        check_at_most("the plugin's cost to a session <= 10 ms", with_ms - without_ms, LIMIT_MS),
+        check_at_most("its import <= 10 ms", imported_ms, LIMIT_MS),
         Promise("a session without it", f"{without_ms:.0f} ms", without_ms, holds=None),
     ]
-    return conclude("pytest plugin", rows, {"rounds": options.rounds}, as_json=options.json)
+    return print_result("pytest plugin", rows, {"rounds": options.rounds}, as_json=options.json)
 
 
 if __name__ == "__main__":
