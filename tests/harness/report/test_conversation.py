@@ -47,8 +47,8 @@ def test_the_section(tmp_path: Path) -> None:
         "any noise",
         "babble 5 dB",
         "in 10 pairs",
-        "thrown away",
-        "Each turn that was spoken over the agent",
+        "discarded",
+        "Each turn in which the caller spoke over the agent",
     ):
         assert words in text, words
 

@@ -408,7 +408,7 @@ def test_players_keep_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     notes: list[str] = []
     players = audio.make_players(tmp_path, kept, notes)
     assert [player.name for player in players] == ["call-0000.wav", "call-0001.wav"]
-    assert "3 more kept calls" in notes[0]
+    assert "3 more recorded calls" in notes[0]
     first = players[0]
     assert [pin.kind for pin in first.pins] == ["t0", "t1"]
     assert first.pins[1].at_s - first.pins[0].at_s == pytest.approx((kept[0].turn_gap_ms or 0) / 1000)
