@@ -73,10 +73,14 @@ def test_an_answer_that_was_not_found_is_missed() -> None:
     """An answer the reference agent gave and the instrument did not hear is no sample, and is counted."""
     record = call()
     silent = Received(record.received[0].recv_ns, record.received[0].play_ns, np.zeros(1200, np.int16), 1200)
-    deaf = CallRecord(**{name: getattr(record, name) for name in CallRecord.__slots__} | {"received": (silent,)})
+    without_reply = CallRecord(
+        **{name: getattr(record, name) for name in CallRecord.__slots__} | {"received": (silent,)}
+    )
     early = Spoken("u", record.spoken[0].clip, 4000, record.spoken[0].end_sample, 3000 * MS)
-    deaf = CallRecord(**{name: getattr(deaf, name) for name in CallRecord.__slots__} | {"spoken": (early,)})
-    (sample,) = calibrate.measure_errors(deaf, reference(record))
+    without_reply = CallRecord(
+        **{name: getattr(without_reply, name) for name in CallRecord.__slots__} | {"spoken": (early,)}
+    )
+    (sample,) = calibrate.measure_errors(without_reply, reference(record))
     assert sample.error_ms is None
 
 

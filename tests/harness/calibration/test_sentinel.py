@@ -1,4 +1,4 @@
-"""The sentinel's books: what it measured stays with the run, whichever session measured it."""
+"""The sentinel's log: a run keeps its measurements, whichever session made them."""
 
 from __future__ import annotations
 

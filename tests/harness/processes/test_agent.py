@@ -48,7 +48,7 @@ def test_a_started_agent_tells_its_url_and_ends_on_stop(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_agent_that_dies_at_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_an_agent_that_dies_at_start_is_named_with_its_cause(tmp_path: Path) -> None:
     """The message holds the agent's own error line, its status and the log's path."""
     body = "import sys; sys.stderr.write('turngap: error: no such engine\\nbye\\n'); sys.exit(2)"
     with pytest.raises(AgentError) as caught:
@@ -162,7 +162,7 @@ def test_an_asked_for_end_is_no_death(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_agent_deaf_to_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_an_agent_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
     """SIGKILL follows after the grace, and goes to what the agent started too."""
     body = (
         "import signal, subprocess, sys, json\n"

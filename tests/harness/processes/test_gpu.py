@@ -182,7 +182,7 @@ def test_processes_that_the_run_did_not_start_are_foreign() -> None:
     assert gpus.processes == "all"
 
 
-def test_processes_that_are_not_told_are_unknown() -> None:
+def test_processes_that_are_not_reported_are_unknown() -> None:
     """Not "nobody": the cell is empty."""
     gpus = opened(nvmlDeviceGetComputeRunningProcesses=refuse)
     sample = gpus.sample(0.0)[0]

@@ -1,4 +1,4 @@
-"""What an agent's Prometheus page says, and what a page that says nothing is taken for."""
+"""Figures of an agent's Prometheus page, and pages without them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def test_figures_are_read_by_name_and_label() -> None:
     "page",
     ["", "<html>", PAGE.replace("1.073741824e+09", "NaN"), PAGE.replace("2.097152e+06", "much"), PAGE.split("used")[0]],
 )
-def test_what_is_not_told_is_not_known(page: str) -> None:
+def test_a_missing_figure_is_unknown(page: str) -> None:
     """No page, another page, NaN, nonsense, and half of it."""
     assert agent_metrics.kv_cache(page) is None

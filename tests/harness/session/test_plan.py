@@ -39,7 +39,7 @@ def scenario(tmp_path: Path) -> Path:
 
 
 def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
-    """The folder of a run of `scenario` that was killed when those calls had been settled."""
+    """The folder of a run of `scenario` that was killed when those calls had been scored."""
     asked = plan.make(str(scenario), profile="scripted")
     record = builders.run_record([]).model_copy(
         update={
@@ -104,7 +104,7 @@ def test_a_fault_of_an_override_names_it(scenario: Path, overrides: tuple[str, .
 
 
 def test_a_recording_is_no_scenario() -> None:
-    """Who gives one is told how it becomes one."""
+    """The error says how a recording becomes a scenario."""
     for given in ("mine.wav", "./recordings/mine.FLAC"):
         with pytest.raises(ScenarioError, match=r"`turngap label .*mine\.scenario\.yaml: .*audio: ") as fault:
             plan.make(given)
@@ -121,7 +121,7 @@ def test_unknown_names_are_refused_with_the_known_ones(scenario: Path) -> None:
         plan.make(str(scenario), profile="scripted", budget="nope")
 
 
-def test_a_url_stands_alone(scenario: Path) -> None:
+def test_a_url_excludes_profile_options(scenario: Path) -> None:
     """An agent that runs already has no profile of ours to change."""
     url = "ws://127.0.0.1:9/twilio/media"
     asked = plan.make(str(scenario), url=url)
@@ -278,12 +278,12 @@ def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
     """What it can't do without; the user's word goes before it, and other profiles stay as they are."""
     scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.reply: 'One: two.', llm.max_tokens: 40}}\n")
     own = plan.make(str(scenario), profile="scripted").profile
-    told = plan.make(str(scenario), profile="scripted", overrides=("llm.max_tokens=9",)).profile
+    changed = plan.make(str(scenario), profile="scripted", overrides=("llm.max_tokens=9",)).profile
     other = plan.make(str(scenario), profile="cpu").profile
     assert own is not None
-    assert told is not None
+    assert changed is not None
     assert other is not None
-    assert (own.llm.max_tokens, told.llm.max_tokens, other.llm.max_tokens) == (40, 9, 24)
+    assert (own.llm.max_tokens, changed.llm.max_tokens, other.llm.max_tokens) == (40, 9, 24)
     assert own.model_dump()["llm"]["reply"] == "One: two."
 
 

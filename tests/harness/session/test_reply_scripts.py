@@ -1,4 +1,4 @@
-"""What an agent on random weights is told of a call, and that no other is told anything."""
+"""Reply scripts are sent to agents with random weights, and to no others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from turngap.session import plan, reply_scripts
 from tests.harness.tones import scenario_of_tones
 
 
-@pytest.mark.parametrize(("profile", "told"), [("weightless-tiny", True), ("scripted", False)])
-def test_only_random_weights_are_told(tmp_path: Path, profile: str, told: bool) -> None:
+@pytest.mark.parametrize(("profile", "sent"), [("weightless-tiny", True), ("scripted", False)])
+def test_only_random_weights_get_a_script(tmp_path: Path, profile: str, sent: bool) -> None:
     """The reference's words, and the length of the reply, 14 tokens by default."""
     asked = plan.make(str(scenario_of_tones(tmp_path, 1)), profile=profile)
     corpus = clips.build_corpus(asked.scenario, lambda _: None)
     call = asked.calls[-1]
     words = {corpus.clips[turn.key].transcript for turn in call.turns}
     found = reply_scripts.custom_parameters(asked, call, corpus)
-    assert set(found.values()) == ({f"14 {text}" for text in words} if told else set())
+    assert set(found.values()) == ({f"14 {text}" for text in words} if sent else set())

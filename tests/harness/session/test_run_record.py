@@ -1,4 +1,4 @@
-"""The books of a run: what the verdict is told beside the turns."""
+"""The record of a run: evidence for the verdict, resume state, caveats."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> ScoringJob:
     )
 
 
-def test_a_broken_call_is_settled_with_its_failure(tmp_path: Path) -> None:
+def test_a_broken_call_is_saved_with_its_failure(tmp_path: Path) -> None:
     """The turn it never reached is on the disk as failed, with the call's recording."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
-    settled = scoring_process.score_and_save(job(folder.path))
-    assert [(turn.outcome, turn.boot_id) for turn in settled.turns] == [(Outcome.FAILED, tracing.read_boot_id())]
-    assert store.read(folder.path).turns == settled.turns
+    scored = scoring_process.score_and_save(job(folder.path))
+    assert [(turn.outcome, turn.boot_id) for turn in scored.turns] == [(Outcome.FAILED, tracing.read_boot_id())]
+    assert store.read(folder.path).turns == scored.turns
     assert (folder.path / "calls" / "0000.wav").is_file()
 
 
@@ -64,20 +64,20 @@ def test_receive_lateness_is_laid_over_the_frames_it_touched() -> None:
     assert scoring_process.recv_late_ms(stalled).tolist() == [0.0, 15.0, 15.0, 0.0, 0.0]
 
 
-def test_the_settling_process_is_deaf_to_ctrl_c_and_its_death_is_one_line(tmp_path: Path) -> None:
+def test_ctrl_c_does_not_stop_the_scoring_process_and_its_death_is_one_line(tmp_path: Path) -> None:
     """SIGINT does not stop it; SIGKILL ends in HarnessError, with what was written kept."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
 
     async def scenario() -> None:
-        settler = ScoringProcess()
-        await settler.warm_up()
-        (pid,) = settler._pool._processes
+        scorer = ScoringProcess()
+        await scorer.warm_up()
+        (pid,) = scorer._pool._processes
         os.kill(pid, signal.SIGINT)
-        assert len((await settler.score_and_save(job(folder.path))).turns) == 1
+        assert len((await scorer.score_and_save(job(folder.path))).turns) == 1
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(HarnessError, match="the scoring process died"):
-            await settler.score_and_save(job(folder.path))
-        settler.close()
+            await scorer.score_and_save(job(folder.path))
+        scorer.close()
 
     asyncio.run(scenario())
     assert len(store.read(folder.path).turns) == 1

@@ -115,8 +115,8 @@ def test_kill_9_in_mid_append_loses_no_finished_turn(tmp_path: Path, kill_after:
         for _ in range(kill_after):
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-        told = kill_after + len(process.stdout.read().splitlines())
-    assert len(store.read(folder.path).turns) >= told
+        reported = kill_after + len(process.stdout.read().splitlines())
+    assert len(store.read(folder.path).turns) >= reported
 
 
 def test_a_write_that_fails_leaves_the_old_run_json(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_write_that_fails_leaves_the_old_run_json(folder: RunFolder, monkeypat
 
 
 def test_a_disk_that_fills_up_tears_no_line(folder: RunFolder) -> None:
-    """Turns that fit only in part are one fault and leave nothing; what is appended later stands on its own line."""
+    """Turns that fit only in part raise one error and leave nothing; what is appended later is on its own line."""
     turns = [builders.turn(index) for index in range(3)]
     folder.append(turns[:1])
     size = (folder.path / store.TURNS).stat().st_size

@@ -39,7 +39,7 @@ def heard(at_ms: float, samples: int, played: int) -> Received:
     return Received(at_ns, at_ns, np.full(samples, 7, np.int16), played)
 
 
-def test_the_agent_stands_where_it_was_played() -> None:
+def test_the_agents_audio_is_where_it_was_played() -> None:
     """Audio begins at its play time, and what a clear threw away is silent."""
     pcm = recording.stereo(call(heard(50, 400, 80)))
     assert pcm.shape == (800, 2)

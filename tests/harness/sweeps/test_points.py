@@ -52,7 +52,7 @@ def test_the_front_is_what_nothing_dominates(found: list[Goals]) -> None:
 
 @given(SEVERAL, st.randoms())
 def test_the_order_of_the_settings_does_not_matter(found: list[Goals], rng: random.Random) -> None:
-    """The same ones are dominated, however they are dealt."""
+    """The same ones are dominated, in whatever order."""
     mixed = list(found)
     rng.shuffle(mixed)
     front = sorted(one for one, over in zip(found, dominators(found), strict=True) if over is None)
@@ -122,7 +122,7 @@ def test_nothing_dominates_on_a_handful_of_turns() -> None:
 
 
 def test_a_point_says_what_to_take_care_of() -> None:
-    """The warnings of its run's checks, by name; what holds, or makes it invalid, stands elsewhere."""
+    """The warnings of its run's checks, by name; what holds, or makes it invalid, is elsewhere."""
     checks = (
         Check(name="machine", ok=None, text="1.2 % of its time was stolen", warning=True),
         Check(name="frames", ok=True, text="sent in time"),

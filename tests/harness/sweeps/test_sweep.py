@@ -106,7 +106,7 @@ def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """One line with the command, exit code 2; what was finished stands in the figures of an unfinished sweep."""
+    """One line with the command, exit code 2; finished turns are in the figures of an unfinished sweep."""
     results = tmp_path / "results"
     with running("sweep", str(scenario_of_tones(tmp_path, 3)), *SETTINGS, "--out", str(results)) as process:
         wait_for(process.stderr, "1/6")
