@@ -239,14 +239,14 @@ def send_order(reference: ReferenceAgent, call_sid: str, turn: int, spoken: Spok
 def measure_errors(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sample]:
     """Yield the instrument's error in each turn that the reference agent answered."""
     for turn, moments in enumerate(iter_milestones(record)):
-        answer = reference.replies.get((record.call_sid, turn))
-        if answer is None or moments.frame_sent_ns is None:
+        reply = reference.replies.get((record.call_sid, turn))
+        if reply is None or moments.frame_sent_ns is None:
             continue
         if moments.t1_ns is None:
             if moments.until_ns < record.ended_ns:
                 yield Sample(moments.t0_ns, moments.until_ns, None, None)
             continue
-        delay_ns = answer.sent_ns - answer.arrival_ns
+        delay_ns = reply.sent_ns - reply.arrival_ns
         error_ns = moments.t1_ns - moments.frame_due_ns - delay_ns
         frame_error_ns = moments.t1_ns - moments.frame_sent_ns - delay_ns
         yield Sample(moments.t0_ns, moments.t1_ns, error_ns / NS_PER_MS, frame_error_ns / NS_PER_MS)

@@ -49,8 +49,8 @@ def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float =
 def reference(record: CallRecord, delay_ms: float = 150.0) -> ReferenceAgent:
     frame = (record.spoken[0].end_sample - 1) // 160
     arrival_ns = int(record.sent_ns[frame])
-    answers = {("CA", 0): LoggedReply(arrival_ns, arrival_ns + round(delay_ms * MS))}
-    return cast(ReferenceAgent, SimpleNamespace(answers=answers))
+    replies = {("CA", 0): LoggedReply(arrival_ns, arrival_ns + round(delay_ms * MS))}
+    return cast(ReferenceAgent, SimpleNamespace(replies=replies))
 
 
 @pytest.mark.parametrize(("send", "read", "own", "frame"), [(0, 0, 0, 0), (3, 0, 3, 0), (0, 2, 2, 2), (3, 2, 5, 2)])

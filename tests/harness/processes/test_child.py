@@ -14,10 +14,10 @@ from turngap.processes.span_receiver import SpanReceiver
 from turngap_agent.errors import HarnessError
 
 FAULTS = {
-    "print('Traceback')": "no JSON",
+    "print('Traceback')": "not JSON",
     "print([])": "see the lines above",
     "": "see the lines above",
-    "import time; time.sleep(600)": "said nothing for 0.5 s",
+    "import time; time.sleep(600)": "printed nothing for 0.5 s",
 }
 
 
