@@ -98,7 +98,7 @@ def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
             "scenario_sha256": asked.scenario_sha256,
             "seed": asked.seed,
             "planned_turns": asked.planned_turns,
-            "networks": {one.name: one.model_dump(mode="json") for one in asked.networks},
+            "networks": {one.name: one for one in asked.networks},
         }
     )
     folder = RunFolder.create(tmp_path / "results", "run", record).path
