@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from turngap.pytest_plugin.settings import OPTIONS, asked_for, baselines, refuse_what_measures_nothing, settings
+from turngap.pytest_plugin.settings import OPTIONS, baselines, is_enabled, refuse_empty_session, settings
 
 if TYPE_CHECKING:
     from turngap.pytest_plugin.fixture import Turngap
@@ -25,7 +25,7 @@ SUFFIX = ".scenario.yaml"
 GROUP = "turn gap"
 MEASURED = pytest.StashKey[list[str]]()
 """One line a run, for the summary."""
-TROUBLE = pytest.StashKey[list[str]]()
+PROBLEMS = pytest.StashKey[list[str]]()
 """Why a session that seemed to succeed did not."""
 TIMER = pytest.StashKey[Any]()
 """The `ReplayTimer` of a test that measures."""
@@ -46,25 +46,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect what the summary says."""
+    """Prepare what the summary prints."""
     config.stash[MEASURED] = []
-    config.stash[TROUBLE] = []
+    config.stash[PROBLEMS] = []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse what would measure nothing and stay green, and options that no run could go by.
+    """Refuse a session that would measure nothing and still succeed, and invalid options.
 
     Raises:
         pytest.UsageError: `--benchmark` with either.
     """
-    if asked_for(session.config):
-        refuse_what_measures_nothing(session.config)
+    if is_enabled(session.config):
+        refuse_empty_session(session.config)
         settings(session.config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """A scenario file is a test."""
+    """Collect a scenario file as a test."""
     if file_path.name.endswith(SUFFIX):
         collector: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
         return collector
@@ -75,7 +75,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without `--benchmark`, skip what measures; with it, hand each such test the timer that replays its gaps."""
     for item in filter(_measures, items):
-        if not asked_for(config):
+        if not is_enabled(config):
             item.add_marker(pytest.mark.skip(reason="measures a voice agent: give --benchmark"))
             continue
         from turngap.pytest_plugin.fixture import ReplayTimer
@@ -90,11 +90,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse to measure nothing, once every deselection is done.
 
     Raises:
-        pytest.UsageError: `--benchmark` and nothing that measures was collected; or a budget was asked for, and nothing
-            that was collected can be judged by it.
+        pytest.UsageError: `--benchmark` and nothing that measures was collected; or no collected
+            scenario can be judged by the given budget.
     """
     config = session.config
-    if not asked_for(config) or config.getoption("collectonly"):
+    if not is_enabled(config) or config.getoption("collectonly"):
         return
     measuring = list(filter(_measures, session.items))
     if not measuring and not session.testsfailed:  # a file that could not be collected has been named by then
@@ -113,7 +113,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember how a measuring test went, for its fixture's end."""
+    """Record whether a measuring test passed, for the end of its fixture."""
     report = yield
     if call.when == "call" and TIMER in item.stash:
         item.stash[PASSED] = report.passed
@@ -122,13 +122,13 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> Generator[None]:
-    """A session that was to measure and did not (all was skipped, say), or to compare and could not, is no success."""
+    """Fail a session that should have measured or compared, and did not, for example because all was skipped."""
     config = session.config
-    if not asked_for(config):
+    if not is_enabled(config):
         return (yield)
     if exitstatus == pytest.ExitCode.OK and not config.getoption("collectonly"):
-        config.stash[TROUBLE].extend(_trouble(session))
-        if config.stash[TROUBLE]:
+        config.stash[PROBLEMS].extend(_find_problems(session))
+        if config.stash[PROBLEMS]:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
     with warnings.catch_warnings():
         # Under `-W error` this would be a traceback in place of the reason why nothing could be stored.
@@ -139,18 +139,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
 @pytest.hookimpl(tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The verdicts, and where the reports are; before pytest-benchmark's tables, where a regression raises."""
-    if config.stash[MEASURED] or config.stash[TROUBLE]:
+    if config.stash[MEASURED] or config.stash[PROBLEMS]:
         terminalreporter.section("turngap")
         for line in config.stash[MEASURED]:
             terminalreporter.write_line(line)
-        for line in config.stash[TROUBLE]:
+        for line in config.stash[PROBLEMS]:
             terminalreporter.write_line(f"ERROR: {line}", red=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: object, output_json: dict[str, Any]) -> None:
     """Add p95 and its bound, in seconds like the rest, to the stored statistics."""
-    if not asked_for(config):
+    if not is_enabled(config):
         return
     for stored in output_json["benchmarks"]:
         for key in ("p95", "p95_upper"):
@@ -162,7 +162,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: object, outp
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Add the GPU, or the reason why there is none: runs of different cards don't compare."""
-    if not asked_for(config):
+    if not is_enabled(config):
         return
     from turngap.processes.gpu import Gpus
 
@@ -177,7 +177,7 @@ def turngap(request: pytest.FixtureRequest, benchmark: Any) -> Generator[Turngap
     config = request.config
     if TIMER not in request.node.stash:
         benchmark.skipped = True
-        if not asked_for(config):
+        if not is_enabled(config):
             pytest.skip("measures a voice agent: give --benchmark")
         raise pytest.UsageError(f"{request.node.nodeid}: name `turngap` among the test's arguments, or its fixtures'")
     from turngap.pytest_plugin.fixture import Turngap
@@ -232,12 +232,12 @@ class ScenarioTest(pytest.Function):
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Where it stands."""
+        """Return the file and the name of the scenario."""
         return self.path, 0, f"scenario: {self.name}"
 
 
-def _trouble(session: pytest.Session) -> list[str]:
-    """Why a session in which no test failed measured or compared nothing; empty if it did."""
+def _find_problems(session: pytest.Session) -> list[str]:
+    """Return why a session without failed tests measured or compared nothing; empty if it did."""
     config = session.config
     if not config.stash[MEASURED]:
         return ["--benchmark was given, and no run was made"]

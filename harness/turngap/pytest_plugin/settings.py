@@ -1,6 +1,6 @@
-"""What command line and ini file ask of the pytest plugin, checked before anything is collected or called.
+"""The options of the pytest plugin, on the command line and in the ini file, checked before anything is collected.
 
-Whatever would let pytest measure nothing and stay green is refused here, as a usage error.
+A session that would measure nothing and still succeed is refused here, as a usage error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is asked for; None where nothing is."""
+    """The options; None where one is not set."""
 
     profile: str | None
     url: str | None
@@ -32,43 +32,43 @@ class Settings:
     """Where run folders go."""
 
 
-def asked_for(config: pytest.Config) -> bool:
-    """True with `--benchmark`."""
+def is_enabled(config: pytest.Config) -> bool:
+    """Return True with `--benchmark`."""
     return bool(config.getoption("turngap_benchmark"))
 
 
 def settings(config: pytest.Config) -> Settings:
-    """Command line before ini file; an agent given on the command line replaces the ini file's, of either kind.
+    """Return the options: the command line overrides the ini file, and its agent of either kind replaces the other.
 
     Raises:
-        pytest.UsageError: something is no number, unknown or malformed.
+        pytest.UsageError: an option is not a number, unknown or malformed.
     """
     line = {name: config.getoption(f"turngap_{name}") for name in OPTIONS}
     ini = {name: config.getini(f"turngap_{name}") or None for name in OPTIONS}
     if line["profile"] or line["agent_url"]:
         ini |= {"profile": None, "agent_url": None}
-    given = {name: line[name] or _in_root(config, ini[name]) for name in OPTIONS}
-    if given["profile"] and given["agent_url"]:
+    chosen = {name: line[name] or _in_root(config, ini[name]) for name in OPTIONS}
+    if chosen["profile"] and chosen["agent_url"]:
         raise pytest.UsageError(
             "--agent-url measures an agent that runs already: drop --profile (or their ini options)"
         )
-    found = Settings(
-        profile=given["profile"],
-        url=given["agent_url"],
-        budget=given["budget"],
+    options = Settings(
+        profile=chosen["profile"],
+        url=chosen["agent_url"],
+        budget=chosen["budget"],
         turns=_whole_number(line["turns"] if line["turns"] is not None else ini["turns"]),
         out=config.rootpath / config.getini("turngap_out"),
     )
-    _check(found)
-    return found
+    _check(options)
+    return options
 
 
-def refuse_what_measures_nothing(config: pytest.Config) -> None:
-    """Check everything beside our own options.
+def refuse_empty_session(config: pytest.Config) -> None:
+    """Check the options of pytest and other plugins.
 
     Raises:
         pytest.UsageError: pytest-benchmark is absent, disabled or skipped, tests are distributed or repeated, or a
-            comparison was asked for that compares nothing.
+            comparison compares nothing.
     """
     if not config.pluginmanager.hasplugin("benchmark"):
         raise pytest.UsageError("--benchmark needs pytest-benchmark: pip install 'turngap[pytest]'")
@@ -80,8 +80,8 @@ def refuse_what_measures_nothing(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--benchmark together with --benchmark-{option} measures nothing: drop one")
     if config.getoption("reruns", None):
         raise pytest.UsageError("--benchmark with --reruns repeats a gate until it passes: drop --reruns")
-    given = [argument.partition("=")[0] for argument in config.invocation_params.args]
-    if given.count("--benchmark-compare-fail") > 1:
+    arguments = [argument.partition("=")[0] for argument in config.invocation_params.args]
+    if arguments.count("--benchmark-compare-fail") > 1:
         raise pytest.UsageError("--benchmark-compare-fail given twice keeps only the last: give all limits after one")
     pinned = config.getoption("benchmark_compare", None)
     if isinstance(pinned, str) and baselines(config) == {}:
@@ -89,7 +89,7 @@ def refuse_what_measures_nothing(config: pytest.Config) -> None:
 
 
 def baselines(config: pytest.Config) -> dict[str, dict[str, object]] | None:
-    """What pytest-benchmark compares with: the benchmarks of each stored file by full name; None if not known."""
+    """Return the stored benchmarks to compare with, by file and full name; None where pytest-benchmark has none."""
     found = getattr(getattr(config, "_benchmarksession", None), "compared_mapping", None)
     return found if isinstance(found, dict) else None
 
@@ -104,7 +104,7 @@ def _distributed(config: pytest.Config) -> bool:
 
 
 def _in_root(config: pytest.Config, value: str | None) -> str | None:
-    """A file named in the ini file is meant from the root folder, wherever pytest was started."""
+    """Return a file of the ini file relative to the root folder, wherever pytest was started."""
     if value is not None and value.endswith((".yaml", ".yml")):
         return str(config.rootpath / value)
     return value
@@ -122,8 +122,8 @@ def _whole_number(text: str | None) -> int | None:
     return number
 
 
-def _check(found: Settings) -> None:
-    """Find out now what every run would find out.
+def _check(options: Settings) -> None:
+    """Check now what every run would check.
 
     Raises:
         pytest.UsageError: profile, budget or URL are unknown or malformed.
@@ -135,11 +135,11 @@ def _check(found: Settings) -> None:
     from turngap.verdict import budget
 
     try:
-        if found.profile is not None:
-            profile.load(found.profile)
-        if found.budget is not None:
-            budget.load(found.budget)
-        if found.url is not None:
-            agent.checked_url(found.url)
-    except UsageError as fault:
-        raise pytest.UsageError(str(fault).replace("--url", "--agent-url", 1)) from None
+        if options.profile is not None:
+            profile.load(options.profile)
+        if options.budget is not None:
+            budget.load(options.budget)
+        if options.url is not None:
+            agent.checked_url(options.url)
+    except UsageError as error:
+        raise pytest.UsageError(str(error).replace("--url", "--agent-url", 1)) from None

@@ -1,4 +1,4 @@
-"""What a run is asked to do: which scenario, against which agent, how much of it; checked before anything starts."""
+"""The plan of a run: scenario, agent, budget, networks and calls, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ _RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The unfinished run that is to be completed."""
+    """The interrupted run that is resumed."""
 
     path: Path
     record: RunRecord
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
     lock: FolderLock
-    """Held as long as the request is: no one else completes it meanwhile."""
+    """Held as long as the request: no other process resumes the run meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to go about it; what the command line gives."""
+    """How the run is done; options of the command line."""
 
     seed: int | None = None
     n_turns: int | None = None
@@ -69,7 +69,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run, checked."""
+    """The plan of one run, checked."""
 
     scenario: Scenario
     scenario_path: Path
@@ -100,7 +100,7 @@ class Request:
 
     @property
     def missing(self) -> tuple[PlannedCall, ...]:
-        """The calls still to be placed, in order; the warm-up always among them, for the agent is a fresh one."""
+        """The calls still to be placed, in order; always with the warm-up, because the agent is a new one."""
         turns = self.resumed.turns if self.resumed is not None else ()
         done = {(turn.call, turn.turn) for turn in turns}
         return tuple(
@@ -111,7 +111,7 @@ class Request:
 
     @property
     def simultaneous_calls(self) -> int:
-        """How many calls go on at once: under a budget as many as the profile declares, else as the scenario says."""
+        """Calls at the same time: with a budget as many as the profile declares, else as the scenario states."""
         if self.budget is not None and self.profile is not None:
             return self.profile.limits.gated_calls
         return self.scenario.simultaneous_calls
@@ -139,7 +139,7 @@ def make(
     networks: Sequence[NetworkProfile | Path | str] = (),
     options: Options = Options(),
 ) -> Request:
-    """Check everything the user gave. Each document is an object, a file, or the name of one that ships.
+    """Check the arguments and return the plan. Each document is an object, a file, or the name of one that ships.
 
     With `networks` every utterance is called under each of them. Audio files of a scenario given as an object are
     relative to the working folder.
@@ -173,7 +173,7 @@ def make(
 
 
 def warnings(request: Request) -> list[str]:
-    """Why the run cannot reach a verdict, or may not: known before the first call, one sentence each."""
+    """Return why the run cannot reach a verdict, or may not, as far as known before the first call; a sentence each."""
     if request.budget is None:
         return []
     found = []
@@ -205,7 +205,7 @@ def load_scenario(scenario: Scenario | Path | str) -> Scenario:
 
 
 def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:
-    """The scenario with its file, or with the text that stands for one."""
+    """Return the scenario, with its file or with the text that replaces one."""
     if not isinstance(scenario, Scenario):
         path = locate(str(scenario))
         return scenarios.load(path), path, None
@@ -217,7 +217,7 @@ def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | No
 def _load_profile(
     scenario: Scenario, path: Path | None, profile: Profile | Path | str, overrides: tuple[str, ...]
 ) -> Profile:
-    """The profile as the scenario changes it, and as the user changes that."""
+    """Return the profile with the changes of the scenario, then those of the user."""
     base = profile if isinstance(profile, Profile) else profiles.load(str(profile))
     own = scenario.overrides(base.name)
     where = str(path) if path is not None else f"scenario {scenario.name!r}"
@@ -236,7 +236,7 @@ def _load_profile(
 
 
 def _check_names(scenario: Scenario, path: Path | None, profile: str | None) -> None:
-    """A profile of one's own may have any name that is not nearly one of those that ship."""
+    """Refuse a profile name that is nearly one of those that ship; any other may be a profile of the user's own."""
     for name in scenario.agent_settings:
         near = difflib.get_close_matches(name, profiles.names(), n=1)
         if near and name not in (near[0], profile):
@@ -247,10 +247,11 @@ def _check_names(scenario: Scenario, path: Path | None, profile: str | None) -> 
 
 
 def resume(path: Path, options: Options = Options()) -> Request:
-    """The rest of the unfinished run in that folder.
+    """Return the missing calls of the interrupted run in that folder as a plan.
 
     Raises:
-        RunFolderError: it is no run folder, a live run's, complete, or being written; or its scenario has changed.
+        RunFolderError: it is not a run folder, belongs to a live run, is complete or being written, or its scenario
+            has changed.
     """
     store.read(path)  # a folder that is no run's gets no lock file
     lock = FolderLock(path)
@@ -287,10 +288,10 @@ def resume(path: Path, options: Options = Options()) -> Request:
 
 
 def with_corpus(request: Request, corpus: Corpus) -> Request:
-    """The request for what can be said: turns without a usable clip are left out of the plan.
+    """Return the request without the turns that have no usable clip.
 
     Raises:
-        RunFolderError: the run to be resumed began with another corpus.
+        RunFolderError: the resumed run started with another corpus.
     """
     n_turns = request.options.n_turns
     if request.resumed is not None:
@@ -309,7 +310,7 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
 
 
 def locate(scenario: str) -> Path:
-    """The file of a scenario given by path, or by the name of one that ships.
+    """Return the file of a scenario given by path, or by the name of one that ships.
 
     Raises:
         ScenarioError: there is no such scenario.
@@ -331,7 +332,7 @@ def locate(scenario: str) -> Path:
 
 
 def profile_data(request: Request) -> dict[str, Any]:
-    """The profile as `run.json` and the agent get it."""
+    """Return the profile as data, for `run.json` and the agent."""
     return request.profile.model_dump(mode="json") if request.profile is not None else {}
 
 

@@ -476,4 +476,4 @@ def test_a_url_where_nobody_answers_fails(pytester: pytest.Pytester) -> None:
     scenario_of_tones(pytester.path, 1)
     result = real(pytester, "--benchmark", "--agent-url", "ws://127.0.0.1:9/twilio/media")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["turngap: *no connection to ws://127.0.0.1:9/twilio/media *"])
+    result.stdout.fnmatch_lines(["turngap: *no connection to ws://127.0.0.1:9/twilio/media*(Twilio 31902)"])
