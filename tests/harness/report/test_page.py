@@ -285,10 +285,10 @@ def test_missing_things_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "no run folder"),
+        (None, "not a run folder"),
         ("{", "damaged"),
         ('{"schema_version": 99}', "newer"),
-        ("[]", "no run of turngap"),
+        ("[]", "not a run of turngap"),
         ('{"schema_version": 1, "other": 2}', "damaged"),
     ],
 )
