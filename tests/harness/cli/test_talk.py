@@ -69,7 +69,7 @@ def test_a_file_is_said_to_the_agent_and_its_answer_written(tmp_path: Path) -> N
         (("--url", "ws://127.0.0.1:1/x", "--profile", "cpu"), "drop --profile and --set"),
         (("--in", "a.wav"), "--in and --out go together"),
         (("--in", "a.wav", "--out", "b.wav", "--input-device", "1"), "drop --input-device"),
-        (("--in", "nowhere.wav", "--out", "b.wav"), "nowhere.wav: no such file"),
+        (("--in", "nowhere.wav", "--out", "b.wav"), "there is no file nowhere.wav"),
         (("--profile", "nope"), "no profile 'nope'"),
     ],
 )
