@@ -47,23 +47,23 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
     }
 
 
-def table(found: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
+def table(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
     """Return a row for each step, with its difference from the step before."""
     rows: list[tuple[str, ...]] = []
-    for place, each in enumerate(found):
-        moved = difference(each.run.turns, found[place - 1].run.turns) if place else None
-        wasted = each.point.wasted
+    for place, setting in enumerate(settings):
+        moved = difference(setting.run.turns, settings[place - 1].run.turns) if place else None
+        wasted = setting.point.wasted
         rows.append(
             (
-                each.point.name,
-                str(each.point.n_turns),
-                format_number(each.point.turn_gap_ms.p50),
-                format_number(each.point.turn_gap_ms.p95),
+                setting.point.name,
+                str(setting.point.n_turns),
+                format_number(setting.point.turn_gap_ms.p50),
+                format_number(setting.point.turn_gap_ms.p95),
                 *_moved(moved),
-                str(each.point.cut_off_rate.events),
-                format_percent(each.point.wer),
+                str(setting.point.cut_off_rate.events),
+                format_percent(setting.point.wer),
                 format_percent(wasted.share if wasted is not None else None, 0),
-                format_number(each.point.first_clause_words, "words"),
+                format_number(setting.point.first_clause_words, "words"),
             )
         )
     return rows
@@ -71,10 +71,10 @@ def table(found: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
 
 def main() -> int:
     """Print the tables; return 1 if the run of a step is incomplete or INVALID."""
-    made = add_sweep_options(make_parser(__doc__))
-    made.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="silence that ends a turn before Smart Turn")
-    given = made.parse_args()
-    found = measure_settings("gate", steps(given.silence_ms), given, TURNS)
+    parser = add_sweep_options(make_parser(__doc__))
+    parser.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="silence that ends a turn before Smart Turn")
+    options = parser.parse_args()
+    settings = measure_settings("gate", steps(options.silence_ms), options, TURNS)
     columns = (
         "step",
         "turns",
@@ -87,23 +87,26 @@ def main() -> int:
         "wasted",
         "first clause",
     )
-    print_table("what each part brings", columns, table(found), as_json=given.json)
-    names = ("stage", *(str(place) for place in range(1, len(found) + 1)))
-    print_table("exposed medians of each step", names, stages(found), as_json=given.json)
+    print_table("what each part brings", columns, table(settings), as_json=options.json)
+    names = ("stage", *(str(place) for place in range(1, len(settings) + 1)))
+    print_table("exposed medians of each step", names, stages(settings), as_json=options.json)
     promises = [
         Promise(
-            f"{each.point.name}: whole, and its instrument in order", each.run.record.verdict, None, is_valid(each.run)
+            f"{setting.point.name}: whole, and its instrument in order",
+            setting.run.record.verdict,
+            None,
+            is_valid(setting.run),
         )
-        for each in found
+        for setting in settings
     ]
-    details = {"points": [each.point.model_dump(mode="json") for each in found]}
-    return print_result("ablation", promises, details, as_json=given.json)
+    details = {"points": [setting.point.model_dump(mode="json") for setting in settings]}
+    return print_result("ablation", promises, details, as_json=options.json)
 
 
-def _moved(found: Difference | None) -> tuple[str, str]:
-    if found is None or found.median_change_ms is None or found.low_ms is None or found.high_ms is None:
+def _moved(change: Difference | None) -> tuple[str, str]:
+    if change is None or change.median_change_ms is None or change.low_ms is None or change.high_ms is None:
         return "–", "–"
-    return f"{found.median_change_ms:+.0f} ms", f"{found.low_ms:+.0f} to {found.high_ms:+.0f} ({found.pairs} pairs)"
+    return f"{change.median_change_ms:+.0f} ms", f"{change.low_ms:+.0f} to {change.high_ms:+.0f} ({change.pairs} pairs)"
 
 
 if __name__ == "__main__":

@@ -72,13 +72,13 @@ async def measure_idle(turns: int, calls: int) -> tuple[list[Promise], dict[str,
         for on_grid in (False, True):
             where = "on the frame grid" if on_grid else "off the frame grid"
             print_progress(f"calibrating, {where}")
-            found = await calibrate.calibrate(
+            calibration = await calibrate.calibrate(
                 DELAYS_MS, turns, clock=clock, scheduler=scheduler, calls=calls, on_grid=on_grid
             )
-            rows.append(_idle_promise(found.idle, where))
-            for delay in found.delays:
+            rows.append(_idle_promise(calibration.idle, where))
+            for delay in calibration.delays:
                 rows += _check_errors(delay, where)
-            details[where] = found.to_json()
+            details[where] = calibration.to_json()
     return rows, details
 
 
@@ -96,9 +96,9 @@ async def measure_under_load(turns: int, folder: Path) -> tuple[list[Promise], d
     own = {"before": before, "after": after}
     rows = [
         _check_agreement(
-            f"under load, {when}: the sentinel's bias in the turns' windows is their own", found.sentinel, found.truth
+            f"under load, {when}: the sentinel's bias in the turns' windows is their own", load.sentinel, load.truth
         )
-        for when, found in own.items()
+        for when, load in own.items()
     ]
     rows += [
         _check_agreement(
@@ -106,7 +106,7 @@ async def measure_under_load(turns: int, folder: Path) -> tuple[list[Promise], d
         ),
         _check_verdict(record, stated.get("bias_median_ms")),
     ]
-    details = {when: {"sentinel": found.sentinel, "truth": asdict(found.truth)} for when, found in own.items()}
+    details = {when: {"sentinel": load.sentinel, "truth": asdict(load.truth)} for when, load in own.items()}
     return rows, details | {"truth": asdict(truth), "run_sentinel": stated, "run_verdict": record.verdict}
 
 
@@ -162,8 +162,8 @@ async def scripted_run(folder: Path) -> RunRecord:
     request = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
     clips = corpus.build_corpus(request.scenario, print_progress)
     with ConsoleProgress(Console(stderr=True), "load") as display:
-        done = await run_request(request, clips, display, clock=SystemClock(), stop=asyncio.Event())
-    return done.record
+        finished = await run_request(request, clips, display, clock=SystemClock(), stop=asyncio.Event())
+    return finished.record
 
 
 @contextmanager
@@ -186,29 +186,29 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=100, help="turns for each delay, idle machine; 0: none")
     options.add_argument("--hog-turns", type=int, default=40, help="turns under load, twice; 0: none")
     options.add_argument("--calls", type=int, default=CALLS, help="simultaneous calls, idle machine")
-    given = options.parse_args()
+    arguments = options.parse_args()
     rows: list[Promise] = []
     details: dict[str, Any] = {}
-    if given.turns:
+    if arguments.turns:
         with raised_priority():
-            rows, details["idle"] = asyncio.run(measure_idle(given.turns, given.calls))
-    if given.hog_turns:
+            rows, details["idle"] = asyncio.run(measure_idle(arguments.turns, arguments.calls))
+    if arguments.hog_turns:
         with tempfile.TemporaryDirectory() as folder, busy_cores(), raised_priority():  # as the callers of a run are
-            held, details["hogs"] = asyncio.run(measure_under_load(given.hog_turns, Path(folder)))
-        rows += held
-    return print_result("accuracy", rows, details, as_json=given.json)
+            promises, details["hogs"] = asyncio.run(measure_under_load(arguments.hog_turns, Path(folder)))
+        rows += promises
+    return print_result("accuracy", rows, details, as_json=arguments.json)
 
 
-def _idle_promise(found: Idle, where: str) -> Promise:
+def _idle_promise(idle: Idle, where: str) -> Promise:
     """Return whether the machine was idle: not a promise, but a condition of the limits."""
     figure = (
-        f"load a core {found.load_per_core:.2f}, timer p99 {found.timer_p99_ms:.2f} ms, "
-        f"{found.stolen_share:.2%} of the CPU time stolen"
+        f"load a core {idle.load_per_core:.2f}, timer p99 {idle.timer_p99_ms:.2f} ms, "
+        f"{idle.stolen_share:.2%} of the CPU time stolen"
     )
     bounds = (
         f"load < {idleness.LOAD:g} a core, timer p99 < {idleness.TIMER_MS:g} ms, stolen <= {idleness.STOLEN_SHARE:.1%}"
     )
-    return Promise(f"the machine is idle, {where}: {bounds}", figure, None, holds=found.idle)
+    return Promise(f"the machine is idle, {where}: {bounds}", figure, None, holds=idle.idle)
 
 
 def _check_errors(row: DelayErrors, where: str) -> list[Promise]:
@@ -236,11 +236,11 @@ def _check_agreement(promise: str, stated: dict[str, Any], truth: Errors) -> Pro
     return Promise(f"{promise} (within {AGREE_MS:g} ms and chance)", figure, apart_ms, holds=agrees)
 
 
-def _half_interval_ms(*found: dict[str, Any]) -> float | None:
+def _half_interval_ms(*errors: dict[str, Any]) -> float | None:
     """Return half the 95 % interval of the difference of two medians; a median has pi / 2 times a mean's variance."""
-    if any(not one.get("n") or one.get("sd_ms") is None for one in found):
+    if any(not error.get("n") or error.get("sd_ms") is None for error in errors):
         return None
-    return 1.96 * math.sqrt(sum(math.pi / 2 * one["sd_ms"] ** 2 / one["n"] for one in found))
+    return 1.96 * math.sqrt(sum(math.pi / 2 * error["sd_ms"] ** 2 / error["n"] for error in errors))
 
 
 def _check_verdict(record: RunRecord, bias_ms: float | None) -> Promise:

@@ -52,7 +52,7 @@ class Row:
     """... in which words were heard."""
 
 
-def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
+def measure_rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
     """Yield the result of every condition, the clean one first."""
     lost = sum(not _words(stt, clip.pcm) for clip in clips)
     yield Row("none", None, len(clips), lost, 0, 0)
@@ -69,33 +69,33 @@ def rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
 
 def main() -> int:
     """Print the table; return 1 if words are found in noise alone, or a prompt well above the noise is lost."""
-    made = make_parser(__doc__)
-    made.add_argument("--prompts", type=int, default=40, help="prompts per condition (default 40)")
-    given = made.parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument("--prompts", type=int, default=40, help="prompts per condition (default 40)")
+    options = parser.parse_args()
     settings = profile.load("cpu").stt
     assert isinstance(settings, FasterWhisperSettings)
     prompts = PromptLibrary.fetch(print_progress)
     names = prompts.list_names()
     random.Random(1).shuffle(names)
-    clips = [clip for name in names[: 8 * given.prompts] if (clip := load_sentence(prompts, name)) is not None]
-    found = []
-    for row in rows(FasterWhisper(settings), clips[: given.prompts]):
+    clips = [clip for name in names[: 8 * options.prompts] if (clip := load_sentence(prompts, name)) is not None]
+    rows = []
+    for row in measure_rows(FasterWhisper(settings), clips[: options.prompts]):
         print_progress(f"{row.noise} {row.snr_db}")
-        found.append(row)
+        rows.append(row)
     columns = ("noise", "dB", "prompts", "lost", "alone", "words invented")
-    texts = [tuple("–" if value is None else str(value) for value in asdict(row).values()) for row in found]
-    print_table(f"stt.no_speech = {settings.no_speech:g}", columns, texts, as_json=given.json)
-    clear = [row for row in found if row.snr_db is None or row.snr_db >= HARD_DB]
+    texts = [tuple("–" if value is None else str(value) for value in asdict(row).values()) for row in rows]
+    print_table(f"stt.no_speech = {settings.no_speech:g}", columns, texts, as_json=options.json)
+    clear = [row for row in rows if row.snr_db is None or row.snr_db >= HARD_DB]
     counts = [
         (
             f"prompts lost, clean and at {HARD_DB} dB or more",
             sum(row.lost for row in clear),
             sum(r.spoken for r in clear),
         ),
-        ("words heard in noise alone", sum(row.invented for row in found), sum(row.alone for row in found)),
+        ("words heard in noise alone", sum(row.invented for row in rows), sum(row.alone for row in rows)),
     ]
     promises = [Promise(what, f"{bad} of {n}", bad, holds=not bad) for what, bad, n in counts]
-    return print_result("background", promises, {"rows": [asdict(row) for row in found]}, as_json=given.json)
+    return print_result("background", promises, {"rows": [asdict(row) for row in rows]}, as_json=options.json)
 
 
 def _behind(clip: Clip, snr_db: int, loop: Loop) -> Pcm16:
@@ -107,8 +107,8 @@ def _pcm(samples: Loop) -> Pcm16:
 
 
 def _words(stt: FasterWhisper, pcm: Pcm16) -> str:
-    heard = np.asarray(mulaw.decode(mulaw.encode(pcm)) / 32_768, np.float32)
-    return asyncio.run(stt.transcribe(heard)).text
+    audio = np.asarray(mulaw.decode(mulaw.encode(pcm)) / 32_768, np.float32)
+    return asyncio.run(stt.transcribe(audio)).text
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return all placements as text: milliseconds, and multiples of the time alone."""
     lines = [f"{'language model':<16}{'frame':<10}{'median':>9}{'p95':>9}{'times':>8}{'p95':>7}"]
     for place, result in results.items():
-        found = result.get("frame_ms", {})
-        for name in (name for name in ("alone", "prefill", "decode") if name in found):
-            times = found["times_alone"].get(name, {"p50": 1.0, "p95": 1.0})
-            figures = f"{found[name]['p50']:9.2f}{found[name]['p95']:9.2f}{times['p50']:8.2f}{times['p95']:7.2f}"
+        frames = result.get("frame_ms", {})
+        for name in (name for name in ("alone", "prefill", "decode") if name in frames):
+            times = frames["times_alone"].get(name, {"p50": 1.0, "p95": 1.0})
+            figures = f"{frames[name]['p50']:9.2f}{frames[name]['p95']:9.2f}{times['p50']:8.2f}{times['p95']:7.2f}"
             lines.append(f"{place:<16}{name:<10}{figures}")
         lines += [f"{place:<16}FAILED {part}: {why}" for part, why in result.get("failed", {}).items()]
     return "\n".join(lines)
@@ -87,10 +87,10 @@ def _child(
         command = [sys.executable, __file__, "--place", place, "--llm-environment", json.dumps(dict(llm))]
         command += ["--device", options.device, "--mode", options.mode, "--weights", options.weights]
         command += ["--limit-s", str(options.limit_s), "--out", folder, *(["--tiny"] if options.tiny else [])]
-        done = subprocess.run(command, env=dict(environment), stdout=subprocess.DEVNULL, check=False)
+        process = subprocess.run(command, env=dict(environment), stdout=subprocess.DEVNULL, check=False)
         files = list(Path(folder).glob("*.json"))
         if not files:
-            return {"failed": {"process": f"it ended with code {done.returncode} and no result; its error is above"}}
+            return {"failed": {"process": f"it ended with code {process.returncode} and no result; its error is above"}}
         result: dict[str, Any] = json.loads(files[0].read_text("utf-8"))
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)

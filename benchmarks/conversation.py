@@ -40,11 +40,11 @@ LOST_MS = 40.0
 """Two frames: shorter than a syllable."""
 
 
-def promises(found: StoredRun) -> list[Promise]:
+def promises(run: StoredRun) -> list[Promise]:
     """Return the promises of the run's scenario with its figures."""
-    record, talk = found.record, found.record.conversation
+    record, talk = run.record, run.record.conversation
     name = record.scenario
-    rows = [Promise(f"{name}: complete and not INVALID", record.verdict, None, holds=is_valid(found))]
+    rows = [Promise(f"{name}: complete and not INVALID", record.verdict, None, holds=is_valid(run))]
     if talk is None:
         return rows
     if talk.barge_in_stop_ms.n:
@@ -60,7 +60,7 @@ def promises(found: StoredRun) -> list[Promise]:
                 holds=None,
             ),
         ]
-    backchannels = [turn for turn in valid_turns(found.turns) if turn.is_backchannel]
+    backchannels = [turn for turn in valid_turns(run.turns) if turn.is_backchannel]
     if backchannels:
         slowest = talk.went_on_ms.max
         rows += [
@@ -113,33 +113,33 @@ def noise(talk: Conversation) -> list[tuple[str, ...]]:
 
 def main() -> int:
     """Print the tables; return 1 if a promise does not hold."""
-    made = make_parser(__doc__)
-    made.add_argument("--run", type=Path, action="append", default=[], help="read this finished run; repeatable")
-    made.add_argument(
+    parser = make_parser(__doc__)
+    parser.add_argument("--run", type=Path, action="append", default=[], help="read this finished run; repeatable")
+    parser.add_argument(
         "--scenario", action="append", default=[], help="run this one; repeatable (default: the four with promises)"
     )
-    made.add_argument("--set", action="append", default=[], help="change the profile: section.key=value")
-    made.add_argument("--profile", default="cpu", help="the agent's profile: a name or a .yaml file")
-    made.add_argument("--out", type=Path, default=Path("results"), help="folder for new runs")
-    given = made.parse_args()
-    found = [store.read(path) for path in given.run] or _runs(
-        given.scenario or SCENARIOS, given.profile, given.set, given.out
+    parser.add_argument("--set", action="append", default=[], help="change the profile: section.key=value")
+    parser.add_argument("--profile", default="cpu", help="the agent's profile: a name or a .yaml file")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for new runs")
+    options = parser.parse_args()
+    runs = [store.read(path) for path in options.run] or _runs(
+        options.scenario or SCENARIOS, options.profile, options.set, options.out
     )
-    for each in found:
-        talk = each.record.conversation
+    for run in runs:
+        talk = run.record.conversation
         if talk is not None and len(talk.wer) > 1:
             columns = ("condition", "turns", "WER", "at most", "clean twins")
-            print_table(f"{each.record.scenario}: words understood", columns, noise(talk), as_json=given.json)
-    rows = [promise for each in found for promise in promises(each)]
-    return print_result("conversation", rows, {"runs": [each.record.run_id for each in found]}, as_json=given.json)
+            print_table(f"{run.record.scenario}: words understood", columns, noise(talk), as_json=options.json)
+    rows = [promise for run in runs for promise in promises(run)]
+    return print_result("conversation", rows, {"runs": [run.record.run_id for run in runs]}, as_json=options.json)
 
 
 def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path) -> list[StoredRun]:
-    found = []
+    runs = []
     for scenario in scenarios:
         print_progress(f"scenario {scenario}")
-        found.append(run_scenario(scenario, profile=profile, sets=sets, out=out))
-    return found
+        runs.append(run_scenario(scenario, profile=profile, sets=sets, out=out))
+    return runs
 
 
 def _none(promise: str, talk: Conversation, metric: str) -> Promise:

@@ -84,17 +84,19 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=Path("results"), help="folder for a new run")
     options.add_argument("--turns", type=int, help="turns of a new run (default: the whole scenario)")
     options.add_argument("--venv", type=Path, help="an environment with only the extra `cpu`")
-    given = options.parse_args()
-    runs = [store.read(folder) for folder in given.run]
-    runs = runs or [run_scenario("default", profile="cpu", sets=PLAIN_SILENCE, out=given.out, turns=given.turns)]
+    arguments = options.parse_args()
+    runs = [store.read(folder) for folder in arguments.run]
+    runs = runs or [
+        run_scenario("default", profile="cpu", sets=PLAIN_SILENCE, out=arguments.out, turns=arguments.turns)
+    ]
     rows: list[Promise] = []
     for run in runs:
         name = f"{run.record.run_id}: " if len(runs) > 1 else ""
         rows += [replace(promise, promise=name + promise.promise) for promise in promises(run)]
-    rows.append(_environment(given.venv))
+    rows.append(_environment(arguments.venv))
     run_ids = [run.record.run_id for run in runs]
     print_progress(f"runs: {', '.join(run_ids)}")
-    return print_result("cpu profile", rows, {"runs": run_ids}, as_json=given.json)
+    return print_result("cpu profile", rows, {"runs": run_ids}, as_json=arguments.json)
 
 
 def _environment(venv: Path | None) -> Promise:

@@ -142,14 +142,14 @@ class EndpointingModels:
         self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]
     ) -> Iterator[EndpointEvent]:
         policy = make_endpointer(settings)
-        asked: EndpointEvent | None = None
+        question: EndpointEvent | None = None
         for voicing in voicings:
-            if asked is not None and asked.at_sample + self.model_samples <= voicing.end_sample:
-                heard = track.pcm[asked.speech_start_sample : asked.at_sample]
-                yield from policy.completion(asked.at_sample, self.completeness(heard))
-                asked = None
+            if question is not None and question.at_sample + self.model_samples <= voicing.end_sample:
+                audio = track.pcm[question.speech_start_sample : question.at_sample]
+                yield from policy.completion(question.at_sample, self.completeness(audio))
+                question = None
             for event in policy.push(voicing):
-                asked = event if event.kind is EventKind.COMPLETION_ASKED else asked
+                question = event if event.kind is EventKind.COMPLETION_ASKED else question
                 yield event
 
 
@@ -158,40 +158,40 @@ def make_tracks(limit: int, seed: int) -> list[Track]:
     prompts = PromptLibrary.fetch(print_progress)
     names = prompts.list_names()
     random.Random(seed).shuffle(names)
-    said = [clip for name in names if (clip := load_sentence(prompts, name)) is not None]
-    made = [_track("end", [clip.pcm], clip.clip_id) for clip in said[:limit]]
-    paused = [(clip, at) for clip in said if (at := _own_pause(clip.pcm)) is not None]
+    sentences = [clip for name in names if (clip := load_sentence(prompts, name)) is not None]
+    tracks = [_track("end", [clip.pcm], clip.clip_id) for clip in sentences[:limit]]
+    paused = [(clip, at) for clip in sentences if (at := _own_pause(clip.pcm)) is not None]
     for pause_ms in PAUSES_MS:
-        for first, second in itertools.pairwise(said[: limit + 1]):
+        for first, second in itertools.pairwise(sentences[: limit + 1]):
             spoken = [first.pcm, second.pcm[second.speech_start_sample :]]
-            made.append(_track("joined", spoken, first.clip_id, pause_ms))
+            tracks.append(_track("joined", spoken, first.clip_id, pause_ms))
         for clip, (start, end) in paused[:limit]:
             if end - start <= pause_ms * 8:
                 middle = (start + end) // 2
                 spoken = [clip.pcm[:middle], clip.pcm[middle:]]
-                made.append(_track("stretched", spoken, clip.clip_id, pause_ms, (end - start) // 2))
-    return made
+                tracks.append(_track("stretched", spoken, clip.clip_id, pause_ms, (end - start) // 2))
+    return tracks
 
 
-def add_noise(made: Sequence[Track], noise: str) -> list[Track]:
+def add_noise(tracks: Sequence[Track], noise: str) -> list[Track]:
     """Return the tracks with noise behind them, given as `KIND:DB`, a different piece for each."""
     kind, _, snr_db = noise.partition(":")
-    loop = background_noise.make_loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in made[:12]])
-    found = []
-    for at, track in enumerate(made):
+    loop = background_noise.make_loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in tracks[:12]])
+    noisy = []
+    for at, track in enumerate(tracks):
         voice, behind = track.pcm.astype(np.float64), np.resize(np.roll(loop, 7919 * at), len(track.pcm))
         mixed = voice + behind * 10 ** ((background_noise.measure_snr_db(voice, behind) - float(snr_db)) / 20)
         peak = min(1.0, 29_000 / np.abs(mixed).max())
-        found.append(replace(track, pcm=mulaw.decode(mulaw.encode(np.rint(mixed * peak).astype(np.int16)))))
-    return found
+        noisy.append(replace(track, pcm=mulaw.decode(mulaw.encode(np.rint(mixed * peak).astype(np.int16)))))
+    return noisy
 
 
 def load_sentence(prompts: PromptLibrary, name: str) -> Clip | None:
     """Return a prompt if it has three words or more, takes 1 to 8 s and has a certain end; else None."""
-    said = prompts.read(name)
-    if len(clips.clean_transcript(said.transcript or "").split()) < 3:
+    prompt = prompts.read(name)
+    if len(clips.clean_transcript(prompt.transcript or "").split()) < 3:
         return None
-    clip = clips.make_clip(name, [said])
+    clip = clips.make_clip(name, [prompt])
     return clip if isinstance(clip, Clip) and 8_000 <= len(clip.pcm) <= 64_000 else None
 
 
@@ -256,15 +256,15 @@ def measure_policy(
             if track.pause_ms <= SHORT_PAUSE_MS:
                 trial = (track.kind, track.name)
                 short[trial] = short.get(trial, False) or decision.cut_off
-    confirmed = [one.confirmed_ms for one in ends if not one.cut_off]
+    confirmed = [end.confirmed_ms for end in ends if not end.cut_off]
     return Row(
         policy=", ".join(overrides).removeprefix("policy="),
-        provisional_ms=percentile([one.provisional_ms for one in ends if not one.cut_off], 0.5),
+        provisional_ms=percentile([end.provisional_ms for end in ends if not end.cut_off], 0.5),
         confirmed_ms=percentile(confirmed, 0.5),
         confirmed_p95_ms=percentile(confirmed, 0.95),
-        attempts=sum(one.attempts for one in ends) / len(ends),
-        cut_own=(sum(one.cut_off for one in ends), len(ends)),
-        never=sum(one.confirmed_ms is None and not one.cut_off for one in ends),
+        attempts=sum(end.attempts for end in ends) / len(ends),
+        cut_own=(sum(end.cut_off for end in ends), len(ends)),
+        never=sum(end.confirmed_ms is None and not end.cut_off for end in ends),
         cut=cut,
         cut_short=(sum(short.values()), len(short)),
     )
@@ -277,26 +277,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model-ms", type=int, default=60, help="delay of the turn model's answer (default 60)")
     parser.add_argument("--noise", help="noise behind the speech, as in pink:20; without promises")
-    given = parser.parse_args()
-    tracks = make_tracks(given.prompts, given.seed)
-    tracks = add_noise(tracks, given.noise) if given.noise else tracks
-    models = EndpointingModels(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), given.model_ms * 8)
+    options = parser.parse_args()
+    tracks = make_tracks(options.prompts, options.seed)
+    tracks = add_noise(tracks, options.noise) if options.noise else tracks
+    models = EndpointingModels(SileroEngine(SileroSettings()), SmartTurn(SmartTurnSettings()), options.model_ms * 8)
     print_progress(f"the detector processes {len(tracks)} tracks")
     detected = [(track, models.voicings(track)) for track in tracks]
     rows = []
     for overrides in POLICIES:
         print_progress(f"policy {', '.join(overrides)}")
         rows.append(measure_policy(models, overrides, detected))
-    if not given.json:
+    if not options.json:
         _print(rows)
-    own = next(one for one in rows if one.policy == "speculative")
+    own = next(row for row in rows if row.policy == "speculative")
     cut, n = own.cut_short
     bound = rate_upper(cut, n)
     promise = f"speculation cuts off at most 2 % of pauses up to {SHORT_PAUSE_MS} ms, at 95 % confidence"
     promises = [check_at_most(promise, None if bound is None else 100 * bound, 2.0, "%")]
-    if given.noise:
-        promises = [replace(one, holds=None) for one in promises]
-    return print_result("endpointing", promises, {"rows": [asdict(one) for one in rows]}, as_json=given.json)
+    if options.noise:
+        promises = [replace(row, holds=None) for row in promises]
+    return print_result("endpointing", promises, {"rows": [asdict(row) for row in rows]}, as_json=options.json)
 
 
 def _print(rows: Sequence[Row]) -> None:
@@ -304,11 +304,11 @@ def _print(rows: Sequence[Row]) -> None:
     table = Table(title="ms after the end of speech; cut-offs / tracks", title_justify="left")
     for heading in ("policy", "provisional", "confirmed", "p95", "never", "attempts", "own pauses", *keys):
         table.add_column(heading, justify="left" if heading == "policy" else "right", overflow="fold")
-    for one in rows:
-        wanted = (one.provisional_ms, one.confirmed_ms, one.confirmed_p95_ms)
-        times = ["–" if value is None else f"{value:.0f}" for value in wanted]
-        cuts = [f"{cut}/{n}" for cut, n in (one.cut_own, *(one.cut[key] for key in keys))]
-        table.add_row(one.policy, *times, str(one.never), f"{one.attempts:.2f}", *cuts)
+    for row in rows:
+        times_ms = (row.provisional_ms, row.confirmed_ms, row.confirmed_p95_ms)
+        times = ["–" if value is None else f"{value:.0f}" for value in times_ms]
+        cuts = [f"{cut}/{n}" for cut, n in (row.cut_own, *(row.cut[key] for key in keys))]
+        table.add_row(row.policy, *times, str(row.never), f"{row.attempts:.2f}", *cuts)
     Console(width=200).print(table, markup=False)
 
 

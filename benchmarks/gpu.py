@@ -78,24 +78,24 @@ class GpuMeasurement:
             step.command(self.step_options, left_s), left_s, self.step_options.folder / f"{step.name}.log"
         )
         took_s = time.monotonic() - began_s
-        found: StepResult | None = None
+        result: StepResult | None = None
         with suppress(ValueError, OSError, KeyError):
-            found = step.read(self.step_options, stdout)
+            result = step.read(self.step_options, stdout)
         if ended is None:
-            text = f"ended after {left_s:.0f} s" + (f", with: {found.text}" if found else "")
-            return "timed out", took_s, text, found.figures if found else {}
-        if found is None:
+            text = f"ended after {left_s:.0f} s" + (f", with: {result.text}" if result else "")
+            return "timed out", took_s, text, result.figures if result else {}
+        if result is None:
             return "failed", took_s, f"exit code {ended}: {last}", {}
-        return "invalid" if found.invalid else "done", took_s, found.text, found.figures
+        return "invalid" if result.invalid else "done", took_s, result.text, result.figures
 
     def _memory(self) -> tuple[str, float, str, dict[str, Any]]:
         if MEMORY not in self.only:
             return "skipped", 0.0, "not in --only", {}
         turns = next((step["figures"] for step in self.result["steps"] if step["name"] == "turns"), None)
-        found = gpu_steps.memory(turns or None)
-        if isinstance(found, str):
-            return "skipped", 0.0, found, {}
-        return "done", 0.0, found.text, found.figures
+        result = gpu_steps.memory(turns or None)
+        if isinstance(result, str):
+            return "skipped", 0.0, result, {}
+        return "done", 0.0, result.text, result.figures
 
     def _record(self, name: str, outcome: str, took_s: float, text: str, figures: dict[str, Any]) -> None:
         one = {"name": name, "outcome": outcome, "took_s": round(took_s, 1), "text": text, "figures": figures}
@@ -160,10 +160,10 @@ def _run(command: list[str], most_s: float, log: Path) -> tuple[int | None, str,
     piped = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    with log.open("w", encoding="utf-8") as kept, piped as process:
+    with log.open("w", encoding="utf-8") as file, piped as process:
         readers = [
-            threading.Thread(target=_read, args=(process.stdout, out.append, kept), daemon=True),
-            threading.Thread(target=_read, args=(process.stderr, lambda line: _show(line, last), kept)),
+            threading.Thread(target=_read, args=(process.stdout, out.append, file), daemon=True),
+            threading.Thread(target=_read, args=(process.stderr, lambda line: _show(line, last), file)),
         ]
         for reader in readers:
             reader.start()
@@ -182,10 +182,10 @@ def _run(command: list[str], most_s: float, log: Path) -> tuple[int | None, str,
     return (None if late else process.returncode), "".join(out), last[-1] if last else "no output on stderr"
 
 
-def _read(stream: IO[str], take: Any, kept: IO[str]) -> None:
+def _read(stream: IO[str], take: Any, file: IO[str]) -> None:
     for line in stream:
         take(line)
-        kept.write(line)
+        file.write(line)
 
 
 def _show(line: str, last: deque[str]) -> None:

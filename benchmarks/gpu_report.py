@@ -45,8 +45,8 @@ def _turns(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _csm(told: Mapping[str, Any]) -> list[str]:
-    verdict = told.get("verdict")
+def _csm(result: Mapping[str, Any]) -> list[str]:
+    verdict = result.get("verdict")
     rows = []
     if verdict is not None:
         first, times = verdict["first_audio_p95_ms_at_150"], verdict["times_faster_than_transformers"]
@@ -56,8 +56,8 @@ def _csm(told: Mapping[str, Any]) -> list[str]:
             ("a frame of 80 ms at p95, ms", f"{verdict['frame_p95_ms']:.2f}"),
             ("times faster than transformers' generate", f"{times:.1f}"),
         ]
-    rows += [(f"{part}: not measured", why) for part, why in told["failed"].items()]
-    return ["", f"## CSM-1B: `{told['file']}`", "", *_table(("", ""), rows)]
+    rows += [(f"{part}: not measured", why) for part, why in result["failed"].items()]
+    return ["", f"## CSM-1B: `{result['file']}`", "", *_table(("", ""), rows)]
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

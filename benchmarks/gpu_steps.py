@@ -98,7 +98,7 @@ def _turns_command(options: StepOptions, _: float) -> list[str]:
     judged = not options.tiny and options.turns >= JUDGED_FROM
     command = [sys.executable, "-m", "turngap", "run", "probe", "--profile", options.profile, "--json"]
     command += ["--turns", str(options.turns), "--out", str(options.folder / RUNS)]
-    command += [part for one in options.overrides for part in ("--set", one)]
+    command += [part for override in options.overrides for part in ("--set", override)]
     return command + (["--budget", "sub500"] if judged else [])
 
 
@@ -119,11 +119,11 @@ def memory(record: dict[str, Any] | None) -> StepResult | str:
         return "no turns were measured, so memory was not sampled"
     if not record["gpus"]:
         return "the run saw no GPU"
-    (gpu, *_), held = record["gpus"], record["agent"]["memory_mib"]
-    accounted = gpu["used_before_mib"] + sum(held.values())
+    (gpu, *_), held_mib = record["gpus"], record["agent"]["memory_mib"]
+    accounted = gpu["used_before_mib"] + sum(held_mib.values())
     figures = {
         "before": gpu["used_before_mib"],
-        **held,
+        **held_mib,
         "during the calls": gpu["used_peak_mib"] - accounted,
         "peak": gpu["used_peak_mib"],
         "card": gpu["total_mib"],

@@ -33,7 +33,9 @@ def changes(rounds: Sequence[Round], injected: Stage) -> tuple[dict[Stage, float
     Only rounds in which both agents answered count; None if fewer than half of the rounds do.
     """
     pairs = [
-        (one[BASELINE], one[injected]) for one in rounds if is_answered(one[BASELINE]) and is_answered(one[injected])
+        (round_[BASELINE], round_[injected])
+        for round_ in rounds
+        if is_answered(round_[BASELINE]) and is_answered(round_[injected])
     ]
     whole = [(before, after) for before, after in pairs if before.stages and after.stages]
     if not whole or 2 * len(whole) < len(rounds):
@@ -48,10 +50,10 @@ def changes(rounds: Sequence[Round], injected: Stage) -> tuple[dict[Stage, float
 
 def promises(rounds: Sequence[Round], injected: Stage, delay_ms: float) -> tuple[list[Promise], dict[str, Any]]:
     """Return the promises of one stage's delay, and all changes."""
-    found = changes(rounds, injected)
-    if found is None:
+    measured = changes(rounds, injected)
+    if measured is None:
         return [Promise(f"{injected} +{delay_ms:g} ms can be measured", "too few turns", None, holds=False)], {}
-    moved, gap_ms, n = found
+    moved, gap_ms, n = measured
     others = {stage: change for stage, change in moved.items() if stage not in (injected, Stage.UNEXPLAINED)}
     worst = max(others, key=lambda stage: abs(others[stage]))
     name = f"{injected} +{delay_ms:g} ms"
@@ -78,18 +80,18 @@ def main() -> int:
     options = make_parser(__doc__)
     options.add_argument("--turns", type=int, default=12)
     options.add_argument("--delay-ms", type=float, default=100.0)
-    given = options.parse_args()
+    arguments = options.parse_args()
     with raised_priority():
-        rounds = asyncio.run(measure(given.turns, given.delay_ms))
+        rounds = asyncio.run(measure(arguments.turns, arguments.delay_ms))
     rows: list[Promise] = []
     details: dict[str, Any] = {}
     for stage in INJECTABLE:
-        held, details[stage.value] = promises(rounds, stage, given.delay_ms)
-        rows += held
-    unexplained = [_exposed_ms(one[BASELINE], Stage.UNEXPLAINED) for one in rounds if one[BASELINE].stages]
+        stage_promises, details[stage.value] = promises(rounds, stage, arguments.delay_ms)
+        rows += stage_promises
+    unexplained = [_exposed_ms(round_[BASELINE], Stage.UNEXPLAINED) for round_ in rounds if round_[BASELINE].stages]
     middle = float(np.median(unexplained)) if unexplained else None
     rows.append(check_at_most("no delay: unexplained median <= 10 ms", middle, 10.0))
-    return print_result("injection", rows, {"delay_ms": given.delay_ms, "changes": details}, as_json=given.json)
+    return print_result("injection", rows, {"delay_ms": arguments.delay_ms, "changes": details}, as_json=arguments.json)
 
 
 def _exposed_ms(turn: TurnRecord, stage: Stage) -> float:

@@ -67,9 +67,11 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=40, help="turns per run")
     options.add_argument("--longest-s", type=float, default=30.0, help="latest moment of a kill, from the start")
     options.add_argument("--seed", type=int, default=None, help="seed of the moments (default: random)")
-    given = options.parse_args()
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="turngap-kills-") as folder:
-        return _kill_all(Path(folder), given.kills, given.turns, given.longest_s, random.Random(given.seed))
+        return _kill_all(
+            Path(folder), arguments.kills, arguments.turns, arguments.longest_s, random.Random(arguments.seed)
+        )
 
 
 def write_scenario(folder: Path, turns: int) -> Path:
@@ -129,9 +131,9 @@ class TurngapProcess:
     def orphans(self, patience_s: float = ORPHANS_S) -> tuple[str, ...]:
         """Return the command lines of the processes that are left after `patience_s`."""
         deadline = time.monotonic() + patience_s
-        while (left := marked_processes(self.mark)) and time.monotonic() < deadline:
+        while (processes := marked_processes(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        return left
+        return processes
 
     def _read(self, stderr: IO[str]) -> None:
         for line in stderr:
@@ -147,8 +149,8 @@ def report_renders(folder: Path) -> bool:
     """Return whether `turngap report` renders the folder."""
     page = folder.parent / "page.html"
     command = child.python("turngap", "report", str(folder), "--out", str(page))
-    done = subprocess.run(command, capture_output=True, check=False)
-    rendered = done.returncode == 0 and page.stat().st_size > 0
+    process = subprocess.run(command, capture_output=True, check=False)
+    rendered = process.returncode == 0 and page.stat().st_size > 0
     page.unlink(missing_ok=True)
     return rendered
 
@@ -165,14 +167,14 @@ def marked_processes(mark: str) -> tuple[str, ...]:
     return tuple(commands)
 
 
-def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: random.Random) -> int:
+def _kill_all(folder: Path, count: int, turns: int, longest_s: float, rng: random.Random) -> int:
     scenario, results = write_scenario(folder, turns), folder / "results"
     fresh = ("run", str(scenario), "--profile", "scripted", "--out", str(results))
-    done: list[Kill] = []
+    kills: list[Kill] = []
     completed, announced, over = 0, set[str](), set[Path]()
     current: Path | None = None
     print(f"{'kill':>4} {'after s':>8} {'announced':>9} {'kept':>5} {'report':>7} {'orphans':>7}  last line")
-    while len(done) < kills:
+    while len(kills) < count:
         running = TurngapProcess(*(fresh if current is None else ("run", "--resume", str(current))))
         after_s = rng.uniform(0.3, longest_s)
         killed = running.kill_after(after_s)
@@ -188,9 +190,9 @@ def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: rando
         orphans = running.orphans()
         last_line = next((line for line in reversed(running.stderr_lines) if line.startswith("kills: ")), "starting")
         if current is None:
-            done.append(Kill(after_s, last_line, len(announced), 0, True, orphans))
+            kills.append(Kill(after_s, last_line, len(announced), 0, True, orphans))
         else:
-            done.append(
+            kills.append(
                 Kill(
                     after_s,
                     last_line,
@@ -200,7 +202,7 @@ def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: rando
                     orphans,
                 )
             )
-        _show(len(done), done[-1])
+        _show(len(kills), kills[-1])
     if current is not None:
         last = TurngapProcess("run", "--resume", str(current))
         last.wait(60 + 5 * turns)
@@ -209,9 +211,9 @@ def _kill_all(folder: Path, kills: int, turns: int, longest_s: float, rng: rando
         print(f"resumed: {'complete' if whole else 'NOT COMPLETE: ' + ' / '.join(last.stderr_lines[-3:])}")
         if not whole:
             return 1
-    lost = sum(kill.lost for kill in done)
-    print(f"{len(done)} kills, {lost} with a loss; {completed} runs completed")
-    return 1 if lost or not done else 0
+    lost = sum(kill.lost for kill in kills)
+    print(f"{len(kills)} kills, {lost} with a loss; {completed} runs completed")
+    return 1 if lost or not kills else 0
 
 
 def _folders(results: Path) -> set[Path]:

@@ -49,8 +49,10 @@ def promises(silence: MeasuredSetting, speculative: MeasuredSetting) -> list[Pro
     gap, plain = speculative.point.turn_gap_ms, silence.point.turn_gap_ms
     figures = {"median": gap.p50, "p95": gap.p95}
     rows = [
-        Promise(f"{each.point.name}: complete and not INVALID", each.run.record.verdict, None, is_valid(each.run))
-        for each in (silence, speculative)
+        Promise(
+            f"{setting.point.name}: complete and not INVALID", setting.run.record.verdict, None, is_valid(setting.run)
+        )
+        for setting in (silence, speculative)
     ]
     for name, value in figures.items():
         rows.append(check_at_most(f"{name} of the turn gap <= {LEAST[name]:.0f} ms", value, LEAST[name], digits=0))
@@ -74,25 +76,25 @@ def promises(silence: MeasuredSetting, speculative: MeasuredSetting) -> list[Pro
 
 def main() -> int:
     """Print the tables; return 1 if a promise does not hold."""
-    made = add_sweep_options(make_parser(__doc__))
-    made.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
-    given = made.parse_args()
-    silence, speculative = measure_settings("gate", settings(given.silence_ms), given)
+    parser = add_sweep_options(make_parser(__doc__))
+    parser.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
+    options = parser.parse_args()
+    silence, speculative = measure_settings("gate", settings(options.silence_ms), options)
     both = (silence, speculative)
     rows = [
         (
-            each.point.name,
-            str(each.point.n_turns),
-            str(each.point.answered),
-            format_number(each.point.turn_gap_ms.p50),
-            format_number(each.point.turn_gap_ms.p95),
-            format_number(each.point.turn_gap_ms.p95_upper),
-            format_percent(each.point.within_500, 0),
-            f"{each.point.cut_off_rate.events} of {each.point.cut_off_rate.n}",
-            format_percent(each.point.wer),
-            format_number(each.point.first_clause_words, "words"),
+            setting.point.name,
+            str(setting.point.n_turns),
+            str(setting.point.answered),
+            format_number(setting.point.turn_gap_ms.p50),
+            format_number(setting.point.turn_gap_ms.p95),
+            format_number(setting.point.turn_gap_ms.p95_upper),
+            format_percent(setting.point.within_500, 0),
+            f"{setting.point.cut_off_rate.events} of {setting.point.cut_off_rate.n}",
+            format_percent(setting.point.wer),
+            format_number(setting.point.first_clause_words, "words"),
         )
-        for each in both
+        for setting in both
     ]
     columns = (
         "policy",
@@ -106,22 +108,22 @@ def main() -> int:
         "WER",
         "first clause",
     )
-    print_table("turn gap on the gate's corpus", columns, rows, as_json=given.json)
+    print_table("turn gap on the gate's corpus", columns, rows, as_json=options.json)
     print_table(
         "exposed medians of the stages",
-        ("stage", *(each.point.name for each in both)),
+        ("stage", *(setting.point.name for setting in both)),
         stages(both),
-        as_json=given.json,
+        as_json=options.json,
     )
-    details = {"points": [each.point.model_dump(mode="json") for each in both]}
-    return print_result("latency", promises(silence, speculative), details, as_json=given.json)
+    details = {"points": [setting.point.model_dump(mode="json") for setting in both]}
+    return print_result("latency", promises(silence, speculative), details, as_json=options.json)
 
 
-def stages(found: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
+def stages(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
     """Return a row for each stage: its exposed median with each setting."""
-    present = [stage for stage in Stage if any(stage in each.point.exposed_p50_ms for each in found)]
+    present = [stage for stage in Stage if any(stage in setting.point.exposed_p50_ms for setting in settings)]
     return [
-        (STAGE[stage][0], *(format_number(each.point.exposed_p50_ms.get(stage), digits=1) for each in found))
+        (STAGE[stage][0], *(format_number(setting.point.exposed_p50_ms.get(stage), digits=1) for setting in settings))
         for stage in present
     ]
 

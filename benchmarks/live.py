@@ -30,12 +30,12 @@ def smoke(turns: int, *arguments: str) -> dict[str, Any]:
     """Return the JSON that one run prints; {} if it printed none."""
     delays = ("--uplink-ms", "60", "--downlink-ms", "90", "--agent-ms", "300", "--turns", str(turns))
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
+        process = subprocess.run(
             child.python("turngap", "smoke", "--fake", *delays, *arguments, "--record", "--json", "--out", folder),
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
         )  # fmt: skip
     try:
-        result: dict[str, Any] = json.loads(done.stdout)
+        result: dict[str, Any] = json.loads(process.stdout)
     except ValueError:
         return {}
     return result
@@ -52,9 +52,9 @@ def promises(name: str, result: Mapping[str, Any], tolerance_ms: float, *, legs:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; return 1 if a promise does not hold."""
-    given = make_parser(__doc__)
-    given.add_argument("--turns", type=int, default=20, help="turns per run")
-    options = given.parse_args(arguments)
+    parser = make_parser(__doc__)
+    parser.add_argument("--turns", type=int, default=20, help="turns per run")
+    options = parser.parse_args(arguments)
     rows: list[Promise] = []
     details: dict[str, Any] = {}
     for name, extra, tolerance_ms, legs in (

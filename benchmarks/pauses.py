@@ -42,15 +42,15 @@ def cut_offs(setting: MeasuredSetting) -> Rate:
 
 def promises(speculative: MeasuredSetting) -> list[Promise]:
     """Return the promises of cut-offs, word errors and wasted work."""
-    found, record = cut_offs(speculative), speculative.run.record
+    cut, record = cut_offs(speculative), speculative.run.record
     wasted = record.conversation.wasted_pauses if record.conversation is not None else None
     share = wasted.share if wasted is not None else None
     dry = record.underrun_rate
     return [
         Promise("complete and not INVALID", record.verdict, None, holds=is_valid(speculative.run)),
         check_at_most(
-            f"false cut-offs on pauses <= 400 ms ({found.events} of {found.n}): at most {CUT_OFFS:.0%}",
-            None if found.upper is None else 100 * found.upper,
+            f"false cut-offs on pauses <= 400 ms ({cut.events} of {cut.n}): at most {CUT_OFFS:.0%}",
+            None if cut.upper is None else 100 * cut.upper,
             100 * CUT_OFFS,
             "%",
         ),
@@ -66,32 +66,32 @@ def promises(speculative: MeasuredSetting) -> list[Promise]:
 
 def main() -> int:
     """Print the tables; return 1 if a promise does not hold."""
-    made = add_sweep_options(make_parser(__doc__))
-    made.add_argument("--beside-silence", action="store_true", help="measure plain silence too, interleaved")
-    made.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
-    given = made.parse_args()
-    wanted = settings(given.silence_ms)
-    speculative = {SPECULATION: wanted[SPECULATION]}
-    found_all = measure_settings("pauses", wanted if given.beside_silence else speculative, given)
+    parser = add_sweep_options(make_parser(__doc__))
+    parser.add_argument("--beside-silence", action="store_true", help="measure plain silence too, interleaved")
+    parser.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
+    options = parser.parse_args()
+    changes = settings(options.silence_ms)
+    speculative = {SPECULATION: changes[SPECULATION]}
+    measured = measure_settings("pauses", changes if options.beside_silence else speculative, options)
     rows = []
-    for each in found_all:
-        found, wasted = cut_offs(each), each.point.wasted
+    for setting in measured:
+        cut, wasted = cut_offs(setting), setting.point.wasted
         rows.append(
             (
-                each.point.name,
-                str(found.n),
-                str(found.events),
-                format_percent(found.rate),
-                format_percent(found.upper),
-                format_number(each.point.turn_gap_ms.p50),
-                format_percent(each.point.wer),
+                setting.point.name,
+                str(cut.n),
+                str(cut.events),
+                format_percent(cut.rate),
+                format_percent(cut.upper),
+                format_number(setting.point.turn_gap_ms.p50),
+                format_percent(setting.point.wer),
                 format_percent(wasted.share if wasted is not None else None, 0),
             )
         )
     columns = ("policy", "pause turns", "cut off", "rate", "at most", "median gap", "WER", "wasted")
-    print_table("pauses of 250 to 400 ms", columns, rows, as_json=given.json)
-    details = {"points": [each.point.model_dump(mode="json") for each in found_all]}
-    return print_result("pauses", promises(found_all[-1]), details, as_json=given.json)
+    print_table("pauses of 250 to 400 ms", columns, rows, as_json=options.json)
+    details = {"points": [setting.point.model_dump(mode="json") for setting in measured]}
+    return print_result("pauses", promises(measured[-1]), details, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,8 @@ def session_ms(folder: Path, *arguments: str) -> float:
 
 def import_ms() -> float:
     """Return the processor time of importing the plugin after pytest, in ms."""
-    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    process = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+    return float(process.stdout)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -60,16 +60,18 @@ def check_at_most(promise: str, value: float | None, at_most: float, unit: str =
 
 def print_result(title: str, promises: Sequence[Promise], details: Mapping[str, Any], *, as_json: bool) -> int:
     """Print the promises with their figures; return the exit code: 0 if all hold, else 1."""
-    holds = bool(promises) and all(one.holds is not False for one in promises)
+    holds = bool(promises) and all(promise.holds is not False for promise in promises)
     if as_json:
-        rows = [asdict(one) for one in promises]
+        rows = [asdict(promise) for promise in promises]
         print(json.dumps({"benchmark": title, "holds": holds, "promises": rows, **details}, indent=2))
         return 0 if holds else 1
     table = Table(title=title, title_justify="left")
     for heading in ("promise", "figure", ""):
         table.add_column(heading, justify="right" if heading == "figure" else "left", overflow="fold")
-    for one in promises:
-        table.add_row(one.promise, one.figure, {True: "holds", False: "DOES NOT HOLD", None: "–"}[one.holds])
+    for promise in promises:
+        table.add_row(
+            promise.promise, promise.figure, {True: "holds", False: "DOES NOT HOLD", None: "–"}[promise.holds]
+        )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table, markup=False)
     console.print("all promises hold" if holds else "SOME PROMISES DO NOT HOLD")

@@ -40,14 +40,14 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParse
 
 
 def measure_settings(
-    scenario: str, settings: Settings, given: argparse.Namespace, turns: int | None = None
+    scenario: str, settings: Settings, options: argparse.Namespace, turns: int | None = None
 ) -> list[MeasuredSetting]:
     """Return the settings in order, read from `--sweep` or from a new sweep.
 
     Raises:
         SystemExit: the sweep has no result, or lacks a setting.
     """
-    path = given.sweep or _run_sweep(scenario, settings, given, given.turns or turns)
+    path = options.sweep or _run_sweep(scenario, settings, options, options.turns or turns)
     record = folder.updated_record(path, folder.read(path))
     points = {point.name: point for point in record.points}
     if missing := [name for name in settings if name not in points]:
@@ -75,8 +75,10 @@ def is_valid(run: StoredRun) -> bool:
     return run.record.complete and run.record.verdict is not Verdict.INVALID
 
 
-def _run_sweep(scenario: str, settings: Settings, given: argparse.Namespace, turns: int | None) -> Path:
-    sweep = turngap.sweep(scenario, steps=settings, profile=given.profile, turns=turns, out=given.out, progress=True)
+def _run_sweep(scenario: str, settings: Settings, options: argparse.Namespace, turns: int | None) -> Path:
+    sweep = turngap.sweep(
+        scenario, steps=settings, profile=options.profile, turns=turns, out=options.out, progress=True
+    )
     sweep.report()
     if sweep.error is not None:
         raise sweep.error

@@ -33,10 +33,10 @@ async def measure(turns: int) -> list[dict[str, TurnRecord]]:
 
 def differences(rounds: Sequence[dict[str, TurnRecord]]) -> tuple[list[float], list[float]]:
     """Return the gaps with and without tracing, in ms, of the pairs in which both turns were answered."""
-    pairs = [one for one in rounds if all(is_answered(turn) for turn in one.values())]
-    gaps = [(one[ON].turn_gap_ms, one[OFF].turn_gap_ms) for one in pairs]
-    known = [(on, off) for on, off in gaps if on is not None and off is not None]
-    return [on for on, _ in known], [off for _, off in known]
+    pairs = [round_ for round_ in rounds if all(is_answered(turn) for turn in round_.values())]
+    gaps = [(round_[ON].turn_gap_ms, round_[OFF].turn_gap_ms) for round_ in pairs]
+    complete = [(on, off) for on, off in gaps if on is not None and off is not None]
+    return [on for on, _ in complete], [off for _, off in complete]
 
 
 def promises(on_ms: Sequence[float], off_ms: Sequence[float]) -> list[Promise]:
@@ -57,15 +57,22 @@ def main() -> int:
     """Print the table; return 1 if a promise does not hold."""
     options = make_parser(__doc__)
     options.add_argument("--turns", type=int, default=80, help="pairs of turns")
-    given = options.parse_args()
+    arguments = options.parse_args()
     with raised_priority():
-        on_ms, off_ms = differences(asyncio.run(measure(given.turns)))
+        on_ms, off_ms = differences(asyncio.run(measure(arguments.turns)))
     rows = promises(on_ms, off_ms)
-    left_out = given.turns - len(on_ms)
+    left_out = arguments.turns - len(on_ms)
     rows.append(
-        Promise("pairs left out <= 10 %", f"{left_out} of {given.turns}", left_out, holds=left_out <= given.turns / 10)
+        Promise(
+            "pairs left out <= 10 %",
+            f"{left_out} of {arguments.turns}",
+            left_out,
+            holds=left_out <= arguments.turns / 10,
+        )
     )
-    return print_result("tracing", rows, {"pairs": len(on_ms), "on_ms": on_ms, "off_ms": off_ms}, as_json=given.json)
+    return print_result(
+        "tracing", rows, {"pairs": len(on_ms), "on_ms": on_ms, "off_ms": off_ms}, as_json=arguments.json
+    )
 
 
 def _within(name: str, value: float, low: float, high: float) -> Promise:

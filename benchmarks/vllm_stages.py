@@ -84,12 +84,13 @@ async def compare(engine: VllmChat, metrics_url: str, count: int, max_tokens: in
     return compared
 
 
-def promises(found: list[ComparedRequest]) -> list[Promise]:
+def promises(requests: list[ComparedRequest]) -> list[Promise]:
     """Return the promises of the three differences, each the largest over all requests."""
     return [
         check_at_most(
-            f"{name.removeprefix('turngap.llm.').removesuffix('_ms')}: largest difference over {len(found)} requests",
-            max(abs(one.span_ms[name] - one.vllm_ms[name]) for one in found),
+            f"{name.removeprefix('turngap.llm.').removesuffix('_ms')}: "
+            f"largest difference over {len(requests)} requests",
+            max(abs(request.span_ms[name] - request.vllm_ms[name]) for request in requests),
             LIMIT_MS,
             digits=3,
         )
@@ -97,15 +98,15 @@ def promises(found: list[ComparedRequest]) -> list[Promise]:
     ]
 
 
-def describe(found: list[ComparedRequest]) -> str:
+def describe(requests: list[ComparedRequest]) -> str:
     """Return the means over the requests in one line."""
-    means = {name: mean(one.span_ms[name] for one in found) for name in HISTOGRAMS}
-    first = mean(one.first_token_ms for one in found)
+    means = {name: mean(request.span_ms[name] for request in requests) for name in HISTOGRAMS}
+    first = mean(request.first_token_ms for request in requests)
     inside = means[tracing.LLM_QUEUE_MS] + means[tracing.LLM_PREFILL_MS]
     return (
-        f"means over {len(found)} requests, ms: first token {first:.1f}, of which queue and prefill {inside:.1f}; "
+        f"means over {len(requests)} requests, ms: first token {first:.1f}, of which queue and prefill {inside:.1f}; "
         f"decode {means[tracing.LLM_DECODE_MS]:.1f}; "
-        f"largest difference to vLLM's metrics {max(one.largest_ms for one in found):.3f}"
+        f"largest difference to vLLM's metrics {max(request.largest_ms for request in requests):.3f}"
     )
 
 
@@ -118,10 +119,10 @@ async def _sums(http: httpx.AsyncClient, url: str) -> dict[str, tuple[float, flo
 
 
 def _value(text: str, metric: str) -> float:
-    found = re.search(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+    if match is None:
         raise HarnessError(f"there is no {metric} among the server's metrics: it is no vLLM, or counts nothing")
-    return float(found[1])
+    return float(match[1])
 
 
 async def _sums_after_one_request(
@@ -159,18 +160,18 @@ def main() -> int:
     )
     options.add_argument("--set", action="append", default=[], help="change the profile: section.key=value")
     options.add_argument("--requests", type=int, default=20)
-    given = options.parse_args()
+    arguments = options.parse_args()
     try:
-        found = asyncio.run(_measure(given.profile, tuple(given.set), given.requests))
+        requests = asyncio.run(_measure(arguments.profile, tuple(arguments.set), arguments.requests))
     except TurngapError as error:
         print(f"vllm_stages: error: {error}", file=sys.stderr)
         return 2
-    print(describe(found), file=sys.stderr)
+    print(describe(requests), file=sys.stderr)
     return print_result(
         "vLLM's stage times, in the span and in its metrics",
-        promises(found),
-        {"requests": [asdict(one) for one in found]},
-        as_json=given.json,
+        promises(requests),
+        {"requests": [asdict(request) for request in requests]},
+        as_json=arguments.json,
     )
 
 

@@ -34,12 +34,12 @@ class ContentionMeasurement(SlotMeasurement):
         self.speech.prepare(Mode(self.options.mode), 1)
         architecture = "tiny" if self.options.tiny else "gemma-3-27b"
         with self._language_model(architecture) as load, self.speech.execution.activate():
-            found = {}
+            frames = {}
             for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
                 load.switch_to(kind)
-                found[name] = self.frames(self.speech.slots[0])
+                frames[name] = self.frames(self.speech.slots[0])
             load.switch_to(Kind.REST)
-        return found | {"times_alone": ratios(found)}
+        return frames | {"times_alone": ratios(frames)}
 
     def _language_model(self, architecture: str) -> AbstractContextManager[LanguageModelLoad]:
         if self.options.place == "thread":
@@ -48,10 +48,10 @@ class ContentionMeasurement(SlotMeasurement):
         return language_model_load.in_process(self.options.device, architecture, {**os.environ, **environment})
 
 
-def ratios(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def ratios(frames: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Return how many times longer a frame takes than alone, by the language model's work, for median and p95."""
     return {
-        name: {share: found[name][share] / found["alone"][share] for share in ("p50", "p95")}
-        for name in found
+        name: {share: frames[name][share] / frames["alone"][share] for share in ("p50", "p95")}
+        for name in frames
         if name != "alone"
     }

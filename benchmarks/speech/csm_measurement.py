@@ -84,19 +84,19 @@ class CsmMeasurement(SlotMeasurement):
         self.speech.prepare(mode, 1)
         prepared_s = time.monotonic() - preparing
         slot = self.speech.slots[0]
-        found: dict[str, Any] = {"prepared_s": prepared_s, "graphs": self.speech.execution.graph_count}
+        result: dict[str, Any] = {"prepared_s": prepared_s, "graphs": self.speech.execution.graph_count}
         with self.speech.execution.activate():
-            found["first_audio_ms"] = {
+            result["first_audio_ms"] = {
                 str(positions): self.first_audio(slot, positions) for positions in self.contexts()
             }
-            found["frame_ms"] = self.frames(slot)
-            found["split_ms"] = self.split(slot)
-            found["counts"] = self.counts(slot, mode)
-            found["frame_checksums"] = self.checksums(slot)
-        found["memory_mib"] = self.memory()
-        frame = found["frame_ms"]
-        found["real_time_factor"] = {name: frame[name] / 80 for name in ("p50", "p95")}
-        return found
+            result["frame_ms"] = self.frames(slot)
+            result["split_ms"] = self.split(slot)
+            result["counts"] = self.counts(slot, mode)
+            result["frame_checksums"] = self.checksums(slot)
+        result["memory_mib"] = self.memory()
+        frame = result["frame_ms"]
+        result["real_time_factor"] = {name: frame[name] / 80 for name in ("p50", "p95")}
+        return result
 
     def transformers(self) -> dict[str, Any]:
         """Measure transformers' own generate on the same weights, best of three; it returns audio only at the end."""
@@ -130,13 +130,13 @@ class CsmMeasurement(SlotMeasurement):
             (str(mode) for mode in self.modes if str(mode) in self.result),
             key=lambda mode: self.result[mode]["frame_ms"]["p50"],
         )
-        found = self.result[best]
+        best_result = self.result[best]
         measured = {
-            "first_audio_p95_ms_at_150": found["first_audio_ms"].get("150", {}).get("kept", {}).get("p95"),
-            "frame_p95_ms": found["frame_ms"]["p95"],
-            "times_faster_than_transformers": self.result["transformers"]["frame_ms"] / found["frame_ms"]["p50"],
+            "first_audio_p95_ms_at_150": best_result["first_audio_ms"].get("150", {}).get("kept", {}).get("p95"),
+            "frame_p95_ms": best_result["frame_ms"]["p95"],
+            "times_faster_than_transformers": self.result["transformers"]["frame_ms"] / best_result["frame_ms"]["p50"],
         }
-        eager = self.result.get(str(Mode.EAGER), found)["frame_checksums"]
+        eager = self.result.get(str(Mode.EAGER), best_result)["frame_checksums"]
         same = {
             str(mode): sum(map(operator.eq, self.result[mode]["frame_checksums"], eager))
             for mode in self.modes

@@ -41,24 +41,25 @@ def table(result: dict[str, Any]) -> str:
     if "codec" in result:
         lines.append(f"codec frame by frame: {result['codec']['signal_to_error_db']:.0f} dB against one offline decode")
     for mode in Mode:
-        found = result.get(str(mode))
-        if not found:
+        figures = result.get(str(mode))
+        if not figures:
             continue
-        frame, counts = found["frame_ms"], found["counts"]
+        frame, counts = figures["frame_ms"], figures["counts"]
         lines.append(f"{mode}: frame p50 {frame['p50']:.2f}, p95 {frame['p95']:.2f} ms (RTF {frame['p95'] / 80:.3f})")
-        split = " ".join(f"{stage} {times['p50']:.2f}" for stage, times in found["split_ms"].items())
+        split = " ".join(f"{stage} {times['p50']:.2f}" for stage, times in figures["split_ms"].items())
         kind = "kernels" if "cuda" in result["options"]["device"] else "operations"
         lines.append(f"  split {split} ms · {counts['a_frame']} {kind}, {counts.get('host_syncs', '?')} host syncs")
-        for positions, times in found["first_audio_ms"].items():
-            named = ", ".join(f"{how} p50 {t['p50']:.1f} p95 {t['p95']:.1f}" for how, t in times.items())
-            lines.append(f"  first audio at {positions} positions: {named} ms")
-        lines.append(f"  memory {found['memory_mib']} MiB · prepared in {found['prepared_s']:.0f} s")
+        for positions, times in figures["first_audio_ms"].items():
+            first_audio = ", ".join(f"{how} p50 {t['p50']:.1f} p95 {t['p95']:.1f}" for how, t in times.items())
+            lines.append(f"  first audio at {positions} positions: {first_audio} ms")
+        lines.append(f"  memory {figures['memory_mib']} MiB · prepared in {figures['prepared_s']:.0f} s")
     if "transformers" in result:
-        other = result["transformers"]
+        reference = result["transformers"]
         lines.append(
-            f"transformers generate: {other['frame_ms']:.1f} ms a frame, {other['operations_a_frame']} operations, "
-            f"{other['host_syncs_a_frame']} host syncs; 2 s of audio, all at once, after "
-            f"{other['two_seconds_of_audio_ms']:.0f} ms"
+            f"transformers generate: {reference['frame_ms']:.1f} ms a frame, "
+            f"{reference['operations_a_frame']} operations, "
+            f"{reference['host_syncs_a_frame']} host syncs; 2 s of audio, all at once, after "
+            f"{reference['two_seconds_of_audio_ms']:.0f} ms"
         )
     if "a_us_a_kernel" in result.get("fit", {}):
         fit = result["fit"]
@@ -66,7 +67,7 @@ def table(result: dict[str, Any]) -> str:
     if "verdict" in result:
         verdict = result["verdict"]
         lines.append(f"frames of 8 with the codes of eager: {verdict['frames_of_8_as_eager']}")
-        for goal, wanted in result["goals"].items():
-            lines.append(f"{verdict['mode']}: {goal} {verdict[goal]:.1f} (goal {wanted:g})")
+        for goal, limit in result["goals"].items():
+            lines.append(f"{verdict['mode']}: {goal} {verdict[goal]:.1f} (goal {limit:g})")
     lines += [f"FAILED {name}: {why}" for name, why in result["failed"].items()]
     return "\n".join(lines)

@@ -78,11 +78,11 @@ class SlotMeasurement(Measurement):
         kept = self.plan(positions, 2)
         for _ in range(3):
             once(kept)
-        found = {"kept": summary([once(kept) for _ in range(runs)])}
+        result = {"kept": summary([once(kept) for _ in range(runs)])}
         if kept.segments:
             others = [self.plan(positions, 2, name=str(number)) for number in range(max(1, runs // 5))]
-            found["afresh"] = summary([once(other) for other in others])
-        return found
+            result["afresh"] = summary([once(other) for other in others])
+        return result
 
     def frames(self, slot: Slot) -> dict[str, Any]:
         """Return the time from frame to frame as a call sees it, at 150 positions of context."""
@@ -116,20 +116,20 @@ class SlotMeasurement(Measurement):
             return {"a_stage": {}, "a_frame": None}  # a compiled unit dispatches no operations
         count = kernels if self.cuda else operations
         stages = {stage: count(unit) for stage, unit in self.units(slot).items()}
-        found: dict[str, Any] = {"a_stage": stages, "a_frame": sum(stages.values())}
+        result: dict[str, Any] = {"a_stage": stages, "a_frame": sum(stages.values())}
         if self.cuda:
-            found["host_syncs"] = sum(cuda_syncs(unit) for unit in self.units(slot).values())
+            result["host_syncs"] = sum(cuda_syncs(unit) for unit in self.units(slot).values())
         elif mode is Mode.EAGER:
             with Operations() as counted:
                 slot._launch()
-            found["host_syncs"] = counted.host_syncs
-        return found
+            result["host_syncs"] = counted.host_syncs
+        return result
 
     def checksums(self, slot: Slot) -> list[int]:
         """Return checksums of the codes of eight frames of a fixed text, equal for modes that compute the same."""
         slot.start(self.plan(TEXT_POSITIONS, 8), seed=1)
-        found = []
+        sums = []
         for _ in range(8):
-            found.append(zlib.crc32(bytes(str(slot.last_codes().tolist()), "ascii")))
+            sums.append(zlib.crc32(bytes(str(slot.last_codes().tolist()), "ascii")))
             slot.next_frame()
-        return found
+        return sums

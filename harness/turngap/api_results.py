@@ -259,11 +259,11 @@ def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:
     path = Path(run)
     if path.exists():
         return path
-    named = Path(RESULTS) / path
-    if named.is_dir():
-        return named
+    in_results = Path(RESULTS) / path
+    if in_results.is_dir():
+        return in_results
     raise RunFolderError(
-        f"{run}: no {kind} folder: there is neither this path nor {named}; `turngap {kind}` prints it",
+        f"{run}: no {kind} folder: there is neither this path nor {in_results}; `turngap {kind}` prints it",
         code="run-folder.unknown",
     )
 

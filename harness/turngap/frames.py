@@ -63,7 +63,10 @@ def summary_frame(record: RunRecord) -> pd.DataFrame:
         rows |= {name: figures for name, figures in reactions.items() if figures is not None and figures.n}
     names = {"p50": "p50_ms", "p95": "p95_ms", "p95_upper": "p95_upper_ms", "p99": "p99_ms", "max": "max_ms"}
     frame = pd.DataFrame(
-        [{"turns": one.n} | {column: getattr(one, name) for name, column in names.items()} for one in rows.values()],
+        [
+            {"turns": figures.n} | {column: getattr(figures, name) for name, column in names.items()}
+            for figures in rows.values()
+        ],
         index=pd.Index(list(rows), name="latency"),
         columns=["turns", *names.values()],
     )

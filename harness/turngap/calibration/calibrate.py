@@ -254,11 +254,11 @@ def measure_errors(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sa
 
 def summarise_errors(values: Iterable[float | None]) -> Errors:
     """Return bias (median), standard deviation and largest error; None values are ignored."""
-    known = np.array([value for value in values if value is not None], np.float64)
-    if not len(known):
+    errors = np.array([value for value in values if value is not None], np.float64)
+    if not len(errors):
         return Errors(0, None, None, None)
-    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return Errors(len(known), float(np.median(known)), sd, float(np.max(np.abs(known))))
+    sd = float(np.std(errors, ddof=1)) if len(errors) > 1 else None
+    return Errors(len(errors), float(np.median(errors)), sd, float(np.max(np.abs(errors))))
 
 
 async def _measure_delay(

@@ -77,12 +77,12 @@ class Sentinel:
         Raises:
             HarnessError: the log can't be written.
         """
-        self._samples.extend((self._boot_id, one) for one in samples)
+        self._samples.extend((self._boot_id, sample) for sample in samples)
         if self._log is None:
             return
         try:
             with self._log.open("a", encoding="utf-8") as file:  # no fsync: the callers share this event loop
-                rows = (asdict(one) | {_BOOT_ID: self._boot_id} for one in samples)
+                rows = (asdict(sample) | {_BOOT_ID: self._boot_id} for sample in samples)
                 file.write("".join(json.dumps(row) + "\n" for row in rows))
         except OSError as error:
             raise HarnessError(f"{self._log}: cannot be written ({error.strerror or error})") from None
@@ -94,17 +94,19 @@ class Sentinel:
             for turn in turns
         ]
         matches = [
-            (boot, one) for boot, one in self._samples if any(_overlaps(boot, one, *window) for window in windows)
+            (boot, sample)
+            for boot, sample in self._samples
+            if any(_overlaps(boot, sample, *window) for window in windows)
         ]
-        inside = [one for _, one in matches]
-        errors = calibrate.summarise_errors(one.error_ms for one in inside)
-        sizes = [abs(one.error_ms) for one in inside if one.error_ms is not None]
+        inside = [sample for _, sample in matches]
+        errors = calibrate.summarise_errors(sample.error_ms for sample in inside)
+        sizes = [abs(sample.error_ms) for sample in inside if sample.error_ms is not None]
         return SentinelErrors(
             n=errors.n,
             n_all=len(self._samples),
             windows=len(windows),
-            watched=sum(any(_overlaps(boot, one, *window) for boot, one in matches) for window in windows),
-            missed=sum(one.error_ms is None for one in inside),
+            watched=sum(any(_overlaps(boot, sample, *window) for boot, sample in matches) for window in windows),
+            missed=sum(sample.error_ms is None for sample in inside),
             bias_median_ms=errors.bias_median_ms,
             sd_ms=errors.sd_ms,
             p95_abs_ms=float(np.percentile(sizes, 95)) if sizes else None,

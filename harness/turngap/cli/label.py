@@ -63,14 +63,14 @@ def make_listening_audio(check: RecordingCheck) -> Pcm16:
 
     If a piece of the last word is heard after the silence, the label is too early.
     """
-    kept = check.pcm[check.label.start_sample : check.label.end_sample]
-    return np.concatenate([kept, np.zeros(SEPARATOR_SAMPLES, np.int16), check.pcm[check.label.end_sample :]])
+    speech = check.pcm[check.label.start_sample : check.label.end_sample]
+    return np.concatenate([speech, np.zeros(SEPARATOR_SAMPLES, np.int16), check.pcm[check.label.end_sample :]])
 
 
 def _check_arguments(paths: Sequence[Path], outputs: dict[str, Path | None]) -> None:
     for path in paths:
         if path.is_dir():
-            files = [other for other in path.iterdir() if other.is_file()]
+            files = [file for file in path.iterdir() if file.is_file()]
             raise UsageError(
                 f"{path}: that is a folder with {plural(len(files), 'file')}; give the recordings in it, as in: "
                 f"turngap label {path / '*.wav'}",

@@ -98,8 +98,8 @@ def build_corpus(scenario: Scenario, on_progress: OnProgress | None = None) -> C
         notes.append(f"the synthetic voice speaks for {replaced} recorded prompts, which are not available: {reason}")
     if not clips:
         raise HarnessError(f"scenario {scenario.name!r}: no clip has a firm end of speech; {notes[0]}")
-    kept = tuple(turn for turn in scenario.turns if turn.key in clips)
-    return Corpus(clips, tuple(notes), scenario.model_copy(update={"turns": kept}))
+    usable = tuple(turn for turn in scenario.turns if turn.key in clips)
+    return Corpus(clips, tuple(notes), scenario.model_copy(update={"turns": usable}))
 
 
 def make_clip(

@@ -29,10 +29,10 @@ def plot_label(check: RecordingCheck, path: Path) -> None:
     FigureCanvasAgg(figure)
     wave, level, close = figure.subplot_mosaic([["wave", "wave"], ["level", "close"]], width_ratios=[2, 1]).values()
     ms = np.arange(len(check.pcm)) / 8
-    kept = (ms >= check.start_ms) & (ms < check.end_ms)
+    in_clip = (ms >= check.start_ms) & (ms < check.end_ms)
     for axes in (wave, close):
-        axes.plot(ms, np.where(kept, np.nan, check.pcm / 32_768), color=_CUT, linewidth=0.6, label="cut away")
-        axes.plot(ms, np.where(kept, check.pcm / 32_768, np.nan), color=_VOICE, linewidth=0.6, label="kept")
+        axes.plot(ms, np.where(in_clip, np.nan, check.pcm / 32_768), color=_CUT, linewidth=0.6, label="cut away")
+        axes.plot(ms, np.where(in_clip, check.pcm / 32_768, np.nan), color=_VOICE, linewidth=0.6, label="kept")
     levels = levels_dbfs(check.pcm)
     level.step(np.arange(len(levels)) * LEVEL_FRAME_SAMPLES / 8, levels, where="post", color=_VOICE, linewidth=1)
     level.axhline(

@@ -121,7 +121,7 @@ class CallLedger:
             ) from None
         try:
             calls = json.loads(text)["calls_unix_s"]
-            if not isinstance(calls, list) or not all(type(one) is int for one in calls):
+            if not isinstance(calls, list) or not all(type(time) is int for time in calls):
                 raise TypeError  # noqa: TRY301  # one message for every kind of damage
         except (ValueError, KeyError, TypeError):
             raise UsageError(

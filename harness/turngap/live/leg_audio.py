@@ -107,8 +107,8 @@ class InboundAudio:
         """Return the frames as messages that play at their samples' own times, for scoring."""
         start_ns = self._earliest_ns or 0
         return tuple(
-            Received(one.arrival_ns, start_ns + one.offset * NS_PER_SAMPLE, one.pcm, len(one.pcm))
-            for one in self._frames
+            Received(frame.arrival_ns, start_ns + frame.offset * NS_PER_SAMPLE, frame.pcm, len(frame.pcm))
+            for frame in self._frames
         )
 
     def jitter_ms(self) -> float | None:
@@ -119,8 +119,8 @@ class InboundAudio:
 
     def _late_ns(self) -> Int64:
         start_ns = self._earliest_ns or 0
-        due = [start_ns + (one.offset + len(one.pcm)) * NS_PER_SAMPLE for one in self._frames]
-        return np.array([one.arrival_ns for one in self._frames], np.int64) - np.array(due, np.int64)
+        due = [start_ns + (frame.offset + len(frame.pcm)) * NS_PER_SAMPLE for frame in self._frames]
+        return np.array([frame.arrival_ns for frame in self._frames], np.int64) - np.array(due, np.int64)
 
 
 def render_playout(received: Sequence[Received], until_ns: int | None = None) -> TimedAudio:

@@ -38,7 +38,9 @@ def score_both_legs(
 ) -> tuple[list[TurnRecord], CallRecord]:
     """Score a call with both legs on this host; return its turns and the record of the agent's leg they come from."""
     t0s = t0s_ns(caller)
-    t1s = [_locate_end_ns(one, t0_ns, agent.inbound) for one, t0_ns in zip(caller.record.spoken, t0s, strict=True)]
+    t1s = [
+        _locate_end_ns(spoken, t0_ns, agent.inbound) for spoken, t0_ns in zip(caller.record.spoken, t0s, strict=True)
+    ]
     agent_record = _agent_record(caller, agent, t1s, alias)
     turns = score_call(agent_record, spans, planned, network_ms=0.0, cold=cold)
     for index, (t0_ns, t1_ns, turn) in enumerate(zip(t0s, t1s, turns, strict=False)):
@@ -77,7 +79,8 @@ def t0s_ns(caller: CallerTrace) -> list[int]:
     """Return, for each utterance, when Twilio could play its last sample if transport to Twilio took no time."""
     record = caller.record
     return [
-        record.sample_ns(one.end_sample) + late_ns for one, late_ns in zip(record.spoken, caller.late_ns, strict=True)
+        record.sample_ns(spoken.end_sample) + late_ns
+        for spoken, late_ns in zip(record.spoken, caller.late_ns, strict=True)
     ]
 
 
@@ -120,11 +123,11 @@ def _agent_record(caller: CallerTrace, agent: AgentTrace, t1s: Sequence[int | No
     pcm[: len(inbound.pcm)] = inbound.pcm
     spoken = []
     sent_ns = inbound.start_ns + (np.arange(frames, dtype=np.int64) + 1) * FRAME_NS
-    for one, t0_ns, t1_ns, late_ns in zip(record.spoken, t0s_ns(caller), t1s, caller.late_ns, strict=True):
+    for utterance, t0_ns, t1_ns, late_ns in zip(record.spoken, t0s_ns(caller), t1s, caller.late_ns, strict=True):
         end = round(((t1_ns if t1_ns is not None else t0_ns) - inbound.start_ns) / NS_PER_SAMPLE)
-        end = max(end, len(one.clip.pcm))
-        start = end - len(one.clip.pcm)
-        spoken.append(replace(one, start_sample=start, end_sample=end))
+        end = max(end, len(utterance.clip.pcm))
+        start = end - len(utterance.clip.pcm)
+        spoken.append(replace(utterance, start_sample=start, end_sample=end))
         sent_ns[start // FRAME_SAMPLES : -(-end // FRAME_SAMPLES)] += late_ns
     return replace(
         record,

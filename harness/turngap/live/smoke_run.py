@@ -231,7 +231,7 @@ def _calls_with_clips(plan: SmokePlan, clips: Mapping[str, Clip]) -> tuple[Plann
     calls = (
         replace(call, turns=tuple(turn for turn in call.turns if turn.key in clips)) for call in plan.request.calls
     )
-    kept = tuple(call for call in calls if call.turns)
-    if not kept:
+    usable = tuple(call for call in calls if call.turns)
+    if not usable:
         raise HarnessError("no turn of the calls has a usable clip")
-    return kept
+    return usable

@@ -30,7 +30,10 @@ class TwilioRecordings:
         """
         calls = self.twilio.client.calls
         recordings = await self.twilio.request("the recording", lambda: calls(call_sid).recordings.list_async(limit=20))
-        return {str(one.sid): str(getattr(one.status, "value", one.status) or "") for one in recordings}
+        return {
+            str(recording.sid): str(getattr(recording.status, "value", recording.status) or "")
+            for recording in recordings
+        }
 
     async def fetch(self, sid: str) -> bytes:
         """Return a recording as a WAV file with both channels.

@@ -66,7 +66,7 @@ def watch_turns(
 
     None where the GPU was not sampled. `sees_all`: NVML lists the processes of the whole machine, not of a container.
     """
-    device = next((one for one in devices if one.uuid == uuid), None)
+    device = next((gpu for gpu in devices if gpu.uuid == uuid), None)
     if device is None:
         return None
     rows = sorted(

@@ -36,7 +36,7 @@ class Sampler:
 
     def __init__(self, running: asyncio.subprocess.Process, hello: dict[str, Any]) -> None:
         self._process = running
-        self.gpus: tuple[Gpu, ...] = tuple(Gpu(**each) for each in hello["gpus"])
+        self.gpus: tuple[Gpu, ...] = tuple(Gpu(**gpu) for gpu in hello["gpus"])
         self.no_gpu_reason: str = hello["reason"]
         self.driver: str | None = hello["driver"]
         self.gpu_processes: str = hello["processes"]
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> None:
     gpus = Gpus.open()
     devices = gpus.devices()
     hello = {
-        "gpus": [asdict(each) for each in devices],
+        "gpus": [asdict(gpu) for gpu in devices],
         "reason": gpus.reason,
         "driver": gpus.driver,
         "processes": gpus.processes,
@@ -113,7 +113,7 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
         if gpu_rows is not None:
-            gpu_rows.writerows(gpu_log.format_row(each) for each in gpus.sample(clock.now_ns() / 1e9))
+            gpu_rows.writerows(gpu_log.format_row(sample) for sample in gpus.sample(clock.now_ns() / 1e9))
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             sample = agent.sample(clock.now_ns() / 1e9)
             if sample is not None:

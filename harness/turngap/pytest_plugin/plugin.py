@@ -241,10 +241,10 @@ def _find_problems(session: pytest.Session) -> list[str]:
     config = session.config
     if not config.stash[MEASURED]:
         return ["--benchmark was given, and no run was made"]
-    known = baselines(config)
-    if not config.getoption("benchmark_compare_fail", None) or known is None:
+    baseline_runs = baselines(config)
+    if not config.getoption("benchmark_compare_fail", None) or baseline_runs is None:
         return []
-    names = {name for benchmarks in known.values() for name in benchmarks}
+    names = {name for benchmarks in baseline_runs.values() for name in benchmarks}
     return [
         f"--benchmark-compare-fail: no stored run has {item.nodeid}, so it was compared with nothing"
         for item in session.items

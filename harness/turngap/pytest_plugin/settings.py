@@ -90,8 +90,8 @@ def refuse_empty_session(config: pytest.Config) -> None:
 
 def baselines(config: pytest.Config) -> dict[str, dict[str, object]] | None:
     """Return the stored benchmarks to compare with, by file and full name; None where pytest-benchmark has none."""
-    found = getattr(getattr(config, "_benchmarksession", None), "compared_mapping", None)
-    return found if isinstance(found, dict) else None
+    compared = getattr(getattr(config, "_benchmarksession", None), "compared_mapping", None)
+    return compared if isinstance(compared, dict) else None
 
 
 def _distributed(config: pytest.Config) -> bool:

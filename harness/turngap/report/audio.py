@@ -57,7 +57,7 @@ def make_players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) ->
     for turn in turns:
         if turn.audio is not None and turn.audio_offset_ms is not None:
             calls.setdefault(turn.audio, []).append(turn)
-    found, room, left_out = [], MOST_BYTES, []
+    players, room, left_out = [], MOST_BYTES, []
     for name, spoken in calls.items():
         pcm = _load(folder, name, notes)
         if pcm is None:
@@ -66,11 +66,11 @@ def make_players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) ->
         if player is None:
             left_out.append(name)
             continue
-        found.append(player)
+        players.append(player)
         room -= len(player.uri) * 3 // 4
     if left_out:
         notes.append(f"to keep this page small, {len(left_out)} more recorded calls are only in the run folder")
-    return found
+    return players
 
 
 def _load(folder: Path, name: str, notes: list[str]) -> Pcm16 | None:
@@ -104,8 +104,8 @@ def _player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Pl
         which = f" of turn {number}" if len(marks) > 1 else ""
         pins.append(Pin(f"caller stops{which}", "t0", at_s, at_s / length_s))
         if turn.turn_gap_ms is not None:
-            heard = at_s + turn.turn_gap_ms / 1000
-            pins.append(Pin(f"agent is heard{which}", "t1", heard, heard / length_s))
+            heard_s = at_s + turn.turn_gap_ms / 1000
+            pins.append(Pin(f"agent is heard{which}", "t1", heard_s, heard_s / length_s))
     shown = tuple(pin for pin in pins if 0 <= pin.share <= 1)
     uri = "data:audio/wav;base64," + base64.b64encode(mulaw_wav(part)).decode("ascii")
     return Player(name, tuple(turns), length_s, uri, envelope(part[:, 0], 0), envelope(part[:, 1], 1), shown)

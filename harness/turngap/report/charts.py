@@ -123,8 +123,8 @@ def _role(turn: TurnRecord, line: ReferenceLine) -> str:
 
 def axis_limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:
     """Return rounded limits that contain the values and the lines, with room at the right."""
-    found = [*values, *(value for value in also if value is not None)]
-    low, high = min(found), max(found)
+    shown = [*values, *(value for value in also if value is not None)]
+    low, high = min(shown), max(shown)
     step = 50 if high - low < 800 else 250
     return max(0.0, math.floor((low - 40) / step) * step), math.ceil((high + (high - low) * 0.06 + 10) / step) * step
 
@@ -227,10 +227,10 @@ def draw_networks(groups: Sequence[NetworkFigures], line: ReferenceLine) -> Mark
             draw_text(ax, right, len(groups) + 0.05, "no good\nanswer", "over", ha="center")
         for place, (group, row) in enumerate(zip(groups, rows, strict=True)):
             y = len(groups) - 1 - place + 0.28
-            heard = [value for value in row if value is not None]
-            draw_dots(ax, [(value, y) for value in heard if not line.is_over(value)], "accent", 6.0)
-            draw_dots(ax, [(value, y) for value in heard if line.is_over(value)], "bad", 6.0)
-            draw_dots(ax, [(right, y)] if len(heard) < len(row) else [], "over", 6.0)
+            gaps = [value for value in row if value is not None]
+            draw_dots(ax, [(value, y) for value in gaps if not line.is_over(value)], "accent", 6.0)
+            draw_dots(ax, [(value, y) for value in gaps if line.is_over(value)], "bad", 6.0)
+            draw_dots(ax, [(right, y)] if len(gaps) < len(row) else [], "over", 6.0)
             for value in (group.perceived_gap_ms.p50, group.perceived_gap_ms.p95):
                 if value is not None:
                     ax.plot([value, value], [y - 0.2, y + 0.2], color=css_colour("ink"), lw=1.5)

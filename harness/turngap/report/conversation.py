@@ -106,11 +106,11 @@ def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Sect
         if (figures := getattr(talk, reaction.metric)) is not None and figures.n
     )
     noisy = conversation.NOISY in talk.wer
-    words = tuple(WordRow(name, found, _twin(record, name)) for name, found in talk.wer.items()) if noisy else ()
+    words = tuple(WordRow(name, figures, _twin(record, name)) for name, figures in talk.wer.items()) if noisy else ()
     waste = tuple(
-        WasteRow(name, found)
-        for name, found in (("all turns", talk.wasted), ("pause turns", talk.wasted_pauses))
-        if found is not None and found.share is not None
+        WasteRow(name, figures)
+        for name, figures in (("all turns", talk.wasted), ("pause turns", talk.wasted_pauses))
+        if figures is not None and figures.share is not None
     )
     special = any(
         talk.rates[share.metric].n for share in SHARES if share.metric in talk.rates and share.metric not in ORDINARY
@@ -123,23 +123,23 @@ def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Sect
 
 def terminal_lines(record: RunRecord) -> list[tuple[str, str]]:
     """Return the section as lines for the terminal: a name and a sentence each."""
-    found = conversation_section(record, ())
-    if found is None:
+    section = conversation_section(record, ())
+    if section is None:
         return []
-    rows = [(row.words, rate_text(row.rate)) for row in found.rates if row.words not in _IN_EVERY_SUMMARY]
+    rows = [(row.words, rate_text(row.rate)) for row in section.rates if row.words not in _IN_EVERY_SUMMARY]
     rows += [
         (
             row.words,
             f"p50 {ms(row.figures.p50)}, p95 {ms(row.figures.p95)}, p95 ≤ {bound_text(row.figures)}, "
             f"max {ms(row.figures.max)} ms ({row.figures.n})",
         )
-        for row in found.times
+        for row in section.times
     ]
     rows += [
         (f"WER, {row.name}", f"{word_errors_text(row.figures)}{f'; with clean twins {row.twins}' if row.twins else ''}")
-        for row in found.words
+        for row in section.words
     ]
-    rows += [(f"wasted work, {row.name}", wasted_work_text(row.figures)) for row in found.waste]
+    rows += [(f"wasted work, {row.name}", wasted_work_text(row.figures)) for row in section.waste]
     return rows
 
 
@@ -150,16 +150,16 @@ def rate_text(rate: Rate) -> str:
     return f"{rate.events} of {rate.n:,} (at most {percent(rate.upper)} with 95 % confidence)"
 
 
-def word_errors_text(found: WordErrors) -> str:
+def word_errors_text(errors: WordErrors) -> str:
     """Return word errors in words."""
-    return f"{percent(found.wer)} of {plural(found.words, 'word')} (at most {percent(found.upper)})"
+    return f"{percent(errors.wer)} of {plural(errors.words, 'word')} (at most {percent(errors.upper)})"
 
 
-def wasted_work_text(found: WastedWork) -> str:
+def wasted_work_text(work: WastedWork) -> str:
     """Return wasted work in words."""
     return (
-        f"{ms(found.wasted_ms)} ms a turn wasted, {ms(found.compute_ms)} ms a turn used: {percent(found.share)} "
-        f"of the work is wasted (at most {percent(found.upper)})"
+        f"{ms(work.wasted_ms)} ms a turn wasted, {ms(work.compute_ms)} ms a turn used: {percent(work.share)} "
+        f"of the work is wasted (at most {percent(work.upper)})"
     )
 
 

@@ -63,13 +63,13 @@ def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> 
     folder = path.resolve()
     if (folder.parent / _SWEEP).exists():
         return ()
-    found = []
+    runs = []
     for file in folder.parent.glob(f"[!.]*/{store.RUN}"):
         with contextlib.suppress(OSError, ValueError, TurngapError):
             if file.parent != folder and _is_earlier(json.loads(file.read_text("utf-8")), record):
-                found.append(store.read(file.parent))
-    found = sorted(found, key=lambda run: run.record.started)[1 - MOST_RUNS :]
-    earlier = tuple(_summarise_run(run.record, run.turns, record) for run in found)
+                runs.append(store.read(file.parent))
+    runs = sorted(runs, key=lambda run: run.record.started)[1 - MOST_RUNS :]
+    earlier = tuple(_summarise_run(run.record, run.turns, record) for run in runs)
     return (*earlier, _summarise_run(record, turns, record)) if earlier else ()
 
 
@@ -87,25 +87,25 @@ def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseli
 
 def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
     """Draw a row for each run: median and p95, each with its interval if it has one; this run is the last row."""
-    values = [value for one in past for value in (one.p50_ms, one.p95_ms, *one.p50_between_ms, *one.p95_between_ms)]
+    values = [value for run in past for value in (run.p50_ms, run.p95_ms, *run.p50_between_ms, *run.p95_between_ms)]
     low, high = axis_limits([value for value in values if value is not None] or [line.at_ms], (line.at_ms,))
 
     def paint(canvas: Canvas) -> None:
         ax = rows_of_gaps(canvas, low, high, len(past), line, "perceived gap, ms: median ●, p95 ○", right=14)
-        for place, one in enumerate(past):
+        for place, run in enumerate(past):
             y = len(past) - 1 - place + 0.3
             role = "accent" if place == len(past) - 1 else "muted"
-            for value, between in ((one.p50_ms, one.p50_between_ms), (one.p95_ms, one.p95_between_ms)):
+            for value, between in ((run.p50_ms, run.p50_between_ms), (run.p95_ms, run.p95_between_ms)):
                 if value is not None:
                     ends = [value if end is None else end for end in between]
                     ax.plot(ends, [y, y], color=css_colour(role), lw=2, zorder=0.9)
-            draw_dots(ax, [(one.p50_ms, y)] if one.p50_ms is not None else [], role, 9.0)
-            draw_dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], role, 9.0)
-            draw_dots(ax, [(one.p95_ms, y)] if one.p95_ms is not None else [], "paper", 5.0)
-            named = one.started[:16].replace("T", " ") + (" (this run)" if role == "accent" else "")
-            draw_text(ax, low, y + 0.2, named, "ink" if role == "accent" else "muted")
+            draw_dots(ax, [(run.p50_ms, y)] if run.p50_ms is not None else [], role, 9.0)
+            draw_dots(ax, [(run.p95_ms, y)] if run.p95_ms is not None else [], role, 9.0)
+            draw_dots(ax, [(run.p95_ms, y)] if run.p95_ms is not None else [], "paper", 5.0)
+            label = run.started[:16].replace("T", " ") + (" (this run)" if role == "accent" else "")
+            draw_text(ax, low, y + 0.2, label, "ink" if role == "accent" else "muted")
 
-    described = "; ".join(f"{one.run_id}: median {ms(one.p50_ms)} ms, p95 {ms(one.p95_ms)} ms" for one in past)
+    described = "; ".join(f"{run.run_id}: median {ms(run.p50_ms)} ms, p95 {ms(run.p95_ms)} ms" for run in past)
     height = 70 + ROW * len(past)
     title = "Median and p95 of the perceived gap, run by run"
     return render_chart(
@@ -114,10 +114,10 @@ def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
 
 
 def _is_earlier(data: object, record: RunRecord) -> bool:
-    wanted = {"scenario": record.scenario, "profile": record.profile, "complete": True}
+    expected = {"scenario": record.scenario, "profile": record.profile, "complete": True}
     return (
         isinstance(data, dict)
-        and all(data.get(key) == value for key, value in wanted.items())
+        and all(data.get(key) == value for key, value in expected.items())
         and data.get("verdict") != Verdict.INVALID
         and str(data.get("started", "")) < record.started
     )

@@ -117,14 +117,14 @@ def outcome_rates(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[t
     Outcomes that none of the run's kinds of turns can have are left out.
     """
     shown = conversation.shown_outcomes(record, turns)
-    found = []
+    rates = []
     all_turns = sum(record.outcomes.values())
-    for outcome in (one for one in Outcome if one.value in shown):
+    for outcome in (outcome for outcome in Outcome if outcome.value in shown):
         count = record.outcomes.get(outcome, 0)
         name, meaning = wording.OUTCOME[outcome]
         n = all_turns if outcome is Outcome.INVALID else all_turns - record.outcomes.get(Outcome.INVALID, 0)
-        found.append((outcome.value, name, meaning, stats.rate(count, n)))
-    return found
+        rates.append((outcome.value, name, meaning, stats.rate(count, n)))
+    return rates
 
 
 def _context(run: data.ReportData) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
     limit = stage_table.reference_line(record)
     typical, worst = summary.representative_turn(turns), summary.worst_turn(turns)
     notes = [*record.notes, *run.notes]
-    kept = _in_order_of_interest(typical, worst, turns)
+    ordered = _in_order_of_interest(typical, worst, turns)
     groups = group_by_network(turns, list(record.networks))
     return {
         "run": record,
@@ -171,7 +171,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "memory_accounted": resources.accounted_share(record.agent.memory_mib, record.gpus[0]) if record.gpus else None,
         "gb": lambda mib: f"{mib / resources.MIB_PER_GB:.1f}",
         "process_chart": resources.draw_process(run.process) if run.process is not None else None,
-        "players": audio.make_players(run.path, kept, notes),
+        "players": audio.make_players(run.path, ordered, notes),
         "wave": {"width": audio.WIDTH, "height": 2 * audio.LANE},
         "rows": _turn_rows(turns, limit),
         "outcome_words": wording.OUTCOME,

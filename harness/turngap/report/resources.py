@@ -83,17 +83,17 @@ def turn_intervals(turns: Sequence[TurnRecord], began_s: float, ended_s: float) 
     Unanswered turns are marked at the end of speech only; those outside the samples are left out.
     """
     pixel_s = (ended_s - began_s) / 1000
-    found: list[tuple[float, float]] = []
+    intervals: list[tuple[float, float]] = []
     for begin_ns, end_ns in sorted((turn.t0_ns, turn.t1_ns or turn.t0_ns) for turn in turns):
         begin, end = begin_ns / _NS_PER_S, max(end_ns / _NS_PER_S, begin_ns / _NS_PER_S + pixel_s)
         if not began_s <= begin <= ended_s:
             continue
         begin, end = begin - began_s, min(end, ended_s) - began_s
-        if found and begin - found[-1][1] < pixel_s:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
+        if intervals and begin - intervals[-1][1] < pixel_s:
+            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], end))
         else:
-            found.append((begin, end))
-    return found
+            intervals.append((begin, end))
+    return intervals
 
 
 def draw_process(samples: pd.DataFrame) -> Markup:
@@ -169,14 +169,14 @@ def memory_rows(
     without it, or without a figure for its engine, all reserved memory counts as used.
     """
     idle_mib = kv_cache.reserved_mib - kv_cache.used_peak_mib if kv_cache is not None and "llm" in held_mib else 0.0
-    found = [_row("in use before the agent", "", gpu.used_before_mib)]
+    rows = [_row("in use before the agent", "", gpu.used_before_mib)]
     for line in PLAN:
         idle = idle_mib if line.section == "llm" else 0.0
-        found.append(_row(line.name, _range(line.low_gb, line.high_gb), held_mib.get(line.section), idle))
+        rows.append(_row(line.name, _range(line.low_gb, line.high_gb), held_mib.get(line.section), idle))
     rest = gpu.used_peak_mib - gpu.used_before_mib - sum(held_mib.values())
-    found.append(_row("added during the calls, by no single engine", "", rest))
-    found.append(_row("peak", _range(*TOTAL_GB), gpu.used_peak_mib, idle_mib))
-    return tuple(found)
+    rows.append(_row("added during the calls, by no single engine", "", rest))
+    rows.append(_row("peak", _range(*TOTAL_GB), gpu.used_peak_mib, idle_mib))
+    return tuple(rows)
 
 
 def accounted_share(held_mib: Mapping[str, float], gpu: GpuFigures) -> float | None:

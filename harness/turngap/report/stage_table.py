@@ -88,13 +88,13 @@ def plan_rows(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[PlanRow, 
         return ()
     plan = (record.budget.hypotheses if record.budget is not None else ()) or default_plan()
     planned_stages = {stage for item in plan for stage in item.stages}
-    other = [
+    others = [
         Hypothesis(name=STAGE[stage][0], low_ms=0, high_ms=0, stages=(stage,))
         for stage in Stage
         if stage not in planned_stages and stage in record.stages
     ]
     line = reference_line(record)
-    rows = [_stage_row(item, record, explained, line) for item in (*plan, *other) if item.kind != "headroom"]
+    rows = [_stage_row(item, record, explained, line) for item in (*plan, *others) if item.kind != "headroom"]
     return (*rows, *(_headroom_row(item, turns, line) for item in plan if item.kind == "headroom"))
 
 

@@ -117,21 +117,21 @@ def shrink_svg(svg: str) -> str:
     svg = re.sub(r'\s(?:id|clip-path)="[^"]*"', "", svg)
     svg = re.sub(r"font(?:-family)?: (?:(bold|\d+) )?(?:([\d.]+px) )?'[^;\"]*;?", _font, svg)
     svg = re.sub(r'\s*transform="rotate\(-?0 [^)]*\)"', "", svg)
-    svg = re.sub(r'(?<=[\s"])(d|x|y)="([^"]*)"', lambda found: f'{found[1]}="{_digits(found[2])}"', svg)
-    svg = re.sub(r"#0101[0-9a-f]{2}", lambda found: f"var(--{_ROLE[found[0]]})", svg)
-    svg = re.sub(r'style="[^"]*"', lambda found: re.sub(r"([:;]) ", r"\1", found[0]), svg)
+    svg = re.sub(r'(?<=[\s"])(d|x|y)="([^"]*)"', lambda match: f'{match[1]}="{_digits(match[2])}"', svg)
+    svg = re.sub(r"#0101[0-9a-f]{2}", lambda match: f"var(--{_ROLE[match[0]]})", svg)
+    svg = re.sub(r'style="[^"]*"', lambda match: re.sub(r"([:;]) ", r"\1", match[0]), svg)
     if "<g " not in svg:
         svg = re.sub(r"</?g/?>", "", svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def _font(found: re.Match[str]) -> str:
-    weight = f"font-weight: {found[1]};" if found[1] else ""
-    return weight + (f"font-size: {found[2]};" if found[2] else "")
+def _font(match: re.Match[str]) -> str:
+    weight = f"font-weight: {match[1]};" if match[1] else ""
+    return weight + (f"font-size: {match[2]};" if match[2] else "")
 
 
 def _digits(path: str) -> str:
-    path = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), path)
+    path = re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), path)
     path = re.sub(r"\s+", " ", path).strip()
     path = re.sub(r"M (\S+) (\S+) L \1 \2(?= M|$)", r"M\1 \2h0", path)
     return re.sub(r"\s*([MLZz])\s*", r"\1", path)

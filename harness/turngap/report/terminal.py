@@ -52,7 +52,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     console.print()
     console.print(Text.assemble((record.verdict.value, f"bold {_COLOUR[record.verdict]}"), "  ", record.sentence))
     for reason in record.reasons:
-        if not any(reason in one for one in printed):
+        if not any(reason in line for line in printed):
             console.print(Text(f"  {reason}"), soft_wrap=True)
 
 

@@ -193,5 +193,5 @@ def describe_missing_file(path: Path) -> str:
         return f"{path} is a folder, not a file"
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
-    names = [other.name for other in path.parent.iterdir() if other.is_file()]
+    names = [file.name for file in path.parent.iterdir() if file.is_file()]
     return f"there is no file {path}{documents.suggest(path.name, names)}"

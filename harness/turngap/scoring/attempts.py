@@ -94,8 +94,8 @@ def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones)
         return HeardAttempt(None, None, call.note)
     if moments.t1_ns is None or moments.frame_sent_ns is None:
         return HeardAttempt(span, None, "the agent was audible before t0: there is no gap to explain")
-    attempt = [one for one in call.spans if (one.turn, one.attempt) == (span.turn, span.attempt)]
-    fault = _find_contradiction(span, [one for one in attempt if one.name != tracing.CALL_SPAN])
+    attempt = [other for other in call.spans if (other.turn, other.attempt) == (span.turn, span.attempt)]
+    fault = _find_contradiction(span, [other for other in attempt if other.name != tracing.CALL_SPAN])
     chunk = record.chunk_of(moments.frame)
     arrival_ns = None if chunk is None else _arrival_ns(span, chunk)
     if not fault and chunk is None:
@@ -188,7 +188,7 @@ def _find_contradiction(turn_span: Span, attempt: Sequence[Span]) -> str:
 def _agent_activities(
     turn_span: Span, attempt: Sequence[Span], t0_ns: int, arrival_ns: int
 ) -> dict[Activity, Interval]:
-    found = {
+    intervals = {
         Activity(span.stage.value): Interval(span.start_ns, span.end_ns)
         for span in attempt
         if span.stage in tracing.AGENT_STAGES and span.stage is not Stage.ENDPOINTING
@@ -201,8 +201,8 @@ def _agent_activities(
         if decided_ns is not None:
             # Decided before t0's frame was there: on what had been heard by t0, so deciding went on at t0 already.
             began_ns = arrival_ns if decided_ns >= arrival_ns else min(t0_ns, decided_ns)
-            found[activity] = Interval(began_ns, decided_ns)
-    return found
+            intervals[activity] = Interval(began_ns, decided_ns)
+    return intervals
 
 
 def _measured_activities(

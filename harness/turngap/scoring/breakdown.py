@@ -29,11 +29,13 @@ def stage_times(
     for stage in Stage:
         own = [activity for activity in activities if activity.stage is stage]
         if own:
-            longest_ns = max(min(activities[one].end_ns, t1_ns) - activities[one].start_ns for one in own)
+            longest_ns = max(
+                min(activities[activity].end_ns, t1_ns) - activities[activity].start_ns for activity in own
+            )
             rows[stage] = StageTime(
-                duration_ms=_ms(max(activities[one].end_ns - activities[one].start_ns for one in own)),
+                duration_ms=_ms(max(activities[activity].end_ns - activities[activity].start_ns for activity in own)),
                 exposed_ms=_ms(exposed[stage]),
-                slack_ms=_ms(min(slack[one] for one in own)),
+                slack_ms=_ms(min(slack[activity] for activity in own)),
                 hidden_ms=_ms(max(0, longest_ns - exposed[stage])),
             )
     unexplained_ms = _ms(exposed[Stage.UNEXPLAINED])
@@ -75,7 +77,7 @@ class EngineWork:
     """For the turn's attempts of which nothing was ever sent."""
 
 
-def measure_work(begun: Iterable[Span] | None, heard: Span | None) -> EngineWork:
+def measure_work(started: Iterable[Span] | None, heard: Span | None) -> EngineWork:
     """Return the work for a turn's attempts.
 
     Args:
@@ -83,9 +85,9 @@ def measure_work(begun: Iterable[Span] | None, heard: Span | None) -> EngineWork
         heard: The turn span of the attempt that was heard, None if there is none.
     """
     own_ms = None if heard is None else _compute_ms(heard)
-    if begun is None:
+    if started is None:
         return EngineWork(own_ms, None)
-    discarded = [span for span in begun if span is not heard and span.attributes.get(tracing.HEARD) is not True]
+    discarded = [span for span in started if span is not heard and span.attributes.get(tracing.HEARD) is not True]
     known_ms = [ms for span in discarded if (ms := _compute_ms(span)) is not None]
     if len(known_ms) < len(discarded) or (heard is not None and own_ms is None and not discarded):
         return EngineWork(own_ms, None)

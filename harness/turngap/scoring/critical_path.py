@@ -112,8 +112,8 @@ def find_prerequisites(activity: Activity, activities: Activities) -> tuple[Acti
     return ended if held and confirmed_ns <= activities[activity].start_ns else rest
 
 
-def _known(wanted: Iterable[Activity], activities: Activities) -> tuple[Activity, ...]:
-    found: list[Activity] = []
-    for activity in wanted:
-        found += [activity] if activity in activities else _known(PREREQUISITES[activity], activities)
-    return tuple(dict.fromkeys(found))
+def _known(prerequisites: Iterable[Activity], activities: Activities) -> tuple[Activity, ...]:
+    known: list[Activity] = []
+    for activity in prerequisites:
+        known += [activity] if activity in activities else _known(PREREQUISITES[activity], activities)
+    return tuple(dict.fromkeys(known))

@@ -222,11 +222,11 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int
     speaks again, silence is not counted.
     """
     frames = onset.audible_frames(segments, t1_ns)
-    heard = frames.start_ns < before_ns
-    starts_ns = frames.start_ns[heard]
-    ends_ns = starts_ns + frames.samples[heard] * NS_PER_SAMPLE
+    is_heard = frames.start_ns < before_ns
+    starts_ns = frames.start_ns[is_heard]
+    ends_ns = starts_ns + frames.samples[is_heard] * NS_PER_SAMPLE
     end_ns = int(ends_ns[-1])
-    holes = (Hole(one.end_ns, next_.start_ns) for one, next_ in itertools.pairwise(segments))
+    holes = (Hole(segment.end_ns, next_.start_ns) for segment, next_ in itertools.pairwise(segments))
     silences_ns = (np.minimum(starts_ns[1:], next_ns) - ends_ns[:-1])[ends_ns[:-1] < next_ns]
     return Reply(
         start_ns=t1_ns,
@@ -239,7 +239,7 @@ def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int
 
 def find_message_playing(received: Sequence[Received], at_ns: int) -> Received | None:
     """Return the message whose audio is played at that time."""
-    return next((one for one in received if one.play_ns <= at_ns < _end_ns(one)), None)
+    return next((message for message in received if message.play_ns <= at_ns < _end_ns(message)), None)
 
 
 def _end_ns(message: Received) -> int:

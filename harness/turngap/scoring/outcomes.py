@@ -121,15 +121,15 @@ class TurnFacts:
 def judge_turn(findings: TurnFacts) -> tuple[Outcome, str]:
     """Return the outcome, and the reason in one line ("" if answered)."""
     faults = _list_faults(findings)
-    named = next((outcome for outcome, _, in_doubt in faults if not in_doubt), None)
+    certain = next((outcome for outcome, _, in_doubt in faults if not in_doubt), None)
     late = (
         f"the instrument was late: send {findings.send_late_ms:.1f} ms, receive {findings.recv_late_ms:.1f} ms "
         f"(limit {_limit_ms(findings):g} ms)"
     )
     texts = [f"{text} (in doubt)" if in_doubt else text for _, text, in_doubt in faults]
     too_late = max(findings.send_late_ms, findings.recv_late_ms) > _limit_ms(findings)
-    if named is not None:
-        return named, "; ".join(texts)
+    if certain is not None:
+        return certain, "; ".join(texts)
     if faults or too_late:
         return Outcome.INVALID, "; ".join([late, *texts])
     if findings.expectation is Expectation.IGNORE and not findings.over_agent:
@@ -156,9 +156,9 @@ def _list_faults(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
 def _not_left_alone(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     hole = findings.send_late_ms > HOLE_MS
     away = hole or findings.recv_late_ms > HOLE_MS
-    found: list[tuple[Outcome, str, bool]] = []
+    faults: list[tuple[Outcome, str, bool]] = []
     if findings.intruded_ms is not None:
-        found.append(
+        faults.append(
             (
                 Outcome.INTRUDED,
                 f"the agent spoke after {findings.intruded_ms:.0f} ms although the caller said nothing",
@@ -166,15 +166,15 @@ def _not_left_alone(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
             )
         )
     if findings.answer_to_ignored:
-        found.append((Outcome.INTRUDED, "the agent answered what it should have ignored", hole))
+        faults.append((Outcome.INTRUDED, "the agent answered what it should have ignored", hole))
     if findings.sentence_gone:
-        found.insert(0, (Outcome.STOPPED, "the agent's sentence did not continue", away))
+        faults.insert(0, (Outcome.STOPPED, "the agent's sentence did not continue", away))
     if findings.lost_ms > SENTENCE_MS and not findings.sentence_gone:
-        found.insert(0, (Outcome.STOPPED, f"{findings.lost_ms:.0f} ms of the agent's sentence were lost", away))
+        faults.insert(0, (Outcome.STOPPED, f"{findings.lost_ms:.0f} ms of the agent's sentence were lost", away))
     if findings.repeated_ms > SENTENCE_MS:
         text = f"{findings.repeated_ms:.0f} ms of the agent's sentence were repeated"
-        found.insert(0, (Outcome.STOPPED, text, away))
-    return found
+        faults.insert(0, (Outcome.STOPPED, text, away))
+    return faults
 
 
 def _not_limited(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
@@ -199,25 +199,25 @@ def _not_yielded(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
 
 def _not_answered(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
     hole = findings.send_late_ms > HOLE_MS
-    found: list[tuple[Outcome, str, bool]] = []
+    faults: list[tuple[Outcome, str, bool]] = []
     if findings.cut_off_ms is not None:
         why = ", because of a pause" if findings.in_pause else ""
         text = f"the agent was audible {findings.cut_off_ms:.0f} ms before the caller had finished{why}"
-        found.append((Outcome.CUT_OFF, text, hole))
+        faults.append((Outcome.CUT_OFF, text, hole))
     elif not findings.answered and not findings.call_broke:
         text = f"no audible answer within {findings.waited_ms:.0f} ms"
-        found.append((Outcome.MISSED, text, hole or findings.recv_late_ms > HOLE_MS))
+        faults.append((Outcome.MISSED, text, hole or findings.recv_late_ms > HOLE_MS))
     if findings.underrun_ms > UNDERRUN_LIMIT_MS:
         text = f"the reply had underruns of {findings.underrun_ms:.0f} ms in all"
         ours = findings.underrun_ms - findings.own_underrun_ms <= UNDERRUN_LIMIT_MS
-        found.append((Outcome.BROKEN, text, ours))
+        faults.append((Outcome.BROKEN, text, ours))
     elif findings.stalled_after_ms is not None:
         text = f"the reply stopped after {findings.stalled_after_ms:.0f} ms of sound"
-        found.append((Outcome.BROKEN, text, False))
+        faults.append((Outcome.BROKEN, text, False))
     if findings.missing_last_word is not None:
         text = f"the last word {findings.missing_last_word!r} was not in what the agent answered"
-        found.append((Outcome.TRUNCATED, text, hole))
+        faults.append((Outcome.TRUNCATED, text, hole))
     if findings.wer is not None and findings.wer > findings.wer_limit:
         text = f"word error rate {findings.wer:.2f} is over {findings.wer_limit:.2f}"
-        found.append((Outcome.WRONG, text, hole))
-    return found
+        faults.append((Outcome.WRONG, text, hole))
+    return faults

@@ -96,18 +96,18 @@ def measure_overlap(
     if not over:
         return Overlap(False, window_ns, answered=answered)
     end_ns = min(until_ns, answered_ns) if answered_ns is not None else until_ns
-    found = measure_sentence(
+    sentence = measure_sentence(
         record, segments, audible, moments, end_ns, given_up=attempts.was_reply_interrupted(call, speech_ns)
     )
-    gone = found.paused and found.resumed_ns is None and not found.ended_by_itself
-    resumed_ms = 0.0 if found.resumed_ns is None else max(0.0, _ms(found.resumed_ns - moments.t0_ns))
+    abandoned = sentence.paused and sentence.resumed_ns is None and not sentence.ended_by_itself
+    resumed_ms = 0.0 if sentence.resumed_ns is None else max(0.0, _ms(sentence.resumed_ns - moments.t0_ns))
     return Overlap(
         True,
-        (window_ns[0], max(moments.t0_ns, found.resumed_ns or moments.t0_ns)),
-        went_on_ms=None if gone else resumed_ms,
-        lost_ms=_ms(found.lost_ns),
-        repeated_ms=_ms(found.repeated_ns),
-        sentence_gone=gone,
+        (window_ns[0], max(moments.t0_ns, sentence.resumed_ns or moments.t0_ns)),
+        went_on_ms=None if abandoned else resumed_ms,
+        lost_ms=_ms(sentence.lost_ns),
+        repeated_ms=_ms(sentence.repeated_ns),
+        sentence_gone=abandoned,
         answered=answered,
     )
 
@@ -163,7 +163,9 @@ def measure_sentence(
         None if resumed_ns is None or resumed_ns >= until_ns else find_message_playing(record.received, resumed_ns)
     )
     if resumed_ns is None or message is None:
-        last_ns = max((one.recv_ns for one in record.received if one.recv_ns < until_ns), default=speech_ns)
+        last_ns = max(
+            (received.recv_ns for received in record.received if received.recv_ns < until_ns), default=speech_ns
+        )
         marked = any(last_ns <= mark.recv_ns for mark in record.marks)
         whole = marked if given_up is None else not given_up
         lost_ns = count_audible_samples(cut) * NS_PER_SAMPLE
@@ -171,9 +173,9 @@ def measure_sentence(
     if message.recv_ns < yielded:  # it was in the caller's buffer all the time: a silence between clauses
         return SentenceOutcome(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
     from_ns = _sentence_from_ns(record, speech_ns)
-    before = _played_audio(one for one in record.received if from_ns <= one.recv_ns < message.recv_ns)
+    before = _played_audio(received for received in record.received if from_ns <= received.recv_ns < message.recv_ns)
     fit = find_lost_and_repeated(
-        before, cut, _played_audio(one for one in record.received if one.recv_ns >= message.recv_ns)
+        before, cut, _played_audio(received for received in record.received if received.recv_ns >= message.recv_ns)
     )
     return SentenceOutcome(
         resumed_ns,
@@ -186,8 +188,10 @@ def measure_sentence(
 
 def _sentence_from_ns(record: CallRecord, speech_ns: int) -> int:
     """Return when the last utterance ended that the sentence can answer: what came before may be said again."""
-    answered = (one for one in record.spoken if one.expectation is not Expectation.IGNORE)
-    return max((at_ns for one in answered if (at_ns := record.sample_ns(one.end_sample)) <= speech_ns), default=0)
+    answered = (utterance for utterance in record.spoken if utterance.expectation is not Expectation.IGNORE)
+    return max(
+        (at_ns for utterance in answered if (at_ns := record.sample_ns(utterance.end_sample)) <= speech_ns), default=0
+    )
 
 
 def _cut_audio(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> Pcm16:
@@ -196,12 +200,16 @@ def _cut_audio(record: CallRecord, speech_ns: int, clears_ns: Sequence[int]) -> 
         return _concatenate([])
     after_ns = max((at_ns for at_ns in record.clears_ns if at_ns < speech_ns), default=0)
     return _concatenate(
-        [one.pcm[one.played_samples :] for one in record.received if after_ns <= one.recv_ns < clears_ns[0]]
+        [
+            message.pcm[message.played_samples :]
+            for message in record.received
+            if after_ns <= message.recv_ns < clears_ns[0]
+        ]
     )
 
 
 def _played_audio(messages: Iterable[Received]) -> Pcm16:
-    return _concatenate([one.pcm[: one.played_samples] for one in messages])
+    return _concatenate([message.pcm[: message.played_samples] for message in messages])
 
 
 def _concatenate(pieces: Sequence[Pcm16]) -> Pcm16:

@@ -43,29 +43,29 @@ def score_call(
     call = attempts.select_call_spans(record, spans)
     moments = find_milestones(record)
     moments = find_milestones(record, _answers(call, planned, moments))
-    begun = list(zip(planned.turns, moments, strict=False))
-    if record.end is CallEnd.INTERRUPTED and begun and record.ended_ns < record.spoken[-1].reply_deadline_ns:
-        begun.pop()
+    started = list(zip(planned.turns, moments, strict=False))
+    if record.end is CallEnd.INTERRUPTED and started and record.ended_ns < record.spoken[-1].reply_deadline_ns:
+        started.pop()
     turns = [
         _score(record, call, planned, moments, index, network_ms=network_ms, cold=cold and index == 0)
-        for index in range(len(begun))
+        for index in range(len(started))
     ]
     if record.end is not CallEnd.INTERRUPTED:
         turns += [
             _never_spoken(record, planned.turns[index], index, cold=cold and index == 0)
-            for index in range(len(begun), len(planned.turns))
+            for index in range(len(started), len(planned.turns))
         ]
     return turns
 
 
 def _answers(call: CallSpans, planned: PlannedCall, moments: Sequence[Milestones]) -> dict[int, int]:
     """Return, for each barge-in, when its answer was sent, if the spans contain that."""
-    found = {
-        index: attempts.first_answer_sent_ns(call, one.speech_ns)
-        for index, (turn, one) in enumerate(zip(planned.turns, moments, strict=False))
+    from_ns_by_turn = {
+        index: attempts.first_answer_sent_ns(call, milestones.speech_ns)
+        for index, (turn, milestones) in enumerate(zip(planned.turns, moments, strict=False))
         if turn.agent is Expectation.STOP
     }
-    return {index: from_ns for index, from_ns in found.items() if from_ns is not None}
+    return {index: from_ns for index, from_ns in from_ns_by_turn.items() if from_ns is not None}
 
 
 def _score(
@@ -93,8 +93,8 @@ def _score(
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
     gap_ms = _ms_after(moments.t0_ns, t1_ns)
     stages, path = breakdown.stage_times(attempt.activities, moments.t0_ns, t1_ns)
-    begun = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
-    work = breakdown.measure_work(begun, attempt.turn_span if not turn.agent.needs_silence else None)
+    started = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
+    work = breakdown.measure_work(started, attempt.turn_span if not turn.agent.needs_silence else None)
     return TurnRecord(
         **_leading(record, turn, index, cold=cold),
         outcome=outcome,
@@ -113,7 +113,7 @@ def _score(
         path=path,
         bars=breakdown.activity_bars(attempt.activities, moments.t0_ns) if answers else (),
         attempt=None if attempt.turn_span is None or not answers else attempt.turn_span.attempt,
-        attempts=None if begun is None else len(begun),
+        attempts=None if started is None else len(started),
         reference=reference,
         transcript=transcript,
         wer=None if words is None else words.wer,

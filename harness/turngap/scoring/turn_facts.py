@@ -104,7 +104,9 @@ def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:
     if moments.onset_ns is None:
         return f"no answer: {describe_call_end(record)}" if record.ended_ns <= moments.until_ns else ""
     cleared_ns = max(record.clears_ns, default=0)
-    unplayed = sum(len(one.pcm) - one.played_samples for one in record.received if one.recv_ns >= cleared_ns)
+    unplayed = sum(
+        len(message.pcm) - message.played_samples for message in record.received if message.recv_ns >= cleared_ns
+    )
     return f"in mid-reply, {unplayed / 8:.0f} ms unplayed: {describe_call_end(record)}" if unplayed else ""
 
 

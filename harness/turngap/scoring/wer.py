@@ -34,22 +34,22 @@ class WordErrors:
 def word_errors(reference: str, transcript: str) -> WordErrors | None:
     """Compare a transcript with the reference words; None if none are left after normalising."""
     normalise = normaliser()
-    said, heard = normalise(reference), normalise(transcript)
-    words = said.split()
+    expected, recognised = normalise(reference), normalise(transcript)
+    words = expected.split()
     if not words:
         return None
-    aligned = jiwer.process_words(said, heard)
+    aligned = jiwer.process_words(expected, recognised)
     errors = aligned.substitutions + aligned.deletions + aligned.insertions
-    there: dict[int, str] = {}
+    recognised_as: dict[int, str] = {}
     for chunk in aligned.alignments[0]:
         if chunk.type in ("equal", "substitute"):
-            there |= zip(
+            recognised_as |= zip(
                 range(chunk.ref_start_idx, chunk.ref_end_idx),
-                heard.split()[chunk.hyp_start_idx : chunk.hyp_end_idx],
+                recognised.split()[chunk.hyp_start_idx : chunk.hyp_end_idx],
                 strict=True,
             )
     last = next((position for position in reversed(range(len(words))) if _counts(words[position])), None)
-    missing = None if last is None or _alike(words[last], there.get(last, "")) else words[last]
+    missing = None if last is None or _alike(words[last], recognised_as.get(last, "")) else words[last]
     return WordErrors(errors, len(words), errors / len(words), missing)
 
 
@@ -62,14 +62,14 @@ def normaliser() -> Callable[[str], str]:
     return normalise
 
 
-def _alike(said: str, heard: str) -> bool:
+def _alike(expected: str, recognised: str) -> bool:
     """Return whether it is the same word, perhaps misheard: half the letters agree, and it does not stop early.
 
     (Ratcliff-Obershelp similarity.) "Stops early": it lacks its last two letters or more, and no other.
     """
-    if said.startswith(heard) and len(said) - len(heard) > 1:
+    if expected.startswith(recognised) and len(expected) - len(recognised) > 1:
         return False
-    return difflib.SequenceMatcher(None, said, heard, autojunk=False).ratio() >= 0.5
+    return difflib.SequenceMatcher(None, expected, recognised, autojunk=False).ratio() >= 0.5
 
 
 def _counts(word: str) -> bool:

@@ -36,8 +36,10 @@ def select_networks(
             return (network.load(str(file) if file.suffix in (".yaml", ".yml") else scenario.network),)
         except ScenarioError as error:
             raise ScenarioError(f"{path or scenario.name}: `network`: {error}", code=error.code) from None
-    selected = tuple(one if isinstance(one, NetworkProfile) else network.load(str(one)) for one in networks)
-    names = [one.name for one in selected]
+    selected = tuple(
+        profile if isinstance(profile, NetworkProfile) else network.load(str(profile)) for profile in networks
+    )
+    names = [profile.name for profile in selected]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise UsageError(f"--network: two networks are called {double!r}; give each one once")
@@ -54,7 +56,7 @@ def assign_networks(calls: Sequence[PlannedCall], networks: Sequence[NetworkProf
         if not networks:
             assigned.append(call)
         first = place % max(1, len(networks))
-        assigned += [replace(call, network=one) for one in (*networks[first:], *networks[:first])]
+        assigned += [replace(call, network=profile) for profile in (*networks[first:], *networks[:first])]
     return tuple(replace(call, index=index) for index, call in enumerate(assigned))
 
 

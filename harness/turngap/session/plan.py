@@ -102,11 +102,11 @@ class Request:
     def missing(self) -> tuple[PlannedCall, ...]:
         """The calls still to be placed, in order; always with the warm-up, because the agent is a new one."""
         turns = self.resumed.turns if self.resumed is not None else ()
-        done = {(turn.call, turn.turn) for turn in turns}
+        recorded = {(turn.call, turn.turn) for turn in turns}
         return tuple(
             call
             for call in self.calls
-            if call.warm_up or any((call.index, turn) not in done for turn in range(len(call.turns)))
+            if call.warm_up or any((call.index, turn) not in recorded for turn in range(len(call.turns)))
         )
 
     @property
@@ -176,11 +176,11 @@ def warnings(request: Request) -> list[str]:
     """Return why the run cannot reach a verdict, or may not, as far as known before the first call; a sentence each."""
     if request.budget is None:
         return []
-    found = []
+    sentences = []
     name = request.budget.name
     needed = budgets.turns_needed(request.budget)
     if request.planned_turns < needed:
-        found.append(
+        sentences.append(
             f"a verdict on budget {name} needs at least {plural(needed, 'turn')}, and {request.planned_turns} "
             f"{'is' if request.planned_turns == 1 else 'are'} planned: the run will be INVALID; raise --turns, or drop "
             "--budget to measure only"
@@ -188,11 +188,11 @@ def warnings(request: Request) -> list[str]:
     metrics = budgets.metrics_from_spans(request.budget)
     if request.url is not None and metrics:
         listed = ", ".join(f"`{metric}`" for metric in metrics)
-        found.append(
+        sentences.append(
             f"budget {name} limits {listed}, which only the agent's OpenTelemetry spans tell: if the agent sends none, "
             f"the run will be INVALID; the budget {AUDIO_BUDGET} limits only what is heard"
         )
-    return found
+    return sentences
 
 
 def load_scenario(scenario: Scenario | Path | str) -> Scenario:
@@ -298,9 +298,9 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
         n_turns = request.resumed.record.planned_turns // max(1, len(request.networks))
     planned = scenarios.plan_calls(corpus.scenario, seed=request.seed, n_turns=n_turns)
     calls = network_plan.assign_networks(planned, request.networks)
-    said = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
+    planned_utterances = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
     for turn in request.resumed.turns if request.resumed is not None else ():
-        if said.get((turn.call, turn.turn)) != turn.utterance_id:
+        if planned_utterances.get((turn.call, turn.turn)) != turn.utterance_id:
             assert request.resumed is not None
             raise RunFolderError(
                 f"{request.resumed.path}: call {turn.call} said {turn.utterance_id!r} when the run began, which the "
@@ -338,13 +338,13 @@ def profile_data(request: Request) -> dict[str, Any]:
 
 def _checked(request: Request) -> Request:
     limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
-    wanted = request.simultaneous_calls
+    n_calls = request.simultaneous_calls
     for delay in request.options.inject:
         parse_delay(delay)
-    if limit is not None and wanted > limit:
+    if limit is not None and n_calls > limit:
         raise ScenarioError(
-            f"{request.scenario_label}: {wanted} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
-            f"lower one, or give --set limits.simultaneous_calls={wanted}"
+            f"{request.scenario_label}: {n_calls} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
+            f"lower one, or give --set limits.simultaneous_calls={n_calls}"
         )
     if request.budget is not None and len(request.networks) > 1:
         names = ", ".join(network.name for network in request.networks)

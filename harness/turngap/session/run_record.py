@@ -110,8 +110,8 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
 
 def resumed_record(record: RunRecord, earlier: RunRecord) -> RunRecord:
     """Return the record of a resumed run: this session's `record` with the identity of the `earlier` one."""
-    kept = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
-    return record.model_copy(update={**kept, "notes": earlier.notes})
+    fields = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
+    return record.model_copy(update={**fields, "notes": earlier.notes})
 
 
 def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:

@@ -141,8 +141,8 @@ async def run_session(
         remove_empty_folders(session.agent_runs)
         raise
     except asyncio.CancelledError:
-        kept = not remove_empty_folders(session.agent_runs)
-        raise asyncio.CancelledError(session.interrupted if kept else NOTHING_KEPT) from None
+        folders_remain = not remove_empty_folders(session.agent_runs)
+        raise asyncio.CancelledError(session.interrupted if folders_remain else NOTHING_KEPT) from None
     except TurngapError as error:
         for agent_run in session.agent_runs:
             agent_run.progress.errors.append(str(error))

@@ -49,19 +49,19 @@ def select_calls(turns: Sequence[TurnRecord]) -> set[int]:
 
     Those with a failure, with the representative turn, and with the worst turn; if all turns are invalid, the slowest.
     """
-    kept = {turn.call for turn in turns if turn.scored and turn.outcome not in (*GOOD, Outcome.INVALID)}
+    selected = {turn.call for turn in turns if turn.scored and turn.outcome not in (*GOOD, Outcome.INVALID)}
     examples = (summary.representative_turn(turns), summary.worst_turn(turns))
-    kept |= {turn.call for turn in examples if turn is not None}
+    selected |= {turn.call for turn in examples if turn is not None}
     scored = [turn for turn in turns if turn.scored]
-    return kept or {turn.call for turn in sorted(scored, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}
+    return selected or {turn.call for turn in sorted(scored, key=lambda turn: turn.turn_gap_ms or 0.0)[-1:]}
 
 
 def drop_references(folder: Path, turns: Sequence[TurnRecord]) -> tuple[TurnRecord, ...]:
     """Return the turns, without `audio` where the call's recording is not kept or is missing in `folder`."""
-    kept = select_calls(turns)
+    selected = select_calls(turns)
     return tuple(
         turn
-        if turn.audio is None or (turn.call in kept and (folder / turn.audio).is_file())
+        if turn.audio is None or (turn.call in selected and (folder / turn.audio).is_file())
         else turn.model_copy(update={"audio": None, "audio_offset_ms": None})
         for turn in turns
     )

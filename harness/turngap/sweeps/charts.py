@@ -40,7 +40,7 @@ def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> M
         if low < AIM_MS < high:
             ax.plot([AIM_MS, AIM_MS], [0, top * 100], color=css_colour("muted"), lw=1, dashes=(1, 3))
         places: list[tuple[float, float]] = []
-        for number, point, gap in sorted(shown, key=lambda one: one[2]):
+        for number, point, gap in sorted(shown, key=lambda entry: entry[2]):
             role, ink = ("accent", "ink") if point.on_front else ("muted", "muted")
             rate, upper = 100 * (point.cut_off_rate.rate or 0.0), 100 * (point.cut_off_rate.upper or 0.0)
             ax.plot([gap, gap], [rate, upper], color=css_colour(role), lw=2)
@@ -94,8 +94,8 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
 
     description = "Turn gaps of each setting, one dot a turn, with lines at median and p95: " + "; ".join(
         f"{number} {point.name}: median {ms(point.turn_gap_ms.p50)} ms, p95 {ms(point.turn_gap_ms.p95)} ms, "
-        f"{gone} without a good answer"
-        for number, (point, gone) in enumerate(zip(points, lost, strict=True), 1)
+        f"{n_lost} without a good answer"
+        for number, (point, n_lost) in enumerate(zip(points, lost, strict=True), 1)
     )
     height = 72 + (ROW + 14) * len(rows)
     return render_chart("distributions", "Turn gaps of each setting", description, draw, (1040, height), (350, height))

@@ -63,7 +63,7 @@ def product(assignments: Sequence[str]) -> tuple[Setting, ...]:
     Raises:
         UsageError: there are no values or too many settings, a value is malformed, or a key or a value is repeated.
     """
-    axes = [_parse_axis(one) for one in assignments]
+    axes = [_parse_axis(assignment) for assignment in assignments]
     keys = [key for key, _ in axes]
     for key in keys:
         if keys.count(key) > 1:
@@ -74,14 +74,14 @@ def product(assignments: Sequence[str]) -> tuple[Setting, ...]:
             "--set endpointing.min_silence_ms=100,200,300, or a file of named steps: --grid FILE.yaml"
         )
     short = _short(keys)
-    named = []
+    combinations = []
     for values in itertools.product(*(values for _, values in axes)):
         pairs = list(zip(keys, values, strict=True))
         # A key with a single value does not distinguish the settings.
         varied = [pair for pair, (_, all_values) in zip(pairs, axes, strict=True) if len(all_values) > 1] or pairs
         name = " ".join(f"{short[key]}={value}" for key, value in varied)
-        named.append((name, tuple(f"{key}={value}" for key, value in pairs)))
-    return _make_settings(named)
+        combinations.append((name, tuple(f"{key}={value}" for key, value in pairs)))
+    return _make_settings(combinations)
 
 
 def load(file: Path) -> tuple[Setting, ...]:
@@ -108,7 +108,7 @@ def name_settings(steps: Sequence[Step], file: str) -> tuple[Setting, ...]:
         if double is not None:
             raise UsageError(f"{file}: step {step.name!r} sets {double} twice; leave one of them out")
     settings = _make_settings([(step.name, step.set) for step in steps])
-    return tuple(replace(one, where=f"{file}: step {one.name!r}: ") for one in settings)
+    return tuple(replace(setting, where=f"{file}: step {setting.name!r}: ") for setting in settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +211,17 @@ def _short(keys: Iterable[str]) -> dict[str, str]:
     return {key: last if lasts.count(last) == 1 else key for key, last in zip(keys, lasts, strict=True)}
 
 
-def _make_settings(named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
-    if len(named) > MOST_SETTINGS:
+def _make_settings(combinations: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Setting, ...]:
+    if len(combinations) > MOST_SETTINGS:
         raise UsageError(
-            f"{plural(len(named), 'setting')}, at most {MOST_SETTINGS} are possible: each is an agent of its own, and "
-            "all run at the same time; give fewer values, or sweep them in parts"
+            f"{plural(len(combinations), 'setting')}, at most {MOST_SETTINGS} are possible: "
+            "each is an agent of its own, and all run at the same time; give fewer values, or sweep them in parts"
         )
     slugs: list[str] = []
-    for name, _ in named:
+    for name, _ in combinations:
         slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-._")[:_LONGEST_SLUG] or "setting"
         number = 1
         while (numbered := slug if number == 1 else f"{slug}-{number}") in slugs:
             number += 1
         slugs.append(numbered)
-    return tuple(Setting(name, slug, overrides) for (name, overrides), slug in zip(named, slugs, strict=True))
+    return tuple(Setting(name, slug, overrides) for (name, overrides), slug in zip(combinations, slugs, strict=True))

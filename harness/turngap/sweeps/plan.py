@@ -70,7 +70,7 @@ def make(
     members = []
     for setting in settings:
         moved = moved_settings(plain, setting.overrides)
-        overrides = (*setting.overrides, *(one.override for one in moved))
+        overrides = (*setting.overrides, *(move.override for move in moved))
         try:
             request = runs.make(scenario, profile=profile, overrides=overrides, options=options)
         except ProfileError as error:
@@ -83,7 +83,7 @@ def make(
             current=request.profile == plain,
             profile_data=runs.profile_data(request),
         )
-        members.append(Member(row, request, tuple(one.note for one in moved)))
+        members.append(Member(row, request, tuple(move.note for move in moved)))
     _all_different(members)
     first = members[0].request
     record = SweepRecord(
@@ -135,7 +135,7 @@ def with_corpus(sweep: SweepRequest, corpus: Corpus) -> SweepRequest:
     Raises:
         RunFolderError: a run to be resumed started with another corpus.
     """
-    members = tuple(replace(one, request=runs.with_corpus(one.request, corpus)) for one in sweep.members)
+    members = tuple(replace(member, request=runs.with_corpus(member.request, corpus)) for member in sweep.members)
     return replace(sweep, members=members)
 
 
@@ -148,16 +148,16 @@ def with_folder(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
     if sweep.path is not None:
         return sweep
     started = datetime.fromtimestamp(unix_ns / 1e9, UTC)
-    named = sweep.record.model_copy(
+    record = sweep.record.model_copy(
         update={
             "sweep_id": f"{started:%Y%m%dT%H%M%SZ}-sweep-{sweep.record.scenario}-{sweep.record.profile}",
             "started": started.isoformat(timespec="seconds"),
         }
     )
-    path, record, lock = folder.create(sweep.out, named, sweep.members[0].request.scenario_text)
+    path, record, lock = folder.create(sweep.out, record, sweep.members[0].request.scenario_text)
     members = tuple(
-        replace(one, request=replace(one.request, options=replace(one.request.options, out=path)))
-        for one in sweep.members
+        replace(member, request=replace(member.request, options=replace(member.request.options, out=path)))
+        for member in sweep.members
     )
     return replace(sweep, record=record, members=members, path=path, lock=lock)
 
@@ -171,7 +171,9 @@ def _one_call_at_a_time(request: Request) -> None:
 
 
 def _all_different(members: Sequence[Member]) -> None:
-    for place, one in enumerate(members):
+    for place, member in enumerate(members):
         for other in members[:place]:
-            if one.request.profile == other.request.profile:
-                raise UsageError(f"{other.row.name!r} and {one.row.name!r} are the same setting; leave one of them out")
+            if member.request.profile == other.request.profile:
+                raise UsageError(
+                    f"{other.row.name!r} and {member.row.name!r} are the same setting; leave one of them out"
+                )

@@ -113,10 +113,10 @@ def dominates(one: Goals, other: Goals) -> bool:
 
 def dominators(settings: Sequence[Goals]) -> list[int | None]:
     """Return for each the place of the first one on the front that dominates it; None for those on the front."""
-    front = [not any(dominates(other, one) for other in settings) for one in settings]
+    front = [not any(dominates(other, setting) for other in settings) for setting in settings]
     return [
-        next((place for place, other in enumerate(settings) if front[place] and dominates(other, one)), None)
-        for one in settings
+        next((place for place, other in enumerate(settings) if front[place] and dominates(other, setting)), None)
+        for setting in settings
     ]
 
 

@@ -250,8 +250,8 @@ def _row(
     new: Values
     old: Values
     if pairs is not None:
-        kept = [(values(one)[0], values(other)[0]) for one, other in pairs if values(one) and values(other)]
-        new, old = [one for one, _ in kept], [other for _, other in kept]
+        values_by_pair = [(values(one)[0], values(other)[0]) for one, other in pairs if values(one) and values(other)]
+        new, old = [one for one, _ in values_by_pair], [other for _, other in values_by_pair]
     else:
         new, old = ([value for turn in valid_turns(turns) for value in values(turn)] for turns in (head, base))
     if not new or not old:

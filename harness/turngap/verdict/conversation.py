@@ -59,13 +59,13 @@ def pool_wasted_work(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -
     reporting = [turn for turn in turns if turn.wasted_ms is not None]
     if not reporting:
         return None
-    heard, wasted = [turn.compute_ms or 0.0 for turn in reporting], [turn.wasted_ms or 0.0 for turn in reporting]
-    work = sum(heard) + sum(wasted)
+    computed, wasted = [turn.compute_ms or 0.0 for turn in reporting], [turn.wasted_ms or 0.0 for turn in reporting]
+    work = sum(computed) + sum(wasted)
     parts = [round(ms) for ms in wasted]
-    wholes = [part + round(ms) for part, ms in zip(parts, heard, strict=True)]
+    wholes = [part + round(ms) for part, ms in zip(parts, computed, strict=True)]
     return WastedWork(
         turns=len(reporting),
-        compute_ms=sum(heard) / len(reporting),
+        compute_ms=sum(computed) / len(reporting),
         wasted_ms=sum(wasted) / len(reporting),
         share=sum(wasted) / work if work else None,
         upper=stats.ratio_upper(parts, wholes, c) if sum(wholes) else None,
@@ -78,7 +78,10 @@ def _twins(turns: Iterable[TurnRecord], noisy: Sequence[TurnRecord]) -> Twins | 
     pairs = [
         (turn, by_id[turn.twin]) for turn in noisy if turn.twin in by_id and turn.words and turn.word_errors is not None
     ]
-    one, other = pool_word_errors([turn for turn, _ in pairs]), pool_word_errors([twin for _, twin in pairs])
-    if one is None or other is None:
+    noisy_errors, clean_errors = (
+        pool_word_errors([turn for turn, _ in pairs]),
+        pool_word_errors([twin for _, twin in pairs]),
+    )
+    if noisy_errors is None or clean_errors is None:
         return None
-    return Twins(pairs=len(pairs), noisy=one.wer, clean=other.wer)
+    return Twins(pairs=len(pairs), noisy=noisy_errors.wer, clean=clean_errors.wer)

@@ -102,7 +102,7 @@ def _measured(scored: Sequence[TurnRecord]) -> str:
 
 
 def _how_they_went(scored: Sequence[TurnRecord]) -> str:
-    one = len(scored) == 1
+    single = len(scored) == 1
     if all(turn.expectation.needs_answer for turn in scored):
-        return "was answered as it should be" if one else "were answered as they should be"
-    return "went as it should" if one else "went as they should"
+        return "was answered as it should be" if single else "were answered as they should be"
+    return "went as it should" if single else "went as they should"

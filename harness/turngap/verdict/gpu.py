@@ -30,8 +30,8 @@ def gpu_checks(watch: GpuWatch) -> list[Check]:
         beside = f"{watch.watched_turns} of {watch.turns} turns"
         text = f"the GPU was sampled during {beside}: too few for a check; see `nvidia-smi`"
         unwatched = [Check(name=name, ok=None, text=text, warning=True) for name in (_FOREIGN, _HELD)]
-        seen = [check for check in (_foreign(watch), _held_back(watch)) if check.ok is False]
-        return seen or unwatched
+        failed = [check for check in (_foreign(watch), _held_back(watch)) if check.ok is False]
+        return failed or unwatched
     return [_foreign(watch), _held_back(watch)]
 
 

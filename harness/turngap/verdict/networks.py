@@ -62,8 +62,8 @@ def _figures_on(name: str, group: Sequence[TurnRecord], clean: dict[str, float])
 
 def _gap_by_utterance(turns: Sequence[TurnRecord]) -> dict[str, float]:
     """Return the gap of each utterance (the median, if it was answered more than once)."""
-    found: dict[str, list[float]] = {}
+    gaps: dict[str, list[float]] = {}
     for turn in valid_turns(turns):
         if turn.is_good and turn.turn_gap_ms is not None:
-            found.setdefault(turn.utterance_id, []).append(turn.turn_gap_ms)
-    return {utterance: median(values) for utterance, values in found.items()}
+            gaps.setdefault(turn.utterance_id, []).append(turn.turn_gap_ms)
+    return {utterance: median(values) for utterance, values in gaps.items()}

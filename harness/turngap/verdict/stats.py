@@ -198,17 +198,17 @@ def drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift 
         ValueError: a value is nan.
     """
     sort_values(values)
-    found = [(place, value) for place, value in enumerate(values) if value is not None and math.isfinite(value)]
-    if len(found) < 8:
+    points = [(place, value) for place, value in enumerate(values) if value is not None and math.isfinite(value)]
+    if len(points) < 8:
         return None
-    at, ms = (np.asarray(column, dtype=np.float64) for column in zip(*found, strict=True))
+    at, ms = (np.asarray(column, dtype=np.float64) for column in zip(*points, strict=True))
     if np.all(ms == ms[0]):
-        return Drift(len(found), 0.0, 0.0, 0.0, 1.0, drifting=False)
+        return Drift(len(points), 0.0, 0.0, 0.0, 1.0, drifting=False)
     slope, _, low, high = (float(value) for value in stats.theilslopes(ms, at, alpha=0.95))
     p_value = float(stats.kendalltau(at, ms).pvalue)
     length = float(at[-1] - at[0])
     moved = abs(slope * length) > least * abs(float(np.median(ms)))
-    return Drift(len(found), slope * length, low * length, high * length, p_value, p_value < alpha and moved)
+    return Drift(len(points), slope * length, low * length, high * length, p_value, p_value < alpha and moved)
 
 
 def sort_values(values: Values) -> Floats:

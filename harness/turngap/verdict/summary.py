@@ -118,8 +118,8 @@ def representative_turn(turns: Turns) -> TurnRecord | None:
 
 def worst_turn(turns: Turns) -> TurnRecord | None:
     """Return the valid turn with the longest gap, whatever its outcome; turns with a critical path are preferred."""
-    heard = [turn for turn in valid_turns(turns) if turn.turn_gap_ms is not None]
-    pool = [turn for turn in heard if turn.path] or heard
+    with_gap = [turn for turn in valid_turns(turns) if turn.turn_gap_ms is not None]
+    pool = [turn for turn in with_gap if turn.path] or with_gap
     return max(pool, key=lambda turn: turn.turn_gap_ms or 0.0, default=None)
 
 

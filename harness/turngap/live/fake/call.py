@@ -189,7 +189,7 @@ class FakeCall:
 
     def warn(self, code: int, text: str) -> None:
         """Add a notification for an error or a warning, once for each code."""
-        if not any(one["error_code"] == str(code) for one in self.notifications):
+        if not any(notification["error_code"] == str(code) for notification in self.notifications):
             self.notifications.append({"error_code": str(code), "message_text": text})
 
     async def _report_stream_error(self, instruction: webhooks.StreamInstruction, code: str, text: str) -> None:

@@ -99,14 +99,14 @@ class FakeTwilio:
         @app.get(base + "/Calls/{sid}/Recordings.json")
         async def recordings(sid: str) -> Response:
             call = self.calls.get(sid)
-            for one in call.recordings if call is not None else ():
-                self.recordings[one.sid] = one
+            for recording in call.recordings if call is not None else ():
+                self.recordings[recording.sid] = recording
             if call is not None:
                 call.recordings.clear()
             entries = [
-                {"sid": one.sid, "call_sid": sid, "status": "completed", "channels": 2}
-                for one in self.recordings.values()
-                if one.call_sid == sid
+                {"sid": recording.sid, "call_sid": sid, "status": "completed", "channels": 2}
+                for recording in self.recordings.values()
+                if recording.call_sid == sid
             ]
             return JSONResponse(_page("recordings", entries))
 
@@ -139,11 +139,11 @@ class FakeTwilio:
 
     def _numbers(self, query: Any) -> list[dict[str, str]]:
         numbers = {self.settings.agent_number: self.settings.voice_url, self.settings.caller_number: ""}
-        wanted = query.get("PhoneNumber")
+        requested = query.get("PhoneNumber")
         return [
             {"sid": "PN" + "0" * 32, "phone_number": number, "voice_url": url}
             for number, url in numbers.items()
-            if wanted in (None, number)
+            if requested in (None, number)
         ]
 
     def _authorised(self, header: str) -> bool:
