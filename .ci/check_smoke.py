@@ -12,7 +12,7 @@ from turngap.store import folder as store
 def main(results: Path) -> int:
     """Exit code 1, with what is wrong, unless every turn of the one run in `results` works."""
     (folder,) = [path.parent for path in results.glob("*/run.json")]
-    run = store.read(folder)
+    run = store.read_run(folder)
     faults = []
     turns = [turn for turn in run.turns if not turn.warm_up]
     if len(turns) != 3:

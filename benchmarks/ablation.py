@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from turngap.sweeps.points import Difference, difference
 
-from benchmarks.latency import SILENCE_MS, stages
+from benchmarks.latency import SILENCE_MS, make_stage_rows
 from benchmarks.promises import Promise, format_number, format_percent, make_parser, print_result, print_table, run_main
 from benchmarks.sweeps import SPECULATIVE, MeasuredSetting, add_sweep_options, is_valid, measure_settings
 
@@ -47,7 +47,7 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
     }
 
 
-def table(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
+def make_rows(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
     """Return a row for each step, with its difference from the step before."""
     rows: list[tuple[str, ...]] = []
     for place, setting in enumerate(settings):
@@ -87,9 +87,9 @@ def main() -> int:
         "wasted",
         "first clause",
     )
-    print_table("what each part brings", columns, table(settings), as_json=options.json)
+    print_table("what each part brings", columns, make_rows(settings), as_json=options.json)
     names = ("stage", *(str(place) for place in range(1, len(settings) + 1)))
-    print_table("exposed medians of each step", names, stages(settings), as_json=options.json)
+    print_table("exposed medians of each step", names, make_stage_rows(settings), as_json=options.json)
     promises = [
         Promise(
             f"{setting.point.name}: whole, and its instrument in order",

@@ -28,7 +28,7 @@ from rich.console import Console
 from turngap.calibration import calibrate, idleness
 from turngap.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, ReferenceAgent
 from turngap.calibration.idleness import Idle
-from turngap.calibration.sentinel import sentinel
+from turngap.calibration.sentinel import run_sentinel
 from turngap.caller.call import place_call
 from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
@@ -133,7 +133,7 @@ async def beside_sentinel(turns: int, index: int) -> SentinelComparison:
         gc.collect()
         gc.freeze()  # as in a run: a garbage collection would take longer than a frame
         try:
-            async with sentinel(clock=clock, scheduler=scheduler, seed=1) as watch:
+            async with run_sentinel(clock=clock, scheduler=scheduler, seed=1) as watch:
                 record = await place_call(
                     reference.url,
                     planned,
@@ -159,7 +159,7 @@ async def scripted_run(folder: Path) -> RunRecord:
     turns = "".join(f"  - {{id: u{n}, audio: burst-{n}.wav, pause_ms: 300}}\n" for n in range(RUN_TURNS))
     file = folder / "load.scenario.yaml"
     file.write_text(f"name: load\nprobe: true\nturns:\n{turns}", "utf-8")
-    request = plan.make(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
+    request = plan.plan_run(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
     clips = corpus.build_corpus(request.scenario, print_progress)
     with ConsoleProgress(Console(stderr=True), "load") as display:
         finished = await run_request(request, clips, display, clock=SystemClock(), stop=asyncio.Event())

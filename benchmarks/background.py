@@ -37,7 +37,7 @@ HARD_DB = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ConditionRow:
     """The result of one condition."""
 
     noise: str
@@ -52,10 +52,10 @@ class Row:
     """... in which words were heard."""
 
 
-def measure_rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
+def measure_rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[ConditionRow]:
     """Yield the result of every condition, the clean one first."""
     lost = sum(not _words(stt, clip.pcm) for clip in clips)
-    yield Row("none", None, len(clips), lost, 0, 0)
+    yield ConditionRow("none", None, len(clips), lost, 0, 0)
     for kind in KINDS:
         loop = background_noise.make_loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
         for snr_db in RATIOS_DB:
@@ -64,7 +64,9 @@ def measure_rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[Row]:
             lengths = [random.Random(at).randrange(8_000, 40_000) for at in range(NOISE_PIECES)]
             pieces = [_pcm(np.roll(loop, 7919 * at)[:n] * gain) for at, n in enumerate(lengths)]
             lost = sum(not _words(stt, pcm) for pcm in mixed)
-            yield Row(kind, snr_db, len(mixed), lost, NOISE_PIECES, sum(bool(_words(stt, pcm)) for pcm in pieces))
+            yield ConditionRow(
+                kind, snr_db, len(mixed), lost, NOISE_PIECES, sum(bool(_words(stt, pcm)) for pcm in pieces)
+            )
 
 
 def main() -> int:

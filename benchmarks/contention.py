@@ -28,7 +28,7 @@ PLACES = ("thread", "process", "mps")
 MODES = ("eager", "graphs", "compiled")
 
 
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+def format_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return all placements as text: milliseconds, and multiples of the time alone."""
     lines = [f"{'language model':<16}{'frame':<10}{'median':>9}{'p95':>9}{'times':>8}{'p95':>7}"]
     for place, result in results.items():
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return 1 if ContentionMeasurement(options).run()["failed"] else 0
     results = {place: measure_placement(options, place) for place in options.places.split(",")}
-    print(table(results))
+    print(format_table(results))
     return 1 if any(result["failed"] for result in results.values()) else 0
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from turngap.model.figures import Conversation
+from turngap.model.figures import ConversationFigures
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
 from turngap.verdict.summary import valid_turns
@@ -97,7 +97,7 @@ def promises(run: StoredRun) -> list[Promise]:
     return rows
 
 
-def noise(talk: Conversation) -> list[tuple[str, ...]]:
+def noise(talk: ConversationFigures) -> list[tuple[str, ...]]:
     """Return a row for each condition: word error rates, and those of its clean twins."""
     return [
         (
@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("--profile", default="cpu", help="the agent's profile: a name or a .yaml file")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for new runs")
     options = parser.parse_args()
-    runs = [store.read(path) for path in options.run] or _runs(
+    runs = [store.read_run(path) for path in options.run] or _runs(
         options.scenario or SCENARIOS, options.profile, options.set, options.out
     )
     for run in runs:
@@ -142,7 +142,7 @@ def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path
     return runs
 
 
-def _none(promise: str, talk: Conversation, metric: str) -> Promise:
+def _none(promise: str, talk: ConversationFigures, metric: str) -> Promise:
     rate = talk.rates[metric]
     text = f"{rate.events} of {rate.n}, at most {format_percent(rate.upper)}"
     return Promise(promise, text, rate.events, holds=rate.n > 0 and not rate.events)

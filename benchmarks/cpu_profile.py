@@ -85,7 +85,7 @@ def main() -> int:
     options.add_argument("--turns", type=int, help="turns of a new run (default: the whole scenario)")
     options.add_argument("--venv", type=Path, help="an environment with only the extra `cpu`")
     arguments = options.parse_args()
-    runs = [store.read(folder) for folder in arguments.run]
+    runs = [store.read_run(folder) for folder in arguments.run]
     runs = runs or [
         run_scenario("default", profile="cpu", sets=PLAIN_SILENCE, out=arguments.out, turns=arguments.turns)
     ]

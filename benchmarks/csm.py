@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     if packages_missing():
         return 2
     from benchmarks.speech.csm_measurement import CsmMeasurement
-    from benchmarks.speech.results import table
+    from benchmarks.speech.results import format_table
 
     result = CsmMeasurement(options).run()
-    print(table(result))
+    print(format_table(result))
     print(result.get("file", ""))
     return 1 if result["failed"] else 0
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
 from turngap.corpus import background_noise, clips
 from turngap.corpus.audio_sources import PromptLibrary
@@ -68,7 +68,7 @@ OWN_PAUSE_MS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class SpeechTrack:
     """The audio of one caller, and its pause."""
 
     kind: str
@@ -110,7 +110,7 @@ class EndpointingModels:
     model_samples: int
     cache: dict[str, float] = field(default_factory=dict)
 
-    def voicings(self, track: Track) -> list[Voicing]:
+    def voicings(self, track: SpeechTrack) -> list[Voicing]:
         """Return the detector's output for the whole track."""
         return asyncio.run(self.silero.detector().push(track.pcm))
 
@@ -121,7 +121,7 @@ class EndpointingModels:
             self.cache[key] = asyncio.run(self.smart_turn.completeness(np.asarray(pcm / 32_768, np.float32)))
         return self.cache[key]
 
-    def decide(self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]) -> Decisions:
+    def decide(self, settings: EndpointingSettings, track: SpeechTrack, voicings: Sequence[Voicing]) -> Decisions:
         """Run a policy over a track until it confirms the end, or the track's pause is over."""
         provisional: list[int] = []
         until = len(track.pcm) if track.pause is None else track.pause[1] + ONSET_SAMPLES
@@ -139,7 +139,7 @@ class EndpointingModels:
         return Decisions(None, None, len(provisional), cut_off=False)
 
     def _events(
-        self, settings: EndpointingSettings, track: Track, voicings: Sequence[Voicing]
+        self, settings: EndpointingSettings, track: SpeechTrack, voicings: Sequence[Voicing]
     ) -> Iterator[EndpointEvent]:
         policy = make_endpointer(settings)
         question: EndpointEvent | None = None
@@ -153,7 +153,7 @@ class EndpointingModels:
                 yield event
 
 
-def make_tracks(limit: int, seed: int) -> list[Track]:
+def make_tracks(limit: int, seed: int) -> list[SpeechTrack]:
     """Return `limit` prompts, and for each pause length as many joined pairs and lengthened pauses."""
     prompts = PromptLibrary.fetch(print_progress)
     names = prompts.list_names()
@@ -173,7 +173,7 @@ def make_tracks(limit: int, seed: int) -> list[Track]:
     return tracks
 
 
-def add_noise(tracks: Sequence[Track], noise: str) -> list[Track]:
+def add_noise(tracks: Sequence[SpeechTrack], noise: str) -> list[SpeechTrack]:
     """Return the tracks with noise behind them, given as `KIND:DB`, a different piece for each."""
     kind, _, snr_db = noise.partition(":")
     loop = background_noise.make_loop(kind, NOISE_SAMPLES, kind, lambda: [track.pcm for track in tracks[:12]])
@@ -204,21 +204,21 @@ def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
     return (start, end) if end - start >= OWN_PAUSE_MS * 8 else None
 
 
-def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> Track:
+def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> SpeechTrack:
     """Join pieces with a pause of `pause_ms`, of which `own_samples` at each side are in the pieces already."""
-    parts: list[Pcm16] = [comfort_noise(LEAD_MS * 8, f"{name}:lead")]
+    parts: list[Pcm16] = [make_comfort_noise(LEAD_MS * 8, f"{name}:lead")]
     for index, piece in enumerate(pieces):
-        gap = [comfort_noise(pause_ms * 8 - 2 * own_samples, f"{name}:gap")] if index else []
+        gap = [make_comfort_noise(pause_ms * 8 - 2 * own_samples, f"{name}:gap")] if index else []
         parts += [*gap, piece]
     end = sum(len(part) for part in parts)
-    parts.append(comfort_noise(TAIL_MS * 8, f"{name}:tail"))
+    parts.append(make_comfort_noise(TAIL_MS * 8, f"{name}:tail"))
     start = len(parts[0]) + len(pieces[0]) - own_samples
     pause = (start, start + pause_ms * 8) if len(pieces) > 1 else None
-    return Track(kind, name, mulaw.decode(mulaw.encode(np.concatenate(parts))), end, pause, pause_ms)
+    return SpeechTrack(kind, name, mulaw.decode(mulaw.encode(np.concatenate(parts))), end, pause, pause_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PolicyRow:
     """The figures of one policy."""
 
     policy: str
@@ -240,8 +240,8 @@ class Row:
 
 
 def measure_policy(
-    models: EndpointingModels, overrides: Sequence[str], tracks: Sequence[tuple[Track, list[Voicing]]]
-) -> Row:
+    models: EndpointingModels, overrides: Sequence[str], tracks: Sequence[tuple[SpeechTrack, list[Voicing]]]
+) -> PolicyRow:
     """Run one policy over all tracks."""
     changes = (f"min_silence_ms={SAFE_MS}", *overrides)
     settings = profile.load("cpu", tuple(f"endpointing.{change}" for change in changes)).endpointing
@@ -257,7 +257,7 @@ def measure_policy(
                 trial = (track.kind, track.name)
                 short[trial] = short.get(trial, False) or decision.cut_off
     confirmed = [end.confirmed_ms for end in ends if not end.cut_off]
-    return Row(
+    return PolicyRow(
         policy=", ".join(overrides).removeprefix("policy="),
         provisional_ms=percentile([end.provisional_ms for end in ends if not end.cut_off], 0.5),
         confirmed_ms=percentile(confirmed, 0.5),
@@ -299,7 +299,7 @@ def main() -> int:
     return print_result("endpointing", promises, {"rows": [asdict(row) for row in rows]}, as_json=options.json)
 
 
-def _print(rows: Sequence[Row]) -> None:
+def _print(rows: Sequence[PolicyRow]) -> None:
     keys = sorted(rows[0].cut, key=lambda key: (key.split()[0], int(key.split()[1])))
     table = Table(title="ms after the end of speech; cut-offs / tracks", title_justify="left")
     for heading in ("policy", "provisional", "confirmed", "p95", "never", "attempts", "own pauses", *keys):

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from benchmarks import gpu_machine, gpu_report, gpu_steps
 from benchmarks.gpu_machine import ROOT, Card
-from benchmarks.gpu_steps import MEMORY, ON_TORCH, STEPS, WEIGHTLESS, WEIGHTLESS_BF16, Step, StepOptions, StepResult
+from benchmarks.gpu_steps import MEMORY, ON_TORCH, STEPS, WEIGHTLESS, WEIGHTLESS_BF16, GpuStep, StepOptions, StepResult
 
 SCHEMA = 1
 TURNS = 93
@@ -63,7 +63,7 @@ class GpuMeasurement:
             return 2
         return 1 if any(step["outcome"] in BAD for step in self.result["steps"]) else 0
 
-    def _run_step(self, step: Step) -> tuple[str, float, str, dict[str, Any]]:
+    def _run_step(self, step: GpuStep) -> tuple[str, float, str, dict[str, Any]]:
         """Run a step; return its outcome, seconds, summary and figures."""
         began_s = time.monotonic()
         if step.name not in self.only:

@@ -45,7 +45,7 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class GpuStep:
     """One part of the measurement, run as a process."""
 
     name: str
@@ -138,7 +138,7 @@ GAP = (("p50", "p50"), ("p95", "p95"), ("p95_upper", "its 95 % bound"))
 """Figures of a gap and their names."""
 _PROJECT = "run `pip install '.[cpu,csm]'` in the project's root"
 STEPS = (
-    Step(
+    GpuStep(
         "calibration",
         ("turngap.cli.run", "turngap.cli.calibrate"),
         f"{_PROJECT} (only torch and transformers are needed for the step csm)",
@@ -146,7 +146,7 @@ STEPS = (
         _calibration_command,
         _read_calibration,
     ),
-    Step(
+    GpuStep(
         "turns",
         ("turngap.cli.run", "turngap_agent.server.hosting", "onnxruntime", "torch", "transformers"),
         _PROJECT,
@@ -155,7 +155,7 @@ STEPS = (
         _read_turns,
     ),
     # Last: partial results are useful, and the agent of the turns has compiled its kernels already.
-    Step(
+    GpuStep(
         "csm", ("numpy", "torch", "transformers"), "run `pip install torch transformers`", 240, _csm_command, _read_csm
     ),
 )

@@ -66,7 +66,7 @@ def promises(rounds: Sequence[Round], injected: Stage, delay_ms: float) -> tuple
     return rows, {"n": n, "gap_ms": gap_ms, "exposed_ms": {stage.value: change for stage, change in moved.items()}}
 
 
-async def measure(turns: int, delay_ms: float) -> list[dict[str, TurnRecord]]:
+async def measure_rounds(turns: int, delay_ms: float) -> list[dict[str, TurnRecord]]:
     """Return the rounds of one agent for each stage and the baseline."""
     variants = {BASELINE: Variant()} | {
         stage.value: Variant(inject=(f"{stage.value}={delay_ms:g}",)) for stage in INJECTABLE
@@ -82,7 +82,7 @@ def main() -> int:
     options.add_argument("--delay-ms", type=float, default=100.0)
     arguments = options.parse_args()
     with raised_priority():
-        rounds = asyncio.run(measure(arguments.turns, arguments.delay_ms))
+        rounds = asyncio.run(measure_rounds(arguments.turns, arguments.delay_ms))
     rows: list[Promise] = []
     details: dict[str, Any] = {}
     for stage in INJECTABLE:

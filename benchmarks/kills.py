@@ -93,7 +93,7 @@ class TurngapProcess:
         self.mark = uuid.uuid4().hex
         self.stderr_lines: list[str] = []
         self._process = subprocess.Popen(
-            child.python("turngap", *arguments),
+            child.python_command("turngap", *arguments),
             env=dict(os.environ) | {MARK: self.mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -142,13 +142,13 @@ class TurngapProcess:
 
 def stored_utterances(folder: Path) -> set[str]:
     """Return the utterances whose scored turn is in the folder."""
-    return {turn.utterance_id for turn in store.read(folder).turns if turn.scored}
+    return {turn.utterance_id for turn in store.read_run(folder).turns if turn.scored}
 
 
 def report_renders(folder: Path) -> bool:
     """Return whether `turngap report` renders the folder."""
     page = folder.parent / "page.html"
-    command = child.python("turngap", "report", str(folder), "--out", str(page))
+    command = child.python_command("turngap", "report", str(folder), "--out", str(page))
     process = subprocess.run(command, capture_output=True, check=False)
     rendered = process.returncode == 0 and page.stat().st_size > 0
     page.unlink(missing_ok=True)
@@ -223,7 +223,7 @@ def _folders(results: Path) -> set[Path]:
 
 def _complete(folder: Path, turns: int) -> bool:
     try:
-        record = store.read(folder).record
+        record = store.read_run(folder).record
     except RunFolderError as error:
         print(f"{error}", file=sys.stderr)
         return False

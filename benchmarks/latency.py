@@ -36,7 +36,7 @@ LESS = 0.40
 """By which share the median must be below that of plain silence."""
 
 
-def settings(silence_ms: int) -> dict[str, tuple[str, ...]]:
+def make_settings(silence_ms: int) -> dict[str, tuple[str, ...]]:
     """Return the two settings that are compared, the reference first."""
     return {
         f"silence {silence_ms} ms": ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}"),
@@ -79,7 +79,7 @@ def main() -> int:
     parser = add_sweep_options(make_parser(__doc__))
     parser.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
     options = parser.parse_args()
-    silence, speculative = measure_settings("gate", settings(options.silence_ms), options)
+    silence, speculative = measure_settings("gate", make_settings(options.silence_ms), options)
     both = (silence, speculative)
     rows = [
         (
@@ -112,14 +112,14 @@ def main() -> int:
     print_table(
         "exposed medians of the stages",
         ("stage", *(setting.point.name for setting in both)),
-        stages(both),
+        make_stage_rows(both),
         as_json=options.json,
     )
     details = {"points": [setting.point.model_dump(mode="json") for setting in both]}
     return print_result("latency", promises(silence, speculative), details, as_json=options.json)
 
 
-def stages(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
+def make_stage_rows(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
     """Return a row for each stage: its exposed median with each setting."""
     present = [stage for stage in Stage if any(stage in setting.point.exposed_p50_ms for setting in settings)]
     return [

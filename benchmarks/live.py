@@ -31,7 +31,9 @@ def smoke(turns: int, *arguments: str) -> dict[str, Any]:
     delays = ("--uplink-ms", "60", "--downlink-ms", "90", "--agent-ms", "300", "--turns", str(turns))
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.run(
-            child.python("turngap", "smoke", "--fake", *delays, *arguments, "--record", "--json", "--out", folder),
+            child.python_command(
+                "turngap", "smoke", "--fake", *delays, *arguments, "--record", "--json", "--out", folder,
+            ),
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
         )  # fmt: skip
     try:

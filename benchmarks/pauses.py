@@ -15,7 +15,7 @@ from turngap.model.turn import Outcome
 from turngap.verdict.stats import rate
 from turngap.verdict.summary import valid_turns
 
-from benchmarks.latency import SILENCE_MS, SPECULATION, settings
+from benchmarks.latency import SILENCE_MS, SPECULATION, make_settings
 from benchmarks.promises import (
     Promise,
     check_at_most,
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--beside-silence", action="store_true", help="measure plain silence too, interleaved")
     parser.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="plain silence that ends a turn")
     options = parser.parse_args()
-    changes = settings(options.silence_ms)
+    changes = make_settings(options.silence_ms)
     speculative = {SPECULATION: changes[SPECULATION]}
     measured = measure_settings("pauses", changes if options.beside_silence else speculative, options)
     rows = []

@@ -17,7 +17,7 @@ from turngap.clock import Clock, SystemClock
 from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes.agent import Agent, serve_command
+from turngap.processes.agent import RunningAgent, serve_command
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.scoring.score import score_call
@@ -57,7 +57,7 @@ class Variant:
 class SideBySide:
     """Agents that run at the same time, and a caller that calls them one after the other."""
 
-    agents: Mapping[str, Agent]
+    agents: Mapping[str, RunningAgent]
     variants: Mapping[str, Variant]
     receiver: SpanReceiver
     corpus: Corpus
@@ -102,7 +102,7 @@ async def side_by_side(variants: Mapping[str, Variant], utterances: int = 12) ->
         stack.push_async_callback(receiver.stop)
         agents = {}
         for name, variant in variants.items():
-            agent = await Agent.start(
+            agent = await RunningAgent.start(
                 serve_command(SCRIPTED, variant.inject),
                 log=folder / f"{name}.log",
                 endpoint=receiver.endpoint if variant.traced else None,

@@ -48,11 +48,11 @@ def measure_settings(
         SystemExit: the sweep has no result, or lacks a setting.
     """
     path = options.sweep or _run_sweep(scenario, settings, options, options.turns or turns)
-    record = folder.updated_record(path, folder.read(path))
+    record = folder.updated_record(path, folder.read_sweep(path))
     points = {point.name: point for point in record.points}
     if missing := [name for name in settings if name not in points]:
         raise SystemExit(f"{path}: the sweep has no setting {missing[0]!r}")
-    return [MeasuredSetting(points[name], store.read(path / points[name].slug)) for name in settings]
+    return [MeasuredSetting(points[name], store.read_run(path / points[name].slug)) for name in settings]
 
 
 def run_scenario(scenario: str, *, profile: str, sets: Sequence[str], out: Path, turns: int | None = None) -> StoredRun:
@@ -67,7 +67,7 @@ def run_scenario(scenario: str, *, profile: str, sets: Sequence[str], out: Path,
     if run.interrupted:
         raise SystemExit(UNUSABLE)
     run.report()
-    return store.read(run.path)
+    return store.read_run(run.path)
 
 
 def is_valid(run: StoredRun) -> bool:

@@ -25,7 +25,7 @@ ON, OFF = "tracing on", "tracing off"
 BOUND_MS = 1.0
 
 
-async def measure(turns: int) -> list[dict[str, TurnRecord]]:
+async def measure_rounds(turns: int) -> list[dict[str, TurnRecord]]:
     """Return `turns` pairs of turns."""
     async with side_by_side({ON: Variant(), OFF: Variant(traced=False)}) as caller:
         return await caller.rounds(turns)
@@ -59,7 +59,7 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=80, help="pairs of turns")
     arguments = options.parse_args()
     with raised_priority():
-        on_ms, off_ms = differences(asyncio.run(measure(arguments.turns)))
+        on_ms, off_ms = differences(asyncio.run(measure_rounds(arguments.turns)))
     rows = promises(on_ms, off_ms)
     left_out = arguments.turns - len(on_ms)
     rows.append(

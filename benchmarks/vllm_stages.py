@@ -52,7 +52,9 @@ class ComparedRequest:
         return max(abs(self.span_ms[name] - self.vllm_ms[name]) for name in HISTOGRAMS)
 
 
-async def compare(engine: VllmChat, metrics_url: str, count: int, max_tokens: int = 24) -> list[ComparedRequest]:
+async def compare_request(
+    engine: VllmChat, metrics_url: str, count: int, max_tokens: int = 24
+) -> list[ComparedRequest]:
     """Send `count` requests, each in a call of its own, and read the metrics before and after each.
 
     Raises:
@@ -147,7 +149,7 @@ async def _measure(name: str, overrides: tuple[str, ...], count: int) -> list[Co
     engine = VllmChat(settings)
     try:
         await engine.warm_up()
-        return await compare(engine, engine.metrics_url, count)
+        return await compare_request(engine, engine.metrics_url, count)
     finally:
         await engine.close()
 

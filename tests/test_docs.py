@@ -130,11 +130,11 @@ def help_command(words: list[str]) -> tuple[str, ...] | None:
     if words[0] == "turngap" and len(words) > 1 and not words[1].startswith("-"):
         parts = words[1:3] if words[1] == "weights" else words[1:2]
         module = "turngap_agent" if words[1] in AGENTS_OWN else "turngap"
-        return (*child.python(module), *parts)
+        return (*child.python_command(module), *parts)
     if words[:2] == ["python", "-m"]:
         own = words[2] == "turngap_agent"
         parts = words[3:5] if own and words[3] == "weights" else words[3:4] if own else []
-        return (*(child.python(words[2]) if own else [sys.executable, "-m", words[2]]), *parts)
+        return (*(child.python_command(words[2]) if own else [sys.executable, "-m", words[2]]), *parts)
     if words[0] == "python" and words[1].endswith(".py"):
         return (sys.executable, words[1])
     if words[0] == "pytest":
@@ -169,9 +169,9 @@ def test_every_command_that_needs_nothing_runs(command: Command, desk: Path) -> 
     """Blocks that are not marked with what they need run as they stand."""
     words = command.words
     if words[0] == "turngap":
-        words = [*child.python("turngap"), *words[1:]]
+        words = [*child.python_command("turngap"), *words[1:]]
     elif words[:2] == ["python", "-m"]:
-        words = child.python(*words[2:])
+        words = child.python_command(*words[2:])
     else:
         pytest.fail(f"{command}: say what it needs in a line `<!-- needs: ... -->` before the block")
     done = subprocess.run(words, cwd=desk, capture_output=True, text=True, timeout=120, check=False)

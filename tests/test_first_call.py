@@ -31,7 +31,7 @@ class Smoke:
 
     @property
     def turns(self) -> list[TurnRecord]:
-        return [turn for turn in store.read(self.folder).turns if not turn.warm_up]
+        return [turn for turn in store.read_run(self.folder).turns if not turn.warm_up]
 
 
 @pytest.fixture(scope="module")

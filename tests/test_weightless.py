@@ -41,7 +41,7 @@ def test_weightless_tiny_end_to_end(tmp_path: Path) -> None:
     assert printed["wer"] is None
     assert printed["sentence"].endswith(str(caveat({"weightless": True, "llm": {"engine": "gemma"}})))
     assert any("the work of each turn is fixed by the scenario" in note for note in printed["notes"])
-    run = store.read(tmp_path / printed["run_id"])
+    run = store.read_run(tmp_path / printed["run_id"])
     assert "weightless-tiny" in printed["run_id"]
     for turn in run.turns:
         # Speech slower than real time is a CPU's; what is looked at here is the path, never its speed.

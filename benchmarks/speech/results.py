@@ -32,7 +32,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the result as text."""
     lines = [f"{result['machine']['device']} · torch {result['machine']['torch']}"]
     if "bytes" in result:

@@ -203,7 +203,9 @@ def sweep(
     if set and steps is not None:
         raise UsageError("--set and --grid both say what to sweep: give one of them")
     options = Options(seed=seed, n_turns=turns, out=Path(out))
-    return _measure_sweep(sweep_plan.make(scenario, _settings(set, steps), profile=profile, options=options), progress)
+    return _measure_sweep(
+        sweep_plan.plan_sweep(scenario, _settings(set, steps), profile=profile, options=options), progress
+    )
 
 
 def resume_sweep(sweep: Sweep | Path | str, *, progress: ProgressDisplay | bool = False) -> Sweep:
@@ -214,7 +216,7 @@ def resume_sweep(sweep: Sweep | Path | str, *, progress: ProgressDisplay | bool 
         TurngapError: as `run`.
     """
     path = sweep.path if isinstance(sweep, Sweep) else find_run(sweep, "sweep")
-    return _measure_sweep(sweep_plan.resume(path), progress)
+    return _measure_sweep(sweep_plan.plan_resumed_sweep(path), progress)
 
 
 def load(folder: Path | str) -> Run:
@@ -278,7 +280,7 @@ def make_request(
         UsageError: (or a subclass) something does not fit.
     """
     subject = agent if isinstance(agent, Agent) else Agent(source=agent)
-    return plan.make(
+    return plan.plan_run(
         scenario,
         profile=subject.source,
         overrides=subject.overrides,
@@ -295,7 +297,7 @@ def resume_request(run: Run | Path | str, *, otlp_port: int = 0) -> Request:
     Raises:
         RunFolderError: it is no run, complete, being written, or its scenario has changed.
     """
-    return plan.resume(run.path if isinstance(run, Run) else find_run(run), Options(otlp_port=otlp_port))
+    return plan.plan_resumed_run(run.path if isinstance(run, Run) else find_run(run), Options(otlp_port=otlp_port))
 
 
 def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
@@ -318,7 +320,7 @@ async def ameasure_run(request: Request, progress: ProgressDisplay | bool = Fals
 
 
 def _prepare(request: Request, listener: _Progress) -> tuple[Request, clips.Corpus]:
-    for warning in plan.warnings(request):
+    for warning in plan.list_warnings(request):
         listener.show_message(f"warning: {warning}")
     return preparation.prepare(request, listener.show_message)
 
@@ -327,7 +329,7 @@ def _measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> S
     _refuse_in_event_loop("sweep")
     if request.path is not None and not request.members:  # killed when all had been measured
         record = sweep_folder.updated_record(request.path, request.record)
-        sweep_folder.write(request.path, record)
+        sweep_folder.write_sweep(request.path, record)
         return Sweep(request.path)
     with _follow(progress, f"sweep {request.record.scenario}") as listener:
         listener.show_message(request.description)
@@ -385,12 +387,12 @@ def _settings(
 ) -> tuple[Setting, ...]:
     if isinstance(steps, Mapping):
         named = tuple(grid.Step(name=name, set=_overrides(changes)) for name, changes in steps.items())
-        return grid.name_settings(named, "steps") if named else grid.product(())
+        return grid.name_settings(named, "steps") if named else grid.combine_values(())
     if steps is not None:
-        return grid.load(Path(steps))
+        return grid.load_steps(Path(steps))
     if isinstance(values, Mapping):
-        return grid.product([f"{key}={','.join(map(json.dumps, several))}" for key, several in values.items()])
-    return grid.product(values)
+        return grid.combine_values([f"{key}={','.join(map(json.dumps, several))}" for key, several in values.items()])
+    return grid.combine_values(values)
 
 
 def _overrides(changes: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:

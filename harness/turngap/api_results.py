@@ -43,7 +43,7 @@ class Run:
         """
         self.path = find_run(folder)
         """The run's folder."""
-        stored = store.read(self.path)
+        stored = store.read_run(self.path)
         self.record: RunRecord = stored.record
         """`run.json`; docs/run-folder.md describes it."""
         self.turn_records: tuple[TurnRecord, ...] = stored.turns
@@ -68,21 +68,21 @@ class Run:
         """One row a latency (`turn_gap`, `perceived_gap`, ...): `turns`, `p50_ms`, `p95_ms`, `p95_upper_ms`, ..."""
         from turngap import frames
 
-        return frames.summary_frame(self.record)
+        return frames.make_summary_frame(self.record)
 
     @cached_property
     def turns(self) -> pd.DataFrame:
         """One row a turn, warm-up included: `utterance_id`, `scored`, `outcome`, `turn_gap_ms`, ..."""
         from turngap import frames
 
-        return frames.turn_frame(self.turn_records)
+        return frames.make_turn_frame(self.turn_records)
 
     @cached_property
     def stages(self) -> pd.DataFrame:
         """One row a stage: `turns`, `p50_ms`, `p95_ms`, `exposed_p50_ms`, `exposed_p95_ms`, `slack_p50_ms`, ..."""
         from turngap import frames
 
-        return frames.stage_frame(self.record)
+        return frames.make_stage_frame(self.record)
 
     def report(self, out: Path | str | None = None, *, baseline: Run | Path | str | None = None) -> Path:
         """Render the HTML report, beside the run `baseline` if there is one, and return its file.
@@ -97,7 +97,7 @@ class Run:
         base = baseline.path if isinstance(baseline, Run) else None if baseline is None else find_run(baseline)
         self._judge_if_killed()
         file = report_path(self.path) if out is None else Path(out)
-        report.render(self.path, file, base)
+        report.render_report(self.path, file, base)
         return file
 
     def _judge_if_killed(self) -> None:
@@ -143,7 +143,7 @@ class Sweep:
         """
         self.path = find_run(folder, "sweep")
         """The sweep's folder, with a run folder for each setting."""
-        self.record: SweepRecord = sweep_folder.updated_record(self.path, sweep_folder.read(self.path))
+        self.record: SweepRecord = sweep_folder.updated_record(self.path, sweep_folder.read_sweep(self.path))
         """`sweep.json`, its figures made anew from the runs."""
         self.error = error
         """What ended the sweep early, if anything did; known to the process that ran it only."""
@@ -179,7 +179,7 @@ class Sweep:
             HarnessError: the report cannot be written.
         """
         file = report_path(self.path) if out is None else Path(out)
-        sweep_page.render(self.path, file)
+        sweep_page.write_sweep_page(self.path, file)
         return file
 
     def __repr__(self) -> str:
@@ -245,7 +245,7 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
                 "outcomes",
                 code="run-folder.no-answers",
             )
-    rows = compare.compare_runs(head.turn_records, base.turn_records)
+    rows = compare.compare_turns(head.turn_records, base.turn_records)
     notes = [*compare.describe_too_few(rows), *compare.describe_differences(head.record, base.record)]
     return RunComparison(head.id, base.id, tuple(rows), tuple(notes))
 

@@ -17,7 +17,7 @@ LATENCIES = ("turn_gap", "turn_gap_frame", "perceived_gap", "first_byte")
 REACTIONS = ("barge_in_stop", "stale", "talk_over", "went_on", "clause_gap")
 
 
-def turn_frame(turns: Sequence[TurnRecord]) -> pd.DataFrame:
+def make_turn_frame(turns: Sequence[TurnRecord]) -> pd.DataFrame:
     """One row a turn, warm-up included (`scored` is False there); columns as in the CSV export.
 
     Each stage has `<stage>_ms`, its duration, and `<stage>_exposed_ms`, its time on the critical path. What is not
@@ -38,7 +38,7 @@ def turn_frame(turns: Sequence[TurnRecord]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 
-def stage_frame(record: RunRecord) -> pd.DataFrame:
+def make_stage_frame(record: RunRecord) -> pd.DataFrame:
     """One row a stage, over the answered turns that have spans: `turns`, and percentiles in ms."""
     names = [name for name in StageFigures.model_fields if name != "n"]
     rows = {stage.value: figures.model_dump() for stage, figures in record.stages.items()}
@@ -50,7 +50,7 @@ def stage_frame(record: RunRecord) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(names, "float64"))
 
 
-def summary_frame(record: RunRecord) -> pd.DataFrame:
+def make_summary_frame(record: RunRecord) -> pd.DataFrame:
     """One row a latency: `turns`, p50, p95 with its 95 % upper bound, p99 and the largest, in ms; NaN is not known.
 
     A turn that was not answered as it should be counts as later than any other.

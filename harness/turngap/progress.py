@@ -53,7 +53,7 @@ class ConsoleProgress:
         if turn.warm_up:
             return
         self._done += 1
-        text = f"{setting}: {describe(turn)}" if setting else describe(turn)
+        text = f"{setting}: {describe_turn(turn)}" if setting else describe_turn(turn)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=1, description=text, refresh=True)
         else:
@@ -63,7 +63,7 @@ class ConsoleProgress:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def describe(turn: TurnRecord) -> str:
+def describe_turn(turn: TurnRecord) -> str:
     """Return a turn's name, outcome, gap and detail in one line."""
     gap = "" if turn.turn_gap_ms is None else f" {turn.turn_gap_ms:.0f} ms"
     detail = f" ({turn.detail})" if turn.detail else ""

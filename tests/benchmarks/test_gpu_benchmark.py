@@ -14,19 +14,19 @@ import pytest
 
 from benchmarks import gpu, gpu_machine, gpu_report, gpu_steps
 from benchmarks.gpu_machine import Card
-from benchmarks.gpu_steps import Step, StepOptions, StepResult
+from benchmarks.gpu_steps import GpuStep, StepOptions, StepResult
 
 ROOT = Path(__file__).parents[2]
 Steps = Callable[..., tuple[int, dict[str, Any]]]
 
 
-def step(name: str, program: str, modules: tuple[str, ...] = (), most_s: float = 300) -> Step:
+def step(name: str, program: str, modules: tuple[str, ...] = (), most_s: float = 300) -> GpuStep:
     """Return a step that runs a line of Python and reads its output as JSON."""
     return command_step(name, [sys.executable, "-c", program], modules, most_s)
 
 
-def command_step(name: str, command: list[str], modules: tuple[str, ...] = (), most_s: float = 300) -> Step:
-    return Step(
+def command_step(name: str, command: list[str], modules: tuple[str, ...] = (), most_s: float = 300) -> GpuStep:
+    return GpuStep(
         name,
         modules,
         "install it",
@@ -40,7 +40,7 @@ def command_step(name: str, command: list[str], modules: tuple[str, ...] = (), m
 def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
     """Run steps; return exit code and result."""
 
-    def run(*steps: Step, arguments: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
+    def run(*steps: GpuStep, arguments: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
         monkeypatch.setattr(gpu, "STEPS", steps)
         monkeypatch.setattr(gpu, "NAMES", (*(one.name for one in steps), "memory"))
         code = gpu.main(["--tiny", "--out", str(tmp_path), *arguments])

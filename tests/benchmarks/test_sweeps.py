@@ -35,7 +35,7 @@ def read(path: Path, names: list[str]) -> list[sweeps.MeasuredSetting]:
     return sweeps.measure_settings("gate", dict.fromkeys(names, ()), given)
 
 
-@pytest.mark.parametrize("settings", [latency.settings(320), ablation.steps(320)])
+@pytest.mark.parametrize("settings", [latency.make_settings(320), ablation.steps(320)])
 def test_every_setting_fits_the_profile(settings: dict[str, tuple[str, ...]]) -> None:
     """What is swept can be started, all of it is different, and it is not too much."""
     loaded = [profile.load("cpu", sets) for sets in settings.values()]
@@ -45,7 +45,7 @@ def test_every_setting_fits_the_profile(settings: dict[str, tuple[str, ...]]) ->
 @pytest.mark.parametrize("scenario", ["gate", "pauses", *conversation.SCENARIOS])
 def test_the_scenarios_are_there(scenario: str) -> None:
     """By name."""
-    assert plan.locate(scenario).is_file()
+    assert plan.locate_scenario(scenario).is_file()
 
 
 def test_latency_promises(tmp_path: Path) -> None:
@@ -57,15 +57,15 @@ def test_latency_promises(tmp_path: Path) -> None:
     assert by_promise(found, "median of the turn gap").holds
     assert not by_promise(found, "p95 of the turn gap").holds
     assert by_promise(found, "first clause").figure == "2 words"
-    assert {row[0] for row in latency.stages((plain, fast))} >= {"endpointing", "transcription", "unexplained"}
+    assert {row[0] for row in latency.make_stage_rows((plain, fast))} >= {"endpointing", "transcription", "unexplained"}
 
 
 def test_pauses_promises(tmp_path: Path) -> None:
     """Only pauses of up to 400 ms count; none cut off in 149 is at most 2 %, one is not."""
     path = write_sweep(tmp_path / "sweep", settings=1, n=160)
-    (row,) = folder.read(path).settings
+    (row,) = folder.read_sweep(path).settings
     run = path / row.slug / store.TURNS
-    turns = [turn.model_copy(update={"pause_ms": 400.0}) for turn in store.read(path / row.slug).turns]
+    turns = [turn.model_copy(update={"pause_ms": 400.0}) for turn in store.read_run(path / row.slug).turns]
     turns[0] = turns[0].model_copy(update={"outcome": Outcome.CUT_OFF, "pause_ms": 700.0})
     run.write_text("".join(turn.model_dump_json() + "\n" for turn in turns))
     (setting,) = read(path, [row.name])
@@ -79,7 +79,7 @@ def test_pauses_promises(tmp_path: Path) -> None:
 
 def test_ablation_compares_each_step_with_the_one_before(tmp_path: Path) -> None:
     """The first has nothing to be compared with."""
-    rows = ablation.table(read(write_sweep(tmp_path / "sweep", settings=3), NAMES))
+    rows = ablation.make_rows(read(write_sweep(tmp_path / "sweep", settings=3), NAMES))
     assert rows[0][4:6] == ("–", "–")
     assert rows[1][4].startswith("-1")
     assert "pairs)" in rows[2][5]

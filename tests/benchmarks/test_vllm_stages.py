@@ -6,7 +6,7 @@ import pytest
 from turngap_agent.errors import HarnessError
 from turngap_agent.llm.vllm.engine import VllmChat
 
-from benchmarks.vllm_stages import HISTOGRAMS, ComparedRequest, compare, describe, promises
+from benchmarks.vllm_stages import HISTOGRAMS, ComparedRequest, compare_request, describe, promises
 from tests.pipeline.llm.vllm.builders import settings_for
 from tests.pipeline.llm.vllm.fake_server import FakeServer
 
@@ -31,5 +31,5 @@ async def test_a_server_without_the_histograms_is_refused() -> None:
     async with FakeServer() as fake:
         engine = VllmChat(settings_for(fake.url))
         with pytest.raises(HarnessError, match="there is no vllm:request_queue_time_seconds_sum among"):
-            await compare(engine, engine.metrics_url, 1)
+            await compare_request(engine, engine.metrics_url, 1)
         await engine.close()

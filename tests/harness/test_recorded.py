@@ -57,7 +57,7 @@ def test_figures_and_verdicts_are_as_before(name: str) -> None:
         foreign_cpu_share=0.02,
         stolen_cpu_share=0.0,
     )
-    judgement = gate.judge_run(turns, evidence, expected["budget"] and budget.load(expected["budget"]))
+    judgement = gate.judge_run(turns, evidence, expected["budget"] and budget.load_budget(expected["budget"]))
     assert judgement.verdict.value == expected["verdict"]
     assert {check.name: check.ok for check in judgement.checks} == expected["checks"]
     record = summary.recompute_figures(report_builders.run_record(turns), turns)
@@ -67,7 +67,7 @@ def test_figures_and_verdicts_are_as_before(name: str) -> None:
 
 def test_an_old_run_folder_loads_without_loss() -> None:
     """Whatever `run.json` and `turns.jsonl` held is written again as it was, and its figures follow from its turns."""
-    run = store.read(RUN)
+    run = store.read_run(RUN)
     data = json.loads((RUN / "run.json").read_text("utf-8"))
     assert json.loads(run.record.model_dump_json()) == data
     lines = (RUN / "turns.jsonl").read_text("utf-8").splitlines()
@@ -78,11 +78,11 @@ def test_an_old_run_folder_loads_without_loss() -> None:
 def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
     """Beside a baseline that is the run itself, nothing has changed."""
     out = tmp_path / "report.html"
-    report.render(RUN, out, RUN)
+    report.render_report(RUN, out, RUN)
     page = out.read_text("utf-8")
     assert "20261130T130430Z-mixed-cpu" in page
-    run = store.read(RUN)
-    assert next(iter(compare.compare_runs(run.turns, run.turns))).comparison.median_change_ms in (0.0, None)
+    run = store.read_run(RUN)
+    assert next(iter(compare.compare_turns(run.turns, run.turns))).comparison.median_change_ms in (0.0, None)
     assert export.export_run(RUN, "csv").count("\n") == len(run.turns) + 1
     assert len(json.loads(export.export_run(RUN, "perfetto"))["traceEvents"]) > 50
 
@@ -90,8 +90,8 @@ def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
 def test_a_baseline_without_turns_is_still_read(tmp_path: Path) -> None:
     """`results/baselines/` holds `run.json` alone: it loads without loss and has a report."""
     shutil.copy(BASELINE, tmp_path / "run.json")
-    assert json.loads(store.read(tmp_path).record.model_dump_json()) == json.loads(BASELINE.read_text("utf-8"))
-    report.render(tmp_path, tmp_path / "report.html")
+    assert json.loads(store.read_run(tmp_path).record.model_dump_json()) == json.loads(BASELINE.read_text("utf-8"))
+    report.render_report(tmp_path, tmp_path / "report.html")
     assert "20261122T232933Z-default-cpu" in (tmp_path / "report.html").read_text("utf-8")
 
 

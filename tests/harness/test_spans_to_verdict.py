@@ -47,7 +47,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
     """Sends batches to a real receiver before and after the call is collected, and takes the call to its verdict."""
 
     def measure(*before: Batch, after: Batch = ()) -> Found:
-        asked = plan.make(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
+        asked = plan.plan_run(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
         folder = RunFolder.create(tmp_path / "results", "run", report_builders.run_record([]))
 
         async def receive() -> Found:

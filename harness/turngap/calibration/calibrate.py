@@ -20,7 +20,7 @@ import numpy as np
 from turngap_agent.errors import HarnessError
 from turngap_agent.telephony import FRAME_SAMPLES, SAMPLE_RATE
 
-from turngap.calibration.idleness import Idle, observe
+from turngap.calibration.idleness import Idle, start_probe
 from turngap.calibration.reference_agent import ReplyOrder
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
@@ -62,14 +62,14 @@ class ReferenceAgent:
         Raises:
             HarnessError: it did not start.
         """
-        process = await child.start(child.python("turngap.calibration.reference_agent"), stderr=None)
+        process = await child.start_child(child.python_command("turngap.calibration.reference_agent"), stderr=None)
         assert process.stdout is not None
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 line = await process.stdout.readline()
             return cls(process, json.loads(line)["url"])
         except (TimeoutError, ValueError, KeyError):
-            await child.stop(process, grace_s=1.0)
+            await child.stop_child(process, grace_s=1.0)
             raise HarnessError("the reference agent did not start; without it nothing can be calibrated") from None
 
     def order(self, order: ReplyOrder) -> None:
@@ -79,7 +79,7 @@ class ReferenceAgent:
 
     async def stop(self) -> None:
         """Stop it; `replies` stays."""
-        await child.stop(self._process, grace_s=2.0)
+        await child.stop_child(self._process, grace_s=2.0)
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reader
@@ -169,7 +169,7 @@ async def calibrate(
     Raises:
         HarnessError: the reference agent did not start.
     """
-    probe = await observe(clock)
+    probe = await start_probe(clock)
     reference = await ReferenceAgent.start()
     gc.collect()
     gc.freeze()  # a collection over all that is loaded by now would take longer than a frame

@@ -48,10 +48,10 @@ class IdlenessProbe:
         return Idle(self.load_per_core, self.timer_p99_ms, min(1.0, max(0.0, share)))
 
 
-async def observe(clock: Clock) -> IdlenessProbe:
+async def start_probe(clock: Clock) -> IdlenessProbe:
     """Measure the machine's load and the lateness of our own timer on it."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    timer_ms = await environment.timer_late_p99_ms(clock)
+    timer_ms = await environment.measure_timer_late_p99_ms(clock)
     return IdlenessProbe(load, timer_ms, clock.now_ns(), _stolen_s())
 
 

@@ -31,7 +31,7 @@ from turngap.clock import NS_PER_MS, Clock, SystemClock
 from turngap.model.records import Pcm16
 
 
-class Behaviour(StrEnum):
+class ReplyBehaviour(StrEnum):
     """How it replies: exactly, or with one known fault."""
 
     EXACT = "exact"
@@ -55,29 +55,29 @@ class ReplyOrder:
     delay_ms: float
     reply_ms: float = 400.0
     """Length of the reply, which is a tone."""
-    behaviour: Behaviour = Behaviour.EXACT
+    behaviour: ReplyBehaviour = ReplyBehaviour.EXACT
 
     def to_json(self) -> str:
         """Return the order as a line of its standard input."""
         return json.dumps(asdict(self))
 
 
-def tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: float = -12.0) -> Pcm16:
+def make_tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: float = -12.0) -> Pcm16:
     """Return a cosine, which is loud from its first sample on, shape (duration_ms * 8,)."""
     peak = 32767 * 10 ** (level_dbfs / 20) * math.sqrt(2)
     time_s = np.arange(round(duration_ms * SAMPLE_RATE / 1000)) / SAMPLE_RATE
     return np.round(peak * np.cos(2 * np.pi * frequency_hz * time_s)).astype(np.int16)
 
 
-def reply_pieces(behaviour: Behaviour, reply_ms: float) -> list[tuple[float, Pcm16]]:
+def make_reply_pieces(behaviour: ReplyBehaviour, reply_ms: float) -> list[tuple[float, Pcm16]]:
     """Return the reply as pieces: (ms after the first piece, PCM)."""
-    sound = tone(reply_ms)
+    sound = make_tone(reply_ms)
     match behaviour:
-        case Behaviour.NEVER:
+        case ReplyBehaviour.NEVER:
             return []
-        case Behaviour.SILENT_HEAD:
+        case ReplyBehaviour.SILENT_HEAD:
             return [(0.0, np.concatenate([np.zeros(12 * SAMPLE_RATE // 8, np.int16), sound]))]
-        case Behaviour.STALL:
+        case ReplyBehaviour.STALL:
             return [(0.0, sound[: 4 * FRAME_SAMPLES]), (480.0, sound)]
         case _:
             return [(0.0, sound)]
@@ -121,7 +121,7 @@ class ReferenceServer:
         first_ns = arrival_ns + round(order.delay_ms * NS_PER_MS)
         sent_ns = 0
         try:
-            for after_ms, pcm in reply_pieces(order.behaviour, order.reply_ms):
+            for after_ms, pcm in make_reply_pieces(order.behaviour, order.reply_ms):
                 text = messages.OutboundMedia(stream_sid, mulaw.encode(pcm)).to_json()
                 await self._clock.sleep_until_ns(first_ns + round(after_ms * NS_PER_MS))
                 stamp_ns = self._clock.now_ns()
@@ -148,7 +148,7 @@ def parse_order(line: str) -> ReplyOrder:
             int(data["chunk"]),
             float(data["delay_ms"]),
             float(data.get("reply_ms", 400.0)),
-            Behaviour(data.get("behaviour", Behaviour.EXACT)),
+            ReplyBehaviour(data.get("behaviour", ReplyBehaviour.EXACT)),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"reference agent: not an order: {line[:80]!r} ({error})") from None

@@ -132,7 +132,7 @@ def _overlaps(sample_boot_id: str, sample: Sample, boot_id: str, begin_ns: int, 
 
 
 @asynccontextmanager
-async def sentinel(
+async def run_sentinel(
     *, clock: Clock, scheduler: Scheduler, seed: int, log: Path | None = None, boot_id: str = ""
 ) -> AsyncIterator[Sentinel]:
     """Run a sentinel beside the block; its errors are available after it. Its measurements are stored in `log`.

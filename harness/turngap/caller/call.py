@@ -20,7 +20,7 @@ from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
 
 from turngap.caller.agent_messages import AgentMessages
 from turngap.caller.caller_stream import CallerStream
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.connection import open_connection
 from turngap.caller.conversation import Conversation
 from turngap.caller.impairments import ImpairedLine
@@ -95,7 +95,7 @@ class _Call:
         self._reported_spoken = 0
         own_seed = f"{seed}:{planned.index}"
         self._rng = random.Random(own_seed)
-        self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, own_seed)
+        self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, own_seed)
         self._first_timestamp_ms = self._rng.randint(100, 170)
         self._call_sid = call_sid
         self._stream_sid = "MZ" + secrets.token_hex(16)

@@ -9,7 +9,7 @@ from turngap.model.records import Pcm16
 COMFORT_DBFS = -60.0
 
 
-def comfort_noise(samples: int, seed: int | str, level_dbfs: float = COMFORT_DBFS) -> Pcm16:
+def make_comfort_noise(samples: int, seed: int | str, level_dbfs: float = COMFORT_DBFS) -> Pcm16:
     """Return white noise of that RMS level, shape (samples,), 8 kHz; the same seed returns the same noise."""
     entropy = [seed] if isinstance(seed, int) else list(seed.encode())
     amplitude = 32_768 * 10 ** (level_dbfs / 20)

@@ -12,7 +12,7 @@ import random
 import numpy as np
 from turngap_agent.telephony import FRAME_SAMPLES
 
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import Pcm16
@@ -35,7 +35,7 @@ class ImpairedLine:
         self._echo = None if impairments.echo is None else EchoPath(impairments.echo, playout)
         self._noise = None
         if impairments.noise_dbfs is not None:
-            self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"line:{seed}", impairments.noise_dbfs)
+            self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"line:{seed}", impairments.noise_dbfs)
         self._rng = random.Random(f"loss:{seed}")
 
     def apply(self, pcm: Pcm16, frame: int, start_ns: int) -> Pcm16:

@@ -119,7 +119,7 @@ def _sweep(
 
     if resume is not None:
         _refuse_beside_resume("sweep", (scenario, set_, grid, profile, turns, seed, out))
-    raise typer.Exit(command.show(measure, as_json=as_json))
+    raise typer.Exit(command.run(measure, as_json=as_json))
 
 
 @app.command("calibrate")
@@ -166,7 +166,7 @@ def _compare(
 
     from turngap.cli import compare
 
-    compare.show(head, base, as_json=as_json, console=Console())
+    compare.run(head, base, as_json=as_json, console=Console())
 
 
 @app.command("label")
@@ -221,7 +221,7 @@ def _talk(
     from turngap.cli import talk as command
 
     if list_devices:
-        command.list_devices()
+        command.print_devices()
         return
     options = command.TalkOptions(profile, tuple(set_ or ()), url, input_device, output_device, in_, out, as_json)
     raise typer.Exit(command.run(options))
@@ -270,5 +270,5 @@ def _become_agent_command(name: str, arguments: list[str]) -> NoReturn:
     from turngap.processes import child
 
     sys.stdout.flush()
-    command = child.python("turngap_agent", name, *arguments)
+    command = child.python_command("turngap_agent", name, *arguments)
     os.execve(command[0], command, dict(os.environ) | {"TURNGAP_COMMAND": "turngap"})

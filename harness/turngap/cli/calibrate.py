@@ -47,11 +47,11 @@ def run(delays_ms: Sequence[float], turns: int, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(calibration.to_json(), indent=2))
     else:
-        show(calibration, Console())
+        print_calibration(calibration, Console())
     return 0 if calibration.valid else Verdict.INVALID.exit_code
 
 
-def show(calibration: Calibration, console: Console) -> None:
+def print_calibration(calibration: Calibration, console: Console) -> None:
     """Print each delay in both conventions, whether the machine was idle, and whether the calibration is valid."""
     table = Table(title="The instrument's own error, ms", title_justify="left")
     for heading in ("delay", "t0 is", "turns", "missed", "bias (median)", "sd", "largest"):

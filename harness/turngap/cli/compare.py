@@ -15,7 +15,7 @@ from turngap.verdict.compare import Change, LatencyChange
 _COLUMNS = ("change", "95 % interval", "turns", "")
 
 
-def show(head: str, base: str, *, as_json: bool, console: Console) -> None:
+def run(head: str, base: str, *, as_json: bool, console: Console) -> None:
     """Print HEAD compared with BASE, each a run's folder or its id under `results/`.
 
     Raises:

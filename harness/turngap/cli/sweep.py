@@ -17,7 +17,7 @@ from turngap.sweeps.points import Point
 INTERRUPTED = "interrupted before the sweep started: nothing is kept"
 
 
-def show(measure: Callable[[], Sweep], *, as_json: bool) -> int:
+def run(measure: Callable[[], Sweep], *, as_json: bool) -> int:
     """Do a sweep and print it; return the exit code: 2 where a setting's run is INVALID or the sweep was ended early.
 
     Raises:

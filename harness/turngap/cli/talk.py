@@ -25,7 +25,7 @@ from turngap.clock import NS_PER_MS, Clock, SystemClock
 from turngap.model.plural import plural
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes.agent import checked_url
+from turngap.processes.agent import check_url
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
@@ -60,13 +60,13 @@ class TalkOptions:
     as_json: bool = False
 
 
-def list_devices() -> None:
+def print_devices() -> None:
     """Print the machine's sound devices.
 
     Raises:
         UsageError: no PortAudio, or no devices.
     """
-    print(devices.list_devices())
+    print(devices.describe_devices())
 
 
 def run(options: TalkOptions) -> int:
@@ -78,7 +78,7 @@ def run(options: TalkOptions) -> int:
     """
     if options.url is not None and (options.profile is not None or options.overrides):
         raise UsageError("--url talks to an agent that runs already: drop --profile and --set")
-    url = checked_url(options.url) if options.url is not None else None
+    url = check_url(options.url) if options.url is not None else None
     profile = profiles.load(options.profile or DEFAULT_PROFILE, options.overrides) if url is None else None
     clock = SystemClock()
     device = _open_device(options, clock)
@@ -107,7 +107,7 @@ def _check_answers(turns: Sequence[TurnRecord], *, spoke: bool) -> None:
     )
 
 
-def describe_turn(number: int, turn: TurnRecord, output_latency_ms: float) -> list[str]:
+def format_turn_lines(number: int, turn: TurnRecord, output_latency_ms: float) -> list[str]:
     """Return one turn, counted from 1, in a few lines: how long the person waited, for what, what was understood."""
     if turn.turn_gap_ms is None:
         return [f"turn {number}: {turn.outcome.value}{f' ({turn.detail})' if turn.detail else ''}"]
@@ -158,7 +158,7 @@ class TurnPrinter:
             await self.clock.sleep_ns(SPANS_RETRY_NS)
             turn = self._score(record)
         self.turns.append(turn.model_copy(update={"turn": len(self.turns), "scored": False}))
-        for line in describe_turn(len(self.turns), turn, self.device.output_latency_ms):
+        for line in format_turn_lines(len(self.turns), turn, self.device.output_latency_ms):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _score(self, record: CallRecord) -> TurnRecord:

@@ -169,7 +169,7 @@ def run_agent_command(arguments: Sequence[str], error_type: type[TurngapError], 
     """
     reason = f"`python -m turngap_agent {arguments[0]}` failed"
     process = subprocess.Popen(
-        child.python("turngap_agent", *arguments),
+        child.python_command("turngap_agent", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from turngap_agent.errors import ScenarioError
 
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, label_speech
 from turngap.model.records import Pcm16
@@ -66,7 +66,7 @@ def join_speech(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None
         at += len(pieces[-1])
         if not is_last:
             gap_ms = rng.randint(*GAP_MS) if gaps_ms is None else gaps_ms[index]
-            pieces.append(comfort_noise(gap_ms * 8, f"{seed}:{index}"))
+            pieces.append(make_comfort_noise(gap_ms * 8, f"{seed}:{index}"))
             if gap_ms >= PAUSE_MS:
                 pauses.append((at, at + gap_ms * 8))
             at += gap_ms * 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.corpus.audio_sources import SourceAudio
 from turngap.model.records import Clip, Pcm16
 
@@ -24,14 +24,14 @@ _COUGH_BURSTS_MS = ((130, 60), (110, 0))
 
 def make_silence(clip_id: str, ms: int) -> Clip:
     """Return comfort noise: the caller says nothing."""
-    pcm = comfort_noise(ms * 8, clip_id)
+    pcm = make_comfort_noise(ms * 8, clip_id)
     return Clip(clip_id, pcm, 0, None, 0.0, 0.0, "comfort noise", synthetic=True)
 
 
 def make_keys(clip_id: str, digits: str, *, as_tones: bool) -> Clip:
     """Return pressed keys: as tones in the audio, or as messages that are sent when each key is released."""
     step = 2 * KEY_MS * 8
-    pcm = comfort_noise(step * len(digits) - KEY_MS * 8, clip_id)
+    pcm = make_comfort_noise(step * len(digits) - KEY_MS * 8, clip_id)
     messages = tuple((index * step + KEY_MS * 8 - 1, digit) for index, digit in enumerate(digits))
     if as_tones:
         for index, digit in enumerate(digits):

@@ -21,4 +21,4 @@ def export_run(folder: Path, name: str) -> str:
     """
     if name not in FORMATS:
         raise UsageError(f"--format {name!r}: there are {', '.join(FORMATS)}")
-    return FORMATS[name](store.read(folder))
+    return FORMATS[name](store.read_run(folder))

@@ -10,7 +10,7 @@ from turngap_agent.errors import LiveError
 
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS
-from turngap.live import live_scoring, recording_check, twilio_api
+from turngap.live import live_scoring, recording_comparison, twilio_api
 from turngap.live.agent_leg import AgentLeg, Responder
 from turngap.live.call_placement import INTERRUPTED, CallPlacer, FinishedCall, finish_despite_cancellation
 from turngap.live.caller_leg import CallerLeg
@@ -142,7 +142,7 @@ class CallRunner:
             scored = await self._check_recording(finished, scored)
         if len(edge.caller_pcm) and scored:
             audio = f"{CALLS}/{planned.index:04d}.wav"
-            recording.write(self.folder.path / audio, recording.stereo(edge))
+            recording.write_wav(self.folder.path / audio, recording.make_stereo(edge))
             scored = [
                 turn.model_copy(update={"audio": audio, "audio_offset_ms": (turn.t0_ns - edge.started_ns) / NS_PER_MS})
                 for turn in scored
@@ -166,15 +166,15 @@ class CallRunner:
                 await clock.sleep_ns(RECORDING_WAIT_NS)
             else:
                 raise LiveError("Twilio has no finished recording of the call")  # noqa: TRY301  # noted as the others
-            channels = recording_check.read(await self._recordings.fetch(sids[0]))
-            own = recording_check.caller_channel(channels, finished.caller)
+            channels = recording_comparison.read_channels(await self._recordings.fetch(sids[0]))
+            own = recording_comparison.find_caller_channel(channels, finished.caller)
             if own is None:
                 raise LiveError("the caller is in neither channel of the recording")  # noqa: TRY301
         except LiveError as error:
             self.progress.notes.append(self.plan.masker.text(f"the recording could not be used as a check: {error}"))
             return scored
         self.measured.channel = own
-        totals_ms = recording_check.totals_ms(channels, own, finished.caller, finished.agent, scored)
+        totals_ms = recording_comparison.measure_mouth_to_ear_ms(channels, own, finished.caller, finished.agent, scored)
         return [
             turn
             if turn.live is None or index >= len(totals_ms)

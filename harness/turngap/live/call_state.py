@@ -63,7 +63,7 @@ class CallState:
             self.answered_by = answered
         if form.get("StreamEvent") == "stream-error":
             code = twilio_codes.parse_code(form.get("StreamErrorCode") or form.get("StreamError", ""))
-            text = twilio_codes.explain(code) or form.get("StreamError", "")
+            text = twilio_codes.explain_code(code) or form.get("StreamError", "")
             self.stream_errors.append(f"{text} (Twilio {code})" if code else text)
         self.changed.set()
 

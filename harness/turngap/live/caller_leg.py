@@ -16,7 +16,7 @@ import numpy as np
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 from turngap_agent.telephony.messages import InboundMedia, OutboundMedia, Start, Stop
 
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.conversation import Conversation
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler, Timer
@@ -56,7 +56,7 @@ class CallerLeg:
         self._clock = clock
         self._scheduler = scheduler
         self._seed = f"{seed}:{planned.index}"
-        self._noise = comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, self._seed)
+        self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, self._seed)
         self._inbound = InboundAudio()
         self._playout = Playout()
         self._conversation: Conversation | None = None

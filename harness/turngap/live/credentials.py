@@ -37,7 +37,7 @@ class Credentials:
         return self.account_sid, self.api_key, self.api_secret, self.auth_token
 
 
-def from_environment(environment: Mapping[str, str]) -> Credentials:
+def read_credentials(environment: Mapping[str, str]) -> Credentials:
     """Read the credentials.
 
     Raises:

@@ -26,7 +26,7 @@ class Match:
     """Normalised correlation, 0 to 1."""
 
 
-def find(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> Match | None:
+def find_match(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> Match | None:
     """Find `known`, shape (n,), in `audio`, shape (m,); return None if no position scores at least `least`.
 
     The score is the absolute inner product over both norms, 0 to 1 (Cauchy-Schwarz): a line that inverts the sign
@@ -52,5 +52,5 @@ def find(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> Match | None:
 def find_end(known: Pcm16, audio: Pcm16, least: float = MIN_SCORE) -> int | None:
     """Return the sample of `audio` after the last one of `known`, found by its last second; None without a match."""
     tail = known[-LONGEST_SAMPLES:]
-    match = find(tail, audio, least)
+    match = find_match(tail, audio, least)
     return None if match is None else match.at + len(tail)

@@ -17,7 +17,7 @@ from turngap_agent.tracing import Span
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
-from turngap.live.cross_correlation import find, find_end
+from turngap.live.cross_correlation import find_end, find_match
 from turngap.live.leg_audio import TimedAudio, render_playout
 from turngap.model.live import LegTimes
 from turngap.model.records import CallRecord, Pcm16, Received, Spoken
@@ -111,7 +111,7 @@ def _locate_reply_ns(sent: Sequence[Received], t2_ns: int, audio: TimedAudio) ->
     if not len(nonzero):
         return None
     piece = audio.between(t2_ns - 20 * NS_PER_MS, t2_ns + MAX_DELAY_NS + len(reply) * NS_PER_SAMPLE)
-    match = find(reply[: int(nonzero[-1]) + 1], piece.pcm)
+    match = find_match(reply[: int(nonzero[-1]) + 1], piece.pcm)
     return None if match is None else piece.sample_ns(match.at)
 
 

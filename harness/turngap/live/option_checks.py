@@ -12,7 +12,7 @@ from turngap import network
 from turngap.calibration.calibrate import make_burst
 from turngap.live import call_ledger as ledgers
 from turngap.live import credentials, preflight, safety
-from turngap.live.fake.settings import Behaviour, FakeSettings, random_credentials
+from turngap.live.fake.settings import FakeBehaviour, FakeSettings, random_credentials
 from turngap.live.masking import Masker
 from turngap.live.responders import MIN_DELAY_MS
 from turngap.live.safety import Cost
@@ -50,7 +50,7 @@ def make_plan(options: SmokeOptions, environment: Mapping[str, str]) -> SmokePla
     if options.fake:
         return _plan_fake(options, calls)
     fake_settings = (options.uplink_ms, options.downlink_ms, options.jitter_ms, options.loss)
-    if any(fake_settings) or options.network is not None or options.fake_does != Behaviour.ANSWERED:
+    if any(fake_settings) or options.network is not None or options.fake_does != FakeBehaviour.ANSWERED:
         raise UsageError("--uplink-ms, --downlink-ms, --jitter-ms, --loss, --network and --fake-does need --fake")
     caller_leg_only = options.to is not None
     if caller_leg_only and (options.profile or options.overrides or options.echo):
@@ -58,7 +58,7 @@ def make_plan(options: SmokeOptions, environment: Mapping[str, str]) -> SmokePla
             "--to measures the agent at that number, from the caller's leg only: remove --profile, --set and --echo"
         )
     safety.check_ci(environment, options.in_ci)
-    secrets = credentials.from_environment(environment)
+    secrets = credentials.read_credentials(environment)
     what = "--to" if caller_leg_only else f"{AGENT_NUMBER} (the number whose calls this machine answers)"
     to = safety.parse_number(options.to or environment.get(AGENT_NUMBER), what)
     from_ = safety.parse_number(options.from_ or environment.get(CALLER_NUMBER), f"--from (or {CALLER_NUMBER})")
@@ -107,10 +107,10 @@ def _plan_fake(options: SmokeOptions, calls: int) -> SmokePlan:
             f"{', '.join(wrong)}: only for a real call; remove it, the fake has its own numbers and address"
         )
     try:
-        behaviour = Behaviour(options.fake_does)
+        behaviour = FakeBehaviour(options.fake_does)
     except ValueError:
-        raise UsageError(f"--fake-does {options.fake_does!r}: expected one of {', '.join(Behaviour)}") from None
-    if behaviour is Behaviour.VOICEMAIL and options.to is None:
+        raise UsageError(f"--fake-does {options.fake_does!r}: expected one of {', '.join(FakeBehaviour)}") from None
+    if behaviour is FakeBehaviour.VOICEMAIL and options.to is None:
         raise UsageError("--fake-does voicemail: only another number has a voicemail; add --to NUMBER")
     if not MIN_DELAY_MS <= options.agent_ms <= 10_000:
         raise UsageError(f"--agent-ms {options.agent_ms:g}: expected {MIN_DELAY_MS:g} to 10000")
@@ -122,11 +122,11 @@ def _plan_fake(options: SmokeOptions, calls: int) -> SmokePlan:
     ):
         if not 0 <= value <= most:
             raise UsageError(f"{name} {value:g}: expected 0 to {most:g}")
-    profile = network.load(options.network) if options.network is not None else None
+    profile = network.load_network(options.network) if options.network is not None else None
     ending: dict[str, float] = {}
     if profile is not None and profile.disconnect_after_s is not None:
         ending["ended_after_s"] = profile.disconnect_after_s
-        behaviour = Behaviour.DROPPED if behaviour is Behaviour.ANSWERED else behaviour
+        behaviour = FakeBehaviour.DROPPED if behaviour is FakeBehaviour.ANSWERED else behaviour
     settings = FakeSettings(
         **random_credentials(),
         agent_ms=options.agent_ms,
@@ -181,8 +181,8 @@ def _directions(options: SmokeOptions, profile: NetworkProfile | None) -> dict[s
 
 def _plan_request(options: SmokeOptions, *, profile: str | None, greeted: bool) -> Request:
     """Return the run: the scenario's turns spread over the calls, without warm-up calls, which would cost money."""
-    path = plan.locate(options.scenario or DEFAULT_SCENARIO)
-    request = plan.make(
+    path = plan.locate_scenario(options.scenario or DEFAULT_SCENARIO)
+    request = plan.plan_run(
         str(path),
         profile=profile,
         overrides=options.overrides if profile is not None else (),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from turngap.model.live import LegTimes, LiveSummary, RecordingCheck
+from turngap.model.live import LegTimes, LiveSummary, RecordingFigures
 from turngap.model.plural import plural
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -26,7 +26,7 @@ ALL_LATE = "The instrument itself was late in every turn: the medians are those 
 FAKE = "Measured against the fake Twilio on this machine: no telephone rang, and the delays of its legs are set."
 
 
-def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
+def judge_live_run(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     """Return MEASURED if anything was measured, never PASS or FAIL: nobody can hold Twilio and the network still."""
     judged = gate.judge_run(turns, evidence, None)
     if judged.verdict is not Verdict.MEASURED:
@@ -48,7 +48,7 @@ def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
     )
 
 
-def summarise(
+def summarise_live_run(
     turns: Sequence[TurnRecord],
     *,
     calls: int,
@@ -57,7 +57,7 @@ def summarise(
     trial: bool | None,
     jitter_ms: Iterable[float | None],
     echoes: Sequence[LegTimes],
-    witness: RecordingCheck | None,
+    witness: RecordingFigures | None,
     worst_case_usd: float | None,
 ) -> LiveSummary:
     """Return the medians over the answered turns, and remarks on what they do not show.

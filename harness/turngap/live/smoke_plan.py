@@ -9,7 +9,7 @@ from pathlib import Path
 from turngap import scenario as scenarios
 from turngap.live import safety
 from turngap.live.credentials import Credentials
-from turngap.live.fake.settings import Behaviour, FakeSettings
+from turngap.live.fake.settings import FakeBehaviour, FakeSettings
 from turngap.live.masking import Masker
 from turngap.live.safety import Cost
 from turngap.model.records import Clip
@@ -57,7 +57,7 @@ class SmokeOptions:
     loss: float = 0.0
     network: str | None = None
     agent_ms: float = 300.0
-    fake_does: str = Behaviour.ANSWERED.value
+    fake_does: str = FakeBehaviour.ANSWERED.value
 
 
 @dataclass(frozen=True, slots=True)

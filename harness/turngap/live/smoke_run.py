@@ -15,7 +15,7 @@ from turngap.caller.call import place_call
 from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
-from turngap.live import preflight, recording_check, run_summary
+from turngap.live import preflight, recording_comparison, run_summary
 from turngap.live.call_ledger import CallLedger
 from turngap.live.call_placement import CallPlacer
 from turngap.live.call_runner import CallRunner, RunMeasurements
@@ -27,7 +27,7 @@ from turngap.model.records import Clip
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.processes import child
-from turngap.processes.agent import Agent
+from turngap.processes.agent import RunningAgent
 from turngap.scenario import PlannedCall
 from turngap.session import run_record
 from turngap.session.agent_processes import AgentProcesses, start_agents
@@ -116,8 +116,8 @@ async def _connect_twilio(plan: SmokePlan, server: LiveServer, stack: AsyncExitS
     base_url = None
     if plan.fake is not None:
         settings = plan.fake.model_copy(update={"voice_url": server.public_url + VOICE})
-        process = await child.start(child.python("turngap.live.fake"), stderr=None)
-        stack.push_async_callback(child.stop, process, grace_s=2.0)
+        process = await child.start_child(child.python_command("turngap.live.fake"), stderr=None)
+        stack.push_async_callback(child.stop_child, process, grace_s=2.0)
         assert process.stdin is not None
         process.stdin.write(settings.model_dump_json().encode() + b"\n")
         ready = await child.read_hello(process, "the fake Twilio")
@@ -160,7 +160,7 @@ async def _check_before_dialling(
 
 
 async def _warm_up(
-    plan: SmokePlan, agent: Agent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler
+    plan: SmokePlan, agent: RunningAgent, clips: Mapping[str, Clip], clock: Clock, scheduler: Scheduler
 ) -> None:
     """Make one local call to the agent, so that its first turn is not part of a telephone call.
 
@@ -195,7 +195,7 @@ def _save(
     """Judge the run and save it, with every text masked once more."""
 
     def judge(turns: Sequence[TurnRecord], evidence: Evidence) -> Judgement:
-        return run_summary.judge(turns, replace(evidence, lost_spans=0, completion=RUN_AGAIN))
+        return run_summary.judge_live_run(turns, replace(evidence, lost_spans=0, completion=RUN_AGAIN))
 
     def finish(record: RunRecord) -> RunRecord:
         record = record.model_copy(update={"live": _summarise(plan, tuple(agent_run.progress.turns), measured)})
@@ -209,7 +209,7 @@ def _save(
 
 
 def _summarise(plan: SmokePlan, scored: tuple[TurnRecord, ...], measured: RunMeasurements) -> LiveSummary:
-    return run_summary.summarise(
+    return run_summary.summarise_live_run(
         scored,
         calls=measured.calls,
         alone=plan.caller_leg_only,
@@ -217,7 +217,7 @@ def _summarise(plan: SmokePlan, scored: tuple[TurnRecord, ...], measured: RunMea
         trial=measured.trial,
         jitter_ms=measured.jitter_ms,
         echoes=measured.echoes,
-        witness=recording_check.compare(scored, measured.channel) if plan.record else None,
+        witness=recording_comparison.compare_with_recording(scored, measured.channel) if plan.record else None,
         worst_case_usd=plan.cost.usd if plan.fake is None else None,
     )
 

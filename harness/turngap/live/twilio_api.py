@@ -199,7 +199,7 @@ class TwilioClient:
         lines = []
         for note in notes:
             code = int(note.error_code) if str(note.error_code).isdigit() else None
-            text = twilio_codes.explain(code) or note.message_text
+            text = twilio_codes.explain_code(code) or note.message_text
             lines.append(self._masker.text(f"{text} (Twilio {note.error_code})"))
         return list(dict.fromkeys(lines))
 
@@ -222,7 +222,7 @@ class TwilioClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             kind = "no answer in time" if isinstance(error, TimeoutError | asyncio.TimeoutError) else "not reached"
             raise LiveError(f"Twilio: {what}: {kind} ({self._masker.text(type(error).__name__)})") from None
-        meaning = twilio_codes.explain(code) or masking.Masker().text(self._masker.text(str(text)))
+        meaning = twilio_codes.explain_code(code) or masking.Masker().text(self._masker.text(str(text)))
         message = f"Twilio: {what}: {meaning} (HTTP {status}{f', {code}' if code else ''})"
         if status >= 500 or not status:
             raise LiveError(message)

@@ -30,7 +30,7 @@ REST: dict[int, str] = {
 }
 
 
-def explain(code: int | None) -> str:
+def explain_code(code: int | None) -> str:
     """Return what a code means; "" for an unknown code."""
     if code is None:
         return ""

@@ -77,7 +77,7 @@ class Twins(FrozenModel):
     clean: float
 
 
-class Conversation(FrozenModel):
+class ConversationFigures(FrozenModel):
     """How the agent takes its turns: cut-offs, barge-ins, backchannels, noise, wasted work."""
 
     rates: dict[str, Rate]

@@ -20,7 +20,7 @@ class LegTimes(FrozenModel):
     """The same, as Twilio's own dual-channel recording has it."""
 
 
-class RecordingCheck(FrozenModel):
+class RecordingFigures(FrozenModel):
     """The recording beside the live figure."""
 
     n: int
@@ -51,7 +51,7 @@ class LiveSummary(FrozenModel):
     """How much later than the fastest frame one came from Twilio: 95th percentile, the worst leg's."""
     floor: LegTimes | None = None
     """An echo on the same loop: what is left without an agent. Never subtracted."""
-    witness: RecordingCheck | None = None
+    witness: RecordingFigures | None = None
     worst_case_usd: float | None = None
     remarks: tuple[str, ...] = ()
     """What these figures are not."""

@@ -18,7 +18,7 @@ from turngap_agent.tracing import Stage
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
 from turngap.model.budget import Budget
 from turngap.model.figures import (
-    Conversation,
+    ConversationFigures,
     CorpusFigures,
     CostFigures,
     Instrument,
@@ -134,7 +134,7 @@ class RunRecord(FrozenModel):
     underrun_rate: Rate
     wasted_attempts: int | None
     """Number of cancelled attempts of valid turns."""
-    conversation: Conversation | None = None
+    conversation: ConversationFigures | None = None
     """Null in runs that did not record it."""
     cost: CostFigures | None = None
     """Null if the profile has no price."""

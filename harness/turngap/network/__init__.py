@@ -4,6 +4,6 @@ Everything here is pure and seeded: a `NetworkPath` maps the time at which a mes
 """
 
 from turngap.network.path import NetworkPath
-from turngap.network.profile import CLEAN, Burst, Direction, NetworkProfile, Stall, list_networks, load
+from turngap.network.profile import CLEAN, Burst, Direction, NetworkProfile, Stall, list_networks, load_network
 
-__all__ = ["CLEAN", "Burst", "Direction", "NetworkPath", "NetworkProfile", "Stall", "list_networks", "load"]
+__all__ = ["CLEAN", "Burst", "Direction", "NetworkPath", "NetworkProfile", "Stall", "list_networks", "load_network"]

@@ -91,7 +91,7 @@ def list_networks() -> list[str]:
     return documents.list_shipped(SHIPPED)
 
 
-def load(name_or_path: str) -> NetworkProfile:
+def load_network(name_or_path: str) -> NetworkProfile:
     """Return the network of that name, or the one in that file.
 
     Raises:

@@ -46,7 +46,7 @@ class Ready:
     """The GPU that it uses; None without one."""
 
 
-class Agent:
+class RunningAgent:
     """The agent of one run."""
 
     def __init__(
@@ -79,15 +79,15 @@ class Agent:
         """
         with log.open("ab") as stderr:
             log_start = stderr.tell()
-            process = await child.start(command, stderr=stderr, env=agent_environment(endpoint), nice=nice)
+            process = await child.start_child(command, stderr=stderr, env=agent_environment(endpoint), nice=nice)
         try:
             async with asyncio.timeout(timeout_s):
                 ready = await _read_ready(process, log, log_start)
         except TimeoutError:
-            await child.stop(process, grace_s=1.0)
+            await child.stop_child(process, grace_s=1.0)
             raise AgentError(f"the agent was not ready within {timeout_s:g} s{_describe_log(log, log_start)}") from None
         except BaseException:
-            await child.stop(process, grace_s=1.0)
+            await child.stop_child(process, grace_s=1.0)
             raise
         return cls(ready, process, log, log_start)
 
@@ -98,7 +98,7 @@ class Agent:
         Raises:
             UsageError: `url` is not a WebSocket URL.
         """
-        return cls(Ready(url=checked_url(url)))
+        return cls(Ready(url=check_url(url)))
 
     @property
     def ours(self) -> bool:
@@ -129,7 +129,7 @@ class Agent:
         """End it if the instrument started it: SIGTERM, so that it flushes its spans; SIGKILL after `grace_s`."""
         self._stopping = True
         if self._process is not None:
-            await child.stop(self._process, grace_s=grace_s)
+            await child.stop_child(self._process, grace_s=grace_s)
         if self._drain is not None:
             await self._drain
 
@@ -141,10 +141,10 @@ def serve_command(profile: Path, inject: tuple[str, ...] = (), *, live_spans: bo
     """
     injected = [part for delay in inject for part in ("--inject", delay)]
     live = ["--live-spans"] if live_spans else []
-    return child.python("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *live)
+    return child.python_command("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *live)
 
 
-def checked_url(url: str) -> str:
+def check_url(url: str) -> str:
     """Return `url` if it can be the URL of a Media Streams agent.
 
     Raises:

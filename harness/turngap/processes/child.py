@@ -22,12 +22,12 @@ LINE_LIMIT = 1 << 24
 """Longest line read from a child, bytes."""
 
 
-def python(module: str, *arguments: str) -> list[str]:
+def python_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module. `-P`: a `queue.py` in the current folder must not be imported."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-async def start(
+async def start_child(
     command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str] | None = None, nice: int = 0
 ) -> asyncio.subprocess.Process:
     """Start `command` in a session of its own with pipes at stdin and stdout; `nice` counts from the user's niceness,
@@ -37,7 +37,7 @@ async def start(
     """
     cpus = ",".join(str(cpu) for cpu in sorted(_CPUS))
     placement = ["--nice", str(min(19, OWN_NICE + nice)), "--cpus", cpus]
-    leash = python("turngap_agent.leash", *placement, str(os.getpid()))
+    leash = python_command("turngap_agent.leash", *placement, str(os.getpid()))
     return await asyncio.create_subprocess_exec(
         *leash,
         *command,
@@ -69,11 +69,11 @@ async def read_hello(process: asyncio.subprocess.Process, who: str) -> dict[str,
         if isinstance(message, dict):
             return message
         reason = "see the lines above"
-    await stop(process, grace_s=1.0)
+    await stop_child(process, grace_s=1.0)
     raise HarnessError(f"{who} did not start: {reason}")
 
 
-async def stop(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
+async def stop_child(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
     """Stop it: SIGTERM, after `grace_s` SIGKILL, which its children get too. Return its exit status."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

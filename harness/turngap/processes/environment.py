@@ -43,7 +43,7 @@ def describe_machine() -> dict[str, Any]:
         "host": platform.node(),
         "system": platform.platform(),
         "kernel": platform.release(),
-        "cpu": cpu_model(),
+        "cpu": read_cpu_model(),
         "cores": cores,
         "cores_total": os.cpu_count(),
         "memory_mib": round(memory.total / (1 << 20)),
@@ -55,7 +55,7 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-async def timer_late_p99_ms(clock: Clock) -> float:
+async def measure_timer_late_p99_ms(clock: Clock) -> float:
     """Return how late 3 ms waits (sleep, then spin) end on this machine: the 99th percentile of a hundred, ms."""
     late_ns = []
     for _ in range(_TIMER_ROUNDS):
@@ -65,7 +65,7 @@ async def timer_late_p99_ms(clock: Clock) -> float:
     return float(np.percentile(late_ns, 99)) / NS_PER_MS
 
 
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def read_cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name from the kernel, else from the platform module."""
     try:
         match = re.search(r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", cpuinfo.read_text("utf-8"), re.MULTILINE)

@@ -26,7 +26,7 @@ COLUMNS = tuple(field.name for field in fields(GpuSample))
 """The columns of `gpu.csv`; rows of older runs lack the last ones."""
 
 
-def format_row(sample: GpuSample) -> list[str]:
+def format_gpu_row(sample: GpuSample) -> list[str]:
     """Return a line of `gpu.csv`; an unknown value is an empty cell."""
     return [
         "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -34,7 +34,7 @@ def format_row(sample: GpuSample) -> list[str]:
     ]
 
 
-def summarise(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
+def summarise_gpus(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
     """Return the memory peaks in `gpu.csv` of the GPUs seen before the agent started; None without a GPU.
 
     If one of them has that `uuid` (the agent's GPU), it is the only one returned.

@@ -112,7 +112,7 @@ def available_mib() -> float:
     return float(psutil.virtual_memory().available) / _MIB
 
 
-def format_row(sample: ProcessSample) -> list[str]:
+def format_process_row(sample: ProcessSample) -> list[str]:
     """Return a line of `process.csv`."""
     return [f"{value:.3f}" for value in asdict(sample).values()]
 
@@ -131,7 +131,7 @@ class ProcessFigures:
     """Share of the machine's CPU time that its host gave to others while it had work (steal)."""
 
 
-def summarise(file: Path) -> ProcessFigures:
+def summarise_process(file: Path) -> ProcessFigures:
     """Evaluate `process.csv`; a torn last line is ignored."""
     if not file.is_file():
         return ProcessFigures()

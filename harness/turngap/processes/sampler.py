@@ -49,8 +49,8 @@ class Sampler:
         Raises:
             HarnessError: it did not start.
         """
-        command = child.python("turngap.processes.sampler", str(folder))
-        running = await child.start(command, stderr=None)
+        command = child.python_command("turngap.processes.sampler", str(folder))
+        running = await child.start_child(command, stderr=None)
         return cls(running, await child.read_hello(running, "the sampler of GPU and memory"))
 
     async def watch(self, pid: int, gpu: str = "") -> None:
@@ -73,7 +73,7 @@ class Sampler:
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), 2.0)
-        await child.stop(self._process, grace_s=1.0)
+        await child.stop_child(self._process, grace_s=1.0)
 
 
 def main(arguments: list[str]) -> None:
@@ -113,11 +113,11 @@ def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
         if gpu_rows is not None:
-            gpu_rows.writerows(gpu_log.format_row(sample) for sample in gpus.sample(clock.now_ns() / 1e9))
+            gpu_rows.writerows(gpu_log.format_gpu_row(sample) for sample in gpus.sample(clock.now_ns() / 1e9))
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             sample = agent.sample(clock.now_ns() / 1e9)
             if sample is not None:
-                process_rows.writerow(process_log.format_row(sample))
+                process_rows.writerow(process_log.format_process_row(sample))
         deadline_ns = max(deadline_ns + GPU_PERIOD_NS, clock.now_ns())
         while (left_ns := deadline_ns - clock.now_ns()) > 0:
             if not select.select([0], [], [], left_ns / 1e9)[0]:

@@ -56,12 +56,12 @@ class SpanReceiver:
             UsageError: `port` is in use.
             HarnessError: it did not start.
         """
-        command = child.python("turngap.processes.span_server", str(port), str(file))
-        process = await child.start(command, stderr=None)
+        command = child.python_command("turngap.processes.span_server", str(port), str(file))
+        process = await child.start_child(command, stderr=None)
         hello = await child.read_hello(process, "the span receiver")
         if "endpoint" in hello:
             return cls(process, hello["endpoint"])
-        await child.stop(process, grace_s=1.0)
+        await child.stop_child(process, grace_s=1.0)
         if "error" in hello and port:
             raise UsageError(f"--otlp-port {port}: {hello['error']}; give another port, or 0 for a free one")
         raise HarnessError(f"the span receiver did not start: {hello.get('error', 'see the lines above')}")
@@ -103,7 +103,7 @@ class SpanReceiver:
             self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), 2.0)
-        await child.stop(self._process, grace_s=1.0)
+        await child.stop_child(self._process, grace_s=1.0)
         await self._reader
 
     async def _read(self) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from turngap.pytest_plugin.settings import OPTIONS, baselines, is_enabled, refuse_empty_session, settings
+from turngap.pytest_plugin.settings import OPTIONS, find_baselines, is_enabled, read_settings, refuse_empty_session
 
 if TYPE_CHECKING:
     from turngap.pytest_plugin.fixture import Turngap
@@ -60,7 +60,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     if is_enabled(session.config):
         refuse_empty_session(session.config)
-        settings(session.config)
+        read_settings(session.config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -182,7 +182,7 @@ def turngap(request: pytest.FixtureRequest, benchmark: Any) -> Generator[Turngap
         raise pytest.UsageError(f"{request.node.nodeid}: name `turngap` among the test's arguments, or its fixtures'")
     from turngap.pytest_plugin.fixture import Turngap
 
-    fixture = Turngap(settings(config), benchmark, request.node.stash[TIMER], request.node)
+    fixture = Turngap(read_settings(config), benchmark, request.node.stash[TIMER], request.node)
     yield fixture
     config.stash[MEASURED].extend(fixture.lines)
     if not fixture.replayed:
@@ -205,7 +205,7 @@ class ScenarioFile(pytest.File):
         from turngap import scenario
 
         try:
-            loaded = scenario.load(self.path)
+            loaded = scenario.load_scenario_file(self.path)
         except ScenarioError as error:
             raise self.CollectError(str(error)) from None
 
@@ -241,7 +241,7 @@ def _find_problems(session: pytest.Session) -> list[str]:
     config = session.config
     if not config.stash[MEASURED]:
         return ["--benchmark was given, and no run was made"]
-    baseline_runs = baselines(config)
+    baseline_runs = find_baselines(config)
     if not config.getoption("benchmark_compare_fail", None) or baseline_runs is None:
         return []
     names = {name for benchmarks in baseline_runs.values() for name in benchmarks}

@@ -37,7 +37,7 @@ def is_enabled(config: pytest.Config) -> bool:
     return bool(config.getoption("turngap_benchmark"))
 
 
-def settings(config: pytest.Config) -> Settings:
+def read_settings(config: pytest.Config) -> Settings:
     """Return the options: the command line overrides the ini file, and its agent of either kind replaces the other.
 
     Raises:
@@ -84,11 +84,11 @@ def refuse_empty_session(config: pytest.Config) -> None:
     if arguments.count("--benchmark-compare-fail") > 1:
         raise pytest.UsageError("--benchmark-compare-fail given twice keeps only the last: give all limits after one")
     pinned = config.getoption("benchmark_compare", None)
-    if isinstance(pinned, str) and baselines(config) == {}:
+    if isinstance(pinned, str) and find_baselines(config) == {}:
         raise pytest.UsageError(f"--benchmark-compare={pinned}: no stored run matches, so nothing would be compared")
 
 
-def baselines(config: pytest.Config) -> dict[str, dict[str, object]] | None:
+def find_baselines(config: pytest.Config) -> dict[str, dict[str, object]] | None:
     """Return the stored benchmarks to compare with, by file and full name; None where pytest-benchmark has none."""
     compared = getattr(getattr(config, "_benchmarksession", None), "compared_mapping", None)
     return compared if isinstance(compared, dict) else None
@@ -138,8 +138,8 @@ def _check(options: Settings) -> None:
         if options.profile is not None:
             profile.load(options.profile)
         if options.budget is not None:
-            budget.load(options.budget)
+            budget.load_budget(options.budget)
         if options.url is not None:
-            agent.checked_url(options.url)
+            agent.check_url(options.url)
     except UsageError as error:
         raise pytest.UsageError(str(error).replace("--url", "--agent-url", 1)) from None

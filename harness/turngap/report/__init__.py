@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["render"]
+__all__ = ["render_report"]
 
 
-def render(folder: Path, out: Path, baseline: Path | None = None) -> None:
+def render_report(folder: Path, out: Path, baseline: Path | None = None) -> None:
     """Render the run in `folder` as one HTML file at `out`, written whole or not at all; `baseline` is another's.
 
     Raises:
@@ -18,4 +18,4 @@ def render(folder: Path, out: Path, baseline: Path | None = None) -> None:
     # Drawing needs matplotlib, which takes half a second to import: only those who render pay for it.
     from turngap.report import page
 
-    page.render(folder, out, baseline)
+    page.write_run_page(folder, out, baseline)

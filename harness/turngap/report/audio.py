@@ -107,11 +107,11 @@ def _player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Pl
             heard_s = at_s + turn.turn_gap_ms / 1000
             pins.append(Pin(f"agent is heard{which}", "t1", heard_s, heard_s / length_s))
     shown = tuple(pin for pin in pins if 0 <= pin.share <= 1)
-    uri = "data:audio/wav;base64," + base64.b64encode(mulaw_wav(part)).decode("ascii")
-    return Player(name, tuple(turns), length_s, uri, envelope(part[:, 0], 0), envelope(part[:, 1], 1), shown)
+    uri = "data:audio/wav;base64," + base64.b64encode(encode_mulaw_wav(part)).decode("ascii")
+    return Player(name, tuple(turns), length_s, uri, draw_envelope(part[:, 0], 0), draw_envelope(part[:, 1], 1), shown)
 
 
-def mulaw_wav(pcm: Pcm16) -> bytes:
+def encode_mulaw_wav(pcm: Pcm16) -> bytes:
     """Return int16 PCM, shape (n, channels), 8 kHz, as a WAV file of format 7 (μ-law)."""
     channels = pcm.shape[1]
     data = mulaw.encode(pcm.reshape(-1))
@@ -122,7 +122,7 @@ def mulaw_wav(pcm: Pcm16) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def envelope(pcm: Pcm16, lane: int, columns: int = 300) -> str:
+def draw_envelope(pcm: Pcm16, lane: int, columns: int = 300) -> str:
     """Return loudness over time as an SVG path around the middle of its lane; 50 dB fill the lane."""
     edges = np.linspace(0, len(pcm), columns + 1).astype(int)
     level = [float(np.abs(pcm[a:b].astype(np.int32)).max()) if b > a else 0.0 for a, b in pairwise(edges)]

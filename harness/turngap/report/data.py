@@ -34,7 +34,7 @@ def read_report_data(path: Path) -> ReportData:
     Raises:
         RunFolderError: the folder contains no run, a damaged one, or one of a newer version.
     """
-    run = store.read(path)
+    run = store.read_run(path)
     record = run.record
     if not record.complete and record.n_turns != sum(turn.scored for turn in run.turns):
         record = summary.recompute_figures(record, run.turns)

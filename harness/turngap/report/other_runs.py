@@ -67,7 +67,7 @@ def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> 
     for file in folder.parent.glob(f"[!.]*/{store.RUN}"):
         with contextlib.suppress(OSError, ValueError, TurngapError):
             if file.parent != folder and _is_earlier(json.loads(file.read_text("utf-8")), record):
-                runs.append(store.read(file.parent))
+                runs.append(store.read_run(file.parent))
     runs = sorted(runs, key=lambda run: run.record.started)[1 - MOST_RUNS :]
     earlier = tuple(_summarise_run(run.record, run.turns, record) for run in runs)
     return (*earlier, _summarise_run(record, turns, record)) if earlier else ()
@@ -79,8 +79,8 @@ def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseli
     Raises:
         RunFolderError: the folder contains no run, or a damaged one.
     """
-    base = store.read(baseline)
-    rows = tuple(compare.compare_runs(turns, base.turns))
+    base = store.read_run(baseline)
+    rows = tuple(compare.compare_turns(turns, base.turns))
     notes = (*compare.describe_too_few(rows), *compare.describe_differences(record, base.record))
     return BaselineComparison(base.record.run_id, rows, notes)
 

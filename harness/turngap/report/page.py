@@ -38,7 +38,7 @@ MOST_WORDS = 200
 """With more turns, the table shows the words of failed turns only: a page must stay small."""
 
 
-def render(path: Path, out: Path, baseline: Path | None = None) -> None:
+def write_run_page(path: Path, out: Path, baseline: Path | None = None) -> None:
     """Render the run in folder `path` to the file `out`, against the run in folder `baseline` if there is one.
 
     Raises:
@@ -46,10 +46,10 @@ def render(path: Path, out: Path, baseline: Path | None = None) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    write_page(out, html(data.read_report_data(path), baseline))
+    write_page(out, render_run_page(data.read_report_data(path), baseline))
 
 
-def html(run: data.ReportData, baseline: Path | None = None) -> str:
+def render_run_page(run: data.ReportData, baseline: Path | None = None) -> str:
     """Return the page."""
     script = (HERE / "report.js").read_text("utf-8")
     return (
@@ -245,7 +245,7 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
             "title": title,
             "turn": turn,
             "chart": waterfall.draw_waterfall(f"waterfall-{key}", turn, end),
-            "tracks": waterfall.waterfall_tracks(turn),
+            "tracks": waterfall.waterfall_rows(turn),
         }
         for key, title, turn in shown
     ]

@@ -17,7 +17,7 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.report.wording import ROLE, STAGE, ms
 from turngap.verdict import stats, summary
-from turngap.verdict.budget import default_plan
+from turngap.verdict.budget import load_default_plan
 
 REFERENCE_MS = 500.0
 """The perceived gap that runs without a budget are compared with."""
@@ -86,7 +86,7 @@ def plan_rows(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[PlanRow, 
     explained = [turn for turn in summary.valid_turns(turns) if turn.is_good and turn.stages]
     if not explained:
         return ()
-    plan = (record.budget.hypotheses if record.budget is not None else ()) or default_plan()
+    plan = (record.budget.hypotheses if record.budget is not None else ()) or load_default_plan()
     planned_stages = {stage for item in plan for stage in item.stages}
     others = [
         Hypothesis(name=STAGE[stage][0], low_ms=0, high_ms=0, stages=(stage,))

@@ -35,7 +35,7 @@ def place_agent_label(gap_px: float, room_px: float) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ActivityRow:
     """One row: when the activity ran, and which pieces of it lie on the critical path."""
 
     name: str
@@ -55,7 +55,7 @@ class Track:
         return sum(end - start for start, end in self.pieces)
 
 
-def waterfall_tracks(turn: TurnRecord) -> tuple[Track, ...]:
+def waterfall_rows(turn: TurnRecord) -> tuple[ActivityRow, ...]:
     """Return the rows of a turn in path order, unexplained last; endpointing is one row if it decided once."""
     bars = list(turn.bars)
     ends = {bar.activity: bar for bar in bars}
@@ -71,16 +71,16 @@ def waterfall_tracks(turn: TurnRecord) -> tuple[Track, ...]:
         mine = [i for i, step in enumerate(turn.path) if i not in taken and _within(step, bar)]
         taken.update(mine)
         pieces = tuple((turn.path[i].start_ms, turn.path[i].end_ms) for i in mine)
-        rows.append(Track(name, ROLE[bar.activity.stage], bar.start_ms, bar.end_ms, pieces))
+        rows.append(ActivityRow(name, ROLE[bar.activity.stage], bar.start_ms, bar.end_ms, pieces))
     holes = tuple((step.start_ms, step.end_ms) for step in turn.path if step.stage is Stage.UNEXPLAINED)
     if holes:
-        rows.append(Track("unexplained", "unexplained", holes[0][0], holes[-1][1], holes))
+        rows.append(ActivityRow("unexplained", "unexplained", holes[0][0], holes[-1][1], holes))
     return tuple(rows)
 
 
 def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
     """Draw the waterfall over 0 to `end_ms`; use the same `end_ms` for waterfalls that are compared."""
-    rows = waterfall_tracks(turn)
+    rows = waterfall_rows(turn)
     gap = turn.turn_gap_ms or 0.0
 
     def draw(canvas: Canvas) -> None:

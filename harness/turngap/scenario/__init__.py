@@ -7,7 +7,7 @@ from turngap.scenario.model import (
     Echo,
     LineImpairments,
     Scenario,
-    load,
+    load_scenario_file,
     resolve_audio,
 )
 from turngap.scenario.turn import PAUSE_MS, Expectation, Noise, Turn
@@ -24,7 +24,7 @@ __all__ = [
     "PlannedCall",
     "Scenario",
     "Turn",
-    "load",
+    "load_scenario_file",
     "plan_calls",
     "resolve_audio",
 ]

@@ -154,7 +154,7 @@ class Scenario(FrozenModel):
         return f"{path}:{line}: turn {turn.key!r}"
 
 
-def load(path: Path) -> Scenario:
+def load_scenario_file(path: Path) -> Scenario:
     """Read a scenario; audio paths become absolute.
 
     Raises:

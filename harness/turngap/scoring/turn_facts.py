@@ -24,8 +24,8 @@ def collect_facts(
     moments: Milestones,
     overlap: Overlap,
     holes: Sequence[Hole],
-    late: Lateness,
-    words: wer.WordErrors | None,
+    late: TurnLateness,
+    words: wer.TurnWordErrors | None,
     agent_error: str,
 ) -> TurnFacts:
     """Return the facts about the call's utterance `index`."""
@@ -123,7 +123,7 @@ def _ms(ns: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Lateness:
+class TurnLateness:
     """The instrument's own largest lateness in a window."""
 
     send_ns: int
@@ -132,11 +132,11 @@ class Lateness:
     """How long the reading event loop was stalled."""
 
 
-def measure_lateness(record: CallRecord, from_ns: int, to_ns: int) -> Lateness:
+def measure_lateness(record: CallRecord, from_ns: int, to_ns: int) -> TurnLateness:
     """Return the largest send and receive lateness between `from_ns` and `to_ns`; 0 if there was none."""
     sent_ns = record.sent_ns
     due_ns = record.frame_due_ns(0) + np.arange(len(sent_ns)) * FRAME_SAMPLES * NS_PER_SAMPLE
     late_ns = (sent_ns - due_ns)[(due_ns <= to_ns) & (sent_ns >= from_ns)]
     at_ns, away_ns = record.stalls.reshape(-1, 2).T
     absences_ns = away_ns[(at_ns >= from_ns) & (at_ns - away_ns <= to_ns)]
-    return Lateness(max(0, int(late_ns.max(initial=0))), int(absences_ns.max(initial=0)))
+    return TurnLateness(max(0, int(late_ns.max(initial=0))), int(absences_ns.max(initial=0)))

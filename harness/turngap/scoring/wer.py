@@ -15,7 +15,7 @@ import jiwer
 
 
 @dataclass(frozen=True, slots=True)
-class WordErrors:
+class TurnWordErrors:
     """One transcript compared with the reference words."""
 
     errors: int
@@ -31,9 +31,9 @@ class WordErrors:
     """
 
 
-def word_errors(reference: str, transcript: str) -> WordErrors | None:
+def word_errors(reference: str, transcript: str) -> TurnWordErrors | None:
     """Compare a transcript with the reference words; None if none are left after normalising."""
-    normalise = normaliser()
+    normalise = load_normaliser()
     expected, recognised = normalise(reference), normalise(transcript)
     words = expected.split()
     if not words:
@@ -50,11 +50,11 @@ def word_errors(reference: str, transcript: str) -> WordErrors | None:
             )
     last = next((position for position in reversed(range(len(words))) if _counts(words[position])), None)
     missing = None if last is None or _alike(words[last], recognised_as.get(last, "")) else words[last]
-    return WordErrors(errors, len(words), errors / len(words), missing)
+    return TurnWordErrors(errors, len(words), errors / len(words), missing)
 
 
 @functools.cache
-def normaliser() -> Callable[[str], str]:
+def load_normaliser() -> Callable[[str], str]:
     """Return Whisper's English normaliser, loaded once: its import takes 0.2 s, so it is imported only for scoring."""
     from whisper_normalizer.english import EnglishTextNormalizer
 

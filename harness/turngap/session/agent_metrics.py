@@ -11,34 +11,34 @@ from prometheus_client.parser import text_string_to_metric_families
 from turngap_agent.tracing import KV_CACHE_GAUGE, KV_RESERVED, KV_USED_PEAK, LAG_GAUGE
 
 from turngap.model.agent_figures import AgentFigures, KvCacheFigures
-from turngap.processes.agent import Agent
+from turngap.processes.agent import RunningAgent
 
 TIMEOUT_S = 2.0
 _MIB = 1 << 20
 
 
-async def read_metrics(agent: Agent, figures: AgentFigures) -> AgentFigures:
+async def read_metrics(agent: RunningAgent, figures: AgentFigures) -> AgentFigures:
     """Return `figures` with what the agent's page says now; a figure that is not on the page is None."""
     page = ""
     if agent.ready.http is not None:
         with contextlib.suppress(OSError, ValueError):
             page = await asyncio.to_thread(_fetch, f"{agent.ready.http}/metrics")
-    lag_s = gauge(page, LAG_GAUGE)
+    lag_s = parse_gauge(page, LAG_GAUGE)
     return figures.model_copy(
-        update={"loop_lag_p99_ms": None if lag_s is None else lag_s * 1e3, "kv_cache": kv_cache(page)}
+        update={"loop_lag_p99_ms": None if lag_s is None else lag_s * 1e3, "kv_cache": parse_kv_cache(page)}
     )
 
 
-def kv_cache(page: str) -> KvCacheFigures | None:
+def parse_kv_cache(page: str) -> KvCacheFigures | None:
     """Return the figures of the KV cache; None where the page lacks one of them."""
-    reserved = gauge(page, KV_CACHE_GAUGE, KV_RESERVED)
-    used = gauge(page, KV_CACHE_GAUGE, KV_USED_PEAK)
+    reserved = parse_gauge(page, KV_CACHE_GAUGE, KV_RESERVED)
+    used = parse_gauge(page, KV_CACHE_GAUGE, KV_USED_PEAK)
     if reserved is None or used is None:
         return None
     return KvCacheFigures(reserved_mib=reserved / _MIB, used_peak_mib=used / _MIB)
 
 
-def gauge(page: str, name: str, figure: str | None = None) -> float | None:
+def parse_gauge(page: str, name: str, figure: str | None = None) -> float | None:
     """Return a gauge's value, of the sample whose label `figure` has that value.
 
     None where the page is malformed, has no such sample, or its value is NaN.

@@ -13,7 +13,7 @@ from turngap_agent.errors import AgentError, HarnessError
 
 from turngap.caller.connection import check_listening
 from turngap.processes import process_log
-from turngap.processes.agent import READY_TIMEOUT_S, Agent, serve_command
+from turngap.processes.agent import READY_TIMEOUT_S, RunningAgent, serve_command
 from turngap.processes.sampler import Sampler
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.session.agent_run import AgentRun
@@ -30,7 +30,7 @@ class AgentProcesses:
 
     receiver: SpanReceiver
     sampler: Sampler
-    agent: Agent
+    agent: RunningAgent
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def start_profile(
     nice: int = 0,
     timeout_s: float = READY_TIMEOUT_S,
     live_spans: bool = False,
-) -> Agent:
+) -> RunningAgent:
     """Start the agent of a profile, given as data; `folder` gets its `profile.yaml` and `agent.log`.
 
     Its spans go to `endpoint`: with `live_spans` turn by turn, else at the end of each call.
@@ -97,13 +97,13 @@ async def start_profile(
     file = folder / PROFILE
     file.write_text(yaml.safe_dump(dict(profile), sort_keys=False), "utf-8")
     command = serve_command(file, inject, live_spans=live_spans)
-    return await Agent.start(command, log=folder / AGENT_LOG, endpoint=endpoint, nice=nice, timeout_s=timeout_s)
+    return await RunningAgent.start(command, log=folder / AGENT_LOG, endpoint=endpoint, nice=nice, timeout_s=timeout_s)
 
 
-async def _start_agent(agent_run: AgentRun, endpoint: str) -> Agent:
+async def _start_agent(agent_run: AgentRun, endpoint: str) -> RunningAgent:
     request = agent_run.request
     if request.url is not None:
-        return Agent.at(request.url)
+        return RunningAgent.at(request.url)
     assert request.profile is not None
     try:
         return await start_profile(
@@ -118,7 +118,7 @@ async def _start_agent(agent_run: AgentRun, endpoint: str) -> Agent:
         raise AgentError(agent_run.prefixed(str(error))) from None
 
 
-def _check_memory(agent: Agent, remaining: int) -> None:
+def _check_memory(agent: RunningAgent, remaining: int) -> None:
     """Raises: HarnessError: `remaining` more agents like this one do not fit into the free memory."""
     tree = process_log.ProcessTree.of(agent.pid) if agent.pid is not None and remaining else None
     use = tree.use() if tree is not None else None

@@ -130,7 +130,7 @@ def _request_notes(request: Request) -> list[str]:
     if changed := request.scenario.overrides(request.profile_name):
         keys = ", ".join(override.partition("=")[0] for override in changed)
         notes.append(f"the scenario changes the profile: {keys}")
-    notes += network_plan.notes(request.networks)
+    notes += network_plan.network_notes(request.networks)
     if request.profile is not None and request.profile.weightless:
         notes.append(reply_scripts.NOTE)
     return notes

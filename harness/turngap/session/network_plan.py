@@ -33,11 +33,11 @@ def select_networks(
     if not networks and scenario.network is not None:
         file = (path.parent if path is not None else Path.cwd()) / scenario.network
         try:
-            return (network.load(str(file) if file.suffix in (".yaml", ".yml") else scenario.network),)
+            return (network.load_network(str(file) if file.suffix in (".yaml", ".yml") else scenario.network),)
         except ScenarioError as error:
             raise ScenarioError(f"{path or scenario.name}: `network`: {error}", code=error.code) from None
     selected = tuple(
-        profile if isinstance(profile, NetworkProfile) else network.load(str(profile)) for profile in networks
+        profile if isinstance(profile, NetworkProfile) else network.load_network(str(profile)) for profile in networks
     )
     names = [profile.name for profile in selected]
     double = next((name for name in names if names.count(name) > 1), None)
@@ -65,7 +65,7 @@ def with_network_name(turn: TurnRecord, name: str) -> TurnRecord:
     return turn if not name or name == network.CLEAN else turn.model_copy(update={"network": name})
 
 
-def notes(networks: Sequence[NetworkProfile]) -> list[str]:
+def network_notes(networks: Sequence[NetworkProfile]) -> list[str]:
     """Return at most one line: what a reader of the run's figures must know of its networks."""
     if all(network.does_nothing for network in networks):
         return []

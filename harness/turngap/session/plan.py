@@ -23,7 +23,7 @@ from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.network import NetworkProfile
-from turngap.processes.agent import checked_url
+from turngap.processes.agent import check_url
 from turngap.scenario import PlannedCall, Scenario
 from turngap.session import network_plan
 from turngap.store import folder as store
@@ -129,7 +129,7 @@ class Request:
         return self.profile.name if self.profile is not None else "url"
 
 
-def make(
+def plan_run(
     scenario: Scenario | Path | str,
     *,
     profile: Profile | Path | str | None = None,
@@ -159,12 +159,12 @@ def make(
         scenario_path=path or Path(store.SCENARIO),
         scenario_sha256=_sha256(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
         profile=agent,
-        url=checked_url(url) if url is not None else None,
+        url=check_url(url) if url is not None else None,
         calls=network_plan.assign_networks(
             scenarios.plan_calls(checked, seed=seed, n_turns=options.n_turns), simulated
         ),
         seed=seed,
-        budget=budget if budget is None or isinstance(budget, Budget) else budgets.load(str(budget)),
+        budget=budget if budget is None or isinstance(budget, Budget) else budgets.load_budget(str(budget)),
         options=options,
         networks=simulated,
         scenario_text=text,
@@ -172,7 +172,7 @@ def make(
     return _checked(request)
 
 
-def warnings(request: Request) -> list[str]:
+def list_warnings(request: Request) -> list[str]:
     """Return why the run cannot reach a verdict, or may not, as far as known before the first call; a sentence each."""
     if request.budget is None:
         return []
@@ -201,14 +201,14 @@ def load_scenario(scenario: Scenario | Path | str) -> Scenario:
     Raises:
         ScenarioError: there is no such scenario, or it is malformed.
     """
-    return scenario if isinstance(scenario, Scenario) else scenarios.load(locate(str(scenario)))
+    return scenario if isinstance(scenario, Scenario) else scenarios.load_scenario_file(locate_scenario(str(scenario)))
 
 
 def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:
     """Return the scenario, with its file or with the text that replaces one."""
     if not isinstance(scenario, Scenario):
-        path = locate(str(scenario))
-        return scenarios.load(path), path, None
+        path = locate_scenario(str(scenario))
+        return scenarios.load_scenario_file(path), path, None
     located = scenarios.resolve_audio(scenario, Path.cwd())
     data = located.model_dump(mode="json", exclude_none=True)
     return located, None, yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
@@ -246,16 +246,16 @@ def _check_names(scenario: Scenario, path: Path | None, profile: str | None) -> 
             raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
 
 
-def resume(path: Path, options: Options = Options()) -> Request:
+def plan_resumed_run(path: Path, options: Options = Options()) -> Request:
     """Return the missing calls of the interrupted run in that folder as a plan.
 
     Raises:
         RunFolderError: it is not a run folder, belongs to a live run, is complete or being written, or its scenario
             has changed.
     """
-    store.read(path)  # a folder that is no run's gets no lock file
+    store.read_run(path)  # a folder that is no run's gets no lock file
     lock = FolderLock(path)
-    run = store.read(path)
+    run = store.read_run(path)
     record = run.record
     if record.live is not None or record.resume_state.live:
         raise RunFolderError(f"{path}: a live run is not resumed; run `turngap smoke` again")
@@ -264,7 +264,7 @@ def resume(path: Path, options: Options = Options()) -> Request:
             f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"
         )
     scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
-    read = scenarios.load(scenario_path)
+    read = scenarios.load_scenario_file(scenario_path)
     if _sha256(scenario_path) != record.scenario_sha256:
         raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
     ours = record.profile != "url"
@@ -309,7 +309,7 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     return replace(request, scenario=corpus.scenario, calls=calls)
 
 
-def locate(scenario: str) -> Path:
+def locate_scenario(scenario: str) -> Path:
     """Return the file of a scenario given by path, or by the name of one that ships.
 
     Raises:

@@ -40,7 +40,7 @@ def fetch_weights(profile: dict[str, Any]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(profile, file)
         file.flush()
-        command = child.python("turngap_agent", "weights", "pull", "--here", file.name)
+        command = child.python_command("turngap_agent", "weights", "pull", "--here", file.name)
         completed = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if completed.returncode:
         raise WeightsError

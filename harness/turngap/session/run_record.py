@@ -68,7 +68,7 @@ class Progress:
 async def new_record(request: Request, clock: Clock, *, live: bool = False) -> RunRecord:
     """Return the record of a run that starts now on this machine; `live` marks live calls."""
     machine = environment.describe_machine()
-    machine["timer_late_p99_ms"] = await environment.timer_late_p99_ms(clock)
+    machine["timer_late_p99_ms"] = await environment.measure_timer_late_p99_ms(clock)
     state = ResumeState(inject=request.options.inject, agent_nice=request.options.agent_nice, live=live)
     # Readers of older runs find the state here.
     machine |= {"live": True} if live else {"agent_nice": state.agent_nice, "inject": list(state.inject)}
@@ -122,7 +122,7 @@ def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
 
 def collect_evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
     """Return what the verdict takes into account beside the turns."""
-    usage = process_log.summarise(folder.path / store.PROCESS)
+    usage = process_log.summarise_process(folder.path / store.PROCESS)
     traced = request.url is None or any(turn.stages for turn in progress.turns)
     scored = [turn for turn in progress.turns if turn.scored]
     answered = [turn for turn in scored if turn.outcome is Outcome.ANSWERED]
@@ -159,10 +159,10 @@ def final_record(
     """Return the record of a run that has ended, complete or not; `sources` are those of its clips, by key."""
     scored = [turn for turn in progress.turns if turn.scored]
     complete = not progress.errors and len(scored) >= record.planned_turns
-    usage = process_log.summarise(folder.path / store.PROCESS)
+    usage = process_log.summarise_process(folder.path / store.PROCESS)
     price = record.profile_data.get("price")
     low, high = summary.label_uncertainty_ms(progress.turns)
-    send, receive = lateness(progress.send_late_ms), lateness(progress.recv_late_ms)
+    send, receive = summarise_lateness(progress.send_late_ms), summarise_lateness(progress.recv_late_ms)
     return record.model_copy(
         update=summary.compute_figures(progress.turns)
         | {
@@ -211,7 +211,7 @@ def with_agent(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
     return record.model_copy(update={"agent": agent, "environment": machine})
 
 
-def lateness(late_ms: Sequence[Floats]) -> Lateness | None:
+def summarise_lateness(late_ms: Sequence[Floats]) -> Lateness | None:
     """Return percentiles over all frames; None without frames."""
     late = np.concatenate([np.empty(0), *late_ms])
     if not len(late):

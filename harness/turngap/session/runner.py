@@ -18,7 +18,7 @@ from turngap_agent import tracing
 from turngap_agent.errors import AgentError, TurngapError, UsageError
 
 from turngap.calibration.calibrate import Calibration, calibrate
-from turngap.calibration.sentinel import Sentinel, sentinel
+from turngap.calibration.sentinel import Sentinel, run_sentinel
 from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
@@ -209,7 +209,7 @@ async def _measure(
         display.show_start(sum(len(assigned.call.turns) for assigned in session.calls if not assigned.call.warm_up))
         watch: Sentinel | None = None
         try:
-            async with sentinel(
+            async with run_sentinel(
                 clock=clock,
                 scheduler=scheduler,
                 seed=seed,
@@ -238,7 +238,7 @@ def _record_gpus(agent_run: AgentRun, processes: AgentProcesses) -> None:
     progress, sampler, gpu = agent_run.progress, processes.sampler, processes.agent.ready.gpu
     progress.notes += processes.receiver.unused_span_notes()
     samples = agent_run.folder.path / store.GPU
-    gpus = gpu_log.summarise(sampler.gpus, samples, gpu.uuid if gpu is not None else None)
+    gpus = gpu_log.summarise_gpus(sampler.gpus, samples, gpu.uuid if gpu is not None else None)
     agent_run.record = agent_run.record.model_copy(update={"gpus": gpus})
     if gpu is None:
         return

@@ -86,7 +86,7 @@ def score_and_save(job: ScoringJob) -> ScoredCall:
         audio = f"{CALLS}/{call.index:04d}.wav"
         try:
             (job.folder / CALLS).mkdir(exist_ok=True)
-            recording.write(job.folder / audio, recording.stereo(call))
+            recording.write_wav(job.folder / audio, recording.make_stereo(call))
         except OSError as error:
             raise HarnessError(f"{job.folder / audio}: cannot be written ({error.strerror or error})") from None
         turns = [

@@ -87,7 +87,7 @@ def replace_file(target: Path, text: str) -> None:
         raise HarnessError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def append(file: FileIO, data: bytes) -> None:
+def append_bytes(file: FileIO, data: bytes) -> None:
     """Append `data` and sync; a part that the disk took is removed again: a torn line would damage the next."""
     size = os.fstat(file.fileno()).st_size
     rest = memoryview(data)
@@ -131,7 +131,7 @@ def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
     return version, data
 
 
-def validate(model: type[Model], text: str, where: str) -> Model:
+def validate_json(model: type[Model], text: str, where: str) -> Model:
     """Return JSON text as a model.
 
     Raises:

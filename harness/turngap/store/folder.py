@@ -92,7 +92,7 @@ class RunFolder:
         lines = "".join(turn.model_dump_json() + "\n" for turn in turns)
         try:
             with (self.path / TURNS).open("ab", buffering=0) as file:
-                disk.append(file, lines.encode())
+                disk.append_bytes(file, lines.encode())
         except OSError as error:
             raise HarnessError(f"{self.path / TURNS}: cannot be written ({error.strerror or error})") from None
 
@@ -114,7 +114,7 @@ class RunFolder:
                     os.truncate(file, data.rfind(b"\n") + 1)
 
 
-def read(path: Path) -> StoredRun:
+def read_run(path: Path) -> StoredRun:
     """Read a run folder, also of an older schema.
 
     Raises:
@@ -124,7 +124,7 @@ def read(path: Path) -> StoredRun:
     if version < SCHEMA_VERSION:
         data = migrate(data, version, part="run")
     turns, notes = read_turns(path / TURNS, version)
-    return StoredRun(disk.validate(RunRecord, json.dumps(data), str(path / RUN)), turns, notes)
+    return StoredRun(disk.validate_json(RunRecord, json.dumps(data), str(path / RUN)), turns, notes)
 
 
 def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRecord, ...], tuple[str, ...]]:
@@ -142,7 +142,7 @@ def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRec
         text = line.decode("utf-8", "replace")
         if version < SCHEMA_VERSION:
             text = json.dumps(migrate(json.loads(text), version, part="turn"))
-        turn = disk.validate(TurnRecord, text, f"{file}:{number}")
+        turn = disk.validate_json(TurnRecord, text, f"{file}:{number}")
         turns[turn.call, turn.turn] = turn
     return tuple(turns[key] for key in sorted(turns)), notes
 

@@ -16,7 +16,7 @@ from turngap.model.turn import GOOD, Outcome, TurnRecord
 from turngap.verdict import summary
 
 
-def stereo(call: CallRecord) -> Pcm16:
+def make_stereo(call: CallRecord) -> Pcm16:
     """Return the call from its stream's first sample on, shape (n, 2)."""
     length = len(call.caller_pcm)
     for message in call.received:
@@ -31,7 +31,7 @@ def stereo(call: CallRecord) -> Pcm16:
     return pcm
 
 
-def write(file: Path, pcm: Pcm16) -> None:
+def write_wav(file: Path, pcm: Pcm16) -> None:
     """Write 8 kHz `pcm`, shape (n, channels), atomically.
 
     Raises:

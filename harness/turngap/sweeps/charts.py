@@ -26,7 +26,7 @@ def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> M
     """
     shown = [(number, point, gap) for number, point in enumerate(points, 1) if (gap := value(point)) is not None]
     top = max([0.02, *(point.cut_off_rate.upper or 0.0 for point in points)]) * 1.25
-    low, high = axis_limits([gap for _, _, gap in shown])
+    low, high = gap_axis_limits([gap for _, _, gap in shown])
 
     def draw(canvas: Canvas) -> None:
         ax = canvas.axes(left=52, right=18, top=30, bottom=46)
@@ -67,7 +67,7 @@ def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> M
 def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]) -> Markup:
     """Draw a row for each setting: every turn as a dot at its turn gap, lines at the median and at p95."""
     rows = [[turn.turn_gap_ms if turn.is_good else None for turn in turns_with_gap(each)] for each in turns]
-    low, high = axis_limits([gap for row in rows for gap in row if gap is not None])
+    low, high = gap_axis_limits([gap for row in rows for gap in row if gap is not None])
     lost = [sum(gap is None for gap in row) for row in rows]
 
     def draw(canvas: Canvas) -> None:
@@ -101,7 +101,7 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
     return render_chart("distributions", "Turn gaps of each setting", description, draw, (1040, height), (350, height))
 
 
-def axis_limits(values: Sequence[float]) -> tuple[float, float]:
+def gap_axis_limits(values: Sequence[float]) -> tuple[float, float]:
     """Return round limits that include the values with some margin."""
     low, high = min(values, default=0.0), max(values, default=AIM_MS)
     step = 50 if high - low < 800 else 250

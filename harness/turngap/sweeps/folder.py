@@ -56,7 +56,7 @@ def is_sweep(path: Path) -> bool:
     return (path / SWEEP).is_file()
 
 
-def create(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple[Path, SweepRecord, FolderLock]:
+def create_sweep(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple[Path, SweepRecord, FolderLock]:
     """Make the folder under `out`, with `sweep.json` in it from the first moment; an existing name gets a number.
 
     `scenario` is the text of a scenario that lies in no other file.
@@ -67,7 +67,7 @@ def create(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple
     """
 
     def fill(fresh: Path, sweep_id: str) -> None:
-        write(fresh, record.model_copy(update={"sweep_id": sweep_id}))
+        write_sweep(fresh, record.model_copy(update={"sweep_id": sweep_id}))
         if scenario is not None:
             (fresh / store.SCENARIO).write_text(scenario, "utf-8")
 
@@ -75,7 +75,7 @@ def create(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple
     return path, record.model_copy(update={"sweep_id": path.name}), lock
 
 
-def write(path: Path, record: SweepRecord) -> None:
+def write_sweep(path: Path, record: SweepRecord) -> None:
     """Replace `sweep.json` atomically.
 
     Raises:
@@ -84,14 +84,14 @@ def write(path: Path, record: SweepRecord) -> None:
     disk.replace_file(path / SWEEP, record.model_dump_json(indent=2) + "\n")
 
 
-def read(path: Path) -> SweepRecord:
+def read_sweep(path: Path) -> SweepRecord:
     """Read `sweep.json`.
 
     Raises:
         RunFolderError: it is not the folder of a sweep, is damaged, or was written by a newer version.
     """
     _, data = disk.load_json(path / SWEEP, "sweep", SCHEMA_VERSION)
-    return disk.validate(SweepRecord, json.dumps(data), str(path / SWEEP))
+    return disk.validate_json(SweepRecord, json.dumps(data), str(path / SWEEP))
 
 
 def read_runs(path: Path, record: SweepRecord) -> list[tuple[SettingRow, StoredRun]]:
@@ -105,7 +105,7 @@ def read_runs(path: Path, record: SweepRecord) -> list[tuple[SettingRow, StoredR
     runs = []
     for row in record.settings:
         if (path / row.slug / store.RUN).is_file():
-            run = store.read(path / row.slug)
+            run = store.read_run(path / row.slug)
             current = run.record if run.record.complete else summary.recompute_figures(run.record, run.turns)
             runs.append((row, StoredRun(current, run.turns, run.notes)))
     return runs

@@ -55,7 +55,7 @@ class Grid(FrozenModel):
     steps: tuple[Step, ...] = Field(min_length=1)
 
 
-def product(assignments: Sequence[str]) -> tuple[Setting, ...]:
+def combine_values(assignments: Sequence[str]) -> tuple[Setting, ...]:
     """Return every combination of the values, the last key's varying fastest.
 
     `assignments` are the arguments of `--set`, `section.key=value,value,...` each.
@@ -84,7 +84,7 @@ def product(assignments: Sequence[str]) -> tuple[Setting, ...]:
     return _make_settings(combinations)
 
 
-def load(file: Path) -> tuple[Setting, ...]:
+def load_steps(file: Path) -> tuple[Setting, ...]:
     """Return the named steps of a grid file, in its order.
 
     Raises:

@@ -17,19 +17,21 @@ from turngap.sweeps.folder import SweepRecord
 from turngap.sweeps.points import Point
 
 
-def render(path: Path, out: Path) -> None:
+def write_sweep_page(path: Path, out: Path) -> None:
     """Render the sweep in folder `path` to the file `out`.
 
     Raises:
         RunFolderError: the folder has no sweep that this version can read.
         HarnessError: `out` cannot be written.
     """
-    record = folder.updated_record(path, folder.read(path))
+    record = folder.updated_record(path, folder.read_sweep(path))
     runs = folder.read_runs(path, record)
-    page.write_page(out, render_page(record, [run.turns for _, run in runs], [run.record.scenario for _, run in runs]))
+    page.write_page(
+        out, render_sweep_page(record, [run.turns for _, run in runs], [run.record.scenario for _, run in runs])
+    )
 
 
-def render_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
+def render_sweep_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], scenarios: list[str]) -> str:
     """Return the page of a record whose points are in the order of `turns`."""
     points = record.points
     drawable = [point for point in points if point.turn_gap_ms.p50 is not None]

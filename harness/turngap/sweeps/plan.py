@@ -52,7 +52,7 @@ class SweepRequest:
         return f"{settings} of profile {self.record.profile}, each utterance with one after the other"
 
 
-def make(
+def plan_sweep(
     scenario: Scenario | Path | str,
     settings: Sequence[Setting],
     *,
@@ -65,14 +65,14 @@ def make(
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
     profile = profile or runs.DEFAULT_PROFILE
-    plain = runs.make(scenario, profile=profile, options=options).profile
+    plain = runs.plan_run(scenario, profile=profile, options=options).profile
     assert plain is not None
     members = []
     for setting in settings:
         moved = moved_settings(plain, setting.overrides)
         overrides = (*setting.overrides, *(move.override for move in moved))
         try:
-            request = runs.make(scenario, profile=profile, overrides=overrides, options=options)
+            request = runs.plan_run(scenario, profile=profile, overrides=overrides, options=options)
         except ProfileError as error:
             raise ProfileError("\n".join(f"{setting.where}{line}" for line in str(error).splitlines())) from None
         _one_call_at_a_time(request)
@@ -101,28 +101,28 @@ def make(
     return SweepRequest(record, tuple(members), options.out)
 
 
-def resume(path: Path) -> SweepRequest:
+def plan_resumed_sweep(path: Path) -> SweepRequest:
     """Return the rest of the unfinished sweep in that folder.
 
     Raises:
         RunFolderError: it is not the folder of a sweep, the sweep is complete, another process writes it, or its
             scenario has changed.
     """
-    folder.read(path)  # before the lock: the folder of something else gets no lock file
+    folder.read_sweep(path)  # before the lock: the folder of something else gets no lock file
     lock = FolderLock(path)
-    record = folder.read(path)
+    record = folder.read_sweep(path)
     if record.complete:
         raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")
     scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
-    scenarios.load(scenario_path)
+    scenarios.load_scenario_file(scenario_path)
     options = Options(seed=record.seed, n_turns=record.n_turns, out=path)
     members = []
     for row in record.settings:
         if (path / row.slug / store.RUN).is_file():
-            if not store.read(path / row.slug).record.complete:
-                members.append(Member(row, runs.resume(path / row.slug)))
+            if not store.read_run(path / row.slug).record.complete:
+                members.append(Member(row, runs.plan_resumed_run(path / row.slug)))
             continue
-        request = runs.make(str(scenario_path), profile=runs.DEFAULT_PROFILE, options=options)
+        request = runs.plan_run(str(scenario_path), profile=runs.DEFAULT_PROFILE, options=options)
         if request.scenario_sha256 != record.scenario_sha256:
             raise RunFolderError(f"{path}: {scenario_path} has changed since the sweep started; start a new one")
         members.append(Member(row, replace(request, profile=Profile.model_validate(row.profile_data))))
@@ -154,7 +154,7 @@ def with_folder(sweep: SweepRequest, unix_ns: int) -> SweepRequest:
             "started": started.isoformat(timespec="seconds"),
         }
     )
-    path, record, lock = folder.create(sweep.out, record, sweep.members[0].request.scenario_text)
+    path, record, lock = folder.create_sweep(sweep.out, record, sweep.members[0].request.scenario_text)
     members = tuple(
         replace(member, request=replace(member.request, options=replace(member.request.options, out=path)))
         for member in sweep.members

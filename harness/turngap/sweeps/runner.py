@@ -89,7 +89,7 @@ async def _run_members(
         for agent_run in agent_runs:
             agent_run.unlock()
     record = folder.updated_record(path, request.record)
-    folder.write(path, record)
+    folder.write_sweep(path, record)
     return FinishedSweep(record, path, error)
 
 

@@ -223,7 +223,7 @@ def import_sounddevice() -> Any:
     return sounddevice
 
 
-def list_devices() -> str:
+def describe_devices() -> str:
     """Return the machine's devices, one a line; > marks the default microphone and < the default loudspeaker.
 
     Raises:

@@ -15,10 +15,10 @@ __all__ = [
     "Hypothesis",
     "Limit",
     "Metric",
-    "default_plan",
-    "load",
+    "list_budgets",
+    "load_budget",
+    "load_default_plan",
     "metrics_from_spans",
-    "names",
     "turns_needed",
 ]
 
@@ -39,12 +39,12 @@ def metrics_from_spans(budget: Budget) -> list[str]:
     return [limit.metric for limit in budget.limits if limit.stage is not None or limit.metric in FROM_SPANS]
 
 
-def names() -> list[str]:
+def list_budgets() -> list[str]:
     """Return the names of the budgets that ship."""
     return documents.list_shipped(SHIPPED)
 
 
-def load(name_or_path: str) -> Budget:
+def load_budget(name_or_path: str) -> Budget:
     """Return the budget with that name, or the one in that file.
 
     Raises:
@@ -54,6 +54,6 @@ def load(name_or_path: str) -> Budget:
     return documents.load(path, Budget, ScenarioError)
 
 
-def default_plan() -> tuple[Hypothesis, ...]:
+def load_default_plan() -> tuple[Hypothesis, ...]:
     """Return the hypotheses of `sub500`: what runs without a plan of their own are compared with."""
-    return load("sub500").hypotheses
+    return load_budget("sub500").hypotheses

@@ -184,7 +184,7 @@ class LatencyChange:
         return "too few" if self.comparison.change is Change.TOO_FEW else "turns were not answered"
 
 
-def compare_runs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[LatencyChange]:
+def compare_turns(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[LatencyChange]:
     """Compare the turn gap, then each stage that both runs have; [] if a run has no turns to compare."""
     pairs = _pairs(head, base)
     gaps = _row(None, head, base, pairs, _gap, 0.0)

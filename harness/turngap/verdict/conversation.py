@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from turngap.model.figures import Conversation, Twins, WastedWork, WordErrors
+from turngap.model.figures import ConversationFigures, Twins, WastedWork, WordErrors
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.measures import REACTIONS_BY_METRIC, SHARES
@@ -12,12 +12,12 @@ from turngap.verdict.measures import REACTIONS_BY_METRIC, SHARES
 CLEAN, NOISY = "clean", "noisy"
 
 
-def conversation_figures(turns: Sequence[TurnRecord]) -> Conversation:
+def conversation_figures(turns: Sequence[TurnRecord]) -> ConversationFigures:
     """Return the figures of `turns`, which are valid turns."""
     conditions = sorted({turn.condition for turn in turns if turn.condition})
     word_errors = {name: pool_word_errors(select_condition(turns, name)) for name in (CLEAN, NOISY, *conditions)}
     twins = {name: _twins(turns, select_condition(turns, name)) for name in (NOISY, *conditions)}
-    return Conversation(
+    return ConversationFigures(
         rates={share.metric: share.rate(turns) for share in SHARES},
         barge_in_stop_ms=stats.latency_figures(REACTIONS_BY_METRIC["barge_in_stop_ms"].values(turns)),
         stale_ms=stats.latency_figures(REACTIONS_BY_METRIC["stale_ms"].values(turns)),

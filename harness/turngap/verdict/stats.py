@@ -188,7 +188,7 @@ class Drift:
     drifting: bool
 
 
-def drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift | None:
+def measure_drift(values: Values, *, alpha: float = 0.01, least: float = 0.05) -> Drift | None:
     """Return the drift of values in the order of the run, over answered turns; None for fewer than 8 of them.
 
     It is drift if τ is significant at `alpha` and the change is more than `least` of the median: with many turns even a

@@ -114,7 +114,7 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
     shared = n - len({turn.call for turn in scored})
     invalid = sum(turn.outcome is Outcome.INVALID for turn in scored)
     was = "was" if invalid == 1 else "were"
-    drift = stats.drift([turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID])
+    drift = stats.measure_drift([turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID])
     return [
         _check(
             "enough turns",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from turngap.calibration.calibrate import ReferenceAgent, make_burst
-from turngap.calibration.reference_agent import Behaviour, ReplyOrder, reply_pieces
+from turngap.calibration.reference_agent import ReplyBehaviour, ReplyOrder, make_reply_pieces
 from turngap.caller.call import place_call
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
@@ -39,7 +39,7 @@ class Way:
     """One way to answer."""
 
     delay_ms: float = 100.0
-    behaviour: Behaviour = Behaviour.EXACT
+    behaviour: ReplyBehaviour = ReplyBehaviour.EXACT
     chunks_early: int = 0
     """Orders the reply this many frames before the one that holds t0."""
 
@@ -51,10 +51,10 @@ class Way:
 WAYS = {
     "good": Way(),
     "late": Way(delay_ms=900.0),
-    "silent head": Way(behaviour=Behaviour.SILENT_HEAD),
-    "stall": Way(behaviour=Behaviour.STALL),
+    "silent head": Way(behaviour=ReplyBehaviour.SILENT_HEAD),
+    "stall": Way(behaviour=ReplyBehaviour.STALL),
     "early": Way(delay_ms=0.0, chunks_early=15),
-    "never": Way(behaviour=Behaviour.NEVER),
+    "never": Way(behaviour=ReplyBehaviour.NEVER),
     "half": Way(),
 }
 
@@ -93,7 +93,7 @@ def punctual(record: CallRecord, way: Way) -> CallRecord:
     first_ns = int(due_ns[way.chunk(record.spoken[0]) - 1]) + round(way.delay_ms * NS_PER_MS)
     playout = Playout()
     # Not strict: a call that lacks a piece fails the test that looks at it, not all of them.
-    for (after_ms, _), message in zip(reply_pieces(way.behaviour, 0.0), record.received, strict=False):
+    for (after_ms, _), message in zip(make_reply_pieces(way.behaviour, 0.0), record.received, strict=False):
         playout.receive(message.pcm, first_ns + round(after_ms * NS_PER_MS))
     playout.truncate(record.ended_ns)
     return dataclasses.replace(record, sent_ns=due_ns, received=playout.received, stalls=np.zeros((0, 2), np.int64))

@@ -11,7 +11,7 @@ import pytest
 from turngap.calibration import calibrate
 from turngap.calibration.calibrate import Calibration, DelayErrors, Errors, LoggedReply, ReferenceAgent, Sample
 from turngap.calibration.idleness import Idle
-from turngap.calibration.reference_agent import tone
+from turngap.calibration.reference_agent import make_tone
 from turngap.calibration.sentinel import Sentinel
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
@@ -37,7 +37,7 @@ def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float =
         sent_ns=sent_ns,
         caller_pcm=np.zeros(200 * 160, np.int16),
         spoken=(spoken,),
-        received=(Received(recv_ns, recv_ns, tone(150), 1200),),
+        received=(Received(recv_ns, recv_ns, make_tone(150), 1200),),
         marks=(),
         clears_ns=(),
         stalls=np.zeros((0, 2), np.int64),

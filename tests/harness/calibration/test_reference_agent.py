@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turngap.calibration.reference_agent import Behaviour, ReplyOrder, parse_order, reply_pieces, tone
+from turngap.calibration.reference_agent import ReplyBehaviour, ReplyOrder, make_reply_pieces, make_tone, parse_order
 from turngap.caller.onset import Segment, find_onset
 from turngap_agent.errors import ProtocolError
 
 
 def test_an_order_survives_the_pipe() -> None:
     """What the harness writes is what the reference agent reads."""
-    order = ReplyOrder("CA1", 3, 77, 150.5, 120.0, Behaviour.STALL)
+    order = ReplyOrder("CA1", 3, 77, 150.5, 120.0, ReplyBehaviour.STALL)
     assert parse_order(order.to_json()) == order
 
 
@@ -26,18 +26,23 @@ def test_a_malformed_order_is_one_line(line: str) -> None:
 
 def test_the_tone_is_loud_from_its_first_sample() -> None:
     """The onset of an answer is its first sample, not a ramp."""
-    pcm = tone(100)
+    pcm = make_tone(100)
     assert len(pcm) == 800
     assert pcm[0] == np.abs(pcm).max()
 
 
 @pytest.mark.parametrize(
     ("behaviour", "onset_ms"),
-    [(Behaviour.EXACT, 0), (Behaviour.STALL, 0), (Behaviour.SILENT_HEAD, 1500), (Behaviour.NEVER, None)],
+    [
+        (ReplyBehaviour.EXACT, 0),
+        (ReplyBehaviour.STALL, 0),
+        (ReplyBehaviour.SILENT_HEAD, 1500),
+        (ReplyBehaviour.NEVER, None),
+    ],
 )
-def test_each_behaviour_is_audible_when_it_says(behaviour: Behaviour, onset_ms: float | None) -> None:
+def test_each_behaviour_is_audible_when_it_says(behaviour: ReplyBehaviour, onset_ms: float | None) -> None:
     """A silent head delays the first sound, a stall does not, and silence has none."""
-    pieces = reply_pieces(behaviour, 400)
+    pieces = make_reply_pieces(behaviour, 400)
     segments = [Segment(round(after_ms * 1e6), pcm) for after_ms, pcm in pieces]
     found = find_onset(segments, 0)
     assert (None if found is None else found / 1e6) == onset_ms

@@ -86,7 +86,7 @@ def test_a_run_may_end_between_two_samples(monkeypatch: pytest.MonkeyPatch) -> N
         clock = SystemClock()
         async with (
             Scheduler(clock).running() as scheduler,
-            sentinel.sentinel(clock=clock, scheduler=scheduler, seed=1),
+            sentinel.run_sentinel(clock=clock, scheduler=scheduler, seed=1),
         ):
             for _ in range(20):
                 await asyncio.sleep(0)

@@ -219,7 +219,7 @@ def test_a_torn_last_line_is_said_in_the_report(tmp_path: Path, capfd: pytest.Ca
         file.write(b'{"call": 2, "ca')
     assert app.execute(["report", str(folder.path)]) == 0
     assert "a torn last line of 15 bytes was ignored" in Path(capfd.readouterr().out.strip()).read_text()
-    assert store.read(folder.path).record.n_turns == 2
+    assert store.read_run(folder.path).record.n_turns == 2
 
 
 def test_a_fault_stays_in_the_verdict_when_the_report_is_made_again(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_fault_stays_in_the_verdict_when_the_report_is_made_again(tmp_path: Pa
     folder = RunFolder.create(tmp_path / "results", "run", record)
     folder.append(turns)
     assert app.execute(["report", str(folder.path)]) == 0
-    assert store.read(folder.path).record.reasons == ("the agent died",)
+    assert store.read_run(folder.path).record.reasons == ("the agent died",)
 
 
 def test_version_and_help_exit_0(capfd: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +245,7 @@ def test_version_and_help_exit_0(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_agents_own_commands_are_handed_on() -> None:
     """`turngap weights list` is `python -m turngap_agent weights list`, with its output and exit code."""
     for arguments, code in ((["weights", "list", "--json"], 0), (["serve", "--profile", "nope"], 3)):
-        done = subprocess.run(child.python("turngap", *arguments), capture_output=True, text=True, check=False)
+        done = subprocess.run(child.python_command("turngap", *arguments), capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
 
@@ -260,7 +260,7 @@ def test_a_killed_runs_report_has_the_turns_it_finished(tmp_path: Path, capfd: p
     report = Path(capfd.readouterr().out.strip())
     assert report == tmp_path / "reports" / "run.html"
     assert report.read_text().startswith("<!")
-    read = store.read(folder.path).record
+    read = store.read_run(folder.path).record
     assert (read.n_turns, read.complete, read.verdict) == (4, False, Verdict.INVALID)
     assert "5 more turns" in " ".join(read.reasons)
 

@@ -80,7 +80,7 @@ def test_spaces_between_delays_are_allowed() -> None:
 
 def shown(calibration: Calibration) -> str:
     out = io.StringIO()
-    calibrate.show(calibration, Console(file=out, width=120))
+    calibrate.print_calibration(calibration, Console(file=out, width=120))
     return out.getvalue()
 
 

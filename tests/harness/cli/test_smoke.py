@@ -40,7 +40,7 @@ def smoke(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
     env = {key: value for key, value in os.environ.items() if key != "CI"}
     env |= {"TURNGAP_LIVE_LEDGER": str(folder / "ledger.json")} | variables
     return subprocess.run(
-        child.python("turngap", "smoke", *arguments),
+        child.python_command("turngap", "smoke", *arguments),
         cwd=folder, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
 
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_the_current_call_and_keeps_the_run(tmp_path: Path, options:
     If the call was recorded, no recording stays at Twilio.
     """
     env = dict(os.environ) | {"TURNGAP_LIVE_LEDGER": str(tmp_path / "ledger.json")}
-    command = child.python("turngap", "smoke", "--fake", "--turns", "40", *options)
+    command = child.python_command("turngap", "smoke", "--fake", "--turns", "40", *options)
     process = subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -249,7 +249,7 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     """One line, no traceback."""
     script = "import sys; sys.modules['twilio'] = None; from turngap.cli.app import main; main(['smoke', '--fake'])"
     done = subprocess.run(
-        [*child.python("x")[:-2], "-c", script],
+        [*child.python_command("x")[:-2], "-c", script],
         cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 3

@@ -96,7 +96,7 @@ def test_a_machine_without_sound_gets_one_clear_line(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     for arguments in ([], ["--list-devices"]):
         done = subprocess.run(
-            child.python("turngap", "talk", *arguments),
+            child.python_command("turngap", "talk", *arguments),
             env=dict(os.environ) | {"PYTHONPATH": path},
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.onset import levels_dbfs
 from turngap.corpus import audio_sources
 from turngap.corpus import clips as corpus
@@ -24,7 +24,7 @@ from turngap.corpus.clips import build_corpus, clean_transcript, make_clip
 from turngap.corpus.concatenation import ACTIVE_DBFS, normalise
 from turngap.corpus.labels import label_speech
 from turngap.model.records import Clip, Pcm16
-from turngap.scenario import Scenario, load
+from turngap.scenario import Scenario, load_scenario_file
 from turngap_agent.errors import EngineError, HarnessError, ScenarioError, TurngapError, WeightsError
 
 
@@ -156,7 +156,7 @@ def test_a_turn_without_usable_audio_is_named_with_its_line(
     path = tmp_path / "x.scenario.yaml"
     path.write_text(f"name: x\nturns:\n- id: one\n{turn}\n")
     with pytest.raises(ScenarioError) as caught:
-        build_corpus(load(path))
+        build_corpus(load_scenario_file(path))
     message = str(caught.value)
     assert caught.value.code == code
     assert message.startswith(f"{path}:{line}: turn 'one': ")
@@ -314,7 +314,7 @@ def test_peaks_hold_the_level_down() -> None:
 def test_noise_is_not_made_into_a_voice() -> None:
     """Digital silence stays, and a faint hiss is raised by 30 dB at most: it holds no speech then either."""
     assert not normalise(np.zeros(800, np.int16)).any()
-    hiss = comfort_noise(8000, 1, level_dbfs=-88)
+    hiss = make_comfort_noise(8000, 1, level_dbfs=-88)
     assert label_speech(normalise(hiss)) is None
 
 

@@ -28,7 +28,7 @@ def test_all_that_ship_are_known() -> None:
 
 
 def load(name: str) -> Scenario:
-    return scenario.load(FOLDER / f"{name}{scenario.SUFFIX}")
+    return scenario.load_scenario_file(FOLDER / f"{name}{scenario.SUFFIX}")
 
 
 @pytest.mark.parametrize("name", [*NAMES, "pauses", "noise"])

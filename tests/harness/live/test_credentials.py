@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from turngap.live.credentials import from_environment
+from turngap.live.credentials import read_credentials
 from turngap_agent.errors import UsageError
 
 GOOD = {
@@ -18,7 +18,7 @@ def test_all_four_are_needed() -> None:
     """The message names what is missing."""
     for name in GOOD:
         with pytest.raises(UsageError, match=name):
-            from_environment({key: value for key, value in GOOD.items() if key != name})
+            read_credentials({key: value for key, value in GOOD.items() if key != name})
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -26,11 +26,11 @@ def test_a_malformed_one_is_named_and_not_shown(name: str) -> None:
     """Before anything is sent anywhere."""
     bad = "not-right-" + "z" * 10
     with pytest.raises(UsageError, match=name) as caught:
-        from_environment(GOOD | {name: bad})
+        read_credentials(GOOD | {name: bad})
     assert bad not in str(caught.value)
 
 
 def test_the_object_shows_nothing_of_them() -> None:
     """A trace with it in it is harmless."""
-    shown = repr(from_environment(GOOD))
+    shown = repr(read_credentials(GOOD))
     assert not any(value in shown for value in GOOD.values())

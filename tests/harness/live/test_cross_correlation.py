@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from turngap.calibration.calibrate import make_burst
-from turngap.caller.comfort_noise import comfort_noise
-from turngap.live.cross_correlation import find, find_end
+from turngap.caller.comfort_noise import make_comfort_noise
+from turngap.live.cross_correlation import find_end, find_match
 from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw
 
 
 def within(pcm: Pcm16, at: int, length: int = 16_000) -> Pcm16:
-    line = comfort_noise(length, 5)
+    line = make_comfort_noise(length, 5)
     line[at : at + len(pcm)] = pcm
     return mulaw.decode(mulaw.encode(line))
 
@@ -21,7 +21,7 @@ def within(pcm: Pcm16, at: int, length: int = 16_000) -> Pcm16:
 def test_it_is_found_to_the_sample(at: int) -> None:
     """Through μ-law, wherever it lies."""
     known = make_burst(200, 3).pcm
-    match = find(known, within(known, at))
+    match = find_match(known, within(known, at))
     assert match is not None
     assert match.at == at
     assert match.score > 0.95
@@ -31,7 +31,7 @@ def test_a_line_that_turns_its_sign_or_level_changes_nothing() -> None:
     """Likeness is of form: half as loud and upside down is the same speech."""
     known = make_burst(200, 3).pcm
     line = (-0.5 * within(known, 4321)).astype(np.int16)
-    match = find(known, line)
+    match = find_match(known, line)
     assert match is not None
     assert match.at == 4321
 
@@ -39,10 +39,15 @@ def test_a_line_that_turns_its_sign_or_level_changes_nothing() -> None:
 def test_something_else_is_not_found() -> None:
     """Another burst, noise, silence, and too little audio."""
     known = make_burst(200, 3).pcm
-    for audio in (within(make_burst(200, 4).pcm, 500), comfort_noise(8000, 1), np.zeros(8000, np.int16), known[:100]):
-        assert find(known, audio) is None
-    assert find(np.zeros(100, np.int16), known) is None
-    assert find(np.empty(0, np.int16), known) is None
+    for audio in (
+        within(make_burst(200, 4).pcm, 500),
+        make_comfort_noise(8000, 1),
+        np.zeros(8000, np.int16),
+        known[:100],
+    ):
+        assert find_match(known, audio) is None
+    assert find_match(np.zeros(100, np.int16), known) is None
+    assert find_match(np.empty(0, np.int16), known) is None
 
 
 def test_the_end_is_found_by_the_last_second() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, FakeClock
 from turngap.live.fake import webhooks
@@ -116,7 +116,7 @@ def test_a_voice_is_cut_into_frames_as_its_buffer_plays() -> None:
     """A message in mid-frame begins in mid-frame; what was cleared is silence."""
     voice = OutgoingAudio()
     start = 10_000_000_000
-    noise = comfort_noise(480, 3) + 1
+    noise = make_comfort_noise(480, 3) + 1
     voice.playout.receive(noise, start + 10 * NS_PER_MS)
     first = voice.frame(start)
     assert not first[:80].any()

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from turngap.calibration.calibrate import make_burst
-from turngap.caller.comfort_noise import comfort_noise
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.clock import NS_PER_MS
-from turngap.live import live_scoring, recording_check, run_summary
+from turngap.live import live_scoring, recording_comparison, run_summary
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
 from turngap.live.leg_audio import TimedAudio, render_playout
-from turngap.live.recording_check import Channels
+from turngap.live.recording_comparison import Channels
 from turngap.model.records import CallEnd, CallRecord, Pcm16, Received, Spoken
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -28,7 +28,7 @@ PLANNED = PlannedCall(0, (TURN,), probe=False)
 
 
 def noise_with(pcm: Pcm16, at_ms: float, ms: float = 3000, seed: int = 8) -> Pcm16:
-    line = comfort_noise(round(ms * 8), seed)
+    line = make_comfort_noise(round(ms * 8), seed)
     at = round(at_ms * 8)
     line[at : at + len(pcm)] = pcm
     return line
@@ -119,7 +119,7 @@ def test_lateness_belongs_to_its_utterance_only() -> None:
 def test_an_utterance_that_never_reached_the_agents_leg_is_not_answered() -> None:
     """Whatever the agent sent afterwards: the turn has no gap."""
     caller, agent = legs()
-    agent = replace(agent, inbound=TimedAudio(agent.inbound.start_ns, comfort_noise(24_000, 3)))
+    agent = replace(agent, inbound=TimedAudio(agent.inbound.start_ns, make_comfort_noise(24_000, 3)))
     (turn,), _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     assert turn.live is not None
     assert turn.live.uplink_ms is None
@@ -131,7 +131,7 @@ def test_an_utterance_that_never_reached_the_agents_leg_is_not_answered() -> Non
 def test_a_reply_that_never_reached_the_caller_is_not_answered() -> None:
     """A reply on the agent's leg only is not an answer."""
     caller, agent = legs()
-    caller = replace(caller, inbound=TimedAudio(START, comfort_noise(24_000, 3)))
+    caller = replace(caller, inbound=TimedAudio(START, make_comfort_noise(24_000, 3)))
     (turn,), _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     assert turn.live is not None
     assert turn.live.total_ms is None
@@ -165,34 +165,39 @@ def test_the_recording_agrees_for_either_order_of_channels(swapped: bool) -> Non
     """The caller's channel is found, and the total equals the live one; the recording may start at any time."""
     caller, agent = legs()
     scored, _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
-    head = comfort_noise(1234, 6)
+    head = make_comfort_noise(1234, 6)
     own = np.concatenate([head, noise_with(CLIP.pcm, 503.25)])
     other = np.concatenate([head, noise_with(REPLY, 703.25 + 450)])
     channels = Channels((other, own) if swapped else (own, other))
-    channel = recording_check.caller_channel(channels, caller)
+    channel = recording_comparison.find_caller_channel(channels, caller)
     assert channel == int(swapped)
-    (total,) = recording_check.totals_ms(channels, channel, caller, agent, scored)
+    (total,) = recording_comparison.measure_mouth_to_ear_ms(channels, channel, caller, agent, scored)
     assert total == pytest.approx(450, abs=0.2)
-    (alone,) = recording_check.totals_ms(channels, channel, caller, None, scored)
+    (alone,) = recording_comparison.measure_mouth_to_ear_ms(channels, channel, caller, None, scored)
     assert alone == pytest.approx(450, abs=1.1)
 
 
 def test_the_recording_can_contradict_a_reply_that_the_live_legs_missed() -> None:
     """The search in the recording does not depend on the live result."""
     caller, agent = legs()
-    deaf = replace(caller, inbound=TimedAudio(START, comfort_noise(24_000, 3)))
+    deaf = replace(caller, inbound=TimedAudio(START, make_comfort_noise(24_000, 3)))
     scored, _ = live_scoring.score_both_legs(deaf, agent, PLANNED, (), alias="live-0", cold=False)
     assert scored[0].live is not None
     assert scored[0].live.total_ms is None
     channels = Channels((noise_with(CLIP.pcm, 503.25), noise_with(REPLY, 703.25 + 450)))
-    (total,) = recording_check.totals_ms(channels, 0, deaf, agent, scored)
+    (total,) = recording_comparison.measure_mouth_to_ear_ms(channels, 0, deaf, agent, scored)
     assert total == pytest.approx(450, abs=0.2)
 
 
 def test_a_recording_without_the_caller_is_not_used() -> None:
     """Neither channel is taken to be the caller's."""
     caller, _ = legs()
-    assert recording_check.caller_channel(Channels((comfort_noise(9000, 31), comfort_noise(9000, 32))), caller) is None
+    assert (
+        recording_comparison.find_caller_channel(
+            Channels((make_comfort_noise(9000, 31), make_comfort_noise(9000, 32))), caller
+        )
+        is None
+    )
 
 
 def live_turn(outcome: Outcome = Outcome.ANSWERED) -> TurnRecord:
@@ -203,7 +208,7 @@ def live_turn(outcome: Outcome = Outcome.ANSWERED) -> TurnRecord:
 
 def test_a_live_run_is_measured_and_never_passes() -> None:
     """The sentence says that the run is diagnostic, and how many turns a bound on p95 needs."""
-    judged = run_summary.judge([live_turn()], Evidence(planned_turns=1, complete=True))
+    judged = run_summary.judge_live_run([live_turn()], Evidence(planned_turns=1, complete=True))
     assert judged.verdict is Verdict.MEASURED
     assert "Live, diagnostic, not judged: 450 ms" in judged.sentence
     assert "1 turn of the 59" in judged.sentence
@@ -211,13 +216,15 @@ def test_a_live_run_is_measured_and_never_passes() -> None:
 
 def test_a_live_run_with_a_fault_is_invalid() -> None:
     """An error in the run makes it INVALID, as in any other run."""
-    judged = run_summary.judge([live_turn()], Evidence(planned_turns=1, complete=False, faults=("the line was busy",)))
+    judged = run_summary.judge_live_run(
+        [live_turn()], Evidence(planned_turns=1, complete=False, faults=("the line was busy",))
+    )
     assert judged.verdict is Verdict.INVALID
 
 
 def test_the_summary_remarks_what_it_does_not_show() -> None:
     """Two Twilio legs may never touch the telephone network; a trial account is named."""
-    summary = run_summary.summarise(
+    summary = run_summary.summarise_live_run(
         [live_turn()], calls=1, alone=False, fake=False, trial=True, jitter_ms=[None, 2.0], echoes=[], witness=None,
         worst_case_usd=0.2,
     )  # fmt: skip
@@ -228,13 +235,13 @@ def test_the_summary_remarks_what_it_does_not_show() -> None:
 
 def test_late_turns_count_only_if_there_are_no_others() -> None:
     """If the instrument was late in every turn, the medians are those of the late turns, and a remark says so."""
-    summary = run_summary.summarise(
+    summary = run_summary.summarise_live_run(
         [live_turn(Outcome.INVALID)], calls=1, alone=False, fake=True, trial=None, jitter_ms=[], echoes=[],
         witness=None, worst_case_usd=None,
     )  # fmt: skip
     assert run_summary.ALL_LATE in summary.remarks
     assert summary.turns == 1
-    mixed = run_summary.summarise(
+    mixed = run_summary.summarise_live_run(
         [live_turn(Outcome.INVALID), live_turn()], calls=1, alone=False, fake=True, trial=None, jitter_ms=[],
         echoes=[], witness=None, worst_case_usd=None,
     )  # fmt: skip

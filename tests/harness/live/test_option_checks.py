@@ -155,11 +155,11 @@ def test_turns_are_spread_evenly_over_calls() -> None:
 
 def test_a_turn_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """An utterance is found on the other leg by its speech, so a live turn needs some; the error names the turn."""
-    read = scenarios.load
+    read = scenarios.load_scenario_file
 
     def with_a_silent_turn(path: Path) -> Scenario:
         return read(path).model_copy(update={"turns": (Turn.model_construct(id="silence"),)})
 
-    monkeypatch.setattr(scenarios, "load", with_a_silent_turn)
+    monkeypatch.setattr(scenarios, "load_scenario_file", with_a_silent_turn)
     with pytest.raises(UsageError, match="turn 'silence'"):
         option_checks.make_plan(GOOD, ENVIRONMENT)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from fastapi import FastAPI
 from turngap.live.credentials import Credentials
-from turngap.live.fake.settings import Behaviour
+from turngap.live.fake.settings import FakeBehaviour
 from turngap.live.masking import Masker
 from turngap.live.server import open_listener, serve_app
 from turngap.live.twilio_api import RefusedError, TwilioClient
@@ -156,7 +156,7 @@ def test_what_a_lost_answer_left_ringing_is_ended() -> None:
             await on.clock.sleep_ns(50_000_000)
         assert call.status in ("canceled", "completed")
 
-    play(scene, behaviour=Behaviour.LOST)
+    play(scene, behaviour=FakeBehaviour.LOST)
 
 
 def test_ending_a_call_that_has_ended_is_no_fault() -> None:
@@ -171,7 +171,7 @@ def test_ending_a_call_that_has_ended_is_no_fault() -> None:
         assert (await on.twilio.status(sid))[0] == "busy"
         await on.twilio.end(sid, nothing)
 
-    play(scene, behaviour=Behaviour.BUSY, ring_s=0.01)
+    play(scene, behaviour=FakeBehaviour.BUSY, ring_s=0.01)
 
 
 def test_ending_a_call_is_asked_again_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:

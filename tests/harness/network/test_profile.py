@@ -12,7 +12,7 @@ from turngap_agent.errors import ScenarioError
 @pytest.mark.parametrize("name", network.list_networks())
 def test_those_that_ship_are_what_they_are_called(name: str) -> None:
     """Each file is valid, says what it is, and only `clean` does nothing."""
-    profile = network.load(name)
+    profile = network.load_network(name)
     assert profile.name == name
     assert profile.description
     assert profile.does_nothing == (name == network.CLEAN)
@@ -20,7 +20,7 @@ def test_those_that_ship_are_what_they_are_called(name: str) -> None:
 
 def test_every_kind_of_impairment_ships() -> None:
     """Delay, jitter, burst, stall, loss, doubles, disconnect: each in one of them at least."""
-    profiles = [network.load(name) for name in network.list_networks()]
+    profiles = [network.load_network(name) for name in network.list_networks()]
     uplinks = [profile.uplink for profile in profiles]
     for kind in ("delay_ms", "jitter_ms", "burst", "stall", "loss", "duplicate"):
         assert any(getattr(uplink, kind) for uplink in uplinks), kind
@@ -30,7 +30,7 @@ def test_every_kind_of_impairment_ships() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     """The line says what there is."""
     with pytest.raises(ScenarioError, match=r"no network 'cleen'; there are: clean, flaky, .*or give a \.yaml file"):
-        network.load("cleen")
+        network.load_network("cleen")
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_faulty_file_is_one_line(tmp_path: Path, text: str, message: str) -> N
     file = tmp_path / "n.yaml"
     file.write_text(text)
     with pytest.raises(ScenarioError, match=message):
-        network.load(str(file))
+        network.load_network(str(file))
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     """As for every document."""
     with pytest.raises(ScenarioError, match="no such file"):
-        network.load(str(tmp_path / "n.yaml"))
+        network.load_network(str(tmp_path / "n.yaml"))

@@ -16,7 +16,7 @@ import pytest
 from turngap.caller.priority import OWN_NICE, raised_priority
 from turngap.model.agent_figures import AgentGpu
 from turngap.processes import child
-from turngap.processes.agent import Agent, agent_environment, checked_url, find_cause, serve_command
+from turngap.processes.agent import RunningAgent, agent_environment, check_url, find_cause, serve_command
 from turngap_agent.errors import AgentError, UsageError
 
 READY = (
@@ -30,8 +30,8 @@ def script(body: str) -> list[str]:
     return [sys.executable, "-c", body]
 
 
-async def start(tmp_path: Path, body: str, timeout_s: float = 20.0) -> Agent:
-    return await Agent.start(script(body), log=tmp_path / "agent.log", endpoint=None, timeout_s=timeout_s)
+async def start(tmp_path: Path, body: str, timeout_s: float = 20.0) -> RunningAgent:
+    return await RunningAgent.start(script(body), log=tmp_path / "agent.log", endpoint=None, timeout_s=timeout_s)
 
 
 def test_a_started_agent_tells_its_url_and_ends_on_stop(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_an_agent_that_dies_at_start_is_named_with_its_cause(tmp_path: Path) -> 
 def test_an_agent_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
     """A command that does not exist ends in AgentError, not in OSError."""
     with pytest.raises(AgentError, match="No such file"):
-        asyncio.run(Agent.start(["/nonexistent"], log=tmp_path / "agent.log", endpoint=None))
+        asyncio.run(RunningAgent.start(["/nonexistent"], log=tmp_path / "agent.log", endpoint=None))
 
 
 def test_an_agent_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_the_agent_does_not_inherit_our_own_priority(tmp_path: Path) -> None:
 
     async def scenario(nice: int) -> str:
         with raised_priority():
-            agent = await Agent.start(script(body), log=tmp_path / "agent.log", endpoint=None, nice=nice)
+            agent = await RunningAgent.start(script(body), log=tmp_path / "agent.log", endpoint=None, nice=nice)
         await agent.stop()
         return agent.ready.models["nice"]
 
@@ -275,7 +275,7 @@ def test_the_users_twilio_token_does_not_reach_the_agent(monkeypatch: pytest.Mon
 def test_a_module_in_the_current_folder_does_not_shadow_the_standard_library(tmp_path: Path) -> None:
     """Child processes start wherever the command is given, also beside a user's `queue.py`."""
     (tmp_path / "queue.py").write_text("raise SystemExit('the wrong one')")
-    command = child.python("turngap_agent", "weights", "list")
+    command = child.python_command("turngap_agent", "weights", "list")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -290,14 +290,14 @@ def test_the_serve_command_names_profile_and_delays() -> None:
 def test_a_url_that_is_no_websocket_is_a_usage_error(url: str) -> None:
     """The message shows what a URL looks like."""
     with pytest.raises(UsageError, match="expected ws://HOST:PORT/PATH"):
-        checked_url(url)
+        check_url(url)
 
 
 def test_an_agent_by_url_is_never_stopped() -> None:
     """It is not ours: `stop` does nothing and it has no process to look into."""
 
     async def scenario() -> None:
-        agent = Agent.at("ws://127.0.0.1:9/twilio/media")
+        agent = RunningAgent.at("ws://127.0.0.1:9/twilio/media")
         assert not agent.ours
         await agent.stop()
         assert json.dumps(agent.ready.models) == "{}"

@@ -28,13 +28,13 @@ def test_a_child_without_a_first_line_is_one_fault(
 ) -> None:
     """Silence, an early end and what is no JSON object are a HarnessError, and the process has ended."""
     started: list[asyncio.subprocess.Process] = []
-    start = child.start
+    start = child.start_child
 
     async def other(command: list[str], **keys: Any) -> asyncio.subprocess.Process:
         started.append(await start([sys.executable, "-c", code], **keys))
         return started[0]
 
-    monkeypatch.setattr(child, "start", other)
+    monkeypatch.setattr(child, "start_child", other)
     monkeypatch.setattr(child, "HELLO_TIMEOUT_S", 0.5 if "sleep" in code else 30.0)
 
     async def scenario() -> None:

@@ -30,12 +30,12 @@ def test_the_environment_is_plain_json() -> None:
 def test_the_processors_name_comes_from_the_kernel(tmp_path: Path, text: str, name: str) -> None:
     """On both kinds of cpuinfo."""
     (tmp_path / "cpuinfo").write_text(text)
-    assert environment.cpu_model(tmp_path / "cpuinfo") == name
+    assert environment.read_cpu_model(tmp_path / "cpuinfo") == name
 
 
 def test_a_kernel_that_says_nothing_is_no_error(tmp_path: Path) -> None:
     """Without cpuinfo there is still some name."""
-    assert environment.cpu_model(tmp_path / "absent")
+    assert environment.read_cpu_model(tmp_path / "absent")
 
 
 def test_a_package_that_is_not_installed_has_no_version() -> None:
@@ -45,4 +45,4 @@ def test_a_package_that_is_not_installed_has_no_version() -> None:
 
 def test_timer_lateness_is_zero_on_a_punctual_clock() -> None:
     """A clock that jumps to its deadlines is never late."""
-    assert asyncio.run(environment.timer_late_p99_ms(FakeClock())) == 0.0
+    assert asyncio.run(environment.measure_timer_late_p99_ms(FakeClock())) == 0.0

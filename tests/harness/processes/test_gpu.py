@@ -92,7 +92,7 @@ def test_what_a_gpu_does_not_tell_is_none() -> None:
     sample = Gpus.open(nvml(**changes)).sample(0.0)[0]
     assert (sample.utilisation_pct, sample.power_w, sample.used_mib) == (None, None, 10 * 1024)
     assert sample.throttle == "hw_slowdown"
-    assert gpu_log.format_row(sample).count("") == 4  # nobody foreign is the fourth
+    assert gpu_log.format_gpu_row(sample).count("") == 4  # nobody foreign is the fourth
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_peaks_come_from_the_file(tmp_path: Path) -> None:
         f"{heading}\n1.0,0,2000.000,,,,,,,\n2.0,0,5000.000,,,,,,,\n{heading}\n3.0,0,1000.000,,,,,,,\n4.0,0,9"
     )
     devices = [Gpu(0, "A100", 81920.0, 1500.0, "GPU-a"), Gpu(1, "A100", 81920.0, 20.0, "GPU-b")]
-    figures = gpu_log.summarise(devices, file)
+    figures = gpu_log.summarise_gpus(devices, file)
     assert figures is not None
     assert [(each.used_before_mib, each.used_peak_mib) for each in figures] == [(1500.0, 5000.0), (20.0, 20.0)]
-    only = gpu_log.summarise(devices, file, "GPU-b")
+    only = gpu_log.summarise_gpus(devices, file, "GPU-b")
     assert only is not None
     assert [(each.number, each.used_peak_mib) for each in only] == [(1, 20.0)]
-    assert gpu_log.summarise([], tmp_path / "absent.csv") is None
+    assert gpu_log.summarise_gpus([], tmp_path / "absent.csv") is None
 
 
 def test_a_gpu_has_its_uuid_and_what_the_driver_keeps() -> None:
@@ -187,5 +187,5 @@ def test_processes_that_are_not_reported_are_unknown() -> None:
     gpus = opened(nvmlDeviceGetComputeRunningProcesses=refuse)
     sample = gpus.sample(0.0)[0]
     assert (sample.foreign_processes, sample.foreign, gpus.processes) == (None, "", "not available")
-    cells = dict(zip(gpu_log.COLUMNS, gpu_log.format_row(sample), strict=True))
+    cells = dict(zip(gpu_log.COLUMNS, gpu_log.format_gpu_row(sample), strict=True))
     assert (cells["foreign_processes"], cells["foreign"]) == ("", "")

@@ -25,7 +25,7 @@ def watched(folder: Path, *samples: GpuSample, device: Gpu = CARD, uuid: str = "
     """Two turns: from 9.5 to 11 s, and one without an answer, from 19.5 to 22 s."""
     file = folder / "gpu.csv"
     with file.open("w", newline="") as lines:
-        csv.writer(lines).writerows([gpu_log.COLUMNS, *map(gpu_log.format_row, samples)])
+        csv.writer(lines).writerows([gpu_log.COLUMNS, *map(gpu_log.format_gpu_row, samples)])
     turns = [
         make.turn(0, t0_ns=10 * SECOND, t1_ns=11 * SECOND),
         make.turn(1, t0_ns=20 * SECOND, t1_ns=None),

@@ -95,12 +95,12 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
             )
             folder = store.RunFolder.create(asked.options.out, "made-up", record)
             folder.append(made)
-            return FinishedRun(store.read(folder.path).record, folder)
+            return FinishedRun(store.read_run(folder.path).record, folder)
 
         with monkeypatch.context() as patch:
             patch.setattr(runner, "run_request", run_it)
             patch.setattr(preparation, "prepare", lambda asked, says: (asked, Corpus({}, (), asked.scenario)))
-            patch.setattr(report, "render", lambda folder, page, baseline: None)
+            patch.setattr(report, "render_report", lambda folder, page, baseline: None)
             return session(*arguments)
 
     return start
@@ -289,7 +289,7 @@ def test_a_gate_that_holds_passes_and_is_stored(made_up: Session, pytester: pyte
     )
     stored = json.loads((pytester.path / "b.json").read_text())
     (one,) = stored["benchmarks"]
-    run = store.read(pytester.path / "results" / "made-up")
+    run = store.read_run(pytester.path / "results" / "made-up")
     gaps_s = sorted(turn.turn_gap_ms / 1e3 for turn in run.turns if turn.turn_gap_ms is not None)
     assert sorted(one["stats"]["data"]) == pytest.approx(gaps_s)
     assert one["stats"]["p95"] == pytest.approx((run.record.turn_gap_ms.p95 or 0) / 1e3)
@@ -427,9 +427,9 @@ def test_the_ini_file_gives_defaults_and_the_command_line_goes_before_it(
     )
     result = made_up("--benchmark", turns=59, scale=1.0)
     result.stdout.fnmatch_lines(["talk: PASS: mine holds with one call at a time: *"])
-    assert store.read(pytester.path / "kept" / "made-up").record.profile == "scripted"
+    assert store.read_run(pytester.path / "kept" / "made-up").record.profile == "scripted"
     made_up("--benchmark", "--agent-url", "ws://127.0.0.1:9/", turns=59, scale=1.0).assert_outcomes(passed=1)
-    assert store.read(pytester.path / "kept" / "made-up-2").record.profile == "url"
+    assert store.read_run(pytester.path / "kept" / "made-up-2").record.profile == "url"
 
 
 def test_the_workflow_in_the_docs_is_ready(made_up: Session, pytester: pytest.Pytester) -> None:
@@ -454,7 +454,7 @@ def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester) -> None:
     arguments = ("--benchmark", "--profile", "scripted", "--junitxml=j.xml", "--benchmark-json=b.json")
     result = real(pytester, *arguments)
     (folder,) = (pytester.path / "results").iterdir()
-    record = store.read(folder).record
+    record = store.read_run(folder).record
     assert record.complete
     if record.verdict is Verdict.MEASURED and not record.outcomes.get("answered"):
         result.assert_outcomes(failed=1)

@@ -34,7 +34,7 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     turns = [make.turn(i, scale=0.6, outcome=Outcome.MISSED if i == 4 else Outcome.ANSWERED) for i in range(12)]
     turns[5] = turns[5].model_copy(update={"transcript": "<script>document.title='hit'</script>"})
     make.write_run(base / "run", turns, gpu=True, audio=2)
-    report.render(base / "run", base / "run.html")
+    report.render_report(base / "run", base / "run.html")
     return (base / "run.html").as_uri()
 
 

@@ -12,7 +12,7 @@ from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
 from turngap.report.data import read_report_data
-from turngap.report.page import html, outcome_rates
+from turngap.report.page import outcome_rates, render_run_page
 from turngap.report.terminal import print_summary
 from turngap.verdict import summary
 
@@ -25,7 +25,7 @@ BUDGET = Budget(
 
 
 def page(folder: Path, turns: list[TurnRecord], **changes: object) -> str:
-    return html(read_report_data(make.write_run(folder, turns, **changes)))
+    return render_run_page(read_report_data(make.write_run(folder, turns, **changes)))
 
 
 def printed(record: RunRecord) -> str:

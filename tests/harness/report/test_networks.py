@@ -93,14 +93,14 @@ def test_the_report_has_a_row_and_a_chart_of_it(tmp_path: Path) -> None:
     """Outcomes, n, percentiles, how much later; without several networks there is no such section."""
     turns = twelve()
     make.write_run(tmp_path / "two", turns, networks={name: NetworkProfile(name=name) for name in NAMES})
-    html = page.html(data.read_report_data(tmp_path / "two"))
+    html = page.render_run_page(data.read_report_data(tmp_path / "two"))
     section = html[html.index("On each network") : html.index("Where the time went")]
     row = section[section.index('<th scope="row">lossy') :]
     assert "5 answered, 1 missed" in row
     assert re.search(r"<td>6<td>.*<td>100<small>", row)
     assert "lossy: median" in section
     make.write_run(tmp_path / "one", turns[:3])
-    assert "On each network" not in page.html(data.read_report_data(tmp_path / "one"))
+    assert "On each network" not in page.render_run_page(data.read_report_data(tmp_path / "one"))
 
 
 def test_the_terminal_has_the_same_rows() -> None:

@@ -25,7 +25,7 @@ def run(out: Path, name: str, day: int, *, scale: float = 1.0, n: int = 20, **ch
 
 
 def past(path: Path) -> tuple[other_runs.EarlierRun, ...]:
-    read = store.read(path)
+    read = store.read_run(path)
     return other_runs.earlier_runs(path, read.record, read.turns)
 
 
@@ -80,9 +80,9 @@ def test_the_report_shows_both(tmp_path: Path) -> None:
     """Past and baseline, with what differs; without either there is no such section."""
     base = run(tmp_path / "results", "base", 1, scale=1.5, environment={"cpu": "b", "gpu": None})
     head = run(tmp_path / "results", "head", 2)
-    report.render(base, tmp_path / "base.html")
+    report.render_report(base, tmp_path / "base.html")
     assert "Compared with other runs" not in (tmp_path / "base.html").read_text()
-    report.render(head, tmp_path / "head.html", base)
+    report.render_report(head, tmp_path / "head.html", base)
     page = (tmp_path / "head.html").read_text()
     assert "Compared with other runs" in page
     assert "Compared with base" in page

@@ -22,8 +22,8 @@ from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import audio, data, labels, page, resources, stage_table, terminal, waterfall, wording
 from turngap.verdict import summary
-from turngap.verdict.budget import Budget, Hypothesis, Limit, default_plan
-from turngap.verdict.budget import load as load_budget
+from turngap.verdict.budget import Budget, Hypothesis, Limit, load_default_plan
+from turngap.verdict.budget import load_budget as load_budget
 from turngap_agent.errors import RunFolderError, UsageError
 from turngap_agent.telephony import mulaw
 from turngap_agent.tracing import Stage
@@ -79,7 +79,7 @@ class _Page(html.parser.HTMLParser):
 def _render(tmp_path: Path, turns: list[TurnRecord], **changes: object) -> str:
     make.write_run(tmp_path / "run", turns, **changes)  # type: ignore[arg-type]
     out = tmp_path / "reports" / "run.html"
-    report.render(tmp_path / "run", out)
+    report.render_report(tmp_path / "run", out)
     return out.read_text("utf-8")
 
 
@@ -328,7 +328,7 @@ def test_unwritable_target_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "x").touch()
     with pytest.raises(UsageError, match="cannot be written"):
-        report.render(tmp_path / "run", tmp_path / "taken")
+        report.render_report(tmp_path / "run", tmp_path / "taken")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "taken"]
 
 
@@ -355,7 +355,7 @@ def test_representative_is_nearest_the_medians() -> None:
 def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
     """The pieces of a waterfall's rows add up to the turn gap: nothing on the path is lost or drawn twice."""
     turn = make.turn(3, speculative=speculative)
-    rows = waterfall.waterfall_tracks(turn)
+    rows = waterfall.waterfall_rows(turn)
     assert sum(row.exposed_ms for row in rows) == pytest.approx(turn.turn_gap_ms)
     names = [row.name for row in rows]
     assert ("end, confirmed" in names) == speculative
@@ -364,7 +364,7 @@ def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
 
 def test_budget_lines_hold_every_stage() -> None:
     """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
-    assert load_budget("sub500").hypotheses == default_plan()
+    assert load_budget("sub500").hypotheses == load_default_plan()
     turns = [make.turn(2)]
     names = [row.name for line in stage_table.plan_rows(make.run_record(turns), turns) for row in line.stages]
     assert sorted(names) == sorted(wording.STAGE[stage][0] for stage in Stage)
@@ -393,7 +393,7 @@ def test_mulaw_wav_is_a_wav() -> None:
     """The packed audio decodes, by another reader, to the samples that μ-law keeps."""
     pcm = (8000 * np.sin(np.arange(1601) / 5)).astype(np.int16)
     stereo = np.stack([pcm, -pcm], axis=1)
-    read, rate = soundfile.read(io.BytesIO(audio.mulaw_wav(stereo)), dtype="int16", always_2d=True)
+    read, rate = soundfile.read(io.BytesIO(audio.encode_mulaw_wav(stereo)), dtype="int16", always_2d=True)
     assert rate == 8000
     expected = mulaw.decode(mulaw.encode(stereo.reshape(-1))).reshape(-1, 2)
     np.testing.assert_array_equal(read, expected)

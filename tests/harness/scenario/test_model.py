@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from turngap.scenario import NO_IMPAIRMENTS, Scenario, load
+from turngap.scenario import NO_IMPAIRMENTS, Scenario, load_scenario_file
 from turngap_agent import documents
 from turngap_agent.errors import ScenarioError
 
@@ -73,7 +73,7 @@ def test_a_recording_is_found_beside_its_scenario_and_keeps_its_name(tmp_path: P
     path.write_text(
         "name: x\nturns: [{audio: a.wav}, {audio: a.wav, id: b, noise: {kind: pink, snr_db: 5}, twin: 'audio:a.wav'}]\n"
     )
-    clean, noisy = load(path).turns
+    clean, noisy = load_scenario_file(path).turns
     assert clean.audio == tmp_path / "a.wav"
     assert clean.key == noisy.twin == "audio:a.wav"
 
@@ -93,7 +93,7 @@ def test_a_missing_recording_is_named_with_its_line_and_the_nearest_file(tmp_pat
     path = tmp_path / "x.scenario.yaml"
     path.write_text(f"name: x\nturns:\n- say: hello\n- id: two\n  audio: {audio}\n")
     with pytest.raises(ScenarioError) as caught:
-        load(path)
+        load_scenario_file(path)
     assert caught.value.code == "scenario.audio"
     assert str(caught.value).startswith(f"{path}:5: turn 'two': ")
     assert hint in str(caught.value)
@@ -104,7 +104,7 @@ def test_where_a_scenario_was_read_is_no_part_of_it(tmp_path: Path) -> None:
     """The same scenario from a file and made in Python is equal; only the file's knows its lines."""
     path = tmp_path / "x.scenario.yaml"
     path.write_text("name: x\nturns:\n- say: hello\n- say: bye\n")
-    scenario = load(path)
+    scenario = load_scenario_file(path)
     made = Scenario.model_validate({"name": "x", "turns": [{"say": "hello"}, {"say": "bye"}]})
     assert scenario == made
     kept = scenario.model_copy(update={"turns": scenario.turns[1:]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from turngap.scoring.wer import normaliser, word_errors
+from turngap.scoring.wer import load_normaliser, word_errors
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_no_reference_word_no_rate() -> None:
 
 def test_the_normaliser_is_made_once() -> None:
     """Making it reads files; every turn shares one."""
-    assert normaliser() is normaliser()
+    assert load_normaliser() is load_normaliser()

@@ -16,8 +16,8 @@ turngap_kv_cache_bytes{figure="used_at_peak"} 2.097152e+06
 
 def test_figures_are_read_by_name_and_label() -> None:
     """Bytes become MiB."""
-    assert agent_metrics.gauge(PAGE, LAG_GAUGE) == 0.0021
-    cache = agent_metrics.kv_cache(PAGE)
+    assert agent_metrics.parse_gauge(PAGE, LAG_GAUGE) == 0.0021
+    cache = agent_metrics.parse_kv_cache(PAGE)
     assert cache is not None
     assert (cache.reserved_mib, cache.used_peak_mib) == (1024.0, 2.0)
 
@@ -28,4 +28,4 @@ def test_figures_are_read_by_name_and_label() -> None:
 )
 def test_a_missing_figure_is_unknown(page: str) -> None:
     """No page, another page, NaN, nonsense, and half of it."""
-    assert agent_metrics.kv_cache(page) is None
+    assert agent_metrics.parse_kv_cache(page) is None

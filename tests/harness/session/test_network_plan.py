@@ -30,7 +30,7 @@ def scenario(folder: Path, more: str = "") -> str:
 
 def test_each_utterance_is_called_once_under_each_network(tmp_path: Path) -> None:
     """Copies stand side by side, and each network is first as often as another; the warm-up is under none."""
-    asked = plan.make(scenario(tmp_path), profile="scripted", networks=NETWORKS)
+    asked = plan.plan_run(scenario(tmp_path), profile="scripted", networks=NETWORKS)
     assert asked.planned_turns == 9
     assert [call.index for call in asked.calls] == list(range(10))
     assert asked.calls[0].network is None
@@ -45,7 +45,7 @@ def test_each_utterance_is_called_once_under_each_network(tmp_path: Path) -> Non
 
 def test_without_a_network_nothing_changes(tmp_path: Path) -> None:
     """The plan is the scenario's own, and no call has a network."""
-    asked = plan.make(scenario(tmp_path), profile="scripted")
+    asked = plan.plan_run(scenario(tmp_path), profile="scripted")
     assert (asked.planned_turns, asked.networks) == (3, ())
     assert [call.network for call in asked.calls] == [None] * 4
 
@@ -53,10 +53,10 @@ def test_without_a_network_nothing_changes(tmp_path: Path) -> None:
 def test_a_scenario_may_name_its_network(tmp_path: Path) -> None:
     """By name or as a file beside it; the command line goes before it."""
     path = scenario(tmp_path, "network: lossy\n")
-    assert [one.name for one in plan.make(path, profile="scripted").networks] == ["lossy"]
-    assert [one.name for one in plan.make(path, profile="scripted", networks=["clean"]).networks] == ["clean"]
+    assert [one.name for one in plan.plan_run(path, profile="scripted").networks] == ["lossy"]
+    assert [one.name for one in plan.plan_run(path, profile="scripted", networks=["clean"]).networks] == ["clean"]
     (tmp_path / "mine.yaml").write_text("name: mine\nuplink: {delay_ms: 10}\n")
-    beside = plan.make(scenario(tmp_path, "network: mine.yaml\n"), profile="scripted")
+    beside = plan.plan_run(scenario(tmp_path, "network: mine.yaml\n"), profile="scripted")
     assert [one.name for one in beside.networks] == ["mine"]
 
 
@@ -64,31 +64,31 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     """An unknown network, one given twice, several under a budget: one line each, and nothing was started."""
     path = scenario(tmp_path)
     with pytest.raises(ScenarioError, match="no network 'cleen'; there are: clean"):
-        plan.make(path, profile="scripted", networks=["cleen"])
+        plan.plan_run(path, profile="scripted", networks=["cleen"])
     with pytest.raises(UsageError, match="two networks are called 'lossy'"):
-        plan.make(path, profile="scripted", networks=["lossy", "lossy"])
+        plan.plan_run(path, profile="scripted", networks=["lossy", "lossy"])
     with pytest.raises(UsageError, match="judged under one network, not under clean, lossy"):
-        plan.make("gate", profile="scripted", networks=["clean", "lossy"], budget="sub500")
+        plan.plan_run("gate", profile="scripted", networks=["clean", "lossy"], budget="sub500")
     named = scenario(tmp_path, "network: cleen\n")
     with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml: `network`: no network 'cleen'"):
-        plan.make(named, profile="scripted")
+        plan.plan_run(named, profile="scripted")
 
 
 def test_a_perceived_gap_is_not_judged_under_a_simulated_network(tmp_path: Path) -> None:
     """The network would count twice; where it adds nothing, or the gap at the edge is judged, it does not."""
     with pytest.raises(UsageError, match=r"'sub500' limits the perceived gap, .* network 'mobile': drop one"):
-        plan.make("gate", profile="scripted", networks=["mobile"], budget="sub500")
+        plan.plan_run("gate", profile="scripted", networks=["mobile"], budget="sub500")
     own = scenario(tmp_path, "gate: true\nnetwork: mobile\n")
     with pytest.raises(UsageError, match="limits the perceived gap"):
-        plan.make(own, profile="scripted", budget="sub500")
-    assert plan.make("gate", profile="scripted", networks=["mobile"], budget="edge500").budget is not None
-    assert plan.make("gate", profile="scripted", networks=["clean"], budget="sub500").budget is not None
+        plan.plan_run(own, profile="scripted", budget="sub500")
+    assert plan.plan_run("gate", profile="scripted", networks=["mobile"], budget="edge500").budget is not None
+    assert plan.plan_run("gate", profile="scripted", networks=["clean"], budget="sub500").budget is not None
 
 
 def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
     """As they were when it began: `run.json` has them whole."""
     path = scenario(tmp_path)
-    asked = plan.make(path, profile="scripted", networks=NETWORKS, options=Options(n_turns=2))
+    asked = plan.plan_run(path, profile="scripted", networks=NETWORKS, options=Options(n_turns=2))
     record = builders.run_record([]).model_copy(
         update={
             "complete": False,
@@ -102,7 +102,7 @@ def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
         }
     )
     folder = RunFolder.create(tmp_path / "results", "run", record).path
-    resumed = plan.resume(folder)
+    resumed = plan.plan_resumed_run(folder)
     assert resumed.networks == asked.networks
     assert resumed.calls == asked.calls
     assert resumed.planned_turns == 6
@@ -121,16 +121,16 @@ def test_a_turn_names_its_network_beside_its_noise() -> None:
 
 def test_notes_say_what_is_in_the_figures() -> None:
     """One network: part of every gap; several: mixed; none, or clean alone: nothing to say."""
-    clean, lossy = network.load("clean"), network.load("lossy")
-    assert network_plan.notes([]) == network_plan.notes([clean]) == []
-    assert "'lossy': what it adds is part of every gap" in network_plan.notes([lossy])[0]
-    assert "clean, lossy: figures over all turns mix them" in network_plan.notes([clean, lossy])[0]
+    clean, lossy = network.load_network("clean"), network.load_network("lossy")
+    assert network_plan.network_notes([]) == network_plan.network_notes([clean]) == []
+    assert "'lossy': what it adds is part of every gap" in network_plan.network_notes([lossy])[0]
+    assert "clean, lossy: figures over all turns mix them" in network_plan.network_notes([clean, lossy])[0]
 
 
 def test_spread_keeps_warm_up_calls_single() -> None:
     """They warm the agent; no figure rests on them."""
     turn = (Turn(id="a", say="one"),)
     calls = [PlannedCall(0, turn, probe=True, warm_up=True), PlannedCall(1, turn, probe=False)]
-    assigned = network_plan.assign_networks(calls, (network.load("clean"), network.load("lossy")))
+    assigned = network_plan.assign_networks(calls, (network.load_network("clean"), network.load_network("lossy")))
     assert [(call.index, call.warm_up) for call in assigned] == [(0, True), (1, False), (2, False)]
     assert [call.network and call.network.name for call in assigned] == [None, "clean", "lossy"]

@@ -40,7 +40,7 @@ def scenario(tmp_path: Path) -> Path:
 
 def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
     """The folder of a run of `scenario` that was killed when those calls had been scored."""
-    asked = plan.make(str(scenario), profile="scripted")
+    asked = plan.plan_run(str(scenario), profile="scripted")
     record = builders.run_record([]).model_copy(
         update={
             "complete": False,
@@ -60,7 +60,7 @@ def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
 
 def test_a_scenario_is_found_by_path(scenario: Path) -> None:
     """The request holds the plan, the hash and the profile's own network model."""
-    asked = plan.make(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
+    asked = plan.plan_run(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
     assert (asked.planned_turns, len(asked.calls), asked.seed) == (2, 3, 7)
     assert asked.profile_name == "scripted"
     assert asked.network_ms == 95.0
@@ -69,7 +69,7 @@ def test_a_scenario_is_found_by_path(scenario: Path) -> None:
 
 def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
     """What --set changes is what run.json and the agent get."""
-    asked = plan.make(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
+    asked = plan.plan_run(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
     assert plan.profile_data(asked)["endpointing"]["min_silence_ms"] == 250
 
 
@@ -98,7 +98,7 @@ def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
 def test_a_fault_of_an_override_names_it(scenario: Path, overrides: tuple[str, ...], message: str) -> None:
     """As it was typed; the user has no file with lines before them."""
     with pytest.raises(ProfileError) as fault:
-        plan.make(str(scenario), profile="scripted", overrides=overrides)
+        plan.plan_run(str(scenario), profile="scripted", overrides=overrides)
     assert str(fault.value).startswith(message)
     assert "with --set" not in str(fault.value)
 
@@ -107,49 +107,49 @@ def test_a_recording_is_no_scenario() -> None:
     """The error says how a recording becomes a scenario."""
     for given in ("mine.wav", "./recordings/mine.FLAC"):
         with pytest.raises(ScenarioError, match=r"`turngap label .*mine\.scenario\.yaml: .*audio: ") as fault:
-            plan.make(given)
+            plan.plan_run(given)
         assert given in str(fault.value)
 
 
 def test_unknown_names_are_refused_with_the_known_ones(scenario: Path) -> None:
     """Scenario, profile and budget each say what there is."""
     with pytest.raises(ScenarioError, match=r"no scenario 'nope'"):
-        plan.make("nope")
+        plan.plan_run("nope")
     with pytest.raises(ProfileError, match=r"no profile 'nope'; there are: .*cpu"):
-        plan.make(str(scenario), profile="nope")
+        plan.plan_run(str(scenario), profile="nope")
     with pytest.raises(ScenarioError, match=r"no budget 'nope'; there are: .*sub500"):
-        plan.make(str(scenario), profile="scripted", budget="nope")
+        plan.plan_run(str(scenario), profile="scripted", budget="nope")
 
 
 def test_a_url_excludes_profile_options(scenario: Path) -> None:
     """An agent that runs already has no profile of ours to change."""
     url = "ws://127.0.0.1:9/twilio/media"
-    asked = plan.make(str(scenario), url=url)
+    asked = plan.plan_run(str(scenario), url=url)
     assert (asked.profile_name, asked.url, plan.profile_data(asked)) == ("url", url, {})
     for more in ({"profile": "cpu"}, {"overrides": ("a=b",)}, {"options": Options(inject=("encoding=1",))}):
         with pytest.raises(UsageError, match="--url measures an agent that runs already"):
-            plan.make(str(scenario), url=url, **more)  # type: ignore[arg-type]  # one wrong pairing at a time
+            plan.plan_run(str(scenario), url=url, **more)  # type: ignore[arg-type]  # one wrong pairing at a time
 
 
 def test_a_budget_needs_a_scenario_that_gates(scenario: Path) -> None:
     """A verdict on a scenario that is not made for it is refused at once."""
     with pytest.raises(ScenarioError, match="gate: true"):
-        plan.make(str(scenario), profile="scripted", budget="sub500")
+        plan.plan_run(str(scenario), profile="scripted", budget="sub500")
 
 
 def test_more_calls_at_once_than_the_agent_takes_are_refused(scenario: Path) -> None:
     """The message says what to change."""
     scenario.write_text(SCENARIO + "simultaneous_calls: 17\n")
     with pytest.raises(ScenarioError, match=r"17 simultaneous calls, profile 'scripted' takes 16.*--set limits"):
-        plan.make(str(scenario), profile="scripted")
+        plan.plan_run(str(scenario), profile="scripted")
 
 
 def test_under_a_budget_as_many_calls_go_on_as_the_profile_declares(scenario: Path) -> None:
     """A gate holds at the profile's declared load, whatever the scenario says; without a budget the scenario says."""
     scenario.write_text(SCENARIO + "simultaneous_calls: 3\ngate: true\n")
     declared = ("limits.gated_calls=4",)
-    assert plan.make(str(scenario), profile="scripted", overrides=declared).simultaneous_calls == 3
-    judged = plan.make(str(scenario), profile="scripted", overrides=declared, budget="sub500")
+    assert plan.plan_run(str(scenario), profile="scripted", overrides=declared).simultaneous_calls == 3
+    judged = plan.plan_run(str(scenario), profile="scripted", overrides=declared, budget="sub500")
     assert judged.simultaneous_calls == 4
 
 
@@ -159,7 +159,7 @@ def test_a_delay_that_the_agent_would_refuse_is_refused_before_anything_starts(s
     with pytest.raises(UsageError) as agents:
         Injection.parse([delay])
     with pytest.raises(UsageError) as ours:
-        plan.make(str(scenario), profile="scripted", options=plan.Options(inject=(delay,)))
+        plan.plan_run(str(scenario), profile="scripted", options=plan.Options(inject=(delay,)))
     assert (ours.value.code, str(ours.value)) == ("usage.inject", str(agents.value))
 
 
@@ -167,13 +167,13 @@ def test_a_delay_that_the_agent_would_refuse_is_refused_before_anything_starts(s
 def test_a_url_that_cannot_be_an_agent_is_refused_at_once(scenario: Path, url: str) -> None:
     """Before the calibration, which takes a while."""
     with pytest.raises(UsageError, match="--url"):
-        plan.make(str(scenario), url=url)
+        plan.plan_run(str(scenario), url=url)
 
 
 def test_a_resumed_run_has_only_its_missing_calls(tmp_path: Path, scenario: Path) -> None:
     """Calls with all their turns are not made again; the warm-up is, for the agent is a fresh one."""
     path = unfinished(tmp_path, scenario, calls=(0, 1, 3))
-    assert [call.index for call in plan.resume(path).missing] == [0, 2]
+    assert [call.index for call in plan.plan_resumed_run(path).missing] == [0, 2]
 
 
 def test_a_resumed_run_has_the_profile_it_began_with(tmp_path: Path, scenario: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_resumed_run_has_the_profile_it_began_with(tmp_path: Path, scenario: P
     data = json.loads((path / store.RUN).read_text())
     data["profile_data"]["stt"]["delay_ms"] = 77.0
     (path / store.RUN).write_text(json.dumps(data))
-    assert plan.profile_data(plan.resume(path))["stt"]["delay_ms"] == 77.0
+    assert plan.profile_data(plan.plan_resumed_run(path))["stt"]["delay_ms"] == 77.0
 
 
 def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Pa
     data = json.loads((path / store.RUN).read_text())
     data["environment"] |= {"inject": ["encoding=100"], "agent_nice": 3}
     (path / store.RUN).write_text(json.dumps(data))
-    options = plan.resume(path).options
+    options = plan.plan_resumed_run(path).options
     assert (options.inject, options.agent_nice) == (("encoding=100",), 3)
 
 
@@ -202,7 +202,7 @@ def test_a_resumed_run_reads_its_state_field_before_its_environment(tmp_path: Pa
     data["resume"] = {"inject": ["transcription=50"], "agent_nice": 5}
     data["environment"] |= {"inject": ["encoding=100"], "agent_nice": 3}
     (path / store.RUN).write_text(json.dumps(data))
-    options = plan.resume(path).options
+    options = plan.plan_resumed_run(path).options
     assert (options.inject, options.agent_nice) == (("transcription=50",), 5)
 
 
@@ -211,14 +211,14 @@ def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> No
     path = unfinished(tmp_path, scenario, calls=(1,))
     scenario.write_text(SCENARIO + "seed: 5\n")
     with pytest.raises(RunFolderError, match="has changed since the run began"):
-        plan.resume(path)
+        plan.plan_resumed_run(path)
 
 
 def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """There is nothing to do, and that is said."""
     path = RunFolder.create(tmp_path, "run", builders.run_record(builders.turns(3))).path
     with pytest.raises(RunFolderError, match=r"is complete \(3 turns\)"):
-        plan.resume(path)
+        plan.plan_resumed_run(path)
 
 
 def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     data["environment"]["live"] = True
     (path / store.RUN).write_text(json.dumps(data))
     with pytest.raises(RunFolderError, match="a live run is not resumed; run `turngap smoke` again"):
-        plan.resume(path)
+        plan.plan_resumed_run(path)
 
 
 def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
@@ -244,23 +244,23 @@ def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) ->
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         with pytest.raises(RunFolderError, match="a run is writing this folder right now") as caught:
-            plan.resume(path)
+            plan.plan_resumed_run(path)
         process.kill()
     assert caught.value.exit_code == 3
-    assert plan.resume(path).missing
+    assert plan.plan_resumed_run(path).missing
 
 
 def test_a_run_under_way_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """The run that made the folder holds it too, under its final name."""
     path = unfinished(tmp_path, scenario, calls=())
-    under_way = RunFolder.create(tmp_path, "run", store.read(path).record)
+    under_way = RunFolder.create(tmp_path, "run", store.read_run(path).record)
     with pytest.raises(RunFolderError, match="right now"):
-        plan.resume(under_way.path)
+        plan.plan_resumed_run(under_way.path)
 
 
 def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:
     """A turn without a usable clip is not called."""
-    asked = plan.make(str(scenario), profile="scripted")
+    asked = plan.plan_run(str(scenario), profile="scripted")
     kept = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:2]})
     planned = plan.with_corpus(asked, Corpus({}, (), kept))
     assert planned.planned_turns == 2
@@ -268,7 +268,7 @@ def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:
 
 def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """Where the finished turns no longer stand where they stood, the rest would not complete the run."""
-    asked = plan.resume(unfinished(tmp_path, scenario, calls=(1, 2)))
+    asked = plan.plan_resumed_run(unfinished(tmp_path, scenario, calls=(1, 2)))
     other = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:1]})
     with pytest.raises(RunFolderError, match="the corpus no longer has there"):
         plan.with_corpus(asked, Corpus({}, (), other))
@@ -277,9 +277,9 @@ def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) ->
 def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
     """What it can't do without; the user's word goes before it, and other profiles stay as they are."""
     scenario.write_text(SCENARIO + "agent_settings: {scripted: {llm.reply: 'One: two.', llm.max_tokens: 40}}\n")
-    own = plan.make(str(scenario), profile="scripted").profile
-    changed = plan.make(str(scenario), profile="scripted", overrides=("llm.max_tokens=9",)).profile
-    other = plan.make(str(scenario), profile="cpu").profile
+    own = plan.plan_run(str(scenario), profile="scripted").profile
+    changed = plan.plan_run(str(scenario), profile="scripted", overrides=("llm.max_tokens=9",)).profile
+    other = plan.plan_run(str(scenario), profile="cpu").profile
     assert own is not None
     assert changed is not None
     assert other is not None
@@ -300,20 +300,20 @@ def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path, se
     """The message names file, line and key, and no option that nobody typed."""
     scenario.write_text(SCENARIO + f"agent_settings: {{{settings}}}\n")
     with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml" + message) as caught:
-        plan.make(str(scenario), profile="scripted")
+        plan.plan_run(str(scenario), profile="scripted")
     assert "--set" not in str(caught.value)
 
 
 def test_a_profile_of_ones_own_may_have_settings(scenario: Path) -> None:
     """Its name need not be one that ships, and it is not the one that is run now."""
     scenario.write_text(SCENARIO + "agent_settings: {our-desk: {llm.max_tokens: 3}}\n")
-    assert plan.make(str(scenario), profile="scripted").profile is not None
+    assert plan.plan_run(str(scenario), profile="scripted").profile is not None
 
 
 def test_a_scenario_given_as_an_object_is_stored_in_the_run_folder(tmp_path: Path) -> None:
     """It has no file of its own, and an interrupted run of it can be resumed all the same."""
     made = Scenario(name="made", warm_up_turns=1, turns=(Turn(id="a", say="one"), Turn(id="b", say="two: 'three'")))
-    request = plan.make(made, profile="scripted")
+    request = plan.plan_run(made, profile="scripted")
     assert str(request.scenario_path) == store.SCENARIO
     assert request.scenario_text is not None
     record = builders.run_record([]).model_copy(
@@ -328,7 +328,7 @@ def test_a_scenario_given_as_an_object_is_stored_in_the_run_folder(tmp_path: Pat
         }
     )
     path = RunFolder.create(tmp_path / "results", "run", record, request.scenario_text).path
-    resumed = plan.resume(path)
+    resumed = plan.plan_resumed_run(path)
     assert resumed.scenario == made
     assert resumed.missing == request.calls
     assert resumed.scenario_path == request.scenario_path
@@ -342,7 +342,7 @@ def test_objects_are_taken_as_such(tmp_path: Path, scenario: Path, monkeypatch: 
     scenario_of_tones(tmp_path, 1)
     monkeypatch.chdir(tmp_path)
     made = Scenario(name="made", gate=True, turns=(Turn(audio=Path("tone0.wav")),))
-    request = plan.make(
+    request = plan.plan_run(
         made, profile=profile, overrides=("endpointing.min_silence_ms=250",), budget=budget, networks=[network]
     )
     assert request.profile is not None
@@ -351,28 +351,28 @@ def test_objects_are_taken_as_such(tmp_path: Path, scenario: Path, monkeypatch: 
     assert request.scenario.turns[0].audio == tmp_path / "tone0.wav"
     gone = Scenario(name="made", turns=(Turn(audio=Path("gone.wav")),))
     with pytest.raises(ScenarioError, match=r"scenario 'made'.*'audio:gone.wav': .*gone\.wav"):
-        plan.make(gone, profile="scripted")
+        plan.plan_run(gone, profile="scripted")
 
 
 def test_an_object_that_cannot_be_measured_is_named_in_the_message() -> None:
     """It has no file and no line."""
     made = Scenario(name="made", agent_settings={"scriptid": {"a.b": 1}}, turns=(Turn(say="one"),))
     with pytest.raises(ScenarioError, match="scenario 'made': `agent_settings`: no profile 'scriptid'"):
-        plan.make(made, profile="scripted")
+        plan.plan_run(made, profile="scripted")
     with pytest.raises(ScenarioError, match=r"^scenario 'made': .*gate: true"):
-        plan.make(Scenario(name="made", turns=(Turn(say="one"),)), profile="scripted", budget="sub500")
+        plan.plan_run(Scenario(name="made", turns=(Turn(say="one"),)), profile="scripted", budget="sub500")
 
 
 def test_what_can_give_no_verdict_is_known_before_the_first_call() -> None:
     """Too few turns for the budget's bounds; limits that only spans tell, of an agent that may send none."""
-    few = plan.warnings(plan.make("gate", profile="scripted", budget="edge500", options=Options(n_turns=2)))
+    few = plan.list_warnings(plan.plan_run("gate", profile="scripted", budget="edge500", options=Options(n_turns=2)))
     assert len(few) == 1
     assert "at least 59 turns, and 2 are planned" in few[0]
-    url = plan.warnings(plan.make("gate", url="ws://127.0.0.1:1/", budget="edge500"))
+    url = plan.list_warnings(plan.plan_run("gate", url="ws://127.0.0.1:1/", budget="edge500"))
     assert len(url) == 1
     assert "`wer`" in url[0]
     assert plan.AUDIO_BUDGET in url[0]
-    assert plan.warnings(plan.make("gate", url="ws://127.0.0.1:1/", budget=plan.AUDIO_BUDGET)) == []
-    assert plan.warnings(plan.make("gate", profile="scripted", options=Options(n_turns=2))) == []
+    assert plan.list_warnings(plan.plan_run("gate", url="ws://127.0.0.1:1/", budget=plan.AUDIO_BUDGET)) == []
+    assert plan.list_warnings(plan.plan_run("gate", profile="scripted", options=Options(n_turns=2))) == []
     strict = Budget(name="strict", limits=(Limit(metric="cut_off_rate", at_most=0.01),))
-    assert "at least 299 turns" in plan.warnings(plan.make("gate", profile="scripted", budget=strict))[0]
+    assert "at least 299 turns" in plan.list_warnings(plan.plan_run("gate", profile="scripted", budget=strict))[0]

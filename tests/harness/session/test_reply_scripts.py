@@ -14,7 +14,7 @@ from tests.harness.tones import scenario_of_tones
 @pytest.mark.parametrize(("profile", "sent"), [("weightless-tiny", True), ("scripted", False)])
 def test_only_random_weights_get_a_script(tmp_path: Path, profile: str, sent: bool) -> None:
     """The reference's words, and the length of the reply, 14 tokens by default."""
-    asked = plan.make(str(scenario_of_tones(tmp_path, 1)), profile=profile)
+    asked = plan.plan_run(str(scenario_of_tones(tmp_path, 1)), profile=profile)
     corpus = clips.build_corpus(asked.scenario, lambda _: None)
     call = asked.calls[-1]
     words = {corpus.clips[turn.key].transcript for turn in call.turns}

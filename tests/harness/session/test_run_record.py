@@ -37,7 +37,7 @@ def test_unknown_is_not_none(
     """What the prefix cache served is known where a turn tells; which profiles have one to tell of is known anyway."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
-    found = run_record.collect_evidence(plan.make("default", profile=profile), folder, Progress(turns=turns))
+    found = run_record.collect_evidence(plan.plan_run("default", profile=profile), folder, Progress(turns=turns))
     assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
 
 
@@ -47,7 +47,7 @@ def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> 
     (folder.path / store.GPU).write_text("at_s,gpu,used_mib\n1.000,1,70000.000\n")
     for peak_mib in (None, 900.0):
         found = run_record.collect_evidence(
-            plan.make("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib)
+            plan.plan_run("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib)
         )
         assert found.vram_peak_mib == peak_mib
 
@@ -68,15 +68,15 @@ def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "run", record)
     folder.append(turns)
     page = api.load(folder.path).report()
-    sentence = store.read(folder.path).record.sentence
+    sentence = store.read_run(folder.path).record.sentence
     bf16 = caveat(data)
     assert bf16 is not None
     assert bf16.endswith("of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM.")
     assert sentence.endswith(f" Profile weightless-hf. {bf16}")
     assert "timing and memory only" in page.read_text()
-    opened = run_record.initial_record(plan.make("default", profile="weightless-tiny"), {}, ResumeState(), 0)
+    opened = run_record.initial_record(plan.plan_run("default", profile="weightless-tiny"), {}, ResumeState(), 0)
     assert opened.sentence.endswith(f" Profile weightless-tiny. {bf16}")
-    vllm = run_record.initial_record(plan.make("default", profile="weightless"), {}, ResumeState(), 0)
+    vllm = run_record.initial_record(plan.plan_run("default", profile="weightless"), {}, ResumeState(), 0)
     assert vllm.sentence.endswith(f" Profile weightless. {WEIGHTLESS}")
     assert run_record.with_caveat("Fine.", {"name": "cpu"}) == "Fine."
 
@@ -84,10 +84,10 @@ def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
 def test_the_resume_state_has_a_field_of_its_own(tmp_path: Path) -> None:
     """It is read back as it was; `environment` still has it for readers of older runs."""
     options = plan.Options(inject=("encoding=100",), agent_nice=3)
-    request = plan.make("default", profile="scripted", options=options)
+    request = plan.plan_run("default", profile="scripted", options=options)
     record = asyncio.run(run_record.new_record(request, FakeClock()))
     folder = RunFolder.create(tmp_path, "run", record)
-    state = store.read(folder.path).record.resume_state
+    state = store.read_run(folder.path).record.resume_state
     assert state == ResumeState(inject=("encoding=100",), agent_nice=3, live=False)
     assert (record.environment["inject"], record.environment["agent_nice"]) == (["encoding=100"], 3)
     live = asyncio.run(run_record.new_record(request, FakeClock(), live=True))
@@ -108,4 +108,4 @@ def test_an_older_run_has_its_resume_state_in_its_environment(
     """Its `run.json` has no field for it, and gets none when it is written again."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([], environment=environment))
     assert "resume" not in json.loads((folder.path / store.RUN).read_text())
-    assert store.read(folder.path).record.resume_state == state
+    assert store.read_run(folder.path).record.resume_state == state

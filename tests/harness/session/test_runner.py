@@ -29,7 +29,7 @@ ON_A_BUSY_MACHINE = {Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID}
 
 
 def turngap(*arguments: str) -> list[str]:
-    return child.python("turngap", *arguments)
+    return child.python_command("turngap", *arguments)
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
     done = subprocess.run(turngap(*arguments), env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     folder = only_run(results)
     printed = json.loads(done.stdout)
-    run = store.read(folder)
+    run = store.read_run(folder)
     assert printed == json.loads((folder / store.RUN).read_text())
     assert (run.record.complete, run.record.n_turns, run.record.planned_turns) == (True, 2, 2)
     assert set(run.record.outcomes) <= ON_A_BUSY_MACHINE
@@ -126,7 +126,7 @@ def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
     assert f"`turngap run --resume {folder}`" in line
     assert "Traceback" not in err
-    before = store.read(folder)
+    before = store.read_run(folder)
     assert (before.record.complete, before.record.verdict) == (False, Verdict.INVALID)
     assert 1 <= len([turn for turn in before.turns if turn.scored]) < 3
 
@@ -143,7 +143,7 @@ def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
     folder = only_run(results)
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
     assert f"`turngap run --resume {folder}`" in line
-    assert not store.read(folder).record.complete
+    assert not store.read_run(folder).record.complete
 
 
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
@@ -173,12 +173,12 @@ def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> 
         process.wait()
         assert gone(family)
     folder = only_run(results)
-    kept = {turn.call: turn.call_sid for turn in store.read(folder).turns if turn.scored}
+    kept = {turn.call: turn.call_sid for turn in store.read_run(folder).turns if turn.scored}
     assert kept
     assert subprocess.run(turngap("report", str(folder)), check=False).returncode == 0
     with running("run", "--resume", str(folder)) as process:
         process.communicate(timeout=PATIENCE_S)
-    after = store.read(folder)
+    after = store.read_run(folder)
     assert (after.record.complete, after.record.n_turns) == (True, 2)
     assert {turn.call: turn.call_sid for turn in after.turns if turn.call in kept} == kept
 
@@ -193,7 +193,7 @@ def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
                 if "serve" in each.cmdline():
                     os.kill(each.pid, signal.SIGKILL)
         _, err = process.communicate(timeout=PATIENCE_S)
-    run = store.read(only_run(results))
+    run = store.read_run(only_run(results))
     assert process.returncode == 2
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
     assert line.startswith("turngap: error: the agent died (killed by SIGKILL)")
@@ -216,7 +216,7 @@ def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
     networks = ("--network", "clean", "--network", "wifi-burst")
     done = subprocess.run(turngap(*arguments, *networks), capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode in (0, 2), done.stderr
-    run = store.read(only_run(tmp_path / "results"))
+    run = store.read_run(only_run(tmp_path / "results"))
     assert list(run.record.networks) == ["clean", "wifi-burst"]
     scored = [turn for turn in run.turns if turn.scored]
     assert [turn.network for turn in scored] == ["", "wifi-burst", "wifi-burst", ""]

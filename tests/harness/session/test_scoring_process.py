@@ -40,7 +40,7 @@ def test_a_broken_call_is_saved_with_its_failure(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     scored = scoring_process.score_and_save(job(folder.path))
     assert [(turn.outcome, turn.boot_id) for turn in scored.turns] == [(Outcome.FAILED, tracing.read_boot_id())]
-    assert store.read(folder.path).turns == scored.turns
+    assert store.read_run(folder.path).turns == scored.turns
     assert (folder.path / "calls" / "0000.wav").is_file()
 
 
@@ -48,7 +48,7 @@ def test_an_interrupted_call_leaves_no_unfinished_turn(tmp_path: Path) -> None:
     """What Ctrl-C cut off is no outcome of the agent's."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     assert scoring_process.score_and_save(job(folder.path, CallEnd.INTERRUPTED)).turns == ()
-    assert store.read(folder.path).turns == ()
+    assert store.read_run(folder.path).turns == ()
 
 
 def test_send_lateness_counts_from_each_frames_deadline() -> None:
@@ -80,7 +80,7 @@ def test_ctrl_c_does_not_stop_the_scoring_process_and_its_death_is_one_line(tmp_
         scorer.close()
 
     asyncio.run(scenario())
-    assert len(store.read(folder.path).turns) == 1
+    assert len(store.read_run(folder.path).turns) == 1
 
 
 def test_the_process_ends_with_the_one_that_started_it() -> None:

@@ -26,10 +26,10 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def test_a_folder_has_its_run_json_from_the_start(folder: RunFolder) -> None:
     """A folder that exists is a run folder, and a second run of the same second gets a number."""
-    assert store.read(folder.path).record.run_id == "a-run"
+    assert store.read_run(folder.path).record.run_id == "a-run"
     second = RunFolder.create(folder.path.parent, "a-run", builders.run_record([]))
     assert second.path.name == "a-run-2"
-    assert store.read(second.path).record.run_id == "a-run-2"
+    assert store.read_run(second.path).record.run_id == "a-run-2"
 
 
 def test_appended_turns_come_back_in_the_order_of_calls(folder: RunFolder) -> None:
@@ -37,7 +37,7 @@ def test_appended_turns_come_back_in_the_order_of_calls(folder: RunFolder) -> No
     turns = [builders.turn(index) for index in range(3)]
     folder.append([turns[2]])
     folder.append(turns[:2])
-    assert store.read(folder.path).turns == tuple(turns)
+    assert store.read_run(folder.path).turns == tuple(turns)
 
 
 def test_a_call_made_again_replaces_its_turns(folder: RunFolder) -> None:
@@ -45,7 +45,7 @@ def test_a_call_made_again_replaces_its_turns(folder: RunFolder) -> None:
     first, again = builders.turn(0, scale=1.0), builders.turn(0, scale=2.0)
     folder.append([first])
     folder.append([again])
-    assert store.read(folder.path).turns == (again,)
+    assert store.read_run(folder.path).turns == (again,)
 
 
 def test_a_torn_last_line_is_left_out_and_said(folder: RunFolder) -> None:
@@ -54,7 +54,7 @@ def test_a_torn_last_line_is_left_out_and_said(folder: RunFolder) -> None:
     folder.append(turns)
     whole = (folder.path / store.TURNS).read_bytes()
     (folder.path / store.TURNS).write_bytes(whole + whole[:100])
-    run = store.read(folder.path)
+    run = store.read_run(folder.path)
     assert run.turns == tuple(turns)
     assert run.notes == ("turns.jsonl: a torn last line of 100 bytes was ignored",)
 
@@ -67,7 +67,7 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
         file.write(b'{"call": 2, "ca')
     folder.cut_torn_lines()
     folder.append(turns[2:])
-    run = store.read(folder.path)
+    run = store.read_run(folder.path)
     assert (run.turns, run.notes) == (tuple(turns), ())
 
 
@@ -85,7 +85,7 @@ def test_damage_before_the_last_line_is_refused(folder: RunFolder) -> None:
     with (folder.path / store.TURNS).open("ab") as file:
         file.write(b"what\n")
     with pytest.raises(RunFolderError, match=r"turns\.jsonl:2: damaged"):
-        store.read(folder.path)
+        store.read_run(folder.path)
 
 
 @pytest.mark.parametrize("kill_after", [1, 7, 23])
@@ -116,7 +116,7 @@ def test_kill_9_in_mid_append_loses_no_finished_turn(tmp_path: Path, kill_after:
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         reported = kill_after + len(process.stdout.read().splitlines())
-    assert len(store.read(folder.path).turns) >= reported
+    assert len(store.read_run(folder.path).turns) >= reported
 
 
 def test_a_write_that_fails_leaves_the_old_run_json(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_a_disk_that_fills_up_tears_no_line(folder: RunFolder) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert (folder.path / store.TURNS).stat().st_size == size
     folder.append(turns[2:])
-    assert store.read(folder.path).turns == (turns[0], turns[2])
+    assert store.read_run(folder.path).turns == (turns[0], turns[2])
 
 
 def test_a_future_schema_is_refused(folder: RunFolder) -> None:
@@ -157,7 +157,7 @@ def test_a_future_schema_is_refused(folder: RunFolder) -> None:
     data = json.loads((folder.path / store.RUN).read_text())
     (folder.path / store.RUN).write_text(json.dumps(data | {"schema_version": SCHEMA_VERSION + 1}))
     with pytest.raises(RunFolderError, match=r"schema version \d+ is newer than \d+.*update turngap"):
-        store.read(folder.path)
+        store.read_run(folder.path)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, content: str | None,
     if content is not None:
         (tmp_path / store.RUN).write_text(content)
     with pytest.raises(RunFolderError, match=message) as caught:
-        store.read(tmp_path)
+        store.read_run(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 

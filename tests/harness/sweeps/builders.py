@@ -48,5 +48,5 @@ def write_sweep(path: Path, settings: int = 4, n: int = 60, *, begun: int | None
     )
     for place, row in enumerate(rows[:begun]):
         make.write_run(path / row.slug, some_turns(place, n), complete=complete)
-    folder.write(path, record)
+    folder.write_sweep(path, record)
     return path

@@ -15,13 +15,13 @@ from tests.harness.sweeps.builders import write_sweep
 def test_figures_are_made_from_the_runs(tmp_path: Path) -> None:
     """A point for each run that is there; complete only when all are."""
     path = write_sweep(tmp_path / "sweep", settings=3, n=20)
-    found = folder.updated_record(path, folder.read(path))
+    found = folder.updated_record(path, folder.read_sweep(path))
     assert found.complete
     assert [point.cut_off_rate.events for point in found.points] == [0, 1, 4]
-    folder.write(path, found)
-    assert folder.read(path) == found
+    folder.write_sweep(path, found)
+    assert folder.read_sweep(path) == found
     part = write_sweep(tmp_path / "part", settings=3, n=20, begun=2)
-    found = folder.updated_record(part, folder.read(part))
+    found = folder.updated_record(part, folder.read_sweep(part))
     assert (found.complete, len(found.points)) == (False, 2)
 
 
@@ -31,16 +31,16 @@ def test_a_killed_run_has_the_figures_of_its_turns(tmp_path: Path) -> None:
     file = path / "min_silence_ms-300" / "run.json"
     data = json.loads(file.read_text())
     file.write_text(json.dumps(data | {"n_turns": 0, "outcomes": {}}))
-    (point,) = folder.updated_record(path, folder.read(path)).points
+    (point,) = folder.updated_record(path, folder.read_sweep(path)).points
     assert (point.n_turns, point.answered) == (20, 20)
 
 
 def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
     """Two sweeps of one second both have a folder, and nothing else is left beside them."""
-    record = folder.read(write_sweep(tmp_path / "other", begun=0)).model_copy(update={"sweep_id": "one"})
-    made = [folder.create(tmp_path / "out", record) for _ in range(2)]
+    record = folder.read_sweep(write_sweep(tmp_path / "other", begun=0)).model_copy(update={"sweep_id": "one"})
+    made = [folder.create_sweep(tmp_path / "out", record) for _ in range(2)]
     assert [path.name for path, _, _ in made] == ["one", "one-2"]
-    assert [folder.read(path).sweep_id for path, _, _ in made] == ["one", "one-2"]
+    assert [folder.read_sweep(path).sweep_id for path, _, _ in made] == ["one", "one-2"]
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -59,4 +59,4 @@ def test_what_is_no_sweep_is_refused(tmp_path: Path, text: str | None, said: str
     if text is not None:
         (tmp_path / folder.SWEEP).write_text(text)
     with pytest.raises(RunFolderError, match=said):
-        folder.read(tmp_path)
+        folder.read_sweep(tmp_path)

@@ -47,9 +47,9 @@ def test_the_grid_is_every_combination(axes: list[list[str]]) -> None:
     asked = [f"part.key{place}={','.join(values)}" for place, values in enumerate(axes)]
     if count > grid.MOST_SETTINGS:
         with pytest.raises(UsageError, match=f"at most {grid.MOST_SETTINGS}"):
-            grid.product(asked)
+            grid.combine_values(asked)
         return
-    settings = grid.product(asked)
+    settings = grid.combine_values(asked)
     assert len(settings) == count
     assert len({setting.overrides for setting in settings}) == count
     assert len({setting.slug for setting in settings}) == count
@@ -63,14 +63,14 @@ def test_the_grid_is_every_combination(axes: list[list[str]]) -> None:
 
 def test_a_list_is_one_value() -> None:
     """`stt.cores=[0,1],[1]` has two values; the YAML of each is a list."""
-    settings = grid.product(["stt.cores=[0,1],[1]"])
+    settings = grid.combine_values(["stt.cores=[0,1],[1]"])
     assert [yaml.safe_load(each.overrides[0].partition("=")[2]) for each in settings] == [[0, 1], [1]]
     assert [each.slug for each in settings] == ["cores-0-1", "cores-1"]
 
 
 def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
     """It is the same for all settings; keys that end alike are named in full."""
-    settings = grid.product(["stt.threads=1,2", "llm.threads=1,2", "endpointing.policy=silence"])
+    settings = grid.combine_values(["stt.threads=1,2", "llm.threads=1,2", "endpointing.policy=silence"])
     assert settings[0].name == "stt.threads=1 llm.threads=1"
     assert settings[3].overrides == ("stt.threads=2", "llm.threads=2", "endpointing.policy=silence")
 
@@ -93,7 +93,7 @@ def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
 def test_what_is_malformed_is_refused(asked: tuple[str, ...], said: str) -> None:
     """One line that says what to do, before anything starts."""
     with pytest.raises(UsageError, match=said) as fault:
-        grid.product(asked)
+        grid.combine_values(asked)
     assert "\n" not in str(fault.value)
 
 
@@ -128,8 +128,8 @@ def test_a_swept_silence_moves_what_must_be_ordered_with_it(overrides: tuple[str
 
 def test_the_published_sweep_of_the_shortest_silence_is_accepted(tmp_path: Path) -> None:
     """`--set endpointing.min_silence_ms=100,200,300` of the default profile: the provisional end follows."""
-    settings = grid.product(["endpointing.min_silence_ms=100,200,300"])
-    request = plan.make("pauses", settings, options=Options(out=tmp_path))
+    settings = grid.combine_values(["endpointing.min_silence_ms=100,200,300"])
+    request = plan.plan_sweep("pauses", settings, options=Options(out=tmp_path))
     silences = [[row.profile_data["endpointing"][key] for key in ORDER[:2]] for row in request.record.settings]
     assert silences == [[100, 100], [192, 200], [192, 300]]
     assert [len(member.notes) for member in request.members] == [1, 0, 0]
@@ -145,7 +145,7 @@ def written(folder: Path, text: str) -> Path:
 def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
     """A step without `set` is the profile as it is."""
     text = 'steps:\n- {name: Plain}\n- {name: + short window, set: ["stt.window=short", endpointing.policy=silence]}\n'
-    settings = grid.load(written(tmp_path, text))
+    settings = grid.load_steps(written(tmp_path, text))
     assert [(each.name, each.slug) for each in settings] == [("Plain", "plain"), ("+ short window", "short-window")]
     assert settings[0].overrides == ()
     assert settings[1].overrides == ("stt.window=short", "endpointing.policy=silence")
@@ -165,4 +165,4 @@ def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
 def test_a_malformed_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
     """With its line, and the key that was meant."""
     with pytest.raises(UsageError, match=said):
-        grid.load(written(tmp_path, text))
+        grid.load_steps(written(tmp_path, text))

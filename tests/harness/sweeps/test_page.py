@@ -19,7 +19,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 def rendered(path: Path) -> str:
-    page.render(path, path / "report.html")
+    page.write_sweep_page(path, path / "report.html")
     return (path / "report.html").read_text("utf-8")
 
 
@@ -62,7 +62,7 @@ def test_ticks_are_round_and_within_the_axis(low: float, width: float, about: in
 @given(st.lists(st.floats(-500, 9000), min_size=1, max_size=20))
 def test_limits_hold_what_is_shown(values: list[float]) -> None:
     """But for gaps below zero, which are cut-offs and are not drawn."""
-    low, high = charts.axis_limits(values)
+    low, high = charts.gap_axis_limits(values)
     assert low < high
     assert all(low <= value <= high for value in values if value >= 0)
 
@@ -82,7 +82,7 @@ def browser() -> Iterator[Any]:
 def test_opens_clean(browser: Any, tmp_path: Path, width: int) -> None:
     """A silent console, no request, no sideways scrolling, one size of each chart."""
     path = write_sweep(tmp_path / "sweep")
-    page.render(path, path / "report.html")
+    page.write_sweep_page(path, path / "report.html")
     opened = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     said: list[str] = []
     opened.on("console", lambda message: said.append(message.text))

@@ -28,13 +28,13 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
     done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=LONG_S, check=False)
     path = only_run(results)
     assert json.loads(done.stdout) == json.loads((path / folder.SWEEP).read_text())
-    record = folder.read(path)
+    record = folder.read_sweep(path)
     assert record.complete
     assert [(row.slug, row.current) for row in record.settings] == [
         ("min_silence_ms-150", False),
         ("min_silence_ms-200", True),
     ]
-    runs = [store.read(path / row.slug) for row in record.settings]
+    runs = [store.read_run(path / row.slug) for row in record.settings]
     assert [run.record.profile_data["endpointing"]["min_silence_ms"] for run in runs] == [150, 200]
     turns = [[turn for turn in run.turns if turn.scored] for run in runs]
     for pair in zip(*turns, strict=True):
@@ -69,11 +69,11 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
         process.wait()
         assert gone(family)
     path = only_run(results)
-    before = folder.read(path)
+    before = folder.read_sweep(path)
     kept = {
         (row.slug, turn.call): turn.call_sid
         for row in before.settings
-        for turn in store.read(path / row.slug).turns
+        for turn in store.read_run(path / row.slug).turns
         if turn.scored
     }
     assert kept
@@ -81,10 +81,10 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
     assert done.returncode == 0
     with running("sweep", "--resume", str(path)) as process:
         process.communicate(timeout=LONG_S)
-    after = folder.read(path)
+    after = folder.read_sweep(path)
     assert after.complete
     for row in after.settings:
-        run = store.read(path / row.slug)
+        run = store.read_run(path / row.slug)
         assert (run.record.complete, run.record.n_turns) == (True, 2)
         assert {(row.slug, turn.call): turn.call_sid for turn in run.turns if (row.slug, turn.call) in kept} == {
             key: sid for key, sid in kept.items() if key[0] == row.slug
@@ -116,7 +116,7 @@ def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> No
     path = only_run(results)
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
     assert f"`turngap sweep --resume {path}`" in line
-    record = folder.read(path)
+    record = folder.read_sweep(path)
     assert not record.complete
     assert 1 <= sum(point.n_turns for point in record.points) < 6
 

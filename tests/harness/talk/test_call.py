@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from turngap.caller.scheduler import Scheduler
-from turngap.cli.talk import describe_turn
+from turngap.cli.talk import format_turn_lines
 from turngap.clock import NS_PER_MS, FakeClock
 from turngap.model.records import CallRecord
 from turngap.scenario import PlannedCall, Turn
@@ -96,8 +96,8 @@ def test_two_utterances_are_two_turns(tmp_path: Path, monkeypatch: pytest.Monkey
         (turn,) = score_call(record, (), planned, network_ms=0, cold=False)
         assert turn.turn_gap_ms is not None
         assert 280 < turn.turn_gap_ms < 400  # 300 and the frame, on a clock that only jumps
-        assert "the agent answered after" in describe_turn(1, turn, 0)[0]
-        assert "estimated" in describe_turn(1, turn, 0)[0]
+        assert "the agent answered after" in format_turn_lines(1, turn, 0)[0]
+        assert "estimated" in format_turn_lines(1, turn, 0)[0]
     played, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 48_000
     assert 1.9 < (np.abs(played) > 0.01).mean() * len(played) / rate < 2.1

@@ -122,12 +122,12 @@ def test_a_headless_machine_gets_one_clear_line(card: ModuleType, monkeypatch: p
 
     monkeypatch.setattr(card, "query_devices", nothing)
     with pytest.raises(UsageError, match="this machine has no sound devices"):
-        devices.list_devices()
+        devices.describe_devices()
     with pytest.raises(UsageError, match="this machine has no microphone; give --in and --out"):
         SoundDevice(None, None, FakeClock())
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UsageError, match=r"pip install 'turngap\[talk\]'"):
-        devices.list_devices()
+        devices.describe_devices()
 
 
 def test_no_library_is_told_from_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

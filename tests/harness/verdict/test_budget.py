@@ -18,7 +18,7 @@ def parse(text: str) -> budget.Budget:
 @pytest.mark.parametrize("name", ["edge500", "edge500-audio", "sub500"])
 def test_shipped_budgets_load(name: str) -> None:
     """The budgets that ship gate a p95 at 500 ms."""
-    loaded = budget.load(name)
+    loaded = budget.load_budget(name)
     assert loaded.name == name
     assert loaded.limits[0].at_most == 500
     assert loaded.limits[0].is_latency
@@ -26,7 +26,7 @@ def test_shipped_budgets_load(name: str) -> None:
 
 def test_sub500_states_the_plan_and_its_network() -> None:
     """The plan's lines stand in sub500, endpointing among them, with the network model beside."""
-    loaded = budget.load("sub500")
+    loaded = budget.load_budget("sub500")
     assert loaded.network is not None
     assert loaded.network.total_ms == 95
     assert (sum(h.low_ms for h in loaded.hypotheses), sum(h.high_ms for h in loaded.hypotheses)) == (410, 730)
@@ -35,7 +35,7 @@ def test_sub500_states_the_plan_and_its_network() -> None:
 
 def test_every_stage_belongs_to_one_line_of_the_plan() -> None:
     """No stage's time is counted under two lines, and only the unexplained rest under none."""
-    stages = [stage for line in budget.load("sub500").hypotheses for stage in line.stages]
+    stages = [stage for line in budget.load_budget("sub500").hypotheses for stage in line.stages]
     assert sorted(stages) == sorted(set(Stage) - {Stage.UNEXPLAINED})
 
 
@@ -68,6 +68,6 @@ def test_faults_are_named(text: str, message: str) -> None:
 def test_unknown_budget_lists_the_known(tmp_path: Path) -> None:
     """An unknown name lists what there is; a missing file is named."""
     with pytest.raises(ScenarioError, match="edge500, edge500-audio, sub500"):
-        budget.load("sub5000")
+        budget.load_budget("sub5000")
     with pytest.raises(ScenarioError, match="no such file"):
-        budget.load(str(tmp_path / "mine.yaml"))
+        budget.load_budget(str(tmp_path / "mine.yaml"))

@@ -107,7 +107,7 @@ def test_unanswered_are_later_than_any(values: list[float | None]) -> None:
 def test_nan_is_refused() -> None:
     """nan raises in every function that takes latencies: comparing with it would pass a gate."""
     bad = [1.0] * 80 + [math.nan]
-    for call in (stats.quantile_upper, stats.latency_figures, stats.drift):
+    for call in (stats.quantile_upper, stats.latency_figures, stats.measure_drift):
         with pytest.raises(ValueError, match="nan"):
             call(bad)
     with pytest.raises(ValueError, match="nan"):
@@ -163,15 +163,15 @@ def test_drift_is_seen_and_noise_is_not() -> None:
     """A steady rise of 30 % is drift; noise, a constant and a significant but small rise are not."""
     rng = np.random.default_rng(3)
     noise = rng.normal(400, 20, 100)
-    rising = stats.drift(list(noise + np.linspace(0, 120, 100)))
+    rising = stats.measure_drift(list(noise + np.linspace(0, 120, 100)))
     assert rising is not None
     assert rising.drifting
     assert rising.low_ms < 120 < rising.high_ms
     for values in (noise, np.full(50, 400.0), np.linspace(400, 404, 100)):
-        steady = stats.drift(list(values))
+        steady = stats.measure_drift(list(values))
         assert steady is not None
         assert not steady.drifting
-    assert stats.drift([1.0] * 7 + [None]) is None
+    assert stats.measure_drift([1.0] * 7 + [None]) is None
 
 
 @given(st.integers(1, 400), st.sampled_from([0.5, 0.95]))

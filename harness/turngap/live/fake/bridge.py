@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 
-from turngap.calibration.reference_agent import tone
+from turngap.calibration.reference_agent import make_tone
 from turngap.caller.scheduler import Scheduler, Timer
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from turngap.live.fake.call_parties import CallParty
@@ -103,7 +103,7 @@ class Bridge:
         from_ns = due_ns - FRAME_NS
         pcm = direction.source.frame(from_ns)
         if self._announced and number < ANNOUNCEMENT_FRAMES:
-            pcm = tone(20.0, 600.0)
+            pcm = make_tone(20.0, 600.0)
         arrivals_ns = direction.path.frame_arrivals_ns(due_ns)
         if arrivals_ns:
             # The line is μ-law: the recording has the audio that the other party gets.

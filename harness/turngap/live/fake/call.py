@@ -20,7 +20,7 @@ from turngap.clock import Clock
 from turngap.live.fake import webhooks
 from turngap.live.fake.bridge import Bridge
 from turngap.live.fake.call_parties import CallParty, StreamParty, TelephoneParty
-from turngap.live.fake.settings import Behaviour, FakeSettings
+from turngap.live.fake.settings import FakeBehaviour, FakeSettings
 from turngap.live.responders import FixedDelayResponder
 from turngap.model.records import Pcm16
 
@@ -78,7 +78,7 @@ class FakeCall:
         behaviour = self.settings.behaviour
         if self._ended.is_set():
             await self._set_status("canceled")
-        elif behaviour in (Behaviour.BUSY, Behaviour.NO_ANSWER, Behaviour.FAILED):
+        elif behaviour in (FakeBehaviour.BUSY, FakeBehaviour.NO_ANSWER, FakeBehaviour.FAILED):
             await self._set_status(str(behaviour))
         else:
             await self._set_status("in-progress")
@@ -103,7 +103,7 @@ class FakeCall:
 
     async def _talk(self) -> None:
         limit_s = float(self.parameter("TimeLimit", "14400"))
-        ends_early = self.settings.behaviour in (Behaviour.ENDED, Behaviour.DROPPED)
+        ends_early = self.settings.behaviour in (FakeBehaviour.ENDED, FakeBehaviour.DROPPED)
         limit = asyncio.create_task(
             self._end_after(min(limit_s, self.settings.ended_after_s) if ends_early else limit_s)
         )
@@ -159,7 +159,7 @@ class FakeCall:
             "ApiVersion": "2010-04-01",
         }
         return await self._connect_stream(
-            webhooks.parse_stream_twiml(await webhooks.post(settings.voice_url, form, settings.auth_token)), child
+            webhooks.parse_stream_twiml(await webhooks.post_form(settings.voice_url, form, settings.auth_token)), child
         )
 
     async def _connect_stream(self, instruction: webhooks.StreamInstruction, call_sid: str) -> StreamParty:
@@ -183,7 +183,7 @@ class FakeCall:
 
     async def _detect_machine(self) -> None:
         if self.parameter("MachineDetection"):
-            self.answered_by = "machine_start" if self.settings.behaviour is Behaviour.VOICEMAIL else "human"
+            self.answered_by = "machine_start" if self.settings.behaviour is FakeBehaviour.VOICEMAIL else "human"
             if url := self.parameter("AsyncAmdStatusCallback"):
                 await self._post(url, {"CallSid": self.sid, "AnsweredBy": self.answered_by})
 
@@ -221,11 +221,11 @@ class FakeCall:
 
     async def _post(self, url: str, form: dict[str, str]) -> None:
         with contextlib.suppress(ProtocolError):  # Twilio ignores a failed callback
-            await webhooks.post(url, form, self.settings.auth_token)
+            await webhooks.post_form(url, form, self.settings.auth_token)
 
     async def _end_after(self, seconds: float) -> None:
         await self.clock.sleep_ns(round(seconds * 1e9))
-        self._broken = self.settings.behaviour is Behaviour.DROPPED
+        self._broken = self.settings.behaviour is FakeBehaviour.DROPPED
         self.end()
 
     async def _wait(self, seconds: float) -> None:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.live.fake.call import FINAL_STATUSES, FakeCall, Recording
-from turngap.live.fake.settings import Behaviour, FakeSettings
+from turngap.live.fake.settings import FakeBehaviour, FakeSettings
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _LOST = 504
@@ -133,7 +133,7 @@ class FakeTwilio:
         task = asyncio.create_task(call.run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        if self.settings.behaviour is Behaviour.LOST:
+        if self.settings.behaviour is FakeBehaviour.LOST:
             return _error_response(_LOST, 20500, "gateway timeout")
         return JSONResponse(call.json(), 201)
 

@@ -12,7 +12,7 @@ from turngap.live.credentials import Credentials
 from turngap.network import Direction
 
 
-class Behaviour(StrEnum):
+class FakeBehaviour(StrEnum):
     """How a call ends."""
 
     ANSWERED = "answered"
@@ -43,7 +43,7 @@ class FakeSettings(FrozenModel):
     downlink: Direction = Direction()
     agent_ms: float = 300.0
     """The delay of the responder at any other number."""
-    behaviour: Behaviour = Behaviour.ANSWERED
+    behaviour: FakeBehaviour = FakeBehaviour.ANSWERED
     trial: bool = False
     ended_after_s: float = Field(3.0, gt=0)
     ring_s: float = Field(0.2, ge=0)

@@ -22,7 +22,7 @@ class StreamInstruction:
     status_callback: str
 
 
-async def post(url: str, form: Mapping[str, str], token: str) -> str:
+async def post_form(url: str, form: Mapping[str, str], token: str) -> str:
     """Post a signed form; return the body of the response.
 
     Raises:

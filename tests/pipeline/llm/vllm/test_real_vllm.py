@@ -164,7 +164,7 @@ async def wait_for_restart(engine: VllmChat, first: int | None) -> None:
 
 async def test_stage_times_are_those_of_vllms_own_metrics(engine: VllmChat) -> None:
     """Queue, prefill and decode in the span lie within 5 ms of the histograms' differences; inside the first token."""
-    stages = await vllm_stages.compare(engine, engine.metrics_url, 9)
+    stages = await vllm_stages.compare_request(engine, engine.metrics_url, 9)
     print(vllm_stages.describe(stages))
     assert [one.largest_ms for one in stages if one.largest_ms > vllm_stages.LIMIT_MS] == []
     for one in stages:
@@ -304,7 +304,7 @@ async def test_smollm2_answers_with_its_own_weights(
     reply = "".join([piece async for piece in engine.reply(request)])
     print(reply)
     assert "Paris" in reply
-    stages = await vllm_stages.compare(engine, engine.metrics_url, 5)
+    stages = await vllm_stages.compare_request(engine, engine.metrics_url, 5)
     print(vllm_stages.describe(stages))
     assert max(one.largest_ms for one in stages) <= vllm_stages.LIMIT_MS
 
@@ -382,7 +382,7 @@ async def test_the_profile_weightless_end_to_end(shared: SharedEngine, tmp_path:
     assert 0 <= cache["used_peak_mib"] < cache["reserved_mib"]  # replies of 13 tokens may have ended before the reading
     checks = {check["name"]: check for check in printed["validity"]}
     assert checks["prefix cache"]["ok"] is True, checks["prefix cache"]
-    run = store.read(tmp_path / printed["run_id"])
+    run = store.read_run(tmp_path / printed["run_id"])
     for turn in run.turns:
         # Speech slower than real time is a CPU's; what is looked at here is the path, never its speed.
         assert turn.outcome in (Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID), turn.detail

@@ -19,10 +19,10 @@ from turngap.caller.onset import Segment, find_onset
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.live.agent_leg import AgentTrace
 from turngap.live.caller_leg import CallerTrace
-from turngap.live.cross_correlation import find, find_end
+from turngap.live.cross_correlation import find_end, find_match
 from turngap.live.leg_audio import TimedAudio, render_playout
 from turngap.live.live_scoring import REPLY_SAMPLES, refine_onset
-from turngap.model.live import RecordingCheck
+from turngap.model.live import RecordingFigures
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord
@@ -38,7 +38,7 @@ class Channels:
     pcm: tuple[Pcm16, Pcm16]
 
 
-def read(wav: bytes) -> Channels:
+def read_channels(wav: bytes) -> Channels:
     """Read a two-channel WAV file.
 
     Raises:
@@ -59,16 +59,16 @@ def read(wav: bytes) -> Channels:
     return Channels((pcm[:, 0].copy(), pcm[:, 1].copy()))
 
 
-def caller_channel(channels: Channels, caller: CallerTrace) -> int | None:
+def find_caller_channel(channels: Channels, caller: CallerTrace) -> int | None:
     """Return the channel that best matches the caller's first utterance; None if neither does."""
     if not caller.record.spoken:
         return None
     clip = caller.record.spoken[0].clip.pcm
-    scores = [0.0 if (match := find(clip, pcm)) is None else match.score for pcm in channels.pcm]
+    scores = [0.0 if (match := find_match(clip, pcm)) is None else match.score for pcm in channels.pcm]
     return None if max(scores) == 0 else int(np.argmax(scores))
 
 
-def totals_ms(
+def measure_mouth_to_ear_ms(
     channels: Channels, own: int, caller: CallerTrace, agent: AgentTrace | None, turns: Sequence[TurnRecord]
 ) -> list[float | None]:
     """Return the mouth-to-ear time of each utterance in the recording, in ms; None if one of its ends is not found.
@@ -102,14 +102,14 @@ def totals_ms(
     return totals
 
 
-def compare(turns: Sequence[TurnRecord], channel: int | None) -> RecordingCheck:
+def compare_with_recording(turns: Sequence[TurnRecord], channel: int | None) -> RecordingFigures:
     """Return how far the times in the recording are from the live ones."""
     differences_ms = [
         turn.live.witness_ms - turn.live.total_ms
         for turn in turns
         if turn.live is not None and turn.live.witness_ms is not None and turn.live.total_ms is not None
     ]
-    return RecordingCheck(
+    return RecordingFigures(
         n=len(differences_ms),
         median_difference_ms=float(np.median(differences_ms)) if differences_ms else None,
         largest_difference_ms=max(differences_ms, key=abs) if differences_ms else None,
@@ -121,7 +121,7 @@ def _reply_ns(piece: TimedAudio, t0_ns: int, agent: AgentTrace | None, turn: Tur
     """Return the start of the reply: the position of the audio that the agent sent, or else the first onset."""
     if agent is not None and turn.t1_ns is not None:
         source = render_playout(agent.sent)
-        match = find(source.pcm[source.index(turn.t1_ns) :][:REPLY_SAMPLES], piece.pcm)
+        match = find_match(source.pcm[source.index(turn.t1_ns) :][:REPLY_SAMPLES], piece.pcm)
         if match is not None:
             return piece.sample_ns(match.at)
     onset_ns = find_onset((Segment(piece.start_ns, piece.pcm),), t0_ns)
