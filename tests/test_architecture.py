@@ -30,15 +30,15 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 def test_the_agent_knows_nothing_of_the_instrument() -> None:
     """No module of `turngap_agent` imports `turngap`, so that it can be served alone."""
-    found = {(str(path), name) for path, tree in modules("turngap_agent") for name in imported(tree)}
-    assert len(found) > 200
-    assert [row for row in sorted(found) if row[1].split(".")[0] == "turngap"] == []
+    pairs = {(str(path), name) for path, tree in modules("turngap_agent") for name in imported(tree)}
+    assert len(pairs) > 200
+    assert [row for row in sorted(pairs) if row[1].split(".")[0] == "turngap"] == []
 
 
 def test_the_instrument_comes_in_by_the_door_only() -> None:
     """Of `turngap_agent` the instrument imports vocabulary, never an engine or what loads one."""
-    found = {(str(path), name) for path, tree in modules("turngap") for name in imported(tree)}
-    ours = [row for row in sorted(found) if row[1].split(".")[0] == "turngap_agent"]
+    pairs = {(str(path), name) for path, tree in modules("turngap") for name in imported(tree)}
+    ours = [row for row in sorted(pairs) if row[1].split(".")[0] == "turngap_agent"]
     assert len(ours) > 20
     assert [row for row in ours if row[1].split(".")[1] not in DOOR] == []
 
@@ -72,8 +72,8 @@ def test_packages_import_one_another_in_one_direction() -> None:
         uses: dict[str, set[str]] = {}
         for path, tree in modules(root):
             own = package_of(".".join(path.with_suffix("").parts[1:]))
-            found = {package_of(name) for name in imported(tree) if name.startswith(f"{root}.")}
-            uses.setdefault(own, set()).update(found - {own})
+            packages = {package_of(name) for name in imported(tree) if name.startswith(f"{root}.")}
+            uses.setdefault(own, set()).update(packages - {own})
         for start in uses:
             assert start not in reached(uses, start), (start, uses[start])
 
@@ -96,11 +96,11 @@ def package_of(name: str) -> str:
 
 def reached(uses: dict[str, set[str]], start: str) -> set[str]:
     """All that `start` imports, however far round."""
-    found: set[str] = set()
+    names: set[str] = set()
     left = set(uses[start])
     while left:
         one = left.pop()
-        if one not in found:
-            found.add(one)
+        if one not in names:
+            names.add(one)
             left |= uses.get(one, set())
-    return found
+    return names

@@ -69,7 +69,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def commands() -> list[Command]:
-    found = []
+    listed = []
     for page in PAGES:
         text = (ROOT / page).read_text("utf-8")
         for block in FENCE.finditer(text):
@@ -80,8 +80,8 @@ def commands() -> list[Command]:
                 stripped = line.removeprefix("$ ")
                 word = stripped.split(" ", 1)[0]
                 if word in PROGRAMS and not stripped.startswith("turngap: "):
-                    found.append(Command(page, number, stripped, block["needs"] or ""))
-    return found
+                    listed.append(Command(page, number, stripped, block["needs"] or ""))
+    return listed
 
 
 COMMANDS = commands()
@@ -146,11 +146,11 @@ def help_command(words: list[str]) -> tuple[str, ...] | None:
 def test_every_published_option_exists(command: Command) -> None:
     """The command is there, and its help knows each option that the page uses."""
     words = command.words
-    asked = help_command(words)
-    if asked is None:
+    help_of_words = help_command(words)
+    if help_of_words is None:
         assert command.needs or words[0] in ("tox", "pip") or words[1].startswith("-"), command
         return
-    text = help_of(*asked)
+    text = help_of(*help_of_words)
     for option in (word.partition("=")[0] for word in words if word.startswith("--") and word != "--"):
         assert option in text, f"{command}: {option}"
 

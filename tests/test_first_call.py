@@ -109,11 +109,11 @@ def test_the_report_opens_in_a_browser(smoke: Smoke) -> None:
     with sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page()
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.goto((smoke.folder / "report.html").as_uri())
-        assert said == []
+        assert messages == []
         assert page.locator("audio").count() > 0
         assert page.locator("svg[role=img]").count() > 0
         browser.close()

@@ -38,7 +38,7 @@ def _install(settings: EngineSettings, needs_gpu_extra: bool) -> str:
 
 
 def _has_driver() -> bool:
-    """Whether CUDA's own library is there: it comes with the driver, in containers too, where NVML may be left out."""
+    """Whether CUDA's own library is there: the driver installs it, in containers too, where NVML may be missing."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

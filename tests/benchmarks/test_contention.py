@@ -68,8 +68,8 @@ def test_every_placement_gives_a_table(
 
 def test_ratios_are_of_the_frame_alone() -> None:
     """Twice the median, thrice the p95."""
-    found = {"alone": {"p50": 2.0, "p95": 3.0}, "decode": {"p50": 4.0, "p95": 9.0}}
-    assert contention_measurement.ratios(found) == {"decode": {"p50": 2.0, "p95": 3.0}}
+    measured = {"alone": {"p50": 2.0, "p95": 3.0}, "decode": {"p50": 4.0, "p95": 9.0}}
+    assert contention_measurement.ratios(measured) == {"decode": {"p50": 2.0, "p95": 3.0}}
 
 
 def test_mps_without_its_daemon_is_one_line_and_the_other_placements_are_measured(

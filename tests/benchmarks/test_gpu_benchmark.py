@@ -179,9 +179,9 @@ def test_memory_adds_up_to_the_peak() -> None:
     """The memory before the run, of the engines, and during the calls."""
     gpus = [{"name": "NVIDIA H200", "total_mib": 143_000.0, "used_peak_mib": 90_000.0, "used_before_mib": 500.0}]
     record = {"gpus": gpus, "agent": {"memory_mib": {"stt": 2000.0, "llm": 60_000.0, "tts": 4000.0}}}
-    found = gpu_steps.memory(record)
-    assert isinstance(found, StepResult)
-    parts = found.figures["memory_mib"]
+    result = gpu_steps.memory(record)
+    assert isinstance(result, StepResult)
+    parts = result.figures["memory_mib"]
     peak, card, headroom = (parts.pop(name) for name in ("peak", "card", "headroom"))
     assert sum(parts.values()) == peak == card - headroom
     assert isinstance(gpu_steps.memory(None), str)

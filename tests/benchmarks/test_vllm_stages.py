@@ -19,10 +19,10 @@ def compared(*differences_ms: float) -> ComparedRequest:
 
 def test_the_largest_difference_of_each_time_counts() -> None:
     """Whatever its sign; over 5 ms the promise is broken."""
-    found = [compared(0.5, -1.0, 0.0), compared(-0.25, 0.5, 5.5)]
-    assert [(one.value, one.holds) for one in promises(found)] == [(0.5, True), (1.0, True), (5.5, False)]
-    assert found[1].largest_ms == 5.5
-    assert "largest difference to vLLM's metrics 5.500" in describe(found)
+    comparisons = [compared(0.5, -1.0, 0.0), compared(-0.25, 0.5, 5.5)]
+    assert [(one.value, one.holds) for one in promises(comparisons)] == [(0.5, True), (1.0, True), (5.5, False)]
+    assert comparisons[1].largest_ms == 5.5
+    assert "largest difference to vLLM's metrics 5.500" in describe(comparisons)
 
 
 @pytest.mark.anyio

@@ -125,18 +125,18 @@ class Call:
 
 def planned_as(*agents: str, **overrides: object) -> PlannedCall:
     """A call of one turn for each expectation."""
-    said = []
+    planned_turns = []
     for index, agent in enumerate(agents):
         voice: dict[str, object] = {"silence_ms": 1000} if agent == "wait" else {"say": WORDS}
         over = {"over_agent_ms": 500} if agent in ("stop", "ignore") else {}
-        said.append(Turn.model_validate({"id": f"t{index}", "agent": agent, **voice, **over, **overrides}))
-    return PlannedCall(index=0, turns=tuple(said), probe=False)
+        planned_turns.append(Turn.model_validate({"id": f"t{index}", "agent": agent, **voice, **over, **overrides}))
+    return PlannedCall(index=0, turns=tuple(planned_turns), probe=False)
 
 
 def planned(turns: int = 1, **overrides: object) -> PlannedCall:
     """A call of so many turns."""
-    said = [Turn.model_validate({"id": f"t{index}", "say": WORDS, **overrides}) for index in range(turns)]
-    return PlannedCall(index=0, turns=tuple(said), probe=False)
+    planned_turns = [Turn.model_validate({"id": f"t{index}", "say": WORDS, **overrides}) for index in range(turns)]
+    return PlannedCall(index=0, turns=tuple(planned_turns), probe=False)
 
 
 def example_call() -> Call:

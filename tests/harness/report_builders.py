@@ -323,14 +323,14 @@ def _lay_out(
 
 
 def _stages(bars: Sequence[Bar], path: Sequence[PathStep]) -> dict[Stage, StageTime]:
-    found: dict[Stage, StageTime] = {}
+    stages: dict[Stage, StageTime] = {}
     for stage in Stage:
         exposed = sum(step.end_ms - step.start_ms for step in path if step.stage is stage)
         lengths = [bar.end_ms - bar.start_ms for bar in bars if bar.activity.stage is stage]
         if lengths or exposed:
             duration = max(lengths, default=exposed)
-            found[stage] = StageTime(duration_ms=duration, exposed_ms=exposed, slack_ms=0.0 if exposed else 140.0)
-    return found
+            stages[stage] = StageTime(duration_ms=duration, exposed_ms=exposed, slack_ms=0.0 if exposed else 140.0)
+    return stages
 
 
 def _figures(turns: Sequence[TurnRecord], name: str) -> LatencyFigures:
@@ -338,12 +338,12 @@ def _figures(turns: Sequence[TurnRecord], name: str) -> LatencyFigures:
 
 
 def _stage_figures(turns: Sequence[TurnRecord]) -> dict[Stage, StageFigures]:
-    found = {}
+    figures = {}
     for stage in Stage:
         times = [t.stages[stage] for t in turns if t.stages and stage in t.stages]
         if times:
             durations, exposed = [t.duration_ms for t in times], [t.exposed_ms for t in times]
-            found[stage] = StageFigures(
+            figures[stage] = StageFigures(
                 n=len(times),
                 p50_ms=float(np.quantile(durations, 0.5)),
                 p95_ms=float(np.quantile(durations, 0.95)),
@@ -351,7 +351,7 @@ def _stage_figures(turns: Sequence[TurnRecord]) -> dict[Stage, StageFigures]:
                 exposed_p95_ms=float(np.quantile(exposed, 0.95)),
                 slack_p50_ms=float(np.quantile([t.slack_ms for t in times], 0.5)),
             )
-    return found
+    return figures
 
 
 def _wer(turns: Sequence[TurnRecord]) -> float | None:

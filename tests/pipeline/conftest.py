@@ -94,9 +94,9 @@ class FollowedDetector:
         self.judged = 0
 
     async def push(self, pcm):
-        found = await self._detector.push(pcm)
+        voicings = await self._detector.push(pcm)
         self.judged += len(pcm)
-        return found
+        return voicings
 
 
 @dataclass
@@ -249,8 +249,8 @@ class Receiver:
         return {attribute.key: self._value(attribute.value) for attribute in holder.attributes}
 
     def _value(self, value):
-        found = getattr(value, value.WhichOneof("value"))
-        return tuple(map(self._value, found.values)) if hasattr(found, "values") else found
+        content = getattr(value, value.WhichOneof("value"))
+        return tuple(map(self._value, content.values)) if hasattr(content, "values") else content
 
     def close(self) -> None:
         self.released.set()

@@ -1,4 +1,4 @@
-"""A small HTTP server for tests of downloads: it serves bytes, honours Range, and fails in the ways asked for."""
+"""A small HTTP server for tests of downloads: it serves bytes, honours Range, and fails in configured ways."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class FileServer:
     ranges: bool = True
     gate: threading.Event | None = None
     """Answers with a body wait for it."""
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """Path and headers (lower case) of every request."""
     url: str = ""
 
-    def ranges_asked(self) -> list[str | None]:
+    def requested_ranges(self) -> list[str | None]:
         """The Range header of every request, in order."""
-        return [headers.get("range") for _, headers in self.asked]
+        return [headers.get("range") for _, headers in self.requests]
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def serve(state: FileServer | None = None) -> Iterator[FileServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            state.asked.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+            state.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
             if self.path in state.redirects:
                 self.send_response(302)
                 self.send_header("Location", state.redirects[self.path])
@@ -54,13 +54,13 @@ def serve(state: FileServer | None = None) -> Iterator[FileServer]:
 
         def _send(self, body: bytes) -> None:
             start = 0
-            asked = self.headers.get("Range")
-            if asked and state.ranges:
-                start = int(asked.removeprefix("bytes=").rstrip("-"))
+            byte_range = self.headers.get("Range")
+            if byte_range and state.ranges:
+                start = int(byte_range.removeprefix("bytes=").rstrip("-"))
                 if start >= len(body):
                     self.send_error(416)
                     return
-            self.send_response(206 if asked and state.ranges else 200)
+            self.send_response(206 if byte_range and state.ranges else 200)
             self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
             self.send_header("Content-Length", str(len(body) - start))
             self.end_headers()

@@ -17,7 +17,7 @@ def write(folder: Path, content: bytes = CONTENT) -> Path:
 about = "a small model"
 version = "1"
 licence = "MIT"
-gives = "model.bin"
+file = "model.bin"
 files = [{{ from = "model.bin", to = "model.bin", size = {len(content)}, sha256 = "{_sha256(content)}" }}]
 source = {{ kind = "hub", repo = "org/tiny", revision = "{"c" * 40}" }}
 """)

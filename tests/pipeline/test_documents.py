@@ -39,16 +39,16 @@ def test_a_good_document_is_its_model() -> None:
 )
 def test_a_fault_is_one_line_with_its_place(text: str, message: str) -> None:
     """File, line, what is wrong, and the nearest valid key."""
-    with pytest.raises(ScenarioError, match=message) as found:
+    with pytest.raises(ScenarioError, match=message) as caught:
         read(text)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_every_fault_has_its_line() -> None:
     """Who wrote three mistakes mends them in one go; what an unknown key was meant to be is not said to be missing."""
-    with pytest.raises(ScenarioError) as found:
+    with pytest.raises(ScenarioError) as caught:
         read("nam: a\nseed: -1\nturns:\n- {say: hello, paus_ms: 1}\n")
-    assert [line.partition(";")[0] for line in str(found.value).splitlines()] == [
+    assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [
         "a.yaml:4: unknown key `turns.0.paus_ms`",
         "a.yaml:1: unknown key `nam`",
         "a.yaml:2: `seed` must be at least 0, not -1",
@@ -57,9 +57,9 @@ def test_every_fault_has_its_line() -> None:
 
 def test_a_file_of_another_kind_does_not_flood_the_screen() -> None:
     """Ten lines, and how many more there would be."""
-    with pytest.raises(ScenarioError) as found:
+    with pytest.raises(ScenarioError) as caught:
         read(GOOD + "".join(f"unknown_{number}: 1\n" for number in range(14)))
-    lines = str(found.value).splitlines()
+    lines = str(caught.value).splitlines()
     assert len(lines) == documents.MAX_ERRORS + 1
     assert lines[-1] == "a.yaml: and 4 more errors; is it the right file?"
 

@@ -13,11 +13,11 @@ from turngap_agent.errors import HarnessError, ScenarioError, TurngapError, Usag
 
 def tree(base: type[TurngapError] = TurngapError) -> list[type[TurngapError]]:
     """Return the classes of the module below `base`, itself included."""
-    found = [base]
+    classes = [base]
     for child in base.__subclasses__():
         if child.__module__ == errors.__name__:
-            found += tree(child)
-    return found
+            classes += tree(child)
+    return classes
 
 
 def test_every_class_is_in_the_tree_of_the_docstring():

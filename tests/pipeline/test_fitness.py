@@ -33,9 +33,9 @@ def test_a_machine_without_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ctypes, "CDLL", without_driver)
     with pytest.raises(EngineError) as caught:
         fitness.check(profile.load(name))
-    said = str(caught.value)
-    assert said.startswith(f"profile '{name}' works on an NVIDIA GPU, and this machine has none")
-    assert said.endswith("or take the profile cpu")
+    message = str(caught.value)
+    assert message.startswith(f"profile '{name}' works on an NVIDIA GPU, and this machine has none")
+    assert message.endswith("or take the profile cpu")
 
 
 @pytest.mark.parametrize("name", ["cpu", "scripted", "weightless-tiny"])
@@ -53,7 +53,7 @@ def test_all_is_there(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "message"),
     [
         ("faster_whisper", r"^turn: engine smart_turn is not installed \(no faster_whisper\); .*'turngap\[gpu\]'$"),
         ("transformers", r"^tts: engine csm is not installed \(no transformers\); run: pip install 'turngap\[gpu\]'$"),
@@ -61,11 +61,11 @@ def test_all_is_there(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_engine_that_is_not_installed(
-    driver: None, monkeypatch: pytest.MonkeyPatch, missing: str, said: str
+    driver: None, monkeypatch: pytest.MonkeyPatch, missing: str, message: str
 ) -> None:
     """The section, the engine, and the extra that brings all of them."""
     installed(monkeypatch, missing)
-    with pytest.raises(EngineError, match=said):
+    with pytest.raises(EngineError, match=message):
         fitness.check(profile.load("a100"))
 
 
@@ -80,12 +80,12 @@ def test_nothing_is_fetched_for_a_machine_that_can_not_run_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`weights pull --here` is what a run does first; without `--here` a cache may be filled for another machine."""
-    asked: list[Any] = []
+    pulled: list[Any] = []
     monkeypatch.setattr(ctypes, "CDLL", without_driver)
-    monkeypatch.setattr(weights, "pull", lambda name: asked.append(name) or [name])
+    monkeypatch.setattr(weights, "pull", lambda name: pulled.append(name) or [name])
     assert main(["weights", "pull", "--here", "a100"]) == EngineError.exit_code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("turngap: error: profile 'a100' works on an NVIDIA GPU")
-    assert asked == []
+    assert pulled == []
     assert main(["weights", "pull", "a100"]) == 0
-    assert asked == ["silero-vad", "smart-turn-v3", "whisper-distil-large-v3", "gemma-3-27b-it-w4a16", "csm-1b"]
+    assert pulled == ["silero-vad", "smart-turn-v3", "whisper-distil-large-v3", "gemma-3-27b-it-w4a16", "csm-1b"]

@@ -124,11 +124,11 @@ def test_the_turn_model_is_loaded_where_the_policy_asks_it(policy: str, loaded: 
     """`silence` needs none."""
 
     async def models() -> dict[str, str]:
-        found = await loading.load(
+        engines = await loading.load(
             profile.load("scripted", (f"endpointing.policy={policy}", "endpointing.min_silence_ms=200"))
         )
-        await found.close()
-        return found.models
+        await engines.close()
+        return engines.models
 
     assert ("turn" in asyncio.run(models())) is loaded
 
@@ -194,9 +194,9 @@ def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: p
     assert card.loaded == []
 
 
-@pytest.mark.parametrize(("calls", "asked", "kept"), [(3, None, 3), (3, 1, 1)])
+@pytest.mark.parametrize(("calls", "conversations", "kept"), [(3, None, 3), (3, 1, 1)])
 def test_every_call_keeps_its_place_unless_less_is_asked(
-    monkeypatch: pytest.MonkeyPatch, calls: int, asked: int | None, kept: int
+    monkeypatch: pytest.MonkeyPatch, calls: int, conversations: int | None, kept: int
 ) -> None:
     """The embedded language model has room for as many conversations as the profile takes calls."""
     given: list[int | None] = []
@@ -207,7 +207,7 @@ def test_every_call_keeps_its_place_unless_less_is_asked(
             super().__init__(ScriptedLlmSettings(engine="scripted"))
 
     monkeypatch.setattr(OnnxSettings, "build", lambda settings: Model(settings))
-    cpu = profile.load("cpu", (f"limits.simultaneous_calls={calls}", f"llm.conversations={asked or 'null'}"))
+    cpu = profile.load("cpu", (f"limits.simultaneous_calls={calls}", f"llm.conversations={conversations or 'null'}"))
     mixed = profile.load("scripted").model_copy(update={"llm": cpu.llm, "limits": cpu.limits})
 
     async def load() -> None:

@@ -37,9 +37,9 @@ pytestmark = pytest.mark.engines
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Engines]:
-    found = asyncio.run(loading.load(profile.load("cpu")))
-    yield found
-    asyncio.run(found.close())
+    engines = asyncio.run(loading.load(profile.load("cpu")))
+    yield engines
+    asyncio.run(engines.close())
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_smart_turn_takes_a_turn_of_any_length(seconds: float) -> None:
     """Of a long one the last 8 s count, exactly."""
     model = SmartTurn(SmartTurnSettings())
     audio = np.asarray(np.random.default_rng(0).normal(0, 0.1, round(8000 * seconds)), np.float32)
-    found = asyncio.run(model.completeness(audio))
-    assert 0 <= found <= 1
-    assert found == pytest.approx(asyncio.run(model.completeness(audio[-64_000:])))
+    completeness = asyncio.run(model.completeness(audio))
+    assert 0 <= completeness <= 1
+    assert completeness == pytest.approx(asyncio.run(model.completeness(audio[-64_000:])))
     asyncio.run(model.close())
 
 
@@ -274,8 +274,15 @@ def test_no_audio_has_no_words(loaded: Engines) -> None:
 
 def test_voices_in_the_background_have_no_words(loaded: Engines, prompts: Path) -> None:
     """Eight at once are no caller, though the model makes words of them; a word before them is one."""
-    said = ("demo-instruct", "privacy-prompt", "vm-options", "demo-abouttotry", "conf-adminmenu", "vm-tempgreeting")
-    voices = [np.rint(recording(prompts, name) * 32_767).astype(np.int16) for name in said]
+    clip_names = (
+        "demo-instruct",
+        "privacy-prompt",
+        "vm-options",
+        "demo-abouttotry",
+        "conf-adminmenu",
+        "vm-tempgreeting",
+    )
+    voices = [np.rint(recording(prompts, name) * 32_767).astype(np.int16) for name in clip_names]
     babble = background_noise.make_babble(24_000, np.random.default_rng(1), voices).astype(np.float32)
     word = audible(recording(prompts, "digits/day-6"))
     behind = np.pad(word, 2000) + babble[: len(word) + 4000] * 0.03

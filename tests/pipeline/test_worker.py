@@ -220,19 +220,19 @@ def test_threads_a_library_starts_while_it_loads_inherit_its_cores() -> None:
     """A thread begun inside `on_cores` stays there; the loading thread goes back."""
     before = os.sched_getaffinity(0)
     core = min(before)
-    found: list[set[int]] = []
+    affinities: list[set[int]] = []
     go = threading.Event()
 
     def work() -> None:
         go.wait(10)
-        found.append(os.sched_getaffinity(0))
+        affinities.append(os.sched_getaffinity(0))
 
     with worker.on_cores((core,)):
         started = threading.Thread(target=work)
         started.start()
     go.set()
     started.join()
-    assert found == [{core}]
+    assert affinities == [{core}]
     assert os.sched_getaffinity(0) == before
 
 

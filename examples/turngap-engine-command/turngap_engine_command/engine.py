@@ -1,4 +1,4 @@
-"""Speech from a program's stdout, in pieces as it comes, its silences trimmed."""
+"""Speech from a program's stdout, in pieces as it arrives, with trimmed silences."""
 
 from __future__ import annotations
 

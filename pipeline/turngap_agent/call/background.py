@@ -44,7 +44,7 @@ class CompletionQueries:
         self._submitted.set()
 
     def withdraw(self) -> None:
-        """Drop a query that has not started: the caller went on."""
+        """Drop a query that has not started, because the caller resumed."""
         self._event = None
 
     async def run(self, model: TurnModel) -> None:
@@ -56,7 +56,7 @@ class CompletionQueries:
                 continue
             try:
                 probability = await model.completeness(self._audio(event))
-            except Exception as error:  # noqa: BLE001  # whatever a model raises, the call goes on
+            except Exception as error:  # noqa: BLE001  # whatever a model raises, the call continues
                 _log.error("%s: the turn model failed: %s", self._call_sid, " ".join(str(error).split()))
                 continue
             await self._on_answer(event, probability)
@@ -74,7 +74,7 @@ class ReadAhead:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, history: tuple[Message, ...]) -> None:
-        """Read the next request, of which all but the caller's words is known; does nothing while one is being read."""
+        """Read the next request, complete but for the caller's words; do nothing while one is being read."""
         if self._llm is not None and (self._task is None or self._task.done()):
             request = Request(self._call_block, history, words="", max_tokens=0)
             self._task = asyncio.create_task(self._read(self._llm, request))
@@ -115,7 +115,7 @@ class CancelledWork:
     async def wait(self, within_s: float | None = None) -> bool:
         """Return when the work of all cancelled attempts has stopped, or is given up after `within_s` each.
 
-        False when an engine was given up: its work runs beside what comes next.
+        False when an engine was given up: its work continues beside later work.
         """
         within_s = ABANDONED_S if within_s is None else within_s
         all_stopped = True

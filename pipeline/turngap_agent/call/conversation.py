@@ -38,7 +38,7 @@ class Conversation:
         return tuple(self._spoken)
 
     def add(self, caller: ContextUtterance, agent: ContextUtterance) -> None:
-        """Add a turn whose reply was heard, wholly or in part; a reply of which nothing was heard is not added."""
+        """Add a turn whose reply was heard, wholly or in part; an unheard reply is not added."""
         self._messages += [Message("user", caller.text), Message("assistant", agent.text)]
         self._spoken += [caller, agent]
         del self._messages[: -2 * HISTORY_TURNS], self._spoken[: -2 * CONTEXT_TURNS]

@@ -50,8 +50,8 @@ class Floor:
             self._voice_ns = arrived_ns
         if move is Move.RESUME:
             self._resumed_at = voicing.end_sample
-        said = reply is None or (reply.result is not None and not self._outbound.unheard_samples)
-        if self._uninterruptible and said:
+        finished = reply is None or (reply.result is not None and not self._outbound.unheard_samples)
+        if self._uninterruptible and finished:
             self._uninterruptible, move = False, Move.LISTEN
         return voicing, move
 

@@ -1,6 +1,6 @@
 """What the caller's voice over the agent means: pause at once, then resume after a backchannel or yield to a barge-in.
 
-Pure: it looks at voicings and sample counts. A pause costs nothing, because what was not heard can be said later. So
+Pure: it looks at voicings and sample counts. A pause costs nothing, because the unheard part can be played later. So
 the agent pauses at the first sign of a voice, and decides what it was when there is more of it.
 """
 
@@ -23,7 +23,7 @@ class Move(StrEnum):
     YIELD = "yield"
     """It is a barge-in: the turn is the caller's."""
     LISTEN = "listen"
-    """The uninterruptible reply to a caller who did not stop has been said: the caller's speech counts again."""
+    """The uninterruptible reply to a caller who did not stop has been played: the caller's speech counts again."""
 
 
 class Interruption:

@@ -45,7 +45,7 @@ class Question:
 class WordsSoFar:
     """The words of a long turn up to its pauses, so that at its end only the rest has to be transcribed.
 
-    Each provisional end transcribes the turn so far. If the caller goes on, those words are kept; once the turn is too
+    Each provisional end transcribes the turn so far. If the caller resumes, those words are kept; once the turn is too
     long to be transcribed whole in time, transcription starts at the pause where they ended. Positions are samples from
     the stream's start at 8 kHz.
     """
@@ -60,7 +60,7 @@ class WordsSoFar:
         self._parts.clear()
 
     def keep(self, end_sample: int, words: str) -> None:
-        """Keep the words of the turn up to `end_sample`, which lies in a pause."""
+        """Keep the words of the turn up to `end_sample`, which is in a pause."""
         if self._whole_samples is not None and words:
             self._parts.append((end_sample, words))
 

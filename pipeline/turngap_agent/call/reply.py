@@ -49,7 +49,7 @@ class Reply:
         self.result: TurnResult | None = None
         """None while it runs."""
         self.engine_failed = False
-        """Whether what is said from now on is an apology, and no part of the conversation."""
+        """Whether what follows is an apology, and not part of the conversation."""
         self.sent_payload = bytearray()
         """All audio handed to the outbound stream, μ-law."""
         self.first_sent_ns = 0
@@ -101,7 +101,7 @@ class Reply:
         meter.CURRENT.set(self.notes.meter)
         try:
             self.conclude(await self._answer())
-        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # the turn is lost, the call goes on
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # the turn is lost, the call continues
             self._note_failure(error)
             self.conclude(TurnResult.FAILED)
 
@@ -182,7 +182,7 @@ class Reply:
                 for clause in splitter.push(piece):
                     await self._put_clause(clause, first_token_ns)
                 if self._texts and isinstance(self._engines.llm, GeneratesOnDemand):
-                    await self._confirmed.wait()  # the rest would be wasted work if the caller goes on
+                    await self._confirmed.wait()  # the rest would be wasted work if the caller resumes
         for clause in splitter.flush():
             # A reply that reached its token limit is cut at the last whole clause, if there is one.
             if tokens < question.max_tokens or not self._texts or clause.endswith(_SENTENCE_END):
@@ -249,7 +249,7 @@ class Reply:
 async def with_apology(
     pieces: AsyncGenerator[str, None], apology: str, on_failure: Callable[[EngineError], None]
 ) -> AsyncGenerator[str, None]:
-    """Yield the language model's pieces; if it fails, call `on_failure` and yield the apology after what was said.
+    """Yield the language model's pieces; if it fails, call `on_failure` and then yield the apology.
 
     Raises:
         EngineError: the model failed, and there is no apology.

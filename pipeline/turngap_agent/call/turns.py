@@ -1,7 +1,7 @@
 """A call's turns and their attempts: started, confirmed, withdrawn, interrupted, and remembered.
 
 A turn's life: speech starts → its end is decided provisionally (an attempt starts, its audio is held) → the end is
-confirmed (the audio may be sent), or the caller goes on (the attempt is void, the turn continues with the next one).
+confirmed (the audio may be sent), or the caller resumes (the attempt is void, the turn continues with the next one).
 Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost. For a barge-in
 language model and synthesiser are stopped and the memory is cut to what was heard.
 
@@ -64,7 +64,7 @@ class Turns:
         self._max_samples = longest_turn_samples(agent)
         self._turn, self._attempt, self._start_sample = -1, 0, 0
         self.reply: Reply | None = None
-        """The attempt that is being made or said, or that was said last; None once it is void."""
+        """The attempt that is being made or played, or that was played last; None once it is void."""
 
     @property
     def count(self) -> int:
@@ -87,7 +87,7 @@ class Turns:
             self.withdraw()
             return
         if unheard and reply is not None and reply.confirmed:
-            # The turn has reached its limit: the answer being made is said before the caller's speech counts again.
+            # The turn has reached its limit: the answer being made is played before the caller's speech counts again.
             self._floor.set_uninterruptible(True)
             self._floor.admit(event, reply)
             return
@@ -129,14 +129,14 @@ class Turns:
         reply.confirm()
 
     def withdraw(self) -> None:
-        """Make the attempt void: the caller went on before anything of it was heard, and the turn continues."""
+        """Make the attempt void: the caller resumed before hearing any of it, and the turn continues."""
         if self.reply is not None:
             self._words_so_far.keep(self.reply.question.end_sample, self.reply.words)
             self._cancel(self.reply)
             self.reply = None
 
     async def interrupt(self, reply: Reply) -> str:
-        """Stop a reply that the caller spoke over, or that comes too late; return the words of it that were heard."""
+        """Stop a reply that the caller spoke over, or that is too late; return the words of it that were heard."""
         heard_samples = len(reply.sent_payload) - self._outbound.unheard_samples
         text = heard_text(reply.clauses, heard_samples)
         if reply.result is None:

@@ -2,7 +2,7 @@
 
 A call feeds each inbound frame to a `VoiceActivity` detector, and the voicings it returns to an `Endpointer`, which
 decides what they mean: speech has started, the turn has ended provisionally (work may start, nothing may be heard), the
-end is confirmed, or the caller went on after all (`RESUMED`: the work since the provisional end is void). A policy that
+end is confirmed, or the caller resumed after all (`RESUMED`: the work since the provisional end is void). A policy that
 needs to know whether the turn sounds complete returns `COMPLETION_ASKED`; the call queries the `TurnModel` and passes
 its answer back, so policies stay pure.
 """
@@ -123,6 +123,6 @@ class Endpointer(Protocol):
     def completion(self, at_sample: int, probability: float) -> list[EndpointEvent]:
         """Take the answer to the COMPLETION_ASKED of `at_sample`; return the decisions that follow.
 
-        An answer that comes after the caller went on, or after the turn, changes nothing.
+        An answer that arrives after the caller resumed, or after the turn, changes nothing.
         """
         ...

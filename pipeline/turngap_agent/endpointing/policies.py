@@ -48,7 +48,7 @@ class SilenceEndpointer:
 class SpeculativeEndpointer:
     """Takes a turn for over at the first short silence, and confirms it later.
 
-    A provisional end comes at `provisional_ms`, together with the query how complete the turn sounds; then the
+    A provisional end is declared at `provisional_ms`, and the turn model judges how complete the turn sounds; then the
     confirmation, or RESUMED: the work that started at the provisional end is void. One provisional end and one query a
     pause.
     """

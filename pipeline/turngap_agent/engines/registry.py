@@ -52,13 +52,13 @@ def find(stage: Stage, name: str) -> type[EngineSettings]:
         ProfileError: no engine of that stage has the name; the message has the nearest one, and all there are.
         EngineError: an installed package offers the engine and is broken, or two packages offer it.
     """
-    found = _shipped(stage, name) if name in SHIPPED[stage] else _installed(stage, name)
-    if found is None:
+    settings = _shipped(stage, name) if name in SHIPPED[stage] else _installed(stage, name)
+    if settings is None:
         known = names(stage)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" (did you mean `{near[0]}`?)" if near else ""
         raise ProfileError(f"no {stage} engine is called {name!r}{hint}; there are: {', '.join(known)}")
-    return found
+    return settings
 
 
 def names(stage: Stage) -> list[str]:

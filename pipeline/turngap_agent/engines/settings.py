@@ -154,7 +154,7 @@ class LlmSettings(EngineSettings):
     max_tokens: int = Field(24, ge=1)
     """The longest reply."""
     apology: str = ""
-    """Said in place of a reply that the model cannot give; the turn counts as failed. "" says nothing."""
+    """Spoken instead of a reply that fails; the turn counts as failed. With "" the agent stays silent."""
 
 
 class TtsSettings(EngineSettings):
@@ -164,6 +164,6 @@ class TtsSettings(EngineSettings):
 
 
 def engine_name(settings: type[EngineSettings]) -> str | None:
-    """The name that the class gives its engine: the one value of `engine: Literal["…"]`; None without one."""
+    """The name of the class's engine: the one value of `engine: Literal["…"]`; None without one."""
     names = get_args(settings.model_fields["engine"].annotation)
     return names[0] if len(names) == 1 else None

@@ -47,7 +47,7 @@ class Mps:
         program = shutil.which(CONTROL, path=environment.get("PATH"))
         if program is None:
             raise EngineError(
-                f"gpu.mps: {CONTROL} is not installed; it comes with the NVIDIA driver (a container needs the driver "
+                f"gpu.mps: {CONTROL} is not installed; it is part of the NVIDIA driver (a container needs the driver "
                 "capability `compute`); install it, or set gpu.mps: false"
             )
         folder = Path(tempfile.mkdtemp(prefix="turngap-mps-"))

@@ -1,7 +1,7 @@
 """Profiles: which engine, model, device and limits each stage of the agent has, as data.
 
 A profile is a YAML file in `turngap_agent/profiles/` (given by name) or anywhere (given by path). The keys of a stage
-are those of the engine that it names (`turngap_agent.engines`), so that a misspelt key is found before anything loads.
+are those of the engine that it names (`turngap_agent.engines`), so a misspelt key is reported before anything loads.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def change(
 
 
 def _touches(override: str, location: documents.Location) -> bool:
-    """Whether the override's key lies on the way to `location`, or below it."""
+    """Whether the override's key is an ancestor of `location`, or below it."""
     key = override.partition("=")[0].strip().split(".")
     return all(part == str(other) for part, other in zip(key, location, strict=False))
 

@@ -81,7 +81,7 @@ class BargeInSettings(FrozenModel):
     echo_below_db: float = Field(20.0, ge=0, le=90)
     """Sound at least this far below what the agent has just played is taken for its echo. 90: none is."""
     echo_within_ms: int = Field(500, ge=0, le=2000)
-    """An echo comes back at most this long after it was sent."""
+    """An echo arrives at most this long after it was sent."""
     limit_preface: str = "I am sorry to interrupt you."
     """Said before the reply to a caller who was still talking at `endpointing.max_turn_ms`; may be empty."""
 

@@ -27,7 +27,7 @@ from turngap_agent.telemetry.metrics import LoopLag, Metrics
 from turngap_agent.telephony import MEDIA_PATH
 
 GRACE_S = 3
-"""How long calls may take to end when the process is asked to end."""
+"""How long calls may take to end after SIGTERM or SIGINT."""
 MAX_MESSAGE_BYTES = 262_144
 
 _log = logging.getLogger("turngap.hosting")
@@ -105,7 +105,7 @@ async def host(
 
 
 def _stop_signal() -> asyncio.Future[None]:
-    """Return a future that is done when the process is asked to end."""
+    """Return a future that is done on SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[None] = loop.create_future()
 

@@ -30,7 +30,7 @@ _NOISE: AudioF32 = np.asarray(np.random.default_rng(0).normal(0, 1, round(QUIET_
 _FADE: AudioF32 = np.linspace(1, 0, len(_NOISE), dtype=np.float32)
 _LEAST_WORDS = 4
 _LEAST_DISTINCT = 0.75
-"""Least share of distinct bigrams: in a text said twice it is half, in ordinary utterances nearly 1."""
+"""Least share of distinct bigrams: in a text that occurs twice it is half, in ordinary utterances nearly 1."""
 
 
 def append_quiet(audio: AudioF32) -> AudioF32:

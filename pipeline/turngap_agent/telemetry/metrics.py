@@ -36,9 +36,9 @@ class TurnResult(StrEnum):
     INTERRUPTED = "interrupted"
     """The caller spoke while the reply was being sent."""
     CANCELLED = "cancelled"
-    """The caller went on before anything was heard."""
+    """The caller resumed before hearing anything."""
     EMPTY = "empty"
-    """Nothing was understood, so nothing was said."""
+    """Nothing was understood, so the agent stayed silent."""
     FAILED = "failed"
     """An engine failed."""
 
@@ -48,7 +48,7 @@ class WorkUse(StrEnum):
 
     HEARD = "heard"
     WASTED = "wasted"
-    """It went into attempts of which nothing was heard."""
+    """It went into attempts that nobody heard."""
 
 
 class LoopLag:

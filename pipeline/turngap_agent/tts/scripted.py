@@ -1,4 +1,4 @@
-"""A tone in place of speech, as long as its text, after a set time. For tests and fault injection; no model."""
+"""A tone instead of speech, as long as its text, after a set time. For tests and fault injection; no model."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def _convert(folder: Path) -> None:
 
 def _entry_path(pin: Pin) -> Path:
     folder = cache.place(pin)
-    return folder / pin.gives if pin.gives else folder
+    return folder / pin.file if pin.file else folder
 
 
 def _status(pin: Pin, profiles: tuple[str, ...]) -> Status:

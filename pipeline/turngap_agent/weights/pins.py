@@ -123,7 +123,7 @@ class Pin(_Table):
     source: Source
     files: tuple[File, ...] = ()
     tree: Tree | None = None
-    gives: RelativePath | None = None
+    file: RelativePath | None = None
     recipe: Literal["gguf-to-onnx-1"] | None = None
 
     @model_validator(mode="after")

@@ -134,9 +134,9 @@ def test_each_fault_is_named_and_fails(
     calls: dict[str, CallRecord], way: str, outcome: Outcome, verdict: Verdict
 ) -> None:
     """Late and silent-headed answers are answers over budget; the others are no answers at all."""
-    said = "please send me" if way == "half" else "please send me the bill"
-    turn, found = judged(calls[way], said)
-    assert (turn.outcome, found) == (outcome, verdict)
+    transcript = "please send me" if way == "half" else "please send me the bill"
+    turn, actual_verdict = judged(calls[way], transcript)
+    assert (turn.outcome, actual_verdict) == (outcome, verdict)
 
 
 def test_silence_at_the_head_is_no_answer(calls: dict[str, CallRecord]) -> None:

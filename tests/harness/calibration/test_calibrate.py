@@ -121,15 +121,15 @@ def test_only_the_turns_windows_count() -> None:
     watch = Sentinel()
     watch.add([Sample(at * MS, (at + 100) * MS, error, error) for at, error in [(0, 9.0), (600, 1.0), (900, 2.0)]])
     watch.add([Sample(1501 * MS, 1600 * MS, 9.0, 9.0), Sample(1000 * MS, 1300 * MS, None, None)])
-    found = watch.errors([turn(1000, 1500)])
-    assert (found.n, found.n_all, found.missed, found.bias_median_ms) == (2, 5, 1, 1.5)
+    errors = watch.errors([turn(1000, 1500)])
+    assert (errors.n, errors.n_all, errors.missed, errors.bias_median_ms) == (2, 5, 1, 1.5)
 
 
 def test_a_sentinel_without_samples_says_so() -> None:
     """No overlap gives no bias: null, not zero."""
-    found = Sentinel().errors([turn(0, 1)])
-    assert found.n == 0
-    assert found.bias_median_ms is None
+    errors = Sentinel().errors([turn(0, 1)])
+    assert errors.n == 0
+    assert errors.bias_median_ms is None
 
 
 def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,15 +146,15 @@ def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pyte
         async with Scheduler(clock).running() as scheduler:
             return await calibrate.calibrate([60.0, 120.0], 2, clock=clock, scheduler=scheduler, calls=2)
 
-    found = asyncio.run(measure())
-    assert [(one.delay_ms, one.n, one.missed) for one in found.delays] == [(60.0, 2, 0), (120.0, 2, 0)]
-    assert all(one.frame_convention.n == 2 for one in found.delays)
-    assert found.to_json()["delays"][0]["bias_median_ms"] is not None
+    calibration = asyncio.run(measure())
+    assert [(one.delay_ms, one.n, one.missed) for one in calibration.delays] == [(60.0, 2, 0), (120.0, 2, 0)]
+    assert all(one.frame_convention.n == 2 for one in calibration.delays)
+    assert calibration.to_json()["delays"][0]["bias_median_ms"] is not None
 
 
 def test_unwatched_windows_are_counted() -> None:
     """A turn beside which the sentinel measured nothing is said."""
     watch = Sentinel()
     watch.add([Sample(900 * MS, 1000 * MS, 1.0, 1.0)])
-    found = watch.errors([turn(1000, 1500), turn(9000, 9500)])
-    assert (found.windows, found.watched, found.watched_share) == (2, 1, 0.5)
+    errors = watch.errors([turn(1000, 1500), turn(9000, 9500)])
+    assert (errors.windows, errors.watched, errors.watched_share) == (2, 1, 0.5)

@@ -44,5 +44,5 @@ def test_each_behaviour_is_audible_when_it_says(behaviour: ReplyBehaviour, onset
     """A silent head delays the first sound, a stall does not, and silence has none."""
     pieces = make_reply_pieces(behaviour, 400)
     segments = [Segment(round(after_ms * 1e6), pcm) for after_ms, pcm in pieces]
-    found = find_onset(segments, 0)
-    assert (None if found is None else found / 1e6) == onset_ms
+    onset_ns = find_onset(segments, 0)
+    assert (None if onset_ns is None else onset_ns / 1e6) == onset_ms

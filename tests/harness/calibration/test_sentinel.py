@@ -47,8 +47,8 @@ def test_after_a_reboot_samples_and_turns_meet_within_their_own_boot(tmp_path: P
     assert [json.loads(line)["boot_id"] for line in log.read_text().splitlines()] == ["first", "second"]
     at_1_s = {"t0_ns": SECOND_NS, "t1_ns": 2 * SECOND_NS}
     at_60_s = {"t0_ns": 60 * SECOND_NS, "t1_ns": 61 * SECOND_NS}
-    found = resumed.errors([turn(boot_id="first", **at_1_s), turn(boot_id="second", **at_60_s)])
-    assert (found.n, found.watched, found.bias_median_ms) == (2, 2, 1.25)
+    errors = resumed.errors([turn(boot_id="first", **at_1_s), turn(boot_id="second", **at_60_s)])
+    assert (errors.n, errors.watched, errors.bias_median_ms) == (2, 2, 1.25)
     apart = resumed.errors([turn(boot_id="second", **at_1_s), turn(boot_id="first", **at_60_s), turn(**at_1_s)])
     assert (apart.n, apart.watched) == (0, 0)
 
@@ -105,7 +105,7 @@ def test_the_callers_have_the_loop_between_two_samples() -> None:
     async def run() -> list[Sample]:
         passed = 0
 
-        def found() -> Iterator[Sample]:
+        def samples() -> Iterator[Sample]:
             for n in range(5):
                 turns_of_the_loop.append(passed)
                 yield sample(n, 0.0)
@@ -117,7 +117,7 @@ def test_the_callers_have_the_loop_between_two_samples() -> None:
                 await asyncio.sleep(0)
 
         beside = asyncio.create_task(caller())
-        kept = await _collect_samples(found())
+        kept = await _collect_samples(samples())
         beside.cancel()
         return kept
 

@@ -102,12 +102,12 @@ def call(
             Scheduler(clock).running() as scheduler,
         ):
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
-            said = clips or {one.key: clip() for one in turns}
+            call_clips = clips or {one.key: clip() for one in turns}
             planned = PlannedCall(7, turns, probe, line=line, hang_up=hang_up)
             placed = place_call(
                 url,
                 planned,
-                said,
+                call_clips,
                 clock=clock,
                 scheduler=scheduler,
                 seed=seed,

@@ -223,8 +223,8 @@ def test_keys_are_sent_as_twilio_sends_them() -> None:
     keyed = replace(clip(), keys=((400, "7"), (1200, "#")))
     record, log = call(answering, clips={"a": keyed})
     assert record.end is CallEnd.COMPLETED, record.detail
-    told = [message for message in log if message["event"] == "dtmf"]
-    assert [message["dtmf"] for message in told] == [
+    key_messages = [message for message in log if message["event"] == "dtmf"]
+    assert [message["dtmf"] for message in key_messages] == [
         {"track": "inbound_track", "digit": "7"},
         {"track": "inbound_track", "digit": "#"},
     ]

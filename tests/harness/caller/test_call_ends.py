@@ -137,14 +137,14 @@ def place_one(
     close = Connection.close
 
     async def main() -> CallRecord | Exception:
-        async def told(self: Connection) -> None:
+        async def close_slowly(self: Connection) -> None:
             closes.append("begun")
             on_close(task)
             await asyncio.sleep(0)
             await close(self)
             closes.append("done")
 
-        monkeypatch.setattr(Connection, "close", told)
+        monkeypatch.setattr(Connection, "close", close_slowly)
         clock = FastClock()
         async with (
             serve(lambda socket: answering(socket, []), "127.0.0.1", 0) as server,

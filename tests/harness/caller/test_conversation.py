@@ -228,9 +228,9 @@ def test_noise_goes_on_behind_the_turn_and_ends_with_it() -> None:
 def test_keys_are_told_with_the_frame_they_end_in() -> None:
     """Each once, in order, in the frame that holds its sample."""
     call = with_clip(keys=((10, "1"), (500, "2"), (505, "#")))
-    told = []
+    released = []
     for _ in range(100):
         call.lead(20)
-        told += [(call.frame - 1, digit) for digit in call.talk.keys_released_in(call.frame - 1)]
+        released += [(call.frame - 1, digit) for digit in call.talk.keys_released_in(call.frame - 1)]
     start = call.talk.spoken[0].start_sample
-    assert told == [((start + 10) // 160, "1"), ((start + 500) // 160, "2"), ((start + 505) // 160, "#")]
+    assert released == [((start + 10) // 160, "1"), ((start + 500) // 160, "2"), ((start + 505) // 160, "#")]

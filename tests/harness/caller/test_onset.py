@@ -45,11 +45,11 @@ def test_silence_at_the_head_is_no_answer(head: int) -> None:
     assert find_onset([Segment(0, pcm)]) == head * LEVEL_FRAME_NS
 
 
-@pytest.mark.parametrize(("frames", "found"), [(1, False), (3, False), (4, True), (7, True)])
-def test_onset_needs_30_ms_more_in_the_next_60(frames: int, found: bool) -> None:
+@pytest.mark.parametrize(("frames", "is_onset"), [(1, False), (3, False), (4, True), (7, True)])
+def test_onset_needs_30_ms_more_in_the_next_60(frames: int, is_onset: bool) -> None:
     """A click, or up to 30 ms of sound, is no answer; a frame with 30 ms after it is."""
     pcm = np.concatenate([silence(800), tone(frames * LEVEL_FRAME_SAMPLES), silence(1600)])
-    assert (find_onset([Segment(0, pcm)]) is not None) is found
+    assert (find_onset([Segment(0, pcm)]) is not None) is is_onset
 
 
 def test_click_before_speech_is_passed_over() -> None:
@@ -76,12 +76,12 @@ def test_short_pieces_with_small_holes_add_up() -> None:
     assert find_onset(segments) == 7
 
 
-@pytest.mark.parametrize(("offset_db", "found"), [(-0.1, False), (0.1, True)])
-def test_level_is_minus_45_dbfs(offset_db: float, found: bool) -> None:
+@pytest.mark.parametrize(("offset_db", "is_onset"), [(-0.1, False), (0.1, True)])
+def test_level_is_minus_45_dbfs(offset_db: float, is_onset: bool) -> None:
     """Just below the level nothing is heard, just above it is."""
     amplitude = 32_768 * 10 ** ((AUDIBLE_DBFS + offset_db) / 20)
-    pcm = tone(1600, round(amplitude + (0.5 if found else -0.5)))
-    assert (find_onset([Segment(0, pcm)]) is not None) is found
+    pcm = tone(1600, round(amplitude + (0.5 if is_onset else -0.5)))
+    assert (find_onset([Segment(0, pcm)]) is not None) is is_onset
 
 
 @given(cut=st.integers(0, 3000))

@@ -93,12 +93,12 @@ def test_segments_from_a_moment_are_those_that_end_after_it(steps: Steps, from_n
 
 def laid_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
     """The pieces in one array, each at its rounded place, silence in the holes."""
-    found = np.zeros(-(-(end_ns - from_ns) // NS_PER_SAMPLE), np.int16)
+    line = np.zeros(-(-(end_ns - from_ns) // NS_PER_SAMPLE), np.int16)
     for piece in pieces:
         at = round((piece.start_ns - from_ns) / NS_PER_SAMPLE)
         heard = piece.pcm[max(0, -at) :]
-        found[max(0, at) : max(0, at) + len(heard)] = heard[: max(0, len(found) - max(0, at))]
-    return found
+        line[max(0, at) : max(0, at) + len(heard)] = heard[: max(0, len(line) - max(0, at))]
+    return line
 
 
 def test_a_mark_is_due_when_the_audio_before_it_has_played() -> None:

@@ -24,8 +24,8 @@ def test_children_run_as_anybody() -> None:
     """An agent started inside the block does not inherit real time."""
     with raised_priority():
         code = "import os; print(os.sched_getscheduler(0))"
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert int(said) == os.SCHED_OTHER
+        policy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(policy) == os.SCHED_OTHER
 
 
 def test_a_refusal_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,10 +45,10 @@ def test_json_stands_alone_on_stdout(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     """Exactly `valid`, `delays` and `idle`; one that is over the bars is printed all the same, and exits 2."""
     answer(monkeypatch, Calibration((replace(ROW, bias_median_ms=1.5),), QUIET))
     assert app.execute(["calibrate", "--delays", "150", "--turns", "25", "--json"]) == 2
-    said = json.loads(capfd.readouterr().out)
-    assert list(said) == ["valid", "delays", "idle"]
-    assert said["valid"] is False
-    (row,) = said["delays"]
+    printed = json.loads(capfd.readouterr().out)
+    assert list(printed) == ["valid", "delays", "idle"]
+    assert printed["valid"] is False
+    (row,) = printed["delays"]
     assert {"delay_ms": 150.0, "n": 25, "bias_median_ms": 1.5, "sd_ms": 0.41, "max_abs_error_ms": 0.91}.items() <= (
         row.items()
     )

@@ -33,20 +33,22 @@ def test_a_firm_recording_is_usable(tmp_path: Path, capsys: pytest.CaptureFixtur
     """Start, end and moves as they are; exit 0; the same in words and as JSON."""
     path = save(tmp_path / "mine.wav", word(8000, 1))
     assert app.execute(["label", str(path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert abs(found["start_ms"] - 120) <= 10
-    assert abs(found["end_ms"] - 1120) <= 10
-    assert (found["firm"], found["usable"], found["remarks"], found["pauses_ms"]) == (True, True, [], [])
+    label = json.loads(capsys.readouterr().out)
+    assert abs(label["start_ms"] - 120) <= 10
+    assert abs(label["end_ms"] - 1120) <= 10
+    assert (label["firm"], label["usable"], label["remarks"], label["pauses_ms"]) == (True, True, [], [])
     assert app.execute(["label", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert f"speech     {found['start_ms']:.0f} to {found['end_ms']:.0f} ms" in said
+    text = capsys.readouterr().out
+    assert f"speech     {label['start_ms']:.0f} to {label['end_ms']:.0f} ms" in text
 
 
 def test_pauses_inside_are_told(tmp_path: Path) -> None:
     """From 200 ms on, with their places: they are where an agent may cut in."""
     body = word(4000, 1)[960:4960]
-    found = check_recording(save(tmp_path / "p.wav", quiet(120), body, quiet(400), body, quiet(150), body, quiet(300)))
-    ((start_ms, end_ms),) = found.pauses
+    checked = check_recording(
+        save(tmp_path / "p.wav", quiet(120), body, quiet(400), body, quiet(150), body, quiet(300))
+    )
+    ((start_ms, end_ms),) = checked.pauses
     assert abs(start_ms - 620) <= 10
     assert abs(end_ms - 1020) <= 10
 
@@ -138,12 +140,12 @@ def test_the_sound_holds_all_that_was_said(tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("label")
     path, out = save(folder / "mine.wav", word(samples, seed)), folder / "listen.wav"
     assert app.execute(["label", str(path), "--listen", str(out)]) == 0
-    found = check_recording(path)
+    checked = check_recording(path)
     heard, _ = soundfile.read(out, dtype="int16")
-    kept = found.label.end_sample - found.label.start_sample
-    assert np.array_equal(heard[:kept], found.pcm[found.label.start_sample : found.label.end_sample])
+    kept = checked.label.end_sample - checked.label.start_sample
+    assert np.array_equal(heard[:kept], checked.pcm[checked.label.start_sample : checked.label.end_sample])
     assert not heard[kept : kept + 8000].any()
-    assert np.array_equal(heard[kept + 8000 :], found.pcm[found.label.end_sample :])
+    assert np.array_equal(heard[kept + 8000 :], checked.pcm[checked.label.end_sample :])
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,8 +201,8 @@ def test_several_recordings_are_labelled_at_once(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.count("usable") == 2
     cut = save(tmp_path / "cut.wav", word(8000, 3)[960:])
     assert app.execute(["label", *map(str, [*paths, cut]), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert [(each["file"], each["usable"]) for each in found] == [
+    rows = json.loads(capsys.readouterr().out)
+    assert [(each["file"], each["usable"]) for each in rows] == [
         (str(paths[0]), True),
         (str(paths[1]), True),
         (str(cut), False),

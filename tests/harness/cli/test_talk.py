@@ -78,9 +78,9 @@ def test_what_does_not_fit_is_one_line_before_anything_starts(
 ) -> None:
     """Exit code 3."""
     assert app.execute(["talk", *arguments]) == 3
-    told = capfd.readouterr().err.strip()
-    assert message in told
-    assert len(told.splitlines()) == 1
+    error_line = capfd.readouterr().err.strip()
+    assert message in error_line
+    assert len(error_line.splitlines()) == 1
 
 
 def test_an_agent_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -67,10 +67,10 @@ def prompt_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Path) -> list[list[str]]:
     """A stand-in for the pipeline's command: prompts from the folder, a burst for a voice. Notes what it was asked."""
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
 
     def answer(arguments: Sequence[str], error: type[TurngapError], report: Callable[[str], None]) -> str:
-        asked.append(list(arguments))
+        commands.append(list(arguments))
         if arguments[0] == "weights":
             if not prompt_folder.is_dir():
                 raise WeightsError("asterisk-prompts: apt-get is not here")
@@ -80,7 +80,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Pat
 
     monkeypatch.setattr(audio_sources, "run_agent_command", answer)
     monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path / "cache"))
-    return asked
+    return commands
 
 
 def test_a_prompt_becomes_a_clip(pipeline: list[list[str]]) -> None:
@@ -90,10 +90,10 @@ def test_a_prompt_becomes_a_clip(pipeline: list[list[str]]) -> None:
     assert clip.transcript == "Hello there"
     assert not clip.synthetic
     assert "CC-BY-SA-3.0" in clip.source
-    found = label_speech(clip.pcm)
-    assert found is not None
-    assert found.end_sample == len(clip.pcm)
-    assert found.start_sample == clip.speech_start_sample == 400
+    label = label_speech(clip.pcm)
+    assert label is not None
+    assert label.end_sample == len(clip.pcm)
+    assert label.start_sample == clip.speech_start_sample == 400
     assert made.notes == ()
 
 
@@ -131,10 +131,10 @@ def test_a_synthetic_voice_that_fades_is_cut_and_firm() -> None:
     assert isinstance(clip, Clip)
     assert human is not None
     assert not human.is_firm
-    found = label_speech(clip.pcm)
-    assert found is not None
-    assert found.is_firm
-    assert found.end_sample == len(clip.pcm)
+    label = label_speech(clip.pcm)
+    assert label is not None
+    assert label.is_firm
+    assert label.end_sample == len(clip.pcm)
     assert len(clip.pcm) < human.end_sample
 
 
@@ -235,7 +235,7 @@ def test_babble_can_be_made_without_prompts(pipeline: list[list[str]], prompt_fo
     made = build_corpus(scenario({"silence_ms": 3000, "agent": "wait", "noise": {"kind": "babble", "snr_db": 5}}))
     (clip,) = made.clips.values()
     assert clip.bed is not None
-    assert len([asked for asked in pipeline if asked[0] == "say"]) == 6
+    assert len([command for command in pipeline if command[0] == "say"]) == 6
     assert made.notes == ()
 
 

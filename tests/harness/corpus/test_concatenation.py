@@ -54,9 +54,9 @@ def test_pauses_do_not_move_the_end_of_speech(words: list[tuple[int, int]], gap_
     parts = [word(*one) for one in words]
     paused, plain = made(parts, [gap_ms] * (len(parts) - 1)), made(parts, [0] * (len(parts) - 1))
     for clip in (paused, plain):
-        found = label_speech(clip.pcm)
-        assert found is not None
-        assert found.end_sample == len(clip.pcm)
+        label = label_speech(clip.pcm)
+        assert label is not None
+        assert label.end_sample == len(clip.pcm)
         assert levels_dbfs(clip.pcm)[-1] > speech_threshold_dbfs(clip.pcm)
     assert abs(len(paused.pcm) - len(plain.pcm) - (len(parts) - 1) * gap_ms * 8) <= 80
     assert abs(paused.speech_start_sample - plain.speech_start_sample) <= 80

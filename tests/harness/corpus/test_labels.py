@@ -30,13 +30,13 @@ def placed(head: int, body: Pcm16, tail: int) -> Pcm16:
 @given(SEEDS, st.integers(0, 5000), st.integers(2000, 12_000), st.integers(0, 5000))
 def test_the_label_is_the_known_end(seed: int, head: int, body: int, tail: int) -> None:
     """A burst that stops dead: the label is its last sample, rounded up to the 10 ms frame that holds it."""
-    found = label_speech(placed(head, speech(body, seed), tail))
-    assert found is not None
+    label = label_speech(placed(head, speech(body, seed), tail))
+    assert label is not None
     end = head + body
     # A frame that holds only a sample or two of the burst may stay under the threshold.
-    assert end - 8 <= found.end_sample <= min(-(-end // 80) * 80, end + tail)
-    assert head - 80 < found.start_sample < head + 88
-    assert found.is_firm
+    assert end - 8 <= label.end_sample <= min(-(-end // 80) * 80, end + tail)
+    assert head - 80 < label.start_sample < head + 88
+    assert label.is_firm
 
 
 @given(SEEDS, st.floats(0, 12), st.integers(0, 3000))
@@ -78,18 +78,18 @@ def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
 def test_lower_thresholds_end_later_and_higher_ones_earlier(seed: int, slope: int) -> None:
     """The two moves have their signs, whatever the decay; a clip is stable when both are within 20 ms."""
     decay = scaled(speech(8000, seed + 1) * 10 ** (-np.arange(8000) / slope))
-    found = label_speech(np.concatenate([speech(4000, seed), decay]))
-    assert found is not None
-    assert found.low_ms >= 0 >= found.high_ms
-    assert found.is_firm == (found.low_ms <= 20 and found.high_ms >= -20)
+    label = label_speech(np.concatenate([speech(4000, seed), decay]))
+    assert label is not None
+    assert label.low_ms >= 0 >= label.high_ms
+    assert label.is_firm == (label.low_ms <= 20 and label.high_ms >= -20)
 
 
 def test_a_slow_fade_is_not_stable() -> None:
     """A voice that fades over a second has no end that two thresholds would agree on."""
     fade = scaled(speech(12_000, 1) * 10 ** (-np.arange(12_000) / 4000))
-    found = label_speech(np.concatenate([speech(4000, 2), fade]))
-    assert found is not None
-    assert not found.is_firm
+    label = label_speech(np.concatenate([speech(4000, 2), fade]))
+    assert label is not None
+    assert not label.is_firm
 
 
 @pytest.mark.parametrize("pcm", [np.zeros(0, np.int16), np.zeros(8000, np.int16), scaled(speech(8000, 1), -50)])

@@ -46,14 +46,14 @@ class FakeAccount:
 async def fake_account(**settings: Any) -> AsyncIterator[FakeAccount]:
     """A fake and a client."""
     clock = SystemClock()
-    asked = FakeSettings(**{**random_credentials(), "ring_s": 5.0, **settings})
+    fake_settings = FakeSettings(**{**random_credentials(), "ring_s": 5.0, **settings})
     async with Scheduler(clock).running() as scheduler:
-        fake = FakeTwilio(asked, clock=clock, scheduler=scheduler)
+        fake = FakeTwilio(fake_settings, clock=clock, scheduler=scheduler)
         with open_listener("127.0.0.1", 0) as listener:
             async with serve_app(fake.app(), listener):
                 base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                masker = Masker(asked.credentials.secrets, (TO, asked.caller_number))
-                twilio = TwilioClient(asked.credentials, masker, base)
+                masker = Masker(fake_settings.credentials.secrets, (TO, fake_settings.caller_number))
+                twilio = TwilioClient(fake_settings.credentials, masker, base)
                 try:
                     yield FakeAccount(fake, twilio, clock, scheduler)
                 finally:

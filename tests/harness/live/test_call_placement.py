@@ -27,16 +27,16 @@ SID = "CA" + "0" * 32
 
 
 class Stub:
-    """Twilio as the phone knows it; remembers what it was asked."""
+    """Stands in for the Twilio client; records the operations requested of it."""
 
     def __init__(self, status: str = "in-progress", fault: BaseException | None = None) -> None:
-        self.asked: list[str] = []
+        self.operations: list[str] = []
         self.state = status
         self._fault = fault
         self.twiml = ""
 
     async def create(self, call_request: CallRequest) -> str:
-        self.asked.append("create")
+        self.operations.append("create")
         self.twiml = call_request.twiml
         if self._fault is not None:
             raise self._fault
@@ -46,13 +46,13 @@ class Stub:
         return self.state, ""
 
     async def end(self, sid: str, pause: Callable[[], Awaitable[None]]) -> None:
-        self.asked.append("end")
+        self.operations.append("end")
         self.state = "completed"
 
     async def end_unconfirmed_calls(
         self, to: str, from_: str, since: int, pause: Callable[[], Awaitable[None]]
     ) -> list[str]:
-        self.asked.append("strays")
+        self.operations.append("end_unconfirmed")
         return [SID]
 
 
@@ -102,7 +102,7 @@ def test_a_call_is_entered_before_it_is_dialled(tmp_path: Path) -> None:
     stub = Stub()
     with pytest.raises(UsageError, match="24 hours"):
         place(tmp_path, stub, FakeClock(), calls_a_day=0)
-    assert stub.asked == []
+    assert stub.operations == []
 
 
 def test_our_own_timer_ends_a_call_in_which_nothing_happens(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_our_own_timer_ends_a_call_in_which_nothing_happens(tmp_path: Path) -> N
 
     with pytest.raises(LiveError):  # its streams never came
         place(tmp_path, stub, FakeClock())
-    assert stub.asked[0] == "create"
-    assert "end" in stub.asked
-    assert stub.asked.count("create") == 1
+    assert stub.operations[0] == "create"
+    assert "end" in stub.operations
+    assert stub.operations.count("create") == 1
 
 
 @pytest.mark.parametrize("fault", [LiveError("no answer in time"), asyncio.CancelledError(), RuntimeError("a bug")])
@@ -122,7 +122,7 @@ def test_a_create_without_an_answer_is_never_asked_again(tmp_path: Path, fault: 
     stub = Stub(fault=fault)
     with pytest.raises((LiveError, asyncio.CancelledError, RuntimeError)):
         place(tmp_path, stub, Standing())
-    assert stub.asked == ["create", "strays"]
+    assert stub.operations == ["create", "end_unconfirmed"]
 
 
 def test_a_create_that_was_refused_left_nothing(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_create_that_was_refused_left_nothing(tmp_path: Path) -> None:
     stub = Stub(fault=RefusedError("no"))
     with pytest.raises(RefusedError):
         place(tmp_path, stub, Standing())
-    assert stub.asked == ["create"]
+    assert stub.operations == ["create"]
     assert (tmp_path / "calls.json").exists()
 
 
@@ -145,7 +145,7 @@ def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, t
 
     with pytest.raises(LiveError, match=text):
         place(tmp_path, stub, Standing(), changed)
-    assert stub.asked.count("create") == 1
+    assert stub.operations.count("create") == 1
 
 
 def test_a_call_is_ended_though_its_status_cannot_be_asked_for(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_call_is_ended_though_its_status_cannot_be_asked_for(tmp_path: Path) -
 
     with pytest.raises(AssertionError):
         place(tmp_path, stub, Standing(), breaks)
-    assert stub.asked == ["create", "end"]
+    assert stub.operations == ["create", "end"]
 
 
 def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError):
         place(tmp_path, stub, Standing(), breaks)
-    assert stub.asked == ["create", "end"]
+    assert stub.operations == ["create", "end"]
 
 
 def test_an_interrupted_call_is_ended_and_comes_back_with_what_was_said(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_interrupted_call_is_ended_and_comes_back_with_what_was_said(tmp_path
 
     placed = place(tmp_path, stub, Standing(), interrupted, stop=stop)
     assert placed.caller.record.end is CallEnd.INTERRUPTED
-    assert stub.asked == ["create", "end"]
+    assert stub.operations == ["create", "end"]
 
 
 def test_a_call_that_only_rings_is_ended_when_interrupted(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_call_that_only_rings_is_ended_when_interrupted(tmp_path: Path) -> Non
     stub, stop = Stub("ringing"), asyncio.Event()
     with pytest.raises(LiveError, match="interrupted"):
         place(tmp_path, stub, Standing(), lambda caller, server: stop.set(), stop=stop)
-    assert stub.asked == ["create", "end"]
+    assert stub.operations == ["create", "end"]
 
 
 def test_a_clock_that_is_set_during_a_call_is_noted(tmp_path: Path) -> None:
@@ -230,4 +230,4 @@ def test_a_machine_that_answers_ends_the_call(tmp_path: Path) -> None:
 
     with pytest.raises(LiveError, match="machine answered"):
         place(tmp_path, stub, Standing(), answers)
-    assert stub.asked == ["create", "end"]
+    assert stub.operations == ["create", "end"]

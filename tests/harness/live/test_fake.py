@@ -130,8 +130,10 @@ def test_a_voice_is_cut_into_frames_as_its_buffer_plays() -> None:
 
 def test_twiml_is_read_as_it_is_written() -> None:
     """URL, parameters and callback; what Twilio would refuse is refused with its code."""
-    found = webhooks.parse_stream_twiml(connect_stream("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s"))
-    assert found == webhooks.StreamInstruction("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s")
+    instruction = webhooks.parse_stream_twiml(
+        connect_stream("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s")
+    )
+    assert instruction == webhooks.StreamInstruction("wss://a.example/x", {"nonce": "a&b"}, "https://a.example/s")
     for text, code in (
         ("<Response>", "12100"),
         ("<Response><Hangup/></Response>", "12200"),

@@ -84,11 +84,11 @@ def test_an_interrupted_call_is_scored_before_the_run_ends() -> None:
 
 def test_an_echo_is_never_recorded() -> None:
     """Nobody would read it."""
-    asked: list[bool] = []
+    recorded_calls: list[bool] = []
 
     class Noted(CallRunner):
         async def _place(self, planned: Any, responder: Any, dialled: list[str], *, record: bool) -> Any:
-            asked.append(record)
+            recorded_calls.append(record)
             raise LiveError("enough")
 
     async def run() -> None:
@@ -98,7 +98,7 @@ def test_an_echo_is_never_recorded() -> None:
                 await calls.run_all()
 
     asyncio.run(run())
-    assert asked == [False]
+    assert recorded_calls == [False]
 
 
 def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ import pytest
 from turngap.model.plural import plural
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 turns"), (1, "1 turn"), (2, "2 turns"), (1234, "1,234 turns")])
-def test_a_noun_takes_its_s_but_for_one(count: int, said: str) -> None:
+@pytest.mark.parametrize(("count", "text"), [(0, "0 turns"), (1, "1 turn"), (2, "2 turns"), (1234, "1,234 turns")])
+def test_a_noun_takes_its_s_but_for_one(count: int, text: str) -> None:
     """Thousands are set apart."""
-    assert plural(count, "turn") == said
+    assert plural(count, "turn") == text
 
 
 def test_what_needs_more_than_an_s_is_given() -> None:

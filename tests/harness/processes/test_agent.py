@@ -80,8 +80,8 @@ def test_a_ready_line_without_url_is_refused(tmp_path: Path) -> None:
 
 def test_the_ready_line_names_the_gpu(tmp_path: Path) -> None:
     """Which one the agent uses and whether under MPS; one that tells more is understood, and none is none."""
-    said = {"uuid": "GPU-8f", "name": "NVIDIA H200", "mps": True, "temper": "calm"}
-    line = f"import json; print(json.dumps({{'event': 'ready', 'url': 'ws://h/x', 'gpu': {said!r}}}), flush=True)\n"
+    gpu = {"uuid": "GPU-8f", "name": "NVIDIA H200", "mps": True, "temper": "calm"}
+    line = f"import json; print(json.dumps({{'event': 'ready', 'url': 'ws://h/x', 'gpu': {gpu!r}}}), flush=True)\n"
 
     async def scenario(body: str) -> tuple[AgentGpu | None, str]:
         agent = await start(tmp_path, body + SLEEP)

@@ -13,11 +13,11 @@ from turngap.processes import environment
 
 def test_the_environment_is_plain_json() -> None:
     """It can be written to run.json as it is, and names the interpreter and what is installed."""
-    found = environment.describe_machine()
-    assert json.loads(json.dumps(found)) == found
-    assert found["packages"]["numpy"]
-    assert found["cores"] >= 1
-    assert len(found["load_before"]) == 3
+    machine = environment.describe_machine()
+    assert json.loads(json.dumps(machine)) == machine
+    assert machine["packages"]["numpy"]
+    assert machine["cores"] >= 1
+    assert len(machine["load_before"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -37,43 +37,43 @@ def watched(folder: Path, *samples: GpuSample, device: Gpu = CARD, uuid: str = "
 def test_what_is_outside_the_windows_does_not_count(tmp_path: Path) -> None:
     """Between turns, and in turns that are not scored, the GPU may be anybody's and as hot as it likes."""
     bad = {"foreign_processes": 1, "foreign": "7 python", "throttle": "hw_thermal+sw_power_cap"}
-    found = watched(tmp_path, sample(9.4, **bad), sample(10.5), sample(11.1, **bad), sample(21.9), sample(30.5, **bad))
-    assert found == GpuWatch(turns=2, watched_turns=2, known_turns=2, foreign_turns=0, before_mib=388.0, sees_all=True)
+    watch = watched(tmp_path, sample(9.4, **bad), sample(10.5), sample(11.1, **bad), sample(21.9), sample(30.5, **bad))
+    assert watch == GpuWatch(turns=2, watched_turns=2, known_turns=2, foreign_turns=0, before_mib=388.0, sees_all=True)
 
 
 def test_another_boots_samples_are_of_other_turns(tmp_path: Path) -> None:
     """After a reboot the clock begins anew: the same time on it is another time. Older rows do not tell their boot."""
-    found = watched(tmp_path, sample(10.5, foreign_processes=1, foreign="7 python", boot_id="before"), sample(10.6))
-    assert found is not None
-    assert (found.watched_turns, found.foreign_turns) == (1, 0)
+    watch = watched(tmp_path, sample(10.5, foreign_processes=1, foreign="7 python", boot_id="before"), sample(10.6))
+    assert watch is not None
+    assert (watch.watched_turns, watch.foreign_turns) == (1, 0)
 
 
 def test_foreign_processes_and_throttling_are_counted_by_turn(tmp_path: Path) -> None:
     """However many samples of a turn show it; settings of the clocks are no throttling."""
     foreign = {"foreign_processes": 1, "foreign": "7 python+9 Xorg"}
-    found = watched(
+    watch = watched(
         tmp_path,
         sample(9.6, **foreign),
         sample(10.9, **foreign, throttle="applications_clocks"),
         sample(20.0, throttle="sw_power_cap+hw_slowdown+hw_thermal"),
     )
-    assert found is not None
-    assert (found.foreign_turns, found.foreign) == (1, ("7 python", "9 Xorg"))
-    assert (found.held_back, found.power_capped_turns) == ({"hw_slowdown": 1, "hw_thermal": 1}, 1)
+    assert watch is not None
+    assert (watch.foreign_turns, watch.foreign) == (1, ("7 python", "9 Xorg"))
+    assert (watch.held_back, watch.power_capped_turns) == ({"hw_slowdown": 1, "hw_thermal": 1}, 1)
 
 
 def test_one_sample_without_a_list_leaves_the_turn_unknown(tmp_path: Path) -> None:
     """And a turn without samples is not watched."""
-    found = watched(tmp_path, sample(10.0), sample(10.1, foreign_processes=None))
-    assert found is not None
-    assert (found.watched_turns, found.known_turns, found.foreign_turns) == (1, 0, 0)
+    watch = watched(tmp_path, sample(10.0), sample(10.1, foreign_processes=None))
+    assert watch is not None
+    assert (watch.watched_turns, watch.known_turns, watch.foreign_turns) == (1, 0, 0)
 
 
 def test_the_drivers_own_part_may_be_unknown(tmp_path: Path) -> None:
     """Then what was in use before is too."""
-    found = watched(tmp_path, sample(10.0), device=Gpu(0, "old", 1000.0, 900.0, "GPU-a"))
-    assert found is not None
-    assert found.before_mib is None
+    watch = watched(tmp_path, sample(10.0), device=Gpu(0, "old", 1000.0, 900.0, "GPU-a"))
+    assert watch is not None
+    assert watch.before_mib is None
 
 
 def test_the_peak_is_that_of_the_agents_gpu(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def test_what_the_run_started_is_its_own() -> None:
 def test_others_are_named() -> None:
     """By number and name."""
     with child() as pid:
-        (found,) = GpuProcesses(pid, initial_namespace=True).list_foreign([pid, os.getpid()]) or ()
-    assert found.startswith(f"{os.getpid()} ")
-    assert len(found) > len(f"{os.getpid()} ")
+        (entry,) = GpuProcesses(pid, initial_namespace=True).list_foreign([pid, os.getpid()]) or ()
+    assert entry.startswith(f"{os.getpid()} ")
+    assert len(entry) > len(f"{os.getpid()} ")
 
 
 def test_a_number_of_nobody() -> None:

@@ -40,12 +40,12 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def _open(browser: Any, url: str, **options: Any) -> tuple[Any, list[str]]:
     page = browser.new_context(**options).new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
     page.goto(url)
-    return page, said
+    return page, messages
 
 
 def _until(page: Any, condition: str) -> None:
@@ -61,8 +61,8 @@ def _until(page: Any, condition: str) -> None:
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_opens_clean(browser: Any, page_url: str, scheme: str, width: int) -> None:
     """Light and dark, phone to desktop: a silent console, no request, no sideways scrolling, one size of chart."""
-    page, said = _open(browser, page_url, color_scheme=scheme, viewport={"width": width, "height": 800})
-    assert said == []
+    page, messages = _open(browser, page_url, color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert messages == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.title().startswith("MEASURED")
     shown = page.locator(".chart svg:visible")
@@ -84,7 +84,7 @@ def test_a_wide_table_says_on_a_phone_that_it_goes_on(browser: Any, page_url: st
 
 def test_turn_table_filters_and_sorts(browser: Any, page_url: str) -> None:
     """Choosing an outcome leaves its turns, words search the texts, a heading sorts by number."""
-    page, said = _open(browser, page_url)
+    page, messages = _open(browser, page_url)
     page.select_option("#f-outcome", "missed")
     assert page.locator("#turns tbody tr:visible").count() == 1
     page.select_option("#f-outcome", "")
@@ -98,17 +98,17 @@ def test_turn_table_filters_and_sorts(browser: Any, page_url: str) -> None:
     assert cells[-1] == "–"
     page.click("#raw summary")
     sync_api.expect(page.locator("#raw-text")).to_contain_text("schema_version")
-    assert said == []
+    assert messages == []
     page.context.close()
 
 
 def test_audio_plays_from_a_pin(browser: Any, page_url: str) -> None:
     """The browser decodes the embedded audio, and a pin starts it a second before."""
-    page, said = _open(browser, page_url)
+    page, messages = _open(browser, page_url)
     page.click(".pins button >> nth=0")
     _until(page, "document.querySelector('audio').currentTime >= 1")
     assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(7.0, abs=0.1)
-    assert said == []
+    assert messages == []
     page.context.close()
 
 

@@ -80,11 +80,11 @@ def test_a_run_of_before_has_no_section() -> None:
 def test_limits_stand_beside_what_they_limit(tmp_path: Path) -> None:
     """And a bound that lies over its limit is marked."""
     turns = make.conversation_turns()
-    found = conversation.conversation_section(make.run_record(turns, budget=BUDGET), turns)
-    assert found is not None
-    assert found.budgeted
-    assert [(row.budget, row.over) for row in found.rates if row.budget] == [("2.0 %", True)]
-    assert [row.budget for row in found.times if row.budget] == ["250"]
+    section = conversation.conversation_section(make.run_record(turns, budget=BUDGET), turns)
+    assert section is not None
+    assert section.budgeted
+    assert [(row.budget, row.over) for row in section.rates if row.budget] == [("2.0 %", True)]
+    assert [row.budget for row in section.times if row.budget] == ["250"]
     assert "250" in page(tmp_path / "run", turns, budget=BUDGET)
 
 

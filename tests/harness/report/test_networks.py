@@ -71,10 +71,10 @@ def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
     assert lossy.later_ms is not None
     low, high = lossy.later_between_ms
     assert 90 <= low < lossy.later_ms < high <= 101
-    said = interval_text(lossy.later_between_ms)
+    interval = interval_text(lossy.later_between_ms)
     target = io.StringIO()
     print_summary(record([*clean, *later], NAMES), Console(file=target, width=160), [*clean, *later])
-    assert f"{lossy.later_ms:.0f} {said}" in target.getvalue()
+    assert f"{lossy.later_ms:.0f} {interval}" in target.getvalue()
 
 
 def test_one_network_has_nothing_to_stand_beside() -> None:

@@ -41,18 +41,18 @@ def test_earlier_runs_of_the_same_kind_are_shown_oldest_first(tmp_path: Path) ->
     run(tmp_path, "unfinished", 3, complete=False)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "run.json").write_text("{")
-    found = past(this)
-    assert [one.run_id for one in found] == ["first", "second", "this"]
-    assert [one.differences for one in found] == [("cpu differs: b, against a",), (), ()]
+    others = past(this)
+    assert [one.run_id for one in others] == ["first", "second", "this"]
+    assert [one.differences for one in others] == [("cpu differs: b, against a",), (), ()]
 
 
 def test_many_runs_leave_the_oldest_out(tmp_path: Path) -> None:
     """The chart stays small."""
     for day in range(1, 13):
         path = run(tmp_path, f"r{day}", day)
-    found = past(path)
-    assert len(found) == other_runs.MOST_RUNS
-    assert found[0].run_id == "r5"
+    others = past(path)
+    assert len(others) == other_runs.MOST_RUNS
+    assert others[0].run_id == "r5"
 
 
 def test_a_run_alone_has_no_past(tmp_path: Path) -> None:

@@ -103,13 +103,13 @@ def _cases() -> Iterator[tuple[str, list[TurnRecord], dict[str, object]]]:
 def test_page_is_sound(tmp_path: Path, turns: list[TurnRecord], changes: dict[str, object]) -> None:
     """Any run gives unique ids, no dangling reference, no external URL, and a title and desc for each svg."""
     text = _render(tmp_path, turns, **changes)
-    found = _Page(text)
-    assert len(found.ids) == len(set(found.ids))
-    assert set(found.wanted) <= set(found.ids)
-    assert found.stray == []
-    assert all(url.startswith("data:") for url in found.urls)
+    page = _Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert set(page.wanted) <= set(page.ids)
+    assert page.stray == []
+    assert all(url.startswith("data:") for url in page.urls)
     assert not re.search(r"url\(|@import|https?://", text.replace("http:%2F%2Fwww.w3.org", ""))
-    assert found.tags.count("svg") == text.count('role="img"') == found.tags.count("desc")
+    assert page.tags.count("svg") == text.count('role="img"') == page.tags.count("desc")
     assert "nan" not in re.sub(r"data:audio[^\"]*", "", text).lower().replace("finance", "").split()
     assert "#0101" not in text
 
@@ -221,10 +221,10 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         environment={HOSTILE: {HOSTILE: [HOSTILE]}},
         validity=(Check(name=HOSTILE, ok=False, text=HOSTILE),),
     )
-    found = _Page(text)
-    assert found.tags.count("script") == 2
-    assert "img" not in found.tags
-    assert found.events == []
+    page = _Page(text)
+    assert page.tags.count("script") == 2
+    assert "img" not in page.tags
+    assert page.events == []
     assert "49" not in re.findall(r"alert\(2\)&gt; \$x_2\$ (\S+)", text)
     embedded = re.search(r'id="run-json">(.*?)</script>', text, re.DOTALL)
     assert embedded is not None
@@ -247,10 +247,10 @@ def test_memory_reserved_and_used_stand_side_by_side(tmp_path: Path) -> None:
     """Where the agent tells of its KV cache, the idle part of it is missing from the second column only."""
     agent = make.run_record([]).agent
     held = {"stt": 2000.0, "llm": 45_000.0, "tts": 4000.0}
-    told = agent.model_copy(
+    hosted = agent.model_copy(
         update={"memory_mib": held, "kv_cache": KvCacheFigures(reserved_mib=30_000, used_peak_mib=1500)}
     )
-    text = _render(tmp_path, make.turns(3), gpu=True, agent=told)
+    text = _render(tmp_path, make.turns(3), gpu=True, agent=hosted)
     assert "<td>34.1–44.1<td>47.19<td>17.30</tr>" in text
     assert "<td>45–65<td>61.03<td>31.14</tr>" in text
     assert "1500.0 of 30000.0 MiB reserved" in text
@@ -458,7 +458,7 @@ def test_units_stay_with_their_numbers() -> None:
 
 def test_cost_stands_beside_the_latency(tmp_path: Path) -> None:
     """Where the profile has a price; the price and whose it is stand with it."""
-    told = CostFigures(
+    figures = CostFigures(
         an_hour=1.5,
         currency="USD",
         as_of="2026-05",
@@ -469,7 +469,7 @@ def test_cost_stands_beside_the_latency(tmp_path: Path) -> None:
         call_minute=0.0125,
         answered_turn=0.00125,
     )
-    text = _render(tmp_path, make.turns(3), cost=told)
+    text = _render(tmp_path, make.turns(3), cost=figures)
     assert "0.00125 USD an answered turn" in text
     assert "2026-05: an &lt;assumption&gt;" in text
     assert "USD" not in _render(tmp_path / "without", make.turns(3))

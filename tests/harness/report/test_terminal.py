@@ -71,7 +71,7 @@ def test_foreign_agent() -> None:
 
 def test_cost_stands_where_there_is_a_price() -> None:
     """With the price, and whose it is; without one there is no line."""
-    told = CostFigures(
+    cost_figures = CostFigures(
         an_hour=1.5,
         currency="USD",
         as_of="2026-05",
@@ -83,8 +83,8 @@ def test_cost_stands_where_there_is_a_price() -> None:
         answered_turn=0.00125,
     )
     line = "0.00125 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, 2026-05: assumed)"
-    assert line in _printed(cost=told)
-    assert "a call minute, 2 calls" in _printed(cost=told.model_copy(update={"answered_turn": None}))
+    assert line in _printed(cost=cost_figures)
+    assert "a call minute, 2 calls" in _printed(cost=cost_figures.model_copy(update={"answered_turn": None}))
     assert "cost" not in _printed()
 
 

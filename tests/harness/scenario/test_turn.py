@@ -48,9 +48,9 @@ def fault(turn: str) -> str:
 )
 def test_a_faulty_turn_is_named_with_its_line(turn: str, message: str) -> None:
     """One line: file, line 5, what is wrong."""
-    said = fault(turn)
-    assert said.startswith("x.yaml:5: ")
-    assert message in said
+    error = fault(turn)
+    assert error.startswith("x.yaml:5: ")
+    assert message in error
 
 
 def test_a_plain_turn_is_to_be_answered() -> None:

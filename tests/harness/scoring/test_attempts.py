@@ -31,9 +31,9 @@ def interval(start_ms: float, end_ms: float) -> Interval:
 
 def test_the_activities_of_a_whole_attempt() -> None:
     """The line's activities are what the instrument saw, endpointing begins when t0's frame was read."""
-    found = find(WHOLE)
-    assert found.note == ""
-    assert found.activities == {
+    attempts = find(WHOLE)
+    assert attempts.note == ""
+    assert attempts.activities == {
         Activity.FRAMING_IN: interval(1610, 1620),
         Activity.TRANSPORT_IN: interval(1620, 1621),
         Activity.PROVISIONAL_END: interval(1621, 1685),
@@ -89,24 +89,24 @@ def test_the_wait_of_work_that_is_held_is_endpointing(
 
 def test_arrivals_may_begin_late_in_the_call() -> None:
     """Chunk k is frame k - 1, wherever the list of arrivals begins."""
-    found = find([call_span(), *attempt_spans(first_chunk=75)])
-    assert found.activities is not None
-    assert found.activities[Activity.TRANSPORT_IN] == interval(1620, 1621)
+    attempts = find([call_span(), *attempt_spans(first_chunk=75)])
+    assert attempts.activities is not None
+    assert attempts.activities[Activity.TRANSPORT_IN] == interval(1620, 1621)
 
 
 def test_without_speculation_both_ends_are_one() -> None:
     """An agent that reports a confirmed end only has decided once."""
-    found = find([call_span(), *attempt_spans(provisional_ms=None)])
-    assert found.activities is not None
-    assert found.activities[Activity.PROVISIONAL_END] == found.activities[Activity.CONFIRMED_END]
+    attempts = find([call_span(), *attempt_spans(provisional_ms=None)])
+    assert attempts.activities is not None
+    assert attempts.activities[Activity.PROVISIONAL_END] == attempts.activities[Activity.CONFIRMED_END]
 
 
 @pytest.mark.parametrize(("provisional_ms", "began_ms"), [(1500, 1500), (1615, 1610)])
 def test_a_decision_before_t0s_frame_was_there(provisional_ms: float, began_ms: float) -> None:
     """It was made on what had been heard before: endpointing was under way at t0."""
-    found = find([call_span(), *attempt_spans(provisional_ms=provisional_ms)])
-    assert found.activities is not None
-    assert found.activities[Activity.PROVISIONAL_END] == interval(began_ms, provisional_ms)
+    attempts = find([call_span(), *attempt_spans(provisional_ms=provisional_ms)])
+    assert attempts.activities is not None
+    assert attempts.activities[Activity.PROVISIONAL_END] == interval(began_ms, provisional_ms)
 
 
 def test_the_attempt_that_was_heard_is_the_last_that_was_sent() -> None:
@@ -117,23 +117,23 @@ def test_the_attempt_that_was_heard_is_the_last_that_was_sent() -> None:
         *attempt_spans(attempt=1, interrupted=True, sent_ms=1990, transcript="please call"),
         *attempt_spans(attempt=2),
     ]
-    found = find(spans)
-    assert found.turn_span is not None
-    assert (found.turn_span.attempt, found.note) == (2, "")
+    attempts = find(spans)
+    assert attempts.turn_span is not None
+    assert (attempts.turn_span.attempt, attempts.note) == (2, "")
 
 
 def test_an_attempt_sent_later_was_not_heard_yet() -> None:
     """What was handed over after the onset's message came is another reply."""
-    found = find([call_span(2), *attempt_spans(), *attempt_spans(turn=1, sent_ms=2006)])
-    assert found.turn_span is not None
-    assert found.turn_span.turn == 0
+    attempts = find([call_span(2), *attempt_spans(), *attempt_spans(turn=1, sent_ms=2006)])
+    assert attempts.turn_span is not None
+    assert attempts.turn_span.turn == 0
 
 
 def test_turns_are_matched_by_time_not_by_number() -> None:
     """The agent may count a greeting, or a noise, as a turn: its numbers are its own."""
     record = Call().utter(600, 1610).hear(2005, tone(300)).utter(3000, 3610).hear(4005, tone(300)).ends(6000)
     spans = [call_span(2), *attempt_spans(turn=4), *attempt_spans(turn=7, shift_ms=2000)]
-    numbers = [found.turn_span.turn for turn in (0, 1) if (found := find(spans, record, turn)).turn_span]
+    numbers = [attempts.turn_span.turn for turn in (0, 1) if (attempts := find(spans, record, turn)).turn_span]
     assert numbers == [4, 7]
 
 
@@ -171,10 +171,10 @@ def test_no_spans() -> None:
 @pytest.mark.parametrize("lost", range(2, 8))
 def test_a_lost_span_leaves_no_stages(lost: int) -> None:
     """Any stage span that did not arrive is noticed by the turn span's count; the transcript is still there."""
-    found = find(WHOLE[:lost] + WHOLE[lost + 1 :])
-    assert found.activities is None
-    assert found.note == "6 of 7 spans of turn 0, attempt 0 arrived"
-    assert attempts.text_attribute(found.turn_span, tracing.TRANSCRIPT) is not None
+    matched = find(WHOLE[:lost] + WHOLE[lost + 1 :])
+    assert matched.activities is None
+    assert matched.note == "6 of 7 spans of turn 0, attempt 0 arrived"
+    assert attempts.text_attribute(matched.turn_span, tracing.TRANSCRIPT) is not None
 
 
 def test_a_lost_turn_span_leaves_no_stages() -> None:
@@ -192,9 +192,9 @@ def test_an_earlier_attempt_is_not_taken_for_a_lost_one() -> None:
 
 def test_a_lost_call_span_is_told() -> None:
     """Stages stand, with the caveat."""
-    found = find(WHOLE[1:])
-    assert found.activities == find(WHOLE).activities
-    assert found.note == "the call's own span is missing: a lost attempt would not be noticed"
+    attempts = find(WHOLE[1:])
+    assert attempts.activities == find(WHOLE).activities
+    assert attempts.note == "the call's own span is missing: a lost attempt would not be noticed"
 
 
 def test_two_spans_that_contradict_each_other() -> None:
@@ -203,8 +203,8 @@ def test_two_spans_that_contradict_each_other() -> None:
     assert find([*WHOLE, other]).note == "8 spans of turn 0, attempt 0 arrived, of 7: two attempts go by one name"
     uncounted = [replace(span, attributes=dict(span.attributes)) for span in WHOLE]
     del uncounted[1].attributes[tracing.SPANS]
-    found = find([*uncounted, other])
-    assert (found.activities, found.note) == (None, "turn 0, attempt 0 has two different transcription spans")
+    attempts = find([*uncounted, other])
+    assert (attempts.activities, attempts.note) == (None, "turn 0, attempt 0 has two different transcription spans")
     second = replace(uncounted[1], start_ns=uncounted[1].start_ns + 1)
     assert find([*uncounted, second]).note == "turn 0, attempt 0 has 2 turn spans"
 
@@ -213,8 +213,8 @@ def test_later_clauses_are_detail() -> None:
     """Spans of further clauses count among the attempt's and are no stage."""
     clause = Span(tracing.SYNTHESIS_SPAN, ns(2010), ns(2100), WHOLE[0].call_sid, 0, 0)
     turn_span = replace(WHOLE[1], attributes=WHOLE[1].attributes | {tracing.SPANS: 9})
-    found = find([WHOLE[0], turn_span, *WHOLE[2:], clause, replace(clause, end_ns=ns(2200))])
-    assert found.activities == find(WHOLE).activities
+    attempts = find([WHOLE[0], turn_span, *WHOLE[2:], clause, replace(clause, end_ns=ns(2200))])
+    assert attempts.activities == find(WHOLE).activities
 
 
 def test_times_of_another_clock() -> None:
@@ -227,26 +227,28 @@ def test_times_of_another_clock() -> None:
 
 def test_a_frame_read_before_it_was_complete() -> None:
     """A clock that is off by little shows in t0's frame: no stages."""
-    found = find([call_span(), *attempt_spans(arrivals_late_ms=-3)])
-    assert found.activities is None
-    assert found.note == "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
+    attempts = find([call_span(), *attempt_spans(arrivals_late_ms=-3)])
+    assert attempts.activities is None
+    assert (
+        attempts.note == "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
+    )
 
 
 @pytest.mark.parametrize("first_chunk", [82, 300])
 def test_arrivals_without_t0s_frame(first_chunk: int) -> None:
     """Where the arrival of t0's frame is not known, transport and endpointing are not, so no stages are given."""
-    found = find([call_span(), *attempt_spans(first_chunk=first_chunk)])
-    assert found.activities is None
-    assert found.note == "the turn span does not say when chunk 81, which holds t0, arrived"
+    attempts = find([call_span(), *attempt_spans(first_chunk=first_chunk)])
+    assert attempts.activities is None
+    assert attempts.note == "the turn span does not say when chunk 81, which holds t0, arrived"
 
 
 def test_an_agent_that_reports_some_stages_only() -> None:
     """What it does not report is absent, and its span count says that nothing was lost."""
     some = {stage: EXAMPLE_STAGES[stage] for stage in (Stage.TRANSCRIPTION, Stage.FIRST_TOKEN)}
-    found = find([call_span(), *attempt_spans(stages=some)])
-    assert found.activities is not None
-    assert Activity.TRANSCRIPTION in found.activities
-    assert Activity.ENCODING not in found.activities
+    attempts = find([call_span(), *attempt_spans(stages=some)])
+    assert attempts.activities is not None
+    assert Activity.TRANSCRIPTION in attempts.activities
+    assert Activity.ENCODING not in attempts.activities
 
 
 def test_nobody_says_what_was_heard() -> None:
@@ -275,9 +277,11 @@ def test_no_onset_no_attempt() -> None:
 
 def test_a_cut_off_has_an_attempt_but_no_path() -> None:
     """The attempt that cut in is known, with its transcript; there is no gap to explain."""
-    found = find([call_span(), *attempt_spans(sent_ms=1400)], Call().utter(600, 1610).hear(1500, tone(300)).ends(4000))
-    assert (found.activities, found.note) == (None, "the agent was audible before t0: there is no gap to explain")
-    assert attempts.text_attribute(found.turn_span, tracing.TRANSCRIPT) is not None
+    matched = find(
+        [call_span(), *attempt_spans(sent_ms=1400)], Call().utter(600, 1610).hear(1500, tone(300)).ends(4000)
+    )
+    assert (matched.activities, matched.note) == (None, "the agent was audible before t0: there is no gap to explain")
+    assert attempts.text_attribute(matched.turn_span, tracing.TRANSCRIPT) is not None
 
 
 def test_attempts_are_counted_by_their_provisional_end() -> None:

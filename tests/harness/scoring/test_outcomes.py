@@ -54,8 +54,8 @@ def outcome(**changed: Any) -> Outcome:
 
 def test_an_apology_is_no_answer() -> None:
     """The agent was heard, and says itself that it failed: however soon it apologised."""
-    found = judge_turn(replace(FINE, agent_error="llm: the server does not answer"))
-    assert found == (Outcome.FAILED, "the agent reported an error: llm: the server does not answer")
+    outcome = judge_turn(replace(FINE, agent_error="llm: the server does not answer"))
+    assert outcome == (Outcome.FAILED, "the agent reported an error: llm: the server does not answer")
 
 
 def test_answered() -> None:
@@ -156,7 +156,7 @@ def test_a_certain_finding_outranks_one_in_doubt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("changes", "expected"),
     [
         ({"expectation": Expectation.STOP, "over_agent": True, "stop_ms": 1001.0}, Outcome.TALKED_OVER),
         (
@@ -168,12 +168,12 @@ def test_a_certain_finding_outranks_one_in_doubt() -> None:
         ({"expectation": Expectation.IGNORE, "over_agent": True, "repeated_ms": 101.0}, Outcome.STOPPED),
     ],
 )
-def test_our_own_hole_leaves_a_reaction_open(found: dict[str, Any], expected: Outcome) -> None:
+def test_our_own_hole_leaves_a_reaction_open(changes: dict[str, Any], expected: Outcome) -> None:
     """100 ms without frames, or without an ear, may have been why: then nothing is said of the agent."""
-    assert outcome(**found) is expected
-    assert outcome(**found, send_late_ms=100.5) is Outcome.INVALID
-    assert outcome(**found, recv_late_ms=100.5) is Outcome.INVALID
-    assert outcome(**found, recv_late_ms=50) is expected
+    assert outcome(**changes) is expected
+    assert outcome(**changes, send_late_ms=100.5) is Outcome.INVALID
+    assert outcome(**changes, recv_late_ms=100.5) is Outcome.INVALID
+    assert outcome(**changes, recv_late_ms=50) is expected
 
 
 @pytest.mark.parametrize("expectation", [Expectation.WAIT, Expectation.IGNORE])
@@ -186,7 +186,7 @@ def test_turns_that_are_to_be_left_alone_know_no_other_fault(expectation: Expect
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("changes", "expected"),
     [
         ({"cut_off_ms": 30_000.0, "spoke_up_ms": 30_500.0}, Outcome.LIMITED),
         ({"cut_off_ms": 30_000.0, "spoke_up_ms": 10_000.0}, Outcome.LIMITED),
@@ -196,10 +196,10 @@ def test_turns_that_are_to_be_left_alone_know_no_other_fault(expectation: Expect
         ({"cut_off_ms": 30_000.0, "spoke_up_ms": 30_500.0, "call_broke": "gone"}, Outcome.FAILED),
     ],
 )
-def test_a_caller_who_does_not_stop(found: dict[str, Any], expected: Outcome) -> None:
+def test_a_caller_who_does_not_stop(changes: dict[str, Any], expected: Outcome) -> None:
     """To be spoken to before they end, yet not too soon; their words are no measure, nor is a gap."""
     limit = {"expectation": Expectation.LIMIT, "wer": 0.9, "missing_last_word": "key"}
-    assert outcome(**limit, **found) is expected
-    assert outcome(**limit, **found, send_late_ms=50.0) is expected
-    in_doubt = outcome(**limit, **found, send_late_ms=101.0)
+    assert outcome(**limit, **changes) is expected
+    assert outcome(**limit, **changes, send_late_ms=50.0) is expected
+    in_doubt = outcome(**limit, **changes, send_late_ms=101.0)
     assert in_doubt is (Outcome.FAILED if expected is Outcome.FAILED else Outcome.INVALID)

@@ -84,12 +84,12 @@ def test_opens_clean(browser: Any, tmp_path: Path, width: int) -> None:
     path = write_sweep(tmp_path / "sweep")
     page.write_sweep_page(path, path / "report.html")
     opened = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
+    messages: list[str] = []
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
+    opened.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
     opened.goto((path / "report.html").as_uri())
-    assert said == []
+    assert messages == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert opened.locator(".chart svg:visible").count() == opened.locator(".chart").count() == 3
     assert opened.locator(".points tbody tr").count() == 4

@@ -38,33 +38,33 @@ def test_better_in_one_and_equal_elsewhere_dominates(a: Goals, at: int) -> None:
 
 
 @given(SEVERAL)
-def test_the_front_is_what_nothing_dominates(found: list[Goals]) -> None:
+def test_the_front_is_what_nothing_dominates(goals: list[Goals]) -> None:
     """It is never empty, and whatever is dominated is so by a member of it."""
-    above = dominators(found)
-    front = [one for one, over in zip(found, above, strict=True) if over is None]
+    above = dominators(goals)
+    front = [one for one, over in zip(goals, above, strict=True) if over is None]
     assert front
-    for one, over in zip(found, above, strict=True):
-        assert (over is not None) == any(dominates(other, one) for other in found)
+    for one, over in zip(goals, above, strict=True):
+        assert (over is not None) == any(dominates(other, one) for other in goals)
         if over is not None:
-            assert dominates(found[over], one)
+            assert dominates(goals[over], one)
             assert above[over] is None
 
 
 @given(SEVERAL, st.randoms())
-def test_the_order_of_the_settings_does_not_matter(found: list[Goals], rng: random.Random) -> None:
+def test_the_order_of_the_settings_does_not_matter(goals: list[Goals], rng: random.Random) -> None:
     """The same ones are dominated, in whatever order."""
-    mixed = list(found)
+    mixed = list(goals)
     rng.shuffle(mixed)
-    front = sorted(one for one, over in zip(found, dominators(found), strict=True) if over is None)
+    front = sorted(one for one, over in zip(goals, dominators(goals), strict=True) if over is None)
     assert front == sorted(one for one, over in zip(mixed, dominators(mixed), strict=True) if over is None)
 
 
 @given(SEVERAL, st.data())
-def test_a_dominated_newcomer_changes_nothing(found: list[Goals], data: st.DataObject) -> None:
+def test_a_dominated_newcomer_changes_nothing(goals: list[Goals], data: st.DataObject) -> None:
     """The front stays as it was."""
-    one = data.draw(st.sampled_from(found))
+    one = data.draw(st.sampled_from(goals))
     worse = tuple(value + 1 for value in one)
-    before, after = dominators(found), dominators([*found, worse])
+    before, after = dominators(goals), dominators([*goals, worse])
     assert after[:-1] == before
     assert after[-1] is not None or one == worse  # infinity is as bad as infinity and one
 
@@ -75,19 +75,19 @@ def test_a_difference_is_of_pairs_that_both_answered() -> None:
     slower = [turn.model_copy(update={"turn_gap_ms": (turn.turn_gap_ms or 0.0) + 100.0}) for turn in base]
     slower[3] = slower[3].model_copy(update={"outcome": Outcome.CUT_OFF, "turn_gap_ms": -200.0})
     slower[4] = slower[4].model_copy(update={"outcome": Outcome.INVALID})
-    found = difference(slower, base)
-    assert found is not None
-    assert (found.pairs, found.left_out) == (10, 1)
-    assert found.median_change_ms == pytest.approx(100.0)
-    assert (found.low_ms, found.high_ms) == (pytest.approx(100.0), pytest.approx(100.0))
-    assert found.change is Change.SLOWER
+    interval = difference(slower, base)
+    assert interval is not None
+    assert (interval.pairs, interval.left_out) == (10, 1)
+    assert interval.median_change_ms == pytest.approx(100.0)
+    assert (interval.low_ms, interval.high_ms) == (pytest.approx(100.0), pytest.approx(100.0))
+    assert interval.change is Change.SLOWER
 
 
 def test_few_pairs_have_no_interval() -> None:
     """Five are counted, and nothing is said of them; where there is none, there is no difference."""
-    found = difference(make.turns(5, scale=2.0), make.turns(5))
-    assert found is not None
-    assert (found.pairs, found.median_change_ms, found.low_ms) == (5, None, None)
+    interval = difference(make.turns(5, scale=2.0), make.turns(5))
+    assert interval is not None
+    assert (interval.pairs, interval.median_change_ms, interval.low_ms) == (5, None, None)
     assert difference(make.turns(3), []) is None
 
 
@@ -97,28 +97,28 @@ def test_points_know_what_dominates_them() -> None:
     fast = make.turns(20, scale=0.5)
     fast[0] = make.turn(0, scale=0.5, outcome=Outcome.CUT_OFF)
     given_ = [("plain", plain), ("slow", slow), ("fast", fast)]
-    found = make_points([(name, name, name == "plain", make.run_record(turns), turns) for name, turns in given_])
+    points = make_points([(name, name, name == "plain", make.run_record(turns), turns) for name, turns in given_])
     # One cut-off in twenty counts as later than any other turn, and p95 lies among them.
-    assert [point.dominated_by for point in found] == [None, "plain", None]
-    assert [point.current for point in found] == [True, False, False]
-    assert found[0].difference is None
-    assert found[2].difference is not None
-    assert (found[2].cut_off_rate.events, found[2].answered) == (1, 19)
-    assert found[0].first_clause_words == 2.0
+    assert [point.dominated_by for point in points] == [None, "plain", None]
+    assert [point.current for point in points] == [True, False, False]
+    assert points[0].difference is None
+    assert points[2].difference is not None
+    assert (points[2].cut_off_rate.events, points[2].answered) == (1, 19)
+    assert points[0].first_clause_words == 2.0
 
 
 def test_nothing_dominates_on_a_handful_of_turns() -> None:
     """Of five turns nobody can tell, however they came out; and they dominate none."""
     few, plain = make.turns(5, scale=0.5), make.turns(20)
-    found = make_points(
+    points = make_points(
         [(name, name, False, make.run_record(turns), turns) for name, turns in (("few", few), ("plain", plain))]
     )
-    assert [point.dominated_by for point in found] == [None, None]
+    assert [point.dominated_by for point in points] == [None, None]
     slow = make.turns(5, scale=1.5)
-    found = make_points(
+    points = make_points(
         [(name, name, False, make.run_record(turns), turns) for name, turns in (("slow", slow), ("plain", plain))]
     )
-    assert [point.dominated_by for point in found] == [None, None]
+    assert [point.dominated_by for point in points] == [None, None]
 
 
 def test_a_point_says_what_to_take_care_of() -> None:
@@ -128,5 +128,5 @@ def test_a_point_says_what_to_take_care_of() -> None:
         Check(name="frames", ok=True, text="sent in time"),
     )
     record = make.run_record(make.turns(8)).model_copy(update={"validity": checks})
-    (found,) = make_points([("one", "one", True, record, make.turns(8))])
-    assert found.take_care == ("machine: 1.2 % of its time was stolen",)
+    (point,) = make_points([("one", "one", True, record, make.turns(8))])
+    assert point.take_care == ("machine: 1.2 % of its time was stolen",)

@@ -122,7 +122,7 @@ def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "a sweep needs settings"),
         (("--set", "endpointing.min_silense_ms=100,200"), "did you mean `min_silence_ms`"),
@@ -139,14 +139,14 @@ def test_what_does_not_fit_is_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     """One line on stderr, exit code 3, no folder."""
     monkeypatch.chdir(tmp_path)
     scenario = [] if "--resume" in arguments else [str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted"]
     assert app.execute(["sweep", *scenario, *arguments]) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
     assert not (tmp_path / "results").exists()
 
 

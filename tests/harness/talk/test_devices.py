@@ -41,9 +41,9 @@ class Stream:
     def close(self) -> None:
         self.open = False
 
-    def block(self, said: Samples, times: SimpleNamespace) -> Samples:
-        played = np.zeros((len(said), 1), np.float32)
-        self.settings["callback"](said.reshape(-1, 1), played, len(said), times, None)
+    def block(self, recorded: Samples, times: SimpleNamespace) -> Samples:
+        played = np.zeros((len(recorded), 1), np.float32)
+        self.settings["callback"](recorded.reshape(-1, 1), played, len(recorded), times, None)
         return played[:, 0]
 
 
@@ -72,7 +72,9 @@ def test_a_sound_card_speaks_and_plays_in_blocks(card: ModuleType) -> None:
     async def main() -> tuple[list[tuple[Samples, int]], Samples, SoundDevice]:
         clock, heard = FakeClock(), list[tuple[Samples, int]]()
         device = SoundDevice("3", "Headphones", clock)
-        await device.start(lambda said, at_ns: heard.append((said, at_ns)), lambda n: np.full(n, 0.5, np.float32))
+        await device.start(
+            lambda recorded, at_ns: heard.append((recorded, at_ns)), lambda n: np.full(n, 0.5, np.float32)
+        )
         # The block's first sample was taken 25 ms ago: its last 15 ms ago.
         times = SimpleNamespace(currentTime=100.0, inputBufferAdcTime=99.975)
         played = Stream.last.block(np.linspace(0, 1, 480, dtype=np.float32), times)
@@ -141,8 +143,8 @@ def test_no_library_is_told_from_no_package(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_file_is_said_at_real_pace_and_what_was_played_is_written(tmp_path: Path) -> None:
     """Blocks at their own times, silence after the end, and the loudspeaker's samples in the other file."""
-    said = np.linspace(-0.5, 0.5, 700, dtype=np.float32)
-    soundfile.write(tmp_path / "in.wav", said, 16_000, subtype="FLOAT")
+    recorded = np.linspace(-0.5, 0.5, 700, dtype=np.float32)
+    soundfile.write(tmp_path / "in.wav", recorded, 16_000, subtype="FLOAT")
 
     async def main() -> tuple[list[tuple[Samples, int]], int, bool]:
         clock, heard, enough = FakeClock(), list[tuple[Samples, int]](), asyncio.Event()
@@ -162,7 +164,7 @@ def test_a_file_is_said_at_real_pace_and_what_was_played_is_written(tmp_path: Pa
     heard, rate, exhausted = asyncio.run(main())
     assert (rate, exhausted) == (16_000, True)
     assert [at_ns for _, at_ns in heard[:8]] == [10_000_000 * (k + 1) for k in range(8)]
-    assert np.allclose(np.concatenate([block for block, _ in heard])[:700], said)
+    assert np.allclose(np.concatenate([block for block, _ in heard])[:700], recorded)
     assert not np.concatenate([block for block, _ in heard])[700:].any()
     played, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 16_000

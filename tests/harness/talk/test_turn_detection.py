@@ -24,11 +24,11 @@ def speech(before_ms: int, ms: int, after_ms: int, room_dbfs: float) -> Pcm16:
 @pytest.mark.parametrize("room_dbfs", [-70, -60, -50, -42])
 def test_speech_is_found_in_the_noise_of_a_room(room_dbfs: float) -> None:
     """Begin and end within 20 ms, in a quiet room and in a loud one."""
-    found = estimate_speech(speech(400, 900, 600, room_dbfs))
-    assert found is not None
-    assert abs(found.start_sample - 400 * 8) <= 160
-    assert abs(found.end_sample - 1300 * 8) <= 160
-    assert found.high_ms <= 0 <= found.low_ms
+    label = estimate_speech(speech(400, 900, 600, room_dbfs))
+    assert label is not None
+    assert abs(label.start_sample - 400 * 8) <= 160
+    assert abs(label.end_sample - 1300 * 8) <= 160
+    assert label.high_ms <= 0 <= label.low_ms
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-90, -62), st.integers(0, 3000))
@@ -42,9 +42,9 @@ def test_a_click_is_no_speech_and_does_not_move_its_end() -> None:
     """One loud frame after the speech, a mouse perhaps, is passed over."""
     pcm = speech(400, 900, 600, -60)
     pcm[1600 * 8 : 1600 * 8 + 80] = 12_000
-    found = estimate_speech(pcm)
-    assert found is not None
-    assert abs(found.end_sample - 1300 * 8) <= 160
+    label = estimate_speech(pcm)
+    assert label is not None
+    assert abs(label.end_sample - 1300 * 8) <= 160
     alone = room(1000, -60)
     alone[4000:4080] = 12_000
     assert estimate_speech(alone) is None
@@ -55,5 +55,5 @@ def test_a_click_is_no_speech_and_does_not_move_its_end() -> None:
 def test_speech_lies_inside_the_audio(seed: int, ms: int, dbfs: float) -> None:
     """Whatever the audio."""
     pcm = room(ms, dbfs, seed)
-    found = estimate_speech(pcm)
-    assert found is None or 0 <= found.start_sample < found.end_sample <= len(pcm)
+    label = estimate_speech(pcm)
+    assert label is None or 0 <= label.start_sample < label.end_sample <= len(pcm)

@@ -121,14 +121,14 @@ def test_words_by_noise_and_twins() -> None:
         builders.turn(3, utterance_id="b10", condition="pink 10 dB", twin="b", word_errors=1, words=5),
         builders.turn(4, utterance_id="c10", condition="pink 10 dB", twin="gone", word_errors=5, words=5),
     ]
-    found = conversation.conversation_figures(turns)
-    assert {name: (one.turns, one.errors, one.words) for name, one in found.wer.items()} == {
+    figures = conversation.conversation_figures(turns)
+    assert {name: (one.turns, one.errors, one.words) for name, one in figures.wer.items()} == {
         "clean": (2, 1, 10),
         "noisy": (3, 9, 15),
         "babble 5 dB": (1, 3, 5),
         "pink 10 dB": (2, 6, 10),
     }
-    assert {name: (one.pairs, one.noisy, one.clean) for name, one in found.twins.items()} == {
+    assert {name: (one.pairs, one.noisy, one.clean) for name, one in figures.twins.items()} == {
         "noisy": (2, 0.4, 0.1),
         "babble 5 dB": (1, 0.6, 0.0),
         "pink 10 dB": (1, 0.2, 0.2),
@@ -151,14 +151,14 @@ def test_wasted_work_is_a_share_of_all_work() -> None:
         builders.turn(2, compute_ms=300.0, wasted_ms=0.0, pause_ms=400.0),
         builders.turn(3, compute_ms=None, wasted_ms=None),
     ]
-    found = conversation.conversation_figures(turns)
-    assert found.wasted is not None
-    assert (found.wasted.turns, found.wasted.compute_ms, round(found.wasted.wasted_ms, 3)) == (3, 200.0, 66.667)
-    assert found.wasted.share == pytest.approx(0.25)
-    assert found.wasted.upper is not None
-    assert found.wasted.upper >= 0.25
-    assert found.wasted_pauses is not None
-    assert (found.wasted_pauses.turns, found.wasted_pauses.share) == (1, 0.0)
+    figures = conversation.conversation_figures(turns)
+    assert figures.wasted is not None
+    assert (figures.wasted.turns, figures.wasted.compute_ms, round(figures.wasted.wasted_ms, 3)) == (3, 200.0, 66.667)
+    assert figures.wasted.share == pytest.approx(0.25)
+    assert figures.wasted.upper is not None
+    assert figures.wasted.upper >= 0.25
+    assert figures.wasted_pauses is not None
+    assert (figures.wasted_pauses.turns, figures.wasted_pauses.share) == (1, 0.0)
     assert conversation.pool_wasted_work([builders.turn(0)]) is None
 
 
@@ -166,13 +166,13 @@ def test_hidden_time_of_a_stage() -> None:
     """Where every turn tells it there is a median of it; older runs have none."""
     turns = builders.turns(3)
     assert {figures.hidden_p50_ms for figures in summary.compute_figures(turns)["stages"].values()} == {None}
-    told = [
+    hidden_turns = [
         turn.model_copy(
             update={"stages": {s: t.model_copy(update={"hidden_ms": 7.0}) for s, t in (turn.stages or {}).items()}}
         )
         for turn in turns
     ]
-    assert {figures.hidden_p50_ms for figures in summary.compute_figures(told)["stages"].values()} == {7.0}
+    assert {figures.hidden_p50_ms for figures in summary.compute_figures(hidden_turns)["stages"].values()} == {7.0}
 
 
 def test_a_run_of_before_is_still_read() -> None:

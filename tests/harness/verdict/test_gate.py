@@ -175,7 +175,7 @@ def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "checks"),
     [
         ({}, []),
         ({"prefix_cached": True}, [(None, "not known: the engine does not report it")]),
@@ -183,11 +183,11 @@ def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
     ],
 )
 def test_what_is_known_of_the_prefix_cache_is_said(
-    changes: dict[str, object], said: list[tuple[bool | None, str]]
+    changes: dict[str, object], checks: list[tuple[bool | None, str]]
 ) -> None:
     """Unknown is never told as none; an agent without such a cache is not asked."""
     judged = judge_run(run(60), evidence(60, **changes), EDGE)
-    assert [(check.ok, check.text) for check in judged.checks if check.name == "prefix cache"] == said
+    assert [(check.ok, check.text) for check in judged.checks if check.name == "prefix cache"] == checks
     assert judged.verdict is Verdict.PASS
 
 
@@ -353,16 +353,16 @@ def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
 
 
 @pytest.mark.parametrize(
-    ("invalid", "said"),
+    ("invalid", "ending"),
     [
         (1, "2 of 2 turns were answered as they should be; 1 more is invalid."),
         (3, "2 of 2 turns were answered as they should be; 3 more are invalid."),
     ],
 )
-def test_an_invalid_turn_is_neither_well_nor_badly_answered(invalid: int, said: str) -> None:
+def test_an_invalid_turn_is_neither_well_nor_badly_answered(invalid: int, ending: str) -> None:
     """It is counted apart: nothing is known of it."""
     turns = [turn(0), turn(1), *(turn(2 + n, outcome=Outcome.INVALID) for n in range(invalid))]
-    assert judge_run(turns, evidence(len(turns))).sentence.endswith(said)
+    assert judge_run(turns, evidence(len(turns))).sentence.endswith(ending)
 
 
 def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:

@@ -42,15 +42,15 @@ def test_a_language_model_that_the_run_did_not_start_is_a_warning() -> None:
         assert "llm.url" in foreign.text
 
 
-@pytest.mark.parametrize("told", [{"known_turns": 0}, {"sees_all": False}])
+@pytest.mark.parametrize("unknown", [{"known_turns": 0}, {"sees_all": False}])
 @pytest.mark.parametrize(("before", "ok"), [(4.0, True), (900.0, False), (None, None)])
 def test_where_processes_are_hidden_the_memory_before_decides(
-    told: dict[str, Any], before: float | None, ok: bool | None
+    unknown: dict[str, Any], before: float | None, ok: bool | None
 ) -> None:
     """Not available, or a container's list: said, and what was in use before the agent stands in for it."""
-    foreign, _ = checks(before_mib=before, **told)
+    foreign, _ = checks(before_mib=before, **unknown)
     assert foreign.ok is ok
-    assert ("NVML" if "known_turns" in told else "container") in foreign.text
+    assert ("NVML" if "known_turns" in unknown else "container") in foreign.text
 
 
 def test_a_reading_that_failed_is_no_container() -> None:
@@ -77,8 +77,8 @@ def test_the_cards_own_power_limit_is_stated_and_decides_nothing() -> None:
 def test_too_few_samples_tell_nothing_good() -> None:
     """What they show of trouble counts nevertheless."""
     assert [(check.ok, check.warning) for check in checks(watched_turns=10, known_turns=10)] == [(None, True)] * 2
-    found = gpu.gpu_checks(GpuWatch(turns=100, watched_turns=10, known_turns=10, foreign_turns=1, sees_all=True))
-    assert [check.ok for check in found] == [False]
+    gpu_checks = gpu.gpu_checks(GpuWatch(turns=100, watched_turns=10, known_turns=10, foreign_turns=1, sees_all=True))
+    assert [check.ok for check in gpu_checks] == [False]
 
 
 def test_the_gate_is_invalid_without_a_budget_too() -> None:

@@ -25,8 +25,8 @@ SPECULATIVE = (
     "endpointing.threshold=0.9",
 )
 SHORT_MS, MIDDLE_MS, LONG_MS = 200, 480, 800
-"""Silences: over the provisional end alone, over the least that confirms, over the most. Frames go as fast as they can,
-so that an answer of the turn model comes when all of them have been heard."""
+"""Silences: longer than the provisional end, than the shortest that confirms, than the longest. Frames are sent as fast as
+possible, so the turn model's answer arrives after all of them have been heard."""
 
 
 class Counted(ScriptedSpeechToText):
@@ -35,19 +35,19 @@ class Counted(ScriptedSpeechToText):
     def __init__(self) -> None:
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
         self.heard: list[int] = []
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
 
     async def transcribe(self, audio):
         self.heard.append(len(audio))
-        self.asked.set()
+        self.requested.set()
         return Transcript(f"words {len(self.heard)}")
 
-    async def asked_times(self, count: int) -> None:
+    async def wait_for_requests(self, count: int) -> None:
         """Return after so many requests."""
         async with asyncio.timeout(PATIENCE_S):
             while len(self.heard) < count:
-                self.asked.clear()
-                await self.asked.wait()
+                self.requested.clear()
+                await self.requested.wait()
 
 
 class Blocking(ScriptedSpeechToText):
@@ -57,11 +57,11 @@ class Blocking(ScriptedSpeechToText):
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
         self.pool = ThreadPoolExecutor(4)
         self.release = threading.Event()
-        self.asked, self.begun = 0, asyncio.Event()
+        self.requests, self.begun = 0, asyncio.Event()
         self.at_work = self.most_at_work = 0
 
     async def transcribe(self, audio):
-        self.asked += 1
+        self.requests += 1
         self.begun.set()
         return await worker.run(self.pool, self._work)
 
@@ -129,10 +129,10 @@ async def soon(event: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def nothing_said(phone) -> AsyncIterator[None]:
-    """Fails when the agent sends anything by the end of the block and of what is on its way.
+async def expect_silence(phone) -> AsyncIterator[None]:
+    """Fail if the agent sends anything by the end of the block, or within 50 ms after it.
 
-    The block waits for a sign that the agent has come to where it might: of an agent held up, time says nothing.
+    The block must wait for a sign that the agent could have spoken by now: a delayed agent is silent anyway.
     """
     yield
     with pytest.raises(TimeoutError):

@@ -14,7 +14,7 @@ from tests.pipeline.call.speculative import (
     Held,
     Ready,
     Recording,
-    nothing_said,
+    expect_silence,
     soon,
 )
 
@@ -33,14 +33,14 @@ async def test_a_repeated_start_waits_for_the_engine_to_let_go(serve, monkeypatc
             await phone.speak(200)
             await phone.hush(SHORT_MS)
         await phone.hush(LONG_MS)
-        async with nothing_said(phone):
+        async with expect_silence(phone):
             await served.heard_all(phone)
-        assert stt.asked == 1
+        assert stt.requests == 1
         stt.release.set()
         name, _ = await phone.reply()
         await phone.hang_up()
         await served.idle()
-    assert (name, stt.asked, stt.most_at_work) == ("turn-0-4", 2, 1)
+    assert (name, stt.requests, stt.most_at_work) == ("turn-0-4", 2, 1)
 
 
 async def test_one_calls_engine_work_does_not_stall_anothers_audio(serve):

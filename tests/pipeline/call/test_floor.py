@@ -164,10 +164,10 @@ async def test_a_word_at_the_very_end_of_a_reply_is_the_next_turn(serve):
 
 
 @pytest.mark.parametrize("attenuation_db", [25, 30, 35])
-@pytest.mark.parametrize("told", [True, False])
-async def test_the_agents_echo_does_not_interrupt_it(serve, attenuation_db, told):
+@pytest.mark.parametrize("echo_known", [True, False])
+async def test_the_agents_echo_does_not_interrupt_it(serve, attenuation_db, echo_known):
     """Its own returned audio is not a voice, unless the profile says that there are no echoes."""
-    settings = ("vad.threshold_dbfs=-60", f"barge_in.echo_below_db={20 if told else 90}")
+    settings = ("vad.threshold_dbfs=-60", f"barge_in.echo_below_db={20 if echo_known else 90}")
     async with serve(LONG, *settings) as served, served.phone() as phone:
         await phone.ask()
         _, whole = await phone.reply(echo=False)
@@ -176,7 +176,7 @@ async def test_the_agents_echo_does_not_interrupt_it(serve, attenuation_db, told
         await phone.hang_up()
         await served.idle()
     (turn, *_) = served.traces.turns
-    assert (tracing.PAUSED_NS in turn.attributes) is not told
+    assert (tracing.PAUSED_NS in turn.attributes) is not echo_known
 
 
 async def test_a_caller_who_never_stops_is_answered_politely(serve):
@@ -188,10 +188,10 @@ async def test_a_caller_who_never_stops_is_answered_politely(serve):
         await served.idle()
     assert mark.name == "turn-0-1"
     (turn,) = served.traces.turns
-    said = "I am sorry to interrupt you. Certainly, I can help you with that."
-    assert turn.attributes[tracing.REPLY] == said
+    reply = "I am sorry to interrupt you. Certainly, I can help you with that."
+    assert turn.attributes[tracing.REPLY] == reply
     assert turn.attributes[tracing.FIRST_CLAUSE_TEXT] == "I am sorry to interrupt you."
-    assert len(audio) == (len(said) - 2) * 30 * 8  # but for the blanks between the three clauses
+    assert len(audio) == (len(reply) - 2) * 30 * 8  # but for the blanks between the three clauses
 
 
 async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
@@ -207,12 +207,12 @@ async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
     """A caller who pauses and resumes cannot postpone the answer for ever: the one at the limit is said."""
     uninterruptible, set_uninterruptible = asyncio.Event(), floor.Floor.set_uninterruptible
 
-    def told(self, on):
+    def keep_flag(self, on):
         set_uninterruptible(self, on)
         if on:
             uninterruptible.set()
 
-    monkeypatch.setattr(floor.Floor, "set_uninterruptible", told)
+    monkeypatch.setattr(floor.Floor, "set_uninterruptible", keep_flag)
     stt = Blocking()
     async with serve("endpointing.max_turn_ms=1000", SHORT, stt=stt) as served, served.phone() as phone:
         await phone.speak(900)

@@ -93,8 +93,8 @@ def test_an_impossible_timestamp_is_ignored():
 @given(st.lists(st.tuples(st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 400)), max_size=20))
 def test_no_message_makes_more_silence_than_the_longest_hole(messages):
     """Whatever the numbers, from 0 to 10 s of silence each."""
-    for found in missing(*(frame(*message) for message in messages)):
-        assert found is None or 0 <= found <= Continuity.MAX_FILL_SAMPLES
+    for gap in missing(*(frame(*message) for message in messages)):
+        assert gap is None or 0 <= gap <= Continuity.MAX_FILL_SAMPLES
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=100))

@@ -13,13 +13,13 @@ SETTINGS = BargeInSettings(pause_ms=64, backchannel_ms=480, go_on_ms=256)
 def moves(voices: str, over: str | bool = True, settings: BargeInSettings = SETTINGS) -> dict[int, Move]:
     """The moves by window: `voices` has `x` for a voiced one, `X` for a sure one; `over` has `x` for an agent heard."""
     interruption = Interruption(settings, EndpointingSettings())
-    found = {}
+    by_index = {}
     for index, voice in enumerate(voices):
         audible = over if isinstance(over, bool) else over[index] == "x"
         voicing = Voicing((index + 1) * WINDOW_SAMPLES, {"x": 0.7, "X": 0.9}.get(voice, 0.1))
         if (move := interruption.push(voicing, audible)) is not None:
-            found[index] = move
-    return found
+            by_index[index] = move
+    return by_index
 
 
 def test_a_backchannel_pauses_and_is_gone_on_from():
@@ -87,16 +87,16 @@ def test_the_pause_comes_no_later_than_an_utterance_begins():
 @given(st.text("xX.", max_size=200), st.text("x.", min_size=200, max_size=200))
 def test_every_pause_has_one_end(voices, over):
     """Pauses and their ends alternate; only the last pause may be open."""
-    found = [move for _, move in sorted(moves(voices, over=over).items())]
-    assert all(move is Move.PAUSE for move in found[::2])
-    assert all(move in (Move.RESUME, Move.YIELD) for move in found[1::2])
+    in_order = [move for _, move in sorted(moves(voices, over=over).items())]
+    assert all(move is Move.PAUSE for move in in_order[::2])
+    assert all(move in (Move.RESUME, Move.YIELD) for move in in_order[1::2])
 
 
 @given(st.text("xX.", max_size=200))
 def test_no_pause_outlives_the_silence_after_it(voices):
     """256 ms after the last voice the agent has resumed or yielded."""
-    found = [move for _, move in sorted(moves(voices + "." * 8).items())]
-    assert not found or found[-1] is not Move.PAUSE
+    in_order = [move for _, move in sorted(moves(voices + "." * 8).items())]
+    assert not in_order or in_order[-1] is not Move.PAUSE
 
 
 def event(kind: EventKind, speech_end: int = 0) -> EndpointEvent:

@@ -113,15 +113,15 @@ def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
     async def run() -> None:
         ear = Ear(way_ns)
         with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
-            outbound, said, marks = made(ear), b"", 0
+            outbound, sent, marks = made(ear), b"", 0
             for wait_ns, action, samples in steps:
                 ear.pass_time(wait_ns)
                 for name in ear.echoes:
                     assert outbound.take_echo(name)
                 ear.echoes.clear()
                 if action == "say":
-                    piece = speech(samples, len(said))
-                    said += piece
+                    piece = speech(samples, len(sent))
+                    sent += piece
                     await say(outbound, piece)
                 elif action == "mark":
                     await outbound.mark(f"mark-{marks}")
@@ -131,12 +131,12 @@ def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
                 else:
                     await outbound.resume()
                 # Never more than the ear has heard and what is on its way to it, and never less.
-                heard_samples = len(said) - outbound.unheard_samples
+                heard_samples = len(sent) - outbound.unheard_samples
                 assert len(ear.heard) <= heard_samples <= len(ear.heard) + way_ns // NS_PER_SAMPLE
             await outbound.resume()
             assert outbound.unheard_samples * NS_PER_SAMPLE <= 60_000 * MS
             ear.pass_time(60_000 * MS)
-            assert ear.heard == said
+            assert ear.heard == sent
             assert outbound.unheard_samples == 0
 
     asyncio.run(run())
@@ -149,34 +149,34 @@ def test_what_counts_as_heard_was_heard(steps, way_ns):
     async def run() -> None:
         ear = Ear(way_ns)
         with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
-            outbound, said = made(ear), b""
+            outbound, sent = made(ear), b""
             for wait_ns, action, samples in steps:
                 ear.pass_time(wait_ns)
                 if action == "say":
-                    piece = speech(samples, len(said))
-                    said += piece
+                    piece = speech(samples, len(sent))
+                    sent += piece
                     await say(outbound, piece)
                 elif action == "pause":
                     await outbound.pause()
                 elif action == "go on":
                     await outbound.resume()
-            heard = len(said) - outbound.unheard_samples
+            heard = len(sent) - outbound.unheard_samples
             await outbound.clear()
             assert outbound.unheard_samples == 0
             ear.pass_time(60_000 * MS)
-            assert ear.heard == said[:heard]
+            assert ear.heard == sent[:heard]
 
     asyncio.run(run())
 
 
 async def paused_at(ear: Ear, outbound: OutboundAudio, ms: int) -> bytes:
     """A second of speech and a mark, paused after so many milliseconds."""
-    said = speech(8000)
-    await say(outbound, said)
+    sent = speech(8000)
+    await say(outbound, sent)
     await outbound.mark("turn-0-1")
     ear.pass_time(ms * MS)
     await outbound.pause()
-    return said
+    return sent
 
 
 def test_a_pause_is_a_clear_and_what_is_said_meanwhile_waits():
@@ -186,16 +186,16 @@ def test_a_pause_is_a_clear_and_what_is_said_meanwhile_waits():
         ear = Ear()
         with at_the_line(ear):
             outbound = made(ear)
-            said = await paused_at(ear, outbound, 250)
+            audio = await paused_at(ear, outbound, 250)
             await say(outbound, b"\x10" * 160)
             await outbound.mark("later")
             ear.pass_time(500 * MS)
-            assert (ear.heard, ear.clears) == (said[:2000], 1)
+            assert (ear.heard, ear.clears) == (audio[:2000], 1)
             assert outbound.unheard_samples == 6000 + 160
             await outbound.resume()
             ear.pass_time(2000 * MS)
-            assert ear.heard[2000 + FADE_SAMPLES :] == said[2000 + FADE_SAMPLES :] + b"\x10" * 160
-            assert len(ear.heard) == len(said) + 160
+            assert ear.heard[2000 + FADE_SAMPLES :] == audio[2000 + FADE_SAMPLES :] + b"\x10" * 160
+            assert len(ear.heard) == len(audio) + 160
 
     asyncio.run(run())
 
@@ -249,14 +249,14 @@ def test_pausing_twice_is_pausing_once():
         ear = Ear()
         with at_the_line(ear):
             outbound = made(ear)
-            said = await paused_at(ear, outbound, 250)
+            audio = await paused_at(ear, outbound, 250)
             await outbound.pause()
             assert outbound.unheard_samples == 6000
             await outbound.clear()
             assert outbound.unheard_samples == 0
             await outbound.resume()
             ear.pass_time(1000 * MS)
-        assert (ear.heard, ear.clears) == (said[:2000], 1)
+        assert (ear.heard, ear.clears) == (audio[:2000], 1)
 
     asyncio.run(run())
 
@@ -276,7 +276,7 @@ def test_a_pause_during_a_resumption_keeps_the_order():
                 await asyncio.sleep(0)
 
             outbound._out._deliver = slow
-            said = await paused_at(ear, outbound, 250)
+            audio = await paused_at(ear, outbound, 250)
             going_on, sent = asyncio.create_task(outbound.resume()), 0
             while sent < 3:  # noqa: ASYNC110  # what is waited for knows nothing of the test
                 await asyncio.sleep(0)
@@ -286,6 +286,6 @@ def test_a_pause_during_a_resumption_keeps_the_order():
             assert outbound.unheard_samples == 6000 - 160
             await outbound.resume()
             ear.pass_time(2000 * MS)
-        assert ear.heard == said
+        assert ear.heard == audio
 
     asyncio.run(run())

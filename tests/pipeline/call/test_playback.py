@@ -110,11 +110,11 @@ def is_echo(played: PlayedLevels, window: bytes, arrived_ms: int) -> bool:
 )
 def test_an_echo_is_known_for_one(agent, attenuation, delay_ms, at_ms):
     """The agent's audio back at -25 to -35 dB after 100 to 250 ms, in any window, while it speaks and just after."""
-    said = noise(agent, 8000)
+    audio = noise(agent, 8000)
     played = PlayedLevels(SETTINGS)
-    played.add(said, 0)
+    played.add(audio, 0)
     line = np.zeros(24_000)
-    line[delay_ms * 8 : delay_ms * 8 + 8000] = mulaw.decode(said) * 10 ** (-attenuation / 20)
+    line[delay_ms * 8 : delay_ms * 8 + 8000] = mulaw.decode(audio) * 10 ** (-attenuation / 20)
     window = mulaw.encode(line[at_ms * 8 : at_ms * 8 + 256].astype(np.int16))
     audible = np.any(line[at_ms * 8 : at_ms * 8 + 256])
     assert not audible or is_echo(played, window, at_ms + 32)

@@ -13,14 +13,14 @@ TURNS = script.format_parameters([TurnScript("one two", 5), TurnScript("three", 
 
 
 class Model(ScriptedLanguageModel):
-    """Keeps the requests that it gets."""
+    """Keeps the requests it receives."""
 
     def __init__(self):
         super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
-        self.asked = []
+        self.requests = []
 
     async def reply(self, request):
-        self.asked.append((request.words, request.reply_tokens))
+        self.requests.append((request.words, request.reply_tokens))
         async for token in super().reply(request):
             yield token
 
@@ -35,32 +35,32 @@ class Recogniser(ScriptedSpeechToText):
         return Transcript(words, scripted=True)
 
 
-async def asked_in_three_turns(serve, *overrides, recogniser):
+async def record_three_turns(serve, *overrides, recogniser):
     llm = Model()
     async with serve(*overrides, stt=recogniser, llm=llm) as served, served.phone(custom_parameters=TURNS) as phone:
         for _ in range(3):
             await phone.ask()
             await phone.reply()
-    return llm.asked
+    return llm.requests
 
 
 async def test_each_turn_has_its_words_and_length(serve):
     """In order; a turn that the scenario does not have is as its last."""
-    asked = await asked_in_three_turns(serve, "weightless=true", recogniser=Recogniser())
-    assert asked == [("one two", 5), ("three", 7), ("three", 7)]
+    requests = await record_three_turns(serve, "weightless=true", recogniser=Recogniser())
+    assert requests == [("one two", 5), ("three", 7), ("three", 7)]
 
 
 async def test_a_recogniser_with_words_of_its_own_keeps_them(serve):
     """Only random weights use scripted words; the reply's length is scripted in any case."""
     own = ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", text="its own", delay_ms=0))
-    asked = await asked_in_three_turns(serve, "weightless=true", recogniser=own)
-    assert asked == [("its own", 5), ("its own", 7), ("its own", 7)]
+    requests = await record_three_turns(serve, "weightless=true", recogniser=own)
+    assert requests == [("its own", 5), ("its own", 7), ("its own", 7)]
 
 
 async def test_an_agent_with_weights_ignores_the_script(serve):
     """A caller can't put words into the mouth of a real agent."""
-    asked = await asked_in_three_turns(serve, recogniser=Recogniser())
-    assert asked == [("its own", None)] * 3
+    requests = await record_three_turns(serve, recogniser=Recogniser())
+    assert requests == [("its own", None)] * 3
 
 
 async def test_a_damaged_script_ends_the_call_with_the_reason(serve):

@@ -5,7 +5,7 @@ from turngap_agent import tracing
 from turngap_agent.call.question import SPECULATION_LEVELS
 from turngap_agent.tracing import Stage
 
-from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Counted, Held, Recording, nothing_said
+from tests.pipeline.call.speculative import LONG_MS, SHORT_MS, SPECULATIVE, Counted, Held, Recording, expect_silence
 from tests.pipeline.conftest import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def test_work_goes_as_far_ahead_as_the_profile_says(serve, speculate):
     async with serve(*settings, stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        async with nothing_said(phone):
+        async with expect_silence(phone):
             await served.heard_all(phone)
             await wait_until(lambda: begun() >= ahead)
         assert begun() == ahead

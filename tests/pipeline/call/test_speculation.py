@@ -12,7 +12,7 @@ from tests.pipeline.call.speculative import (
     Counted,
     Ready,
     Recording,
-    nothing_said,
+    expect_silence,
     soon,
 )
 
@@ -25,7 +25,7 @@ async def test_nothing_is_heard_before_the_end_is_sure(serve):
     async with serve(*SPECULATIVE, tts=tts) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        async with nothing_said(phone):
+        async with expect_silence(phone):
             await soon(tts.done)
             await served.heard_all(phone)
 

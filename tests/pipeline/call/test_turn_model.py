@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from turngap_agent import tracing
 
-from tests.pipeline.call.speculative import LONG_MS, PATIENCE_S, SHORT_MS, SPECULATIVE, Counted, nothing_said, soon
+from tests.pipeline.call.speculative import LONG_MS, PATIENCE_S, SHORT_MS, SPECULATIVE, Counted, expect_silence, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -47,11 +47,11 @@ async def test_a_turn_model_that_fails_costs_only_time(serve, policy):
 
 async def test_a_slow_turn_model_does_not_hold_up_hearing(serve):
     """While it works the caller is heard to go on; its answer on that pause then counts for nothing."""
-    asked, answer, answered = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
+    queried, answer, answered = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
 
     class Slow:
         async def completeness(self, audio):
-            asked.set()
+            queried.set()
             await answer.wait()
             answered.release()
             return 1.0
@@ -63,12 +63,12 @@ async def test_a_slow_turn_model_does_not_hold_up_hearing(serve):
     async with serve(*SPECULATIVE, stt=stt, turn=Slow()) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        await soon(asked)
+        await soon(queried)
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        await stt.asked_times(2)
+        await stt.wait_for_requests(2)
         await served.heard_all(phone)
-        async with nothing_said(phone), asyncio.timeout(PATIENCE_S):
+        async with expect_silence(phone), asyncio.timeout(PATIENCE_S):
             answer.set()
             for _ in range(2):  # on the pause that is over, and on this one
                 await answered.acquire()
@@ -84,7 +84,7 @@ async def test_smart_turn_begins_nothing_before_the_end_is_sure(serve):
     async with serve(*policy, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        async with nothing_said(phone):
+        async with expect_silence(phone):
             await served.heard_all(phone)
         assert stt.heard == []
         await phone.speak(400)

@@ -32,11 +32,11 @@ class FailingOnce(ScriptedSpeechToText):
 
     def __init__(self) -> None:
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
 
     async def transcribe(self, audio):
-        if not self.asked.is_set():
-            self.asked.set()
+        if not self.requested.is_set():
+            self.requested.set()
             raise EngineError("out of memory")
         return Transcript("words")
 
@@ -88,7 +88,7 @@ async def test_an_attempt_that_failed_before_the_end_was_sure_is_made_again(serv
     async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
-        await soon(stt.asked)
+        await soon(stt.requested)
         await phone.hush(LONG_MS)
         name, audio = await phone.reply()
         await phone.hang_up()

@@ -12,9 +12,9 @@ from turngap_agent.endpointing.energy import EnergyEngine, EnergySettings
 def voicings(rms_dbfs: float, offset: int = 0) -> list[tuple[int, float]]:
     square = np.resize([1, -1], 512) * 32_768 * 10 ** (rms_dbfs / 20) + offset
     detector = EnergyEngine(EnergySettings(engine="energy", threshold_dbfs=-45)).detector()
-    found = asyncio.run(detector.push(square.astype(np.int16)))
-    assert [one.level_dbfs for one in found] == pytest.approx([rms_dbfs] * 2, abs=0.1)
-    return [(one.end_sample, one.probability) for one in found]
+    seen = asyncio.run(detector.push(square.astype(np.int16)))
+    assert [one.level_dbfs for one in seen] == pytest.approx([rms_dbfs] * 2, abs=0.1)
+    return [(one.end_sample, one.probability) for one in seen]
 
 
 def test_sound_over_the_threshold_is_speech() -> None:

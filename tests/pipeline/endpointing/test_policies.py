@@ -36,17 +36,17 @@ def run(
 ) -> list[EndpointEvent]:
     """Events of windows (probability, level); every question is answered so many windows later."""
     policy = make_endpointer(settings)
-    found: list[EndpointEvent] = []
+    events: list[EndpointEvent] = []
     due: list[tuple[int, int]] = []
     for index, (probability, level) in enumerate(windows):
-        for at_sample in [asked for when, asked in due if when == index]:
+        for at_sample in [sample for when, sample in due if when == index]:
             assert completeness is not None
-            found += policy.completion(at_sample, completeness)
+            events += policy.completion(at_sample, completeness)
         new = policy.push(Voicing((index + 1) * WINDOW, probability, level))
         if completeness is not None:
             due += [(index + answer_after, event.at_sample) for event in new if event.kind is ASKED]
-        found += new
-    return found
+        events += new
+    return events
 
 
 def kinds(events: list[EndpointEvent]) -> list[EventKind]:
@@ -60,10 +60,10 @@ def confirmed(events: list[EndpointEvent]) -> list[tuple[int, ConfirmedBy | None
 
 def test_work_begins_at_the_first_short_silence() -> None:
     """The provisional end and the question come `provisional_ms` after the speech, the confirmation later."""
-    found = run([SPEECH] * 10 + [SILENCE] * 20, 1.0)
-    assert kinds(found) == [STARTED, PROVISIONAL, ASKED, CONFIRMED]
-    assert [event.at_sample // WINDOW for event in found] == [3, 13, 13, 20]
-    assert {event.speech_end_sample for event in found[1:]} == {10 * WINDOW}
+    events = run([SPEECH] * 10 + [SILENCE] * 20, 1.0)
+    assert kinds(events) == [STARTED, PROVISIONAL, ASKED, CONFIRMED]
+    assert [event.at_sample // WINDOW for event in events] == [3, 13, 13, 20]
+    assert {event.speech_end_sample for event in events[1:]} == {10 * WINDOW}
 
 
 @pytest.mark.parametrize(
@@ -86,44 +86,44 @@ def test_a_turn_that_sounds_complete_needs_less_silence(
 
 def test_without_a_model_the_least_silence_ends_every_turn() -> None:
     """The turn model is not queried."""
-    found = run([SPEECH] * 10 + [SILENCE] * 30, settings=SETTINGS.model_copy(update={"model": None}))
-    assert kinds(found) == [STARTED, PROVISIONAL, CONFIRMED]
-    assert confirmed(found) == [(20, ConfirmedBy.SILENCE)]
+    events = run([SPEECH] * 10 + [SILENCE] * 30, settings=SETTINGS.model_copy(update={"model": None}))
+    assert kinds(events) == [STARTED, PROVISIONAL, CONFIRMED]
+    assert confirmed(events) == [(20, ConfirmedBy.SILENCE)]
 
 
 def test_an_answer_that_comes_late_confirms_at_once() -> None:
     """When the silence was long enough already, the answer itself is what is waited for."""
-    found = run([SPEECH] * 10 + [SILENCE] * 30, 1.0, answer_after=12)
-    assert confirmed(found) == [(24, ConfirmedBy.SMART_TURN)]
+    events = run([SPEECH] * 10 + [SILENCE] * 30, 1.0, answer_after=12)
+    assert confirmed(events) == [(24, ConfirmedBy.SMART_TURN)]
 
 
 def test_more_silence_does_not_begin_again() -> None:
     """One provisional end and one question a pause, however long it is."""
-    found = kinds(run([SPEECH] * 10 + [SILENCE] * 100, 0.0))
-    assert found == [STARTED, PROVISIONAL, ASKED, CONFIRMED]
+    events = kinds(run([SPEECH] * 10 + [SILENCE] * 100, 0.0))
+    assert events == [STARTED, PROVISIONAL, ASKED, CONFIRMED]
 
 
 def test_a_caller_who_goes_on_withdraws_the_end() -> None:
     """Speech after a provisional end: RESUMED, and the next pause is judged afresh, in the same turn."""
-    found = run([SPEECH] * 10 + [SILENCE] * 9 + [SPEECH] * 5 + [SILENCE] * 30, 1.0)
-    assert kinds(found) == [STARTED, PROVISIONAL, ASKED, RESUMED, PROVISIONAL, ASKED, CONFIRMED]
-    assert len({event.speech_start_sample for event in found}) == 1
+    events = run([SPEECH] * 10 + [SILENCE] * 9 + [SPEECH] * 5 + [SILENCE] * 30, 1.0)
+    assert kinds(events) == [STARTED, PROVISIONAL, ASKED, RESUMED, PROVISIONAL, ASKED, CONFIRMED]
+    assert len({event.speech_start_sample for event in events}) == 1
 
 
 def test_an_answer_on_a_pause_that_is_over_counts_for_nothing() -> None:
     """The model's word on the first pause does not shorten the second."""
     policy = make_endpointer(SETTINGS)
     windows = [SPEECH] * 10 + [SILENCE] * 4 + [SPEECH] * 5 + [SILENCE] * 12
-    asked = [
+    queries = [
         event.at_sample
         for index, (probability, level) in enumerate(windows)
         for event in policy.push(Voicing((index + 1) * WINDOW, probability, level))
         if event.kind is ASKED
     ]
-    assert len(asked) == 2
-    assert policy.completion(asked[0], 1.0) == []
-    assert kinds(policy.completion(asked[1], 1.0)) == [CONFIRMED]
-    assert policy.completion(asked[1], 1.0) == []
+    assert len(queries) == 2
+    assert policy.completion(queries[0], 1.0) == []
+    assert kinds(policy.completion(queries[1], 1.0)) == [CONFIRMED]
+    assert policy.completion(queries[1], 1.0) == []
 
 
 def test_a_caller_who_never_stops_is_confirmed_by_the_limit() -> None:
@@ -152,20 +152,20 @@ def test_a_soft_tail_that_the_detector_misses_is_not_silence_yet() -> None:
 
 def test_a_stir_in_a_quiet_pause_holds_the_confirmation() -> None:
     """A soft onset the detector does not know yet: nothing is confirmed in that window, and speech is heard next."""
-    found = run([SPEECH] * 10 + [SILENCE] * 9 + [(0.2, -52.0)] + [SPEECH] * 3, 1.0)
-    assert CONFIRMED not in kinds(found)
-    assert kinds(found)[-1] is RESUMED
+    events = run([SPEECH] * 10 + [SILENCE] * 9 + [(0.2, -52.0)] + [SPEECH] * 3, 1.0)
+    assert CONFIRMED not in kinds(events)
+    assert kinds(events)[-1] is RESUMED
 
 
 def test_a_noisy_line_is_judged_by_the_detector_alone() -> None:
     """Where it never becomes quiet after speech, work begins at its time, and `noise_ms` more silence confirms."""
     noise = [(0.0, -35.0)] * 14
-    found = run([SPEECH] * 10 + noise, 1.0)
-    assert [event.at_sample // WINDOW for event in found if event.kind is PROVISIONAL] == [13]
-    assert confirmed(found) == [(23, ConfirmedBy.SMART_TURN)]
+    events = run([SPEECH] * 10 + noise, 1.0)
+    assert [event.at_sample // WINDOW for event in events if event.kind is PROVISIONAL] == [13]
+    assert confirmed(events) == [(23, ConfirmedBy.SMART_TURN)]
     for settings in ({"noise_ms": 0}, {"drop_db": None}):
-        found = run([SPEECH] * 10 + noise, 1.0, settings=SETTINGS.model_copy(update=settings))
-        assert confirmed(found) == [(20, ConfirmedBy.SMART_TURN)]
+        events = run([SPEECH] * 10 + noise, 1.0, settings=SETTINGS.model_copy(update=settings))
+        assert confirmed(events) == [(20, ConfirmedBy.SMART_TURN)]
 
 
 def test_a_pause_full_of_noises_ends_all_the_same() -> None:
@@ -177,10 +177,10 @@ def test_a_pause_full_of_noises_ends_all_the_same() -> None:
 def test_smart_turn_decides_as_speculative_does_and_begins_nothing_before() -> None:
     """The same confirmations; each has its provisional end in the same moment, and nothing is taken back."""
     windows = [SPEECH] * 10 + [SILENCE] * 9 + [SPEECH] * 5 + [SILENCE] * 30
-    found = run(windows, 0.6, SMART_TURN)
-    assert kinds(found) == [STARTED, ASKED, ASKED, PROVISIONAL, CONFIRMED]
-    assert confirmed(found) == confirmed(run(windows, 0.6))
-    assert found[-2].at_sample == found[-1].at_sample
+    events = run(windows, 0.6, SMART_TURN)
+    assert kinds(events) == [STARTED, ASKED, ASKED, PROVISIONAL, CONFIRMED]
+    assert confirmed(events) == confirmed(run(windows, 0.6))
+    assert events[-2].at_sample == events[-1].at_sample
 
 
 @pytest.mark.parametrize(
@@ -228,12 +228,12 @@ def test_no_pause_under_the_least_silence_ends_a_turn(pauses: list[int], complet
     windows = [SPEECH] * 6
     for pause in pauses:
         windows += [SILENCE] * pause + [SPEECH] * 4
-    found = run(windows, completeness, SETTINGS.model_copy(update={"max_turn_ms": 30_000}), answer)
-    assert CONFIRMED not in kinds(found)
+    events = run(windows, completeness, SETTINGS.model_copy(update={"max_turn_ms": 30_000}), answer)
+    assert CONFIRMED not in kinds(events)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(-80, 0)), max_size=200), st.floats(0, 1))
 def test_every_turn_ends(windows: list[tuple[float, float]], completeness: float) -> None:
     """After any beginning, silence of `max_silence_ms` and the grace leave no turn open."""
-    found = kinds(run([*windows, *[SPEECH] * 4, *[(0.0, -60.0)] * 30], completeness))
-    assert found.count(STARTED) == found.count(CONFIRMED)
+    events = kinds(run([*windows, *[SPEECH] * 4, *[(0.0, -60.0)] * 30], completeness))
+    assert events.count(STARTED) == events.count(CONFIRMED)

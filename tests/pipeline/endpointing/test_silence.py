@@ -24,8 +24,8 @@ def events(probabilities: list[float], settings: EndpointingSettings = SETTINGS)
 
 def test_a_turn_starts_and_ends() -> None:
     """Speech is reported when it has lasted `min_speech_ms`, its end after `min_silence_ms`, both ends together."""
-    found = events([0.0] * 20 + [0.9] * 10 + [0.0] * 10)
-    assert found == [
+    seen = events([0.0] * 20 + [0.9] * 10 + [0.0] * 10)
+    assert seen == [
         EndpointEvent(STARTED, 23 * WINDOW, 20 * WINDOW - 2048, 23 * WINDOW),
         EndpointEvent(PROVISIONAL, 40 * WINDOW, 20 * WINDOW - 2048, 30 * WINDOW),
         EndpointEvent(CONFIRMED, 40 * WINDOW, 20 * WINDOW - 2048, 30 * WINDOW, ConfirmedBy.SILENCE),
@@ -34,8 +34,8 @@ def test_a_turn_starts_and_ends() -> None:
 
 def test_a_pause_shorter_than_the_silence_is_not_the_end() -> None:
     """A caller who goes on within `min_silence_ms` is still in the same turn."""
-    found = events(([0.9] * 10 + [0.0] * 9) * 3 + [0.0])
-    assert [event.kind for event in found] == [STARTED, PROVISIONAL, CONFIRMED]
+    seen = events(([0.9] * 10 + [0.0] * 9) * 3 + [0.0])
+    assert [event.kind for event in seen] == [STARTED, PROVISIONAL, CONFIRMED]
 
 
 def test_a_short_burst_is_not_speech() -> None:
@@ -57,8 +57,8 @@ def test_doubt_after_silence_does_not_prolong_the_turn() -> None:
 
 def test_a_caller_who_goes_on_is_answered_at_the_limit() -> None:
     """At `max_turn_ms` the turn ends in mid-speech, and what follows is a turn of its own that starts no earlier."""
-    found = events([0.9] * 70 + [0.0] * 10)
-    ends = [event for event in found if event.kind is CONFIRMED]
+    seen = events([0.9] * 70 + [0.0] * 10)
+    ends = [event for event in seen if event.kind is CONFIRMED]
     assert [event.at_sample for event in ends] == [63 * WINDOW, 80 * WINDOW]
     assert ends[0].speech_end_sample == 63 * WINDOW
     assert ends[1].speech_start_sample == 63 * WINDOW
@@ -81,11 +81,11 @@ def test_pre_roll_does_not_reach_into_the_turn_before() -> None:
 @given(st.lists(st.floats(0, 1), max_size=300))
 def test_events_are_well_formed(probabilities: list[float]) -> None:
     """Starts and ends alternate, provisional and confirmed share a moment, and utterances are ordered and apart."""
-    found = events(probabilities)
-    kinds = [event.kind for event in found]
+    seen = events(probabilities)
+    kinds = [event.kind for event in seen]
     assert kinds == ([STARTED, PROVISIONAL, CONFIRMED] * len(kinds))[: len(kinds)]
     last_end = 0
-    for event in found:
+    for event in seen:
         assert last_end <= event.speech_start_sample < event.speech_end_sample <= event.at_sample
         if event.kind is CONFIRMED:
             last_end = event.speech_end_sample

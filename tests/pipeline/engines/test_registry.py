@@ -139,7 +139,7 @@ def test_engines_are_named_in_the_registry_alone() -> None:
         for one in registry.SHIPPED.values()
         for value in one.values()
     }
-    found = {
+    matches = {
         (str(path.relative_to(ROOT)), word)
         for folder in ("harness/turngap", "pipeline/turngap_agent")
         for path in sorted((ROOT / folder).rglob("*.py"))
@@ -147,9 +147,9 @@ def test_engines_are_named_in_the_registry_alone() -> None:
         for word in compared_or_listed(ast.parse(path.read_text("utf-8")))
         if word in names
     }
-    registered = {row for row in found if row[0] == "pipeline/turngap_agent/engines/registry.py"}
+    registered = {row for row in matches if row[0] == "pipeline/turngap_agent/engines/registry.py"}
     assert {word for _, word in registered} == names
-    assert found - registered == set(NOT_ENGINES)
+    assert matches - registered == set(NOT_ENGINES)
 
 
 def compared_or_listed(tree: ast.Module) -> Iterator[str]:

@@ -53,10 +53,10 @@ def test_that_nobody_chose_is_known() -> None:
 
 def test_the_only_slice_of_a_card_is_taken() -> None:
     """CUDA is shown it by its UUID."""
-    found = chosen(module=cut("0s1"))
-    assert (found.uuid, found.is_slice, found.number) == ("MIG-0s1", True, 0)
-    assert found.environment == {"CUDA_VISIBLE_DEVICES": "MIG-0s1"}
-    assert found.label == "a slice of GPU 0 (NVIDIA A100)"
+    gpu = chosen(module=cut("0s1"))
+    assert (gpu.uuid, gpu.is_slice, gpu.number) == ("MIG-0s1", True, 0)
+    assert gpu.environment == {"CUDA_VISIBLE_DEVICES": "MIG-0s1"}
+    assert gpu.label == "a slice of GPU 0 (NVIDIA A100)"
 
 
 @pytest.mark.parametrize(("device", "visible"), [("MIG-0s2", None), (None, "MIG-0s2")])

@@ -26,9 +26,9 @@ def test_each_cause_has_its_line(
     torch_cuda: str | None, driver: Driver | None, environment: dict[str, str], words: str
 ) -> None:
     """A newer minor version of the same major runs: CUDA's minor version compatibility."""
-    found = why_unreachable(torch_cuda, driver, environment)
-    assert words in found
-    assert "\n" not in found
+    reason = why_unreachable(torch_cuda, driver, environment)
+    assert words in reason
+    assert "\n" not in reason
 
 
 def test_the_driver_is_read_from_nvml() -> None:

@@ -89,8 +89,8 @@ def test_faster_whisper_is_counted_by_its_model(model: str, size: int) -> None:
     """float16 takes two bytes a parameter, int8_float16 one."""
     for compute, width in (("float16", 2), ("int8_float16", 1)):
         stt = {"engine": "faster_whisper", "model": model, "device": "cuda", "compute_type": compute}
-        found = plan.parts(Profile.model_validate(hf().model_dump() | {"stt": stt}), CARD_141)
-        assert found[0].mib * MIB == pytest.approx(1.1 * size * 1e6 * width)
+        parts = plan.parts(Profile.model_validate(hf().model_dump() | {"stt": stt}), CARD_141)
+        assert parts[0].mib * MIB == pytest.approx(1.1 * size * 1e6 * width)
 
 
 def test_vllm_alone_needs_no_gpu() -> None:

@@ -30,15 +30,15 @@ def test_every_model_is_pinned(name: str) -> None:
 
 def test_the_settings_that_decide_time_and_memory_are_written_out(name: str) -> None:
     """Number formats, shares, context, and calls are the profile's own, not a default that may change."""
-    found = profile.load(name)
-    written: dict[str, Any] = found.model_dump(exclude_unset=True)
+    loaded = profile.load(name)
+    written: dict[str, Any] = loaded.model_dump(exclude_unset=True)
     assert {"device", "compute_type", "window"} <= set(written["stt"])
     assert {"dtype", "gpu_memory_share", "max_context", "max_sequences", "max_tokens"} <= set(written["llm"])
     assert {"device", "dtype", "mode", "slots", "context_positions"} <= set(written["tts"])
     assert {"in_ms", "buffering_ms", "decode_ms"} <= set(written["network"])
-    assert found.limits.gated_calls == found.limits.simultaneous_calls
-    assert found.price is not None
-    assert "assumption" in found.price.source
+    assert loaded.limits.gated_calls == loaded.limits.simultaneous_calls
+    assert loaded.price is not None
+    assert "assumption" in loaded.price.source
 
 
 def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
@@ -53,11 +53,11 @@ def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
 
 def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:
     """The synthesiser and the language model take on as many as the agent does."""
-    found = profile.load(name)
-    assert isinstance(found.tts, CsmSettings)
-    assert isinstance(found.llm, VllmSettings)
-    assert found.tts.slots >= found.limits.simultaneous_calls
-    assert found.llm.max_sequences >= found.limits.simultaneous_calls
+    loaded = profile.load(name)
+    assert isinstance(loaded.tts, CsmSettings)
+    assert isinstance(loaded.llm, VllmSettings)
+    assert loaded.tts.slots >= loaded.limits.simultaneous_calls
+    assert loaded.llm.max_sequences >= loaded.limits.simultaneous_calls
 
 
 def test_vllm_serves_the_verified_folder(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -57,9 +57,9 @@ def test_nonces_do_not_pile_up(now, monkeypatch):
 def test_without_a_token_nothing_is_checked():
     """Neither signature nor nonce."""
     door = Admission(1, None)
-    asked = RequestUrl.read("http", "/twilio/voice", "", {"host": "h"})
-    door.check_webhook(asked, b"\xff no form")
-    door.check_upgrade(asked)
+    request = RequestUrl.read("http", "/twilio/voice", "", {"host": "h"})
+    door.check_webhook(request, b"\xff no form")
+    door.check_upgrade(request)
     door.check_nonce({})
 
 
@@ -74,6 +74,6 @@ def test_without_a_token_nothing_is_checked():
 )
 def test_the_outermost_proxy_tells_the_url(headers, scheme, host):
     """Forwarding headers win, the first of several being the one Twilio spoke to."""
-    asked = RequestUrl.read("http", "/p", "q=1", headers)
-    assert (asked.scheme, asked.host, asked.target) == (scheme, host, "/p?q=1")
-    assert asked.stream_url == f"wss://{host}/twilio/media"
+    request = RequestUrl.read("http", "/p", "q=1", headers)
+    assert (request.scheme, request.host, request.target) == (scheme, host, "/p?q=1")
+    assert request.stream_url == f"wss://{host}/twilio/media"

@@ -24,8 +24,8 @@ def base(served) -> str:
 def stream_of(twiml: str) -> ET.Element:
     response = ET.fromstring(twiml)  # our own answer
     assert response.tag == "Response"
-    (found,) = response.findall("./Connect/Stream")
-    return found
+    (stream,) = response.findall("./Connect/Stream")
+    return stream
 
 
 async def test_the_webhook_connects_the_call_to_the_socket(serve):

@@ -63,12 +63,12 @@ def test_what_the_agent_says_is_read_as_it_was_written(message: Outbound) -> Non
 @given(INBOUND, st.data())
 def test_a_field_of_another_kind_is_refused_or_read(message: Inbound, data: st.DataObject) -> None:
     """Nothing but `ProtocolError` comes out."""
-    told = json.loads(message.to_json())
-    body = data.draw(st.sampled_from([one for one in (told, *told.values()) if isinstance(one, dict)]))
+    fields = json.loads(message.to_json())
+    body = data.draw(st.sampled_from([one for one in (fields, *fields.values()) if isinstance(one, dict)]))
     if body:
         body[data.draw(st.sampled_from(sorted(body)))] = data.draw(JSON)
     with contextlib.suppress(ProtocolError):
-        parse_inbound(json.dumps(told))
+        parse_inbound(json.dumps(fields))
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_field_of_another_kind_is_refused_or_read(message: Inbound, data: st.D
 )
 def test_the_field_is_named(changed: dict[str, Any], field: str, value: str) -> None:
     """And its value."""
-    told = json.loads(messages.InboundMedia("MZ", 2, 1, 0, b"\xff").to_json())
+    fields = json.loads(messages.InboundMedia("MZ", 2, 1, 0, b"\xff").to_json())
     with pytest.raises(ProtocolError) as raised:
-        parse_inbound(json.dumps(told | changed))
+        parse_inbound(json.dumps(fields | changed))
     assert field in str(raised.value)
     assert value in str(raised.value)

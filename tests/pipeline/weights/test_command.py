@@ -56,20 +56,20 @@ def test_list_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 def test_path_is_alone_on_stdout(hub: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
     """`path` fetches what is missing and prints the path alone, what it did goes to stderr."""
     assert main(["weights", "path", "tiny"]) == 0
-    said = capsys.readouterr()
-    assert Path(said.out.strip()).read_bytes() == hub_pin.CONTENT
-    assert said.out.count("\n") == 1
-    assert "turngap: fetching tiny model.bin (10.0 kB)" in said.err
+    printed = capsys.readouterr()
+    assert Path(printed.out.strip()).read_bytes() == hub_pin.CONTENT
+    assert printed.out.count("\n") == 1
+    assert "turngap: fetching tiny model.bin (10.0 kB)" in printed.err
 
 
 def test_verify_fails_on_damage(hub: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` ends with 0 when all is as pinned, and with the error's code when a byte is not."""
     assert main(["weights", "verify"]) == 0
     assert "nothing is cached yet" in capsys.readouterr().out
-    found = weights.get("tiny")
+    file = weights.get("tiny")
     assert main(["weights", "verify"]) == 0
     assert "tiny 1: as pinned" in capsys.readouterr().out
-    found.write_bytes(hub_pin.CONTENT[::-1])
+    file.write_bytes(hub_pin.CONTENT[::-1])
     assert main(["weights", "verify"]) == 2
     assert "is damaged" in capsys.readouterr().out
 
@@ -78,10 +78,10 @@ def test_verify_fails_on_damage(hub: FileServer, capsys: pytest.CaptureFixture[s
 def test_unknown_name(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is not pinned is one line on stderr, and a usage error."""
     assert main(["weights", *arguments]) == code
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("turngap: error: ")
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("turngap: error: ")
+    assert printed.err.count("\n") == 1
 
 
 def test_no_voice_is_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +95,7 @@ def test_no_voice_is_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(weights, "pull", pull)
     monkeypatch.setattr(installed, "find", lambda pin: Path("/site"))
     assert main(["weights", "pull", "--json"]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["unavailable"] == {"asterisk-prompts": "no apt-get here"}
-    assert "turngap: note: no apt-get here" in said.err
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["unavailable"] == {"asterisk-prompts": "no apt-get here"}
+    assert "turngap: note: no apt-get here" in printed.err
     assert main(["weights", "pull", "asterisk-prompts"]) == 2

@@ -29,9 +29,9 @@ def logits(folder: Path, ids: list[int]) -> F32:
     return np.array([decoder.context().logits(ids[: n + 1], 0) for n in range(len(ids))])
 
 
-def error(found: F32, expected: F32) -> float:
+def error(actual: F32, expected: F32) -> float:
     """The root mean square of the difference, as a share of the expected one's."""
-    return float(np.sqrt(np.square(found - expected).mean() / np.square(expected).mean()))
+    return float(np.sqrt(np.square(actual - expected).mean() / np.square(expected).mean()))
 
 
 @pytest.mark.parametrize(("quantized", "tolerance"), [(False, 1e-5), (True, 0.1)])
@@ -126,17 +126,17 @@ def test_no_gguf(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"architecture": "mamba"}, "architecture is 'mamba'; only `llama`"),
         ({"pre": "qwen2"}, "pre-tokenizer 'qwen2' is not supported"),
         ({"tensors": {}}, r"no tensor 'token_embd\.weight'"),
     ],
 )
-def test_gguf_of_another_kind(tmp_path: Path, change: dict[str, object], said: str) -> None:
+def test_gguf_of_another_kind(tmp_path: Path, change: dict[str, object], message: str) -> None:
     """A GGUF that cannot be converted says which part is foreign."""
     path = write(tmp_path / "m.gguf", **({"tensors": random_weights()} | change))  # type: ignore[arg-type]
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         llama_onnx.convert(path, tmp_path)
 
 

@@ -85,7 +85,7 @@ def test_unknown_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"checksum": 'sha256 = "abc"'}, "`tiny.files.0.sha256`"),
         ({"checksum": 'git = "' + "0" * 40 + '", sha256 = "' + "0" * 64 + '"'}, "either `sha256` or `git`"),
@@ -95,9 +95,9 @@ def test_unknown_name() -> None:
         ({"zeros": '" broken'}, "cannot be read"),
     ],
 )
-def test_broken_pin(tmp_path: Path, changes: dict[str, str], said: str) -> None:
+def test_broken_pin(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     """A pin that cannot be right is one line with the file, the entry and the key."""
-    with pytest.raises(WeightsError, match=re.escape(said)) as caught:
+    with pytest.raises(WeightsError, match=re.escape(message)) as caught:
         _load(tmp_path, **changes)
     assert str(caught.value).startswith(f"{tmp_path / 'weights.toml'}: ")
     assert "\n" not in str(caught.value)

@@ -49,11 +49,11 @@ def _left_over(folder: Path) -> list[str]:
 
 def test_fetched_once(hub: FileServer) -> None:
     """The first call fetches; the second asks nobody, and works without a network."""
-    found = _get()
-    assert found.read_bytes() == hub_pin.CONTENT
+    file = _get()
+    assert file.read_bytes() == hub_pin.CONTENT
     hub.statuses[hub_pin.URL_PATH] = 500
-    assert _get() == found
-    assert len(hub.asked) == 1
+    assert _get() == file
+    assert len(hub.requests) == 1
 
 
 def test_nothing_else_is_left(hub: FileServer, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_full_disk_keeps_the_part(hub: FileServer, tmp_path: Path, monkeypatch: 
             _get()
     assert not cache.place(pins.of("tiny")).exists()
     assert _get().read_bytes() == hub_pin.CONTENT
-    assert hub.ranges_asked() == [None, "bytes=3000-"]
+    assert hub.requested_ranges() == [None, "bytes=3000-"]
 
 
 def test_unwritable_cache(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,21 +96,21 @@ def test_unwritable_cache(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_filled_cache_needs_no_writing(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cached entry is returned without a lock or a write, so a read-only cache works."""
-    found = _get()
+    file = _get()
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(cache, "lock", refuse)
     monkeypatch.setattr(cache, "_write_manifest", refuse)
-    os.utime(found, ns=(1, 1))
-    assert _get() == found
+    os.utime(file, ns=(1, 1))
+    assert _get() == file
 
 
 def test_damaged_file_is_noticed(hub: FileServer) -> None:
     """A file whose size changed is refused with the command that mends it, and that command mends it."""
-    found = _get()
-    found.write_bytes(b"short")
+    file = _get()
+    file.write_bytes(b"short")
     with pytest.raises(WeightsError, match=r"is damaged \(5 bytes, not 10000\): run `.* weights pull tiny`"):
         _get()
     weights.pull("tiny", Silent())
@@ -126,35 +126,35 @@ def test_removed_file_is_noticed(hub: FileServer) -> None:
 
 def test_same_size_other_bytes(hub: FileServer) -> None:
     """A file rewritten with the same size is looked at, for its time has changed."""
-    found = _get()
-    found.write_bytes(hub_pin.CONTENT[::-1])
-    os.utime(found, ns=(1, 1))
+    file = _get()
+    file.write_bytes(hub_pin.CONTENT[::-1])
+    os.utime(file, ns=(1, 1))
     with pytest.raises(WeightsError, match="is damaged"):
         _get()
 
 
 def test_copied_cache_serves(hub: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache folder copied without its times is verified once and then trusted again."""
-    found = _get()
+    file = _get()
     shutil.copytree(tmp_path / "cache", tmp_path / "copy", copy_function=shutil.copyfile)
     monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path / "copy"))
-    assert _get().read_bytes() == found.read_bytes()
+    assert _get().read_bytes() == file.read_bytes()
 
     def forbid(path: Path) -> str:
         raise AssertionError(f"{path} was read again")
 
     monkeypatch.setattr(cache, "file_digest", forbid)
     _get()
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
 def test_verify_reads_every_byte(hub: FileServer) -> None:
     """Damage that keeps size and time is found by `verify`, and by nothing cheaper."""
-    found = _get()
-    times = found.stat()
-    found.write_bytes(hub_pin.CONTENT[::-1])
-    os.utime(found, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert _get() == found
+    file = _get()
+    times = file.stat()
+    file.write_bytes(hub_pin.CONTENT[::-1])
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert _get() == file
     (status,) = weights.verify(Silent())
     assert not status.cached
     assert "is damaged (its sha256 is" in status.problem
@@ -192,12 +192,12 @@ def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
     # Whichever comes second says so; only then does the server answer the first.
-    said: list[str] = []
+    lines: list[str] = []
 
     def listen(process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         for line in process.stderr:
-            said.append(line.strip())
+            lines.append(line.strip())
             if "waiting for another process" in line:
                 assert hub.gate is not None
                 hub.gate.set()
@@ -207,14 +207,14 @@ def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
         listener.start()
     outputs = [process.stdout.read().strip() for process in both if process.stdout]
     for process, listener in zip(both, listeners, strict=True):
-        assert process.wait(30) == 0, said
+        assert process.wait(30) == 0, lines
         listener.join()
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         process.stderr.close()
-    assert said.count("turngap: tiny: waiting for another process that fetches it") == 1
-    assert len(hub.asked) == 1
+    assert lines.count("turngap: tiny: waiting for another process that fetches it") == 1
+    assert len(hub.requests) == 1
     assert outputs[0] == outputs[1] != ""
 
 

@@ -218,7 +218,7 @@ class OnnxChat:
 
 
 class _ReplyText:
-    """Emits the text of a reply's tokens; a character whose bytes are in several tokens comes with the last of them."""
+    """Emits the text of a reply's tokens; a character spread over several tokens is emitted with the last."""
 
     def __init__(self, tokenizer: Tokenizer, emit: worker.Emit[str]) -> None:
         self._tokenizer = tokenizer

@@ -56,7 +56,7 @@ class VllmSettings(LlmSettings):
     max_tokens: int = Field(48, ge=1, le=2048)
     temperature: float = Field(0, ge=0, le=2)
     apology: str = "I am sorry, I have a problem at the moment. Please try again in a minute."
-    """Said in place of a reply that fails; the turn counts as failed. "" says nothing."""
+    """Spoken instead of a reply that fails; the turn counts as failed. With "" the agent stays silent."""
 
     # For a server that the agent starts.
     command: tuple[str, ...] = Field(("vllm", "serve"), min_length=1)
@@ -98,7 +98,7 @@ class VllmSettings(LlmSettings):
     prompt: Literal["chat", "token_ids"] = "chat"
     """`token_ids`: stand-in ids, a fixed number per word, if the model's tokenizer is not available; needs `script`."""
     script: str = ""
-    """Said in place of the model's words, one word per token: random weights produce none."""
+    """Spoken instead of the model's words, one word per token: random weights produce none."""
 
     @model_validator(mode="after")
     def _check_script(self) -> VllmSettings:

@@ -44,7 +44,7 @@ class DepthDecoder:
         """Return a frame's codes, shape (codebooks,), from `hidden` (1, backbone hidden) and the first `code` (1,).
 
         `noise` (codebooks, at least top_k) is uniform; its row 0 is the backbone's. `fuse` may replace `first` and
-        `step`, of which `step` has one row, by compiled functions.
+        `step` (one row), by compiled functions.
         """
         first, step = fuse(self.first, False), fuse(self.step, True)
         codes = [code]

@@ -33,7 +33,7 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
         raise WeightsError(
-            f"{pin.name} comes as Debian packages ({', '.join(source.packages)}), and {missing[0]} is not installed: "
+            f"{pin.name} is in Debian packages ({', '.join(source.packages)}), and {missing[0]} is not installed: "
             "run it on Debian or Ubuntu, or copy this entry's cache folder from there (docs/weights.md)"
         )
     state = partial / "apt"

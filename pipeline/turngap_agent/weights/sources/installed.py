@@ -22,7 +22,7 @@ def find(pin: Pin) -> Path:
     try:
         package = metadata.distribution(source.package)
     except metadata.PackageNotFoundError:
-        raise WeightsError(f"{pin.name} comes with {source.package}, which is not installed: {remedy}") from None
+        raise WeightsError(f"{pin.name} is part of {source.package}, which is not installed: {remedy}") from None
     if package.version != pin.version:
         raise WeightsError(f"{pin.name} {package.version} is installed and {pin.version} is pinned: {remedy}")
     for file in pin.files:

