@@ -1,4 +1,4 @@
-"""Settings of all tests: a property is judged by what it gives, never by how long an example took.
+"""Settings of all tests: a property is judged by what it returns, never by how long an example took.
 
 The user's own Twilio settings are left out: with a token in the environment every agent would ask for signatures.
 """

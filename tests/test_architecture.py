@@ -20,7 +20,7 @@ def modules(package: str) -> Iterator[tuple[Path, ast.Module]]:
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Every imported name in full, wherever in the module its import stands."""
+    """Every imported name in full, wherever in the module its import is."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -90,7 +90,7 @@ def test_nothing_that_measures_imports_the_command_line() -> None:
 
 
 def package_of(name: str) -> str:
-    """The first two parts of a module's full name: a package of the root, or a module that stands alone in it."""
+    """The first two parts of a module's full name: a package of the root, or a module directly in it."""
     return ".".join(name.split(".")[:2])
 
 

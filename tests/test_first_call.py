@@ -49,7 +49,7 @@ def test_every_turn_is_heard_and_understood(smoke: Smoke) -> None:
     """Three human utterances are transcribed and answered in words, after the caller was done.
 
     On a busy machine a turn is INVALID where our own caller was late, and BROKEN where the agent's next clause was:
-    what was said in it is checked all the same.
+    what was heard in it is checked all the same.
     """
     assert len(smoke.turns) == 3, smoke.stderr
     for turn in smoke.turns:
@@ -64,7 +64,7 @@ def test_every_turn_is_heard_and_understood(smoke: Smoke) -> None:
 
 
 def test_every_gap_is_explained(smoke: Smoke) -> None:
-    """Every stage of the agent stands in every turn, and the exposed times add up to the gap."""
+    """Every stage of the agent is in every turn, and the exposed times add up to the gap."""
     for turn in smoke.turns:
         assert turn.stages is not None, turn.stages_note
         assert set(turn.stages) == set(Stage)

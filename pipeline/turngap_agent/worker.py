@@ -1,7 +1,7 @@
 """Blocking work on an engine's own thread, for one result or for the items of an async generator.
 
 The work receives a request to stop as soon as its reader is gone (closed, cancelled or collected); the reader never
-waits for it. Work that has not started by then never starts. A thread's work for an attempt at a turn counts on its meter.
+waits for it. Work that has not started by then never starts. A thread's work for an attempt counts on its meter.
 """
 
 from __future__ import annotations

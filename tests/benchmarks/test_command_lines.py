@@ -13,8 +13,8 @@ WITHOUT_TORCH = """
 import runpy, sys
 sys.modules["torch"] = sys.modules["transformers"] = None
 import importlib.util
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name in ("torch", "transformers") else found(name, *rest)
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in ("torch", "transformers") else find_spec(name, *rest)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

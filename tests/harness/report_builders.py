@@ -257,7 +257,7 @@ def write_run(
     torn: bool = False,
     **changes: Any,
 ) -> Path:
-    """A run folder: run.json, turns.jsonl, process.csv and, where asked for, gpu.csv and WAVs of the first turns."""
+    """A run folder: run.json, turns.jsonl, process.csv and, if requested, gpu.csv and WAVs of the first turns."""
     folder.mkdir(parents=True, exist_ok=True)
     turns = [_with_audio(folder, t) if index < audio else t for index, t in enumerate(turns)]
     if gpu:

@@ -1,4 +1,4 @@
-"""What is shown while a run goes on: a bar in a terminal, plain lines elsewhere."""
+"""The progress display during a run: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
 
 
 def test_a_bar_in_a_terminal() -> None:
-    """The count of settled turns stands in the bar."""
+    """The count of settled turns is in the bar."""
     text = shown(terminal=True)
     assert "2/2" in text
     assert "\x1b" in text

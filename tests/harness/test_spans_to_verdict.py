@@ -34,7 +34,7 @@ OTHER: Batch = [(span, "CA-another") for span in WHOLE]
 
 @dataclass(frozen=True)
 class Found:
-    """What became of the call's one turn, and what is said of its spans."""
+    """The call's one turn as scored, and the validity check of its spans."""
 
     turn: TurnRecord
     spans: Check
@@ -106,7 +106,7 @@ def test_spans_that_come_late_are_stated_and_not_used(measured: Callable[..., Fo
 
 
 def test_spans_that_come_twice_count_once(measured: Callable[..., Found]) -> None:
-    """A span sent again under an id of its own is found by its content."""
+    """A span sent again under an id of its own is recognised by its content."""
     once, twice = measured(OURS), measured([*OURS, *OURS])
     assert twice.turn.stages == once.turn.stages
     assert twice.spans.ok

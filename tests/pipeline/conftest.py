@@ -37,7 +37,7 @@ from turngap_agent.telephony.parsing import parse_outbound
 AT_ONCE = ("stt.delay_ms=0", "llm.first_token_ms=0", "llm.token_ms=0", "tts.first_audio_ms=0")
 """Scripted engines that take no time."""
 PATIENCE_S = 10
-"""No wait in a test lasts longer; none comes near it unless something is broken."""
+"""No wait in a test lasts longer; none is near it unless something is broken."""
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_a_fault_is_one_line_with_its_place(text: str, message: str) -> None:
 
 
 def test_every_fault_has_its_line() -> None:
-    """Who wrote three mistakes mends them in one go; what an unknown key was meant to be is not said to be missing."""
+    """Three mistakes are reported at once; the key that an unknown one was meant to be is not reported as missing."""
     with pytest.raises(ScenarioError) as caught:
         read("nam: a\nseed: -1\nturns:\n- {say: hello, paus_ms: 1}\n")
     assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [

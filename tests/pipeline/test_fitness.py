@@ -47,7 +47,7 @@ def test_a_profile_that_needs_no_gpu(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_is_there(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then nothing is said."""
+    """Then nothing is reported."""
     installed(monkeypatch)
     fitness.check(profile.load("a100"))
 

@@ -1,4 +1,4 @@
-"""Injected delays: parsed, kept in order, and found in the stage they were put into."""
+"""Injected delays: parsed, kept in order, and measured in the stage they were put into."""
 
 import asyncio
 from itertools import pairwise

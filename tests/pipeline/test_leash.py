@@ -19,7 +19,7 @@ def test_the_command_runs_with_the_niceness_and_the_cpus_it_is_given():
 
 
 def test_the_command_ends_when_its_starter_is_killed():
-    """The command's end of a pipe is closed within seconds, though nothing asked it to end."""
+    """The command's end of a pipe is closed within seconds, though nothing signalled it."""
     program = (
         "import os, signal, subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-m', 'turngap_agent.leash', str(os.getpid()), 'sh', '-c',"

@@ -120,7 +120,7 @@ def test_speech_is_told_from_silence(loaded: Engines, prompts: Path) -> None:
 
 
 def on_the_line(clip: AudioF32, distort: Callable[[AudioF32], AudioF32] = lambda audio: audio) -> npt.NDArray[np.int16]:
-    """A clip between two seconds of line noise, as it comes off the wire."""
+    """A clip between two seconds of line noise, as on the wire."""
     audio = np.random.default_rng(0).normal(0, 0.001, len(clip) + 16_000)
     audio[8000:-8000] += clip
     return mulaw.decode(mulaw.encode(np.clip(distort(audio) * 32_767, -32_767, 32_767).astype(np.int16)))
@@ -179,7 +179,7 @@ def test_a_word_of_400_ms_pauses_the_agent_and_ends_nothing(loaded: Engines, pro
 
 
 def test_a_sentence_over_the_agent_ends_its_turn(loaded: Engines, prompts: Path) -> None:
-    """It pauses within 230 ms of the first audible sample, and gives way while the caller speaks."""
+    """It pauses within 230 ms of the first audible sample, and yields while the caller speaks."""
     interruption = Interruption(BargeInSettings(), EndpointingSettings())
     voicings = judged(loaded, on_the_line(recording(prompts, "privacy-prompt")))
     moves = [interruption.push(voicing, index < 60) for index, voicing in enumerate(voicings)]

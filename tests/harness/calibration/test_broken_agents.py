@@ -140,7 +140,7 @@ def test_each_fault_is_named_and_fails(
 
 
 def test_silence_at_the_head_is_no_answer(calls: dict[str, CallRecord]) -> None:
-    """Its first byte comes at once, its first sound after a second and a half."""
+    """Its first byte arrives at once, its first sound after a second and a half."""
     turn, _ = judged(calls["silent head"], "please send me the bill")
     assert turn.first_byte_ms is not None
     assert turn.turn_gap_ms is not None

@@ -1,4 +1,4 @@
-"""Calibration: an error put into a call is the error that is found, in the sentinel's windows too."""
+"""Calibration: an error put into a call is the error that is measured, in the sentinel's windows too."""
 
 from __future__ import annotations
 
@@ -126,17 +126,17 @@ def test_only_the_turns_windows_count() -> None:
 
 
 def test_a_sentinel_without_samples_says_so() -> None:
-    """No overlap gives no bias: null, not zero."""
+    """Without overlap the bias is null, not zero."""
     errors = Sentinel().errors([turn(0, 1)])
     assert errors.n == 0
     assert errors.bias_median_ms is None
 
 
 def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through a real process and socket every answer is found, for every delay, in both conventions.
+    """Every answer through a real process and socket is measured, for every delay, in both conventions.
 
     The bursts are longer than a busy machine holds a process up: an order that reaches the agent together with the end
-    of its burst comes too late.
+    of its burst arrives too late.
     """
     short = calibrate.make_burst
     monkeypatch.setattr(calibrate, "make_burst", lambda duration_ms, seed: short(duration_ms + 1500, seed))
@@ -153,7 +153,7 @@ def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pyte
 
 
 def test_unwatched_windows_are_counted() -> None:
-    """A turn beside which the sentinel measured nothing is said."""
+    """A turn during which the sentinel measured nothing is reported."""
     watch = Sentinel()
     watch.add([Sample(900 * MS, 1000 * MS, 1.0, 1.0)])
     errors = watch.errors([turn(1000, 1500), turn(9000, 9500)])

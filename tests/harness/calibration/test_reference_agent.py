@@ -1,4 +1,4 @@
-"""The reference agent: tells the truth about itself, and is broken only in the way it was asked to be."""
+"""The reference agent: its own times are true, and it is broken only in the configured way."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def sample(from_s: float, error_ms: float | None) -> Sample:
 
 
 def test_a_resumed_run_has_what_the_sentinel_measured_before(tmp_path: Path) -> None:
-    """A second sentinel on the same log goes on where the first was killed; its torn last line is left out."""
+    """A second sentinel on the same log resumes where the first was killed; its torn last line is left out."""
     log = tmp_path / "sentinel.jsonl"
     Sentinel(log).add([sample(1, 0.5), sample(2, None)])
     log.write_text(log.read_text() + '{"from_ns": 12')

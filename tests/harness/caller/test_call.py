@@ -46,7 +46,7 @@ def test_messages_come_in_twilios_order_with_its_numbers() -> None:
 
 
 def test_what_was_sent_is_what_is_recorded() -> None:
-    """The record's audio is the wire's, and the utterance stands in it where the record says."""
+    """The record's audio is the wire's, and contains the utterance where the record says."""
     record, log = call(answering)
     wire = b"".join(base64.b64decode(m["media"]["payload"]) for m in log if m["event"] == "media")
     assert mulaw.encode(record.caller_pcm) == wire
@@ -106,7 +106,7 @@ def test_probe_hangs_up_half_a_second_after_the_answer_begins() -> None:
 
 
 def test_an_agent_that_never_answers_is_waited_for_until_the_deadline() -> None:
-    """Then the call goes on to its next turn, and ends as planned."""
+    """The call then continues with its next turn, and ends as planned."""
 
     async def silent(socket: ServerConnection, log: list[Json]) -> None:
         async for _ in socket:
@@ -169,7 +169,7 @@ def test_an_agent_that_greets_is_let_finish() -> None:
 
 
 def test_twilios_warnings_are_noted_with_their_codes() -> None:
-    """Binary frames, invalid messages, foreign streams, a full buffer: one line a code, the call goes on."""
+    """Binary frames, invalid messages, foreign streams, a full buffer: one line a code, and the call continues."""
 
     async def clumsy(socket: ServerConnection, log: list[Json]) -> None:
         async for text in socket:

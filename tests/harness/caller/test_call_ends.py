@@ -20,7 +20,7 @@ from tests.harness.caller.calls import FastClock, Json, answering, call, clip, r
 
 
 def test_an_agent_that_hangs_up_in_mid_call_is_recorded() -> None:
-    """AGENT_CLOSED, with when, where and the close code; what was said and heard until then is kept."""
+    """AGENT_CLOSED, with when, where and the close code; the audio of both sides until then is kept."""
 
     async def leaving(socket: ServerConnection, log: list[Json]) -> None:
         async for text in socket:
@@ -88,7 +88,7 @@ def test_what_is_no_agent_is_refused_with_one_line() -> None:
         record = refused(url)
         assert record.end is CallEnd.REFUSED
         assert code in record.detail
-        assert not record.detail.startswith(code)  # the sentence comes first
+        assert not record.detail.startswith(code)  # the sentence is first
         assert "\n" not in record.detail
         assert len(record.sent_ns) == 0
 
@@ -122,7 +122,7 @@ def test_a_server_of_another_kind_is_refused() -> None:
 
 
 def test_cancelling_returns_what_was_recorded() -> None:
-    """Ctrl-C in mid-call: INTERRUPTED, frames and audio kept, the agent told by `stop`."""
+    """Ctrl-C in mid-call: INTERRUPTED, frames and audio kept, and the agent receives `stop`."""
     record, log = call(answering, cancel_after=20)
     assert record.end is CallEnd.INTERRUPTED
     assert len(record.sent_ns) >= 18
@@ -164,7 +164,7 @@ def place_one(
 
 
 def test_cancelling_while_the_call_closes_keeps_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is over is COMPLETED even where the cancellation comes before its socket is closed, and it closes."""
+    """A call that is over is COMPLETED even if the cancellation arrives before its socket is closed, and it closes."""
     record, closes = place_one(monkeypatch, lambda task: task.cancel() and None)
     assert isinstance(record, CallRecord)
     assert record.end is CallEnd.COMPLETED
@@ -172,7 +172,7 @@ def test_cancelling_while_the_call_closes_keeps_its_record(monkeypatch: pytest.M
 
 
 def test_a_callback_that_fails_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fault comes out of the call, after its socket has been closed."""
+    """The exception is raised by the call, after its socket has been closed."""
 
     def fails(call_sid: str, turn: int, spoken: Spoken) -> None:
         raise RuntimeError("no room")

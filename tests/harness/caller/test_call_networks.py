@@ -237,7 +237,7 @@ def test_audio_on_its_way_is_heard_before_the_agents_hang_up() -> None:
 
 
 def test_the_same_seed_loses_the_same_frames() -> None:
-    """What is drawn comes from the seed and the call's index alone."""
+    """What is drawn depends on the seed and the call's index alone."""
 
     def lost(seed: int) -> list[bool]:
         async def silent(socket: ServerConnection, log: list[Json]) -> None:

@@ -19,7 +19,7 @@ from tests.harness.caller.conversations import CLIP, FRAME, START, Call, sound
 @given(st.integers(0, 1500), st.integers(0, 10**6))
 @settings(max_examples=50)
 def test_the_first_utterance_follows_the_pause(pause_ms: int, seed: int) -> None:
-    """It begins within two frames after the pause, never before, and stands in the line sample by sample."""
+    """It begins within two frames after the pause, never before, and is in the line sample by sample."""
     call = Call({"pause_ms": pause_ms}, seed=seed)
     call.lead(pause_ms + 400)
     begins_ms = call.last.start_sample / 8
@@ -51,7 +51,7 @@ def test_on_the_grid_speech_ends_with_a_frame(pause_ms: int) -> None:
 
 
 def test_it_waits_for_the_answer_until_the_deadline() -> None:
-    """Then, without an answer, the call is over, or the next turn is said after its pause."""
+    """Without an answer in that time the call is over, or the next turn is played after its pause."""
     call = Call({"pause_ms": 0}, {"pause_ms": 500})
     call.lead(3100)
     assert len(call.talk.spoken) == 1
@@ -67,7 +67,7 @@ def test_it_waits_for_the_answer_until_the_deadline() -> None:
 
 @pytest.mark.parametrize("gap_ms", [0, 100, 550])
 def test_a_gap_between_clauses_is_no_end(gap_ms: float) -> None:
-    """A reply in pieces goes on until it has been quiet for 600 ms."""
+    """A reply in pieces continues until it has been quiet for 600 ms."""
     call = Call({"pause_ms": 0}, {"pause_ms": 0})
     call.lead(400)
     call.hear(sound(300))
@@ -183,7 +183,7 @@ def test_a_greeting_is_let_finish() -> None:
 
 
 def test_an_endless_reply_is_talked_into() -> None:
-    """After 30 s the caller goes on, and says so."""
+    """After 30 s the caller continues, and a note reports it."""
     call = Call({"pause_ms": 0}, {"pause_ms": 0})
     call.lead(400)
     call.hear(sound(60_000))
@@ -211,7 +211,7 @@ def with_clip(**keys: Any) -> Call:
 
 
 def test_noise_goes_on_behind_the_turn_and_ends_with_it() -> None:
-    """It lies behind the pause before the utterance and the wait for its answer, in one piece from the utterance on."""
+    """It follows the pause before the utterance and the wait for its answer, in one piece from the utterance on."""
     bed = np.arange(1, 3001, dtype=np.int16)
     call = with_clip(bed=bed)
     call.lead(4200)

@@ -54,7 +54,7 @@ def test_an_offset_moves_the_mean(pcm: Pcm16, dc: float) -> None:
 
 
 def test_line_noise_has_its_level_and_is_seeded() -> None:
-    """RMS over two seconds within half a dB; the same seed gives the same line."""
+    """RMS over two seconds within half a dB; the same seed makes the same line."""
     lines = [ImpairedLine(LineImpairments(noise_dbfs=-45), Playout(), seed) for seed in ("a", "a", "b")]
     one, same, other = (
         np.concatenate([line.apply(np.zeros(160, np.int16), k, 0) for k in range(100)]) for line in lines
@@ -77,7 +77,7 @@ def test_as_many_frames_are_lost_as_was_asked() -> None:
 START = 7_000_000_000
 PIECES = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 900), st.booleans()), min_size=1, max_size=12
-)  # frames to wait, samples, whether a clear comes first
+)  # frames to wait, samples, whether a clear is first
 
 
 def tone(samples: int) -> Pcm16:

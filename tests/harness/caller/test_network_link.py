@@ -19,7 +19,7 @@ def profile(uplink: Direction = NOTHING, downlink: Direction = NOTHING, **keys: 
 
 
 class Timers:
-    """What a scheduler was asked for, served in the order of the deadlines."""
+    """What was scheduled, served in the order of the deadlines."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[int, Callable[[int], object]]] = []
@@ -47,7 +47,7 @@ def test_a_network_that_does_nothing_needs_no_timer() -> None:
 
 
 def test_each_direction_has_its_own_delay() -> None:
-    """A frame and an echo are late by the uplink's, a message by the downlink's; the time of each is told."""
+    """A frame and an echo are late by the uplink's delay, a message by the downlink's; the time of each is recorded."""
     timers, passed = Timers(), list[object]()
     crossing = NetworkLink(profile(Direction(delay_ms=60), Direction(delay_ms=90)), "1:0", timers.at)
     crossing.send_frame(20 * MS, lambda held_ns: passed.append(("frame", held_ns)))

@@ -31,7 +31,7 @@ def silence(samples: int) -> Pcm16:
 
 @given(head=st.integers(0, 4000), body=st.integers(640, 4000), start=st.integers(0, 10**12))
 def test_onset_is_the_frame_where_sound_begins(head: int, body: int, start: int) -> None:
-    """The onset lies less than a frame before the first loud sample, or a frame after it when it hardly fills one."""
+    """The onset is less than a frame before the first loud sample, or a frame after it when it hardly fills one."""
     onset = find_onset([Segment(start, np.concatenate([silence(head), tone(body)]))])
     assert onset is not None
     assert -LEVEL_FRAME_NS < onset - (start + head * 125_000) < LEVEL_FRAME_NS
@@ -71,7 +71,7 @@ def test_one_frame_then_a_stall_is_answered_after_the_stall() -> None:
 
 
 def test_short_pieces_with_small_holes_add_up() -> None:
-    """Sound that comes in pieces, each played as it comes, is one onset: at the first piece."""
+    """Sound that arrives in pieces, each played as it arrives, is one onset: at the first piece."""
     segments = [Segment(7 + piece * 25_000_000, tone(160)) for piece in range(4)]
     assert find_onset(segments) == 7
 

@@ -56,7 +56,7 @@ def test_without_clears_every_sample_is_played_once_in_order(steps: Steps) -> No
 
 @given(STEPS)
 def test_a_gap_in_the_buffer_is_a_hole_and_nothing_else_is(steps: Steps) -> None:
-    """Playback begins at once when the buffer is empty, and goes on without a hole when it is not."""
+    """Playback begins at once when the buffer is empty, and continues without a hole when it is not."""
     playout, _ = play(steps, clears=False)
     end = 0
     for message in playout.received:
@@ -102,7 +102,7 @@ def laid_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
 
 
 def test_a_mark_is_due_when_the_audio_before_it_has_played() -> None:
-    """Not when it comes; and with an empty buffer at once."""
+    """Not when it arrives; and with an empty buffer at once."""
     playout = Playout()
     assert playout.add_mark("empty", 5) == 5
     playout.receive(ramp(800), 1_000)
@@ -115,7 +115,7 @@ def test_a_mark_is_due_when_the_audio_before_it_has_played() -> None:
 
 
 def test_a_clear_lets_all_pending_marks_come_back() -> None:
-    """Echoing without a time gives whatever is still out, in order."""
+    """Echoing without a time returns whatever is still out, in order."""
     playout = Playout()
     playout.receive(ramp(8000), 0)
     playout.add_mark("a", 1)

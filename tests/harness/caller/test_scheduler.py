@@ -39,7 +39,7 @@ def test_callbacks_come_in_the_order_of_their_deadlines() -> None:
 
 
 def test_equal_deadlines_keep_the_order_given() -> None:
-    """Two frames due at one moment leave in the order they were asked for."""
+    """Two frames due at one moment leave in the order in which they were scheduled."""
 
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         seen: list[int] = []
@@ -93,7 +93,7 @@ def test_cancelled_callbacks_never_come() -> None:
 
 
 def test_a_stalled_loop_is_recorded_with_its_length() -> None:
-    """A loop that was away is a row (came back at, away for) that touches the time asked for, and no other."""
+    """A loop that was away is a row (came back at, away for) that touches the given interval, and no other."""
 
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         start = clock.now_ns()
@@ -153,7 +153,7 @@ def test_an_idle_scheduler_wakes_for_new_work() -> None:
 
 
 def test_a_callback_that_raises_is_not_swallowed() -> None:
-    """Its exception comes out of the block that runs the scheduler."""
+    """Its exception is raised by the block that runs the scheduler."""
 
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
         def broken(due: int) -> None:

@@ -39,7 +39,7 @@ def test_the_answer_to_a_barge_in_is_what_comes_after_the_agent_has_yielded() ->
 
 
 def test_an_agent_that_falls_silent_without_a_clear_has_yielded() -> None:
-    """200 ms of silence do; what comes then is the answer."""
+    """200 ms of silence end the reply; what follows is the answer."""
     call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 100}, probe=True)
     call.lead(400)
     call.hear(sound(900))
@@ -50,7 +50,7 @@ def test_an_agent_that_falls_silent_without_a_clear_has_yielded() -> None:
 
 
 def test_an_agent_that_never_yields_is_waited_for_until_the_deadline() -> None:
-    """The turn ends with its time, and the call goes on once the agent is quiet."""
+    """The turn ends with its time, and the call continues once the agent is quiet."""
     call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 100}, {"pause_ms": 0})
     call.lead(400)
     call.hear(sound(8000))
@@ -96,7 +96,7 @@ def test_two_may_speak_over_one_reply() -> None:
 
 
 def test_a_reply_that_is_too_short_is_not_spoken_over() -> None:
-    """The turn is said after it, the record says that it was over nobody, and a note why."""
+    """The turn is played after it, the record says that it spoke over nobody, and a note why."""
     call = Call({"pause_ms": 0}, {"pause_ms": 0, "agent": "stop", "over_agent_ms": 2000})
     call.lead(400)
     call.hear(sound(500))
@@ -107,7 +107,7 @@ def test_a_reply_that_is_too_short_is_not_spoken_over() -> None:
 
 
 def test_a_reply_that_never_comes_is_not_spoken_over() -> None:
-    """The turn is said once the wait for the reply is over, and a note says so."""
+    """The turn is played once the wait for the reply is over, and a note says so."""
     call = Call({"pause_ms": 0}, {"pause_ms": 0, "agent": "ignore", "over_agent_ms": 200})
     call.lead(3500)
     assert call.last.over_agent is False

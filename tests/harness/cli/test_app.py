@@ -1,4 +1,4 @@
-"""The command line: bad input is one line and the right exit code, and stdout is for what was asked."""
+"""The command line: bad input is one line and the right exit code, and stdout has only the requested output."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_an_agent_that_dies_at_start_is_one_line(
 
 
 def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A port where nobody listens: said before anything else is done, for calibrating takes a while."""
+    """A port where nobody listens is reported before anything else is done, because calibrating takes a while."""
     scenario = str(scenario_of_tones(tmp_path, 1))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -40,7 +40,7 @@ def test_two_runs_are_compared(
 def test_what_a_machine_has_not_is_none_in_words(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No value of the program's own stands in a note."""
+    """No value of the program's own is in a note."""
     monkeypatch.chdir(tmp_path)
     turns = make.turns(20)
     for name, gpu in (("head", None), ("base", "a GPU")):

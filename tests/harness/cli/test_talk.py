@@ -24,7 +24,7 @@ PATIENT = "import sys; from turngap.cli import app, talk; talk.SPANS_TRIES = 300
 """turngap, but a turn's spans are waited for as long as a busy machine may need."""
 
 
-def said(folder: Path) -> Path:
+def write_question(folder: Path) -> Path:
     """Half a second of a quiet room, a tone that the scripted agent takes for speech, a room again; 48 kHz."""
     file = folder / "in.wav"
     soundfile.write(file, np.repeat(speech(500, 900, 300, -60), 6), 48_000)
@@ -45,7 +45,7 @@ def turngap(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_file_is_said_to_the_agent_and_its_answer_written(tmp_path: Path) -> None:
     """One turn: gap and stages on the terminal, the whole of it as JSON, the agent's voice in the other file."""
     out = tmp_path / "out.wav"
-    done = turngap("--profile", "scripted", "--in", str(said(tmp_path)), "--out", str(out), "--json")
+    done = turngap("--profile", "scripted", "--in", str(write_question(tmp_path)), "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
     (turn,) = json.loads(done.stdout)
     assert turn["turn_gap_ms"] > 200  # its endpointing alone
@@ -85,7 +85,15 @@ def test_what_does_not_fit_is_one_line_before_anything_starts(
 
 def test_an_agent_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Exit code 2: what was given may be right."""
-    arguments = ["talk", "--url", "ws://127.0.0.1:1/x", "--in", str(said(tmp_path)), "--out", str(tmp_path / "o.wav")]
+    arguments = [
+        "talk",
+        "--url",
+        "ws://127.0.0.1:1/x",
+        "--in",
+        str(write_question(tmp_path)),
+        "--out",
+        str(tmp_path / "o.wav"),
+    ]
     assert app.execute(arguments) == 2
     assert "error: no connection to ws://127.0.0.1:1/x" in capfd.readouterr().err
 
@@ -126,7 +134,7 @@ def test_an_agent_that_answers_nothing_is_an_error(
         return [builders.turn(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
 
     monkeypatch.setattr(talk, "_talk", call)
-    arguments = ["--in", str(said(tmp_path)), "--out", str(tmp_path / "o.wav"), "--json"]
+    arguments = ["--in", str(write_question(tmp_path)), "--out", str(tmp_path / "o.wav"), "--json"]
     assert app.execute(["talk", "--url", "ws://127.0.0.1:1/x", *arguments]) == code
     captured = capfd.readouterr()
     assert len(json.loads(captured.out)) == len(outcomes)

@@ -1,4 +1,4 @@
-"""Noise behind the caller: its kind, its loop, and the ratio that was asked for; it moves no end of speech."""
+"""Noise behind the caller: its kind, its loop, and the requested ratio; it moves no end of speech."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def prompt_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Path) -> list[list[str]]:
-    """A stand-in for the pipeline's command: prompts from the folder, a burst for a voice. Notes what it was asked."""
+    """A stand-in for the pipeline's command: prompts from the folder, a burst for a voice. Returns its commands."""
     commands: list[list[str]] = []
 
     def answer(arguments: Sequence[str], error: type[TurngapError], report: Callable[[str], None]) -> str:
@@ -113,7 +113,7 @@ def test_expect_replaces_the_transcript(pipeline: list[list[str]]) -> None:
 
 
 def test_a_clip_without_a_firm_end_is_left_out_with_a_note(pipeline: list[list[str]]) -> None:
-    """Left out of the clips and of the scenario that is run, and said."""
+    """It is left out of the clips and of the scenario that is run, and this is reported."""
     made = build_corpus(scenario({"prompt": "fading"}, {"prompt": "hello"}))
     assert list(made.clips) == ["hello"]
     assert [turn.key for turn in made.scenario.turns] == ["hello"]

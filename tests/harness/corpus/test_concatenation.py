@@ -1,4 +1,4 @@
-"""Joins: pauses as long as was asked, to the sample, where the record says they are; labels that they do not move."""
+"""Joins: pauses exactly as long as requested, where the record says they are; labels that they do not move."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_pauses_are_as_long_as_was_asked_and_lie_where_the_clip_says(
 @given(WORDS, st.integers(250, 1200))
 @settings(max_examples=40, deadline=None)
 def test_pauses_do_not_move_the_end_of_speech(words: list[tuple[int, int]], gap_ms: int) -> None:
-    """The clip still ends with its last sample of speech, whatever lies between its parts, and is as much longer."""
+    """The clip still ends with its last sample of speech, whatever is between its parts, and is as much longer."""
     parts = [word(*one) for one in words]
     paused, plain = made(parts, [gap_ms] * (len(parts) - 1)), made(parts, [0] * (len(parts) - 1))
     for clip in (paused, plain):
@@ -72,6 +72,6 @@ def test_without_gaps_the_seed_settles_them_under_what_counts_as_a_pause() -> No
 
 
 def test_a_part_without_speech_is_refused() -> None:
-    """It would be a pause that nobody asked for."""
+    """It would be a pause that the scenario does not have."""
     with pytest.raises(ScenarioError, match="no speech"):
         join_speech("a", [word(3000, 1), normalise(np.zeros(4000, np.int16))], [300])

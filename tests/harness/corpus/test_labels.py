@@ -1,4 +1,4 @@
-"""End-of-speech labels: on bursts whose end is known, at any level, and how firm they are said to be."""
+"""End-of-speech labels: on bursts whose end is known, at any level, and how firm they are."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_tones_are_the_keys_that_were_pressed(digits: str) -> None:
 
 @given(st.text(alphabet=non_speech.KEYS, min_size=1, max_size=8))
 def test_keys_as_messages_leave_the_line_quiet(digits: str) -> None:
-    """All are told, in order, each at the end of its 100 ms."""
+    """All are reported, in order, each at the end of its 100 ms."""
     clip = non_speech.make_keys("k", digits, as_tones=False)
     assert "".join(digit for _, digit in clip.keys) == digits
     assert [at for at, _ in clip.keys] == [(200 * n + 100) * 8 - 1 for n in range(len(digits))]

@@ -48,7 +48,7 @@ def test_utterances_are_distinct(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, *CONVERSATIONAL])
 def test_transcripts_hold_only_what_is_spoken(name: str) -> None:
-    """No brackets, no ellipses, no digits: words as they are said."""
+    """No brackets, no ellipses, no digits: words as they are spoken."""
     assert not [turn.expect for turn in load(name).turns if re.search(r"[\[\]()<>\d#*]|\.\.", turn.expect or "")]
 
 
@@ -125,7 +125,7 @@ def test_barge_ins_and_backchannels_follow_a_question(name: str) -> None:
 
 
 def test_barge_ins_are_enough_for_a_p95() -> None:
-    """59 of which none is slower bound it at 95 % confidence."""
+    """59 turns, none of them slower, bound it at 95 % confidence."""
     stops = [turn for turn in load("barge-in").turns if turn.agent is Expectation.STOP]
     assert 0.95 ** len(stops) <= 0.05
 
@@ -180,7 +180,7 @@ def test_bad_input_is_bad() -> None:
 @pytest.mark.engines
 @pytest.mark.parametrize("name", CONVERSATIONAL)
 def test_every_turn_can_be_said(name: str) -> None:
-    """With the real prompts and the real voice nothing is left out, and all is as it is asked for."""
+    """With the real prompts and the real voice nothing is left out, and everything is as the scenario says."""
     loaded = load(name)
     prepared = corpus.build_corpus(loaded)
     assert prepared.notes == ()

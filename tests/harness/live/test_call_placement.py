@@ -98,7 +98,7 @@ class Standing(FakeClock):
 
 
 def test_a_call_is_entered_before_it_is_dialled(tmp_path: Path) -> None:
-    """Where the ledger allows no more, `create` is never asked."""
+    """If the ledger allows no more calls, `create` is never requested."""
     stub = Stub()
     with pytest.raises(UsageError, match="24 hours"):
         place(tmp_path, stub, FakeClock(), calls_a_day=0)
@@ -126,7 +126,7 @@ def test_a_create_without_an_answer_is_never_asked_again(tmp_path: Path, fault: 
 
 
 def test_a_create_that_was_refused_left_nothing(tmp_path: Path) -> None:
-    """Twilio said no: there is nothing to be ended, and the call stays in the ledger."""
+    """Twilio refused: there is no call to end, and the call stays in the ledger."""
     stub = Stub(fault=RefusedError("no"))
     with pytest.raises(RefusedError):
         place(tmp_path, stub, Standing())
@@ -136,7 +136,7 @@ def test_a_create_that_was_refused_left_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("status", "text"), [("busy", "busy"), ("no-answer", "nobody"), ("failed", "connected")])
 def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, text: str) -> None:
-    """Though no callback came: the status is asked for."""
+    """If no callback arrives, the status is polled."""
     stub = Stub(status=status)
 
     def changed(caller: CallerLeg, server: LiveServer) -> None:
@@ -191,7 +191,7 @@ def test_an_interrupted_call_is_ended_and_comes_back_with_what_was_said(tmp_path
 
 
 def test_a_call_that_only_rings_is_ended_when_interrupted(tmp_path: Path) -> None:
-    """Nothing was said: there is nothing to be kept."""
+    """Nobody spoke: there is nothing to keep."""
     stub, stop = Stub("ringing"), asyncio.Event()
     with pytest.raises(LiveError, match="interrupted"):
         place(tmp_path, stub, Standing(), lambda caller, server: stop.set(), stop=stop)

@@ -1,4 +1,4 @@
-"""Pins how known audio is found: to the sample, through μ-law and noise, and not where it is not."""
+"""Pins how known audio is located: to the sample, through μ-law and noise, and not where it is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def within(pcm: Pcm16, at: int, length: int = 16_000) -> Pcm16:
 
 @pytest.mark.parametrize("at", [0, 1, 777, 14_000])
 def test_it_is_found_to_the_sample(at: int) -> None:
-    """Through μ-law, wherever it lies."""
+    """Through μ-law, wherever it is."""
     known = make_burst(200, 3).pcm
     match = find_match(known, within(known, at))
     assert match is not None

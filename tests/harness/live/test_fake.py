@@ -20,7 +20,7 @@ from turngap_agent.telephony.twiml import connect_stream
 
 
 class Recorder:
-    """An end that says numbered frames and writes down what comes, and when."""
+    """An end that sends numbered frames and writes down what arrives, and when."""
 
     def __init__(self, clock: FakeClock, value: int) -> None:
         self.heard: list[tuple[int, int, int]] = []
@@ -95,7 +95,7 @@ def test_what_is_doubled_comes_twice() -> None:
 
 
 def test_the_recording_has_both_sides_where_the_caller_has_them() -> None:
-    """What is heard stands its delay later than it was said."""
+    """What is heard is later than what was sent by exactly its delay."""
     _, _, bridge = carried(Direction(delay_ms=60), Direction(delay_ms=90))
     pcm = bridge.recording()
     assert pcm.shape[1] == 2

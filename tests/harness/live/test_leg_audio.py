@@ -57,7 +57,7 @@ def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:
 
 
 def test_a_frame_that_comes_twice_moves_nothing() -> None:
-    """It stands once on the line."""
+    """It is in the line once."""
     track = InboundAudio()
     for number in (0, 0, 1):
         track.add(frame(number, value=1000 + 500 * number), START + (number + 1) * 20 * NS_PER_MS)

@@ -162,7 +162,7 @@ def test_an_echo_measures_the_loops_minimum_latency() -> None:
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_the_recording_agrees_for_either_order_of_channels(swapped: bool) -> None:
-    """The caller's channel is found, and the total equals the live one; the recording may start at any time."""
+    """The caller's channel is recognised, and the total equals the live one; the recording may start at any time."""
     caller, agent = legs()
     scored, _ = live_scoring.score_both_legs(caller, agent, PLANNED, (), alias="live-0", cold=False)
     head = make_comfort_noise(1234, 6)

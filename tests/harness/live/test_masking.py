@@ -48,6 +48,6 @@ def test_data_is_masked_to_its_leaves_and_keeps_its_types() -> None:
 
 @given(st.text(), st.text(alphabet="0123456789", min_size=7, max_size=14), st.text())
 def test_no_number_survives(before: str, digits: str, after: str) -> None:
-    """Wherever it stands in a text."""
+    """Wherever it is in a text."""
     number = "+1" + digits
     assert number not in Masker(numbers=[number]).text(f"{before}{number}{after}")

@@ -1,4 +1,4 @@
-"""Pins that no recording stays at Twilio: whatever ends a call, whatever state it is in; what is left is said."""
+"""Pins that no recording stays at Twilio: whatever ends a call, whatever its state; what is left is reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def recorded(on: FakeAccount) -> str:
 
 @pytest.mark.parametrize("fault", [asyncio.CancelledError(), LiveError("a machine answered"), RuntimeError("a bug")])
 def test_a_call_that_fails_leaves_no_recording(fault: BaseException) -> None:
-    """Ctrl-C, voicemail, a fault of ours: it is deleted all the same, and the fault comes out."""
+    """After Ctrl-C, voicemail or an error of ours it is deleted all the same, and the exception is raised."""
 
     class Failing(CallRunner):
         async def _place(self, planned: Any, responder: Any, dialled: list[str], *, record: bool) -> Any:

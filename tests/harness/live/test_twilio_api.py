@@ -1,4 +1,4 @@
-"""Pins what is asked of Twilio's REST interface, through the official client: limits always set, `create` once."""
+"""Pins the requests to Twilio's REST interface, through the official client: limits always set, `create` once."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_server_that_is_not_there_is_said_to_be() -> None:
 
 
 def test_what_a_lost_answer_left_ringing_is_ended() -> None:
-    """The call was placed though `create` failed: it is found by its numbers, and others are left alone."""
+    """The call was placed though `create` failed: its numbers identify it, and others are left alone."""
 
     async def scene(on: FakeAccount) -> None:
         request, since_ns = on.call_request(), on.clock.unix_ns()

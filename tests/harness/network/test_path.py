@@ -55,7 +55,7 @@ def test_same_seed_same_arrivals(direction: Direction, seed: int) -> None:
 @given(st.floats(0.01, 0.5), st.integers(0, 2**40))
 @settings(max_examples=50, deadline=None)
 def test_as_much_is_lost_as_the_profile_says(loss: float, seed: int) -> None:
-    """The count of lost frames is one that a binomial gives in all but one of 10^9 cases."""
+    """The count of lost frames is one that a binomial draws in all but one of 10^9 cases."""
     lost = sum(not arrived for _, arrived in frames(Direction(loss=loss), seed, 1000))
     low, high = stats.binom.ppf([5e-10, 1 - 5e-10], 1000, loss)
     assert low <= lost <= high

@@ -238,7 +238,7 @@ def test_the_agent_has_the_users_cpus_and_a_session_of_its_own(tmp_path: Path) -
 
 
 def test_the_agent_does_not_inherit_our_own_priority(tmp_path: Path) -> None:
-    """Where we may go ahead of it, it stays where the user is, or behind by what was asked."""
+    """Where the caller may go ahead of it, it keeps the user's priority, or one behind by the requested amount."""
     body = (
         "import json, os\n"
         "print(json.dumps({'event': 'ready', 'url': 'ws://h/x', 'models': {'nice': os.nice(0)}}), flush=True)\n"

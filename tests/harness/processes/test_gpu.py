@@ -54,7 +54,7 @@ def memory_info(handle: str, version: int | None = None) -> SimpleNamespace:
 
 
 def running(*pids: int) -> Any:
-    """What nvmlDeviceGetComputeRunningProcesses gives; memory is not available, as in many containers."""
+    """What nvmlDeviceGetComputeRunningProcesses returns; memory is not available, as in many containers."""
     return lambda handle: [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in pids]
 
 

@@ -87,5 +87,5 @@ def test_the_peak_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
 
 
 def test_a_gpu_of_another_machine_is_not_watched(tmp_path: Path) -> None:
-    """None: nothing is said of it."""
+    """None: there is nothing to report."""
     assert watched(tmp_path, sample(10.0), uuid="GPU-b") is None

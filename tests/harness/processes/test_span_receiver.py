@@ -85,7 +85,7 @@ def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) 
 
 
 def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
-    """An exporter that retries does not double a turn's spans, and it is said."""
+    """An exporter that retries does not double a turn's spans, and the repeats are reported."""
 
     async def scenario(receiver: SpanReceiver) -> tuple[span_receiver.CollectedSpans, SpanReceiver]:
         batch = whole_call("CA1")
@@ -142,7 +142,7 @@ def test_spans_of_another_boot_are_refused_and_said(tmp_path: Path) -> None:
 
 
 def test_a_request_that_is_no_otlp_is_answered_and_survived(tmp_path: Path) -> None:
-    """Garbage, a wrong path and a wrong type get 400, 404 and 415; the receiver goes on."""
+    """Garbage, a wrong path and a wrong type get 400, 404 and 415; the receiver continues."""
 
     def status(url: str, content_type: str, encoding: str = "") -> int:
         headers = {"Content-Type": content_type, "Content-Encoding": encoding}

@@ -40,7 +40,7 @@ SUFFIX = plugin.SUFFIX
 SCENARIO = "name: {name}\ngate: {gate}\nturns:\n  - {{say: hello there}}\n"
 # Where turngap is installed, its entry point would bring the plugin a second time.
 ALONE = ("-p", "no:turngap", "-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-"""Where turngap is installed its plugin is asked for by hand all the same; it has been imported by then."""
+"""Where turngap is installed, its plugin is requested by hand all the same; it has been imported by then."""
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,7 @@ def test_a_run_of_before_has_no_section() -> None:
 
 
 def test_limits_stand_beside_what_they_limit(tmp_path: Path) -> None:
-    """And a bound that lies over its limit is marked."""
+    """A bound that is over its limit is marked."""
     turns = make.conversation_turns()
     section = conversation.conversation_section(make.run_record(turns, budget=BUDGET), turns)
     assert section is not None

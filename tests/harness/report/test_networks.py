@@ -53,7 +53,7 @@ def test_later_is_the_median_over_utterances() -> None:
 
 
 def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
-    """Five pairs carry none; of more, it holds the median, and stands in the page and in the terminal."""
+    """Five pairs carry none; of more, it holds the median, and is shown in the page and in the terminal."""
     assert group_by_network(twelve(), NAMES)[1].later_between_ms is None
     clean = make.turns(12)
     later = [
@@ -83,7 +83,7 @@ def test_one_network_has_nothing_to_stand_beside() -> None:
 
 
 def test_a_network_is_no_noise() -> None:
-    """Words understood are told by noise; a network that delays them is none."""
+    """Words understood are grouped by noise; a network that delays them is none."""
     words = {"word_errors": 0, "words": 4, "wer": 0.0}
     turns = [make.turn(0, **words), make.turn(1, network="lossy", **words)]
     assert set(conversation.conversation_figures(turns).wer) <= {"clean"}

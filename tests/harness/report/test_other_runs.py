@@ -1,4 +1,4 @@
-"""A run beside others: which ones are shown, with which intervals, and what is said of what else differs."""
+"""A run beside others: which ones are shown, with which intervals, and which other differences are listed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_many_runs_leave_the_oldest_out(tmp_path: Path) -> None:
 
 
 def test_a_run_alone_has_no_past(tmp_path: Path) -> None:
-    """Nor has a sweep's setting: what stands beside it are other settings, which its sweep's report compares."""
+    """Nor has a sweep's setting: the runs beside it are other settings, which its sweep's report compares."""
     assert past(run(tmp_path, "alone", 1)) == ()
     sweep = tmp_path / "sweep"
     run(sweep, "one", 1)

@@ -89,7 +89,7 @@ def test_cost_stands_where_there_is_a_price() -> None:
 
 
 def test_how_the_gpu_was_shared_is_said() -> None:
-    """With the card's name; nothing is said of an agent that uses none."""
+    """With the card's name; no line for an agent that uses none."""
     used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200")
     assert "The agent used NVIDIA H200 (GPU-8f) without MPS." in _printed(agent=AgentFigures(url="ws://a", gpu=used))
     assert "MPS" not in _printed()

@@ -22,7 +22,7 @@ def chained(turns: int, size: int, **keys: object) -> Scenario:
 
 @given(SIZES, st.integers(1, 7), st.integers(0, 99), st.integers(1, 80))
 def test_calls_are_shuffled_whole(turns: int, size: int, seed: int, wanted: int) -> None:
-    """However many turns are asked for, a call is a run of the list from a call's beginning; the last may be cut."""
+    """Whatever the number of turns, a call is a stretch of the list from a call's beginning; the last may be short."""
     calls = [call for call in plan_calls(chained(turns, size), seed=seed, n_turns=wanted) if not call.warm_up]
     assert sum(len(call.turns) for call in calls) == wanted
     for call in calls:
@@ -34,7 +34,7 @@ def test_calls_are_shuffled_whole(turns: int, size: int, seed: int, wanted: int)
 
 @given(st.integers(0, 99))
 def test_all_calls_are_placed_once(seed: int) -> None:
-    """Without a number of turns each turn of the list is said once."""
+    """Without a number of turns each turn of the list is played once."""
     calls = [call for call in plan_calls(chained(13, 4), seed=seed) if not call.warm_up]
     assert sorted(int(turn.key[1:]) for call in calls for turn in call.turns) == list(range(13))
 

@@ -11,7 +11,7 @@ HEAD = "name: test\nturns_per_call: all\nturns:\n"
 
 
 def fault(turn: str) -> str:
-    """What is said of a scenario with that turn on line 5, after a plain one."""
+    """The error about a scenario with that turn on line 5, after a plain one."""
     with pytest.raises(ScenarioError) as caught:
         documents.parse(f"{HEAD}  - {{say: hello}}\n  - {turn}\n", "x.yaml", Scenario, ScenarioError)
     assert "\n" not in str(caught.value)
@@ -54,7 +54,7 @@ def test_a_faulty_turn_is_named_with_its_line(turn: str, message: str) -> None:
 
 
 def test_a_plain_turn_is_to_be_answered() -> None:
-    """Nothing said of the agent: respond, clean, after its reply."""
+    """Without keys about the agent: respond, clean, after its reply."""
     turn = Turn(say="hello")
     assert (turn.agent, turn.condition, turn.over_agent_ms) == (Expectation.RESPOND, "", None)
     assert turn.key == "say:hello"

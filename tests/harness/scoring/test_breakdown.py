@@ -14,14 +14,14 @@ def turn_span(compute_ms: float | None, *, heard: bool) -> Span:
 
 
 def test_attempts_that_nobody_heard_are_waste() -> None:
-    """Their work is added up; that of the heard one stands by itself."""
+    """Their work is added up; that of the heard one is listed by itself."""
     own = turn_span(120.0, heard=True)
     assert measure_work([turn_span(30, heard=False), turn_span(12.5, heard=False), own], own) == EngineWork(120.0, 42.5)
     assert measure_work([own], own) == EngineWork(120.0, 0.0)
 
 
 def test_an_attempt_that_was_heard_and_stopped_was_not_wasted() -> None:
-    """Part of it was said: a barge-in throws away a rest, not an attempt."""
+    """Part of it was heard: a barge-in wastes a rest, not an attempt."""
     own, other = turn_span(120.0, heard=True), turn_span(80.0, heard=True)
     assert measure_work([other, own], own) == EngineWork(120.0, 0.0)
 

@@ -1,4 +1,4 @@
-"""A sentence that goes on after an interruption: what was lost or said twice is found to within a frame."""
+"""A sentence that continues after an interruption: what was lost or repeated is measured to within a frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_one_that_goes_on_where_it_stopped_lost_nothing(stopped: int, sent: int,
 
 @given(stopped=st.integers(600, 1500), back=st.integers(1, 600))
 def test_what_is_said_twice(stopped: int, back: int) -> None:
-    """A sentence that begins again further back has said what lies between twice, to within 10 ms."""
+    """A sentence that begins again further back has repeated what is between, to within 10 ms."""
     resumed = SENTENCE[at(stopped - back) :]
     fit = find_lost_and_repeated(SENTENCE[: at(stopped)], SENTENCE[at(stopped) : at(stopped + 300)], resumed)
     assert fit.lost_samples == 0
@@ -40,7 +40,7 @@ def test_what_is_said_twice(stopped: int, back: int) -> None:
 
 @given(stopped=st.integers(300, 1500), skipped=st.integers(1, 700))
 def test_what_is_lost(stopped: int, skipped: int) -> None:
-    """A sentence that goes on further ahead has lost what lies between, to within 10 ms."""
+    """A sentence that continues further ahead has lost what is between, to within 10 ms."""
     cut = SENTENCE[at(stopped) : at(stopped + 1000)]
     fit = find_lost_and_repeated(SENTENCE[: at(stopped)], cut, SENTENCE[at(stopped + skipped) :])
     assert fit.repeated_samples == 0
@@ -85,7 +85,7 @@ def test_a_sound_that_repeats_itself_is_taken_where_it_fits() -> None:
 
 
 def test_silence_is_found_nowhere() -> None:
-    """And too little sound to be told apart is not either."""
+    """Nor is too little sound to compare."""
     assert find_piece(SENTENCE, quiet(300), near=0) is None
     assert find_piece(SENTENCE, SENTENCE[:200], near=0) is None
 

@@ -57,7 +57,7 @@ def turns(draw: st.DrawFn, *, certain: bool = False) -> Played:
     """Durations and distances in ns, and how far the agent speculates; a negative distance is an overlap (streaming).
 
     Work that may be held begins the moment it can, as an agent notes it: a confirmation that falls between what it
-    needs and its start cannot be told from one that it waited for. `certain`: what is held did wait for it.
+    needs and its start cannot be distinguished from one that it waited for. `certain`: what is held did wait for it.
     """
     speculated = draw(st.sampled_from(list(SPECULATED.values())))
     durations = {activity: draw(st.integers(0, 500)) for activity in Activity}
@@ -82,7 +82,7 @@ def delayed(durations: Durations, activity: Activity, by: int) -> Durations:
 
 
 def on_path(ran: dict[Activity, Interval], speculated: Sequence[Activity]) -> list[Activity]:
-    """The activities the path goes through, found by a second, independent rule: forward, by what moves t1."""
+    """The activities the path goes through, by a second, independent rule: forward, by what moves t1."""
     path, wanted = [], (Activity.LEAD_IN,)
     while wanted:
         latest = max(wanted, key=lambda activity: ran[activity].end_ns)

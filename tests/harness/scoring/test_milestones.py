@@ -70,7 +70,7 @@ def test_sound_split_over_messages_is_one_sound() -> None:
 
 
 def test_a_hole_then_sound() -> None:
-    """10 ms of sound and a stall are no answer: t1 is where sound goes on; 20 ms with 30 ms close behind are one."""
+    """10 ms of sound and a stall are no answer: t1 is where sound resumes; 20 ms with 30 ms close behind are one."""
     stalled = Call().utter(600, 1600).hear(2000, tone(10)).hear(2200, tone(300)).ends(4000)
     jittery = Call().utter(600, 1600).hear(2000, tone(20)).hear(2040, tone(300)).ends(4000)
     assert (after_t0(only(stalled)), after_t0(only(jittery))) == (600, 400)
@@ -120,7 +120,7 @@ def test_cut_off_is_sound_before_t0() -> None:
 
 
 def test_silence_before_t0_is_no_cut_off() -> None:
-    """A message that comes before t0 and is audible only after it is a reply with a silent head."""
+    """A message that arrives before t0 and is audible only after it is a reply with a silent head."""
     moments = only(Call().utter(600, 1600).hear(1500, quiet(250), tone(300)).ends(4000))
     assert (moments.cut_off_ns, after_t0(moments)) == (None, 150)
 
@@ -139,7 +139,7 @@ def test_the_tail_of_an_earlier_reply_is_no_cut_off() -> None:
 
 
 def test_a_tail_that_is_still_being_sent_is_no_cut_off() -> None:
-    """A paced reply goes on for a while after the caller barges in: one stretch of sound until it is cleared."""
+    """A paced reply continues for a while after the caller barges in: one stretch of sound until it is cleared."""
     call = Call().utter(600, 1600).hear_paced(2000, tone(1700), lead_ms=15).utter(3000, 5000).clear(3690)
     _, second = find_milestones(call.hear(5400, tone(300)).ends(7000))
     assert (second.cut_off_ns, after_t0(second, 5000)) == (None, 400)
@@ -167,7 +167,7 @@ def test_a_short_utterance_can_be_answered_at_once() -> None:
 
 
 def test_an_agent_that_talks_on_has_not_answered() -> None:
-    """Sound that goes on from before the utterance past t0 without a pause is no reply, and no gap of 0."""
+    """Sound that continues from before the utterance past t0 without a pause is no reply, and no gap of 0."""
     call = Call().utter(600, 1600).hear_paced(2000, tone(4000), lead_ms=15).utter(3000, 5000)
     _, second = find_milestones(call.ends(7000))
     assert (second.onset_ns, second.cut_off_ns) == (None, None)
@@ -248,7 +248,7 @@ def test_a_barged_in_reply_ends_with_what_was_played() -> None:
     ],
 )
 def test_send_lateness_counts_from_500_ms_before_t0_to_t1(frame: int, counts: bool) -> None:
-    """A late frame counts when any of its lateness lies in the window."""
+    """A late frame counts when any of its lateness is in the window."""
     record = Call().utter(600, 1600).late(frame, 29).hear(2000, tone(300)).ends(4000)
     late = measure_lateness(record, *only(record).window_ns)
     assert (late.send_ns, late.recv_ns) == (29 * NS_PER_MS if counts else 0, 0)
@@ -256,7 +256,7 @@ def test_send_lateness_counts_from_500_ms_before_t0_to_t1(frame: int, counts: bo
 
 @pytest.mark.parametrize(("back_at_ms", "counts"), [(1099, False), (1101, True), (2003, True), (2010, False)])
 def test_receive_lateness_counts_in_the_same_window(back_at_ms: float, counts: bool) -> None:
-    """An absence of our event loop counts when any of it lies between 500 ms before t0 and t1."""
+    """An absence of our event loop counts when any of it is between 500 ms before t0 and t1."""
     record = Call().utter(600, 1600).stall(back_at_ms, 7).hear(2000, tone(300)).ends(4000)
     late = measure_lateness(record, *only(record).window_ns)
     assert (late.send_ns, late.recv_ns) == (0, 7 * NS_PER_MS if counts else 0)

@@ -75,7 +75,7 @@ def test_each_finding_names_its_outcome(expected: Outcome) -> None:
 
 @pytest.mark.parametrize("first", range(len(FAULTS)))
 def test_the_first_finding_names_the_turn(first: int) -> None:
-    """Failed, cut off, missed, broken, truncated, wrong: the first that was found, whatever else was."""
+    """Failed, cut off, missed, broken, truncated, wrong: the first finding decides, whatever the others are."""
     together = {}
     for changes in list(FAULTS.values())[first:]:
         together |= changes
@@ -83,7 +83,7 @@ def test_the_first_finding_names_the_turn(first: int) -> None:
 
 
 def test_the_detail_tells_of_everything() -> None:
-    """A finding that does not name the turn is told all the same."""
+    """A finding that does not name the outcome is recorded all the same."""
     _, detail = judge_turn(replace(FINE, underrun_ms=340, missing_last_word="tomorrow", wer=0.4))
     assert detail == (
         "the reply had underruns of 340 ms in all; the last word 'tomorrow' was not in what the agent answered; "
@@ -116,7 +116,7 @@ def test_our_lateness_takes_an_answered_turns_figure_away(late: str) -> None:
 
 @pytest.mark.parametrize("expected", FAULTS)
 def test_some_lateness_hides_no_fault(expected: Outcome) -> None:
-    """Lateness that moves a gap cannot invent a fault: 99 ms late, every finding still stands."""
+    """Lateness that moves a gap cannot invent a fault: 99 ms late, every finding still holds."""
     assert outcome(**FAULTS[expected], send_late_ms=99.0, recv_late_ms=99.0) is expected
 
 
@@ -136,7 +136,7 @@ def test_some_lateness_hides_no_fault(expected: Outcome) -> None:
     ],
 )
 def test_a_hole_in_the_callers_speech_leaves_a_finding_in_doubt(finding: Outcome, late: str, expected: Outcome) -> None:
-    """Over 100 ms late, what a pause in the caller's speech could have caused is in doubt; the rest stands."""
+    """Over 100 ms late, what a pause in the caller's speech could have caused is in doubt; the rest holds."""
     named, detail = judge_turn(replace(FINE, **FAULTS[finding], **{late: 101.0}))
     assert named is expected
     assert ("(in doubt)" in detail) is (expected is Outcome.INVALID)
@@ -169,7 +169,7 @@ def test_a_certain_finding_outranks_one_in_doubt() -> None:
     ],
 )
 def test_our_own_hole_leaves_a_reaction_open(changes: dict[str, Any], expected: Outcome) -> None:
-    """100 ms without frames, or without an ear, may have been why: then nothing is said of the agent."""
+    """100 ms without frames, or without an ear, may have been why: then the agent is not judged."""
     assert outcome(**changes) is expected
     assert outcome(**changes, send_late_ms=100.5) is Outcome.INVALID
     assert outcome(**changes, recv_late_ms=100.5) is Outcome.INVALID

@@ -23,7 +23,7 @@ def last(record: CallRecord, *agents: str, spans: tuple[Span, ...] = ()) -> Turn
 
 
 def answered() -> Call:
-    """The first utterance, t0 at 1,610 ms; its answer comes from 2,000 ms on."""
+    """The first utterance, t0 at 1,610 ms; its answer starts at 2,000 ms."""
     return Call().utter(600, 1610)
 
 
@@ -46,7 +46,7 @@ def test_the_time_to_stop(stop: int) -> None:
 
 
 def test_who_does_not_yield_talks_over() -> None:
-    """1,000 ms after the caller began is too late, whatever else is wrong then; the time is told all the same."""
+    """1,000 ms after the caller began is too late, whatever else is wrong then; the time is recorded all the same."""
     turn = last(answered().hear(2000, SENTENCE).utter(3000, 4200, over=True).ends(12_000), "respond", "stop")
     assert turn.outcome is Outcome.TALKED_OVER
     assert turn.detail.startswith("the agent did not stop for 5000 ms; no audible answer")
@@ -136,7 +136,7 @@ def test_lost_or_said_twice(moved_ms: int, outcome: Outcome, detail: str) -> Non
 
 
 def test_words_of_an_earlier_reply_are_not_said_twice() -> None:
-    """An agent may say the same again in its next answer: what was said before the question does not count."""
+    """An agent may repeat itself in its next answer: speech before the question does not count."""
     call = answered().hear(2000, SENTENCE[: 8 * 2000]).utter(5000, 6000).hear(6500, speech(3000)[8 * 1500 :])
     call.utter(7500, 7800, over=True).hear(8400, SENTENCE[8 * 500 : 8 * 2000])
     turn = last(call.ends(13_000), "respond", "respond", "ignore")
@@ -195,7 +195,7 @@ def test_a_pause_for_a_backchannel_is_no_underrun_of_the_reply() -> None:
 
 
 def test_silence_is_not_answered() -> None:
-    """Where nothing is said nothing may be said, until waiting ends; then the turn is held, without a gap."""
+    """Where nothing is to be answered the agent may not speak until waiting ends; then the turn is held, with no gap."""
     turn = last(Call().utter(600, 1600, None).ends(8000), "wait")
     assert (turn.outcome, turn.detail, turn.turn_gap_ms, turn.t1_ns) == (Outcome.HELD, "", None, None)
 
@@ -226,7 +226,7 @@ def test_an_agent_that_speaks_into_a_pause_cuts_off(at_ms: float, why: str) -> N
 
 
 def test_an_agent_that_took_a_pause_for_the_end_truncates() -> None:
-    """Its answer comes after t0, to the words before the pause: quick, and not good."""
+    """Its answer starts after t0, to the words before the pause: quick, and not good."""
     call = Call().utter(600, 3000, pauses_ms=[(2200, 2600)]).hear(3050, tone(600))
     half = " ".join(WORDS.split()[:3])
     spans = (

@@ -48,7 +48,7 @@ def heard(transcript: str | None) -> tuple[Span, ...]:
 
 
 def test_the_example_of_the_definitions() -> None:
-    """The worked example in docs/definitions.md is what scoring gives."""
+    """The worked example in docs/definitions.md is what scoring returns."""
     text = DEFINITIONS.read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \|$", text, flags=re.MULTILINE)
     turn = only(example_call().ends(4000), SPANS)
@@ -63,7 +63,7 @@ def test_the_example_of_the_definitions() -> None:
 
 
 def test_an_answered_turn() -> None:
-    """Everything that is known of a turn stands in its record, which survives JSON."""
+    """Everything that is known of a turn is in its record, which survives JSON."""
     turn = only(example_call().ends(4000), SPANS)
     assert (turn.outcome, turn.detail, turn.stages_note) == (Outcome.ANSWERED, "", "")
     assert (turn.t0_ns, turn.t1_ns) == (ns(1610), ns(2025))
@@ -113,7 +113,7 @@ def test_a_delay_appears_in_its_stage(stage: Stage) -> None:
 
 
 def test_hidden_time_is_what_nobody_waited_for() -> None:
-    """Endpointing ran for 310 ms, of which the caller waited for 64; the rest ran beside the work."""
+    """Endpointing ran for 310 ms, and the caller waited for 64 of them; the rest ran beside the work."""
     turn = only(example_call().ends(4000), SPANS)
     assert turn.stages is not None
     assert turn.stages[Stage.ENDPOINTING].hidden_ms == 310 - 64
@@ -227,7 +227,7 @@ def test_the_words_that_were_answered(transcript: str | None, outcome: Outcome) 
 
 
 def test_the_scenarios_words_go_before_the_clips() -> None:
-    """`expect` and `wer_limit` come from the scenario; the clip's transcript stands in where there is none."""
+    """`expect` and `wer_limit` are the scenario's; the clip's transcript is used where there is none."""
     strict = planned(expect="please call me back soon tomorrow", wer_limit=0.1)
     turn = only(example_call().ends(4000), heard(WORDS), strict)
     assert (turn.outcome, turn.word_errors, turn.words) == (Outcome.WRONG, 1, 6)
@@ -261,7 +261,7 @@ def test_missed() -> None:
     ],
 )
 def test_invalid_by_send_lateness(frame: int, late_ms: float, outcome: Outcome) -> None:
-    """Over 5 ms late between 500 ms before t0 and t1 takes the figure away; it still stands in the record."""
+    """Over 5 ms late between 500 ms before t0 and t1 takes the figure away; it is still in the record."""
     turn = only(example_call().late(frame, late_ms).ends(4000))
     assert (turn.outcome, turn.turn_gap_ms) == (outcome, 415)
 

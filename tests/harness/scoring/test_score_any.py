@@ -1,4 +1,4 @@
-"""Whatever happened in a call, scoring it gives one sound record a planned turn."""
+"""Whatever happened in a call, scoring it returns one sound record a planned turn."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_errors_are_counted_over_reference_words(transcript: str, errors: int) -
     ],
 )
 def test_the_last_word_has_to_be_in_its_place(transcript: str, missing: str | None) -> None:
-    """Dropped, cut short, replaced or found elsewhere only, the last word is missing; misheard it is there."""
+    """Dropped, cut short, replaced or heard elsewhere only, the last word is missing; misheard it is there."""
     words = word_errors("please call me back tomorrow", transcript)
     assert words is not None
     assert words.missing_last_word == missing

@@ -1,4 +1,4 @@
-"""What a run is asked to do is checked before anything starts."""
+"""A run's request is checked before anything starts."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> No
 
 
 def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
-    """There is nothing to do, and that is said."""
+    """There is nothing to do, and the error says so."""
     path = RunFolder.create(tmp_path, "run", builders.run_record(builders.turns(3))).path
     with pytest.raises(RunFolderError, match=r"is complete \(3 turns\)"):
         plan.plan_resumed_run(path)

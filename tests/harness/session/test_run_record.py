@@ -42,7 +42,7 @@ def test_unknown_is_not_none(
 
 
 def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
-    """What another card of the machine held, as `gpu.csv` has it, is not asked; unknown without the agent's word."""
+    """What another card of the machine held in `gpu.csv` does not count; without the agent's report it is unknown."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     (folder.path / store.GPU).write_text("at_s,gpu,used_mib\n1.000,1,70000.000\n")
     for peak_mib in (None, 900.0):

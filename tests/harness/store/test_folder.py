@@ -193,7 +193,7 @@ def test_older_data_is_migrated_step_by_step() -> None:
 
 
 def test_a_version_without_a_step_is_refused() -> None:
-    """A gap in the table is said, not guessed over."""
+    """A gap in the table is reported, not guessed over."""
     with pytest.raises(RunFolderError, match="schema version 1 can't be read any more"):
         store.migrate({}, 1, part="run", table={}, to=2)
 

@@ -22,7 +22,7 @@ def some_turns(place: int, n: int) -> list[TurnRecord]:
 
 
 def write_sweep(path: Path, settings: int = 4, n: int = 60, *, begun: int | None = None, complete: bool = True) -> Path:
-    """A sweep of `settings` settings of which `begun` have a run."""
+    """A sweep of `settings` settings; the first `begun` have a run."""
     path.mkdir(parents=True)
     rows = tuple(
         SettingRow(

@@ -29,7 +29,7 @@ def test_values_come_back_as_they_were_given(values: list[str]) -> None:
 
 @given(st.text("a1,[]{}()'\" ", max_size=30))
 def test_any_text_is_split_or_refused(text: str) -> None:
-    """What comes back is never empty, and joined it is the text but for the spaces around its commas."""
+    """The result is never empty, and joined it is the text but for the spaces around its commas."""
     try:
         values = grid.split_values(text)
     except UsageError:

@@ -53,7 +53,7 @@ def test_an_unfinished_sweep_has_what_there_is(tmp_path: Path, begun: int) -> No
 
 @given(st.floats(0, 5000), st.floats(1, 5000), st.integers(2, 8))
 def test_ticks_are_round_and_within_the_axis(low: float, width: float, about: int) -> None:
-    """Evenly spaced, and about as many as asked for."""
+    """Evenly spaced, and about as many as requested."""
     ticks = charts.tick_positions(low, low + width, about)
     assert len(ticks) <= about + 2
     assert all(low - 1e-6 <= tick <= low + width + 1e-6 for tick in ticks)

@@ -84,7 +84,7 @@ def test_a_difference_is_of_pairs_that_both_answered() -> None:
 
 
 def test_few_pairs_have_no_interval() -> None:
-    """Five are counted, and nothing is said of them; where there is none, there is no difference."""
+    """Five are counted, without an interval; where there is none, there is no difference."""
     interval = difference(make.turns(5, scale=2.0), make.turns(5))
     assert interval is not None
     assert (interval.pairs, interval.median_change_ms, interval.low_ms) == (5, None, None)
@@ -98,7 +98,7 @@ def test_points_know_what_dominates_them() -> None:
     fast[0] = make.turn(0, scale=0.5, outcome=Outcome.CUT_OFF)
     given_ = [("plain", plain), ("slow", slow), ("fast", fast)]
     points = make_points([(name, name, name == "plain", make.run_record(turns), turns) for name, turns in given_])
-    # One cut-off in twenty counts as later than any other turn, and p95 lies among them.
+    # One cut-off in twenty counts as later than any other turn, and p95 is among them.
     assert [point.dominated_by for point in points] == [None, "plain", None]
     assert [point.current for point in points] == [True, False, False]
     assert points[0].difference is None

@@ -135,7 +135,7 @@ def test_a_greeting_is_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_clear_silences_the_loudspeaker_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waited is not played, and its mark comes back."""
+    """What waited is not played, and its mark is echoed."""
 
     class Yielding(Agent):
         def answer(self, at_ns: int) -> None:
@@ -163,7 +163,7 @@ def test_an_agent_that_hangs_up_ends_the_talk(tmp_path: Path, monkeypatch: pytes
 
 
 def test_an_agent_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten seconds after the last that was said."""
+    """Ten seconds after the last speech."""
 
     class Mute(Agent):
         def answer(self, at_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""The end of a person's speech: found in a room's noise, none in noise alone, and said to be an estimate."""
+"""The end of a person's speech: detected in a room's noise, none in noise alone, and marked as an estimate."""
 
 from __future__ import annotations
 

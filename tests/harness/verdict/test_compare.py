@@ -1,4 +1,4 @@
-"""Run against run: slower, faster, same and ambiguous are told apart."""
+"""Run against run: slower, faster, same and ambiguous are distinguished."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from turngap.verdict import compare
 
 
 def test_compare_names_the_change() -> None:
-    """Slower, faster and same are told apart; few turns are ambiguous; unanswered turns count as slower."""
+    """Slower, faster and same are distinguished; few turns are ambiguous; unanswered turns count as slower."""
     rng = np.random.default_rng(5)
     base = list(rng.normal(400, 20, 100))
     assert compare.compare_samples([v * 1.2 for v in base], base).change is compare.Change.SLOWER

@@ -1,4 +1,4 @@
-"""What stands beside the gap: rates of the right turns, reaction times, words by noise, wasted work; with bounds."""
+"""The figures beside the gap: rates of the right turns, reaction times, words by noise, wasted work; with bounds."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_good_turns_are_no_events(share: Share) -> None:
 
 
 def test_a_barge_in_that_was_talked_over_is_later_than_any_other() -> None:
-    """Its own time would flatter the agent that falls silent for a moment and goes on."""
+    """Its own time would flatter the agent that falls silent for a moment and resumes."""
     figures = conversation.conversation_figures(
         [barge_in(0, 180.0), barge_in(1, 220.0), barge_in(2, 90.0, Outcome.TALKED_OVER)]
     )

@@ -87,7 +87,7 @@ def wordless(n: int, over: int = 0) -> list[TurnRecord]:
 
 
 def test_random_weights_are_judged_by_time_alone() -> None:
-    """What is understood is left out of the budget, and that is said; an agent with weights owes its transcripts."""
+    """Understanding is left out of the budget, and the check says so; an agent with weights owes its transcripts."""
     budget = Budget(name="both", limits=(*EDGE.limits, Limit(metric="wer", at_most=0.05)))
     judged = judge_run(wordless(93, 1), evidence(93, weightless=True), budget)
     assert judged.verdict is Verdict.PASS
@@ -118,7 +118,7 @@ def test_no_turns_are_invalid_with_and_without_a_budget() -> None:
 
 
 def test_only_invalid_turns_are_no_samples() -> None:
-    """A run of which every turn was spoilt has measured nothing."""
+    """A run whose every turn was spoilt has measured nothing."""
     judged = judge_run([turn(i, 400, Outcome.INVALID) for i in range(3)], evidence(3))
     assert judged.verdict is Verdict.INVALID
     assert "all 3 turns were spoilt" in judged.sentence
@@ -168,7 +168,7 @@ def test_an_unfinished_run_is_invalid() -> None:
     ],
 )
 def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
-    """An instrument that was off, or a machine that was not its own, gives no verdict."""
+    """An instrument that was off, or a machine that was not its own, leaves no verdict."""
     judged = judge_run(run(60), evidence(60, **changes), EDGE)
     assert judged.verdict is Verdict.INVALID
     assert word in judged.sentence
@@ -185,7 +185,7 @@ def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
 def test_what_is_known_of_the_prefix_cache_is_said(
     changes: dict[str, object], checks: list[tuple[bool | None, str]]
 ) -> None:
-    """Unknown is never told as none; an agent without such a cache is not asked."""
+    """Unknown is never reported as none; an agent without such a cache has no check."""
     judged = judge_run(run(60), evidence(60, **changes), EDGE)
     assert [(check.ok, check.text) for check in judged.checks if check.name == "prefix cache"] == checks
     assert judged.verdict is Verdict.PASS
@@ -227,7 +227,7 @@ def test_cut_offs_are_judged_on_their_bound() -> None:
 
 
 def test_wer_and_memory() -> None:
-    """Word errors are judged on their bound; what was not measured gives no verdict."""
+    """Word errors are judged on their bound; without a measurement there is no verdict."""
     wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
     assert judge_run(run(100), evidence(100), wer).verdict is Verdict.PASS
     assert judge_run([turn(i, word_errors=1) for i in range(100)], evidence(100), wer).verdict is Verdict.FAIL
@@ -240,7 +240,7 @@ def test_wer_and_memory() -> None:
 
 
 def test_barge_in_needs_barge_in_turns() -> None:
-    """A limit on a metric that no turn measured gives no verdict."""
+    """A limit on a metric that no turn measured leaves no verdict."""
     budget = Budget(name="b", limits=(Limit(metric="barge_in_stop_ms", at_most=250),))
     assert judge_run(run(60), evidence(60), budget).verdict is Verdict.INVALID
 
@@ -248,7 +248,7 @@ def test_barge_in_needs_barge_in_turns() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(59, 400), st.data())
 def test_gate_is_the_exact_bound(n: int, data: st.DataObject) -> None:
-    """PASS is the same statement as: the exact upper bound on p95 lies within the budget."""
+    """PASS is the same statement as: the exact upper bound on p95 is within the budget."""
     over = data.draw(st.integers(0, 30))
     gaps = [600.0] * over + [400.0] * (n - over)
     bound = stats.quantile_upper(gaps)
@@ -293,7 +293,7 @@ def test_dry_playout_counts_however_short_and_whatever_the_outcome() -> None:
 
 
 def test_the_sentinel_must_have_watched() -> None:
-    """A verdict needs its measurement beside nine of ten turns, and every answer found."""
+    """A verdict needs its measurement beside nine of ten turns, and every answer measured."""
     assert judge_run(run(60), evidence(60, sentinel_watched=0.95), EDGE).verdict is Verdict.PASS
     for changes in ({"sentinel_watched": 0.5}, {"sentinel_watched": 1.0, "sentinel_missed": 1}):
         judged = judge_run(run(60), evidence(60, **changes), EDGE)
@@ -303,7 +303,7 @@ def test_the_sentinel_must_have_watched() -> None:
 
 
 def test_the_sentinels_share_is_not_judged_in_a_short_run() -> None:
-    """With fewer than ten turns a single one decides it: no warning and no advice; answers not found still warn."""
+    """With fewer than ten turns a single one decides it: no warning and no advice; missed answers still warn."""
     for turns, missed, warned in ((3, 0, False), (9, 0, False), (10, 0, True), (3, 1, True)):
         judged = judge_run(run(turns), evidence(turns, sentinel_watched=0.75, sentinel_missed=missed))
         (check,) = (check for check in judged.checks if check.name == "sentinel's watch")
@@ -333,13 +333,13 @@ def test_one_turn_too_few_for_one_limit_is_one_sentence() -> None:
 
 
 def test_a_verdict_says_at_which_load() -> None:
-    """A gate holds for as many calls as went on."""
+    """A gate holds for as many simultaneous calls as the run had."""
     assert "with one call at a time" in judge_run(run(59), evidence(59), EDGE).sentence
     assert "with 4 calls at once" in judge_run(run(59, 1), evidence(59, simultaneous_calls=4), EDGE).sentence
 
 
 def test_without_a_budget_trouble_is_a_warning() -> None:
-    """A loaded machine, drift or our own lateness are told; what only a bound needs is not."""
+    """A loaded machine, drift or our own lateness are reported; what only a bound needs is not."""
     judged = judge_run([turn(i, utterance_id="u") for i in range(3)], evidence(3, foreign_cpu_share=0.4))
     assert {check.name for check in judged.checks if check.warning} == {"foreign load"}
     assert not any(check.warning for check in judge_run(run(60), evidence(60, foreign_cpu_share=0.4), EDGE).checks)
@@ -408,7 +408,7 @@ def test_one_answer_or_a_cut_off_is_a_measurement() -> None:
 
 
 def test_lost_spans_are_not_blamed_where_none_ever_came() -> None:
-    """An agent without spans is told which budget it can pass."""
+    """For an agent without spans the check names the budget it can pass."""
     turns = [turn(index, stages=None, transcript=None, wer=None, word_errors=None) for index in range(59)]
     held = judge_limit(Limit(metric="wer", at_most=0.05), turns, evidence(59))
     assert held.holds is None

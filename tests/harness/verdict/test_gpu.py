@@ -47,7 +47,7 @@ def test_a_language_model_that_the_run_did_not_start_is_a_warning() -> None:
 def test_where_processes_are_hidden_the_memory_before_decides(
     unknown: dict[str, Any], before: float | None, ok: bool | None
 ) -> None:
-    """Not available, or a container's list: said, and what was in use before the agent stands in for it."""
+    """Not available, or a container's list: reported, and the use before the agent started counts instead."""
     foreign, _ = checks(before_mib=before, **unknown)
     assert foreign.ok is ok
     assert ("NVML" if "known_turns" in unknown else "container") in foreign.text

@@ -1,4 +1,4 @@
-"""The figures of a run: what counts, what does not, and what stands for a turn without an answer."""
+"""The figures of a run: what counts, what does not, and what counts for a turn without an answer."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_rates_and_wasted_attempts() -> None:
 
 
 def test_the_corpus_counts_each_utterance_once() -> None:
-    """An utterance that went round again is one, and its origin is told."""
+    """An utterance that was repeated in another round is one, and its origin is recorded."""
     turns = [
         builders.turn(0, utterance_id="a", synthetic_caller=True),
         builders.turn(1, utterance_id="a", synthetic_caller=True),

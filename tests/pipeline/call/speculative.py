@@ -25,8 +25,8 @@ SPECULATIVE = (
     "endpointing.threshold=0.9",
 )
 SHORT_MS, MIDDLE_MS, LONG_MS = 200, 480, 800
-"""Silences: longer than the provisional end, than the shortest that confirms, than the longest. Frames are sent as fast as
-possible, so the turn model's answer arrives after all of them have been heard."""
+"""Silences: longer than the provisional end, than the shortest that confirms, than the longest. Frames are sent without
+waiting, so the turn model's answer arrives after all of them have been heard."""
 
 
 class Counted(ScriptedSpeechToText):

@@ -48,7 +48,7 @@ async def test_a_caller_who_never_starts_is_not_answered(serve, caplog):
 
 
 async def test_keys_alone_are_taken_and_not_answered(serve, caplog):
-    """`dtmf` messages are logged, each with its key; nothing is said, and words afterwards are answered."""
+    """`dtmf` messages are logged, each with its key; the agent stays silent, and words afterwards are answered."""
     caplog.set_level(logging.INFO, "turngap")
     async with serve() as served, served.phone() as phone:
         for index, key in enumerate("12#"):

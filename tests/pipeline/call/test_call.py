@@ -296,7 +296,7 @@ async def test_an_engine_failure_costs_the_turn_not_the_call(serve, stage, metho
 
 
 async def test_a_capped_reply_ends_with_a_whole_clause(serve):
-    """What comes after the last clause boundary within the cap is not spoken."""
+    """What follows the last clause boundary within the cap is not spoken."""
     llm = RecordingLanguageModel(reply="I can help you, and then I would go on about")
     async with serve("llm.max_tokens=6", llm=llm) as served, served.phone() as phone:
         await phone.ask()

@@ -79,7 +79,7 @@ async def test_a_backchannel_does_not_end_the_reply(serve):
 
 
 async def test_each_backchannel_pauses_once(serve):
-    """Two of them, each gone on from; the second rest is a part of the first."""
+    """Two of them, each resumed; the second rest is a part of the first."""
     async with serve(LONG) as served, served.phone() as phone:
         await phone.ask()
         await phone.reply(echo=False)
@@ -204,7 +204,7 @@ async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
 
 
 async def test_a_turn_in_many_pieces_has_the_same_limit(serve, monkeypatch):
-    """A caller who pauses and resumes cannot postpone the answer for ever: the one at the limit is said."""
+    """A caller who pauses and resumes cannot postpone the answer for ever: the one at the limit is played."""
     uninterruptible, set_uninterruptible = asyncio.Event(), floor.Floor.set_uninterruptible
 
     def keep_flag(self, on):

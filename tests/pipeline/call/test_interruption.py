@@ -74,7 +74,7 @@ def test_each_backchannel_is_judged_by_itself():
 
 
 def test_clicks_do_not_silence_the_agent_for_ever():
-    """What never is long enough for speech lets it go on in the end, however often it comes."""
+    """Voice that is never long enough for speech lets the agent resume in the end, however often it recurs."""
     assert moves("xx" + "..xx" * 10)[29] is Move.RESUME
 
 
@@ -132,7 +132,7 @@ def test_a_barge_in_counts_from_its_beginning():
 
 
 def test_a_backchannel_is_not_a_turn_even_if_its_end_comes_late():
-    """Its end is dropped, whether it comes before the agent resumes or after; the next utterance counts."""
+    """Its end is dropped, whether it arrives before the agent resumes or after; the next utterance counts."""
     for early in (True, False):
         withheld = HeldEvents()
         withheld.hold()

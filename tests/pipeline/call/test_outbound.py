@@ -1,4 +1,4 @@
-"""Pause and resume over a stream that knows only `clear`: nothing is lost, nothing is said twice."""
+"""Pause and resume over a stream that has only `clear`: nothing is lost, nothing is repeated."""
 
 import asyncio
 from unittest import mock
@@ -96,7 +96,7 @@ async def say(outbound: OutboundAudio, payload: bytes) -> None:
 
 
 def speech(samples: int, seed: int = 0) -> bytes:
-    """Codes that do not repeat, so that a sample lost or said twice is found."""
+    """Codes that do not repeat, so that a lost or repeated sample is detected."""
     return np.random.default_rng(seed).integers(0, 256, samples, np.uint8).tobytes()
 
 
@@ -108,7 +108,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.sampled_from([0, 40 * MS, 333 * MS]))
 def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
-    """Whatever is said, paused and gone on with, and however long the way: the ear hears all of it once, in order."""
+    """Whatever is sent, paused and resumed, and however long the way: the ear hears all of it once, in order."""
 
     async def run() -> None:
         ear = Ear(way_ns)
@@ -144,7 +144,7 @@ def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
 
 @given(STEPS, st.sampled_from([0, 40 * MS]))
 def test_what_counts_as_heard_was_heard(steps, way_ns):
-    """Given up at any point, the samples said less those unheard are what the ear got, in the end."""
+    """Given up at any point, the samples sent less those unheard are what the ear got, in the end."""
 
     async def run() -> None:
         ear = Ear(way_ns)
@@ -262,7 +262,7 @@ def test_pausing_twice_is_pausing_once():
 
 
 def test_a_pause_during_a_resumption_keeps_the_order():
-    """A voice that comes back while the rest is being sent: what was not sent yet stays behind what was."""
+    """A voice that returns while the rest is being sent: what was not sent yet stays behind what was."""
 
     async def run() -> None:
         ear = Ear()

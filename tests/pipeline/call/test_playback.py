@@ -31,7 +31,7 @@ def test_after_a_pause_playing_begins_anew():
 
 
 def test_a_mark_that_is_back_proves_that_its_audio_was_heard():
-    """The clock is put right by an echo that comes before it expects it, for what was sent after the mark too."""
+    """An echo that arrives before the clock expects it corrects it, for what was sent after the mark too."""
     playback = Playback()
     playback.add_audio(800, 0)
     playback.add_mark("turn-0-1")
@@ -86,7 +86,7 @@ def test_the_echo_of_a_cleared_mark_does_not_count_for_its_successor():
 
 
 def test_a_sample_that_is_being_played_is_not_yet_heard():
-    """Of a sample cut in two the whole is to be said again."""
+    """A sample cut in two is to be played again whole."""
     playback = Playback()
     playback.add_audio(8, 0)
     assert playback.unheard_samples(62_500) == 8
@@ -122,7 +122,7 @@ def test_an_echo_is_known_for_one(agent, attenuation, delay_ms, at_ms):
 
 @given(agent=st.floats(-30, -10), below=st.floats(0, 15), at_ms=st.integers(0, 2000))
 def test_a_caller_over_the_agent_is_not_an_echo(agent, below, at_ms):
-    """A voice up to 15 dB weaker than the agent's is heard, whenever it comes."""
+    """A voice up to 15 dB weaker than the agent's is heard, at any time."""
     played = PlayedLevels(SETTINGS)
     played.add(noise(agent, 8000), 0)
     assert not is_echo(played, noise(agent - below, seed=1), at_ms + 32)

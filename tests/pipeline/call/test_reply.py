@@ -38,7 +38,7 @@ async def heard(words: str, apology: str, faults: list) -> list[str]:
 
 
 async def test_a_failure_is_followed_by_the_apology() -> None:
-    """After what was said already, in a clause of its own; the failure is reported."""
+    """After the words already generated, in a clause of its own; the failure is reported."""
     faults = []
     assert await heard("One mo", SORRY, faults) == ["One mo", f"\n{SORRY}"]
     assert [str(fault) for fault in faults] == ["it is down"]

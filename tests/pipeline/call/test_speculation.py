@@ -31,7 +31,7 @@ async def test_nothing_is_heard_before_the_end_is_sure(serve):
 
 
 async def test_no_more_than_the_first_clause_is_made_before_the_end_is_sure(serve):
-    """The rest would be wasted if the caller goes on; it follows once the end is confirmed, and nothing is missing."""
+    """The rest would be wasted if the caller resumes; it follows once the end is confirmed, and nothing is missing."""
     reply = "Certainly, I can help you with that. Please tell me your name, and the day on which you come."
     llm, tts = Recording(reply=reply), Ready()
     async with serve(*SPECULATIVE, "endpointing.model=null", llm=llm, tts=tts) as served, served.phone() as phone:

@@ -169,7 +169,7 @@ def test_a_noisy_line_is_judged_by_the_detector_alone() -> None:
 
 
 def test_a_pause_full_of_noises_ends_all_the_same() -> None:
-    """Quiet and loud in turns, none of it speech: the end comes 160 ms later than in quiet, not never."""
+    """Quiet and loud in turns, none of it speech: the end is 160 ms later than in quiet, not never."""
     noisy = [SILENCE, (0.0, -30.0)] * 15
     assert confirmed(run([SPEECH] * 10 + noisy, 1.0)) == [(25, ConfirmedBy.SMART_TURN)]
 

@@ -33,13 +33,13 @@ def test_a_turn_starts_and_ends() -> None:
 
 
 def test_a_pause_shorter_than_the_silence_is_not_the_end() -> None:
-    """A caller who goes on within `min_silence_ms` is still in the same turn."""
+    """A caller who resumes within `min_silence_ms` is still in the same turn."""
     seen = events(([0.9] * 10 + [0.0] * 9) * 3 + [0.0])
     assert [event.kind for event in seen] == [STARTED, PROVISIONAL, CONFIRMED]
 
 
 def test_a_short_burst_is_not_speech() -> None:
-    """A click of two windows starts nothing, however often it comes."""
+    """A click of two windows starts nothing, however often it recurs."""
     assert events(([0.9] * 2 + [0.0] * 5) * 10) == []
 
 

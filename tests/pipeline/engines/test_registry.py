@@ -1,4 +1,4 @@
-"""Every engine is found by stage and name in one registry, and named nowhere else."""
+"""Every engine is in one registry by stage and name, and named nowhere else."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_declarations_import_no_engine() -> None:
     """Reading a profile is cheap: no engine's packages are imported, and no entry point is looked for."""
     code = (
         "import sys; from turngap_agent.engines import registry\n"
-        "found = [registry.find(stage, name) for stage, names in registry.SHIPPED.items() for name in names]\n"
-        "packages = {package for one in found for package in one.packages} - {'httpx'}\n"
+        "engines = [registry.find(stage, name) for stage, names in registry.SHIPPED.items() for name in names]\n"
+        "packages = {package for one in engines for package in one.packages} - {'httpx'}\n"
         "assert len(packages) > 5 and not registry._entry_points.cache_info().misses\n"
         "sys.exit(', '.join(packages & {*sys.modules}) or 0)"
     )

@@ -94,7 +94,7 @@ def test_faster_whisper_is_counted_by_its_model(model: str, size: int) -> None:
 
 
 def test_vllm_alone_needs_no_gpu() -> None:
-    """It runs on a CPU too, unlike the other engines that are told to work on a GPU."""
+    """It runs on a CPU too, unlike the other engines that are configured for a GPU."""
     alone = {"stt": {"engine": "scripted"}, "tts": {"engine": "scripted"}}
     on_cpu = Profile.model_validate(vllm().model_dump() | alone)
     assert (bool(plan.parts(on_cpu, CARD_80)), plan.needs_gpu(on_cpu)) == (True, False)
@@ -107,7 +107,7 @@ def test_vllm_alone_needs_no_gpu() -> None:
 def test_a_production_profile_fits_its_card_and_is_refused_on_a_smaller_one(
     name: str, card_mib: float, card: str
 ) -> None:
-    """Whole on the card it is named after; on 24 GB every part of the sum stands in the refusal."""
+    """Whole on the card it is named after; on 24 GB every part of the sum is in the refusal."""
     production = profile.load(name)
     plan.check(production, card_mib, card_mib - 600, card)
     assert sum(part.mib for part in plan.parts(production, card_mib)) < 0.75 * card_mib

@@ -1,4 +1,4 @@
-"""MPS by a stand-in for its control program: started with folders of its own, asked, ended; each refusal one line."""
+"""MPS by a stand-in for its control program: started with its own folders, queried, ended; each refusal one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ for line in sys.stdin:
 
 
 def install(folder: Path, refusal: str = "") -> dict[str, str]:
-    """The stand-in on a PATH; gives the environment."""
+    """Put the stand-in on a PATH; return the environment."""
     program = folder / mps.CONTROL
     program.write_text(CONTROL.format(python=sys.executable, refusal=refusal or "pass"))
     program.chmod(0o755)
@@ -54,7 +54,7 @@ def gpu() -> ChosenGpu:
 def with_daemon(
     folder: Path, look: Callable[[Mps, Path], Awaitable[None]], settings: GpuSettings | None = None
 ) -> Path:
-    """Start the stand-in, look at it, end it; gives the folder of its pipes."""
+    """Start the stand-in, look at it, end it; return the folder of its pipes."""
 
     async def scenario() -> Path:
         daemon = await Mps.start(gpu(), settings or GpuSettings(mps=True), install(folder))
@@ -91,7 +91,7 @@ def test_it_runs_on_that_gpu_in_folders_of_its_own_and_leaves_nothing(tmp_path: 
 
 
 def test_clients_are_told_where_it_is_and_what_they_may_use(tmp_path: Path) -> None:
-    """The card is device 0 to them; vLLM comes after speech, and neither inherits the other's share."""
+    """The card is device 0 to them; vLLM starts after speech, and neither inherits the other's share."""
 
     async def look(daemon: Mps, pipe: Path) -> None:
         own, llm = daemon.environment, daemon.llm_environment
@@ -117,13 +117,13 @@ def test_engines_that_do_not_reach_it_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
-    """With where it comes from."""
+    """The error names where it was set."""
     with pytest.raises(EngineError, match=r"nvidia-cuda-mps-control is not installed; .* set gpu\.mps: false"):
         asyncio.run(Mps.start(gpu(), GpuSettings(mps=True), {"PATH": str(tmp_path)}))
 
 
 def test_a_daemon_that_refuses_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last thing it said; its folders are gone."""
+    """The error has the last line it printed; its folders are gone."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     refusal = "print('An instance of this daemon is already running'); sys.exit(1)"
     with pytest.raises(EngineError, match=r"refused to start \(An instance of this daemon is already running\)"):

@@ -34,7 +34,7 @@ def of(module: Any) -> Callable[..., choice.Choice]:
 
 
 def opened(name: str, *overrides: str, module: Any = None, look: Callable[[Sharing], None] | None = None) -> bool:
-    """Whether that profile takes a GPU; `look` sees it while it stands."""
+    """Whether that profile takes a GPU; `look` inspects it while it is shared."""
 
     async def scenario() -> bool:
         sharing = await Sharing.open(profile.load(name, overrides), of(module or nvml()))
@@ -51,13 +51,13 @@ def opened(name: str, *overrides: str, module: Any = None, look: Callable[[Shari
 
 
 def test_profiles_without_a_gpu_take_none() -> None:
-    """NVML is not even asked."""
+    """NVML is not even queried."""
     for name in ("cpu", "scripted", "weightless-tiny"):
         assert not opened(name, module=SimpleNamespace())
 
 
 def test_the_environment_shows_that_gpu_and_is_restored() -> None:
-    """While it stands, CUDA sees it alone; the ready line says which it is."""
+    """While it is shared, CUDA sees it alone; the ready line says which it is."""
 
     def look(sharing: Sharing) -> None:
         assert (os.environ["CUDA_DEVICE_ORDER"], os.environ["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "1")

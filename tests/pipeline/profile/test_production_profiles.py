@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("name", PRODUCTION)
 
 
 def test_every_model_is_pinned(name: str) -> None:
-    """Nothing that such a profile runs on comes from an unpinned place."""
+    """Everything such a profile uses is pinned."""
     assert [pin.name for pin in pins.of_profile(name)] == [
         "silero-vad",
         "smart-turn-v3",
@@ -78,7 +78,7 @@ def test_vllm_that_is_not_installed_is_said_before_its_model_is_fetched(
 ) -> None:
     """Nineteen gigabytes are not fetched for nothing."""
     monkeypatch.setattr(vllm.shutil, "which", lambda command: None)
-    monkeypatch.setattr(vllm.weights, "get", lambda entry: pytest.fail("nobody asked for it"))
+    monkeypatch.setattr(vllm.weights, "get", lambda entry: pytest.fail("not needed here"))
     settings = profile.load(name).llm
     assert isinstance(settings, VllmSettings)
     with pytest.raises(EngineError, match=r"vllm is not installed; run `pip install 'turngap\[gpu\]'`"):

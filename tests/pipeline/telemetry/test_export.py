@@ -82,7 +82,7 @@ def test_a_refusal_is_counted_and_logged_once(receiver, caplog):
 
 @pytest.mark.parametrize("receiver", [None], indirect=True)
 def test_a_receiver_that_hangs_does_not_hold_the_agent(receiver, caplog, monkeypatch):
-    """`close` gives up on it, and logs that."""
+    """`close` stops waiting for it, and logs that."""
     monkeypatch.setattr(export, "FLUSH_S", 0.1)
     monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.3)
     exporter = export.make_exporter("scripted")

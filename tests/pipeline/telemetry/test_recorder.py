@@ -8,7 +8,7 @@ from turngap_agent.tracing import Stage
 
 
 def test_an_attempt_becomes_a_turn_span_with_its_stages():
-    """The turn span comes first, begins with the earliest stage, and says how many spans there are."""
+    """The turn span is first, begins with the earliest stage, and has the number of spans."""
     notes = CallNotes("CA1", 50)
     attempt = notes.attempt(2, 1, started_ns=100)
     attempt.stage(Stage.TRANSCRIPTION, 100, 140)

@@ -1,4 +1,4 @@
-"""Wire messages, written and read: what was said arrives, and what does not fit is refused with the field's name."""
+"""Wire messages, written and read: what was sent arrives, and what does not fit is refused with the field's name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_what_the_agent_says_is_read_as_it_was_written(message: Outbound) -> Non
 
 @given(INBOUND, st.data())
 def test_a_field_of_another_kind_is_refused_or_read(message: Inbound, data: st.DataObject) -> None:
-    """Nothing but `ProtocolError` comes out."""
+    """No error but `ProtocolError` is raised."""
     fields = json.loads(message.to_json())
     body = data.draw(st.sampled_from([one for one in (fields, *fields.values()) if isinstance(one, dict)]))
     if body:

@@ -13,7 +13,7 @@ printable = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF), max_s
 
 @given(value=printable)
 def test_parameters_survive_the_xml(value):
-    """What goes in comes out of an XML parser, and the elements are Twilio's."""
+    """An XML parser returns what was put in, and the elements are Twilio's."""
     response = ET.fromstring(connect_stream("wss://agent.example/twilio/media", {"nonce": value}))
     (stream,) = response.findall("./Connect/Stream")
     assert stream.attrib == {"url": "wss://agent.example/twilio/media"}

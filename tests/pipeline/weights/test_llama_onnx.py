@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
-from tokenizers import Tokenizer  # comes with the same extra
+from tokenizers import Tokenizer  # part of the same extra
 from turngap_agent import weights
 from turngap_agent.errors import EngineError, WeightsError
 from turngap_agent.llm.onnx.decoder import Decoder
@@ -91,7 +91,7 @@ def test_half_split_undoes_the_storage_order() -> None:
 
 @pytest.mark.parametrize("text", ["hello hello", "Say 42, please!", "naïve café — 日本", "  two  spaces\n"])
 def test_tokenizer_round_trip(tmp_path: Path, text: str) -> None:
-    """Text becomes positions in the GGUF's own token list and comes back unchanged."""
+    """Text becomes positions in the GGUF's own token list and is decoded unchanged."""
     llama_onnx.convert(write(tmp_path / "m.gguf", random_weights()), tmp_path)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     encoded = tokenizer.encode(text, add_special_tokens=False)

@@ -149,7 +149,7 @@ def test_copied_cache_serves(hub: FileServer, tmp_path: Path, monkeypatch: pytes
 
 
 def test_verify_reads_every_byte(hub: FileServer) -> None:
-    """Damage that keeps size and time is found by `verify`, and by nothing cheaper."""
+    """Damage that keeps size and time is detected by `verify`, and by nothing cheaper."""
     file = _get()
     times = file.stat()
     file.write_bytes(hub_pin.CONTENT[::-1])
@@ -191,7 +191,7 @@ def test_two_processes_at_once(hub: FileServer, tmp_path: Path) -> None:
     both = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    # Whichever comes second says so; only then does the server answer the first.
+    # Whichever is second says so; only then does the server answer the first.
     lines: list[str] = []
 
     def listen(process: subprocess.Popen[str]) -> None:

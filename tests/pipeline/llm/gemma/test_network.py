@@ -31,7 +31,7 @@ def ids(length: int) -> Any:
 
 @pytest.mark.parametrize("length", [1, 40, 130])
 def test_a_prompt_has_the_hidden_states_of_transformers(reference: Any, gemma: Gemma, length: int) -> None:
-    """Also longer than the sliding window: local layers do not attend to what lies before it."""
+    """Also longer than the sliding window: local layers do not attend to what is before it."""
     prompt = ids(length)
     with torch.inference_mode():
         expected = reference(prompt.unsqueeze(0)).logits[0]

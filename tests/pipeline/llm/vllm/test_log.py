@@ -86,7 +86,7 @@ def test_known_causes_have_a_remedy(line: str, remedy: str) -> None:
 
 
 def test_without_an_error_the_cause_is_the_last_line() -> None:
-    """A server that printed nothing is said to have."""
+    """The error says that the server printed nothing."""
     assert log.find_cause(["first", "last", " "]) == "last"
     assert log.find_cause([]) == "it printed nothing"
     assert log.last_line(["a", "b", ""]) == "b"

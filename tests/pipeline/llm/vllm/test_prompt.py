@@ -10,7 +10,7 @@ HISTORY = (Message("user", "Hello?"), Message("assistant", "Good morning."))
 
 
 def test_the_calls_block_follows_the_shared_prompt() -> None:
-    """System prompt, block, history, the caller's words: what calls share comes first."""
+    """System prompt, block, history, the caller's words: what calls share is first."""
     request = make_request(history=HISTORY)
     system, *turns = prompt.build_messages(" Be brief. ", request)
     assert system == {"role": "system", "content": f"Be brief.\n\n{request.call_block}"}

@@ -56,7 +56,7 @@ def test_a_prompt_that_leaves_no_room_is_one_line() -> None:
 
 
 def test_audio_is_encoded_once() -> None:
-    """The same utterance again comes from the store; other words, another speaker or other sound do not."""
+    """The same utterance is encoded once; other words, another speaker or other sound are encoded anew."""
     encoded: list[int] = []
 
     def encode(audio: AudioF32, sample_rate: int) -> torch.Tensor:

@@ -107,7 +107,7 @@ def test_no_network(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_dead_mirror_is_not_an_error(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that cannot be read does no harm when the packages are found."""
+    """A list that cannot be read does no harm when the packages are available."""
     monkeypatch.setenv("UPDATE_SAYS", "W: Failed to fetch http://other/InRelease  Could not resolve 'other'")
     assert (_fetch(apt)[0] / "words.txt").exists()
 

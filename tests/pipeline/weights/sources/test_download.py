@@ -24,7 +24,7 @@ def _fetch(remote: Remote, folder: Path, waits: list[float] | None = None) -> Pa
 
 
 def test_whole_file(tmp_path: Path) -> None:
-    """A file comes through unchanged with one plain request."""
+    """A file arrives unchanged with one plain request."""
     with serve(FileServer({"/model": BODY})) as server:
         file = _fetch(_remote(f"{server.url}/model"), tmp_path)
     assert file.read_bytes() == BODY
@@ -42,7 +42,7 @@ def test_resumes_after_a_broken_connection(tmp_path: Path) -> None:
 
 
 def test_resumes_what_an_earlier_run_left(tmp_path: Path) -> None:
-    """A run that gives up keeps its part and reports it; the next run requests the rest only."""
+    """A run that fails keeps its part and reports it; the next run requests the rest only."""
     with serve(FileServer({"/model": BODY}, break_after=[700, 0, 0, 0])) as server:
         remote = _remote(f"{server.url}/model")
         with pytest.raises(WeightsError, match=r"700 of 10240 bytes are kept, run it again to resume$"):

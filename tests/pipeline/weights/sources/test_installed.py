@@ -1,4 +1,4 @@
-"""Weights that an installed package brings along are found and checked where they are."""
+"""Weights inside an installed package are located and checked where they are."""
 
 from __future__ import annotations
 
