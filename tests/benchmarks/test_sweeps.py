@@ -26,8 +26,8 @@ NAMES = [f"min_silence_ms={300 - 50 * place} <b>" for place in range(3)]
 
 
 def by_promise(promises: list[Promise], words: str) -> Promise:
-    (found,) = [one for one in promises if words in one.promise]
-    return found
+    (match,) = [one for one in promises if words in one.promise]
+    return match
 
 
 def read(path: Path, names: list[str]) -> list[sweeps.MeasuredSetting]:
@@ -51,12 +51,12 @@ def test_the_scenarios_are_there(scenario: str) -> None:
 def test_latency_promises(tmp_path: Path) -> None:
     """40 % under plain silence is of the medians of one sweep; a cut-off is no answer, and takes p95 with it."""
     plain, _, fast = read(write_sweep(tmp_path / "sweep", settings=3), NAMES)
-    found = latency.promises(plain, fast)
-    less = by_promise(found, "under plain silence")
+    promises = latency.promises(plain, fast)
+    less = by_promise(promises, "under plain silence")
     assert (less.value, less.holds) == (pytest.approx(0.39, abs=0.03), False)
-    assert by_promise(found, "median of the turn gap").holds
-    assert not by_promise(found, "p95 of the turn gap").holds
-    assert by_promise(found, "first clause").figure == "2 words"
+    assert by_promise(promises, "median of the turn gap").holds
+    assert not by_promise(promises, "p95 of the turn gap").holds
+    assert by_promise(promises, "first clause").figure == "2 words"
     assert {row[0] for row in latency.make_stage_rows((plain, fast))} >= {"endpointing", "transcription", "unexplained"}
 
 
@@ -69,8 +69,8 @@ def test_pauses_promises(tmp_path: Path) -> None:
     turns[0] = turns[0].model_copy(update={"outcome": Outcome.CUT_OFF, "pause_ms": 700.0})
     run.write_text("".join(turn.model_dump_json() + "\n" for turn in turns))
     (setting,) = read(path, [row.name])
-    found = pauses.cut_offs(setting)
-    assert (found.events, found.n) == (0, 159)
+    rate = pauses.cut_offs(setting)
+    assert (rate.events, rate.n) == (0, 159)
     assert by_promise(pauses.promises(setting), "false cut-offs").holds
     turns[1] = turns[1].model_copy(update={"outcome": Outcome.CUT_OFF})
     run.write_text("".join(turn.model_dump_json() + "\n" for turn in turns))
@@ -105,12 +105,12 @@ def test_conversation_promises() -> None:
     ]
     turns = [*stop, *hum]
     record = make.run_record(turns, scenario="barge-in").model_copy(update=summary.compute_figures(turns))
-    found = conversation.promises(StoredRun(record, tuple(turns), ()))
-    assert by_promise(found, "yields within").holds
-    assert not by_promise(found, "ended by a backchannel").holds
-    assert by_promise(found, "lost or repeated").holds
-    assert by_promise(found, "gaps between clauses").value == 130
-    assert by_promise(found, "p95 at most").value is None  # twenty carry no bound
+    promises = conversation.promises(StoredRun(record, tuple(turns), ()))
+    assert by_promise(promises, "yields within").holds
+    assert not by_promise(promises, "ended by a backchannel").holds
+    assert by_promise(promises, "lost or repeated").holds
+    assert by_promise(promises, "gaps between clauses").value == 130
+    assert by_promise(promises, "p95 at most").value is None  # twenty carry no bound
     late = [turn.model_copy(update={"clause_gap_ms": 251.0}) if not index else turn for index, turn in enumerate(turns)]
     record = record.model_copy(update=summary.compute_figures(late))
     assert not by_promise(conversation.promises(StoredRun(record, tuple(late), ())), "gaps between clauses").holds

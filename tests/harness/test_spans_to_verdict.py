@@ -47,7 +47,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
     """Sends batches to a real receiver before and after the call is collected, and takes the call to its verdict."""
 
     def measure(*before: Batch, after: Batch = ()) -> Found:
-        asked = plan.plan_run(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
+        request = plan.plan_run(str(scenario_of_tones(tmp_path, 1)), profile="scripted")
         folder = RunFolder.create(tmp_path / "results", "run", report_builders.run_record([]))
 
         async def receive() -> Found:
@@ -67,7 +67,7 @@ def measured(tmp_path: Path) -> Callable[..., Found]:
             progress = Progress()
             progress.add(scoring_process.score_and_save(job))
             (turn,) = progress.turns
-            judged = gate.judge_run(progress.turns, run_record.collect_evidence(asked, folder, progress))
+            judged = gate.judge_run(progress.turns, run_record.collect_evidence(request, folder, progress))
             (spans,) = (check for check in judged.checks if check.name == "spans")
             return Found(turn, spans, judged.verdict, receiver.unused_span_notes())
 
@@ -88,21 +88,21 @@ def export(receiver: SpanReceiver, batch: Batch) -> None:
 
 def test_whole_spans_give_stages_and_no_remark(measured: Callable[..., Found]) -> None:
     """The case that the others depart from."""
-    found = measured(OURS)
-    assert (found.turn.outcome, found.turn.stages_note) == (Outcome.ANSWERED, "")
-    assert found.turn.stages
-    assert (found.spans.ok, found.spans.text) == (True, "every answered turn has its stages")
-    assert found.remarks == ()
+    result = measured(OURS)
+    assert (result.turn.outcome, result.turn.stages_note) == (Outcome.ANSWERED, "")
+    assert result.turn.stages
+    assert (result.spans.ok, result.spans.text) == (True, "every answered turn has its stages")
+    assert result.remarks == ()
 
 
 def test_spans_that_come_late_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
     """The turn keeps its gap without stages; the validity list counts it, the notes say that its spans came later."""
-    found = measured(after=OURS)
-    assert found.turn.turn_gap_ms is not None
-    assert (found.turn.stages, found.turn.stages_note) == (None, NO_SPANS)
-    assert (found.spans.ok, found.spans.text) == (None, "1 answered turns have incomplete stages")
-    assert found.verdict is Verdict.MEASURED
-    assert found.remarks == (f"spans: {len(WHOLE)} came after their call had been scored",)
+    result = measured(after=OURS)
+    assert result.turn.turn_gap_ms is not None
+    assert (result.turn.stages, result.turn.stages_note) == (None, NO_SPANS)
+    assert (result.spans.ok, result.spans.text) == (None, "1 answered turns have incomplete stages")
+    assert result.verdict is Verdict.MEASURED
+    assert result.remarks == (f"spans: {len(WHOLE)} came after their call had been scored",)
 
 
 def test_spans_that_come_twice_count_once(measured: Callable[..., Found]) -> None:
@@ -114,23 +114,23 @@ def test_spans_that_come_twice_count_once(measured: Callable[..., Found]) -> Non
 
 def test_spans_of_another_call_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
     """They give this call no stages, and the notes count them."""
-    found = measured(OTHER)
-    assert found.turn.stages is None
-    assert found.spans.text == "1 answered turns have incomplete stages"
-    assert found.remarks == (f"spans: {len(WHOLE)} were of calls that are not this run's",)
+    result = measured(OTHER)
+    assert result.turn.stages is None
+    assert result.spans.text == "1 answered turns have incomplete stages"
+    assert result.remarks == (f"spans: {len(WHOLE)} were of calls that are not this run's",)
 
 
 def test_no_spans_at_all(measured: Callable[..., Found]) -> None:
     """An agent of ours that sends none is measured from its audio, and the validity list says so."""
-    found = measured()
-    assert found.turn.outcome is Outcome.ANSWERED
-    assert found.turn.stages_note == NO_SPANS
-    assert found.spans.text == "1 answered turns have incomplete stages"
+    result = measured()
+    assert result.turn.outcome is Outcome.ANSWERED
+    assert result.turn.stages_note == NO_SPANS
+    assert result.spans.text == "1 answered turns have incomplete stages"
 
 
 def test_a_span_that_was_lost(measured: Callable[..., Found]) -> None:
     """One of a turn's own is missing: no stages rather than wrong ones."""
-    found = measured([pair for pair in OURS if pair[0].stage is not tracing.Stage.TRANSCRIPTION])
-    assert found.turn.stages is None
-    assert "spans of turn 0, attempt 0 arrived" in found.turn.stages_note
-    assert found.spans.ok is None
+    result = measured([pair for pair in OURS if pair[0].stage is not tracing.Stage.TRANSCRIPTION])
+    assert result.turn.stages is None
+    assert "spans of turn 0, attempt 0 arrived" in result.turn.stages_note
+    assert result.spans.ok is None

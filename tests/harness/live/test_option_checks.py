@@ -154,7 +154,7 @@ def test_turns_are_spread_evenly_over_calls() -> None:
 
 
 def test_a_turn_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An utterance is found on the other leg by its speech, so a live turn needs some; the error names the turn."""
+    """Speech locates an utterance on the other leg, so a live turn needs some; the error names the turn."""
     read = scenarios.load_scenario_file
 
     def with_a_silent_turn(path: Path) -> Scenario:

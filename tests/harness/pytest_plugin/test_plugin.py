@@ -72,7 +72,7 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
         error: str = "",
         changes: dict[str, Any] | None = None,
     ) -> pytest.RunResult:
-        async def run_it(asked: Request, *_: object, **__: object) -> FinishedRun:
+        async def run_it(request: Request, *_: object, **__: object) -> FinishedRun:
             if error:
                 raise AgentError(error)
             made = builders.turns(turns, scale=scale, **(changes or {}))
@@ -83,23 +83,23 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
                 sentinel_bias_ms=0.1,
                 foreign_cpu_share=0.0,
             )
-            judged = gate.judge_run(made, evidence, asked.budget)
+            judged = gate.judge_run(made, evidence, request.budget)
             record = builders.run_record(
                 made,
                 verdict=judged.verdict,
                 sentence=judged.sentence,
                 reasons=judged.reasons,
                 validity=judged.checks,
-                scenario=asked.scenario.name,
-                profile=asked.profile_name,
+                scenario=request.scenario.name,
+                profile=request.profile_name,
             )
-            folder = store.RunFolder.create(asked.options.out, "made-up", record)
+            folder = store.RunFolder.create(request.options.out, "made-up", record)
             folder.append(made)
             return FinishedRun(store.read_run(folder.path).record, folder)
 
         with monkeypatch.context() as patch:
             patch.setattr(runner, "run_request", run_it)
-            patch.setattr(preparation, "prepare", lambda asked, says: (asked, Corpus({}, (), asked.scenario)))
+            patch.setattr(preparation, "prepare", lambda request, says: (request, Corpus({}, (), request.scenario)))
             patch.setattr(report, "render_report", lambda folder, page, baseline: None)
             return session(*arguments)
 
@@ -339,7 +339,7 @@ def test_a_gate_that_does_not_hold_fails_with_its_reasons(made_up: Session, pyte
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("settings", "message"),
     [
         ({"turns": 58}, "1 more turn"),
         ({"turns": 181, "planned": 200}, "needs 19 more turns"),
@@ -349,11 +349,11 @@ def test_a_gate_that_does_not_hold_fails_with_its_reasons(made_up: Session, pyte
     ],
 )
 def test_a_gate_without_a_verdict_fails_and_stores_nothing(
-    made_up: Session, pytester: pytest.Pytester, told: dict[str, Any], message: str
+    made_up: Session, pytester: pytest.Pytester, settings: dict[str, Any], message: str
 ) -> None:
     """INVALID says what to do; its gaps are nobody's baseline, and pytest-benchmark's own warning hides nothing."""
     write(pytester, gate=True)
-    result = made_up("--benchmark", "--benchmark-json=b.json", **told)
+    result = made_up("--benchmark", "--benchmark-json=b.json", **settings)
     result.assert_outcomes(failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "INVALID: " in result.stdout.str()

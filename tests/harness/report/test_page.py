@@ -101,7 +101,7 @@ def _cases() -> Iterator[tuple[str, list[TurnRecord], dict[str, object]]]:
 
 @pytest.mark.parametrize(("turns", "changes"), [case[1:] for case in _cases()], ids=[case[0] for case in _cases()])
 def test_page_is_sound(tmp_path: Path, turns: list[TurnRecord], changes: dict[str, object]) -> None:
-    """Any run gives unique ids, no dangling reference, no external URL, and a title and desc for each svg."""
+    """Any run's page has unique ids, no dangling reference, no external URL, and a title and desc for each svg."""
     text = _render(tmp_path, turns, **changes)
     page = _Page(text)
     assert len(page.ids) == len(set(page.ids))
@@ -293,7 +293,7 @@ def test_missing_things_are_said(tmp_path: Path) -> None:
     ],
 )
 def test_foreign_folder_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
-    """A folder that holds no readable run gives one line that names the file."""
+    """A folder without a readable run is one error line that names the file."""
     if text is not None:
         (tmp_path / "run.json").write_text(text, "utf-8")
     with pytest.raises(RunFolderError, match=words) as caught:
@@ -340,7 +340,7 @@ def test_embedded_json_cannot_end_its_script() -> None:
 
 
 def test_representative_is_nearest_the_medians() -> None:
-    """Among a fast, a middling and a slow turn the middling one stands for the run; failures never do."""
+    """Of a fast, a middling and a slow turn the middling one represents the run; failures never do."""
     turns = [make.turn(0, scale=0.5), make.turn(0, scale=1.0), make.turn(0, scale=2.0)]
     assert summary.representative_turn(turns) is turns[1]
     assert summary.worst_turn(turns) is turns[2]
@@ -363,7 +363,7 @@ def test_waterfall_accounts_for_the_gap(speculative: bool) -> None:
 
 
 def test_budget_lines_hold_every_stage() -> None:
-    """Each stage stands in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
+    """Each stage is in exactly one line, and the medians of one turn's lines add up to its perceived gap."""
     assert load_budget("sub500").hypotheses == load_default_plan()
     turns = [make.turn(2)]
     names = [row.name for line in stage_table.plan_rows(make.run_record(turns), turns) for row in line.stages]
@@ -417,7 +417,7 @@ def test_players_keep_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["../outside.wav", "missing.wav", "/etc/hostname", "mono.wav"])
 def test_audio_that_will_not_do(tmp_path: Path, name: str) -> None:
-    """Audio outside the folder, missing or of another form gives a note and no player."""
+    """Audio outside the folder, missing or of another form: a note and no player."""
     run = tmp_path / "run"
     run.mkdir()
     tone = np.zeros((8000, 2), dtype=np.int16)
@@ -492,7 +492,7 @@ def test_turns_are_marked_on_the_timeline_of_gpu_memory(tmp_path: Path) -> None:
 
 
 def test_the_agents_gpu_alone_is_drawn() -> None:
-    """What else is in the machine was sampled before the agent said which one it uses."""
+    """Other use of the machine was sampled before the agent reported which card it uses."""
     samples = pd.DataFrame({"at_s": [1.0, 1.0, 2.0], "gpu": [0, 1, 1], "used_mib": [70_000.0, 10.0, 20.0]})
     figures = (GpuFigures(name="A100", total_mib=81920, used_peak_mib=20, used_before_mib=10, number=1),)
     assert "at most 0.0 GB" in resources.draw_gpu_memory(samples, figures)

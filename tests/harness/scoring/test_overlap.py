@@ -195,7 +195,7 @@ def test_a_pause_for_a_backchannel_is_no_underrun_of_the_reply() -> None:
 
 
 def test_silence_is_not_answered() -> None:
-    """If nothing is to be answered, the agent may not speak until waiting ends; then the turn is held, without a gap."""
+    """If nothing is to be answered, the agent is silent until waiting ends; then the turn is held, without a gap."""
     turn = last(Call().utter(600, 1600, None).ends(8000), "wait")
     assert (turn.outcome, turn.detail, turn.turn_gap_ms, turn.t1_ns) == (Outcome.HELD, "", None, None)
 

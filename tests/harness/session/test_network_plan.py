@@ -30,11 +30,11 @@ def scenario(folder: Path, more: str = "") -> str:
 
 def test_each_utterance_is_called_once_under_each_network(tmp_path: Path) -> None:
     """Copies stand side by side, and each network is first as often as another; the warm-up is under none."""
-    asked = plan.plan_run(scenario(tmp_path), profile="scripted", networks=NETWORKS)
-    assert asked.planned_turns == 9
-    assert [call.index for call in asked.calls] == list(range(10))
-    assert asked.calls[0].network is None
-    pairs = [(call.turns[0].key, call.network) for call in asked.calls[1:]]
+    request = plan.plan_run(scenario(tmp_path), profile="scripted", networks=NETWORKS)
+    assert request.planned_turns == 9
+    assert [call.index for call in request.calls] == list(range(10))
+    assert request.calls[0].network is None
+    pairs = [(call.turns[0].key, call.network) for call in request.calls[1:]]
     named = [(key, one.name) for key, one in pairs if one is not None]
     assert set(Counter(named).values()) == {1}
     assert len(named) == 9
@@ -45,9 +45,9 @@ def test_each_utterance_is_called_once_under_each_network(tmp_path: Path) -> Non
 
 def test_without_a_network_nothing_changes(tmp_path: Path) -> None:
     """The plan is the scenario's own, and no call has a network."""
-    asked = plan.plan_run(scenario(tmp_path), profile="scripted")
-    assert (asked.planned_turns, asked.networks) == (3, ())
-    assert [call.network for call in asked.calls] == [None] * 4
+    request = plan.plan_run(scenario(tmp_path), profile="scripted")
+    assert (request.planned_turns, request.networks) == (3, ())
+    assert [call.network for call in request.calls] == [None] * 4
 
 
 def test_a_scenario_may_name_its_network(tmp_path: Path) -> None:
@@ -88,23 +88,23 @@ def test_a_perceived_gap_is_not_judged_under_a_simulated_network(tmp_path: Path)
 def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
     """As they were when it began: `run.json` has them whole."""
     path = scenario(tmp_path)
-    asked = plan.plan_run(path, profile="scripted", networks=NETWORKS, options=Options(n_turns=2))
+    request = plan.plan_run(path, profile="scripted", networks=NETWORKS, options=Options(n_turns=2))
     record = builders.run_record([]).model_copy(
         update={
             "complete": False,
             "profile": "scripted",
-            "profile_data": plan.profile_data(asked),
+            "profile_data": plan.profile_data(request),
             "scenario_path": path,
-            "scenario_sha256": asked.scenario_sha256,
-            "seed": asked.seed,
-            "planned_turns": asked.planned_turns,
-            "networks": {one.name: one for one in asked.networks},
+            "scenario_sha256": request.scenario_sha256,
+            "seed": request.seed,
+            "planned_turns": request.planned_turns,
+            "networks": {one.name: one for one in request.networks},
         }
     )
     folder = RunFolder.create(tmp_path / "results", "run", record).path
     resumed = plan.plan_resumed_run(folder)
-    assert resumed.networks == asked.networks
-    assert resumed.calls == asked.calls
+    assert resumed.networks == request.networks
+    assert resumed.calls == request.calls
     assert resumed.planned_turns == 6
 
 

@@ -40,37 +40,37 @@ def scenario(tmp_path: Path) -> Path:
 
 def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
     """The folder of a run of `scenario` that was killed when those calls had been scored."""
-    asked = plan.plan_run(str(scenario), profile="scripted")
+    request = plan.plan_run(str(scenario), profile="scripted")
     record = builders.run_record([]).model_copy(
         update={
             "complete": False,
             "profile": "scripted",
-            "profile_data": plan.profile_data(asked),
+            "profile_data": plan.profile_data(request),
             "scenario_path": str(scenario),
-            "scenario_sha256": asked.scenario_sha256,
-            "seed": asked.seed,
-            "planned_turns": asked.planned_turns,
+            "scenario_sha256": request.scenario_sha256,
+            "seed": request.seed,
+            "planned_turns": request.planned_turns,
         }
     )
     folder = RunFolder.create(tmp_path / "results", "run", record)
-    keys = {call.index: call.turns[0].key for call in asked.calls}
+    keys = {call.index: call.turns[0].key for call in request.calls}
     folder.append([builders.turn(0, call=index, turn=0, utterance_id=keys[index]) for index in calls])
     return folder.path
 
 
 def test_a_scenario_is_found_by_path(scenario: Path) -> None:
     """The request holds the plan, the hash and the profile's own network model."""
-    asked = plan.plan_run(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
-    assert (asked.planned_turns, len(asked.calls), asked.seed) == (2, 3, 7)
-    assert asked.profile_name == "scripted"
-    assert asked.network_ms == 95.0
-    assert len(asked.scenario_sha256) == 64
+    request = plan.plan_run(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
+    assert (request.planned_turns, len(request.calls), request.seed) == (2, 3, 7)
+    assert request.profile_name == "scripted"
+    assert request.network_ms == 95.0
+    assert len(request.scenario_sha256) == 64
 
 
 def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
     """What --set changes is what run.json and the agent get."""
-    asked = plan.plan_run(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
-    assert plan.profile_data(asked)["endpointing"]["min_silence_ms"] == 250
+    request = plan.plan_run(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
+    assert plan.profile_data(request)["endpointing"]["min_silence_ms"] == 250
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_unknown_names_are_refused_with_the_known_ones(scenario: Path) -> None:
 def test_a_url_excludes_profile_options(scenario: Path) -> None:
     """An agent that runs already has no profile of ours to change."""
     url = "ws://127.0.0.1:9/twilio/media"
-    asked = plan.plan_run(str(scenario), url=url)
-    assert (asked.profile_name, asked.url, plan.profile_data(asked)) == ("url", url, {})
+    request = plan.plan_run(str(scenario), url=url)
+    assert (request.profile_name, request.url, plan.profile_data(request)) == ("url", url, {})
     for more in ({"profile": "cpu"}, {"overrides": ("a=b",)}, {"options": Options(inject=("encoding=1",))}):
         with pytest.raises(UsageError, match="--url measures an agent that runs already"):
             plan.plan_run(str(scenario), url=url, **more)  # type: ignore[arg-type]  # one wrong pairing at a time
@@ -260,18 +260,18 @@ def test_a_run_under_way_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
 
 def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:
     """A turn without a usable clip is not called."""
-    asked = plan.plan_run(str(scenario), profile="scripted")
-    kept = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:2]})
-    planned = plan.with_corpus(asked, Corpus({}, (), kept))
+    request = plan.plan_run(str(scenario), profile="scripted")
+    kept = request.scenario.model_copy(update={"turns": request.scenario.turns[:2]})
+    planned = plan.with_corpus(request, Corpus({}, (), kept))
     assert planned.planned_turns == 2
 
 
 def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """Where the finished turns no longer stand where they stood, the rest would not complete the run."""
-    asked = plan.plan_resumed_run(unfinished(tmp_path, scenario, calls=(1, 2)))
-    other = asked.scenario.model_copy(update={"turns": asked.scenario.turns[:1]})
+    request = plan.plan_resumed_run(unfinished(tmp_path, scenario, calls=(1, 2)))
+    other = request.scenario.model_copy(update={"turns": request.scenario.turns[:1]})
     with pytest.raises(RunFolderError, match="the corpus no longer has there"):
-        plan.with_corpus(asked, Corpus({}, (), other))
+        plan.with_corpus(request, Corpus({}, (), other))
 
 
 def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:

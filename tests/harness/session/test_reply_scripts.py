@@ -14,9 +14,9 @@ from tests.harness.tones import scenario_of_tones
 @pytest.mark.parametrize(("profile", "sent"), [("weightless-tiny", True), ("scripted", False)])
 def test_only_random_weights_get_a_script(tmp_path: Path, profile: str, sent: bool) -> None:
     """The reference's words, and the length of the reply, 14 tokens by default."""
-    asked = plan.plan_run(str(scenario_of_tones(tmp_path, 1)), profile=profile)
-    corpus = clips.build_corpus(asked.scenario, lambda _: None)
-    call = asked.calls[-1]
+    request = plan.plan_run(str(scenario_of_tones(tmp_path, 1)), profile=profile)
+    corpus = clips.build_corpus(request.scenario, lambda _: None)
+    call = request.calls[-1]
     words = {corpus.clips[turn.key].transcript for turn in call.turns}
-    found = reply_scripts.custom_parameters(asked, call, corpus)
-    assert set(found.values()) == ({f"14 {text}" for text in words} if sent else set())
+    parameters = reply_scripts.custom_parameters(request, call, corpus)
+    assert set(parameters.values()) == ({f"14 {text}" for text in words} if sent else set())

@@ -37,8 +37,8 @@ def test_unknown_is_not_none(
     """What the prefix cache served is known where a turn tells; which profiles have one to tell of is known anyway."""
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     turns = [builders.turn(n, prefix_beyond_tokens=tokens) for n, tokens in enumerate(beyond)]
-    found = run_record.collect_evidence(plan.plan_run("default", profile=profile), folder, Progress(turns=turns))
-    assert (found.prefix_flattered, found.prefix_cached) == (flattered, cached)
+    evidence = run_record.collect_evidence(plan.plan_run("default", profile=profile), folder, Progress(turns=turns))
+    assert (evidence.prefix_flattered, evidence.prefix_cached) == (flattered, cached)
 
 
 def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
@@ -46,10 +46,10 @@ def test_the_memory_that_is_judged_is_that_of_the_agents_gpu(tmp_path: Path) -> 
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     (folder.path / store.GPU).write_text("at_s,gpu,used_mib\n1.000,1,70000.000\n")
     for peak_mib in (None, 900.0):
-        found = run_record.collect_evidence(
+        evidence = run_record.collect_evidence(
             plan.plan_run("default", profile="cpu"), folder, Progress(vram_peak_mib=peak_mib)
         )
-        assert found.vram_peak_mib == peak_mib
+        assert evidence.vram_peak_mib == peak_mib
 
 
 def test_a_call_counts_for_the_cost_if_it_had_turns_to_score() -> None:

@@ -15,14 +15,14 @@ from tests.harness.sweeps.builders import write_sweep
 def test_figures_are_made_from_the_runs(tmp_path: Path) -> None:
     """A point for each run that is there; complete only when all are."""
     path = write_sweep(tmp_path / "sweep", settings=3, n=20)
-    found = folder.updated_record(path, folder.read_sweep(path))
-    assert found.complete
-    assert [point.cut_off_rate.events for point in found.points] == [0, 1, 4]
-    folder.write_sweep(path, found)
-    assert folder.read_sweep(path) == found
+    record = folder.updated_record(path, folder.read_sweep(path))
+    assert record.complete
+    assert [point.cut_off_rate.events for point in record.points] == [0, 1, 4]
+    folder.write_sweep(path, record)
+    assert folder.read_sweep(path) == record
     part = write_sweep(tmp_path / "part", settings=3, n=20, begun=2)
-    found = folder.updated_record(part, folder.read_sweep(part))
-    assert (found.complete, len(found.points)) == (False, 2)
+    record = folder.updated_record(part, folder.read_sweep(part))
+    assert (record.complete, len(record.points)) == (False, 2)
 
 
 def test_a_killed_run_has_the_figures_of_its_turns(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "not a sweep folder"),
         ("{", "it is not JSON"),
@@ -54,9 +54,9 @@ def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
         ('{"schema_version": 1}', "damaged: sweep_id"),
     ],
 )
-def test_what_is_no_sweep_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
+def test_what_is_no_sweep_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
     """One line that says what is wrong with it."""
     if text is not None:
         (tmp_path / folder.SWEEP).write_text(text)
-    with pytest.raises(RunFolderError, match=said):
+    with pytest.raises(RunFolderError, match=message):
         folder.read_sweep(tmp_path)

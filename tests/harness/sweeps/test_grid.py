@@ -44,12 +44,12 @@ def test_the_grid_is_every_combination(axes: list[list[str]]) -> None:
     count = 1
     for values in axes:
         count *= len(values)
-    asked = [f"part.key{place}={','.join(values)}" for place, values in enumerate(axes)]
+    axis_options = [f"part.key{place}={','.join(values)}" for place, values in enumerate(axes)]
     if count > grid.MOST_SETTINGS:
         with pytest.raises(UsageError, match=f"at most {grid.MOST_SETTINGS}"):
-            grid.combine_values(asked)
+            grid.combine_values(axis_options)
         return
-    settings = grid.combine_values(asked)
+    settings = grid.combine_values(axis_options)
     assert len(settings) == count
     assert len({setting.overrides for setting in settings}) == count
     assert len({setting.slug for setting in settings}) == count
@@ -76,7 +76,7 @@ def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("options", "message"),
     [
         ((), "needs settings"),
         (("endpointing.min_silence_ms",), "expected section.key=value"),
@@ -90,10 +90,10 @@ def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
         (("a.b=1,2,3,4,5,6,7,8,9,10,11,12,13",), "at most 12"),
     ],
 )
-def test_what_is_malformed_is_refused(asked: tuple[str, ...], said: str) -> None:
+def test_what_is_malformed_is_refused(options: tuple[str, ...], message: str) -> None:
     """One line that says what to do, before anything starts."""
-    with pytest.raises(UsageError, match=said) as fault:
-        grid.combine_values(asked)
+    with pytest.raises(UsageError, match=message) as fault:
+        grid.combine_values(options)
     assert "\n" not in str(fault.value)
 
 
@@ -152,7 +152,7 @@ def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("steps: []", r"grid.yaml:1: `steps`"),
         ("steps:\n- {name: a}\n- {name: b, sett: [a.b=1]}", r"grid.yaml:3: unknown key `steps.1.sett`; did you mean"),
@@ -162,7 +162,7 @@ def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
         ("steps:\n" + "".join(f"- {{name: s{i}}}\n" for i in range(13)), "at most 12"),
     ],
 )
-def test_a_malformed_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_malformed_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """With its line, and the key that was meant."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         grid.load_steps(written(tmp_path, text))

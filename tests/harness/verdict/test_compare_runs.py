@@ -49,7 +49,7 @@ def test_other_utterances_are_two_samples() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    """A run without turns gives no rows."""
+    """A run without turns has no rows."""
     assert compare.compare_turns([], make.turns(3)) == []
 
 
