@@ -29,7 +29,6 @@ from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
 from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
-from turngap.network import NetworkProfile
 from turngap.scenario import PlannedCall
 
 LEAD_NS = 5 * NS_PER_MS
@@ -49,7 +48,6 @@ async def place_call(
     custom_parameters: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     on_spoken: Callable[[str, int, Spoken], None] | None = None,
-    network: NetworkProfile | None = None,
 ) -> CallRecord:
     """Place one call to the agent at `url` (ws:// or wss://) and speak the planned turns; `clips` by turn key.
 
@@ -57,15 +55,15 @@ async def place_call(
     frame grid. With `auth_token` (default: TWILIO_AUTH_TOKEN, if set) the upgrade is signed as Twilio signs it.
     `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first frame leaves.
 
-    `network` delays, loses and duplicates what travels between the caller and the socket. All times of the record are
-    the caller's own, so what the network adds is part of the gap.
+    `planned.network` delays, loses and duplicates what travels between the caller and the socket. All times of the
+    record are the caller's own, so what the network adds is part of the gap.
 
     Always returns a record. Its end is `REFUSED` if the socket could not be opened, `AGENT_CLOSED` if the agent ended
     the call, `DISCONNECTED` if the network broke the connection, each with one line in `detail`. Cancelling the task
     ends the call and returns what was recorded, as `INTERRUPTED`.
     """
     sid = call_sid or "CA" + secrets.token_hex(16)
-    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, network)
+    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken)
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
     headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
@@ -84,7 +82,6 @@ class _Call:
         call_sid: str,
         labels: Mapping[str, str],
         on_spoken: Callable[[str, int, Spoken], None] | None,
-        network: NetworkProfile | None,
     ) -> None:
         self._planned = planned
         self._clips = clips
@@ -100,7 +97,7 @@ class _Call:
         self._call_sid = call_sid
         self._stream_sid = "MZ" + secrets.token_hex(16)
         self._playout = Playout()
-        self._link = NetworkLink(network, own_seed, self._call_at)
+        self._link = NetworkLink(planned.network, own_seed, self._call_at)
         self._line = ImpairedLine(planned.line, self._playout, own_seed)
         self._messages = AgentMessages(
             self._stream_sid, self._playout, self._link, clock=clock, call_at=self._call_at, send_mark=self._send_mark

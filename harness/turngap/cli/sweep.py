@@ -72,4 +72,4 @@ def _print_points(points: Sequence[Point], figures: Console) -> None:
     for text in dict.fromkeys(text for point in points for text in point.take_care):
         of = [str(number) for number, point in enumerate(points, 1) if text in point.take_care]
         which = "" if len(of) == len(points) else f" (of {', '.join(of)})"
-        figures.print(f"take care    {text}{which}", highlight=False, markup=False, soft_wrap=True)
+        figures.print(f"warning      {text}{which}", highlight=False, markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import base64
-import struct
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from turngap_agent.telephony import mulaw
 
 from turngap.model.turn import TurnRecord
 
@@ -113,13 +112,9 @@ def _player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Pl
 
 def encode_mulaw_wav(pcm: Pcm16) -> bytes:
     """Return int16 PCM, shape (n, channels), 8 kHz, as a WAV file of format 7 (μ-law)."""
-    channels = pcm.shape[1]
-    data = mulaw.encode(pcm.reshape(-1))
-    data += b"\0" * (len(data) % 2)
-    form = struct.pack("<HHIIHHH", 7, channels, RATE, RATE * channels, channels, 8, 0)
-    chunks = (b"fmt ", form), (b"fact", struct.pack("<I", len(pcm))), (b"data", data)
-    body = b"WAVE" + b"".join(key + struct.pack("<I", len(value)) + value for key, value in chunks)
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    wav = io.BytesIO()
+    soundfile.write(wav, pcm, RATE, format="WAV", subtype="ULAW")
+    return wav.getvalue()
 
 
 def draw_envelope(pcm: Pcm16, lane: int, columns: int = 300) -> str:

@@ -126,7 +126,7 @@ class Turn(FrozenModel):
 
     @model_validator(mode="after")
     def _check_expectation(self) -> Turn:
-        if self.agent in (Expectation.STOP, Expectation.IGNORE) and self.over_agent_ms is None:
+        if self.agent.speaks_over_agent and self.over_agent_ms is None:
             raise ValueError(f"`agent: {self.agent}` needs `over_agent_ms`: it is about speech over the agent")
         if self.agent in (Expectation.WAIT, Expectation.LIMIT) and self.over_agent_ms is not None:
             raise ValueError(
@@ -136,8 +136,7 @@ class Turn(FrozenModel):
             raise ValueError("`agent: wait` is for turns without words; remove it, because spoken words need an answer")
         if self.agent is not Expectation.LIMIT and self.limit_after_ms != LIMIT_AFTER_MS:
             raise ValueError("`limit_after_ms` needs `agent: limit`: no other turn has such a limit")
-        answered = self.agent in (Expectation.RESPOND, Expectation.STOP, Expectation.LIMIT)
-        if answered and not self.has_words:
+        if not self.agent.needs_silence and not self.has_words:
             expectation = Expectation.WAIT if self.over_agent_ms is None else Expectation.IGNORE
             raise ValueError(f"the turn has no words that could be answered: set `agent: {expectation}`")
         if self.twin and self.noise is None:

@@ -124,7 +124,6 @@ class CallSlots:
                 seed=agent_run.request.seed,
                 custom_parameters=custom_parameters(agent_run.request, planned, self.corpus),
                 auth_token="" if agent.ours else None,  # an agent that we start checks no signature
-                network=planned.network,
             )
         )
         if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and agent.ours:

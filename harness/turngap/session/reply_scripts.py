@@ -11,7 +11,7 @@ from turngap_agent.telephony import script
 from turngap_agent.telephony.script import TurnScript
 
 from turngap.corpus.clips import Corpus
-from turngap.scenario import Expectation, PlannedCall
+from turngap.scenario import PlannedCall
 from turngap.session.plan import Request
 
 NOTE = (
@@ -24,7 +24,7 @@ def custom_parameters(request: Request, call: PlannedCall, corpus: Corpus) -> Ma
     """Return the custom parameters of the stream's `start` message; {} unless the profile is weightless."""
     if request.profile is None or not request.profile.weightless:
         return {}
-    answered = (turn for turn in call.turns if turn.agent in (Expectation.RESPOND, Expectation.STOP))
+    answered = (turn for turn in call.turns if turn.agent.needs_answer)
     # A recording without a transcript has the words of its name: it needs some length.
     return script.format_parameters(
         [TurnScript(corpus.clips[turn.key].transcript or turn.key, turn.reply_tokens) for turn in answered]

@@ -92,7 +92,7 @@ def call(
     line: LineImpairments = NO_IMPAIRMENTS,
     hang_up: Literal["stop", "drop"] = "stop",
 ) -> tuple[CallRecord, list[Json]]:
-    """Place one call to `agent` on a free port; the answer has what the agent was sent, too."""
+    """Place one call to `agent` on a free port; also return what the agent was sent."""
     log: list[Json] = []
 
     async def main() -> CallRecord:
@@ -103,7 +103,7 @@ def call(
         ):
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
             call_clips = clips or {one.key: clip() for one in turns}
-            planned = PlannedCall(7, turns, probe, line=line, hang_up=hang_up)
+            planned = PlannedCall(7, turns, probe, line=line, hang_up=hang_up, network=network)
             placed = place_call(
                 url,
                 planned,
@@ -112,7 +112,6 @@ def call(
                 scheduler=scheduler,
                 seed=seed,
                 auth_token=auth_token or "",
-                network=network,
             )
             task = asyncio.create_task(placed)
             if cancel_after is not None:

@@ -69,7 +69,7 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
             agent = ScriptedAgent(clock, scheduler, 300)
             monkeypatch.setattr("turngap.caller.call.open_connection", agent.open)
             one, network = turn(), profile(Direction(delay_ms=60), Direction(delay_ms=90))
-            planned = PlannedCall(0, (one,), probe=True)
+            planned = PlannedCall(0, (one,), probe=True, network=network)
             record = await place_call(
                 "ws://nowhere",
                 planned,
@@ -78,7 +78,6 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
                 scheduler=scheduler,
                 seed=1,
                 auth_token="",
-                network=network,
             )
             return record, agent
 

@@ -121,7 +121,7 @@ def test_nothing_dominates_on_a_handful_of_turns() -> None:
     assert [point.dominated_by for point in points] == [None, None]
 
 
-def test_a_point_says_what_to_take_care_of() -> None:
+def test_a_point_lists_the_warnings_of_its_run() -> None:
     """The warnings of its run's checks, by name; what holds, or makes it invalid, is elsewhere."""
     checks = (
         Check(name="machine", ok=None, text="1.2 % of its time was stolen", warning=True),
