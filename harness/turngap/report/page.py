@@ -1,18 +1,14 @@
-"""The report's page: collects what the template shows and writes it as one file, whole or not at all."""
+"""The report of a run as one HTML page: collects everything that the template shows."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from turngap_agent import documents
-from turngap_agent.errors import write_error
 
 from turngap.model.budget import Metric
 from turngap.model.figures import LatencyFigures, Rate
@@ -27,13 +23,13 @@ from turngap.report import (
     other_runs,
     resources,
     stage_table,
+    template,
     waterfall,
     wording,
 )
 from turngap.verdict import stats, summary
 from turngap.verdict.networks import group_by_network
 
-HERE = Path(__file__).parent
 MOST_WORDS = 200
 """With more turns, the table shows the words of failed turns only: a page must stay small."""
 
@@ -46,69 +42,23 @@ def write_run_page(path: Path, out: Path, baseline: Path | None = None) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    write_page(out, render_run_page(data.read_report_data(path), baseline))
+    template.write_page(out, render_run_page(data.read_report_data(path), baseline))
 
 
 def render_run_page(run: data.ReportData, baseline: Path | None = None) -> str:
     """Return the page."""
-    script = (HERE / "report.js").read_text("utf-8")
+    script = template.read_asset("report.js")
     return (
-        template_environment("report")
+        template.template_environment("report")
         .get_template("report.html.j2")
         .render(
             **_context(run),
             **_beside(run, baseline),
-            style=style_sheet(),
+            style=template.style_sheet(),
             script=Markup(script),  # our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         )
     )
-
-
-def write_page(out: Path, text: str) -> None:
-    """Write a page, whole or not at all.
-
-    Raises:
-        UsageError: `out` cannot be written.
-        HarnessError: the disk is full.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        documents.replace_file(out, text)
-    except OSError as error:
-        raise write_error(f"{out}: the report cannot be written", error) from None
-
-
-def template_environment(package: str) -> Environment:
-    """Return the environment for the templates of `harness/turngap/<package>/`, with filters for numbers and units."""
-    templates = Environment(
-        loader=PackageLoader("turngap", package),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {
-        "ms": wording.ms,
-        "percent": wording.percent,
-        "between": wording.interval_text,
-        "signed": wording.signed_ms,
-        "together": wording.keep_units_together,
-    }
-    return templates
-
-
-def style_sheet() -> Markup:
-    """Return the style sheet of every report."""
-    return Markup((HERE / "report.css").read_text("utf-8"))  # our own file
-
-
-def embed_json(data: object) -> Markup:
-    """Return JSON that is safe inside a `<script>`: without `<`, `>`, `&`, U+2028 and U+2029."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # nothing is left that could end the script
 
 
 def outcome_rates(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str, str, Rate]]:
@@ -179,7 +129,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "environment": list(_flat(record.environment)),
         "profile": list(_flat(record.profile_data)),
         "notes": notes,
-        "json": embed_json(record.model_dump(mode="json")),
+        "json": template.embed_json(record.model_dump(mode="json")),
     }
 
 

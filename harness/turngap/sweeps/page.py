@@ -10,7 +10,7 @@ from turngap_agent.tracing import Stage
 from turngap.model.plural import plural
 from turngap.model.result import Verdict
 from turngap.model.turn import TurnRecord
-from turngap.report import page, wording
+from turngap.report import template, wording
 from turngap.session.run_record import with_caveat
 from turngap.sweeps import charts, folder
 from turngap.sweeps.folder import SweepRecord
@@ -26,7 +26,7 @@ def write_sweep_page(path: Path, out: Path) -> None:
     """
     record = folder.updated_record(path, folder.read_sweep(path))
     runs = folder.read_runs(path, record)
-    page.write_page(
+    template.write_page(
         out, render_sweep_page(record, [run.turns for _, run in runs], [run.record.scenario for _, run in runs])
     )
 
@@ -55,9 +55,13 @@ def render_sweep_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], 
         "invalid": [point.name for point in points if point.verdict is Verdict.INVALID],
         "plural": plural,
         "signed": wording.signed_ms,
-        "json": page.embed_json(record.model_dump(mode="json")),
+        "json": template.embed_json(record.model_dump(mode="json")),
     }
-    return page.template_environment("sweeps").get_template("sweep.html.j2").render(**context, style=page.style_sheet())
+    return (
+        template.template_environment("sweeps")
+        .get_template("sweep.html.j2")
+        .render(**context, style=template.style_sheet())
+    )
 
 
 def summary_sentence(points: tuple[Point, ...]) -> str:

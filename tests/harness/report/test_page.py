@@ -20,10 +20,9 @@ from turngap.model.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCa
 from turngap.model.figures import CostFigures
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import audio, data, labels, page, resources, stage_table, terminal, waterfall, wording
+from turngap.report import audio, data, labels, page, resources, stage_table, template, terminal, waterfall, wording
 from turngap.verdict import summary
-from turngap.verdict.budget import Budget, Hypothesis, Limit, load_default_plan
-from turngap.verdict.budget import load_budget as load_budget
+from turngap.verdict.budget import Budget, Hypothesis, Limit, load_budget, load_default_plan
 from turngap_agent.errors import RunFolderError, UsageError
 from turngap_agent.telephony import mulaw
 from turngap_agent.tracing import Stage
@@ -334,7 +333,7 @@ def test_unwritable_target_leaves_nothing(tmp_path: Path) -> None:
 
 def test_embedded_json_cannot_end_its_script() -> None:
     """`<`, `>`, `&` and the two line separators are escaped, and the data survives."""
-    text = str(page.embed_json({"a": HOSTILE}))
+    text = str(template.embed_json({"a": HOSTILE}))
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text) == {"a": HOSTILE}
 
