@@ -15,6 +15,7 @@ import soundfile
 import turngap
 from turngap import api
 from turngap.model.turn import Outcome
+from turngap.session import preparation
 from turngap.session.plan import Request
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
@@ -190,7 +191,7 @@ def test_warnings_come_before_the_first_call(tmp_path: Path, monkeypatch: pytest
     def prepare(request: Request, show: object) -> None:
         raise UsageError("stop here")
 
-    monkeypatch.setattr(api.preparation, "prepare", prepare)  # type: ignore[attr-defined]
+    monkeypatch.setattr(preparation, "prepare", prepare)
     scenario = scenario_of_tones(tmp_path, 2, gate="true")
     with pytest.raises(UsageError, match="stop here"):
         turngap.run(scenario, agent="scripted", budget="edge500", progress=Display())

@@ -1,0 +1,108 @@
+"""Executes requests: blocking and with Ctrl-C, or in the caller's event loop; with a progress display or a listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from turngap_agent.errors import UsageError
+
+from turngap.api_results import Run, Sweep
+from turngap.clock import SystemClock
+from turngap.corpus import clips
+from turngap.model.turn import TurnRecord
+from turngap.progress import ConsoleProgress
+from turngap.session import plan, preparation, runner
+from turngap.session.interruption import run_interruptible
+from turngap.session.plan import Request
+from turngap.session.runner import ProgressDisplay
+from turngap.sweeps import folder as sweep_folder
+from turngap.sweeps import plan as sweep_plan
+from turngap.sweeps import runner as sweep_runner
+from turngap.sweeps.plan import SweepRequest
+
+
+def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
+    """Do what `request` plans, as `turngap.run` describes."""
+    refuse_in_event_loop("run")
+    with _follow(progress, request.scenario.name) as listener:
+        ready, corpus = _prepare(request, listener)
+        finished = run_interruptible(
+            lambda stop: runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
+        )
+    return Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
+
+
+async def ameasure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
+    """Do what `request` plans, as `turngap.arun` describes."""
+    with _follow(progress, request.scenario.name) as listener:
+        ready, corpus = await asyncio.to_thread(_prepare, request, listener)
+        finished = await runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=asyncio.Event())
+    return Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
+
+
+def measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> Sweep:
+    """Do what `request` plans, as `turngap.sweep` describes."""
+    refuse_in_event_loop("sweep")
+    if request.path is not None and not request.members:  # killed when all had been measured
+        record = sweep_folder.updated_record(request.path, request.record)
+        sweep_folder.write_sweep(request.path, record)
+        return Sweep(request.path)
+    with _follow(progress, f"sweep {request.record.scenario}") as listener:
+        listener.show_message(request.description)
+        for member in request.members:
+            preparation.fetch_weights(member.row.profile_data)
+        corpus = clips.build_corpus(request.members[0].request.scenario, listener.show_message)
+        ready = sweep_plan.with_corpus(request, corpus)
+        finished = run_interruptible(
+            lambda stop: sweep_runner.run_sweep(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
+        )
+    return Sweep(finished.path, error=finished.error)
+
+
+def refuse_in_event_loop(name: str) -> None:
+    """Raise UsageError if an event loop runs in this thread: `turngap.<name>()` would block it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    remedy = "use `await turngap.arun(...)`" if name == "run" else "call it in a thread: `await asyncio.to_thread(...)`"
+    raise UsageError(f"turngap.{name}() blocks, and an event loop is running here: {remedy}")
+
+
+def _prepare(request: Request, listener: _Progress) -> tuple[Request, clips.Corpus]:
+    for warning in plan.list_warnings(request):
+        listener.show_message(f"warning: {warning}")
+    return preparation.prepare(request, listener.show_message)
+
+
+class _Progress:
+    """Passes progress on to a listener, if there is one, and remembers whether calls have begun."""
+
+    def __init__(self, listener: ProgressDisplay | None) -> None:
+        self._listener = listener
+        self.begun = False
+
+    def show_message(self, text: str) -> None:
+        if self._listener is not None:
+            self._listener.show_message(text)
+
+    def show_start(self, turns: int) -> None:
+        self.begun = True
+        if self._listener is not None:
+            self._listener.show_start(turns)
+
+    def show_turn(self, turn: TurnRecord, setting: str = "") -> None:
+        if self._listener is not None:
+            self._listener.show_turn(turn, setting)
+
+
+@contextmanager
+def _follow(progress: ProgressDisplay | bool, title: str) -> Iterator[_Progress]:
+    if progress is True:
+        with ConsoleProgress(Console(stderr=True), title) as display:
+            yield _Progress(display)
+    else:
+        yield _Progress(progress or None)
