@@ -14,7 +14,8 @@ from turngap.api_results import Run, find_run
 from turngap.network import NetworkProfile
 from turngap.scenario import Scenario
 from turngap.session import plan
-from turngap.session.plan import DEFAULT_SCENARIO, Options, Request
+from turngap.session.plan import Options, Request
+from turngap.session.run_documents import DEFAULT_PROFILE, DEFAULT_SCENARIO
 from turngap.sweeps import grid
 from turngap.sweeps.grid import Setting
 from turngap.verdict.budget import Budget
@@ -38,7 +39,7 @@ class Agent:
     @classmethod
     def profile(
         cls,
-        profile: Profile | Path | str = plan.DEFAULT_PROFILE,
+        profile: Profile | Path | str = DEFAULT_PROFILE,
         *,
         set: Mapping[str, object] | Sequence[str] = (),  # as the option of the command line
         inject: Mapping[str, float] | Sequence[str] = (),

@@ -9,7 +9,7 @@ import pytest
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
-from turngap.session import plan
+from turngap.session import run_documents
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
 from turngap.sweeps import folder
@@ -45,7 +45,7 @@ def test_every_setting_fits_the_profile(settings: dict[str, tuple[str, ...]]) ->
 @pytest.mark.parametrize("scenario", ["gate", "pauses", *conversation.SCENARIOS])
 def test_the_scenarios_are_there(scenario: str) -> None:
     """By name."""
-    assert plan.locate_scenario(scenario).is_file()
+    assert run_documents.locate_scenario(scenario).is_file()
 
 
 def test_latency_promises(tmp_path: Path) -> None:

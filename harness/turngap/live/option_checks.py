@@ -31,7 +31,7 @@ from turngap.live.smoke_plan import (
 )
 from turngap.network import Direction, NetworkProfile
 from turngap.scenario import PlannedCall, Scenario, Turn
-from turngap.session import plan
+from turngap.session import plan, run_documents
 from turngap.session.plan import Options, Request
 
 
@@ -69,7 +69,7 @@ def make_plan(options: SmokeOptions, environment: Mapping[str, str]) -> SmokePla
     safety.check_allowed(from_, allowed, "the number to call from")
     safety.check_confirmed(to, options.confirm)
     public_url = preflight.parse_public_url(options.public_url)
-    profile = None if caller_leg_only else options.profile or plan.DEFAULT_PROFILE
+    profile = None if caller_leg_only else options.profile or run_documents.DEFAULT_PROFILE
     request = _plan_request(options, profile=profile, greeted=caller_leg_only)
     echo = _plan_echo(request) if options.echo else None
     limit_s = safety.time_limit_s(_longest_s(request, echo))
@@ -181,7 +181,7 @@ def _directions(options: SmokeOptions, profile: NetworkProfile | None) -> dict[s
 
 def _plan_request(options: SmokeOptions, *, profile: str | None, greeted: bool) -> Request:
     """Return the run: the scenario's turns spread over the calls, without warm-up calls, which would cost money."""
-    path = plan.locate_scenario(options.scenario or DEFAULT_SCENARIO)
+    path = run_documents.locate_scenario(options.scenario or DEFAULT_SCENARIO)
     request = plan.plan_run(
         str(path),
         profile=profile,

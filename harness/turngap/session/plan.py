@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from turngap_agent import documents
-from turngap_agent import profile as profiles
-from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
+from turngap_agent.errors import RunFolderError, ScenarioError, UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.profile.sections import NetworkModel
 from turngap_agent.tracing import parse_delay
@@ -26,18 +22,14 @@ from turngap.network import NetworkProfile
 from turngap.processes.agent import check_url
 from turngap.scenario import PlannedCall, Scenario
 from turngap.session import network_plan
+from turngap.session.run_documents import DEFAULT_PROFILE, check_profile_names, load_profile, read_scenario
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.verdict import budget as budgets
 from turngap.verdict.budget import Budget, Metric
 
-SHIPPED = Path(__file__).resolve().parents[1] / "scenarios"
-"""In the source tree and in an installation alike: `scenarios` is installed beside `harness`."""
-DEFAULT_SCENARIO = "default"
-DEFAULT_PROFILE = "cpu"
 AUDIO_BUDGET = "edge500-audio"
 """The shipped budget that needs no spans."""
-_RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +141,9 @@ def plan_run(
     """
     if url is not None and (profile is not None or overrides or options.inject):
         raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
-    checked, path, text = _load_scenario(scenario)
-    agent = _load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
-    _check_names(checked, path, agent.name if agent is not None else None)
+    checked, path, text = read_scenario(scenario)
+    agent = load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
+    check_profile_names(checked, path, agent.name if agent is not None else None)
     seed = checked.seed if options.seed is None else options.seed
     simulated = network_plan.select_networks(networks, checked, path)
     request = Request(
@@ -169,7 +161,7 @@ def plan_run(
         networks=simulated,
         scenario_text=text,
     )
-    return _checked(request)
+    return _check_limits(request)
 
 
 def list_warnings(request: Request) -> list[str]:
@@ -193,57 +185,6 @@ def list_warnings(request: Request) -> list[str]:
             f"the run will be INVALID; the budget {AUDIO_BUDGET} limits only what is heard"
         )
     return sentences
-
-
-def load_scenario(scenario: Scenario | Path | str) -> Scenario:
-    """Return the scenario given as an object, a file, or the name of one that ships.
-
-    Raises:
-        ScenarioError: there is no such scenario, or it is malformed.
-    """
-    return scenario if isinstance(scenario, Scenario) else scenarios.load_scenario_file(locate_scenario(str(scenario)))
-
-
-def _load_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:
-    """Return the scenario, with its file or with the text that replaces one."""
-    if not isinstance(scenario, Scenario):
-        path = locate_scenario(str(scenario))
-        return scenarios.load_scenario_file(path), path, None
-    located = scenarios.resolve_audio(scenario, Path.cwd())
-    data = located.model_dump(mode="json", exclude_none=True)
-    return located, None, yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-
-
-def _load_profile(
-    scenario: Scenario, path: Path | None, profile: Profile | Path | str, overrides: tuple[str, ...]
-) -> Profile:
-    """Return the profile with the changes of the scenario, then those of the user."""
-    base = profile if isinstance(profile, Profile) else profiles.load(str(profile))
-    own = scenario.overrides(base.name)
-    where = str(path) if path is not None else f"scenario {scenario.name!r}"
-
-    def called(override: str) -> str:
-        key = override.partition("=")[0]
-        line = f":{documents.find_line(path, ('agent_settings', base.name, key))}" if path is not None else ""
-        return f"{where}{line}: `agent_settings.{base.name}`, `{key}`"
-
-    if own:
-        try:
-            profiles.change(base, own, called, f"the `agent_settings` of {where}")
-        except ProfileError as error:
-            raise ScenarioError(str(error)) from None
-    return profiles.change(base, (*own, *overrides))
-
-
-def _check_names(scenario: Scenario, path: Path | None, profile: str | None) -> None:
-    """Refuse a profile name that is nearly one of those that ship; any other may be a profile of the user's own."""
-    for name in scenario.agent_settings:
-        near = difflib.get_close_matches(name, profiles.names(), n=1)
-        if near and name not in (near[0], profile):
-            place = f"scenario {scenario.name!r}"
-            if path is not None:
-                place = f"{path}:{documents.find_line(path, ('agent_settings', name))}"
-            raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
 
 
 def plan_resumed_run(path: Path, options: Options = Options()) -> Request:
@@ -284,7 +225,7 @@ def plan_resumed_run(path: Path, options: Options = Options()) -> Request:
         resumed=Resumed(path, record, run.turns, run.notes, lock),
         networks=simulated,
     )
-    return _checked(request)
+    return _check_limits(request)
 
 
 def with_corpus(request: Request, corpus: Corpus) -> Request:
@@ -309,34 +250,12 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     return replace(request, scenario=corpus.scenario, calls=calls)
 
 
-def locate_scenario(scenario: str) -> Path:
-    """Return the file of a scenario given by path, or by the name of one that ships.
-
-    Raises:
-        ScenarioError: there is no such scenario.
-    """
-    if Path(scenario).suffix.lower() in _RECORDINGS:
-        raise ScenarioError(
-            f"{scenario}: a recording is no scenario; check it with `turngap label {scenario}`, then name it in a file "
-            f"mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
-        )
-    if "/" in scenario or scenario.endswith((".yaml", ".yml")):
-        return Path(scenario).resolve()
-    path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"
-    if not path.is_file():
-        known = ", ".join(
-            sorted(file.name.removesuffix(scenarios.SUFFIX) for file in SHIPPED.glob(f"*{scenarios.SUFFIX}"))
-        )
-        raise ScenarioError(f"no scenario {scenario!r}; there are: {known} (or give a {scenarios.SUFFIX} file)")
-    return path
-
-
 def profile_data(request: Request) -> dict[str, Any]:
     """Return the profile as data, for `run.json` and the agent."""
     return request.profile.model_dump(mode="json") if request.profile is not None else {}
 
 
-def _checked(request: Request) -> Request:
+def _check_limits(request: Request) -> Request:
     limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
     n_calls = request.simultaneous_calls
     for delay in request.options.inject:

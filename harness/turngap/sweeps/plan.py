@@ -16,6 +16,7 @@ from turngap.model.plural import plural
 from turngap.scenario import Scenario
 from turngap.session import plan as runs
 from turngap.session.plan import Options, Request
+from turngap.session.run_documents import DEFAULT_PROFILE
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.sweeps import folder
@@ -64,7 +65,7 @@ def plan_sweep(
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
-    profile = profile or runs.DEFAULT_PROFILE
+    profile = profile or DEFAULT_PROFILE
     plain = runs.plan_run(scenario, profile=profile, options=options).profile
     assert plain is not None
     members = []
@@ -122,7 +123,7 @@ def plan_resumed_sweep(path: Path) -> SweepRequest:
             if not store.read_run(path / row.slug).record.complete:
                 members.append(Member(row, runs.plan_resumed_run(path / row.slug)))
             continue
-        request = runs.plan_run(str(scenario_path), profile=runs.DEFAULT_PROFILE, options=options)
+        request = runs.plan_run(str(scenario_path), profile=DEFAULT_PROFILE, options=options)
         if request.scenario_sha256 != record.scenario_sha256:
             raise RunFolderError(f"{path}: {scenario_path} has changed since the sweep started; start a new one")
         members.append(Member(row, replace(request, profile=Profile.model_validate(row.profile_data))))

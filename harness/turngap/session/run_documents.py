@@ -1,0 +1,108 @@
+"""The documents of a run: its scenario and the agent's profile, given as objects, files or names of those that ship."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import yaml
+from turngap_agent import documents
+from turngap_agent import profile as profiles
+from turngap_agent.errors import ProfileError, ScenarioError
+from turngap_agent.profile import Profile
+
+from turngap import scenario as scenarios
+from turngap.scenario import Scenario
+
+SHIPPED = Path(__file__).resolve().parents[1] / "scenarios"
+"""In the source tree and in an installation alike; the source tree has a link to `scenarios` there."""
+DEFAULT_SCENARIO = "default"
+DEFAULT_PROFILE = "cpu"
+RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".m4a")
+"""Suffixes of audio files: one of them given as a scenario is a mistake that deserves a hint."""
+
+
+def load_scenario(scenario: Scenario | Path | str) -> Scenario:
+    """Return the scenario given as an object, a file, or the name of one that ships.
+
+    Raises:
+        ScenarioError: there is no such scenario, or it is malformed.
+    """
+    return scenario if isinstance(scenario, Scenario) else scenarios.load_scenario_file(locate_scenario(str(scenario)))
+
+
+def locate_scenario(scenario: str) -> Path:
+    """Return the file of a scenario given by path, or by the name of one that ships.
+
+    Raises:
+        ScenarioError: there is no such scenario.
+    """
+    if Path(scenario).suffix.lower() in RECORDINGS:
+        raise ScenarioError(
+            f"{scenario}: a recording is no scenario; check it with `turngap label {scenario}`, then name it in a file "
+            f"mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
+        )
+    if "/" in scenario or scenario.endswith((".yaml", ".yml")):
+        return Path(scenario).resolve()
+    path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"
+    if not path.is_file():
+        known = ", ".join(
+            sorted(file.name.removesuffix(scenarios.SUFFIX) for file in SHIPPED.glob(f"*{scenarios.SUFFIX}"))
+        )
+        raise ScenarioError(f"no scenario {scenario!r}; there are: {known} (or give a {scenarios.SUFFIX} file)")
+    return path
+
+
+def read_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:
+    """Return the scenario, with its file or, of one given as an object, with the text that the run folder stores.
+
+    Raises:
+        ScenarioError: there is no such scenario, or it is malformed.
+    """
+    if not isinstance(scenario, Scenario):
+        path = locate_scenario(str(scenario))
+        return scenarios.load_scenario_file(path), path, None
+    located = scenarios.resolve_audio(scenario, Path.cwd())
+    data = located.model_dump(mode="json", exclude_none=True)
+    return located, None, yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def load_profile(
+    scenario: Scenario, path: Path | None, profile: Profile | Path | str, overrides: tuple[str, ...]
+) -> Profile:
+    """Return the profile with the changes of the scenario, then those of the user.
+
+    Raises:
+        ScenarioError: the scenario's changes do not fit the profile.
+        ProfileError: there is no such profile, it is malformed, or the user's changes do not fit it.
+    """
+    base = profile if isinstance(profile, Profile) else profiles.load(str(profile))
+    own = scenario.overrides(base.name)
+    where = str(path) if path is not None else f"scenario {scenario.name!r}"
+
+    def called(override: str) -> str:
+        key = override.partition("=")[0]
+        line = f":{documents.find_line(path, ('agent_settings', base.name, key))}" if path is not None else ""
+        return f"{where}{line}: `agent_settings.{base.name}`, `{key}`"
+
+    if own:
+        try:
+            profiles.change(base, own, called, f"the `agent_settings` of {where}")
+        except ProfileError as error:
+            raise ScenarioError(str(error)) from None
+    return profiles.change(base, (*own, *overrides))
+
+
+def check_profile_names(scenario: Scenario, path: Path | None, profile: str | None) -> None:
+    """Refuse a profile name that is nearly one of those that ship; any other may be a profile of the user's own.
+
+    Raises:
+        ScenarioError: such a name is in the scenario's `agent_settings`.
+    """
+    for name in scenario.agent_settings:
+        near = difflib.get_close_matches(name, profiles.names(), n=1)
+        if near and name not in (near[0], profile):
+            place = f"scenario {scenario.name!r}"
+            if path is not None:
+                place = f"{path}:{documents.find_line(path, ('agent_settings', name))}"
+            raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
