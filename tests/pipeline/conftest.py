@@ -45,7 +45,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def wait_until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], object]) -> None:
     """Return when `condition` holds."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # what is waited for knows nothing of the test

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import Outcome
 from turngap.scoring.score import score_call
 from turngap_agent.tracing import AGENT_STAGES, Span, Stage
 
-from tests.harness.builders import Call, attempt_spans, call_span, planned, quiet, tone
+from tests.harness.builders import EXAMPLE_STAGES, Call, attempt_spans, call_span, example_call, planned, quiet, tone
 
 TIMES = st.floats(0, 4000, allow_nan=False)
 
 
 @st.composite
 def calls(draw: st.DrawFn) -> CallRecord:
-    """Up to three utterances, any messages, clears, late frames and stalls, ended anyhow and anywhere."""
-    call, at_ms = Call(), 0.0
-    for _ in range(draw(st.integers(0, 3))):
+    """Up to three utterances, any messages, clears, late frames and stalls, ended anyhow and anywhere.
+
+    Half of the calls begin with the example's answered utterance.
+    """
+    answered = draw(st.booleans())
+    call, at_ms = (example_call(), 2600.0) if answered else (Call(), 0.0)
+    for _ in range(draw(st.integers(0, 2 if answered else 3))):
         start_ms = at_ms + draw(st.floats(0, 800))
         at_ms = start_ms + draw(st.floats(1, 900))
         call.utter(start_ms, at_ms, answer_within_ms=draw(st.sampled_from([300, 1500])))
-    times = sorted(draw(st.lists(st.tuples(TIMES, st.integers(0, 5)), max_size=12)))
+    messages = st.tuples(st.floats(2600, 4000) if answered else TIMES, st.integers(0, 5))
+    times = sorted(draw(st.lists(messages, max_size=12)))
     for time_ms, kind in times:
         if kind == 5:
             call.clear(time_ms)
@@ -37,7 +42,11 @@ def calls(draw: st.DrawFn) -> CallRecord:
 
 @st.composite
 def traces(draw: st.DrawFn) -> list[Span]:
-    """Up to three attempts at any times, some of their spans lost."""
+    """The example's attempt with its stages moved, or up to three attempts at any times, some of their spans lost."""
+    if draw(st.booleans()):
+        moves = {stage: draw(st.floats(-40, 40)) for stage in EXAMPLE_STAGES}
+        moved = {stage: (start, end + moves[stage]) for stage, (start, end) in EXAMPLE_STAGES.items()}
+        return [call_span(), *attempt_spans(stages=moved)]
     spans = [call_span(draw(st.integers(0, 3)))]
     for attempt in range(draw(st.integers(0, 3))):
         stages: dict[Stage, tuple[float, float]] = {}
@@ -81,6 +90,15 @@ def test_any_call_can_be_scored(record: CallRecord, spans: list[Span]) -> None:
         assert min(time.slack_ms for time in turn.stages.values()) >= 0
         assert sum(time.exposed_ms for time in turn.stages.values()) == pytest.approx(turn.turn_gap_ms, abs=1e-6)
         assert all(time.exposed_ms <= time.duration_ms + 1e-9 for time in turn.stages.values())
+
+
+def test_the_generated_calls_include_explained_gaps() -> None:
+    """Among them are turns with a gap and stages, so that every assertion above is reached."""
+
+    def has_stages(case: tuple[CallRecord, list[Span]]) -> bool:
+        return any(turn.stages for turn in score_call(*case, planned(3), network_ms=95, cold=False))
+
+    find(st.tuples(calls(), traces()), has_stages, settings=settings(phases=[Phase.generate], database=None))
 
 
 @settings(deadline=None)

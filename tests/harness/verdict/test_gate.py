@@ -413,6 +413,6 @@ def test_lost_spans_are_not_blamed_where_none_ever_came() -> None:
     held = judge_limit(Limit(metric="wer", at_most=0.05), turns, evidence(59))
     assert held.holds is None
     assert "edge500-audio" in held.remedy
-    assert "loses spans" not in held.remedy
+    assert "lost their spans" not in held.remedy
     some = [turn(99), *turns]
     assert "lost their spans" in judge_limit(Limit(metric="wer", at_most=0.05), some, evidence(60)).remedy

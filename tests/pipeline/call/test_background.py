@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 
 import pytest
-from turngap_agent.call.background import CancelledWork, ReadAhead
+from turngap_agent.call.background import ABANDONED_S, CancelledWork, ReadAhead
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
@@ -128,9 +128,12 @@ async def cancelled_task() -> asyncio.Task[None]:
 async def test_attempts_without_work_are_not_waited_for():
     """No attempt, or one without work: the wait ends at once."""
     work = CancelledWork()
-    await work.wait()
-    work.add(await cancelled_task(), Meter())
-    await work.wait()
+    async with asyncio.timeout(ABANDONED_S / 2):
+        assert await work.wait()
+        work.add(await cancelled_task(), Meter())
+        assert work
+        assert await work.wait()
+    assert not work
 
 
 @pytest.mark.anyio

@@ -13,6 +13,8 @@ from turngap_agent.stt.scripted import ScriptedSpeechToText, ScriptedSttSettings
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import Dtmf, InboundMedia
 
+from tests.pipeline.conftest import wait_until
+
 pytestmark = pytest.mark.anyio
 
 
@@ -28,20 +30,26 @@ class HeardSpeechToText(ScriptedSpeechToText):
         return Transcript("scripted words")
 
 
-async def freed(served) -> None:
+def list_call_tasks() -> list[str]:
+    """The files of the call's tasks that are not done."""
+    paths = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks() if not task.done()]
+    return [path for path in paths if "/turngap_agent/call/" in path and "/tests/" not in path]
+
+
+async def check_everything_is_freed(served) -> None:
     """The line is free, and no task of the call is left."""
     await served.idle()
-    working = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks() if not task.done()]
-    assert not [path for path in working if "/turngap_agent/call/" in path and "/tests/" not in path]
+    assert list_call_tasks() == []
 
 
 async def test_a_caller_who_never_starts_is_not_answered(serve, caplog):
     """A minute of silence and comfort noise: no attempt, no word, a normal end."""
     async with serve() as served, served.phone() as phone:
         await phone.hush(30_000)
+        await wait_until(list_call_tasks)
         await phone.play(np.random.default_rng(0).normal(0, 30, 30_000 * 8).astype(np.int16))
         await phone.hang_up()
-        await freed(served)
+        await check_everything_is_freed(served)
         assert served.count("turngap_turns_total") == 0
         assert served.traces.turns == []
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -57,7 +65,7 @@ async def test_keys_alone_are_taken_and_not_answered(serve, caplog):
         await phone.ask()
         name, _ = await phone.reply()
         await phone.hang_up()
-        await freed(served)
+        await check_everything_is_freed(served)
     assert name == "turn-0-1"
     assert [record.getMessage().split("key ")[1][0] for record in caplog.records if "key " in record.getMessage()] == [
         *"12#"
@@ -71,7 +79,7 @@ async def test_noise_as_loud_as_speech_is_a_turn_that_ends(serve):
         await phone.play(noise)
         assert (await phone.reply())[0] == "turn-0-1"
         await phone.hang_up()
-        await freed(served)
+        await check_everything_is_freed(served)
 
 
 @pytest.mark.parametrize("offset", [1600, 9000])
@@ -84,7 +92,7 @@ async def test_a_dc_offset_is_not_speech(serve, offset):
         await phone.play(audio.astype(np.int16))
         assert (await phone.reply())[0] == "turn-0-1"
         await phone.hang_up()
-        await freed(served)
+        await check_everything_is_freed(served)
         assert served.count("turngap_turns_total") == 1
 
 
@@ -142,5 +150,5 @@ async def test_a_socket_that_dies_without_stop_frees_everything(serve, when, cap
                     await phone.speak(200)
                     await phone.cleared()
             phone.socket.transport.abort()
-        await freed(served)
+        await check_everything_is_freed(served)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -90,7 +90,10 @@ def test_an_impossible_timestamp_is_ignored():
     assert missing(frame(1, 5000), frame(2, 100), frame(3, 120), frame(5, 160)) == [0, 0, 0, 160]
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 400)), max_size=20))
+TIMESTAMPS = st.integers(0, 40_000) | st.integers(0, 10**18)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**18), TIMESTAMPS, st.integers(0, 400)), max_size=20))
 def test_no_message_makes_more_silence_than_the_longest_hole(messages):
     """Whatever the numbers, from 0 to 10 s of silence each."""
     for gap in missing(*(frame(*message) for message in messages)):

@@ -45,10 +45,13 @@ def test_declarations_import_no_engine() -> None:
 def test_a_default_that_is_pinned_is_an_entry_of_the_pins() -> None:
     """A misspelt entry would be taken for a folder."""
     pinned = {"silero": "silero-vad", "smart_turn": "smart-turn-v3", "faster_whisper": "whisper-tiny.en"}
-    for stage, name in EVERY:
-        if name in pinned:
-            settings = registry.find(stage, name).model_validate({"engine": name})
-            assert settings.pinned_weights() == pins.of(pinned[name]).name
+    defaults = {
+        name: registry.find(stage, name).model_validate({"engine": name}).pinned_weights()
+        for stage, name in EVERY
+        if name in pinned
+    }
+    assert defaults == pinned
+    assert {pins.of(entry).name for entry in pinned.values()} == set(pinned.values())
 
 
 def test_an_unknown_engine_is_told_the_nearest_and_all() -> None:

@@ -102,9 +102,9 @@ def test_random_weights_are_tied_and_have_codebooks(monkeypatch: pytest.MonkeyPa
     )
     assert tied[0].data_ptr() == tied[1].data_ptr()
     assert checkpoint.random
-    for name, book in network.codec_model.quantizer.named_modules():
-        if hasattr(book, "embed_sum"):
-            assert float(book.embed.std()) > 0.5, name
+    books = {name: book for name, book in network.codec_model.quantizer.named_modules() if hasattr(book, "embed_sum")}
+    assert len(books) == network.config.codec_config.num_quantizers
+    assert {name for name, book in books.items() if float(book.embed.std()) <= 0.5} == set()
     assert all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
     assert network.depth_decoder.codebooks_head.weight.shape[-1] == 64
 
