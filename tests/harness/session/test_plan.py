@@ -234,7 +234,8 @@ def test_a_live_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
 def test_a_folder_is_resumed_by_one_at_a_time(tmp_path: Path, scenario: Path) -> None:
     """A second `--resume` is refused while the first lives; a lock goes with the process that held it."""
     path = unfinished(tmp_path, scenario, calls=(1,))
-    holder = "import pathlib, sys; from turngap.session import plan; first = plan.plan_resumed_run(pathlib.Path(sys.argv[1]))"
+    holder = "import pathlib, sys; from turngap.session import plan; "
+    holder += "first = plan.plan_resumed_run(pathlib.Path(sys.argv[1]))"
     with subprocess.Popen(
         [sys.executable, "-c", f"{holder}; print('held', flush=True); sys.stdin.read()", str(path)],
         stdin=subprocess.PIPE,
