@@ -26,10 +26,10 @@ class ContentionMeasurement(SlotMeasurement):
         """Run all parts; return the result."""
         self.part("load", self.load)
         if not self.result["failed"]:
-            self.part("frame_ms", self.beside)
+            self.part("frame_ms", self.frame_times_under_load)
         return self.result
 
-    def beside(self) -> dict[str, Any]:
+    def frame_times_under_load(self) -> dict[str, Any]:
         """Return frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
         self.speech.prepare(Mode(self.options.mode), 1)
         architecture = "tiny" if self.options.tiny else "gemma-3-27b"

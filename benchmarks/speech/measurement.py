@@ -36,7 +36,7 @@ class Measurement:
             "failed": {},
         }
 
-    def left(self) -> float:
+    def remaining_s(self) -> float:
         """Return the seconds until the limit."""
         return float(self.options.limit_s - (time.monotonic() - self.started))
 
@@ -62,7 +62,7 @@ class Measurement:
             raise TimeoutError(f"the limit of {self.options.limit_s:.0f} s was reached")
 
         signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, max(1.0, self.left()))
+        signal.setitimer(signal.ITIMER_REAL, max(1.0, self.remaining_s()))
         try:
             yield
         finally:

@@ -79,18 +79,18 @@ def _prepare(request: Request, listener: _Progress) -> tuple[Request, clips.Corp
 
 
 class _Progress:
-    """Passes progress on to a listener, if there is one, and remembers whether calls have begun."""
+    """Passes progress on to a listener, if there is one, and remembers whether calls have started."""
 
     def __init__(self, listener: ProgressDisplay | None) -> None:
         self._listener = listener
-        self.begun = False
+        self.calls_started = False
 
     def show_message(self, text: str) -> None:
         if self._listener is not None:
             self._listener.show_message(text)
 
     def show_start(self, turns: int) -> None:
-        self.begun = True
+        self.calls_started = True
         if self._listener is not None:
             self._listener.show_start(turns)
 

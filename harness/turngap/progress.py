@@ -23,7 +23,7 @@ class ConsoleProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._turns = self._done = 0
-        self.begun = False
+        self.calls_started = False
         """True once calls are placed."""
 
     def __enter__(self) -> Self:
@@ -39,7 +39,7 @@ class ConsoleProgress:
 
     def show_start(self, turns: int) -> None:
         """Start to count: calls begin, with that many turns to score."""
-        self._turns, self.begun = turns, True
+        self._turns, self.calls_started = turns, True
         if self._console.is_terminal:
             columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
             self._bar = Progress(*columns, TimeElapsedColumn(), console=self._console, auto_refresh=False)

@@ -15,9 +15,9 @@ def shown(*, terminal: bool) -> str:
     out = io.StringIO()
     with ConsoleProgress(Console(file=out, force_terminal=terminal, width=200), "small") as display:
         display.show_message("agent ready")
-        assert not display.begun
+        assert not display.calls_started
         display.show_start(2)
-        assert display.begun
+        assert display.calls_started
         display.show_turn(builders.turn(0, warm_up=True, scored=False))
         display.show_turn(builders.turn(1, utterance_id="one", turn_gap_ms=412.3))
         display.show_turn(

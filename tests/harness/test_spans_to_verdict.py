@@ -102,7 +102,7 @@ def test_spans_that_come_late_are_stated_and_not_used(measured: Callable[..., Fo
     assert (result.turn.stages, result.turn.stages_note) == (None, NO_SPANS)
     assert (result.spans.ok, result.spans.text) == (None, "1 answered turns have incomplete stages")
     assert result.verdict is Verdict.MEASURED
-    assert result.remarks == (f"spans: {len(WHOLE)} came after their call had been scored",)
+    assert result.remarks == (f"spans: {len(WHOLE)} arrived after their call had been scored",)
 
 
 def test_spans_that_come_twice_count_once(measured: Callable[..., Found]) -> None:

@@ -1,4 +1,4 @@
-"""Tells whether the machine is idle enough for a calibration to show the instrument's error alone."""
+"""Measures whether the machine is idle enough for a calibration to show the instrument's error alone."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Conversation:
         return True
 
     def mix_voice(self, line: Pcm16, frame: int) -> Pcm16:
-        """Return the frame with the caller's voice and background noise in place of the line's; (160,) in and out."""
+        """Return the frame with the caller's voice and background noise instead of the line's; (160,) in and out."""
         at = frame * FRAME_SAMPLES
         bed, bed_start = self._current_bed()
         if bed is not None:

@@ -1,1 +1,1 @@
-"""The command line: one module a command; nothing that measures imports it."""
+"""The command line: one module for each command; nothing that measures imports it."""

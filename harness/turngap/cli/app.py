@@ -41,8 +41,8 @@ def _run(
     scenario: Annotated[list[str] | None, typer.Argument(help="Scenario files, or names of those that ship.")] = None,
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
     url: Annotated[str | None, typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH.")] = None,
-    turns: Annotated[int | None, typer.Option(help="Turns to score, in place of the whole scenario.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
+    turns: Annotated[int | None, typer.Option(help="Turns to score, instead of the whole scenario.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of the calls, instead of the scenario's own.", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help=OUT)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     budget: Annotated[
@@ -89,10 +89,10 @@ def _run(
 def _sweep(
     scenario: Annotated[str | None, typer.Argument(help="Scenario file, or the name of one that ships.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Values to try: section.key=value,value.")] = None,
-    grid: Annotated[Path | None, typer.Option(help="A .yaml file of named steps, in place of --set.")] = None,
+    grid: Annotated[Path | None, typer.Option(help="A .yaml file of named steps, instead of --set.")] = None,
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
     turns: Annotated[int | None, typer.Option(help="Turns to score for each setting.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Order of the calls, in place of the scenario's own.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of the calls, instead of the scenario's own.", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help=OUT)] = None,
     resume: Annotated[str | None, typer.Option(help="Resume this interrupted sweep: its folder, or its id.")] = None,
     as_json: Annotated[
@@ -213,7 +213,7 @@ def _talk(
     input_device: Annotated[str | None, typer.Option(help="Microphone: a number, or a part of its name.")] = None,
     output_device: Annotated[str | None, typer.Option(help="Loudspeaker: a number, or a part of its name.")] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List the sound devices and exit.")] = False,
-    in_: Annotated[Path | None, typer.Option("--in", help="Use this file in place of the microphone.")] = None,
+    in_: Annotated[Path | None, typer.Option("--in", help="Use this file instead of the microphone.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write what would be heard; needs --in.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the turns as JSON, and nothing else there.")] = False,
 ) -> None:

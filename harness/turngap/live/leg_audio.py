@@ -2,7 +2,7 @@
 
 **Sample times.** Twilio sends a frame when it is complete, so its last sample was spoken no later than the frame
 arrived. The fastest frame of the whole call fixes the time of the stream's first sample; all others follow by their
-`timestamp`, 8 samples a millisecond. The time by which a frame came later than that is jitter, and is reported as such.
+`timestamp`, 8 samples a millisecond. By how much a frame arrived later than that is reported as jitter.
 Audio sent to Twilio is played from a buffer: at once, or after what is already buffered (`Playout`).
 """
 
@@ -112,7 +112,7 @@ class InboundAudio:
         )
 
     def jitter_ms(self) -> float | None:
-        """Return how much later than the fastest frame a frame came (95th percentile, ms); None without frames."""
+        """Return how much later than the fastest frame a frame arrived (95th percentile, ms); None without frames."""
         if not self._frames:
             return None
         return float(np.percentile(self._late_ns() / NS_PER_MS, 95))

@@ -1,4 +1,4 @@
-"""Checks a live call against Twilio's own dual-channel recording, analysed as the live legs are. Pure.
+"""Compares a live call with Twilio's own dual-channel recording, analysed as the live legs are. Pure.
 
 The caller's channel is found by correlation with the caller's clips. The recording is unrelated to this host's clock:
 only the total, mouth to ear, can be measured in it.

@@ -1,6 +1,6 @@
 """A budget: the limits a run is judged against, and the plan it is compared with.
 
-A *limit* decides the verdict. A *hypothesis* is one line of a plan: what somebody expected a stage to take. It is shown
+A *limit* decides the verdict. A *hypothesis* is one line of a plan: how long a stage was expected to take. It is shown
 beside the measurement and decides nothing.
 """
 

@@ -48,7 +48,7 @@ class LiveSummary(FrozenModel):
     downlink_ms: float | None
     total_ms: float | None
     jitter_ms: float | None = None
-    """How much later than the fastest frame one came from Twilio: 95th percentile, the worst leg's."""
+    """How much later than the fastest frame a frame arrived from Twilio: 95th percentile, the worst leg's."""
     floor: LegTimes | None = None
     """An echo on the same loop: what is left without an agent. Never subtracted."""
     witness: RecordingFigures | None = None

@@ -1,8 +1,8 @@
-"""A count with its noun, for every message that has one."""
+"""Formats a count with its noun, for messages: `1 turn`, `2 turns`."""
 
 from __future__ import annotations
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, singular: str, many: str | None = None) -> str:
     """`1 turn`, `2 turns`; with `many`, where more than an s differs: `1 turn carries`, `2 turns carry`."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+    return f"{count:,} {singular if count == 1 else many or f'{singular}s'}"

@@ -70,7 +70,7 @@ class Check(FrozenModel):
 
 
 class ResumeState(FrozenModel):
-    """What resuming a run needs beside the other fields of its record: how its agent was started."""
+    """What resuming a run needs in addition to the other fields of its record: how its agent was started."""
 
     inject: tuple[str, ...] = ()
     """Delays put into the agent's stages, `STAGE=MS` each."""
@@ -98,7 +98,7 @@ class RunRecord(FrozenModel):
     """ISO 8601, UTC."""
     duration_s: float
     complete: bool
-    """False while the run goes on, and for a run that was killed or interrupted."""
+    """False while the run is in progress, and for a run that was killed or interrupted."""
     verdict: Verdict
     sentence: str
     """The verdict in one sentence."""

@@ -178,7 +178,7 @@ class TurnRecord(FrozenModel):
 
     @property
     def is_good(self) -> bool:
-        """Whether the agent did what it had to."""
+        """Whether the agent did what the scenario expects of it."""
         return self.outcome in GOOD
 
     @property

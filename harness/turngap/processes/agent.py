@@ -236,7 +236,7 @@ def _describe_log(log: Path | None, start: int) -> str:
 
 
 def find_cause(lines: Sequence[str]) -> str:
-    """Return the line of an agent's log that best tells why it ended; "" without one.
+    """Return the line of an agent's log that best explains why it ended; "" without one.
 
     In order of preference: its own last error line, the last exception, the last line. Lines at level INFO or DEBUG
     and lines that only refer to another one ("See stack trace above") are left out.

@@ -1,4 +1,4 @@
-"""Reads the GPUs through NVML: memory, use, clocks and their throttling. Without a GPU there is a reason why."""
+"""Reads the GPUs through NVML: memory, use, clocks and their throttling. Without a GPU it states the reason."""
 
 from __future__ import annotations
 

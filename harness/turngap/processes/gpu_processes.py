@@ -1,4 +1,4 @@
-"""Tells a run's own processes on a GPU from foreign ones.
+"""Distinguishes a run's own processes on a GPU from foreign ones.
 
 NVML reports process ids. In a container, which has its own ids, a driver reports the host's ids, the container's, or
 none, depending on its age. So "unknown" is None, which is different from "no foreign process".

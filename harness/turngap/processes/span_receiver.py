@@ -86,10 +86,10 @@ class SpanReceiver:
         late = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid in self._collected)
         unrelated = sum(len(spans) for call_sid, spans in self._calls.items() if call_sid not in self._collected)
         counts = {
-            "came after their call had been scored": late,
-            "came twice, and count once": self.counts.get("duplicate", 0),
+            "arrived after their call had been scored": late,
+            "arrived twice, and count once": self.counts.get("duplicate", 0),
             "were of calls that are not this run's": unrelated,
-            "came from another host or boot, whose clock is not ours": self.counts.get("other_boot", 0),
+            "are from another host or boot, whose clock is not ours": self.counts.get("other_boot", 0),
             "had no turngap attributes": self.counts.get("foreign", 0),
         }
         lines = [f"spans: {count} {text}" for text, count in counts.items() if count]
@@ -128,7 +128,7 @@ class SpanReceiver:
     def _why_none(self, spans: tuple[Span, ...]) -> str:
         if spans or not self.counts.get("other_boot"):
             return ""
-        return " (spans came from another host or boot, whose clock is not ours)"
+        return " (spans are from another host or boot, whose clock is not ours)"
 
 
 def parse_row(row: dict[str, Any]) -> Span:

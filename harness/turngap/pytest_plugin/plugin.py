@@ -131,7 +131,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         if config.stash[PROBLEMS]:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
     with warnings.catch_warnings():
-        # Under `-W error` this would be a traceback in place of the reason why nothing could be stored.
+        # Under `-W error` this would be a traceback instead of the reason why nothing could be stored.
         warnings.filterwarnings("ignore", "Not saving anything, no benchmarks have been run!")
         return (yield)
 

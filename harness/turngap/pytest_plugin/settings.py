@@ -15,7 +15,7 @@ OPTIONS = {
     "profile": "agent to start: the name of a profile or a .yaml file (default: cpu)",
     "agent_url": "measure an agent that runs already: ws://HOST:PORT/PATH",
     "budget": "judge gate scenarios by this budget: sub500, edge500 or a .yaml file (default: sub500)",
-    "turns": "turns to score, in place of the whole scenario",
+    "turns": "turns to score, instead of the whole scenario",
 }
 """Each is `--name` on the command line and `turngap_name` in the ini file."""
 

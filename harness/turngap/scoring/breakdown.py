@@ -74,14 +74,14 @@ class EngineWork:
     heard_ms: float | None
     """For the attempt that was heard."""
     wasted_ms: float | None
-    """For the turn's attempts of which nothing was ever sent."""
+    """For the turn's attempts that sent nothing."""
 
 
 def measure_work(started: Iterable[Span] | None, heard: Span | None) -> EngineWork:
     """Return the work for a turn's attempts.
 
     Args:
-        begun: The turn spans of all attempts started in the turn, None if some may be lost.
+        started: The turn spans of all attempts started in the turn, None if some may be lost.
         heard: The turn span of the attempt that was heard, None if there is none.
     """
     own_ms = None if heard is None else _compute_ms(heard)

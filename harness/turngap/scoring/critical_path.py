@@ -1,6 +1,6 @@
 """The critical path of a turn from t1 back to t0, the exposed time of each stage on it, and the slack of the others.
 
-An activity is a node with a start and an end; what it waits for stands in `turngap_agent.tracing.PREREQUISITES`. The
+An activity is a node with a start and an end; what it waits for is listed in `turngap_agent.tracing.PREREQUISITES`. The
 path is walked backwards from t1: at each point it goes to the prerequisite that finished last. Path time inside an
 activity is
 its stage's exposed time, path time in no activity is unexplained; as the path has no holes, they add up to the gap, to

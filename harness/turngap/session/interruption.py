@@ -13,10 +13,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Announcer(Protocol):
-    """What the user is told by; a progress display is one."""
+    """Shows messages to the user and knows whether calls are being placed; a progress display is one."""
 
     @property
-    def begun(self) -> bool:
+    def calls_started(self) -> bool:
         """True once calls are placed."""
         ...
 
@@ -51,7 +51,7 @@ async def _watch_signals(
     assert task is not None
 
     def interrupt() -> None:
-        if announcer.begun and not stop.is_set():
+        if announcer.calls_started and not stop.is_set():
             announcer.show_message("interrupted; finishing up")
             stop.set()
         else:

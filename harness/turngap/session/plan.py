@@ -181,7 +181,7 @@ def list_warnings(request: Request) -> list[str]:
     if request.url is not None and metrics:
         listed = ", ".join(f"`{metric}`" for metric in metrics)
         sentences.append(
-            f"budget {name} limits {listed}, which only the agent's OpenTelemetry spans tell: if the agent sends none, "
+            f"budget {name} limits {listed}, which only the agent's OpenTelemetry spans show: if the agent sends none, "
             f"the run will be INVALID; the budget {AUDIO_BUDGET} limits only what is heard"
         )
     return sentences

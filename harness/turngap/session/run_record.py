@@ -121,7 +121,7 @@ def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
 
 
 def collect_evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
-    """Return what the verdict takes into account beside the turns."""
+    """Return the evidence that the verdict uses in addition to the turns."""
     usage = process_log.summarise_process(folder.path / store.PROCESS)
     traced = request.url is None or any(turn.stages for turn in progress.turns)
     scored = [turn for turn in progress.turns if turn.scored]

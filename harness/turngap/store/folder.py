@@ -59,7 +59,7 @@ class RunFolder:
     def create(cls, out: Path, name: str, record: RunRecord, scenario: str | None = None) -> Self:
         """Make the folder under `out`, with `run.json` in it from the first moment; an existing `name` gets a number.
 
-        `scenario` is the text of a scenario that lies in no other file.
+        `scenario` is the text of a scenario that is in no other file.
 
         Raises:
             UsageError: no folder can be made there.

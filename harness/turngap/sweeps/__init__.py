@@ -1,1 +1,1 @@
-"""Sweeps: several settings of an agent measured interleaved, and the bargain between their figures drawn."""
+"""Sweeps: several settings of an agent measured interleaved, and the trade-off between their figures drawn."""

@@ -59,7 +59,7 @@ def is_sweep(path: Path) -> bool:
 def create_sweep(out: Path, record: SweepRecord, scenario: str | None = None) -> tuple[Path, SweepRecord, FolderLock]:
     """Make the folder under `out`, with `sweep.json` in it from the first moment; an existing name gets a number.
 
-    `scenario` is the text of a scenario that lies in no other file.
+    `scenario` is the text of a scenario that is in no other file.
 
     Raises:
         UsageError: no folder can be made there.

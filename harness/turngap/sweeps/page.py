@@ -41,10 +41,10 @@ def render_sweep_page(record: SweepRecord, turns: list[tuple[TurnRecord, ...]], 
         "waiting": len(record.settings) - len(points),
         "scenario": scenarios[0] if scenarios else record.scenario,
         "sentence": with_caveat(summary_sentence(points), record.settings[0].profile_data if record.settings else {}),
-        "median": charts.trade_off("bargain-median", "median turn gap", points, lambda point: point.turn_gap_ms.p50)
+        "median": charts.trade_off("trade-off-median", "median turn gap", points, lambda point: point.turn_gap_ms.p50)
         if drawable
         else None,
-        "p95": charts.trade_off("bargain-p95", "p95 of the turn gap", points, lambda point: point.turn_gap_ms.p95)
+        "p95": charts.trade_off("trade-off-p95", "p95 of the turn gap", points, lambda point: point.turn_gap_ms.p95)
         if any(point.turn_gap_ms.p95 is not None for point in points)
         else None,
         "not_drawn": wording.join_words([str(n) for n, point in enumerate(points, 1) if point.turn_gap_ms.p95 is None]),

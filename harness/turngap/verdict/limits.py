@@ -1,4 +1,4 @@
-"""One limit of a budget against the turns of a run: it holds, it does not hold, or there there is no verdict. Pure.
+"""One limit of a budget against the turns of a run: it holds, it does not hold, or neither can be shown. Pure.
 
 Invalid turns are judged twice, all as passes and all as misses: if that makes a difference,
 there is no verdict.

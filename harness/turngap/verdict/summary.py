@@ -74,7 +74,7 @@ def stage_figures(turns: Iterable[TurnRecord]) -> dict[Stage, StageFigures]:
 
 
 def corpus_figures(turns: Turns, sources: dict[str, str]) -> CorpusFigures:
-    """Return what was said in the scored turns; `sources` maps utterance ids to the source of their audio."""
+    """Return the corpus figures of the scored turns; `sources` maps utterance ids to the source of their audio."""
     by_id = {turn.utterance_id: turn for turn in turns if turn.scored}
     origins = Counter(sources.get(utterance, "unknown") for utterance in by_id)
     return CorpusFigures(

@@ -95,7 +95,7 @@ def test_a_span_sent_twice_counts_once(tmp_path: Path) -> None:
 
     got, receiver = received(tmp_path, scenario)
     assert len(got.spans) == 3
-    assert receiver.unused_span_notes() == ("spans: 2 came twice, and count once",)  # whole once it has been stopped
+    assert receiver.unused_span_notes() == ("spans: 2 arrived twice, and count once",)  # whole once it has been stopped
 
 
 def test_spans_of_other_calls_wait_for_their_own_collect(tmp_path: Path) -> None:
