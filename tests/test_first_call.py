@@ -17,7 +17,7 @@ from turngap_agent.tracing import Stage
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.xdist_group("first-call")]
 
 
 @dataclass

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("installed")
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipeline", "harness", "scenarios", "benchmarks", "tests")
 """Names that a foreign project may well have."""

@@ -32,7 +32,7 @@ from turngap_agent.resample import Downsampler, to_16k
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.telephony import mulaw
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.xdist_group("real-engines")]
 
 
 @pytest.fixture(scope="module")

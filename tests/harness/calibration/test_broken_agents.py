@@ -29,6 +29,8 @@ from turngap_agent import tracing
 from turngap_agent.telephony import FRAME_SAMPLES
 from turngap_agent.tracing import Span
 
+pytestmark = pytest.mark.xdist_group("broken-agents")
+
 BUDGET = Budget(name="edge500", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 TURN = Turn(id="u", say="a burst of noise", expect="please send me the bill", pause_ms=100, answer_within_ms=2500)
 QUIET_MS = 4000

@@ -15,6 +15,8 @@ from turngap.sweeps import charts, page
 
 from tests.harness.sweeps.builders import write_sweep
 
+pytestmark = pytest.mark.xdist_group("sweep-page")
+
 CHROMIUM = Path("/usr/bin/chromium")
 
 

@@ -21,6 +21,8 @@ import websockets
 from turngap_agent import profile
 from turngap_agent.telephony import mulaw
 
+pytestmark = pytest.mark.xdist_group("own-engine")
+
 EXAMPLE = Path(__file__).parents[3] / "examples" / "turngap-engine-command"
 TONE = """
 import math, struct, sys

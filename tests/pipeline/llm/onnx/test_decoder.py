@@ -16,6 +16,8 @@ from turngap_agent.weights import llama_onnx
 
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write
 
+pytestmark = pytest.mark.xdist_group("onnx")
+
 TENSORS = random_weights()
 some_ids = st.lists(st.integers(0, len(TOKENS) - 1), min_size=1, max_size=12)
 

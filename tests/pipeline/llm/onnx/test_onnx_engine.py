@@ -29,6 +29,8 @@ from turngap_agent.weights import llama_onnx
 
 from tests.pipeline.weights.small_llama import TOKENS, forward, random_weights, write
 
+pytestmark = pytest.mark.xdist_group("onnx")
+
 TENSORS = random_weights()
 TOKENS_PER_REPLY = 6
 
