@@ -59,7 +59,7 @@ def make_rows(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]]:
                 str(setting.point.n_turns),
                 format_number(setting.point.turn_gap_ms.p50),
                 format_number(setting.point.turn_gap_ms.p95),
-                *_moved(moved),
+                *_format_change(moved),
                 str(setting.point.cut_off_rate.events),
                 format_percent(setting.point.wer),
                 format_percent(wasted.share if wasted is not None else None, 0),
@@ -103,7 +103,7 @@ def main() -> int:
     return print_result("ablation", promises, details, as_json=options.json)
 
 
-def _moved(change: Difference | None) -> tuple[str, str]:
+def _format_change(change: Difference | None) -> tuple[str, str]:
     if change is None or change.median_change_ms is None or change.low_ms is None or change.high_ms is None:
         return "–", "–"
     return f"{change.median_change_ms:+.0f} ms", f"{change.low_ms:+.0f} to {change.high_ms:+.0f} ({change.pairs} pairs)"

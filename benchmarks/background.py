@@ -54,18 +54,18 @@ class ConditionRow:
 
 def measure_rows(stt: FasterWhisper, clips: Sequence[Clip]) -> Iterator[ConditionRow]:
     """Yield the result of every condition, the clean one first."""
-    lost = sum(not _words(stt, clip.pcm) for clip in clips)
+    lost = sum(not _transcribe(stt, clip.pcm) for clip in clips)
     yield ConditionRow("none", None, len(clips), lost, 0, 0)
     for kind in KINDS:
         loop = background_noise.make_loop(kind, LOOP_SAMPLES, kind, lambda: [clip.pcm for clip in clips[:12]])
         for snr_db in RATIOS_DB:
-            mixed = [_behind(clip, snr_db, np.roll(loop, 7919 * at)) for at, clip in enumerate(clips)]
+            mixed = [_mix_behind(clip, snr_db, np.roll(loop, 7919 * at)) for at, clip in enumerate(clips)]
             gain = 10 ** ((ACTIVE_DBFS - snr_db) / 20) * 32_768
             lengths = [random.Random(at).randrange(8_000, 40_000) for at in range(NOISE_PIECES)]
-            pieces = [_pcm(np.roll(loop, 7919 * at)[:n] * gain) for at, n in enumerate(lengths)]
-            lost = sum(not _words(stt, pcm) for pcm in mixed)
+            pieces = [_to_pcm(np.roll(loop, 7919 * at)[:n] * gain) for at, n in enumerate(lengths)]
+            lost = sum(not _transcribe(stt, pcm) for pcm in mixed)
             yield ConditionRow(
-                kind, snr_db, len(mixed), lost, NOISE_PIECES, sum(bool(_words(stt, pcm)) for pcm in pieces)
+                kind, snr_db, len(mixed), lost, NOISE_PIECES, sum(bool(_transcribe(stt, pcm)) for pcm in pieces)
             )
 
 
@@ -96,19 +96,19 @@ def main() -> int:
         ),
         ("words heard in noise alone", sum(row.invented for row in rows), sum(row.alone for row in rows)),
     ]
-    promises = [Promise(what, f"{bad} of {n}", bad, holds=not bad) for what, bad, n in counts]
+    promises = [Promise(name, f"{bad} of {n}", bad, holds=not bad) for name, bad, n in counts]
     return print_result("background", promises, {"rows": [asdict(row) for row in rows]}, as_json=options.json)
 
 
-def _behind(clip: Clip, snr_db: int, loop: Loop) -> Pcm16:
+def _mix_behind(clip: Clip, snr_db: int, loop: Loop) -> Pcm16:
     return background_noise.mix_noise(clip, snr_db, lambda samples: np.resize(loop, samples)).pcm
 
 
-def _pcm(samples: Loop) -> Pcm16:
+def _to_pcm(samples: Loop) -> Pcm16:
     return np.clip(np.rint(samples), -32_768, 32_767).astype(np.int16)
 
 
-def _words(stt: FasterWhisper, pcm: Pcm16) -> str:
+def _transcribe(stt: FasterWhisper, pcm: Pcm16) -> str:
     audio = np.asarray(mulaw.decode(mulaw.encode(pcm)) / 32_768, np.float32)
     return asyncio.run(stt.transcribe(audio)).text
 

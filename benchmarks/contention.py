@@ -55,13 +55,13 @@ def measure_placement(options: argparse.Namespace, place: str) -> dict[str, Any]
 
 def _without_mps(options: argparse.Namespace, place: str) -> dict[str, Any]:
     if options.device == "cpu":
-        return _child(options, place, os.environ, {})
+        return _run_child(options, place, os.environ, {})
     from turngap_agent.gpu import mps
     from turngap_agent.gpu.choice import choose
 
     kept_off = mps.keep_off_machine_mps()  # a daemon of the machine would be joined unasked
     try:
-        return _child(options, place, {**os.environ, **choose().environment, **kept_off}, {})
+        return _run_child(options, place, {**os.environ, **choose().environment, **kept_off}, {})
     finally:
         for folder in kept_off.values():
             Path(folder).rmdir()
@@ -75,12 +75,12 @@ async def _under_mps(options: argparse.Namespace) -> dict[str, Any]:
     daemon = await Mps.start(choose(), GpuSettings(mps=True, llm_active_thread_pct=options.llm_active_thread_pct))
     try:
         own = {**os.environ, **daemon.environment}
-        return await asyncio.to_thread(_child, options, "mps", own, daemon.llm_environment)
+        return await asyncio.to_thread(_run_child, options, "mps", own, daemon.llm_environment)
     finally:
         await daemon.stop()
 
 
-def _child(
+def _run_child(
     options: argparse.Namespace, place: str, environment: Mapping[str, str], llm: Mapping[str, str]
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:

@@ -71,7 +71,7 @@ def promises(run: StoredRun) -> list[Promise]:
                 digits=0,
             ),
             Promise(f"{name}: the slowest of them", format_number(slowest), slowest, holds=None),
-            _none(f"{name}: sentences ended by a backchannel", talk, "false_stop_rate"),
+            _promise_none(f"{name}: sentences ended by a backchannel", talk, "false_stop_rate"),
             check_at_most(
                 f"{name}: nothing lost or repeated (maximum of any sentence, ms)",
                 max(max(turn.lost_ms or 0.0, turn.repeated_ms or 0.0) for turn in backchannels),
@@ -80,7 +80,7 @@ def promises(run: StoredRun) -> list[Promise]:
             ),
         ]
     if name == "quiet":
-        rows.append(_none(f"{name}: turns answered although nobody spoke", talk, "intruded_rate"))
+        rows.append(_promise_none(f"{name}: turns answered although nobody spoke", talk, "intruded_rate"))
     if talk.clause_gap_ms is not None and (gaps := talk.clause_gap_ms).n:
         whole = f"{name}: gaps between clauses <= {CLAUSE_GAP_MS:.0f} ms (the longest of {gaps.n} replies)"
         rows.append(check_at_most(whole, gaps.max, CLAUSE_GAP_MS, digits=0))
@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("--profile", default="cpu", help="the agent's profile: a name or a .yaml file")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for new runs")
     options = parser.parse_args()
-    runs = [store.read_run(path) for path in options.run] or _runs(
+    runs = [store.read_run(path) for path in options.run] or _run_scenarios(
         options.scenario or SCENARIOS, options.profile, options.set, options.out
     )
     for run in runs:
@@ -134,7 +134,7 @@ def main() -> int:
     return print_result("conversation", rows, {"runs": [run.record.run_id for run in runs]}, as_json=options.json)
 
 
-def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path) -> list[StoredRun]:
+def _run_scenarios(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path) -> list[StoredRun]:
     runs = []
     for scenario in scenarios:
         print_progress(f"scenario {scenario}")
@@ -142,7 +142,7 @@ def _runs(scenarios: Sequence[str], profile: str, sets: Sequence[str], out: Path
     return runs
 
 
-def _none(promise: str, talk: ConversationFigures, metric: str) -> Promise:
+def _promise_none(promise: str, talk: ConversationFigures, metric: str) -> Promise:
     rate = talk.rates[metric]
     text = f"{rate.events} of {rate.n}, at most {format_percent(rate.upper)}"
     return Promise(promise, text, rate.events, holds=rate.n > 0 and not rate.events)

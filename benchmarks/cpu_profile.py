@@ -46,7 +46,7 @@ def promises(run: StoredRun) -> list[Promise]:
         ),
         Promise(
             "every turn answered (20 or more)",
-            f"{len(answered)} of {len(counted)}{_others(counted)}",
+            f"{len(answered)} of {len(counted)}{_describe_others(counted)}",
             len(answered),
             holds=len(answered) == len(counted) >= 20,
         ),
@@ -59,13 +59,18 @@ def promises(run: StoredRun) -> list[Promise]:
             record.corpus.synthetic,
             holds=record.corpus.synthetic == 0,
         ),
-        _under("median turn gap < 900 ms", record.turn_gap_ms.p50, 900.0),
-        check_at_most("unexplained, median <= 10 ms", _exposed(answered, Stage.UNEXPLAINED, 50), 10.0),
-        Promise("lead_in, 95th percentile", _text(_exposed(answered, Stage.LEAD_IN, 95)), None, holds=None),
-        check_at_most("lead_in <= 30 ms (largest of all turns)", _exposed(answered, Stage.LEAD_IN, 100), 30.0),
+        _promise_under("median turn gap < 900 ms", record.turn_gap_ms.p50, 900.0),
+        check_at_most("unexplained, median <= 10 ms", _exposed_ms(answered, Stage.UNEXPLAINED, 50), 10.0),
+        Promise(
+            "lead_in, 95th percentile",
+            _format_value(_exposed_ms(answered, Stage.LEAD_IN, 95)),
+            None,
+            holds=None,
+        ),
+        check_at_most("lead_in <= 30 ms (largest of all turns)", _exposed_ms(answered, Stage.LEAD_IN, 100), 30.0),
         _no_underrun(counted),
         check_at_most("agent ready <= 15 s, weights cached", record.agent.ready_s, 15.0, unit="s"),
-        _under(f"agent's largest RSS < 1.2 GB ({RSS_MIB:.0f} MiB)", record.agent.rss_mib, RSS_MIB, unit="MiB"),
+        _promise_under(f"agent's largest RSS < 1.2 GB ({RSS_MIB:.0f} MiB)", record.agent.rss_mib, RSS_MIB, unit="MiB"),
         *_lateness(record),
     ]
 
@@ -73,8 +78,8 @@ def promises(run: StoredRun) -> list[Promise]:
 def installed_bytes(venv: Path) -> int | None:
     """Return the disk space of an environment's packages, as `du` counts it; None if there are none."""
     files = [file for site in venv.glob("lib/python*/site-packages") for file in site.rglob("*")]
-    kept = {status.st_ino: status.st_blocks * 512 for status in (file.lstat() for file in files)}
-    return sum(kept.values()) or None
+    sizes = {status.st_ino: status.st_blocks * 512 for status in (file.lstat() for file in files)}
+    return sum(sizes.values()) or None
 
 
 def main() -> int:
@@ -104,7 +109,7 @@ def _environment(venv: Path | None) -> Promise:
     if venv is None:
         return Promise(promise, "not measured (--venv DIR)", None, holds=None)
     size = installed_bytes(venv)
-    return _under(promise, None if size is None else size / 1e9, ENVIRONMENT_GB, unit="GB")
+    return _promise_under(promise, None if size is None else size / 1e9, ENVIRONMENT_GB, unit="GB")
 
 
 def _lateness(record: RunRecord) -> list[Promise]:
@@ -115,7 +120,7 @@ def _lateness(record: RunRecord) -> list[Promise]:
     ]
 
 
-def _exposed(turns: Sequence[TurnRecord], stage: Stage, percentile: float) -> float | None:
+def _exposed_ms(turns: Sequence[TurnRecord], stage: Stage, percentile: float) -> float | None:
     """Return a percentile of a stage's exposed time; None if a turn lacks the stage, as nothing is known about it."""
     times_ms = [turn.stages[stage].exposed_ms for turn in turns if turn.stages is not None and stage in turn.stages]
     return float(np.percentile(times_ms, percentile)) if times_ms and len(times_ms) == len(turns) else None
@@ -128,18 +133,18 @@ def _no_underrun(turns: Sequence[TurnRecord]) -> Promise:
     return Promise("no underrun inside a reply", text, len(dry), holds=heard > 0 and not dry)
 
 
-def _others(turns: Sequence[TurnRecord]) -> str:
+def _describe_others(turns: Sequence[TurnRecord]) -> str:
     bad = [f"{turn.utterance_id} {turn.outcome}" for turn in turns if turn.outcome is not Outcome.ANSWERED]
     return f" ({', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''})" if bad else ""
 
 
-def _under(promise: str, value: float | None, limit: float, unit: str = "ms") -> Promise:
+def _promise_under(promise: str, value: float | None, limit: float, unit: str = "ms") -> Promise:
     if value is None:
         return Promise(promise, "not measured", None, holds=False)
     return Promise(promise, f"{value:.2f} {unit}", value, holds=value < limit)
 
 
-def _text(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.2f} ms"
 
 

@@ -159,17 +159,17 @@ def make_tracks(limit: int, seed: int) -> list[SpeechTrack]:
     names = prompts.list_names()
     random.Random(seed).shuffle(names)
     sentences = [clip for name in names if (clip := load_sentence(prompts, name)) is not None]
-    tracks = [_track("end", [clip.pcm], clip.clip_id) for clip in sentences[:limit]]
+    tracks = [_make_track("end", [clip.pcm], clip.clip_id) for clip in sentences[:limit]]
     paused = [(clip, at) for clip in sentences if (at := _own_pause(clip.pcm)) is not None]
     for pause_ms in PAUSES_MS:
         for first, second in itertools.pairwise(sentences[: limit + 1]):
             spoken = [first.pcm, second.pcm[second.speech_start_sample :]]
-            tracks.append(_track("joined", spoken, first.clip_id, pause_ms))
+            tracks.append(_make_track("joined", spoken, first.clip_id, pause_ms))
         for clip, (start, end) in paused[:limit]:
             if end - start <= pause_ms * 8:
                 middle = (start + end) // 2
                 spoken = [clip.pcm[:middle], clip.pcm[middle:]]
-                tracks.append(_track("stretched", spoken, clip.clip_id, pause_ms, (end - start) // 2))
+                tracks.append(_make_track("stretched", spoken, clip.clip_id, pause_ms, (end - start) // 2))
     return tracks
 
 
@@ -204,7 +204,7 @@ def _own_pause(pcm: Pcm16) -> tuple[int, int] | None:
     return (start, end) if end - start >= OWN_PAUSE_MS * 8 else None
 
 
-def _track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> SpeechTrack:
+def _make_track(kind: str, pieces: list[Pcm16], name: str, pause_ms: int = 0, own_samples: int = 0) -> SpeechTrack:
     """Join pieces with a pause of `pause_ms`, of which `own_samples` at each side are in the pieces already."""
     parts: list[Pcm16] = [make_comfort_noise(LEAD_MS * 8, f"{name}:lead")]
     for index, piece in enumerate(pieces):
@@ -288,7 +288,7 @@ def main() -> int:
         print_progress(f"policy {', '.join(overrides)}")
         rows.append(measure_policy(models, overrides, detected))
     if not options.json:
-        _print(rows)
+        _print_rows(rows)
     own = next(row for row in rows if row.policy == "speculative")
     cut, n = own.cut_short
     bound = rate_upper(cut, n)
@@ -299,7 +299,7 @@ def main() -> int:
     return print_result("endpointing", promises, {"rows": [asdict(row) for row in rows]}, as_json=options.json)
 
 
-def _print(rows: Sequence[PolicyRow]) -> None:
+def _print_rows(rows: Sequence[PolicyRow]) -> None:
     keys = sorted(rows[0].cut, key=lambda key: (key.split()[0], int(key.split()[1])))
     table = Table(title="ms after the end of speech; cut-offs / tracks", title_justify="left")
     for heading in ("policy", "provisional", "confirmed", "p95", "never", "attempts", "own pauses", *keys):

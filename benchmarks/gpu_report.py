@@ -13,11 +13,11 @@ def markdown(result: Mapping[str, Any]) -> str:
     steps = {step["name"]: step for step in result["steps"]}
     figures = {name: step["figures"] for name, step in steps.items() if step["figures"]}
     lines = [f"# {result['card']}", "", f"{result['caveat'][0].upper()}{result['caveat'][1:]}.", ""]
-    lines += _table(("step", "outcome", "seconds", ""), [_step(step) for step in steps.values()])
+    lines += _table(("step", "outcome", "seconds", ""), [_step_row(step) for step in steps.values()])
     if "turns" in figures:
-        lines += _turns(figures["turns"])
+        lines += _turns_section(figures["turns"])
     if "csm" in figures:
-        lines += _csm(figures["csm"])
+        lines += _csm_section(figures["csm"])
     if "memory" in figures:
         rows = [(name, f"{value:,.0f}") for name, value in figures["memory"]["memory_mib"].items()]
         lines += ["", "## Memory", "", *_table(("held by", "MiB"), rows)]
@@ -25,11 +25,11 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
+def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
     return step["name"], step["outcome"], f"{step['took_s']:.0f}", step["text"]
 
 
-def _turns(record: Mapping[str, Any]) -> list[str]:
+def _turns_section(record: Mapping[str, Any]) -> list[str]:
     gaps = [
         (name, *(_ms(record[key][figure]) for figure, _ in GAP))
         for key, name in (("turn_gap_ms", "turn gap"), ("perceived_gap_ms", "perceived gap"))
@@ -45,7 +45,7 @@ def _turns(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _csm(result: Mapping[str, Any]) -> list[str]:
+def _csm_section(result: Mapping[str, Any]) -> list[str]:
     verdict = result.get("verdict")
     rows = []
     if verdict is not None:

@@ -58,10 +58,12 @@ def promises(rounds: Sequence[Round], injected: Stage, delay_ms: float) -> tuple
     worst = max(others, key=lambda stage: abs(others[stage]))
     name = f"{injected} +{delay_ms:g} ms"
     rows = [
-        _moved(f"{name}: {injected} moves by {delay_ms:g} ± {TOLERANCE_MS:g} ms", moved[injected], delay_ms),
-        _moved(f"{name}: the turn gap moves by {delay_ms:g} ± {TOLERANCE_MS:g} ms", gap_ms, delay_ms),
-        _moved(f"{name}: every other stage moves by less than {TOLERANCE_MS:g} ms (most: {worst})", others[worst], 0.0),
-        _moved(f"{name}: unexplained moves by less than {TOLERANCE_MS:g} ms", moved[Stage.UNEXPLAINED], 0.0),
+        _change(f"{name}: {injected} moves by {delay_ms:g} ± {TOLERANCE_MS:g} ms", moved[injected], delay_ms),
+        _change(f"{name}: the turn gap moves by {delay_ms:g} ± {TOLERANCE_MS:g} ms", gap_ms, delay_ms),
+        _change(
+            f"{name}: every other stage moves by less than {TOLERANCE_MS:g} ms (most: {worst})", others[worst], 0.0
+        ),
+        _change(f"{name}: unexplained moves by less than {TOLERANCE_MS:g} ms", moved[Stage.UNEXPLAINED], 0.0),
     ]
     return rows, {"n": n, "gap_ms": gap_ms, "exposed_ms": {stage.value: change for stage, change in moved.items()}}
 
@@ -99,7 +101,7 @@ def _exposed_ms(turn: TurnRecord, stage: Stage) -> float:
     return turn.stages[stage].exposed_ms if stage in turn.stages else 0.0
 
 
-def _moved(promise: str, change_ms: float, expected_ms: float) -> Promise:
+def _change(promise: str, change_ms: float, expected_ms: float) -> Promise:
     return Promise(promise, f"{change_ms:+.2f} ms", change_ms, holds=abs(change_ms - expected_ms) < TOLERANCE_MS)
 
 

@@ -56,7 +56,7 @@ def promises(silence: MeasuredSetting, speculative: MeasuredSetting) -> list[Pro
     ]
     for name, value in figures.items():
         rows.append(check_at_most(f"{name} of the turn gap <= {LEAST[name]:.0f} ms", value, LEAST[name], digits=0))
-        rows.append(Promise(f"the aim: {name} <= {AIM[name]:.0f} ms", _aimed(value, AIM[name]), value, holds=None))
+        rows.append(Promise(f"the aim: {name} <= {AIM[name]:.0f} ms", _format_aim(value, AIM[name]), value, holds=None))
     rows.append(Promise("p95 is at most (95 % confidence)", format_number(gap.p95_upper), gap.p95_upper, holds=None))
     less = None if gap.p50 is None or plain.p50 is None else 1 - gap.p50 / plain.p50
     rows.append(
@@ -128,7 +128,7 @@ def make_stage_rows(settings: Sequence[MeasuredSetting]) -> list[tuple[str, ...]
     ]
 
 
-def _aimed(value: float | None, aim: float) -> str:
+def _format_aim(value: float | None, aim: float) -> str:
     return "not measured" if value is None else f"{value:.0f} ms, {'reached' if value <= aim else 'not reached'}"
 
 

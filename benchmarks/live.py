@@ -46,9 +46,9 @@ def smoke(turns: int, *arguments: str) -> dict[str, Any]:
 def promises(name: str, result: Mapping[str, Any], tolerance_ms: float, *, legs: bool = True) -> list[Promise]:
     """Return the promises of one run; `legs`: with each leg's time, not only the total."""
     expected = INJECTED if legs else {"total_ms": INJECTED["total_ms"]}
-    rows = [_near(f"{name}: {key}", result.get(key), value, tolerance_ms) for key, value in expected.items()]
+    rows = [_promise_near(f"{name}: {key}", result.get(key), value, tolerance_ms) for key, value in expected.items()]
     check = result.get("witness") or {}
-    rows.append(_near(f"{name}: recording minus live", check.get("median_difference_ms"), 0.0, RECORDING_MS))
+    rows.append(_promise_near(f"{name}: recording minus live", check.get("median_difference_ms"), 0.0, RECORDING_MS))
     return rows
 
 
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     return print_result("The live smoke call against the fake Twilio", rows, details, as_json=options.json)
 
 
-def _near(name: str, value: float | None, expected: float, tolerance_ms: float) -> Promise:
+def _promise_near(name: str, value: float | None, expected: float, tolerance_ms: float) -> Promise:
     text = f"{name} is {expected:g} ± {tolerance_ms:g} ms"
     if value is None:
         return Promise(text, "not measured", None, holds=False)

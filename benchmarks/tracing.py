@@ -48,8 +48,8 @@ def promises(on_ms: Sequence[float], off_ms: Sequence[float]) -> list[Promise]:
     ranked = np.sort(differences_ms)
     rank = int(stats.binom.ppf(0.025, len(ranked), 0.5))  # the interval from this rank to its mirror covers 95 %
     return [
-        _within("mean", float(np.mean(differences_ms)), float(mean.low), float(mean.high)),
-        _within("median", float(np.median(differences_ms)), float(ranked[rank - 1]), float(ranked[-rank])),
+        _promise_within("mean", float(np.mean(differences_ms)), float(mean.low), float(mean.high)),
+        _promise_within("median", float(np.median(differences_ms)), float(ranked[rank - 1]), float(ranked[-rank])),
     ]
 
 
@@ -75,7 +75,7 @@ def main() -> int:
     )
 
 
-def _within(name: str, value: float, low: float, high: float) -> Promise:
+def _promise_within(name: str, value: float, low: float, high: float) -> Promise:
     return Promise(
         f"{name} turn gap, tracing on less off: 95 % interval within ±{BOUND_MS:g} ms",
         f"{value:+.2f} ms [{low:+.2f}, {high:+.2f}]",

@@ -64,7 +64,7 @@ async def compare_request(
     compared = []
     async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         for index in range(count):
-            before = await _sums(http, metrics_url)
+            before = await _fetch_sums(http, metrics_url)
             facts: dict[str, tracing.AttributeValue] = {}
             block = " ".join(f"{(index + place) % 97:02d}" for place in range(16))
             request = Request(f"{block} is this call.", (), WORDS, max_tokens, set_attribute=facts.__setitem__)
@@ -112,15 +112,16 @@ def describe(requests: list[ComparedRequest]) -> str:
     )
 
 
-async def _sums(http: httpx.AsyncClient, url: str) -> dict[str, tuple[float, float]]:
+async def _fetch_sums(http: httpx.AsyncClient, url: str) -> dict[str, tuple[float, float]]:
     """Return sum (in seconds) and count of each histogram."""
     text = (await http.get(url)).text
     return {
-        name: (_value(text, f"{metric}_sum"), _value(text, f"{metric}_count")) for name, metric in HISTOGRAMS.items()
+        name: (_value_of(text, f"{metric}_sum"), _value_of(text, f"{metric}_count"))
+        for name, metric in HISTOGRAMS.items()
     }
 
 
-def _value(text: str, metric: str) -> float:
+def _value_of(text: str, metric: str) -> float:
     match = re.search(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
     if match is None:
         raise HarnessError(f"there is no {metric} among the server's metrics: it is no vLLM, or counts nothing")
@@ -132,7 +133,7 @@ async def _sums_after_one_request(
 ) -> dict[str, tuple[float, float]]:
     """Return the sums once the request is counted; vLLM counts it at about the time of its last event."""
     for _ in range(_READS):
-        now = await _sums(http, url)
+        now = await _fetch_sums(http, url)
         more = {now[name][1] - before[name][1] for name in HISTOGRAMS}
         if more == {1}:
             return now

@@ -75,11 +75,11 @@ class SlotMeasurement(Measurement):
             self.wait()
             return elapsed
 
-        kept = self.plan(positions, 2)
+        cached_plan = self.plan(positions, 2)
         for _ in range(3):
-            once(kept)
-        result = {"kept": summary([once(kept) for _ in range(runs)])}
-        if kept.segments:
+            once(cached_plan)
+        result = {"kept": summary([once(cached_plan) for _ in range(runs)])}
+        if cached_plan.segments:
             others = [self.plan(positions, 2, name=str(number)) for number in range(max(1, runs // 5))]
             result["afresh"] = summary([once(other) for other in others])
         return result

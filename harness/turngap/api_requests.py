@@ -51,7 +51,13 @@ class Agent:
         `set` changes the profile: values by their dotted key, or `section.key=value` each. `inject` delays stages by so
         many ms. `nice` is the niceness of its process. Its spans are received at `otlp_port`, 0 for a free one.
         """
-        return cls(source=profile, overrides=_overrides(set), inject=_delays(inject), nice=nice, otlp_port=otlp_port)
+        return cls(
+            source=profile,
+            overrides=_format_overrides(set),
+            inject=_format_delays(inject),
+            nice=nice,
+            otlp_port=otlp_port,
+        )
 
     @classmethod
     def url(cls, url: str, *, otlp_port: int = 0) -> Self:
@@ -108,7 +114,7 @@ def sweep_settings(
         UsageError: (or a subclass) they are malformed.
     """
     if isinstance(steps, Mapping):
-        named_steps = tuple(grid.Step(name=name, set=_overrides(changes)) for name, changes in steps.items())
+        named_steps = tuple(grid.Step(name=name, set=_format_overrides(changes)) for name, changes in steps.items())
         return grid.name_settings(named_steps, "steps") if named_steps else grid.combine_values(())
     if steps is not None:
         return grid.load_steps(Path(steps))
@@ -117,13 +123,13 @@ def sweep_settings(
     return grid.combine_values(values)
 
 
-def _overrides(changes: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
+def _format_overrides(changes: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
     if isinstance(changes, Mapping):
         return tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())
     return tuple(changes)
 
 
-def _delays(inject: Mapping[str, float] | Sequence[str]) -> tuple[str, ...]:
+def _format_delays(inject: Mapping[str, float] | Sequence[str]) -> tuple[str, ...]:
     if isinstance(inject, Mapping):
         return tuple(f"{stage}={delay_ms:g}" for stage, delay_ms in inject.items())
     return tuple(inject)

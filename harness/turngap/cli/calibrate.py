@@ -58,8 +58,8 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
         table.add_column(heading, justify="left" if heading == "t0 is" else "right")
     for row in calibration.delays:
         own = Errors(row.n, row.bias_median_ms, row.sd_ms, row.max_abs_error_ms)
-        table.add_row(f"{row.delay_ms:g}", "its sample", *_cells(own, str(row.missed)))
-        table.add_row("", "frame sent", *_cells(row.frame_convention, ""))
+        table.add_row(f"{row.delay_ms:g}", "its sample", *_format_errors(own, str(row.missed)))
+        table.add_row("", "frame sent", *_format_errors(row.frame_convention, ""))
     console.print(table)
     idle = calibration.idle
     load = f"load a core {idle.load_per_core:.2f}, timer p99 {idle.timer_p99_ms:.2f} ms late"
@@ -72,7 +72,7 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _cells(errors: Errors, missed: str) -> tuple[str, ...]:
+def _format_errors(errors: Errors, missed: str) -> tuple[str, ...]:
     bias = "–" if errors.bias_median_ms is None else f"{errors.bias_median_ms:+.2f}"
     rest = ("–" if value is None else f"{value:.2f}" for value in (errors.sd_ms, errors.max_abs_error_ms))
     return (str(errors.n), missed, bias, *rest)

@@ -30,13 +30,13 @@ def run(head: str, base: str, *, as_json: bool, console: Console) -> None:
     for column in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for row in comparison.rows:
-        table.add_row(*_cells(row))
+        table.add_row(*_format_change(row))
     console.print(table)
     for note in comparison.notes:
         console.print(Text(f"note: {note}"), soft_wrap=True)
 
 
-def _cells(row: LatencyChange) -> tuple[str, ...]:
+def _format_change(row: LatencyChange) -> tuple[str, ...]:
     name, change = STAGE[row.stage][0] if row.stage is not None else "turn gap", row.comparison
     size = "-" if change.median_change_ms is None else f"{change.median_change_ms:+.1f}"
     if change.low_ms is None or change.high_ms is None:

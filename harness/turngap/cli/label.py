@@ -42,7 +42,7 @@ def run(paths: Sequence[Path], *, plot: Path | None, listen: Path | None, as_jso
             errors.append(error)
             continue
         if not as_json:
-            _print(checks[-1], console)
+            _print_check(checks[-1], console)
     for check in checks:
         if plot is not None:
             from turngap.corpus.label_plot import plot_label  # matplotlib takes a second to import
@@ -112,7 +112,7 @@ def _to_json(check: RecordingCheck) -> dict[str, object]:
     }
 
 
-def _print(check: RecordingCheck, console: Console) -> None:
+def _print_check(check: RecordingCheck, console: Console) -> None:
     label = check.label
     moves = f"{label.low_ms:+.0f} / {label.high_ms:+.0f} ms"
     lines = [

@@ -210,8 +210,8 @@ def _make_loop(
             return [audio_sources.synthesise(text, on_progress).pcm for text in BABBLE_TEXTS]
         names = prompts.list_names()
         sentences = [name for name in names if len((prompts.get_transcript(name) or "").split()) >= 5]
-        chosen = random.Random(seed).sample(sentences, min(BABBLE_PROMPTS, len(sentences)))
-        return [prompts.read(name).pcm for name in chosen or names]
+        sample = random.Random(seed).sample(sentences, min(BABBLE_PROMPTS, len(sentences)))
+        return [prompts.read(name).pcm for name in sample or names]
 
     return background_noise.make_loop(kind, samples, seed, record_voices)
 

@@ -21,28 +21,30 @@ def render_trace(run: StoredRun) -> str:
     base_ns = min((turn.t0_ns for turn in turns), default=0)
     events: list[Event] = []
     for turn in turns:
-        events += _turn(turn, base_ns)
+        events += _turn_events(turn, base_ns)
     return (
         json.dumps({"displayTimeUnit": "ms", "traceEvents": events, "metadata": {"run_id": run.record.run_id}}) + "\n"
     )
 
 
-def _turn(turn: TurnRecord, base_ns: int) -> list[Event]:
+def _turn_events(turn: TurnRecord, base_ns: int) -> list[Event]:
     pid = turn.call + 1
     name = {"name": f"call {turn.call}"}
     events: list[Event] = [{"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": name}]
     t0_us = (turn.t0_ns - base_ns) / NS_PER_US
     if turn.turn_gap_ms is not None:
         about = {"utterance": turn.utterance_id, "outcome": turn.outcome.value, "transcript": turn.transcript}
-        events += _pair("turn gap", "turn", pid, turn.turn, t0_us, t0_us + turn.turn_gap_ms * 1e3, about)
+        events += _event_pair("turn gap", "turn", pid, turn.turn, t0_us, t0_us + turn.turn_gap_ms * 1e3, about)
     for place, bar in enumerate(turn.bars):
         start_us, end_us = (t0_us + ms * 1e3 for ms in (bar.start_ms, bar.end_ms))
         ident = 1000 * (turn.turn + 1) + place
-        events += _pair(bar.activity.value, "stage", pid, ident, start_us, end_us, {"stage": bar.activity.stage.value})
+        events += _event_pair(
+            bar.activity.value, "stage", pid, ident, start_us, end_us, {"stage": bar.activity.stage.value}
+        )
     return events
 
 
-def _pair(
+def _event_pair(
     name: str, category: str, pid: int, ident: int, start_us: float, end_us: float, about: dict[str, Any]
 ) -> list[Event]:
     both = {"name": name, "cat": category, "pid": pid, "tid": 1, "id2": {"local": hex(ident)}}

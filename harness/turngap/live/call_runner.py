@@ -131,7 +131,7 @@ class CallRunner:
         if finished.agent is None:
             scored = live_scoring.score_caller_leg(finished.caller, planned, cold=False)
         else:
-            alias = _alias(planned)
+            alias = _make_alias(planned)
             collected = None
             if self.processes is not None:
                 collected = await self.processes.receiver.collect(alias, SPANS_TIMEOUT_S)
@@ -186,7 +186,7 @@ class CallRunner:
         if self.plan.caller_leg_only:
             return None
         if self.processes is not None:
-            return AgentProxy(self.processes.agent.ready.url, _alias(planned), clock=self.placer.clock)
+            return AgentProxy(self.processes.agent.ready.url, _make_alias(planned), clock=self.placer.clock)
         assert self.plan.responder_delay_ms is not None
         return FixedDelayResponder(self.plan.responder_delay_ms, self.scheduler)
 
@@ -195,6 +195,6 @@ def _mask_turn(turn: TurnRecord, plan: SmokePlan) -> TurnRecord:
     return TurnRecord.model_validate(plan.masker.data(json.loads(turn.model_dump_json())))
 
 
-def _alias(planned: PlannedCall) -> str:
+def _make_alias(planned: PlannedCall) -> str:
     """Return the name under which the agent knows the call."""
     return f"live-{planned.index}"

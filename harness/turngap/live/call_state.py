@@ -46,13 +46,13 @@ class CallState:
     def accept_nonce(self, nonce: str, *, agent: bool) -> bool:
         """Invalidate a nonce; return whether it opens that stream."""
         if agent:
-            known = nonce in self.agent_nonces
+            accepted = nonce in self.agent_nonces
             self.agent_nonces.discard(nonce)
-            return known
-        known = bool(nonce) and secrets.compare_digest(nonce.encode(), self.caller_nonce.encode())
-        if known:
+            return accepted
+        accepted = bool(nonce) and secrets.compare_digest(nonce.encode(), self.caller_nonce.encode())
+        if accepted:
             self.caller_nonce = ""
-        return known
+        return accepted
 
     def apply_callback(self, form: dict[str, str]) -> None:
         """Update the state from a status callback's form, of the call or of a stream."""

@@ -59,8 +59,8 @@ def make_plan(options: SmokeOptions, environment: Mapping[str, str]) -> SmokePla
         )
     safety.check_ci(environment, options.in_ci)
     secrets = credentials.read_credentials(environment)
-    what = "--to" if caller_leg_only else f"{AGENT_NUMBER} (the number whose calls this machine answers)"
-    to = safety.parse_number(options.to or environment.get(AGENT_NUMBER), what)
+    number_name = "--to" if caller_leg_only else f"{AGENT_NUMBER} (the number whose calls this machine answers)"
+    to = safety.parse_number(options.to or environment.get(AGENT_NUMBER), number_name)
     from_ = safety.parse_number(options.from_ or environment.get(CALLER_NUMBER), f"--from (or {CALLER_NUMBER})")
     if to == from_:
         raise UsageError("the number to call is the number to call from: two numbers are needed")

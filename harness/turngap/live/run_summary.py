@@ -101,5 +101,5 @@ def _medians(legs: Sequence[LegTimes]) -> LegTimes:
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(float(np.median(known)), 3) if known else None
+    present = [value for value in values if value is not None]
+    return round(float(np.median(present)), 3) if present else None

@@ -51,17 +51,19 @@ class Cost:
         )
 
 
-def parse_number(text: str | None, what: str) -> str:
-    """Return `text` if it is a number in E.164; `what` names it in errors.
+def parse_number(text: str | None, number_name: str) -> str:
+    """Return `text` if it is a number in E.164; `number_name` names it in errors.
 
     Raises:
         UsageError: it is missing or has another form.
     """
     if not text:
-        raise UsageError(f"{what} is missing: give a number in E.164, as in +15005550006")
+        raise UsageError(f"{number_name} is missing: give a number in E.164, as in +15005550006")
     if not _E164.fullmatch(text):
         shown = "".join("N" if char.isdigit() else char if char.isprintable() else "?" for char in text[:20])
-        raise UsageError(f"{what} {shown!r} is not an E.164 number: expected + and 7 to 15 digits, as in +15005550006")
+        raise UsageError(
+            f"{number_name} {shown!r} is not an E.164 number: expected + and 7 to 15 digits, as in +15005550006"
+        )
     return text
 
 
@@ -82,7 +84,7 @@ def read_allow_list(environment: Mapping[str, str], file: Path | None = None) ->
     return frozenset(parse_number(entry, "an entry of the allow-list") for entry in entries if entry)
 
 
-def check_allowed(number: str, allowed: frozenset[str], what: str) -> None:
+def check_allowed(number: str, allowed: frozenset[str], number_name: str) -> None:
     """Check that a number is on the allow-list.
 
     Raises:
@@ -91,7 +93,7 @@ def check_allowed(number: str, allowed: frozenset[str], what: str) -> None:
     if number not in allowed:
         empty = "the list is empty" if not allowed else f"the list has {len(allowed)} others"
         raise UsageError(
-            f"{what} {masking.mask_number(number)} is not on the allow-list "
+            f"{number_name} {masking.mask_number(number)} is not on the allow-list "
             f"({empty}): add it to {ALLOWED} or {ALLOWED_FILE}",
             code="usage.allow-list",
         )

@@ -103,11 +103,11 @@ def assign_turns(scenario: Scenario, turns: int, calls: int, seed: int, *, greet
     `greeted`: each call starts with a pause in which an unknown agent may greet the caller.
     """
     scenario = scenario.model_copy(update={"turns_per_call": 1})
-    chosen = [call.turns[0] for call in scenarios.plan_calls(scenario, seed=seed, n_turns=turns) if not call.warm_up]
+    selected = [call.turns[0] for call in scenarios.plan_calls(scenario, seed=seed, n_turns=turns) if not call.warm_up]
     planned = []
     for index in range(calls):
         first, end = turns * index // calls, turns * (index + 1) // calls
-        share = chosen[first:end]
+        share = selected[first:end]
         if greeted:
             share[0] = share[0].model_copy(update={"pause_ms": max(share[0].pause_ms, GREETING_MS)})
         planned.append(PlannedCall(index, tuple(share), probe=False))

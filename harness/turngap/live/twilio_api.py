@@ -207,8 +207,8 @@ class TwilioClient:
     def _sid(self) -> str:
         return self.credentials.account_sid
 
-    async def request(self, what: str, send: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Return the answer to a request of the client; `what` names the request in errors.
+    async def request(self, request_name: str, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return the answer to a request of the client; `request_name` names it in errors.
 
         Raises:
             RefusedError, LiveError: masked, and without the client's own exception, which shows SIDs.
@@ -221,9 +221,9 @@ class TwilioClient:
             code, status, text = _parse_refusal(error)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             kind = "no answer in time" if isinstance(error, TimeoutError | asyncio.TimeoutError) else "not reached"
-            raise LiveError(f"Twilio: {what}: {kind} ({self._masker.text(type(error).__name__)})") from None
+            raise LiveError(f"Twilio: {request_name}: {kind} ({self._masker.text(type(error).__name__)})") from None
         meaning = twilio_codes.explain_code(code) or masking.Masker().text(self._masker.text(str(text)))
-        message = f"Twilio: {what}: {meaning} (HTTP {status}{f', {code}' if code else ''})"
+        message = f"Twilio: {request_name}: {meaning} (HTTP {status}{f', {code}' if code else ''})"
         if status >= 500 or not status:
             raise LiveError(message)
         raise RefusedError(message)

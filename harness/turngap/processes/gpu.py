@@ -122,8 +122,8 @@ class Gpus:
 
     def sample_only(self, uuid: str) -> None:
         """From now on sample only that GPU, if there is one with that UUID."""
-        chosen = [device for device in self._handles if self._uuid(device) == uuid]
-        self._handles = chosen or self._handles
+        selected = [device for device in self._handles if self._uuid(device) == uuid]
+        self._handles = selected or self._handles
 
     def sample(self, at_s: float) -> tuple[GpuSample, ...]:
         """Return a row for each GPU; values that a GPU does not support are None."""

@@ -48,7 +48,7 @@ def summarise_gpus(devices: Iterable[Gpu], file: Path, uuid: str | None = None) 
             used_before_mib=device.used_mib,
             number=device.gpu,
         )
-        for device in _used(devices, uuid)
+        for device in _select_devices(devices, uuid)
     )
     return gpus or None
 
@@ -72,7 +72,7 @@ def watch_turns(
     rows = sorted(
         (
             (float(line["at_s"] or 0), line)
-            for line in _lines(file)
+            for line in _read_lines(file)
             if line.get("gpu") == str(device.gpu) and re.fullmatch(r"\d+\.\d+", line.get("at_s") or "")
         ),
         key=lambda item: item[0],
@@ -109,7 +109,7 @@ def watch_turns(
     )
 
 
-def _used(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]:
+def _select_devices(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]:
     """Return the GPU with that UUID, or all if none has it."""
     devices = tuple(devices)
     return tuple(device for device in devices if uuid and device.uuid == uuid) or devices
@@ -118,14 +118,14 @@ def _used(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]:
 def _peaks_mib(file: Path) -> dict[int, float]:
     """Return the peak memory use by GPU in `gpu.csv`; empty without that file."""
     peaks: dict[int, float] = {}
-    for line in _lines(file):
+    for line in _read_lines(file):
         gpu, used = line.get("gpu") or "", line.get("used_mib") or ""
         if gpu.isdigit() and re.fullmatch(r"\d+\.\d+", used):
             peaks[int(gpu)] = max(peaks.get(int(gpu), 0.0), float(used))
     return peaks
 
 
-def _lines(file: Path) -> list[dict[str, str]]:
+def _read_lines(file: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
     with file.open(newline="", encoding="utf-8") as lines:

@@ -55,7 +55,7 @@ class GpuProcesses:
         # One of ours among them shows that the ids are those of this namespace.
         self._translated = self._translated or any(kin.values())
         for pid, ours in kin.items():
-            if ours or (name := _name(pid)).startswith(_MPS):
+            if ours or (name := _process_name(pid)).startswith(_MPS):
                 continue
             if pid in self._before:
                 foreign.append(f"{pid} {name}".strip())
@@ -69,18 +69,18 @@ class GpuProcesses:
         return None if unknown and not foreign else foreign
 
     def _ours(self, pid: int) -> bool:
-        known = self._kin.get(pid)
-        if known is None:
+        ours = self._kin.get(pid)
+        if ours is None:
             try:
                 process = psutil.Process(pid)
-                known = pid == self._root or any(parent.pid == self._root for parent in process.parents())
+                ours = pid == self._root or any(parent.pid == self._root for parent in process.parents())
             except psutil.Error:
                 return False  # not cached: the id may be reused
-            self._kin[pid] = known
-        return known
+            self._kin[pid] = ours
+        return ours
 
 
-def _name(pid: int) -> str:
+def _process_name(pid: int) -> str:
     """Return the name of a process of this namespace; "" if there is none with that id."""
     try:
         name = psutil.Process(pid).name()

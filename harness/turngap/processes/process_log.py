@@ -136,7 +136,9 @@ def summarise_process(file: Path) -> ProcessFigures:
     if not file.is_file():
         return ProcessFigures()
     with file.open(newline="", encoding="utf-8") as lines:
-        rows = [[float(line.get(name) or 0) for name in COLUMNS] for line in csv.DictReader(lines) if _whole(line)]
+        rows = [
+            [float(line.get(name) or 0) for name in COLUMNS] for line in csv.DictReader(lines) if _is_complete(line)
+        ]
     if not rows:
         return ProcessFigures()
     samples = [ProcessSample(*values) for values in rows]
@@ -154,7 +156,7 @@ def summarise_process(file: Path) -> ProcessFigures:
     )
 
 
-def _whole(line: dict[str, str | None]) -> bool:
+def _is_complete(line: dict[str, str | None]) -> bool:
     try:
         return all(float(line[name] or "x") >= 0 for name in COLUMNS[:-1])
     except (KeyError, ValueError):

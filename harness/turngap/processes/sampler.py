@@ -91,10 +91,10 @@ def main(arguments: list[str]) -> None:
     with (folder / "process.csv").open("a", newline="", encoding="utf-8", buffering=1) as process_file:
         process_rows = _rows(process_file, process_log.COLUMNS)
         if not devices:
-            _loop(gpus, None, process_rows)
+            _sample_until_eof(gpus, None, process_rows)
             return
         with (folder / "gpu.csv").open("a", newline="", encoding="utf-8", buffering=1) as gpu_file:
-            _loop(gpus, _rows(gpu_file, gpu_log.COLUMNS), process_rows)
+            _sample_until_eof(gpus, _rows(gpu_file, gpu_log.COLUMNS), process_rows)
     gpus.close()
 
 
@@ -105,7 +105,7 @@ def _rows(file: IO[str], columns: tuple[str, ...]) -> Any:
     return rows
 
 
-def _loop(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
+def _sample_until_eof(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
     clock = SystemClock()
     instrument = ProcessTree.of(os.getppid())
     agent: ProcessSampler | None = None

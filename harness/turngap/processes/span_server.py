@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self._answer(413, f"a Content-Length of at most {_LARGEST_BODY} is needed")
         try:
-            self.server.receive(_decoded(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
+            self.server.receive(_decompress(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
         except (DecodeError, OSError, EOFError, zlib.error, ValueError) as error:
             self.server.count_malformed()
             return self._answer(400, f"not an ExportTraceServiceRequest: {error}")
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def _decoded(body: bytes, encoding: str) -> bytes:
+def _decompress(body: bytes, encoding: str) -> bytes:
     match encoding:
         case "" | "identity":
             return body
@@ -158,13 +158,13 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs}
+    return {pair.key: _attribute_value(pair.value) for pair in pairs}
 
 
-def _value(value: AnyValue) -> Any:
+def _attribute_value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        return [_value(item) for item in value.array_value.values]
+        return [_attribute_value(item) for item in value.array_value.values]
     return getattr(value, kind) if kind in ("string_value", "bool_value", "int_value", "double_value") else None
 
 

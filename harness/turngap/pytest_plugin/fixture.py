@@ -59,8 +59,10 @@ class Turngap:
         self.replayed = False
         """True once pytest-benchmark has its run."""
 
-    def run(self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None) -> RunRecord:
-        """Measure `what` (a scenario, its file, or the name of one that ships) and fail the test unless it holds.
+    def run(
+        self, scenario: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
+    ) -> RunRecord:
+        """Measure `scenario` (an object, its file, or the name of one that ships) and fail the test unless it holds.
 
         A relative path starts at the test's folder. `profile` goes before the command line's. A gate scenario is judged
         by `budget`, else by the command line's, else by `sub500`; others are MEASURED.
@@ -75,10 +77,10 @@ class Turngap:
 
         if _event_loop_runs():
             raise UsageError("turngap.run() waits for the run: in an async test it is `await turngap.arun()`")
-        return self._judge(api.measure_run(self._request(what, profile, budget), progress=True))
+        return self._judge(api.measure_run(self._request(scenario, profile, budget), progress=True))
 
     async def arun(
-        self, what: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
+        self, scenario: Scenario | Path | str, *, profile: str | None = None, budget: str | None = None
     ) -> RunRecord:
         """`run`, for async tests (on asyncio)."""
         from turngap_agent.errors import UsageError
@@ -87,9 +89,9 @@ class Turngap:
 
         if not _event_loop_runs():
             raise UsageError("turngap.arun() needs asyncio: run the test on that backend")
-        return self._judge(await api.ameasure_run(self._request(what, profile, budget), progress=True))
+        return self._judge(await api.ameasure_run(self._request(scenario, profile, budget), progress=True))
 
-    def _request(self, what: Scenario | Path | str, profile: str | None, budget: str | None) -> Request:
+    def _request(self, document: Scenario | Path | str, profile: str | None, budget: str | None) -> Request:
         from turngap_agent.errors import UsageError
 
         from turngap import api, scenario
@@ -97,13 +99,13 @@ class Turngap:
         settings, folder = self._settings, self._test.path.parent
         if profile is not None and settings.url is not None:
             raise UsageError(f"the test asks for profile {profile!r}, --agent-url for another agent: drop one")
-        if isinstance(what, scenario.Scenario):
-            what = scenario.resolve_audio(what, folder)
-        elif isinstance(what, Path) or "/" in what or what.endswith((".yaml", ".yml")):
-            what = (folder / what).resolve()
-        gate = api.load_scenario(what).gate
+        if isinstance(document, scenario.Scenario):
+            document = scenario.resolve_audio(document, folder)
+        elif isinstance(document, Path) or "/" in document or document.endswith((".yaml", ".yml")):
+            document = (folder / document).resolve()
+        gate = api.load_scenario(document).gate
         return api.make_request(
-            what,
+            document,
             agent=api.Agent(source=profile or settings.profile, address=settings.url),
             budget=(budget or settings.budget or DEFAULT_BUDGET) if gate else budget,
             turns=settings.turns,
@@ -137,8 +139,8 @@ class Turngap:
         return record
 
     def _note(self, record: RunRecord, page: Path) -> None:
-        """What JUnit keeps of the run, as properties of the test."""
-        known = {
+        """Add the run's figures to the test's JUnit properties."""
+        values = {
             "run_id": record.run_id,
             "verdict": str(record.verdict),
             "sentence": record.sentence,
@@ -149,7 +151,7 @@ class Turngap:
             "perceived_gap_p95_ms": record.perceived_gap_ms.p95,
             "report": str(page),
         }
-        properties = [(f"turngap_{name}", value) for name, value in known.items() if value is not None]
+        properties = [(f"turngap_{name}", value) for name, value in values.items() if value is not None]
         self._test.user_properties.extend(properties)
 
     def _replay(self, gaps_ms: Sequence[float], record: RunRecord) -> None:

@@ -47,15 +47,15 @@ def read_settings(config: pytest.Config) -> Settings:
     ini = {name: config.getini(f"turngap_{name}") or None for name in OPTIONS}
     if line["profile"] or line["agent_url"]:
         ini |= {"profile": None, "agent_url": None}
-    chosen = {name: line[name] or _in_root(config, ini[name]) for name in OPTIONS}
-    if chosen["profile"] and chosen["agent_url"]:
+    values = {name: line[name] or _in_root(config, ini[name]) for name in OPTIONS}
+    if values["profile"] and values["agent_url"]:
         raise pytest.UsageError(
             "--agent-url measures an agent that runs already: drop --profile (or their ini options)"
         )
     options = Settings(
-        profile=chosen["profile"],
-        url=chosen["agent_url"],
-        budget=chosen["budget"],
+        profile=values["profile"],
+        url=values["agent_url"],
+        budget=values["budget"],
         turns=_whole_number(line["turns"] if line["turns"] is not None else ini["turns"]),
         out=config.rootpath / config.getini("turngap_out"),
     )
@@ -72,7 +72,7 @@ def refuse_empty_session(config: pytest.Config) -> None:
     """
     if not config.pluginmanager.hasplugin("benchmark"):
         raise pytest.UsageError("--benchmark needs pytest-benchmark: pip install 'turngap[pytest]'")
-    if _distributed(config):
+    if _is_distributed(config):
         raise pytest.UsageError("--benchmark measures nothing under xdist: drop -n and --dist, or add -p no:xdist")
     disabled = config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False)
     for option, on in (("disable", disabled), ("skip", config.getoption("benchmark_skip", False))):
@@ -94,7 +94,7 @@ def find_baselines(config: pytest.Config) -> dict[str, dict[str, object]] | None
     return compared if isinstance(compared, dict) else None
 
 
-def _distributed(config: pytest.Config) -> bool:
+def _is_distributed(config: pytest.Config) -> bool:
     return (
         hasattr(config, "workerinput")
         or "PYTEST_XDIST_WORKER" in os.environ

@@ -61,7 +61,7 @@ def make_players(folder: Path, turns: Sequence[TurnRecord], notes: list[str]) ->
         pcm = _load(folder, name, notes)
         if pcm is None:
             continue
-        player = _player(name, spoken, pcm, room)
+        player = _make_player(name, spoken, pcm, room)
         if player is None:
             left_out.append(name)
             continue
@@ -88,7 +88,7 @@ def _load(folder: Path, name: str, notes: list[str]) -> Pcm16 | None:
     return np.asarray(pcm, dtype=np.int16)
 
 
-def _player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Player | None:
+def _make_player(name: str, turns: Sequence[TurnRecord], pcm: Pcm16, room: int) -> Player | None:
     marks = [(t, (t.audio_offset_ms or 0.0) / 1000) for t in turns]
     ends = [at + max(t.turn_gap_ms or 0.0, 0.0) / 1000 for t, at in marks]
     start = max(0, round((min(at for _, at in marks) - BEFORE_S) * RATE))

@@ -34,7 +34,7 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         ax.set_xlim(low, high)
         ax.set_ylim(0, 1.03)
         scale = Scale(low, high, canvas.width - 46 - (14 if not lost else 64), 1.03, canvas.height - 76)
-        _grid(ax, canvas, high - low)
+        _draw_grid(ax, canvas, high - low)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
         ax.set_xlabel("perceived gap, ms", color=css_colour("muted"), labelpad=8)
         if line.is_budget:
@@ -44,7 +44,7 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         if line.is_budget and line.at_ms < edge < high:
             ax.plot([edge, edge], [0, 1], color=css_colour("muted"), lw=1, dashes=(1, 3))
             if not canvas.narrow:
-                _edge(ax, edge, line, scale)
+                _draw_edge(ax, edge, line, scale)
         step = 1 / len(values) if values else 1.0
         size = 9.0 if len(values) <= 40 else 7.0 if len(values) <= 250 else 5.0
         points = [(value, (rank + 1) * step) for rank, value in enumerate(answered)]
@@ -62,7 +62,7 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
                 at = place_clear_of(low + scale.units(4), wide, line.at_ms, scale.units(4))
                 draw_text(ax, at, share + 0.015, words, "ink", weight="bold")
         if figures.p95_upper is not None:
-            _bound(ax, figures.p95_upper, points, line, scale, canvas.narrow)
+            _draw_bound(ax, figures.p95_upper, points, line, scale, canvas.narrow)
 
     description = (
         f"Empirical distribution of the perceived gap of {plural(len(values), 'turn')}, one dot a turn, and the line "
@@ -152,7 +152,7 @@ def rows_of_gaps(
     return ax
 
 
-def _grid(ax: Axes, canvas: Canvas, width: float) -> None:
+def _draw_grid(ax: Axes, canvas: Canvas, width: float) -> None:
     aimed = width / (4 if canvas.narrow else 8)
     step = next((step for step in (25, 50, 100, 200, 250, 500, 1000, 2000, 2500, 5000) if step >= aimed), 10000)
     ax.set_xticks(axis_ticks(*ax.get_xlim(), step))
@@ -170,7 +170,7 @@ def _label_side(line: ReferenceLine, low: float, high: float) -> str:
     return "left" if near_left else "right"
 
 
-def _edge(ax: Axes, edge: float, line: ReferenceLine, scale: Scale) -> None:
+def _draw_edge(ax: Axes, edge: float, line: ReferenceLine, scale: Scale) -> None:
     """Label the dotted line; one text line higher if the budget's label is in the way."""
     words = "500 ms at the media edge"
     ha = "left" if edge + scale.units(width_px(words)) < scale.right else "right"
@@ -182,7 +182,7 @@ def _edge(ax: Axes, edge: float, line: ReferenceLine, scale: Scale) -> None:
     draw_text(ax, edge, 1.035, words if free else f"{words}\n", "muted", ha=ha)
 
 
-def _bound(
+def _draw_bound(
     ax: Axes, bound: float, points: Sequence[tuple[float, float]], line: ReferenceLine, scale: Scale, narrow: bool
 ) -> None:
     ax.plot([bound, bound], [0, 0.95], color=css_colour("ink"), lw=1.5, dashes=(4, 3))

@@ -95,7 +95,7 @@ def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Sect
     limits = _limits(record)
     rates = tuple(
         RateRow(
-            share.label, share.kinds, rate, _limit_text(limits, share.metric), _over(rate, limits.get(share.metric))
+            share.label, share.kinds, rate, _limit_text(limits, share.metric), _is_over(rate, limits.get(share.metric))
         )
         for share in SHARES
         if (rate := talk.rates.get(share.metric)) is not None and rate.n
@@ -185,7 +185,7 @@ def _limit_text(limits: dict[str, float], metric: str) -> str:
     return percent(limits[metric]) if metric in limits else ""
 
 
-def _over(rate: Rate, limit: float | None) -> bool:
+def _is_over(rate: Rate, limit: float | None) -> bool:
     return limit is not None and rate.upper is not None and rate.upper > limit
 
 

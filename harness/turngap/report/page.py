@@ -53,7 +53,7 @@ def render_run_page(run: data.ReportData, baseline: Path | None = None) -> str:
         .get_template("report.html.j2")
         .render(
             **_context(run),
-            **_beside(run, baseline),
+            **_comparison_context(run, baseline),
             style=template.style_sheet(),
             script=Markup(script),  # our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
@@ -126,14 +126,14 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "rows": _turn_rows(turns, limit),
         "outcome_words": wording.OUTCOME,
         "plural": plural,
-        "environment": list(_flat(record.environment)),
-        "profile": list(_flat(record.profile_data)),
+        "environment": list(_flatten(record.environment)),
+        "profile": list(_flatten(record.profile_data)),
         "notes": notes,
         "json": template.embed_json(record.model_dump(mode="json")),
     }
 
 
-def _beside(run: data.ReportData, baseline: Path | None) -> dict[str, Any]:
+def _comparison_context(run: data.ReportData, baseline: Path | None) -> dict[str, Any]:
     past = other_runs.earlier_runs(run.path, run.record, run.turns)
     return {
         "history": past,
@@ -235,13 +235,13 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
             "kind": "warm-up" if turn.warm_up else "cold" if turn.cold else "" if turn.scored else "not scored",
             "over": not turn.is_good or line.is_over(turn.perceived_gap_ms),
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
-            "heard": _cut(turn.transcript) if shows_words else "",
-            "reply": _cut(turn.reply) if shows_words else "",
+            "heard": _shorten(turn.transcript) if shows_words else "",
+            "reply": _shorten(turn.reply) if shows_words else "",
             "shows_words": shows_words,
         }
 
 
-def _cut(text: str | None, most: int = 120) -> str:
+def _shorten(text: str | None, most: int = 120) -> str:
     text = text or ""
     return text if len(text) <= most else text[: most - 1] + "…"
 
@@ -255,10 +255,10 @@ def _in_order_of_interest(
     return list({(turn.call, turn.turn): turn for turn in (*first, *failures, *turns)}.values())
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in data.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key} · ")
+            yield from _flatten(value, f"{prefix}{key} · ")
         elif isinstance(value, (list, tuple)):
             yield f"{prefix}{key}", ", ".join(str(item) for item in value)
         else:

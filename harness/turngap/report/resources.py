@@ -33,8 +33,8 @@ def draw_gpu_memory(samples: pd.DataFrame, gpus: tuple[GpuFigures, ...], turns: 
     The turns are marked below it, each from the end of the caller's speech to the answer.
     """
     numbers = [gpu.number for gpu in gpus]
-    chosen = samples[samples["gpu"].isin(numbers)]
-    samples = (samples if chosen.empty else chosen).reset_index(drop=True)
+    of_agent = samples[samples["gpu"].isin(numbers)]
+    samples = (samples if of_agent.empty else of_agent).reset_index(drop=True)
     began_s, ended_s = float(samples["at_s"].min()), float(samples["at_s"].max())
     marks = turn_intervals(turns, began_s, ended_s)
     samples = samples.assign(gb=samples["used_mib"] / MIB_PER_GB, at_s=samples["at_s"] - began_s)

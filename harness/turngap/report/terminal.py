@@ -35,7 +35,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     console.print()
     _latencies(record, console)
     if record.stages:
-        _stages(record, console)
+        _print_stages(record, console)
     _networks(record, turns, console)
     for name, text in _facts(record):
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
@@ -73,7 +73,7 @@ def _latencies(record: RunRecord, console: Console) -> None:
         console.print(Text.assemble((f"{'p95 ≤':<13}", "dim"), bound), soft_wrap=True)
 
 
-def _stages(record: RunRecord, console: Console) -> None:
+def _print_stages(record: RunRecord, console: Console) -> None:
     has_hidden = any(figures.hidden_p50_ms is not None for figures in record.stages.values())
     table = _table(
         "stage, ms", "p50", "p95", *(["hidden p50"] if has_hidden else []), "exposed p50", "exposed p95", "share"

@@ -68,7 +68,7 @@ def waterfall_rows(turn: TurnRecord) -> tuple[ActivityRow, ...]:
         name = (
             STAGE[Stage.ENDPOINTING][0] if once and bar.activity.stage is Stage.ENDPOINTING else ACTIVITY[bar.activity]
         )
-        mine = [i for i, step in enumerate(turn.path) if i not in taken and _within(step, bar)]
+        mine = [i for i, step in enumerate(turn.path) if i not in taken and _is_within(step, bar)]
         taken.update(mine)
         pieces = tuple((turn.path[i].start_ms, turn.path[i].end_ms) for i in mine)
         rows.append(ActivityRow(name, ROLE[bar.activity.stage], bar.start_ms, bar.end_ms, pieces))
@@ -100,19 +100,19 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
         ax.grid(axis="x", color=css_colour("grid"), lw=1)
         ax.set_xlabel("ms after the caller's last sample", color=css_colour("muted"), labelpad=6)
         for piece in turn.path:
-            _bar(
+            _draw_bar(
                 ax, 0, piece.start_ms, piece.end_ms, ROLE[piece.stage], 0.74, outlined=piece.stage is Stage.UNEXPLAINED
             )
         for place, row in enumerate(rows, 1):
             if row.role != "unexplained":
-                _bar(ax, place, row.start_ms, row.end_ms, row.role, 0.56, pale=True)
+                _draw_bar(ax, place, row.start_ms, row.end_ms, row.role, 0.56, pale=True)
             for start, end in row.pieces:
-                _bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
+                _draw_bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
             last = max([row.end_ms, *(end for _, end in row.pieces)])
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
             at = place_clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
-            _after(ax, at, place, text, "ink" if row.pieces else "muted")
-        _after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
+            _draw_after(ax, at, place, text, "ink" if row.pieces else "muted")
+        _draw_after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
         for at in (0.0, gap):
             ax.plot([at, at], [-0.6, len(rows) + 0.5], color=css_colour("ink"), lw=1.2, clip_on=False)
         ax.text(0, -0.7, CALLER_STOPS, va="bottom", fontsize=12, color=css_colour("muted"))
@@ -134,7 +134,7 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
     return render_chart(name, title, f"Time on the critical path: {waits}.", draw, (530, size), (350, size))
 
 
-def _bar(
+def _draw_bar(
     ax: Axes,
     place: float,
     start: float,
@@ -153,7 +153,7 @@ def _bar(
     )
 
 
-def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str = "normal") -> None:
+def _draw_after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str = "normal") -> None:
     """Draw text five pixels to the right of a bar's end."""
     ax.annotate(
         words,
@@ -167,7 +167,7 @@ def _after(ax: Axes, x: float, y: float, words: str, role: str, *, weight: str =
     )
 
 
-def _within(step: PathStep, bar: Bar) -> bool:
+def _is_within(step: PathStep, bar: Bar) -> bool:
     return (
         step.stage is bar.activity.stage and step.start_ms >= bar.start_ms - 0.01 and step.end_ms <= bar.end_ms + 0.01
     )

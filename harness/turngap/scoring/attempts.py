@@ -90,7 +90,7 @@ def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones)
     if not sent:
         return HeardAttempt(None, None, call.note or "no attempt says that it sent what was heard")
     handed_ns, span = max(sent, key=lambda pair: pair[0])
-    if not call.whole and _interrupted(span):  # what was heard may be of a later attempt, which was lost
+    if not call.whole and _was_interrupted(span):  # what was heard may be of a later attempt, which was lost
         return HeardAttempt(None, None, call.note)
     if moments.t1_ns is None or moments.frame_sent_ns is None:
         return HeardAttempt(span, None, "the agent was audible before t0: there is no gap to explain")
@@ -144,7 +144,7 @@ def was_reply_interrupted(call: CallSpans, speech_ns: int) -> bool | None:
     before = [(at_ns, span) for span in call.turns if (at_ns := first_sent_ns(span)) is not None and at_ns < speech_ns]
     if not call.whole or not before:
         return None
-    return _interrupted(max(before, key=lambda pair: pair[0])[1])
+    return _was_interrupted(max(before, key=lambda pair: pair[0])[1])
 
 
 def text_attribute(span: Span | None, attribute: str) -> str | None:
@@ -164,7 +164,7 @@ def count_foreign_prefix_tokens(span: Span | None) -> int | None:
     return None if cached is None or allowed is None else max(0, cached - allowed)
 
 
-def _interrupted(turn_span: Span) -> bool:
+def _was_interrupted(turn_span: Span) -> bool:
     """Return whether a reply that was heard, in part or to its end, was interrupted; it is then not `CANCELLED`."""
     return tracing.HEARD_TEXT in turn_span.attributes
 

@@ -55,7 +55,7 @@ def find_critical_path(activities: Activities, t0_ns: int, t1_ns: int) -> tuple[
     """
     pieces: list[Piece] = []
     at_ns = t1_ns
-    waited_for = _known((Activity.LEAD_IN,), activities)
+    waited_for = _known_prerequisites((Activity.LEAD_IN,), activities)
     while at_ns > t0_ns and waited_for:
         latest = max(waited_for, key=lambda activity: activities[activity].end_ns)
         end_ns = max(t0_ns, min(activities[latest].end_ns, at_ns))
@@ -93,7 +93,7 @@ def slack_by_activity_ns(activities: Activities, t1_ns: int) -> dict[Activity, i
             waited_for = find_prerequisites(successor, activities)
             if activity in waited_for:
                 rooms.append(own + max(activities[other].end_ns for other in waited_for) - end_ns)
-        if activity in _known((Activity.LEAD_IN,), activities):
+        if activity in _known_prerequisites((Activity.LEAD_IN,), activities):
             rooms.append(0)
         slack[activity] = min(rooms, default=max(0, t1_ns - end_ns))
     return slack
@@ -102,18 +102,18 @@ def slack_by_activity_ns(activities: Activities, t1_ns: int) -> dict[Activity, i
 def find_prerequisites(activity: Activity, activities: Activities) -> tuple[Activity, ...]:
     """Return the known activities that it had to wait for; activities that were not reported are skipped."""
     end_ns = activities[activity].end_ns
-    known = _known(PREREQUISITES[activity], activities)
+    known = _known_prerequisites(PREREQUISITES[activity], activities)
     ended = tuple(other for other in known if activities[other].end_ns <= end_ns)
     if activity in _HOLD_AUDIO or Activity.CONFIRMED_END not in ended:
         return ended
     rest = tuple(other for other in ended if other is not Activity.CONFIRMED_END)
     confirmed_ns = activities[Activity.CONFIRMED_END].end_ns
-    held = max((activities[other].end_ns for other in rest), default=confirmed_ns - 1) < confirmed_ns
-    return ended if held and confirmed_ns <= activities[activity].start_ns else rest
+    waited = max((activities[other].end_ns for other in rest), default=confirmed_ns - 1) < confirmed_ns
+    return ended if waited and confirmed_ns <= activities[activity].start_ns else rest
 
 
-def _known(prerequisites: Iterable[Activity], activities: Activities) -> tuple[Activity, ...]:
+def _known_prerequisites(prerequisites: Iterable[Activity], activities: Activities) -> tuple[Activity, ...]:
     known: list[Activity] = []
     for activity in prerequisites:
-        known += [activity] if activity in activities else _known(PREREQUISITES[activity], activities)
+        known += [activity] if activity in activities else _known_prerequisites(PREREQUISITES[activity], activities)
     return tuple(dict.fromkeys(known))

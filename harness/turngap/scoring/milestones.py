@@ -196,7 +196,9 @@ def _find_utterance_milestones(
         onset_ns=onset_ns,
         onset_message=None if onset_ns is None else find_message_playing(record.received, onset_ns),
         first_recv_ns=next((recv_ns for recv_ns in after_t0 if t0_ns <= recv_ns < ends_ns), None),
-        reply=_reply(segments, onset_ns, ends_ns, next_ns) if onset_ns is not None and onset_ns >= t0_ns else None,
+        reply=_measure_reply(segments, onset_ns, ends_ns, next_ns)
+        if onset_ns is not None and onset_ns >= t0_ns
+        else None,
     )
 
 
@@ -217,7 +219,7 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
     return find_sound_end_ns(record, audible, speech_ns, from_ns, silent_ns)
 
 
-def _reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
+def _measure_reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
     """Return the reply from `t1_ns` to its last sound before `before_ns`; from `next_ns` on, when the caller
     speaks again, silence is not counted.
     """

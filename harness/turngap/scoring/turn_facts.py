@@ -38,7 +38,7 @@ def collect_facts(
     return TurnFacts(
         expectation=turn.agent,
         over_agent=overlap.over_agent,
-        call_broke=_broke(record, moments, last=index == len(record.spoken) - 1),
+        call_broke=_describe_break(record, moments, last=index == len(record.spoken) - 1),
         agent_error=agent_error,
         cut_off_ms=None if moments.cut_off_ns is None else _ms(moments.cut_off_ns),
         in_pause=_in_pause(record, moments, index),
@@ -95,7 +95,7 @@ def _in_pause(record: CallRecord, moments: Milestones, index: int) -> bool:
     )
 
 
-def _broke(record: CallRecord, moments: Milestones, *, last: bool) -> str:
+def _describe_break(record: CallRecord, moments: Milestones, *, last: bool) -> str:
     """Return how the call failed before this turn was finished; "" if it did not."""
     if record.end is CallEnd.COMPLETED or not last:
         return ""

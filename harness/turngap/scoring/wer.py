@@ -48,8 +48,8 @@ def word_errors(reference: str, transcript: str) -> TurnWordErrors | None:
                 recognised.split()[chunk.hyp_start_idx : chunk.hyp_end_idx],
                 strict=True,
             )
-    last = next((position for position in reversed(range(len(words))) if _counts(words[position])), None)
-    missing = None if last is None or _alike(words[last], recognised_as.get(last, "")) else words[last]
+    last = next((position for position in reversed(range(len(words))) if _is_counted(words[position])), None)
+    missing = None if last is None or _is_same_word(words[last], recognised_as.get(last, "")) else words[last]
     return TurnWordErrors(errors, len(words), errors / len(words), missing)
 
 
@@ -62,7 +62,7 @@ def load_normaliser() -> Callable[[str], str]:
     return normalise
 
 
-def _alike(expected: str, recognised: str) -> bool:
+def _is_same_word(expected: str, recognised: str) -> bool:
     """Return whether it is the same word, perhaps misheard: half the letters agree, and it does not stop early.
 
     (Ratcliff-Obershelp similarity.) "Stops early": it lacks its last two letters or more, and no other.
@@ -72,5 +72,5 @@ def _alike(expected: str, recognised: str) -> bool:
     return difflib.SequenceMatcher(None, expected, recognised, autojunk=False).ratio() >= 0.5
 
 
-def _counts(word: str) -> bool:
+def _is_counted(word: str) -> bool:
     return sum(character.isalpha() for character in word) >= 2 or any(character.isdigit() for character in word)

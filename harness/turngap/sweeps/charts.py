@@ -81,7 +81,9 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
         for place, (point, row) in enumerate(zip(points, rows, strict=True)):
             role = "accent" if point.on_front else "muted"
             gaps = [gap for gap in row if gap is not None]
-            draw_dots(ax, [(gap, place + 0.68 + 0.16 * _spread(index)) for index, gap in enumerate(gaps)], role, 4.0)
+            draw_dots(
+                ax, [(gap, place + 0.68 + 0.16 * _spread_offset(index)) for index, gap in enumerate(gaps)], role, 4.0
+            )
             for at in (point.turn_gap_ms.p50, point.turn_gap_ms.p95):
                 if at is not None:
                     ax.plot([at, at], [place + 0.44, place + 0.92], color=css_colour("ink"), lw=2)
@@ -125,7 +127,7 @@ def _lines_to_lift(places: list[tuple[float, float]], x: float, y: float, near: 
     return lift
 
 
-def _spread(index: int) -> float:
+def _spread_offset(index: int) -> float:
     """Return a reproducible offset from -1 to 1 that spreads dots over their row."""
     return 2 * ((index * 0.618034) % 1) - 1
 

@@ -73,7 +73,7 @@ def combine_values(assignments: Sequence[str]) -> tuple[Setting, ...]:
             "a sweep needs settings: --set section.key=value,value, as in "
             "--set endpointing.min_silence_ms=100,200,300, or a file of named steps: --grid FILE.yaml"
         )
-    short = _short(keys)
+    short = _shorten_keys(keys)
     combinations = []
     for values in itertools.product(*(values for _, values in axes)):
         pairs = list(zip(keys, values, strict=True))
@@ -204,7 +204,7 @@ def _parse_axis(assignment: str) -> tuple[str, list[str]]:
     return key, values
 
 
-def _short(keys: Iterable[str]) -> dict[str, str]:
+def _shorten_keys(keys: Iterable[str]) -> dict[str, str]:
     """Return the last part of each key where it is unique, else the whole key."""
     keys = list(keys)
     lasts = [key.rpartition(".")[2] for key in keys]

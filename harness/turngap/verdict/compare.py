@@ -187,8 +187,8 @@ class LatencyChange:
 def compare_turns(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> list[LatencyChange]:
     """Compare the turn gap, then each stage that both runs have; [] if a run has no turns to compare."""
     pairs = _pairs(head, base)
-    gaps = _row(None, head, base, pairs, _gap, 0.0)
-    comparison = [_row(stage, head, base, pairs, _exposed(stage), LEAST_MS) for stage in Stage]
+    gaps = _compare_latency(None, head, base, pairs, _gap_ms, 0.0)
+    comparison = [_compare_latency(stage, head, base, pairs, _exposed_ms_of(stage), LEAST_MS) for stage in Stage]
     stages = [row for row in comparison if row is not None]
     enough = [(row, tolerance_ms) for row, tolerance_ms in stages if row.comparison.change is not Change.TOO_FEW]
     rows = [row for row, _ in enough]
@@ -238,7 +238,7 @@ def _pairs(head: Sequence[TurnRecord], base: Sequence[TurnRecord]) -> _Pairs | N
     return [pair for pair in both if Outcome.INVALID not in (pair[0].outcome, pair[1].outcome)]
 
 
-def _row(
+def _compare_latency(
     stage: Stage | None,
     head: Sequence[TurnRecord],
     base: Sequence[TurnRecord],
@@ -264,11 +264,11 @@ def _row(
     return LatencyChange(stage, pairs is not None, len(new), len(old), comparison), tolerance_ms
 
 
-def _gap(turn: TurnRecord) -> Sequence[float | None]:
+def _gap_ms(turn: TurnRecord) -> Sequence[float | None]:
     return [turn.turn_gap_ms if turn.is_good else None] if turn.expectation.needs_answer else []
 
 
-def _exposed(stage: Stage) -> Callable[[TurnRecord], Sequence[float | None]]:
+def _exposed_ms_of(stage: Stage) -> Callable[[TurnRecord], Sequence[float | None]]:
     def values(turn: TurnRecord) -> Sequence[float | None]:
         return [turn.stages[stage].exposed_ms] if turn.is_good and turn.stages and stage in turn.stages else []
 

@@ -48,7 +48,7 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
             broken.append(nothing)
         if broken:
             return Judgement(Verdict.INVALID, f"No result: {broken[0]}.", tuple(broken), tuple(checks))
-        return Judgement(Verdict.MEASURED, _measured(scored), (), tuple(checks))
+        return Judgement(Verdict.MEASURED, _describe_measured(scored), (), tuple(checks))
     checks += validity.bound_checks(scored, evidence, budgeted=True)
     broken = [check.text for check in checks if check.ok is False]
     limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in WORD_METRICS)]
@@ -75,19 +75,19 @@ def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
 
     Such a run measures nothing of the agent. Under a budget it is judged all the same: every turn is over.
     """
-    due = [turn for turn in scored if turn.expectation.needs_answer and turn.outcome is not Outcome.INVALID]
-    if not due or any(turn.outcome not in (Outcome.MISSED, Outcome.FAILED) for turn in due):
+    expected = [turn for turn in scored if turn.expectation.needs_answer and turn.outcome is not Outcome.INVALID]
+    if not expected or any(turn.outcome not in (Outcome.MISSED, Outcome.FAILED) for turn in expected):
         return None
-    counts = Counter(turn.outcome for turn in due)
+    counts = Counter(turn.outcome for turn in expected)
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    first = next((f"; the first: {turn.detail}" for turn in due if turn.detail), "")
+    first = next((f"; the first: {turn.detail}" for turn in expected if turn.detail), "")
     return (
-        f"none of {plural(len(due), 'turn')} was answered ({outcomes}{first}): look at the agent's log (agent.log in "
-        "the run folder of an agent that turngap started), and check that it sends audio back on the stream"
+        f"none of {plural(len(expected), 'turn')} was answered ({outcomes}{first}): look at the agent's log "
+        "(agent.log in the run folder of an agent that turngap started), and check that it sends audio back on the stream"
     )
 
 
-def _measured(scored: Sequence[TurnRecord]) -> str:
+def _describe_measured(scored: Sequence[TurnRecord]) -> str:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
     gaps = [turn.turn_gap_ms if turn.is_good else None for turn in valid if turn.expectation.needs_answer]
     went = f"{sum(turn.is_good for turn in valid)} of {plural(len(valid), 'turn')} {_how_they_went(valid)}"

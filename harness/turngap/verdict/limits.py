@@ -37,11 +37,11 @@ def judge_limit(limit: Limit, scored: Sequence[TurnRecord], evidence: Evidence) 
     if limit.is_latency:
         return _latency(limit, scored)
     if limit.is_rate:
-        return _rate(limit, scored)
+        return _judge_rate(limit, scored)
     if limit.metric in WORD_METRICS:
-        return _wer(limit, scored)
+        return _judge_wer(limit, scored)
     if limit.metric == Metric.WASTED_SHARE:
-        return _wasted(limit, scored)
+        return _judge_wasted(limit, scored)
     if evidence.vram_peak_mib is None:
         return LimitResult(None, "GPU memory was not measured", "run where NVML finds a GPU, or drop `vram_peak_mib`")
     text = f"GPU memory peaked at {evidence.vram_peak_mib:.0f} MiB; budget {limit.at_most:.0f} MiB"
@@ -56,11 +56,11 @@ def _latency(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     n, invalid = len(turns), len(turns) - len(valid)
     if reaction is None:
         answered = [turn for turn in valid if turn.is_good]
-        unmeasured = sum(_time(limit, turn) is None for turn in answered)
+        unmeasured = sum(_limited_time_ms(limit, turn) is None for turn in answered)
         if unmeasured or not valid:
             text = f"{name} is not known for {unmeasured} of {len(answered)} answered turns"
             return LimitResult(None, text, "run with an agent whose turns have it")
-        values = [_time(limit, turn) if turn.is_good else None for turn in valid]
+        values = [_limited_time_ms(limit, turn) if turn.is_good else None for turn in valid]
     else:
         if not valid:
             return LimitResult(
@@ -94,7 +94,7 @@ def _more_needed(count: int, sample: str, limit: str) -> str:
     )
 
 
-def _time(limit: Limit, turn: TurnRecord) -> float | None:
+def _limited_time_ms(limit: Limit, turn: TurnRecord) -> float | None:
     if limit.stage is not None:
         if turn.stages is None:
             return None
@@ -103,7 +103,7 @@ def _time(limit: Limit, turn: TurnRecord) -> float | None:
     return value
 
 
-def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
+def _judge_rate(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     share = measures.SHARES_BY_METRIC[limit.metric]
     turns = [turn for turn in scored if share.applies(turn)]
     n, invalid = len(turns), sum(turn.outcome is Outcome.INVALID for turn in turns)
@@ -122,7 +122,7 @@ def _rate(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     return LimitResult(best <= limit.at_most, text)
 
 
-def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
+def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and turn.expectation.needs_answer]
     kind = WORD_METRICS[Metric(limit.metric)]
     turns = conversation.select_condition(valid, kind) if kind else valid
@@ -147,7 +147,7 @@ def _wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     return LimitResult(errors.upper <= limit.at_most, text)
 
 
-def _wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
+def _judge_wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
     work = conversation.pool_wasted_work(valid, limit.confidence)
     unreported = sum(turn.wasted_ms is None for turn in valid)

@@ -74,8 +74,8 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     remedy = f"the run {lacks}: {evidence.completion}"
     checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
     under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
-    checks.append(_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
-    checks.append(_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
+    checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
     if evidence.prefix_flattered is None and evidence.prefix_cached:
         checks.append(Check(name="prefix cache", ok=None, text="not known: the engine does not report it"))
     elif evidence.prefix_flattered == 0:
@@ -98,7 +98,7 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     return checks
 
 
-def _bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
+def _check_bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> Check:
     if bias_ms is None:
         return _check(name, False, "", f"the instrument's own error ({name}) was not measured", budgeted)
     ok = math.isfinite(bias_ms) and abs(bias_ms) <= MAX_INSTRUMENT_BIAS_MS

@@ -71,5 +71,5 @@ def test_not_available_is_unknown() -> None:
 
 def test_the_servers_of_mps_are_nobodys_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clients are listed themselves."""
-    monkeypatch.setattr("turngap.processes.gpu_processes._name", lambda pid: "nvidia-cuda-mps-server")
+    monkeypatch.setattr("turngap.processes.gpu_processes._process_name", lambda pid: "nvidia-cuda-mps-server")
     assert GpuProcesses(NOBODY, initial_namespace=True).list_foreign([os.getpid()]) == []

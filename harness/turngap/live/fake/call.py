@@ -57,7 +57,7 @@ class FakeCall:
     _broken: bool = False
 
     def __post_init__(self) -> None:
-        self.created = _now(self.clock)
+        self.created = _format_now(self.clock)
 
     def parameter(self, name: str, default: str = "") -> str:
         """Return a parameter of the `create` request."""
@@ -206,7 +206,7 @@ class FakeCall:
                 "StreamSid": stream_sid,
                 "CallSid": call_sid,
                 "AccountSid": self.settings.account_sid,
-                "Timestamp": _now(self.clock),
+                "Timestamp": _format_now(self.clock),
             }
             await self._post(instruction.status_callback, form)
 
@@ -250,5 +250,5 @@ class FakeCall:
         self.recordings.append(Recording("RE" + secrets.token_hex(16), self.sid, file.getvalue()))
 
 
-def _now(clock: Clock) -> str:
+def _format_now(clock: Clock) -> str:
     return datetime.fromtimestamp(clock.unix_ns() / 1e9, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
