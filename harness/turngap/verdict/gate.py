@@ -83,7 +83,8 @@ def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
     first = next((f"; the first: {turn.detail}" for turn in expected if turn.detail), "")
     return (
         f"none of {plural(len(expected), 'turn')} was answered ({outcomes}{first}): look at the agent's log "
-        "(agent.log in the run folder of an agent that turngap started), and check that it sends audio back on the stream"
+        "(agent.log in the run folder of an agent that turngap started), and check that it sends audio back on the "
+        "stream"
     )
 
 
