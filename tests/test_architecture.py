@@ -35,7 +35,7 @@ def test_the_agent_knows_nothing_of_the_instrument() -> None:
     assert [row for row in sorted(pairs) if row[1].split(".")[0] == "turngap"] == []
 
 
-def test_the_instrument_comes_in_by_the_door_only() -> None:
+def test_the_instrument_imports_only_shared_vocabulary() -> None:
     """Of `turngap_agent` the instrument imports vocabulary, never an engine or what loads one."""
     pairs = {(str(path), name) for path, tree in modules("turngap") for name in imported(tree)}
     ours = [row for row in sorted(pairs) if row[1].split(".")[0] == "turngap_agent"]
@@ -59,7 +59,7 @@ def test_only_the_clock_asks_for_the_time() -> None:
     assert {path for path, _ in readings} == {"harness/turngap/clock.py"}
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     """The first line of each module is a sentence about it."""
     for package in ("turngap", "turngap_agent"):
         for path, tree in modules(package):

@@ -39,7 +39,7 @@ def test_announced_turns_are_read_from_a_runs_output() -> None:
     assert kills.ANNOUNCED.match("kills: agent ready in 8.1 s") is None
 
 
-def test_a_process_that_was_left_is_found() -> None:
+def test_a_leftover_process_is_reported() -> None:
     """A living process that inherited the run's mark is an orphan; once it has ended there is none."""
     command = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(

@@ -117,7 +117,7 @@ def test_conversation_promises() -> None:
     assert record.verdict is Verdict.MEASURED
 
 
-def test_a_setting_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_setting_is_named(tmp_path: Path) -> None:
     """A sweep of something else is not read as this one."""
     with pytest.raises(SystemExit, match="no setting 'speculative'"):
         read(write_sweep(tmp_path / "sweep", settings=1), ["speculative"])

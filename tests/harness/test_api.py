@@ -174,7 +174,7 @@ def test_an_agent_is_a_profile_or_a_url(tmp_path: Path) -> None:
     assert (url.profile, url.url, url.options.otlp_port) == (None, "ws://127.0.0.1:1/", 4318)
 
 
-def test_warnings_come_before_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_precede_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too few turns for a budget: reported at the start, not after the calls."""
     messages: list[str] = []
 

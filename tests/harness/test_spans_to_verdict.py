@@ -95,7 +95,7 @@ def test_whole_spans_give_stages_and_no_remark(measured: Callable[..., Found]) -
     assert result.remarks == ()
 
 
-def test_spans_that_come_late_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
+def test_late_spans_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
     """The turn keeps its gap without stages; the validity list counts it, the notes say that its spans came later."""
     result = measured(after=OURS)
     assert result.turn.turn_gap_ms is not None
@@ -105,7 +105,7 @@ def test_spans_that_come_late_are_stated_and_not_used(measured: Callable[..., Fo
     assert result.remarks == (f"spans: {len(WHOLE)} arrived after their call had been scored",)
 
 
-def test_spans_that_come_twice_count_once(measured: Callable[..., Found]) -> None:
+def test_repeated_spans_count_once(measured: Callable[..., Found]) -> None:
     """A span sent again under an id of its own is recognised by its content."""
     once, twice = measured(OURS), measured([*OURS, *OURS])
     assert twice.turn.stages == once.turn.stages

@@ -28,7 +28,7 @@ def test_every_class_is_in_the_tree_of_the_docstring():
     assert shown == {kind.__name__: len(kind.__mro__) - len(TurngapError.__mro__) for kind in tree()}
 
 
-def test_what_the_user_gave_is_exit_code_3_and_all_else_2():
+def test_user_errors_exit_3_and_all_others_2():
     """The docstring's two exit codes; 0 and 1 are a verdict's."""
     codes = {kind: kind.exit_code for kind in tree()}
     assert {kind for kind, code in codes.items() if code == 3} == set(tree(UsageError))
@@ -69,7 +69,7 @@ def test_a_path_that_cannot_be_written_is_the_users_unless_the_disk_is_full(numb
     assert str(error) == "out.html: the report cannot be written (reason)"
 
 
-def test_finer_codes_stand_below_their_class():
+def test_finer_codes_begin_with_their_class():
     """Wherever an error is raised with a code of its own, in the agent or the instrument."""
     kinds = {kind.__name__: kind for kind in tree()}
     root = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from turngap_agent.tts.hibari.settings import HibariSettings
 from tests.pipeline.gpu.fake_nvml import GIB, nvml
 
 
-def test_the_scripted_profile_loads_and_says_what_it_runs() -> None:
+def test_the_scripted_profile_loads_and_describes_its_engines() -> None:
     """Four engines, one line on each."""
 
     async def models() -> dict[str, str]:
@@ -195,7 +195,7 @@ def test_a_plan_that_can_not_fit_is_refused_before_anything_loads(monkeypatch: p
 
 
 @pytest.mark.parametrize(("calls", "conversations", "kept"), [(3, None, 3), (3, 1, 1)])
-def test_every_call_keeps_its_place_unless_less_is_asked(
+def test_every_call_keeps_its_context_unless_fewer_are_configured(
     monkeypatch: pytest.MonkeyPatch, calls: int, conversations: int | None, kept: int
 ) -> None:
     """The embedded language model has room for as many conversations as the profile takes calls."""

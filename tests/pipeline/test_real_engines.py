@@ -90,7 +90,7 @@ def request(words: str, call: int = 0, **more: Any) -> Request:
     return Request(**{"call_block": block, "history": (), "words": words, "max_tokens": 24, **more})
 
 
-def test_each_engine_says_what_it_runs(loaded: Engines) -> None:
+def test_each_engine_describes_itself(loaded: Engines) -> None:
     """Engine, model and threads of every stage, for the ready message."""
     assert loaded.models["stt"] == "faster_whisper whisper-tiny.en int8, short window, 1 thread"
     assert [text.split(",")[0].split()[0] for text in loaded.models.values()] == [
@@ -101,7 +101,7 @@ def test_each_engine_says_what_it_runs(loaded: Engines) -> None:
     ]
 
 
-def test_speech_is_told_from_silence(loaded: Engines, prompts: Path) -> None:
+def test_speech_is_distinguished_from_silence(loaded: Engines, prompts: Path) -> None:
     """On a human prompt between two seconds of line noise, at any frame length, to the same probabilities."""
     noise = np.random.default_rng(0).normal(0, 30, 8000)
     spoken = recording(prompts, "privacy-prompt") * 32_767
@@ -291,7 +291,7 @@ def test_voices_in_the_background_have_no_words(loaded: Engines, prompts: Path) 
     assert "saturday" in heard[1].lower()
 
 
-def test_a_reply_can_be_told_to_go_on() -> None:
+def test_a_reply_has_at_least_min_tokens() -> None:
     """`min_tokens` keeps it from ending sooner; the cap still holds."""
     settings = profile.load("cpu", ("llm.min_tokens=16", "llm.max_tokens=20")).llm
     assert isinstance(settings, OnnxSettings)
@@ -331,7 +331,7 @@ def test_the_request_can_ask_for_fewer_tokens(loaded: Engines) -> None:
     assert 0 < len(asyncio.run(reply())) <= 3
 
 
-def test_speech_comes_without_its_silences(loaded: Engines) -> None:
+def test_speech_is_trimmed(loaded: Engines) -> None:
     """At the caller's ear: audible within 20 ms, quiet for no more than 90 (80, and the grid of 10) at the end."""
 
     async def spoken(text: str) -> AudioF32:
@@ -349,7 +349,7 @@ def test_speech_comes_without_its_silences(loaded: Engines) -> None:
         assert 0.5 < len(line) / 8000 < 3
 
 
-def test_what_is_said_is_what_is_heard(loaded: Engines) -> None:
+def test_synthesised_speech_is_transcribed_as_its_text(loaded: Engines) -> None:
     """The synthesiser's words, over the telephone's 8 kHz, come back from the recogniser."""
 
     async def round_trip(text: str) -> str:

@@ -36,7 +36,7 @@ def test_nothing_to_say_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """One line with the path, and nothing half-written."""
     with pytest.raises(UsageError, match=r"missing.x\.wav cannot be written"):
         run("--out", str(tmp_path / "missing" / "x.wav"), "Hello")

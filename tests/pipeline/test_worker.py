@@ -25,12 +25,12 @@ async def gathered(stream: AsyncGenerator[int, None]) -> list[int]:
     return [item async for item in stream]
 
 
-def test_items_come_in_order(executor: ThreadPoolExecutor) -> None:
+def test_items_are_in_order(executor: ThreadPoolExecutor) -> None:
     """All of them, once each."""
     assert asyncio.run(gathered(worker.iterate(executor, lambda: iter(range(1000))))) == list(range(1000))
 
 
-def test_a_fault_comes_after_the_items_before_it(executor: ThreadPoolExecutor) -> None:
+def test_an_error_is_raised_after_the_items_before_it(executor: ThreadPoolExecutor) -> None:
     """What the work raises reaches the reader, and only after what it gave."""
 
     def faulty() -> Iterator[int]:
@@ -246,7 +246,7 @@ def test_cores_that_are_not_there_are_refused() -> None:
         pass
 
 
-def test_a_result_or_a_fault_comes_back(executor: ThreadPoolExecutor) -> None:
+def test_a_result_is_returned_or_an_error_raised(executor: ThreadPoolExecutor) -> None:
     """What the work returns, or raises."""
     assert asyncio.run(worker.run(executor, divmod, 7, 2)) == (3, 1)
     with pytest.raises(ZeroDivisionError):

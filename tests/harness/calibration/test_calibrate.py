@@ -54,7 +54,7 @@ def reference(record: CallRecord, delay_ms: float = 150.0) -> ReferenceAgent:
 
 
 @pytest.mark.parametrize(("send", "read", "own", "frame"), [(0, 0, 0, 0), (3, 0, 3, 0), (0, 2, 2, 2), (3, 2, 5, 2)])
-def test_an_error_that_was_put_in_is_found(send: float, read: float, own: float, frame: float) -> None:
+def test_an_added_error_is_measured(send: float, read: float, own: float, frame: float) -> None:
     """Late sending moves the sample convention alone, late reading both."""
     record = call(late_send_ms=send, late_read_ms=read)
     (sample,) = calibrate.measure_errors(record, reference(record))
@@ -62,14 +62,14 @@ def test_an_error_that_was_put_in_is_found(send: float, read: float, own: float,
     assert sample.frame_error_ms == pytest.approx(frame)
 
 
-def test_the_delay_that_was_kept_counts_not_the_one_ordered() -> None:
+def test_the_actual_delay_counts_not_the_configured_one() -> None:
     """A reference agent that was late itself is no error of the instrument."""
     record = call(delay_ms=170.0)
     (sample,) = calibrate.measure_errors(record, reference(record, delay_ms=170.0))
     assert sample.error_ms == pytest.approx(0)
 
 
-def test_an_answer_that_was_not_found_is_missed() -> None:
+def test_an_answer_without_an_onset_is_missed() -> None:
     """An answer the reference agent gave and the instrument did not hear is no sample, and is counted."""
     record = call()
     silent = Received(record.received[0].recv_ns, record.received[0].play_ns, np.zeros(1200, np.int16), 1200)

@@ -32,7 +32,7 @@ class _At:
         return self.at_ns
 
 
-def test_what_the_host_took_is_a_share_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stolen_time_is_a_share_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """One core-second of two seconds on all cores; a kernel that does not count it has taken nothing."""
     times = psutil.cpu_times()
     cores = os.cpu_count() or 1

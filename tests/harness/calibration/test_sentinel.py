@@ -26,7 +26,7 @@ def sample(from_s: float, error_ms: float | None) -> Sample:
     return Sample(int(from_s * SECOND_NS), int((from_s + 0.2) * SECOND_NS), error_ms, error_ms)
 
 
-def test_a_resumed_run_has_what_the_sentinel_measured_before(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_the_sentinels_earlier_samples(tmp_path: Path) -> None:
     """A second sentinel on the same log resumes where the first was killed; its torn last line is left out."""
     log = tmp_path / "sentinel.jsonl"
     Sentinel(log).add([sample(1, 0.5), sample(2, None)])
@@ -62,7 +62,7 @@ def test_without_a_log_nothing_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_log_that_can_not_be_written_is_said(tmp_path: Path) -> None:
+def test_a_log_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
     """The run ends with one line that names the file, not with samples that are silently lost."""
     with pytest.raises(HarnessError, match=r"sentinel\.jsonl: cannot be written"):
         Sentinel(tmp_path / "gone" / "sentinel.jsonl").add([sample(1, 1.0)])

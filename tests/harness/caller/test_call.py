@@ -20,7 +20,7 @@ from websockets.asyncio.server import Request, Response, ServerConnection
 from tests.harness.caller.calls import TONE, Json, answering, call, clip, loud, media, turn
 
 
-def test_messages_come_in_twilios_order_with_its_numbers() -> None:
+def test_messages_are_in_twilios_order_with_its_numbers() -> None:
     """connected, start "1", media from "2" / chunk "1" / 100-170 ms on without a gap, stop last; numbers as strings."""
     record, log = call(answering, (turn("a"), turn("b")))
     assert record.end is CallEnd.COMPLETED, record.detail
@@ -63,7 +63,7 @@ def test_no_frame_leaves_before_it_is_complete() -> None:
     assert (record.sent_ns >= due).all()
 
 
-def test_comfort_noise_goes_on_between_utterances() -> None:
+def test_comfort_noise_continues_between_utterances() -> None:
     """Between utterances the line carries noise at -60 dBFS, never digital silence."""
     record, _ = call(answering)
     noise = record.caller_pcm[record.spoken[0].end_sample :].astype(float)
@@ -119,7 +119,7 @@ def test_an_agent_that_never_answers_is_waited_for_until_the_deadline() -> None:
     assert record.ended_ns >= record.spoken[1].reply_deadline_ns
 
 
-def test_marks_come_back_when_the_audio_before_them_has_played() -> None:
+def test_marks_are_echoed_when_the_audio_before_them_has_played() -> None:
     """Not when they were received; the echo carries the name and a sequence number."""
     record, log = call(answering)
     (mark,) = record.marks
@@ -130,7 +130,7 @@ def test_marks_come_back_when_the_audio_before_them_has_played() -> None:
     assert echo["mark"] == {"name": mark.name}
 
 
-def test_marks_come_back_at_once_when_nothing_is_buffered_or_on_clear() -> None:
+def test_marks_are_echoed_at_once_when_nothing_is_buffered_or_on_clear() -> None:
     """An echo alone does not prove playback."""
 
     async def marking(socket: ServerConnection, log: list[Json]) -> None:
@@ -232,7 +232,7 @@ def test_keys_are_sent_as_twilio_sends_them() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_lost_frames_never_come_and_time_goes_on() -> None:
+def test_lost_frames_never_arrive_and_time_continues() -> None:
     """The timestamp jumps over a lost frame, chunk and sequence number do not; the frame that holds t0 is kept."""
     record, log = call(answering, line=LineImpairments(loss_percent=20))
     assert record.lost_frames

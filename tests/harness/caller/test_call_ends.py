@@ -77,7 +77,7 @@ def test_http_answers_instead_of_an_upgrade_are_refusals() -> None:
         assert log == []
 
 
-def test_what_is_no_agent_is_refused_with_one_line() -> None:
+def test_a_server_that_is_no_agent_is_one_error_line() -> None:
     """Nobody there, a URL that is none, a name that does not resolve."""
     for url, code in (
         ("ws://127.0.0.1:9/twilio/media", "31902"),
@@ -121,7 +121,7 @@ def test_a_server_of_another_kind_is_refused() -> None:
         assert "\n" not in record.detail
 
 
-def test_cancelling_returns_what_was_recorded() -> None:
+def test_cancelling_returns_the_record_so_far() -> None:
     """Ctrl-C in mid-call: INTERRUPTED, frames and audio kept, and the agent receives `stop`."""
     record, log = call(answering, cancel_after=20)
     assert record.end is CallEnd.INTERRUPTED

@@ -9,7 +9,7 @@ from turngap.caller.comfort_noise import make_comfort_noise
 
 
 @given(st.integers(0, 2**32 - 1) | st.text(min_size=1, max_size=20), st.floats(-70, -30))
-def test_level_is_what_was_asked_for(seed: int | str, level: float) -> None:
+def test_level_is_the_requested_one(seed: int | str, level: float) -> None:
     """RMS within half a dB, rounding to whole numbers included."""
     noise = make_comfort_noise(16_000, seed, level).astype(float)
     assert abs(20 * np.log10(np.sqrt(np.mean(noise**2)) / 32_768) - level) < 0.5

@@ -193,7 +193,7 @@ def test_an_endless_reply_is_talked_into() -> None:
     assert "over 30 s" in call.talk.notes[0]
 
 
-def test_nothing_said_is_listened_through() -> None:
+def test_a_silent_turn_is_listened_through() -> None:
     """A silent turn lasts its silence and its time, then the next begins."""
     silent = {"say": None, "silence_ms": 500, "agent": "wait"}
     call = Call({"pause_ms": 0, "answer_within_ms": 1000, **silent}, {"pause_ms": 0})
@@ -210,7 +210,7 @@ def with_clip(**keys: Any) -> Call:
     return call
 
 
-def test_noise_goes_on_behind_the_turn_and_ends_with_it() -> None:
+def test_noise_continues_behind_the_turn_and_ends_with_it() -> None:
     """It follows the pause before the utterance and the wait for its answer, in one piece from the utterance on."""
     bed = np.arange(1, 3001, dtype=np.int16)
     call = with_clip(bed=bed)
@@ -225,7 +225,7 @@ def test_noise_goes_on_behind_the_turn_and_ends_with_it() -> None:
     assert len(line) > second.end_sample
 
 
-def test_keys_are_told_with_the_frame_they_end_in() -> None:
+def test_keys_are_reported_with_the_frame_they_end_in() -> None:
     """Each once, in order, in the frame that holds its sample."""
     call = with_clip(keys=((10, "1"), (500, "2"), (505, "#")))
     released = []

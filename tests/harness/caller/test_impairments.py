@@ -64,7 +64,7 @@ def test_line_noise_has_its_level_and_is_seeded() -> None:
     assert not np.array_equal(one, other)
 
 
-def test_as_many_frames_are_lost_as_was_asked() -> None:
+def test_the_configured_share_of_frames_is_lost() -> None:
     """5 % of 20,000 within a tenth of that, the same for the same seed; none on a whole line."""
     lossy, same = (ImpairedLine(LineImpairments(loss_percent=5), Playout(), "a") for _ in range(2))
     lost = [lossy.draw_loss() for _ in range(20_000)]
@@ -115,7 +115,7 @@ def test_the_echo_is_what_was_played(pieces: list[tuple[int, int, bool]], attenu
     assert np.abs(np.concatenate(heard) - expected * 10 ** (-attenuation / 20)).max() <= 0.51
 
 
-def test_a_cleared_buffer_does_not_hide_what_comes_after_it() -> None:
+def test_a_cleared_buffer_does_not_hide_later_audio() -> None:
     """Ten seconds were buffered and cleared; the next reply echoes at its own time."""
     playout = Playout()
     path = EchoPath(Echo(delay_ms=100), playout)

@@ -85,7 +85,7 @@ def test_level_is_minus_45_dbfs(offset_db: float, is_onset: bool) -> None:
 
 
 @given(cut=st.integers(0, 3000))
-def test_search_begins_where_it_is_told(cut: int) -> None:
+def test_search_begins_at_the_given_time(cut: int) -> None:
     """From inside a sound, the onset is the next frame of the same grid at or after that moment."""
     segment = Segment(1_000, tone(8000))
     onset = find_onset([segment], 1_000 + cut * 125_000)

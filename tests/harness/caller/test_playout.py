@@ -114,7 +114,7 @@ def test_a_mark_is_due_when_the_audio_before_it_has_played() -> None:
     assert [mark.echoed_ns for mark in playout.marks] == [6, due]
 
 
-def test_a_clear_lets_all_pending_marks_come_back() -> None:
+def test_a_clear_echoes_all_pending_marks() -> None:
     """Echoing without a time returns whatever is still out, in order."""
     playout = Playout()
     playout.receive(ramp(8000), 0)

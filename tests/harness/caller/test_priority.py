@@ -10,7 +10,7 @@ import pytest
 from turngap.caller.priority import OWN_NICE, SWITCH_INTERVAL_S, describe_priority, raised_priority
 
 
-def test_what_was_taken_is_given_back() -> None:
+def test_raised_priority_is_restored() -> None:
     """Inside the block the thread says how it runs; after it, it runs as before."""
     before = describe_priority(), sys.getswitchinterval()
     with raised_priority() as place:

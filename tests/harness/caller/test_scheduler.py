@@ -22,7 +22,7 @@ def run(body: Callable[[Scheduler, FakeClock], Coroutine[None, None, None]]) -> 
     asyncio.run(main())
 
 
-def test_callbacks_come_in_the_order_of_their_deadlines() -> None:
+def test_callbacks_run_in_the_order_of_their_deadlines() -> None:
     """Whatever the order they were given in, and exactly at their deadlines on a clock that is punctual."""
 
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:
@@ -38,7 +38,7 @@ def test_callbacks_come_in_the_order_of_their_deadlines() -> None:
     run(body)
 
 
-def test_equal_deadlines_keep_the_order_given() -> None:
+def test_equal_deadlines_keep_their_order() -> None:
     """Two frames due at one moment leave in the order in which they were scheduled."""
 
     async def body(scheduler: Scheduler, clock: FakeClock) -> None:

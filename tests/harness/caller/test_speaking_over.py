@@ -21,7 +21,7 @@ def test_a_barge_in_begins_while_the_agent_is_audible() -> None:
     assert call.talk.spoken[0].over_agent is False
 
 
-def test_the_answer_to_a_barge_in_is_what_comes_after_the_agent_has_yielded() -> None:
+def test_the_answer_to_a_barge_in_follows_the_yield() -> None:
     """Its old sentence going on past t0 is no answer: a probe hangs up on the new one only."""
     call = Call({"pause_ms": 0}, {"agent": "stop", "over_agent_ms": 100}, probe=True)
     call.lead(400)
@@ -106,7 +106,7 @@ def test_a_reply_that_is_too_short_is_not_spoken_over() -> None:
     assert "was over by then" in call.talk.notes[0]
 
 
-def test_a_reply_that_never_comes_is_not_spoken_over() -> None:
+def test_a_missing_reply_is_not_spoken_over() -> None:
     """The turn is played once the wait for the reply is over, and a note says so."""
     call = Call({"pause_ms": 0}, {"pause_ms": 0, "agent": "ignore", "over_agent_ms": 200})
     call.lead(3500)

@@ -59,7 +59,7 @@ def test_usage_errors_exit_3(capfd: pytest.CaptureFixture[str]) -> None:
         (["--budget", "nope", "--profile", "scripted"], "no budget 'nope'"),
     ],
 )
-def test_what_the_user_gave_is_checked_first(
+def test_user_input_is_checked_first(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     """Each is a usage error in one line, and no run folder is made."""
@@ -97,7 +97,7 @@ def test_a_scenario_that_is_no_good_is_one_line(
     assert str(file) in line
 
 
-def test_a_scenario_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_scenario_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """By path, and by name."""
     assert complaint(capfd, "run", str(tmp_path / "no.scenario.yaml"))[0] == 3
     code, line = complaint(capfd, "run", "nope")
@@ -157,14 +157,14 @@ def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.Captur
     assert list((tmp_path / "results").iterdir()) == []
 
 
-def test_resume_stands_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_resume_takes_no_other_plan_options(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A resumed run has its scenario, profile and turns from its folder."""
     code, line = complaint(capfd, "run", "--resume", str(tmp_path), "--turns", "5")
     assert (code, "give it alone" in line) == (3, True)
     assert complaint(capfd, "run", "--resume", str(tmp_path))[0] == 3
 
 
-def test_report_and_export_refuse_what_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_report_and_export_refuse_a_folder_that_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A foreign folder is a usage error for both."""
     for arguments in (["report", str(tmp_path)], ["export", str(tmp_path), "--format", "csv"]):
         code, line = complaint(capfd, *arguments)
@@ -210,7 +210,7 @@ def test_a_damaged_run_is_one_line_for_every_command(
     assert before == {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
 
 
-def test_a_torn_last_line_is_said_in_the_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_torn_last_line_is_noted_in_the_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A kill in mid-write costs that line alone, and the page says so."""
     record = builders.run_record([]).model_copy(update={"complete": False, "planned_turns": 3})
     folder = RunFolder.create(tmp_path / "results", "run", record)

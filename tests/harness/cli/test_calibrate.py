@@ -41,7 +41,7 @@ def test_the_defaults_are_three_delays_of_25_turns(
     assert "valid" in capfd.readouterr().out
 
 
-def test_json_stands_alone_on_stdout(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_stdout_has_only_the_json(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Exactly `valid`, `delays` and `idle`; one that is over the bars is printed all the same, and exits 2."""
     answer(monkeypatch, Calibration((replace(ROW, bias_median_ms=1.5),), QUIET))
     assert app.execute(["calibrate", "--delays", "150", "--turns", "25", "--json"]) == 2
@@ -92,7 +92,7 @@ def test_the_table_has_both_conventions() -> None:
     assert "the machine was idle" in text
 
 
-def test_a_busy_machine_and_missing_figures_are_said() -> None:
+def test_a_busy_machine_and_missing_figures_are_reported() -> None:
     """The table never blames the instrument alone for a load, and shows a dash for what was not measured."""
     empty = Errors(0, None, None, None)
     text = shown(Calibration((DelayErrors(150.0, 0, 25, None, None, None, empty),), Idle(1.5, 0.2)))

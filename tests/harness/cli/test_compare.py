@@ -37,7 +37,7 @@ def test_two_runs_are_compared(
     assert len(data["rows"]) > 5
 
 
-def test_what_a_machine_has_not_is_none_in_words(
+def test_a_missing_machine_fact_is_shown_as_none(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No value of the program's own is in a note."""

@@ -42,7 +42,7 @@ def test_a_firm_recording_is_usable(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"speech     {label['start_ms']:.0f} to {label['end_ms']:.0f} ms" in text
 
 
-def test_pauses_inside_are_told(tmp_path: Path) -> None:
+def test_pauses_inside_are_listed(tmp_path: Path) -> None:
     """From 200 ms on, with their places: they are where an agent may cut in."""
     body = word(4000, 1)[960:4960]
     checked = check_recording(
@@ -62,7 +62,7 @@ def test_pauses_inside_are_told(tmp_path: Path) -> None:
         ("clipped", "it is clipped"),
     ],
 )
-def test_what_speaks_against_it_is_said(
+def test_reasons_against_a_recording_are_listed(
     tmp_path: Path, name: str, remark: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line each with what to do, and exit 1."""
@@ -82,7 +82,7 @@ def test_what_speaks_against_it_is_said(
     ("content", "message"),
     [(None, "there is no file"), (quiet(900), "no speech in it")],
 )
-def test_what_is_no_recording_is_one_line(
+def test_a_file_that_is_no_recording_is_one_line(
     tmp_path: Path, content: Pcm16 | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 3, the file and what is wrong."""
@@ -135,7 +135,7 @@ def test_an_output_that_cannot_be_written_is_one_line(
 
 @given(st.integers(2000, 12_000), st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
-def test_the_sound_holds_all_that_was_said(tmp_path_factory: pytest.TempPathFactory, samples: int, seed: int) -> None:
+def test_the_sound_contains_the_whole_speech(tmp_path_factory: pytest.TempPathFactory, samples: int, seed: int) -> None:
     """What is kept, a second, and what is cut: together the recording from its first sample of speech on."""
     folder = tmp_path_factory.mktemp("label")
     path, out = save(folder / "mine.wav", word(samples, seed)), folder / "listen.wav"

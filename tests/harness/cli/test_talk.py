@@ -42,7 +42,7 @@ def turngap(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_file_is_said_to_the_agent_and_its_answer_written(tmp_path: Path) -> None:
+def test_a_file_is_played_to_the_agent_and_its_answer_written(tmp_path: Path) -> None:
     """One turn: gap and stages on the terminal, the whole of it as JSON, the agent's voice in the other file."""
     out = tmp_path / "out.wav"
     done = turngap("--profile", "scripted", "--in", str(write_question(tmp_path)), "--out", str(out), "--json")
@@ -73,7 +73,7 @@ def test_a_file_is_said_to_the_agent_and_its_answer_written(tmp_path: Path) -> N
         (("--profile", "nope"), "no profile 'nope'"),
     ],
 )
-def test_what_does_not_fit_is_one_line_before_anything_starts(
+def test_conflicting_options_are_one_line_before_anything_starts(
     arguments: tuple[str, ...], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 3."""
@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_one_line_before_anything_starts(
     assert len(error_line.splitlines()) == 1
 
 
-def test_an_agent_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_agent_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Exit code 2: what was given may be right."""
     arguments = [
         "talk",

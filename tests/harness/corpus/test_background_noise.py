@@ -64,7 +64,7 @@ def test_babble_is_many_voices() -> None:
 
 @given(st.sampled_from(KINDS), st.floats(-5, 30), st.integers(4000, 30_000), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_the_ratio_is_what_was_asked(kind: str, snr_db: float, samples: int, seed: int) -> None:
+def test_the_ratio_is_the_requested_one(kind: str, snr_db: float, samples: int, seed: int) -> None:
     """Measured on what is sent, over the active frames of the speech: within 0.1 dB; nothing is clipped."""
     clean = clip(samples, seed)
     noisy = mix_noise(clean, snr_db, partial(make, kind, seed=str(seed)))

@@ -239,7 +239,7 @@ def test_babble_can_be_made_without_prompts(pipeline: list[list[str]], prompt_fo
     assert made.notes == ()
 
 
-def test_what_is_no_voice_is_a_clip(pipeline: list[list[str]]) -> None:
+def test_non_speech_is_a_clip(pipeline: list[list[str]]) -> None:
     """Silence, keys both ways, a cough and a hum, without words; nothing is fetched for them."""
     made = build_corpus(
         scenario(
@@ -263,7 +263,7 @@ def test_a_call_does_not_lose_a_turn(pipeline: list[list[str]]) -> None:
         build_corpus(kept)
 
 
-def test_said_words_are_spoken_once_and_cached(pipeline: list[list[str]]) -> None:
+def test_synthesised_words_are_spoken_once_and_cached(pipeline: list[list[str]]) -> None:
     """The second time, no engine runs."""
     one = build_corpus(scenario({"say": "Good morning"})).clips["say:Good morning"]
     two = build_corpus(scenario({"say": "Good morning"})).clips["say:Good morning"]
@@ -340,7 +340,7 @@ def test_the_same_clip_every_time() -> None:
     assert np.array_equal(one.pcm, two.pcm)
 
 
-def test_a_failed_command_gives_its_own_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_command_has_its_own_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """The child's error line becomes the message, its other lines are progress."""
     script = "import sys; print('turngap: fetching', file=sys.stderr); sys.exit('turngap: error: no network here')"
     real = subprocess.Popen

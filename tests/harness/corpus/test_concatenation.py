@@ -34,7 +34,7 @@ WORDS = st.lists(st.tuples(st.integers(2000, 9000), st.integers(0, 999)), min_si
 
 @given(WORDS, st.data())
 @settings(max_examples=40, deadline=None)
-def test_pauses_are_as_long_as_was_asked_and_lie_where_the_clip_says(
+def test_pauses_are_as_long_as_requested_and_where_the_clip_says(
     words: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     """Every gap of 200 ms and more is recorded, to the sample; comfort noise is in it, speech around it."""

@@ -68,7 +68,7 @@ def test_sizes_are_what_the_statistics_need() -> None:
     assert all(len((turn.expect or "").split()) <= 2 for turn in short)
 
 
-def test_conversation_holds_what_calls_hold() -> None:
+def test_conversation_has_every_kind_of_turn() -> None:
     """Every kind of turn, often enough, both voices, and calls that are long enough for a tenth turn."""
     loaded = load("conversation")
     turns = loaded.turns
@@ -155,7 +155,7 @@ def test_the_echo_is_as_telephones_have_it() -> None:
     assert load("barge-in").line == NO_IMPAIRMENTS
 
 
-def test_noise_comes_with_its_clean_twins() -> None:
+def test_noisy_turns_have_clean_twins() -> None:
     """Every noisy turn says what a clean turn says; every kind and ratio is there as often."""
     turns = load("noise").turns
     by_key = {turn.key: turn for turn in turns}
@@ -179,7 +179,7 @@ def test_bad_input_is_bad() -> None:
 
 @pytest.mark.engines
 @pytest.mark.parametrize("name", CONVERSATIONAL)
-def test_every_turn_can_be_said(name: str) -> None:
+def test_every_turn_has_a_clip(name: str) -> None:
     """With the real prompts and the real voice nothing is left out, and everything is as the scenario says."""
     loaded = load(name)
     prepared = corpus.build_corpus(loaded)

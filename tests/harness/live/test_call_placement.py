@@ -117,7 +117,7 @@ def test_our_own_timer_ends_a_call_in_which_nothing_happens(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("fault", [LiveError("no answer in time"), asyncio.CancelledError(), RuntimeError("a bug")])
-def test_a_create_without_an_answer_is_never_asked_again(tmp_path: Path, fault: BaseException) -> None:
+def test_a_create_without_an_answer_is_never_repeated(tmp_path: Path, fault: BaseException) -> None:
     """What it may have left ringing is ended instead."""
     stub = Stub(fault=fault)
     with pytest.raises((LiveError, asyncio.CancelledError, RuntimeError)):
@@ -135,7 +135,7 @@ def test_a_create_that_was_refused_left_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "text"), [("busy", "busy"), ("no-answer", "nobody"), ("failed", "connected")])
-def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, text: str) -> None:
+def test_an_unanswered_call_is_reported_at_once(tmp_path: Path, status: str, text: str) -> None:
     """If no callback arrives, the status is polled."""
     stub = Stub(status=status)
 
@@ -148,7 +148,7 @@ def test_a_call_that_nobody_takes_is_told_at_once(tmp_path: Path, status: str, t
     assert stub.operations.count("create") == 1
 
 
-def test_a_call_is_ended_though_its_status_cannot_be_asked_for(tmp_path: Path) -> None:
+def test_a_call_is_ended_though_its_status_is_unavailable(tmp_path: Path) -> None:
     """A failed look at it keeps no call going."""
 
     class Blind(Stub):
@@ -177,7 +177,7 @@ def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
     assert stub.operations == ["create", "end"]
 
 
-def test_an_interrupted_call_is_ended_and_comes_back_with_what_was_said(tmp_path: Path) -> None:
+def test_an_interrupted_call_is_ended_and_its_record_returned(tmp_path: Path) -> None:
     """It is no fault of the agent, and the turns that were finished can be scored."""
     stub, stop = Stub(), asyncio.Event()
 

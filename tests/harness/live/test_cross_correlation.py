@@ -18,7 +18,7 @@ def within(pcm: Pcm16, at: int, length: int = 16_000) -> Pcm16:
 
 
 @pytest.mark.parametrize("at", [0, 1, 777, 14_000])
-def test_it_is_found_to_the_sample(at: int) -> None:
+def test_known_audio_is_located_to_the_sample(at: int) -> None:
     """Through μ-law, wherever it is."""
     known = make_burst(200, 3).pcm
     match = find_match(known, within(known, at))
@@ -36,7 +36,7 @@ def test_a_line_that_turns_its_sign_or_level_changes_nothing() -> None:
     assert match.at == 4321
 
 
-def test_something_else_is_not_found() -> None:
+def test_other_audio_is_not_located() -> None:
     """Another burst, noise, silence, and too little audio."""
     known = make_burst(200, 3).pcm
     for audio in (
@@ -50,7 +50,7 @@ def test_something_else_is_not_found() -> None:
     assert find_match(np.empty(0, np.int16), known) is None
 
 
-def test_the_end_is_found_by_the_last_second() -> None:
+def test_the_last_second_locates_the_end() -> None:
     """A long utterance's end, though its beginning was lost."""
     known = make_burst(2500, 9).pcm
     line = within(known, 3000, 40_000)

@@ -70,7 +70,7 @@ def test_each_frame_arrives_its_delay_after_it_was_complete() -> None:
     assert min(len(agent.heard), len(caller.heard)) > 30
 
 
-def test_jitter_never_comes_early_and_never_overtakes() -> None:
+def test_a_jittered_frame_is_never_early_and_never_overtakes() -> None:
     """It is added to the delay."""
     caller, agent, _ = carried(Direction(delay_ms=60, jitter_ms=20), Direction())
     late = [at_ns - caller.asked_ns[frame] - FRAME_NS - 60 * NS_PER_MS for at_ns, frame, _ in agent.heard]
@@ -79,7 +79,7 @@ def test_jitter_never_comes_early_and_never_overtakes() -> None:
     assert [frame for _, frame, _ in agent.heard] == sorted(frame for _, frame, _ in agent.heard)
 
 
-def test_what_is_lost_never_comes() -> None:
+def test_lost_frames_are_not_delivered() -> None:
     """And the frames after it keep their places."""
     _, agent, _ = carried(Direction(loss=0.3), Direction(), frames=100)
     got = [frame for _, frame, _ in agent.heard]
@@ -87,7 +87,7 @@ def test_what_is_lost_never_comes() -> None:
     assert all(value == 1001 + frame for _, frame, value in agent.heard)
 
 
-def test_what_is_doubled_comes_twice() -> None:
+def test_duplicated_frames_arrive_twice() -> None:
     """With the same number."""
     _, agent, _ = carried(Direction(duplicate=0.3), Direction(), frames=100)
     got = [frame for _, frame, _ in agent.heard]

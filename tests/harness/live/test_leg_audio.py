@@ -56,7 +56,7 @@ def test_a_lost_frame_leaves_silence_and_moves_nothing() -> None:
     assert line.pcm[320:].all()
 
 
-def test_a_frame_that_comes_twice_moves_nothing() -> None:
+def test_a_repeated_frame_moves_nothing() -> None:
     """It is in the line once."""
     track = InboundAudio()
     for number in (0, 0, 1):
@@ -73,7 +73,7 @@ def test_timestamps_that_make_no_sense_are_not_believed() -> None:
     assert track.add(frame(2, timestamp=900_000), START).offset == 320
 
 
-def test_what_is_given_to_a_buffer_is_heard_when_it_is_played() -> None:
+def test_buffered_audio_is_heard_when_it_is_played() -> None:
     """Two messages at once follow each other; what was cleared was not played."""
     playout = Playout()
     playout.receive(np.full(160, 5, np.int16), START)

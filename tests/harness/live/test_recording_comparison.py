@@ -101,7 +101,7 @@ def test_an_echo_is_never_recorded() -> None:
     assert recorded_calls == [False]
 
 
-def test_what_could_not_be_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undeleted_recording_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """After it was tried again and again."""
     tried = 0
 

@@ -95,7 +95,7 @@ def test_wrong_credentials_are_named_and_not_shown() -> None:
     play(scene)
 
 
-def test_create_is_asked_once_whatever_comes_back() -> None:
+def test_create_is_requested_once_whatever_the_response() -> None:
     """Errors of the server, rubbish and hang-ups: one request each, never another."""
     requests = 0
 
@@ -123,7 +123,7 @@ def test_create_is_asked_once_whatever_comes_back() -> None:
     assert requests == 1
 
 
-def test_a_server_that_is_not_there_is_said_to_be() -> None:
+def test_an_unreachable_server_is_one_line() -> None:
     """One line; the client's exception, with its URL, does not show."""
 
     async def run() -> None:
@@ -139,7 +139,7 @@ def test_a_server_that_is_not_there_is_said_to_be() -> None:
     asyncio.run(run())
 
 
-def test_what_a_lost_answer_left_ringing_is_ended() -> None:
+def test_a_call_left_ringing_by_a_lost_answer_is_ended() -> None:
     """The call was placed though `create` failed: its numbers identify it, and others are left alone."""
 
     async def scene(on: FakeAccount) -> None:
@@ -174,7 +174,7 @@ def test_ending_a_call_that_has_ended_is_no_fault() -> None:
     play(scene, behaviour=FakeBehaviour.BUSY, ring_s=0.01)
 
 
-def test_ending_a_call_is_asked_again_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ending_a_call_is_retried_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal while the status can't be seen is not the last word, nor is a line that fails for a while."""
 
     async def scene(on: FakeAccount) -> None:
@@ -228,7 +228,7 @@ def test_twilios_environment_does_not_lead_a_fake_astray(monkeypatch: pytest.Mon
     play(scene)
 
 
-def test_what_goes_wrong_with_a_stream_is_noted_at_twilio() -> None:
+def test_stream_errors_are_read_from_twilio() -> None:
     """The fake's notifications have Twilio's codes, and come out in words."""
 
     async def scene(on: FakeAccount) -> None:

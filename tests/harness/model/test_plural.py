@@ -12,7 +12,7 @@ def test_a_noun_takes_its_s_but_for_one(count: int, text: str) -> None:
     assert plural(count, "turn") == text
 
 
-def test_what_needs_more_than_an_s_is_given() -> None:
+def test_an_irregular_plural_is_passed() -> None:
     """The verb as well."""
     assert plural(1, "turn carries", "turns carry") == "1 turn carries"
     assert plural(3, "turn carries", "turns carry") == "3 turns carry"

@@ -95,7 +95,7 @@ def test_a_stall_lets_everything_through_at_its_end() -> None:
     assert sum(late == 0 for late in late_ms) > 500
 
 
-def test_bursts_come_on_a_grid() -> None:
+def test_bursts_are_on_a_grid() -> None:
     """Every period passes on what was collected; nothing waits longer than one."""
     passed = frames(Direction(burst=Burst(period_ms=100)), 3, 100)
     arrivals = sorted({arrived[0] for _, arrived in passed})

@@ -10,7 +10,7 @@ from turngap_agent.errors import ScenarioError
 
 
 @pytest.mark.parametrize("name", network.list_networks())
-def test_those_that_ship_are_what_they_are_called(name: str) -> None:
+def test_shipped_profiles_match_their_names(name: str) -> None:
     """Each file is valid, says what it is, and only `clean` does nothing."""
     profile = network.load_network(name)
     assert profile.name == name

@@ -145,7 +145,7 @@ def test_the_log_of_an_earlier_agent_is_not_blamed(tmp_path: Path) -> None:
         asyncio.run(start(tmp_path, "import sys; sys.exit(5)"))
 
 
-def test_an_asked_for_end_is_no_death(tmp_path: Path) -> None:
+def test_a_requested_end_is_no_death(tmp_path: Path) -> None:
     """`died` stays silent when it was we who stopped the agent."""
 
     async def scenario() -> None:

@@ -27,7 +27,7 @@ def test_the_environment_is_plain_json() -> None:
         ("processor\t: 0\nHardware\t: Example Board\n", "Example Board"),
     ],
 )
-def test_the_processors_name_comes_from_the_kernel(tmp_path: Path, text: str, name: str) -> None:
+def test_the_processors_name_is_the_kernels(tmp_path: Path, text: str, name: str) -> None:
     """On both kinds of cpuinfo."""
     (tmp_path / "cpuinfo").write_text(text)
     assert environment.read_cpu_model(tmp_path / "cpuinfo") == name

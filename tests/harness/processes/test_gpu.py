@@ -67,13 +67,13 @@ def refuse(*_: object) -> Any:
     raise FakeError("Not Supported")
 
 
-def test_every_function_asked_for_is_one_of_the_real_bindings() -> None:
+def test_every_faked_function_is_one_of_the_real_bindings() -> None:
     """The stand-in has no function that pynvml lacks."""
     names = [name for name in vars(nvml()) if name.startswith("nvml")]
     assert [name for name in names if not hasattr(pynvml, name)] == []
 
 
-def test_a_sample_holds_what_nvml_says() -> None:
+def test_a_sample_has_the_values_of_nvml() -> None:
     """MiB, W and the reasons why clocks are held back; idling is none of them."""
     sample = Gpus.open(nvml()).sample(12.5)[1]
     assert (sample.at_s, sample.gpu, sample.used_mib, sample.utilisation_pct) == (12.5, 1, 10 * 1024, 37.0)
@@ -81,7 +81,7 @@ def test_a_sample_holds_what_nvml_says() -> None:
     assert sample.throttle == "sw_power_cap+hw_thermal"
 
 
-def test_what_a_gpu_does_not_tell_is_none() -> None:
+def test_an_unavailable_gpu_value_is_none() -> None:
     """A MIG slice has no utilisation, an old driver no event reasons; the rest is still sampled."""
     changes = {
         "nvmlDeviceGetUtilizationRates": refuse,
@@ -116,7 +116,7 @@ def test_names_and_driver_are_text() -> None:
     assert gpus.driver == "550.54"
 
 
-def test_peaks_come_from_the_file(tmp_path: Path) -> None:
+def test_peaks_are_read_from_the_file(tmp_path: Path) -> None:
     """The largest row counts for each GPU, a torn last row and a second heading do not."""
     file = tmp_path / "gpu.csv"
     heading = ",".join(gpu_log.COLUMNS)

@@ -56,7 +56,7 @@ def test_a_containers_numbers_are_not_trusted_before_one_of_ours_is_seen() -> No
     assert inside.list_foreign([]) == []
 
 
-def test_who_was_there_before_the_agent_is_foreign_in_any_namespace() -> None:
+def test_earlier_processes_are_foreign_in_any_namespace() -> None:
     """Whatever its number means, it is not the agent's."""
     inside = GpuProcesses(os.getpid(), initial_namespace=False)
     inside.note_earlier([NOBODY])

@@ -27,7 +27,7 @@ def test_our_own_process_uses_memory_and_time() -> None:
     assert len(process_log.format_process_row(sample)) == len(COLUMNS)
 
 
-def test_a_process_that_is_gone_gives_nothing() -> None:
+def test_an_ended_process_has_no_rows() -> None:
     """Neither a missing process nor one that ended is an error."""
     assert ProcessTree.of(2**22 + 1) is None
 

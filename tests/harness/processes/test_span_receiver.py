@@ -126,7 +126,7 @@ def test_foreign_spans_are_counted_and_left_out(tmp_path: Path) -> None:
     assert receiver.counts["foreign"] == 1  # whole once it has been stopped
 
 
-def test_spans_of_another_boot_are_refused_and_said(tmp_path: Path) -> None:
+def test_spans_of_another_boot_are_refused_and_reported(tmp_path: Path) -> None:
     """Monotonic times of another host mean nothing here: the note says why there are no stages."""
 
     async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:

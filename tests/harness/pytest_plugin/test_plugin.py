@@ -159,7 +159,7 @@ def test_without_benchmark_scenarios_are_skipped_and_say_why(session: Session, p
     assert "== turngap" not in result.stdout.str()
 
 
-def test_without_pytest_benchmark_an_ordinary_session_goes_on(session: Session, pytester: pytest.Pytester) -> None:
+def test_an_ordinary_session_needs_no_pytest_benchmark(session: Session, pytester: pytest.Pytester) -> None:
     """Who installs turngap and not pytest-benchmark has skipped scenarios, no error."""
     write(pytester)
     pytester.makepyfile(test_it="def test_measures(turngap): raise AssertionError")
@@ -198,7 +198,7 @@ def test_repeating_a_gate_until_it_passes_is_refused(session: Session, pytester:
         (["--budget", "sub500"], "--budget sub500: none of the collected scenarios can be judged"),
     ],
 )
-def test_what_would_measure_nothing_is_a_usage_error(
+def test_a_session_that_would_measure_nothing_is_a_usage_error(
     session: Session, pytester: pytest.Pytester, arguments: list[str], message: str
 ) -> None:
     """Each is refused with one line before anything is called, with pytest's exit code for usage."""
@@ -211,7 +211,7 @@ def test_what_would_measure_nothing_is_a_usage_error(
 
 
 @pytest.mark.parametrize("arguments", [["-n", "0"], ["--benchmark-disable", "--benchmark-enable"]])
-def test_what_only_looks_like_a_trap_is_let_through(
+def test_harmless_combinations_are_let_through(
     made_up: Session, pytester: pytest.Pytester, arguments: list[str]
 ) -> None:
     """xdist without workers and a benchmark switched on again do measure."""
@@ -304,7 +304,7 @@ def test_a_gate_that_holds_passes_and_is_stored(made_up: Session, pytester: pyte
     assert float(properties["turngap_perceived_gap_p95_ms"] or "nan") < 500
 
 
-def test_a_slower_run_fails_a_comparison_that_was_asked_for(made_up: Session, pytester: pytest.Pytester) -> None:
+def test_a_slower_run_fails_a_requested_comparison(made_up: Session, pytester: pytest.Pytester) -> None:
     """--benchmark-compare with a pinned number sees our gaps, and a limit on it ends the session with an error."""
     write(pytester)
     arguments = ("--benchmark", "--benchmark-compare=0001", "--benchmark-compare-fail=median:10%")
@@ -416,9 +416,7 @@ def test_scenarios_in_python_sync_and_async(made_up: Session, pytester: pytest.P
     )
 
 
-def test_the_ini_file_gives_defaults_and_the_command_line_goes_before_it(
-    made_up: Session, pytester: pytest.Pytester
-) -> None:
+def test_the_command_line_overrides_the_ini_file(made_up: Session, pytester: pytest.Pytester) -> None:
     """turngap_profile, turngap_budget and turngap_out hold; --agent-url replaces the ini file's agent."""
     write(pytester, gate=True)
     (pytester.path / "mine.yaml").write_text("name: mine\nlimits: [{metric: turn_gap_ms, at_most: 2000}]\n")

@@ -73,7 +73,7 @@ def test_opens_clean(browser: Any, page_url: str, scheme: str, width: int) -> No
     page.context.close()
 
 
-def test_a_wide_table_says_on_a_phone_that_it_goes_on(browser: Any, page_url: str) -> None:
+def test_a_wide_table_shows_on_a_phone_that_it_continues(browser: Any, page_url: str) -> None:
     """The stage table scrolls sideways at 390 px, and a line above it says so; where it fits, nothing does."""
     for width, says in ((390, True), (1280, False)):
         page, _ = _open(browser, page_url, viewport={"width": width, "height": 800})

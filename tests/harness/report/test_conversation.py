@@ -77,7 +77,7 @@ def test_a_run_of_before_has_no_section() -> None:
     assert "with 95 % confidence" in printed(record)
 
 
-def test_limits_stand_beside_what_they_limit(tmp_path: Path) -> None:
+def test_limits_are_beside_their_figures(tmp_path: Path) -> None:
     """A bound that is over its limit is marked."""
     turns = make.conversation_turns()
     section = conversation.conversation_section(make.run_record(turns, budget=BUDGET), turns)
@@ -96,7 +96,7 @@ def test_the_terminal_says_the_same_in_few_words() -> None:
     assert "1 of 10 (at most 39.4 % with 95 % confidence)" in text
 
 
-def test_hidden_time_stands_in_the_stage_table(tmp_path: Path) -> None:
+def test_hidden_time_is_in_the_stage_table(tmp_path: Path) -> None:
     """Where every turn tells it."""
     turns = [
         turn.model_copy(

@@ -16,7 +16,7 @@ def test_the_longest_line_counts() -> None:
 
 
 @given(st.floats(0, 900), st.floats(10, 200), st.floats(0, 1000), st.floats(0, 10))
-def test_words_never_lie_across_the_line(start: float, wide: float, line: float, gap: float) -> None:
+def test_words_never_cross_the_line(start: float, wide: float, line: float, gap: float) -> None:
     """They stay where they are, or begin just behind it."""
     at = place_clear_of(start, wide, line, gap)
     assert at == start or at == line + gap

@@ -77,7 +77,7 @@ def test_later_has_an_interval_where_there_are_pairs_enough() -> None:
     assert f"{lossy.later_ms:.0f} {interval}" in target.getvalue()
 
 
-def test_one_network_has_nothing_to_stand_beside() -> None:
+def test_one_network_has_no_comparison() -> None:
     """And a run of before had none at all."""
     assert group_by_network(twelve(), ["lossy"]) == group_by_network(twelve(), []) == ()
 

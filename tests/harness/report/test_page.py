@@ -242,7 +242,7 @@ def test_same_run_same_page(tmp_path: Path) -> None:
     assert _render(tmp_path, turns, gpu=True, audio=1) == _render(tmp_path, turns, gpu=True, audio=1)
 
 
-def test_memory_reserved_and_used_stand_side_by_side(tmp_path: Path) -> None:
+def test_reserved_and_used_memory_are_side_by_side(tmp_path: Path) -> None:
     """Where the agent tells of its KV cache, the idle part of it is missing from the second column only."""
     agent = make.run_record([]).agent
     held = {"stt": 2000.0, "llm": 45_000.0, "tts": 4000.0}
@@ -258,14 +258,14 @@ def test_memory_reserved_and_used_stand_side_by_side(tmp_path: Path) -> None:
     assert "No engine reports how much of its reserved memory was in use" in without
 
 
-def test_interrupted_run_is_said(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_noted(tmp_path: Path) -> None:
     """An incomplete run says so, and a torn last line is left out with a note."""
     text = _render(tmp_path, make.turns(3), complete=False, planned_turns=20, torn=True)
     assert "3 of 20 planned turns" in text
     assert "a torn last line" in text
 
 
-def test_all_invalid_is_said(tmp_path: Path) -> None:
+def test_an_all_invalid_run_is_noted(tmp_path: Path) -> None:
     """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
     text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
     assert "The instrument itself was late in all 3 scored turns" in text
@@ -274,7 +274,7 @@ def test_all_invalid_is_said(tmp_path: Path) -> None:
     assert shares["missed"] is None
 
 
-def test_missing_things_are_said(tmp_path: Path) -> None:
+def test_missing_parts_are_noted(tmp_path: Path) -> None:
     """No GPU and no spans are stated in words, not left blank."""
     text = _render(tmp_path, make.turns(3, spans=False))
     assert "This machine has no GPU" in text
@@ -455,7 +455,7 @@ def test_units_stay_with_their_numbers() -> None:
     )
 
 
-def test_cost_stands_beside_the_latency(tmp_path: Path) -> None:
+def test_cost_is_beside_the_latency(tmp_path: Path) -> None:
     """Where the profile has a price; the price and whose it is stand with it."""
     figures = CostFigures(
         an_hour=1.5,
@@ -497,7 +497,7 @@ def test_the_agents_gpu_alone_is_drawn() -> None:
     assert "at most 0.0 GB" in resources.draw_gpu_memory(samples, figures)
 
 
-def test_how_the_gpu_was_shared_is_said(tmp_path: Path) -> None:
+def test_gpu_sharing_is_stated(tmp_path: Path) -> None:
     """Card, MPS and limits, and the two entries of the validity list that concern it."""
     used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200", mps=True, llm_active_thread_pct=70)
     foreign = Check(name="GPU to itself", ok=False, text="another process was on the GPU beside 2 of 4 turns")

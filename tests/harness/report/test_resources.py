@@ -23,7 +23,7 @@ def test_the_parts_add_up_to_the_peak(before: float, held: dict[str, float], ext
     assert sum(row.reserved_gb or 0 for row in parts) == pytest.approx(total.reserved_gb, abs=1e-6)
 
 
-def test_what_an_agent_does_not_say_is_unknown() -> None:
+def test_unreported_memory_is_unknown() -> None:
     """An agent at a URL: the engines' rows are empty, before and peak are there."""
     rows = resources.memory_rows({}, gpu(500, 1500))
     assert [row.reserved_gb is None for row in rows] == [False, *[True] * len(resources.PLAN), False, False]

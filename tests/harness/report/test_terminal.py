@@ -46,7 +46,7 @@ def test_summary_is_no_markup() -> None:
     assert "needs 47 more" in text
 
 
-def test_nothing_is_said_twice() -> None:
+def test_nothing_is_printed_twice() -> None:
     """What the sentence or the list of checks has is no line of its own again."""
     first, second = "the run was interrupted", "the run needs 1 more turn"
     checks = (Check(name="harness", ok=False, text=first), Check(name="complete", ok=False, text=second))
@@ -69,7 +69,7 @@ def test_foreign_agent() -> None:
     assert "no transcript" in text
 
 
-def test_cost_stands_where_there_is_a_price() -> None:
+def test_cost_is_shown_if_there_is_a_price() -> None:
     """With the price, and whose it is; without one there is no line."""
     cost_figures = CostFigures(
         an_hour=1.5,
@@ -88,7 +88,7 @@ def test_cost_stands_where_there_is_a_price() -> None:
     assert "cost" not in _printed()
 
 
-def test_how_the_gpu_was_shared_is_said() -> None:
+def test_gpu_sharing_is_stated() -> None:
     """With the card's name; no line for an agent that uses none."""
     used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200")
     assert "The agent used NVIDIA H200 (GPU-8f) without MPS." in _printed(agent=AgentFigures(url="ws://a", gpu=used))

@@ -58,7 +58,7 @@ def test_an_error_names_its_line(text: str, line: int, facts: tuple[str, ...]) -
         assert fact in message
 
 
-def test_a_line_does_nothing_unless_told() -> None:
+def test_a_line_does_nothing_by_default() -> None:
     """Every degradation is off by default, and an echo has defaults in the range that telephones have."""
     assert parse("turns: [{say: a}]").line == NO_IMPAIRMENTS
     line = parse("line: {echo: {}}\nturns: [{say: a}]").line
@@ -66,7 +66,7 @@ def test_a_line_does_nothing_unless_told() -> None:
     assert (line.echo.attenuation_db, line.echo.delay_ms) == (30, 150)
 
 
-def test_a_recording_is_found_beside_its_scenario_and_keeps_its_name(tmp_path: Path) -> None:
+def test_a_recording_path_is_relative_to_its_scenario(tmp_path: Path) -> None:
     """The path becomes absolute, the turn's name does not, so that twins and results know it."""
     (tmp_path / "a.wav").write_bytes(b"")
     path = tmp_path / "x.scenario.yaml"

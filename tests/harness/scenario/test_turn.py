@@ -69,7 +69,7 @@ def test_names_are_made_of_voice_and_noise() -> None:
     assert Turn.model_validate({"silence_ms": 500, "agent": "wait"}).key == "silence_ms:500"
 
 
-def test_one_gap_stands_for_all_joints() -> None:
+def test_one_gap_applies_to_all_joints() -> None:
     """A number for each joint alike, a list for one each, nothing where chance settles them."""
     assert Turn.model_validate({"prompt": ["a", "b", "c"], "gaps_ms": 300}).all_gaps_ms == (300, 300)
     assert Turn.model_validate({"prompt": ["a", "b", "c"], "gaps_ms": [300, 0]}).all_gaps_ms == (300, 0)

@@ -146,7 +146,7 @@ def test_transport_out_ends_with_the_first_message_of_the_reply() -> None:
     assert activities[Activity.LEAD_IN] == interval(2030, 2050)
 
 
-def test_spans_that_come_twice_count_once() -> None:
+def test_repeated_spans_count_once() -> None:
     """An exporter that repeats itself changes nothing."""
     assert find([*WHOLE, *WHOLE]) == find(WHOLE)
 
@@ -190,7 +190,7 @@ def test_an_earlier_attempt_is_not_taken_for_a_lost_one() -> None:
     assert find([call_span(1), *first]).activities is not None
 
 
-def test_a_lost_call_span_is_told() -> None:
+def test_a_lost_call_span_is_noted() -> None:
     """Stages stand, with the caveat."""
     attempts = find(WHOLE[1:])
     assert attempts.activities == find(WHOLE).activities
@@ -251,7 +251,7 @@ def test_an_agent_that_reports_some_stages_only() -> None:
     assert Activity.ENCODING not in attempts.activities
 
 
-def test_nobody_says_what_was_heard() -> None:
+def test_unreported_attempts_are_not_matched() -> None:
     """Sound that no attempt claims, a greeting that came late or a filler, has no stages."""
     assert find([call_span(), *attempt_spans(heard=False)]).note == "no attempt says that it sent what was heard"
     assert find([call_span(), *attempt_spans(sent_ms=None)]).note == "no attempt says that it sent what was heard"

@@ -26,7 +26,7 @@ def test_an_attempt_that_was_heard_and_stopped_was_not_wasted() -> None:
     assert measure_work([other, own], own) == EngineWork(120.0, 0.0)
 
 
-def test_what_the_agent_does_not_tell_is_not_known() -> None:
+def test_unreported_compute_is_unknown() -> None:
     """No figure where spans may be lost, or where an attempt does not say what it cost."""
     own = turn_span(120.0, heard=True)
     assert measure_work(None, own) == EngineWork(120.0, None)
@@ -41,7 +41,7 @@ def test_a_turn_without_an_answer_may_have_wasted_work() -> None:
     assert measure_work([], None) == EngineWork(None, 0.0)
 
 
-def test_it_stands_in_the_record() -> None:
+def test_wasted_work_is_in_the_record() -> None:
     """Scoring reads it from the spans of the call."""
     spans = (
         call_span(2),

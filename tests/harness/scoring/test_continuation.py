@@ -20,7 +20,7 @@ def at(ms: int) -> int:
 
 
 @given(stopped=st.integers(300, 1500), sent=st.integers(200, 1200), lead=st.integers(0, 400))
-def test_one_that_goes_on_where_it_stopped_lost_nothing(stopped: int, sent: int, lead: int) -> None:
+def test_a_sentence_that_resumes_where_it_stopped_lost_nothing(stopped: int, sent: int, lead: int) -> None:
     """Whatever had been heard, whatever had been sent ahead, and however long the silence before it."""
     cut = SENTENCE[at(stopped) : at(stopped + sent)]
     resumed = np.concatenate([quiet(lead), SENTENCE[at(stopped) :]])
@@ -30,7 +30,7 @@ def test_one_that_goes_on_where_it_stopped_lost_nothing(stopped: int, sent: int,
 
 
 @given(stopped=st.integers(600, 1500), back=st.integers(1, 600))
-def test_what_is_said_twice(stopped: int, back: int) -> None:
+def test_repeated_speech_is_measured(stopped: int, back: int) -> None:
     """A sentence that begins again further back has repeated what is between, to within 10 ms."""
     resumed = SENTENCE[at(stopped - back) :]
     fit = find_lost_and_repeated(SENTENCE[: at(stopped)], SENTENCE[at(stopped) : at(stopped + 300)], resumed)
@@ -39,7 +39,7 @@ def test_what_is_said_twice(stopped: int, back: int) -> None:
 
 
 @given(stopped=st.integers(300, 1500), skipped=st.integers(1, 700))
-def test_what_is_lost(stopped: int, skipped: int) -> None:
+def test_lost_speech_is_measured(stopped: int, skipped: int) -> None:
     """A sentence that continues further ahead has lost what is between, to within 10 ms."""
     cut = SENTENCE[at(stopped) : at(stopped + 1000)]
     fit = find_lost_and_repeated(SENTENCE[: at(stopped)], cut, SENTENCE[at(stopped + skipped) :])
@@ -54,7 +54,7 @@ def test_another_sentence_loses_all_that_was_cut() -> None:
     ) == LostAndRepeated(at(500), 0)
 
 
-def test_a_few_words_before_it_goes_on_lose_nothing() -> None:
+def test_a_few_words_before_it_resumes_lose_nothing() -> None:
     """The sentence may be taken up again after something else: it is looked for in all that follows."""
     resumed = np.concatenate([speech(400, seed=2), SENTENCE[at(800) :]])
     assert find_lost_and_repeated(SENTENCE[: at(800)], SENTENCE[at(800) : at(1300)], resumed) == LostAndRepeated(0, 0)
@@ -70,7 +70,7 @@ def test_silence_that_was_cut_is_no_loss() -> None:
     assert find_lost_and_repeated(SENTENCE[: at(800)], quiet(500), NOTHING) == LostAndRepeated(0, 0)
 
 
-def test_it_is_found_at_another_level_and_with_a_fade() -> None:
+def test_it_is_matched_at_another_level_and_with_a_fade() -> None:
     """A reply that fades in again over 20 ms, or is a little softer, is the same sound."""
     resumed = SENTENCE[at(700) :].astype(np.float64) * 0.7
     resumed[: at(20)] *= np.linspace(0, 1, at(20))
@@ -84,7 +84,7 @@ def test_a_sound_that_repeats_itself_is_taken_where_it_fits() -> None:
     assert find_piece(tone, tone[8000:], near=8000) == 8000
 
 
-def test_silence_is_found_nowhere() -> None:
+def test_silence_is_matched_nowhere() -> None:
     """Nor is too little sound to compare."""
     assert find_piece(SENTENCE, quiet(300), near=0) is None
     assert find_piece(SENTENCE, SENTENCE[:200], near=0) is None

@@ -177,7 +177,7 @@ def test_our_own_hole_leaves_a_reaction_open(changes: dict[str, Any], expected: 
 
 
 @pytest.mark.parametrize("expectation", [Expectation.WAIT, Expectation.IGNORE])
-def test_turns_that_are_to_be_left_alone_know_no_other_fault(expectation: Expectation) -> None:
+def test_turns_that_need_no_answer_have_no_other_finding(expectation: Expectation) -> None:
     """No answer is what is wanted, and there are no words to be wrong."""
     silent = {"expectation": expectation, "over_agent": True, "answered": False, "wer": 1.0, "missing_last_word": "x"}
     assert outcome(**silent) is Outcome.HELD

@@ -45,7 +45,7 @@ def test_the_time_to_stop(stop: int) -> None:
     assert turn.stale_ms == 0
 
 
-def test_who_does_not_yield_talks_over() -> None:
+def test_an_agent_that_does_not_yield_talks_over() -> None:
     """1,000 ms after the caller began is too late, whatever else is wrong then; the time is recorded all the same."""
     turn = last(answered().hear(2000, SENTENCE).utter(3000, 4200, over=True).ends(12_000), "respond", "stop")
     assert turn.outcome is Outcome.TALKED_OVER
@@ -54,7 +54,7 @@ def test_who_does_not_yield_talks_over() -> None:
 
 
 @given(first=st.integers(1, 9), stale=st.integers(5, 15))
-def test_sound_that_comes_after_the_clear_is_stale(first: int, stale: int) -> None:
+def test_sound_after_the_clear_is_stale(first: int, stale: int) -> None:
     """What was on its way when the buffer was emptied is heard after the agent had yielded, and is no cut-off."""
     call = barge_in(3300).hear(3300 + 10 * first, SENTENCE[: stale * 160]).hear(4700, tone(600))
     spans = (
@@ -108,7 +108,7 @@ def test_a_sentence_that_never_pauses_is_held() -> None:
 
 
 @given(paused=st.integers(3050, 3400), after=st.integers(220, 700))
-def test_a_sentence_that_pauses_and_goes_on_is_held(paused: int, after: int) -> None:
+def test_a_sentence_that_pauses_and_resumes_is_held(paused: int, after: int) -> None:
     """Sent again from where it was cut, nothing is lost or repeated; the wait counts from the backchannel's end."""
     goes_on = paused + after
     call = backchannel(paused).hear(goes_on, SENTENCE[(paused - 2000) * 8 :])
@@ -127,7 +127,7 @@ def test_a_sentence_that_pauses_and_goes_on_is_held(paused: int, after: int) -> 
         (-150, Outcome.STOPPED, "150 ms of the agent's sentence were repeated"),
     ],
 )
-def test_lost_or_said_twice(moved_ms: int, outcome: Outcome, detail: str) -> None:
+def test_lost_or_repeated_speech(moved_ms: int, outcome: Outcome, detail: str) -> None:
     """Up to 100 ms is less than a word; more of a sentence that is missing or repeated is a fault."""
     call = backchannel(3200).hear(3900, SENTENCE[(1200 + moved_ms) * 8 :])
     turn = last(call.ends(13_000), "respond", "ignore")
@@ -135,7 +135,7 @@ def test_lost_or_said_twice(moved_ms: int, outcome: Outcome, detail: str) -> Non
     assert ((turn.lost_ms or 0.0) - (turn.repeated_ms or 0.0)) == pytest.approx(moved_ms, abs=10)
 
 
-def test_words_of_an_earlier_reply_are_not_said_twice() -> None:
+def test_words_of_an_earlier_reply_are_no_repetition() -> None:
     """An agent may repeat itself in its next answer: speech before the question does not count."""
     call = answered().hear(2000, SENTENCE[: 8 * 2000]).utter(5000, 6000).hear(6500, speech(3000)[8 * 1500 :])
     call.utter(7500, 7800, over=True).hear(8400, SENTENCE[8 * 500 : 8 * 2000])
@@ -201,7 +201,7 @@ def test_silence_is_not_answered() -> None:
 
 
 @pytest.mark.parametrize("at_ms", [1100, 1600, 5000])
-def test_an_agent_that_speaks_to_nobody_intrudes(at_ms: float) -> None:
+def test_an_agent_that_speaks_into_silence_intrudes(at_ms: float) -> None:
     """While the silence lasts or after it: neither a cut-off nor an answer."""
     turn = last(Call().utter(600, 1600, None).hear(at_ms, tone(900)).ends(8000), "wait")
     assert (turn.outcome, turn.turn_gap_ms, turn.t1_ns) == (Outcome.INTRUDED, None, None)

@@ -60,7 +60,7 @@ def test_a_scenario_may_name_its_network(tmp_path: Path) -> None:
     assert [one.name for one in beside.networks] == ["mine"]
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_networks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """An unknown network, one given twice, several under a budget: one line each, and nothing was started."""
     path = scenario(tmp_path)
     with pytest.raises(ScenarioError, match="no network 'cleen'; there are: clean"):
@@ -85,7 +85,7 @@ def test_a_perceived_gap_is_not_judged_under_a_simulated_network(tmp_path: Path)
     assert plan.plan_run("gate", profile="scripted", networks=["clean"], budget="sub500").budget is not None
 
 
-def test_a_resumed_run_goes_on_under_its_own_networks(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_own_networks(tmp_path: Path) -> None:
     """As they were when it began: `run.json` has them whole."""
     path = scenario(tmp_path)
     request = plan.plan_run(path, profile="scripted", networks=NETWORKS, options=Options(n_turns=2))

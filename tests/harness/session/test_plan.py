@@ -58,7 +58,7 @@ def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
     return folder.path
 
 
-def test_a_scenario_is_found_by_path(scenario: Path) -> None:
+def test_a_scenario_is_loaded_by_path(scenario: Path) -> None:
     """The request holds the plan, the hash and the profile's own network model."""
     request = plan.plan_run(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
     assert (request.planned_turns, len(request.calls), request.seed) == (2, 3, 7)
@@ -259,7 +259,7 @@ def test_a_run_under_way_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
         plan.plan_resumed_run(under_way.path)
 
 
-def test_the_plan_leaves_out_what_cannot_be_said(scenario: Path) -> None:
+def test_the_plan_leaves_out_turns_without_a_clip(scenario: Path) -> None:
     """A turn without a usable clip is not called."""
     request = plan.plan_run(str(scenario), profile="scripted")
     kept = request.scenario.model_copy(update={"turns": request.scenario.turns[:2]})
@@ -364,7 +364,7 @@ def test_an_object_that_cannot_be_measured_is_named_in_the_message() -> None:
         plan.plan_run(Scenario(name="made", turns=(Turn(say="one"),)), profile="scripted", budget="sub500")
 
 
-def test_what_can_give_no_verdict_is_known_before_the_first_call() -> None:
+def test_an_impossible_verdict_is_known_before_the_first_call() -> None:
     """Too few turns for the budget's bounds; limits that only spans tell, of an agent that may send none."""
     few = plan.list_warnings(plan.plan_run("gate", profile="scripted", budget="edge500", options=Options(n_turns=2)))
     assert len(few) == 1

@@ -32,7 +32,7 @@ def test_a_folder_has_its_run_json_from_the_start(folder: RunFolder) -> None:
     assert store.read_run(second.path).record.run_id == "a-run-2"
 
 
-def test_appended_turns_come_back_in_the_order_of_calls(folder: RunFolder) -> None:
+def test_appended_turns_are_read_in_the_order_of_calls(folder: RunFolder) -> None:
     """Calls that end out of order are read in order, every field as it was."""
     turns = [builders.turn(index) for index in range(3)]
     folder.append([turns[2]])
@@ -48,7 +48,7 @@ def test_a_call_made_again_replaces_its_turns(folder: RunFolder) -> None:
     assert store.read_run(folder.path).turns == (again,)
 
 
-def test_a_torn_last_line_is_left_out_and_said(folder: RunFolder) -> None:
+def test_a_torn_last_line_is_left_out_and_reported(folder: RunFolder) -> None:
     """What a kill in mid-write left is dropped with a note; the turns before it stay."""
     turns = [builders.turn(index) for index in range(2)]
     folder.append(turns)
@@ -72,7 +72,7 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
 
 
 @pytest.mark.parametrize("name", [store.SPANS, store.GPU, store.PROCESS])
-def test_mending_takes_in_what_the_samplers_wrote(folder: RunFolder, name: str) -> None:
+def test_mending_includes_the_samplers_files(folder: RunFolder, name: str) -> None:
     """A half row would make nonsense of the first row that a resumed run writes."""
     (folder.path / name).write_bytes(b"1.0,2\n1.5")
     folder.cut_torn_lines()

@@ -21,7 +21,7 @@ VALUES = st.lists(NUMBERS | WORDS | LISTS | QUOTED, min_size=1, max_size=4, uniq
 
 
 @given(VALUES)
-def test_values_come_back_as_they_were_given(values: list[str]) -> None:
+def test_split_values_are_unchanged(values: list[str]) -> None:
     """Commas inside brackets and quotes separate nothing."""
     assert grid.split_values(",".join(values)) == values
     assert grid.split_values(" , ".join(values)) == values
@@ -90,7 +90,7 @@ def test_a_key_with_one_value_is_no_part_of_the_names() -> None:
         (("a.b=1,2,3,4,5,6,7,8,9,10,11,12,13",), "at most 12"),
     ],
 )
-def test_what_is_malformed_is_refused(options: tuple[str, ...], message: str) -> None:
+def test_malformed_options_are_refused(options: tuple[str, ...], message: str) -> None:
     """One line that says what to do, before anything starts."""
     with pytest.raises(UsageError, match=message) as fault:
         grid.combine_values(options)

@@ -46,7 +46,7 @@ def test_every_setting_has_its_figures_beside_the_chart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begun", [0, 1, 2])
-def test_an_unfinished_sweep_has_what_there_is(tmp_path: Path, begun: int) -> None:
+def test_an_unfinished_sweep_shows_its_finished_settings(tmp_path: Path, begun: int) -> None:
     """From no run at all on; it says that it is not complete."""
     text = rendered(write_sweep(tmp_path / "sweep", settings=3, n=3, begun=begun, complete=False))
     assert "UNFINISHED" in text

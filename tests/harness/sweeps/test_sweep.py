@@ -134,7 +134,7 @@ def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> No
         (("--resume", "nowhere"), "no sweep folder"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_starts(
+def test_conflicting_options_are_refused_before_anything_starts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -132,7 +132,9 @@ def test_a_headless_machine_gets_one_clear_line(card: ModuleType, monkeypatch: p
         devices.describe_devices()
 
 
-def test_no_library_is_told_from_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_distinguished_from_a_missing_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """sounddevice raises OSError where PortAudio is missing."""
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
@@ -141,7 +143,7 @@ def test_no_library_is_told_from_no_package(tmp_path: Path, monkeypatch: pytest.
         devices.import_sounddevice()
 
 
-def test_a_file_is_said_at_real_pace_and_what_was_played_is_written(tmp_path: Path) -> None:
+def test_a_file_is_played_at_real_pace_and_the_answer_written(tmp_path: Path) -> None:
     """Blocks at their own times, silence after the end, and the loudspeaker's samples in the other file."""
     recorded = np.linspace(-0.5, 0.5, 700, dtype=np.float32)
     soundfile.write(tmp_path / "in.wav", recorded, 16_000, subtype="FLOAT")
@@ -176,7 +178,7 @@ def test_a_file_is_said_at_real_pace_and_what_was_played_is_written(tmp_path: Pa
     ("samples", "rate", "message"),
     [(0, 8000, "0 samples at 8000 Hz"), (100, 4000, "8000 Hz or more"), (None, 0, "cannot be read as audio")],
 )
-def test_a_file_that_cannot_be_said_is_one_line(tmp_path: Path, samples: int | None, rate: int, message: str) -> None:
+def test_a_file_that_cannot_be_played_is_one_line(tmp_path: Path, samples: int | None, rate: int, message: str) -> None:
     """Empty, too low a rate, no audio."""
     file = tmp_path / "in.wav"
     if samples is None:
@@ -187,14 +189,14 @@ def test_a_file_that_cannot_be_said_is_one_line(tmp_path: Path, samples: int | N
         FileDevice(file, tmp_path / "out.wav", FakeClock())
 
 
-def test_a_missing_folder_is_said_before_the_call(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_before_the_call(tmp_path: Path) -> None:
     """Not after a talk whose recording would then be lost."""
     soundfile.write(tmp_path / "in.wav", np.zeros(100, np.float32), 8000)
     with pytest.raises(UsageError, match="there is no folder"):
         FileDevice(tmp_path / "in.wav", tmp_path / "nowhere" / "out.wav", FakeClock())
 
 
-def test_the_loudspeaker_plays_what_was_fed_in_its_order_and_forgets_on_clear() -> None:
+def test_the_loudspeaker_plays_in_order_and_drops_on_clear() -> None:
     """At its own rate; silence where nothing waits."""
     speaker = LoudspeakerQueue(8000)
     speaker.feed(np.full(100, 16_384, np.int16))

@@ -26,7 +26,7 @@ def test_pieces_do_not_matter(rates: tuple[int, int], sizes: list[int], seed: in
 
 
 @pytest.mark.parametrize("rates", RATES)
-def test_a_tone_keeps_its_level_and_comes_as_late_as_it_says(rates: tuple[int, int]) -> None:
+def test_a_tone_keeps_its_level_and_has_the_stated_delay(rates: tuple[int, int]) -> None:
     """1 kHz in, 1 kHz out, shifted by `delay_s`."""
     rate, to_rate = rates
     resampler = Resampler(rate, to_rate)

@@ -22,7 +22,7 @@ def speech(before_ms: int, ms: int, after_ms: int, room_dbfs: float) -> Pcm16:
 
 
 @pytest.mark.parametrize("room_dbfs", [-70, -60, -50, -42])
-def test_speech_is_found_in_the_noise_of_a_room(room_dbfs: float) -> None:
+def test_speech_is_detected_in_the_noise_of_a_room(room_dbfs: float) -> None:
     """Begin and end within 20 ms, in a quiet room and in a loud one."""
     label = estimate_speech(speech(400, 900, 600, room_dbfs))
     assert label is not None
@@ -52,7 +52,7 @@ def test_a_click_is_no_speech_and_does_not_move_its_end() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2000), st.floats(-90, 0))
 @settings(max_examples=100, deadline=None)
-def test_speech_lies_inside_the_audio(seed: int, ms: int, dbfs: float) -> None:
+def test_speech_is_inside_the_audio(seed: int, ms: int, dbfs: float) -> None:
     """Whatever the audio."""
     pcm = room(ms, dbfs, seed)
     label = estimate_speech(pcm)

@@ -182,9 +182,7 @@ def test_bad_evidence_is_invalid(changes: dict[str, object], word: str) -> None:
         ({"prefix_flattered": 0}, [(True, "it used no other call's work for any turn")]),
     ],
 )
-def test_what_is_known_of_the_prefix_cache_is_said(
-    changes: dict[str, object], checks: list[tuple[bool | None, str]]
-) -> None:
+def test_prefix_cache_facts_are_checked(changes: dict[str, object], checks: list[tuple[bool | None, str]]) -> None:
     """Unknown is never reported as none; an agent without such a cache has no check."""
     judged = judge_run(run(60), evidence(60, **changes), EDGE)
     assert [(check.ok, check.text) for check in judged.checks if check.name == "prefix cache"] == checks
@@ -345,7 +343,7 @@ def test_without_a_budget_trouble_is_a_warning() -> None:
     assert not any(check.warning for check in judge_run(run(60), evidence(60, foreign_cpu_share=0.4), EDGE).checks)
 
 
-def test_a_silence_that_was_left_alone_went_as_it_should() -> None:
+def test_an_unanswered_silence_went_as_it_should() -> None:
     """The sentence of a run with such turns does not speak of answers."""
     turns = [turn(0), turn(1, None, Outcome.HELD, expectation="wait")]
     sentence = judge_run(turns, evidence(2)).sentence
@@ -365,7 +363,7 @@ def test_an_invalid_turn_is_neither_well_nor_badly_answered(invalid: int, ending
     assert judge_run(turns, evidence(len(turns))).sentence.endswith(ending)
 
 
-def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
+def test_stolen_time_is_reported_and_decides_nothing() -> None:
     """Over 1 % it is a warning: what it did to the turns is judged by their own lateness."""
     judged = judge_run(run(60), evidence(60, stolen_cpu_share=0.03), EDGE)
     (stolen,) = [check for check in judged.checks if check.name == "stolen time"]
@@ -381,7 +379,7 @@ def test_time_that_the_host_took_is_told_and_decides_nothing() -> None:
     ("n", "words"),
     [(1, "1 of 1 turn was answered as it should be."), (2, "2 of 2 turns were answered as they should be.")],
 )
-def test_one_turn_is_told_of_as_one(n: int, words: str) -> None:
+def test_one_turn_is_singular(n: int, words: str) -> None:
     """The sentence of a run without a budget counts its turns in grammar."""
     assert judge_run([turn(index) for index in range(n)], evidence(n)).sentence.endswith(words)
 

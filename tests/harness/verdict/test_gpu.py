@@ -90,7 +90,7 @@ def test_the_gate_is_invalid_without_a_budget_too() -> None:
     assert "another process was on the GPU" in judged.sentence
 
 
-def test_an_agent_without_a_gpu_is_not_asked() -> None:
+def test_an_agent_without_a_gpu_has_no_gpu_check() -> None:
     """No entry at all."""
     judged = gate.judge_run([make.turn(0)], Evidence(planned_turns=1, complete=True))
     assert "GPU" not in " ".join(check.name for check in judged.checks)

@@ -18,7 +18,7 @@ def cost_figures(calls: int, call_s: float, answered: int) -> CostFigures:
     return figures
 
 
-def test_without_a_price_nothing_is_said() -> None:
+def test_without_a_price_there_is_no_cost() -> None:
     """Profiles for a laptop have none."""
     assert summary.compute_cost(None, 1, 60.0, 3) is None
     assert profile.load("cpu").price is None

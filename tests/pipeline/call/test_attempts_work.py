@@ -65,7 +65,7 @@ async def test_one_calls_engine_work_does_not_stall_anothers_audio(serve):
     assert audio
 
 
-async def test_every_attempt_says_what_it_cost(serve):
+async def test_every_attempt_reports_its_compute_time(serve):
     """Engine time of the heard and of the void attempt, in their spans and in the counters."""
     stt = ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", delay_ms=20))
     tts = Ready()
@@ -103,7 +103,7 @@ async def test_work_that_cannot_be_stopped_still_counts(serve, monkeypatch):
     assert turn.attributes[tracing.COMPUTE_MS] > 0
 
 
-async def test_work_outside_of_attempts_counts_for_nobody():
+async def test_work_outside_of_attempts_is_not_counted():
     """Without an attempt there is a meter that nobody reads."""
     with meter.current().busy():
         pass

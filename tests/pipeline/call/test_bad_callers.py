@@ -120,7 +120,7 @@ async def test_frames_lost_in_a_word_become_silence_of_their_length(serve):
     assert audio[2080:2180].any()
 
 
-async def test_a_message_that_comes_twice_counts_once(serve):
+async def test_a_repeated_message_counts_once(serve):
     """The same frame once more, as a network may bring it, is not heard twice."""
     stt = HeardSpeechToText()
     tone = mulaw.encode((8000 * np.sin(2 * np.pi * 300 * np.arange(160) / 8000)).astype(np.int16))

@@ -224,7 +224,7 @@ async def test_no_clear_after_the_reply_has_played(serve):
     assert audio
 
 
-async def test_a_caller_who_goes_on_is_transcribed_whole(serve):
+async def test_a_caller_who_resumes_is_transcribed_whole(serve):
     """Speech before anything was sent prolongs the turn: attempt 2 hears both parts, attempt 1 is cancelled unheard."""
     stt = HeardSpeechToText(stuck=1)
     async with serve(stt=stt) as served, served.phone() as phone:

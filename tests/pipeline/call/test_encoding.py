@@ -30,7 +30,7 @@ def test_the_audio_does_not_depend_on_the_pieces(cuts):
     assert 0 < len(payloads[0]) <= FIRST_SAMPLES
 
 
-def test_a_long_piece_gives_a_full_first_message():
+def test_a_long_piece_fills_the_first_message():
     """The first message of a long piece is 40 ms, exactly."""
     assert len(next(ReplyEncoder(RATE).push(tone(RATE)))) == FIRST_SAMPLES
 
@@ -45,7 +45,7 @@ def test_a_clause_is_not_held_back_for_the_next():
 
 
 @pytest.mark.parametrize("samples", [0, 1, 320, 5000])
-def test_injected_silence_comes_first(samples):
+def test_injected_silence_is_first(samples):
     """`lead_in` silence precedes the first audio, once."""
     encoder, plain = ReplyEncoder(RATE, samples), ReplyEncoder(RATE)
     assert b"".join(encoder.push(tone(2400))) == mulaw.SILENCE * samples + b"".join(plain.push(tone(2400)))

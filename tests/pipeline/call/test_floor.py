@@ -194,7 +194,7 @@ async def test_a_caller_who_never_stops_is_answered_politely(serve):
     assert len(audio) == (len(reply) - 2) * 30 * 8  # but for the blanks between the three clauses
 
 
-async def test_what_is_said_over_the_polite_answer_is_answered_after_it(serve):
+async def test_speech_over_the_polite_answer_is_answered_after_it(serve):
     """The continued speech is the next turn, once the agent has finished."""
     async with serve("endpointing.max_turn_ms=1000", SHORT) as served, served.phone() as phone:
         await phone.speak(1900)

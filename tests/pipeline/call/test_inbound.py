@@ -8,7 +8,7 @@ from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import InboundMedia
 
 
-def test_audio_is_found_by_its_sample_number():
+def test_audio_is_addressed_by_sample_number():
     """Samples count from the stream's first, whatever the sizes of the messages."""
     audio = CallerAudio(1000)
     audio.add(bytes(range(100)))
@@ -28,7 +28,7 @@ def test_old_audio_is_forgotten_and_numbers_stay():
     assert audio.codes(0, 10) == b""
 
 
-def test_the_message_of_a_sample_is_found():
+def test_the_message_of_a_sample_is_known():
     """The arrival of sample n's message is that of the first message whose end is at or after n."""
     arrivals = Arrivals()
     for chunk in range(1, 4):

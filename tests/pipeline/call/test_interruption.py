@@ -78,7 +78,7 @@ def test_clicks_do_not_silence_the_agent_for_ever():
     assert moves("xx" + "..xx" * 10)[29] is Move.RESUME
 
 
-def test_the_pause_comes_no_later_than_an_utterance_begins():
+def test_the_pause_is_no_later_than_an_utterance_begins():
     """With a pause set longer than the shortest speech the shorter counts."""
     late = BargeInSettings(pause_ms=400)
     assert moves("x" * 4, settings=late) == {2: Move.PAUSE}
@@ -131,7 +131,7 @@ def test_a_barge_in_counts_from_its_beginning():
     assert withheld.admit(CONFIRMED, True) == [CONFIRMED]
 
 
-def test_a_backchannel_is_not_a_turn_even_if_its_end_comes_late():
+def test_a_backchannel_is_not_a_turn_even_if_its_end_is_late():
     """Its end is dropped, whether it arrives before the agent resumes or after; the next utterance counts."""
     for early in (True, False):
         withheld = HeldEvents()
@@ -167,7 +167,7 @@ def test_what_follows_a_backchannel_when_the_agent_has_ended_counts():
     assert withheld.admit(STARTED, False) == [STARTED]
 
 
-def test_a_backchannel_whose_end_comes_after_the_agents_does_not_count():
+def test_a_backchannel_that_ends_after_the_agent_does_not_count():
     """Nothing was heard since the agent resumed: the end of the utterance is that of the backchannel."""
     withheld = HeldEvents()
     withheld.hold()

@@ -107,7 +107,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([0, 40 * MS, 333 * MS]))
-def test_for_any_pauses_nothing_is_lost_and_nothing_said_twice(steps, way_ns):
+def test_for_any_pauses_nothing_is_lost_or_repeated(steps, way_ns):
     """Whatever is sent, paused and resumed, and however long the way: the ear hears all of it once, in order."""
 
     async def run() -> None:
@@ -179,7 +179,7 @@ async def paused_at(ear: Ear, outbound: OutboundAudio, ms: int) -> bytes:
     return sent
 
 
-def test_a_pause_is_a_clear_and_what_is_said_meanwhile_waits():
+def test_a_pause_is_a_clear_and_later_audio_waits():
     """Nothing is sent while paused; the first sample sent afterwards is the first one not heard."""
 
     async def run() -> None:

@@ -51,7 +51,7 @@ def test_a_new_turn_knows_nothing_of_the_one_before() -> None:
 
 
 @given(st.lists(st.floats(0.5, 29), max_size=6).map(sorted), st.floats(1, 30))
-def test_the_rest_lies_in_the_turn(ends_s: list[float], length_s: float) -> None:
+def test_the_rest_is_inside_the_turn(ends_s: list[float], length_s: float) -> None:
     """It begins in the turn, ends with it, and is never empty."""
     ends_s = [end for end in ends_s if end < length_s]
     start, _ = kept(*ends_s).split(0, round(length_s * SECOND))

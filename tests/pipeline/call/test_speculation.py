@@ -30,7 +30,7 @@ async def test_nothing_is_heard_before_the_end_is_sure(serve):
             await served.heard_all(phone)
 
 
-async def test_no_more_than_the_first_clause_is_made_before_the_end_is_sure(serve):
+async def test_only_the_first_clause_is_made_before_the_end_is_confirmed(serve):
     """The rest would be wasted if the caller resumes; it follows once the end is confirmed, and nothing is missing."""
     reply = "Certainly, I can help you with that. Please tell me your name, and the day on which you come."
     llm, tts = Recording(reply=reply), Ready()
@@ -50,7 +50,7 @@ async def test_no_more_than_the_first_clause_is_made_before_the_end_is_sure(serv
     assert llm.taken == len(reply.split())
 
 
-async def test_what_was_held_is_let_go_when_the_end_is_sure(serve):
+async def test_held_audio_is_sent_when_the_end_is_confirmed(serve):
     """The attempt of the provisional end is the one that is heard; its decisions lie in the order of the path."""
     stt = Counted()
     async with serve(*SPECULATIVE, stt=stt) as served, served.phone() as phone:
@@ -82,7 +82,7 @@ async def test_more_silence_begins_nothing_again(serve):
     assert stt.heard[0] <= 8 * (400 + 150)
 
 
-async def test_a_caller_who_goes_on_is_answered_once_and_whole(serve):
+async def test_a_caller_who_resumes_is_answered_once_and_whole(serve):
     """The first attempt is void: not heard, not in the history, its reply not in its span; the second hears all."""
     stt, llm, tts = Counted(), Recording(), Ready()
     async with serve(*SPECULATIVE, stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:

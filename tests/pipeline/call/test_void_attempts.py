@@ -82,7 +82,7 @@ async def test_an_engine_that_is_given_up_is_reported(serve, monkeypatch):
     assert served.traces.turns[-1].attributes[tracing.BESIDE_VOID] is True
 
 
-async def test_an_attempt_that_failed_before_the_end_was_sure_is_made_again(serve):
+async def test_an_attempt_that_failed_before_the_confirmed_end_is_repeated(serve):
     """The caller who has just stopped speaking gets an answer, not silence."""
     stt = FailingOnce()
     async with serve(*NO_MODEL, stt=stt) as served, served.phone() as phone:

@@ -72,7 +72,7 @@ def test_a_missing_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare_gpu("stt", "cuda")
 
 
-def test_cublas_is_found_where_pip_puts_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cublas_is_loaded_from_where_pip_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Both libraries of nvidia-cublas-cu12 are loaded, the one that the other needs first."""
     folder = tmp_path / "nvidia/cublas/lib"
     folder.mkdir(parents=True)

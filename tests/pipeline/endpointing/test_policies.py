@@ -91,7 +91,7 @@ def test_without_a_model_the_least_silence_ends_every_turn() -> None:
     assert confirmed(events) == [(20, ConfirmedBy.SILENCE)]
 
 
-def test_an_answer_that_comes_late_confirms_at_once() -> None:
+def test_a_late_answer_confirms_at_once() -> None:
     """When the silence was long enough already, the answer itself is what is waited for."""
     events = run([SPEECH] * 10 + [SILENCE] * 30, 1.0, answer_after=12)
     assert confirmed(events) == [(24, ConfirmedBy.SMART_TURN)]
@@ -103,7 +103,7 @@ def test_more_silence_does_not_begin_again() -> None:
     assert events == [STARTED, PROVISIONAL, ASKED, CONFIRMED]
 
 
-def test_a_caller_who_goes_on_withdraws_the_end() -> None:
+def test_a_caller_who_resumes_withdraws_the_end() -> None:
     """Speech after a provisional end: RESUMED, and the next pause is judged afresh, in the same turn."""
     events = run([SPEECH] * 10 + [SILENCE] * 9 + [SPEECH] * 5 + [SILENCE] * 30, 1.0)
     assert kinds(events) == [STARTED, PROVISIONAL, ASKED, RESUMED, PROVISIONAL, ASKED, CONFIRMED]

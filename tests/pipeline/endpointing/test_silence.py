@@ -55,7 +55,7 @@ def test_doubt_after_silence_does_not_prolong_the_turn() -> None:
     assert [event.kind for event in events([0.9] * 5 + [0.0] + [0.4] * 9)] == [STARTED, PROVISIONAL, CONFIRMED]
 
 
-def test_a_caller_who_goes_on_is_answered_at_the_limit() -> None:
+def test_a_caller_who_talks_on_is_answered_at_the_limit() -> None:
     """At `max_turn_ms` the turn ends in mid-speech, and what follows is a turn of its own that starts no earlier."""
     seen = events([0.9] * 70 + [0.0] * 10)
     ends = [event for event in seen if event.kind is CONFIRMED]

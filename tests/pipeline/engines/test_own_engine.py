@@ -139,7 +139,7 @@ async def test_a_mistake_with_it_is_one_line(
             assert fact in errors[0]
 
 
-def test_what_the_machine_lacks_is_said_before_anything_is_fetched(example_folder: Path, tmp_path: Path) -> None:
+def test_a_machines_lack_is_reported_before_anything_is_fetched(example_folder: Path, tmp_path: Path) -> None:
     """`weights pull --here`, which a run does first, asks the engine's own declaration."""
     chosen = write_profile(tmp_path, {"engine": "command", "command": ["no-such-program"]})
     done = subprocess.run(

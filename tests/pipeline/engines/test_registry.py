@@ -54,7 +54,7 @@ def test_a_default_that_is_pinned_is_an_entry_of_the_pins() -> None:
     assert {pins.of(entry).name for entry in pinned.values()} == set(pinned.values())
 
 
-def test_an_unknown_engine_is_told_the_nearest_and_all() -> None:
+def test_an_unknown_engines_error_names_the_nearest_and_all() -> None:
     """Of its stage alone."""
     with pytest.raises(ProfileError) as caught:
         registry.find("stt", "faster-whisper")

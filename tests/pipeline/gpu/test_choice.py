@@ -17,7 +17,7 @@ def chosen(device: int | str | None = None, visible: str | None = None, module: 
     return choose(device, environment=environment, nvml=module or nvml())
 
 
-def test_every_function_asked_for_is_one_of_the_real_bindings() -> None:
+def test_every_faked_function_is_one_of_the_real_bindings() -> None:
     """The stand-in has nothing that pynvml lacks."""
     names = [name for name in vars(nvml()) if name.lower().startswith("nvml")]
     assert [name for name in names if not hasattr(pynvml, name)] == []
@@ -46,7 +46,7 @@ def test_cuda_is_shown_that_card_alone_by_its_number() -> None:
     assert chosen(1).label == "GPU 1 (NVIDIA A100)"
 
 
-def test_that_nobody_chose_is_known() -> None:
+def test_a_gpu_taken_by_default_is_marked() -> None:
     """Two to choose from; one where one was named."""
     assert (chosen().candidates, chosen(0).candidates, chosen(None, "1").candidates) == (2, 1, 1)
 
@@ -79,9 +79,7 @@ def test_one_of_several_slices_is_named(device: str | None, visible: str | None)
         (None, None, nvml(nvmlDeviceGetUUID=None), "the GPUs cannot be read .Not Supported.; check"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(
-    device: int | str | None, visible: str | None, module: Any, words: str
-) -> None:
+def test_an_unusable_gpu_is_one_line(device: int | str | None, visible: str | None, module: Any, words: str) -> None:
     """What is wrong, what there is, what to do."""
     with pytest.raises(EngineError, match=words) as fault:
         chosen(device, visible, module)

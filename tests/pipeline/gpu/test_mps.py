@@ -90,7 +90,7 @@ def test_it_runs_on_that_gpu_in_folders_of_its_own_and_leaves_nothing(tmp_path: 
     assert not alive(pids[0])
 
 
-def test_clients_are_told_where_it_is_and_what_they_may_use(tmp_path: Path) -> None:
+def test_clients_environment_has_the_pipes_and_their_shares(tmp_path: Path) -> None:
     """The card is device 0 to them; vLLM starts after speech, and neither inherits the other's share."""
 
     async def look(daemon: Mps, pipe: Path) -> None:

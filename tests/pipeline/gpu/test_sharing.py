@@ -75,7 +75,7 @@ def test_the_environment_shows_that_gpu_and_is_restored() -> None:
     assert dict(os.environ) == before
 
 
-def test_mps_stands_around_the_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mps_runs_around_the_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent's process and vLLM's are its clients, each with its own share."""
     monkeypatch.setenv("PATH", install(tmp_path)["PATH"])
 
@@ -130,7 +130,7 @@ def test_two_processes_on_an_exclusive_card_are_refused_without_mps() -> None:
     assert opened("weightless-hf", module=exclusive)
 
 
-def test_choices_and_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_choices_and_other_processes_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     """Which of several is used where nobody chose, and who else is on it."""
     running = [SimpleNamespace(pid=7, usedGpuMemory=None)]
     opened("weightless-hf", module=nvml(nvmlDeviceGetComputeRunningProcesses=lambda handle: running))

@@ -16,7 +16,7 @@ def test_words_keep_the_space_before_them() -> None:
     assert split_words("Yes, of  course.") == ["Yes,", " of", "  course."]
 
 
-def test_without_a_number_a_script_is_said_once() -> None:
+def test_without_a_number_a_script_is_generated_once() -> None:
     """Joined its tokens are the text; the shipped profiles' script has as many as a turn has by default."""
     assert "".join(split_script(TEXT)) == TEXT
     assert len(split_script(TEXT)) == 14
@@ -36,7 +36,7 @@ def request(block: str, turns: int) -> Request:
     return Request(block, history, "And then?", 8)
 
 
-def test_the_ids_of_a_reply_are_found_by_call_and_position() -> None:
+def test_the_ids_of_a_reply_are_stored_by_call_and_position() -> None:
     """The last attempt at a turn counts; an interrupted reply has as many as its text, an unknown one its text's."""
     generated = GeneratedIds()
     generated.store(request("a", 0), [9, 9, 9])

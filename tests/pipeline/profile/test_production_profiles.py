@@ -73,9 +73,7 @@ def test_vllm_serves_the_verified_folder(name: str, monkeypatch: pytest.MonkeyPa
     assert chat.describe().startswith("vllm gemma-3-27b-it-w4a16, supervised")
 
 
-def test_vllm_that_is_not_installed_is_said_before_its_model_is_fetched(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_vllm_is_reported_before_its_model_is_fetched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nineteen gigabytes are not fetched for nothing."""
     monkeypatch.setattr(vllm.shutil, "which", lambda command: None)
     monkeypatch.setattr(vllm.weights, "get", lambda entry: pytest.fail("not needed here"))

@@ -49,13 +49,13 @@ JSON = st.recursive(
 
 
 @given(INBOUND)
-def test_what_twilio_says_is_read_as_it_was_written(message: Inbound) -> None:
+def test_inbound_messages_are_parsed_as_written(message: Inbound) -> None:
     """Numbers and sizes come back exactly."""
     assert parse_inbound(message.to_json()) == message
 
 
 @given(OUTBOUND)
-def test_what_the_agent_says_is_read_as_it_was_written(message: Outbound) -> None:
+def test_outbound_messages_are_parsed_as_written(message: Outbound) -> None:
     """Audio of any length."""
     assert parse_outbound(message.to_json()) == message
 

@@ -26,7 +26,7 @@ from turngap_agent.llm.vllm import log
         ),
     ],
 )
-def test_steps_of_a_start_are_found(line: str, step: str) -> None:
+def test_steps_of_a_start_are_recognised(line: str, step: str) -> None:
     """Without process, logger and colours."""
     assert log.find_step(line) == step
 

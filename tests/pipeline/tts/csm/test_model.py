@@ -167,7 +167,7 @@ def test_no_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         model.load("random", device="gpu")
 
 
-def test_too_little_memory_is_found_before_anything_loads(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_before_anything_loads(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With how much is needed and how much is free."""
     monkeypatch.setattr(model, "_free_bytes", lambda device: 2**18)
     with pytest.raises(EngineError, match=r"needs about 0\.\d GiB on cpu, 0\.0 GiB are free"):

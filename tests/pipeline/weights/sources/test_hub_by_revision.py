@@ -96,7 +96,7 @@ def test_verified_without_a_network(double: FileServer) -> None:
     assert (status.cached, status.problem, len(double.requests)) == (True, "", requests)
 
 
-def test_a_damaged_file_is_found_offline(double: FileServer) -> None:
+def test_a_damaged_file_is_detected_offline(double: FileServer) -> None:
     """The same length and time do not hide another byte from `verify`."""
     model = get() / "sub/model.safetensors"
     before = model.stat()

@@ -31,7 +31,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_found_in_place(site: Path) -> None:
+def test_installed_weights_are_used_in_place(site: Path) -> None:
     """The package's own folder is returned, nothing is copied."""
     assert installed.find(_pin()) == site / "voice"
     installed.verify(_pin())
