@@ -11,7 +11,7 @@ from tests.pipeline.llm.vllm.builders import settings_for
 from tests.pipeline.llm.vllm.fake_server import FakeServer
 
 
-def compared(*differences_ms: float) -> ComparedRequest:
+def compare(*differences_ms: float) -> ComparedRequest:
     span = dict.fromkeys(HISTOGRAMS, 20.0)
     vllm = {name: 20.0 - difference for name, difference in zip(HISTOGRAMS, differences_ms, strict=True)}
     return ComparedRequest(span, vllm, first_token_ms=50.0)
@@ -19,7 +19,7 @@ def compared(*differences_ms: float) -> ComparedRequest:
 
 def test_the_largest_difference_of_each_time_counts() -> None:
     """Whatever its sign; over 5 ms the promise is broken."""
-    comparisons = [compared(0.5, -1.0, 0.0), compared(-0.25, 0.5, 5.5)]
+    comparisons = [compare(0.5, -1.0, 0.0), compare(-0.25, 0.5, 5.5)]
     assert [(one.value, one.holds) for one in promises(comparisons)] == [(0.5, True), (1.0, True), (5.5, False)]
     assert comparisons[1].largest_ms == 5.5
     assert "largest difference to vLLM's metrics 5.500" in describe(comparisons)

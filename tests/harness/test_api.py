@@ -28,7 +28,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def stored(out: Path, name: str = "run", *, scale: float = 1.0, **changes: object) -> Path:
+def store_run(out: Path, name: str = "run", *, scale: float = 1.0, **changes: object) -> Path:
     """The folder of a finished run of 20 turns."""
     turns = builders.turns(20, scale=scale)
     folder = RunFolder.create(out, name, builders.run_record(turns, **changes))
@@ -86,7 +86,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
 
 def test_a_run_is_read_by_folder_or_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown one is named, with where it was looked up."""
-    path = stored(tmp_path / "results")
+    path = store_run(tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     assert turngap.load("run").path == Path("results/run")
     assert turngap.load(path).id == "run"
@@ -97,7 +97,7 @@ def test_a_run_is_read_by_folder_or_id(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_frames_of_a_run_have_units_in_their_columns(tmp_path: Path) -> None:
     """Turns, stages and summary; every column of times is a number, and unknown is NaN."""
-    run = turngap.load(stored(tmp_path))
+    run = turngap.load(store_run(tmp_path))
     assert len(run.turns) == 20
     assert run.turns.turn_gap_ms.dtype == float
     assert run.turns.barge_in_stop_ms.isna().all()
@@ -123,7 +123,7 @@ def test_a_run_without_turns_has_empty_frames(tmp_path: Path) -> None:
 
 def test_a_run_shows_itself(tmp_path: Path) -> None:
     """In one line, and in a notebook with its figures; what a run says is escaped."""
-    run = turngap.load(stored(tmp_path, sentence="a <b> sentence", reasons=("one & two",)))
+    run = turngap.load(store_run(tmp_path, sentence="a <b> sentence", reasons=("one & two",)))
     assert repr(run) == f"<Run run: {run.verdict}: a <b> sentence>"
     html = run._repr_html_()
     assert "a &lt;b&gt; sentence" in html
@@ -133,7 +133,7 @@ def test_a_run_shows_itself(tmp_path: Path) -> None:
 
 def test_two_runs_are_compared(tmp_path: Path) -> None:
     """As a frame, in a notebook, and as the command's JSON."""
-    head, base = stored(tmp_path, "head", scale=1.5), stored(tmp_path, "base")
+    head, base = store_run(tmp_path, "head", scale=1.5), store_run(tmp_path, "base")
     comparison = turngap.compare(head, turngap.load(base))
     assert comparison.table.loc["turn_gap", "change"] == "slower"
     assert comparison.table.loc["turn_gap", "change_ms"] > 100
@@ -143,7 +143,7 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
 
 def test_runs_without_answers_are_not_compared(tmp_path: Path) -> None:
     """An empty table would say nothing; the message names the run."""
-    base = stored(tmp_path, "base")
+    base = store_run(tmp_path, "base")
     turns = [builders.turn(index, outcome=Outcome.MISSED) for index in range(3)]
     silent = RunFolder.create(tmp_path, "silent", builders.run_record(turns))
     silent.append(turns)

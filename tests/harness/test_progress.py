@@ -11,7 +11,7 @@ from turngap.progress import ConsoleProgress
 from tests.harness import report_builders as builders
 
 
-def shown(*, terminal: bool) -> str:
+def show_progress(*, terminal: bool) -> str:
     out = io.StringIO()
     with ConsoleProgress(Console(file=out, force_terminal=terminal, width=200), "small") as display:
         display.show_message("agent ready")
@@ -28,7 +28,7 @@ def shown(*, terminal: bool) -> str:
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
     """One line a scored turn with place, setting, outcome, gap and reason; warm-up and escape codes are not shown."""
-    lines = shown(terminal=False).splitlines()
+    lines = show_progress(terminal=False).splitlines()
     assert lines[:3] == ["small: agent ready", "small: 2 turns to be scored", "small: 1/2 one: answered 412 ms"]
     assert lines[3].startswith("small: 2/2 a=1: two: missed")
     assert "(no [bold] answer)" in lines[3]
@@ -37,6 +37,6 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
 
 def test_a_bar_in_a_terminal() -> None:
     """The count of settled turns is in the bar."""
-    text = shown(terminal=True)
+    text = show_progress(terminal=True)
     assert "2/2" in text
     assert "\x1b" in text

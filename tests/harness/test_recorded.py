@@ -36,7 +36,7 @@ def test_a_recorded_call_is_scored_as_before() -> None:
     expected = read_json("turns.json")
     turns = recorded_turns()
     for turn, old in zip(turns, expected, strict=True):
-        new = dumped(turn)
+        new = dump(turn)
         for sentence in ("detail", "stages_note"):  # wording may improve: its facts may not change
             assert numbers_in(new.pop(sentence)) == numbers_in(old.pop(sentence))
         assert new == old
@@ -71,7 +71,7 @@ def test_an_old_run_folder_loads_without_loss() -> None:
     data = json.loads((RUN / "run.json").read_text("utf-8"))
     assert json.loads(run.record.model_dump_json()) == data
     lines = (RUN / "turns.jsonl").read_text("utf-8").splitlines()
-    assert [dumped(turn) for turn in run.turns] == [json.loads(line) for line in lines]
+    assert [dump(turn) for turn in run.turns] == [json.loads(line) for line in lines]
     assert_same(json.loads(summary.recompute_figures(run.record, run.turns).model_dump_json()), data)
 
 
@@ -110,7 +110,7 @@ def recorded_turns() -> list[TurnRecord]:
 def call_record(data: dict[str, Any]) -> CallRecord:
     """The call; the caller's own audio is left out, as nothing is scored by it."""
     silence = np.zeros(0, np.int16)
-    late_ns = unpacked(data["sent_late_ns"])
+    late_ns = unpack(data["sent_late_ns"])
     audio = mulaw.decode(zlib.decompress(base64.b64decode(data["received_mulaw"])))
     received, at = [], 0
     for recv_ns, play_ns, samples, played in data["received"]:
@@ -139,7 +139,7 @@ def call_record(data: dict[str, Any]) -> CallRecord:
         warm_up=data["warm_up"],
         lost_frames=tuple(data["lost_frames"]),
         network=data["network"],
-        chunks=None if data["chunks"] is None else np.cumsum(unpacked(data["chunks"])),
+        chunks=None if data["chunks"] is None else np.cumsum(unpack(data["chunks"])),
         lead_ns=data["lead_ns"],
     )
 
@@ -178,7 +178,7 @@ def assert_same(new: object, old: object, where: str = "") -> None:
         assert new == old, where
 
 
-def dumped(turn: TurnRecord) -> Any:
+def dump(turn: TurnRecord) -> Any:
     """The turn as a line of `turns.jsonl`."""
     return json.loads(turn.model_dump_json())
 
@@ -193,6 +193,6 @@ def read_json(name: str) -> Any:
     return json.loads((RECORDED / name).read_text("utf-8"))
 
 
-def unpacked(text: str) -> Any:
+def unpack(text: str) -> Any:
     """An int64 array, shape (n,)."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.int64)

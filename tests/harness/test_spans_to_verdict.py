@@ -43,7 +43,7 @@ class Found:
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Callable[..., Found]:
+def measure_run(tmp_path: Path) -> Callable[..., Found]:
     """Sends batches to a real receiver before and after the call is collected, and takes the call to its verdict."""
 
     def measure(*before: Batch, after: Batch = ()) -> Found:
@@ -86,18 +86,18 @@ def export(receiver: SpanReceiver, batch: Batch) -> None:
         send(receiver.endpoint, made)
 
 
-def test_whole_spans_give_stages_and_no_remark(measured: Callable[..., Found]) -> None:
+def test_whole_spans_give_stages_and_no_remark(measure_run: Callable[..., Found]) -> None:
     """The case that the others depart from."""
-    result = measured(OURS)
+    result = measure_run(OURS)
     assert (result.turn.outcome, result.turn.stages_note) == (Outcome.ANSWERED, "")
     assert result.turn.stages
     assert (result.spans.ok, result.spans.text) == (True, "every answered turn has its stages")
     assert result.remarks == ()
 
 
-def test_late_spans_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
+def test_late_spans_are_stated_and_not_used(measure_run: Callable[..., Found]) -> None:
     """The turn keeps its gap without stages; the validity list counts it, the notes say that its spans came later."""
-    result = measured(after=OURS)
+    result = measure_run(after=OURS)
     assert result.turn.turn_gap_ms is not None
     assert (result.turn.stages, result.turn.stages_note) == (None, NO_SPANS)
     assert (result.spans.ok, result.spans.text) == (None, "1 answered turns have incomplete stages")
@@ -105,32 +105,32 @@ def test_late_spans_are_stated_and_not_used(measured: Callable[..., Found]) -> N
     assert result.remarks == (f"spans: {len(WHOLE)} arrived after their call had been scored",)
 
 
-def test_repeated_spans_count_once(measured: Callable[..., Found]) -> None:
+def test_repeated_spans_count_once(measure_run: Callable[..., Found]) -> None:
     """A span sent again under an id of its own is recognised by its content."""
-    once, twice = measured(OURS), measured([*OURS, *OURS])
+    once, twice = measure_run(OURS), measure_run([*OURS, *OURS])
     assert twice.turn.stages == once.turn.stages
     assert twice.spans.ok
 
 
-def test_spans_of_another_call_are_stated_and_not_used(measured: Callable[..., Found]) -> None:
+def test_spans_of_another_call_are_stated_and_not_used(measure_run: Callable[..., Found]) -> None:
     """They give this call no stages, and the notes count them."""
-    result = measured(OTHER)
+    result = measure_run(OTHER)
     assert result.turn.stages is None
     assert result.spans.text == "1 answered turns have incomplete stages"
     assert result.remarks == (f"spans: {len(WHOLE)} were of calls that are not this run's",)
 
 
-def test_no_spans_at_all(measured: Callable[..., Found]) -> None:
+def test_no_spans_at_all(measure_run: Callable[..., Found]) -> None:
     """An agent of ours that sends none is measured from its audio, and the validity list says so."""
-    result = measured()
+    result = measure_run()
     assert result.turn.outcome is Outcome.ANSWERED
     assert result.turn.stages_note == NO_SPANS
     assert result.spans.text == "1 answered turns have incomplete stages"
 
 
-def test_a_span_that_was_lost(measured: Callable[..., Found]) -> None:
+def test_a_span_that_was_lost(measure_run: Callable[..., Found]) -> None:
     """One of a turn's own is missing: no stages rather than wrong ones."""
-    result = measured([pair for pair in OURS if pair[0].stage is not tracing.Stage.TRANSCRIPTION])
+    result = measure_run([pair for pair in OURS if pair[0].stage is not tracing.Stage.TRANSCRIPTION])
     assert result.turn.stages is None
     assert "spans of turn 0, attempt 0 arrived" in result.turn.stages_note
     assert result.spans.ok is None

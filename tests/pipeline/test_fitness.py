@@ -22,7 +22,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda library: None)
 
 
-def installed(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+def install(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else object())
     monkeypatch.setattr(shutil, "which", lambda name: None if name in missing else name)
 
@@ -42,13 +42,13 @@ def test_a_machine_without_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_profile_that_needs_no_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks for one."""
     monkeypatch.setattr(ctypes, "CDLL", without_driver)
-    installed(monkeypatch)
+    install(monkeypatch)
     fitness.check(profile.load(name))
 
 
 def test_all_is_there(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then nothing is reported."""
-    installed(monkeypatch)
+    install(monkeypatch)
     fitness.check(profile.load("a100"))
 
 
@@ -64,14 +64,14 @@ def test_an_engine_that_is_not_installed(
     driver: None, monkeypatch: pytest.MonkeyPatch, missing: str, message: str
 ) -> None:
     """The section, the engine, and the extra that brings all of them."""
-    installed(monkeypatch, missing)
+    install(monkeypatch, missing)
     with pytest.raises(EngineError, match=message):
         fitness.check(profile.load("a100"))
 
 
 def test_the_remedy_is_the_smallest_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile for a laptop is not sent for vLLM."""
-    installed(monkeypatch, "hibari")
+    install(monkeypatch, "hibari")
     with pytest.raises(EngineError, match=r"^tts: engine hibari .*'turngap\[cpu\]'$"):
         fitness.check(profile.load("cpu"))
 

@@ -104,22 +104,22 @@ def test_each_engine_describes_itself(loaded: Engines) -> None:
 def test_speech_is_distinguished_from_silence(loaded: Engines, prompts: Path) -> None:
     """On a human prompt between two seconds of line noise, at any frame length, to the same probabilities."""
     noise = np.random.default_rng(0).normal(0, 30, 8000)
-    spoken = recording(prompts, "privacy-prompt") * 32_767
-    audio = np.concatenate([noise, spoken, noise]).astype(np.int16)
+    speech = recording(prompts, "privacy-prompt") * 32_767
+    audio = np.concatenate([noise, speech, noise]).astype(np.int16)
 
-    async def judged(frame: int) -> list[float]:
+    async def judge_windows(frame: int) -> list[float]:
         detector = loaded.vad.detector()
         pieces = [audio[at : at + frame] for at in range(0, len(audio), frame)]
         return [voicing.probability for piece in pieces for voicing in await detector.push(piece)]
 
-    probabilities = np.array(asyncio.run(judged(160)))
+    probabilities = np.array(asyncio.run(judge_windows(160)))
     assert probabilities[:28].max() < 0.2
     assert probabilities[-20:].max() < 0.2
     assert (probabilities[32:-32] > 0.5).mean() > 0.8
-    np.testing.assert_array_equal(asyncio.run(judged(1000)), probabilities)
+    np.testing.assert_array_equal(asyncio.run(judge_windows(1000)), probabilities)
 
 
-def on_the_line(clip: AudioF32, distort: Callable[[AudioF32], AudioF32] = lambda audio: audio) -> npt.NDArray[np.int16]:
+def put_on_line(clip: AudioF32, distort: Callable[[AudioF32], AudioF32] = lambda audio: audio) -> npt.NDArray[np.int16]:
     """A clip between two seconds of line noise, as on the wire."""
     audio = np.random.default_rng(0).normal(0, 0.001, len(clip) + 16_000)
     audio[8000:-8000] += clip
@@ -133,7 +133,7 @@ def audible(clip: AudioF32) -> AudioF32:
     return clip[loud[0] * 80 : (loud[-1] + 1) * 80]
 
 
-def judged(loaded: Engines, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
+def judge_windows(loaded: Engines, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
     async def push() -> list[Voicing]:
         return await loaded.vad.detector().push(pcm)
 
@@ -149,7 +149,7 @@ def test_a_bad_line_does_not_deceive_the_detector(
     loaded: Engines, prompts: Path, distort: Callable[[AudioF32], AudioF32]
 ) -> None:
     """With an offset or clipped: silence before and after stays silence, and the speech between is one utterance."""
-    voicings = judged(loaded, on_the_line(recording(prompts, "privacy-prompt"), distort))
+    voicings = judge_windows(loaded, put_on_line(recording(prompts, "privacy-prompt"), distort))
     endpointer = SilenceEndpointer(EndpointingSettings(min_silence_ms=300))
     events = [event.kind for voicing in voicings for event in endpointer.push(voicing)]
     assert events == [EventKind.SPEECH_STARTED, EventKind.PROVISIONAL_END, EventKind.CONFIRMED_END]
@@ -159,7 +159,7 @@ def test_a_bad_line_does_not_deceive_the_detector(
 @pytest.mark.parametrize("offset", [0.05, 0.25])
 def test_an_offset_does_not_change_the_words(loaded: Engines, prompts: Path, offset: float) -> None:
     """Of a line that sits at 5 or 25 % of full scale every word is recognised."""
-    pcm = on_the_line(recording(prompts, "privacy-prompt"), lambda audio: audio + offset)
+    pcm = put_on_line(recording(prompts, "privacy-prompt"), lambda audio: audio + offset)
     heard = asyncio.run(loaded.stt.transcribe((pcm / 32_768).astype(np.float32))).text
     assert " ".join(re.findall(r"\w+", heard.lower())) == "please enter your phone number starting with the area code"
 
@@ -170,7 +170,7 @@ def test_a_word_of_400_ms_pauses_the_agent_and_ends_nothing(loaded: Engines, pro
     clip = audible(recording(prompts, name))
     assert len(clip) <= 400 * 8
     interruption = Interruption(BargeInSettings(), EndpointingSettings())
-    voicings = judged(loaded, on_the_line(clip))
+    voicings = judge_windows(loaded, put_on_line(clip))
     moves = [(voicing.end_sample, interruption.push(voicing, True)) for voicing in voicings]
     (paused, first), (went_on, last) = [(at, move) for at, move in moves if move is not None]
     assert (first, last) == (Move.PAUSE, Move.RESUME)
@@ -181,7 +181,7 @@ def test_a_word_of_400_ms_pauses_the_agent_and_ends_nothing(loaded: Engines, pro
 def test_a_sentence_over_the_agent_ends_its_turn(loaded: Engines, prompts: Path) -> None:
     """It pauses within 230 ms of the first audible sample, and yields while the caller speaks."""
     interruption = Interruption(BargeInSettings(), EndpointingSettings())
-    voicings = judged(loaded, on_the_line(recording(prompts, "privacy-prompt")))
+    voicings = judge_windows(loaded, put_on_line(recording(prompts, "privacy-prompt")))
     moves = [interruption.push(voicing, index < 60) for index, voicing in enumerate(voicings)]
     assert [move for move in moves if move is not None] == [Move.PAUSE, Move.YIELD]
 
@@ -334,12 +334,12 @@ def test_the_request_can_ask_for_fewer_tokens(loaded: Engines) -> None:
 def test_speech_is_trimmed(loaded: Engines) -> None:
     """At the caller's ear: audible within 20 ms, quiet for no more than 90 (80, and the grid of 10) at the end."""
 
-    async def spoken(text: str) -> AudioF32:
+    async def synthesise(text: str) -> AudioF32:
         return np.concatenate([piece async for piece in loaded.tts.speak(text)])
 
     for text in ("Certainly, I can help you with that.", "Four fish for free.", "Please hold on."):
-        audio = asyncio.run(spoken(text))
-        np.testing.assert_array_equal(asyncio.run(spoken(text)), audio)
+        audio = asyncio.run(synthesise(text))
+        np.testing.assert_array_equal(asyncio.run(synthesise(text)), audio)
         down = Downsampler(loaded.tts.sample_rate)
         line = np.concatenate([down.push(audio), down.flush()]) / 32_767
         frames = line[: len(line) // 80 * 80].reshape(-1, 80)

@@ -21,13 +21,13 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-async def gathered(stream: AsyncGenerator[int, None]) -> list[int]:
+async def gather(stream: AsyncGenerator[int, None]) -> list[int]:
     return [item async for item in stream]
 
 
 def test_items_are_in_order(executor: ThreadPoolExecutor) -> None:
     """All of them, once each."""
-    assert asyncio.run(gathered(worker.iterate(executor, lambda: iter(range(1000))))) == list(range(1000))
+    assert asyncio.run(gather(worker.iterate(executor, lambda: iter(range(1000))))) == list(range(1000))
 
 
 def test_an_error_is_raised_after_the_items_before_it(executor: ThreadPoolExecutor) -> None:
@@ -91,7 +91,7 @@ def test_closing_does_not_wait_for_the_work(executor: ThreadPoolExecutor) -> Non
     release.set()
 
 
-def counting(made: list[int], over: threading.Event) -> Callable[[worker.Emit[int]], None]:
+def count(made: list[int], over: threading.Event) -> Callable[[worker.Emit[int]], None]:
     """Work that emits 0, 1, 2 … until nobody reads any more, and notes what it made."""
 
     def work(emit: worker.Emit[int]) -> None:
@@ -110,7 +110,7 @@ def test_work_in_step_has_one_item_in_hand_and_no_more(executor: ThreadPoolExecu
     over = threading.Event()
 
     async def read() -> list[int]:
-        stream = worker.stream(executor, counting(made, over), in_step=True)
+        stream = worker.stream(executor, count(made, over), in_step=True)
         taken = [await anext(stream) for _ in range(5)]
         assert len(made) <= 6
         await stream.aclose()
@@ -144,7 +144,7 @@ def test_a_cancelled_reader_stops_the_work(executor: ThreadPoolExecutor) -> None
         refused.set()
 
     async def read() -> None:
-        reader = asyncio.create_task(gathered(worker.stream(executor, work)))
+        reader = asyncio.create_task(gather(worker.stream(executor, work)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         reader.cancel()
@@ -163,7 +163,7 @@ def test_work_that_has_not_begun_never_begins(executor: ThreadPoolExecutor) -> N
     async def read() -> None:
         executor.submit(release.wait, 10)
         stream = worker.stream(executor, lambda emit: begun.set())
-        reader = asyncio.create_task(gathered(stream))
+        reader = asyncio.create_task(gather(stream))
         await asyncio.sleep(0)
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -180,7 +180,7 @@ def test_a_closed_engine_takes_no_work() -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()
     with pytest.raises(EngineError, match="is closed"):
-        asyncio.run(gathered(worker.iterate(executor, lambda: iter([1]))))
+        asyncio.run(gather(worker.iterate(executor, lambda: iter([1]))))
 
 
 def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
@@ -190,7 +190,7 @@ def test_a_closed_engine_does_not_leave_its_readers_waiting() -> None:
     async def read() -> None:
         executor = ThreadPoolExecutor(1)
         executor.submit(release.wait, 10)
-        reader = asyncio.create_task(gathered(worker.stream(executor, lambda emit: None)))
+        reader = asyncio.create_task(gather(worker.stream(executor, lambda emit: None)))
         await asyncio.sleep(0)
         executor.shutdown(wait=False, cancel_futures=True)
         with pytest.raises(EngineError, match="closed"):

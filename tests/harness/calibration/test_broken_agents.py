@@ -110,7 +110,7 @@ def spans(record: CallRecord, transcript: str) -> list[Span]:
     return [turn, call]
 
 
-def judged(record: CallRecord, transcript: str) -> tuple[TurnRecord, Verdict]:
+def judge(record: CallRecord, transcript: str) -> tuple[TurnRecord, Verdict]:
     (turn,) = score_call(
         record, spans(record, transcript), PlannedCall(0, (TURN,), probe=False), network_ms=95.0, cold=False
     )
@@ -137,13 +137,13 @@ def test_each_fault_is_named_and_fails(
 ) -> None:
     """Late and silent-headed answers are answers over budget; the others are no answers at all."""
     transcript = "please send me" if way == "half" else "please send me the bill"
-    turn, actual_verdict = judged(calls[way], transcript)
+    turn, actual_verdict = judge(calls[way], transcript)
     assert (turn.outcome, actual_verdict) == (outcome, verdict)
 
 
 def test_silence_at_the_head_is_no_answer(calls: dict[str, CallRecord]) -> None:
     """Its first byte arrives at once, its first sound after a second and a half."""
-    turn, _ = judged(calls["silent head"], "please send me the bill")
+    turn, _ = judge(calls["silent head"], "please send me the bill")
     assert turn.first_byte_ms is not None
     assert turn.turn_gap_ms is not None
     assert turn.turn_gap_ms - turn.first_byte_ms == pytest.approx(1500, abs=1)

@@ -22,13 +22,13 @@ from tests.harness.caller.calls import FastClock, Json, answering, call, clip, r
 def test_an_agent_that_hangs_up_in_mid_call_is_recorded() -> None:
     """AGENT_CLOSED, with when, where and the close code; the audio of both sides until then is kept."""
 
-    async def leaving(socket: ServerConnection, log: list[Json]) -> None:
+    async def leave(socket: ServerConnection, log: list[Json]) -> None:
         async for text in socket:
             message = json.loads(text)
             if message["event"] == "media" and message["media"]["chunk"] == "12":
                 await socket.close(1011, "out of memory")
 
-    record, _ = call(leaving)
+    record, _ = call(leave)
     assert record.end is CallEnd.AGENT_CLOSED
     assert "in turn 'a'" in record.detail
     assert "1011" in record.detail
@@ -40,12 +40,12 @@ def test_an_agent_that_hangs_up_in_mid_call_is_recorded() -> None:
 def test_a_broken_websocket_ends_the_call() -> None:
     """A frame that no WebSocket has is Twilio's 31924."""
 
-    async def breaking(socket: ServerConnection, log: list[Json]) -> None:
+    async def break_connection(socket: ServerConnection, log: list[Json]) -> None:
         await socket.recv()
         socket.transport.write(b"\x83\x00")
         await socket.wait_closed()
 
-    record, _ = call(breaking)
+    record, _ = call(break_connection)
     assert record.end is CallEnd.AGENT_CLOSED
     assert "31924" in record.detail
 
@@ -53,11 +53,11 @@ def test_a_broken_websocket_ends_the_call() -> None:
 def test_an_agent_that_dies_is_recorded() -> None:
     """A socket that breaks without a close message is AGENT_CLOSED too."""
 
-    async def dying(socket: ServerConnection, log: list[Json]) -> None:
+    async def die(socket: ServerConnection, log: list[Json]) -> None:
         await socket.recv()
         socket.transport.abort()
 
-    record, _ = call(dying)
+    record, _ = call(die)
     assert record.end is CallEnd.AGENT_CLOSED
     assert "before the first turn" in record.detail
 

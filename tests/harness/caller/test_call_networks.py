@@ -145,7 +145,7 @@ def test_a_reply_is_heard_later_by_the_downlink() -> None:
     """It was received at the caller's end, and played, no earlier than its delay after it was sent; marks as well."""
     clock, sent_ns = FastClock(), list[int]()
 
-    async def replying(socket: ServerConnection, log: list[Json]) -> None:
+    async def reply_after_speech(socket: ServerConnection, log: list[Json]) -> None:
         spoke = False
         async for text in socket:
             message = json.loads(text)
@@ -159,7 +159,7 @@ def test_a_reply_is_heard_later_by_the_downlink() -> None:
                     await socket.send(json.dumps(mark))
                 spoke = spoke or loud(message)
 
-    record, log = call(replying, network=profile(Direction(delay_ms=40), Direction(delay_ms=500)))
+    record, log = call(reply_after_speech, network=profile(Direction(delay_ms=40), Direction(delay_ms=500)))
     assert len(record.received) == len(sent_ns) == 1
     assert record.received[0].recv_ns >= sent_ns[0] + 500 * MS
     assert record.received[0].play_ns == record.received[0].recv_ns
@@ -222,14 +222,14 @@ def test_a_broken_connection_ends_the_call_without_a_close_message() -> None:
 def test_audio_on_its_way_is_heard_before_the_agents_hang_up() -> None:
     """An agent that speaks and closes at once is heard: its close travels behind its audio."""
 
-    async def leaving(socket: ServerConnection, log: list[Json]) -> None:
+    async def leave(socket: ServerConnection, log: list[Json]) -> None:
         async for text in socket:
             message = json.loads(text)
             if message["event"] == "media" and message["media"]["chunk"] == "5":
                 await socket.send(media(message))
                 return
 
-    record, _ = call(leaving, network=profile(downlink=Direction(delay_ms=400)))
+    record, _ = call(leave, network=profile(downlink=Direction(delay_ms=400)))
     assert record.end is CallEnd.AGENT_CLOSED
     assert len(record.received) == 1
     assert record.ended_ns >= record.received[0].recv_ns

@@ -84,7 +84,7 @@ def tone(samples: int) -> Pcm16:
     return (np.sin(np.arange(samples) / 2) * 8000 + 50).astype(np.int16)
 
 
-def played(playout: Playout, frames: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def lay_out_playout(playout: Playout, frames: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """What was played, from the stream's start, on the sample grid."""
     line = np.zeros(frames * FRAME_SAMPLES + 20_000)
     for segment in played_segments(playout.received):
@@ -111,7 +111,7 @@ def test_the_echo_is_what_was_played(pieces: list[tuple[int, int, bool]], attenu
         echo = path.read_frame(START + frame * FRAME_NS)
         heard.append(np.zeros(FRAME_SAMPLES) if echo is None else echo)
     delay = delay_ms * 8
-    expected = np.concatenate([np.zeros(delay), played(playout, frames)])[: frames * FRAME_SAMPLES]
+    expected = np.concatenate([np.zeros(delay), lay_out_playout(playout, frames)])[: frames * FRAME_SAMPLES]
     assert np.abs(np.concatenate(heard) - expected * 10 ** (-attenuation / 20)).max() <= 0.51
 
 

@@ -88,10 +88,10 @@ def test_segments_from_a_moment_are_those_that_end_after_it(steps: Steps, from_n
     late = played_segments(playout.received, from_ns)
     assert all(segment.end_ns > from_ns for segment in late)
     end = max(playout.end_ns, from_ns)
-    assert np.array_equal(laid_out(late, from_ns, end), laid_out(played_segments(playout.received), from_ns, end))
+    assert np.array_equal(lay_out(late, from_ns, end), lay_out(played_segments(playout.received), from_ns, end))
 
 
-def laid_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
+def lay_out(pieces: tuple[Segment, ...], from_ns: int, end_ns: int) -> Pcm16:
     """The pieces in one array, each at its rounded place, silence in the holes."""
     line = np.zeros(-(-(end_ns - from_ns) // NS_PER_SAMPLE), np.int16)
     for piece in pieces:

@@ -22,7 +22,7 @@ from tests.harness import report_builders as builders
 from tests.harness.tones import scenario_of_tones
 
 
-def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def run_error(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """Exit code and error line of a command that must fail with one line and nothing on stdout."""
     code = app.execute(list(arguments))
     captured = capfd.readouterr()
@@ -42,7 +42,7 @@ def test_usage_errors_exit_3(capfd: pytest.CaptureFixture[str]) -> None:
         ["report"],
         ["run", "--agent-nice", "99"],
     ):
-        code, line = complaint(capfd, *arguments)
+        code, line = run_error(capfd, *arguments)
         assert code == 3
         assert "See: turngap" in line
 
@@ -63,7 +63,7 @@ def test_user_input_is_checked_first(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     """Each is a usage error in one line, and no run folder is made."""
-    code, line = complaint(
+    code, line = run_error(
         capfd, "run", str(scenario_of_tones(tmp_path, 1)), "--out", str(tmp_path / "results"), *arguments
     )
     assert code == 3
@@ -91,7 +91,7 @@ def test_a_scenario_that_is_no_good_is_one_line(
     """Empty, malformed and incomplete files name file and fault."""
     file = tmp_path / "bad.scenario.yaml"
     file.write_text(content)
-    code, line = complaint(capfd, "run", str(file), "--profile", "scripted")
+    code, line = run_error(capfd, "run", str(file), "--profile", "scripted")
     assert code == 3
     assert re.search(message, line)
     assert str(file) in line
@@ -99,8 +99,8 @@ def test_a_scenario_that_is_no_good_is_one_line(
 
 def test_a_missing_scenario_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """By path, and by name."""
-    assert complaint(capfd, "run", str(tmp_path / "no.scenario.yaml"))[0] == 3
-    code, line = complaint(capfd, "run", "nope")
+    assert run_error(capfd, "run", str(tmp_path / "no.scenario.yaml"))[0] == 3
+    code, line = run_error(capfd, "run", "nope")
     assert (code, "no scenario 'nope'" in line) == (3, True)
 
 
@@ -111,7 +111,7 @@ def test_a_receiver_port_in_use_is_one_line(tmp_path: Path, capfd: pytest.Captur
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        code, line = complaint(
+        code, line = run_error(
             capfd,
             "run",
             str(scenario),
@@ -159,19 +159,19 @@ def test_a_url_without_an_agent_is_one_line(tmp_path: Path, capfd: pytest.Captur
 
 def test_resume_takes_no_other_plan_options(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A resumed run has its scenario, profile and turns from its folder."""
-    code, line = complaint(capfd, "run", "--resume", str(tmp_path), "--turns", "5")
+    code, line = run_error(capfd, "run", "--resume", str(tmp_path), "--turns", "5")
     assert (code, "give it alone" in line) == (3, True)
-    assert complaint(capfd, "run", "--resume", str(tmp_path))[0] == 3
+    assert run_error(capfd, "run", "--resume", str(tmp_path))[0] == 3
 
 
 def test_report_and_export_refuse_a_folder_that_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A foreign folder is a usage error for both."""
     for arguments in (["report", str(tmp_path)], ["export", str(tmp_path), "--format", "csv"]):
-        code, line = complaint(capfd, *arguments)
+        code, line = run_error(capfd, *arguments)
         assert code == 3
         assert "not a run folder" in line
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
-    assert complaint(capfd, "export", str(folder.path), "--format", "xml") == (
+    assert run_error(capfd, "export", str(folder.path), "--format", "xml") == (
         3,
         "--format 'xml': there are csv, perfetto",
     )
@@ -203,7 +203,7 @@ def test_a_damaged_run_is_one_line_for_every_command(
     for name, content in damage.items():
         (folder.path / name).write_bytes(content)
     before = {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
-    code, line = complaint(capfd, *command_line, str(folder.path))
+    code, line = run_error(capfd, *command_line, str(folder.path))
     assert code == app.USAGE
     assert str(folder.path) in line
     assert message in line
@@ -292,7 +292,7 @@ def test_every_command_finds_a_run_by_its_id(
     assert app.execute(["export", "one", "--format", "csv"]) == 0
     capfd.readouterr()
     for arguments in (["run", "--resume", "one"], ["sweep", "--resume", "one"]):
-        code, line = complaint(capfd, *arguments)
+        code, line = run_error(capfd, *arguments)
         assert code == 3
         assert "results/one" in line
     for arguments in (
@@ -301,7 +301,7 @@ def test_every_command_finds_a_run_by_its_id(
         ["compare", "one", "no"],
         ["run", "--resume", "no"],
     ):
-        code, line = complaint(capfd, *arguments)
+        code, line = run_error(capfd, *arguments)
         assert code == 3
         assert line.startswith("no: no run folder")
         assert "results/no" in line
@@ -312,7 +312,7 @@ def test_a_comparison_without_answers_is_one_line(tmp_path: Path, capfd: pytest.
     turns = builders.turns(3)
     RunFolder.create(tmp_path, "one", builders.run_record(turns)).append(turns)
     RunFolder.create(tmp_path, "none", builders.run_record([]))
-    code, line = complaint(capfd, "compare", str(tmp_path / "one"), str(tmp_path / "none"))
+    code, line = run_error(capfd, "compare", str(tmp_path / "one"), str(tmp_path / "none"))
     assert (code, line.startswith(f"no answered turns in {tmp_path / 'none'}")) == (3, True)
 
 

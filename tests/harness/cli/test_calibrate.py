@@ -78,7 +78,7 @@ def test_spaces_between_delays_are_allowed() -> None:
         calibrate.parse_delays("0 12")
 
 
-def shown(calibration: Calibration) -> str:
+def print_calibration(calibration: Calibration) -> str:
     out = io.StringIO()
     calibrate.print_calibration(calibration, Console(file=out, width=120))
     return out.getvalue()
@@ -86,7 +86,7 @@ def shown(calibration: Calibration) -> str:
 
 def test_the_table_has_both_conventions() -> None:
     """A row for each, with the figures of each."""
-    text = shown(Calibration((ROW,), QUIET))
+    text = print_calibration(Calibration((ROW,), QUIET))
     assert "+0.31" in text
     assert "+0.11" in text
     assert "the machine was idle" in text
@@ -95,7 +95,7 @@ def test_the_table_has_both_conventions() -> None:
 def test_a_busy_machine_and_missing_figures_are_reported() -> None:
     """The table never blames the instrument alone for a load, and shows a dash for what was not measured."""
     empty = Errors(0, None, None, None)
-    text = shown(Calibration((DelayErrors(150.0, 0, 25, None, None, None, empty),), Idle(1.5, 0.2)))
+    text = print_calibration(Calibration((DelayErrors(150.0, 0, 25, None, None, None, empty),), Idle(1.5, 0.2)))
     assert "NOT idle" in text
     assert "INVALID" in text
     assert "–" in text

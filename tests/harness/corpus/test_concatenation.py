@@ -23,7 +23,7 @@ def word(samples: int, seed: int) -> Pcm16:
     return np.concatenate([np.zeros(960), body, np.zeros(1600)]).clip(-32_768, 32_767).astype(np.int16)
 
 
-def made(parts: list[Pcm16], gaps_ms: list[int] | None) -> Clip:
+def join(parts: list[Pcm16], gaps_ms: list[int] | None) -> Clip:
     clip = make_clip("c", [SourceAudio(part, "word", "test", synthetic=False) for part in parts], gaps_ms=gaps_ms)
     assert isinstance(clip, Clip)
     return clip
@@ -39,7 +39,7 @@ def test_pauses_are_as_long_as_requested_and_where_the_clip_says(
 ) -> None:
     """Every gap of 200 ms and more is recorded, to the sample; comfort noise is in it, speech around it."""
     gaps = data.draw(st.lists(st.integers(0, 1500), min_size=len(words) - 1, max_size=len(words) - 1))
-    clip = made([word(*one) for one in words], gaps)
+    clip = join([word(*one) for one in words], gaps)
     assert [(end - start) / 8 for start, end in clip.pauses] == [gap for gap in gaps if gap >= 200]
     for start, end in clip.pauses:
         assert levels_dbfs(clip.pcm[start : end - end % 80]).max() < -55
@@ -52,7 +52,7 @@ def test_pauses_are_as_long_as_requested_and_where_the_clip_says(
 def test_pauses_do_not_move_the_end_of_speech(words: list[tuple[int, int]], gap_ms: int) -> None:
     """The clip still ends with its last sample of speech, whatever is between its parts, and is as much longer."""
     parts = [word(*one) for one in words]
-    paused, plain = made(parts, [gap_ms] * (len(parts) - 1)), made(parts, [0] * (len(parts) - 1))
+    paused, plain = join(parts, [gap_ms] * (len(parts) - 1)), join(parts, [0] * (len(parts) - 1))
     for clip in (paused, plain):
         label = label_speech(clip.pcm)
         assert label is not None

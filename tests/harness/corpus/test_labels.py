@@ -16,21 +16,21 @@ def speech(samples: int, seed: int, dbfs: float = -18.0) -> Pcm16:
     """Noise with a syllable's rhythm: loud vowels, weaker consonants, no pauses."""
     rng = np.random.default_rng(seed)
     rhythm = 0.55 + 0.45 * np.sin(np.arange(samples) / 8000 * 2 * np.pi * 4 + rng.uniform(0, 6))
-    return scaled(rng.standard_normal(samples) * rhythm * 32_768 * 10 ** (dbfs / 20))
+    return scale_to(rng.standard_normal(samples) * rhythm * 32_768 * 10 ** (dbfs / 20))
 
 
-def scaled(pcm: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | Pcm16, gain_db: float = 0.0) -> Pcm16:
+def scale_to(pcm: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | Pcm16, gain_db: float = 0.0) -> Pcm16:
     return np.clip(np.rint(np.asarray(pcm, np.float64) * 10 ** (gain_db / 20)), -32_768, 32_767).astype(np.int16)
 
 
-def placed(head: int, body: Pcm16, tail: int) -> Pcm16:
+def surround(head: int, body: Pcm16, tail: int) -> Pcm16:
     return np.concatenate([np.zeros(head, np.int16), body, np.zeros(tail, np.int16)])
 
 
 @given(SEEDS, st.integers(0, 5000), st.integers(2000, 12_000), st.integers(0, 5000))
 def test_the_label_is_the_known_end(seed: int, head: int, body: int, tail: int) -> None:
     """A burst that stops dead: the label is its last sample, rounded up to the 10 ms frame that holds it."""
-    label = label_speech(placed(head, speech(body, seed), tail))
+    label = label_speech(surround(head, speech(body, seed), tail))
     assert label is not None
     end = head + body
     # A frame that holds only a sample or two of the burst may stay under the threshold.
@@ -43,9 +43,9 @@ def test_the_label_is_the_known_end(seed: int, head: int, body: int, tail: int) 
 def test_level_does_not_move_the_label_of_loud_speech(seed: int, attenuation_db: float, tail: int) -> None:
     """While p95 - 35 dB decides, turning the clip down moves nothing, though its decay is gradual."""
     body = speech(8000, seed, dbfs=-8)
-    decay = scaled(speech(3000, seed + 1, dbfs=-8) * 10 ** (-np.arange(3000) / 600))
-    loud = placed(400, np.concatenate([body, decay]), tail)
-    quiet = scaled(loud, -attenuation_db)
+    decay = scale_to(speech(3000, seed + 1, dbfs=-8) * 10 ** (-np.arange(3000) / 600))
+    loud = surround(400, np.concatenate([body, decay]), tail)
+    quiet = scale_to(loud, -attenuation_db)
     assume(speech_threshold_dbfs(quiet) > FLOOR_DBFS + 0.5)
     one, two = label_speech(loud), label_speech(quiet)
     assert one is not None
@@ -56,8 +56,8 @@ def test_level_does_not_move_the_label_of_loud_speech(seed: int, attenuation_db:
 @given(SEEDS, st.floats(1, 20))
 def test_under_the_floor_a_quieter_clip_never_ends_later(seed: int, attenuation_db: float) -> None:
     """Where -55 dBFS decides, what sinks under it is silence on the line: the end moves earlier or stays."""
-    decay = scaled(speech(6000, seed, dbfs=-22) * 10 ** (-np.arange(6000) / 3000))
-    one, two = label_speech(decay), label_speech(scaled(decay, -attenuation_db))
+    decay = scale_to(speech(6000, seed, dbfs=-22) * 10 ** (-np.arange(6000) / 3000))
+    one, two = label_speech(decay), label_speech(scale_to(decay, -attenuation_db))
     assume(two is not None)
     assert one is not None
     assert two is not None
@@ -68,7 +68,7 @@ def test_under_the_floor_a_quieter_clip_never_ends_later(seed: int, attenuation_
 def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
     """The same speech with more silence after it has the same end."""
     body = speech(8000, seed)
-    one, two = label_speech(placed(0, body, 0)), label_speech(placed(0, body, tail))
+    one, two = label_speech(surround(0, body, 0)), label_speech(surround(0, body, tail))
     assert one is not None
     assert two is not None
     assert one.end_sample == two.end_sample
@@ -77,7 +77,7 @@ def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
 @given(SEEDS, st.integers(100, 4000))
 def test_lower_thresholds_end_later_and_higher_ones_earlier(seed: int, slope: int) -> None:
     """The two moves have their signs, whatever the decay; a clip is stable when both are within 20 ms."""
-    decay = scaled(speech(8000, seed + 1) * 10 ** (-np.arange(8000) / slope))
+    decay = scale_to(speech(8000, seed + 1) * 10 ** (-np.arange(8000) / slope))
     label = label_speech(np.concatenate([speech(4000, seed), decay]))
     assert label is not None
     assert label.low_ms >= 0 >= label.high_ms
@@ -86,13 +86,13 @@ def test_lower_thresholds_end_later_and_higher_ones_earlier(seed: int, slope: in
 
 def test_a_slow_fade_is_not_stable() -> None:
     """A voice that fades over a second has no end that two thresholds would agree on."""
-    fade = scaled(speech(12_000, 1) * 10 ** (-np.arange(12_000) / 4000))
+    fade = scale_to(speech(12_000, 1) * 10 ** (-np.arange(12_000) / 4000))
     label = label_speech(np.concatenate([speech(4000, 2), fade]))
     assert label is not None
     assert not label.is_firm
 
 
-@pytest.mark.parametrize("pcm", [np.zeros(0, np.int16), np.zeros(8000, np.int16), scaled(speech(8000, 1), -50)])
+@pytest.mark.parametrize("pcm", [np.zeros(0, np.int16), np.zeros(8000, np.int16), scale_to(speech(8000, 1), -50)])
 def test_silence_has_no_label(pcm: Pcm16) -> None:
     """Nothing, digital silence, and noise under the floor are no speech."""
     assert label_speech(pcm) is None

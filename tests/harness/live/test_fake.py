@@ -39,7 +39,7 @@ class Recorder:
         return
 
 
-def carried(
+def run_bridge(
     uplink: Direction, downlink: Direction, frames: int = 40, **options: bool
 ) -> tuple[Recorder, Recorder, Bridge]:
     clock = FakeClock()
@@ -60,7 +60,7 @@ def carried(
 
 def test_each_frame_arrives_its_delay_after_it_was_complete() -> None:
     """60 ms one way, 90 ms the other, on beats of their own."""
-    caller, agent, _ = carried(Direction(delay_ms=60), Direction(delay_ms=90))
+    caller, agent, _ = run_bridge(Direction(delay_ms=60), Direction(delay_ms=90))
     for at_ns, frame, value in agent.heard:
         assert value == 1001 + frame
         assert at_ns == caller.asked_ns[frame] + FRAME_NS + 60 * NS_PER_MS
@@ -72,7 +72,7 @@ def test_each_frame_arrives_its_delay_after_it_was_complete() -> None:
 
 def test_a_jittered_frame_is_never_early_and_never_overtakes() -> None:
     """It is added to the delay."""
-    caller, agent, _ = carried(Direction(delay_ms=60, jitter_ms=20), Direction())
+    caller, agent, _ = run_bridge(Direction(delay_ms=60, jitter_ms=20), Direction())
     late = [at_ns - caller.asked_ns[frame] - FRAME_NS - 60 * NS_PER_MS for at_ns, frame, _ in agent.heard]
     assert min(late) >= 0
     assert max(late) > 0
@@ -81,7 +81,7 @@ def test_a_jittered_frame_is_never_early_and_never_overtakes() -> None:
 
 def test_lost_frames_are_not_delivered() -> None:
     """And the frames after it keep their places."""
-    _, agent, _ = carried(Direction(loss=0.3), Direction(), frames=100)
+    _, agent, _ = run_bridge(Direction(loss=0.3), Direction(), frames=100)
     got = [frame for _, frame, _ in agent.heard]
     assert 0 < len(got) < 95
     assert all(value == 1001 + frame for _, frame, value in agent.heard)
@@ -89,14 +89,14 @@ def test_lost_frames_are_not_delivered() -> None:
 
 def test_duplicated_frames_arrive_twice() -> None:
     """With the same number."""
-    _, agent, _ = carried(Direction(duplicate=0.3), Direction(), frames=100)
+    _, agent, _ = run_bridge(Direction(duplicate=0.3), Direction(), frames=100)
     got = [frame for _, frame, _ in agent.heard]
     assert len(got) > len(set(got))
 
 
 def test_the_recording_has_both_sides_where_the_caller_has_them() -> None:
     """What is heard is later than what was sent by exactly its delay."""
-    _, _, bridge = carried(Direction(delay_ms=60), Direction(delay_ms=90))
+    _, _, bridge = run_bridge(Direction(delay_ms=60), Direction(delay_ms=90))
     pcm = bridge.recording()
     assert pcm.shape[1] == 2
     first_said = int(np.flatnonzero(pcm[:, 0])[0])
@@ -106,7 +106,7 @@ def test_the_recording_has_both_sides_where_the_caller_has_them() -> None:
 
 def test_a_trial_account_announces_itself_to_both() -> None:
     """Before either hears the other."""
-    _, agent, _ = carried(Direction(), Direction(), frames=ANNOUNCEMENT_FRAMES + 10, announced=True)
+    _, agent, _ = run_bridge(Direction(), Direction(), frames=ANNOUNCEMENT_FRAMES + 10, announced=True)
     values = [value for _, frame, value in agent.heard if frame < ANNOUNCEMENT_FRAMES]
     assert len(values) == ANNOUNCEMENT_FRAMES
     assert not any(1000 < value < 1200 for value in values)

@@ -157,9 +157,9 @@ def test_a_turn_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     """Speech locates an utterance on the other leg, so a live turn needs some; the error names the turn."""
     read = scenarios.load_scenario_file
 
-    def with_a_silent_turn(path: Path) -> Scenario:
+    def add_silent_turn(path: Path) -> Scenario:
         return read(path).model_copy(update={"turns": (Turn.model_construct(id="silence"),)})
 
-    monkeypatch.setattr(scenarios, "load_scenario_file", with_a_silent_turn)
+    monkeypatch.setattr(scenarios, "load_scenario_file", add_silent_turn)
     with pytest.raises(UsageError, match="turn 'silence'"):
         option_checks.make_plan(GOOD, ENVIRONMENT)

@@ -49,7 +49,7 @@ def test_a_call_that_fails_leaves_no_recording(fault: BaseException) -> None:
 
     async def run() -> None:
         async with fake_account() as on:
-            calls = made(Failing, on)
+            calls = make_runner(Failing, on)
             with pytest.raises(type(fault)):
                 await calls.run_all()
             assert not on.fake.recordings
@@ -73,7 +73,7 @@ def test_an_interrupted_call_is_scored_before_the_run_ends() -> None:
 
     async def run() -> None:
         async with fake_account() as on:
-            calls = made(Interrupted, on, calls=(PLANNED, PLANNED))
+            calls = make_runner(Interrupted, on, calls=(PLANNED, PLANNED))
             with pytest.raises(LiveError, match="its finished turns are kept"):
                 await calls.run_all()
             assert not on.fake.recordings
@@ -93,7 +93,7 @@ def test_an_echo_is_never_recorded() -> None:
 
     async def run() -> None:
         async with fake_account() as on:
-            calls = made(Noted, on, calls=())
+            calls = make_runner(Noted, on, calls=())
             with pytest.raises(LiveError, match="enough"):
                 await calls.run_all()
 
@@ -129,7 +129,7 @@ def on_(calls: CallRunner) -> FakeAccount:
     return cast(Any, calls.placer).on  # type: ignore[no-any-return]
 
 
-def made(kind: type[CallRunner], on: FakeAccount, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> CallRunner:
+def make_runner(kind: type[CallRunner], on: FakeAccount, calls: tuple[PlannedCall, ...] = (PLANNED,)) -> CallRunner:
     order = SimpleNamespace(
         record=True, caller_leg_only=True, echo=PLANNED, masker=Masker(), request=SimpleNamespace(calls=calls)
     )

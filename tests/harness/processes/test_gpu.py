@@ -58,12 +58,12 @@ def running(*pids: int) -> Any:
     return lambda handle: [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in pids]
 
 
-def opened(initial_namespace: bool = True, **changes: Any) -> Gpus:
+def open_device(initial_namespace: bool = True, **changes: Any) -> Gpus:
     """The stand-in's GPUs, as seen by a run whose root is this process."""
     return Gpus.open(nvml(**changes), GpuProcesses(os.getpid(), initial_namespace=initial_namespace))
 
 
-def refuse(*_: object) -> Any:
+def raise_refusal(*_: object) -> Any:
     raise FakeError("Not Supported")
 
 
@@ -84,10 +84,10 @@ def test_a_sample_has_the_values_of_nvml() -> None:
 def test_an_unavailable_gpu_value_is_none() -> None:
     """A MIG slice has no utilisation, an old driver no event reasons; the rest is still sampled."""
     changes = {
-        "nvmlDeviceGetUtilizationRates": refuse,
+        "nvmlDeviceGetUtilizationRates": raise_refusal,
         "nvmlDeviceGetCurrentClocksEventReasons": None,
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0x8,
-        "nvmlDeviceGetPowerUsage": refuse,
+        "nvmlDeviceGetPowerUsage": raise_refusal,
     }
     sample = Gpus.open(nvml(**changes)).sample(0.0)[0]
     assert (sample.utilisation_pct, sample.power_w, sample.used_mib) == (None, None, 10 * 1024)
@@ -98,7 +98,7 @@ def test_an_unavailable_gpu_value_is_none() -> None:
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
-        (nvml(nvmlInit=refuse), "no NVIDIA GPU: Not Supported"),
+        (nvml(nvmlInit=raise_refusal), "no NVIDIA GPU: Not Supported"),
         (nvml(nvmlDeviceGetCount=lambda: 0), "no NVIDIA GPU: the driver counts none"),
     ],
 )
@@ -135,16 +135,16 @@ def test_peaks_are_read_from_the_file(tmp_path: Path) -> None:
 
 def test_a_gpu_has_its_uuid_and_what_the_driver_keeps() -> None:
     """The UUID is what agent and instrument name a GPU by; an old driver does not tell its own part."""
-    assert [(each.uuid, each.reserved_mib) for each in opened().devices()] == [
+    assert [(each.uuid, each.reserved_mib) for each in open_device().devices()] == [
         ("GPU-handle 0", 512.0),
         ("GPU-handle 1", 512.0),
     ]
-    assert opened(nvmlMemory_v2=None).devices()[0].reserved_mib is None
+    assert open_device(nvmlMemory_v2=None).devices()[0].reserved_mib is None
 
 
 def test_the_agents_gpu_alone_is_sampled() -> None:
     """Of several GPUs the one that is named; a name that is none of them changes nothing."""
-    gpus = opened()
+    gpus = open_device()
     gpus.sample_only("GPU-of another machine")
     assert len(gpus.sample(0.0)) == 2
     gpus.sample_only("GPU-handle 1")
@@ -156,12 +156,12 @@ def test_a_card_in_slices_is_its_slices() -> None:
     slices = {0: "slice 0", 2: "slice 2"}
 
     def by_index(handle: str, place: int) -> str:
-        return slices[place] if place in slices else refuse()
+        return slices[place] if place in slices else raise_refusal()
 
     def temperature(handle: str, sensor: int) -> int:
-        return 55 if handle == "handle 0" else refuse()
+        return 55 if handle == "handle 0" else raise_refusal()
 
-    gpus = opened(
+    gpus = open_device(
         nvmlDeviceGetCount=lambda: 1,
         nvmlDeviceGetMigMode=lambda handle: [1, 1],
         nvmlDeviceGetMaxMigDeviceCount=lambda handle: 7,
@@ -175,7 +175,7 @@ def test_a_card_in_slices_is_its_slices() -> None:
 
 def test_processes_that_the_run_did_not_start_are_foreign() -> None:
     """Named with their numbers; ours are not among them, nor those that have ended since they were listed."""
-    gpus = opened(nvmlDeviceGetComputeRunningProcesses=running(os.getpid(), os.getppid(), 2**22 + 1))
+    gpus = open_device(nvmlDeviceGetComputeRunningProcesses=running(os.getpid(), os.getppid(), 2**22 + 1))
     sample = gpus.sample(0.0)[0]
     assert sample.foreign_processes == 1
     assert sample.foreign.startswith(f"{os.getppid()} ")
@@ -184,7 +184,7 @@ def test_processes_that_the_run_did_not_start_are_foreign() -> None:
 
 def test_processes_that_are_not_reported_are_unknown() -> None:
     """Not "nobody": the cell is empty."""
-    gpus = opened(nvmlDeviceGetComputeRunningProcesses=refuse)
+    gpus = open_device(nvmlDeviceGetComputeRunningProcesses=raise_refusal)
     sample = gpus.sample(0.0)[0]
     assert (sample.foreign_processes, sample.foreign, gpus.processes) == (None, "", "not available")
     cells = dict(zip(gpu_log.COLUMNS, gpu_log.format_gpu_row(sample), strict=True))

@@ -21,7 +21,7 @@ def sample(at_s: float, **changes: Any) -> GpuSample:
     return GpuSample(**values | {"at_s": at_s, "foreign": "", "boot_id": ""} | changes)
 
 
-def watched(folder: Path, *samples: GpuSample, device: Gpu = CARD, uuid: str = "GPU-a") -> GpuWatch | None:
+def watch_turns(folder: Path, *samples: GpuSample, device: Gpu = CARD, uuid: str = "GPU-a") -> GpuWatch | None:
     """Two turns: from 9.5 to 11 s, and one without an answer, from 19.5 to 22 s."""
     file = folder / "gpu.csv"
     with file.open("w", newline="") as lines:
@@ -37,13 +37,15 @@ def watched(folder: Path, *samples: GpuSample, device: Gpu = CARD, uuid: str = "
 def test_what_is_outside_the_windows_does_not_count(tmp_path: Path) -> None:
     """Between turns, and in turns that are not scored, the GPU may be anybody's and as hot as it likes."""
     bad = {"foreign_processes": 1, "foreign": "7 python", "throttle": "hw_thermal+sw_power_cap"}
-    watch = watched(tmp_path, sample(9.4, **bad), sample(10.5), sample(11.1, **bad), sample(21.9), sample(30.5, **bad))
+    watch = watch_turns(
+        tmp_path, sample(9.4, **bad), sample(10.5), sample(11.1, **bad), sample(21.9), sample(30.5, **bad)
+    )
     assert watch == GpuWatch(turns=2, watched_turns=2, known_turns=2, foreign_turns=0, before_mib=388.0, sees_all=True)
 
 
 def test_another_boots_samples_are_of_other_turns(tmp_path: Path) -> None:
     """After a reboot the clock begins anew: the same time on it is another time. Older rows do not tell their boot."""
-    watch = watched(tmp_path, sample(10.5, foreign_processes=1, foreign="7 python", boot_id="before"), sample(10.6))
+    watch = watch_turns(tmp_path, sample(10.5, foreign_processes=1, foreign="7 python", boot_id="before"), sample(10.6))
     assert watch is not None
     assert (watch.watched_turns, watch.foreign_turns) == (1, 0)
 
@@ -51,7 +53,7 @@ def test_another_boots_samples_are_of_other_turns(tmp_path: Path) -> None:
 def test_foreign_processes_and_throttling_are_counted_by_turn(tmp_path: Path) -> None:
     """However many samples of a turn show it; settings of the clocks are no throttling."""
     foreign = {"foreign_processes": 1, "foreign": "7 python+9 Xorg"}
-    watch = watched(
+    watch = watch_turns(
         tmp_path,
         sample(9.6, **foreign),
         sample(10.9, **foreign, throttle="applications_clocks"),
@@ -64,21 +66,21 @@ def test_foreign_processes_and_throttling_are_counted_by_turn(tmp_path: Path) ->
 
 def test_one_sample_without_a_list_leaves_the_turn_unknown(tmp_path: Path) -> None:
     """And a turn without samples is not watched."""
-    watch = watched(tmp_path, sample(10.0), sample(10.1, foreign_processes=None))
+    watch = watch_turns(tmp_path, sample(10.0), sample(10.1, foreign_processes=None))
     assert watch is not None
     assert (watch.watched_turns, watch.known_turns, watch.foreign_turns) == (1, 0, 0)
 
 
 def test_the_drivers_own_part_may_be_unknown(tmp_path: Path) -> None:
     """Then what was in use before is too."""
-    watch = watched(tmp_path, sample(10.0), device=Gpu(0, "old", 1000.0, 900.0, "GPU-a"))
+    watch = watch_turns(tmp_path, sample(10.0), device=Gpu(0, "old", 1000.0, 900.0, "GPU-a"))
     assert watch is not None
     assert watch.before_mib is None
 
 
 def test_the_peak_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
     """Another card's memory is another's; a GPU that is not among them has no peak."""
-    watched(
+    watch_turns(
         tmp_path, sample(10.0, used_mib=900.0), sample(10.0, gpu=1, used_mib=70_000.0), sample(11.0, used_mib=950.0)
     )
     devices = [CARD, Gpu(1, "NVIDIA A100", 81_920.0, 900.0, "GPU-b", 512.0)]
@@ -88,4 +90,4 @@ def test_the_peak_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
 
 def test_a_gpu_of_another_machine_is_not_watched(tmp_path: Path) -> None:
     """None: there is nothing to report."""
-    assert watched(tmp_path, sample(10.0), uuid="GPU-b") is None
+    assert watch_turns(tmp_path, sample(10.0), uuid="GPU-b") is None

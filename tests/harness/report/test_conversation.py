@@ -28,7 +28,7 @@ def page(folder: Path, turns: list[TurnRecord], **changes: object) -> str:
     return render_run_page(read_report_data(make.write_run(folder, turns, **changes)))
 
 
-def printed(record: RunRecord) -> str:
+def print_terminal(record: RunRecord) -> str:
     target = io.StringIO()
     print_summary(record, Console(file=target, width=200))
     return target.getvalue()
@@ -74,7 +74,7 @@ def test_a_run_of_before_has_no_section() -> None:
     """What was not recorded is not shown."""
     record = make.run_record(make.conversation_turns(), conversation=None, wer_upper=None)
     assert conversation.conversation_section(record, ()) is None
-    assert "with 95 % confidence" in printed(record)
+    assert "with 95 % confidence" in print_terminal(record)
 
 
 def test_limits_are_beside_their_figures(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_limits_are_beside_their_figures(tmp_path: Path) -> None:
 
 def test_the_terminal_says_the_same_in_few_words() -> None:
     """One line a figure, each rate with its bound."""
-    text = printed(make.run_record(make.conversation_turns()))
+    text = print_terminal(make.run_record(make.conversation_turns()))
     for words in ("false stops", "barge-in until the agent stops", "WER, noisy", "wasted work, pause turns"):
         assert words in text, words
     assert "1 of 10 (at most 39.4 % with 95 % confidence)" in text
@@ -106,14 +106,14 @@ def test_hidden_time_is_in_the_stage_table(tmp_path: Path) -> None:
     ]
     changes = {"stages": summary.compute_figures(turns)["stages"]}
     assert "hidden p50" in page(tmp_path / "run", turns, **changes)
-    assert "hidden p50" in printed(make.run_record(turns, **changes))
+    assert "hidden p50" in print_terminal(make.run_record(turns, **changes))
 
 
 @pytest.mark.parametrize("warning", [True, False])
 def test_the_terminal_warns_of_a_loaded_machine_without_a_budget_too(warning: bool) -> None:
     """A check that was not made is no warning; one that was made and is bad is, though nothing is judged."""
     check = Check(name="foreign load", ok=None, text="other processes used 40%: stop them", warning=warning)
-    assert ("warning" in printed(make.run_record(make.turns(3), validity=(check,)))) is warning
+    assert ("warning" in print_terminal(make.run_record(make.turns(3), validity=(check,)))) is warning
 
 
 def test_held_turns_are_no_failures(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from turngap.report.terminal import print_summary
 from tests.harness import report_builders as make
 
 
-def _printed(**changes: object) -> str:
+def _print_terminal(**changes: object) -> str:
     turns = [make.turn(i, outcome=Outcome.MISSED if i == 2 else Outcome.ANSWERED) for i in range(5)]
     target = io.StringIO()
     print_summary(make.run_record(turns, **changes), Console(file=target, width=100))
@@ -23,7 +23,7 @@ def _printed(**changes: object) -> str:
 
 def test_summary_has_the_figures() -> None:
     """Latencies, every stage, outcomes and rates with bounds are there, the verdict last, without escape codes."""
-    text = _printed()
+    text = _print_terminal()
     for words in (
         "perceived gap",
         "endpointing",
@@ -40,7 +40,9 @@ def test_summary_has_the_figures() -> None:
 def test_summary_is_no_markup() -> None:
     """Square brackets in notes and reasons are text, not styles; failed checks and reasons are listed."""
     checks = (Check(name="drift", ok=False, text="[red]slower[/red] by 40 ms"),)
-    text = _printed(verdict=Verdict.INVALID, validity=checks, notes=("[bold]x[/bold]",), reasons=("needs 47 more",))
+    text = _print_terminal(
+        verdict=Verdict.INVALID, validity=checks, notes=("[bold]x[/bold]",), reasons=("needs 47 more",)
+    )
     assert "[red]slower[/red]" in text
     assert "[bold]x[/bold]" in text
     assert "needs 47 more" in text
@@ -50,7 +52,7 @@ def test_nothing_is_printed_twice() -> None:
     """What the sentence or the list of checks has is no line of its own again."""
     first, second = "the run was interrupted", "the run needs 1 more turn"
     checks = (Check(name="harness", ok=False, text=first), Check(name="complete", ok=False, text=second))
-    text = _printed(
+    text = _print_terminal(
         verdict=Verdict.INVALID,
         validity=checks,
         reasons=(first, second),
@@ -63,7 +65,7 @@ def test_nothing_is_printed_twice() -> None:
 def test_foreign_agent() -> None:
     """An external agent shows its address, and missing stages leave their table out."""
     agent = make.run_record([]).agent.model_copy(update={"rss_mib": None, "cpu_s": None, "loop_lag_p99_ms": None})
-    text = _printed(agent=agent, stages={}, wer=None)
+    text = _print_terminal(agent=agent, stages={}, wer=None)
     assert "external; no stage data" in text
     assert "exposed" not in text
     assert "no transcript" in text
@@ -83,13 +85,15 @@ def test_cost_is_shown_if_there_is_a_price() -> None:
         answered_turn=0.00125,
     )
     line = "0.00125 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, 2026-05: assumed)"
-    assert line in _printed(cost=cost_figures)
-    assert "a call minute, 2 calls" in _printed(cost=cost_figures.model_copy(update={"answered_turn": None}))
-    assert "cost" not in _printed()
+    assert line in _print_terminal(cost=cost_figures)
+    assert "a call minute, 2 calls" in _print_terminal(cost=cost_figures.model_copy(update={"answered_turn": None}))
+    assert "cost" not in _print_terminal()
 
 
 def test_gpu_sharing_is_stated() -> None:
     """With the card's name; no line for an agent that uses none."""
     used = AgentGpu(uuid="GPU-8f", name="NVIDIA H200")
-    assert "The agent used NVIDIA H200 (GPU-8f) without MPS." in _printed(agent=AgentFigures(url="ws://a", gpu=used))
-    assert "MPS" not in _printed()
+    assert "The agent used NVIDIA H200 (GPU-8f) without MPS." in _print_terminal(
+        agent=AgentFigures(url="ws://a", gpu=used)
+    )
+    assert "MPS" not in _print_terminal()

@@ -10,7 +10,7 @@ from turngap_agent.errors import ScenarioError
 HEAD = "name: test\nturns_per_call: all\nturns:\n"
 
 
-def fault(turn: str) -> str:
+def load_error(turn: str) -> str:
     """The error about a scenario with that turn on line 5, after a plain one."""
     with pytest.raises(ScenarioError) as caught:
         documents.parse(f"{HEAD}  - {{say: hello}}\n  - {turn}\n", "x.yaml", Scenario, ScenarioError)
@@ -48,7 +48,7 @@ def fault(turn: str) -> str:
 )
 def test_a_faulty_turn_is_named_with_its_line(turn: str, message: str) -> None:
     """One line: file, line 5, what is wrong."""
-    error = fault(turn)
+    error = load_error(turn)
     assert error.startswith("x.yaml:5: ")
     assert message in error
 
@@ -79,13 +79,13 @@ def test_one_gap_applies_to_all_joints() -> None:
 def test_a_caller_who_does_not_stop_has_words_and_speaks_over_nobody() -> None:
     """`agent: limit` is about one long utterance of its own."""
     assert Turn.model_validate({"say": "on and on", "agent": "limit"}).limit_after_ms == 10_000
-    assert "no words" in fault("{silence_ms: 500, agent: limit}")
-    assert "`agent: limit` cannot have `over_agent_ms`" in fault("{say: a, agent: limit, over_agent_ms: 5}")
+    assert "no words" in load_error("{silence_ms: 500, agent: limit}")
+    assert "`agent: limit` cannot have `over_agent_ms`" in load_error("{say: a, agent: limit, over_agent_ms: 5}")
 
 
 def test_an_expectation_that_cannot_be_met_is_refused() -> None:
     """Words are not to be left without an answer, and only a caller who does not stop has a limit."""
     for voice in ("say: a", "prompt: hello", "audio: a.wav"):
-        assert "`agent: wait` is for turns without words" in fault(f"{{{voice}, agent: wait}}")
-    assert "`limit_after_ms` needs `agent: limit`" in fault("{say: a, limit_after_ms: 5000}")
+        assert "`agent: wait` is for turns without words" in load_error(f"{{{voice}, agent: wait}}")
+    assert "`limit_after_ms` needs `agent: limit`" in load_error("{say: a, limit_after_ms: 5000}")
     assert Turn.model_validate({"say": "on", "agent": "limit", "limit_after_ms": 5000}).limit_after_ms == 5000

@@ -251,7 +251,7 @@ def test_an_agent_that_reports_some_stages_only() -> None:
     assert Activity.ENCODING not in attempts.activities
 
 
-def test_unreported_attempts_are_not_matched() -> None:
+def test_sound_of_no_attempt_has_no_stages() -> None:
     """Sound that no attempt claims, a greeting that came late or a filler, has no stages."""
     assert find([call_span(), *attempt_spans(heard=False)]).note == "no attempt says that it sent what was heard"
     assert find([call_span(), *attempt_spans(sent_ms=None)]).note == "no attempt says that it sent what was heard"

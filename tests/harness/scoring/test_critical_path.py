@@ -32,7 +32,7 @@ SPECULATED = {
 ALL_THE_WAY = SPECULATED["synthesis"]
 
 
-def needed(activity: Activity, speculated: Sequence[Activity]) -> tuple[Activity, ...]:
+def list_needed(activity: Activity, speculated: Sequence[Activity]) -> tuple[Activity, ...]:
     """What the activity waits for in an agent that speculates so far."""
     others = PREREQUISITES[activity]
     return tuple(one for one in others if one is not Activity.CONFIRMED_END or activity not in speculated)
@@ -42,7 +42,7 @@ def run(durations: Durations, distances: Durations, speculated: Sequence[Activit
     """Play a turn: each activity starts its distance after the last of its prerequisites has ended."""
     ran: dict[Activity, Interval] = {}
     for activity in Activity:
-        ready = max((ran[other].end_ns for other in needed(activity, speculated)), default=T0)
+        ready = max((ran[other].end_ns for other in list_needed(activity, speculated)), default=T0)
         start = ready + distances[activity]
         ran[activity] = Interval(start, start + durations[activity])
     return ran
@@ -63,7 +63,7 @@ def turns(draw: st.DrawFn, *, certain: bool = False) -> Played:
     durations = {activity: draw(st.integers(0, 500)) for activity in Activity}
     distances = {}
     for activity in Activity:
-        wanted = needed(activity, speculated)
+        wanted = list_needed(activity, speculated)
         overlap = min([durations[activity], *(durations[other] for other in wanted)])
         holdable = activity in ALL_THE_WAY
         least = 0 if holdable and activity not in speculated else -overlap if wanted else 0
@@ -71,13 +71,13 @@ def turns(draw: st.DrawFn, *, certain: bool = False) -> Played:
     held = next((one for one in ALL_THE_WAY if one not in speculated), None)
     if certain and held is not None:
         ran = run(durations, distances, speculated)
-        before = max(ran[one].end_ns for one in needed(held, speculated) if one is not Activity.CONFIRMED_END)
+        before = max(ran[one].end_ns for one in list_needed(held, speculated) if one is not Activity.CONFIRMED_END)
         wait = draw(st.integers(1, 200))
         durations[Activity.CONFIRMED_END] += max(0, before + wait - ran[Activity.CONFIRMED_END].end_ns)
     return durations, distances, speculated
 
 
-def delayed(durations: Durations, activity: Activity, by: int) -> Durations:
+def delay(durations: Durations, activity: Activity, by: int) -> Durations:
     return {**durations, activity: durations[activity] + by}
 
 
@@ -87,7 +87,7 @@ def on_path(ran: dict[Activity, Interval], speculated: Sequence[Activity]) -> li
     while wanted:
         latest = max(wanted, key=lambda activity: ran[activity].end_ns)
         path.append(latest)
-        wanted = needed(latest, speculated)
+        wanted = list_needed(latest, speculated)
     return path
 
 
@@ -127,7 +127,7 @@ def test_a_delay_on_the_path_shows_in_its_stage_alone(turn: Played, by: int, dat
     durations, distances, speculated = turn
     ran = run(durations, distances, speculated)
     activity = data.draw(st.sampled_from(on_path(ran, speculated)))
-    after = run(delayed(durations, activity, by), distances, speculated)
+    after = run(delay(durations, activity, by), distances, speculated)
     exposed = exposed_by_stage_ns(find_critical_path(ran, T0, t1_of(ran)))
     exposed[activity.stage] += by
     assert exposed_by_stage_ns(find_critical_path(after, T0, t1_of(after))) == exposed
@@ -140,12 +140,12 @@ def test_slack_is_what_an_activity_can_lose(turn: Played, activity: Activity, by
     durations, distances, speculated = turn
     ran = run(durations, distances, speculated)
     slack = slack_by_activity_ns(ran, t1_of(ran))[activity]
-    within = run(delayed(durations, activity, min(by, slack)), distances, speculated)
+    within = run(delay(durations, activity, min(by, slack)), distances, speculated)
     assert t1_of(within) == t1_of(ran)
     if by < slack:
         exposed = exposed_by_stage_ns(find_critical_path(ran, T0, t1_of(ran)))
         assert exposed_by_stage_ns(find_critical_path(within, T0, t1_of(within))) == exposed
-    beyond = run(delayed(durations, activity, slack + by), distances, speculated)
+    beyond = run(delay(durations, activity, slack + by), distances, speculated)
     assert t1_of(beyond) == t1_of(ran) + by
 
 

@@ -43,7 +43,7 @@ def only(record: CallRecord, spans: tuple[Span, ...] = (), plan: PlannedCall | N
     return turn
 
 
-def heard(transcript: str | None) -> tuple[Span, ...]:
+def transcript_spans(transcript: str | None) -> tuple[Span, ...]:
     return (call_span(), *attempt_spans(transcript=transcript))
 
 
@@ -168,33 +168,33 @@ def test_one_frame_and_a_stall_is_broken() -> None:
     assert only(Call().utter(600, 1610).hear(2000, tone(80)).ends(2180)).outcome is Outcome.ANSWERED
 
 
-def probed(call: Call, hang_up_ms: float = 2500) -> TurnRecord:
+def probe_call(call: Call, hang_up_ms: float = 2500) -> TurnRecord:
     return only(call.ends(hang_up_ms), plan=replace(planned(), probe=True))
 
 
 def test_a_stall_in_which_a_probe_call_was_hung_up_is_broken() -> None:
     """160 ms of sound, then dry until the hang-up: an underrun of that length, unless it was our own."""
-    turn = probed(Call().utter(600, 1610).hear(2000, tone(160)))
+    turn = probe_call(Call().utter(600, 1610).hear(2000, tone(160)))
     assert (turn.outcome, turn.underruns_ms) == (Outcome.BROKEN, (340.0,))
     assert "underruns of 340 ms" in turn.detail
-    assert probed(Call().utter(600, 1610).hear(2000, tone(160)).stall(2499, 300)).outcome is Outcome.INVALID
-    assert probed(Call().utter(600, 1610).hear(2000, tone(160)), 2260).outcome is Outcome.ANSWERED
+    assert probe_call(Call().utter(600, 1610).hear(2000, tone(160)).stall(2499, 300)).outcome is Outcome.INVALID
+    assert probe_call(Call().utter(600, 1610).hear(2000, tone(160)), 2260).outcome is Outcome.ANSWERED
     assert only(Call().utter(600, 1610).hear(2000, tone(160)).ends(2500)).outcome is Outcome.ANSWERED
 
 
 @pytest.mark.parametrize("sound_ms", [160, 350])
 def test_a_reply_that_was_marked_is_whole(sound_ms: int) -> None:
     """A mark (or a `clear`) after the last audio ends the reply; one before it does not."""
-    assert probed(Call().utter(600, 1610).hear(2000, tone(sound_ms)).mark(2001)).outcome is Outcome.ANSWERED
-    assert probed(Call().utter(600, 1610).hear(2000, tone(sound_ms)).clear(2390)).outcome is Outcome.ANSWERED
+    assert probe_call(Call().utter(600, 1610).hear(2000, tone(sound_ms)).mark(2001)).outcome is Outcome.ANSWERED
+    assert probe_call(Call().utter(600, 1610).hear(2000, tone(sound_ms)).clear(2390)).outcome is Outcome.ANSWERED
     early = Call().hear(100, tone(200)).mark(101).utter(600, 1610).hear(2000, tone(sound_ms))
-    assert probed(early).outcome is Outcome.BROKEN
+    assert probe_call(early).outcome is Outcome.BROKEN
 
 
 def test_a_reply_of_an_agent_without_marks_is_whole_from_300_ms_on() -> None:
     """What such an agent has ended is not known: a word is no reply, a short sentence may be."""
-    assert probed(Call().utter(600, 1610).hear(2000, tone(290))).outcome is Outcome.BROKEN
-    assert probed(Call().utter(600, 1610).hear(2000, tone(300))).outcome is Outcome.ANSWERED
+    assert probe_call(Call().utter(600, 1610).hear(2000, tone(290))).outcome is Outcome.BROKEN
+    assert probe_call(Call().utter(600, 1610).hear(2000, tone(300))).outcome is Outcome.ANSWERED
 
 
 def test_an_underrun_of_our_own_is_not_laid_to_the_agent() -> None:
@@ -221,7 +221,7 @@ def test_an_underrun_of_our_own_is_not_laid_to_the_agent() -> None:
 )
 def test_the_words_that_were_answered(transcript: str | None, outcome: Outcome) -> None:
     """The last word dropped is truncated, too many errors before it are wrong, no transcript is no verdict."""
-    turn = only(example_call().ends(4000), heard(transcript))
+    turn = only(example_call().ends(4000), transcript_spans(transcript))
     assert turn.outcome is outcome
     assert (turn.wer is None) is (transcript is None)
 
@@ -229,10 +229,10 @@ def test_the_words_that_were_answered(transcript: str | None, outcome: Outcome) 
 def test_the_scenarios_words_go_before_the_clips() -> None:
     """`expect` and `wer_limit` are the scenario's; the clip's transcript is used where there is none."""
     strict = planned(expect="please call me back soon tomorrow", wer_limit=0.1)
-    turn = only(example_call().ends(4000), heard(WORDS), strict)
+    turn = only(example_call().ends(4000), transcript_spans(WORDS), strict)
     assert (turn.outcome, turn.word_errors, turn.words) == (Outcome.WRONG, 1, 6)
     without = Call().utter(600, 1610, words=None).hear(2005, tone(300)).ends(4000)
-    assert only(without, heard(WORDS)).wer is None
+    assert only(without, transcript_spans(WORDS)).wer is None
 
 
 def test_cut_off() -> None:
@@ -275,7 +275,7 @@ def test_invalid_by_receive_lateness() -> None:
 
 def test_lateness_does_not_hide_wrong_words() -> None:
     """A turn that is wrong whatever its timing is wrong."""
-    turn = only(example_call().late(80, 6).ends(4000), heard("peas fall me back tomorrow"))
+    turn = only(example_call().late(80, 6).ends(4000), transcript_spans("peas fall me back tomorrow"))
     assert (turn.outcome, turn.lateness_send_ms) == (Outcome.WRONG, 6)
 
 

@@ -33,7 +33,7 @@ def turngap(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running_run(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A `turngap` command that is ended with the block, and leaves no process of its own behind."""
     process = subprocess.Popen(turngap(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -59,7 +59,7 @@ def only_run(results: Path) -> Path:
     return folder
 
 
-def gone(processes: list[psutil.Process]) -> bool:
+def all_ended(processes: list[psutil.Process]) -> bool:
     """True when all of them end by themselves."""
     _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
     return not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
@@ -115,13 +115,15 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
     """One line that says how to go on, exit code 2, nothing left running, the turn under way not counted."""
     results = tmp_path / "results"
-    with running("run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)) as process:
+    with running_run(
+        "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "1/3")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
-    assert gone(family)
+    assert all_ended(family)
     folder = only_run(results)
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
     assert f"`turngap run --resume {folder}`" in line
@@ -134,7 +136,9 @@ def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
 def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
     """Ended at once in mid-call: the line has the run's real path, and `--resume` takes it."""
     results = tmp_path / "results"
-    with running("run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)) as process:
+    with running_run(
+        "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "1/3")
         process.send_signal(signal.SIGTERM)
         wait_for(process.stderr, "finishing up")
@@ -149,7 +153,9 @@ def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     """There is nothing to keep: one line, exit code 2, no folder, no process."""
     results = tmp_path / "results"
-    with running("run", str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted", "--out", str(results)) as process:
+    with running_run(
+        "run", str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted", "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "calibrating")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -158,25 +164,27 @@ def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     assert err.splitlines()[-1].startswith("turngap: error: interrupted")
     assert "--resume" not in err
     assert "Traceback" not in err
-    assert gone(family)
+    assert all_ended(family)
     assert list(results.iterdir()) == []
 
 
 def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> None:
     """The agent and the rest end by themselves, the folder renders, and --resume makes only the missing calls."""
     results = tmp_path / "results"
-    with running("run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results)) as process:
+    with running_run(
+        "run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "1/2")
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
         process.kill()
         process.wait()
-        assert gone(family)
+        assert all_ended(family)
     folder = only_run(results)
     kept = {turn.call: turn.call_sid for turn in store.read_run(folder).turns if turn.scored}
     assert kept
     assert subprocess.run(turngap("report", str(folder)), check=False).returncode == 0
-    with running("run", "--resume", str(folder)) as process:
+    with running_run("run", "--resume", str(folder)) as process:
         process.communicate(timeout=PATIENCE_S)
     after = store.read_run(folder)
     assert (after.record.complete, after.record.n_turns) == (True, 2)
@@ -186,7 +194,9 @@ def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> 
 def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
     """One line with its log, exit code 2, finished turns kept, INVALID with the reason in run.json."""
     results = tmp_path / "results"
-    with running("run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)) as process:
+    with running_run(
+        "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "1/3")
         for each in psutil.Process(process.pid).children():
             with contextlib.suppress(psutil.Error):

@@ -72,7 +72,7 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
 
 
 @pytest.mark.parametrize("name", [store.SPANS, store.GPU, store.PROCESS])
-def test_mending_includes_the_samplers_files(folder: RunFolder, name: str) -> None:
+def test_mending_removes_torn_rows_of_the_samplers(folder: RunFolder, name: str) -> None:
     """A half row would make nonsense of the first row that a resumed run writes."""
     (folder.path / name).write_bytes(b"1.0,2\n1.5")
     folder.cut_torn_lines()

@@ -34,14 +34,14 @@ def call(*received: Received) -> CallRecord:
     )
 
 
-def heard(at_ms: float, samples: int, played: int) -> Received:
+def received_message(at_ms: float, samples: int, played: int) -> Received:
     at_ns = START_NS + round(at_ms * 1e6)
     return Received(at_ns, at_ns, np.full(samples, 7, np.int16), played)
 
 
 def test_the_agents_audio_is_where_it_was_played() -> None:
     """Audio begins at its play time, and what a clear threw away is silent."""
-    pcm = recording.make_stereo(call(heard(50, 400, 80)))
+    pcm = recording.make_stereo(call(received_message(50, 400, 80)))
     assert pcm.shape == (800, 2)
     assert (pcm[:, 0] == 1).all()
     assert pcm[:, 1].nonzero()[0].tolist() == list(range(400, 480))
@@ -49,20 +49,20 @@ def test_the_agents_audio_is_where_it_was_played() -> None:
 
 def test_audio_beyond_the_last_frame_is_kept() -> None:
     """A reply that outlasts the caller's frames makes the file longer."""
-    pcm = recording.make_stereo(call(heard(90, 400, 400)))
+    pcm = recording.make_stereo(call(received_message(90, 400, 400)))
     assert pcm.shape == (720 + 400, 2)
     assert pcm[-1].tolist() == [0, 7]
 
 
 def test_audio_before_the_stream_is_cut() -> None:
     """What an agent sent too early is not wrapped around to the end."""
-    pcm = recording.make_stereo(call(heard(-10, 160, 160)))
+    pcm = recording.make_stereo(call(received_message(-10, 160, 160)))
     assert pcm[:, 1].nonzero()[0].tolist() == list(range(80))
 
 
 def test_a_recording_is_an_ordinary_wav(tmp_path: Path) -> None:
     """Two channels, 16 bits, 8 kHz, and no temporary file beside it."""
-    recording.write_wav(tmp_path / "call.wav", recording.make_stereo(call(heard(0, 160, 160))))
+    recording.write_wav(tmp_path / "call.wav", recording.make_stereo(call(received_message(0, 160, 160))))
     with wave.open(str(tmp_path / "call.wav")) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()) == (2, 2, 8000, 800)
     assert [path.name for path in tmp_path.iterdir()] == ["call.wav"]

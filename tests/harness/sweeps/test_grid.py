@@ -136,7 +136,7 @@ def test_the_published_sweep_of_the_shortest_silence_is_accepted(tmp_path: Path)
     assert [row.name for row in request.record.settings] == [f"min_silence_ms={ms}" for ms in (100, 200, 300)]
 
 
-def written(folder: Path, text: str) -> Path:
+def write_file(folder: Path, text: str) -> Path:
     file = folder / "grid.yaml"
     file.write_text(text)
     return file
@@ -145,7 +145,7 @@ def written(folder: Path, text: str) -> Path:
 def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
     """A step without `set` is the profile as it is."""
     text = 'steps:\n- {name: Plain}\n- {name: + short window, set: ["stt.window=short", endpointing.policy=silence]}\n'
-    settings = grid.load_steps(written(tmp_path, text))
+    settings = grid.load_steps(write_file(tmp_path, text))
     assert [(each.name, each.slug) for each in settings] == [("Plain", "plain"), ("+ short window", "short-window")]
     assert settings[0].overrides == ()
     assert settings[1].overrides == ("stt.window=short", "endpointing.policy=silence")
@@ -165,4 +165,4 @@ def test_steps_of_a_file_keep_their_order_and_names(tmp_path: Path) -> None:
 def test_a_malformed_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """With its line, and the key that was meant."""
     with pytest.raises(UsageError, match=message):
-        grid.load_steps(written(tmp_path, text))
+        grid.load_steps(write_file(tmp_path, text))

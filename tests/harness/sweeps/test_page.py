@@ -20,14 +20,14 @@ pytestmark = pytest.mark.xdist_group("sweep-page")
 CHROMIUM = Path("/usr/bin/chromium")
 
 
-def rendered(path: Path) -> str:
+def render(path: Path) -> str:
     page.write_sweep_page(path, path / "report.html")
     return (path / "report.html").read_text("utf-8")
 
 
 def test_every_setting_has_its_figures_beside_the_chart(tmp_path: Path) -> None:
     """A row each, the dominated one grey with the name of what dominates it, the profile's own one marked."""
-    text = rendered(write_sweep(tmp_path / "sweep"))
+    text = render(write_sweep(tmp_path / "sweep"))
     rows = re.findall(r'<tr class="([^"]*)"><td>(\d)<th', text)
     assert [(classes.split(), number) for classes, number in rows] == [
         ([], "1"),
@@ -48,7 +48,7 @@ def test_every_setting_has_its_figures_beside_the_chart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("begun", [0, 1, 2])
 def test_an_unfinished_sweep_shows_its_finished_settings(tmp_path: Path, begun: int) -> None:
     """From no run at all on; it says that it is not complete."""
-    text = rendered(write_sweep(tmp_path / "sweep", settings=3, n=3, begun=begun, complete=False))
+    text = render(write_sweep(tmp_path / "sweep", settings=3, n=3, begun=begun, complete=False))
     assert "UNFINISHED" in text
     assert f"{3 - begun} setting" in text
 

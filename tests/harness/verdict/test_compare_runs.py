@@ -11,7 +11,7 @@ from turngap_agent.tracing import Stage
 from tests.harness import report_builders as make
 
 
-def slower(turn: TurnRecord, by_ms: float) -> TurnRecord:
+def slow_down(turn: TurnRecord, by_ms: float) -> TurnRecord:
     """The turn with a longer first token."""
     assert turn.stages is not None
     assert turn.turn_gap_ms is not None
@@ -24,7 +24,7 @@ def slower(turn: TurnRecord, by_ms: float) -> TurnRecord:
 def test_the_stage_that_moved_is_named() -> None:
     """60 ms more in one stage: gap and stage are slower by that, all other stages the same; in reverse, faster."""
     base = make.turns(40)
-    head = [slower(turn, 60.0) for turn in base]
+    head = [slow_down(turn, 60.0) for turn in base]
     rows = {row.stage: row for row in compare.compare_turns(head, base)}
     assert all(row.paired for row in rows.values())
     assert rows[None].comparison.median_change_ms == pytest.approx(60)
@@ -38,7 +38,7 @@ def test_the_stage_that_moved_is_named() -> None:
 def test_other_utterances_are_two_samples() -> None:
     """Runs that do not say the same are not paired; turns lost in one make it slower."""
     base = make.turns(40)
-    rows = compare.compare_turns([slower(turn, 200.0) for turn in base[:30]], base)
+    rows = compare.compare_turns([slow_down(turn, 200.0) for turn in base[:30]], base)
     assert not any(row.paired for row in rows)
     assert rows[0].comparison.change is Change.SLOWER
     lost = [*base[:20], *(make.turn(index, outcome=Outcome.MISSED) for index in range(20, 40))]
@@ -57,7 +57,7 @@ def test_a_few_turns_find_no_difference() -> None:
     """Under six pairs the change is shown as seen, without interval or finding, and a note counts the pairs."""
     for count, words in ((1, "1 pair"), (5, "5 pairs")):
         base = make.turns(count)
-        rows = compare.compare_turns([slower(turn, 600.0) for turn in base], base)
+        rows = compare.compare_turns([slow_down(turn, 600.0) for turn in base], base)
         assert rows[0].comparison.median_change_ms == pytest.approx(600)
         assert all(row.comparison.change is Change.TOO_FEW for row in rows)
         assert all((row.comparison.low_ms, row.comparison.high_ms) == (None, None) for row in rows)

@@ -47,7 +47,7 @@ class Reader:
         """Nothing to do."""
 
 
-async def settle() -> None:
+async def yield_to_loop() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -59,14 +59,14 @@ def test_one_reading_at_a_time() -> None:
         reader = Reader()
         ahead = ReadAhead(reader, BLOCK, "CA1")
         ahead.start(())
-        await settle()
+        await yield_to_loop()
         ahead.start(())
-        await settle()
+        await yield_to_loop()
         assert reader.read == [REQUEST]
         reader.may.set()
-        await settle()
+        await yield_to_loop()
         ahead.start(())
-        await settle()
+        await yield_to_loop()
         assert reader.read == [REQUEST, REQUEST]
         await ahead.close()
 
@@ -80,7 +80,7 @@ def test_the_end_of_a_call_does_not_wait_for_it() -> None:
         reader = Reader()
         ahead = ReadAhead(reader, BLOCK, "CA1")
         ahead.start(())
-        await settle()
+        await yield_to_loop()
         assert reader.forgotten == []
         await asyncio.wait_for(ahead.close(), 5)
         assert reader.forgotten == [BLOCK]
@@ -98,7 +98,7 @@ def test_a_failure_is_logged_and_nothing_more(caplog: pytest.LogCaptureFixture) 
         reader.may.set()
         ahead = ReadAhead(reader, BLOCK, "CA1")
         ahead.start(())
-        await settle()
+        await yield_to_loop()
         await ahead.close()
 
     with caplog.at_level(logging.ERROR):
@@ -118,7 +118,7 @@ def test_nothing_is_read_with_a_model_that_cannot_read_ahead() -> None:
     asyncio.run(run())
 
 
-async def cancelled_task() -> asyncio.Task[None]:
+async def cancel_task() -> asyncio.Task[None]:
     task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(1000))
     task.cancel()
     return task
@@ -130,7 +130,7 @@ async def test_attempts_without_work_are_not_waited_for():
     work = CancelledWork()
     async with asyncio.timeout(ABANDONED_S / 2):
         assert await work.wait()
-        work.add(await cancelled_task(), Meter())
+        work.add(await cancel_task(), Meter())
         assert work
         assert await work.wait()
     assert not work
@@ -140,7 +140,7 @@ async def test_attempts_without_work_are_not_waited_for():
 async def test_work_is_waited_for():
     """Until the last engine has stopped."""
     work, meter = CancelledWork(), Meter()
-    work.add(await cancelled_task(), meter)
+    work.add(await cancel_task(), meter)
     with meter.busy():
         waiting = asyncio.create_task(work.wait(100))
         await asyncio.sleep(0)
@@ -153,7 +153,7 @@ async def test_work_is_waited_for():
 async def test_an_engine_that_never_stops_is_given_up(caplog):
     """With a line in the log; once given up it is not waited for again."""
     work, meter = CancelledWork(), Meter()
-    work.add(await cancelled_task(), meter)
+    work.add(await cancel_task(), meter)
     with meter.busy():
         await work.wait(0.001)
         await work.wait(1000)

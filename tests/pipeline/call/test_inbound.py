@@ -63,31 +63,31 @@ def frame(chunk: int, timestamp_ms: int, samples: int = 160) -> InboundMedia:
     return InboundMedia("MZ1", chunk + 1, chunk, timestamp_ms, b"\xff" * samples)
 
 
-def missing(*frames: InboundMedia) -> list[int | None]:
+def list_missing(*frames: InboundMedia) -> list[int | None]:
     continuity = Continuity()
     return [continuity.missing_samples(each) for each in frames]
 
 
 def test_nothing_is_missing_between_frames_that_follow_each_other():
     """Whatever the first timestamp, the frame lengths, and a few milliseconds of wavering."""
-    assert missing(frame(1, 137), frame(2, 157), frame(3, 180), frame(4, 199, 320), frame(5, 237)) == [0] * 5
+    assert list_missing(frame(1, 137), frame(2, 157), frame(3, 180), frame(4, 199, 320), frame(5, 237)) == [0] * 5
 
 
 def test_a_hole_is_as_long_as_the_timestamps_say():
     """Three frames lost are 480 samples, once; what follows is in its place."""
-    assert missing(frame(1, 100), frame(5, 180), frame(6, 200)) == [0, 480, 0]
+    assert list_missing(frame(1, 100), frame(5, 180), frame(6, 200)) == [0, 480, 0]
 
 
 def test_a_repeated_frame_is_recognised():
     """A repetition of the last message returns None; a sender that numbers nothing does not count as repeating."""
-    assert missing(frame(1, 100), frame(1, 100), frame(2, 120)) == [0, None, 0]
-    assert missing(frame(1, 100), frame(1, 120), frame(1, 140)) == [0, 0, 0]
+    assert list_missing(frame(1, 100), frame(1, 100), frame(2, 120)) == [0, None, 0]
+    assert list_missing(frame(1, 100), frame(1, 120), frame(1, 140)) == [0, 0, 0]
 
 
 def test_an_impossible_timestamp_is_ignored():
     """Neither a jump of hours nor one back makes silence; counting begins anew from it."""
-    assert missing(frame(1, 100), frame(2, 9_000_000), frame(3, 9_000_020)) == [0, 0, 0]
-    assert missing(frame(1, 5000), frame(2, 100), frame(3, 120), frame(5, 160)) == [0, 0, 0, 160]
+    assert list_missing(frame(1, 100), frame(2, 9_000_000), frame(3, 9_000_020)) == [0, 0, 0]
+    assert list_missing(frame(1, 5000), frame(2, 100), frame(3, 120), frame(5, 160)) == [0, 0, 0, 160]
 
 
 TIMESTAMPS = st.integers(0, 40_000) | st.integers(0, 10**18)
@@ -96,7 +96,7 @@ TIMESTAMPS = st.integers(0, 40_000) | st.integers(0, 10**18)
 @given(st.lists(st.tuples(st.integers(0, 10**18), TIMESTAMPS, st.integers(0, 400)), max_size=20))
 def test_no_message_makes_more_silence_than_the_longest_hole(messages):
     """Whatever the numbers, from 0 to 10 s of silence each."""
-    for gap in missing(*(frame(*message) for message in messages)):
+    for gap in list_missing(*(frame(*message) for message in messages)):
         assert gap is None or 0 <= gap <= Continuity.MAX_FILL_SAMPLES
 
 

@@ -87,7 +87,7 @@ def at_the_line(ear: Ear):
     return mock.patch.object(clock, "now_ns", now_ns)
 
 
-def made(ear: Ear) -> OutboundAudio:
+def make_outbound(ear: Ear) -> OutboundAudio:
     return OutboundAudio("MZ1", ear.send, BargeInSettings())
 
 
@@ -113,7 +113,7 @@ def test_for_any_pauses_nothing_is_lost_or_repeated(steps, way_ns):
     async def run() -> None:
         ear = Ear(way_ns)
         with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
-            outbound, sent, marks = made(ear), b"", 0
+            outbound, sent, marks = make_outbound(ear), b"", 0
             for wait_ns, action, samples in steps:
                 ear.pass_time(wait_ns)
                 for name in ear.echoes:
@@ -149,7 +149,7 @@ def test_what_counts_as_heard_was_heard(steps, way_ns):
     async def run() -> None:
         ear = Ear(way_ns)
         with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
-            outbound, sent = made(ear), b""
+            outbound, sent = make_outbound(ear), b""
             for wait_ns, action, samples in steps:
                 ear.pass_time(wait_ns)
                 if action == "say":
@@ -169,7 +169,7 @@ def test_what_counts_as_heard_was_heard(steps, way_ns):
     asyncio.run(run())
 
 
-async def paused_at(ear: Ear, outbound: OutboundAudio, ms: int) -> bytes:
+async def pause_at(ear: Ear, outbound: OutboundAudio, ms: int) -> bytes:
     """A second of speech and a mark, paused after so many milliseconds."""
     sent = speech(8000)
     await say(outbound, sent)
@@ -185,8 +185,8 @@ def test_a_pause_is_a_clear_and_later_audio_waits():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear):
-            outbound = made(ear)
-            audio = await paused_at(ear, outbound, 250)
+            outbound = make_outbound(ear)
+            audio = await pause_at(ear, outbound, 250)
             await say(outbound, b"\x10" * 160)
             await outbound.mark("later")
             ear.pass_time(500 * MS)
@@ -207,7 +207,7 @@ def test_it_resumes_without_a_click():
         ear = Ear()
         loud = mulaw.encode(np.full(8000, 16_000, np.int16))
         with at_the_line(ear):
-            outbound = made(ear)
+            outbound = make_outbound(ear)
             await say(outbound, loud)
             ear.pass_time(500 * MS)
             await outbound.pause()
@@ -227,8 +227,8 @@ def test_a_mark_that_was_thrown_away_is_set_again():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear):
-            outbound = made(ear)
-            await paused_at(ear, outbound, 250)
+            outbound = make_outbound(ear)
+            await pause_at(ear, outbound, 250)
             ear.pass_time(0)
             assert ear.echoes == ["turn-0-1"]
             await outbound.resume()
@@ -248,8 +248,8 @@ def test_pausing_twice_is_pausing_once():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear):
-            outbound = made(ear)
-            audio = await paused_at(ear, outbound, 250)
+            outbound = make_outbound(ear)
+            audio = await pause_at(ear, outbound, 250)
             await outbound.pause()
             assert outbound.unheard_samples == 6000
             await outbound.clear()
@@ -267,7 +267,7 @@ def test_a_pause_during_a_resumption_keeps_the_order():
     async def run() -> None:
         ear = Ear()
         with at_the_line(ear), mock.patch.object(outbound_module, "_fade_in", lambda payload: payload):
-            outbound, real, sent = made(ear), ear.send, 0
+            outbound, real, sent = make_outbound(ear), ear.send, 0
 
             async def slow(text: str) -> None:
                 nonlocal sent
@@ -276,7 +276,7 @@ def test_a_pause_during_a_resumption_keeps_the_order():
                 await asyncio.sleep(0)
 
             outbound._out._deliver = slow
-            audio = await paused_at(ear, outbound, 250)
+            audio = await pause_at(ear, outbound, 250)
             going_on, sent = asyncio.create_task(outbound.resume()), 0
             while sent < 3:  # noqa: ASYNC110  # what is waited for knows nothing of the test
                 await asyncio.sleep(0)

@@ -28,7 +28,7 @@ class FailingOnce(ScriptedLanguageModel):
             yield token
 
 
-async def heard(words: str, apology: str, faults: list) -> list[str]:
+async def read_reply(words: str, apology: str, faults: list) -> list[str]:
     async def pieces():
         if words:
             yield words
@@ -40,7 +40,7 @@ async def heard(words: str, apology: str, faults: list) -> list[str]:
 async def test_a_failure_is_followed_by_the_apology() -> None:
     """After the words already generated, in a clause of its own; the failure is reported."""
     faults = []
-    assert await heard("One mo", SORRY, faults) == ["One mo", f"\n{SORRY}"]
+    assert await read_reply("One mo", SORRY, faults) == ["One mo", f"\n{SORRY}"]
     assert [str(fault) for fault in faults] == ["it is down"]
 
 
@@ -48,7 +48,7 @@ async def test_without_an_apology_the_failure_is_raised() -> None:
     """As it came."""
     faults = []
     with pytest.raises(EngineError, match="it is down"):
-        await heard("One mo", "", faults)
+        await read_reply("One mo", "", faults)
     assert faults == []
 
 

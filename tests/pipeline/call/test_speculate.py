@@ -21,7 +21,7 @@ async def test_work_goes_as_far_ahead_as_the_profile_says(serve, speculate):
     allowed = SPECULATION_LEVELS.index(speculate)
     ahead = tuple(int(SPECULATION_LEVELS.index(work) <= allowed) for work in WORK)
 
-    def begun() -> tuple[int, int, int]:
+    def begin_call() -> tuple[int, int, int]:
         return len(stt.heard), len(llm.requests), tts.calls
 
     async with serve(*settings, stt=stt, llm=llm, tts=tts) as served, served.phone() as phone:
@@ -29,8 +29,8 @@ async def test_work_goes_as_far_ahead_as_the_profile_says(serve, speculate):
         await phone.hush(SHORT_MS)
         async with expect_silence(phone):
             await served.heard_all(phone)
-            await wait_until(lambda: begun() >= ahead)
-        assert begun() == ahead
+            await wait_until(lambda: begin_call() >= ahead)
+        assert begin_call() == ahead
         for _ in range(100):
             tts.out.release()
         await phone.hush(LONG_MS)

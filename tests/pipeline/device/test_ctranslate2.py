@@ -22,7 +22,7 @@ NO_CUBLAS = "Library libcublas.so.12 is not found or cannot be loaded"
 """What CTranslate2 4.8 raises at its first work on the GPU."""
 
 
-def counting(count: int) -> Any:
+def count_gpus(count: int) -> Any:
     return lambda: count
 
 
@@ -65,7 +65,7 @@ def test_a_cpu_needs_no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to check, and how to run without one."""
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(0))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", count_gpus(0))
     with pytest.raises(
         EngineError, match=r"^stt: stt\.device is cuda, but CTranslate2 sees no NVIDIA GPU; check nvidia-"
     ):
@@ -81,7 +81,7 @@ def test_cublas_is_loaded_from_where_pip_installs_it(monkeypatch: pytest.MonkeyP
     loaded: list[str] = []
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(ctypes, "CDLL", lambda path: loaded.append(Path(path).name))
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", count_gpus(1))
     prepare_gpu("stt", "cuda")
     ours = [name for name in loaded if name != "libnvblas.so.12"]
     assert ours[:2] == ["libcublasLt.so.12", "libcublas.so.12"]
@@ -94,7 +94,7 @@ def test_a_cublas_that_cannot_be_loaded_is_left_to_ctranslate2(monkeypatch: pyte
     folder.mkdir(parents=True)
     (folder / "libcublasLt.so.12").write_bytes(b"no library")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", count_gpus(1))
     prepare_gpu("stt", "cuda")
 
 
@@ -128,7 +128,7 @@ class Extractor:
 
 @pytest.fixture
 def no_cublas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", counting(1))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", count_gpus(1))
     monkeypatch.setattr(faster_whisper, "WhisperModel", WithoutCublas)
     monkeypatch.setattr(faster_whisper, "Tokenizer", lambda *_, **__: None)
 

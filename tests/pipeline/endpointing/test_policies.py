@@ -53,7 +53,7 @@ def kinds(events: list[EndpointEvent]) -> list[EventKind]:
     return [event.kind for event in events]
 
 
-def confirmed(events: list[EndpointEvent]) -> list[tuple[int, ConfirmedBy | None]]:
+def list_confirmed(events: list[EndpointEvent]) -> list[tuple[int, ConfirmedBy | None]]:
     """In windows, and by what."""
     return [(event.at_sample // WINDOW, event.confirmed_by) for event in events if event.kind is CONFIRMED]
 
@@ -81,20 +81,20 @@ def test_a_turn_that_sounds_complete_needs_less_silence(
     completeness: float | None, windows: int, by: ConfirmedBy
 ) -> None:
     """From `min_silence_ms` at `threshold` to `max_silence_ms` at `doubt`, in a straight line; no answer is doubt."""
-    assert confirmed(run([SPEECH] * 10 + [SILENCE] * 30, completeness)) == [(windows, by)]
+    assert list_confirmed(run([SPEECH] * 10 + [SILENCE] * 30, completeness)) == [(windows, by)]
 
 
 def test_without_a_model_the_least_silence_ends_every_turn() -> None:
     """The turn model is not queried."""
     events = run([SPEECH] * 10 + [SILENCE] * 30, settings=SETTINGS.model_copy(update={"model": None}))
     assert kinds(events) == [STARTED, PROVISIONAL, CONFIRMED]
-    assert confirmed(events) == [(20, ConfirmedBy.SILENCE)]
+    assert list_confirmed(events) == [(20, ConfirmedBy.SILENCE)]
 
 
 def test_a_late_answer_confirms_at_once() -> None:
     """When the silence was long enough already, the answer itself is what is waited for."""
     events = run([SPEECH] * 10 + [SILENCE] * 30, 1.0, answer_after=12)
-    assert confirmed(events) == [(24, ConfirmedBy.SMART_TURN)]
+    assert list_confirmed(events) == [(24, ConfirmedBy.SMART_TURN)]
 
 
 def test_more_silence_does_not_begin_again() -> None:
@@ -128,8 +128,8 @@ def test_an_answer_on_a_pause_that_is_over_counts_for_nothing() -> None:
 
 def test_a_caller_who_never_stops_is_confirmed_by_the_limit() -> None:
     """In mid-speech and in a pause alike."""
-    assert confirmed(run([SPEECH] * 130))[0] == (125, ConfirmedBy.LIMIT)
-    assert confirmed(run([SPEECH] * 120 + [SILENCE] * 8))[0] == (125, ConfirmedBy.LIMIT)
+    assert list_confirmed(run([SPEECH] * 130))[0] == (125, ConfirmedBy.LIMIT)
+    assert list_confirmed(run([SPEECH] * 120 + [SILENCE] * 8))[0] == (125, ConfirmedBy.LIMIT)
 
 
 def test_quiet_is_silence_though_the_detector_lags() -> None:
@@ -147,7 +147,7 @@ def test_quiet_is_silence_though_the_detector_lags() -> None:
 def test_a_soft_tail_that_the_detector_misses_is_not_silence_yet() -> None:
     """Silence counts from where it became quiet, not from where the detector heard its last speech."""
     tail = [(0.2, -45.0)] * 3
-    assert confirmed(run([SPEECH] * 10 + tail + [SILENCE] * 20, 1.0)) == [(23, ConfirmedBy.SMART_TURN)]
+    assert list_confirmed(run([SPEECH] * 10 + tail + [SILENCE] * 20, 1.0)) == [(23, ConfirmedBy.SMART_TURN)]
 
 
 def test_a_stir_in_a_quiet_pause_holds_the_confirmation() -> None:
@@ -162,16 +162,16 @@ def test_a_noisy_line_is_judged_by_the_detector_alone() -> None:
     noise = [(0.0, -35.0)] * 14
     events = run([SPEECH] * 10 + noise, 1.0)
     assert [event.at_sample // WINDOW for event in events if event.kind is PROVISIONAL] == [13]
-    assert confirmed(events) == [(23, ConfirmedBy.SMART_TURN)]
+    assert list_confirmed(events) == [(23, ConfirmedBy.SMART_TURN)]
     for settings in ({"noise_ms": 0}, {"drop_db": None}):
         events = run([SPEECH] * 10 + noise, 1.0, settings=SETTINGS.model_copy(update=settings))
-        assert confirmed(events) == [(20, ConfirmedBy.SMART_TURN)]
+        assert list_confirmed(events) == [(20, ConfirmedBy.SMART_TURN)]
 
 
 def test_a_pause_full_of_noises_ends_all_the_same() -> None:
     """Quiet and loud in turns, none of it speech: the end is 160 ms later than in quiet, not never."""
     noisy = [SILENCE, (0.0, -30.0)] * 15
-    assert confirmed(run([SPEECH] * 10 + noisy, 1.0)) == [(25, ConfirmedBy.SMART_TURN)]
+    assert list_confirmed(run([SPEECH] * 10 + noisy, 1.0)) == [(25, ConfirmedBy.SMART_TURN)]
 
 
 def test_smart_turn_decides_as_speculative_does_and_begins_nothing_before() -> None:
@@ -179,7 +179,7 @@ def test_smart_turn_decides_as_speculative_does_and_begins_nothing_before() -> N
     windows = [SPEECH] * 10 + [SILENCE] * 9 + [SPEECH] * 5 + [SILENCE] * 30
     events = run(windows, 0.6, SMART_TURN)
     assert kinds(events) == [STARTED, ASKED, ASKED, PROVISIONAL, CONFIRMED]
-    assert confirmed(events) == confirmed(run(windows, 0.6))
+    assert list_confirmed(events) == list_confirmed(run(windows, 0.6))
     assert events[-2].at_sample == events[-1].at_sample
 
 

@@ -32,7 +32,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def pushed(recorder: Recorder, executor: ThreadPoolExecutor, *frames: np.ndarray[Any, Any]) -> list[int]:
+def push_all(recorder: Recorder, executor: ThreadPoolExecutor, *frames: np.ndarray[Any, Any]) -> list[int]:
     async def push() -> list[int]:
         detector = SileroDetector(recorder, executor)
         return [voicing.end_sample for frame in frames for voicing in await detector.push(frame)]
@@ -44,7 +44,7 @@ def test_a_window_carries_the_end_of_the_one_before(executor: ThreadPoolExecutor
     """288 samples: the 32 before the window, zeros at the start of the call, then its own 256."""
     recorder = Recorder()
     stream = np.arange(1, 801, dtype=np.int16)
-    assert pushed(recorder, executor, *np.split(stream, 5)) == [256, 512, 768]
+    assert push_all(recorder, executor, *np.split(stream, 5)) == [256, 512, 768]
     padded = np.concatenate([np.zeros(32), stream / 32_768]).astype(np.float32)
     for index, given in enumerate(recorder.inputs):
         np.testing.assert_array_equal(given["input"], padded[None, index * 256 : index * 256 + 288])
@@ -55,15 +55,15 @@ def test_a_window_carries_the_end_of_the_one_before(executor: ThreadPoolExecutor
 def test_the_state_goes_from_window_to_window(executor: ThreadPoolExecutor) -> None:
     """What the model returns as state it gets back, from zeros, also across frames."""
     recorder = Recorder()
-    pushed(recorder, executor, np.zeros(512, np.int16), np.zeros(256, np.int16))
+    push_all(recorder, executor, np.zeros(512, np.int16), np.zeros(256, np.int16))
     assert [float(given["state"].mean()) for given in recorder.inputs] == [0, 1, 2]
 
 
 def test_calls_do_not_share_state(executor: ThreadPoolExecutor) -> None:
     """A second call begins from nothing."""
     recorder = Recorder()
-    pushed(recorder, executor, np.full(256, 1000, np.int16))
-    pushed(recorder, executor, np.full(256, 1000, np.int16))
+    push_all(recorder, executor, np.full(256, 1000, np.int16))
+    push_all(recorder, executor, np.full(256, 1000, np.int16))
     first, second = recorder.inputs
     np.testing.assert_array_equal(first["input"], second["input"])
     np.testing.assert_array_equal(first["state"], second["state"])

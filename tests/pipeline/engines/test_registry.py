@@ -147,7 +147,7 @@ def test_engines_are_named_in_the_registry_alone() -> None:
         for folder in ("harness/turngap", "pipeline/turngap_agent")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not any(str(path.with_suffix("")).startswith(f"{ROOT}/pipeline/{engine}") for engine in engines)
-        for word in compared_or_listed(ast.parse(path.read_text("utf-8")))
+        for word in list_compared_names(ast.parse(path.read_text("utf-8")))
         if word in names
     }
     registered = {row for row in matches if row[0] == "pipeline/turngap_agent/engines/registry.py"}
@@ -155,7 +155,7 @@ def test_engines_are_named_in_the_registry_alone() -> None:
     assert matches - registered == set(NOT_ENGINES)
 
 
-def compared_or_listed(tree: ast.Module) -> Iterator[str]:
+def list_compared_names(tree: ast.Module) -> Iterator[str]:
     """Texts that are compared, matched, keys of a mapping, or members of a collection or of a `Literal` of several."""
     for node in ast.walk(tree):
         parts: list[ast.expr | None] = []

@@ -12,7 +12,7 @@ from turngap_agent.gpu.choice import ChosenGpu, NoGpuError, check_mode, choose
 from tests.pipeline.gpu.fake_nvml import cut, nvml
 
 
-def chosen(device: int | str | None = None, visible: str | None = None, module: Any = None) -> ChosenGpu:
+def choose_gpu(device: int | str | None = None, visible: str | None = None, module: Any = None) -> ChosenGpu:
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     return choose(device, environment=environment, nvml=module or nvml())
 
@@ -37,23 +37,23 @@ def test_every_faked_function_is_one_of_the_real_bindings() -> None:
 )
 def test_profile_then_environment_then_the_first(device: int | str | None, visible: str | None, uuid: str) -> None:
     """A number counts among those that CUDA_VISIBLE_DEVICES shows: a scheduler's word is kept."""
-    assert chosen(device, visible).uuid == uuid
+    assert choose_gpu(device, visible).uuid == uuid
 
 
 def test_cuda_is_shown_that_card_alone_by_its_number() -> None:
     """In the order of nvidia-smi, which CUDA's own is not."""
-    assert chosen(1).environment == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
-    assert chosen(1).label == "GPU 1 (NVIDIA A100)"
+    assert choose_gpu(1).environment == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
+    assert choose_gpu(1).label == "GPU 1 (NVIDIA A100)"
 
 
 def test_a_gpu_taken_by_default_is_marked() -> None:
     """Two to choose from; one where one was named."""
-    assert (chosen().candidates, chosen(0).candidates, chosen(None, "1").candidates) == (2, 1, 1)
+    assert (choose_gpu().candidates, choose_gpu(0).candidates, choose_gpu(None, "1").candidates) == (2, 1, 1)
 
 
 def test_the_only_slice_of_a_card_is_taken() -> None:
     """CUDA is shown it by its UUID."""
-    gpu = chosen(module=cut("0s1"))
+    gpu = choose_gpu(module=cut("0s1"))
     assert (gpu.uuid, gpu.is_slice, gpu.number) == ("MIG-0s1", True, 0)
     assert gpu.environment == {"CUDA_VISIBLE_DEVICES": "MIG-0s1"}
     assert gpu.label == "a slice of GPU 0 (NVIDIA A100)"
@@ -62,7 +62,7 @@ def test_the_only_slice_of_a_card_is_taken() -> None:
 @pytest.mark.parametrize(("device", "visible"), [("MIG-0s2", None), (None, "MIG-0s2")])
 def test_one_of_several_slices_is_named(device: str | None, visible: str | None) -> None:
     """In the profile or in the environment."""
-    assert chosen(device, visible, cut("0s1", "0s2")).uuid == "MIG-0s2"
+    assert choose_gpu(device, visible, cut("0s1", "0s2")).uuid == "MIG-0s2"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_one_of_several_slices_is_named(device: str | None, visible: str | None)
 def test_an_unusable_gpu_is_one_line(device: int | str | None, visible: str | None, module: Any, words: str) -> None:
     """What is wrong, what there is, what to do."""
     with pytest.raises(EngineError, match=words) as fault:
-        chosen(device, visible, module)
+        choose_gpu(device, visible, module)
     assert "\n" not in str(fault.value)
 
 
@@ -90,16 +90,16 @@ def test_an_unusable_gpu_is_one_line(device: int | str | None, visible: str | No
 def test_no_gpu_is_a_fault_of_its_own(changes: dict[str, Any]) -> None:
     """vLLM may still run on the CPU."""
     with pytest.raises(NoGpuError, match=r"^no NVIDIA GPU: .*choose "):
-        chosen(module=nvml(**changes))
+        choose_gpu(module=nvml(**changes))
 
 
 def test_compute_modes_that_forbid_it_are_refused() -> None:
     """PROHIBITED always; EXCLUSIVE_PROCESS where two processes share without MPS; one that does not tell is tried."""
-    prohibited, exclusive = (chosen(module=nvml(nvmlDeviceGetComputeMode=lambda handle, m=m: m)) for m in (2, 3))
+    prohibited, exclusive = (choose_gpu(module=nvml(nvmlDeviceGetComputeMode=lambda handle, m=m: m)) for m in (2, 3))
     with pytest.raises(EngineError, match=r"PROHIBITED.*nvidia-smi -i 0 -c DEFAULT"):
         check_mode(prohibited, 1, mps=True)
     with pytest.raises(EngineError, match=r"EXCLUSIVE_PROCESS, and 2 processes .* gpu\.mps: true"):
         check_mode(exclusive, 2, mps=False)
     check_mode(exclusive, 2, mps=True)
     check_mode(exclusive, 1, mps=False)
-    check_mode(chosen(module=nvml(nvmlDeviceGetComputeMode=None)), 2, mps=False)
+    check_mode(choose_gpu(module=nvml(nvmlDeviceGetComputeMode=None)), 2, mps=False)

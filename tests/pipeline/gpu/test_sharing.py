@@ -33,7 +33,7 @@ def of(module: Any) -> Callable[..., choice.Choice]:
     return lambda device: choice.choose(device, environment={}, nvml=module)
 
 
-def opened(name: str, *overrides: str, module: Any = None, look: Callable[[Sharing], None] | None = None) -> bool:
+def open_sharing(name: str, *overrides: str, module: Any = None, look: Callable[[Sharing], None] | None = None) -> bool:
     """Whether that profile takes a GPU; `look` inspects it while it is shared."""
 
     async def scenario() -> bool:
@@ -53,7 +53,7 @@ def opened(name: str, *overrides: str, module: Any = None, look: Callable[[Shari
 def test_profiles_without_a_gpu_take_none() -> None:
     """NVML is not even queried."""
     for name in ("cpu", "scripted", "weightless-tiny"):
-        assert not opened(name, module=SimpleNamespace())
+        assert not open_sharing(name, module=SimpleNamespace())
 
 
 def test_the_environment_shows_that_gpu_and_is_restored() -> None:
@@ -71,7 +71,7 @@ def test_the_environment_shows_that_gpu_and_is_restored() -> None:
         }
 
     before = dict(os.environ)
-    assert opened("weightless-hf", "gpu.device=1", look=look)
+    assert open_sharing("weightless-hf", "gpu.device=1", look=look)
     assert dict(os.environ) == before
 
 
@@ -90,7 +90,7 @@ def test_mps_runs_around_the_engines(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert sharing.with_environment(scripted) is scripted
 
     before = dict(os.environ)
-    assert opened("weightless", "gpu.mps=true", "gpu.llm_active_thread_pct=60", look=look)
+    assert open_sharing("weightless", "gpu.mps=true", "gpu.llm_active_thread_pct=60", look=look)
     assert dict(os.environ) == before
 
 
@@ -106,7 +106,7 @@ def test_a_daemon_of_the_machine_is_kept_away_by_a_folder_of_ones_own(
         seen.append(Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"]))
         assert list(seen[0].iterdir()) == []
 
-    assert opened("weightless-hf", look=look)
+    assert open_sharing("weightless-hf", look=look)
     assert not seen[0].exists()
     assert os.environ["CUDA_MPS_PIPE_DIRECTORY"] == str(tmp_path)
 
@@ -115,25 +115,25 @@ def test_no_gpu_is_refused_before_anything_loads_but_vllm_may_run_on_a_cpu() -> 
     """An engine that says cuda needs one; vLLM alone does not, unless the profile asks for something of a GPU."""
     none = nvml(nvmlInit=None)
     with pytest.raises(EngineError, match="no NVIDIA GPU"):
-        opened("weightless", module=none)
+        open_sharing("weightless", module=none)
     on_cpu = ("stt.device=cpu", "tts.device=cpu")
-    assert not opened("weightless", *on_cpu, module=none)
+    assert not open_sharing("weightless", *on_cpu, module=none)
     with pytest.raises(EngineError, match="no NVIDIA GPU"):
-        opened("weightless", *on_cpu, "gpu.mps=true", module=none)
+        open_sharing("weightless", *on_cpu, "gpu.mps=true", module=none)
 
 
 def test_two_processes_on_an_exclusive_card_are_refused_without_mps() -> None:
     """One process of its own is fine."""
     exclusive = nvml(nvmlDeviceGetComputeMode=lambda handle: 3)
     with pytest.raises(EngineError, match="EXCLUSIVE_PROCESS"):
-        opened("weightless", module=exclusive)
-    assert opened("weightless-hf", module=exclusive)
+        open_sharing("weightless", module=exclusive)
+    assert open_sharing("weightless-hf", module=exclusive)
 
 
 def test_choices_and_other_processes_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     """Which of several is used where nobody chose, and who else is on it."""
     running = [SimpleNamespace(pid=7, usedGpuMemory=None)]
-    opened("weightless-hf", module=nvml(nvmlDeviceGetComputeRunningProcesses=lambda handle: running))
+    open_sharing("weightless-hf", module=nvml(nvmlDeviceGetComputeRunningProcesses=lambda handle: running))
     assert "2 GPUs are here; GPU 0 (NVIDIA A100), GPU-0a, is used; choose with gpu.device" in caplog.text
     assert "is in use by others (process 7" in caplog.text
 

@@ -35,7 +35,7 @@ def test_a_device_that_hides_its_memory_is_unknown() -> None:
     assert read_memory(choose(environment={}, nvml=nvml(nvmlDeviceGetMemoryInfo=None))) is None
 
 
-def other_use(**changes: Any) -> str | None:
+def describe_use(**changes: Any) -> str | None:
     return describe_other_use(choose(environment={}, nvml=nvml(**changes)))
 
 
@@ -45,12 +45,12 @@ def memory_in_use(used: int) -> Any:
 
 def test_an_idle_gpu_is_not_remarked_on() -> None:
     """What the driver keeps for itself is nobody's."""
-    assert other_use() is None
+    assert describe_use() is None
 
 
 def test_processes_are_named_with_what_they_hold() -> None:
     """And the remedy."""
-    line = other_use(
+    line = describe_use(
         nvmlDeviceGetComputeRunningProcesses=lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=None)],
         nvmlDeviceGetMemoryInfo=memory_in_use(3 * GIB + GIB // 2),
     )
@@ -62,6 +62,6 @@ def test_processes_are_named_with_what_they_hold() -> None:
 def test_where_processes_are_not_available_the_memory_tells() -> None:
     """As in many containers; an old driver, which counts its own part in, tells nothing."""
     hidden: dict[str, Any] = {"nvmlDeviceGetComputeRunningProcesses": None}
-    assert "(2,048 MiB)" in (other_use(**hidden, nvmlDeviceGetMemoryInfo=memory_in_use(2 * GIB + GIB // 2)) or "")
-    assert other_use(**hidden) is None
-    assert other_use(**hidden, nvmlDeviceGetMemoryInfo=None) is None
+    assert "(2,048 MiB)" in (describe_use(**hidden, nvmlDeviceGetMemoryInfo=memory_in_use(2 * GIB + GIB // 2)) or "")
+    assert describe_use(**hidden) is None
+    assert describe_use(**hidden, nvmlDeviceGetMemoryInfo=None) is None

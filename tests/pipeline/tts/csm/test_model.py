@@ -22,7 +22,7 @@ from turngap_agent.weights import pins
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny checkpoint like one from the hub: untrimmed, with a tokenizer."""
     import tokenizers
 
@@ -38,9 +38,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def saved_copy(saved: Path, tmp_path: Path) -> Path:
+def saved_copy(saved_checkpoint: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    for file in saved.iterdir():
+    for file in saved_checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
@@ -61,9 +61,9 @@ def load(folder: Path) -> Checkpoint:
     return model.load(str(folder), device="cpu")
 
 
-def test_a_saved_checkpoint_speaks_as_the_network_in_memory(saved: Path) -> None:
+def test_a_saved_checkpoint_speaks_as_the_network_in_memory(saved_checkpoint: Path) -> None:
     """Saved, loaded from the folder and trimmed: the same codes, heads for the codec's codes only, codec in fp32."""
-    loaded = load(saved)
+    loaded = load(saved_checkpoint)
     with model.silence_transformers():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
     model.trim_heads(network)
@@ -73,9 +73,9 @@ def test_a_saved_checkpoint_speaks_as_the_network_in_memory(saved: Path) -> None
     assert not loaded.random
 
 
-def test_the_codec_stays_in_fp32_and_rotary_tables_too(saved: Path) -> None:
+def test_the_codec_stays_in_fp32_and_rotary_tables_too(saved_checkpoint: Path) -> None:
     """Half-precision positions would be wrong past 256."""
-    network = model.load(str(saved), device="cpu", dtype="bfloat16").network
+    network = model.load(str(saved_checkpoint), device="cpu", dtype="bfloat16").network
     assert network.lm_head.weight.dtype == torch.bfloat16
     assert network.backbone_model.rotary_emb.inv_freq.dtype == torch.float32
     assert {parameter.dtype for parameter in network.codec_model.parameters()} == {torch.float32}
@@ -167,11 +167,13 @@ def test_no_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         model.load("random", device="gpu")
 
 
-def test_too_little_memory_is_reported_before_anything_loads(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_before_anything_loads(
+    saved_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With how much is needed and how much is free."""
     monkeypatch.setattr(model, "_free_bytes", lambda device: 2**18)
     with pytest.raises(EngineError, match=r"needs about 0\.\d GiB on cpu, 0\.0 GiB are free"):
-        load(saved)
+        load(saved_checkpoint)
 
 
 def test_page_caches_count_as_available_memory(tmp_path: Path) -> None:
@@ -211,13 +213,13 @@ def test_memory_that_runs_out_while_loading_is_one_line(monkeypatch: pytest.Monk
         model.load("random", device="cpu")
 
 
-def test_real_weights_are_the_pinned_ones(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_weights_are_the_pinned_ones(saved_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the project's own cache, by name; what is missing there is that module's error."""
     names = []
 
     def get(name: str) -> Path:
         names.append(name)
-        return saved
+        return saved_checkpoint
 
     monkeypatch.setattr(weights, "get", get)
     assert model.load("real", device="cpu").origin == "csm-1b"

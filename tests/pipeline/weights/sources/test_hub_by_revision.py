@@ -51,7 +51,7 @@ def row(path: str, content: bytes) -> dict[str, Any]:
     return {"type": "file", "path": path, "oid": oid, "size": len(content)}
 
 
-def listed(rows: list[dict[str, Any]]) -> bytes:
+def list_rows(rows: list[dict[str, Any]]) -> bytes:
     return json.dumps([{"type": "directory", "path": "sub", "oid": "f" * 40, "size": 0}, *rows]).encode()
 
 
@@ -65,7 +65,7 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
     monkeypatch.setattr(pins, "PINS", tmp_path / "weights.toml")
     pins.shipped.cache_clear()
     files = {f"{BASE}/{path}": content for path, content in FILES.items()}
-    with serve(FileServer({**files, LISTING: listed([row(*each) for each in FILES.items()])})) as server:
+    with serve(FileServer({**files, LISTING: list_rows([row(*each) for each in FILES.items()])})) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server
     pins.shipped.cache_clear()
@@ -156,7 +156,7 @@ def test_a_repository_that_wants_a_login_without_being_known_as_gated(
         b'{"error": "no"}',
         b'[{"type": "file", "path": "config.json"}]',
         b'["config.json"]',
-        listed([row("../config.json", b"{}") | {"path": "sub/../../config.json"}, row("a.safetensors", b"")]),
+        list_rows([row("../config.json", b"{}") | {"path": "sub/../../config.json"}, row("a.safetensors", b"")]),
     ],
 )
 def test_an_answer_that_is_not_a_listing(double: FileServer, answer: bytes) -> None:
@@ -169,7 +169,7 @@ def test_an_answer_that_is_not_a_listing(double: FileServer, answer: bytes) -> N
 
 def test_a_file_that_take_names_must_be_there(double: FileServer) -> None:
     """A commit without it is not the one that was meant."""
-    double.files[LISTING] = listed([row("x.safetensors", b"")])
+    double.files[LISTING] = list_rows([row("x.safetensors", b"")])
     with pytest.raises(WeightsError, match=r"org/model has no config\.json at dddddddddddd: update turngap"):
         get()
 
@@ -191,7 +191,7 @@ def test_two_files_with_the_same_bytes(double: FileServer) -> None:
         row("copy.safetensors", content),
         row("sub/model.safetensors", content),
     ]
-    double.files[LISTING] = listed(rows)
+    double.files[LISTING] = list_rows(rows)
     folder = get()
     assert (folder / "copy.safetensors").read_bytes() == (folder / "sub/model.safetensors").read_bytes() == content
 
