@@ -55,7 +55,7 @@ def test_a_file_is_played_to_the_agent_and_its_answer_written(tmp_path: Path) ->
     assert set(turn["stages"]) == {str(stage) for stage in Stage}
     assert "turn 1: the agent answered after" in done.stderr
     assert "end of your speech estimated" in done.stderr
-    assert "waited for: " in done.stderr
+    assert "exposed time: " in done.stderr
     assert "talk: connected to ws://" in done.stderr
     played, rate = soundfile.read(out)
     assert rate == 48_000

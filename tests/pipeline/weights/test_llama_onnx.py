@@ -26,7 +26,7 @@ IDS = [1, 40, 3, 200, 77, 12, 2, 100]
 def logits(folder: Path, ids: list[int]) -> F32:
     """After each of `ids`, shape (len(ids), vocabulary)."""
     decoder = Decoder(folder / "model.onnx", threads=1, positions=64)
-    return np.array([decoder.context().logits(ids[: n + 1], 0) for n in range(len(ids))])
+    return np.array([decoder.new_context().compute_logits(ids[: n + 1], 0) for n in range(len(ids))])
 
 
 def error(actual: F32, expected: F32) -> float:
@@ -147,10 +147,10 @@ def test_real_model_answers() -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     prompt = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
     ids = list(tokenizer.encode(prompt, add_special_tokens=False).ids)
-    context = Decoder(folder / "model.onnx", threads=1, positions=128).context()
-    end, n_prompt, chosen = tokenizer.token_to_id("<|im_end|>"), len(ids), int(context.logits(ids, 0).argmax())
+    context = Decoder(folder / "model.onnx", threads=1, positions=128).new_context()
+    end, n_prompt, chosen = tokenizer.token_to_id("<|im_end|>"), len(ids), int(context.compute_logits(ids, 0).argmax())
     while chosen != end and len(ids) < n_prompt + 40:
         ids.append(chosen)
-        chosen = int(context.logits(ids, len(ids) - 1).argmax())
+        chosen = int(context.compute_logits(ids, len(ids) - 1).argmax())
     assert "Paris" in tokenizer.decode(ids[n_prompt:])
     assert len(ids) < n_prompt + 40
