@@ -63,7 +63,7 @@ def test_each_line_of_a_message_is_marked_as_an_error():
     ("number", "kind"), [(errno.EACCES, UsageError), (errno.ENOENT, UsageError), (errno.ENOSPC, HarnessError)]
 )
 def test_a_path_that_cannot_be_written_is_the_users_unless_the_disk_is_full(number, kind):
-    """A full disk is no mistake of whoever gave the path."""
+    """A full disk is not the user's mistake."""
     error = write_error("out.html: the report cannot be written", OSError(number, "reason"))
     assert type(error) is kind
     assert str(error) == "out.html: the report cannot be written (reason)"

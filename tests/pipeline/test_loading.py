@@ -176,7 +176,7 @@ class Card:
 
 
 def test_engines_hold_what_the_device_counts_more_and_the_largest_loads_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CUDA's context is nobody's engine; with what was there before, the parts are the device's figure."""
+    """CUDA's context belongs to no engine; with what was there before, the parts are the device's figure."""
     card = Card(monkeypatch)
     loaded = asyncio.run(loading.load(profile.load("weightless-hf")))
     assert card.loaded == ["cuda", "llm", "tts", "stt", "vad", "turn"]

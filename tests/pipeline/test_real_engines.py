@@ -350,7 +350,7 @@ def test_speech_is_trimmed(loaded: Engines) -> None:
 
 
 def test_synthesised_speech_is_transcribed_as_its_text(loaded: Engines) -> None:
-    """The synthesiser's words, over the telephone's 8 kHz, come back from the recogniser."""
+    """The synthesiser's words, over the telephone's 8 kHz, are recognised."""
 
     async def round_trip(text: str) -> str:
         down = Downsampler(loaded.tts.sample_rate)

@@ -92,7 +92,7 @@ def test_closing_does_not_wait_for_the_work(executor: ThreadPoolExecutor) -> Non
 
 
 def count(made: list[int], over: threading.Event) -> Callable[[worker.Emit[int]], None]:
-    """Work that emits 0, 1, 2 … until nobody reads any more, and notes what it made."""
+    """Work that emits 0, 1, 2 … until its reader stops, and notes what it made."""
 
     def work(emit: worker.Emit[int]) -> None:
         while True:
@@ -122,7 +122,7 @@ def test_work_in_step_has_one_item_in_hand_and_no_more(executor: ThreadPoolExecu
 
 
 def test_work_in_step_continues_if_others_wait_for_its_thread(executor: ThreadPoolExecutor) -> None:
-    """A reader that asks for no more keeps nobody else from the engine."""
+    """A reader that requests no more does not block others from the engine."""
 
     async def read() -> str:
         stream = worker.stream(executor, lambda emit: [emit(n) for n in range(50)] and None, in_step=True)

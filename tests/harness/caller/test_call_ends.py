@@ -1,4 +1,4 @@
-"""Every way a call can end: by the agent, by the caller, by a fault, and never having begun."""
+"""Every way a call can end: by the agent, by the caller, by an error, and before it starts."""
 
 from __future__ import annotations
 

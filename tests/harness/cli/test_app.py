@@ -88,7 +88,7 @@ def test_user_input_is_checked_first(
 def test_a_scenario_that_is_no_good_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str, message: str
 ) -> None:
-    """Empty, malformed and incomplete files name file and fault."""
+    """Errors about empty, malformed and incomplete files name the file and what is wrong."""
     file = tmp_path / "bad.scenario.yaml"
     file.write_text(content)
     code, line = run_error(capfd, "run", str(file), "--profile", "scripted")

@@ -124,7 +124,7 @@ def test_a_clip_without_a_firm_end_is_left_out_with_a_note(pipeline: list[list[s
 
 
 def test_a_synthetic_voice_that_fades_is_cut_and_firm() -> None:
-    """Its tail is nobody's word: it ends where the raised threshold has it end, not later."""
+    """Its tail is noise: it ends where the raised threshold has it end, not later."""
     fading = SourceAudio(voice(1500, fade=True), "Fading.", "test", synthetic=True)
     human = label_speech(normalise(fading.pcm))
     clip = make_clip("fading", [fading])

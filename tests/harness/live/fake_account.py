@@ -29,7 +29,7 @@ class FakeAccount:
     scheduler: Scheduler
 
     def call_request(self, **changed: Any) -> CallRequest:
-        """A call that may be created; nobody is at its stream."""
+        """A call that may be created; its stream has no agent."""
         given: dict[str, Any] = {
             "to": TO,
             "from_": self.fake.settings.caller_number,

@@ -91,7 +91,7 @@ def place(
 
 
 class Standing(FakeClock):
-    """A clock on which nobody's rest ever ends: our own timer never fires."""
+    """A clock on which no sleep ever ends: our own timer never fires."""
 
     async def sleep_ns(self, duration_ns: int) -> None:
         await asyncio.Event().wait()
@@ -178,7 +178,7 @@ def test_a_fault_of_ours_in_mid_call_ends_it(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_call_is_ended_and_its_record_returned(tmp_path: Path) -> None:
-    """It is no fault of the agent, and the turns that were finished can be scored."""
+    """It is not the agent's failure, and the turns that were finished can be scored."""
     stub, stop = Stub(), asyncio.Event()
 
     def interrupted(caller: CallerLeg, server: LiveServer) -> None:

@@ -79,7 +79,7 @@ def test_a_refusal_is_one_masked_line() -> None:
 
 
 def test_wrong_credentials_are_named_and_not_shown() -> None:
-    """20003 in words."""
+    """Error 20003 names the settings to check."""
 
     async def scene(on: FakeAccount) -> None:
         own = on.fake.settings.credentials
@@ -229,7 +229,7 @@ def test_twilios_environment_does_not_lead_a_fake_astray(monkeypatch: pytest.Mon
 
 
 def test_stream_errors_are_read_from_twilio() -> None:
-    """The fake's notifications have Twilio's codes, and come out in words."""
+    """The fake's notifications have Twilio's codes, and are explained."""
 
     async def scene(on: FakeAccount) -> None:
         sid = await on.twilio.create(on.call_request())

@@ -110,7 +110,7 @@ def test_no_gpu_is_a_value_with_its_reason(module: ModuleType, reason: str) -> N
 
 
 def test_names_and_driver_are_text() -> None:
-    """Bytes and strings of either age of the bindings come out the same."""
+    """Bytes (old bindings) and strings (new ones) are read the same."""
     gpus = Gpus.open(nvml())
     assert [device.name for device in gpus.devices()] == ["NVIDIA A100", "NVIDIA A100"]
     assert gpus.driver == "550.54"

@@ -69,7 +69,7 @@ def received(tmp_path: Path, scenario: Callable[[SpanReceiver], Awaitable[Any]])
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
 def test_a_whole_call_arrives_exactly(tmp_path: Path, compression: Compression) -> None:
-    """Times, join key and tuples come through unchanged, compressed or not, and stand in the file too."""
+    """Times, join key and tuples are unchanged, compressed or not, and are in the file too."""
 
     async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
         await asyncio.to_thread(send, receiver.endpoint, whole_call("CA1"), compression)

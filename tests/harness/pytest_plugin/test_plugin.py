@@ -160,7 +160,7 @@ def test_without_benchmark_scenarios_are_skipped_and_say_why(session: Session, p
 
 
 def test_an_ordinary_session_needs_no_pytest_benchmark(session: Session, pytester: pytest.Pytester) -> None:
-    """Who installs turngap and not pytest-benchmark has skipped scenarios, no error."""
+    """With turngap and without pytest-benchmark, scenarios are skipped without an error."""
     write(pytester)
     pytester.makepyfile(test_it="def test_measures(turngap): raise AssertionError")
     session("-p", "no:benchmark").assert_outcomes(skipped=2)
@@ -231,7 +231,7 @@ def test_harmless_combinations_are_let_through(
 def test_a_broken_scenario_is_a_collection_error(
     session: Session, pytester: pytest.Pytester, content: str, message: str
 ) -> None:
-    """With or without --benchmark: file, line and fault, never a session without it."""
+    """With or without --benchmark: file, line and error, never a session without it."""
     write(pytester)
     (pytester.path / f"broken{SUFFIX}").write_text(content)
     result = session()
@@ -351,7 +351,7 @@ def test_a_gate_that_does_not_hold_fails_with_its_reasons(made_up: Session, pyte
 def test_a_gate_without_a_verdict_fails_and_stores_nothing(
     made_up: Session, pytester: pytest.Pytester, settings: dict[str, Any], message: str
 ) -> None:
-    """INVALID says what to do; its gaps are nobody's baseline, and pytest-benchmark's own warning hides nothing."""
+    """INVALID says what to do; its gaps are no baseline, and pytest-benchmark's own warning hides nothing."""
     write(pytester, gate=True)
     result = made_up("--benchmark", "--benchmark-json=b.json", **settings)
     result.assert_outcomes(failed=1)
@@ -374,7 +374,7 @@ def test_a_measured_run_without_a_gap_to_show_fails(
 
 
 def test_an_agent_that_dies_is_one_line(made_up: Session, pytester: pytest.Pytester) -> None:
-    """A fault fails the test with its message and without a traceback."""
+    """An error fails the test with its message and without a traceback."""
     write(pytester)
     result = made_up("--benchmark", "--benchmark-autosave", error="the agent died (exit code 1)")
     result.assert_outcomes(failed=1)

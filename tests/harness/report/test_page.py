@@ -275,7 +275,7 @@ def test_an_all_invalid_run_is_noted(tmp_path: Path) -> None:
 
 
 def test_missing_parts_are_noted(tmp_path: Path) -> None:
-    """No GPU and no spans are stated in words, not left blank."""
+    """No GPU and no spans are stated, not left blank."""
     text = _render(tmp_path, make.turns(3, spans=False))
     assert "This machine has no GPU" in text
     assert "the agent sent no spans" in text
@@ -399,7 +399,7 @@ def test_mulaw_wav_is_a_wav() -> None:
 
 
 def test_players_keep_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The representative and worst calls come first; beyond the page's limit the rest are named as left out."""
+    """The representative and worst calls are first; beyond the page's limit the rest are named as left out."""
     turns = [make.turn(index, scale=1 + index / 10) for index in range(5)]
     make.write_run(tmp_path, turns, audio=5)
     kept = data.read_report_data(tmp_path).turns

@@ -61,7 +61,7 @@ def test_a_few_words_before_it_resumes_lose_nothing() -> None:
 
 
 def test_where_nothing_was_cut_nothing_is_lost() -> None:
-    """An agent that had sent nothing ahead goes on with sound that nobody has heard yet."""
+    """An agent that had sent nothing ahead resumes with sound that was not heard yet."""
     assert find_lost_and_repeated(SENTENCE[: at(800)], NOTHING, SENTENCE[at(900) :]) == LostAndRepeated(0, 0)
 
 

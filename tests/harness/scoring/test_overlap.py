@@ -69,7 +69,7 @@ def test_sound_after_the_clear_is_stale(first: int, stale: int) -> None:
 
 
 def test_the_old_reply_taken_up_again_is_no_answer() -> None:
-    """An agent whose spans are whole and that began no new reply has gone on with the old one."""
+    """An agent whose spans are whole and that began no new reply has resumed the old one."""
     call = barge_in(3300).hear(4700, SENTENCE[: 8 * 2000])
     turn = last(call.ends(12_000), "respond", "stop", spans=(call_span(1), *attempt_spans(sent_ms=1999)))
     assert (turn.outcome, turn.stale_ms, turn.turn_gap_ms) == (Outcome.TALKED_OVER, 2000, None)

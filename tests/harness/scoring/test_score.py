@@ -315,7 +315,7 @@ def test_a_call_that_broke_on_the_way() -> None:
 
 
 def test_a_turn_before_the_break_was_missed() -> None:
-    """The caller had gone on to the next utterance without an answer; only the turns the break hit failed."""
+    """The caller had started the next utterance without an answer; only the turns the break hit failed."""
     call = Call().utter(600, 1610).utter(3000, 4000)
     turns = score(call.ends(4300, CallEnd.AGENT_CLOSED), (), planned(2))
     assert [turn.outcome for turn in turns] == [Outcome.MISSED, Outcome.FAILED]
@@ -345,7 +345,7 @@ def test_closed_after_waiting_had_ended_is_missed() -> None:
 
 
 def test_an_interrupted_call_keeps_its_finished_turns() -> None:
-    """What the end of the run cut short is no fault of the agent: no record, to be done again on resume."""
+    """A turn that the end of the run cut short is not the agent's failure: no record, to be repeated on resume."""
     call = example_call().utter(3000, 4000)
     assert [turn.turn for turn in score(call.ends(4300, CallEnd.INTERRUPTED), (), planned(3))] == [0]
     waited = example_call().utter(3000, 4000, answer_within_ms=200)

@@ -171,7 +171,7 @@ def test_a_url_that_cannot_be_an_agent_is_refused_at_once(scenario: Path, url: s
 
 
 def test_a_resumed_run_has_only_its_missing_calls(tmp_path: Path, scenario: Path) -> None:
-    """Calls with all their turns are not made again; the warm-up is, for the agent is a fresh one."""
+    """Finished calls are not repeated; the warm-up is, because the agent has just started."""
     path = unfinished(tmp_path, scenario, calls=(0, 1, 3))
     assert [call.index for call in plan.plan_resumed_run(path).missing] == [0, 2]
 
@@ -268,7 +268,7 @@ def test_the_plan_leaves_out_turns_without_a_clip(scenario: Path) -> None:
 
 
 def test_a_corpus_that_changed_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
-    """Where the finished turns no longer stand where they stood, the rest would not complete the run."""
+    """If the plan moved the finished turns, the rest would not complete the run."""
     request = plan.plan_resumed_run(unfinished(tmp_path, scenario, calls=(1, 2)))
     other = request.scenario.model_copy(update={"turns": request.scenario.turns[:1]})
     with pytest.raises(RunFolderError, match="the corpus no longer has there"):
@@ -298,7 +298,7 @@ def test_a_scenario_changes_the_profile_that_it_names(scenario: Path) -> None:
     ],
 )
 def test_a_setting_that_no_profile_has_is_the_scenarios_fault(scenario: Path, settings: str, message: str) -> None:
-    """The message names file, line and key, and no option that nobody typed."""
+    """The message names file, line and key, and no option that was not typed."""
     scenario.write_text(SCENARIO + f"agent_settings: {{{settings}}}\n")
     with pytest.raises(ScenarioError, match=r"small\.scenario\.yaml" + message) as caught:
         plan.plan_run(str(scenario), profile="scripted")

@@ -22,7 +22,7 @@ SEVERAL = st.lists(GOALS, min_size=1, max_size=12)
 
 @given(GOALS, GOALS, GOALS)
 def test_dominance_is_a_strict_order(a: Goals, b: Goals, c: Goals) -> None:
-    """Nothing dominates itself, no two dominate each other, and it is handed on."""
+    """Nothing dominates itself, no two dominate each other, and dominance is transitive."""
     assert not dominates(a, a)
     assert not (dominates(a, b) and dominates(b, a))
     if dominates(a, b) and dominates(b, c):
@@ -108,7 +108,7 @@ def test_points_know_what_dominates_them() -> None:
 
 
 def test_nothing_dominates_on_a_handful_of_turns() -> None:
-    """Of five turns nobody can tell, however they came out; and they dominate none."""
+    """Five turns are too few to be dominated, whatever their outcomes; and they dominate none."""
     few, plain = make.turns(5, scale=0.5), make.turns(20)
     points = make_points(
         [(name, name, False, make.run_record(turns), turns) for name, turns in (("few", few), ("plain", plain))]

@@ -86,7 +86,7 @@ def test_a_rate_of_no_turns_is_not_known() -> None:
 
 @pytest.mark.parametrize("share", SHARES, ids=lambda share: share.metric)
 def test_good_turns_are_no_events(share: Share) -> None:
-    """No fault is counted on a turn that went as it should, but for an underrun too short to break a reply."""
+    """No finding is counted on a turn that went as it should, but for an underrun too short to break a reply."""
     for outcome in GOOD:
         assert not share.is_event(builders.turn(0, outcome=outcome))
 
@@ -144,7 +144,7 @@ def test_every_word_error_rate_has_a_bound_over_it(counts: list[tuple[int, int]]
 
 
 def test_wasted_work_is_a_share_of_all_work() -> None:
-    """Thrown away over thrown away and heard; a turn that nobody answered is all waste; unknown ones are left out."""
+    """Wasted over wasted and heard work; an unanswered turn's work is all wasted; unknown ones are left out."""
     turns = [
         builders.turn(0, compute_ms=300.0, wasted_ms=100.0),
         builders.turn(1, compute_ms=None, wasted_ms=100.0, outcome=Outcome.MISSED),

@@ -35,7 +35,7 @@ def test_a_foreign_process_beside_a_turn_is_invalid() -> None:
 
 
 def test_a_language_model_that_the_run_did_not_start_is_a_warning() -> None:
-    """It may be the process that is seen, or what was in use before; which of the two nobody can tell."""
+    """It may be the listed process, or earlier use; the two cannot be distinguished."""
     for seen in ({"foreign_turns": 3, "foreign": ("7 vllm",)}, {"known_turns": 0, "before_mib": 900.0}):
         foreign, _ = checks(external_llm=True, **seen)
         assert (foreign.ok, foreign.warning) == (None, True)

@@ -87,7 +87,7 @@ def test_the_corpus_counts_each_utterance_once() -> None:
 
 
 def test_a_killed_runs_record_gets_its_figures_from_the_turns() -> None:
-    """run.json as it stood at the start is brought up to what turns.jsonl holds."""
+    """run.json, as written at the start, is updated to what turns.jsonl contains."""
     turns = [builders.turn(index) for index in range(5)]
     stale = builders.run_record([])
     fresh = summary.recompute_figures(stale, turns)

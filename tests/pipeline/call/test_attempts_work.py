@@ -1,4 +1,4 @@
-"""What engines do for an attempt in a call: counted, waited for, and in nobody else's way."""
+"""Engines' work for an attempt in a call: counted, waited for, and never two attempts at once."""
 
 import pytest
 from turngap_agent import meter, tracing
@@ -104,7 +104,7 @@ async def test_work_that_cannot_be_stopped_still_counts(serve, monkeypatch):
 
 
 async def test_work_outside_of_attempts_is_not_counted():
-    """Without an attempt there is a meter that nobody reads."""
+    """Without an attempt there is a meter that is not read."""
     with meter.current().busy():
         pass
     assert meter.current().busy_ms == 0

@@ -214,7 +214,7 @@ async def test_barge_in_stops_the_language_model(serve):
 
 
 async def test_no_clear_after_the_reply_has_played(serve):
-    """Once the mark has come back, speech is simply the next turn."""
+    """Once the mark has been echoed, speech is simply the next turn."""
     async with serve() as served, served.phone() as phone:
         await phone.ask()
         await phone.reply()
@@ -309,7 +309,7 @@ async def test_a_capped_reply_ends_with_a_whole_clause(serve):
 
 @pytest.mark.parametrize("politely", [True, False])
 async def test_a_call_that_ends_frees_everything(serve, politely, caplog):
-    """With or without `stop`: no task is left, the engine's generator closed, the line free, spans handed on."""
+    """With or without `stop`: no task is left, the engine's generator closed, the line free, spans exported."""
     llm = RecordingLanguageModel(endless=True)
     async with serve(llm=llm) as served:
         before = asyncio.all_tasks()

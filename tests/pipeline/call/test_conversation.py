@@ -71,7 +71,7 @@ def test_a_clause_without_audio_was_not_heard():
 
 
 def test_the_block_is_unique_from_its_first_token_on():
-    """16 random letters, each a word, come first: 16 tokens pass before two calls can have anything in common."""
+    """16 random letters, each a word, are first: 16 tokens pass before two calls can have anything in common."""
     blocks = {make_call_block() for _ in range(50)}
     assert len({block[:16] for block in blocks}) == 50
     assert all(re.fullmatch(r"([A-Z] ){16}is the reference of this call\.", block) for block in blocks)

@@ -72,7 +72,7 @@ def test_clear_ends_it():
 
 
 def test_the_echo_of_a_cleared_mark_does_not_count_for_its_successor():
-    """The same mark sent again after a `clear` is the second to come back, not the first."""
+    """The same mark sent again after a `clear` is the second to be echoed, not the first."""
     playback = Playback()
     playback.add_audio(8000, 0)
     playback.add_mark("a")
@@ -139,7 +139,7 @@ def test_when_nothing_was_played_the_weakest_voice_is_heard():
 
 
 def test_what_was_cleared_has_no_echo():
-    """After a `clear` only what was heard before it can come back."""
+    """After a `clear` only what was heard before it can be echoed."""
     played = PlayedLevels(SETTINGS)
     played.add(noise(-15, 8000), 0)
     played.cut(200 * MS)

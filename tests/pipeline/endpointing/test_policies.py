@@ -133,7 +133,7 @@ def test_a_caller_who_never_stops_is_confirmed_by_the_limit() -> None:
 
 
 def test_quiet_is_silence_though_the_detector_lags() -> None:
-    """40 dB under the speech nobody speaks, whatever the detector says: the pause counts from there."""
+    """40 dB under the speech there is no speech, whatever the detector says: the pause counts from there."""
     lagging = [(0.9, -60.0)] * 4
     (one, *_) = [event for event in run([SPEECH] * 10 + lagging + [SILENCE] * 20) if event.kind is PROVISIONAL]
     assert (one.at_sample // WINDOW, one.speech_end_sample // WINDOW) == (13, 10)

@@ -131,7 +131,7 @@ def test_two_processes_on_an_exclusive_card_are_refused_without_mps() -> None:
 
 
 def test_choices_and_other_processes_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """Which of several is used where nobody chose, and who else is on it."""
+    """Which of several is used by default, and which other processes use it."""
     running = [SimpleNamespace(pid=7, usedGpuMemory=None)]
     open_sharing("weightless-hf", module=nvml(nvmlDeviceGetComputeRunningProcesses=lambda handle: running))
     assert "2 GPUs are here; GPU 0 (NVIDIA A100), GPU-0a, is used; choose with gpu.device" in caplog.text
@@ -140,7 +140,7 @@ def test_choices_and_other_processes_are_reported(caplog: pytest.LogCaptureFixtu
 
 @pytest.mark.parametrize("settings", [{"llm_active_thread_pct": 50}, {"mps": True, "llm_active_thread_pct": 0}])
 def test_shares_need_mps_and_are_percentages(settings: dict[str, Any]) -> None:
-    """Without MPS nobody keeps them."""
+    """Without MPS nothing keeps them."""
     with pytest.raises(ValidationError):
         GpuSettings(**settings)
 

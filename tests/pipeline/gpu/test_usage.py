@@ -44,7 +44,7 @@ def memory_in_use(used: int) -> Any:
 
 
 def test_an_idle_gpu_is_not_remarked_on() -> None:
-    """What the driver keeps for itself is nobody's."""
+    """What the driver keeps for itself belongs to no process."""
     assert describe_use() is None
 
 

@@ -14,7 +14,7 @@ QUIET = round(QUIET_S * SAMPLE_RATE)
 
 @given(st.integers(0, 4000))
 def test_the_utterance_itself_is_unchanged(length: int) -> None:
-    """Whatever its length, its samples come first, then `QUIET_S` of noise."""
+    """Whatever its length, its samples are first, then `QUIET_S` of noise."""
     audio = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
     longer = append_quiet(audio)
     assert len(longer) == length + QUIET

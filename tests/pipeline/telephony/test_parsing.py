@@ -50,7 +50,7 @@ JSON = st.recursive(
 
 @given(INBOUND)
 def test_inbound_messages_are_parsed_as_written(message: Inbound) -> None:
-    """Numbers and sizes come back exactly."""
+    """Numbers and sizes are parsed exactly."""
     assert parse_inbound(message.to_json()) == message
 
 

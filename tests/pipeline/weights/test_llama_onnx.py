@@ -82,7 +82,7 @@ def test_rows_of_no_whole_blocks_are_refused() -> None:
 
 
 def test_half_split_undoes_the_storage_order() -> None:
-    """Rows come back in their order, head by head; and the order does differ."""
+    """Rows are in their original order, head by head; and the orders do differ."""
     rows = np.arange(2 * HEAD, dtype=np.float32)[:, None].repeat(3, axis=1)
     stored = interleaved(rows, 2)
     assert not np.array_equal(stored, rows)
@@ -113,7 +113,7 @@ def test_what_engines_need_is_written(tmp_path: Path) -> None:
     llama_onnx.convert(write(tmp_path / "m.gguf", random_weights()), tmp_path)
     assert (tmp_path / "chat_template.jinja").read_text() == "{{ messages }}"
     assert Decoder(tmp_path / "model.onnx", threads=1, positions=POSITIONS).positions == POSITIONS
-    with pytest.raises(EngineError, match=rf"llm\.positions is {POSITIONS + 1}, .* made for {POSITIONS}"):
+    with pytest.raises(EngineError, match=rf"llm\.positions is {POSITIONS + 1}, .* {POSITIONS}; lower "):
         Decoder(tmp_path / "model.onnx", threads=1, positions=POSITIONS + 1)
 
 

@@ -48,7 +48,7 @@ def _left_over(folder: Path) -> list[str]:
 
 
 def test_fetched_once(hub: FileServer) -> None:
-    """The first call fetches; the second asks nobody, and works without a network."""
+    """The first call fetches; the second makes no request, and works without a network."""
     file = _get()
     assert file.read_bytes() == hub_pin.CONTENT
     hub.statuses[hub_pin.URL_PATH] = 500
@@ -80,8 +80,9 @@ def test_full_disk_keeps_the_part(hub: FileServer, tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(download, "_copy", fill_up)
-        with pytest.raises(WeightsError, match=r"^tiny cannot be stored in .*: the disk is full .* TURNGAP_CACHE"):
+        with pytest.raises(WeightsError, match=r"^tiny .*disk is full .*TURNGAP_CACHE") as caught:
             _get()
+    assert caught.value.code == "weights.storage"
     assert not cache.place(pins.of("tiny")).exists()
     assert _get().read_bytes() == hub_pin.CONTENT
     assert hub.requested_ranges() == [None, "bytes=3000-"]
@@ -90,8 +91,9 @@ def test_full_disk_keeps_the_part(hub: FileServer, tmp_path: Path, monkeypatch: 
 def test_unwritable_cache(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that cannot be written to is one line with the remedy."""
     monkeypatch.setenv("TURNGAP_CACHE", "/sys/turngap")
-    with pytest.raises(WeightsError, match=r"^tiny cannot be stored in /sys/turngap: .* set TURNGAP_CACHE to a folder"):
+    with pytest.raises(WeightsError, match=r"^tiny .*/sys/turngap.*TURNGAP_CACHE") as caught:
         _get()
+    assert caught.value.code == "weights.storage"
 
 
 def test_filled_cache_needs_no_writing(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +113,9 @@ def test_damaged_file_is_noticed(hub: FileServer) -> None:
     """A file whose size changed is refused with the command that mends it, and that command mends it."""
     file = _get()
     file.write_bytes(b"short")
-    with pytest.raises(WeightsError, match=r"is damaged \(5 bytes, not 10000\): run `.* weights pull tiny`"):
+    with pytest.raises(WeightsError, match=r"5 bytes, not 10000.*`.* weights pull tiny`") as caught:
         _get()
+    assert caught.value.code == "weights.damaged"
     weights.pull("tiny", Silent())
     assert _get().read_bytes() == hub_pin.CONTENT
 
@@ -235,12 +238,13 @@ def test_tree_that_differs(tmp_path: Path) -> None:
     """A set of files that is not the pinned one is refused in one line with both counts."""
     (tmp_path / "a.wav").write_bytes(b"x")
     pin = pins.of("asterisk-prompts")
-    with pytest.raises(WeightsError, match=r"the files \(1\) are not those of the pinned version 1\.6\.1 \(570\)"):
+    with pytest.raises(WeightsError, match=r"\(1\).*1\.6\.1 \(570\)") as caught:
         weights._compare(pin, tmp_path)
+    assert caught.value.code == "weights.mismatch"
 
 
 @pytest.mark.engines
-@pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's packages are not to be had here")
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="this system has no apt-get")
 def test_real_prompts() -> None:
     """Debian's prompts are the pinned ones: 568 recordings, with a transcript for the first of them."""
     folder = weights.get("asterisk-prompts")
