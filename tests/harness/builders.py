@@ -1,4 +1,4 @@
-"""Calls and spans made by hand, for the tests of scoring: times in ms from the stream's first sample."""
+"""Builders of calls and spans for the tests of scoring: times in ms from the stream's first sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from turngap_agent import tracing
 from turngap_agent.tracing import Span, Stage
 
 START_NS = 5_000_000_000_003
-"""When the stream of every call begins; off any grid on purpose."""
+"""When the stream of every call begins; on no grid on purpose."""
 CALL_SID = "CA1"
 WORDS = "please call me back tomorrow"
 
@@ -40,7 +40,7 @@ def quiet(ms: float) -> Pcm16:
 
 
 class Call:
-    """A call that is put together piece by piece; by default frames leave on their deadlines."""
+    """A call record built piece by piece; by default frames leave on their deadlines."""
 
     def __init__(self) -> None:
         self._playout = Playout()
@@ -58,7 +58,7 @@ class Call:
         *,
         over: bool = False,
     ) -> Call:
-        """The caller speaks, `over` the agent; t0 is `end_ms`, and `pauses_ms` lie in the stream's time."""
+        """The caller speaks, `over` the agent; t0 is `end_ms`, and `pauses_ms` are in the stream's time."""
         start, end = round(start_ms * 8), round(end_ms * 8)
         clip = Clip(f"clip{len(self._spoken)}", tone((end - start) / 8), 0, words, -3.0, 4.0, "made", synthetic=True)
         pauses = tuple((round(first * 8) - start, round(beyond * 8) - start) for first, beyond in pauses_ms)
@@ -100,7 +100,7 @@ class Call:
     def ends(
         self, at_ms: float, end: CallEnd = CallEnd.COMPLETED, detail: str = "", *, warm_up: bool = False
     ) -> CallRecord:
-        """The call's record."""
+        """End the call at `at_ms` and return its record."""
         self._playout.truncate(ns(at_ms))
         frames = int(at_ms // 20)
         sent = [ns((frame + 1) * 20) + self._late_ns.get(frame, 0) for frame in range(frames)]
@@ -124,7 +124,7 @@ class Call:
 
 
 def planned_as(*agents: str, **overrides: object) -> PlannedCall:
-    """A call of one turn for each expectation."""
+    """Return a planned call of one turn for each expectation."""
     planned_turns = []
     for index, agent in enumerate(agents):
         voice: dict[str, object] = {"silence_ms": 1000} if agent == "wait" else {"say": WORDS}
@@ -134,7 +134,7 @@ def planned_as(*agents: str, **overrides: object) -> PlannedCall:
 
 
 def planned(turns: int = 1, **overrides: object) -> PlannedCall:
-    """A call of so many turns."""
+    """Return a planned call of `turns` turns."""
     planned_turns = [Turn.model_validate({"id": f"t{index}", "say": WORDS, **overrides}) for index in range(turns)]
     return PlannedCall(index=0, turns=tuple(planned_turns), probe=False)
 
@@ -172,7 +172,7 @@ def attempt_spans(
 ) -> list[Span]:
     """An attempt's spans, the turn span first; every frame arrives `arrivals_late_ms` after its deadline.
 
-    As the agent tells it: what was not heard was cancelled; what was heard and `interrupted` has the words heard of it.
+    As the agent reports it: what was not heard was cancelled; what was heard and `interrupted` has the words heard of it.
     """
     attributes: dict[str, tracing.AttributeValue] = {
         tracing.HEARD: heard,

@@ -107,7 +107,7 @@ def turns(n: int, **arguments: Any) -> list[TurnRecord]:
 
 
 def conversation_turns(n: int = 60) -> list[TurnRecord]:
-    """Turns of every kind: pauses, noise with clean twins, barge-ins, backchannels, silence; some of each go wrong."""
+    """Turns of every kind: pauses, noise with clean twins, barge-ins, backchannels, silence; some of each fail."""
     rng = np.random.default_rng(7)
     made: list[TurnRecord] = []
     for index in range(n):
@@ -157,7 +157,7 @@ def conversation_turns(n: int = 60) -> list[TurnRecord]:
 
 
 def unanswered(index: int, expectation: Expectation, outcome: Outcome, **changes: Any) -> TurnRecord:
-    """A turn that was not to be answered, as scoring makes them: without gap, stages and words."""
+    """A turn that needs no answer, as scoring returns them: without gap, stages and words."""
     bare: dict[str, Any] = dict.fromkeys(
         (
             *("t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "perceived_gap_ms", "first_byte_ms", "stages", "attempt"),
@@ -182,7 +182,7 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
         duration_s=12.0 * max(len(turns), 1),
         complete=True,
         verdict=Verdict.MEASURED,
-        sentence=f"p95 perceived gap is {p95} over {len(scored)} turns of this fixed corpus; no budget was asked for.",
+        sentence=f"p95 perceived gap is {p95} over {len(scored)} turns of this fixed corpus; no budget was judged.",
         reasons=(),
         validity=(
             Check(name="turns", ok=True, text=f"{len(scored)} of {len(scored)} planned turns were scored"),
@@ -286,7 +286,7 @@ _DETAIL = {
     Outcome.FAILED: "the agent closed the socket (1011)",
     Outcome.HELD: "",
     Outcome.LIMITED: "",
-    Outcome.INTRUDED: "the agent spoke where nothing was to be said, for 900 ms",
+    Outcome.INTRUDED: "the agent spoke after 900 ms although the caller said nothing",
     Outcome.STOPPED: "the agent's sentence did not go on",
     Outcome.TALKED_OVER: "the agent talked on for 1400 ms",
     Outcome.INVALID: "our own frames left up to 7.2 ms late",

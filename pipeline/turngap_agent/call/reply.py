@@ -131,7 +131,7 @@ class Reply:
         if not transcript.scripted:  # scripted words are no evidence of what was understood
             self.notes.fact(tracing.TRANSCRIPT, self.words)
         if not has_words(self.words):
-            self.notes.fact(tracing.ERROR, "no words were recognised, so nothing was said")
+            self.notes.fact(tracing.ERROR, "no words were recognised, so the agent stayed silent")
             return TurnResult.EMPTY
         requested_ns = await self._start_of("generation", transcribed_ns)
         async with asyncio.TaskGroup() as group:

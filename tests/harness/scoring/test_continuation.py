@@ -48,7 +48,7 @@ def test_lost_speech_is_measured(stopped: int, skipped: int) -> None:
 
 
 def test_another_sentence_loses_all_that_was_cut() -> None:
-    """What was sent, cut and never comes is lost whole, whatever is said instead."""
+    """Speech that was sent, cut and never resumed is lost whole, whatever the agent says instead."""
     assert find_lost_and_repeated(
         SENTENCE[: at(800)], SENTENCE[at(800) : at(1300)], speech(900, seed=2)
     ) == LostAndRepeated(at(500), 0)
@@ -79,7 +79,7 @@ def test_it_is_matched_at_another_level_and_with_a_fade() -> None:
 
 
 def test_a_sound_that_repeats_itself_is_taken_where_it_fits() -> None:
-    """Of places as alike the one nearest to where playing stopped counts: a tone gives no reason to complain."""
+    """Of equally similar places the one nearest to where playing stopped counts: a tone is no repetition."""
     tone: Pcm16 = (8000 * np.sin(np.arange(16_000) * np.pi / 8 + 0.5)).astype(np.int16)
     assert find_piece(tone, tone[8000:], near=8000) == 8000
 

@@ -1,1 +1,1 @@
-"""Tests of which GPU is used and how it is shared; NVML faked by its documented functions."""
+"""Tests of which GPU is used and how it is shared; NVML is faked by its documented functions."""

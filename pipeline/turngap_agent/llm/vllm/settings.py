@@ -21,7 +21,7 @@ REVISIONS = {
 ARCHITECTURES = Path(__file__).parent / "architectures"
 """Configurations without weights, by name."""
 GEMMA_W4A16_BYTES = 19.0e9
-"""The checkpoint's size, about (`weights.toml`): the larger figure, until it is measured. Arithmetic gives 16 GB:
+"""The checkpoint's size, about (`weights.toml`): the larger figure, until it is measured. By arithmetic it is 16 GB:
 25.6 B of 4 bits and a 16-bit scale for 128 of them, and embeddings, 1.41 B x 2 bytes. The least that a share must leave
 room for."""
 
