@@ -172,7 +172,7 @@ def attempt_spans(
 ) -> list[Span]:
     """An attempt's spans, the turn span first; every frame arrives `arrivals_late_ms` after its deadline.
 
-    As the agent reports it: what was not heard was cancelled; what was heard and `interrupted` has the words heard of it.
+    As the agent reports it: an unheard attempt was cancelled; one heard and `interrupted` has the words heard of it.
     """
     attributes: dict[str, tracing.AttributeValue] = {
         tracing.HEARD: heard,

@@ -1,4 +1,4 @@
-"""What both sides of a call spoke so far: the language model's history, the synthesiser's context, the call's own block."""
+"""What both sides of a call spoke: the language model's history, the synthesiser's context, the call's own block."""
 
 from __future__ import annotations
 
