@@ -20,7 +20,15 @@ from tests.harness import report_builders as builders
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "scenarios/*.md", "results/*.md", "reports/*.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "examples/**/*.md",
+        "benchmarks/*.md",
+        "scenarios/*.md",
+        "results/*.md",
+        "reports/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")

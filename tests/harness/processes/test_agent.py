@@ -199,9 +199,9 @@ def test_a_killed_harness_leaves_no_agent(tmp_path: Path) -> None:
     """When the process that started the agent is killed with SIGKILL, the agent ends by itself."""
     harness = (
         "import asyncio, sys, pathlib\n"
-        "from turngap.processes.agent import Agent\n"
+        "from turngap.processes.agent import RunningAgent\n"
         "async def main():\n"
-        f"    agent = await Agent.start([sys.executable, '-c', {READY + SLEEP!r}],"
+        f"    agent = await RunningAgent.start([sys.executable, '-c', {READY + SLEEP!r}],"
         f" log=pathlib.Path({str(tmp_path / 'agent.log')!r}), endpoint=None)\n"
         "    print(agent.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"
