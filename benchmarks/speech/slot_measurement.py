@@ -28,7 +28,7 @@ CONTEXTS = (15, 150, 1500)
 class SlotMeasurement(Measurement):
     """A measurement with a loaded checkpoint."""
 
-    checkpoint: model.Checkpoint
+    checkpoint: model.CsmCheckpoint
     speech: Speech
 
     def load(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class SlotMeasurement(Measurement):
             with model.silence_transformers():
                 network = random_weights.build(random_weights.tiny(), self.device, torch.float32)
             model.trim_heads(network)
-            self.checkpoint = model.Checkpoint(network, StandInTokenizer(256), "tiny", random=True)
+            self.checkpoint = model.CsmCheckpoint(network, StandInTokenizer(256), "tiny", random=True)
         else:
             self.checkpoint = model.load(options.weights, device=options.device, dtype=options.dtype)
         positions = self.checkpoint.network.config.max_position_embeddings

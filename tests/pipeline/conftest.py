@@ -17,7 +17,7 @@ from turngap_agent.call import Agent
 from turngap_agent.inject import Injection
 from turngap_agent.server import app as server
 from turngap_agent.server.admission import Admission
-from turngap_agent.server.hosting import Server
+from turngap_agent.server.hosting import AgentHttpServer
 from turngap_agent.server.serve import listen
 from turngap_agent.telemetry.metrics import LoopLag, Metrics
 from turngap_agent.telephony import FRAME_SAMPLES, MEDIA_PATH, mulaw
@@ -104,7 +104,7 @@ class Served:
     """An agent that is up."""
 
     port: int
-    http: Server
+    http: AgentHttpServer
     agent: Agent
     admission: Admission
     traces: Traces
@@ -292,7 +292,7 @@ def serve() -> Callable:
         metrics = Metrics(lag, lambda: admission.active, lambda: 0, loaded.kv_cache)
         agent = Agent(chosen, loaded, Injection.parse(inject), metrics, traces)
         ready = asyncio.Event()
-        http = Server(server.create_app(agent, admission, lag), ready.set)
+        http = AgentHttpServer(server.create_app(agent, admission, lag), ready.set)
         serving = asyncio.create_task(http.serve([listener]))
         await ready.wait()
         try:

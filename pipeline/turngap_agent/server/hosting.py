@@ -33,7 +33,7 @@ MAX_MESSAGE_BYTES = 262_144
 _log = logging.getLogger("turngap.hosting")
 
 
-class Server(uvicorn.Server):
+class AgentHttpServer(uvicorn.Server):
     """Reports when it is ready, and leaves signals to us: uvicorn would raise them again after its end."""
 
     def __init__(self, app: FastAPI, on_ready: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ async def host(
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
     app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
-    http = Server(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
+    http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
     serving = asyncio.create_task(http.serve([listener]))
     try:
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)

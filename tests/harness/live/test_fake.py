@@ -26,11 +26,11 @@ class Recorder:
         self.heard: list[tuple[int, int, int]] = []
         self._clock = clock
         self._value = value
-        self.asked_ns: list[int] = []
+        self.requested_ns: list[int] = []
 
     def frame(self, from_ns: int) -> Pcm16:
-        self.asked_ns.append(from_ns)
-        return np.full(160, self._value + len(self.asked_ns), np.int16)
+        self.requested_ns.append(from_ns)
+        return np.full(160, self._value + len(self.requested_ns), np.int16)
 
     def deliver(self, frame: int, pcm: Pcm16) -> None:
         self.heard.append((self._clock.now_ns(), frame, int(pcm[0])))
@@ -49,7 +49,7 @@ def run_bridge(
         scheduler = Scheduler(clock)
         bridge = Bridge(caller, agent, uplink, downlink, clock=clock, scheduler=scheduler, seed="1", **options)
         running = asyncio.create_task(scheduler.run())
-        while len(caller.asked_ns) < frames:  # noqa: ASYNC110  # the clock jumps: nothing else marks the time
+        while len(caller.requested_ns) < frames:  # noqa: ASYNC110  # the clock jumps: nothing else marks the time
             await asyncio.sleep(0)
         bridge.stop()
         running.cancel()
@@ -63,17 +63,17 @@ def test_each_frame_arrives_its_delay_after_it_was_complete() -> None:
     caller, agent, _ = run_bridge(Direction(delay_ms=60), Direction(delay_ms=90))
     for at_ns, frame, value in agent.heard:
         assert value == 1001 + frame
-        assert at_ns == caller.asked_ns[frame] + FRAME_NS + 60 * NS_PER_MS
+        assert at_ns == caller.requested_ns[frame] + FRAME_NS + 60 * NS_PER_MS
     for at_ns, frame, _ in caller.heard:
-        assert at_ns == agent.asked_ns[frame] + FRAME_NS + 90 * NS_PER_MS
-    assert agent.asked_ns[0] - caller.asked_ns[0] == PHASE_NS
+        assert at_ns == agent.requested_ns[frame] + FRAME_NS + 90 * NS_PER_MS
+    assert agent.requested_ns[0] - caller.requested_ns[0] == PHASE_NS
     assert min(len(agent.heard), len(caller.heard)) > 30
 
 
 def test_a_jittered_frame_is_never_early_and_never_overtakes() -> None:
     """It is added to the delay."""
     caller, agent, _ = run_bridge(Direction(delay_ms=60, jitter_ms=20), Direction())
-    late = [at_ns - caller.asked_ns[frame] - FRAME_NS - 60 * NS_PER_MS for at_ns, frame, _ in agent.heard]
+    late = [at_ns - caller.requested_ns[frame] - FRAME_NS - 60 * NS_PER_MS for at_ns, frame, _ in agent.heard]
     assert min(late) >= 0
     assert max(late) > 0
     assert [frame for _, frame, _ in agent.heard] == sorted(frame for _, frame, _ in agent.heard)

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from turngap_agent.device.attention import KeyValues, attend, fuse_projections, make_rotary_tables, rotate
 
 
-class Layer(NamedTuple):
+class GemmaLayer(NamedTuple):
     """The weights of one layer; a matrix has the shape (out, in), a norm contains 1 + its weight in fp32."""
 
     local: bool
@@ -125,9 +125,9 @@ def _load_norm(module: Any) -> Tensor:
     return 1.0 + module.weight.data.float()
 
 
-def _fuse_layer(layer: Any, local: bool) -> Layer:
+def _fuse_layer(layer: Any, local: bool) -> GemmaLayer:
     attention, mlp = layer.self_attn, layer.mlp
-    return Layer(
+    return GemmaLayer(
         local=local,
         attention_norm=_load_norm(layer.input_layernorm),
         qkv=fuse_projections(attention.q_proj, attention.k_proj, attention.v_proj),

@@ -21,7 +21,7 @@ from turngap_agent.llm.vllm.client import Client
 from turngap_agent.llm.vllm.event_stream import Usage
 from turngap_agent.llm.vllm.kv_cache import CachePeak, CacheReading
 from turngap_agent.llm.vllm.prefix import PrefixTracker
-from turngap_agent.llm.vllm.server import Server, find_free_port
+from turngap_agent.llm.vllm.server import VllmServer, find_free_port
 from turngap_agent.llm.vllm.settings import VllmSettings
 from turngap_agent.llm.vllm.supervision import State
 from turngap_agent.weights import pins
@@ -51,7 +51,7 @@ class VllmChat:
         self._peak = CachePeak()
         self._cache_read: asyncio.Task[CacheReading] | None = None
         self._script = split_words(settings.script)
-        self._server: Server | None = None
+        self._server: VllmServer | None = None
         if settings.url is not None:
             self._client = Client(settings.url, local=False, stall_limit_s=settings.stall_limit_s)
             return
@@ -69,7 +69,7 @@ class VllmChat:
         _check_port(port)
         base_url = f"http://{command_line.HOST}:{port}/v1"
         self._client = Client(base_url, local=True, stall_limit_s=settings.stall_limit_s)
-        self._server = Server(
+        self._server = VllmServer(
             command_line.build_arguments(settings, port),
             command_line.build_environment(settings, os.environ),
             self._client.check_health,
@@ -96,7 +96,7 @@ class VllmChat:
         return f"{self._client.root}/metrics"
 
     @property
-    def server(self) -> Server | None:
+    def server(self) -> VllmServer | None:
         """The supervised server; None if it runs elsewhere."""
         return self._server
 

@@ -32,7 +32,7 @@ _LINE_END = re.compile(r"[\r\n]+")
 _log = logging.getLogger("turngap.vllm")
 
 
-class Server:
+class VllmServer:
     """One supervised server. It runs from `start` until `close`; `state` and `down_reason` say whether it can serve."""
 
     def __init__(

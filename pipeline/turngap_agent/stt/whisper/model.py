@@ -19,7 +19,7 @@ SCALE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class WhisperCheckpoint:
     """A loaded network (transformers' WhisperForConditionalGeneration) with its feature extractor and tokenizer."""
 
     network: Any
@@ -77,7 +77,7 @@ ARCHITECTURES = {"random": distil_large_v3, "tiny": tiny}
 _ENGLISH = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 
 
-def load(weights: str, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
+def load(weights: str, device: torch.device, dtype: torch.dtype, window_s: int) -> WhisperCheckpoint:
     """Return the checkpoint `random` (distil-large-v3) or `tiny`, the one pinned under that name, or a folder's.
 
     `window_s` is the length of the encoder window.
@@ -97,7 +97,7 @@ def load(weights: str, device: torch.device, dtype: torch.dtype, window_s: int) 
         ) from None
 
 
-def _load_random(name: str, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
+def _load_random(name: str, device: torch.device, dtype: torch.dtype, window_s: int) -> WhisperCheckpoint:
     from transformers import WhisperForConditionalGeneration
 
     config = ARCHITECTURES[name]()
@@ -106,10 +106,10 @@ def _load_random(name: str, device: torch.device, dtype: torch.dtype, window_s: 
     random_weights.fill(network, seed=0, scale=SCALE)
     network.proj_out.weight = network.model.decoder.embed_tokens.weight
     prompt = (config.decoder_start_token_id,) * len(_ENGLISH)
-    return Checkpoint(network, _make_extractor(config.num_mel_bins, window_s), None, prompt, "random weights")
+    return WhisperCheckpoint(network, _make_extractor(config.num_mel_bins, window_s), None, prompt, "random weights")
 
 
-def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, window_s: int) -> Checkpoint:
+def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, window_s: int) -> WhisperCheckpoint:
     from tokenizers import Tokenizer
     from transformers import AutoConfig, WhisperConfig, WhisperForConditionalGeneration
 
@@ -134,7 +134,7 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, window_
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.embed_positions.weight[:positions].clone())
     network.config.max_source_positions = positions
     prompt = tuple(number for mark in _ENGLISH if (number := tokenizer.token_to_id(mark)) is not None)
-    return Checkpoint(network, _make_extractor(config.num_mel_bins, window_s), tokenizer, prompt, str(folder))
+    return WhisperCheckpoint(network, _make_extractor(config.num_mel_bins, window_s), tokenizer, prompt, str(folder))
 
 
 def _damage_error(folder: Path, error: Exception) -> EngineError:

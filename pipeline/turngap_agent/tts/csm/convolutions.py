@@ -22,7 +22,7 @@ class Convolutions:
         """Shapes of the carries of all layers so far, in their order."""
         self.weights: list[Tensor] = []
 
-    def add_layer(self, module: Any) -> Layer:
+    def add_layer(self, module: Any) -> ConvolutionLayer:
         """Return the layer of transformers' `module`; raise ValueError for one that Mimi's decoder does not have."""
         kind = type(module).__name__
         if kind == "MimiConv1d":
@@ -111,7 +111,7 @@ class Elu:
 class Residual:
     """Layers whose output is added to their input."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[ConvolutionLayer, ...]
 
     def run(self, x: Tensor, carries: tuple[Tensor, ...]) -> Tensor:
         """Return `x` (1, channels, n) after this layer; its carry is updated in place."""
@@ -121,7 +121,7 @@ class Residual:
         return x + y
 
 
-Layer = Conv | ConvTransposed | Elu | Residual
+ConvolutionLayer = Conv | ConvTransposed | Elu | Residual
 
 
 def _bias(conv: Any) -> Tensor | None:

@@ -29,7 +29,7 @@ _ARCHITECTURES = {"random": "csm_1b", "tiny": "tiny"}
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class CsmCheckpoint:
     """A loaded network (transformers' CsmForConditionalGeneration) and the tokenizer that belongs to it."""
 
     network: Any
@@ -40,7 +40,7 @@ class Checkpoint:
     """Whether the weights are random: the work is real, but there are no words and no end of audio."""
 
 
-def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoint:
+def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> CsmCheckpoint:
     """Return the checkpoint `real`, `random` or `tiny`, or a folder's, on `device` (auto: bf16 on a GPU, else fp32).
 
     Raises:
@@ -59,12 +59,12 @@ def load(weights: str, *, device: str = "cuda", dtype: str = "auto") -> Checkpoi
                 network = random_weights.build(config, torch_device, torch_dtype)
             tokenizer: Tokenizer = StandInTokenizer(config.bos_token_id)
             trim_heads(network)
-            return Checkpoint(network, tokenizer, "random weights", random=True)
+            return CsmCheckpoint(network, tokenizer, "random weights", random=True)
         folder = _fetch_pinned() if weights == "real" else Path(weights).expanduser()
         network = _load_folder(folder, torch_device, torch_dtype)
     tokenizer = _load_tokenizer(folder)
     trim_heads(network)
-    return Checkpoint(network, tokenizer, PINNED if weights == "real" else str(folder), random=False)
+    return CsmCheckpoint(network, tokenizer, PINNED if weights == "real" else str(folder), random=False)
 
 
 def trim_heads(network: Any) -> None:

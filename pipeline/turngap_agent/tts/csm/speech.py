@@ -18,7 +18,7 @@ from turngap_agent.tts.csm import codec
 from turngap_agent.tts.csm.backbone import Backbone
 from turngap_agent.tts.csm.context import Segment, SegmentStore, SpeechPlan, plan_speech, resample
 from turngap_agent.tts.csm.depth import DepthDecoder
-from turngap_agent.tts.csm.model import Checkpoint
+from turngap_agent.tts.csm.model import CsmCheckpoint
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import PREFILL_ROWS, SharedParts, Slot
 from turngap_agent.tts.csm.text import AGENT, CALLER, PIECE_CHARACTERS, encode_utterance, expected_frames
@@ -36,7 +36,7 @@ class Speech:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: CsmCheckpoint,
         *,
         sampling: Sampling,
         positions: int = 2048,

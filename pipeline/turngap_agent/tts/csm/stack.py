@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from turngap_agent.device.attention import KeyValues, attend, fuse_projections, make_rotary_tables, rotate
 
 
-class Layer(NamedTuple):
+class LlamaLayer(NamedTuple):
     """The weights of one layer; a matrix has the shape (out, in)."""
 
     attention_norm: Tensor
@@ -84,11 +84,11 @@ class LlamaStack:
         return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
 
 
-def _fuse_layer(layer: Any) -> Layer:
+def _fuse_layer(layer: Any) -> LlamaLayer:
     attention, mlp = layer.self_attn, layer.mlp
     qkv = fuse_projections(attention.q_proj, attention.k_proj, attention.v_proj)
     gate_up = fuse_projections(mlp.gate_proj, mlp.up_proj)
-    return Layer(
+    return LlamaLayer(
         attention_norm=layer.input_layernorm.weight.data,
         qkv=qkv,
         output=attention.o_proj.weight.data,

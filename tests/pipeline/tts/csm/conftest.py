@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from turngap_agent.tts.csm.model import Checkpoint
+    from turngap_agent.tts.csm.model import CsmCheckpoint
     from turngap_agent.tts.csm.speech import Speech
 
 MakeSpeech = Callable[..., "Speech"]
@@ -28,7 +28,7 @@ def _one_torch_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint() -> Checkpoint:
+def checkpoint() -> CsmCheckpoint:
     """Random weights large enough that codes differ from frame to frame; treated as real ones."""
     import torch
     from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
@@ -37,11 +37,11 @@ def checkpoint() -> Checkpoint:
     with model.silence_transformers():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
     model.trim_heads(network)
-    return model.Checkpoint(network, StandInTokenizer(256), "tiny", random=False)
+    return model.CsmCheckpoint(network, StandInTokenizer(256), "tiny", random=False)
 
 
 @pytest.fixture
-def make_speech(checkpoint: Checkpoint) -> MakeSpeech:
+def make_speech(checkpoint: CsmCheckpoint) -> MakeSpeech:
     """Return a function that makes a Speech over the tiny checkpoint, greedy by default."""
     from turngap_agent.device.execution import Mode
     from turngap_agent.tts.csm.sampling import Sampling

@@ -8,14 +8,14 @@ torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 't
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from turngap_agent.tts.csm.codec import MimiDecoder, encode, reset
-from turngap_agent.tts.csm.model import Checkpoint
+from turngap_agent.tts.csm.model import CsmCheckpoint
 
 
 def signal_to_error_db(expected: torch.Tensor, actual: torch.Tensor) -> float:
     return float(10 * torch.log10((expected**2).sum() / ((expected - actual) ** 2).sum()))
 
 
-def test_frame_by_frame_equals_one_offline_decode(checkpoint: Checkpoint) -> None:
+def test_frame_by_frame_equals_one_offline_decode(checkpoint: CsmCheckpoint) -> None:
     """Over 200 frames, more than the transformer's window, the error is at least 100 dB below the signal."""
     mimi = checkpoint.network.codec_model
     codes = torch.randint(0, 64, (200, 4), generator=torch.Generator().manual_seed(1))
@@ -28,7 +28,7 @@ def test_frame_by_frame_equals_one_offline_decode(checkpoint: Checkpoint) -> Non
     assert signal_to_error_db(offline, streamed) >= 100
 
 
-def test_transformers_own_decode_does_not_stream(checkpoint: Checkpoint) -> None:
+def test_transformers_own_decode_does_not_stream(checkpoint: CsmCheckpoint) -> None:
     """Why this decoder exists: frame by frame, transformers' pieces differ from the whole. If not, drop it."""
     mimi = checkpoint.network.codec_model
     codes = torch.randint(0, 64, (20, 4), generator=torch.Generator().manual_seed(1))
@@ -38,7 +38,7 @@ def test_transformers_own_decode_does_not_stream(checkpoint: Checkpoint) -> None
     assert signal_to_error_db(offline, pieces) < 30
 
 
-def test_a_reset_state_is_like_a_new_one(checkpoint: Checkpoint) -> None:
+def test_a_reset_state_is_like_a_new_one(checkpoint: CsmCheckpoint) -> None:
     """Nothing of an earlier call is in the next, bit for bit."""
     decoder = MimiDecoder(checkpoint.network.codec_model, frames=300)
     codes = torch.randint(0, 64, (140, 4), generator=torch.Generator().manual_seed(2))
@@ -51,7 +51,7 @@ def test_a_reset_state_is_like_a_new_one(checkpoint: Checkpoint) -> None:
             assert torch.equal(decoder.decode_frame(frame, state), decoder.decode_frame(frame, new))
 
 
-def test_audio_encodes_to_one_frame_each_80_ms(checkpoint: Checkpoint) -> None:
+def test_audio_encodes_to_one_frame_each_80_ms(checkpoint: CsmCheckpoint) -> None:
     """An incomplete frame counts."""
     with torch.inference_mode():
         codes = encode(checkpoint.network.codec_model, torch.randn(3 * 1920 + 1) / 10, 4)
@@ -59,7 +59,7 @@ def test_audio_encodes_to_one_frame_each_80_ms(checkpoint: Checkpoint) -> None:
     assert 0 <= int(codes.min()) <= int(codes.max()) < 64
 
 
-def test_another_architecture_is_an_error(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_architecture_is_an_error(checkpoint: CsmCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """A codec that is not causal cannot stream."""
     monkeypatch.setattr(checkpoint.network.codec_model.config, "use_causal_conv", False)
     with pytest.raises(ValueError, match="causal"):

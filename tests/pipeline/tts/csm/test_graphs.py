@@ -111,13 +111,13 @@ def test_graphs_have_the_eager_samples(make_speech: MakeSpeech, mode: Mode) -> N
     """On a GPU: captured units have the codes and samples of the same units launched one by one."""
     from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
     from turngap_agent.tts.csm import random_weights
-    from turngap_agent.tts.csm.model import Checkpoint, trim_heads
+    from turngap_agent.tts.csm.model import CsmCheckpoint, trim_heads
     from turngap_agent.tts.csm.sampling import Sampling
     from turngap_agent.tts.csm.speech import Speech
 
     network = random_weights.build(random_weights.tiny(), torch.device("cuda"), torch.float32, scale=0.3)
     trim_heads(network)
-    speech = Speech(Checkpoint(network, StandInTokenizer(256), "tiny", random=False), sampling=Sampling(0, 20))
+    speech = Speech(CsmCheckpoint(network, StandInTokenizer(256), "tiny", random=False), sampling=Sampling(0, 20))
     samples = []
     for each in (Mode.EAGER, mode):
         speech.prepare(each, 2)

@@ -15,7 +15,7 @@ from turngap_agent import weights
 from turngap_agent.device.execution import Mode
 from turngap_agent.errors import EngineError, WeightsError
 from turngap_agent.tts.csm import model, random_weights
-from turngap_agent.tts.csm.model import Checkpoint
+from turngap_agent.tts.csm.model import CsmCheckpoint
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.speech import Speech
 from turngap_agent.weights import pins
@@ -45,7 +45,7 @@ def saved_copy(saved_checkpoint: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def speak_codes(checkpoint: Checkpoint) -> list[list[int]]:
+def speak_codes(checkpoint: CsmCheckpoint) -> list[list[int]]:
     speech = Speech(checkpoint, sampling=Sampling(0, 20), positions=512)
     speech.prepare(Mode.EAGER, 1)
     plan = speech.plan("good day", (), 10)
@@ -57,7 +57,7 @@ def speak_codes(checkpoint: Checkpoint) -> list[list[int]]:
     return codes[:10]
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: Path) -> CsmCheckpoint:
     return model.load(str(folder), device="cpu")
 
 
@@ -67,7 +67,7 @@ def test_a_saved_checkpoint_speaks_as_the_network_in_memory(saved_checkpoint: Pa
     with model.silence_transformers():
         network = random_weights.build(random_weights.tiny(), torch.device("cpu"), torch.float32, scale=0.3)
     model.trim_heads(network)
-    built = Checkpoint(network, loaded.tokenizer, "built", random=False)
+    built = CsmCheckpoint(network, loaded.tokenizer, "built", random=False)
     assert speak_codes(loaded) == speak_codes(built)
     assert loaded.network.lm_head.weight.shape == (64, 64)
     assert not loaded.random

@@ -223,7 +223,7 @@ def test_greedy_codes_of_the_full_model_are_those_of_transformers() -> None:
         config = random_weights.csm_1b()
         network = random_weights.build(config, torch.device("cpu"), torch.float32)
     model.trim_heads(network)
-    checkpoint = model.Checkpoint(network, StandInTokenizer(128_000), "random", random=False)
+    checkpoint = model.CsmCheckpoint(network, StandInTokenizer(128_000), "random", random=False)
     speech = Speech(checkpoint, sampling=Sampling(0, 50), positions=512)
     speech.prepare(Mode.EAGER, 1)
     plan = SpeechPlan((), text_ids(15), 6)
