@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DOOR = ("telephony", "tracing", "profile", "documents", "errors", "command_line")
+DOOR = ("telephony", "tracing", "profile", "documents", "files", "errors", "command_line")
 CLOCK_READINGS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 
 

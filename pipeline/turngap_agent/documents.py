@@ -1,20 +1,13 @@
-"""YAML documents read into frozen pydantic models; each error is a line with file, line and the nearest valid key.
-
-Agent and instrument share it, and what both need to write a document: `replace_file` writes one whole or not at all.
-"""
+"""YAML documents read into frozen pydantic models; each error is a line with file, line and the nearest valid key."""
 
 from __future__ import annotations
 
 import difflib
-import os
-import secrets
-import shlex
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -131,70 +124,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def find_line(path: Path, location: Location) -> int:
     """Return the line, from 1, of the deepest part of `location` that the document at `path` has."""
     return _find(yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader), location)[0]
-
-
-@contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when the block ends, whole; `path` is untouched if the block fails.
-
-    With `sync` the disk has it then, even if the machine fails.
-
-    Raises:
-        OSError: it cannot be written; no draft is left behind.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        draft.replace(path)
-        if sync:
-            sync_folder(path.parent)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-def check_writable(path: Path, name: str) -> None:
-    """Check before the work that its result can be written to `path`; messages call the file `name`.
-
-    Raises:
-        UsageError: it is a folder, its folder does not exist, or writing is not permitted (`usage.output`).
-    """
-    if path.is_dir():
-        raise UsageError(f"{name} {path}: that is a folder; give a file", code="usage.output")
-    if not path.parent.is_dir():
-        folder = shlex.quote(str(path.parent))
-        raise UsageError(
-            f"{name} {path}: there is no folder {path.parent}; create it: mkdir -p {folder}", code="usage.output"
-        )
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"{name} {path}: writing is not permitted; give another file", code="usage.output")
-
-
-def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """Write `content` (text as UTF-8) to `path`, whole or not at all.
-
-    Raises:
-        OSError: as `replacing`.
-    """
-    with replacing(path, sync=sync) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable, as fsync does for a file's content.
-
-    Raises:
-        OSError: the disk failed.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _duplicate_key(root: yaml.Node | None) -> yaml.Node | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from turngap_agent import worker
 from turngap_agent.endpointing import TurnModel, VoiceActivityEngine
-from turngap_agent.engines import EngineSettings, LoadedEngine, Placement, Stage
+from turngap_agent.engines import EngineKind, EngineSettings, LoadedEngine, Placement
 from turngap_agent.errors import EngineError, TurngapError
 from turngap_agent.gpu import memory_plan
 from turngap_agent.gpu.sharing import Sharing
@@ -109,7 +109,7 @@ async def _close_all(engines: Iterable[Any]) -> None:
         raise first
 
 
-def _order_for_loading(profile: Profile, total_mib: float) -> dict[Stage, EngineSettings]:
+def _order_for_loading(profile: Profile, total_mib: float) -> dict[EngineKind, EngineSettings]:
     """The largest reservation on the GPU first, while the card is whole: vLLM takes its share at once."""
     planned = {part.section: part.mib for part in memory_plan.parts(profile, total_mib)}
     return dict(sorted(profile.engines().items(), key=lambda item: -planned.get(item[0], 0.0)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import EngineError, UsageError
 from turngap_agent.tts import AudioF32
 from turngap_agent.tts.hibari.settings import HibariSettings
@@ -45,7 +45,7 @@ async def _synthesise(text: str) -> tuple[int, AudioF32]:
 def _write(path: Path, rate: int, audio: AudioF32) -> None:
     """Write a 16-bit WAV file, whole or not at all."""
     try:
-        with documents.replacing(path, sync=False) as file:
+        with files.replacing(path, sync=False) as file:
             soundfile.write(file, audio, rate, subtype="PCM_16", format="WAV")
     except OSError as error:
         raise UsageError(f"say: {path} cannot be written ({error.strerror or error}); give another --out") from error

@@ -136,15 +136,3 @@ def test_a_missing_file_and_an_unknown_name_have_codes_of_their_own(tmp_path: Pa
         documents.locate("two", tmp_path, "thing", ScenarioError)
     assert raised.value.code == "scenario.unknown"
     assert "one" in str(raised.value)
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A writer that fails leaves the old content, and no draft."""
-    target = tmp_path / "run.json"
-    documents.replace_file(target, "old")
-    with pytest.raises(ZeroDivisionError), documents.replacing(target) as file:
-        file.write(b"%d" % (1 / 0))
-    assert target.read_text() == "old"
-    documents.replace_file(target, b"new", sync=False)
-    assert target.read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

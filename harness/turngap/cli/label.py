@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from rich.console import Console
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import ScenarioError, UsageError, write_error
 from turngap_agent.telephony import SAMPLE_RATE
 
@@ -70,9 +70,9 @@ def make_listening_audio(check: RecordingCheck) -> Pcm16:
 def _check_arguments(paths: Sequence[Path], outputs: dict[str, Path | None]) -> None:
     for path in paths:
         if path.is_dir():
-            files = [file for file in path.iterdir() if file.is_file()]
+            recordings = [file for file in path.iterdir() if file.is_file()]
             raise UsageError(
-                f"{path}: that is a folder with {plural(len(files), 'file')}; give the recordings in it, as in: "
+                f"{path}: that is a folder with {plural(len(recordings), 'file')}; give the recordings in it, as in: "
                 f"turngap label {path / '*.wav'}",
                 code="usage.folder",
             )
@@ -83,7 +83,7 @@ def _check_arguments(paths: Sequence[Path], outputs: dict[str, Path | None]) -> 
             raise UsageError(f"{option} {output}: it takes a single recording; {len(paths)} were given")
         if output.resolve() == paths[0].resolve():
             raise UsageError(f"{option} {output}: that is the recording itself; give another file", code="usage.output")
-        documents.check_writable(output, option)
+        files.check_writable(output, option)
 
 
 def _write(path: Path, pcm: Pcm16) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import UsageError
 
 from turngap.live.safety import MAX_CALLS_A_DAY, MAX_CALLS_A_RUN
@@ -103,7 +103,7 @@ class CallLedger:
         self.check(1, unix_ns)
         calls = [*self._recent(self._read(), unix_ns, RETENTION_S), unix_ns // 10**9]
         try:
-            documents.replace_file(self._path, json.dumps({"schema_version": 1, "calls_unix_s": calls}))
+            files.replace_file(self._path, json.dumps({"schema_version": 1, "calls_unix_s": calls}))
         except OSError as error:
             raise UsageError(
                 f"{self._path}: can't record the call ({error.strerror}); no call was placed", code="usage.ledger"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import write_error
 
 from turngap.report import wording
@@ -24,7 +24,7 @@ def write_page(out: Path, text: str) -> None:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        documents.replace_file(out, text)
+        files.replace_file(out, text)
     except OSError as error:
         raise write_error(f"{out}: the report cannot be written", error) from None
 

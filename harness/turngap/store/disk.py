@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import HarnessError, RunFolderError, write_error
 
 LOCK = ".lock"
@@ -68,7 +68,7 @@ def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None
             fill(fresh, numbered)
             with contextlib.suppress(OSError):  # it exists and is not empty
                 fresh.rename(out / numbered)
-                documents.sync_folder(out)
+                files.sync_folder(out)
                 return out / numbered, lock
     except OSError as error:
         raise write_error(f"{out}: no {kind} folder can be made there", error) from None
@@ -82,7 +82,7 @@ def replace_file(target: Path, text: str) -> None:
         HarnessError: it can't be written.
     """
     try:
-        documents.replace_file(target, text)
+        files.replace_file(target, text)
     except OSError as error:
         raise HarnessError(f"{target}: cannot be written ({error.strerror or error})") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.telephony import SAMPLE_RATE
 
 from turngap.clock import NS_PER_SAMPLE
@@ -37,7 +37,7 @@ def write_wav(file: Path, pcm: Pcm16) -> None:
     Raises:
         OSError: it can't be written.
     """
-    with documents.replacing(file, sync=False) as draft, wave.open(draft, "wb") as out:
+    with files.replacing(file, sync=False) as draft, wave.open(draft, "wb") as out:
         out.setnchannels(pcm.shape[1])
         out.setsampwidth(2)
         out.setframerate(SAMPLE_RATE)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import soundfile
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import ScenarioError, UsageError, write_error
 from turngap_agent.telephony import SAMPLE_RATE
 
@@ -79,7 +79,7 @@ class FileDevice:
                 "Hz or more",
                 code="usage.audio",
             )
-        documents.check_writable(output_file, "--out")
+        files.check_writable(output_file, "--out")
         self._input: Samples = audio.mean(axis=1)
         self._played: list[Samples] = []
         self._output_file, self._clock = output_file, clock

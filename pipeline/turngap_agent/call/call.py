@@ -15,7 +15,7 @@ from typing import Any
 from turngap_agent.call import Agent
 from turngap_agent.call.background import CompletionQueries, run_until_failure
 from turngap_agent.call.floor import Floor
-from turngap_agent.call.inbound import Inbound
+from turngap_agent.call.inbound import InboundAudio
 from turngap_agent.call.interruption import Move
 from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.turns import Turns, longest_turn_samples
@@ -39,7 +39,7 @@ class Call:
         """`script`: what each turn says, in order, if weights are random; the last one serves all later turns."""
         self._agent, self._outbound = agent, outbound
         self._notes = CallNotes(call_sid, now_ns(), agent.exporter if agent.live_spans else None)
-        self._inbound = Inbound(2 * longest_turn_samples(agent))
+        self._inbound = InboundAudio(2 * longest_turn_samples(agent))
         self._detector = agent.engines.vad.detector()
         self._endpointer = make_endpointer(agent.profile.endpointing)
         self._floor = Floor(agent.profile, outbound)

@@ -11,7 +11,7 @@ from turngap_agent.telephony import SAMPLE_RATE, mulaw
 from turngap_agent.telephony.messages import InboundMedia
 
 
-class Inbound:
+class InboundAudio:
     """One call's inbound stream: its audio without gaps, and the arrival times of its messages."""
 
     def __init__(self, kept_samples: int) -> None:

@@ -18,7 +18,7 @@ from turngap_agent.call import Agent
 from turngap_agent.call.background import CancelledWork, ReadAhead
 from turngap_agent.call.conversation import Conversation, heard_text, make_call_block
 from turngap_agent.call.floor import Floor, still_talking
-from turngap_agent.call.inbound import Inbound, to_float
+from turngap_agent.call.inbound import InboundAudio, to_float
 from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.question import Question, WordsSoFar
 from turngap_agent.call.reply import Reply
@@ -47,7 +47,7 @@ class Turns:
     def __init__(
         self,
         agent: Agent,
-        inbound: Inbound,
+        inbound: InboundAudio,
         outbound: OutboundAudio,
         floor: Floor,
         notes: CallNotes,

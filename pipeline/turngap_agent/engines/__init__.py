@@ -14,11 +14,11 @@ from __future__ import annotations
 from turngap_agent.engines.gpu_memory import GpuMemory, gigabytes, weights_memory
 from turngap_agent.engines.settings import (
     CoreSettings,
+    EngineKind,
     EngineSettings,
     LlmSettings,
     LoadedEngine,
     Placement,
-    Stage,
     StreamPriority,
     SttSettings,
     TtsSettings,
@@ -29,12 +29,12 @@ from turngap_agent.engines.settings import (
 
 __all__ = [
     "CoreSettings",
+    "EngineKind",
     "EngineSettings",
     "GpuMemory",
     "LlmSettings",
     "LoadedEngine",
     "Placement",
-    "Stage",
     "StreamPriority",
     "SttSettings",
     "TtsSettings",

@@ -12,11 +12,11 @@ import importlib
 from functools import cache
 from importlib import metadata
 
-from turngap_agent.engines.settings import EngineSettings, Stage, engine_name
+from turngap_agent.engines.settings import EngineKind, EngineSettings, engine_name
 from turngap_agent.errors import EngineError, ProfileError
 
 GROUP = "turngap_agent.engines"
-SHIPPED: dict[Stage, dict[str, str]] = {
+SHIPPED: dict[EngineKind, dict[str, str]] = {
     "vad": {
         "silero": "turngap_agent.endpointing.silero.settings:SileroSettings",
         "energy": "turngap_agent.endpointing.energy:EnergySettings",
@@ -45,7 +45,7 @@ SHIPPED: dict[Stage, dict[str, str]] = {
 """The settings class of each engine that ships; imported when a profile names it."""
 
 
-def find(stage: Stage, name: str) -> type[EngineSettings]:
+def find(stage: EngineKind, name: str) -> type[EngineSettings]:
     """The settings class of the engine `name` of that stage. The name of an engine that ships always means that one.
 
     Raises:
@@ -61,7 +61,7 @@ def find(stage: Stage, name: str) -> type[EngineSettings]:
     return settings
 
 
-def names(stage: Stage) -> list[str]:
+def names(stage: EngineKind) -> list[str]:
     """The engines of that stage: those that ship, then those of installed packages. A broken package is left out."""
     others = []
     for entry in _entry_points():
@@ -79,13 +79,13 @@ def _entry_points() -> metadata.EntryPoints:
 
 
 @cache
-def _shipped(stage: Stage, name: str) -> type[EngineSettings]:
+def _shipped(stage: EngineKind, name: str) -> type[EngineSettings]:
     module, _, attribute = SHIPPED[stage][name].partition(":")
     settings: type[EngineSettings] = getattr(importlib.import_module(module), attribute)
     return settings
 
 
-def _installed(stage: Stage, name: str) -> type[EngineSettings] | None:
+def _installed(stage: EngineKind, name: str) -> type[EngineSettings] | None:
     offered = {entry: _load(entry) for entry in _entry_points().select(name=name)}
     ours = [entry for entry, settings in offered.items() if settings.stage == stage]
     if len(ours) > 1:

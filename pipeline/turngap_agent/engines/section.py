@@ -10,7 +10,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from turngap_agent.engines import registry
-from turngap_agent.engines.settings import EngineSettings, Stage
+from turngap_agent.engines.settings import EngineKind, EngineSettings
 from turngap_agent.errors import TurngapError
 
 
@@ -18,7 +18,7 @@ from turngap_agent.errors import TurngapError
 class Section:
     """Annotates a field as the settings of any engine of a stage: a discriminated union that the registry holds."""
 
-    stage: Stage
+    stage: EngineKind
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate by the named engine's own class, and dump all of its fields."""

@@ -13,7 +13,7 @@ from turngap_agent.documents import FrozenModel
 from turngap_agent.engines.gpu_memory import GpuMemory
 from turngap_agent.errors import EngineError
 
-Stage = Literal["vad", "turn", "stt", "llm", "tts"]
+EngineKind = Literal["vad", "turn", "stt", "llm", "tts"]
 """Where an engine works: `vad`, `stt`, `llm` and `tts` are sections of a profile, `turn` is `endpointing.model`."""
 StreamPriority = Literal["high", "normal"]
 """Of an engine's work on the GPU beside that of the agent's other engines: high goes first where both wait."""
@@ -58,7 +58,7 @@ class CoreSettings(FrozenModel):
 class EngineSettings(FrozenModel):
     """Base of every engine's settings. Subclass the class of the stage instead."""
 
-    stage: ClassVar[Stage]
+    stage: ClassVar[EngineKind]
     install: ClassVar[str] = "turngap"
     """What `pip install` needs to install this engine's packages."""
     packages: ClassVar[tuple[str, ...]] = ()

@@ -16,9 +16,9 @@ from pydantic import Field
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.engines import (
+    EngineKind,
     EngineSettings,
     LlmSettings,
-    Stage,
     SttSettings,
     TtsSettings,
     VadSettings,
@@ -57,10 +57,10 @@ class Profile(FrozenModel):
     price: Price | None = None
     """None: no cost is computed."""
 
-    def engines(self) -> dict[Stage, EngineSettings]:
+    def engines(self) -> dict[EngineKind, EngineSettings]:
         """Return the settings of the engines that are loaded, by stage; the turn model only if the policy uses it."""
         ending = self.endpointing
-        turn: dict[Stage, EngineSettings] = {}
+        turn: dict[EngineKind, EngineSettings] = {}
         if ending.policy != "silence" and ending.model is not None:
             turn = {"turn": ending.model}
         return {"vad": self.vad, **turn, "stt": self.stt, "llm": self.llm, "tts": self.tts}

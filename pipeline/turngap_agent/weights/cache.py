@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from turngap_agent import documents
+from turngap_agent import files
 from turngap_agent.errors import WeightsError
 from turngap_agent.weights.pins import Pin
 from turngap_agent.weights.sources.progress import Progress
@@ -197,11 +197,11 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def _write_manifest(folder: Path, digests: dict[str, str]) -> None:
-    files = {}
+    entries = {}
     for path, digest in digests.items():
         stat = (folder / path).stat()
-        files[path] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
-    documents.replace_file(folder / MANIFEST, json.dumps({"files": files}, indent=1), sync=False)
+        entries[path] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
+    files.replace_file(folder / MANIFEST, json.dumps({"files": entries}, indent=1), sync=False)
 
 
 def _remedy(pin: Pin) -> str:

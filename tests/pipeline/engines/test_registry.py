@@ -21,7 +21,7 @@ EVERY = [(stage, name) for stage, names in registry.SHIPPED.items() for name in 
 
 
 @pytest.mark.parametrize(("stage", "name"), EVERY)
-def test_an_engine_that_ships_declares_itself(stage: registry.Stage, name: str) -> None:
+def test_an_engine_that_ships_declares_itself(stage: registry.EngineKind, name: str) -> None:
     """Its class has the stage and the name that the registry has it under, and it can be built."""
     settings = registry.find(stage, name)
     assert (settings.stage, engine_name(settings)) == (stage, name)
