@@ -33,7 +33,7 @@ def turngap(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def running_run(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running_session(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A `turngap` command that is ended with the block, and leaves no process of its own behind."""
     process = subprocess.Popen(turngap(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -115,7 +115,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
     """One line that says how to go on, exit code 2, nothing left running, the turn under way not counted."""
     results = tmp_path / "results"
-    with running_run(
+    with running_session(
         "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
     ) as process:
         wait_for(process.stderr, "1/3")
@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
 def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
     """Ended at once in mid-call: the line has the run's real path, and `--resume` takes it."""
     results = tmp_path / "results"
-    with running_run(
+    with running_session(
         "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
     ) as process:
         wait_for(process.stderr, "1/3")
@@ -153,7 +153,7 @@ def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     """There is nothing to keep: one line, exit code 2, no folder, no process."""
     results = tmp_path / "results"
-    with running_run(
+    with running_session(
         "run", str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted", "--out", str(results)
     ) as process:
         wait_for(process.stderr, "calibrating")
@@ -171,7 +171,7 @@ def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
 def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> None:
     """The agent and the rest end by themselves, the folder renders, and --resume makes only the missing calls."""
     results = tmp_path / "results"
-    with running_run(
+    with running_session(
         "run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results)
     ) as process:
         wait_for(process.stderr, "1/2")
@@ -184,7 +184,7 @@ def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> 
     kept = {turn.call: turn.call_sid for turn in store.read_run(folder).turns if turn.scored}
     assert kept
     assert subprocess.run(turngap("report", str(folder)), check=False).returncode == 0
-    with running_run("run", "--resume", str(folder)) as process:
+    with running_session("run", "--resume", str(folder)) as process:
         process.communicate(timeout=PATIENCE_S)
     after = store.read_run(folder)
     assert (after.record.complete, after.record.n_turns) == (True, 2)
@@ -194,7 +194,7 @@ def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> 
 def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
     """One line with its log, exit code 2, finished turns kept, INVALID with the reason in run.json."""
     results = tmp_path / "results"
-    with running_run(
+    with running_session(
         "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
     ) as process:
         wait_for(process.stderr, "1/3")

@@ -13,7 +13,15 @@ from turngap.cli import app
 from turngap.store import folder as store
 from turngap.sweeps import folder
 
-from tests.harness.session.test_runner import ON_A_BUSY_MACHINE, PATIENCE_S, gone, only_run, running, turngap, wait_for
+from tests.harness.session.test_runner import (
+    ON_A_BUSY_MACHINE,
+    PATIENCE_S,
+    all_ended,
+    only_run,
+    running_session,
+    turngap,
+    wait_for,
+)
 from tests.harness.tones import scenario_of_tones
 
 LONG_S = 5 * PATIENCE_S
@@ -53,7 +61,7 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
     for command in (("report", str(path / "min_silence_ms-150")), ("report", str(path))):
         again = subprocess.run(turngap(*command), capture_output=True, text=True, check=False)
         assert again.returncode == 0
-    # A complete sweep is not gone on with.
+    # A complete sweep is not resumed.
     again = subprocess.run(turngap("sweep", "--resume", str(path)), capture_output=True, text=True, check=False)
     assert (again.returncode, "nothing to resume" in again.stderr) == (3, True)
 
@@ -61,13 +69,13 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
 def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
     """No process is left, the report renders, and --resume makes only the missing calls."""
     results = tmp_path / "results"
-    with running("sweep", str(scenario_of_tones(tmp_path, 2)), *SETTINGS, "--out", str(results)) as process:
+    with running_session("sweep", str(scenario_of_tones(tmp_path, 2)), *SETTINGS, "--out", str(results)) as process:
         wait_for(process.stderr, "1/4")
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
         process.kill()
         process.wait()
-        assert gone(family)
+        assert all_ended(family)
     path = only_run(results)
     before = folder.read_sweep(path)
     kept = {
@@ -79,7 +87,7 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
     assert kept
     done = subprocess.run(turngap("report", str(path)), check=False)
     assert done.returncode == 0
-    with running("sweep", "--resume", str(path)) as process:
+    with running_session("sweep", "--resume", str(path)) as process:
         process.communicate(timeout=LONG_S)
     after = folder.read_sweep(path)
     assert after.complete
@@ -94,21 +102,21 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     """There is nothing to keep: one line, exit code 2, no folder, no process."""
     results = tmp_path / "results"
-    with running("sweep", str(scenario_of_tones(tmp_path, 1)), *SETTINGS, "--out", str(results)) as process:
+    with running_session("sweep", str(scenario_of_tones(tmp_path, 1)), *SETTINGS, "--out", str(results)) as process:
         wait_for(process.stderr, "calibrating")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 2
     assert err.splitlines()[-1].startswith("turngap: error: interrupted")
-    assert gone(family)
+    assert all_ended(family)
     assert list(results.iterdir()) == []
 
 
 def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> None:
     """One line with the command, exit code 2; finished turns are in the figures of an unfinished sweep."""
     results = tmp_path / "results"
-    with running("sweep", str(scenario_of_tones(tmp_path, 3)), *SETTINGS, "--out", str(results)) as process:
+    with running_session("sweep", str(scenario_of_tones(tmp_path, 3)), *SETTINGS, "--out", str(results)) as process:
         wait_for(process.stderr, "1/6")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LONG_S)
