@@ -33,7 +33,7 @@ from turngap.session.agent_processes import start_profile
 from turngap.session.preparation import fetch_weights
 from turngap.store.folder import SPANS
 from turngap.talk import devices
-from turngap.talk.call import TalkCall
+from turngap.talk.call import INPUT_FINISHED, USER_HUNG_UP, TalkCall
 from turngap.talk.devices import Device, FileDevice, SoundDevice
 
 DEFAULT_PROFILE = "cpu"
@@ -41,6 +41,7 @@ SPANS_TRIES, SPANS_RETRY_NS = 15, 200 * NS_PER_MS
 """How often, and at which interval, a turn's spans are looked for."""
 LATE_MS = 5.0
 """Lateness from this on is printed."""
+NOT_STARTED = "interrupted before the agent was ready"
 HEADPHONES = "speak after the next line; use headphones, or the agent hears itself; Ctrl-C hangs up"
 
 
@@ -73,8 +74,10 @@ def run(options: TalkOptions) -> int:
     """Talk; return the exit code. Errors of the device are raised before an agent is started.
 
     Raises:
-        UsageError: options contradict each other, or a device or file does not exist.
+        UsageError: options contradict each other, a device or file does not exist, or the whole file was played and
+            has no speech (`usage.audio`).
         AgentError: the agent did not start, cannot be reached, or did not answer at all (`agent.no-answer`).
+        KeyboardInterrupt: interrupted before the agent was ready, or while a file was played and nothing was answered.
     """
     if options.url is not None and (options.profile is not None or options.overrides):
         raise UsageError("--url talks to an agent that runs already: drop --profile and --set")
@@ -85,26 +88,34 @@ def run(options: TalkOptions) -> int:
     console = Console(stderr=True)
     if profile is not None:
         fetch_weights(profile.model_dump(mode="json"))
-    turns = asyncio.run(_talk(profile, url, device, clock, console, as_json=options.as_json))
-    if options.as_json:
-        print(json.dumps([turn.model_dump(mode="json") for turn in turns], indent=2))
-    _check_answers(turns, spoke=bool(turns) or options.input_file is not None)
+    turns: list[TurnRecord] = []
+    try:
+        reason = asyncio.run(_talk(profile, url, device, clock, console, turns, as_json=options.as_json))
+    finally:
+        if options.as_json:
+            print(json.dumps([turn.model_dump(mode="json") for turn in turns], indent=2))
+    _check_answers(turns, reason, from_file=options.input_file is not None)
     return 0
 
 
-def _check_answers(turns: Sequence[TurnRecord], *, spoke: bool) -> None:
-    """Raise an error if the person spoke and the agent answered no turn."""
-    if not spoke or any(turn.turn_gap_ms is not None for turn in turns):
+def _check_answers(turns: Sequence[TurnRecord], reason: str, *, from_file: bool) -> None:
+    """Raise an error if the agent answered no turn, unless a person hung up without having spoken."""
+    if any(turn.turn_gap_ms is not None for turn in turns):
         return
-    if not turns:
+    if turns:
+        raise AgentError(
+            f"the agent answered none of {plural(len(turns), 'turn')}: does it send audio on the stream, and what does "
+            "its log say?",
+            code="agent.no-answer",
+        )
+    if reason == NOT_STARTED or (reason == USER_HUNG_UP and from_file):
+        raise KeyboardInterrupt
+    if reason == INPUT_FINISHED:
         raise UsageError(
             "no speech was found in the recording: is it silent, or cut off too early?", code="usage.audio"
         )
-    raise AgentError(
-        f"the agent answered none of {plural(len(turns), 'turn')}: does it send audio on the stream, and what does its "
-        "log say?",
-        code="agent.no-answer",
-    )
+    if reason != USER_HUNG_UP:
+        raise AgentError(f"{reason}, without an answer: what does its log say?", code="agent.no-answer")
 
 
 def format_turn_lines(number: int, turn: TurnRecord, output_latency_ms: float) -> list[str]:
@@ -136,7 +147,8 @@ class TurnPrinter:
     device: Device
     clock: Clock
     console: Console
-    turns: list[TurnRecord] = field(default_factory=list)
+    turns: list[TurnRecord]
+    """The turns printed so far."""
     _printing: list[asyncio.Task[None]] = field(default_factory=list)
 
     def on_turn(self, record: CallRecord) -> None:
@@ -179,8 +191,16 @@ def _open_device(options: TalkOptions, clock: Clock) -> Device:
 
 
 async def _talk(
-    profile: Profile | None, url: str | None, device: Device, clock: Clock, console: Console, *, as_json: bool
-) -> list[TurnRecord]:
+    profile: Profile | None,
+    url: str | None,
+    device: Device,
+    clock: Clock,
+    console: Console,
+    turns: list[TurnRecord],
+    *,
+    as_json: bool,
+) -> str:
+    """Talk until the call ends and return the reason; each turn is appended to `turns` as it ends."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -193,22 +213,22 @@ async def _talk(
     token = os.environ.get("TWILIO_AUTH_TOKEN") if url is not None else None  # our own agent requires no signature
     async with _reach_agent(profile, url, stop) as (agent_url, receiver), Scheduler(clock).running() as scheduler:
         if stop.is_set():
-            return []
-        printer = TurnPrinter(receiver, device, clock, Console(stderr=as_json))
+            return NOT_STARTED
+        printer = TurnPrinter(receiver, device, clock, Console(stderr=as_json), turns)
         call = TalkCall(device, clock, scheduler, printer.on_turn)
         if not isinstance(device, FileDevice):
             show(HEADPHONES)
         headers = {signature.HEADER: signature.sign(token, agent_url)} if token else {}
         reason = await call.run(agent_url, headers, stop, lambda: show(f"connected to {agent_url}"))
         await printer.finish()
-        show(f"{reason}; {plural(len(printer.turns), 'turn')}")
-        if not printer.turns and call.has_unanswered_speech():
+        show(f"{reason}; {plural(len(turns), 'turn')}")
+        if not turns and call.has_unanswered_speech():
             raise AgentError(
                 f"{agent_url} did not answer: nothing audible came after your speech; look into the agent's log, and "
                 "check that its `media` messages have the stream's `streamSid`",
                 code="agent.no-answer",
             )
-        return printer.turns
+        return reason
 
 
 @asynccontextmanager

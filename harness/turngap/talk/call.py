@@ -33,6 +33,8 @@ PATIENCE_NS = 10_000 * NS_PER_MS
 """How long an answer is waited for once the device has no more audio."""
 REST_NS = 1_000 * NS_PER_MS
 """How long the call stays open then if no answer is due."""
+INPUT_FINISHED, USER_HUNG_UP = "the input is finished", "you hung up"
+"""Why a call ended; where the agent did it, the reason starts with "the agent hung up"."""
 _ACCOUNT_SID = "AC" + "0" * 32
 
 OnTurn = Callable[[CallRecord], object]
@@ -88,7 +90,7 @@ class TalkCall:
             either: set[asyncio.Future[Any]] = {stopped, self._over}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not self._over.done():
-                self._over.set_result("you hung up")
+                self._over.set_result(USER_HUNG_UP)
             return self._over.result()
         finally:
             stopped.cancel()
@@ -158,7 +160,7 @@ class TalkCall:
                 self._report_turn(onset_ns, now_ns)
                 self._replies.start_next_turn()
             if self._device.exhausted and self._is_finished(now_ns):
-                self._over.set_result("the input is finished")
+                self._over.set_result(INPUT_FINISHED)
         except Exception as error:  # noqa: BLE001  # raised by `run`, not by the scheduler
             self._over.set_exception(error)
         self._poll_later()

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from turngap.cli import app, talk
-from turngap.model.turn import Outcome, TurnRecord
+from turngap.model.turn import Outcome
 from turngap.processes import child
+from turngap.talk.call import INPUT_FINISHED, USER_HUNG_UP
+from turngap_agent.errors import TurngapError
 from turngap_agent.tracing import Stage
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as serve_socket
 
 from tests.harness import report_builders as builders
 from tests.harness.talk.test_turn_detection import speech
@@ -118,24 +127,98 @@ def test_a_machine_without_sound_gets_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "code"),
-    [((), 3), ((Outcome.MISSED, Outcome.MISSED), 2), ((Outcome.MISSED, Outcome.ANSWERED), 0)],
+    ("outcomes", "code"), [((), "usage.audio"), ((Outcome.MISSED, Outcome.MISSED), "agent.no-answer")]
 )
-def test_an_agent_that_answers_nothing_is_an_error(
-    outcomes: tuple[Outcome, ...],
+def test_an_agent_that_answers_nothing_is_an_error(outcomes: tuple[Outcome, ...], code: str) -> None:
+    """A recording without speech, and turns without an answer, are no success."""
+    turns = [builders.turn(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
+    with pytest.raises(TurngapError) as error:
+        talk._check_answers(turns, INPUT_FINISHED, from_file=True)
+    assert error.value.code == code
+
+
+def test_one_answer_is_a_success() -> None:
+    """However the call ended."""
+    turns = [builders.turn(index, outcome=outcome) for index, outcome in enumerate((Outcome.MISSED, Outcome.ANSWERED))]
+    for reason in (INPUT_FINISHED, USER_HUNG_UP, "the agent hung up: 1000"):
+        talk._check_answers(turns, reason, from_file=True)
+
+
+def test_a_person_who_hangs_up_without_a_word_is_no_error() -> None:
+    """Nothing was asked of the agent."""
+    talk._check_answers([], USER_HUNG_UP, from_file=False)
+
+
+@contextmanager
+def serve(on_call: Callable[[ServerConnection], object]) -> Iterator[str]:
+    """The URL of an agent that reads `start` and then does `on_call`, which ends the call."""
+
+    def handle(connection: ServerConnection) -> None:
+        while json.loads(connection.recv())["event"] != "start":
+            pass
+        on_call(connection)
+
+    with serve_socket(handle, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
+        server.shutdown()
+    thread.join()
+
+
+def read_to_the_end(connection: ServerConnection) -> None:
+    for _ in connection:
+        pass
+
+
+def interrupt(connection: ServerConnection) -> None:
+    """Press Ctrl-C in the middle of the call."""
+    os.kill(os.getpid(), signal.SIGINT)
+    read_to_the_end(connection)
+
+
+@pytest.mark.parametrize(
+    ("on_call", "silent", "code", "message"),
+    [
+        (read_to_the_end, True, 3, "no speech was found in the recording"),
+        (interrupt, False, 2, "error: interrupted"),
+        (lambda connection: connection.close(), False, 2, "the agent hung up"),
+    ],
+    ids=["silence", "interrupted", "agent-hung-up"],
+)
+def test_a_talk_without_an_answer_names_its_cause(
+    on_call: Callable[[ServerConnection], object],
+    silent: bool,
     code: int,
+    message: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A recording without speech, and turns without an answer, are no success; one answer is."""
-
-    async def call(*_: object, **__: object) -> list[TurnRecord]:
-        return [builders.turn(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
-
-    monkeypatch.setattr(talk, "_talk", call)
-    arguments = ["--in", str(write_question(tmp_path)), "--out", str(tmp_path / "o.wav"), "--json"]
-    assert app.execute(["talk", "--url", "ws://127.0.0.1:1/x", *arguments]) == code
+    """The recording is blamed only if it was played to its end; `--json` prints the turns, none, in any case."""
+    file = write_question(tmp_path)
+    if silent:
+        soundfile.write(file, np.zeros(24_000), 48_000)
+    with serve(on_call) as url:
+        arguments = ["talk", "--url", url, "--in", str(file), "--out", str(tmp_path / "o.wav"), "--json"]
+        assert app.execute(arguments) == code
     captured = capfd.readouterr()
-    assert len(json.loads(captured.out)) == len(outcomes)
-    assert ("answered none of 2 turns" in captured.err) == (code == 2)
+    assert json.loads(captured.out) == []
+    (error_line,) = (line for line in captured.err.splitlines() if line.startswith("turngap: error: "))
+    assert message in error_line
+
+
+def test_an_interrupt_while_the_agent_starts_is_no_fault_of_the_recording(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, as for every interrupted command."""
+
+    async def start(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(PATIENCE_S)
+
+    monkeypatch.setattr(talk, "start_profile", start)
+    arguments = ["--in", str(write_question(tmp_path)), "--out", str(tmp_path / "o.wav"), "--json"]
+    assert app.execute(["talk", "--profile", "scripted", *arguments]) == 2
+    captured = capfd.readouterr()
+    assert captured.err.splitlines()[-1] == "turngap: error: interrupted"
+    assert json.loads(captured.out) == []
