@@ -26,25 +26,38 @@ from turngap.sweeps.plan import SweepRequest
 
 def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
     """Do what `request` plans, as `turngap.run` describes."""
-    refuse_in_event_loop("run")
-    with _follow(progress, request.scenario.name) as listener:
-        ready, corpus = _prepare(request, listener)
-        finished = run_interruptible(
-            lambda stop: runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
-        )
+    try:
+        refuse_in_event_loop("run")
+        with _follow(progress, request.scenario.name) as listener:
+            ready, corpus = _prepare(request, listener)
+            finished = run_interruptible(
+                lambda stop: runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
+            )
+    finally:
+        request.release_lock()
     return Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
 
 
 async def ameasure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
     """Do what `request` plans, as `turngap.arun` describes."""
-    with _follow(progress, request.scenario.name) as listener:
-        ready, corpus = await asyncio.to_thread(_prepare, request, listener)
-        finished = await runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=asyncio.Event())
+    try:
+        with _follow(progress, request.scenario.name) as listener:
+            ready, corpus = await asyncio.to_thread(_prepare, request, listener)
+            finished = await runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=asyncio.Event())
+    finally:
+        request.release_lock()
     return Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
 
 
 def measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> Sweep:
     """Do what `request` plans, as `turngap.sweep` describes."""
+    try:
+        return _measure_sweep(request, progress)
+    finally:
+        request.release_locks()
+
+
+def _measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> Sweep:
     refuse_in_event_loop("sweep")
     if request.path is not None and not request.members:  # killed when all had been measured
         record = sweep_folder.updated_record(request.path, request.record)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
+from pydantic import ValidationError
+from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 
 from turngap.api_results import Run, find_run
@@ -19,6 +21,8 @@ from turngap.session.run_documents import DEFAULT_PROFILE, DEFAULT_SCENARIO
 from turngap.sweeps import grid
 from turngap.sweeps.grid import Setting
 from turngap.verdict.budget import Budget
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ def make_request(
         overrides=subject.overrides,
         url=subject.address,
         budget=budget,
-        networks=networks,
+        networks=_check_list(networks, "networks"),
         options=Options(seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice),
     )
 
@@ -114,22 +118,53 @@ def sweep_settings(
         UsageError: (or a subclass) they are malformed.
     """
     if isinstance(steps, Mapping):
-        named_steps = tuple(grid.Step(name=name, set=_format_overrides(changes)) for name, changes in steps.items())
+        named_steps = tuple(_make_step(name, changes) for name, changes in steps.items())
         return grid.name_settings(named_steps, "steps") if named_steps else grid.combine_values(())
     if steps is not None:
         return grid.load_steps(Path(steps))
     if isinstance(values, Mapping):
-        return grid.combine_values([f"{key}={','.join(map(json.dumps, several))}" for key, several in values.items()])
-    return grid.combine_values(values)
+        return grid.combine_values(
+            [
+                f"{key}={','.join(map(_format_value, _check_list(several, f'set[{key!r}]')))}"
+                for key, several in values.items()
+            ]
+        )
+    return grid.combine_values(_check_list(values, "set"))
 
 
-def _format_overrides(changes: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
+def _make_step(name: str, changes: Mapping[str, object] | Sequence[str]) -> grid.Step:
+    overrides = _format_overrides(changes, f"steps[{name!r}]")
+    try:
+        return grid.Step(name=name, set=overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"steps[{name!r}]: `{first['loc'][0]}`: {first['msg']}") from None
+
+
+def _format_overrides(changes: Mapping[str, object] | Sequence[str], argument: str = "set") -> tuple[str, ...]:
     if isinstance(changes, Mapping):
-        return tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())
-    return tuple(changes)
+        return tuple(f"{key}={_format_value(value)}" for key, value in changes.items())
+    return tuple(_check_list(changes, argument))
+
+
+def _format_value(value: object) -> str:
+    """Return the value as an override states it; a path is its text."""
+    return json.dumps(value, default=str)
 
 
 def _format_delays(inject: Mapping[str, float] | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(inject, Mapping):
-        return tuple(f"{stage}={delay_ms:g}" for stage, delay_ms in inject.items())
-    return tuple(inject)
+    if not isinstance(inject, Mapping):
+        return tuple(_check_list(inject, "inject"))
+    numbers = {stage: int(ms) if isinstance(ms, float) and ms.is_integer() else ms for stage, ms in inject.items()}
+    return tuple(f"{stage}={number}" for stage, number in numbers.items())
+
+
+def _check_list(values: Sequence[Item], argument: str) -> Sequence[Item]:
+    """Return `values`, unless they are a single value: the characters of a text would be taken for values.
+
+    Raises:
+        UsageError: they are.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise UsageError(f"{argument}: expected a list, not the single value {values!r}: write [{values!r}]")
+    return values

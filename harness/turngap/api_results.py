@@ -117,6 +117,8 @@ class Run:
             "validity": judged.checks,
         }
         self.record = summary.recompute_figures(record, self.turn_records).model_copy(update=verdict)
+        for frame in ("summary", "turns", "stages"):
+            self.__dict__.pop(frame, None)  # made from the record as it was
         RunFolder(self.path).write(self.record)
 
     def __repr__(self) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +18,14 @@ import soundfile
 import turngap
 from turngap import api
 from turngap.model.turn import Outcome
-from turngap.session import preparation
-from turngap.session.plan import Request
+from turngap.session import plan, preparation
+from turngap.session.plan import Options, Request
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
-from turngap_agent.errors import RunFolderError, TurngapError, UsageError
+from turngap.sweeps import grid
+from turngap.sweeps import plan as sweep_plan
+from turngap_agent import errors
+from turngap_agent.errors import RunFolderError, UsageError, WeightsError
 
 from tests.harness import report_builders as builders
 from tests.harness.tones import RATE, scenario_of_tones
@@ -174,6 +180,145 @@ def test_an_agent_is_a_profile_or_a_url(tmp_path: Path) -> None:
     assert (url.profile, url.url, url.options.otlp_port) == (None, "ws://127.0.0.1:1/", 4318)
 
 
+def test_injected_delays_keep_their_digits(tmp_path: Path) -> None:
+    """A whole number has no decimal point, as on the command line."""
+    agent = turngap.Agent.profile("scripted", inject={"encoding": 12345.67, "transcription": 20.0, "first_token": 5})
+    assert agent.inject == ("encoding=12345.67", "transcription=20", "first_token=5")
+
+
+def test_a_path_is_a_value_of_a_profile(tmp_path: Path) -> None:
+    """As its text."""
+    assert turngap.Agent.profile("scripted", set={"stt.model": Path("a/b")}).overrides == ('stt.model="a/b"',)
+
+
+def test_a_single_value_is_no_list_of_its_characters(tmp_path: Path) -> None:
+    """Refused with the argument's name, before anything starts."""
+    scenario = scenario_of_tones(tmp_path, 1)
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("set", lambda: turngap.Agent.profile("scripted", set="llm.max_tokens=9")),
+        ("inject", lambda: turngap.Agent.profile("scripted", inject="encoding=9")),
+        ("networks", lambda: api.make_request(scenario, agent="scripted", networks="clean")),
+        ("networks", lambda: api.make_request(scenario, agent="scripted", networks=Path("clean"))),  # type: ignore[arg-type]
+        ("set", lambda: turngap.sweep(scenario, profile="scripted", set="stt.delay_ms=1,2")),
+        ("set['stt.model']", lambda: turngap.sweep(scenario, profile="scripted", set={"stt.model": "abc"})),
+        ("set['a.b']", lambda: turngap.sweep(scenario, profile="scripted", set={"a.b": 5})),  # type: ignore[dict-item]
+        ("steps['one']", lambda: turngap.sweep(scenario, profile="scripted", steps={"one": "stt.delay_ms=1"})),
+        ("steps['']", lambda: turngap.sweep(scenario, profile="scripted", steps={"": {}})),
+    ]
+    for argument, call in calls:
+        with pytest.raises(UsageError, match=f"^{re.escape(argument)}: "):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [({"seed": -1}, {}), ({}, {"otlp_port": 65_536}), ({}, {"otlp_port": -1}), ({}, {"nice": 20}), ({}, {"nice": -1})],
+)
+def test_numbers_have_the_bounds_of_the_command_line(
+    arguments: dict[str, Any], options: dict[str, Any], tmp_path: Path
+) -> None:
+    """The message names the argument and its value."""
+    ((name, value),) = (arguments | options).items()
+    agent = turngap.Agent.profile("scripted", **options)
+    with pytest.raises(UsageError, match=f"^{name} {value}: "):
+        api.make_request(scenario_of_tones(tmp_path, 1), agent=agent, **arguments)
+
+
+def interrupted_run(tmp_path: Path) -> Path:
+    """The folder of a run of one call, interrupted before it."""
+    request = api.make_request(scenario_of_tones(tmp_path, 1), agent="scripted")
+    record = builders.run_record([]).model_copy(
+        update={
+            "complete": False,
+            "scenario_path": str(request.scenario_path),
+            "scenario_sha256": request.scenario_sha256,
+            "profile": "scripted",
+            "profile_data": plan.profile_data(request),
+            "planned_turns": 1,
+            "seed": request.seed,
+        }
+    )
+    folder = RunFolder.create(tmp_path, "run", record)
+    assert folder.lock is not None
+    folder.lock.release()
+    return folder.path
+
+
+def test_a_run_is_resumed_again_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever keeps the exception (a notebook does) does not keep the folder's lock with it."""
+
+    def prepare(request: Request, show: object) -> None:
+        raise WeightsError("no model")
+
+    monkeypatch.setattr(preparation, "prepare", prepare)
+    path = interrupted_run(tmp_path)
+    kept = []
+    for _ in range(2):
+        with pytest.raises(WeightsError) as error:
+            turngap.resume(path)
+        kept.append(error.value)
+        with pytest.raises(UsageError, match="otlp_port -1") as refusal:
+            turngap.resume(path, otlp_port=-1)
+        kept.append(refusal.value)
+
+    async def resume() -> None:
+        for _ in range(2):
+            with pytest.raises(UsageError, match="blocks") as error:
+                turngap.resume(path)
+            kept.append(error.value)
+
+    asyncio.run(resume())
+    api.resume_request(path).release_lock()
+
+
+def test_a_sweep_is_resumed_again_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own lock and those of its runs are released, in planning and in measuring."""
+    request = sweep_plan.plan_sweep(
+        scenario_of_tones(tmp_path, 1),
+        grid.combine_values(["stt.delay_ms=1,2"]),
+        profile="scripted",
+        options=Options(out=tmp_path),
+    )
+    path = sweep_plan.with_folder(request, 0).path
+    assert path is not None
+    interrupted_run(tmp_path).rename(path / request.members[0].row.slug)
+
+    def fail(*_: object) -> None:
+        raise WeightsError("no model")
+
+    kept = []
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "fetch_weights", fail)
+        for _ in range(2):
+            with pytest.raises(WeightsError) as error:
+                turngap.resume_sweep(path)
+            kept.append(error.value)
+    second = path / request.members[1].row.slug
+    second.mkdir()
+    (second / store.RUN).write_text("{")
+    for _ in range(2):
+        with pytest.raises(RunFolderError, match="damaged") as damaged:
+            turngap.resume_sweep(path)
+        kept.append(damaged.value)
+    shutil.rmtree(second)
+    sweep_plan.plan_resumed_sweep(path).release_locks()
+
+
+def test_frames_follow_the_verdict_of_a_killed_run(tmp_path: Path) -> None:
+    """`report` judges it and counts its turns again; frames made before are made anew."""
+    turns = builders.turns(20)
+    folder = RunFolder.create(
+        tmp_path, "run", builders.run_record([]).model_copy(update={"complete": False, "validity": ()})
+    )
+    folder.append(turns)
+    run = turngap.load(folder.path)
+    assert run.summary.loc["turn_gap", "turns"] == 0
+    assert len(run.stages) == 0
+    run.report(tmp_path / "report.html")
+    assert run.summary.loc["turn_gap", "turns"] == 20
+    assert len(run.stages) > 0
+
+
 def test_warnings_precede_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too few turns for a budget: reported at the start, not after the calls."""
     messages: list[str] = []
@@ -231,7 +376,14 @@ def test_an_interrupted_run_of_an_object_is_resumed(tmp_path: Path) -> None:
     assert kept[0] in calls
 
 
-def test_every_error_of_the_tree_is_one_of_the_api() -> None:
-    """Whoever catches the base class catches all."""
-    errors = [getattr(turngap, name) for name in turngap.__all__ if name.endswith("Error")]
-    assert all(issubclass(error, TurngapError) for error in errors)
+def test_the_errors_that_the_api_raises_are_exported() -> None:
+    """Each by its name; whoever catches the base class catches all."""
+    internal = {
+        errors.EngineError,
+        errors.ProtocolError,
+        errors.LiveError,
+    }  # of the agent's process, and of phone calls
+    defined = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)}
+    exported = {getattr(turngap, name) for name in turngap.__all__ if name.endswith("Error")}
+    assert exported == defined - internal
+    assert all(issubclass(error, turngap.TurngapError) for error in exported)

@@ -28,6 +28,7 @@ from turngap.store.disk import FolderLock
 from turngap.verdict import budget as budgets
 from turngap.verdict.budget import Budget, Metric
 
+HIGHEST_PORT, HIGHEST_NICENESS = 65_535, 19
 AUDIO_BUDGET = "edge500-audio"
 """The shipped budget that needs no spans."""
 
@@ -41,7 +42,7 @@ class Resumed:
     turns: tuple[TurnRecord, ...]
     notes: tuple[str, ...]
     lock: FolderLock
-    """Held as long as the request: no other process resumes the run meanwhile."""
+    """No other process resumes the run meanwhile; whoever executes the request releases it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,11 @@ class Request:
         """The profile, or `url`."""
         return self.profile.name if self.profile is not None else "url"
 
+    def release_lock(self) -> None:
+        """Let other processes resume the run."""
+        if self.resumed is not None:
+            self.resumed.lock.release()
+
 
 def plan_run(
     scenario: Scenario | Path | str,
@@ -196,6 +202,14 @@ def plan_resumed_run(path: Path, options: Options = Options()) -> Request:
     """
     store.read_run(path)  # a folder that is no run's gets no lock file
     lock = FolderLock(path)
+    try:
+        return _plan_rest(path, lock, options)
+    except BaseException:
+        lock.release()  # the traceback keeps it alive
+        raise
+
+
+def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
     run = store.read_run(path)
     record = run.record
     if record.live is not None or record.resume_state.live:
@@ -258,6 +272,14 @@ def profile_data(request: Request) -> dict[str, Any]:
 def _check_limits(request: Request) -> Request:
     limit = request.profile.limits.simultaneous_calls if request.profile is not None else None
     n_calls = request.simultaneous_calls
+    for value, name, highest in (
+        (request.seed, "seed", None),
+        (request.options.otlp_port, "otlp_port", HIGHEST_PORT),
+        (request.options.agent_nice, "nice", HIGHEST_NICENESS),
+    ):
+        if value < 0 or (highest is not None and value > highest):
+            limits = "0 or more" if highest is None else f"from 0 to {highest}"
+            raise UsageError(f"{name} {value}: it must be {limits}")
     for delay in request.options.inject:
         parse_delay(delay)
     if limit is not None and n_calls > limit:

@@ -34,6 +34,7 @@ class FolderLock:
             self._file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.release()
             raise RunFolderError(f"{path}: a run is writing this folder right now; wait until it has ended") from None
         except OSError:
             pass  # a file system without locks, or an error that the first write raises again

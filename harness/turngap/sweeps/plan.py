@@ -52,6 +52,13 @@ class SweepRequest:
         settings = plural(len(self.members), "setting")
         return f"{settings} of profile {self.record.profile}, each utterance with one after the other"
 
+    def release_locks(self) -> None:
+        """Let other processes resume the sweep and its runs."""
+        if self.lock is not None:
+            self.lock.release()
+        for member in self.members:
+            member.request.release_lock()
+
 
 def plan_sweep(
     scenario: Scenario | Path | str,
@@ -111,13 +118,24 @@ def plan_resumed_sweep(path: Path) -> SweepRequest:
     """
     folder.read_sweep(path)  # before the lock: the folder of something else gets no lock file
     lock = FolderLock(path)
+    members: list[Member] = []
+    try:
+        return _plan_rest(path, lock, members)
+    except BaseException:
+        lock.release()  # the traceback keeps it alive
+        for member in members:
+            member.request.release_lock()
+        raise
+
+
+def _plan_rest(path: Path, lock: FolderLock, members: list[Member]) -> SweepRequest:
+    """Append the settings still to be measured to `members`, and return the request."""
     record = folder.read_sweep(path)
     if record.complete:
         raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")
     scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
     scenarios.load_scenario_file(scenario_path)
     options = Options(seed=record.seed, n_turns=record.n_turns, out=path)
-    members = []
     for row in record.settings:
         if (path / row.slug / store.RUN).is_file():
             if not store.read_run(path / row.slug).record.complete:
