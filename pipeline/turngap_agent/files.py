@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; no draft is left behind.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # as `remove_drafts` finds it
     try:
         with draft.open("xb") as file:
             yield file
@@ -62,6 +63,20 @@ def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None
     """
     with replacing(path, sync=sync) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def remove_drafts(folder: Path, name: str | None = None) -> None:
+    """Remove from `folder` the drafts of the file `name`, or of all files, that killed writers left.
+
+    Nobody else may be writing these files.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for path in list(folder.iterdir()):
+        draft = re.fullmatch(r"\.(.+)\.\d+-[0-9a-f]{8}", path.name)
+        if draft is not None and name in (None, draft[1]):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

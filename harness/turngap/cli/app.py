@@ -65,7 +65,8 @@ def _run(
     from turngap.cli import run as command
 
     if resume is not None:
-        _refuse_beside_resume("run", (scenario, profile, url, turns, seed, out, set_, budget, network))
+        others = (scenario, profile, url, turns, seed, out, set_, budget, network, inject, agent_nice or None)
+        _refuse_beside_resume("run", others)
         requests = [api.resume_request(resume, otlp_port=otlp_port)]
     else:
         agent = api.Agent(

@@ -41,15 +41,16 @@ def parse_kv_cache(page: str) -> KvCacheFigures | None:
 def parse_gauge(page: str, name: str, figure: str | None = None) -> float | None:
     """Return a gauge's value, of the sample whose label `figure` has that value.
 
-    None where the page is malformed, has no such sample, or its value is NaN.
+    None where the page has no such sample, or its value is NaN. Malformed lines are skipped.
     """
-    try:
-        for family in text_string_to_metric_families(page):
-            for sample in family.samples:
-                if sample.name == name and (figure is None or sample.labels.get("figure") == figure):
-                    return None if math.isnan(sample.value) else float(sample.value)
-    except ValueError:
-        pass
+    for line in page.splitlines():
+        if not line.startswith(name):
+            continue
+        with contextlib.suppress(ValueError, IndexError):  # the parser raises either
+            for family in text_string_to_metric_families(f"{line}\n"):
+                for sample in family.samples:
+                    if sample.name == name and (figure is None or sample.labels.get("figure") == figure):
+                        return None if math.isnan(sample.value) else float(sample.value)
     return None
 
 

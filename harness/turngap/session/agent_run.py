@@ -79,7 +79,7 @@ async def open_run(
         record = record.model_copy(update={"run_id": folder.path.name})
     else:
         folder = RunFolder(request.resumed.path)
-        folder.cut_torn_lines()
+        folder.repair()
         progress.turns = list(request.resumed.turns)
         resumed = f"resumed {record.started}; lateness is that of the calls since then"
         progress.notes += [*request.resumed.notes, resumed]

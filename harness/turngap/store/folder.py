@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from turngap_agent import files
 from turngap_agent.errors import HarnessError, RunFolderError
 
 from turngap.model.result import SCHEMA_VERSION, RunRecord
@@ -104,14 +105,18 @@ class RunFolder:
         """
         disk.replace_file(self.path / TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
 
-    def cut_torn_lines(self) -> None:
-        """Cut off torn last lines, so that the next append starts a new line."""
+    def repair(self) -> None:
+        """Remove what a kill left: torn last lines, so that the next append starts a new line, and drafts of files."""
         for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
             file = self.path / name
             if file.is_file():
                 data = file.read_bytes()
                 if not data.endswith(b"\n"):
                     os.truncate(file, data.rfind(b"\n") + 1)
+        for name in (RUN, TURNS):
+            files.remove_drafts(self.path, name)
+        if (self.path / CALLS).is_dir():
+            files.remove_drafts(self.path / CALLS)
 
 
 def read_run(path: Path) -> StoredRun:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from turngap_agent import files
 from turngap_agent.errors import TurngapError, UsageError
 
 from turngap.clock import Clock
@@ -56,7 +57,8 @@ async def _run_members(
 ) -> FinishedSweep:
     path = request.path
     assert path is not None
-    RunFolder(path).cut_torn_lines()
+    RunFolder(path).repair()
+    files.remove_drafts(path, folder.SWEEP)
     error: TurngapError | None = None
     agent_runs: list[AgentRun] = []
     try:

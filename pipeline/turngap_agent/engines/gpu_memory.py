@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1 << 20
-PARAMETERS = {"large-v3": 1_550e6, "large-v3-turbo": 809e6, "distil-large-v3": 756e6, "csm-1b": 1_632e6}
-"""Parameter counts as their authors publish them; CSM-1B with its codec, counted from the architecture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +16,11 @@ class GpuMemory:
     """How it was computed, for people."""
 
 
-def weights_memory(name: str, bytes_per_parameter: int) -> GpuMemory:
-    """The memory of a network in `PARAMETERS`: its weights, and a tenth of them for working memory."""
-    count = PARAMETERS[name]
+def weights_memory(name: str, parameters: float, bytes_per_parameter: int) -> GpuMemory:
+    """Return the memory of the network `name`: its weights, and a tenth of them for working memory."""
     return GpuMemory(
-        1.1 * count * bytes_per_parameter / MIB,
-        f"{name}: {count / 1e6:,.0f} M x {bytes_per_parameter} bytes and a tenth",
+        1.1 * parameters * bytes_per_parameter / MIB,
+        f"{name}: {parameters / 1e6:,.0f} M x {bytes_per_parameter} bytes and a tenth",
     )
 
 

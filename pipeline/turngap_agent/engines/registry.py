@@ -2,7 +2,8 @@
 
 Engines of other packages are found by the entry point group `turngap_agent.engines`: the entry point's name is the
 engine's, its value the settings class. Installed packages are searched only for a name that does not ship, and only the
-package that has the name is imported, so that a broken one disturbs no other profile.
+package that has the name is imported, so that a broken one disturbs no other profile. If none has it, all are imported:
+the error lists the engines of the stage, and only a settings class knows its stage.
 """
 
 from __future__ import annotations

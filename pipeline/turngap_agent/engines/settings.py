@@ -65,6 +65,8 @@ class EngineSettings(FrozenModel):
     """Import names of what the engine cannot run without."""
     on_torch: ClassVar[bool] = False
     """Whether it runs on torch, whose CUDA context is then opened, and counted, before any engine."""
+    lower_gpu_memory: ClassVar[str] = ""
+    """The setting that lowers `gpu_memory`, as an instruction: "lower tts.slots". Shown where a plan does not fit."""
     random_weights_note: ClassVar[str] = ""
     """Where random weights of this engine show less than others: ends "Weightless: timing and memory only, …"."""
 
@@ -115,7 +117,7 @@ class EngineSettings(FrozenModel):
             EngineError: one is not installed.
         """
         for package in self.packages:
-            if importlib.util.find_spec(package) is None:
+            if not _is_installed(package):
                 raise EngineError(
                     f"{self.stage}: engine {self.engine} is not installed (no {package}); "
                     f"run: pip install '{install or self.install}'"
@@ -161,6 +163,13 @@ class TtsSettings(EngineSettings):
     """Base of synthesisers; `build` returns a `turngap_agent.tts.Synthesizer`."""
 
     stage = "tts"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of "a.b": `a` is missing
+        return False
 
 
 def engine_name(settings: type[EngineSettings]) -> str | None:

@@ -63,9 +63,14 @@ def check(profile: Profile, total_mib: float, free_mib: float, card: str) -> Non
     if sum_mib > free_mib:
         raise ProfileError(
             f"profile {profile.name!r} needs {gigabytes(sum_mib)} of GPU memory, {gigabytes(free_mib)} of "
-            f"{gigabytes(total_mib)} are free on {card}: {describe(needed)}; stop what else uses it, take smaller "
-            "models, or lower llm.gpu_memory_share"
+            f"{gigabytes(total_mib)} are free on {card}: {describe(needed)}; "
+            + ", or ".join(("stop what else uses it", *_remedies(profile, total_mib)))
         )
+
+
+def _remedies(profile: Profile, total_mib: float) -> list[str]:
+    engines = profile.engines().values()
+    return [one.lower_gpu_memory for one in engines if one.lower_gpu_memory and one.gpu_memory(total_mib) is not None]
 
 
 def describe(needed: Sequence[Part]) -> str:

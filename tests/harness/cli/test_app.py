@@ -161,6 +161,9 @@ def test_resume_takes_no_other_plan_options(tmp_path: Path, capfd: pytest.Captur
     """A resumed run has its scenario, profile and turns from its folder."""
     code, line = run_error(capfd, "run", "--resume", str(tmp_path), "--turns", "5")
     assert (code, "give it alone" in line) == (3, True)
+    for option in (("--inject", "encoding=5"), ("--agent-nice", "5")):
+        code, line = run_error(capfd, "run", "--resume", str(tmp_path), *option)
+        assert (code, "give it alone" in line) == (3, True)
     assert run_error(capfd, "run", "--resume", str(tmp_path))[0] == 3
 
 

@@ -22,6 +22,12 @@ def test_figures_are_read_by_name_and_label() -> None:
     assert (cache.reserved_mib, cache.used_peak_mib) == (1024.0, 2.0)
 
 
+def test_a_malformed_line_hides_no_other() -> None:
+    """Before the gauge, of another metric or of the same."""
+    for line in ("other{a= 1", "other 1 2 three", f"{LAG_GAUGE}{{a=", f"{LAG_GAUGE} much"):
+        assert agent_metrics.parse_gauge(f"{line}\n{PAGE}", LAG_GAUGE) == 0.0021
+
+
 @pytest.mark.parametrize(
     "page",
     ["", "<html>", PAGE.replace("1.073741824e+09", "NaN"), PAGE.replace("2.097152e+06", "much"), PAGE.split("used")[0]],

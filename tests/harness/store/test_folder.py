@@ -65,7 +65,7 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
     folder.append(turns[:2])
     with (folder.path / store.TURNS).open("ab") as file:
         file.write(b'{"call": 2, "ca')
-    folder.cut_torn_lines()
+    folder.repair()
     folder.append(turns[2:])
     run = store.read_run(folder.path)
     assert (run.turns, run.notes) == (tuple(turns), ())
@@ -75,8 +75,26 @@ def test_mending_keeps_the_next_turn_off_the_torn_line(folder: RunFolder) -> Non
 def test_mending_removes_torn_rows_of_the_samplers(folder: RunFolder, name: str) -> None:
     """A half row would make nonsense of the first row that a resumed run writes."""
     (folder.path / name).write_bytes(b"1.0,2\n1.5")
-    folder.cut_torn_lines()
+    folder.repair()
     assert (folder.path / name).read_bytes() == b"1.0,2\n"
+
+
+def test_mending_removes_the_drafts_of_a_killed_writer(folder: RunFolder) -> None:
+    """A draft has another name each time, so that kills would leave ever more; a report's may be in use."""
+    names = (store.RUN, store.TURNS, f"{store.CALLS}/0001.wav", "report.html")
+    code = (
+        "import os, sys, pathlib; from turngap_agent import files\nwith files.replacing(pathlib.Path(sys.argv[1])):\n"
+    )
+    for name in names:
+        killed = subprocess.run(
+            [sys.executable, "-c", f"{code}    os.kill(os.getpid(), 9)", folder.path / name], check=False
+        )
+        assert killed.returncode == -signal.SIGKILL
+    assert len(list(folder.path.rglob(".*.*"))) == len(names)  # without `.lock`
+    folder.repair()
+    (left,) = folder.path.rglob(".*.*")
+    assert left.name.startswith(".report.html.")
+    assert store.read_run(folder.path).record.run_id == "a-run"
 
 
 def test_damage_before_the_last_line_is_refused(folder: RunFolder) -> None:

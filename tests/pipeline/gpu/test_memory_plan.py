@@ -60,7 +60,21 @@ def test_a_plan_that_can_not_fit_is_refused_with_its_sum() -> None:
     assert text.startswith("profile 'weightless-hf' needs 61.")
     assert "21.0 GB of 85.5 GB are free on NVIDIA A100-SXM4-80GB" in text
     assert "llm 55.3 GB (27.0 B x 2 bytes, 2560 positions of 0.5 MB)" in text
-    assert text.endswith("or lower llm.gpu_memory_share")
+    assert text.endswith("; stop what else uses it, or lower llm.positions, or lower tts.slots")
+
+
+def test_a_refusal_advises_what_the_engines_have() -> None:
+    """Settings of other engines are not in the profile."""
+    small = vllm(gpu_memory_share=0.3).model_dump()
+    stt = {"engine": "faster_whisper", "device": "cuda", "compute_type": "float16", "model": "whisper-large-v3"}
+    with pytest.raises(ProfileError) as caught:
+        plan.check(Profile.model_validate(small | {"stt": stt}), CARD_80, 20_000.0, "a card")
+    advice = str(caught.value).rpartition("; ")[2]
+    assert [key for key in ("stt.model", "llm.gpu_memory_share", "tts.slots", "llm.positions") if key in advice] == [
+        "stt.model",
+        "llm.gpu_memory_share",
+        "tts.slots",
+    ]
 
 
 def test_shares_over_the_whole_card_are_refused() -> None:

@@ -29,7 +29,7 @@ def no_choice_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/nowhere")
 
 
-def of(module: Any) -> Callable[..., choice.Choice]:
+def of(module: Any) -> Callable[..., choice.ChosenGpu]:
     return lambda device: choice.choose(device, environment={}, nvml=module)
 
 

@@ -20,6 +20,7 @@ class GemmaSettings(LlmSettings, CoreSettings):
     install = "turngap[csm]"
     packages = ("torch", "transformers")
     on_torch = True
+    lower_gpu_memory = "lower llm.positions"
     # It reads 3.8 times the bytes per token.
     random_weights_note = "of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM"
 

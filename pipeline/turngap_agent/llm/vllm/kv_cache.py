@@ -7,10 +7,12 @@ vLLM counts them: a request gets them when it needs them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from turngap_agent.llm import KvCache
 
@@ -37,10 +39,14 @@ class CacheReading:
 
 
 def parse_metrics(metrics: str) -> CacheReading:
-    """Return what the page `/metrics` says of the cache."""
+    """Return what the page `/metrics` says of the cache. Malformed lines are skipped."""
+    samples: list[Sample] = []
     # Only the two families: parsing a page of 800 lines holds the event loop for 36 ms, this for 0.1 ms.
-    lines = "".join(f"{line}\n" for line in metrics.splitlines() if line.startswith((_CONFIG, _USAGE)))
-    samples = [sample for family in text_string_to_metric_families(lines) for sample in family.samples]
+    for line in metrics.splitlines():
+        if line.startswith((_CONFIG, _USAGE)):
+            with contextlib.suppress(ValueError, IndexError):  # the parser raises either
+                for family in text_string_to_metric_families(f"{line}\n"):
+                    samples += family.samples
     labels = next((sample.labels for sample in samples if sample.name == _CONFIG), {})
     reserved = _parse_whole(labels.get("kv_cache_memory_bytes"))
     return CacheReading(

@@ -43,6 +43,7 @@ class VllmSettings(LlmSettings):
     install = "turngap[gpu]"
     packages = ("httpx",)
     keeps_prompts = True
+    lower_gpu_memory = "lower llm.gpu_memory_share"
 
     engine: Literal["vllm"]
     url: str | None = Field(None, pattern=r"^https?://\S+$")

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from turngap_agent.engines import CoreSettings, GpuMemory, LoadedEngine, Placement, SttSettings, weights_memory
-from turngap_agent.engines.gpu_memory import PARAMETERS
 
 ComputeType = Literal[
     "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
@@ -15,6 +14,8 @@ ComputeType = Literal[
 """CTranslate2's own names."""
 _BYTES_PER_PARAMETER = {"float32": 4, "int8": 1, "int8_float32": 1, "int8_float16": 1, "int8_bfloat16": 1}
 """Two, for all others."""
+_PARAMETERS = {"large-v3": 1_550e6, "large-v3-turbo": 809e6, "distil-large-v3": 756e6}
+"""Parameter counts as their authors publish them."""
 
 
 def _default_window(others: dict[str, Any]) -> Literal["short", "full"]:
@@ -26,6 +27,7 @@ class FasterWhisperSettings(SttSettings, CoreSettings):
 
     install = "turngap[cpu]"
     packages = ("faster_whisper",)
+    lower_gpu_memory = "take a smaller stt.model"
 
     engine: Literal["faster_whisper"]
     model: str = "whisper-tiny.en"
@@ -63,5 +65,5 @@ class FasterWhisperSettings(SttSettings, CoreSettings):
         """Weights by the model's name; of an unknown one, those of the largest."""
         if self.placement() is not Placement.GPU:
             return None
-        name = max((name for name in PARAMETERS if self.model.endswith(name)), key=len, default="large-v3")
-        return weights_memory(name, _BYTES_PER_PARAMETER.get(self.compute_type, 2))
+        name = max((name for name in _PARAMETERS if self.model.endswith(name)), key=len, default="large-v3")
+        return weights_memory(name, _PARAMETERS[name], _BYTES_PER_PARAMETER.get(self.compute_type, 2))

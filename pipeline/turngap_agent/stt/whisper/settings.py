@@ -16,6 +16,9 @@ from turngap_agent.engines import (
     weights_memory,
 )
 
+_DISTIL_LARGE_V3_PARAMETERS = 756e6
+"""As its authors publish it."""
+
 
 class WhisperSettings(SttSettings, CoreSettings):
     """Whisper or distil-whisper through transformers."""
@@ -47,4 +50,6 @@ class WhisperSettings(SttSettings, CoreSettings):
 
     def gpu_memory(self, total_mib: float) -> GpuMemory | None:
         """Counted as distil-large-v3 in float16."""
-        return weights_memory("distil-large-v3", 2) if self.placement() is Placement.GPU else None
+        if self.placement() is not Placement.GPU:
+            return None
+        return weights_memory("distil-large-v3", _DISTIL_LARGE_V3_PARAMETERS, 2)

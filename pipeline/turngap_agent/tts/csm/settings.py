@@ -17,6 +17,8 @@ from turngap_agent.engines import (
     weights_memory,
 )
 
+_PARAMETERS = 1_632e6
+"""CSM-1B with its codec, counted from the architecture."""
 SLOT_MIB = 80.0
 """Keys and values of 2,560 positions in bf16, and the codec's state."""
 
@@ -35,6 +37,7 @@ class CsmSettings(TtsSettings, CoreSettings):
     install = "turngap[csm]"
     packages = ("tokenizers", "torch", "transformers")
     on_torch = True
+    lower_gpu_memory = "lower tts.slots"
 
     engine: Literal["csm"]
     weights: str = "real"
@@ -70,7 +73,7 @@ class CsmSettings(TtsSettings, CoreSettings):
         """Weights, and a slot's state for each clause that is spoken at once."""
         if self.placement() is not Placement.GPU or self.weights == "tiny":
             return None
-        weights = weights_memory("csm-1b", 4 if self.dtype == "float32" else 2)
+        weights = weights_memory("csm-1b", _PARAMETERS, 4 if self.dtype == "float32" else 2)
         return GpuMemory(
             weights.mib + self.slots * SLOT_MIB, f"{weights.arithmetic}, {self.slots} slots of {SLOT_MIB:.0f} MiB"
         )

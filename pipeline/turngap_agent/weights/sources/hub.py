@@ -50,7 +50,7 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
     token = get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        files = pin.files or list_files(pin.name, source, endpoint)
+        files = pin.files or list_files(pin.name, source, endpoint, token)
         urls = {
             file: hf_hub_url(source.repo, file.source_path, revision=source.revision, endpoint=endpoint)
             for file in files
@@ -70,7 +70,7 @@ def fetch(pin: Pin, into: Path, partial: Path, progress: Progress) -> None:
         _write_lock(into, source, files)
 
 
-def list_files(name: str, source: HubSource, endpoint: str) -> tuple[File, ...]:
+def list_files(name: str, source: HubSource, endpoint: str, token: str | None) -> tuple[File, ...]:
     """Return the files that `source.take` names, by path, as the hub lists them at the pinned commit.
 
     A file in Git LFS is known by its sha256, any other by its git object id.
@@ -81,7 +81,7 @@ def list_files(name: str, source: HubSource, endpoint: str) -> tuple[File, ...]:
     """
     from huggingface_hub import HfApi
 
-    api = HfApi(endpoint=endpoint, library_name="turngap")
+    api = HfApi(endpoint=endpoint, token=token, library_name="turngap")
     patterns = source.take or ()
     try:
         rows = list(api.list_repo_tree(source.repo, recursive=True, revision=source.revision))

@@ -28,6 +28,13 @@ def test_another_page_is_an_empty_reading() -> None:
     assert parse_metrics("<html>not found</html>") == CacheReading()
 
 
+@pytest.mark.parametrize("line", ['usage_perc{engine="0" 1', "usage_perc{=", "usage_perc much", "usage_perc"])
+def test_a_malformed_line_is_skipped(line: str) -> None:
+    """It raises nothing in the task that reads the page, and the other lines count."""
+    assert parse_metrics(f"vllm:kv_cache_{line}\n") == CacheReading()
+    assert parse_metrics(f"vllm:kv_cache_{line}\n{METRICS}") == parse_metrics(METRICS)
+
+
 @pytest.mark.parametrize(
     ("line", "mib"),
     [

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from huggingface_hub import constants
@@ -121,6 +120,15 @@ def test_the_token_goes_to_the_listing_too(double: FileServer) -> None:
     assert [headers.get("authorization") for _, headers in double.requests] == ["Bearer hf_secret"] * 3
 
 
+def test_the_listing_has_the_token_where_the_library_adds_none(
+    double: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`HF_HUB_DISABLE_IMPLICIT_TOKEN` is for requests that name no token; these do."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    get()
+    assert [headers.get("authorization") for _, headers in double.requests] == ["Bearer hf_secret"] * 3
+
+
 @pytest.mark.parametrize(
     ("status", "code", "fact"),
     [
@@ -212,15 +220,21 @@ JSON = st.recursive(
 )
 
 
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[FileServer]:
+    """A server for many listings."""
+    with serve() as server:
+        yield server
+
+
 @given(rows=st.lists(JSON, max_size=4))
-def test_any_answer_is_files_or_one_line(rows: list[Any]) -> None:
+def test_any_answer_is_files_or_one_line(mirror: FileServer, rows: list[Any]) -> None:
     """Whatever JSON a mirror sends: files inside the entry's folder, or an error that names it."""
     source = HubSource(kind="hub", repo="org/model", revision=REVISION, take=("config.json", "*"))
     files: tuple[File, ...] = ()
-    answer = mock.Mock(status_code=200, json=lambda: rows, headers={}, links={})
-    with (
-        mock.patch("huggingface_hub.utils._pagination.http_backoff", return_value=answer),
-        suppress(WeightsError),
-    ):
-        files = hub.list_files("m", source, "http://hub")
+    mirror.files[LISTING] = json.dumps(rows).encode()
+    requests = len(mirror.requests)
+    with suppress(WeightsError):
+        files = hub.list_files("m", source, mirror.url, None)
+    assert len(mirror.requests) == requests + 1
     assert all(".." not in file.path.split("/") and not file.path.startswith("/") for file in files)
