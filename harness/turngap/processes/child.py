@@ -27,20 +27,22 @@ def python_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-async def start_child(
-    command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str] | None = None, nice: int = 0
-) -> asyncio.subprocess.Process:
-    """Start `command` in a session of its own with pipes at stdin and stdout; `nice` counts from the user's niceness,
-    and `env` is by default our own.
+def leashed(command: list[str], *, nice: int = 0) -> list[str]:
+    """Return the command that runs `command` and ends with this process; `nice` counts from the user's niceness.
 
-    Call it from the main thread: the death of the thread that started a child counts as its parent's death.
+    Start it from the main thread: the death of the thread that started a child counts as its parent's death.
     """
     cpus = ",".join(str(cpu) for cpu in sorted(_CPUS))
     placement = ["--nice", str(min(19, OWN_NICE + nice)), "--cpus", cpus]
-    leash = python_command("turngap_agent.leash", *placement, str(os.getpid()))
+    return [*python_command("turngap_agent.leash", *placement, str(os.getpid())), *command]
+
+
+async def start_child(
+    command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str] | None = None, nice: int = 0
+) -> asyncio.subprocess.Process:
+    """Start `command`, leashed, in a session of its own with pipes at stdin and stdout; `env` is by default our own."""
     return await asyncio.create_subprocess_exec(
-        *leash,
-        *command,
+        *leashed(command, nice=nice),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,

@@ -1,22 +1,26 @@
-"""Scores and saves ended calls in a process of its own.
+"""Scores and saves ended calls in a process of its own, `python -m turngap.session.scoring_process`.
 
-Scoring and fsync take milliseconds that the callers' event loop does not have while other calls are under way.
+Scoring and fsync take milliseconds that the callers' event loop does not have while other calls are under way. The
+process is no `multiprocessing` child: such a one imports the user's `__main__`, and so runs a script a second time.
+Jobs and answers are pickles on its stdin and stdout.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import contextlib
 import os
+import pickle
 import signal
-import threading
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import subprocess
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +28,10 @@ from turngap_agent import tracing
 from turngap_agent.errors import HarnessError
 from turngap_agent.telephony import FRAME_NS
 
-from turngap.caller.priority import OWN_NICE
 from turngap.clock import NS_PER_MS
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
+from turngap.processes import child
 from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
@@ -35,10 +39,9 @@ from turngap.session import network_plan
 from turngap.store import recording
 from turngap.store.folder import CALLS, RunFolder
 
-Result = TypeVar("Result")
 Floats = npt.NDArray[np.float64]
 _NICE = 10
-"""Added to our own niceness."""
+"""Added to the user's niceness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,18 @@ def score_and_save(job: ScoringJob) -> ScoredCall:
     return ScoredCall(tuple(turns), send_late_ms(call), recv_late_ms(call))
 
 
+_Answer = ScoredCall | Exception | None
+"""Of a job; None says that the process is ready."""
+
+
 class ScoringProcess:
-    """The process that scores calls, one at a time, at low priority."""
+    """The process that scores calls, one at a time, at low priority. Make it in the main thread (`child`)."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_initialise)
+        command = child.leashed(child.python_command("turngap.session.scoring_process"), nice=_NICE)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self._thread = ThreadPoolExecutor(1, "scoring")
+        """Passes jobs on and waits for the answers, off the event loop."""
 
     @classmethod
     @asynccontextmanager
@@ -116,27 +125,53 @@ class ScoringProcess:
         finally:
             scorer.close()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     async def warm_up(self) -> None:
-        """Start the process before the first call: its imports take a second."""
-        await self._do(_nothing)
+        """Wait until the process has started, before the first call: its imports take a second."""
+        await self._ask(None)
 
     async def score_and_save(self, job: ScoringJob) -> ScoredCall:
-        """Run `score_and_save` in the process.
+        """Run `score_and_save` in the process; a job once passed on is done even if the caller is cancelled.
 
         Raises:
             HarnessError: the folder can't be written, or the process died.
         """
-        return await self._do(score_and_save, job)
+        scored = await self._ask(job)
+        assert scored is not None
+        return scored
 
     def close(self) -> None:
         """Let it finish its jobs, and end it."""
-        self._pool.shutdown(wait=True)
+        self._thread.shutdown(wait=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
 
-    async def _do(self, work: Callable[..., Result], *arguments: ScoringJob) -> Result:
+    async def _ask(self, job: ScoringJob | None) -> ScoredCall | None:
+        loop = asyncio.get_running_loop()
+        answer = await asyncio.shield(loop.run_in_executor(self._thread, self._exchange, job))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _exchange(self, job: ScoringJob | None) -> _Answer:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        message = pickle.dumps(job)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        except BrokenProcessPool:
-            raise HarnessError("the scoring process died; the turns it had finished are kept") from None
+            self._process.stdin.write(message)
+            self._process.stdin.flush()
+            answer: _Answer = pickle.load(self._process.stdout)  # of our own process
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return HarnessError("the scoring process died; the turns it had finished are kept")
+        return answer
 
 
 def send_late_ms(call: CallRecord) -> Floats:
@@ -155,19 +190,28 @@ def recv_late_ms(call: CallRecord) -> Floats:
     return late
 
 
-def _initialise() -> None:
+def _serve() -> None:
+    """Do the jobs on stdin, one after the other, until it is closed: by `close`, or by the end of the instrument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.setpriority(os.PRIO_PROCESS, 0, min(19, OWN_NICE + _NICE))
+    jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not get among the answers
+    while True:
+        try:
+            job: ScoringJob | None = pickle.load(jobs)  # of the process that started this one
+        except EOFError:
+            return
+        answer: _Answer
+        try:
+            answer = None if job is None else score_and_save(job)
+        except Exception as error:  # noqa: BLE001  # it is raised where the job comes from
+            error.add_note(traceback.format_exc())
+            answer = error
+        pickle.dump(answer, answers)
+        answers.flush()
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it has ended, even by `kill -9`."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+if __name__ == "__main__":
+    # Not this `__main__`'s own function: its classes would be others than those of the process at the pipe's other end.
+    from turngap.session import scoring_process
 
-
-def _nothing() -> None:
-    """Do nothing: the process has started once this has run."""
+    scoring_process._serve()

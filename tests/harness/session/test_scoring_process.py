@@ -71,10 +71,9 @@ def test_ctrl_c_does_not_stop_the_scoring_process_and_its_death_is_one_line(tmp_
     async def scenario() -> None:
         scorer = ScoringProcess()
         await scorer.warm_up()
-        (pid,) = scorer._pool._processes
-        os.kill(pid, signal.SIGINT)
+        os.kill(scorer.pid, signal.SIGINT)
         assert len((await scorer.score_and_save(job(folder.path))).turns) == 1
-        os.kill(pid, signal.SIGKILL)
+        os.kill(scorer.pid, signal.SIGKILL)
         with pytest.raises(HarnessError, match="the scoring process died"):
             await scorer.score_and_save(job(folder.path))
         scorer.close()
@@ -87,10 +86,42 @@ def test_the_process_ends_with_the_one_that_started_it() -> None:
     """Even when that one is killed: nothing is left behind that holds the run's folder."""
     program = (
         "import asyncio, os, signal; from turngap.session import scoring_process\n"
-        "if __name__ == '__main__':\n"
-        "    scorer = scoring_process.ScoringProcess(); asyncio.run(scorer.warm_up())\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)"
+        "scorer = scoring_process.ScoringProcess(); asyncio.run(scorer.warm_up())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    # The child inherits stdout: the pipe ends when both have ended.
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=False)
+    # The child inherits stderr: the pipe ends when both have ended.
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
+
+
+def test_an_error_in_the_process_is_raised_where_the_job_comes_from(tmp_path: Path) -> None:
+    """Its class, message and code survive, and the process scores the next call; a job given up on is done anyway."""
+    good = RunFolder.create(tmp_path, "run", builders.run_record([]))
+
+    async def scenario() -> None:
+        async with ScoringProcess.running() as scorer:
+            with pytest.raises(HarnessError, match="cannot be written") as raised:
+                await scorer.score_and_save(job(tmp_path / "missing"))
+            assert raised.value.code == "harness"
+            task = asyncio.create_task(scorer.score_and_save(job(good.path)))
+            await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(scenario())
+    assert len(store.read_run(good.path).turns) == 1
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    """Nothing imports the user's `__main__` a second time; the run of a plain script has its turn."""
+    script = tmp_path / "measure.py"
+    script.write_text(
+        "import turngap\n"
+        "print('started', flush=True)\n"
+        "run = turngap.run('smoke', agent=turngap.Agent.profile('scripted'), turns=1)\n"
+        "print(run.error, len(run.turn_records) >= 1, run.record.complete)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.splitlines() == ["started", "None True True"], done.stderr
+    assert "Traceback" not in done.stderr
