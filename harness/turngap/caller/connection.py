@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -225,14 +227,22 @@ def _explain(url: str, error: BaseException) -> AgentError | None:
                 31903, f"{url} closed the connection before the upgrade; it is not a Twilio Media Streams agent"
             )
         case OSError():
-            reason = error.strerror or str(error) or "closed in the handshake"
             return _connection_error(
-                31902, f"no connection to {url}: {reason}; is the agent running, and is the scheme right?"
+                31902,
+                f"no connection to {url}: {_describe_os_error(error)}; is the agent running, and is the scheme right?",
             )
         case Exception():
             return _connection_error(31924, f"{url} is not a WebSocket server: {error}")
         case _:
             return None
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return what failed, without the address that asyncio puts into the text of its errors."""
+    numbers = [error.errno] if error.errno else [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))]
+    if isinstance(error, socket.gaierror) or not numbers:
+        return error.strerror or str(error) or "closed in the handshake"
+    return " and ".join(dict.fromkeys(os.strerror(number) for number in numbers)).lower()
 
 
 def _connection_error(twilio_code: int, message: str) -> AgentError:

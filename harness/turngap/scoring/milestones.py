@@ -88,6 +88,8 @@ class Milestones:
     """When the first media message after t0 was received that is not earlier talk, silent or not."""
     reply: Reply | None
     """None if there is no t1."""
+    talked_through: bool
+    """The agent's earlier talk lasted until the utterance ended, or until less than 200 ms before that."""
 
     @property
     def t1_ns(self) -> int | None:
@@ -199,6 +201,7 @@ def _find_utterance_milestones(
         reply=_measure_reply(segments, onset_ns, ends_ns, next_ns)
         if onset_ns is not None and onset_ns >= t0_ns
         else None,
+        talked_through=begins_ns > max(_speech_ns(record, spoken) + NOTICE_NS, t0_ns - PAUSE_NS),
     )
 
 

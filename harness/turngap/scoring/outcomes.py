@@ -87,6 +87,8 @@ class TurnFacts:
     """There is a t1."""
     waited_ms: float
     """From t0 until the caller stopped waiting."""
+    talked_through: bool
+    """The agent was audible while the caller spoke, until the utterance's end."""
     intruded_ms: float | None
     """When the agent spoke although it had to stay silent, from the start of the turn."""
     spoke_up_ms: float | None
@@ -206,6 +208,9 @@ def _not_answered(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
         faults.append((Outcome.CUT_OFF, text, hole))
     elif not findings.answered and not findings.call_broke:
         text = f"no audible answer within {findings.waited_ms:.0f} ms"
+        if findings.talked_through:
+            text += ": sound came while the caller spoke, and none started after it"
+            text += " (does the agent send the caller's own audio back?)"
         faults.append((Outcome.MISSED, text, hole or findings.recv_late_ms > HOLE_MS))
     if findings.underrun_ms > UNDERRUN_LIMIT_MS:
         text = f"the reply had underruns of {findings.underrun_ms:.0f} ms in all"
@@ -215,7 +220,7 @@ def _not_answered(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
         text = f"the reply stopped after {findings.stalled_after_ms:.0f} ms of sound"
         faults.append((Outcome.BROKEN, text, False))
     if findings.missing_last_word is not None:
-        text = f"the last word {findings.missing_last_word!r} was not in what the agent answered"
+        text = f"the last word {findings.missing_last_word!r} was not in the words that the agent understood"
         faults.append((Outcome.TRUNCATED, text, hole))
     if findings.wer is not None and findings.wer > findings.wer_limit:
         text = f"word error rate {findings.wer:.2f} is over {findings.wer_limit:.2f}"

@@ -44,6 +44,7 @@ def collect_facts(
         in_pause=_in_pause(record, moments, index),
         answered=moments.t1_ns is not None,
         waited_ms=_ms(moments.until_ns - moments.t0_ns),
+        talked_through=moments.talked_through and not overlap.over_agent,
         intruded_ms=onset_ms if turn.agent is Expectation.WAIT else None,
         spoke_up_ms=onset_ms,
         limit_after_ms=turn.limit_after_ms,
@@ -81,6 +82,8 @@ def describe_call_end(record: CallRecord) -> str:
         CallEnd.REFUSED: "the agent refused the call",
         CallEnd.INTERRUPTED: "the run was interrupted",
     }[record.end]
+    if record.end is CallEnd.AGENT_CLOSED and record.detail:
+        return record.detail  # a sentence that says who ended it
     return f"{how} ({record.detail})" if record.detail else how
 
 

@@ -129,7 +129,8 @@ class CallSlots:
         if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and agent.ours:
             await asyncio.wait({death}, timeout=DEATH_NOTICE_S)
         if call.end is CallEnd.REFUSED and first and not death.done():
-            raise AgentError(agent_run.prefixed(f"{agent.ready.url}: {call.detail}"))
+            url = agent.ready.url
+            raise AgentError(agent_run.prefixed(call.detail if url in call.detail else f"{url}: {call.detail}"))
         as_planned = call.end in (CallEnd.COMPLETED, CallEnd.DISCONNECTED)
         timeout_s = SPANS_TIMEOUT_S if as_planned else DEATH_NOTICE_S
         collected = await processes.receiver.collect(call.call_sid, timeout_s)

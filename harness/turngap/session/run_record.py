@@ -134,6 +134,7 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
         foreign_cpu_share=usage.foreign_cpu_share if request.url is None else None,
         stolen_cpu_share=usage.stolen_cpu_share if request.url is None else None,
         prefix_flattered=sum(tokens > 0 for tokens in beyond) if beyond else None,
+        external_agent=request.url is not None,
         weightless=request.profile is not None and request.profile.weightless,
         prefix_cached=request.profile is not None and request.profile.llm.keeps_prompts,
         lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,

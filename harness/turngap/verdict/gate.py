@@ -43,9 +43,11 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]
         checks += validity.bound_checks(scored, evidence, budgeted=False)
-        if nothing := _describe_silence(scored):
+        if nothing := _describe_silence(scored, evidence):
             checks.append(Check(name="answers", ok=False, text=nothing))
             broken.append(nothing)
+        elif wrong := _describe_no_good_answer(scored):
+            checks.append(Check(name="answers", ok=None, text=wrong, warning=True))
         if broken:
             return Judgement(Verdict.INVALID, f"No result: {broken[0]}.", tuple(broken), tuple(checks))
         return Judgement(Verdict.MEASURED, _describe_measured(scored), (), tuple(checks))
@@ -70,7 +72,7 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
     return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.", reasons, tuple(checks))
 
 
-def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
+def _describe_silence(scored: Sequence[TurnRecord], evidence: Evidence) -> str | None:
     """Say that no turn was answered, and what to look at; None where one was, or none was to be.
 
     Such a run measures nothing of the agent. Under a budget it is judged all the same: every turn is over.
@@ -81,10 +83,27 @@ def _describe_silence(scored: Sequence[TurnRecord]) -> str | None:
     counts = Counter(turn.outcome for turn in expected)
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     first = next((f"; the first: {turn.detail}" for turn in expected if turn.detail), "")
+    which = "the 1 turn was not answered" if len(expected) == 1 else f"none of the {len(expected)} turns was answered"
+    log = "the agent's log" if evidence.external_agent else "agent.log in the run folder"
+    audio = (
+        "listen to what it sent (the recordings in calls/ of the run folder)"
+        if any(turn.first_byte_ms is not None for turn in expected)
+        else "check that it sends audio back on the stream"
+    )
+    return f"{which} ({outcomes}{first}): look at {log}, and {audio}"
+
+
+def _describe_no_good_answer(scored: Sequence[TurnRecord]) -> str | None:
+    """Say why there are no figures although the agent spoke; None where a turn was answered as it should be."""
+    expected = [turn for turn in scored if turn.expectation.needs_answer and turn.outcome is not Outcome.INVALID]
+    if not expected or any(turn.is_good for turn in expected):
+        return None
+    counts = Counter(turn.outcome for turn in expected)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     return (
-        f"none of {plural(len(expected), 'turn')} was answered ({outcomes}{first}): look at the agent's log "
-        "(agent.log in the run folder of an agent that turngap started), and check that it sends audio back on the "
-        "stream"
+        f"there are no figures, because no turn was answered as it should be ({outcomes}): compare what the agent "
+        "understood with what was said, in the report's turns; the profile `scripted` never listens to the words. The "
+        "times of each turn are in turns.jsonl"
     )
 
 
@@ -97,9 +116,9 @@ def _describe_measured(scored: Sequence[TurnRecord]) -> str:
     median_ms = stats.percentile(gaps, 0.5)
     perceived_ms = stats.percentile(perceived_gaps(valid), 0.5)
     if median_ms is None or perceived_ms is None:
-        return f"Measured, not judged: {went}."
+        return f"Not judged: {went}."
     median = f"median turn gap {median_ms:.0f} ms ({perceived_ms:.0f} ms as the caller hears it)"
-    return f"Measured, not judged: {median}; {went}."
+    return f"Not judged: {median}; {went}."
 
 
 def _how_they_went(scored: Sequence[TurnRecord]) -> str:

@@ -48,6 +48,8 @@ class Evidence:
     """Turns for which the prefix cache used another call's work; None if no turn reports it."""
     prefix_cached: bool = False
     """The language model has a cache that calls share."""
+    external_agent: bool = False
+    """The agent was running already: turngap has no log of it."""
     weightless: bool = False
     """The agent's weights are random: word errors are not judged."""
     vram_peak_mib: float | None = None

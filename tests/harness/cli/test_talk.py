@@ -104,7 +104,9 @@ def test_an_unreachable_agent_is_one_line(tmp_path: Path, capfd: pytest.CaptureF
         str(tmp_path / "o.wav"),
     ]
     assert app.execute(arguments) == 2
-    assert "error: no connection to ws://127.0.0.1:1/x" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "error: no connection to ws://127.0.0.1:1/x: connection refused;" in error
+    assert error.count("127.0.0.1") == 1
 
 
 def test_a_machine_without_sound_gets_one_clear_line(tmp_path: Path) -> None:

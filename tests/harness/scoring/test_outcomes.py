@@ -28,6 +28,7 @@ FINE = TurnFacts(
     cut_off_ms=None,
     answered=True,
     waited_ms=6000,
+    talked_through=False,
     underrun_ms=0,
     own_underrun_ms=0,
     stalled_after_ms=None,
@@ -86,8 +87,8 @@ def test_the_detail_tells_of_everything() -> None:
     """A finding that does not name the outcome is recorded all the same."""
     _, detail = judge_turn(replace(FINE, underrun_ms=340, missing_last_word="tomorrow", wer=0.4))
     assert detail == (
-        "the reply had underruns of 340 ms in all; the last word 'tomorrow' was not in what the agent answered; "
-        "word error rate 0.40 is over 0.34"
+        "the reply had underruns of 340 ms in all; the last word 'tomorrow' was not in the words that the agent "
+        "understood; word error rate 0.40 is over 0.34"
     )
 
 

@@ -250,6 +250,15 @@ def test_missed() -> None:
     assert turn.stages_note == "no answer, so no path to explain"
 
 
+def test_an_echo_is_named_as_sound_during_the_callers_speech() -> None:
+    """It is missed as silence is, but it was audible all the time that the caller spoke."""
+    turn = only(Call().utter(600, 1610).hear(620, tone(1010)).hear(1700, quiet(3000)).ends(9000))
+    assert (turn.outcome, turn.turn_gap_ms) == (Outcome.MISSED, None)
+    assert turn.detail.startswith("no audible answer within 6000 ms: sound came while the caller spoke")
+    tail = only(Call().hear(500, tone(300)).utter(600, 1610).ends(9000))
+    assert tail.detail == "no audible answer within 6000 ms"
+
+
 @pytest.mark.parametrize(
     ("frame", "late_ms", "outcome"),
     [
@@ -297,21 +306,23 @@ def test_turns_of_one_call() -> None:
 @pytest.mark.parametrize("end", [CallEnd.AGENT_CLOSED, CallEnd.REFUSED])
 def test_a_call_that_never_was(end: CallEnd) -> None:
     """Every planned turn of it is a failed record, so that n stays what was planned."""
-    turns = score(Call().ends(0, end, "connection refused"), (), planned(3))
+    reason = "the agent ended the call: connection refused" if end is CallEnd.AGENT_CLOSED else "connection refused"
+    turns = score(Call().ends(0, end, reason), (), planned(3))
     assert [(turn.turn, turn.outcome, turn.scored) for turn in turns] == [
         (index, Outcome.FAILED, True) for index in range(3)
     ]
     assert turns[0].detail.startswith("never spoken: the agent")
-    assert turns[0].detail.endswith("(connection refused)")
+    assert turns[0].detail.count("the agent") == 1
+    assert "connection refused" in turns[0].detail
     assert TurnRecord.model_validate_json(turns[0].model_dump_json()) == turns[0]
 
 
 def test_a_call_that_broke_on_the_way() -> None:
     """Turns before stand, the one that was waiting failed, those after it failed."""
     call = example_call().utter(3000, 4000)
-    turns = score(call.ends(4300, CallEnd.AGENT_CLOSED, "1006"), (), planned(3))
+    turns = score(call.ends(4300, CallEnd.AGENT_CLOSED, "the agent ended the call after 1.0 s: 1006"), (), planned(3))
     assert [turn.outcome for turn in turns] == [Outcome.ANSWERED, Outcome.FAILED, Outcome.FAILED]
-    assert turns[1].detail == "no answer: the agent closed the call (1006)"
+    assert turns[1].detail == "no answer: the agent ended the call after 1.0 s: 1006"
 
 
 def test_a_turn_before_the_break_was_missed() -> None:

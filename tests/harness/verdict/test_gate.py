@@ -390,10 +390,35 @@ def test_an_agent_that_answers_nothing_is_not_measured(outcomes: tuple[Outcome, 
     turns = [turn(index, None, outcome, detail="no answer") for index, outcome in enumerate(outcomes)]
     judged = judge_run(turns, evidence(len(turns)))
     assert (judged.verdict, judged.verdict.exit_code) == (Verdict.INVALID, 2)
-    assert judged.sentence.startswith(f"No result: none of {len(turns)} turn")
-    assert "agent.log" in judged.reasons[0]
+    which = "the 1 turn was not" if len(turns) == 1 else f"none of the {len(turns)} turns was"
+    assert judged.sentence.startswith(f"No result: {which} answered (")
+    assert "agent.log in the run folder" in judged.reasons[0]
     assert "no answer" in judged.reasons[0]
     assert [check.ok for check in judged.checks if check.name == "answers"] == [False]
+
+
+def test_the_hint_fits_the_agent() -> None:
+    """No log is named where turngap has none; an agent that sent sound is not told to send some."""
+    silent = turn(0, None, Outcome.MISSED)
+    (reason,) = judge_run([silent], evidence(1, external_agent=True)).reasons
+    assert "agent.log" not in reason
+    assert "check that it sends audio back" in reason
+    (reason,) = judge_run([turn(0, None, Outcome.MISSED, first_byte_ms=20)], evidence(1)).reasons
+    assert "check that it sends audio back" not in reason
+    assert "calls/" in reason
+
+
+def test_a_run_without_a_good_answer_says_why_it_has_no_figures() -> None:
+    """Measured, exit 0, with a warning that names the outcomes; with one good answer there is none."""
+    bad = [turn(0, outcome=Outcome.TRUNCATED), turn(1, outcome=Outcome.WRONG), turn(2, outcome=Outcome.TRUNCATED)]
+    judged = judge_run(bad, evidence(3))
+    assert (judged.verdict, judged.verdict.exit_code) == (Verdict.MEASURED, 0)
+    (check,) = [check for check in judged.checks if check.name == "answers"]
+    assert (check.ok, check.warning) == (None, True)
+    assert "2 truncated, 1 wrong" in check.text
+    assert "`scripted`" in check.text
+    assert "measured" not in judged.sentence.lower()
+    assert not any(check.name == "answers" for check in judge_run([*bad, turn(3)], evidence(4)).checks)
 
 
 def test_one_answer_or_a_cut_off_is_a_measurement() -> None:
