@@ -22,7 +22,14 @@ from turngap.network import NetworkProfile
 from turngap.processes.agent import check_url
 from turngap.scenario import PlannedCall, Scenario
 from turngap.session import network_plan
-from turngap.session.run_documents import DEFAULT_PROFILE, check_profile_names, load_profile, read_scenario
+from turngap.session.run_documents import (
+    DEFAULT_PROFILE,
+    check_profile_names,
+    hash_file,
+    load_profile,
+    locate_recorded_scenario,
+    read_scenario,
+)
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.verdict import budget as budgets
@@ -155,7 +162,7 @@ def plan_run(
     request = Request(
         scenario=checked,
         scenario_path=path or Path(store.SCENARIO),
-        scenario_sha256=_sha256(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
+        scenario_sha256=hash_file(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
         profile=agent,
         url=check_url(url) if url is not None else None,
         calls=network_plan.assign_networks(
@@ -218,9 +225,9 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
         raise RunFolderError(
             f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"
         )
-    scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
+    scenario_path = locate_recorded_scenario(path, record.scenario_path, record.scenario_sha256)
     read = scenarios.load_scenario_file(scenario_path)
-    if _sha256(scenario_path) != record.scenario_sha256:
+    if hash_file(scenario_path) != record.scenario_sha256:
         raise RunFolderError(f"{path}: {scenario_path} has changed since the run began; start a new run")
     ours = record.profile != "url"
     state = record.resume_state
@@ -228,7 +235,8 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
     utterances = record.planned_turns // max(1, len(simulated))
     request = Request(
         scenario=read,
-        scenario_path=Path(record.scenario_path),
+        # Relative where the folder stores the scenario, as in its record.
+        scenario_path=Path(record.scenario_path) if scenario_path == path / record.scenario_path else scenario_path,
         scenario_sha256=record.scenario_sha256,
         profile=Profile.model_validate(record.profile_data) if ours else None,
         url=None if ours else record.agent.url,
@@ -304,7 +312,3 @@ def _check_limits(request: Request) -> Request:
             f"{request.scenario_label}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"
         )
     return request
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

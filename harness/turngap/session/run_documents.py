@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from pathlib import Path
 
 import yaml
@@ -51,6 +52,23 @@ def locate_scenario(scenario: str) -> Path:
         )
         raise ScenarioError(f"no scenario {scenario!r}; there are: {known} (or give a {scenarios.SUFFIX} file)")
     return path
+
+
+def locate_recorded_scenario(folder: Path, recorded: str, sha256: str) -> Path:
+    """Return the scenario file of the run or sweep in `folder`, whose record names it `recorded`.
+
+    A run folder that stores its scenario names it by a relative path. Where the recorded file is gone, a shipped
+    scenario with its name and content replaces it: an update of turngap may have moved it.
+    """
+    path = folder / recorded
+    shipped = SHIPPED / path.name
+    moved = not path.is_file() and shipped.is_file() and hash_file(shipped) == sha256
+    return shipped if moved else path
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_scenario(scenario: Scenario | Path | str) -> tuple[Scenario, Path | None, str | None]:

@@ -70,7 +70,8 @@ async def new_record(request: Request, clock: Clock, *, live: bool = False) -> R
     machine = environment.describe_machine()
     machine["timer_late_p99_ms"] = await environment.measure_timer_late_p99_ms(clock)
     state = ResumeState(inject=request.options.inject, agent_nice=request.options.agent_nice, live=live)
-    # Readers of older runs find the state here.
+    # The state is in the field `resume` too: versions of turngap without that field read it in `environment`, and an
+    # agent that they resumed without its delays would be another one.
     machine |= {"live": True} if live else {"agent_nice": state.agent_nice, "inject": list(state.inject)}
     return initial_record(request, machine, state, clock.unix_ns())
 

@@ -16,7 +16,7 @@ from turngap.model.plural import plural
 from turngap.scenario import Scenario
 from turngap.session import plan as runs
 from turngap.session.plan import Options, Request
-from turngap.session.run_documents import DEFAULT_PROFILE
+from turngap.session.run_documents import DEFAULT_PROFILE, locate_recorded_scenario
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.sweeps import folder
@@ -133,7 +133,7 @@ def _plan_rest(path: Path, lock: FolderLock, members: list[Member]) -> SweepRequ
     record = folder.read_sweep(path)
     if record.complete:
         raise RunFolderError(f"{path}: the sweep is complete; there is nothing to resume")
-    scenario_path = path / record.scenario_path  # relative only where the folder stores the scenario
+    scenario_path = locate_recorded_scenario(path, record.scenario_path, record.scenario_sha256)
     scenarios.load_scenario_file(scenario_path)
     options = Options(seed=record.seed, n_turns=record.n_turns, out=path)
     for row in record.settings:

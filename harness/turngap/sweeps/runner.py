@@ -59,6 +59,9 @@ async def _run_members(
     assert path is not None
     RunFolder(path).repair()
     files.remove_drafts(path, folder.SWEEP)
+    interrupted = (
+        f"the sweep was interrupted; its finished turns are kept: resume it with `turngap sweep --resume {path}`"
+    )
     error: TurngapError | None = None
     agent_runs: list[AgentRun] = []
     try:
@@ -75,14 +78,15 @@ async def _run_members(
                 calls=interleave_calls(agent_runs, request.record.seed),
                 slots=1,
                 sentinel_log=path / store.SENTINEL,
-                interrupted="the sweep was interrupted; its finished turns are kept: "
-                f"resume it with `turngap sweep --resume {path}`",
+                interrupted=interrupted,
             )
             error = await runner.run_session(session, corpus, display, clock=clock, stop=stop)
-    except (UsageError, asyncio.CancelledError):
+    except (UsageError, asyncio.CancelledError) as ending:
         runner.remove_empty_folders(agent_runs)
         if not any((path / row.slug).exists() for row in request.record.settings):
             shutil.rmtree(path, ignore_errors=True)
+        elif isinstance(ending, asyncio.CancelledError):  # settings that were complete before this session are kept
+            raise asyncio.CancelledError(interrupted) from None
         raise
     else:
         for agent_run in agent_runs:

@@ -12,7 +12,7 @@ from turngap.corpus.clips import Corpus
 from turngap.network import NetworkProfile
 from turngap.network.profile import Direction
 from turngap.scenario import Scenario, Turn
-from turngap.session import plan
+from turngap.session import plan, run_documents
 from turngap.session.plan import Options
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
@@ -211,6 +211,22 @@ def test_a_changed_scenario_is_not_resumed(tmp_path: Path, scenario: Path) -> No
     path = unfinished(tmp_path, scenario, calls=(1,))
     scenario.write_text(SCENARIO + "seed: 5\n")
     with pytest.raises(RunFolderError, match="has changed since the run began"):
+        plan.plan_resumed_run(path)
+
+
+def test_a_shipped_scenario_that_an_update_moved_is_found_again(tmp_path: Path, scenario: Path) -> None:
+    """By its name, if its content is the same; else the recorded path is reported."""
+    path = unfinished(tmp_path, run_documents.locate_scenario("smoke"), calls=())
+    data = json.loads((path / store.RUN).read_text())
+    data["scenario_path"] = str(tmp_path / "site-packages" / "scenarios" / "smoke.scenario.yaml")
+    (path / store.RUN).write_text(json.dumps(data))
+    request = plan.plan_resumed_run(path)
+    assert request.scenario_path == run_documents.SHIPPED / "smoke.scenario.yaml"
+    assert request.missing
+    request.release_lock()
+    data["scenario_sha256"] = "0" * 64
+    (path / store.RUN).write_text(json.dumps(data))
+    with pytest.raises(ScenarioError, match="site-packages/scenarios/smoke"):
         plan.plan_resumed_run(path)
 
 

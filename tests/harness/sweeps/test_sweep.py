@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -9,10 +10,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 from turngap.cli import app
+from turngap.clock import SystemClock
+from turngap.corpus.clips import Corpus
+from turngap.progress import ConsoleProgress
+from turngap.session import runner as session_runner
+from turngap.session.plan import Options
 from turngap.store import folder as store
-from turngap.sweeps import folder
+from turngap.sweeps import folder, grid, plan, runner
 
+from tests.harness import report_builders
 from tests.harness.session.test_runner import (
     ON_A_BUSY_MACHINE,
     PATIENCE_S,
@@ -163,3 +171,38 @@ def test_more_than_one_call_at_once_is_refused(tmp_path: Path, capsys: pytest.Ca
     scenario = scenario_of_tones(tmp_path, 2, simultaneous_calls=2)
     assert app.execute(["sweep", str(scenario), *SETTINGS]) == 3
     assert "one call at a time" in capsys.readouterr().err
+
+
+def test_an_interrupted_resumption_keeps_the_settings_that_were_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says how to resume, not that nothing is kept; the folder is left."""
+    planned = plan.plan_sweep(
+        scenario_of_tones(tmp_path, 1),
+        grid.combine_values(["stt.delay_ms=1,2"]),
+        profile="scripted",
+        options=Options(out=tmp_path),
+    )
+    request = plan.with_folder(planned, 0)
+    path = request.path
+    assert path is not None
+    request.release_locks()
+    first, second = (member.row.slug for member in request.members)
+    report_builders.write_run(path / first, report_builders.turns(1))
+
+    async def measure(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(session_runner, "_measure", measure)
+    resumed = plan.plan_resumed_sweep(path)
+    corpus = Corpus({}, (), resumed.members[0].request.scenario)
+
+    async def run() -> str:
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await runner.run_sweep(
+                resumed, corpus, ConsoleProgress(Console(quiet=True), ""), clock=SystemClock(), stop=asyncio.Event()
+            )
+        return str(cancelled.value)
+
+    assert f"`turngap sweep --resume {path}`" in asyncio.run(run())
+    assert [(path / slug).exists() for slug in (first, second)] == [True, False]
