@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -132,6 +133,11 @@ def test_the_command_works_in_a_foreign_project(python: Path, project: Path) -> 
     done = run([*command, "run", "smoke", "--profile", "scripted", "--turns", "1", "--json"], project)
     assert "ModuleNotFoundError" not in done.stderr
     (run_folder,) = (project / "results").iterdir()
+    record = json.loads(done.stdout)
+    assert record == json.loads((run_folder / "run.json").read_text("utf-8"))
+    assert (record["run_id"], record["complete"], record["profile"]) == (run_folder.name, True, "scripted")
+    # A busy machine may make the calls late: then the run is INVALID.
+    assert (record["verdict"], done.returncode) in {("MEASURED", 0), ("INVALID", 2)}, done.stderr
     report = run([*command, "report", run_folder.name], project)
     assert report.returncode == 0, report.stderr
     assert Path(report.stdout.strip()).is_file()

@@ -86,8 +86,10 @@ def run(
         UsageError: (or a subclass) something that was given does not fit; nothing was started. In a running event loop
             `arun` is to be used.
         WeightsError: a model could not be fetched.
+        AgentError: no agent answers at the URL. A profile's agent that does not start is in `Run.error` instead.
         HarnessError: the run folder cannot be written.
-        KeyboardInterrupt: interrupted before the first call.
+        KeyboardInterrupt: interrupted before the first call, or a second time after it; the message, if any, says
+            what is kept.
     """
     return measure_run(
         make_request(scenario, agent=agent, budget=budget, turns=turns, networks=networks, seed=seed, out=out),
@@ -108,7 +110,8 @@ async def arun(
 ) -> Run:
     """`run` for asyncio. The loop is the caller's: whatever else runs on it makes the callers late.
 
-    Cancelling it ends the run at once; turns that were finished stay in the folder, and `resume` completes it.
+    Cancelling it ends the run at once. Turns that were finished stay in the folder, and `resume` places the missing
+    calls.
     """
     return await ameasure_run(
         make_request(scenario, agent=agent, budget=budget, turns=turns, networks=networks, seed=seed, out=out),
@@ -145,7 +148,7 @@ def sweep(
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started.
         TurngapError: as `run`.
-        KeyboardInterrupt: interrupted before the first call.
+        KeyboardInterrupt: as `run`.
     """
     if set and steps is not None:
         raise UsageError("--set and --grid both say what to sweep: give one of them")

@@ -6,11 +6,14 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import turngap_agent
 from rich.console import Console
 from turngap_agent.errors import LiveError, TurngapError
 
+import turngap
 from turngap.api_results import Run
 from turngap.cli.run import print_report_path, print_what_ended_it
 from turngap.clock import SystemClock
@@ -26,6 +29,7 @@ from turngap.report.terminal import print_summary
 from turngap.session.interruption import run_interruptible
 
 INTERRUPTED = "interrupted; no call is in progress"
+_PACKAGES = [Path(folder) for package in (turngap, turngap_agent) for folder in package.__path__]
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal (SIGHUP) ends the current call too."""
 
@@ -148,8 +152,8 @@ def _last_own_line(error: BaseException) -> str:
     """Return the last line of turngap in the traceback: file name and line number, no values."""
     trace, line = error.__traceback__, "unknown line"
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if "turngap" in name:
-            line = f"{name.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if any(file.is_relative_to(package) for package in _PACKAGES):
+            line = f"{file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
     return line

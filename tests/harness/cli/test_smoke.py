@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turngap.cli import smoke as smoke_command
 from turngap.processes import child
 
 NUMBER = re.compile(rb"\+1500555\d{4}|1500555\d{4}")
@@ -255,6 +256,17 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "needs the extra `live`" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_bug_is_located_in_turngap_s_own_code() -> None:
+    """Not in that of another package that is installed below a folder of this name."""
+    names: dict[str, Any] = {}
+    source = "\n\ndef outer(inner):\n    inner()\n"
+    exec(compile(source, str(Path(smoke_command.__file__).parent / "own.py"), "exec"), names)
+    exec(compile("def inner():\n    1 / 0\n", "/srv/turngap/site-packages/foreign.py", "exec"), names)
+    with pytest.raises(ZeroDivisionError) as error:
+        names["outer"](names["inner"])
+    assert smoke_command._last_own_line(error.value) == "own.py:4"
 
 
 def _silent_scenario(folder: Path) -> Path:

@@ -16,7 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+import turngap
 import yaml
 from turngap import report, scenario
 from turngap.corpus.clips import Corpus
@@ -445,6 +448,19 @@ def test_the_workflow_in_the_docs_is_ready(made_up: Session, pytester: pytest.Py
     assert (pytester.path / "reports" / "junit.xml").is_file()
 
 
+def test_the_python_tests_in_the_docs_run(made_up: Session, pytester: pytest.Pytester) -> None:
+    """As they are written, with the names of the API alone."""
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), re.DOTALL)
+    pytester.makepyfile(block)
+    pytester.makeconftest("import pytest\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n")
+    tone = 0.2 * np.sin(2 * np.pi * 200 * np.arange(4800) / 8000)
+    soundfile.write(pytester.path / "no.wav", tone, 8000, subtype="PCM_16")
+    made_up("--benchmark", "--profile", "scripted", turns=181).assert_outcomes(passed=2)
+    imported = re.findall(r"^from (\S+) import (.*)$", block, re.MULTILINE)
+    assert [module for module, _ in imported] == ["turngap"]
+    assert set(imported[0][1].split(", ")) <= set(turngap.__all__)
+
+
 def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester) -> None:
     """Files end as their runs do: measured, invalid where a busy machine made our own caller late, or without a gap
     where it broke every answer."""
@@ -456,7 +472,7 @@ def test_a_real_run_on_the_scripted_agent(pytester: pytest.Pytester) -> None:
     assert record.complete
     if record.verdict is Verdict.MEASURED and not record.outcomes.get("answered"):
         result.assert_outcomes(failed=1)
-        assert "none answered" in result.stdout.str()
+        assert "no result: a test needs at least one answered turn" in result.stdout.str()
     elif record.verdict is Verdict.MEASURED:
         result.assert_outcomes(passed=1)
         (one,) = json.loads((pytester.path / "b.json").read_text())["benchmarks"]
