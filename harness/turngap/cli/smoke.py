@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import turngap_agent
 from rich.console import Console
+from turngap_agent import errors
 from turngap_agent.errors import LiveError, TurngapError
 
-import turngap
 from turngap.api_results import Run
 from turngap.cli.run import print_report_path, print_what_ended_it
 from turngap.clock import SystemClock
@@ -29,7 +28,8 @@ from turngap.report.terminal import print_summary
 from turngap.session.interruption import run_interruptible
 
 INTERRUPTED = "interrupted; no call is in progress"
-_PACKAGES = [Path(folder) for package in (turngap, turngap_agent) for folder in package.__path__]
+_PACKAGES = (Path(__file__).parents[1], Path(errors.__file__).parent)
+"""The folders of `turngap` and `turngap_agent`."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal (SIGHUP) ends the current call too."""
 
@@ -46,9 +46,9 @@ def run_smoke(
     if dry_run:
         _print_dry_run(plan, as_json=as_json)
         return 0
-    errors, results = Console(stderr=True), Console(stderr=as_json)
+    error_console, results = Console(stderr=True), Console(stderr=as_json)
     try:
-        with ConsoleProgress(errors, "smoke") as display:
+        with ConsoleProgress(error_console, "smoke") as display:
             finished = run_interruptible(
                 lambda stop: run_live(plan, display, clock=SystemClock(), stop=stop), display, _STOP_SIGNALS
             )
@@ -65,9 +65,9 @@ def run_smoke(
         print_summary(run.record, results)
     if run.record.live is not None:
         print_legs(run.record.live, results)
-    codes += print_what_ended_it(run, results, errors)
+    codes += print_what_ended_it(run, results, error_console)
     if run.record.n_turns:
-        codes += print_report_path(run, results, errors)
+        codes += print_report_path(run, results, error_console)
     results.print(f"run: {run.path}", highlight=False, markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps(json_summary(run), indent=2))
