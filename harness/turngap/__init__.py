@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         run,
         sweep,
     )
-    from turngap.api_results import Run, RunComparison, Sweep
+    from turngap.api.results import Run, RunComparison, Sweep
     from turngap.model.result import Verdict
     from turngap.network import NetworkProfile as Network
     from turngap.network.profile import Direction
@@ -50,7 +50,7 @@ _MODULES = {
         "Agent", "Calibration", "ProgressDisplay", "arun", "calibrate", "compare", "load", "load_sweep", "resume",
         "resume_sweep", "run", "sweep",
     ),
-    "turngap.api_results": ("Run", "RunComparison", "Sweep"),
+    "turngap.api.results": ("Run", "RunComparison", "Sweep"),
     "turngap.model.result": ("Verdict",),
     "turngap.network": ("Network",),
     "turngap.network.profile": ("Direction",),

@@ -9,7 +9,7 @@ from rich.console import Console
 from turngap_agent.errors import HarnessError, TurngapError, format_error
 
 from turngap import api
-from turngap.api_results import Run
+from turngap.api.results import Run
 from turngap.report.terminal import print_summary
 from turngap.session.plan import Request
 

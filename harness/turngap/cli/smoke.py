@@ -13,7 +13,7 @@ from rich.console import Console
 from turngap_agent import errors
 from turngap_agent.errors import LiveError, TurngapError
 
-from turngap.api_results import Run
+from turngap.api.results import Run
 from turngap.cli.run import print_report_path, print_what_ended_it
 from turngap.clock import SystemClock
 from turngap.live import option_checks

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from turngap_agent.errors import HarnessError
 
-from turngap.api_results import Sweep
+from turngap.api.results import Sweep
 from turngap.cli.run import print_error, print_report_path
 from turngap.model.plural import plural
 from turngap.report.wording import ms, percent

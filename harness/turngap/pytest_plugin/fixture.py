@@ -15,7 +15,7 @@ import pytest
 from turngap.pytest_plugin.settings import Settings
 
 if TYPE_CHECKING:
-    from turngap.api_results import Run
+    from turngap.api.results import Run
     from turngap.model.result import RunRecord
     from turngap.scenario import Scenario
     from turngap.session.plan import Request

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from turngap.api_results import report_path
+from turngap.api.results import report_path
 from turngap.cli import app
 from turngap.model.result import Verdict
 from turngap.processes import child

@@ -66,23 +66,23 @@ class Run:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row a latency (`turn_gap`, `perceived_gap`, ...): `turns`, `p50_ms`, `p95_ms`, `p95_upper_ms`, ..."""
-        from turngap import frames
+        from turngap.api import tables
 
-        return frames.make_summary_frame(self.record)
+        return tables.make_summary_frame(self.record)
 
     @cached_property
     def turns(self) -> pd.DataFrame:
         """One row a turn, warm-up included: `utterance_id`, `scored`, `outcome`, `turn_gap_ms`, ..."""
-        from turngap import frames
+        from turngap.api import tables
 
-        return frames.make_turn_frame(self.turn_records)
+        return tables.make_turn_frame(self.turn_records)
 
     @cached_property
     def stages(self) -> pd.DataFrame:
         """One row a stage: `turns`, `p50_ms`, `p95_ms`, `exposed_p50_ms`, `exposed_p95_ms`, `slack_p50_ms`, ..."""
-        from turngap import frames
+        from turngap.api import tables
 
-        return frames.make_stage_frame(self.record)
+        return tables.make_stage_frame(self.record)
 
     def report(self, out: Path | str | None = None, *, baseline: Run | Path | str | None = None) -> Path:
         """Render the HTML report, beside the run `baseline` if there is one, and return its file.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from turngap_agent.errors import UsageError
 
-from turngap.api_results import Run, Sweep
+from turngap.api.results import Run, Sweep
 from turngap.clock import SystemClock
 from turngap.corpus import clips
 from turngap.model.turn import TurnRecord

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 
-from turngap.api_results import Run, find_run
+from turngap.api.results import Run, find_run
 from turngap.network import NetworkProfile
 from turngap.scenario import Scenario
 from turngap.session import plan

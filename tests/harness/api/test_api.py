@@ -31,7 +31,7 @@ from turngap_agent.errors import RunFolderError, UsageError, WeightsError
 from tests.harness import report_builders as builders
 from tests.harness.tones import RATE, scenario_of_tones
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
