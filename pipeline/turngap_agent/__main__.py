@@ -88,11 +88,14 @@ def _path(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: _Json =
 def _say(
     text: Annotated[list[str], typer.Argument(metavar="TEXT", help="The words.")],
     out: Annotated[Path, typer.Option(metavar="FILE.wav", help="The file to write.")],
+    speech_only: Annotated[
+        bool, typer.Option("--speech-only", help="Write no silence (0.3 s before, 0.6 s after the speech).")
+    ] = False,
 ) -> None:
     """Speak a text into a WAV file (24 kHz, the caller's synthetic voice)."""
     from turngap_agent import say
 
-    raise typer.Exit(say.run(" ".join(text), out))
+    raise typer.Exit(say.run(" ".join(text), out, speech_only=speech_only))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,9 +13,12 @@ from turngap_agent.errors import EngineError, UsageError
 from turngap_agent.tts import AudioF32
 from turngap_agent.tts.hibari.settings import HibariSettings
 
+HEAD_S, TAIL_S = 0.3, 0.6
+"""Silence before and after the speech, without which `turngap label` cannot tell that the speech is whole."""
 
-def run(text: str, out: Path) -> int:
-    """Speak `text` into the file `out`; return the exit code.
+
+def run(text: str, out: Path, *, speech_only: bool = False) -> int:
+    """Speak `text` into the file `out`, with silence around it unless `speech_only`; return the exit code.
 
     Raises:
         EngineError: the synthesiser is not installed or failed.
@@ -24,6 +27,8 @@ def run(text: str, out: Path) -> int:
     if not any(character.isalnum() for character in text):
         raise UsageError(f"say: {text!r} has no words; give some")
     rate, audio = asyncio.run(_synthesise(text))
+    if not speech_only:
+        audio = np.pad(audio, (round(HEAD_S * rate), round(TAIL_S * rate)))
     _write(out, rate, audio)
     print(f"{out}: {len(audio) / rate:.2f} s")
     return 0

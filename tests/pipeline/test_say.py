@@ -29,6 +29,19 @@ def test_words_become_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert str(out) in capsys.readouterr().out
 
 
+def test_the_speech_has_silence_around_it(tmp_path: Path) -> None:
+    """0.3 s before and 0.6 s after, so that where it ends is certain; the bare speech on request."""
+    padded, bare = tmp_path / "padded.wav", tmp_path / "bare.wav"
+    assert say.run("a large one please", padded) == 0
+    assert say.run("a large one please", bare, speech_only=True) == 0
+    samples, speech = (soundfile.read(path, dtype="int16")[0] for path in (padded, bare))
+    head, tail = 7200, 14_400
+    assert len(samples) == head + len(speech) + tail
+    assert not samples[:head].any()
+    assert not samples[-tail:].any()
+    assert (samples[head:-tail] == speech).all()
+
+
 def test_nothing_to_say_is_refused(tmp_path: Path) -> None:
     """Marks alone are no words."""
     with pytest.raises(UsageError, match="has no words"):

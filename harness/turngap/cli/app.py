@@ -172,7 +172,9 @@ def _compare(
 
 @app.command("label")
 def _label(
-    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...", help="Audio files: WAV, FLAC, Ogg, MP3.")],
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="RECORDING...", help="Audio: WAV, FLAC, Ogg, MP3, AIFF, AU and CAF.")
+    ],
     plot: Annotated[
         Path | None, typer.Option(help="Plot waveform, level and label: a .png or .svg file; for a single recording.")
     ] = None,

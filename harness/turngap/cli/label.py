@@ -18,6 +18,7 @@ from turngap.corpus.recording_check import RecordingCheck, check_recording
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 
+OUTPUT_SUFFIXES = {"--plot": (".png", ".svg"), "--listen": (".wav",)}
 SEPARATOR_SAMPLES = 8000
 """One second between what is kept and what is cut."""
 
@@ -83,6 +84,9 @@ def _check_arguments(paths: Sequence[Path], outputs: dict[str, Path | None]) -> 
             raise UsageError(f"{option} {output}: it takes a single recording; {len(paths)} were given")
         if output.resolve() == paths[0].resolve():
             raise UsageError(f"{option} {output}: that is the recording itself; give another file", code="usage.output")
+        suffixes = OUTPUT_SUFFIXES[option]
+        if output.suffix.lower() not in suffixes and not output.is_dir():
+            raise UsageError(f"{option} {output}: give a {' or '.join(suffixes)} file", code="usage.output")
         files.check_writable(output, option)
 
 
@@ -91,7 +95,7 @@ def _write(path: Path, pcm: Pcm16) -> None:
         soundfile.write(path, pcm, SAMPLE_RATE)
     except OSError as error:
         raise write_error(f"--listen {path}: the sound cannot be written", error) from None
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+    except soundfile.LibsndfileError as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"--listen {path}: the sound cannot be written ({reason})", code="usage.output") from None
 

@@ -104,7 +104,7 @@ def synthesise(text: str, on_progress: OnProgress) -> SourceAudio:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         on_progress(f"the synthetic voice says: {text}")
-        run_agent_command(["say", "--out", str(path), "--", text], EngineError, on_progress)
+        run_agent_command(["say", "--speech-only", "--out", str(path), "--", text], EngineError, on_progress)
     return SourceAudio(read_audio(path), text, SYNTHETIC_SOURCE, synthetic=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from turngap_agent.errors import UsageError, write_error
+from turngap_agent.errors import write_error
 
 from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
 from turngap.corpus.labels import SHIFT_DB
@@ -61,6 +61,3 @@ def plot_label(check: RecordingCheck, path: Path) -> None:
         figure.savefig(path)
     except OSError as error:
         raise write_error(f"--plot {path}: the plot cannot be written", error) from None
-    except ValueError as error:  # a suffix that matplotlib does not know
-        reason = " ".join(str(error).split())
-        raise UsageError(f"--plot {path}: the plot cannot be written ({reason})", code="usage.output") from None

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import turngap
 from turngap import api
 from turngap.model.turn import Outcome
@@ -29,7 +27,7 @@ from turngap_agent import errors
 from turngap_agent.errors import RunFolderError, UsageError, WeightsError
 
 from tests.harness import report_builders as builders
-from tests.harness.tones import RATE, scenario_of_tones
+from tests.harness.tones import scenario_of_tones
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -62,9 +60,6 @@ def test_what_is_exported_is_what_is_documented() -> None:
 def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, against the scripted agent."""
     monkeypatch.chdir(tmp_path)
-    for name, hertz in (("large", 200), ("small", 230)):
-        tone = 0.2 * np.sin(2 * np.pi * hertz * np.arange(int(RATE * 0.6)) / RATE)
-        soundfile.write(f"{name}.wav", tone, RATE, subtype="PCM_16")
     names: dict[str, object] = {}
     for example in EXAMPLE.findall(PAGE.read_text("utf-8")):
         try:

@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.cli import app
+from turngap.corpus import audio_sources
 from turngap.corpus.audio_sources import load_recording
 from turngap.corpus.clips import make_clip
 from turngap.corpus.recording_check import check_recording
@@ -115,22 +116,27 @@ def test_the_picture_is_drawn(tmp_path: Path, suffix: str) -> None:
     assert out.stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("option", ["--plot", "--listen"])
-@pytest.mark.parametrize(
-    ("output", "fact"),
-    [("none/x.png", "mkdir -p"), (".", "is a folder"), ("x.nonsense", "cannot be written")],
-)
+@pytest.mark.parametrize(("option", "suffixes"), [("--plot", (".png", ".svg")), ("--listen", (".wav",))])
+@pytest.mark.parametrize("output", ["none/x", ".", "x.nonsense", "l.mp3", "label.xyz", "plain"])
 def test_an_output_that_cannot_be_written_is_one_line(
-    tmp_path: Path, option: str, output: str, fact: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, option: str, suffixes: tuple[str, ...], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 3 with option and path; a missing folder is named with the command that creates it, before any work."""
+    """Exit 3 with option and path, before any work; a missing folder with the command that creates it."""
     path = save(tmp_path / "mine.wav", word(8000, 1))
-    target = tmp_path / output
+    target = tmp_path / (f"{output}{suffixes[0]}" if output == "none/x" else output)
+    facts = {"none/x": ("mkdir -p",), ".": ("is a folder",)}.get(output, suffixes)
     assert app.execute(["label", str(path), option, str(target)]) == 3
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
     assert f"{option} {target}: " in error
-    assert fact in error
-    assert error.count("\n") == 1
+    assert all(fact in error for fact in facts)
+    assert (out, error.count("\n")) == ("", 1)
+    assert not target.is_file()
+
+
+def test_help_and_error_list_the_same_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that can be read."""
+    assert app.execute(["label", "--help"]) == 0
+    assert audio_sources.READABLE in " ".join(capsys.readouterr().out.split())
 
 
 @given(st.integers(2000, 12_000), st.integers(0, 99))
