@@ -62,21 +62,34 @@ def _check_metric(metric: str) -> str:
     return metric
 
 
+_QUANTILE = 0.95
+
+
 class Limit(FrozenModel):
     """One limit. Latencies have a `quantile`; rates, word errors and wasted work are judged on their upper bound."""
 
     metric: str
-    at_most: float = Field(ge=0)
-    quantile: float = Field(0.95, gt=0, lt=1)
+    at_most: float = Field(ge=0, allow_inf_nan=False)
+    quantile: float = Field(_QUANTILE, gt=0, lt=1)
     """For latencies: this share of all callers' turns must be within `at_most`."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
 
     _check = field_validator("metric")(_check_metric)
 
     @model_validator(mode="after")
-    def _provable(self) -> Limit:
-        if self.is_rate and not 0 < self.at_most < 1:
-            raise ValueError(f"a rate of {self.at_most:g} can't be shown by any number of turns; give 0 < at_most < 1")
+    def _decidable(self) -> Limit:
+        faults: dict[str, str] = {}
+        if self.is_share and self.at_most >= 1:
+            percent = f" ({self.at_most:g} % is {self.at_most / 100:g})" if 1 < self.at_most <= 100 else ""
+            faults["at_most"] = f"{self.metric} is a share, not over {self.at_most:g}: give 0 < at_most < 1{percent}"
+        elif self.is_rate and self.at_most == 0:
+            faults["at_most"] = "a rate of 0 can't be shown by any number of turns; give 0 < at_most < 1"
+        elif self.metric == Metric.VRAM and self.at_most == 0:
+            faults["at_most"] = "no agent on a GPU uses 0 MiB of its memory; give at_most > 0"
+        if not self.is_latency and self.quantile != _QUANTILE:  # the default is in the budgets of saved runs
+            faults["quantile"] = f"only times have a `quantile`, {self.metric} has none; remove it"
+        if faults:
+            raise documents.located_error("; ".join(faults.values()), (next(iter(faults)),))
         return self
 
     @property
@@ -94,6 +107,11 @@ class Limit(FrozenModel):
     def is_rate(self) -> bool:
         """Whether turns are counted, and the bound on their share is judged."""
         return self.metric.endswith("_rate")
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share: a rate, word errors or wasted work."""
+        return self.is_rate or self.metric in (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.WASTED_SHARE)
 
 
 class Hypothesis(FrozenModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,6 +16,7 @@ from typing import Self
 from turngap_agent import files
 from turngap_agent.errors import HarnessError, RunFolderError
 
+from turngap.model.plural import plural
 from turngap.model.result import SCHEMA_VERSION, RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.store import disk
@@ -123,13 +124,27 @@ def read_run(path: Path) -> StoredRun:
     """Read a run folder, also of an older schema.
 
     Raises:
-        RunFolderError: it is not a run folder, is damaged by more than a torn last line, or is of a newer version.
+        RunFolderError: it is not a run folder, is damaged by more than a torn last line, lacks turns that `run.json`
+            counts, or is of a newer version.
     """
     version, data = disk.load_json(path / RUN, "run", SCHEMA_VERSION)
     if version < SCHEMA_VERSION:
         data = migrate(data, version, part="run")
+    record = disk.validate_json(RunRecord, json.dumps(data), str(path / RUN))
     turns, notes = read_turns(path / TURNS, version)
-    return StoredRun(disk.validate_json(RunRecord, json.dumps(data), str(path / RUN)), turns, notes)
+    _check_turns_are_there(path, record, turns)
+    return StoredRun(record, turns, notes)
+
+
+def _check_turns_are_there(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> None:
+    listed = f"{RUN} lists {plural(record.n_turns, 'turn')}; copy the whole folder again"
+    if record.n_turns and not (path / TURNS).is_file():
+        raise RunFolderError(f"{path}: {TURNS} is missing; {listed}", code="run-folder.turns-missing")
+    scored = sum(turn.scored for turn in turns)
+    if record.complete and scored < record.n_turns:
+        raise RunFolderError(
+            f"{path}: {TURNS} has only {plural(scored, 'scored turn')}; {listed}", code="run-folder.turns-missing"
+        )
 
 
 def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRecord, ...], tuple[str, ...]]:

@@ -213,6 +213,27 @@ def test_a_damaged_run_is_one_line_for_every_command(
     assert before == {path: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    "command_line", [("report",), ("export", "--format", "csv"), ("export", "--format", "perfetto")]
+)
+@pytest.mark.parametrize(("left", "message"), [(None, "is missing"), (0, "only 0 scored"), (2, "only 2 scored turns")])
+def test_a_complete_run_without_its_turns_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], command_line: tuple[str, ...], left: int | None, message: str
+) -> None:
+    """A report or an export without them would look like that of a run in which nothing happened."""
+    turns = builders.turns(3)
+    folder = RunFolder.create(tmp_path / "results", "run", builders.run_record(turns))
+    if left is None:
+        (folder.path / store.TURNS).unlink()
+    else:
+        folder.append(turns[:left])
+    code, line = run_error(capfd, *command_line, str(folder.path))
+    assert code == app.USAGE
+    assert str(folder.path) in line
+    assert f"turns.jsonl {message}" in line.replace("has only", "only")
+    assert "run.json lists 3 turns" in line
+
+
 def test_a_torn_last_line_is_noted_in_the_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A kill in mid-write costs that line alone, and the page says so."""
     record = builders.run_record([]).model_copy(update={"complete": False, "planned_turns": 3})

@@ -133,20 +133,20 @@ def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
     assert 1 <= len([turn for turn in before.turns if turn.scored]) < 3
 
 
-def test_a_second_sigterm_names_the_folder_that_resumes(tmp_path: Path) -> None:
-    """Ended at once in mid-call: the line has the run's real path, and `--resume` takes it."""
-    results = tmp_path / "results"
+def test_a_second_signal_names_the_folder_that_resumes(tmp_path: Path) -> None:
+    """Ended at once in mid-call, a space in its path: the line has the run's real path, and `--resume` takes it."""
+    results = tmp_path / "all results"
     with running_session(
         "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
     ) as process:
         wait_for(process.stderr, "1/3")
         process.send_signal(signal.SIGTERM)
         wait_for(process.stderr, "finishing up")
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)
     folder = only_run(results)
     (line,) = [each for each in err.splitlines() if each.startswith("turngap: error: ")]
-    assert f"`turngap run --resume {folder}`" in line
+    assert f"`turngap run --resume '{folder}'`" in line
     assert not store.read_run(folder).record.complete
 
 

@@ -47,6 +47,20 @@ def test_every_stage_belongs_to_one_line_of_the_plan() -> None:
         ("name: b\nlimits: []", "b.yaml:2: `limits`"),
         ("name: b\nlimits:\n- {metric: wer, at_most: -1}", "`limits.0.at_most` .*at least 0, not -1"),
         ("name: b\nlimits:\n- {metric: wer, at_most: .nan}", "b.yaml:3"),
+        ("name: b\nlimits:\n- {metric: wer, at_most: 5}", r"b.yaml:3: `limits.0.at_most`: wer .*5 % is 0.05"),
+        ("name: b\nlimits:\n- {metric: wer_noisy, at_most: 1}", r"b.yaml:3: .*wer_noisy is a share"),
+        ("name: b\nlimits:\n- {metric: wasted_share, at_most: 50}", r"b.yaml:3: .*50 % is 0.5"),
+        ("name: b\nlimits:\n- {metric: cut_off_rate, at_most: 5}", r"b.yaml:3: .*5 % is 0.05"),
+        ("name: b\nlimits:\n- {metric: turn_gap_ms, at_most: .inf}", "b.yaml:3: `limits.0.at_most` .*finite"),
+        ("name: b\nlimits:\n- {metric: vram_peak_mib, at_most: 0}", "b.yaml:3: `limits.0.at_most`: .*at_most > 0"),
+        (
+            "name: b\nlimits:\n- {metric: wer, at_most: 0.05, quantile: 0.9}",
+            "b.yaml:3: `limits.0.quantile`: only times have a `quantile`, wer",
+        ),
+        (
+            "name: b\nlimits:\n- {metric: cut_off_rate, at_most: 5, quantile: 0.9}",
+            "5 % is 0.05.; only times have a `quantile`",
+        ),
         ("name: b\nlimits:\n- {metric: cut_off_rate, at_most: 0}", "can't be shown"),
         (
             "name: b\nlimit:\n- {metric: wer, at_most: 1}",
@@ -54,7 +68,7 @@ def test_every_stage_belongs_to_one_line_of_the_plan() -> None:
         ),
         ("", "the file is empty"),
         (
-            "name: b\nlimits:\n- {metric: wer, at_most: 1}\n- {metric: wer, at_most: 2}",
+            "name: b\nlimits:\n- {metric: wer, at_most: 0.1}\n- {metric: wer, at_most: 0.2}",
             "`wer` is limited twice",
         ),
     ],
@@ -63,6 +77,13 @@ def test_faults_are_named(text: str, message: str) -> None:
     """A malformed budget is one line that says where and what."""
     with pytest.raises(ScenarioError, match=message):
         parse(text)
+
+
+@pytest.mark.parametrize("name", ["edge500", "edge500-audio", "sub500"])
+def test_a_budget_in_a_saved_run_is_read_again(name: str) -> None:
+    """`run.json` has the default quantile in every limit, in those on rates too."""
+    loaded = budget.load_budget(name)
+    assert budget.Budget.model_validate(loaded.model_dump(mode="json")) == loaded
 
 
 def test_unknown_budget_lists_the_known(tmp_path: Path) -> None:
