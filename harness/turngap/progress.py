@@ -1,4 +1,4 @@
-"""The progress of a run: a bar in a terminal, plain lines elsewhere.
+"""The console of a command, and on it the progress of a run: a bar in a terminal, plain lines elsewhere.
 
 It is redrawn only when a turn has been scored: a thread that redraws by itself would make the callers late.
 """
@@ -9,9 +9,19 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from turngap_agent import command_line
 
 from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
+
+
+class PipeConsole(Console):
+    """A console whose reader may leave early (`| head`): the rest is discarded, and the command goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on."""
+        self.quiet = True
+        command_line.discard(self.file)
 
 
 class ConsoleProgress:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 import typer
 
@@ -20,18 +21,25 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # typer's own 
 def execute(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     """Run one command line of `app`, which users know as `name`, and return the exit code.
 
+    A reader that closes the pipe early (`| head`) is no error: the exit code is then 0, unless the command has one.
+
     Raises:
         ModuleNotFoundError: the command needs a package that is not installed.
     """
+    code: object = 0
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
     except TurngapError as error:
         return print_error(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        discard(sys.stdout)
+    except SystemExit as ending:
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
+        discard(sys.stdout)  # typer and rich turn a closed pipe into exit code 1, which is a verdict's
     except _ClickException as error:
         text = error.format_message() if hasattr(error, "format_message") else str(error)
         context = getattr(error, "ctx", None)
@@ -46,5 +54,15 @@ def execute(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
 def print_error(text: str, code: int) -> int:
     """Print an error as one line on stderr, if it has a message, and return its exit code."""
     if text:
-        print(format_error(text), file=sys.stderr)
+        try:
+            print(format_error(text), file=sys.stderr)
+        except BrokenPipeError:
+            discard(sys.stderr)
     return code
+
+
+def discard(stream: IO[str]) -> None:
+    """Discard what is written to `stream`, stdout or stderr, from now on: its reader has closed the pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

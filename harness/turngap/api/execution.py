@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from turngap_agent.errors import UsageError
 
 from turngap.api.results import Run, Sweep
 from turngap.clock import SystemClock
 from turngap.corpus import clips
 from turngap.model.turn import TurnRecord
-from turngap.progress import ConsoleProgress
+from turngap.progress import ConsoleProgress, PipeConsole
 from turngap.session import plan, preparation, runner
 from turngap.session.interruption import run_interruptible
 from turngap.session.plan import Request
@@ -115,7 +114,7 @@ class _Progress:
 @contextmanager
 def _follow(progress: ProgressDisplay | bool, title: str) -> Iterator[_Progress]:
     if progress is True:
-        with ConsoleProgress(Console(stderr=True), title) as display:
+        with ConsoleProgress(PipeConsole(stderr=True), title) as display:
             yield _Progress(display)
     else:
         yield _Progress(progress or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,7 +109,9 @@ class Run:
             return
         budget = Budget.model_validate(record.budget) if record.budget else None
         weightless = bool(record.profile_data.get("weightless"))
-        evidence = Evidence(planned_turns=record.planned_turns, complete=False, weightless=weightless)
+        resume = f"`{store.resume_command(self.path)}` places its missing calls"
+        remedy = "run `turngap smoke` again" if record.resume_state.live else resume
+        evidence = Evidence(record.planned_turns, complete=False, weightless=weightless, completion=remedy)
         judged = gate.judge_run(self.turn_records, evidence, budget)
         verdict = {
             "verdict": judged.verdict,
@@ -243,8 +246,8 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
     for run in (head, base):
         if not any(turn.scored and turn.is_good for turn in run.turn_records):
             raise RunFolderError(
-                f"no answered turns in {run.path}: there is nothing to compare; `turngap report {run.path}` shows its "
-                "outcomes",
+                f"no answered turns in {run.path}: there is nothing to compare; `turngap report "
+                f"{shlex.quote(str(run.path))}` shows its outcomes",
                 code="run-folder.no-answers",
             )
     rows = compare.compare_turns(head.turn_records, base.turn_records)

@@ -163,11 +163,10 @@ def _compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Compare two runs: what became slower or faster, the turn gap and each stage's part of it."""
-    from rich.console import Console
-
     from turngap.cli import compare
+    from turngap.progress import PipeConsole
 
-    compare.run(head, base, as_json=as_json, console=Console())
+    compare.run(head, base, as_json=as_json, console=PipeConsole())
 
 
 @app.command("label")

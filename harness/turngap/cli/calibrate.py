@@ -13,6 +13,7 @@ from turngap import api
 from turngap.calibration import idleness
 from turngap.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, Calibration, Errors
 from turngap.model.result import Verdict
+from turngap.progress import PipeConsole
 
 
 def parse_delays(text: str) -> list[float]:
@@ -47,7 +48,7 @@ def run(delays_ms: Sequence[float], turns: int, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(calibration.to_json(), indent=2))
     else:
-        print_calibration(calibration, Console())
+        print_calibration(calibration, PipeConsole())
     return 0 if calibration.valid else Verdict.INVALID.exit_code
 
 

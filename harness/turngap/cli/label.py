@@ -17,6 +17,7 @@ from turngap.corpus.labels import MAX_MOVE_MS
 from turngap.corpus.recording_check import RecordingCheck, check_recording
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
+from turngap.progress import PipeConsole
 
 OUTPUT_SUFFIXES = {"--plot": (".png", ".svg"), "--listen": (".wav",)}
 SEPARATOR_SAMPLES = 8000
@@ -33,7 +34,7 @@ def run(paths: Sequence[Path], *, plot: Path | None, listen: Path | None, as_jso
         UsageError: a folder was given, or the plot or the sound cannot be written.
     """
     _check_arguments(paths, {"--plot": plot, "--listen": listen})
-    console = Console(soft_wrap=True, highlight=False)
+    console = PipeConsole(soft_wrap=True, highlight=False)
     checks: list[RecordingCheck] = []
     errors: list[ScenarioError] = []
     for path in paths:

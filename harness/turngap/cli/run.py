@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from turngap_agent import command_line
 from turngap_agent.errors import HarnessError, TurngapError, format_error
 
 from turngap import api
 from turngap.api.results import Run
+from turngap.progress import PipeConsole
 from turngap.report.terminal import print_summary
 from turngap.session.plan import Request
 
@@ -18,7 +21,7 @@ INTERRUPTED = "interrupted before the run started: nothing is kept"
 
 def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
     """Do one run after the other, each with its report, and return the worst exit code."""
-    errors, figures = Console(stderr=True), Console(stderr=as_json)
+    errors, figures = PipeConsole(stderr=True), PipeConsole(stderr=as_json)
     codes, documents = [0], []
     for request in requests:
         try:
@@ -34,8 +37,16 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
         if run.interrupted:
             break
     if as_json and documents:
-        print(json.dumps(documents[0] if len(requests) == 1 else documents, indent=2))
+        print_document(json.dumps(documents[0] if len(requests) == 1 else documents, indent=2))
     return max(codes)
+
+
+def print_document(text: str) -> None:
+    """Print a document on stdout; a reader that has closed the pipe changes nothing, the exit code neither."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        command_line.discard(sys.stdout)
 
 
 def print_error(console: Console, error: TurngapError) -> int:

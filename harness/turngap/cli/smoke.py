@@ -14,7 +14,7 @@ from turngap_agent import errors
 from turngap_agent.errors import LiveError, TurngapError
 
 from turngap.api.results import Run
-from turngap.cli.run import print_report_path, print_what_ended_it
+from turngap.cli.run import print_document, print_report_path, print_what_ended_it
 from turngap.clock import SystemClock
 from turngap.live import option_checks
 from turngap.live.call_ledger import CallLedger
@@ -23,7 +23,7 @@ from turngap.live.smoke_plan import SmokeOptions, SmokePlan
 from turngap.live.smoke_run import run_live
 from turngap.model.live import LiveSummary
 from turngap.model.plural import plural
-from turngap.progress import ConsoleProgress
+from turngap.progress import ConsoleProgress, PipeConsole
 from turngap.report.terminal import print_summary
 from turngap.session.interruption import run_interruptible
 
@@ -46,7 +46,7 @@ def run_smoke(
     if dry_run:
         _print_dry_run(plan, as_json=as_json)
         return 0
-    error_console, results = Console(stderr=True), Console(stderr=as_json)
+    error_console, results = PipeConsole(stderr=True), PipeConsole(stderr=as_json)
     try:
         with ConsoleProgress(error_console, "smoke") as display:
             finished = run_interruptible(
@@ -70,7 +70,7 @@ def run_smoke(
         codes += print_report_path(run, results, error_console)
     results.print(f"run: {run.path}", highlight=False, markup=False, soft_wrap=True)
     if as_json:
-        print(json.dumps(json_summary(run), indent=2))
+        print_document(json.dumps(json_summary(run), indent=2))
     return max(codes)
 
 
@@ -138,7 +138,7 @@ def _print_dry_run(plan: SmokePlan, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document, indent=2))
         return
-    console = Console()
+    console = PipeConsole()
     text = (
         f"dry run: {plural(plan.cost.calls, 'call')} from {document['from']} to {document['to']}, "
         f"{plural(turns, 'turn')}, {document['measures']}; "

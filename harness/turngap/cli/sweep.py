@@ -9,8 +9,9 @@ from rich.table import Table
 from turngap_agent.errors import HarnessError
 
 from turngap.api.results import Sweep
-from turngap.cli.run import print_error, print_report_path
+from turngap.cli.run import print_document, print_error, print_report_path
 from turngap.model.plural import plural
+from turngap.progress import PipeConsole
 from turngap.report.wording import ms, percent
 from turngap.sweeps.points import Point
 
@@ -23,7 +24,7 @@ def run(measure: Callable[[], Sweep], *, as_json: bool) -> int:
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
-    errors, figures = Console(stderr=True), Console(stderr=as_json)
+    errors, figures = PipeConsole(stderr=True), PipeConsole(stderr=as_json)
     try:
         sweep = measure()
     except KeyboardInterrupt as interrupt:
@@ -40,7 +41,7 @@ def run(measure: Callable[[], Sweep], *, as_json: bool) -> int:
     codes += print_report_path(sweep, figures, errors)
     figures.print(f"sweep: {sweep.path}", highlight=False, markup=False, soft_wrap=True)
     if as_json:
-        print(sweep.record.model_dump_json(indent=2))
+        print_document(sweep.record.model_dump_json(indent=2))
     return max(codes, default=0)
 
 

@@ -27,6 +27,7 @@ from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
 from turngap.processes.agent import check_url
 from turngap.processes.span_receiver import SpanReceiver
+from turngap.progress import PipeConsole
 from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.score import score_call
 from turngap.session.agent_processes import start_profile
@@ -85,7 +86,7 @@ def run(options: TalkOptions) -> int:
     profile = profiles.load(options.profile or DEFAULT_PROFILE, options.overrides) if url is None else None
     clock = SystemClock()
     device = _open_device(options, clock)
-    console = Console(stderr=True)
+    console = PipeConsole(stderr=True)
     if profile is not None:
         fetch_weights(profile.model_dump(mode="json"))
     turns: list[TurnRecord] = []
@@ -214,7 +215,7 @@ async def _talk(
     async with _reach_agent(profile, url, stop) as (agent_url, receiver), Scheduler(clock).running() as scheduler:
         if stop.is_set():
             return NOT_STARTED
-        printer = TurnPrinter(receiver, device, clock, Console(stderr=as_json), turns)
+        printer = TurnPrinter(receiver, device, clock, PipeConsole(stderr=as_json), turns)
         call = TalkCall(device, clock, scheduler, printer.on_turn)
         if not isinstance(device, FileDevice):
             show(HEADPHONES)

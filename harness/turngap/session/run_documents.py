@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import shlex
 from pathlib import Path
 
 import yaml
@@ -40,8 +41,8 @@ def locate_scenario(scenario: str) -> Path:
     """
     if Path(scenario).suffix.lower() in RECORDINGS:
         raise ScenarioError(
-            f"{scenario}: a recording is no scenario; check it with `turngap label {scenario}`, then name it in a file "
-            f"mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
+            f"{scenario}: a recording is no scenario; check it with `turngap label {shlex.quote(scenario)}`, then name "
+            f"it in a file mine{scenarios.SUFFIX}: {{name: mine, turns: [{{audio: {scenario}, expect: its words}}]}}"
         )
     if "/" in scenario or scenario.endswith((".yaml", ".yml")):
         return Path(scenario).resolve()

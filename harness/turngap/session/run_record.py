@@ -131,6 +131,7 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
     return Evidence(
         planned_turns=request.planned_turns,
         complete=not progress.errors,
+        completion=f"`{store.resume_command(folder.path)}` places its missing calls",
         simultaneous_calls=request.simultaneous_calls,
         foreign_cpu_share=usage.foreign_cpu_share if request.url is None else None,
         stolen_cpu_share=usage.stolen_cpu_share if request.url is None else None,

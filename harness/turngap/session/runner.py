@@ -109,7 +109,7 @@ async def run_request(
         slots=request.simultaneous_calls,
         sentinel_log=path / store.SENTINEL,
         interrupted="the run was interrupted; its finished turns are kept: "
-        f"resume it with `turngap run --resume {path}`",
+        f"resume it with `{store.resume_command(path)}`",
     )
     try:
         error = await run_session(session, corpus, display, clock=clock, stop=stop)

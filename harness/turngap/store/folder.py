@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from turngap_agent import files
 from turngap_agent.errors import HarnessError, RunFolderError
@@ -118,6 +119,11 @@ class RunFolder:
             files.remove_drafts(self.path, name)
         if (self.path / CALLS).is_dir():
             files.remove_drafts(self.path / CALLS)
+
+
+def resume_command(path: Path, kind: Literal["run", "sweep"] = "run") -> str:
+    """Return the command that resumes the run or the sweep in `path`, as it is typed into a shell."""
+    return shlex.join(["turngap", kind, "--resume", str(path)])
 
 
 def read_run(path: Path) -> StoredRun:

@@ -59,9 +59,8 @@ async def _run_members(
     assert path is not None
     RunFolder(path).repair()
     files.remove_drafts(path, folder.SWEEP)
-    interrupted = (
-        f"the sweep was interrupted; its finished turns are kept: resume it with `turngap sweep --resume {path}`"
-    )
+    command = store.resume_command(path, "sweep")
+    interrupted = f"the sweep was interrupted; its finished turns are kept: resume it with `{command}`"
     error: TurngapError | None = None
     agent_runs: list[AgentRun] = []
     try:

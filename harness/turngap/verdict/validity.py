@@ -55,7 +55,7 @@ class Evidence:
     vram_peak_mib: float | None = None
     gpu: GpuWatch | None = None
     """The agent's GPU during the turns; None if it uses none of this machine."""
-    completion: str = "`turngap run --resume` places its missing calls"
+    completion: str = "`turngap run --resume RUN` places its missing calls"
     """What to do about an unfinished run."""
     faults: tuple[str, ...] = ()
     """Errors of the instrument itself, one line each."""

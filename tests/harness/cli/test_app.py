@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -278,15 +279,15 @@ def test_a_killed_runs_report_has_the_turns_it_finished(tmp_path: Path, capfd: p
     """`turngap report` brings run.json up to the turns on the disk, says INVALID with what is missing, and renders."""
     turns = builders.turns(4)
     record = builders.run_record([]).model_copy(update={"complete": False, "planned_turns": 9})
-    folder = RunFolder.create(tmp_path / "results", "run", record)
+    folder = RunFolder.create(tmp_path / "my work" / "results", "run", record)
     folder.append(turns)
     assert app.execute(["report", str(folder.path)]) == 0
     report = Path(capfd.readouterr().out.strip())
-    assert report == tmp_path / "reports" / "run.html"
+    assert report == tmp_path / "my work" / "reports" / "run.html"
     assert report.read_text().startswith("<!")
     read = store.read_run(folder.path).record
     assert (read.n_turns, read.complete, read.verdict) == (4, False, Verdict.INVALID)
-    assert "5 more turns" in " ".join(read.reasons)
+    assert f"5 more turns: `turngap run --resume '{folder.path}'`" in " ".join(read.reasons)
 
 
 def test_a_run_outside_results_has_its_report_inside(tmp_path: Path) -> None:
@@ -300,6 +301,51 @@ def test_a_fault_of_ours_is_no_traceback_for_a_user_who_pipes_to_head() -> None:
     script = f"{sys.executable} -m turngap weights list | head -1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def run_with_closed_pipe(*arguments: str, stderr_too: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the command with nobody reading its stdout."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "turngap", *arguments],
+            stdout=writing,
+            stderr=writing if stderr_too else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("stderr_too", [False, True])
+def test_a_run_whose_reader_has_gone_has_its_report_and_its_exit_code(
+    tmp_path: Path, as_json: bool, stderr_too: bool
+) -> None:
+    """`turngap run ... | head -3` is no FAIL: the run is complete, the report is written, exit code 0."""
+    scenario, out = str(scenario_of_tones(tmp_path, 1)), tmp_path / "results"
+    options = ["--json"] if as_json else []
+    done = run_with_closed_pipe(
+        "run", scenario, "--profile", "scripted", "--out", str(out), *options, stderr_too=stderr_too
+    )
+    assert (done.returncode, done.stderr if not stderr_too and "Traceback" in done.stderr else "") == (0, "")
+    (folder,) = out.iterdir()
+    assert store.read_run(folder).record.complete
+    assert (tmp_path / "reports" / f"{folder.name}.html").is_file()
+
+
+@pytest.mark.parametrize("command_line", [("export", "--format", "csv"), ("report",), ("compare", "--json")])
+def test_a_closed_pipe_is_no_fail(tmp_path: Path, command_line: tuple[str, ...]) -> None:
+    """Exit code 1 is that of a verdict; and nothing is printed on stderr."""
+    turns = builders.turns(3)
+    folder = RunFolder.create(tmp_path / "results", "run", builders.run_record(turns))
+    folder.append(turns)
+    name, *options = command_line
+    runs = [str(folder.path)] * (2 if name == "compare" else 1)
+    done = run_with_closed_pipe(name, *runs, *options)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_command_finds_a_run_by_its_id(
