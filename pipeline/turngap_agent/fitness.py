@@ -25,8 +25,10 @@ def check(profile: Profile) -> None:
             "where `nvidia-smi` lists one (docs/gpu.md), or take the profile cpu"
         )
     engines = profile.engines().values()
+    # A model on a server needs nothing of this machine's GPU: the other engines are then those of a CPU.
+    needs_gpu_extra = memory_plan.needs_gpu(profile) and any(one.install == _GPU_EXTRA for one in engines)
     for settings in engines:
-        settings.require_packages(_install(settings, any(one.install == _GPU_EXTRA for one in engines)))
+        settings.require_packages(_install(settings, needs_gpu_extra))
         problem = settings.machine_problem()
         if problem is not None:
             raise EngineError(problem)

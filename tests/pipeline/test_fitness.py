@@ -69,6 +69,15 @@ def test_an_engine_that_is_not_installed(
         fitness.check(profile.load("a100"))
 
 
+def test_a_model_on_a_server_needs_no_gpu_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside it the engines of a CPU are installed by their own extra."""
+    install(monkeypatch, "faster_whisper")
+    with pytest.raises(EngineError, match=r"pip install 'turngap\[cpu\]'$"):
+        fitness.check(
+            profile.load("cpu", ("llm={engine: vllm, url: 'http://10.0.0.5:8000/v1', system_prompt: Be brief}",))
+        )
+
+
 def test_the_remedy_is_the_smallest_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile for a laptop is not sent for vLLM."""
     install(monkeypatch, "hibari")
