@@ -100,10 +100,11 @@ def test_the_whole_loop_leaks_no_secret(tmp_path: Path) -> None:
     assert document["witness"]["n"] >= 1
     assert document["floor_ms"] > 150
     run = json.loads((tmp_path / document["run"] / "run.json").read_text())
-    late = check_late_turns(turns)
-    assert run["verdict"] == ("INVALID" if late else "MEASURED")
-    assert done.returncode == (2 if late else 0)
-    assert late or run["sentence"].startswith(f"Live, diagnostic, not judged: {document['total_ms']:.0f} ms")
+    # One turn that the instrument spoilt is left out of the figures; nothing is measured only if all are.
+    spoilt = len(check_late_turns(turns)) == len(turns)
+    assert run["verdict"] == ("INVALID" if spoilt else "MEASURED")
+    assert done.returncode == (2 if spoilt else 0)
+    assert spoilt or run["sentence"].startswith(f"Live, diagnostic, not judged: {document['total_ms']:.0f} ms")
     assert run["live"]["calls"] == 2
     report = next((tmp_path / "reports").glob("*.html")).read_text()
     assert "Live, diagnostic" in report

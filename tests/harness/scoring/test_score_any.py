@@ -98,7 +98,11 @@ def test_the_generated_calls_include_explained_gaps() -> None:
     def has_stages(case: tuple[CallRecord, list[Span]]) -> bool:
         return any(turn.stages for turn in score_call(*case, planned(3), network_ms=95, cold=False))
 
-    find(st.tuples(calls(), traces()), has_stages, settings=settings(phases=[Phase.generate], database=None))
+    find(
+        st.tuples(calls(), traces()),
+        has_stages,
+        settings=settings(max_examples=3000, derandomize=True, phases=[Phase.generate], database=None),
+    )
 
 
 @settings(deadline=None)
