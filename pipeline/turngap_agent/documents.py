@@ -21,6 +21,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 Origin = Callable[[Location], str | None]
 """Returns where the value at a location of the document came from, if not from the document itself."""
+SIMILAR = 0.75
+"""Names less alike than this (ratio of `difflib`) are not suggested in place of one another."""
 MAX_ERRORS = 10
 """At most this many errors of one document are listed; more errors usually mean that this is the wrong file."""
 
@@ -43,8 +45,13 @@ def load(path: Path, model: type[Model], error_type: type[UsageError] = UsageErr
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise error_type(f"{path}: no such file", code=f"{error_type.code}.missing") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise error_type(f"{path}: cannot be read ({error})", code=f"{error_type.code}.unreadable") from None
+    except IsADirectoryError:
+        raise error_type(f"{path}: is a folder; give a .yaml file", code=f"{error_type.code}.unreadable") from None
+    except UnicodeDecodeError:
+        raise error_type(f"{path}: not a text file in UTF-8", code=f"{error_type.code}.unreadable") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise error_type(f"{path}: cannot be read ({reason})", code=f"{error_type.code}.unreadable") from None
     return parse(text, str(path), model, error_type)
 
 
@@ -64,6 +71,11 @@ def locate(name_or_path: str, folder: Path, kind: str, error_type: type[UsageErr
         return path
     names = list_shipped(folder)
     if name_or_path not in names:
+        if path.is_dir():
+            raise error_type(
+                f"{name_or_path} is a folder; give a .yaml file, or one of: {', '.join(names)}",
+                code=f"{error_type.code}.unknown",
+            )
         raise error_type(
             f"no {kind} {name_or_path!r}; there are: {', '.join(names)} (or give a .yaml file)",
             code=f"{error_type.code}.unknown",
@@ -117,7 +129,7 @@ def located_error(message: str, location: Location) -> PydanticCustomError:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'NAME'?" with the nearest of `known`, or "" if none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=SIMILAR)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -8,7 +8,7 @@ import pytest
 from turngap.scenario import Scenario
 from turngap.verdict.budget import Budget
 from turngap_agent import documents
-from turngap_agent.errors import ScenarioError
+from turngap_agent.errors import ScenarioError, UsageError
 from turngap_agent.profile import Profile
 
 GOOD = "name: a\nturns:\n- {say: hello}\n"
@@ -136,3 +136,25 @@ def test_a_missing_file_and_an_unknown_name_have_codes_of_their_own(tmp_path: Pa
         documents.locate("two", tmp_path, "thing", ScenarioError)
     assert raised.value.code == "scenario.unknown"
     assert "one" in str(raised.value)
+
+
+def test_what_is_no_text_is_named_in_plain_words(tmp_path: Path) -> None:
+    """A folder and a binary file, without the words of the operating system or of a codec."""
+    binary = tmp_path / "b.yaml"
+    binary.write_bytes(b"name: \x8c")
+    folder = tmp_path / "f.yaml"
+    folder.mkdir()
+    for path, fact in ((binary, "UTF-8"), (folder, "is a folder")):
+        with pytest.raises(UsageError, match=fact) as raised:
+            documents.load(path, documents.FrozenModel)
+        assert "Errno" not in str(raised.value)
+        assert "codec" not in str(raised.value)
+        assert raised.value.code == "usage.unreadable"
+    with pytest.raises(UsageError, match="is a folder"):
+        documents.locate(str(tmp_path), tmp_path, "profile", UsageError)
+
+
+def test_only_similar_names_are_suggested() -> None:
+    """`l.wav` is no misspelling of `large.wav`."""
+    assert documents.suggest("god.wav", ["good.wav"]) == "; did you mean 'good.wav'?"
+    assert documents.suggest("large.wav", ["l.wav"]) == ""

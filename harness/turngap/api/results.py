@@ -262,6 +262,8 @@ def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:
         RunFolderError: there is neither.
     """
     path = Path(run)
+    if path.is_file():
+        raise RunFolderError(f"{run} is a file; give the folder {path.parent}", code="run-folder.unknown")
     if path.exists():
         return path
     in_results = Path(RESULTS) / path

@@ -30,8 +30,8 @@ def parse_delays(text: str) -> list[float]:
             delay = -1.0
         if not 0 <= delay <= api.LONGEST_DELAY_MS:
             raise UsageError(
-                f"--delays {text!r}: {part.strip()!r} is no delay from 0 to {api.LONGEST_DELAY_MS:.0f} ms; "
-                "give them as in 150,300,800"
+                f"--delays {text!r}: {part.strip()!r} must be a number from 0 to "
+                f"{api.LONGEST_DELAY_MS:.0f} (ms); give delays as in 150,300,800"
             )
         delays.append(delay)
     return delays

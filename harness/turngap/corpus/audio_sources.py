@@ -147,7 +147,7 @@ def read_sound_file(path: Path, dtype: Literal["float32", "float64"]) -> tuple[n
             and the command that converts it (`scenario.audio`).
     """
     if not path.is_file():
-        raise ScenarioError(f"{describe_missing_file(path)}; give an audio file", code="scenario.audio")
+        raise ScenarioError(f"{describe_missing_file(path)}", code="scenario.audio")
     try:
         samples, rate = soundfile.read(path, dtype=dtype, always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from turngap_agent.errors import ScenarioError
 
+from turngap.model.plural import plural
 from turngap.network import NetworkProfile
 from turngap.scenario.model import NO_IMPAIRMENTS, LineImpairments, Scenario
 from turngap.scenario.turn import Expectation, Turn
@@ -33,6 +34,23 @@ class PlannedCall:
     """A reply has ended once the agent was silent for this long; the caller does not speak again before that."""
     network: NetworkProfile | None = None
     """The simulated network between caller and agent, if any."""
+
+
+def describe_repeats(calls: Sequence[PlannedCall]) -> str:
+    """Return a sentence if scored turns repeat an utterance on the same network; "" if none does."""
+    scored = [
+        (call.network.name if call.network is not None else "", turn.key)
+        for call in calls
+        if not call.warm_up
+        for turn in call.turns
+    ]
+    repeats = len(scored) - len(set(scored))
+    if not repeats:
+        return ""
+    return (
+        f"warning: {repeats} of {plural(len(scored), 'turn')} will repeat an utterance: they are not independent"
+        ", so bounds do not hold; add utterances, or use fewer turns"
+    )
 
 
 def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | None = None) -> tuple[PlannedCall, ...]:

@@ -26,6 +26,7 @@ from turngap.corpus.clips import Corpus
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.processes import gpu_log
+from turngap.scenario.calls import describe_repeats
 from turngap.session import agent_metrics, run_record
 from turngap.session.agent_processes import AgentProcesses, start_agents
 from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
@@ -132,6 +133,8 @@ async def run_session(
     Raises:
         UsageError: the port for spans is in use; folders of runs without turns are removed.
     """
+    if repeats := describe_repeats(session.agent_runs[0].request.missing):
+        display.show_message(repeats)
     try:
         with raised_priority() as priority:
             for agent_run in session.agent_runs:

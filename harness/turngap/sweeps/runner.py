@@ -63,6 +63,8 @@ async def _run_members(
     interrupted = f"the sweep was interrupted; its finished turns are kept: resume it with `{command}`"
     error: TurngapError | None = None
     agent_runs: list[AgentRun] = []
+    if len(request.record.settings) == 1:
+        display.show_message("warning: the sweep has a single setting, so there is nothing to compare it with")
     try:
         for member in request.members:
             row = member.row

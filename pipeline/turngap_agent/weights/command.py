@@ -56,6 +56,8 @@ def pull(what: str | None, *, here: bool, as_json: bool) -> int:
             print(f"turngap: note: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps({"paths": fetched, "unavailable": failed}))
+    elif not fetched and not failed:
+        print(f"{what} needs no model files")
     else:
         print(f"{len(fetched)} of {len(fetched) + len(failed)} in place: {', '.join(fetched)}")
     return 0

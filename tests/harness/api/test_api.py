@@ -383,3 +383,10 @@ def test_the_errors_that_the_api_raises_are_exported() -> None:
     exported = {getattr(turngap, name) for name in turngap.__all__ if name.endswith("Error")}
     assert exported == defined - internal
     assert all(issubclass(error, turngap.TurngapError) for error in exported)
+
+
+def test_a_file_of_a_run_is_refused_with_its_folder(tmp_path: Path) -> None:
+    """The folder is what has to be given."""
+    path = store_run(tmp_path)
+    with pytest.raises(RunFolderError, match=re.escape(f"give the folder {path}")):
+        turngap.load(path / store.RUN)

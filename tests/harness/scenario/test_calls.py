@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.scenario import Scenario, plan_calls
+from turngap.scenario.calls import describe_repeats
 
 SIZES = st.integers(1, 30)
 
@@ -53,3 +54,10 @@ def test_every_call_has_the_line_and_the_scored_ones_the_ending() -> None:
     calls = plan_calls(chain_turns(4, 2, line={"loss_percent": 3}, hang_up="drop"))
     assert {call.line.loss_percent for call in calls} == {3}
     assert {(call.warm_up, call.hang_up) for call in calls} == {(True, "stop"), (False, "drop")}
+
+
+def test_turns_that_repeat_utterances_are_counted() -> None:
+    """Warm-up apart; a list that is placed once has none."""
+    scenario = chain_turns(3, 1)
+    assert describe_repeats(plan_calls(scenario)) == ""
+    assert "7 of 10 turns" in describe_repeats(plan_calls(scenario, n_turns=10))

@@ -137,6 +137,15 @@ def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> No
     assert 1 <= sum(point.n_turns for point in record.points) < 6
 
 
+def test_a_single_setting_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    """One line at the start says so; the sweep continues."""
+    arguments = ("--profile", "scripted", "--set", "endpointing.min_silence_ms=150", "--out", str(tmp_path / "results"))
+    with running_session("sweep", str(scenario_of_tones(tmp_path, 3)), *arguments) as process:
+        wait_for(process.stderr, "nothing to compare")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LONG_S)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

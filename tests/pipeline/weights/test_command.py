@@ -84,6 +84,12 @@ def test_unknown_name(arguments: list[str], code: int, capsys: pytest.CaptureFix
     assert printed.err.count("\n") == 1
 
 
+def test_a_profile_without_models_needs_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said so, instead of a list of nothing."""
+    assert main(["weights", "pull", "scripted"]) == 0
+    assert capsys.readouterr().out == "scripted needs no model files\n"
+
+
 def test_no_voice_is_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Pulling everything continues if Debian's prompts cannot be fetched; pulling them by name fails."""
 
