@@ -9,7 +9,6 @@ from typing import Literal
 
 from turngap_agent.errors import ScenarioError
 
-from turngap.model.plural import plural
 from turngap.network import NetworkProfile
 from turngap.scenario.model import NO_IMPAIRMENTS, LineImpairments, Scenario
 from turngap.scenario.turn import Expectation, Turn
@@ -48,7 +47,7 @@ def describe_repeats(calls: Sequence[PlannedCall]) -> str:
     if not repeats:
         return ""
     return (
-        f"warning: {repeats} of {plural(len(scored), 'turn')} will repeat an utterance: they are not independent"
+        f"warning: {repeats} of {len(scored)} turns will repeat an utterance: they are not independent"
         ", so bounds do not hold; add utterances, or use fewer turns"
     )
 
