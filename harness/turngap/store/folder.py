@@ -25,6 +25,8 @@ from turngap.store.disk import FolderLock, Json
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
 SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"
+_BESIDE_TURNS = (SPANS, GPU, PROCESS, SENTINEL, AGENT_LOG, PROFILE, CALLS)
+"""A folder with `run.json` and none of these is a stored baseline, not a run that lost its turns."""
 SCENARIO = "scenario.yaml"
 """A scenario that was given as an object; others stay in their files."""
 
@@ -138,6 +140,8 @@ def read_run(path: Path) -> StoredRun:
         data = migrate(data, version, part="run")
     record = disk.validate_json(RunRecord, json.dumps(data), str(path / RUN))
     turns, notes = read_turns(path / TURNS, version)
+    if record.n_turns and not (path / TURNS).is_file() and not any((path / name).exists() for name in _BESIDE_TURNS):
+        return StoredRun(record, turns, (*notes, f"{RUN} is alone here: a baseline's figures, without its turns"))
     _check_turns_are_there(path, record, turns)
     return StoredRun(record, turns, notes)
 

@@ -75,7 +75,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, prompt_folder: Path, tmp_path: Pat
             if not prompt_folder.is_dir():
                 raise WeightsError("asterisk-prompts: apt-get is not here")
             return json.dumps({"name": arguments[2], "path": str(prompt_folder)})
-        soundfile.write(arguments[2], voice(len(arguments[-1]) * 40), 24_000)
+        soundfile.write(arguments[arguments.index("--out") + 1], voice(len(arguments[-1]) * 40), 24_000)
         return ""
 
     monkeypatch.setattr(audio_sources, "run_agent_command", answer)

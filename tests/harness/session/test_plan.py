@@ -232,7 +232,12 @@ def test_a_shipped_scenario_that_an_update_moved_is_found_again(tmp_path: Path, 
 
 def test_a_complete_run_is_not_resumed(tmp_path: Path, scenario: Path) -> None:
     """There is nothing to do, and the error says so."""
-    path = RunFolder.create(tmp_path, "run", builders.run_record(builders.turns(3))).path
+    turns = builders.turns(3)
+    folder = RunFolder.create(tmp_path, "run", builders.run_record(turns))
+    folder.append(turns)
+    assert folder.lock is not None
+    folder.lock.release()
+    path = folder.path
     with pytest.raises(RunFolderError, match=r"is complete \(3 turns\)"):
         plan.plan_resumed_run(path)
 
