@@ -232,7 +232,7 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
     ours = record.profile != "url"
     state = record.resume_state
     simulated = tuple(record.networks.values())
-    utterances = record.planned_turns // max(1, len(simulated))
+    utterances = _count_utterances(record)
     request = Request(
         scenario=read,
         # Relative where the folder stores the scenario, as in its record.
@@ -250,6 +250,11 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
     return _check_limits(request)
 
 
+def _count_utterances(record: RunRecord) -> int:
+    """Return how many utterances a run was planned with; under several networks each was planned once under each."""
+    return record.planned_turns // max(1, len(record.networks))
+
+
 def with_corpus(request: Request, corpus: Corpus) -> Request:
     """Return the request without the turns that have no usable clip.
 
@@ -258,7 +263,7 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     """
     n_turns = request.options.n_turns
     if request.resumed is not None:
-        n_turns = request.resumed.record.planned_turns // max(1, len(request.networks))
+        n_turns = _count_utterances(request.resumed.record)
     planned = scenarios.plan_calls(corpus.scenario, seed=request.seed, n_turns=n_turns)
     calls = network_plan.assign_networks(planned, request.networks)
     planned_utterances = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}

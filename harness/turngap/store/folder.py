@@ -140,21 +140,22 @@ def read_run(path: Path) -> StoredRun:
         data = migrate(data, version, part="run")
     record = disk.validate_json(RunRecord, json.dumps(data), str(path / RUN))
     turns, notes = read_turns(path / TURNS, version)
-    if record.n_turns and not (path / TURNS).is_file() and not any((path / name).exists() for name in _BESIDE_TURNS):
-        return StoredRun(record, turns, (*notes, f"{RUN} is alone here: a baseline's figures, without its turns"))
-    _check_turns_are_there(path, record, turns)
-    return StoredRun(record, turns, notes)
+    return StoredRun(record, turns, (*notes, *_check_turns_are_there(path, record, turns)))
 
 
-def _check_turns_are_there(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> None:
+def _check_turns_are_there(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[str, ...]:
+    """Refuse a run that lost its turns; return the note on a stored baseline, which never had them."""
     listed = f"{RUN} lists {plural(record.n_turns, 'turn')}; copy the whole folder again"
     if record.n_turns and not (path / TURNS).is_file():
-        raise RunFolderError(f"{path}: {TURNS} is missing; {listed}", code="run-folder.turns-missing")
+        if any((path / name).exists() for name in _BESIDE_TURNS):
+            raise RunFolderError(f"{path}: {TURNS} is missing; {listed}", code="run-folder.turns-missing")
+        return (f"{RUN} is alone here: a baseline's figures, without its turns",)
     scored = sum(turn.scored for turn in turns)
     if record.complete and scored < record.n_turns:
         raise RunFolderError(
             f"{path}: {TURNS} has only {plural(scored, 'scored turn')}; {listed}", code="run-folder.turns-missing"
         )
+    return ()
 
 
 def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRecord, ...], tuple[str, ...]]:
