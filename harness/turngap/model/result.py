@@ -78,6 +78,8 @@ class ResumeState(FrozenModel):
     """Niceness of the agent."""
     live: bool = False
     """True for live calls: such a run can't be resumed."""
+    all_turns: bool = False
+    """All planned turns are called, even once the verdict is decided."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, Any]) -> Self:
@@ -87,6 +89,20 @@ class ResumeState(FrozenModel):
             agent_nice=environment.get("agent_nice", 0),
             live=bool(environment.get("live", False)),
         )
+
+
+class AttemptSummary(FrozenModel):
+    """Which attempt on this build of the agent a run with a budget is, by the attempt ledger beside its folder."""
+
+    attempt_id: str
+    fingerprint: str
+    """Identifies the build of the agent: docs/definitions.md says what it is made of."""
+    number: int = 0
+    """1 for the first attempt on this build and budget, this one included; 0 while the run has not ended."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """How those attempts ended: by verdict, and `aborted`."""
+    pass_probability: float | None = None
+    """Of an agent exactly at the budget: that one or more of so many attempts end with PASS."""
 
 
 class RunRecord(FrozenModel):
@@ -99,6 +115,8 @@ class RunRecord(FrozenModel):
     duration_s: float
     complete: bool
     """False while the run is in progress, and for a run that was killed or interrupted."""
+    stopped_early: str = ""
+    """Where the verdict was decided before all planned turns: by what, after how many. Such a run is complete."""
     verdict: Verdict
     sentence: str
     """The verdict in one sentence."""
@@ -117,6 +135,8 @@ class RunRecord(FrozenModel):
     networks: dict[str, NetworkProfile] = Field(default_factory=dict)
     """The simulated networks by name; {}: there was none between caller and agent."""
     budget: Budget | None = None
+    attempt: AttemptSummary | None = None
+    """Null without a budget, and in runs that were not entered in a ledger."""
 
     n_turns: int
     """Number of scored turns."""

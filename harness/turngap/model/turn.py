@@ -102,6 +102,8 @@ class TurnRecord(FrozenModel):
     cold: bool
     """The first turn after the agent's start."""
     scored: bool
+    replaced: bool = False
+    """Set aside because the instrument was late around the end of speech, and called again: not scored any more."""
     outcome: Outcome
     detail: str = ""
     """The reason in one line, where the outcome is not ANSWERED."""
@@ -167,6 +169,9 @@ class TurnRecord(FrozenModel):
     lateness_send_ms: float
     lateness_recv_ms: float
     """The instrument's own largest lateness, from 500 ms before t0 to t1."""
+    lateness_around_t0_ms: float | None = None
+    """The larger of both from 500 ms before t0 to 500 ms after it, however soon or late the answer came: by it alone
+    turns are called again. None in runs that did not record it."""
     label_low_ms: float
     label_high_ms: float
     audio: str | None = None

@@ -59,6 +59,8 @@ class Evidence:
     """What to do about an unfinished run."""
     faults: tuple[str, ...] = ()
     """Errors of the instrument itself, one line each."""
+    stopped_early: str = ""
+    """Where the run stopped because its verdict was decided: by what, after how many turns."""
 
 
 def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
@@ -70,11 +72,11 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     trouble = spoilt if scored else "no turn was scored; run it again"
     text = f"{usable} of {plural(len(scored), 'scored turn')} can be judged"
     checks.append(Check(name="samples", ok=usable > 0, text=text if usable else trouble))
-    missing = evidence.planned_turns - len(scored)
+    missing = 0 if evidence.stopped_early else evidence.planned_turns - len(scored)
     whole = evidence.complete and missing <= 0
     lacks = f"needs {plural(missing, 'more turn')}" if missing > 0 else "did not come to its end"
     remedy = f"the run {lacks}: {evidence.completion}"
-    checks.append(Check(name="complete", ok=whole, text="every planned turn was placed" if whole else remedy))
+    checks.append(Check(name="complete", ok=whole, text=(evidence.stopped_early or "every planned turn was placed") if whole else remedy))
     under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
     checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
