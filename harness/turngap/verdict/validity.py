@@ -76,7 +76,8 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     whole = evidence.complete and missing <= 0
     lacks = f"needs {plural(missing, 'more turn')}" if missing > 0 else "did not come to its end"
     remedy = f"the run {lacks}: {evidence.completion}"
-    checks.append(Check(name="complete", ok=whole, text=(evidence.stopped_early or "every planned turn was placed") if whole else remedy))
+    text = evidence.stopped_early or "every planned turn was placed"
+    checks.append(Check(name="complete", ok=whole, text=text if whole else remedy))
     under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
     checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
