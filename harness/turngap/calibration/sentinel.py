@@ -50,6 +50,9 @@ class SentinelErrors:
     sd_ms: float | None
     p95_abs_ms: float | None
     max_abs_error_ms: float | None
+    p99_abs_ms: float | None = None
+    over_limit_share: float | None = None
+    """The share of the n answers whose error is over `calibrate.LARGEST_MS`."""
 
     @property
     def watched_share(self) -> float | None:
@@ -111,6 +114,8 @@ class Sentinel:
             sd_ms=errors.sd_ms,
             p95_abs_ms=float(np.percentile(sizes, 95)) if sizes else None,
             max_abs_error_ms=errors.max_abs_error_ms,
+            p99_abs_ms=float(np.percentile(sizes, 99)) if sizes else None,
+            over_limit_share=float(np.mean([size > calibrate.LARGEST_MS for size in sizes])) if sizes else None,
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from typing import Any
+
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from turngap_agent.documents import FrozenModel
 
 
@@ -159,6 +161,19 @@ class SentinelFigures(_Extensible):
     sd_ms: float | None = None
     p95_abs_ms: float | None = None
     max_abs_error_ms: float | None = None
+    p99_abs_ms: float | None = None
+    """The 99th percentile of the absolute errors; null in runs that did not record it, as is ..."""
+    over_limit_share: float | None = None
+    """... the share of its answers whose error is over 5 ms (`calibrate.LARGEST_MS`)."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_absent_figures(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write an older run as it was: without the keys."""
+        data: dict[str, Any] = serialize(self)
+        return {key: value for key, value in data.items() if value is not None or key not in _LATER_FIGURES}
+
+
+_LATER_FIGURES = frozenset({"p99_abs_ms", "over_limit_share"})
 
 
 class Instrument(FrozenModel):

@@ -31,6 +31,9 @@ from turngap.model.turn import Outcome
 from turngap.network import NetworkProfile
 
 SCHEMA_VERSION = 1
+DEFINITIONS = 2
+"""The version of the definitions of t0 and t1 (docs/definitions.md#versions). 1: both were rounded to a 10 ms frame, t0
+up and t1 down. 2: both are exact to the sample."""
 WEIGHTLESS = "Weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient."
 """Stated wherever a result on random weights is shown, unless an engine has its own note."""
 
@@ -109,6 +112,8 @@ class RunRecord(FrozenModel):
     """`run.json`."""
 
     schema_version: int = SCHEMA_VERSION
+    definitions: int = 1
+    """The version of the definitions by which it was measured (`DEFINITIONS`); absent in runs of version 1."""
     run_id: str
     started: str
     """ISO 8601, UTC."""
@@ -180,8 +185,10 @@ class RunRecord(FrozenModel):
 
     @model_serializer(mode="wrap")
     def _leave_out_absent_state(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write an older run as it was: without the key."""
+        """Write an older run as it was: without the keys."""
         data: dict[str, Any] = serialize(self)
         if data.get("resume", ...) is None:
             del data["resume"]
+        if data.get("definitions") == 1:
+            del data["definitions"]
         return data

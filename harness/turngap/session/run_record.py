@@ -16,7 +16,7 @@ from turngap.calibration.sentinel import SentinelErrors
 from turngap.clock import Clock
 from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
-from turngap.model.result import ResumeState, RunRecord, Verdict, caveat
+from turngap.model.result import DEFINITIONS, ResumeState, RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import environment, process_log
 from turngap.processes.agent import Ready
@@ -80,6 +80,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
     """Return the record as it is until the run ends; `machine` becomes its `environment`."""
     started = datetime.fromtimestamp(unix_ns / 1e9, UTC)
     return RunRecord(
+        definitions=DEFINITIONS,
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{request.scenario.name}-{request.profile_name}",
         started=started.isoformat(timespec="seconds"),
         duration_s=0.0,
@@ -111,7 +112,8 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
 
 def resumed_record(record: RunRecord, earlier: RunRecord) -> RunRecord:
     """Return the record of a resumed run: this session's `record` with the identity of the `earlier` one."""
-    fields = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
+    fields: dict[str, object] = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
+    fields["definitions"] = earlier.definitions  # of the turns that it already has: they are not measured again
     return record.model_copy(update={**fields, "notes": earlier.notes})
 
 
