@@ -86,6 +86,9 @@ CALL_SPAN = "turngap.call"
 TURN_SPAN = "turngap.turn"
 SYNTHESIS_SPAN = "turngap.synthesis"
 """One later clause in the synthesiser; a detail beside the stages."""
+CLAUSE_SPAN = "turngap.clause"
+"""One clause of a reply: from the first of its messages handed to the socket to the last. Sent at once, while the call
+continues, so that a caller who listens for content knows when it has heard some."""
 
 # Attributes of every span.
 START_NS = "turngap.start_mono_ns"
@@ -145,6 +148,13 @@ WENT_ON_NS = "turngap.went_on_mono_ns"
 HEARD_TEXT = "turngap.heard_text"
 """For an interrupted reply, even one that was sent whole: its words that the caller heard, "" for none. Absent from all
 others."""
+
+# Attributes of a clause span.
+CLAUSE_TEXT = "turngap.clause.text"
+CLAUSE_FIRST_SAMPLE = "turngap.clause.first_sample"
+"""The position of its first sample (8 kHz) in the audio that the attempt sent: sound before the first clause is none."""
+CLAUSE_SAMPLES = "turngap.clause.samples"
+"""How many samples were sent for it."""
 
 # Attributes of the call span.
 ATTEMPTS = "turngap.attempts"

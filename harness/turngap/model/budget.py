@@ -22,6 +22,8 @@ class Metric(StrEnum):
 
     TURN_GAP = "turn_gap_ms"
     PERCEIVED_GAP = "perceived_gap_ms"
+    SUBSTANCE_GAP = "substance_gap_ms"
+    PERCEIVED_SUBSTANCE = "perceived_substance_ms"
     FIRST_BYTE = "first_byte_ms"
     BARGE_IN_STOP = "barge_in_stop_ms"
     STALE = "stale_ms"
@@ -45,12 +47,16 @@ class Metric(StrEnum):
 LATENCIES = (
     Metric.TURN_GAP,
     Metric.PERCEIVED_GAP,
+    Metric.SUBSTANCE_GAP,
+    Metric.PERCEIVED_SUBSTANCE,
     Metric.FIRST_BYTE,
     Metric.BARGE_IN_STOP,
     Metric.STALE,
     Metric.TALK_OVER,
     Metric.WENT_ON,
 )
+SUBSTANCE = (Metric.SUBSTANCE_GAP, Metric.PERCEIVED_SUBSTANCE)
+"""The metrics that need to know what was said: from the agent's spans, or from a transcript of its replies."""
 
 
 def _check_metric(metric: str) -> str:

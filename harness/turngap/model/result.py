@@ -150,6 +150,11 @@ class RunRecord(FrozenModel):
     turn_gap_frame_ms: LatencyFigures
     perceived_gap_ms: LatencyFigures
     first_byte_ms: LatencyFigures
+    substance_gap_ms: LatencyFigures | None = None
+    """Null in runs that did not record it, and where it is not known for some answered turn."""
+    perceived_substance_ms: LatencyFigures | None = None
+    contentless: tuple[str, ...] = ()
+    """The openings that the run took for no content (the scenario's `contentless`)."""
     stages: dict[Stage, StageFigures]
     wer: float | None
     """Word errors over reference words, over all valid turns with a transcript."""

@@ -160,6 +160,16 @@ class TurnRecord(FrozenModel):
     """How long the agent's engines worked for the attempt that was heard."""
     wasted_ms: float | None = None
     """Wasted work: how long the engines worked for attempts of this turn that were discarded."""
+    substance_gap_ms: float | None = None
+    """t0 → the first audible sample of the reply's first content; null without content, or where it is not known."""
+    perceived_substance_ms: float | None = None
+    """The substance gap with the telephone network, as the perceived gap."""
+    substance_from: str = ""
+    """What says where the content starts: `spans`, `transcript`, or "" where it is not known."""
+    contentless: str = ""
+    """What was heard before the first content, such as `um,` or `a sound without words`; "" for nothing."""
+    substance_note: str = ""
+    """Why the substance gap is null, or how it was found where the spans left it open."""
     silence_ms: float | None = None
     """Sum of the silences over 200 ms inside the reply."""
     clause_gap_ms: float | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from turngap_agent.profile.sections import Price
 from turngap_agent.tracing import Stage
 
-from turngap.model.figures import CorpusFigures, CostFigures, Source, StageFigures
+from turngap.model.figures import CorpusFigures, CostFigures, LatencyFigures, Source, StageFigures
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, StageTime, TurnRecord
 from turngap.verdict import conversation, stats
@@ -44,6 +44,8 @@ def compute_figures(turns: Turns) -> dict[str, Any]:
             [turn.turn_gap_frame_ms if turn.is_good else None for turn in timed]
         ),
         "perceived_gap_ms": stats.latency_figures([turn.perceived_gap_ms if turn.is_good else None for turn in timed]),
+        "substance_gap_ms": _substance_figures(timed, "substance_gap_ms"),
+        "perceived_substance_ms": _substance_figures(timed, "perceived_substance_ms"),
         "first_byte_ms": stats.latency_figures([turn.first_byte_ms if turn.is_good else None for turn in timed]),
         "stages": stage_figures(valid),
         "wer": None if words is None else words.wer,
@@ -53,6 +55,13 @@ def compute_figures(turns: Turns) -> dict[str, Any]:
         "wasted_attempts": sum(max(0, count) for count in spare) if spare else None,
         "conversation": talk,
     }
+
+
+def _substance_figures(timed: Turns, field: str) -> LatencyFigures | None:
+    """Return the figures of a time to substance; None where it is not known for some answered turn."""
+    if not timed or any(turn.is_good and turn.substance_gap_ms is None for turn in timed):
+        return None
+    return stats.latency_figures([getattr(turn, field) if turn.is_good else None for turn in timed])
 
 
 def recompute_figures(record: RunRecord, turns: Turns) -> RunRecord:
