@@ -152,7 +152,7 @@ others."""
 # Attributes of a clause span.
 CLAUSE_TEXT = "turngap.clause.text"
 CLAUSE_FIRST_SAMPLE = "turngap.clause.first_sample"
-"""The position of its first sample (8 kHz) in the audio that the attempt sent: sound before the first clause is none."""
+"""The position of its first sample (8 kHz) in what the attempt sent; sound before the first clause is of none."""
 CLAUSE_SAMPLES = "turngap.clause.samples"
 """How many samples were sent for it."""
 
