@@ -60,7 +60,7 @@ class ConsoleProgress:
 
     def show_turn(self, turn: TurnRecord, setting: str = "") -> None:
         """Show the outcome and gap of a turn, and its setting in a sweep."""
-        if turn.warm_up:
+        if turn.warm_up or turn.lead_in:
             return
         self._done += 1
         text = f"{setting}: {describe_turn(turn)}" if setting else describe_turn(turn)

@@ -66,7 +66,7 @@ def build_corpus(scenario: Scenario, on_progress: OnProgress | None = None) -> C
         _check_prompts(scenario, prompts)
     clips: dict[str, Clip] = {}
     replaced = 0
-    for turn in scenario.turns:
+    for turn in (*scenario.turns, *scenario.lead_ins):
         voice = next(key for key in VOICE_KEYS if getattr(turn, key) is not None)
         try:
             clip = _make_turn_clip(turn, prompts, reason, on_progress)
@@ -96,10 +96,14 @@ def build_corpus(scenario: Scenario, on_progress: OnProgress | None = None) -> C
         replaced += turn.prompt is not None and clip.synthetic
     if replaced:
         notes.append(f"the synthetic voice speaks for {replaced} recorded prompts, which are not available: {reason}")
-    if not clips:
+    turns, lead_ins = (
+        tuple(turn for turn in listed if turn.key in clips) for listed in (scenario.turns, scenario.lead_ins)
+    )
+    if not turns:
         raise HarnessError(f"scenario {scenario.name!r}: no clip has a firm end of speech; {notes[0]}")
-    usable = tuple(turn for turn in scenario.turns if turn.key in clips)
-    return Corpus(clips, tuple(notes), scenario.model_copy(update={"turns": usable}))
+    depth = {depth: weight for depth, weight in scenario.depth.items() if depth <= len(lead_ins) + 1}
+    usable = {"turns": turns, "lead_ins": lead_ins, "depth": depth}
+    return Corpus(clips, tuple(notes), scenario.model_copy(update=usable))
 
 
 def make_clip(
@@ -154,8 +158,9 @@ def clean_transcript(text: str) -> str:
 
 def _fetch_prompts(scenario: Scenario, on_progress: OnProgress) -> tuple[PromptLibrary | None, str]:
     """Return the prompts if the scenario needs them; if they cannot be fetched, the reason."""
-    needs_babble = any(turn.noise is not None and turn.noise.kind == "babble" for turn in scenario.turns)
-    if not needs_babble and all(turn.prompt is None for turn in scenario.turns):
+    turns = (*scenario.turns, *scenario.lead_ins)
+    needs_babble = any(turn.noise is not None and turn.noise.kind == "babble" for turn in turns)
+    if not needs_babble and all(turn.prompt is None for turn in turns):
         return None, ""
     try:
         return PromptLibrary.fetch(on_progress), ""
@@ -173,7 +178,7 @@ def _check_prompts(scenario: Scenario, prompts: PromptLibrary) -> None:
     messages = [
         f"{scenario.locate_turn(turn, 'prompt', *place)}: there is no recorded prompt {name!r}"
         + documents.suggest(name, names)
-        for turn in scenario.turns
+        for turn in (*scenario.turns, *scenario.lead_ins)
         for place, name in _list_prompts(turn)
         if name not in prompts
     ]

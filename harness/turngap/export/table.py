@@ -54,6 +54,7 @@ COLUMNS = (
     "lateness_recv_ms",
     "label_low_ms",
     "label_high_ms",
+    "lead_in",
 )
 
 

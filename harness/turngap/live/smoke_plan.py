@@ -102,7 +102,7 @@ def assign_turns(scenario: Scenario, turns: int, calls: int, seed: int, *, greet
 
     `greeted`: each call starts with a pause in which an unknown agent may greet the caller.
     """
-    scenario = scenario.model_copy(update={"turns_per_call": 1})
+    scenario = scenario.model_copy(update={"turns_per_call": 1, "depth": {}, "lead_ins": ()})
     selected = [call.turns[0] for call in scenarios.plan_calls(scenario, seed=seed, n_turns=turns) if not call.warm_up]
     planned = []
     for index in range(calls):

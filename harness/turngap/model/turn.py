@@ -104,6 +104,8 @@ class TurnRecord(FrozenModel):
     scored: bool
     replaced: bool = False
     """Set aside because the instrument was late around the end of speech, and called again: not scored any more."""
+    lead_in: bool = False
+    """A turn that only leads to its call's scored one: recorded, never scored."""
     outcome: Outcome
     detail: str = ""
     """The reason in one line, where the outcome is not ANSWERED."""

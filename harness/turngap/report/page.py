@@ -232,7 +232,7 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
             "number": number,
             "turn": turn,
             "outcome": wording.OUTCOME[turn.outcome][0],
-            "kind": "warm-up" if turn.warm_up else "cold" if turn.cold else "" if turn.scored else "not scored",
+            "kind": "warm-up" if turn.warm_up else "lead-in" if turn.lead_in else "cold" if turn.cold else "" if turn.scored else "not scored",
             "over": not turn.is_good or line.is_over(turn.perceived_gap_ms),
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
             "heard": _shorten(turn.transcript) if shows_words else "",

@@ -25,6 +25,8 @@ class PlannedCall:
     turns: tuple[Turn, ...]
     probe: bool
     warm_up: bool = False
+    lead_ins: int = 0
+    """How many of the first turns are lead-ins: recorded, never scored."""
     on_grid: bool = False
     """For calibration: every utterance ends at the end of a frame. Otherwise chance places its end inside a frame."""
     line: LineImpairments = NO_IMPAIRMENTS
@@ -34,14 +36,18 @@ class PlannedCall:
     network: NetworkProfile | None = None
     """The simulated network between caller and agent, if any."""
 
+    @property
+    def scored_turns(self) -> tuple[Turn, ...]:
+        """The turns that are to be scored: none of a warm-up call, and no lead-in."""
+        return () if self.warm_up else self.turns[self.lead_ins :]
+
 
 def describe_repeats(calls: Sequence[PlannedCall]) -> str:
     """Return a sentence if scored turns repeat an utterance on the same network; "" if none does."""
     scored = [
         (call.network.name if call.network is not None else "", turn.key)
         for call in calls
-        if not call.warm_up
-        for turn in call.turns
+        for turn in call.scored_turns
     ]
     repeats = len(scored) - len(set(scored))
     if not repeats:
@@ -73,11 +79,36 @@ def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | No
         )
         for index in range(scenario.warm_up_turns)
     ]
-    for call_turns in turns_by_call:
+    lead_ins_by_call = _draw_lead_ins(scenario, f"{scenario.seed if seed is None else seed}:depth", len(turns_by_call))
+    for call_turns, lead_ins in zip(turns_by_call, lead_ins_by_call, strict=True):
         calls.append(
-            PlannedCall(len(calls), call_turns, scenario.probe, line=scenario.line, hang_up=scenario.hang_up),
+            PlannedCall(
+                len(calls),
+                (*lead_ins, *call_turns),
+                scenario.probe,
+                lead_ins=len(lead_ins),
+                line=scenario.line,
+                hang_up=scenario.hang_up,
+            ),
         )
     return tuple(calls)
+
+
+def _draw_lead_ins(scenario: Scenario, seed: str, n_calls: int) -> list[tuple[Turn, ...]]:
+    """Return the lead-ins of each call, none twice in a call.
+
+    Every depth gets its share of the calls (largest remainders), so that only their order is left to the seed.
+    """
+    rng = random.Random(seed)
+    weights = scenario.depth or {1: 1.0}
+    shares = {depth: n_calls * weight / sum(weights.values()) for depth, weight in sorted(weights.items())}
+    counts = {depth: int(share) for depth, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda depth: counts[depth] - shares[depth])
+    for depth in by_remainder[: n_calls - sum(counts.values())]:
+        counts[depth] += 1
+    depths = [depth for depth, count in counts.items() for _ in range(count)]
+    rng.shuffle(depths)
+    return [tuple(rng.sample(scenario.lead_ins, depth - 1)) for depth in depths]
 
 
 def _assign_turns(scenario: Scenario, rng: random.Random, n_turns: int) -> list[tuple[Turn, ...]]:

@@ -12,7 +12,7 @@ from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 
-from turngap.scenario.turn import Turn
+from turngap.scenario.turn import Expectation, Turn
 
 SUFFIX = ".scenario.yaml"
 
@@ -49,7 +49,8 @@ class _Source:
 
     path: Path | None = field(default=None, compare=False)
     keys: tuple[str, ...] = field(default=(), compare=False)
-    """The keys of all turns in the file's order."""
+    """The keys of all turns in the file's order, then those of the lead-ins."""
+    n_turns: int = field(default=0, compare=False)
 
 
 class Scenario(FrozenModel):
@@ -77,6 +78,11 @@ class Scenario(FrozenModel):
     """How a call ends: with a `stop` message, or with the socket dropped."""
     agent_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By profile name, the settings that the scenario needs in that profile (`llm.max_tokens: 40`)."""
+    depth: dict[Annotated[int, Field(ge=1, le=20)], Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """How often, relative to each other, the scored turn is the first of its call, the second, and so on; by default
+    always the first. The turns before it are lead-ins."""
+    lead_ins: tuple[Turn, ...] = ()
+    """What callers say before a deeper scored turn; recorded, never scored."""
     turns: tuple[Turn, ...] = Field(min_length=1)
     _source: _Source = PrivateAttr(default_factory=_Source)
 
@@ -90,16 +96,37 @@ class Scenario(FrozenModel):
     @model_validator(mode="after")
     def _check_turns(self) -> Scenario:
         keys: set[str] = set()
-        for index, turn in enumerate(self.turns):
-            if turn.key in keys:
-                raise documents.located_error(
-                    f"two turns have the name {turn.key!r}; give one of them its own `id`", ("turns", index)
-                )
-            keys.add(turn.key)
+        for section, turns in (("turns", self.turns), ("lead_ins", self.lead_ins)):
+            for index, turn in enumerate(turns):
+                if turn.key in keys:
+                    raise documents.located_error(
+                        f"two turns have the name {turn.key!r}; give one of them its own `id`", (section, index)
+                    )
+                keys.add(turn.key)
         if self.gate and self.turns_per_call != 1:
             raise documents.located_error(
                 "a gate needs `turns_per_call: 1`: turns of one call are not independent", ("turns_per_call",)
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> Scenario:
+        if (self.depth or self.lead_ins) and self.turns_per_call != 1:
+            raise documents.located_error(
+                "`depth` and `lead_ins` need `turns_per_call: 1`: one turn of each call is scored", ("turns_per_call",)
+            )
+        needed = max(self.depth, default=1) - 1
+        if needed > len(self.lead_ins):
+            raise documents.located_error(
+                f"a scored turn at depth {needed + 1} needs {needed} `lead_ins`; there are {len(self.lead_ins)}",
+                ("depth",),
+            )
+        for index, turn in enumerate(self.lead_ins):
+            if turn.agent is not Expectation.RESPOND or turn.over_agent_ms is not None:
+                raise documents.located_error(
+                    f"turn {turn.key!r} is a lead-in: it needs `agent: respond` and no `over_agent_ms`",
+                    ("lead_ins", index),
+                )
         return self
 
     @model_validator(mode="after")
@@ -150,7 +177,10 @@ class Scenario(FrozenModel):
         path = self._source.path
         if path is None or turn.key not in self._source.keys or not path.is_file():
             return f"scenario {self.name!r}, turn {turn.key!r}"
-        line = documents.find_line(path, ("turns", self._source.keys.index(turn.key), *keys))
+        place = self._source.keys.index(turn.key)
+        lead_in = place - self._source.n_turns
+        section = ("turns", place) if lead_in < 0 else ("lead_ins", lead_in)
+        line = documents.find_line(path, (*section, *keys))
         return f"{path}:{line}: turn {turn.key!r}"
 
 
@@ -162,7 +192,8 @@ def load_scenario_file(path: Path) -> Scenario:
             names file and line.
     """
     scenario = documents.load(path, Scenario, ScenarioError)
-    scenario._source = _Source(path, tuple(turn.key for turn in scenario.turns))
+    keys = tuple(turn.key for turn in (*scenario.turns, *scenario.lead_ins))
+    scenario._source = _Source(path, keys, len(scenario.turns))
     return resolve_audio(scenario, path.parent)
 
 
@@ -173,18 +204,21 @@ def resolve_audio(scenario: Scenario, folder: Path) -> Scenario:
         ScenarioError: an audio file is missing (`scenario.audio`).
     """
     # A turn's key keeps the path as it is written: results are the same wherever the scenario's file is.
-    turns = tuple(
-        turn
-        if turn.audio is None
-        else turn.model_copy(update={"audio": (folder / turn.audio).resolve(), "id": turn.key})
-        for turn in scenario.turns
+    turns, lead_ins = (
+        tuple(
+            turn
+            if turn.audio is None
+            else turn.model_copy(update={"audio": (folder / turn.audio).resolve(), "id": turn.key})
+            for turn in listed
+        )
+        for listed in (scenario.turns, scenario.lead_ins)
     )
-    for turn in turns:
+    for turn in (*turns, *lead_ins):
         if turn.audio is not None and not turn.audio.is_file():
             raise ScenarioError(
                 f"{scenario.locate_turn(turn, 'audio')}: {describe_missing_file(turn.audio)}", code="scenario.audio"
             )
-    return scenario.model_copy(update={"turns": turns})
+    return scenario.model_copy(update={"turns": turns, "lead_ins": lead_ins})
 
 
 def describe_missing_file(path: Path) -> str:

@@ -52,7 +52,7 @@ def score_call(
     ]
     if record.end is not CallEnd.INTERRUPTED:
         turns += [
-            _never_spoken(record, planned.turns[index], index, cold=cold and index == 0)
+            _never_spoken(record, planned, index, cold=cold and index == 0)
             for index in range(len(started), len(planned.turns))
         ]
     return turns
@@ -96,7 +96,7 @@ def _score(
     started = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
     work = breakdown.measure_work(started, attempt.turn_span if not turn.agent.needs_silence else None)
     return TurnRecord(
-        **_leading(record, turn, index, cold=cold),
+        **_leading(record, planned, index, cold=cold),
         outcome=outcome,
         detail=detail,
         synthetic_caller=spoken.clip.synthetic,
@@ -141,10 +141,11 @@ def _score(
     )
 
 
-def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> TurnRecord:
+def _never_spoken(record: CallRecord, planned: PlannedCall, index: int, *, cold: bool) -> TurnRecord:
     """Return a planned turn that the call never reached; its t0 is the call's end."""
+    turn = planned.turns[index]
     return TurnRecord(
-        **_leading(record, turn, index, cold=cold),
+        **_leading(record, planned, index, cold=cold),
         outcome=Outcome.FAILED,
         detail=f"never spoken: {describe_call_end(record)}",
         synthetic_caller=turn.say is not None,
@@ -170,8 +171,9 @@ def _never_spoken(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> 
     )
 
 
-def _leading(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> dict[str, Any]:
+def _leading(record: CallRecord, planned: PlannedCall, index: int, *, cold: bool) -> dict[str, Any]:
     """Return the fields of a turn that are known before it is spoken."""
+    turn, lead_in = planned.turns[index], index < planned.lead_ins
     return {
         "call": record.index,
         "call_sid": record.call_sid,
@@ -183,7 +185,8 @@ def _leading(record: CallRecord, turn: Turn, index: int, *, cold: bool) -> dict[
         "twin": turn.twin,
         "warm_up": record.warm_up,
         "cold": cold,
-        "scored": not (record.warm_up or cold),
+        "scored": not (record.warm_up or cold or lead_in),
+        "lead_in": lead_in,
     }
 
 

@@ -96,7 +96,7 @@ class Request:
     @property
     def planned_turns(self) -> int:
         """Turns to be scored."""
-        return sum(len(call.turns) for call in self.calls if not call.warm_up)
+        return sum(len(call.scored_turns) for call in self.calls)
 
     @property
     def missing(self) -> tuple[PlannedCall, ...]:

@@ -209,7 +209,7 @@ async def _measure(
             show_turn=display.show_turn,
             interrupted=session.interrupted,
         )
-        display.show_start(sum(len(assigned.call.turns) for assigned in session.calls if not assigned.call.warm_up))
+        display.show_start(sum(len(assigned.call.scored_turns) for assigned in session.calls))
         watch: Sentinel | None = None
         try:
             async with run_sentinel(

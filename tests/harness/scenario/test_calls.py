@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.scenario import Scenario, plan_calls
@@ -61,3 +64,62 @@ def test_turns_that_repeat_utterances_are_counted() -> None:
     scenario = chain_turns(3, 1)
     assert describe_repeats(plan_calls(scenario)) == ""
     assert "7 of 10 turns" in describe_repeats(plan_calls(scenario, n_turns=10))
+
+
+def with_depth(turns: int, lead_ins: int = 4, **keys: object) -> Scenario:
+    """Single turns, some of them after lead-ins."""
+    said = {"turns": [{"id": f"t{n}", "say": "hello"} for n in range(turns)]}
+    led = {"lead_ins": [{"id": f"lead{n}", "say": "hi"} for n in range(lead_ins)]}
+    return Scenario.model_validate({"name": "test", "depth": {1: 0.5, 2: 0.25, 5: 0.25}, **said, **led, **keys})
+
+
+@given(st.integers(1, 60), st.integers(0, 99))
+def test_every_depth_has_its_share_of_the_calls(turns: int, seed: int) -> None:
+    """Each call has one scored turn, its last; lead-ins differ within a call; shares are exact to one call."""
+    scenario = with_depth(turns)
+    calls = [call for call in plan_calls(scenario, seed=seed) if not call.warm_up]
+    assert calls == [call for call in plan_calls(scenario, seed=seed) if not call.warm_up]
+    assert all(len(call.scored_turns) == 1 and call.scored_turns[0] is call.turns[-1] for call in calls)
+    assert sorted(call.scored_turns[0].key for call in calls) == sorted(turn.key for turn in scenario.turns)
+    for call in calls:
+        before = [turn.key for turn in call.turns[: call.lead_ins]]
+        assert set(before) <= {turn.key for turn in scenario.lead_ins}
+        assert len(set(before)) == len(before) == len(call.turns) - 1
+    counts = Counter(len(call.turns) for call in calls)
+    assert set(counts) <= {1, 2, 5}
+    assert all(abs(counts[depth] - turns * share) < 1 for depth, share in ((1, 0.5), (2, 0.25), (5, 0.25)))
+
+
+def test_the_seed_orders_the_depths_and_leaves_the_turns_alone() -> None:
+    """Lead-ins are drawn beside the order of the turns: a scenario with depths has the order of one without."""
+    plain = with_depth(40, depth={}, lead_ins=[])
+    for seed in range(5):
+        shallow, deep = (plan_calls(scenario, seed=seed) for scenario in (plain, with_depth(40)))
+        assert [call.turns[-1].key for call in shallow] == [call.turns[-1].key for call in deep]
+    depths = [[len(call.turns) for call in plan_calls(with_depth(40), seed=seed)] for seed in range(5)]
+    assert len({tuple(one) for one in depths}) == 5
+
+
+def test_a_call_is_planned_with_its_lead_ins_and_counted_without() -> None:
+    """Warm-up calls have none; lead-ins repeat from call to call without being a repeated utterance."""
+    calls = plan_calls(with_depth(40))
+    assert [len(call.turns) for call in calls if call.warm_up] == [1, 1]
+    assert sum(len(call.scored_turns) for call in calls) == 40
+    assert describe_repeats(calls) == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"lead_ins": [{"say": "one"}]}, "needs 4 `lead_ins`; there are 1"),
+        ({"turns_per_call": 2}, "need `turns_per_call: 1`"),
+        ({"depth": {0: 1.0}}, "greater than or equal to 1"),
+        ({"depth": {1: 0.0}}, "greater than 0"),
+        ({"lead_ins": [{"id": f"t{n}", "say": "one"} for n in range(4)]}, "two turns have the name 't0'"),
+        ({"lead_ins": [{"id": f"q{n}", "silence_ms": 500, "agent": "wait"} for n in range(4)]}, "is a lead-in"),
+    ],
+)
+def test_depths_that_cannot_be_are_refused(keys: dict[str, object], words: str) -> None:
+    """Too few lead-ins, several scored turns a call, no such depth, a name twice, a turn that nobody answers."""
+    with pytest.raises(ValueError, match=words):
+        with_depth(3, **keys)

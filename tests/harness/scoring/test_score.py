@@ -374,6 +374,15 @@ def test_warm_up_and_cold_turns_are_not_scored() -> None:
     assert (second.cold, second.scored) == (False, True)
 
 
+def test_lead_ins_are_not_scored() -> None:
+    """They are kept and marked, reached or not; the call's last turn is the scored one."""
+    call = example_call().utter(3000, 4000).hear(4300, tone(300))
+    led = replace(planned(3), lead_ins=2)
+    turns = score(call.ends(6000), (), led)
+    assert [(turn.lead_in, turn.scored) for turn in turns] == [(True, False), (True, False), (False, True)]
+    assert (turns[0].turn_gap_ms, turns[2].outcome) == (415.0, Outcome.FAILED)
+
+
 def test_figures_are_in_milliseconds_of_exact_nanoseconds() -> None:
     """No rounding on the way: a message that came off the grid has its own time to the nanosecond."""
     turn = only(Call().utter(600, 1610).hear(2005.123457, tone(300)).ends(4000))
