@@ -66,10 +66,10 @@ def test_turns_that_repeat_utterances_are_counted() -> None:
     assert "7 of 10 turns" in describe_repeats(plan_calls(scenario, n_turns=10))
 
 
-def with_depth(turns: int, lead_ins: int = 4, **keys: object) -> Scenario:
+def with_depth(turns: int, **keys: object) -> Scenario:
     """Single turns, some of them after lead-ins."""
     said = {"turns": [{"id": f"t{n}", "say": "hello"} for n in range(turns)]}
-    led = {"lead_ins": [{"id": f"lead{n}", "say": "hi"} for n in range(lead_ins)]}
+    led = {"lead_ins": [{"id": f"lead{n}", "say": "hi"} for n in range(4)]}
     return Scenario.model_validate({"name": "test", "depth": {1: 0.5, 2: 0.25, 5: 0.25}, **said, **led, **keys})
 
 
