@@ -232,13 +232,19 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
             "number": number,
             "turn": turn,
             "outcome": wording.OUTCOME[turn.outcome][0],
-            "kind": "warm-up" if turn.warm_up else "lead-in" if turn.lead_in else "cold" if turn.cold else "" if turn.scored else "not scored",
+            "kind": _kind(turn),
             "over": not turn.is_good or line.is_over(turn.perceived_gap_ms),
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
             "heard": _shorten(turn.transcript) if shows_words else "",
             "reply": _shorten(turn.reply) if shows_words else "",
             "shows_words": shows_words,
         }
+
+
+def _kind(turn: TurnRecord) -> str:
+    """Return why a turn is not scored; "" for a scored one."""
+    kinds = {"warm-up": turn.warm_up, "lead-in": turn.lead_in, "cold": turn.cold, "not scored": not turn.scored}
+    return next((kind for kind, applies in kinds.items() if applies), "")
 
 
 def _shorten(text: str | None, most: int = 120) -> str:

@@ -11,7 +11,7 @@ from turngap_agent.tracing import Span
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import CallEnd, CallRecord, Clip
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.scenario import Expectation, PlannedCall, Turn
+from turngap.scenario import Expectation, PlannedCall
 from turngap.scoring import attempts, breakdown, outcomes, overlap, wer
 from turngap.scoring.attempts import CallSpans
 from turngap.scoring.milestones import Milestones, find_milestones
