@@ -22,6 +22,7 @@ from turngap.processes import child
 
 READY_TIMEOUT_S = 180.0
 STOP_GRACE_S = 10.0
+OUTPUT_FOLDER = "TURNGAP_OUTPUT_FOLDER"
 _ERROR = "turngap: error: "
 _EXCEPTION = re.compile(r"\b(?:\w+\.)*\w*(?:Error|Exception)\b(?:: .+)?$")
 _POINTER = re.compile(r"\bsee\b.*\b(?:above|below|stack ?trace|trace ?back|root cause|logs?)\b", re.IGNORECASE)
@@ -77,9 +78,11 @@ class RunningAgent:
         Raises:
             AgentError: it ended, its ready line is malformed, or it was not ready in time; it no longer runs then.
         """
+        # Engines in processes of their own write their whole output beside the log.
+        environment = {**agent_environment(endpoint), OUTPUT_FOLDER: str(log.parent.absolute())}
         with log.open("ab") as stderr:
             log_start = stderr.tell()
-            process = await child.start_child(command, stderr=stderr, env=agent_environment(endpoint), nice=nice)
+            process = await child.start_child(command, stderr=stderr, env=environment, nice=nice)
         try:
             async with asyncio.timeout(timeout_s):
                 ready = await _read_ready(process, log, log_start)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from turngap_agent.device import amx
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu.driver import Driver, why_unreachable
 
@@ -35,6 +36,7 @@ def select_device(name: str, engine: str, section: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise EngineError(f"{engine}: no device is called {name!r}; set {section}.device to cuda or cpu") from None
+    amx.hide_from_torch(torch.cpu)
     if device.type != "cuda":
         return device
     if not torch.cuda.is_available():

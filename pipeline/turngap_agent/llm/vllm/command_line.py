@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from turngap_agent.device import amx
 from turngap_agent.llm.vllm.settings import VllmSettings
 
 HOST = "127.0.0.1"
@@ -50,8 +51,12 @@ def build_arguments(settings: VllmSettings, port: int) -> list[str]:
 
 
 def build_environment(settings: VllmSettings, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the server's environment: the agent's `own`, no usage reports to vLLM's makers, and the settings'."""
-    defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+    """Return the server's environment: the agent's `own`, no usage reports to vLLM's makers, and the settings'.
+
+    AMX is hidden where it traps. A process that dies of a signal prints which and where (PYTHONFAULTHANDLER).
+    """
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     if settings.otlp_traces_endpoint is not None:
         defaults["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
-    return {**own, **defaults, **settings.environment}
+    environment = {**own, **defaults, **settings.environment}
+    return environment | amx.hiding_environment(environment)

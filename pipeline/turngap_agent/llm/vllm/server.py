@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
 from turngap_agent.llm.vllm import kv_cache, log
+from turngap_agent.llm.vllm.output import OutputFile
 from turngap_agent.llm.vllm.settings import Restart
 from turngap_agent.llm.vllm.supervision import State, Supervision
 
@@ -25,7 +26,8 @@ LOG_S = 30.0
 """Between log lines on a server that is still starting."""
 GRACE_S = 10.0
 """How long it may take to end after SIGTERM before it is killed."""
-_TAIL_LINES = 400
+_TAIL_LINES = 4000
+"""Searched for the cause of a death; the stacks of all threads of a killed worker come after it."""
 _KILL_TRY_S, _KILL_TRIES = 0.05, 100
 """In a container without an init process orphans stay as zombies: the wait for them has an end."""
 _LINE_END = re.compile(r"[\r\n]+")
@@ -50,6 +52,8 @@ class VllmServer:
         self._supervision = Supervision(restart, start_limit_s, now_ns())
         self._process: asyncio.subprocess.Process | None = None
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._output = OutputFile(environment)
+        self._failed = False
         self.kv_cache_mib: float | None = None
         """Size of the KV cache according to its log."""
         self._pipe: asyncio.ReadTransport | None = None
@@ -78,7 +82,8 @@ class VllmServer:
         """
         if (reason := await self._start_once()) is not None:
             await self._kill()
-            raise EngineError(f"llm: vLLM did not start: {reason}")
+            self._failed = True
+            raise EngineError(f"llm: vLLM did not start: {reason}{self._output.describe()}")
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -93,13 +98,15 @@ class VllmServer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), GRACE_S)
         await self._kill()
+        self._output.close(keep=self._failed)
 
     async def _watch(self) -> None:
         """Restart the server whenever it is down, until cancelled."""
         reason = await self._wait_until_down()
         while True:
+            self._failed = True
             self._supervision.record_down(reason, now_ns())
-            _log.error("%s", self.down_reason())
+            _log.error("%s%s", self.down_reason(), self._output.describe())
             await self._kill()
             await asyncio.sleep(max(0.0, (self._supervision.start_at_ns - now_ns()) / 1e9))
             try:
@@ -179,6 +186,7 @@ class VllmServer:
         """Keep the last lines and log the steps of the start; the lines of a progress bar end with CR."""
         rest = ""
         while data := await output.read(65536):
+            self._output.write(data)
             *lines, rest = _LINE_END.split(rest + data.decode("utf-8", "replace"))
             for line in lines:
                 self._tail.append(line)
@@ -195,7 +203,7 @@ class VllmServer:
         if code < 0:
             # The kernel kills it when the machine has no memory left.
             source = ", by hand or because memory ran out" if code == -signal.SIGKILL else ""
-            return f"it was killed by {_signal_name(-code)}{source}"
+            return f"it was killed by {log.signal_name(-code)}{source}"
         return f"it ended with code {code}: {log.find_cause(list(self._tail))}"
 
     async def _kill(self) -> None:
@@ -220,10 +228,3 @@ def find_free_port(host: str) -> int:
     """Return a port that no program listens on."""
     with socket.create_server((host, 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

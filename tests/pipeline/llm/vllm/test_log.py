@@ -90,3 +90,58 @@ def test_without_an_error_the_cause_is_the_last_line() -> None:
     assert log.find_cause(["first", "last", " "]) == "last"
     assert log.find_cause([]) == "it printed nothing"
     assert log.last_line(["a", "b", ""]) == "b"
+
+
+VAGUE = "(APIServer pid=6) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace"
+FAULT = """\
+(EngineCore pid=7) INFO 11-22 11:42:05 [core.py:9] waiting
+Fatal Python error: Illegal instruction
+
+Thread 0x00007f6a049db6c0 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 982 in run
+
+Current thread 0x00007f6a05622b80 (most recent call first):
+  File "/opt/vllm/attention/backends/cpu_attn.py", line 544 in forward
+  File "/opt/vllm/worker.py", line 4 in execute_model
+""".splitlines()
+
+
+def test_a_worker_that_a_signal_killed_is_the_cause() -> None:
+    """With the signal, the place in the code and what to do; not the line that points to a trace."""
+    cause = log.find_cause([*FAULT, VAGUE])
+    assert cause.startswith("a process was killed by SIGILL (Illegal instruction), in forward (cpu_attn.py:544); ")
+    assert "float32" in cause
+
+
+def test_an_uncaught_exception_of_a_library_is_named() -> None:
+    """The library's own words count more than the signal that it raises."""
+    lines = ["terminate called after throwing an instance of 'c10::Error'", "  what():  CUDA error: misaligned address"]
+    cause = log.find_cause([*lines, "Fatal Python error: Aborted", "", VAGUE])
+    assert cause.startswith("a process was killed by SIGABRT: CUDA error: misaligned address")
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (
+            "ERROR 11-22 11:42:05 [executor.py:3] Worker proc VllmWorker-0 died unexpectedly (exit code: -4), "
+            "shutting down executor.",
+            "VllmWorker-0 was killed by SIGILL; ",
+        ),
+        ("RuntimeError: Process EngineCore_0 (PID: 12) died with exit code -11", "EngineCore_0 was killed by SIGSEGV"),
+        (
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+            "{'EngineCore': -9}",
+            "EngineCore was killed by SIGKILL; by hand, or because memory ran out",
+        ),
+    ],
+)
+def test_an_exit_code_of_a_worker_is_a_signal(line: str, cause: str) -> None:
+    """As its parent reports it, where nothing printed more."""
+    assert log.find_cause([line, VAGUE]).startswith(cause)
+
+
+def test_a_worker_that_was_ended_after_an_error_is_not_the_cause() -> None:
+    """vLLM terminates the other workers: the error itself counts."""
+    ended = "ERROR 11-22 11:42:05 [executor.py:3] Worker proc W-1 died unexpectedly (exit code: -15), shutting down."
+    assert log.find_cause(["ValueError: no such head size", ended, VAGUE]) == "ValueError: no such head size"

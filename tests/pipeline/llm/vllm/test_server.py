@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ from tests.pipeline.llm.vllm.fake_server import REPLY
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 60
+
+
+@pytest.fixture(autouse=True)
+def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -148,13 +154,40 @@ async def test_a_server_that_dies_at_its_start_is_one_line() -> None:
     assert "gpu_memory_share" in str(raised.value)
 
 
+async def test_the_whole_output_is_in_the_runs_folder(tmp_path: Path) -> None:
+    """Every line since the first start, and the line on a death names the file; without a folder it is temporary."""
+    environment = {"TURNGAP_OUTPUT_FOLDER": str(tmp_path)}
+    async with engine_of(supervised_settings("dies_at_start", environment=environment)) as engine:
+        with pytest.raises(EngineError, match=rf"; its whole output: {tmp_path}/vllm\.log$"):
+            await engine.warm_up()
+    output = (tmp_path / "vllm.log").read_text()
+    assert "ValueError: No available memory for the cache blocks." in output
+    assert "Engine core initialization failed" in output
+
+
+async def test_a_temporary_output_goes_with_a_server_that_worked() -> None:
+    """One that died keeps it."""
+    async with engine_of(supervised_settings()) as engine:
+        await engine.warm_up()
+        engine.server._output.write(b"a line")
+        path = engine.server._output.path
+        assert path.read_text().endswith("a line")
+    assert not path.exists()
+    async with engine_of(supervised_settings("dies_at_start")) as engine:
+        with pytest.raises(EngineError):
+            await engine.warm_up()
+        path = engine.server._output.path
+    assert path.read_text()
+    path.unlink()
+
+
 async def test_a_server_out_of_memory_is_one_line_at_its_start_and_later() -> None:
     """With vLLM's own line and the settings to lower, whether it loads or serves."""
     async with engine_of(supervised_settings("out_of_memory")) as engine:
         with pytest.raises(EngineError) as raised:
             await engine.warm_up()
     assert str(raised.value).startswith("llm: vLLM did not start: it ended with code 1: torch.OutOfMemoryError: CUDA")
-    assert str(raised.value).endswith("; lower llm.gpu_memory_share or llm.max_context, or free the GPU")
+    assert "; lower llm.gpu_memory_share or llm.max_context, or free the GPU; its whole output: " in str(raised.value)
     async with engine_of(supervised_settings("out_of_memory_later")) as engine:
         await engine.warm_up()
         with pytest.raises(EngineError, match=r"^llm: "):
@@ -167,7 +200,7 @@ async def test_a_server_out_of_memory_is_one_line_at_its_start_and_later() -> No
 async def test_a_death_in_the_warm_up_is_the_servers_own_error() -> None:
     """Not the error of the connection that it closed."""
     async with engine_of(supervised_settings("dies_warm")) as engine:
-        with pytest.raises(EngineError, match=r"it ended with code 7: RuntimeError: the engine died$"):
+        with pytest.raises(EngineError, match=r"it ended with code 7: RuntimeError: the engine died; its whole out"):
             await engine.warm_up()
 
 
