@@ -112,7 +112,7 @@ class Run:
         resume = f"`{store.resume_command(self.path)}` places its missing calls"
         remedy = "run `turngap smoke` again" if record.resume_state.live else resume
         evidence = Evidence(record.planned_turns, complete=False, weightless=weightless, completion=remedy)
-        judged = gate.judge_run(self.turn_records, evidence, budget)
+        judged = gate.judge_run(self.turn_records, evidence, budget, record.stopping_plan)
         verdict = {
             "verdict": judged.verdict,
             "sentence": run_record.with_caveat(judged.sentence, record.profile_data),

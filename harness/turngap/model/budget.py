@@ -115,6 +115,11 @@ class Limit(FrozenModel):
         return self.metric.endswith("_rate")
 
     @property
+    def miss_rate(self) -> float:
+        """The share of turns that the limit allows to be over it; of limits on latencies and rates only."""
+        return self.at_most if self.is_rate else round(1 - self.quantile, 12)
+
+    @property
     def is_share(self) -> bool:
         """Whether it is a share: a rate, word errors or wasted work."""
         return self.is_rate or self.metric in (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.WASTED_SHARE)
@@ -154,6 +159,10 @@ class Budget(FrozenModel):
     """Replaces the profile's network model."""
     limits: Annotated[tuple[Limit, ...], Field(min_length=1)]
     hypotheses: tuple[Hypothesis, ...] = ()
+    sequential: bool = True
+    """The run stops when its verdict is decided; false: all planned turns are called, and judged once."""
+    bursts: int = Field(1, ge=1, le=10)
+    """Turns over a limit may come in runs of up to this mean length without more false passes; costs calls."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Budget:

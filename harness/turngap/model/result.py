@@ -27,6 +27,7 @@ from turngap.model.figures import (
     StageFigures,
 )
 from turngap.model.live import LiveSummary
+from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import Outcome
 from turngap.network import NetworkProfile
 
@@ -47,10 +48,14 @@ def caveat(profile: Mapping[str, Any]) -> str | None:
 
 
 class Verdict(StrEnum):
-    """The verdict of a run. Exit codes: PASS and MEASURED 0, FAIL 1, INVALID 2."""
+    """The verdict of a run. Exit codes: PASS and MEASURED 0, FAIL and NOT SHOWN 1, INVALID 2."""
 
     PASS = "PASS"
+    """All limits were shown to be met."""
     FAIL = "FAIL"
+    """A limit was shown to be missed."""
+    NOT_SHOWN = "NOT SHOWN"
+    """Neither: the turns do not suffice for either statement."""
     INVALID = "INVALID"
     MEASURED = "MEASURED"
     """The run had no budget."""
@@ -58,7 +63,10 @@ class Verdict(StrEnum):
     @property
     def exit_code(self) -> int:
         """The exit code of the process."""
-        return {Verdict.PASS: 0, Verdict.MEASURED: 0, Verdict.FAIL: 1, Verdict.INVALID: 2}[self]
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {Verdict.PASS: 0, Verdict.MEASURED: 0, Verdict.FAIL: 1, Verdict.NOT_SHOWN: 1, Verdict.INVALID: 2}
 
 
 class Check(FrozenModel):
@@ -140,6 +148,8 @@ class RunRecord(FrozenModel):
     networks: dict[str, NetworkProfile] = Field(default_factory=dict)
     """The simulated networks by name; {}: there was none between caller and agent."""
     budget: Budget | None = None
+    stopping_plan: StoppingPlan | None = None
+    """When its verdict is decided; null without a budget, and in runs that were judged once, after all turns."""
     attempt: AttemptSummary | None = None
     """Null without a budget, and in runs that were not entered in a ledger."""
 

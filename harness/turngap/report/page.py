@@ -88,7 +88,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
     return {
         "run": record,
         "reasons": [reason for reason in record.reasons if reason not in record.sentence],
-        "verdict_class": record.verdict.value.lower(),
+        "verdict_class": record.verdict.value.lower().replace(" ", "-"),
         "figures": _figures(record),
         "every_turn": charts.draw_every_turn(record, turns) if scored else None,
         "in_order": charts.draw_in_order(record, turns) if len(turns) > 1 else None,

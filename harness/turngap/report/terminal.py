@@ -27,7 +27,13 @@ from turngap.report.wording import (
 from turngap.verdict.networks import group_by_network
 
 CONVERSATION_WIDTH = 42
-_COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INVALID: "yellow", Verdict.MEASURED: "blue"}
+_COLOUR = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.NOT_SHOWN: "red",
+    Verdict.INVALID: "yellow",
+    Verdict.MEASURED: "blue",
+}
 
 
 def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecord] = ()) -> None:

@@ -106,7 +106,7 @@ def close_run(
     request, folder, progress = agent_run.request, agent_run.folder, agent_run.progress
     turns = recording.drop_references(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
     progress.turns = list(turns)
-    judge = judge or partial(gate.judge_run, budget=request.budget)
+    judge = judge or partial(gate.judge_run, budget=request.budget, plan=agent_run.record.stopping_plan)
     duration_s = agent_run.record.duration_s + (clock.now_ns() - agent_run.started_ns) / 1e9
     record = run_record.final_record(
         agent_run.record.model_copy(update={"duration_s": duration_s}),

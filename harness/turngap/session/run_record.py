@@ -27,6 +27,7 @@ from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict import summary
 from turngap.verdict.gate import Evidence, Judgement
+from turngap.verdict.stopping import plan_run
 
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
 Judge = Callable[[Sequence[TurnRecord], Evidence], Judgement]
@@ -100,6 +101,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         simultaneous_calls=request.simultaneous_calls,
         networks={network.name: network.model_dump(mode="json") for network in request.networks},
         budget=request.budget.model_dump(mode="json") if request.budget is not None else None,
+        stopping_plan=plan_run(request.budget, request.planned_turns) if request.budget is not None else None,
         corpus=CorpusFigures(distinct_utterances=0, synthetic=0, strata={}, sources=()),
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),
         agent=AgentFigures(url=request.url or ""),
@@ -113,6 +115,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
 def resumed_record(record: RunRecord, earlier: RunRecord) -> RunRecord:
     """Return the record of a resumed run: this session's `record` with the identity of the `earlier` one."""
     fields: dict[str, object] = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
+    fields |= {"stopping_plan": earlier.stopping_plan}
     fields["definitions"] = earlier.definitions  # of the turns that it already has: they are not measured again
     return record.model_copy(update={**fields, "notes": earlier.notes})
 

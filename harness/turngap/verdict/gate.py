@@ -1,11 +1,13 @@
 """The gate: it makes a verdict with its reasons from turns and evidence. Pure.
 
-A latency limit holds when, with t of n turns over it, `binom.cdf(t, n, 1 - q) <= 1 - c`: the same as the exact upper
-bound on the quantile being within the limit. Every outcome but ANSWERED and INVALID is over every limit. INVALID turns
-(the instrument was late) are judged twice: all as passes, and all as misses.
+PASS: every limit is shown to be met; FAIL: one is shown to be missed; NOT SHOWN: neither. A limit on a latency or a
+rate is decided by the run's stopping plan (`turngap.verdict.plan`), or by the exact binomial test on all turns if the
+run has none. Every outcome but ANSWERED and INVALID is over every limit. INVALID turns (the instrument was late) are
+judged twice: all as passes, and all as misses.
 
 Without a budget the verdict is MEASURED, unless there is no result at all or the instrument was wrong. With a budget,
-whatever makes the bound untrue (too few or repeated turns, drift, foreign load, ...) makes the run INVALID, never PASS.
+whatever makes the plan's probabilities untrue (too few or repeated turns, drift, foreign load, ...) makes the run
+INVALID, never PASS.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from dataclasses import dataclass
 
 from turngap.model.plural import plural
 from turngap.model.result import Check, Verdict
+from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import stats, validity
 from turngap.verdict.budget import Budget
-from turngap.verdict.limits import WORD_METRICS, judge_limit
+from turngap.verdict.limits import WORD_METRICS, LimitState, judge_budget
 from turngap.verdict.summary import perceived_gaps
 from turngap.verdict.validity import Evidence
 
@@ -36,8 +39,16 @@ class Judgement:
     checks: tuple[Check, ...]
 
 
-def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | None = None) -> Judgement:
-    """Return the verdict on the scored turns of a run."""
+def judge_run(
+    turns: Sequence[TurnRecord],
+    evidence: Evidence,
+    budget: Budget | None = None,
+    plan: StoppingPlan | None = None,
+) -> Judgement:
+    """Return the verdict on the scored turns of a run, which are in the order of the calls.
+
+    `plan` is the run's stopping plan; a run without one is judged once, by all its turns.
+    """
     scored = [turn for turn in turns if turn.scored]
     checks = validity.instrument_checks(scored, evidence, budgeted=budget is not None)
     if budget is None:
@@ -58,16 +69,20 @@ def judge_run(turns: Sequence[TurnRecord], evidence: Evidence, budget: Budget | 
         checks.append(Check(name="word errors", ok=None, text="not judged: random weights understand no words"))
     if not limits:
         broken.append("the budget limits word errors only, and random weights understand no words")
-    results = [judge_limit(limit, scored, evidence) for limit in limits]
-    unknown = [item for item in results if item.holds is None]
-    failed = [item.text for item in results if item.holds is False]
+    judged = budget.model_copy(update={"limits": tuple(limits)})
+    results = judge_budget(judged, scored, evidence, plan, ended=len(scored) >= evidence.planned_turns)
+    unknown = [item for item in results if item.state is LimitState.NOT_JUDGED]
+    failed = tuple(item.text for item in results if item.state is LimitState.OVER)
+    open_ = tuple(item.text for item in results if item.state is LimitState.NEITHER)
+    load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
+    if failed and not broken:
+        return Judgement(Verdict.FAIL, f"{budget.name} does not hold with {load}: {failed[0]}.", failed, tuple(checks))
     if broken or unknown:
         reasons = (*broken, *(f"{item.text}: {item.remedy}" if item.remedy else item.text for item in unknown))
         return Judgement(Verdict.INVALID, f"No verdict on {budget.name}: {reasons[0]}.", reasons, tuple(checks))
-    load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
-    if failed:
-        sentence = f"{budget.name} does not hold with {load}: {failed[0]}."
-        return Judgement(Verdict.FAIL, sentence, tuple(failed), tuple(checks))
+    if open_:
+        sentence = f"{budget.name} is not shown to hold with {load}: {open_[0]}."
+        return Judgement(Verdict.NOT_SHOWN, sentence, open_, tuple(checks))
     reasons = tuple(item.text for item in results)
     return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.", reasons, tuple(checks))
 

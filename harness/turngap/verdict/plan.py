@@ -1,4 +1,4 @@
-"""Sequential plans for one limit: after how many turns which number of misses shows a limit to be met, or missed. Exact.
+"""Sequential plans for one limit: after how many turns which number of misses shows it to be met, or missed. Exact.
 
 A turn over a limit is a miss. A limit "the q-quantile is at most x" says that misses are at most 1 - q of all turns; a
 limit on a rate says so of its events. A plan for at most N turns has
@@ -8,8 +8,8 @@ limit on a rate says so of its events. A plan for at most N turns has
 - bounds (m, n): m misses within n turns show the limit to be missed.
 
 Both probabilities of error are computed by dynamic programming over turns and misses, not approximated: an agent that
-misses exactly `miss_rate` of its turns is shown to meet the limit with at most `false_pass`, and shown to miss it with at
-most `false_fail`. Source of the line: A. Wald, *Sequential Analysis* (1947), chapter 3.
+misses exactly `miss_rate` of its turns is shown to meet the limit with probability `false_pass` at most, and shown to
+miss it with `false_fail` at most. Source of the line: A. Wald, *Sequential Analysis* (1947), chapter 3.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ class Plan:
         stay, enter = chain(miss_rate, bursts)
         out = self.last_miss
         alive = np.zeros((2, out + 1))  # [last turn was a miss, number of misses]
-        alive[0, 0], alive[1, 0] = 1 - miss_rate, miss_rate  # as if a turn of the stationary chain came before the first
+        alive[0, 0], alive[1, 0] = (
+            1 - miss_rate,
+            miss_rate,
+        )  # the turn before the first
         passes = fails = expected = 0.0
         for turn in range(1, self.turns + 1):
             expected += float(alive.sum())
@@ -192,7 +195,7 @@ def _most_at_end(turns: int, miss_rate: float, false_pass: float, bursts: int) -
 
 
 def _candidates(turns: int, miss_rate: float, false_pass: float, bursts: int) -> list[tuple[int, ...]]:
-    """Return the steps of each plan that is considered: lines of several slopes, each as low as `false_pass` permits."""
+    """Return the steps of each plan that is considered: lines of several slopes, each as low as is permitted."""
     most = _most_at_end(turns, miss_rate, false_pass, bursts)
     found: dict[tuple[int, ...], None] = {}
     good = GOOD_SHARE * miss_rate
@@ -218,7 +221,7 @@ def _candidates(turns: int, miss_rate: float, false_pass: float, bursts: int) ->
 
 
 def _line(turns: int, last: int, slope: float, height: float) -> tuple[int, ...]:
-    """Return from how many turns on 0, 1, ... `last` misses pass: misses ≤ slope · n - height, and `last` at the end."""
+    """Return from how many turns on 0, 1, ... `last` misses pass: misses ≤ slope · n - height, `last` at the end."""
     return tuple(min(turns, max(misses + 1, math.ceil((misses + height) / slope))) for misses in range(last + 1))
 
 
@@ -292,7 +295,7 @@ def _plan_fails(turns: int, miss_rate: float, false_fail: float, out: int) -> tu
     within = 0
     while within < turns and binom.sf(out - 1, within + 1, miss_rate) <= _EARLY_SHARE * false_fail:
         within += 1
-    early = ((out, within),) if within >= out else ()
+    early: tuple[tuple[int, int], ...] = ((out, within),) if within >= out else ()
     low, high = 0.0, false_fail
     chosen = early
     for _ in range(20):
@@ -308,7 +311,7 @@ def _plan_fails(turns: int, miss_rate: float, false_fail: float, out: int) -> tu
 def _constant_level(turns: int, miss_rate: float, level: float) -> tuple[tuple[int, int], ...]:
     if level <= 0:
         return ()
-    least = distributions.binom.isf(level, np.arange(1, turns + 1), miss_rate).astype(int) + 1
+    least = np.asarray(distributions.binom.isf(level, np.arange(1, turns + 1), miss_rate)).astype(int) + 1
     last: dict[int, int] = {}
     for turn, misses in enumerate(least, 1):
         if misses <= turn:

@@ -130,6 +130,19 @@ def rate_upper(events: int, n: int, c: float = CONFIDENCE) -> float | None:
     return 1.0 if events == n else float(stats.beta.ppf(c, events + 1, n - events))
 
 
+def rate_interval(events: int, n: int, c: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the two-sided Clopper-Pearson interval at confidence c for a rate; (0, 1) without turns.
+
+    Raises:
+        ValueError: not 0 ≤ events ≤ n.
+    """
+    if not 0 <= events <= n:
+        raise ValueError(f"{events} events among {n} turns")
+    tail = (1 - c) / 2
+    low = float(stats.beta.ppf(tail, events, n - events + 1)) if events else 0.0
+    return low, float(stats.beta.ppf(1 - tail, events + 1, n - events)) if events < n else 1.0
+
+
 def rate(events: int, n: int) -> Rate:
     """Return a rate with its bound.
 

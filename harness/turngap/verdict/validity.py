@@ -115,6 +115,7 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
     """Return the checks that a bound depends on; without a budget a failed one is stated and decides nothing."""
     n = len(scored)
     floor = stats.n_needed(0)
+    most = max(n, evidence.planned_turns) if evidence.stopped_early else n
     repeats = n - len({turn.utterance_id for turn in scored})
     shared = n - len({turn.call for turn in scored})
     invalid = sum(turn.outcome is Outcome.INVALID for turn in scored)
@@ -123,8 +124,8 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
     return [
         _check(
             "enough turns",
-            n >= floor,
-            f"{plural(n, 'turn')}, at least {floor} are needed for a bound on p95",
+            most >= floor,
+            f"{plural(most, 'turn')}{' planned' if most > n else ''}, at least {floor} are needed for a bound on p95",
             f"{plural(floor - n, 'more turn is', 'more turns are')} needed for a bound on p95 ({floor} in all)",
             budgeted,
             warns=False,

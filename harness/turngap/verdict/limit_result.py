@@ -1,0 +1,36 @@
+"""What judging one limit of a budget leads to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LimitState(StrEnum):
+    """What the turns show of one limit."""
+
+    WITHIN = "within"
+    """It is shown to be met."""
+    OVER = "over"
+    """It is shown to be missed."""
+    NEITHER = "neither"
+    """The turns do not suffice for either statement."""
+    NOT_JUDGED = "not judged"
+    """It was not measured, or can't be judged: `text` says why, `remedy` what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitResult:
+    """The result of judging one limit."""
+
+    state: LimitState
+    text: str
+    remedy: str = ""
+    """What to do about a limit that is not judged."""
+    missing: int = 0
+    """How many turns are missing for a verdict."""
+
+
+def not_judged(text: str, remedy: str = "", missing: int = 0) -> LimitResult:
+    """Return the result of a limit that can't be judged, with the reason and what to do."""
+    return LimitResult(LimitState.NOT_JUDGED, text, remedy, missing)
