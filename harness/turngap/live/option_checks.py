@@ -30,6 +30,7 @@ from turngap.live.smoke_plan import (
     assign_turns,
 )
 from turngap.network import Direction, NetworkProfile
+from turngap.network.telephone import load_telephone_network
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.session import plan, run_documents
 from turngap.session.plan import Options, Request
@@ -215,6 +216,7 @@ def _plan_bursts(options: SmokeOptions) -> Request:
         url=None,
         calls=assign_turns(scenario, options.turns, options.calls, options.seed, greeted=False),
         seed=options.seed,
+        telephone_network=load_telephone_network("none"),
         options=Options(options.seed, options.turns, options.out),
     )
 

@@ -185,6 +185,7 @@ async def _new_record(plan: SmokePlan, clock: Clock) -> RunRecord:
             "run_id": f"{stamp}-live-{plan.request.scenario.name}-{plan.label}",
             "profile": plan.label,
             "network_ms": 0.0,
+            "telephone": None,
         }
     )
 

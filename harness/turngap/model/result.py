@@ -28,6 +28,7 @@ from turngap.model.figures import (
 )
 from turngap.model.live import LiveSummary
 from turngap.model.stopping import StoppingPlan
+from turngap.model.telephone import TelephoneFigures
 from turngap.model.turn import Outcome
 from turngap.network import NetworkProfile
 
@@ -139,6 +140,9 @@ class RunRecord(FrozenModel):
     profile: str
     profile_data: dict[str, Any]
     network_ms: float
+    """The median of what the telephone network adds to a turn gap."""
+    telephone: TelephoneFigures | None = None
+    """Its distribution; null in live runs, and in older runs, which added `network_ms` to every turn."""
     scenario: str
     scenario_path: str
     scenario_sha256: str

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from turngap.model.budget import Metric
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
@@ -21,13 +22,13 @@ from turngap.verdict.summary import perceived_gaps, valid_turns
 
 
 def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
-    """Draw each valid turn as a dot at its perceived gap, in ascending order: the empirical distribution."""
-    values = perceived_gaps(valid_turns(turns))
+    """Draw each valid turn as a dot at the gap that the budget limits, in ascending order: the distribution."""
+    line = reference_line(record)
+    values = line.gaps_ms(valid_turns(turns))
     answered = sorted(value for value in values if value is not None)
     lost = len(values) - len(answered)
-    line = reference_line(record)
-    low, high = axis_limits(answered, (line.at_ms, record.perceived_gap_ms.p95_upper))
-    figures = record.perceived_gap_ms
+    figures = line.figures(record)
+    low, high = axis_limits(answered, (line.at_ms, figures.p95_upper))
 
     def paint(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14 if not lost else 64, top=30, bottom=46)
@@ -36,12 +37,12 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         scale = Scale(low, high, canvas.width - 46 - (14 if not lost else 64), 1.03, canvas.height - 76)
         _draw_grid(ax, canvas, high - low)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
-        ax.set_xlabel("perceived gap, ms", color=css_colour("muted"), labelpad=8)
+        ax.set_xlabel(f"{line.measure}, ms", color=css_colour("muted"), labelpad=8)
         if line.is_budget:
             ax.axvspan(line.at_ms, high, ymax=1 / 1.03, color=css_colour("bad"), alpha=0.06, lw=0)
         _draw_line(ax, line, low, high)
         edge = 500 + record.network_ms
-        if line.is_budget and line.at_ms < edge < high:
+        if line.is_budget and line.metric is Metric.PERCEIVED_GAP and line.at_ms < edge < high:
             ax.plot([edge, edge], [0, 1], color=css_colour("muted"), lw=1, dashes=(1, 3))
             if not canvas.narrow:
                 _draw_edge(ax, edge, line, scale)
@@ -65,7 +66,7 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
             _draw_bound(ax, figures.p95_upper, points, line, scale, canvas.narrow)
 
     description = (
-        f"Empirical distribution of the perceived gap of {plural(len(values), 'turn')}, one dot a turn, and the line "
+        f"Empirical distribution of the {line.measure} of {plural(len(values), 'turn')}, one dot a turn, and the line "
         f"{line.label}. Median {ms(figures.p50)} ms, p95 {ms(figures.p95)} ms, 95 % bound on p95 "
         f"{ms(figures.p95_upper)} ms; {lost} without a good answer. The table beside it has the figures."
     )
@@ -80,11 +81,11 @@ def draw_every_turn(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
 
 
 def draw_in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
-    """Draw perceived gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
+    """Draw the limited gaps in the order of the run: warm-up and invalid turns in grey, unanswered ones at the top."""
     numbered = [(n, turn) for n, turn in enumerate(turns, 1) if turn.expectation.needs_answer]
-    fine = [(n, t.perceived_gap_ms) for n, t in numbered if t.perceived_gap_ms is not None]
     line = reference_line(record)
-    _, high = axis_limits([gap for _, gap in fine], (line.at_ms,))
+    gaps = [gap for _, turn in numbered if (gap := line.gap_ms(turn)) is not None]
+    _, high = axis_limits(gaps, (line.at_ms,))
 
     def paint(canvas: Canvas) -> None:
         ax = canvas.axes(left=46, right=14, top=26, bottom=46)
@@ -99,17 +100,16 @@ def draw_in_order(record: RunRecord, turns: Sequence[TurnRecord]) -> Markup:
         size = 8.0 if len(turns) <= 60 else 5.0
         groups: dict[str, list[tuple[float, float]]] = {"muted": [], "accent": [], "bad": [], "over": []}
         for number, turn in numbered:
-            gap = turn.perceived_gap_ms
+            gap = line.gap_ms(turn)
             groups[_role(turn, line)].append((number, high if gap is None else max(gap, 0.0)))
         for role, points in groups.items():
             draw_dots(ax, points, role, size)
-        lost = sum(turn.perceived_gap_ms is None for _, turn in numbered)
+        lost = len(numbered) - len(gaps)
         if lost:
             draw_text(ax, len(turns) + 1, high * 1.03, f"no answer: {plural(lost, 'turn')}", "over", ha="right")
 
-    description = (
-        f"Perceived gap of {plural(len(turns), 'turn')} in the order of the run, warm-up and invalid ones in grey."
-    )
+    counted = f"{line.measure.capitalize()} of {plural(len(turns), 'turn')}"
+    description = f"{counted} in the order of the run, warm-up and invalid ones in grey."
     return render_chart("in-order", "Turns in the order of the run", description, paint, (1040, 240), (350, 240))
 
 
@@ -118,7 +118,7 @@ def _role(turn: TurnRecord, line: ReferenceLine) -> str:
         return "muted"
     if turn.outcome is not Outcome.ANSWERED:
         return "over"
-    return "bad" if line.is_over(turn.perceived_gap_ms) else "accent"
+    return "bad" if line.is_over(line.gap_ms(turn)) else "accent"
 
 
 def axis_limits(values: Sequence[float], also: Sequence[float | None]) -> tuple[float, float]:

@@ -14,13 +14,12 @@ from turngap_agent.errors import TurngapError
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.report.charts import axis_limits, draw_text, rows_of_gaps
-from turngap.report.stage_table import ReferenceLine
+from turngap.report.stage_table import ReferenceLine, reference_line
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
 from turngap.store import folder as store
 from turngap.verdict import compare, stats, summary
 from turngap.verdict.compare import LatencyChange
-from turngap.verdict.summary import perceived_gaps
 
 MOST_RUNS = 8
 """At most this many runs are in the chart, this one included."""
@@ -32,7 +31,7 @@ Interval = tuple[float | None, float | None]
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """The perceived gap of one run, and in what else it differs from the run that is reported."""
+    """The gap of one run that the budget limits, and in what else it differs from the run that is reported."""
 
     run_id: str
     started: str
@@ -91,7 +90,7 @@ def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
     low, high = axis_limits([value for value in values if value is not None] or [line.at_ms], (line.at_ms,))
 
     def paint(canvas: Canvas) -> None:
-        ax = rows_of_gaps(canvas, low, high, len(past), line, "perceived gap, ms: median ●, p95 ○", right=14)
+        ax = rows_of_gaps(canvas, low, high, len(past), line, f"{line.measure}, ms: median ●, p95 ○", right=14)
         for place, run in enumerate(past):
             y = len(past) - 1 - place + 0.3
             role = "accent" if place == len(past) - 1 else "muted"
@@ -107,7 +106,7 @@ def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
 
     described = "; ".join(f"{run.run_id}: median {ms(run.p50_ms)} ms, p95 {ms(run.p95_ms)} ms" for run in past)
     height = 70 + ROW * len(past)
-    title = "Median and p95 of the perceived gap, run by run"
+    title = f"Median and p95 of the {line.measure}, run by run"
     return render_chart(
         "history", title, f"{described}. The table beside it has the intervals.", paint, (640, height), (350, height)
     )
@@ -124,7 +123,7 @@ def _is_earlier(data: object, record: RunRecord) -> bool:
 
 
 def _summarise_run(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord) -> EarlierRun:
-    values = perceived_gaps(summary.valid_turns(turns))
+    values = reference_line(this).gaps_ms(summary.valid_turns(turns))
     return EarlierRun(
         run_id=record.run_id,
         started=record.started,

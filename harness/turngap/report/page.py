@@ -90,6 +90,8 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "reasons": [reason for reason in record.reasons if reason not in record.sentence],
         "verdict_class": record.verdict.value.lower().replace(" ", "-"),
         "figures": _figures(record),
+        "network_text": wording.network_text,
+        "what_if": wording.what_if_text(record.telephone) if record.telephone is not None else "",
         "every_turn": charts.draw_every_turn(record, turns) if scored else None,
         "in_order": charts.draw_in_order(record, turns) if len(turns) > 1 else None,
         "turns_lost": sum(gap is None for gap in summary.perceived_gaps(scored)),
@@ -173,7 +175,8 @@ def _tiles(record: RunRecord) -> list[tuple[str, float | None, str]]:
 
 
 def _figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
-    added = f"as the caller hears it: + {record.network_ms:.0f} ms network"
+    network = f"{record.network_ms:.0f} ms" if record.telephone is None else wording.network_text(record.telephone)
+    added = f"as the caller hears it: + network ({network})"
     return [
         ("perceived gap", added if record.live is None else "mouth to ear, measured", record.perceived_gap_ms),
         ("turn gap", "at the media edge", record.turn_gap_ms),
@@ -233,7 +236,7 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
             "turn": turn,
             "outcome": wording.OUTCOME[turn.outcome][0],
             "kind": _kind(turn),
-            "over": not turn.is_good or line.is_over(turn.perceived_gap_ms),
+            "over": not turn.is_good or line.is_over(line.gap_ms(turn)),
             "longest": f"{wording.STAGE[slowest][0]} {wording.ms(stages[slowest].exposed_ms)}" if slowest else "",
             "heard": _shorten(turn.transcript) if shows_words else "",
             "reply": _shorten(turn.reply) if shows_words else "",

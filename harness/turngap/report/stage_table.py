@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from turngap_agent.tracing import Stage
 
 from turngap.model.budget import Hypothesis, Metric
-from turngap.model.figures import StageFigures
+from turngap.model.figures import LatencyFigures, StageFigures
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.report.wording import ROLE, STAGE, ms
@@ -25,20 +26,39 @@ REFERENCE_MS = 500.0
 
 @dataclass(frozen=True, slots=True)
 class ReferenceLine:
-    """A line over perceived gaps: the budget, or a reference where there is none."""
+    """A line over the gaps of one measure: the budget, or a reference where there is none."""
 
     at_ms: float
     label: str
     is_budget: bool
+    metric: Literal[Metric.PERCEIVED_GAP, Metric.TURN_GAP] = Metric.PERCEIVED_GAP
+    """The gap that the budget limits, and that charts with this line show."""
 
     @property
     def role(self) -> str:
         """Its colour."""
         return "budget" if self.is_budget else "muted"
 
-    def is_over(self, perceived_ms: float | None) -> bool:
-        """Whether a perceived gap is over the budget; never if there is none."""
-        return self.is_budget and (perceived_ms or 0.0) > self.at_ms
+    @property
+    def measure(self) -> str:
+        """The name of that gap."""
+        return "perceived gap" if self.metric is Metric.PERCEIVED_GAP else "turn gap"
+
+    def gap_ms(self, turn: TurnRecord) -> float | None:
+        """Return the turn's gap of that kind."""
+        return turn.perceived_gap_ms if self.metric is Metric.PERCEIVED_GAP else turn.turn_gap_ms
+
+    def gaps_ms(self, turns: Sequence[TurnRecord]) -> list[float | None]:
+        """Return the gaps of the turns that need an answer; None for each that was not answered as it should."""
+        return [self.gap_ms(turn) if turn.is_good else None for turn in turns if turn.expectation.needs_answer]
+
+    def figures(self, record: RunRecord) -> LatencyFigures:
+        """Return the run's figures of that gap."""
+        return record.perceived_gap_ms if self.metric is Metric.PERCEIVED_GAP else record.turn_gap_ms
+
+    def is_over(self, gap_ms: float | None) -> bool:
+        """Whether a gap of that kind is over the budget; never if there is none."""
+        return self.is_budget and (gap_ms or 0.0) > self.at_ms
 
 
 def reference_line(record: RunRecord) -> ReferenceLine:
@@ -49,7 +69,7 @@ def reference_line(record: RunRecord) -> ReferenceLine:
         return ReferenceLine(at_ms, f"budget {at_ms:g} ms", is_budget=True)
     if Metric.TURN_GAP in limits:
         at_ms = limits[Metric.TURN_GAP]
-        return ReferenceLine(at_ms + record.network_ms, f"budget {at_ms:g} ms at the media edge", is_budget=True)
+        return ReferenceLine(at_ms, f"budget {at_ms:g} ms at the media edge", is_budget=True, metric=Metric.TURN_GAP)
     return ReferenceLine(REFERENCE_MS, f"{REFERENCE_MS:g} ms, for reference", is_budget=False)
 
 
@@ -100,7 +120,8 @@ def plan_rows(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[PlanRow, 
 
 def _stage_row(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], line: ReferenceLine) -> PlanRow:
     if item.kind == "network":
-        sums = [record.network_ms] * len(turns)
+        pairs = [(turn.perceived_gap_ms, turn.turn_gap_ms) for turn in turns]
+        sums = [perceived - gap for perceived, gap in pairs if perceived is not None and gap is not None]
     else:
         stages_of_turns = [turn.stages or {} for turn in turns]
         sums = [sum(stages[s].exposed_ms for s in item.stages if s in stages) for stages in stages_of_turns]
@@ -109,7 +130,7 @@ def _stage_row(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord],
     p50_ms = stats.percentile(sums, 0.5)
     return PlanRow(
         name=item.name,
-        meaning="added by the telephone network: a model, stated in the profile" if item.kind == "network" else meaning,
+        meaning=_network_meaning(record) if item.kind == "network" else meaning,
         role="network" if item.kind == "network" else ROLE[item.stages[0]],
         expected=_expected(item),
         stages=rows,
@@ -120,6 +141,14 @@ def _stage_row(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord],
         finding=_finding(item, p50_ms, line),
         over=line.is_budget and item.has_target and p50_ms is not None and p50_ms > item.high_ms,
     )
+
+
+def _network_meaning(record: RunRecord) -> str:
+    """Return what the row of the telephone network is."""
+    if record.live is not None:
+        return "the telephone network: both ways, measured"
+    name = record.telephone.network.name if record.telephone is not None else ""
+    return f"added by the telephone network: {f'{name}, ' if name else ''}one draw a call"
 
 
 def _expected(item: Hypothesis) -> str:
@@ -139,7 +168,7 @@ def _finding(item: Hypothesis, p50_ms: float | None, line: ReferenceLine) -> str
 
 
 def _headroom_row(item: Hypothesis, turns: Sequence[TurnRecord], line: ReferenceLine) -> PlanRow:
-    gaps = summary.perceived_gaps(summary.valid_turns(turns))
+    gaps = line.gaps_ms(summary.valid_turns(turns))
 
     def left(value: float | None) -> float | None:
         return None if value is None else line.at_ms - value
@@ -153,7 +182,7 @@ def _headroom_row(item: Hypothesis, turns: Sequence[TurnRecord], line: Reference
         finding = f"over by {ms(-p50_ms)} ms" if line.is_budget else "none"
     return PlanRow(
         name=item.name,
-        meaning=f"{line.at_ms:g} ms minus the perceived gap",
+        meaning=f"{line.at_ms:g} ms minus the {line.measure}",
         role="muted",
         expected=_expected(item),
         stages=(),

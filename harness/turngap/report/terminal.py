@@ -132,9 +132,19 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
             "GPU",
             "none" if not gpus else join_words([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus]),
         ),
+        *_telephone(record),
         *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
         *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),
     ]
+
+
+def _telephone(record: RunRecord) -> list[tuple[str, str]]:
+    """Return what the telephone network adds, and what another one would do."""
+    if record.telephone is None:
+        return []
+    what_if = wording.what_if_text(record.telephone)
+    text = wording.network_text(record.telephone)
+    return [("telephone", f"{text}; {what_if}" if what_if else text)]
 
 
 def _agent(record: RunRecord) -> str:

@@ -10,6 +10,7 @@ from turngap_agent.tracing import Activity, Stage
 from turngap.model.agent_figures import AgentFigures
 from turngap.model.figures import CostFigures, LatencyFigures
 from turngap.model.plural import plural
+from turngap.model.telephone import TelephoneFigures
 from turngap.model.turn import Outcome
 from turngap.verdict import stats
 
@@ -129,6 +130,23 @@ def cost_text(figures: CostFigures) -> str:
     parts = ", ".join(f"{value:.3g} {figures.currency} {of}" for value, of in shares if value is not None)
     price = f"{figures.an_hour:g} {figures.currency} an hour, {figures.as_of}: {figures.source}"
     return f"{parts}, {plural(figures.simultaneous_calls, 'call')} at once ({price})"
+
+
+def network_text(figures: TelephoneFigures) -> str:
+    """Return `twilio-edge: median 96, p95 125 ms`."""
+    return f"{figures.network.name}: median {ms(figures.median_ms)}, p95 {ms(figures.p95_ms)} ms"
+
+
+def what_if_text(figures: TelephoneFigures) -> str:
+    """Return what the perceived gap's p95 would be with other networks, in a sentence; "" if nothing was answered."""
+    known = [f"{ms(row.p95_ms)} ms with {row.network}" for row in figures.what_if if row.p95_ms is not None]
+    parts = [f"p95 would be {join_words(known)}"] if known else []
+    holds = figures.holds_up_to_ms
+    if holds is not None and holds >= 0:
+        parts.append(f"the limit on the perceived gap is shown to hold up to {ms(holds)} ms of network")
+    elif holds is not None:
+        parts.append("the limit on the perceived gap would not be shown to hold without any network")
+    return "; ".join(parts)
 
 
 def gpu_sharing_text(agent: AgentFigures) -> str:

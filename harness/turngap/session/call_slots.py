@@ -137,7 +137,7 @@ class CallSlots:
         if not alone:
             await processes.sampler.pause()
         cold = first and agent.ours
-        job = ScoringJob(agent_run.folder.path, call, collected, planned, agent_run.request.network_ms, cold)
+        job = ScoringJob(agent_run.folder.path, call, collected, planned, agent_run.request.network_ms(planned), cold)
         scored = await self.scorer.score_and_save(job)
         agent_run.progress.add(scored)
         agent_run.progress.notes += [f"call {call.index}: {warning}" for warning in call.warnings]

@@ -1,7 +1,7 @@
-"""Assigns simulated networks to a run's calls: every utterance is called once under each network.
+"""The networks of a run: what a telephone network adds to the gap, and simulated networks between caller and agent.
 
-The networks alternate from call to call, so that what changes slowly on the host affects all of them alike. Warm-up
-calls are made without one.
+Every utterance is called once under each simulated network. They alternate from call to call, so that what changes
+slowly on the host affects all of them alike. Warm-up calls are made without one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,73 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from turngap_agent.errors import ScenarioError, UsageError
+from turngap_agent.errors import RunFolderError, ScenarioError, UsageError
+from turngap_agent.profile import Profile
+from turngap_agent.profile.sections import NO_DELAY, NetworkModel
 
 from turngap import network
+from turngap.model.budget import Budget
+from turngap.model.telephone import TelephoneNetwork
 from turngap.model.turn import TurnRecord
-from turngap.network import NetworkProfile
+from turngap.network import NetworkProfile, telephone
 from turngap.scenario import PlannedCall, Scenario
+from turngap.store import folder as store
+
+LEAST_MEASURED = 10
+"""A live run with fewer measured turns says too little about the spread of the delay."""
+
+
+def select_telephone_network(budget: Budget | None, profile: Profile | None) -> TelephoneNetwork:
+    """Return the telephone network of a run: the budget's, else the profile's, else the default one.
+
+    Raises:
+        ScenarioError: the preset is unknown or its file malformed.
+        RunFolderError: the live run is no run folder, or measured too few turns.
+    """
+    if budget is not None and budget.network is not None:
+        return resolve_network_model(budget.network, f"budget {budget.name}")
+    return resolve_network_model(profile.network if profile is not None else NetworkModel(), "profile")
+
+
+def resolve_network_model(model: NetworkModel, owner: str) -> TelephoneNetwork:
+    """Return what a network model stands for; `owner` names the document that has its legs.
+
+    Raises:
+        ScenarioError: the preset is unknown or its file malformed.
+        RunFolderError: the live run is no run folder, or measured too few turns.
+    """
+    if model.live_run:
+        return _measured_network(Path(model.live_run))
+    if not model.has_legs:
+        return telephone.load_telephone_network(model.preset or telephone.DEFAULT)
+    return TelephoneNetwork(
+        name="own",
+        source=f"the legs in the {owner}",
+        in_ms=model.in_ms or NO_DELAY,
+        out_ms=model.out_ms or NO_DELAY,
+        buffering_ms=model.buffering_ms or NO_DELAY,
+        decode_ms=model.decode_ms or NO_DELAY,
+    )
+
+
+def _measured_network(path: Path) -> TelephoneNetwork:
+    """Return the delays of a live run: mouth to ear less the gap at the agent's media edge, turn by turn."""
+    run = store.read_run(path)
+    legs = [turn.live for turn in run.turns if turn.is_valid and turn.is_good and turn.live is not None]
+    delays = [
+        leg.total_ms - leg.server_gap_ms for leg in legs if leg.total_ms is not None and leg.server_gap_ms is not None
+    ]
+    if len(delays) < LEAST_MEASURED:
+        raise RunFolderError(
+            f"{path}: {len(delays)} turns with measured legs, {LEAST_MEASURED} are needed for a telephone network: "
+            "place more live calls (`turngap smoke`), or name a preset"
+        )
+    where = "a fake Twilio" if run.record.live is not None and run.record.live.fake else "live calls"
+    return TelephoneNetwork(
+        name="measured",
+        source=f"measured on {where}, {len(delays)} turns of run {run.record.run_id}",
+        measured_ms=tuple(round(max(0.0, delay), 3) for delay in delays),
+    )
 
 
 def select_networks(

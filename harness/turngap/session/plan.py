@@ -10,15 +10,15 @@ from typing import Any
 
 from turngap_agent.errors import RunFolderError, ScenarioError, UsageError
 from turngap_agent.profile import Profile
-from turngap_agent.profile.sections import NetworkModel
 from turngap_agent.tracing import parse_delay
 
 from turngap import scenario as scenarios
 from turngap.corpus.clips import Corpus
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
+from turngap.model.telephone import TelephoneNetwork
 from turngap.model.turn import TurnRecord
-from turngap.network import NetworkProfile
+from turngap.network import NetworkProfile, telephone
 from turngap.processes.agent import check_url
 from turngap.scenario import PlannedCall, Scenario
 from turngap.session import network_plan
@@ -80,6 +80,8 @@ class Request:
     url: str | None
     calls: tuple[PlannedCall, ...]
     seed: int
+    telephone_network: TelephoneNetwork
+    """What the perceived gap adds to the turn gap."""
     budget: Budget | None = None
     options: Options = field(default_factory=Options)
     resumed: Resumed | None = None
@@ -116,12 +118,9 @@ class Request:
             return self.profile.limits.gated_calls
         return self.scenario.simultaneous_calls
 
-    @property
-    def network_ms(self) -> float:
-        """What the telephone network adds: the budget's model, else the profile's, else the default one."""
-        if self.budget is not None and self.budget.network is not None:
-            return self.budget.network.total_ms
-        return (self.profile.network if self.profile is not None else NetworkModel()).total_ms
+    def network_ms(self, call: PlannedCall) -> float:
+        """Return what the telephone network adds in that call, drawn by the id of its last turn."""
+        return telephone.draw_delay_ms(self.telephone_network, call.turns[-1].key)
 
     @property
     def profile_name(self) -> str:
@@ -159,6 +158,7 @@ def plan_run(
     check_profile_names(checked, path, agent.name if agent is not None else None)
     seed = checked.seed if options.seed is None else options.seed
     simulated = network_plan.select_networks(networks, checked, path)
+    judged = budget if budget is None or isinstance(budget, Budget) else budgets.load_budget(str(budget))
     request = Request(
         scenario=checked,
         scenario_path=path or Path(store.SCENARIO),
@@ -169,7 +169,8 @@ def plan_run(
             scenarios.plan_calls(checked, seed=seed, n_turns=options.n_turns), simulated
         ),
         seed=seed,
-        budget=budget if budget is None or isinstance(budget, Budget) else budgets.load_budget(str(budget)),
+        telephone_network=network_plan.select_telephone_network(judged, agent),
+        budget=judged,
         options=options,
         networks=simulated,
         scenario_text=text,
@@ -233,15 +234,19 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
     state = record.resume_state
     simulated = tuple(record.networks.values())
     utterances = _count_utterances(record)
+    profile = Profile.model_validate(record.profile_data) if ours else None
     request = Request(
         scenario=read,
         # Relative where the folder stores the scenario, as in its record.
         scenario_path=Path(record.scenario_path) if scenario_path == path / record.scenario_path else scenario_path,
         scenario_sha256=record.scenario_sha256,
-        profile=Profile.model_validate(record.profile_data) if ours else None,
+        profile=profile,
         url=None if ours else record.agent.url,
         calls=network_plan.assign_networks(scenarios.plan_calls(read, seed=record.seed, n_turns=utterances), simulated),
         seed=record.seed,
+        telephone_network=record.telephone.network
+        if record.telephone is not None
+        else network_plan.select_telephone_network(record.budget, profile),
         budget=record.budget,
         options=replace(options, inject=state.inject, agent_nice=state.agent_nice),
         resumed=Resumed(path, record, run.turns, run.notes, lock),

@@ -28,6 +28,7 @@ from turngap.store.folder import RunFolder
 from turngap.verdict import summary
 from turngap.verdict.gate import Evidence, Judgement
 from turngap.verdict.stopping import plan_run
+from turngap.verdict.telephone import describe_network, vary_network
 
 _UNFINISHED = "The run has not ended; the figures are those of the turns that have."
 Judge = Callable[[Sequence[TurnRecord], Evidence], Judgement]
@@ -80,6 +81,7 @@ async def new_record(request: Request, clock: Clock, *, live: bool = False) -> R
 def initial_record(request: Request, machine: dict[str, Any], state: ResumeState, unix_ns: int) -> RunRecord:
     """Return the record as it is until the run ends; `machine` becomes its `environment`."""
     started = datetime.fromtimestamp(unix_ns / 1e9, UTC)
+    telephone = describe_network(request.telephone_network)
     return RunRecord(
         definitions=DEFINITIONS,
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{request.scenario.name}-{request.profile_name}",
@@ -92,7 +94,8 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         validity=(),
         profile=request.profile_name,
         profile_data=profile_data(request),
-        network_ms=request.network_ms,
+        network_ms=telephone.median_ms,
+        telephone=telephone,
         scenario=request.scenario.name,
         scenario_path=str(request.scenario_path),
         scenario_sha256=request.scenario_sha256,
@@ -197,6 +200,7 @@ def final_record(
                 calibration=progress.calibration.to_json() if progress.calibration is not None else None,
                 sentinel=progress.sentinel.to_json() if progress.sentinel is not None else None,
             ),
+            "telephone": record.telephone and vary_network(record.telephone, scored, record.budget),
             "gpu_watch": progress.gpu_watch,
             "agent": record.agent.model_copy(update={"rss_mib": usage.rss_mib, "cpu_s": usage.cpu_s}),
             "notes": tuple(dict.fromkeys([*record.notes, *progress.notes])),  # a resumed run repeats some

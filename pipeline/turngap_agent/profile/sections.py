@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from turngap_agent.documents import FrozenModel
 from turngap_agent.engines import TurnSettings
 from turngap_agent.engines.section import Section
 
 Percentage = Annotated[int | None, Field(ge=1, le=100)]
+Delay = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 
 
 class EndpointingSettings(FrozenModel):
@@ -116,17 +117,58 @@ class GpuSettings(FrozenModel):
         return self
 
 
-class NetworkModel(FrozenModel):
-    """The delay that the telephone network adds at the caller's ear; by default Twilio's guidance of November 2025."""
+class Spread(FrozenModel):
+    """A delay that differs from call to call: log-normal, given by its median and its 95th percentile."""
 
-    in_ms: float = Field(40, ge=0)
-    buffering_ms: float = Field(30, ge=0)
-    decode_ms: float = Field(25, ge=0)
+    median_ms: Delay
+    p95_ms: Delay
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Spread:
+        if self.p95_ms < self.median_ms:
+            raise ValueError(f"`p95_ms` {self.p95_ms:g} is under `median_ms` {self.median_ms:g}")
+        if self.median_ms == 0 < self.p95_ms:
+            raise ValueError("`median_ms` must be over 0 where `p95_ms` is: a log-normal delay is never 0")
+        return self
+
+
+def _spread_of_number(value: object) -> object:
+    return {"median_ms": value, "p95_ms": value} if isinstance(value, int | float) else value
+
+
+Leg = Annotated[Spread, BeforeValidator(_spread_of_number)]
+"""One part of the way: a spread, or in a file a number, which is a fixed delay in ms."""
+NO_DELAY = Spread(median_ms=0, p95_ms=0)
+
+
+class NetworkModel(FrozenModel):
+    """The delay that the telephone network adds at the caller's ear: a preset, a live run, or legs that add up.
+
+    Without any of them it is the preset `twilio-edge`.
+    """
+
+    preset: str = ""
+    """The name of a preset that ships with the instrument, or a file of the same form."""
+    live_run: str = ""
+    """The folder of a live run: its calls' measured delays."""
+    in_ms: Leg | None = None
+    """The caller's voice to the agent's media edge. Legs that are not given are 0."""
+    out_ms: Leg | None = None
+    """The agent's voice from the media edge to the caller."""
+    buffering_ms: Leg | None = None
+    """Jitter buffers."""
+    decode_ms: Leg | None = None
 
     @property
-    def total_ms(self) -> float:
-        """The sum."""
-        return self.in_ms + self.buffering_ms + self.decode_ms
+    def has_legs(self) -> bool:
+        """Whether the delay is given leg by leg."""
+        return any(leg is not None for leg in (self.in_ms, self.out_ms, self.buffering_ms, self.decode_ms))
+
+    @model_validator(mode="after")
+    def _check_one(self) -> NetworkModel:
+        if bool(self.preset) + bool(self.live_run) + self.has_legs > 1:
+            raise ValueError("give `preset`, `live_run` or legs (`in_ms`, ...), not several of them")
+        return self
 
 
 class Limits(FrozenModel):

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 from turngap import network
+from turngap.model.budget import Budget, Limit
+from turngap.model.live import LegTimes, LiveSummary
+from turngap.model.telephone import TelephoneNetwork
 from turngap.scenario import PlannedCall, Turn
 from turngap.session import network_plan, plan
 from turngap.session.plan import Options
 from turngap.store.folder import RunFolder
-from turngap_agent.errors import ScenarioError, UsageError
+from turngap.verdict.telephone import describe_network
+from turngap_agent import profile
+from turngap_agent.errors import RunFolderError, ScenarioError, UsageError
+from turngap_agent.profile import Profile
+from turngap_agent.profile.sections import NO_DELAY, NetworkModel
 
 from tests.harness import report_builders as builders
 
@@ -134,3 +141,94 @@ def test_spread_keeps_warm_up_calls_single() -> None:
     assigned = network_plan.assign_networks(calls, (network.load_network("clean"), network.load_network("lossy")))
     assert [(call.index, call.warm_up) for call in assigned] == [(0, True), (1, False), (2, False)]
     assert [call.network and call.network.name for call in assigned] == [None, "clean", "lossy"]
+
+
+OWN_LEGS = Profile.model_validate({**profile.load("scripted").model_dump(), "network": {"in_ms": 40, "decode_ms": 25}})
+
+
+def test_the_budget_decides_the_telephone_network() -> None:
+    """Without one it is the profile's; without either the default."""
+    budget = Budget(
+        name="b", network=NetworkModel(preset="itu-regional"), limits=(Limit(metric="turn_gap_ms", at_most=1),)
+    )
+    assert network_plan.select_telephone_network(budget, OWN_LEGS).name == "itu-regional"
+    assert network_plan.select_telephone_network(None, None).name == "twilio-edge"
+    own = network_plan.select_telephone_network(None, OWN_LEGS)
+    assert (own.name, own.in_ms.median_ms, own.out_ms.median_ms, own.decode_ms.p95_ms) == ("own", 40, 0, 25)
+
+
+def test_a_call_has_one_delay_in_every_run(tmp_path: Path) -> None:
+    """It follows the utterance, not the seed or the place of the call."""
+    requests = [plan.plan_run(scenario(tmp_path), profile="scripted", options=Options(seed=seed)) for seed in (1, 2)]
+    delays = [{call.turns[-1].key: request.network_ms(call) for call in request.calls} for request in requests]
+    assert delays[0] == delays[1]
+    assert len(set(delays[0].values())) == 3
+
+
+def live_run(folder: Path, count: int) -> Path:
+    """A live run whose turns spent 180, 181, ... ms on the legs."""
+    turns = [
+        builders.turn(n).model_copy(
+            update={
+                "live": LegTimes(uplink_ms=90, server_gap_ms=300, downlink_ms=90 + n, total_ms=480 + n),
+            }
+        )
+        for n in range(count)
+    ]
+    live = LiveSummary(
+        calls=1,
+        alone=False,
+        fake=True,
+        trial=None,
+        turns=count,
+        uplink_ms=90,
+        server_gap_ms=300,
+        downlink_ms=90,
+        total_ms=480,
+    )
+    run = RunFolder.create(folder, f"live-{count}", builders.run_record(turns, live=live))
+    run.append(turns)
+    return run.path
+
+
+def test_a_live_run_is_a_telephone_network(tmp_path: Path) -> None:
+    """Mouth to ear less the gap at the media edge, turn by turn; its source says that it was a fake."""
+    measured = network_plan.resolve_network_model(NetworkModel(live_run=str(live_run(tmp_path, 12))), "profile")
+    assert measured.measured_ms == tuple(180.0 + n for n in range(12))
+    assert "fake Twilio, 12 turns" in measured.source
+
+
+def test_a_short_live_run_says_nothing_about_the_spread(tmp_path: Path) -> None:
+    """Nine turns are refused with what to do."""
+    with pytest.raises(RunFolderError, match=r"9 turns.*10 are needed.*preset"):
+        network_plan.resolve_network_model(NetworkModel(live_run=str(live_run(tmp_path, 9))), "profile")
+
+
+def test_a_model_is_one_thing() -> None:
+    """A preset with legs would leave open which of them counts."""
+    with pytest.raises(ValueError, match="not several"):
+        NetworkModel(preset="none", in_ms=NO_DELAY)
+
+
+def test_a_resumed_run_keeps_its_telephone_network(tmp_path: Path) -> None:
+    """What the folder recorded counts, even if the preset changes later."""
+    request = plan.plan_run(scenario(tmp_path), profile="scripted")
+    kept = TelephoneNetwork(name="kept", source="the run's own", measured_ms=(7.0,))
+    record = builders.run_record([]).model_copy(
+        update={
+            "complete": False,
+            "profile": "scripted",
+            "profile_data": plan.profile_data(request),
+            "telephone": describe_network(kept),
+            "scenario_path": str(request.scenario_path),
+            "scenario_sha256": request.scenario_sha256,
+            "seed": request.seed,
+            "planned_turns": request.planned_turns,
+        }
+    )
+    path = RunFolder.create(tmp_path / "results", "run", record).path  # the folder itself, dropped, frees its lock
+    resumed = plan.plan_resumed_run(path)
+    try:
+        assert resumed.telephone_network == kept
+    finally:
+        resumed.release_lock()

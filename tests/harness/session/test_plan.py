@@ -63,7 +63,7 @@ def test_a_scenario_is_loaded_by_path(scenario: Path) -> None:
     request = plan.plan_run(str(scenario), profile="scripted", options=Options(seed=7, n_turns=2))
     assert (request.planned_turns, len(request.calls), request.seed) == (2, 3, 7)
     assert request.profile_name == "scripted"
-    assert request.network_ms == 95.0
+    assert request.telephone_network.name == "twilio-edge"
     assert len(request.scenario_sha256) == 64
 
 
