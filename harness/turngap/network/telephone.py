@@ -1,4 +1,4 @@
-"""The delay of the telephone network: its distribution, and one draw for each call. Pure and seeded.
+"""The telephone network between the caller's ear and the agent's media edge: its distribution, one draw for each call.
 
 A leg with a spread is log-normal, as network delays are skewed to the right: with median m and 95th percentile p it is
 m * exp(z * ln(p / m) / 1.645), z standard normal. Legs are independent of each other.
@@ -12,16 +12,40 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import stats
 from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
-
-from turngap.model.telephone import TelephoneNetwork
+from turngap_agent.profile.sections import NO_DELAY, Delay, Leg, Spread
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "telephone"
 DEFAULT = "twilio-edge"
 _Z95 = float(stats.norm.ppf(0.95))
 _DRAWS = 50_000
+
+
+class TelephoneNetwork(FrozenModel):
+    """A delay per call: the sum of its independent legs, or one of the delays that were measured."""
+
+    name: str = Field(pattern=documents.NAME)
+    source: str
+    """Where the figures come from; every report prints it."""
+    in_ms: Leg = NO_DELAY
+    """The caller's voice to the agent's media edge."""
+    out_ms: Leg = NO_DELAY
+    """The agent's voice from the media edge to the caller."""
+    buffering_ms: Leg = NO_DELAY
+    """Jitter buffers."""
+    decode_ms: Leg = NO_DELAY
+    measured_ms: tuple[Delay, ...] = ()
+    """Measured delays, both ways together, one a turn: they replace the legs."""
+
+    @property
+    def legs(self) -> dict[str, Spread]:
+        """The legs that add anything, by name; a fixed one has equal quantiles."""
+        legs = {"in": self.in_ms, "out": self.out_ms, "buffering": self.buffering_ms, "decode": self.decode_ms}
+        return {name: leg for name, leg in legs.items() if leg.p95_ms}
 
 
 def list_telephone_networks() -> list[str]:

@@ -16,9 +16,9 @@ from turngap_agent.profile.sections import NO_DELAY, NetworkModel
 
 from turngap import network
 from turngap.model.budget import Budget
-from turngap.model.telephone import TelephoneNetwork
 from turngap.model.turn import TurnRecord
 from turngap.network import NetworkProfile, telephone
+from turngap.network.telephone import TelephoneNetwork
 from turngap.scenario import PlannedCall, Scenario
 from turngap.store import folder as store
 

@@ -16,9 +16,9 @@ from turngap import scenario as scenarios
 from turngap.corpus.clips import Corpus
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
-from turngap.model.telephone import TelephoneNetwork
 from turngap.model.turn import TurnRecord
 from turngap.network import NetworkProfile, telephone
+from turngap.network.telephone import TelephoneNetwork
 from turngap.processes.agent import check_url
 from turngap.scenario import PlannedCall, Scenario
 from turngap.session import network_plan

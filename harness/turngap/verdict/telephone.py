@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from turngap.model.budget import Budget, Metric
-from turngap.model.telephone import TelephoneFigures, TelephoneNetwork, WhatIf
+from turngap.model.telephone import TelephoneFigures, WhatIf
 from turngap.model.turn import TurnRecord
-from turngap.network.telephone import delay_quantiles_ms
+from turngap.network.telephone import TelephoneNetwork, delay_quantiles_ms
 from turngap.verdict import stats
 
 WHAT_IF_MS = 230.0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.model.telephone import TelephoneNetwork
 from turngap.network import telephone
+from turngap.network.telephone import TelephoneNetwork
 from turngap_agent.errors import ScenarioError
 from turngap_agent.profile.sections import Spread
 

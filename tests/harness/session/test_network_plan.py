@@ -9,7 +9,7 @@ import pytest
 from turngap import network
 from turngap.model.budget import Budget, Limit
 from turngap.model.live import LegTimes, LiveSummary
-from turngap.model.telephone import TelephoneNetwork
+from turngap.network.telephone import TelephoneNetwork
 from turngap.scenario import PlannedCall, Turn
 from turngap.session import network_plan, plan
 from turngap.session.plan import Options
