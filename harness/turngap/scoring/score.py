@@ -17,6 +17,9 @@ from turngap.scoring.attempts import CallSpans
 from turngap.scoring.milestones import Milestones, find_milestones
 from turngap.scoring.turn_facts import collect_facts, describe_call_end, find_underruns, measure_lateness
 
+AROUND_T0_NS = 500 * NS_PER_MS
+"""On both sides of t0: by our lateness there a turn is called again. A call is heard for so long after t0 however soon
+its answer came, so that the window of a slow turn is no longer than that of a fast one."""
 _NO_STAGES_NOTE = {
     Expectation.WAIT: "nothing was to be answered",
     Expectation.IGNORE: "nothing was to be answered",
@@ -83,6 +86,7 @@ def _score(
     attempt = attempts.find_heard_attempt(record, call, moments)
     over = overlap.measure_overlap(record, call, turn.agent, spoken, moments, next_speech_ns)
     late = measure_lateness(record, *over.window_ns)
+    around = measure_lateness(record, moments.t0_ns - AROUND_T0_NS, moments.t0_ns + AROUND_T0_NS)
     answers = turn.agent.needs_answer
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
     transcript = attempts.text_attribute(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
@@ -136,6 +140,7 @@ def _score(
         reply_ms=None if reply is None else _ms(reply.end_ns - reply.start_ns),
         lateness_send_ms=_ms(late.send_ns),
         lateness_recv_ms=_ms(late.recv_ns),
+        lateness_around_t0_ms=_ms(max(around.send_ns, around.recv_ns)),
         label_low_ms=spoken.clip.label_low_ms,
         label_high_ms=spoken.clip.label_high_ms,
     )

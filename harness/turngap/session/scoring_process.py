@@ -18,7 +18,7 @@ import traceback
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -36,8 +36,9 @@ from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
 from turngap.session import network_plan
+from turngap.session.stopping import StoppingRule
 from turngap.store import recording
-from turngap.store.folder import CALLS, RunFolder
+from turngap.store.folder import CALLS, TURNS, RunFolder, read_turns
 
 Floats = npt.NDArray[np.float64]
 _NICE = 10
@@ -55,6 +56,8 @@ class ScoringJob:
     network_ms: float
     cold: bool
     """It is the first call to an agent that was just started."""
+    stopping: StoppingRule | None = None
+    """When the run stops before its planned turns; None where it never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,31 @@ class ScoredCall:
     """How late each frame was sent, shape (frames,)."""
     recv_late_ms: Floats
     """The longest stall of our own event loop during each frame, shape (frames,)."""
+    decision: str = ""
+    """What the turns so far decide, and after how many; "" while nothing is decided."""
+
+
+class Scorer:
+    """Scores calls one after the other, and remembers the turns of runs that stop once their verdict is decided."""
+
+    def __init__(self) -> None:
+        self._turns: dict[Path, dict[tuple[int, int], TurnRecord]] = {}
+
+    def score_and_save(self, job: ScoringJob) -> ScoredCall:
+        """Score a call and save it, and decide whether the run can stop.
+
+        Raises:
+            HarnessError: the folder can't be written.
+        """
+        scored = score_and_save(job)
+        if job.stopping is None:
+            return scored
+        turns = self._turns.get(job.folder)
+        if turns is None:  # a resumed run has turns of earlier sessions
+            turns = {(turn.call, turn.turn): turn for turn in read_turns(job.folder / TURNS)[0]}
+            self._turns[job.folder] = turns
+        turns |= {(turn.call, turn.turn): turn for turn in scored.turns}
+        return replace(scored, decision=job.stopping.decide(list(turns.values())))
 
 
 def score_and_save(job: ScoringJob) -> ScoredCall:
@@ -193,6 +221,7 @@ def recv_late_ms(call: CallRecord) -> Floats:
 def _serve() -> None:
     """Do the jobs on stdin, one after the other, until it is closed: by `close`, or by the end of the instrument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    scorer = Scorer()
     jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not get among the answers
     while True:
@@ -202,7 +231,7 @@ def _serve() -> None:
             return
         answer: _Answer
         try:
-            answer = None if job is None else score_and_save(job)
+            answer = None if job is None else scorer.score_and_save(job)
         except Exception as error:  # noqa: BLE001  # it is raised where the job comes from
             error.add_note(traceback.format_exc())
             answer = error

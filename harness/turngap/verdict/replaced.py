@@ -1,0 +1,125 @@
+"""Turns that our own lateness spoilt: which are set aside and called again, and in what order turns are judged. Pure.
+
+The choice depends on the instrument's lateness around the end of speech alone, never on the gap or the outcome: what is
+left is then a sample of the agent's turns as it would have been. The order is the plan's, never that of completion: a
+slow call that is still under way is waited for, not overtaken.
+
+A turn is called again under a call number of its own: the planned call `i` of `n` for the first time as call `i + n`,
+for the second time as `i + 2 n`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats as distributions
+
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.scenario import PlannedCall
+
+LATE_MS = 5.0
+"""More lateness than this around the end of speech spoils a turn: the limit of an `invalid` turn."""
+MOST_TIMES = 2
+"""How often one turn is called again."""
+MOST_SHARE = 0.2
+"""At most this share of the planned turns is called again; the turns beyond it stay as they are."""
+SUSPICIOUS_P = 0.01
+"""Of Fisher's exact test that turns set aside were over a limit no more often than the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """The planned calls of a run, in their order."""
+
+    calls: tuple[PlannedCall, ...]
+    """Warm-up calls included."""
+    planned_turns: int
+
+    @property
+    def most_repeats(self) -> int:
+        """How many calls may be placed again."""
+        return max(1, int(MOST_SHARE * self.planned_turns))
+
+    def repeat(self, index: int) -> PlannedCall:
+        """Return the call that is placed instead of the call `index`, which may be a repetition itself."""
+        return replace(self.calls[index % len(self.calls)], index=index + len(self.calls))
+
+
+def mark_replaced(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnRecord, ...]:
+    """Return the turns with `replaced` set, and `scored` unset, where they are set aside; in the order of calls.
+
+    Marks that a turn has already do not matter: the result depends on the turns' lateness and the plan alone.
+    """
+    aside = _sort_out(turns, plan).aside
+    return tuple(
+        turn.model_copy(update={"replaced": turn.call in aside, "scored": turn.call not in aside})
+        if turn.scored or turn.replaced
+        else turn
+        for turn in sorted(turns, key=lambda turn: (turn.call, turn.turn))
+    )
+
+
+def list_repeats(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[PlannedCall, ...]:
+    """Return the calls still to be placed instead of those that were set aside, in the plan's order.
+
+    They are known for certain once every call so far has ended: a call that is under way may be set aside too, and
+    comes first then.
+    """
+    recorded = {turn.call for turn in turns}
+    repeats = [plan.repeat(index) for index in sorted(_sort_out(turns, plan).aside)]
+    return tuple(call for call in repeats if call.index not in recorded)
+
+
+def select_decidable(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnRecord, ...]:
+    """Return the scored turns in the plan's order up to the first that is still to come; those set aside left out."""
+    return _sort_out(turns, plan).decidable
+
+
+def p_of_no_relation(over_aside: int, aside: int, over_kept: int, kept: int) -> float:
+    """Return the p-value of turns set aside being over a limit no more often than the others (Fisher, one-sided)."""
+    table = np.array([[over_aside, aside - over_aside], [over_kept, kept - over_kept]])
+    return float(distributions.fisher_exact(table, alternative="greater").pvalue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    aside: frozenset[int]
+    """The numbers of the calls that are set aside."""
+    decidable: tuple[TurnRecord, ...]
+
+
+def _sort_out(turns: Sequence[TurnRecord], plan: CallPlan) -> _Sorted:
+    """Go through the planned calls in their order, then through the first repetitions, then through the second."""
+    by_call: dict[int, list[TurnRecord]] = {}
+    for turn in turns:
+        if turn.scored or turn.replaced:
+            by_call.setdefault(turn.call, []).append(turn)
+    order = [call.index for call in plan.calls if not call.warm_up]
+    aside: list[int] = []
+    decidable: list[TurnRecord] = []
+    gapless = True
+    for times in range(MOST_TIMES + 1):
+        spoilt = []
+        for index in order:
+            own = by_call.get(index)
+            if own is None:
+                gapless = False
+            elif times < MOST_TIMES and len(aside) < plan.most_repeats and is_spoilt(own):
+                aside.append(index)
+                spoilt.append(index + len(plan.calls))
+            elif gapless:
+                decidable += own
+        order = spoilt
+    return _Sorted(frozenset(aside), tuple(decidable))
+
+
+def is_spoilt(own: Sequence[TurnRecord]) -> bool:
+    """Whether the call with these scored turns is called again; one with several is not: its turns are not alone."""
+    return len(own) == 1 and (own[0].lateness_around_t0_ms or 0.0) > LATE_MS
+
+
+def is_bad(turn: TurnRecord) -> bool:
+    """Whether the agent made a mistake that our lateness of some milliseconds can't explain."""
+    return not turn.is_good and turn.outcome is not Outcome.INVALID
