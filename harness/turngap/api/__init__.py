@@ -72,15 +72,16 @@ def run(
     networks: Sequence[NetworkProfile | Path | str] = (),
     seed: int | None = None,
     out: Path | str = "results",
+    all_turns: bool = False,
     progress: ProgressDisplay | bool = False,
 ) -> Run:
     """Place the calls of a scenario and measure every turn; blocks until the run has ended.
 
     `agent` is an `Agent`, or a profile (default: `cpu`). With `budget` the run is judged. `turns` and `seed` replace
     those of the scenario; with `networks` every utterance is called under each of them. The run folder is made in
-    `out`. `progress` is True for a display on stderr, or a listener. Ctrl-C while calls are placed ends the run with
-    the turns that are finished (`Run.interrupted`). An error after the run folder was made is in `Run.error`, and the
-    verdict is INVALID.
+    `out`. A run with a budget stops once its verdict is decided, unless `all_turns`. `progress` is True for a display
+    on stderr, or a listener. Ctrl-C while calls are placed ends the run with the turns that are finished
+    (`Run.interrupted`). An error after the run folder was made is in `Run.error`, and the verdict is INVALID.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started. In a running event loop
@@ -92,7 +93,16 @@ def run(
             what is kept.
     """
     return measure_run(
-        make_request(scenario, agent=agent, budget=budget, turns=turns, networks=networks, seed=seed, out=out),
+        make_request(
+            scenario,
+            agent=agent,
+            budget=budget,
+            turns=turns,
+            networks=networks,
+            seed=seed,
+            out=out,
+            all_turns=all_turns,
+        ),
         progress,
     )
 
@@ -106,6 +116,7 @@ async def arun(
     networks: Sequence[NetworkProfile | Path | str] = (),
     seed: int | None = None,
     out: Path | str = "results",
+    all_turns: bool = False,
     progress: ProgressDisplay | bool = False,
 ) -> Run:
     """`run` for asyncio. The loop is the caller's: whatever else runs on it makes the callers late.
@@ -114,7 +125,16 @@ async def arun(
     calls.
     """
     return await ameasure_run(
-        make_request(scenario, agent=agent, budget=budget, turns=turns, networks=networks, seed=seed, out=out),
+        make_request(
+            scenario,
+            agent=agent,
+            budget=budget,
+            turns=turns,
+            networks=networks,
+            seed=seed,
+            out=out,
+            all_turns=all_turns,
+        ),
         progress,
     )
 

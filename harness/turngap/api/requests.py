@@ -81,6 +81,7 @@ def make_request(
     networks: Sequence[NetworkProfile | Path | str] = (),
     seed: int | None = None,
     out: Path | str = "results",
+    all_turns: bool = False,
 ) -> Request:
     """Check everything that `run` takes, and return it as the plan of a run.
 
@@ -95,7 +96,7 @@ def make_request(
         url=subject.address,
         budget=budget,
         networks=_check_list(networks, "networks"),
-        options=Options(seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice),
+        options=Options(seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice, all_turns),
     )
 
 

@@ -51,6 +51,9 @@ def _run(
             help="Judge the run by a budget: sub500, edge500, edge500-audio (needs no spans) or a .yaml file."
         ),
     ] = None,
+    all_turns: Annotated[
+        bool, typer.Option("--all-turns", help="With a budget: call all turns, even once the verdict is decided.")
+    ] = False,
     network: Annotated[
         list[str] | None, typer.Option(help="Simulate a network: clean, jitter20, ... or a .yaml file; repeatable.")
     ] = None,
@@ -65,8 +68,8 @@ def _run(
     from turngap.cli import run as command
 
     if resume is not None:
-        others = (scenario, profile, url, turns, seed, out, set_, budget, network, inject, agent_nice or None)
-        _refuse_beside_resume("run", others)
+        flags = (all_turns or None, agent_nice or None)
+        _refuse_beside_resume("run", (scenario, profile, url, turns, seed, out, set_, budget, network, inject, *flags))
         requests = [api.resume_request(resume, otlp_port=otlp_port)]
     else:
         agent = api.Agent(
@@ -79,7 +82,14 @@ def _run(
         )
         requests = [
             api.make_request(
-                name, agent=agent, budget=budget, turns=turns, networks=network or (), seed=seed, out=out or RESULTS
+                name,
+                agent=agent,
+                budget=budget,
+                turns=turns,
+                networks=network or (),
+                seed=seed,
+                out=out or RESULTS,
+                all_turns=all_turns,
             )
             for name in scenario or [api.DEFAULT_SCENARIO]
         ]

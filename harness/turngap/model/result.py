@@ -27,6 +27,7 @@ from turngap.model.figures import (
     StageFigures,
 )
 from turngap.model.live import LiveSummary
+from turngap.model.plural import ordinal
 from turngap.model.stopping import StoppingPlan
 from turngap.model.telephone import TelephoneFigures
 from turngap.model.turn import Outcome
@@ -115,6 +116,19 @@ class AttemptSummary(FrozenModel):
     """How those attempts ended: by verdict, and `aborted`."""
     pass_probability: float | None = None
     """Of an agent exactly at the budget: that one or more of so many attempts end with PASS."""
+
+    @property
+    def sentence(self) -> str:
+        """Which attempt it is, how all on this build ended, and what that does to the risk of a false PASS."""
+        tries = sum(self.counts.values())
+        listed = ", ".join(f"{count} {status}" for status, count in self.counts.items())
+        text = f"{ordinal(self.number)} attempt on this build ({listed})"
+        if tries < 2 or self.pass_probability is None:
+            return f"{text}."
+        return (
+            f"{text}; an agent exactly at the budget passes 1 of {tries} attempts with probability "
+            f"{100 * self.pass_probability:.0f} %."
+        )
 
 
 class RunRecord(FrozenModel):

@@ -104,6 +104,8 @@ class TurnRecord(FrozenModel):
     scored: bool
     replaced: bool = False
     """Set aside because the instrument was late around the end of speech, and called again: not scored any more."""
+    overshoot: bool = False
+    """Its call was under way when the turns before it had decided the verdict: kept, not scored."""
     lead_in: bool = False
     """A turn that only leads to its call's scored one: recorded, never scored."""
     outcome: Outcome

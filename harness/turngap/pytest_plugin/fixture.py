@@ -104,12 +104,14 @@ class Turngap:
         elif isinstance(document, Path) or "/" in document or document.endswith((".yaml", ".yml")):
             document = (folder / document).resolve()
         gate = api.load_scenario(document).gate
+        judged_by = (budget or settings.budget or DEFAULT_BUDGET) if gate else budget
         return api.make_request(
             document,
             agent=api.Agent(source=profile or settings.profile, address=settings.url),
-            budget=(budget or settings.budget or DEFAULT_BUDGET) if gate else budget,
+            budget=judged_by,
             turns=settings.turns,
             out=settings.out,
+            all_turns=settings.all_turns and judged_by is not None,
         )
 
     def _judge(self, run: Run) -> RunRecord:
@@ -146,6 +148,7 @@ class Turngap:
             "sentence": record.sentence,
             "profile": record.profile,
             "turns": record.n_turns,
+            "attempt": record.attempt.number if record.attempt is not None else None,
             "turn_gap_p95_ms": record.turn_gap_ms.p95,
             "turn_gap_p95_upper_ms": record.turn_gap_ms.p95_upper,
             "perceived_gap_p95_ms": record.perceived_gap_ms.p95,

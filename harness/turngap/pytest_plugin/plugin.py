@@ -34,7 +34,7 @@ _FIXTURE = "turngap"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--benchmark`, `--profile`, `--agent-url`, `--budget`, `--turns`, and an ini option for each value."""
+    """`--benchmark`, `--profile`, `--agent-url`, `--budget`, `--turns`, `--all-turns`; an ini option for each value."""
     group = parser.getgroup("turngap", "turngap: how long callers wait for a voice agent")
     group.addoption(
         "--benchmark", action="store_true", dest="turngap_benchmark", help="place the calls of scenario files and gate"
@@ -42,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, text in OPTIONS.items():
         group.addoption(f"--{name.replace('_', '-')}", dest=f"turngap_{name}", default=None, help=text)
         parser.addini(f"turngap_{name}", text, default="")
+    group.addoption(
+        "--all-turns",
+        action="store_true",
+        dest="turngap_all_turns",
+        help="call all turns of a gate, even once its verdict is decided",
+    )
     parser.addini("turngap_out", "folder for run folders, from the root folder (default: results)", default="results")
 
 

@@ -28,6 +28,8 @@ class Settings:
     url: str | None
     budget: str | None
     turns: int | None
+    all_turns: bool
+    """Call all turns, even once the verdict is decided."""
     out: Path
     """Where run folders go."""
 
@@ -57,6 +59,7 @@ def read_settings(config: pytest.Config) -> Settings:
         url=values["agent_url"],
         budget=values["budget"],
         turns=_whole_number(line["turns"] if line["turns"] is not None else ini["turns"]),
+        all_turns=bool(config.getoption("turngap_all_turns")),
         out=config.rootpath / config.getini("turngap_out"),
     )
     _check(options)

@@ -16,6 +16,7 @@ from turngap.model.plural import plural
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import (
+    attempts,
     audio,
     charts,
     conversation,
@@ -138,6 +139,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
 def _comparison_context(run: data.ReportData, baseline: Path | None) -> dict[str, Any]:
     past = other_runs.earlier_runs(run.path, run.record, run.turns)
     return {
+        "attempts": attempts.list_attempts(run.path, run.record),
         "history": past,
         "history_chart": other_runs.draw_history(past, stage_table.reference_line(run.record)) if past else None,
         "baseline": other_runs.compare_with_baseline(run.record, run.turns, baseline) if baseline is not None else None,
@@ -246,7 +248,14 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
 
 def _kind(turn: TurnRecord) -> str:
     """Return why a turn is not scored; "" for a scored one."""
-    kinds = {"warm-up": turn.warm_up, "lead-in": turn.lead_in, "cold": turn.cold, "not scored": not turn.scored}
+    kinds = {
+        "warm-up": turn.warm_up,
+        "lead-in": turn.lead_in,
+        "cold": turn.cold,
+        "called again": turn.replaced,
+        "after the decision": turn.overshoot,
+        "not scored": not turn.scored,
+    }
     return next((kind for kind, applies in kinds.items() if applies), "")
 
 

@@ -59,7 +59,7 @@ def describe_repeats(calls: Sequence[PlannedCall]) -> str:
 
 
 def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | None = None) -> tuple[PlannedCall, ...]:
-    """Return the calls in their seeded order; `warm_up_turns` one-turn calls come first and repeat utterances.
+    """Return the calls in their seeded order; `warm_up_turns` one-turn calls come first.
 
     `n_turns` takes the first n turns of the seeded order. If n is larger than the list, the order starts again: such a
     run repeats utterances and is not gated.
@@ -71,12 +71,9 @@ def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | No
         raise ScenarioError(f"--turns {n_turns}: must be at least 1", code="scenario.turns")
     rng = random.Random(scenario.seed if seed is None else seed)
     turns_by_call = _assign_turns(scenario, rng, len(scenario.turns) if n_turns is None else n_turns)
-    turns = [turn for call_turns in turns_by_call for turn in call_turns]
-    answerable = [turn for turn in turns if turn.agent is Expectation.RESPOND and turn.over_agent_ms is None] or turns
+    warm_ups = select_warm_ups(scenario, [turn for call_turns in turns_by_call for turn in call_turns])
     calls = [
-        PlannedCall(
-            index=index, turns=(answerable[-1 - index % len(answerable)],), probe=True, warm_up=True, line=scenario.line
-        )
+        PlannedCall(index, (warm_ups[index % len(warm_ups)],), probe=True, warm_up=True, line=scenario.line)
         for index in range(scenario.warm_up_turns)
     ]
     lead_ins_by_call = _draw_lead_ins(scenario, f"{scenario.seed if seed is None else seed}:depth", len(turns_by_call))
@@ -92,6 +89,29 @@ def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | No
             ),
         )
     return tuple(calls)
+
+
+def select_warm_ups(scenario: Scenario, scored: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return the utterances of warm-up calls, in the order in which they are used; the agent answers each of them.
+
+    They are the scenario's turns that are not `scored`, then its lead-ins: an agent that remembers what it heard gains
+    nothing by a warm-up. Where a scenario has neither they repeat scored utterances, those that are called last first.
+    """
+    keys = {turn.key for turn in scored}
+    unscored = [turn for turn in (*scenario.turns, *scenario.lead_ins) if turn.key not in keys and _can_open(turn)]
+    repeated = [turn for turn in scored if _can_open(turn)] or list(scored)
+    return tuple(unscored or reversed(repeated))
+
+
+def repeats_in_warm_up(calls: Sequence[PlannedCall]) -> bool:
+    """Whether a warm-up call says what is scored later."""
+    scored = {turn.key for call in calls for turn in call.scored_turns}
+    return any(turn.key in scored for call in calls if call.warm_up for turn in call.turns)
+
+
+def _can_open(turn: Turn) -> bool:
+    """Whether the turn is answered as the first of a call."""
+    return turn.agent is Expectation.RESPOND and turn.over_agent_ms is None
 
 
 def _draw_lead_ins(scenario: Scenario, seed: str, n_calls: int) -> list[tuple[Turn, ...]]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from turngap_agent.errors import TurngapError
+
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.records import Clip
-from turngap.model.result import RunRecord
+from turngap.model.result import AttemptSummary, RunRecord
+from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
-from turngap.session import network_plan, reply_scripts, run_record
+from turngap.scenario.calls import repeats_in_warm_up
+from turngap.session import network_plan, reply_scripts, run_record, stopping
+from turngap.session.attempt import OpenAttempt, open_attempt
 from turngap.session.plan import Request
 from turngap.session.run_record import Judge, Progress
 from turngap.store import folder as store
 from turngap.store import recording
 from turngap.store.folder import RunFolder
-from turngap.verdict import gate
+from turngap.verdict import gate, replaced
 
 
 @dataclass(slots=True)
@@ -33,6 +39,8 @@ class AgentRun:
     """On the host's monotonic clock; the run's duration is counted from here."""
     name: str = ""
     """Unique in its session: the setting of a sweep; "" where the session has one run."""
+    attempt: OpenAttempt | None = None
+    """Its entry in the attempt ledger; None without a budget."""
     calls_placed: int = field(default=0, init=False)
     """Calls to the agent in this session."""
 
@@ -45,6 +53,17 @@ class AgentRun:
         for lock in (self.folder.lock, self.request.resumed.lock if self.request.resumed is not None else None):
             if lock is not None:
                 lock.release()
+
+    def set_aside(self) -> list[PlannedCall]:
+        """Mark the turns that our own lateness spoilt, and return the calls still to be placed instead of theirs.
+
+        None without a budget: nothing is judged there, and a spoilt turn is only left out of the figures.
+        """
+        if self.request.budget is None:
+            return []
+        plan = self.request.call_plan
+        self.progress.turns = list(replaced.mark_replaced(self.progress.turns, plan))
+        return list(replaced.list_repeats(self.progress.turns, plan))
 
     @property
     def is_empty(self) -> bool:
@@ -69,7 +88,7 @@ async def open_run(
     made of time, scenario and profile.
 
     Raises:
-        UsageError: the folder can't be made there.
+        UsageError: the folder can't be made there, or the attempt not be entered in the ledger.
         HarnessError: the folder can't be written.
     """
     progress = Progress(notes=[*corpus.notes, *_request_notes(request)])
@@ -84,7 +103,19 @@ async def open_run(
         resumed = f"resumed {record.started}; lateness is that of the calls since then"
         progress.notes += [*request.resumed.notes, resumed]
         record = run_record.resumed_record(record, request.resumed.record)
-    return AgentRun(request, folder, record, progress, clock.now_ns(), name)
+        if request.stopping_rule is not None and not request.options.all_turns:
+            progress.decided = request.stopping_rule.decide(progress.turns)
+    try:
+        attempt = await open_attempt(request, folder.path, record, clock)
+    except TurngapError:
+        if request.resumed is None:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    if attempt is not None:
+        identity = AttemptSummary(attempt_id=attempt.start.attempt, fingerprint=attempt.start.fingerprint)
+        record = record.model_copy(update={"attempt": identity})
+        folder.write(record)
+    return AgentRun(request, folder, record, progress, clock.now_ns(), name, attempt)
 
 
 def close_run(
@@ -104,7 +135,8 @@ def close_run(
         HarnessError: the folder can't be written.
     """
     request, folder, progress = agent_run.request, agent_run.folder, agent_run.progress
-    turns = recording.drop_references(folder.path, sorted(progress.turns, key=lambda turn: (turn.call, turn.turn)))
+    judged = _mark_turns(agent_run)
+    turns = recording.drop_references(folder.path, progress.turns)
     progress.turns = list(turns)
     judge = judge or partial(gate.judge_run, budget=request.budget, plan=agent_run.record.stopping_plan)
     duration_s = agent_run.record.duration_s + (clock.now_ns() - agent_run.started_ns) / 1e9
@@ -112,14 +144,48 @@ def close_run(
         agent_run.record.model_copy(update={"duration_s": duration_s}),
         folder,
         progress,
-        judge(turns, run_record.collect_evidence(request, folder, progress)),
+        judge(judged, run_record.collect_evidence(request, folder, progress)),
         sources={key: clip.source for key, clip in clips.items()},
     )
     record = finish(record)
     folder.replace_turns(turns)
     folder.write(record)
+    if agent_run.attempt is not None:
+        record = run_record.with_attempt(record, agent_run.attempt.close(record, _describe_end(progress)))
+        folder.write(record)
     recording.delete_unused(folder.path, folder.path / store.CALLS, turns)
     return record
+
+
+def _describe_end(progress: Progress) -> str:
+    """Return how the run ended, for the ledger."""
+    if progress.errors:
+        return progress.errors[0]
+    return progress.decided.sentence if progress.decided is not None else "all planned turns were called"
+
+
+def _mark_turns(agent_run: AgentRun) -> tuple[TurnRecord, ...]:
+    """Mark the turns that are not scored for a reason that is known by now; return those by which the run is judged.
+
+    Without `all_turns` the figures are those of the same turns: calls that were under way when the verdict was decided
+    are kept, and not scored.
+    """
+    request, progress = agent_run.request, agent_run.progress
+    agent_run.set_aside()
+    rule = request.stopping_rule
+    progress.decided = rule.decide(progress.turns) if rule is not None else None
+    progress.turns.sort(key=lambda turn: (turn.call, turn.turn))
+    judged = stopping.select_judged(progress.turns, rule, progress.decided)
+    if request.options.all_turns and progress.decided is not None:
+        called = f"all {request.planned_turns} turns were called, as --all-turns says"
+        progress.notes.append(f"{called}; the verdict was {progress.decided.sentence}")
+        return judged
+    kept = {(turn.call, turn.turn) for turn in judged}
+    progress.turns = [
+        turn if (turn.call, turn.turn) in kept else turn.model_copy(update={"scored": False, "overshoot": True})
+        for turn in progress.turns
+    ]
+    return tuple(progress.turns)
 
 
 def _request_notes(request: Request) -> list[str]:
@@ -130,7 +196,20 @@ def _request_notes(request: Request) -> list[str]:
     if changed := request.scenario.overrides(request.profile_name):
         keys = ", ".join(override.partition("=")[0] for override in changed)
         notes.append(f"the scenario changes the profile: {keys}")
+    if request.seed != request.scenario.seed:
+        notes.append(_describe_seed(request))
+    if request.budget is not None and repeats_in_warm_up(request.calls):
+        notes.append("warm-up calls say utterances that are scored later; the scenario can list others as `lead_ins`")
     notes += network_plan.network_notes(request.networks)
     if request.profile is not None and request.profile.weightless:
         notes.append(reply_scripts.NOTE)
     return notes
+
+
+def _describe_seed(request: Request) -> str:
+    """Return what a seed other than the scenario's own changes."""
+    seeds = f"seed {request.seed} instead of the scenario's own {request.scenario.seed}"
+    if request.redraws_subset:
+        part = f"{request.planned_utterances} of the scenario's {len(request.scenario.turns)} turns"
+        return f"{seeds} draws another part of the scenario: {part}, not those of other runs"
+    return f"{seeds}: the same turns in another order"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from turngap_agent.errors import AgentError, HarnessError, TurngapError
@@ -14,6 +14,7 @@ from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
+from turngap.model.plural import plural
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import TurnRecord
 from turngap.session.agent_processes import AgentProcesses
@@ -47,6 +48,7 @@ class CallSlots:
     """Set it to end the session: calls hang up, finished turns are kept."""
     show_turn: Callable[[TurnRecord, str], None]
     """Called with every scored turn and the name of its run."""
+    show_message: Callable[[str], None]
     interrupted: str
     """The message of the error where `stop` ended the session."""
     _error: TurngapError | None = field(default=None, init=False)
@@ -68,8 +70,11 @@ class CallSlots:
         gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
         try:
             await self._fill_slot(deque(assigned for assigned in self.calls if assigned.call.warm_up))
-            scored = deque(assigned for assigned in self.calls if not assigned.call.warm_up)
-            await asyncio.gather(*(self._fill_slot(scored) for _ in range(self.slots)))
+            calls = [assigned for assigned in self.calls if not assigned.call.warm_up]
+            await self._place_round(calls)
+            # Only once all others have ended is it known which calls are placed again: see `verdict.replaced`.
+            while not self._ends and (calls := self._list_repeats(agent_runs.values())):
+                await self._place_round(calls)
         finally:
             gc.unfreeze()
             watch.cancel()
@@ -96,11 +101,39 @@ class CallSlots:
         finally:
             stopped.cancel()
 
+    @property
+    def _ends(self) -> bool:
+        """Whether no further call is placed, to no agent."""
+        return self._halt.is_set() or self._error is not None or self.stop.is_set()
+
+    def _list_repeats(self, agent_runs: Iterable[AgentRun]) -> list[AssignedCall]:
+        """Return the calls to be placed again, of the runs that are not decided."""
+        repeats = [
+            AssignedCall(agent_run, call)
+            for agent_run in agent_runs
+            if agent_run.progress.decided is None
+            for call in agent_run.set_aside()
+        ]
+        if repeats:
+            self.show_message(f"{plural(len(repeats), 'turn')} spoilt by our own lateness: called again")
+        return repeats
+
+    async def _place_round(self, calls: Sequence[AssignedCall]) -> None:
+        """Place the calls in their order, so many at once as there are slots."""
+        queue = deque(calls)
+        await asyncio.gather(*(self._fill_slot(queue) for _ in range(self.slots)))
+
     async def _fill_slot(self, calls: deque[AssignedCall]) -> None:
-        """Place one call after the other until none is left or the slots are halted."""
-        while calls and not (self._halt.is_set() or self._error or self.stop.is_set()):
+        """Place one call after the other until none is left or the slots are halted.
+
+        A run whose verdict is decided gets no further call; those under way are finished.
+        """
+        while calls and not self._ends:
+            assigned = calls.popleft()
+            if assigned.agent_run.progress.decided is not None:
+                continue
             try:
-                await self._place(calls.popleft())
+                await self._place(assigned)
             except TurngapError as error:
                 self._error = self._error or error
                 self._halt.set()
@@ -137,7 +170,15 @@ class CallSlots:
         if not alone:
             await processes.sampler.pause()
         cold = first and agent.ours
-        job = ScoringJob(agent_run.folder.path, call, collected, planned, agent_run.request.network_ms(planned), cold)
+        job = ScoringJob(
+            agent_run.folder.path,
+            call,
+            collected,
+            planned,
+            agent_run.request.network_ms(planned),
+            cold,
+            None if agent_run.request.options.all_turns else agent_run.request.stopping_rule,
+        )
         scored = await self.scorer.score_and_save(job)
         agent_run.progress.add(scored)
         agent_run.progress.notes += [f"call {call.index}: {warning}" for warning in call.warnings]

@@ -30,10 +30,13 @@ from turngap.session.run_documents import (
     locate_recorded_scenario,
     read_scenario,
 )
+from turngap.session.stopping import StoppingRule
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.verdict import budget as budgets
 from turngap.verdict.budget import Budget, Metric
+from turngap.verdict.replaced import CallPlan
+from turngap.verdict.stopping import plan_run as plan_stopping
 
 HIGHEST_PORT, HIGHEST_NICENESS = 65_535, 19
 AUDIO_BUDGET = "edge500-audio"
@@ -65,6 +68,8 @@ class Options:
     """Where spans are received; 0 for a free port."""
     agent_nice: int = 0
     """Niceness of the agent: above 0 our own caller is more punctual, and the agent slower than it could be."""
+    all_turns: bool = False
+    """Call all planned turns of a run with a budget, even once its verdict is decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,33 @@ class Request:
             for call in self.calls
             if call.warm_up or any((call.index, turn) not in recorded for turn in range(len(call.turns)))
         )
+
+    @property
+    def call_plan(self) -> CallPlan:
+        """The planned calls, for what is called again and when the run may stop."""
+        return CallPlan(self.calls, self.planned_turns)
+
+    @property
+    def stopping_rule(self) -> StoppingRule | None:
+        """When a run with a budget is decided before its planned turns, and stops, unless `all_turns`; None: never."""
+        if self.budget is None:
+            return None
+        resumed = self.resumed
+        plan = plan_stopping(self.budget, self.planned_turns) if resumed is None else resumed.record.stopping_plan
+        if plan is None:  # a run of a version that judged all turns at once is judged so when it is resumed
+            return None
+        weightless = self.profile is not None and self.profile.weightless
+        return StoppingRule(self.budget, plan, self.call_plan, weightless)
+
+    @property
+    def redraws_subset(self) -> bool:
+        """Whether a seed of the user's own selects other turns of the scenario than the scenario's seed would."""
+        return self.seed != self.scenario.seed and self.planned_utterances < len(self.scenario.turns)
+
+    @property
+    def planned_utterances(self) -> int:
+        """Turns to be scored; under several networks each counts once."""
+        return self.planned_turns // max(1, len(self.networks))
 
     @property
     def simultaneous_calls(self) -> int:
@@ -248,7 +280,9 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
         if record.telephone is not None
         else network_plan.select_telephone_network(record.budget, profile),
         budget=record.budget,
-        options=replace(options, inject=state.inject, agent_nice=state.agent_nice),
+        options=replace(
+            options, out=path.parent, inject=state.inject, agent_nice=state.agent_nice, all_turns=state.all_turns
+        ),
         resumed=Resumed(path, record, run.turns, run.notes, lock),
         networks=simulated,
     )
@@ -273,7 +307,9 @@ def with_corpus(request: Request, corpus: Corpus) -> Request:
     calls = network_plan.assign_networks(planned, request.networks)
     planned_utterances = {(call.index, place): turn.key for call in calls for place, turn in enumerate(call.turns)}
     for turn in request.resumed.turns if request.resumed is not None else ():
-        if planned_utterances.get((turn.call, turn.turn)) != turn.utterance_id:
+        if turn.warm_up:
+            continue  # nothing depends on what it said
+        if planned_utterances.get((turn.call % len(calls), turn.turn)) != turn.utterance_id:
             assert request.resumed is not None
             raise RunFolderError(
                 f"{request.resumed.path}: call {turn.call} said {turn.utterance_id!r} when the run began, which the "
@@ -317,6 +353,15 @@ def _check_limits(request: Request) -> Request:
             f"budget {request.budget.name!r} limits the perceived gap, whose network model would come on top of the "
             f"simulated network {adding!r}: drop one, or limit `{Metric.TURN_GAP}` as the budget edge500 does"
         )
+    if request.budget is not None and request.resumed is None and request.redraws_subset:
+        raise UsageError(
+            f"--seed {request.seed} with --turns {request.planned_utterances} draws other turns of the scenario's "
+            f"{len(request.scenario.turns)} than its own seed {request.scenario.seed} does, and a budget is judged on "
+            "turns that were fixed beforehand: drop --seed, --turns or --budget",
+            code="usage.subset",
+        )
+    if request.options.all_turns and request.budget is None:
+        raise UsageError("--all-turns: a run without a budget calls all its turns anyway; drop it, or give --budget")
     if request.budget is not None and not request.scenario.gate:
         raise ScenarioError(
             f"{request.scenario_label}: no budget can be judged on it (it has no `gate: true`); use the scenario `gate`"

@@ -16,13 +16,14 @@ from turngap.calibration.sentinel import SentinelErrors
 from turngap.clock import Clock
 from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
-from turngap.model.result import DEFINITIONS, ResumeState, RunRecord, Verdict, caveat
+from turngap.model.result import DEFINITIONS, AttemptSummary, ResumeState, RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import environment, process_log
 from turngap.processes.agent import Ready
 from turngap.processes.sampler import Sampler
 from turngap.session.plan import Request, profile_data
 from turngap.session.scoring_process import Floats, ScoredCall
+from turngap.session.stopping import Decided
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict import summary
@@ -53,12 +54,15 @@ class Progress:
     gpu_watch: GpuWatch | None = None
     vram_peak_mib: float | None = None
     """On the agent's GPU; None where it uses none, or is reached by a URL."""
+    decided: Decided | None = None
+    """What the turns so far decide: no further call is placed then."""
 
     def add(self, call: ScoredCall) -> None:
         """Add a call's turns; those of a call that is placed again replace its earlier ones."""
         fresh = {(turn.call, turn.turn) for turn in call.turns}
         self.turns = [turn for turn in self.turns if (turn.call, turn.turn) not in fresh]
         self.turns.extend(call.turns)
+        self.decided = self.decided or call.decided
         self.send_late_ms.append(call.send_late_ms)
         self.recv_late_ms.append(call.recv_late_ms)
         scored = [turn for turn in call.turns if turn.scored]
@@ -71,7 +75,8 @@ async def new_record(request: Request, clock: Clock, *, live: bool = False) -> R
     """Return the record of a run that starts now on this machine; `live` marks live calls."""
     machine = environment.describe_machine()
     machine["timer_late_p99_ms"] = await environment.measure_timer_late_p99_ms(clock)
-    state = ResumeState(inject=request.options.inject, agent_nice=request.options.agent_nice, live=live)
+    options = request.options
+    state = ResumeState(inject=options.inject, agent_nice=options.agent_nice, live=live, all_turns=options.all_turns)
     # The state is in the field `resume` too: versions of turngap without that field read it in `environment`, and an
     # agent that they resumed without its delays would be another one.
     machine |= {"live": True} if live else {"agent_nice": state.agent_nice, "inject": list(state.inject)}
@@ -120,13 +125,19 @@ def resumed_record(record: RunRecord, earlier: RunRecord) -> RunRecord:
     fields: dict[str, object] = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
     fields |= {"stopping_plan": earlier.stopping_plan}
     fields["definitions"] = earlier.definitions  # of the turns that it already has: they are not measured again
-    return record.model_copy(update={**fields, "notes": earlier.notes})
+    return record.model_copy(update={**fields, "notes": earlier.notes, "attempt": earlier.attempt})
 
 
 def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
     """Return a verdict's sentence, with a caveat where the `profile`, as data, has random weights."""
     text = caveat(profile)
     return sentence if text is None else f"{sentence} Profile {profile['name']}. {text}"
+
+
+def with_attempt(record: RunRecord, attempt: AttemptSummary) -> RunRecord:
+    """Return the record with its attempt; the verdict's sentence says so if it is not the only one on this build."""
+    sentence = f"{record.sentence} {attempt.sentence}" if sum(attempt.counts.values()) > 1 else record.sentence
+    return record.model_copy(update={"attempt": attempt, "sentence": sentence})
 
 
 def collect_evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:
@@ -151,6 +162,7 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
         vram_peak_mib=progress.vram_peak_mib,
         gpu=progress.gpu_watch,
         faults=tuple(progress.errors),
+        stopped_early=progress.decided.sentence if progress.decided is not None else "",
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
         sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,
         sentinel_samples=progress.sentinel.n if progress.sentinel is not None else 0,
@@ -169,7 +181,9 @@ def final_record(
 ) -> RunRecord:
     """Return the record of a run that has ended, complete or not; `sources` are those of its clips, by key."""
     scored = [turn for turn in progress.turns if turn.scored]
-    complete = not progress.errors and len(scored) >= record.planned_turns
+    decided = progress.decided
+    stopped_early = decided.sentence if decided is not None and len(scored) < record.planned_turns else ""
+    complete = not progress.errors and (bool(stopped_early) or len(scored) >= record.planned_turns)
     usage = process_log.summarise_process(folder.path / store.PROCESS)
     price = record.profile_data.get("price")
     low, high = summary.label_uncertainty_ms(progress.turns)
@@ -179,6 +193,7 @@ def final_record(
         | {
             "duration_s": round(record.duration_s, 3),
             "complete": complete,
+            "stopped_early": stopped_early,
             "verdict": judgement.verdict,
             "sentence": with_caveat(judgement.sentence, record.profile_data),
             "reasons": judgement.reasons,

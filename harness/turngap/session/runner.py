@@ -173,6 +173,8 @@ def remove_empty_folders(agent_runs: Sequence[AgentRun]) -> bool:
         return False
     for agent_run in agent_runs:
         shutil.rmtree(agent_run.folder.path, ignore_errors=True)
+        if agent_run.attempt is not None:
+            agent_run.attempt.close_without_turns("no turn was measured")
     return True
 
 
@@ -207,6 +209,7 @@ async def _measure(
             scheduler=scheduler,
             stop=stop,
             show_turn=display.show_turn,
+            show_message=display.show_message,
             interrupted=session.interrupted,
         )
         display.show_start(sum(len(assigned.call.scored_turns) for assigned in session.calls))

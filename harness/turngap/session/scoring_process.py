@@ -36,9 +36,10 @@ from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall
 from turngap.scoring.score import score_call
 from turngap.session import network_plan
-from turngap.session.stopping import StoppingRule
+from turngap.session.stopping import Decided, StoppingRule
 from turngap.store import recording
 from turngap.store.folder import CALLS, TURNS, RunFolder, read_turns
+from turngap.verdict import replaced
 
 Floats = npt.NDArray[np.float64]
 _NICE = 10
@@ -69,8 +70,8 @@ class ScoredCall:
     """How late each frame was sent, shape (frames,)."""
     recv_late_ms: Floats
     """The longest stall of our own event loop during each frame, shape (frames,)."""
-    decision: str = ""
-    """What the turns so far decide, and after how many; "" while nothing is decided."""
+    decided: Decided | None = None
+    """What the run's turns so far decide."""
 
 
 class Scorer:
@@ -78,6 +79,8 @@ class Scorer:
 
     def __init__(self) -> None:
         self._turns: dict[Path, dict[tuple[int, int], TurnRecord]] = {}
+        self._asked: dict[Path, int] = {}
+        """By how many turns of the run nothing is decided."""
 
     def score_and_save(self, job: ScoringJob) -> ScoredCall:
         """Score a call and save it, and decide whether the run can stop.
@@ -93,7 +96,10 @@ class Scorer:
             turns = {(turn.call, turn.turn): turn for turn in read_turns(job.folder / TURNS)[0]}
             self._turns[job.folder] = turns
         turns |= {(turn.call, turn.turn): turn for turn in scored.turns}
-        return replace(scored, decision=job.stopping.decide(list(turns.values())))
+        known = list(turns.values())
+        decided = job.stopping.decide(known, asked=self._asked.get(job.folder, 0))
+        self._asked[job.folder] = len(replaced.select_decidable(known, job.stopping.calls))
+        return replace(scored, decided=decided)
 
 
 def score_and_save(job: ScoringJob) -> ScoredCall:

@@ -49,6 +49,23 @@ class FolderLock:
         self.release()
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process writes the run's folder at this moment; False where there is no such folder."""
+    try:
+        file = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(file)
+    return False
+
+
 def new_folder(out: Path, name: str, kind: str, fill: Callable[[Path, str], None]) -> tuple[Path, FolderLock]:
     """Make the folder `name` under `out`; an existing name gets a number. Messages call it a `kind` folder.
 

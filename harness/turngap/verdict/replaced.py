@@ -48,14 +48,14 @@ class CallPlan:
 
 
 def mark_replaced(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnRecord, ...]:
-    """Return the turns with `replaced` set, and `scored` unset, where they are set aside; in the order of calls.
+    """Return the turns, by call: those set aside with `replaced` and without `scored`, the others the reverse.
 
     Marks that a turn has already do not matter: the result depends on the turns' lateness and the plan alone.
     """
     aside = _sort_out(turns, plan).aside
     return tuple(
-        turn.model_copy(update={"replaced": turn.call in aside, "scored": turn.call not in aside})
-        if turn.scored or turn.replaced
+        turn.model_copy(update={"replaced": turn.call in aside, "scored": turn.call not in aside, "overshoot": False})
+        if _was_scored(turn)
         else turn
         for turn in sorted(turns, key=lambda turn: (turn.call, turn.turn))
     )
@@ -94,7 +94,7 @@ def _sort_out(turns: Sequence[TurnRecord], plan: CallPlan) -> _Sorted:
     """Go through the planned calls in their order, then through the first repetitions, then through the second."""
     by_call: dict[int, list[TurnRecord]] = {}
     for turn in turns:
-        if turn.scored or turn.replaced:
+        if _was_scored(turn):
             by_call.setdefault(turn.call, []).append(turn)
     order = [call.index for call in plan.calls if not call.warm_up]
     aside: list[int] = []
@@ -113,6 +113,10 @@ def _sort_out(turns: Sequence[TurnRecord], plan: CallPlan) -> _Sorted:
                 decidable += own
         order = spoilt
     return _Sorted(frozenset(aside), tuple(decidable))
+
+
+def _was_scored(turn: TurnRecord) -> bool:
+    return turn.scored or turn.replaced or turn.overshoot
 
 
 def is_spoilt(own: Sequence[TurnRecord]) -> bool:

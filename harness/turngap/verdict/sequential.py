@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from turngap.model.plural import plural
 from turngap.model.stopping import StoppingPlan
-from turngap.model.turn import Outcome, TurnRecord
+from turngap.model.turn import TurnRecord
 from turngap.verdict import stopping
 from turngap.verdict.budget import Budget, Metric
 from turngap.verdict.counts import count_misses
@@ -54,21 +54,20 @@ def decide_early(
     """Return whether the scored turns so far, in their order, decide the run.
 
     `plan` is the run's stopping plan, by default the one for this budget and number of planned turns; `weightless`: the
-    agent's weights are random, and word errors are not judged. Invalid turns are left out, because they are called
-    again: if the decision is PASS_SHOWN, call them before the run ends, and ask again. A limit on GPU memory is judged
-    when the run has ended.
+    agent's weights are random, and word errors are not judged. Turns that are called again are not among them (`replaced`);
+    those that stay invalid are judged both ways, as at the run's end. A limit on GPU memory is judged when the run has
+    ended.
     """
     plan = plan or stopping.plan_run(budget, planned)
-    valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
-    if plan is None or plan.kind == "fixed" or not valid or len(valid) >= plan.turns:
+    if plan is None or plan.kind == "fixed" or not scored or len(scored) >= plan.turns:
         return Decision(DecisionKind.CONTINUE)
     left_out = {*([] if not weightless else WORD_METRICS), Metric.VRAM}
     limits = tuple(limit for limit in budget.limits if limit.metric not in left_out)
     if not limits:
         return Decision(DecisionKind.CONTINUE)
     known = Evidence(planned_turns=planned, complete=False, weightless=weightless)
-    results = judge_budget(budget.model_copy(update={"limits": limits}), valid, known, plan, ended=False)
-    after = f"after {len(valid)} of {plural(plan.turns, 'planned turn')}"
+    results = judge_budget(budget.model_copy(update={"limits": limits}), scored, known, plan, ended=False)
+    after = f"after {len(scored)} of {plural(plan.turns, 'planned turn')}"
     over = [result for result in results if result.state is LimitState.OVER]
     if over:
         return Decision(DecisionKind.FAIL_SHOWN, f"decided {after}: {over[0].text}")
@@ -76,7 +75,7 @@ def decide_early(
         return Decision(DecisionKind.PASS_SHOWN, f"decided {after}: every limit is shown to be met")
     for limit in limits:
         own = stopping.find_plan(plan, limit)
-        count = count_misses(limit, valid) if own is not None else None
+        count = count_misses(limit, scored) if own is not None else None
         if own is None or count is None or isinstance(count, LimitResult):
             continue
         if count.misses >= own.last_miss:
