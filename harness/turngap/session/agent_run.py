@@ -173,7 +173,8 @@ def _mark_turns(agent_run: AgentRun) -> tuple[TurnRecord, ...]:
     request, progress = agent_run.request, agent_run.progress
     agent_run.set_aside()
     rule = request.stopping_rule
-    progress.decided = rule.decide(progress.turns) if rule is not None else None
+    if rule is not None and request.options.all_turns:  # nobody has asked it yet
+        progress.decided = rule.decide(progress.turns)
     progress.turns.sort(key=lambda turn: (turn.call, turn.turn))
     judged = stopping.select_judged(progress.turns, rule, progress.decided)
     if request.options.all_turns and progress.decided is not None:

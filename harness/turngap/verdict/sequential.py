@@ -54,7 +54,7 @@ def decide_early(
     """Return whether the scored turns so far, in their order, decide the run.
 
     `plan` is the run's stopping plan, by default the one for this budget and number of planned turns; `weightless`: the
-    agent's weights are random, and word errors are not judged. Turns that are called again are not among them (`replaced`);
+    agent's weights are random, and word errors are not judged. Turns that are called again are not among `scored`;
     those that stay invalid are judged both ways, as at the run's end. A limit on GPU memory is judged when the run has
     ended.
     """
