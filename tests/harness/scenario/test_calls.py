@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.scenario import Scenario, plan_calls
-from turngap.scenario.calls import describe_repeats
+from turngap.scenario.calls import describe_repeats, repeats_in_warm_up
+from turngap.session.run_documents import load_scenario
 
 SIZES = st.integers(1, 30)
 
@@ -95,7 +96,8 @@ def test_the_seed_orders_the_depths_and_leaves_the_turns_alone() -> None:
     plain = with_depth(40, depth={}, lead_ins=[])
     for seed in range(5):
         shallow, deep = (plan_calls(scenario, seed=seed) for scenario in (plain, with_depth(40)))
-        assert [call.turns[-1].key for call in shallow] == [call.turns[-1].key for call in deep]
+        scored = [[turn.key for call in calls for turn in call.scored_turns] for calls in (shallow, deep)]
+        assert scored[0] == scored[1]
     depths = [[len(call.turns) for call in plan_calls(with_depth(40), seed=seed)] for seed in range(5)]
     assert len({tuple(one) for one in depths}) == 5
 
@@ -123,3 +125,27 @@ def test_depths_that_cannot_be_are_refused(keys: dict[str, object], words: str) 
     """Too few lead-ins, several scored turns a call, no such depth, a name twice, a turn that nobody answers."""
     with pytest.raises(ValueError, match=words):
         with_depth(3, **keys)
+
+
+@given(st.integers(0, 99), st.integers(1, 12))
+def test_warm_up_says_nothing_that_is_scored(seed: int, wanted: int) -> None:
+    """While the scenario has utterances that are not scored: turns outside the subset, then lead-ins."""
+    scenario = Scenario.model_validate(
+        {
+            "name": "test",
+            "warm_up_turns": 3,
+            "depth": {1: 1},
+            "lead_ins": [{"id": "lead", "say": "hello"}],
+            "turns": [{"id": f"t{n}", "say": "hello"} for n in range(12)],
+        }
+    )
+    calls = plan_calls(scenario, seed=seed, n_turns=wanted)
+    assert not repeats_in_warm_up(calls)
+    said = [call.turns[0].key for call in calls if call.warm_up]
+    assert len(set(said)) == min(3, 13 - wanted)
+    assert ("lead" in said) == (wanted > 9)
+
+
+def test_the_warm_up_of_a_part_of_the_gate_is_not_scored() -> None:
+    """59 of its turns leave others for the warm-up."""
+    assert not repeats_in_warm_up(plan_calls(load_scenario("gate"), n_turns=59))
