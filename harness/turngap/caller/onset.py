@@ -1,7 +1,9 @@
 """When played audio becomes audible: one definition, for the caller during a call and for scoring after it.
 
-An onset is the first sample of the first played 10 ms frame over -45 dBFS that is followed by at least 30 ms over it
-in the next 60 ms. Frames lie on the grid of each contiguous piece of played audio; holes between pieces are silence.
+Sound starts in the first played 10 ms frame over -45 dBFS that is followed by at least 30 ms over it in the next 60 ms.
+Frames lie on the grid of each contiguous piece of played audio; holes between pieces are silence. The onset is a sample
+of that frame or of the one before it, wherever the frames' grid lies: the one from which on the audio has the most
+energy over -45 dBFS until the end of the frame.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ SUSTAINED_SAMPLES = 240
 
 _FULL_SCALE = 32_768.0
 _FLOOR_DBFS = -120.0
+DBM0_OVER_DBFS = 6.22
+"""Levels here are RMS re full scale: a square wave of ±32,768 has 0 dBFS, a sine of that peak -3.01. 0 dBm0 is by
+definition the digital milliwatt (ITU-T G.711, clause 5 and table 6), a sine 3.17 dB under the largest that μ-law can
+carry, whose peak is 8,159 · 4 = 32,636 here. Decoded, it has -6.22 dBFS; so -45 dBFS are -38.78 dBm0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,29 @@ def levels_dbfs(pcm: Pcm16) -> npt.NDArray[np.float64]:
     return levels
 
 
+def format_level(dbfs: float) -> str:
+    """Return a level in both units: "-45 dBFS (-39 dBm0)"."""
+    return f"{dbfs:.0f} dBFS ({dbfs + DBM0_OVER_DBFS:.0f} dBm0)"
+
+
+def locate_start(pcm: Pcm16, threshold_dbfs: float) -> int:
+    """Return the sample from which on `pcm`, shape (n,), has the most energy over the threshold; 0 to n.
+
+    From it to any later sample the audio's mean level is over the threshold; from no earlier sample it is. This is the
+    change point of the CUSUM test (Page, Biometrika 41, 1954) for a rise of the power over the threshold: of a sound
+    that starts at once it is the first sample, of one that swells the sample where it reaches the threshold.
+    """
+    return len(pcm) - int(np.argmin(_energy_over(pcm, threshold_dbfs)[::-1]))  # the last of several equal minima
+
+
+def locate_end(pcm: Pcm16, threshold_dbfs: float) -> int:
+    """Return the sample up to which, not including it, `pcm` has the most energy over the threshold: 0 to n.
+
+    The mirror image of `locate_start`.
+    """
+    return len(pcm) - locate_start(pcm[::-1], threshold_dbfs)
+
+
 def audible_frames(segments: Sequence[Segment], from_ns: int | None = None) -> AudibleFrames:
     """Return the audible frames of `segments` that start at or after `from_ns`."""
     starts: list[Int64] = []
@@ -81,7 +110,7 @@ def audible_frames(segments: Sequence[Segment], from_ns: int | None = None) -> A
 
 
 def find_onset(segments: Sequence[Segment], from_ns: int | None = None) -> int | None:
-    """Return when the first onset starts, in ns on the segments' clock; None if there is none at or after `from_ns`.
+    """Return the time of the first onset, in ns on the segments' clock; None if there is none at or after `from_ns`.
 
     `segments` are in time order and do not overlap.
     """
@@ -91,4 +120,20 @@ def find_onset(segments: Sequence[Segment], from_ns: int | None = None) -> int |
     first = np.searchsorted(frames.start_ns, ends_ns, side="left")
     beyond = np.searchsorted(frames.start_ns, ends_ns + SUSTAIN_WINDOW_NS, side="left")
     onsets = np.flatnonzero(sums[beyond] - sums[first] >= SUSTAINED_SAMPLES)
-    return int(frames.start_ns[onsets[0]]) if len(onsets) else None
+    return _refine_onset(segments, int(frames.start_ns[onsets[0]]), from_ns) if len(onsets) else None
+
+
+def _refine_onset(segments: Sequence[Segment], frame_ns: int, from_ns: int | None) -> int:
+    """Return the onset in the frame at `frame_ns` or in the one before it, at or after `from_ns`."""
+    segment = next(segment for segment in reversed(segments) if segment.start_ns <= frame_ns)
+    frame = (frame_ns - segment.start_ns) // NS_PER_SAMPLE
+    earliest = 0 if from_ns is None else -(-(from_ns - segment.start_ns) // NS_PER_SAMPLE)
+    first = max(0, frame - LEVEL_FRAME_SAMPLES, earliest)
+    at = first + locate_start(segment.pcm[first : frame + LEVEL_FRAME_SAMPLES], AUDIBLE_DBFS)
+    return segment.start_ns + at * NS_PER_SAMPLE
+
+
+def _energy_over(pcm: Pcm16, threshold_dbfs: float) -> npt.NDArray[np.float64]:
+    """Return the energy over the threshold of the first 0, 1 ... n samples, shape (n + 1,)."""
+    over = np.square(pcm / _FULL_SCALE) - 10 ** (threshold_dbfs / 10)
+    return np.concatenate([[0.0], np.cumsum(over)])

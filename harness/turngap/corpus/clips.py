@@ -19,7 +19,7 @@ from turngap_agent.errors import HarnessError, ScenarioError, WeightsError
 from turngap.corpus import audio_sources, background_noise, non_speech
 from turngap.corpus.audio_sources import OnProgress, PromptLibrary, SourceAudio
 from turngap.corpus.concatenation import HEAD_SAMPLES, join_speech
-from turngap.corpus.labels import label_speech
+from turngap.corpus.labels import MAX_MOVE_MS, label_speech
 from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Expectation, Scenario, Turn
 from turngap.scenario.turn import VOICE_KEYS
@@ -51,8 +51,8 @@ class Corpus:
 def build_corpus(scenario: Scenario, on_progress: OnProgress | None = None) -> Corpus:
     """Make every clip of a scenario; blocks while audio is fetched. `on_progress` takes progress (default: stderr).
 
-    A clip whose end of speech is not firm to 20 ms is left out with a note. If the recorded prompts cannot be fetched,
-    the synthetic voice speaks their `expect:`, with a note.
+    A clip whose end of speech is not firm (`labels.MAX_MOVE_MS`) is left out with a note. If the recorded prompts
+    cannot be fetched, the synthetic voice speaks their `expect:`, with a note.
 
     Raises:
         ScenarioError: a prompt or file does not exist, or holds no speech; the message names file and line.
@@ -132,7 +132,7 @@ def make_clip(
     if not label.is_firm:
         return (
             f"its end of speech moves by {label.low_ms:+.0f} / {label.high_ms:+.0f} ms when the thresholds move by "
-            "-5 / +5 dB, over 20 ms"
+            f"-5 / +5 dB, over {MAX_MOVE_MS:.0f} ms"
         )
     head = max(0, label.start_sample - HEAD_SAMPLES)
     transcripts = [part.transcript for part in parts]

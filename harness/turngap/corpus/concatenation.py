@@ -14,7 +14,7 @@ import numpy as np
 from turngap_agent.errors import ScenarioError
 
 from turngap.caller.comfort_noise import make_comfort_noise
-from turngap.caller.onset import levels_dbfs
+from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
 from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, label_speech
 from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
@@ -30,7 +30,7 @@ HEAD_SAMPLES = 400
 
 @dataclass(frozen=True, slots=True)
 class JoinedSpeech:
-    """Parts in a row, from 50 ms before the speech; the last part keeps its tail, for the label of the whole."""
+    """Parts in a row, from 50-60 ms before the speech; the last part keeps its tail, for the label of the whole."""
 
     pcm: Pcm16
     """Shape (n,), 8 kHz."""
@@ -60,7 +60,7 @@ def join_speech(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None
                 code="scenario.no-speech",
             )
         is_first, is_last = index == 0, index == len(parts) - 1
-        start = max(0, label.start_sample - HEAD_SAMPLES) if is_first else label.start_sample
+        start = _head_start(label.start_sample) if is_first else label.start_sample
         cut_samples = start if is_first else cut_samples
         pieces.append(levelled[start : None if is_last else label.end_sample])
         at += len(pieces[-1])
@@ -84,3 +84,8 @@ def normalise(pcm: Pcm16) -> Pcm16:
     gain_db = min(ACTIVE_DBFS - level, PEAK_DBFS - 20 * np.log10(peak / 32_768), MAX_GAIN_DB)
     scaled: Pcm16 = np.rint(pcm * 10 ** (gain_db / 20)).astype(np.int16)
     return scaled
+
+
+def _head_start(speech_sample: int) -> int:
+    """Return where the audio before the speech is cut: between two level frames, so that those of the speech stay."""
+    return max(0, speech_sample - HEAD_SAMPLES) // LEVEL_FRAME_SAMPLES * LEVEL_FRAME_SAMPLES

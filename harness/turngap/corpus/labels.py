@@ -1,8 +1,10 @@
 """Where speech starts and ends in a clean clip: the truth that the turn gap is measured from, and how firm it is.
 
-Speech ends with the last 10 ms frame over max(-55 dBFS, p95 - 35 dB), where p95 is the 95th percentile of the clip's
-frame levels, and starts with the first. It is never taken from a voice activity detector: the last window of a detector
-is off by tens of milliseconds.
+Speech ends in the last 10 ms frame over max(-55 dBFS, p95 - 35 dB), where p95 is the 95th percentile of the clip's
+frame levels, or in the frame after it: with the sample up to which the audio has the most energy over that threshold,
+counted from the start of the former. It starts in the mirror image of that, in the first such frame or the one before
+it. So neither depends on where the frames lie. Speech is never taken from a voice activity detector: the last window of
+a detector is off by tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -10,16 +12,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
+from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs, locate_end, locate_start
 from turngap.model.records import Pcm16
+
+Levels = npt.NDArray[np.float64]
 
 FLOOR_DBFS = -55.0
 BELOW_P95_DB = 35.0
 SHIFT_DB = 5.0
 """Both thresholds are moved by this, down and up, to determine how firm a label is."""
-MAX_MOVE_MS = 20.0
-"""A clip whose end moves further is not used."""
+MAX_MOVE_MS = 30.0
+"""A clip whose end moves further is not used. (Ends that were counted in whole 10 ms frames could move by two.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Label:
 
     @property
     def is_firm(self) -> bool:
-        """Whether the end moves by at most 20 ms either way."""
+        """Whether the end moves by at most `MAX_MOVE_MS` either way."""
         return max(abs(self.low_ms), abs(self.high_ms)) <= MAX_MOVE_MS
 
 
@@ -45,15 +50,23 @@ def label_speech(pcm: Pcm16) -> Label | None:
     if not len(levels):
         return None
     threshold = speech_threshold_dbfs(pcm)
-    over, low, high = (np.flatnonzero(levels > threshold + shift) for shift in (0.0, -SHIFT_DB, SHIFT_DB))
-    if not len(high):
+    if not np.any(levels > threshold + SHIFT_DB):
         return None
-    end, end_low, end_high = (
-        min(len(pcm), (int(frames[-1]) + 1) * LEVEL_FRAME_SAMPLES) for frames in (over, low, high)
-    )
-    return Label(int(over[0]) * LEVEL_FRAME_SAMPLES, end, (end_low - end) / 8, (end_high - end) / 8)
+    end, end_low, end_high = (_find_end(pcm, levels, threshold + shift) for shift in (0.0, -SHIFT_DB, SHIFT_DB))
+    return Label(_find_start(pcm, levels, threshold), end, (end_low - end) / 8, (end_high - end) / 8)
 
 
 def speech_threshold_dbfs(pcm: Pcm16) -> float:
     """Return the level over which a frame of this clip is speech; shape (n,), n > 0."""
     return max(FLOOR_DBFS, float(np.percentile(levels_dbfs(pcm), 95)) - BELOW_P95_DB)
+
+
+def _find_start(pcm: Pcm16, levels: Levels, threshold_dbfs: float) -> int:
+    frame = int(np.argmax(levels > threshold_dbfs))
+    first = max(0, frame - 1) * LEVEL_FRAME_SAMPLES
+    return first + locate_start(pcm[first : (frame + 1) * LEVEL_FRAME_SAMPLES], threshold_dbfs)
+
+
+def _find_end(pcm: Pcm16, levels: Levels, threshold_dbfs: float) -> int:
+    first = int(np.flatnonzero(levels > threshold_dbfs)[-1]) * LEVEL_FRAME_SAMPLES
+    return first + locate_end(pcm[first : first + 2 * LEVEL_FRAME_SAMPLES], threshold_dbfs)

@@ -226,7 +226,8 @@ def _measure_reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next
     """Return the reply from `t1_ns` to its last sound before `before_ns`; from `next_ns` on, when the caller
     speaks again, silence is not counted.
     """
-    frames = onset.audible_frames(segments, t1_ns)
+    # t1 lies inside an audible frame, or in the inaudible one before it: frames that end after it count.
+    frames = onset.audible_frames(segments, t1_ns - onset.LEVEL_FRAME_NS + 1)
     is_heard = frames.start_ns < before_ns
     starts_ns = frames.start_ns[is_heard]
     ends_ns = starts_ns + frames.samples[is_heard] * NS_PER_SAMPLE

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
-from turngap.clock import NS_PER_MS, FakeClock
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, FakeClock
 from turngap.model.records import CallEnd, CallRecord
 from turngap.network import Direction
 from turngap.scenario import PlannedCall
@@ -88,7 +88,8 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
     assert record.sent_ns.tolist() == due_ns
     assert agent.read_ns == [at_ns + 60 * MS for at_ns in due_ns[: len(agent.read_ns)]]
     (moments,) = find_milestones(record)
-    assert moments.t1_ns == moments.frame_due_ns + (60 + 300 + 90) * MS
+    first_ns = NS_PER_SAMPLE  # the tone's first sample is 0: its second one is the first that is heard
+    assert moments.t1_ns == moments.frame_due_ns + (60 + 300 + 90) * MS + first_ns
     attributes = {
         tracing.HEARD: True,
         tracing.CONFIRMED_NS: agent.sent_ns,

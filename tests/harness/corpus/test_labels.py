@@ -29,14 +29,29 @@ def surround(head: int, body: Pcm16, tail: int) -> Pcm16:
 
 @given(SEEDS, st.integers(0, 5000), st.integers(2000, 12_000), st.integers(0, 5000))
 def test_the_label_is_the_known_end(seed: int, head: int, body: int, tail: int) -> None:
-    """A burst that stops dead: the label is its last sample, rounded up to the 10 ms frame that holds it."""
+    """A burst that stops dead: the label is its last sample, wherever in a 10 ms frame that lies.
+
+    Up to a millisecond less where the noise itself happens to end under the threshold.
+    """
     label = label_speech(surround(head, speech(body, seed), tail))
     assert label is not None
     end = head + body
-    # A frame that holds only a sample or two of the burst may stay under the threshold.
-    assert end - 8 <= label.end_sample <= min(-(-end // 80) * 80, end + tail)
-    assert head - 80 < label.start_sample < head + 88
+    assert end - 8 <= label.end_sample <= end
+    assert head <= label.start_sample <= head + 8
     assert label.is_firm
+
+
+@given(SEEDS, st.integers(0, 79), st.integers(400, 4000))
+def test_the_label_does_not_depend_on_the_frames(seed: int, shift: int, tail: int) -> None:
+    """Audio that starts earlier by part of a frame has a label that is later by exactly that: a decay's too."""
+    decay = scale_to(speech(2000, seed + 1) * 10 ** (-np.arange(2000) / 400))
+    pcm = np.concatenate([np.zeros(800, np.int16), speech(4000, seed), decay, np.zeros(tail, np.int16)])
+    one, two = label_speech(pcm), label_speech(np.concatenate([np.zeros(shift, np.int16), pcm]))
+    assert one is not None
+    assert two is not None
+    assert abs(two.start_sample - one.start_sample - shift) <= 8
+    # Where the frames lie moves the threshold by tenths of a dB, and with it the end of a decay.
+    assert one.end_sample + 8 * one.high_ms - 8 <= two.end_sample - shift <= one.end_sample + 8 * one.low_ms + 8
 
 
 @given(SEEDS, st.floats(0, 12), st.integers(0, 3000))
@@ -66,22 +81,25 @@ def test_under_the_floor_a_quieter_clip_never_ends_later(seed: int, attenuation_
 
 @given(SEEDS, st.integers(0, 4000))
 def test_silence_around_the_speech_does_not_count(seed: int, tail: int) -> None:
-    """The same speech with more silence after it has the same end."""
+    """The same speech with more silence after it has the same end, but for samples at the very threshold.
+
+    Silence lowers the 95th percentile of the levels a little, and with it the threshold.
+    """
     body = speech(8000, seed)
     one, two = label_speech(surround(0, body, 0)), label_speech(surround(0, body, tail))
     assert one is not None
     assert two is not None
-    assert one.end_sample == two.end_sample
+    assert one.end_sample <= two.end_sample <= one.end_sample + 8
 
 
 @given(SEEDS, st.integers(100, 4000))
 def test_lower_thresholds_end_later_and_higher_ones_earlier(seed: int, slope: int) -> None:
-    """The two moves have their signs, whatever the decay; a clip is stable when both are within 20 ms."""
+    """The two moves have their signs, whatever the decay; a clip is stable when both are within 30 ms."""
     decay = scale_to(speech(8000, seed + 1) * 10 ** (-np.arange(8000) / slope))
     label = label_speech(np.concatenate([speech(4000, seed), decay]))
     assert label is not None
     assert label.low_ms >= 0 >= label.high_ms
-    assert label.is_firm == (label.low_ms <= 20 and label.high_ms >= -20)
+    assert label.is_firm == (label.low_ms <= 30 and label.high_ms >= -30)
 
 
 def test_a_slow_fade_is_not_stable() -> None:

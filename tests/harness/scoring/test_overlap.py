@@ -114,7 +114,8 @@ def test_a_sentence_that_pauses_and_resumes_is_held(paused: int, after: int) -> 
     call = backchannel(paused).hear(goes_on, SENTENCE[(paused - 2000) * 8 :])
     turn = last(call.ends(13_000), "respond", "ignore")
     assert turn.outcome is Outcome.HELD
-    assert turn.went_on_ms == max(0, goes_on - 3300)
+    # The sentence is noise: it is heard from its first sample over the threshold, which may be its second or third.
+    assert turn.went_on_ms == pytest.approx(max(0, goes_on - 3300), abs=0.5)
     assert max(turn.lost_ms or 0.0, turn.repeated_ms or 0.0) <= 10
 
 
