@@ -81,7 +81,7 @@ def measure_overlap(
     window_ns = (min(from_ns, speech_ns - BEFORE_T0_NS), to_ns) if over else (from_ns, to_ns)
     if expectation is Expectation.STOP and over:
         yielded = find_yield_ns(record, audible, speech_ns)
-        answer_ns = until_ns if moments.onset_ns is None else moments.onset_ns
+        answer_ns = until_ns if moments.onset_ns is None else _find_answer_frame_ns(audible, moments.onset_ns)
         return Overlap(
             True,
             (window_ns[0], max(to_ns, yielded)),
@@ -121,6 +121,13 @@ def audible_between_ns(audible: AudibleFrames, from_ns: int, to_ns: int) -> int:
     """Return how long the agent was audible in that time."""
     ends_ns = np.minimum(audible.start_ns + audible.samples * NS_PER_SAMPLE, to_ns)
     return int(np.maximum(0, ends_ns - np.maximum(audible.start_ns, from_ns)).sum())
+
+
+def _find_answer_frame_ns(audible: AudibleFrames, onset_ns: int) -> int:
+    """Return the start of the audible frame that contains the onset: what it holds is the answer's sound."""
+    frame = int(np.searchsorted(audible.start_ns, onset_ns, side="right")) - 1
+    contains = frame >= 0 and onset_ns < audible.start_ns[frame] + onset.LEVEL_FRAME_NS
+    return int(audible.start_ns[frame]) if contains else onset_ns
 
 
 def talk_over_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken, moments: Milestones) -> int:
