@@ -10,7 +10,7 @@ from turngap.model.turn import GOOD, Outcome, StageTime, TurnRecord
 from turngap.verdict import stats, summary
 from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.gate import Evidence, judge_run
-from turngap.verdict.limits import judge_limit
+from turngap.verdict.limits import LimitState, judge_limit
 from turngap_agent.tracing import Stage
 
 EDGE = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
@@ -69,7 +69,31 @@ def evidence(n: int, **changes: object) -> Evidence:
 def test_misses_allowed(n: int, allowed: int) -> None:
     """As many turns over budget pass as the exact bound allows, and not one more."""
     assert judge_run(run(n, allowed), evidence(n), EDGE).verdict is Verdict.PASS
-    assert judge_run(run(n, allowed + 1), evidence(n), EDGE).verdict is Verdict.FAIL
+    assert judge_run(run(n, allowed + 1), evidence(n), EDGE).verdict is Verdict.NOT_SHOWN
+
+
+def test_fail_means_shown_to_be_over() -> None:
+    """Of 190 turns 16 over the limit show that p95 is over it; 5 to 15 show neither, and the text says what is known."""
+    assert judge_run(run(190, 16), evidence(190), EDGE).verdict is Verdict.FAIL
+    for over in (5, 15):
+        judged = judge_run(run(190, over), evidence(190), EDGE)
+        assert (judged.verdict, judged.verdict.exit_code) == (Verdict.NOT_SHOWN, 1)
+        assert f"{over} of 190 turns over 500 ms: p95 of turn gap is between" in judged.sentence
+        assert "more turns would decide" in judged.sentence or "no run of up to" in judged.sentence
+
+
+def test_fail_of_several_limits_is_rarer_by_their_number() -> None:
+    """One limit is enough for FAIL, so two limits share the probability of a false one."""
+    two = EDGE.model_copy(update={"limits": (*EDGE.limits, Limit(metric="missed_rate", at_most=0.05))})
+    assert judge_run(run(190, 16), evidence(190), two).verdict is Verdict.NOT_SHOWN
+    assert judge_run(run(190, 17), evidence(190), two).verdict is Verdict.FAIL
+
+
+def test_a_limit_shown_to_be_missed_fails_though_another_is_not_judged() -> None:
+    """What was not measured can't save an agent that was shown to be over."""
+    budget = EDGE.model_copy(update={"limits": (*EDGE.limits, Limit(metric="vram_peak_mib", at_most=1000))})
+    assert judge_run(run(190, 40), evidence(190), budget).verdict is Verdict.FAIL
+    assert judge_run(run(190, 0), evidence(190), budget).verdict is Verdict.INVALID
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o not in (*GOOD, Outcome.INVALID)])
@@ -77,6 +101,8 @@ def test_every_bad_outcome_is_over_budget(outcome: Outcome) -> None:
     """A fast gap doesn't save a turn that was not answered as it should be."""
     turns = run(59)
     turns[7] = turn(7, 100.0, outcome)
+    assert judge_run(turns, evidence(59), EDGE).verdict is Verdict.NOT_SHOWN
+    turns = [turn(i, 100.0, outcome) for i in range(59)]
     assert judge_run(turns, evidence(59), EDGE).verdict is Verdict.FAIL
 
 
@@ -92,7 +118,7 @@ def test_random_weights_are_judged_by_time_alone() -> None:
     judged = judge_run(wordless(93, 1), evidence(93, weightless=True), budget)
     assert judged.verdict is Verdict.PASS
     assert [check.ok for check in judged.checks if check.name == "word errors"] == [None]
-    assert judge_run(wordless(93, 2), evidence(93, weightless=True), budget).verdict is Verdict.FAIL
+    assert judge_run(wordless(93, 2), evidence(93, weightless=True), budget).verdict is Verdict.NOT_SHOWN
     assert judge_run(wordless(93, 1), evidence(93), budget).verdict is Verdict.INVALID
 
 
@@ -130,7 +156,8 @@ def test_invalid_turns_are_judged_twice() -> None:
     hanging = judge_run(run(181, over=3, invalid=3), evidence(181), EDGE)
     assert hanging.verdict is Verdict.INVALID
     assert "depends on 3 invalid turns" in hanging.sentence
-    assert judge_run(run(181, over=9, invalid=3), evidence(181), EDGE).verdict is Verdict.FAIL
+    assert judge_run(run(181, over=9, invalid=3), evidence(181), EDGE).verdict is Verdict.NOT_SHOWN
+    assert judge_run(run(181, over=16, invalid=3), evidence(181), EDGE).verdict is Verdict.FAIL
 
 
 def test_more_than_two_percent_invalid_is_invalid() -> None:
@@ -221,7 +248,7 @@ def test_cut_offs_are_judged_on_their_bound() -> None:
     assert "90 more turns are needed for the cut-off limit" in judged.sentence
     turns = run(149)
     turns[0] = turn(0, None, Outcome.CUT_OFF)
-    assert judge_run(turns, evidence(149), two).verdict is Verdict.FAIL
+    assert judge_run(turns, evidence(149), two).verdict is Verdict.NOT_SHOWN
 
 
 def test_wer_and_memory() -> None:
@@ -251,7 +278,7 @@ def test_gate_is_the_exact_bound(n: int, data: st.DataObject) -> None:
     gaps = [600.0] * over + [400.0] * (n - over)
     bound = stats.quantile_upper(gaps)
     held = judge_limit(EDGE.limits[0], [turn(i, gap) for i, gap in enumerate(gaps)], evidence(n))
-    assert held.holds is (bound is not None and bound <= 500)
+    assert (held.state is LimitState.WITHIN) is (bound is not None and bound <= 500)
 
 
 def test_a_lost_transcript_is_no_understanding() -> None:
@@ -434,7 +461,7 @@ def test_lost_spans_are_not_blamed_where_none_ever_came() -> None:
     """For an agent without spans the check names the budget it can pass."""
     turns = [turn(index, stages=None, transcript=None, wer=None, word_errors=None) for index in range(59)]
     held = judge_limit(Limit(metric="wer", at_most=0.05), turns, evidence(59))
-    assert held.holds is None
+    assert held.state is LimitState.NOT_JUDGED
     assert "edge500-audio" in held.remedy
     assert "lost their spans" not in held.remedy
     some = [turn(99), *turns]
