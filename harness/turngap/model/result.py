@@ -26,6 +26,7 @@ from turngap.model.figures import (
     Rate,
     StageFigures,
 )
+from turngap.model.intervals import IntervalFigures
 from turngap.model.live import LiveSummary
 from turngap.model.plural import ordinal
 from turngap.model.stopping import StoppingPlan
@@ -192,6 +193,8 @@ class RunRecord(FrozenModel):
     underrun_rate: Rate
     wasted_attempts: int | None
     """Number of cancelled attempts of valid turns."""
+    intervals: IntervalFigures | None = None
+    """Shares and latencies with their intervals; null in runs that did not record them, and without turns."""
     conversation: ConversationFigures | None = None
     """Null in runs that did not record it."""
     cost: CostFigures | None = None

@@ -89,6 +89,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
     return {
         "run": record,
         "reasons": [reason for reason in record.reasons if reason not in record.sentence],
+        "intervals": wording.interval_lines(record.intervals),
         "verdict_class": record.verdict.value.lower().replace(" ", "-"),
         "figures": _figures(record),
         "network_text": wording.network_text,

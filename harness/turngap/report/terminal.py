@@ -124,6 +124,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     gpus = record.gpus
     return [
         ("outcomes", f"{plural(record.n_turns, 'turn')}: {join_words(counts) or 'none'}"),
+        *wording.interval_lines(record.intervals),
         ("WER", _wer(record)),
         ("cut-offs", conversation.rate_text(record.cut_off_rate)),
         ("underruns", conversation.rate_text(record.underrun_rate)),

@@ -9,6 +9,7 @@ from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.agent_figures import AgentFigures
 from turngap.model.figures import CostFigures, LatencyFigures
+from turngap.model.intervals import IntervalFigures, ShareInterval
 from turngap.model.plural import plural
 from turngap.model.telephone import TelephoneFigures
 from turngap.model.turn import Outcome
@@ -122,6 +123,31 @@ def outcome_counts_text(counts: Mapping[Outcome, int]) -> str:
 def join_words(items: list[str]) -> str:
     """Return `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def interval_lines(figures: IntervalFigures | None) -> list[tuple[str, str]]:
+    """Return what is known of the agent whatever the verdict: a name and a sentence for each figure."""
+    if figures is None:
+        return []
+    lines = [
+        (
+            "over budget",
+            f"{each.metric} over {each.at_most:g} ms in {share_interval_text(each)}",
+        )
+        for each in figures.over
+    ]
+    lines.append(("success", f"answered as they should be: {share_interval_text(figures.success)}"))
+    for each in figures.answered:
+        p50 = f"p50 {ms(each.p50)} {interval_text((each.p50_low, each.p50_high))}".strip()
+        p95 = f"p95 {ms(each.p95)} {interval_text((each.p95_low, each.p95_high))}".strip()
+        lines.append(("answered", f"{each.metric} of {plural(each.n, 'answered turn')}: {p50}, {p95} ms"))
+    return lines
+
+
+def share_interval_text(share: ShareInterval) -> str:
+    """Return `7 of 190 turns, 3.7 % (1.5 % to 7.4 %)`, the interval at 95 % confidence."""
+    rate = percent(share.events / share.n if share.n else None)
+    return f"{share.events} of {plural(share.n, 'turn')}, {rate} ({percent(share.low)} to {percent(share.high)})"
 
 
 def cost_text(figures: CostFigures) -> str:

@@ -26,7 +26,7 @@ from turngap.session.scoring_process import Floats, ScoredCall
 from turngap.session.stopping import Decided
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
-from turngap.verdict import summary
+from turngap.verdict import intervals, summary
 from turngap.verdict.gate import Evidence, Judgement
 from turngap.verdict.stopping import plan_run
 from turngap.verdict.telephone import describe_network, vary_network
@@ -166,6 +166,8 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
         sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,
         sentinel_samples=progress.sentinel.n if progress.sentinel is not None else 0,
+        sentinel_over_share=progress.sentinel.over_limit_share if progress.sentinel is not None else None,
+        sentinel_p99_ms=progress.sentinel.p99_abs_ms if progress.sentinel is not None else None,
         sentinel_missed=progress.sentinel.missed if progress.sentinel is not None else 0,
         sentinel_watched=progress.sentinel.watched_share if progress.sentinel is not None else None,
     )
@@ -191,6 +193,7 @@ def final_record(
     return record.model_copy(
         update=summary.compute_figures(progress.turns)
         | {
+            "intervals": intervals.compute_intervals(progress.turns, record.budget),
             "duration_s": round(record.duration_s, 3),
             "complete": complete,
             "stopped_early": stopped_early,

@@ -14,8 +14,10 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import measures, stats
 from turngap.verdict.budget import Limit
 from turngap.verdict.limit_result import LimitResult, LimitState, not_judged
-from turngap.verdict.plan import Plan, plan_fixed
+from turngap.verdict.plan import Plan, plan_fixed, turns_against_bursts
 
+BURST = 3
+"""A PASS says where it would not hold if turns over a limit came in runs of this mean length."""
 MOST_TURNS = 5000
 """No larger run is suggested."""
 
@@ -56,7 +58,9 @@ def judge_count(limit: Limit, count: Count, plan: Plan, *, ended: bool) -> Limit
     """Judge what was counted by the plan; `ended`: the run has all its turns, and is looked at for the last time."""
     allowed = plan.allowed_at_end(count.turns) if ended else plan.allowed(count.turns)
     if count.misses + count.invalid <= allowed:
-        return LimitResult(LimitState.WITHIN, _describe_within(limit, count, allowed))
+        return LimitResult(
+            LimitState.WITHIN, _describe_within(limit, count, allowed), assumes=_describe_assumption(count, plan)
+        )
     if at := _first_over(count, plan):
         return LimitResult(LimitState.OVER, _describe_over(limit, at, plan))
     if count.misses <= allowed:
@@ -138,6 +142,16 @@ def _describe_within(limit: Limit, count: Count, allowed: int) -> str:
         f"{_name(limit)} is at most {bound:.0f} ms {sure} over {plural(count.turns, 'turn')}, {count.misses} of them "
         f"over; budget {limit.at_most:.0f} ms"
     )
+
+
+def _describe_assumption(count: Count, plan: Plan) -> str:
+    """Say that misses must come singly; "" where so few among so many turns exclude runs of three as well."""
+    misses = count.misses + count.invalid
+    needed = turns_against_bursts(misses, plan.miss_rate, plan.false_pass, BURST)
+    if plan.bursts >= BURST or count.turns >= needed:
+        return ""
+    seen = f"{misses or 'none'} of {plural(needed, count.sample)} over the limit would be needed"
+    return f"This holds if {count.sample}s over the limit come singly; if they come in runs of three, {seen}."
 
 
 def _describe_over(limit: Limit, at: tuple[int, int], plan: Plan) -> str:

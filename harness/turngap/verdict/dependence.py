@@ -1,4 +1,4 @@
-"""Whether the turns of a run are independent: runs of misses, autocorrelation of the gaps, stretches of slow turns. Pure.
+"""Whether the turns of a run are independent: runs of misses, autocorrelation of gaps, stretches of slow turns. Pure.
 
 The plans count turns as independent. Each test here has the level `LEVEL` for turns that are, exact or by permutation;
 the permutations are seeded, so that the same turns always get the same answer.

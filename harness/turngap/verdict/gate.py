@@ -20,8 +20,9 @@ from turngap.model.plural import plural
 from turngap.model.result import Check, Verdict
 from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict import stats, validity
+from turngap.verdict import measures, stats, validity
 from turngap.verdict.budget import Budget
+from turngap.verdict.counts import Count, count_misses
 from turngap.verdict.limits import WORD_METRICS, LimitState, judge_budget
 from turngap.verdict.summary import perceived_gaps
 from turngap.verdict.validity import Evidence
@@ -53,7 +54,7 @@ def judge_run(
     checks = validity.instrument_checks(scored, evidence, budgeted=budget is not None)
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]
-        checks += validity.bound_checks(scored, evidence, budgeted=False)
+        checks += validity.bound_checks(scored, evidence, budgeted=False, over=_over_a_limit(scored, None))
         if nothing := _describe_silence(scored, evidence):
             checks.append(Check(name="answers", ok=False, text=nothing))
             broken.append(nothing)
@@ -62,7 +63,7 @@ def judge_run(
         if broken:
             return Judgement(Verdict.INVALID, f"No result: {broken[0]}.", tuple(broken), tuple(checks))
         return Judgement(Verdict.MEASURED, _describe_measured(scored), (), tuple(checks))
-    checks += validity.bound_checks(scored, evidence, budgeted=True)
+    checks += validity.bound_checks(scored, evidence, budgeted=True, over=_over_a_limit(scored, budget))
     broken = [check.text for check in checks if check.ok is False]
     limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in WORD_METRICS)]
     if len(limits) < len(budget.limits):
@@ -84,7 +85,24 @@ def judge_run(
         sentence = f"{budget.name} is not shown to hold with {load}: {open_[0]}."
         return Judgement(Verdict.NOT_SHOWN, sentence, open_, tuple(checks))
     reasons = tuple(item.text for item in results)
-    return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.", reasons, tuple(checks))
+    assumes = next((f" {item.assumes}" for item in results if item.assumes), "")
+    return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.{assumes}", reasons, tuple(checks))
+
+
+def _over_a_limit(scored: Sequence[TurnRecord], budget: Budget | None) -> list[bool]:
+    """Return, for each valid turn that needs an answer, whether it is over a limit on the time of its answer.
+
+    A turn that was not answered as it should be is over every limit.
+    """
+    turns = [turn for turn in scored if turn.expectation.needs_answer and turn.outcome is not Outcome.INVALID]
+    over = [not turn.is_good for turn in turns]
+    for limit in () if budget is None else budget.limits:
+        if not limit.is_latency or limit.metric in measures.REACTIONS_BY_METRIC:
+            continue
+        count = count_misses(limit, turns)
+        if isinstance(count, Count):
+            over = [one or bool(other) for one, other in zip(over, count.over, strict=True)]
+    return over
 
 
 def _describe_silence(scored: Sequence[TurnRecord], evidence: Evidence) -> str | None:

@@ -29,6 +29,8 @@ class LimitResult:
     """What to do about a limit that is not judged."""
     missing: int = 0
     """How many turns are missing for a verdict."""
+    assumes: str = ""
+    """What the statement rests on besides the turns."""
 
 
 def not_judged(text: str, remedy: str = "", missing: int = 0) -> LimitResult:

@@ -59,7 +59,7 @@ def judge_limit(
     if limit.metric == Metric.VRAM:
         return _judge_vram(limit, evidence)
     seen, once = _look(limit, scored, plan, ended=ended)
-    if not seen:
+    if not seen and not ended:
         return LimitResult(LimitState.NEITHER, f"{limit.metric} is not judged after so few turns")
     return _judge_wer(once, seen) if limit.metric in WORD_METRICS else _judge_wasted(once, seen)
 

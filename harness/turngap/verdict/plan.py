@@ -139,6 +139,21 @@ class Plan:
         return self.course(miss_rate, bursts).expected_turns
 
 
+@lru_cache(maxsize=1024)
+def turns_against_bursts(misses: int, miss_rate: float, false_pass: float, bursts: float) -> int:
+    """Return from how many turns on so many misses show the limit to be met, if they come in runs of mean `bursts`."""
+    stay, enter = chain(miss_rate, bursts)
+    few = np.zeros((2, misses + 1))
+    few[0, 0], few[1, 0] = 1 - miss_rate, miss_rate
+    turns = 0
+    while few.sum() > false_pass:
+        step = np.zeros_like(few)
+        step[0] = few[0] * (1 - enter) + few[1] * (1 - stay)
+        step[1, 1:] = (few[0] * enter + few[1] * stay)[:-1]
+        few, turns = step, turns + 1
+    return turns
+
+
 def chain(miss_rate: float, bursts: float = 1.0) -> tuple[float, float]:
     """Return the probabilities of a miss after a miss, and after a turn that was none: runs have the mean `bursts`.
 

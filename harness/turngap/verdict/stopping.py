@@ -6,6 +6,9 @@ from turngap.model.budget import Budget, Limit
 from turngap.model.stopping import LimitPlan, StoppingPlan
 from turngap.verdict.plan import GOOD_SHARE, Plan, plan_fixed, plan_sequential
 
+RESERVE = 0.05
+"""Share of a sequential plan's level for a false PASS that is not spent: turns can be a little alike, unnoticed."""
+
 
 def plan_run(budget: Budget, planned: int) -> StoppingPlan | None:
     """Return the stopping plan for a run of `planned` turns that is judged by `budget`; None without turns.
@@ -19,8 +22,9 @@ def plan_run(budget: Budget, planned: int) -> StoppingPlan | None:
     for limit in budget.limits:
         if not (limit.is_latency or limit.is_rate):
             continue
-        make = plan_sequential if budget.sequential else plan_fixed
-        plan = make(planned, limit.miss_rate, _level(limit), _level(limit) / len(budget.limits), budget.bursts)
+        level = _level(limit)
+        make, spent = (plan_sequential, (1 - RESERVE) * level) if budget.sequential else (plan_fixed, level)
+        plan = make(planned, limit.miss_rate, spent, level / len(budget.limits), budget.bursts)
         good = plan.course(GOOD_SHARE * limit.miss_rate)
         limits.append(
             LimitPlan(

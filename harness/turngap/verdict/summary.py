@@ -14,6 +14,7 @@ from turngap.model.figures import CorpusFigures, CostFigures, LatencyFigures, So
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, StageTime, TurnRecord
 from turngap.verdict import conversation, stats
+from turngap.verdict.intervals import compute_intervals
 
 Turns = Sequence[TurnRecord]
 _MINUTES_PER_HOUR = 60
@@ -69,7 +70,8 @@ def recompute_figures(record: RunRecord, turns: Turns) -> RunRecord:
     low_ms, high_ms = label_uncertainty_ms(turns)
     instrument = record.instrument.model_copy(update={"label_low_ms": low_ms, "label_high_ms": high_ms})
     corpus = record.corpus if record.corpus.distinct_utterances else corpus_figures(turns, {})
-    return record.model_copy(update=compute_figures(turns) | {"instrument": instrument, "corpus": corpus})
+    known = {"intervals": compute_intervals(turns, record.budget)}
+    return record.model_copy(update=compute_figures(turns) | known | {"instrument": instrument, "corpus": corpus})
 
 
 def stage_figures(turns: Iterable[TurnRecord]) -> dict[Stage, StageFigures]:

@@ -10,7 +10,7 @@ from turngap.model.agent_figures import GpuWatch
 from turngap.model.plural import plural
 from turngap.model.result import Check
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict import gpu, stats
+from turngap.verdict import dependence, gpu, stats
 
 MAX_INVALID_SHARE = 0.02
 MAX_FOREIGN_CPU = 0.25
@@ -18,6 +18,12 @@ MAX_FOREIGN_CPU = 0.25
 MAX_STOLEN_CPU = 0.01
 """Share of the machine's CPU time that its host gave to other machines (steal); stated, never decisive."""
 MAX_INSTRUMENT_BIAS_MS = 5.0
+MAX_SENTINEL_OVER = 0.05
+"""Share of the sentinel's answers whose error may be over that: as many as a p95 leaves out."""
+MIN_SENTINEL_SAMPLES = 20
+"""With fewer answers the share is stated and not judged: a single one decides it."""
+LEAST_CHANGE = 0.05
+"""A smaller share of the median gap is negligible, however significant."""
 MIN_WATCHED = 0.9
 """Share of the turns during which the sentinel must have measured something."""
 MIN_WATCHED_TURNS = 10
@@ -36,6 +42,10 @@ class Evidence:
     sentinel_bias_ms: float | None = None
     """Median error of the sentinel call inside the turns' windows."""
     sentinel_samples: int = 0
+    sentinel_over_share: float | None = None
+    """Share of the sentinel's answers whose error is over 5 ms; None in runs that did not record it."""
+    sentinel_p99_ms: float | None = None
+    """99th percentile of its absolute errors."""
     sentinel_missed: int = 0
     """Answers of the reference agent inside the turns' windows that the instrument did not find."""
     sentinel_watched: float | None = None
@@ -81,6 +91,8 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
     checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    if evidence.sentinel_over_share is not None:
+        checks.append(_check_spread(evidence, evidence.sentinel_over_share, budgeted))
     if evidence.prefix_flattered is None and evidence.prefix_cached:
         checks.append(Check(name="prefix cache", ok=None, text="not known: the engine does not report it"))
     elif evidence.prefix_flattered == 0:
@@ -111,8 +123,26 @@ def _check_bias(name: str, bias_ms: float | None, when: str, budgeted: bool) -> 
     return Check(name=name, ok=ok, text=f"the instrument's own error was {bias_ms:+.2f} ms {when}{advice}")
 
 
-def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
-    """Return the checks that a bound depends on; without a budget a failed one is stated and decides nothing."""
+def _check_spread(evidence: Evidence, share: float, budgeted: bool) -> Check:
+    """Judge how many of the sentinel's answers were off, not their median alone: half of them may be 80 ms late."""
+    p99 = "" if evidence.sentinel_p99_ms is None else f" (99th percentile {evidence.sentinel_p99_ms:.1f} ms)"
+    text = (
+        f"{share:.1%} of {plural(evidence.sentinel_samples, 'sentinel answer')} were off by more than "
+        f"{MAX_INSTRUMENT_BIAS_MS:g} ms{p99}"
+    )
+    if evidence.sentinel_samples < MIN_SENTINEL_SAMPLES:
+        return Check(name="sentinel's spread", ok=None, text=text)
+    trouble = f"{text}, over {MAX_SENTINEL_OVER:.0%}: run nothing else on this machine"
+    return _check("sentinel's spread", share <= MAX_SENTINEL_OVER, text, trouble, budgeted)
+
+
+def bound_checks(
+    scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool, over: Sequence[bool] = ()
+) -> list[Check]:
+    """Return the checks that a bound depends on; without a budget a failed one is stated and decides nothing.
+
+    `over`: whether each valid turn that needs an answer is over a limit, in the order of the run.
+    """
     n = len(scored)
     floor = stats.n_needed(0)
     most = max(n, evidence.planned_turns) if evidence.stopped_early else n
@@ -120,7 +150,8 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
     shared = n - len({turn.call for turn in scored})
     invalid = sum(turn.outcome is Outcome.INVALID for turn in scored)
     was = "was" if invalid == 1 else "were"
-    drift = stats.measure_drift([turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID])
+    gaps_ms = [turn.turn_gap_ms for turn in scored if turn.outcome is not Outcome.INVALID]
+    drift = stats.measure_drift(gaps_ms, alpha=dependence.LEVEL, least=LEAST_CHANGE)
     return [
         _check(
             "enough turns",
@@ -166,6 +197,7 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
             "warm up longer, or look for heat, leaks and growing caches",
             budgeted,
         ),
+        *independence_checks(gaps_ms, over, budgeted=budgeted),
         Check(name="foreign load", ok=None, text="not measured")
         if evidence.foreign_cpu_share is None
         else _check(
@@ -194,6 +226,50 @@ def bound_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: 
             budgeted=False,
         ),
     ]
+
+
+def independence_checks(gaps_ms: stats.Values, over: Sequence[bool], *, budgeted: bool) -> list[Check]:
+    """Return whether the turns may be counted as independent, from their gaps and misses in the order of the run.
+
+    What is significant but less than `LEAST_CHANGE` of the median gap changes no verdict, and is stated only.
+    """
+    known = [gap for gap in gaps_ms if gap is not None]
+    median_ms = stats.percentile(known, 0.5) or 0.0
+    negligible_ms = LEAST_CHANGE * median_ms
+    runs, alike = dependence.measure_runs(over), dependence.measure_autocorrelation(gaps_ms)
+    stretch = dependence.find_stretch(gaps_ms)
+    few = "too few turns to tell"
+    text = f"{runs.misses} of {plural(runs.turns, 'turn')} over a limit, at most {runs.longest} in a row"
+    remedy = "they are not independent: look for what slows or breaks several calls in a row"
+    checks = [
+        _check(
+            "runs of misses",
+            runs.p_value >= dependence.LEVEL,
+            f"{text} (p = {runs.p_value:.2f})",
+            f"{text} (p = {runs.p_value:.4f}): {remedy}",
+            budgeted,
+        )
+    ]
+    if alike is None:
+        checks.append(Check(name="autocorrelation", ok=None, text=few))
+    else:
+        spread_ms = (stats.percentile(known, 0.95) or 0.0) - median_ms
+        text = f"a gap's correlation with the next is {alike.value:+.2f} ({alike.low:+.2f} to {alike.high:+.2f})"
+        trouble = f"{text}, p = {alike.p_value:.4f}: {remedy}"
+        independent = alike.p_value >= dependence.LEVEL or spread_ms <= negligible_ms
+        checks.append(_check("autocorrelation", independent, text, trouble, budgeted))
+    if stretch is None:
+        return [*checks, Check(name="stretches", ok=None, text=few)]
+    where = f"{stretch.length} turns from the {_ordinal(stretch.first + 1)}"
+    text = f"the {where} differ most from the rest, by {stretch.change_ms:+.0f} ms"
+    trouble = f"{text} (p = {stretch.p_value:.4f}): look for what else the machine did then"
+    same = stretch.p_value >= dependence.LEVEL or abs(stretch.change_ms) <= negligible_ms
+    return [*checks, _check("stretches", same, f"{text} (p = {stretch.p_value:.2f})", trouble, budgeted)]
+
+
+def _ordinal(place: int) -> str:
+    ending = "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending}"
 
 
 def _check(name: str, ok: bool, text: str, trouble: str, budgeted: bool, *, warns: bool = True) -> Check:

@@ -73,7 +73,7 @@ def test_misses_allowed(n: int, allowed: int) -> None:
 
 
 def test_fail_means_shown_to_be_over() -> None:
-    """Of 190 turns 16 over the limit show that p95 is over it; 5 to 15 show neither, and the text says what is known."""
+    """Of 190 turns 16 over the limit show that p95 is over it; 5 to 15 show neither, and the text says what is so."""
     assert judge_run(run(190, 16), evidence(190), EDGE).verdict is Verdict.FAIL
     for over in (5, 15):
         judged = judge_run(run(190, over), evidence(190), EDGE)
