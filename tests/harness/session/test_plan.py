@@ -12,7 +12,7 @@ from turngap.corpus.clips import Corpus
 from turngap.network import NetworkProfile
 from turngap.network.profile import Direction
 from turngap.scenario import Scenario, Turn
-from turngap.session import plan, run_documents
+from turngap.session import agent_run, plan, run_documents
 from turngap.session.plan import Options
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
@@ -398,3 +398,36 @@ def test_an_impossible_verdict_is_known_before_the_first_call() -> None:
     assert plan.list_warnings(plan.plan_run("gate", profile="scripted", options=Options(n_turns=2))) == []
     strict = Budget(name="strict", limits=(Limit(metric="cut_off_rate", at_most=0.01),))
     assert "at least 299 turns" in plan.list_warnings(plan.plan_run("gate", profile="scripted", budget=strict))[0]
+
+
+def test_a_budget_is_not_judged_on_a_part_that_another_seed_draws(scenario: Path) -> None:
+    """The subset is fixed beforehand, by the scenario; its own seed, all turns, or no budget are accepted."""
+    scenario.write_text(SCENARIO + "gate: true\n")
+    budget = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
+
+    def planned(seed: int | None, turns: int | None, judged: Budget | None = budget) -> plan.Request:
+        options = Options(seed=seed, n_turns=turns)
+        return plan.plan_run(str(scenario), profile="scripted", budget=judged, options=options)
+
+    with pytest.raises(UsageError) as error:
+        planned(7, 2)
+    assert error.value.code == "usage.subset"
+    assert not planned(1, 2).redraws_subset
+    assert not planned(7, None).redraws_subset
+    assert not planned(7, 3).redraws_subset
+    assert planned(7, 2, None).redraws_subset
+
+
+def test_another_seed_is_noted(scenario: Path) -> None:
+    """Other turns of the scenario, or the same in another order: run.json, terminal and report have it as a note."""
+    for turns, said in ((2, "2 of the scenario's 3 turns"), (None, "another order")):
+        options = Options(seed=7, n_turns=turns)
+        notes = agent_run._request_notes(plan.plan_run(str(scenario), profile="scripted", options=options))
+        assert any("seed 7" in note and said in note for note in notes)
+    assert agent_run._request_notes(plan.plan_run(str(scenario), profile="scripted")) == []
+
+
+def test_all_turns_needs_a_budget(scenario: Path) -> None:
+    """Without one no run stops early."""
+    with pytest.raises(UsageError, match="--all-turns"):
+        plan.plan_run(str(scenario), profile="scripted", options=Options(all_turns=True))

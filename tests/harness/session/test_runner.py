@@ -18,6 +18,7 @@ import psutil
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome
 from turngap.processes import child
+from turngap.store import attempts
 from turngap.store import folder as store
 from turngap_agent.tracing import Stage
 
@@ -235,3 +236,31 @@ def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
     assert any("under each of the networks clean, wifi-burst" in note for note in run.record.notes)
     (page,) = (tmp_path / "reports").glob("*.html")
     assert "wifi-burst" in page.read_text()
+
+
+def test_a_killed_gate_is_an_aborted_attempt_until_it_is_resumed(tmp_path: Path) -> None:
+    """SIGKILL leaves its entry; the resumed run is the same attempt, stops once it is decided, and is complete.
+
+    The next run on that build is the second attempt, and says so.
+    """
+    scenario = scenario_of_tones(tmp_path, 20, gate="true", probe="true", shuffle="turns")
+    budget, results = tmp_path / "ten.yaml", tmp_path / "results"
+    budget.write_text("name: ten\nlimits: [{metric: turn_gap_ms, at_most: 10}]\n")
+    arguments = ("run", str(scenario), "--profile", "scripted", "--budget", str(budget), "--out", str(results))
+    with running_session(*arguments) as session:
+        wait_for(session.stderr, "1/20")
+        session.send_signal(signal.SIGKILL)
+        session.wait()
+    (killed,), _ = attempts.read_attempts(results)
+    assert (killed.status, killed.start.planned, killed.end) == ("aborted", 20, None)
+    folder = results / killed.start.run
+    subprocess.run(turngap("run", "--resume", str(folder)), capture_output=True, timeout=PATIENCE_S, check=False)
+    run = store.read_run(folder)
+    assert run.record.complete
+    assert 2 <= run.record.n_turns < 20
+    assert "of 20 planned turns" in run.record.stopped_early
+    (resumed,), _ = attempts.read_attempts(results)
+    assert (resumed.start, resumed.status) == (killed.start, run.record.verdict)
+    done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert "2nd attempt on this build" in " ".join(done.stdout.split())
+    assert len(attempts.read_attempts(results)[0]) == 2
