@@ -22,8 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.speech import packages_missing
+from benchmarks.speech import add_source_folders, packages_missing
 
+add_source_folders()
 PLACES = ("thread", "process", "mps")
 MODES = ("eager", "graphs", "compiled")
 
@@ -34,9 +35,9 @@ def format_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     for place, result in results.items():
         frames = result.get("frame_ms", {})
         for name in (name for name in ("alone", "prefill", "decode") if name in frames):
-            times = frames["times_alone"].get(name, {"p50": 1.0, "p95": 1.0})
-            figures = f"{frames[name]['p50']:9.2f}{frames[name]['p95']:9.2f}{times['p50']:8.2f}{times['p95']:7.2f}"
-            lines.append(f"{place:<16}{name:<10}{figures}")
+            times = {"alone": {"p50": 1.0, "p95": 1.0}, **frames.get("times_alone", {})}.get(name)
+            compared = f"{times['p50']:8.2f}{times['p95']:7.2f}" if times and "alone" in frames else ""
+            lines.append(f"{place:<16}{name:<10}{frames[name]['p50']:9.2f}{frames[name]['p95']:9.2f}{compared}")
         lines += [f"{place:<16}FAILED {part}: {why}" for part, why in result.get("failed", {}).items()]
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from turngap_agent.device.execution import Mode
@@ -24,22 +24,47 @@ class ContentionMeasurement(SlotMeasurement):
 
     def run(self) -> dict[str, Any]:
         """Run all parts; return the result."""
-        self.part("load", self.load)
-        if not self.result["failed"]:
-            self.part("frame_ms", self.frame_times_under_load)
+        if self.part("load", self.load) and self.part("csm", self.prepare):
+            try:
+                with ExitStack() as stack:
+                    self._measure_beside(stack)
+            except Exception as fault:  # noqa: BLE001 - what was measured is kept
+                self.result["failed"]["end"] = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+                self.write()
         return self.result
 
-    def frame_times_under_load(self) -> dict[str, Any]:
-        """Return frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
+    def prepare(self) -> dict[str, Any]:
+        """Make CSM's slot in the mode of the options."""
         self.speech.prepare(Mode(self.options.mode), 1)
+        return {"graphs": self.speech.execution.graph_count}
+
+    def _measure_beside(self, stack: ExitStack) -> None:
+        """Start the language model, which `stack` ends, and measure beside it."""
         architecture = "tiny" if self.options.tiny else "gemma-3-27b"
-        with self._language_model(architecture) as load, self.speech.execution.activate():
-            frames = {}
-            for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
+        loads: list[LanguageModelLoad] = []
+
+        def start() -> dict[str, Any]:
+            loads.append(stack.enter_context(self._language_model(architecture)))
+            return {"architecture": architecture}
+
+        if self.part("language_model", start):
+            self.frame_times_under_load(loads[0])
+
+    def frame_times_under_load(self, load: LanguageModelLoad) -> None:
+        """Measure frame times alone, beside prefill and beside decode; the language model is loaded in all three."""
+        for name, kind in (("alone", Kind.REST), ("prefill", Kind.PREFILL), ("decode", Kind.DECODE)):
+
+            def measure(kind: Kind = kind) -> dict[str, float]:
                 load.switch_to(kind)
-                frames[name] = self.frames(self.speech.slots[0])
-            load.switch_to(Kind.REST)
-        return frames | {"times_alone": ratios(frames)}
+                with self.speech.execution.activate():
+                    return self.frames(self.speech.slots[0])
+
+            self.part(name, measure, within="frame_ms")
+        frames = self.result.get("frame_ms", {})
+        if "alone" in frames:
+            frames["times_alone"] = ratios(frames)
+        self.write()
+        load.switch_to(Kind.REST)
 
     def _language_model(self, architecture: str) -> AbstractContextManager[LanguageModelLoad]:
         if self.options.place == "thread":

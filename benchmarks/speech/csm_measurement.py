@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import operator
 import time
 import warnings
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ import torch
 from turngap_agent.device.execution import Mode
 from turngap_agent.tts.csm import model
 
+from benchmarks.speech import csm_verdict
 from benchmarks.speech.operation_counts import Operations
+from benchmarks.speech.results import signal_to_error_db
 from benchmarks.speech.slot_measurement import TEXT_POSITIONS, SlotMeasurement
-
-GOALS = {"first_audio_p95_ms_at_150": 25.0, "frame_p95_ms": 10.0, "times_faster_than_transformers": 5.0}
 
 
 class CsmMeasurement(SlotMeasurement):
@@ -26,24 +25,29 @@ class CsmMeasurement(SlotMeasurement):
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options, "csm")
         self.modes = [Mode(name) for name in options.modes.split(",")]
-        self.result["goals"] = {} if options.tiny else GOALS
+        self.result["goals"] = {} if options.tiny else csm_verdict.GOALS
 
     def run(self) -> dict[str, Any]:
         """Run all parts; return the result."""
-        self.part("load", self.load)
-        if "load" in self.result["failed"]:
+        if not self.part("load", self.load):
             return self.result
         self.part("bandwidth", self.bandwidth)
         self.part("bytes", self.bytes)
         self.part("codec", self.codec)
         # The last mode may be compiled, which may take all the time that is left.
         for mode in self.modes[:-1]:
-            self.part(str(mode), partial(self.measure, mode))
+            self.measure(mode)
         self.part("transformers", self.transformers)
-        self.part(str(self.modes[-1]), lambda: self.measure(self.modes[-1]))
+        self.measure(self.modes[-1])
         self.part("fit", self.fit)
-        self.part("verdict", self.verdict)
         return self.result
+
+    def write(self) -> None:
+        """Write the result so far with the verdict on it: a process that is killed has one, too."""
+        verdict = csm_verdict.judge(self.result, [str(mode) for mode in self.modes])
+        if verdict is not None:
+            self.result["verdict"] = verdict
+        super().write()
 
     def bandwidth(self) -> dict[str, Any]:
         """Return the bytes read and written per second by a copy on the device, the best of several."""
@@ -67,36 +71,42 @@ class CsmMeasurement(SlotMeasurement):
     def codec(self) -> dict[str, Any]:
         """Return the signal-to-error ratio of decoding frame by frame against one offline decode, on this device."""
         decoder, mimi = self.speech.codec, self.checkpoint.network.codec_model
-        size = self.checkpoint.network.config.codec_config.codebook_size
-        codes = torch.randint(0, size, (150, decoder.codebooks), device=self.device)
+        codes = self.codec_codes()
         with self.speech.execution.activate():
             state = decoder.new_state()
             streamed = torch.cat([decoder.decode_frame(frame, state) for frame in codes])
             offline = mimi.decode(codes.T[None]).audio_values[0, 0]
-            ratio = (offline.double() ** 2).sum() / ((offline - streamed).double() ** 2).sum()
-        return {"frames": len(codes), "signal_to_error_db": float(10 * torch.log10(ratio))}
+            self.codec_eagerly = streamed.cpu()
+        return {"frames": len(codes), "signal_to_error_db": signal_to_error_db(offline, streamed)}
 
-    def measure(self, mode: Mode) -> dict[str, Any]:
-        """Measure one mode of execution."""
+    def measure(self, mode: Mode) -> None:
+        """Measure one mode of execution, the most valuable parts first; each is stored by itself."""
+        name, speech = str(mode), self.speech
+        if not self.part(name, lambda: self.prepare(mode)):
+            return
+        slot = speech.slots[0]
+        parts: dict[str, Callable[[], Any]] = {
+            "first_audio_ms": lambda: {str(context): self.first_audio(slot, context) for context in self.contexts()},
+            "frame_ms": lambda: self.frames(slot),
+            "codec_output": lambda: self.codec_output(slot),
+            "frame_checksums": lambda: self.checksums(slot),
+            "split_ms": lambda: self.split(slot),
+            "memory_mib": self.memory,
+            "counts": lambda: self.counts(slot, mode),
+        }
+        for part, measure in parts.items():
+            with speech.execution.activate():
+                self.part(part, measure, within=name)
+        if (frame := self.result[name].get("frame_ms")) is not None:
+            self.result[name]["real_time_factor"] = {share: frame[share] / 80 for share in ("p50", "p95")}
+
+    def prepare(self, mode: Mode) -> dict[str, Any]:
+        """Make a slot in this mode; return the time it took (of compiling and capturing) and the number of graphs."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
-        preparing = time.monotonic()
+        began = time.monotonic()
         self.speech.prepare(mode, 1)
-        prepared_s = time.monotonic() - preparing
-        slot = self.speech.slots[0]
-        result: dict[str, Any] = {"prepared_s": prepared_s, "graphs": self.speech.execution.graph_count}
-        with self.speech.execution.activate():
-            result["first_audio_ms"] = {
-                str(positions): self.first_audio(slot, positions) for positions in self.contexts()
-            }
-            result["frame_ms"] = self.frames(slot)
-            result["split_ms"] = self.split(slot)
-            result["counts"] = self.counts(slot, mode)
-            result["frame_checksums"] = self.checksums(slot)
-        result["memory_mib"] = self.memory()
-        frame = result["frame_ms"]
-        result["real_time_factor"] = {name: frame[name] / 80 for name in ("p50", "p95")}
-        return result
+        return {"prepared_s": time.monotonic() - began, "graphs": self.speech.execution.graph_count}
 
     def transformers(self) -> dict[str, Any]:
         """Measure transformers' own generate on the same weights, best of three; it returns audio only at the end."""
@@ -121,36 +131,16 @@ class CsmMeasurement(SlotMeasurement):
             "two_seconds_of_audio_ms": 1e3 * (short_s + 23 * (long_s - short_s) / (frames - 2)),
             "frames": frames,
             "operations_a_frame": more.count - fewer.count,
-            "host_syncs_a_frame": more.host_syncs - fewer.host_syncs,
+            "host_reads_a_frame": more.host_reads - fewer.host_reads,
         }
-
-    def verdict(self) -> dict[str, Any]:
-        """Compare the fastest mode with transformers and the goals."""
-        best = min(
-            (str(mode) for mode in self.modes if str(mode) in self.result),
-            key=lambda mode: self.result[mode]["frame_ms"]["p50"],
-        )
-        best_result = self.result[best]
-        measured = {
-            "first_audio_p95_ms_at_150": best_result["first_audio_ms"].get("150", {}).get("kept", {}).get("p95"),
-            "frame_p95_ms": best_result["frame_ms"]["p95"],
-            "times_faster_than_transformers": self.result["transformers"]["frame_ms"] / best_result["frame_ms"]["p50"],
-        }
-        eager = self.result.get(str(Mode.EAGER), best_result)["frame_checksums"]
-        same = {
-            str(mode): sum(map(operator.eq, self.result[mode]["frame_checksums"], eager))
-            for mode in self.modes
-            if str(mode) in self.result
-        }
-        return {"mode": best, **measured, "frames_of_8_as_eager": same}
 
     def fit(self) -> dict[str, Any]:
         """Fit t = a · kernels + bytes / bandwidth over the stages in captured graphs; return a and the residuals."""
         rate = self.result["bandwidth"]["copy_gb_s"] * 1e9
         points = []
         for mode in self.modes:
-            measured = self.result.get(str(mode))
-            if not measured or (mode is Mode.EAGER and self.cuda):
+            measured = self.result.get(str(mode), {})
+            if not {"counts", "split_ms"} <= measured.keys() or (mode is Mode.EAGER and self.cuda):
                 continue
             kernels = measured["counts"]["a_stage"]
             for stage, milliseconds in measured["split_ms"].items():

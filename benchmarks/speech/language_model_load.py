@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROMPT_TOKENS = 512
 DECODED_TOKENS = 32
 POSITIONS = 1024
+END_S = 20.0
+"""How long the process may take to end; it is killed then, so that no measurement waits for it."""
 
 
 class Kind(StrEnum):
@@ -154,11 +156,18 @@ def in_process(
     command = [sys.executable, "-m", "benchmarks.speech.language_model_load", device, architecture]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdin=pipe, stdout=pipe, text=True) as process:
-        load = _ProcessLoad(process)
-        load.switch_to(Kind.REST)
-        yield load
-        assert process.stdin is not None
-        process.stdin.close()
+        try:
+            load = _ProcessLoad(process)
+            load.switch_to(Kind.REST)
+            yield load
+        finally:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # the process has ended
+                process.stdin.close()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def main(arguments: list[str]) -> None:

@@ -17,10 +17,12 @@ from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
 
 from benchmarks.speech.measurement import Measurement
-from benchmarks.speech.operation_counts import Operations, cuda_syncs, kernels, operations
-from benchmarks.speech.results import summary
+from benchmarks.speech.operation_counts import Operations, host_waits, kernels, operations
+from benchmarks.speech.results import signal_to_error_db, summary
 
 TEXT_POSITIONS = 15
+CODEC_FRAMES = 150
+COUNTED_FRAMES = 20
 CONTEXTS = (15, 150, 1500)
 """Context sizes in positions, with the text; 150 is a voice prompt of ten seconds."""
 
@@ -30,6 +32,8 @@ class SlotMeasurement(Measurement):
 
     checkpoint: model.CsmCheckpoint
     speech: Speech
+    codec_eagerly: torch.Tensor
+    """The samples of `codec_codes`, decoded eagerly, on the host; there once the part `codec` has run."""
 
     def load(self) -> dict[str, Any]:
         """Load the weights; return their origin, size and memory."""
@@ -110,7 +114,11 @@ class SlotMeasurement(Measurement):
         return {"backbone": step, "depth": slot._parts.depth_unit, "codec": slot._codec_unit}
 
     def counts(self, slot: Slot, mode: Mode) -> dict[str, Any]:
-        """Return the kernels of one frame (operations on a CPU) by stage, and the host syncs in it."""
+        """Return the kernels of one frame (operations on a CPU) by stage, and how often the host stops in it.
+
+        On a GPU `host_waits_a_frame`, as CUDA's calls show them while frames are read as a call reads them: one a frame
+        is the wait for its samples. On a CPU, in the eager mode, `host_reads_a_frame`: operations that read a value.
+        """
         slot.start(self.plan(self.contexts()[0], 400, name="counts"), seed=0)
         if not self.cuda and mode is Mode.COMPILED:
             return {"a_stage": {}, "a_frame": None}  # a compiled unit dispatches no operations
@@ -118,12 +126,34 @@ class SlotMeasurement(Measurement):
         stages = {stage: count(unit) for stage, unit in self.units(slot).items()}
         result: dict[str, Any] = {"a_stage": stages, "a_frame": sum(stages.values())}
         if self.cuda:
-            result["host_syncs"] = sum(cuda_syncs(unit) for unit in self.units(slot).values())
+
+            def read() -> None:
+                for _ in range(COUNTED_FRAMES):
+                    slot.next_frame()
+
+            result["host_waits_a_frame"] = host_waits(read) / COUNTED_FRAMES
         elif mode is Mode.EAGER:
             with Operations() as counted:
                 slot._launch()
-            result["host_syncs"] = counted.host_syncs
+            result["host_reads_a_frame"] = counted.host_reads
         return result
+
+    def codec_codes(self) -> torch.Tensor:
+        """Return the same random codes each time, shape (frames, codebooks), on the device."""
+        size = self.checkpoint.network.config.codec_config.codebook_size
+        shape, generator = (CODEC_FRAMES, self.speech.codec.codebooks), torch.Generator().manual_seed(0)
+        return torch.randint(0, size, shape, generator=generator).to(self.device)
+
+    def codec_output(self, slot: Slot) -> dict[str, Any]:
+        """Return the signal-to-error ratio of this mode's codec against the eager one (None: equal samples)."""
+        slot._reset_unit()
+        samples = []
+        for codes in self.codec_codes():
+            slot._parts.codes.copy_(codes)
+            slot._codec_unit()
+            samples.append(slot._output[:-1].clone())
+        output = torch.cat(samples).cpu()
+        return {"frames": len(samples), "signal_to_error_db": signal_to_error_db(self.codec_eagerly, output)}
 
     def checksums(self, slot: Slot) -> list[int]:
         """Return checksums of the codes of eight frames of a fixed text, equal for modes that compute the same."""

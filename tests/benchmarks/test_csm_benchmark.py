@@ -48,8 +48,8 @@ def test_the_tiny_form_measures_every_part(tmp_path: Path) -> None:
     assert set(eager["first_audio_ms"]) == {"15", "150", "452"}
     assert set(eager["first_audio_ms"]["150"]) == {"kept", "afresh"}
     assert set(eager["split_ms"]) == set(eager["counts"]["a_stage"]) == {"backbone", "depth", "codec"}
-    assert eager["counts"]["host_syncs"] == 0
-    assert result["transformers"]["host_syncs_a_frame"] > 0
+    assert eager["counts"]["host_reads_a_frame"] == 0
+    assert result["transformers"]["host_reads_a_frame"] > 0
     assert result["bytes"]["floor_ms"] > 0
     assert result["codec"]["signal_to_error_db"] >= 100
     assert result["verdict"]["frames_of_8_as_eager"] == {"eager": 8}
@@ -79,7 +79,7 @@ def test_what_runs_past_the_limit_is_cut_off(tmp_path: Path) -> None:
             pass
 
     bench.part("forever", forever)
-    assert bench.result["failed"]["forever"].startswith("TimeoutError: the limit of 0 s was reached")
+    assert bench.result["failed"]["forever"].startswith("LimitReachedError: the limit of 0 s was reached")
 
 
 def test_percentiles_are_of_the_sample() -> None:
