@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -71,6 +72,13 @@ def has_vllm() -> bool:
     return shutil.which("vllm") is not None and missing(["httpx"]) is None
 
 
+def source_environment() -> dict[str, str]:
+    """Return this process's environment, with which Python finds this source tree's project, installed or not."""
+    folders = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    path = os.pathsep.join([*folders, str(ROOT / "harness"), str(ROOT / "pipeline")])
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def last_line(text: str) -> str:
     """Return the last line that is not empty: programs print their error there."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")
@@ -87,6 +95,14 @@ def _nvidia_smi() -> tuple[str, str] | None:
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LOOK_TIMEOUT_S)
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=source_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LOOK_TIMEOUT_S,
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer within {LOOK_TIMEOUT_S:g} s")

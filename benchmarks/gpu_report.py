@@ -14,6 +14,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     figures = {name: step["figures"] for name, step in steps.items() if step["figures"]}
     lines = [f"# {result['card']}", "", f"{result['caveat'][0].upper()}{result['caveat'][1:]}.", ""]
     lines += _table(("step", "outcome", "seconds", ""), [_step_row(step) for step in steps.values()])
+    lines += [f"\n{step['name']}: {'; '.join(step['notes'])}." for step in steps.values() if step.get("notes")]
     if "turns" in figures:
         lines += _turns_section(figures["turns"])
     if "csm" in figures:
@@ -49,15 +50,26 @@ def _csm_section(result: Mapping[str, Any]) -> list[str]:
     verdict = result.get("verdict")
     rows = []
     if verdict is not None:
-        first, times = verdict["first_audio_p95_ms_at_150"], verdict["times_faster_than_transformers"]
         rows = [
             ("mode", verdict["mode"]),
-            ("first audio at p95, 150 positions of context, ms", "not known" if first is None else f"{first:.1f}"),
-            ("a frame of 80 ms at p95, ms", f"{verdict['frame_p95_ms']:.2f}"),
-            ("times faster than transformers' generate", f"{times:.1f}"),
+            (
+                "first audio at p95, 150 positions of context, ms",
+                _figure(verdict["first_audio_p95_ms_at_150"], 1),
+            ),
+            ("a frame of 80 ms at p95, ms", _figure(verdict["frame_p95_ms"], 2)),
+            ("times faster than transformers' generate", _figure(verdict["times_faster_than_transformers"], 1)),
+            *((f"codec against eager: {mode}", _db(ratio)) for mode, ratio in verdict["codec_db"].items()),
         ]
     rows += [(f"{part}: not measured", why) for part, why in result["failed"].items()]
     return ["", f"## CSM-1B: `{result['file']}`", "", *_table(("", ""), rows)]
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "not measured" if value is None else f"{value:.{digits}f}"
+
+
+def _db(ratio: float | None) -> str:
+    return "equal" if ratio is None else f"{ratio:.0f} dB"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_plan import JUDGED_FROM
+from benchmarks.speech import OVER_LIMIT
+
 WEIGHTLESS = "weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient"
 WEIGHTLESS_BF16 = (
     "weightless: timing and memory only, of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM"
 )
 ON_TORCH = ("weightless-hf", "weightless-tiny")
-JUDGED_FROM = 59
-"""With fewer turns there is no bound on p95, and no budget is judged."""
 RUNS = "runs"
 """The folder of the runs, in the card's folder."""
 
@@ -31,6 +32,8 @@ class StepOptions:
     turns: int
     overrides: tuple[str, ...]
     """Changes of the profile, `section.key=value`."""
+    run_id: str = ""
+    """Names this measurement; a result without it is an older one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class GpuStep:
     modules: tuple[str, ...]
     """The modules that it imports and that may be missing."""
     remedy: str
-    most_s: float
-    """The step is ended after this time, and keeps what it has measured."""
+    share: float
+    """Of the limit for all steps, what this one may take; it is ended then, and keeps what it has measured."""
     command: Callable[[StepOptions, float], list[str]]
     """Returns the command, given the seconds it may take."""
     read: Callable[[StepOptions, str], StepResult]
     """Reads the result from standard output; raises ValueError, OSError or KeyError if there is none."""
+    exit_codes: tuple[int, ...] = (0, 1, 2)
+    """Exit codes of a process that ended by itself; after any other its result is what it had by then."""
 
 
 def _calibration_command(options: StepOptions, _: float) -> list[str]:
@@ -75,23 +80,40 @@ def _read_calibration(_: StepOptions, stdout: str) -> StepResult:
     )
 
 
+def _prepare_command(options: StepOptions, _: float) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.gpu_prepare", options.profile, *options.overrides]
+
+
+def _read_prepare(_: StepOptions, stdout: str) -> StepResult:
+    output = json.loads(stdout.splitlines()[-1] if stdout else "")
+    return StepResult(f"engines loaded and compiled in {output['load_s']:.0f} s", output)
+
+
 def _csm_command(options: StepOptions, left_s: float) -> list[str]:
     how = ["--tiny", "--device", "cpu"] if options.tiny else ["--weights", "random", "--device", "cuda"]
     limit_s = max(10.0, left_s - 15)
-    return [sys.executable, "benchmarks/csm.py", *how, "--limit-s", f"{limit_s:.0f}", "--out", str(options.folder)]
+    how += ["--limit-s", f"{limit_s:.0f}", "--run-id", options.run_id]
+    return [sys.executable, "benchmarks/csm.py", *how, "--out", str(options.folder)]
 
 
 def _read_csm(options: StepOptions, _: str) -> StepResult:
-    # The newest file: its name is torch's name of the device, which may differ from the driver's.
-    file = max(options.folder.glob("csm-*.json"), key=lambda path: path.stat().st_mtime)
-    output = json.loads(file.read_text("utf-8"))
+    # Its name is torch's name of the device, which may differ from the driver's; the id tells it from older ones.
+    results = {file: json.loads(file.read_text("utf-8")) for file in options.folder.glob("csm-*.json")}
+    new = [file for file, result in results.items() if result.get("options", {}).get("run_id") == options.run_id]
+    if not new:
+        raise ValueError("csm.py wrote no result in this measurement")
+    (file,) = new
+    output = results[file]
     verdict, failed = output.get("verdict"), output["failed"]
     text = "no mode was measured"
     if verdict is not None:
         text = f"{verdict['mode']}: a frame of 80 ms takes {verdict['frame_p95_ms']:.2f} ms at p95"
+        if verdict["codec_differs"]:
+            text += f"; the codec's samples differ from the eager ones: {', '.join(verdict['codec_differs'])}"
     lost = f"; not measured: {', '.join(failed)}" if failed else ""
-    broken = [why for why in failed.values() if not why.startswith("TimeoutError")]
-    return StepResult(f"{text}{lost}", output | {"file": file.name}, invalid=bool(broken))
+    broken = [why for why in failed.values() if not why.startswith(OVER_LIMIT)]
+    invalid = bool(broken) or verdict is None or bool(verdict["codec_differs"])
+    return StepResult(f"{text}{lost}", output | {"file": file.name}, invalid)
 
 
 def _turns_command(options: StepOptions, _: float) -> list[str]:
@@ -104,13 +126,19 @@ def _turns_command(options: StepOptions, _: float) -> list[str]:
 
 def _read_turns(options: StepOptions, stdout: str) -> StepResult:
     record = json.loads(stdout)
-    report = options.folder / RUNS / record["run_id"] / "report.html"
+    report, shown = options.folder / RUNS / record["run_id"] / "report.html", report_file(options)
+    shown.unlink(missing_ok=True)
     if report.is_file():
-        (options.folder / f"{options.folder.name}.html").write_bytes(report.read_bytes())
+        shown.write_bytes(report.read_bytes())
     gap = record["turn_gap_ms"]
     figures = ", ".join(f"{words} {_ms(gap[key])}" for key, words in GAP)
     text = f"{record['profile']}, {record['verdict']}, {record['n_turns']} turns: turn gap {figures}"
     return StepResult(text, record, invalid=record["verdict"] == "INVALID")
+
+
+def report_file(options: StepOptions) -> Path:
+    """Return the file of the turns' report; one of an older run is deleted before the turns run."""
+    return options.folder / f"{options.folder.name}.html"
 
 
 def memory(record: dict[str, Any] | None) -> StepResult | str:
@@ -142,23 +170,35 @@ STEPS = (
         "calibration",
         ("turngap.cli.run", "turngap.cli.calibrate"),
         f"{_PROJECT} (only torch and transformers are needed for the step csm)",
-        90,
+        0.15,
         _calibration_command,
         _read_calibration,
     ),
     GpuStep(
         "turns",
-        ("turngap.cli.run", "turngap_agent.server.hosting", "onnxruntime", "torch", "transformers"),
+        (
+            *("turngap.cli.run", "turngap.processes.span_server", "turngap.scoring.wer"),
+            *("turngap_agent.server.hosting", "turngap_agent.telemetry.export", "turngap_agent.loading"),
+            *("onnxruntime", "torch", "transformers"),
+        ),
         _PROJECT,
-        520,
+        0.87,
         _turns_command,
         _read_turns,
     ),
-    # Last: partial results are useful, and the agent of the turns has compiled its kernels already.
+    # Last: partial results are useful, its kernels have been compiled for the turns, and it may take all that is left.
     GpuStep(
-        "csm", ("numpy", "torch", "transformers"), "run `pip install torch transformers`", 240, _csm_command, _read_csm
+        "csm",
+        ("numpy", "torch", "transformers"),
+        "run `pip install torch transformers`",
+        1.0,
+        _csm_command,
+        _read_csm,
+        exit_codes=(0, 1),
     ),
 )
+PREPARE = GpuStep("prepare", STEPS[1].modules, _PROJECT, 1.0, _prepare_command, _read_prepare, exit_codes=(0,))
+"""Before the clock of the others starts, with a limit of its own."""
 MEMORY = "memory"
 """The last step, computed from the result of the turns."""
 

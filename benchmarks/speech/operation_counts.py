@@ -97,9 +97,7 @@ def count_waits(events: Iterable[HostEvent]) -> int:
     marks = [event for event in events if event.name == _MARK]
     if not marks:
         raise RuntimeError("the profiler recorded no mark")
-    inside = [
-        event.name for event in events if marks[0].start_us <= event.start_us and event.end_us <= marks[0].end_us
-    ]
+    inside = [event.name for event in events if marks[0].start_us <= event.start_us and event.end_us <= marks[0].end_us]
     if not any(name in LAUNCHING for name in inside):
         raise RuntimeError("the profiler saw no launch: CUPTI does not work on this machine")
     return sum(name in WAITING or (name[:2] == "cu" and name.endswith("Synchronize")) for name in inside)
