@@ -23,7 +23,7 @@ from benchmarks import gpu_machine, gpu_plan, gpu_report, gpu_steps
 from benchmarks.gpu_machine import Card
 from benchmarks.gpu_plan import TINY_TURNS, TURNS, Preparation
 from benchmarks.gpu_process import EndedStep, run_step
-from benchmarks.gpu_steps import MEMORY, ON_TORCH, STEPS, WEIGHTLESS, WEIGHTLESS_BF16, GpuStep, StepOptions, StepResult
+from benchmarks.gpu_steps import MEMORY, STEPS, WEIGHTLESS, GpuStep, StepOptions, StepResult
 
 SCHEMA = 2
 """2: the step `prepare`, and `notes` of a step."""
@@ -187,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
         "run_id": run_id,
         "card": card.name,
         "profile": profile,
-        "caveat": f"profile {profile}, {WEIGHTLESS_BF16 if profile in ON_TORCH else WEIGHTLESS}",
+        "caveat": f"profile {profile}, {WEIGHTLESS}",
         "machine": {**card.facts, "python": sys.version.split()[0]},
         "options": vars(options),
         "steps": [],

@@ -12,11 +12,7 @@ from typing import Any
 from benchmarks.gpu_plan import JUDGED_FROM
 from benchmarks.speech import OVER_LIMIT
 
-WEIGHTLESS = "weightless: timing and memory only; FAIL is conclusive, PASS is necessary, not sufficient"
-WEIGHTLESS_BF16 = (
-    "weightless: timing and memory only, of bf16 on torch: neither FAIL nor PASS is conclusive for W4A16 on vLLM"
-)
-ON_TORCH = ("weightless-hf", "weightless-tiny")
+WEIGHTLESS = "random weights: timing and memory only; what FAIL and PASS show is said with the verdict of the turns"
 RUNS = "runs"
 """The folder of the runs, in the card's folder."""
 

@@ -31,6 +31,7 @@ class CsmMeasurement(SlotMeasurement):
         """Run all parts; return the result."""
         if not self.part("load", self.load):
             return self.result
+        self.part("memory_mib", self.memory, within="load")
         self.part("bandwidth", self.bandwidth)
         self.part("bytes", self.bytes)
         self.part("codec", self.codec)

@@ -53,7 +53,7 @@ def kernels(unit: Callable[[], None]) -> int:
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profiler:
         unit()
         torch.cuda.synchronize()
-    count = sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiler.events())
+    count: int = sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiler.events())
     if not count:
         raise RuntimeError("the profiler saw no kernel: CUPTI does not work on this machine")
     return count

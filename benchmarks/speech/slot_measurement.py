@@ -36,7 +36,7 @@ class SlotMeasurement(Measurement):
     """The samples of `codec_codes`, decoded eagerly, on the host; there once the part `codec` has run."""
 
     def load(self) -> dict[str, Any]:
-        """Load the weights; return their origin, size and memory."""
+        """Load the weights; return their origin and size."""
         options = self.options
         if options.tiny:
             with model.silence_transformers():
@@ -50,7 +50,7 @@ class SlotMeasurement(Measurement):
             self.checkpoint, sampling=Sampling(0.9, 50 if not options.tiny else 20), positions=positions
         )
         parameters = sum(parameter.numel() for parameter in self.checkpoint.network.parameters())
-        return {"origin": self.checkpoint.origin, "parameters": parameters, "memory_mib": self.memory()}
+        return {"origin": self.checkpoint.origin, "parameters": parameters}
 
     def contexts(self) -> tuple[int, ...]:
         """Return the context sizes that fit this model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,30 @@ def test_every_placement_gives_a_table(
     assert [line.split()[:2] for line in printed[1:]] == [
         [place, beside] for place in ("thread", "process") for beside in ("alone", "prefill", "decode")
     ]
+
+
+@pytest.mark.parametrize("broken", [Kind.PREFILL, Kind.DECODE])
+def test_a_language_model_that_fails_keeps_the_frames_before_it(
+    broken: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was measured before it stays in the file and in the table; exit code 1."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    class Broken(Recorded):
+        def do(self, kind: Kind) -> None:
+            if kind is broken:
+                raise RuntimeError("out of memory")
+            super().do(kind)
+
+    monkeypatch.setattr(language_model_load, "LanguageModelWork", Broken)
+    monkeypatch.setattr(language_model_load.threading, "excepthook", lambda _: None)
+    arguments = contention.parse(["--tiny", "--device", "cpu", "--place", "thread", "--out", str(tmp_path)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pytest.PytestUnhandledThreadExceptionWarning)
+        result = contention_measurement.ContentionMeasurement(arguments).run()
+    assert "alone" in result["frame_ms"]
+    assert f"frame_ms {broken}" in result["failed"]
+    assert "alone" in contention.format_table({"thread": result})
 
 
 def test_ratios_are_of_the_frame_alone() -> None:

@@ -13,8 +13,13 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from benchmarks import csm
+from benchmarks.speech import csm_verdict
 from benchmarks.speech.csm_measurement import CsmMeasurement
+from benchmarks.speech.operation_counts import HostEvent, count_waits
 from benchmarks.speech.results import summary
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +85,132 @@ def test_what_runs_past_the_limit_is_cut_off(tmp_path: Path) -> None:
 
     bench.part("forever", forever)
     assert bench.result["failed"]["forever"].startswith("LimitReachedError: the limit of 0 s was reached")
+
+
+def test_an_engine_that_handles_every_error_does_not_outlive_the_limit(tmp_path: Path) -> None:
+    """The limit is no Exception, and what it causes on its way is not taken for the part's own failure."""
+    bench = CsmMeasurement(options(tmp_path, limit_s=0.0))
+
+    def compile_slowly() -> dict[str, Any]:
+        try:
+            while True:
+                pass
+        except Exception:  # noqa: BLE001 - as the engine does, to try a slower mode
+            return {"mode": "a slower one"}
+
+    def capture() -> dict[str, Any]:
+        try:
+            while True:
+                pass
+        finally:
+            raise RuntimeError("the capture was invalidated")
+
+    assert not bench.part("compiled", compile_slowly)
+    assert not bench.part("graphs", capture)
+    assert bench.result["failed"] == dict.fromkeys(
+        ("compiled", "graphs"), "LimitReachedError: the limit of 0 s was reached"
+    )
+
+
+PARTS = ("bandwidth", "bytes", "codec", "transformers", "fit")
+SUBPARTS = ("first_audio", "frames", "codec_output", "checksums", "split", "memory", "counts")
+
+
+@pytest.mark.parametrize("broken", [*PARTS, *SUBPARTS])
+def test_no_failed_part_loses_the_verdict(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever part fails: the others have results, the table is printed, and there is a verdict if a frame has."""
+
+    def fail(*_: Any) -> dict[str, Any]:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(CsmMeasurement, broken, fail)
+    assert csm.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)]) == 1
+    result = json.loads(next(tmp_path.iterdir()).read_text())
+    failed = set(result["failed"])
+    after = {"bandwidth": {"bytes", "fit"}, "bytes": {"fit"}, "codec": {"eager codec_output"}}
+    assert len(failed - after.get(broken, set())) == (2 if broken == "memory" else 1)  # at load, and of the mode
+    assert all(
+        why == "RuntimeError: no" for label, why in result["failed"].items() if label not in after.get(broken, ())
+    )
+    assert ("verdict" in result) == (broken != "frames")
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_a_codec_with_other_samples_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each mode's samples are compared with the eager ones: a thousandth off is said, and is exit code 1."""
+    from turngap_agent.tts.csm.slot import Slot
+
+    decode = Slot._decode
+    gains = [1.0, 1.001]
+
+    def decode_badly(slot: Slot) -> None:
+        decode(slot)
+        slot._output[:-1] *= gains[0]
+
+    monkeypatch.setattr(Slot, "_decode", decode_badly)
+    bench = CsmMeasurement(options(tmp_path))
+    bench.load()
+    bench.codec()
+    ratios = []
+    while gains:
+        bench.prepare(bench.modes[0])
+        with bench.speech.execution.activate():
+            ratios.append(bench.codec_output(bench.speech.slots[0])["signal_to_error_db"])
+        gains.pop(0)
+    assert ratios[0] is None or ratios[0] > 120
+    assert ratios[1] == pytest.approx(60.0, abs=0.5)
+    frame = {"frame_ms": {"p50": 1.0, "p95": 2.0}}
+    compiled = frame | {"codec_output": {"signal_to_error_db": ratios[1]}}
+    verdict = csm_verdict.judge({"eager": frame, "compiled": compiled}, ["eager", "compiled"])
+    assert verdict is not None
+    assert verdict["codec_differs"] == ["compiled"]
+
+
+FIGURE = st.none() | st.floats(0.1, 100)
+TIMES = st.fixed_dictionaries({}, optional={"p50": st.floats(0.1, 100), "p95": st.floats(0.1, 100)})
+MODE = st.fixed_dictionaries(
+    {},
+    optional={
+        "frame_ms": st.fixed_dictionaries({"p50": st.floats(0.1, 100), "p95": st.floats(0.1, 100)}),
+        "frame_checksums": st.lists(st.integers(), min_size=8, max_size=8),
+        "codec_output": st.fixed_dictionaries({"signal_to_error_db": FIGURE}),
+        "first_audio_ms": st.dictionaries(st.sampled_from(["15", "150"]), st.fixed_dictionaries({"kept": TIMES})),
+    },
+)
+RESULT = st.dictionaries(st.sampled_from(["eager", "graphs", "compiled"]), MODE)
+
+
+@given(result=RESULT, reference_ms=st.none() | st.floats(1, 1000))
+def test_a_verdict_needs_frame_times_and_nothing_else(result: dict[str, Any], reference_ms: float | None) -> None:
+    """Whatever is missing, there is a verdict on the fastest mode that has frame times, and it can be written."""
+    if reference_ms is not None:
+        result["transformers"] = {"frame_ms": reference_ms}
+    verdict = csm_verdict.judge(result, ["eager", "graphs", "compiled"])
+    medians = {mode: result[mode]["frame_ms"]["p50"] for mode in result if "p50" in str(result[mode].get("frame_ms"))}
+    assert (verdict is None) == (not medians)
+    if verdict is not None:
+        assert medians[verdict["mode"]] == min(medians.values())
+        assert (verdict["times_faster_than_transformers"] is None) == (reference_ms is None)
+        json.dumps(verdict, allow_nan=False)
+
+
+def test_host_waits_are_those_inside_the_mark() -> None:
+    """Launches do not wait; events and streams do, and what the profiler waits for at its end is not counted."""
+    calls = [
+        HostEvent("turngap: counted", 10, 50),
+        HostEvent("cudaStreamSynchronize", 5, 9),
+        HostEvent("cudaGraphLaunch", 11, 12),
+        HostEvent("cudaMemcpyAsync", 12, 13),
+        HostEvent("cudaEventSynchronize", 13, 20),
+        HostEvent("cudaGraphLaunch", 21, 22),
+        HostEvent("cudaEventSynchronize", 23, 30),
+        HostEvent("cudaDeviceSynchronize", 51, 60),
+    ]
+    assert count_waits(calls) == 2
+    with pytest.raises(RuntimeError, match="no launch"):
+        count_waits(calls[:2])  # a profiler without CUPTI: nothing is claimed
 
 
 def test_percentiles_are_of_the_sample() -> None:

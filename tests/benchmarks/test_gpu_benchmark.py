@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu, gpu_machine, gpu_report, gpu_steps
+from benchmarks import gpu, gpu_machine, gpu_plan, gpu_report, gpu_steps
 from benchmarks.gpu_machine import Card
 from benchmarks.gpu_steps import GpuStep, StepOptions, StepResult
 
@@ -20,17 +20,17 @@ ROOT = Path(__file__).parents[2]
 Steps = Callable[..., tuple[int, dict[str, Any]]]
 
 
-def step(name: str, program: str, modules: tuple[str, ...] = (), most_s: float = 300) -> GpuStep:
+def step(name: str, program: str, modules: tuple[str, ...] = (), share: float = 0.5) -> GpuStep:
     """Return a step that runs a line of Python and reads its output as JSON."""
-    return command_step(name, [sys.executable, "-c", program], modules, most_s)
+    return command_step(name, [sys.executable, "-c", program], modules, share)
 
 
-def command_step(name: str, command: list[str], modules: tuple[str, ...] = (), most_s: float = 300) -> GpuStep:
+def command_step(name: str, command: list[str], modules: tuple[str, ...] = (), share: float = 0.5) -> GpuStep:
     return GpuStep(
         name,
         modules,
         "install it",
-        most_s,
+        share,
         lambda *_: command,
         lambda _, stdout: StepResult("measured", {"value": json.loads(stdout)}),
     )
@@ -83,7 +83,9 @@ def test_all_steps_run_on_a_processor(tmp_path: Path) -> None:
     assert folder.name.startswith("cpu-")
     assert "timing and memory only" in (folder / f"{folder.name}.html").read_text()
     report = (folder / f"{folder.name}.md").read_text()
-    assert "Profile weightless-tiny, weightless: timing and memory only" in report
+    assert "Profile weightless-tiny, random weights: timing and memory only" in report
+    assert steps["prepare"]["outcome"] == "done"
+    assert set(steps["prepare"]["figures"]["models"]) == {"vad", "stt", "llm", "tts"}
     assert "| transcription |" in report
     assert "## CSM-1B: `csm-tiny-cpu" in report
 
@@ -115,7 +117,7 @@ def test_a_step_that_takes_too_long_is_ended_and_keeps_its_results(measure: Step
         "signal.signal(signal.SIGINT, stop)\nwhile True: time.sleep(1)"
     )
     code, result = measure(
-        command_step("first", [sys.executable, "-I", "-S", "-c", endless], most_s=5), step("second", "print(2)")
+        command_step("first", [sys.executable, "-I", "-S", "-c", endless], share=5 / 600), step("second", "print(2)")
     )
     assert code == 1
     assert outcomes(result)["first"] == "timed out"
@@ -172,7 +174,7 @@ def test_turns_are_judged_if_there_are_enough(tmp_path: Path) -> None:
     assert command(93)[-2:] == ["--budget", "sub500"]
     assert "--budget" not in command(58) + command(93, tiny=True)
     assert command(93)[command(93).index("--set") + 1] == "llm.positions=1024"
-    assert gpu.TURNS >= 93
+    assert gpu_plan.TURNS >= 93
 
 
 def test_memory_adds_up_to_the_peak() -> None:
@@ -201,3 +203,84 @@ def test_it_starts_with_python_only() -> None:
         [sys.executable, "-S", "-c", "import benchmarks.gpu"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def csm_step(folder: Path, run_id: str = "new") -> tuple[GpuStep, StepOptions]:
+    step = next(one for one in gpu_steps.STEPS if one.name == "csm")
+    return step, StepOptions(folder, tiny=False, profile="weightless-hf", turns=59, overrides=(), run_id=run_id)
+
+
+def write_csm(folder: Path, run_id: str, **changes: Any) -> None:
+    verdict = {"mode": "graphs", "frame_p95_ms": 9.0, "codec_differs": [], "codec_db": {}}
+    verdict |= {"first_audio_p95_ms_at_150": None, "times_faster_than_transformers": None}
+    result = {"options": {"run_id": run_id}, "failed": {}, "verdict": verdict} | changes
+    (folder / "csm-card.json").write_text(json.dumps(result))
+
+
+def test_an_older_result_of_csm_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    """It has another run's id; the command hands the id of this one over."""
+    step, options = csm_step(tmp_path)
+    command = step.command(options, 240)
+    assert command[command.index("--run-id") + 1] == "new"
+    write_csm(tmp_path, "old")
+    with pytest.raises(ValueError, match="no result"):
+        step.read(options, "")
+    write_csm(tmp_path, "new")
+    assert step.read(options, "").text.startswith("graphs: a frame")
+
+
+def test_a_process_that_crashed_has_failed_whatever_it_wrote(measure: Steps) -> None:
+    """Its figures are kept, its outcome is `failed`, and the exit code is named."""
+    crash = "import os\nprint(7, flush=True)\nos.abort()"
+    code, result = measure(step("first", crash))
+    assert code == 1
+    assert outcomes(result)["first"] == "failed"
+    assert result["steps"][0]["figures"] == {"value": 7}
+    assert "exit code -6" in result["steps"][0]["text"]
+
+
+def test_what_the_limit_stopped_is_not_invalid_and_other_failures_are(tmp_path: Path) -> None:
+    """Parts that were cut off are listed; a part that failed, or a codec with other samples, invalidates the step."""
+    step, options = csm_step(tmp_path)
+    write_csm(tmp_path, "new", failed={"compiled": "LimitReachedError: the limit of 240 s was reached"})
+    cut = step.read(options, "")
+    assert (cut.invalid, "not measured: compiled" in cut.text) == (False, True)
+    write_csm(tmp_path, "new", failed={"compiled": "EngineError: no"})
+    assert step.read(options, "").invalid
+    write_csm(tmp_path, "new")
+    figures = step.read(options, "").figures
+    write_csm(tmp_path, "new", verdict=figures["verdict"] | {"codec_differs": ["compiled"]})
+    assert "differ" in step.read(options, "").text
+    write_csm(tmp_path, "new", verdict=None)
+    assert step.read(options, "").invalid
+
+
+def test_a_report_that_cannot_be_made_loses_no_step(measure: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps that follow are measured, the data is whole, and the page says what happened."""
+
+    def fail(_: Any) -> str:
+        raise KeyError("turn_gap_ms")
+
+    monkeypatch.setattr(gpu_report, "markdown", fail)
+    code, result = measure(step("first", "print(1)"), step("second", "print(2)"))
+    assert (code, outcomes(result)["second"]) == (0, "done")
+
+
+def test_turns_without_memory_figures_are_a_failed_step(tmp_path: Path) -> None:
+    """The last step says what is missing; the others keep their results."""
+    options = StepOptions(tmp_path, tiny=True, profile="x", turns=1, overrides=())
+    result = {"steps": [{"name": "turns", "figures": {"agent": {}}}]}
+    measurement = gpu.GpuMeasurement(Card("X", {}), options, ("memory",), 600.0, result)
+    assert measurement._memory()[0] == "failed"
+
+
+def test_the_report_shows_csm_without_some_of_its_parts(tmp_path: Path) -> None:
+    """First audio, transformers and modes may be missing; what is there is shown."""
+    write_csm(tmp_path, "new", failed={"transformers": "OutOfMemoryError: no"})
+    step, options = csm_step(tmp_path)
+    figures = step.read(options, "").figures
+    steps = [{"name": "csm", "outcome": "invalid", "took_s": 1.0, "text": "", "figures": figures}]
+    report = gpu_report.markdown({"card": "X", "caveat": "c", "machine": {}, "steps": steps})
+    assert "| a frame of 80 ms at p95, ms | 9.00 |" in report
+    assert "| times faster than transformers' generate | not measured |" in report
+    assert "| transformers: not measured | OutOfMemoryError: no |" in report

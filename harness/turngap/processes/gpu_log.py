@@ -34,12 +34,21 @@ def format_gpu_row(sample: GpuSample) -> list[str]:
     ]
 
 
-def summarise_gpus(devices: Iterable[Gpu], file: Path, uuid: str | None = None) -> tuple[GpuFigures, ...] | None:
+def summarise_gpus(
+    devices: Iterable[Gpu],
+    file: Path,
+    uuid: str | None = None,
+    *,
+    since_s: float = 0.0,
+    earlier: Iterable[GpuFigures] = (),
+) -> tuple[GpuFigures, ...] | None:
     """Return the memory peaks in `gpu.csv` of the GPUs seen before the agent started; None without a GPU.
 
-    If one of them has that `uuid` (the agent's GPU), it is the only one returned.
+    If one of them has that `uuid` (the agent's GPU), it is the only one returned. Rows before `since_s`, when the agent
+    was ready, do not count: engines use more while they load than they hold. `earlier` are the figures of the sessions
+    that this one resumes.
     """
-    peaks = _peaks_mib(file)
+    peaks = _peaks_mib(file, since_s, earlier)
     gpus = tuple(
         GpuFigures(
             name=device.name,
@@ -53,10 +62,15 @@ def summarise_gpus(devices: Iterable[Gpu], file: Path, uuid: str | None = None) 
     return gpus or None
 
 
-def peak_mib(devices: Iterable[Gpu], file: Path, uuid: str) -> float | None:
-    """Return the peak memory use, MiB, of the GPU with that `uuid`; None if it is not in `devices` or `gpu.csv`."""
+def peak_mib(
+    devices: Iterable[Gpu], file: Path, uuid: str, *, since_s: float = 0.0, earlier: Iterable[GpuFigures] = ()
+) -> float | None:
+    """Return the peak memory use, MiB, of the GPU with that `uuid`, counted as `summarise_gpus` counts it.
+
+    None if it is not in `devices` or `gpu.csv`.
+    """
     number = next((device.gpu for device in devices if device.uuid == uuid), None)
-    return None if number is None else _peaks_mib(file).get(number)
+    return None if number is None else _peaks_mib(file, since_s, earlier).get(number)
 
 
 def watch_turns(
@@ -115,12 +129,12 @@ def _select_devices(devices: Iterable[Gpu], uuid: str | None) -> tuple[Gpu, ...]
     return tuple(device for device in devices if uuid and device.uuid == uuid) or devices
 
 
-def _peaks_mib(file: Path) -> dict[int, float]:
-    """Return the peak memory use by GPU in `gpu.csv`; empty without that file."""
-    peaks: dict[int, float] = {}
+def _peaks_mib(file: Path, since_s: float, earlier: Iterable[GpuFigures]) -> dict[int, float]:
+    """Return the peak memory use by GPU: in the rows of `gpu.csv` from `since_s` on, and in the `earlier` figures."""
+    peaks = {figures.number: figures.used_peak_mib for figures in earlier if figures.number is not None}
     for line in _read_lines(file):
-        gpu, used = line.get("gpu") or "", line.get("used_mib") or ""
-        if gpu.isdigit() and re.fullmatch(r"\d+\.\d+", used):
+        gpu, used, at_s = (line.get(column) or "" for column in ("gpu", "used_mib", "at_s"))
+        if gpu.isdigit() and all(re.fullmatch(r"\d+\.\d+", text) for text in (used, at_s)) and float(at_s) >= since_s:
             peaks[int(gpu)] = max(peaks.get(int(gpu), 0.0), float(used))
     return peaks
 

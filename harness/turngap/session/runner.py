@@ -199,6 +199,7 @@ async def _measure(
             own = processes[agent_run.name]
             agent_run.record = run_record.with_agent(agent_run.record, own.agent.ready, own.sampler)
             agent_run.folder.write(agent_run.record)
+        ready_s = clock.now_ns() / 1e9
         slots = CallSlots(
             calls=session.calls,
             processes=processes,
@@ -226,7 +227,7 @@ async def _measure(
         finally:
             await _record_agents(session.agent_runs, processes, watch)
     for agent_run in session.agent_runs:
-        _record_gpus(agent_run, processes[agent_run.name])
+        _record_gpus(agent_run, processes[agent_run.name], ready_s)
 
 
 async def _record_agents(
@@ -239,16 +240,23 @@ async def _record_agents(
         agent_run.progress.sentinel = watch.errors(agent_run.progress.turns) if watch is not None else None
 
 
-def _record_gpus(agent_run: AgentRun, processes: AgentProcesses) -> None:
-    """Record the GPU figures, and notes on unused spans, of a run whose processes have ended."""
+def _record_gpus(agent_run: AgentRun, processes: AgentProcesses, ready_s: float) -> None:
+    """Record the GPU figures, and notes on unused spans, of a run whose processes have ended.
+
+    The peak of the memory counts from `ready_s` on, when all agents were ready, and that of resumed sessions.
+    """
     progress, sampler, gpu = agent_run.progress, processes.sampler, processes.agent.ready.gpu
     progress.notes += processes.receiver.unused_span_notes()
     samples = agent_run.folder.path / store.GPU
-    gpus = gpu_log.summarise_gpus(sampler.gpus, samples, gpu.uuid if gpu is not None else None)
+    resumed = agent_run.request.resumed
+    earlier = (resumed.record.gpus or ()) if resumed is not None else ()
+    gpus = gpu_log.summarise_gpus(
+        sampler.gpus, samples, gpu.uuid if gpu is not None else None, since_s=ready_s, earlier=earlier
+    )
     agent_run.record = agent_run.record.model_copy(update={"gpus": gpus})
     if gpu is None:
         return
-    progress.vram_peak_mib = gpu_log.peak_mib(sampler.gpus, samples, gpu.uuid)
+    progress.vram_peak_mib = gpu_log.peak_mib(sampler.gpus, samples, gpu.uuid, since_s=ready_s, earlier=earlier)
     sees_all = sampler.gpu_processes == "all"
     watch = gpu_log.watch_turns(samples, progress.turns, sampler.gpus, gpu.uuid, sees_all=sees_all)
     if watch is not None:

@@ -6,7 +6,10 @@ them. Engines load one after another, so the difference around a load is what th
 
 from __future__ import annotations
 
+import gc
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 from turngap_agent.gpu.choice import ChosenGpu
 
@@ -30,13 +33,25 @@ class Memory:
 
 
 def read_memory(choice: ChosenGpu) -> Memory | None:
-    """Return the device's memory now; None if it may not be read."""
+    """Return the device's memory now; None if it may not be read.
+
+    What torch's allocator in this process keeps but nobody uses is given back first: it is not what an engine holds,
+    and the copies of a large model that were fused while it loaded are tens of gigabytes.
+    """
+    release_cached_memory(sys.modules.get("torch"))
     nvml = choice.nvml
     try:
         now = nvml.nvmlDeviceGetMemoryInfo(choice.handle)
     except nvml.NVMLError:
         return None
     return Memory(choice.name, now.total / _MIB, now.used / _MIB)
+
+
+def release_cached_memory(torch: Any) -> None:
+    """Give what torch's allocator keeps and nobody uses back to the device; `torch` is None if nothing imported it."""
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()  # networks refer to themselves in circles
+        torch.cuda.empty_cache()
 
 
 def describe_other_use(choice: ChosenGpu) -> str | None:

@@ -88,6 +88,20 @@ def test_the_peak_is_that_of_the_agents_gpu(tmp_path: Path) -> None:
     assert peaks == [950.0, 70_000.0, None, None]
 
 
+def test_what_loading_took_is_no_peak(tmp_path: Path) -> None:
+    """Only rows from the ready line on count, beside the peaks of the sessions that a resumed run had before."""
+    watch_turns(tmp_path, sample(10.0, used_mib=70_000.0), sample(12.0, used_mib=60_000.0))
+    file, devices = tmp_path / "gpu.csv", [CARD]
+    assert gpu_log.peak_mib(devices, file, "GPU-a", since_s=11.0) == 60_000.0
+    assert gpu_log.peak_mib(devices, file, "GPU-a", since_s=13.0) is None
+    figures = gpu_log.summarise_gpus(devices, file, "GPU-a", since_s=11.0)
+    assert figures is not None
+    assert figures[0].used_peak_mib == 60_000.0
+    earlier = [figures[0].model_copy(update={"used_peak_mib": 65_000.0})]
+    assert gpu_log.peak_mib(devices, file, "GPU-a", since_s=11.0, earlier=earlier) == 65_000.0
+    assert gpu_log.peak_mib(devices, file, "GPU-a", since_s=10.0, earlier=earlier) == 70_000.0
+
+
 def test_a_gpu_of_another_machine_is_not_watched(tmp_path: Path) -> None:
     """None: there is nothing to report."""
     assert watch_turns(tmp_path, sample(10.0), uuid="GPU-b") is None

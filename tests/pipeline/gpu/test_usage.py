@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from turngap_agent.gpu.choice import choose
-from turngap_agent.gpu.usage import Memory, describe_other_use, read_memory
+from turngap_agent.gpu.usage import Memory, describe_other_use, read_memory, release_cached_memory
 
 from tests.pipeline.gpu.fake_nvml import GIB, cut, nvml
 
@@ -33,6 +34,32 @@ def test_the_device_is_the_chosen_one(device: int | str, total: int) -> None:
 def test_a_device_that_hides_its_memory_is_unknown() -> None:
     """Some slices and old drivers do not tell: nothing is planned against a guess."""
     assert read_memory(choose(environment={}, nvml=nvml(nvmlDeviceGetMemoryInfo=None))) is None
+
+
+@pytest.mark.parametrize(("started", "read"), [(True, ["emptied", "read"]), (False, ["read"])])
+def test_what_torch_keeps_for_nobody_is_given_back_before_each_reading(
+    monkeypatch: pytest.MonkeyPatch, started: bool, read: list[str]
+) -> None:
+    """It is no engine's; without CUDA there is nothing to give back, and torch must not start it."""
+    done: list[str] = []
+    cuda = SimpleNamespace(is_initialized=lambda: started, empty_cache=lambda: done.append("emptied"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))  # type: ignore[arg-type]  # a fake
+    module = nvml()
+    answer = module.nvmlDeviceGetMemoryInfo
+
+    def memory(handle: str, version: int | None = None) -> Any:
+        done.append("read")
+        return answer(handle, version)
+
+    choice = choose(environment={}, nvml=module)
+    module.nvmlDeviceGetMemoryInfo = memory
+    read_memory(choice)
+    assert done == read
+
+
+def test_without_torch_nothing_is_given_back() -> None:
+    """A profile whose engines run elsewhere does not import it."""
+    release_cached_memory(None)
 
 
 def describe_use(**changes: Any) -> str | None:

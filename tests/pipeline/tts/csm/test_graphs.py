@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,6 +102,29 @@ def test_inductor_has_the_eager_samples(make_speech: MakeSpeech) -> None:
     execution, (slot,) = make_compiled_slots(speech, "inductor")
     eager = run_slot(speech.slots[0], speech.execution)
     assert torch.allclose(run_slot(slot, execution), eager, atol=1e-4)
+
+
+INDUCTOR_ON_TF32 = (
+    "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled. "
+    "Consider setting `torch.set_float32_matmul_precision('high')` for better performance."
+)
+"""As torch 2.11's compiler warns on a GPU; later releases log it."""
+SETTER_ON_TF32 = "Please use the new API settings to control TF32 behavior, such as torch.backends.cudnn.conv."
+
+
+def test_tf32_that_is_off_on_purpose_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `filterwarnings = error`: the compiler's advice to turn it on, and the setter's to use a newer one."""
+    from torch._inductor import compile_fx
+
+    for message in (INDUCTOR_ON_TF32, SETTER_ON_TF32):
+        warnings.warn(message, UserWarning, stacklevel=1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    compile_fx._warn_tf32_disabled()
+    monkeypatch.undo()
+    torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32
+    with pytest.raises(UserWarning, match="another"):
+        warnings.warn("another thing of TensorFloat32", UserWarning, stacklevel=1)
 
 
 @pytest.mark.gpu
