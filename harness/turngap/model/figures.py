@@ -47,14 +47,18 @@ class Rate(FrozenModel):
 
 
 class WordErrors(FrozenModel):
-    """Word errors over reference words, of the turns that have a transcript, with a 95 % upper bound."""
+    """Word errors over reference words, of the turns that need an answer, with a 95 % upper bound."""
 
     turns: int
     errors: int
     words: int
     wer: float
     upper: float
-    """Bootstrap over utterances: the errors of one utterance are not independent."""
+    """By utterance (`turngap.verdict.word_errors.wer_upper`): the errors of one utterance are not independent."""
+    without_transcript: int = 0
+    """Turns among them that have no transcript; all their words count as missed."""
+    runaway: Rate | None = None
+    """Turns with more errors than reference words, such as a transcript that repeats itself; null in older runs."""
 
 
 class WastedWork(FrozenModel):

@@ -152,7 +152,12 @@ def rate_text(rate: Rate) -> str:
 
 def word_errors_text(errors: WordErrors) -> str:
     """Return word errors in words."""
-    return f"{percent(errors.wer)} of {plural(errors.words, 'word')} (at most {percent(errors.upper)})"
+    text = f"{percent(errors.wer)} of {plural(errors.words, 'word')} (at most {percent(errors.upper)})"
+    if errors.without_transcript:
+        text = f"{text}; {plural(errors.without_transcript, 'turn')} without a transcript counted as missed words"
+    if errors.runaway is not None and errors.runaway.events:
+        text = f"{text}; in {plural(errors.runaway.events, 'turn')} more errors than words"
+    return text
 
 
 def wasted_work_text(work: WastedWork) -> str:

@@ -122,7 +122,7 @@ def _score(
         transcript=transcript,
         wer=None if words is None else words.wer,
         word_errors=None if words is None else words.errors,
-        words=None if words is None else words.words,
+        words=words.words if words is not None else _count_words(reference) if answers else None,
         reply=attempts.text_attribute(attempt.turn_span, tracing.REPLY) if answers else None,
         first_clause=attempts.text_attribute(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT) if answers else None,
         underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in dry),
@@ -166,7 +166,7 @@ def _never_spoken(record: CallRecord, planned: PlannedCall, index: int, *, cold:
         transcript=None,
         wer=None,
         word_errors=None,
-        words=None,
+        words=_count_words(turn.expect) if turn.agent.needs_answer else None,
         reply=None,
         first_clause=None,
         lateness_send_ms=0.0,
@@ -193,6 +193,11 @@ def _leading(record: CallRecord, planned: PlannedCall, index: int, *, cold: bool
         "scored": not (record.warm_up or cold or lead_in),
         "lead_in": lead_in,
     }
+
+
+def _count_words(reference: str | None) -> int | None:
+    """Return how many words a turn without a transcript has missed; None if it is to have none."""
+    return (wer.count_words(reference) or None) if reference is not None else None
 
 
 def _longest_pause_ms(clip: Clip) -> float:

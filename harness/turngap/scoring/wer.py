@@ -53,6 +53,11 @@ def word_errors(reference: str, transcript: str) -> TurnWordErrors | None:
     return TurnWordErrors(errors, len(words), errors / len(words), missing)
 
 
+def count_words(reference: str) -> int:
+    """Return the number of reference words after normalising."""
+    return len(load_normaliser()(reference).split())
+
+
 @functools.cache
 def load_normaliser() -> Callable[[str], str]:
     """Return Whisper's English normaliser, loaded once: its import takes 0.2 s, so it is imported only for scoring."""

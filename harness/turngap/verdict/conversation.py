@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from turngap.model.figures import ConversationFigures, Twins, WastedWork, WordErrors
+from turngap.model.figures import ConversationFigures, Twins, WastedWork
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.measures import REACTIONS_BY_METRIC, SHARES
+from turngap.verdict.word_errors import pool_word_errors
 
 CLEAN, NOISY = "clean", "noisy"
 
@@ -36,22 +37,6 @@ def select_condition(turns: Iterable[TurnRecord], name: str) -> list[TurnRecord]
     if name in (CLEAN, NOISY):
         return [turn for turn in turns if bool(turn.condition) is (name == NOISY)]
     return [turn for turn in turns if turn.condition == name]
-
-
-def pool_word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WordErrors | None:
-    """Return the pooled word errors of the turns that need an answer and have a transcript; None if there are none."""
-    counted = [
-        (turn.word_errors, turn.words)
-        for turn in turns
-        if turn.expectation.needs_answer and turn.word_errors is not None and turn.words
-    ]
-    if not counted:
-        return None
-    errors, words = [one for one, _ in counted], [one or 0 for _, one in counted]
-    upper = stats.ratio_upper(errors, words, c)
-    return WordErrors(
-        turns=len(counted), errors=sum(errors), words=sum(words), wer=sum(errors) / sum(words), upper=upper
-    )
 
 
 def pool_wasted_work(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -> WastedWork | None:

@@ -13,6 +13,7 @@ from turngap.verdict.budget import Budget, Limit, Metric
 from turngap.verdict.counts import count_misses, judge_count
 from turngap.verdict.limit_result import LimitResult, LimitState, not_judged
 from turngap.verdict.validity import Evidence
+from turngap.verdict.word_errors import pool_word_errors
 
 __all__ = ["WORD_METRICS", "LimitResult", "LimitState", "judge_budget", "judge_limit"]
 
@@ -94,22 +95,18 @@ def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     kind = WORD_METRICS[Metric(limit.metric)]
     turns = conversation.select_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
-    without = sum(turn.is_good and turn.reference is not None and turn.word_errors is None for turn in turns)
-    if without and all(turn.transcript is None for turn in turns):
+    if turns and all(turn.transcript is None for turn in turns):
         text = f"the {name} is not known: no turn has a transcript, because the agent sent no spans"
         remedy = f"use a budget that limits only what is heard, such as edge500-audio, or drop `{limit.metric}`"
         return not_judged(text, remedy)
-    if without:
-        text = f"the {name} is not known: {without} answered turns have no transcript"
-        remedy = f"the agent lost their spans; see its log, or drop `{limit.metric}` from the budget"
-        return not_judged(text, remedy)
-    errors: WordErrors | None = conversation.pool_word_errors(turns, limit.confidence)
+    errors: WordErrors | None = pool_word_errors(turns, limit.confidence)
     if errors is None:
         remedy = f"the agent must send its spans, or drop `{limit.metric}` from the budget"
         return not_judged(f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
+    missed = f", {errors.without_transcript} of them without a transcript" if errors.without_transcript else ""
     text = (
         f"{name} {errors.wer:.1%}, at most {errors.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{plural(errors.words, 'word')} of {plural(errors.turns, 'turn')}; budget {limit.at_most:.1%}"
+        f"{plural(errors.words, 'word')} of {plural(errors.turns, 'turn')}{missed}; budget {limit.at_most:.1%}"
     )
     return LimitResult(LimitState.WITHIN if errors.upper <= limit.at_most else LimitState.NEITHER, text)
 

@@ -15,6 +15,7 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, StageTime, TurnRecord
 from turngap.verdict import conversation, stats
 from turngap.verdict.intervals import compute_intervals
+from turngap.verdict.word_errors import pool_word_errors
 
 Turns = Sequence[TurnRecord]
 _MINUTES_PER_HOUR = 60
@@ -34,7 +35,7 @@ def compute_figures(turns: Turns) -> dict[str, Any]:
     valid = valid_turns(turns)
     timed = [turn for turn in valid if turn.expectation.needs_answer]
     outcomes = Counter(turn.outcome for turn in turns if turn.scored)
-    words = conversation.pool_word_errors(valid)
+    words = pool_word_errors(valid)
     talk = conversation.conversation_figures(valid)
     spare = [turn.attempts - turn.expectation.needs_answer for turn in valid if turn.attempts is not None]
     return {

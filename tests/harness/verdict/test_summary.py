@@ -51,11 +51,11 @@ def test_stages_rest_on_answered_turns_with_spans() -> None:
 
 
 def test_word_errors_are_pooled_over_words() -> None:
-    """Two errors in twelve words, not the mean of the turns' rates; turns without a transcript are left out."""
+    """Two errors in twelve words, not the mean of the turns' rates; a turn without reference words adds nothing."""
     turns = [
         builders.turn(0, transcript="x", word_errors=2, words=2),
         builders.turn(1, transcript="x", word_errors=0, words=10),
-        builders.turn(2, transcript=None, word_errors=None, words=None),
+        builders.turn(2, transcript=None, word_errors=None, words=None, reference=None),
     ]
     assert summary.compute_figures(turns)["wer"] == pytest.approx(2 / 12)
 
