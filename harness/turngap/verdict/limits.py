@@ -95,7 +95,7 @@ def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     kind = WORD_METRICS[Metric(limit.metric)]
     turns = conversation.select_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
-    if turns and all(turn.transcript is None for turn in turns):
+    if any(turn.is_good for turn in turns) and all(turn.transcript is None for turn in turns):
         text = f"the {name} is not known: no turn has a transcript, because the agent sent no spans"
         remedy = f"use a budget that limits only what is heard, such as edge500-audio, or drop `{limit.metric}`"
         return not_judged(text, remedy)

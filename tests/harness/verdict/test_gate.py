@@ -282,13 +282,16 @@ def test_gate_is_the_exact_bound(n: int, data: st.DataObject) -> None:
 
 
 def test_a_lost_transcript_is_no_understanding() -> None:
-    """A limit on word errors needs the words of every answered turn: the worst ones lose their spans first."""
+    """An answered turn whose words were lost counts them as missed: the worst ones lose their spans first."""
     wer = Budget(name="b", limits=(Limit(metric="wer", at_most=0.05),))
     turns = run(100)
-    turns[3] = turn(3, word_errors=None, words=None, wer=None, transcript=None)
+    turns[3] = turn(3, word_errors=None, wer=None, transcript=None)
     judged = judge_run(turns, evidence(100), wer)
-    assert judged.verdict is Verdict.INVALID
-    assert "1 answered turns have no transcript" in judged.sentence
+    assert judged.verdict is Verdict.PASS
+    assert "word error rate 1.0%, at most 4.7%" in judged.sentence
+    assert "100 turns, 1 of them without a transcript" in judged.sentence
+    turns[5] = turn(5, word_errors=None, wer=None, transcript=None)
+    assert judge_run(turns, evidence(100), wer).verdict is Verdict.NOT_SHOWN
 
 
 def test_a_spoilt_turn_adds_no_words() -> None:
