@@ -55,6 +55,8 @@ class WordErrors(FrozenModel):
     wer: float
     upper: float
     """By utterance (`turngap.verdict.word_errors.wer_upper`): the errors of one utterance are not independent."""
+    lower: float | None = None
+    """The lower bound at the same confidence (`wer_lower`); null in older runs."""
     without_transcript: int = 0
     """Turns among them that have no transcript; all their words count as missed."""
     runaway: Rate | None = None

@@ -108,7 +108,12 @@ def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
         f"{name} {errors.wer:.1%}, at most {errors.upper:.1%} with {limit.confidence:.0%} confidence over "
         f"{plural(errors.words, 'word')} of {plural(errors.turns, 'turn')}{missed}; budget {limit.at_most:.1%}"
     )
-    return LimitResult(LimitState.WITHIN if errors.upper <= limit.at_most else LimitState.NEITHER, text)
+    lost = sum(turn.is_good and turn.reference is not None and turn.word_errors is None for turn in turns)
+    remedy = f"{plural(lost, 'answered turn')} lost their spans: see the agent's log" if lost else ""
+    if errors.upper <= limit.at_most:
+        return LimitResult(LimitState.WITHIN, text, remedy)
+    is_over = errors.lower is not None and errors.lower > limit.at_most
+    return LimitResult(LimitState.OVER if is_over else LimitState.NEITHER, text, remedy)
 
 
 def _judge_wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:

@@ -46,34 +46,65 @@ def wer_upper(errors: Sequence[int], words: Sequence[int], confidence: float = s
     Raises:
         ValueError: lengths differ, there are no utterances, or an utterance has no words or negative errors.
     """
+    pairs = _check_utterances(errors, words)
+    too_many = max(0.0, max(float(one.errors - one.words) for one in pairs))
+    length = _mean_words(pairs)
+    return _quantile(_count(pairs), length + too_many, length, confidence)
+
+
+def wer_lower(errors: Sequence[int], words: Sequence[int], confidence: float = stats.CONFIDENCE) -> float:
+    """Return the one-sided lower bound at `confidence` on the rate that `wer_upper` bounds from above.
+
+    As there, but the utterance that is added is right in every word, and no transcript counts more errors than its
+    reference has words.
+
+    Raises:
+        ValueError: as `wer_upper`.
+    """
+    pairs = [Utterance(min(one), one.words) for one in _check_utterances(errors, words)]
+    return _quantile(_count(pairs), 0.0, _mean_words(pairs), 1 - confidence)
+
+
+def _check_utterances(errors: Sequence[int], words: Sequence[int]) -> list[Utterance]:
     if len(errors) != len(words) or not errors or min(words) < 1 or min(errors) < 0:
         raise ValueError(f"errors of {len(errors)} utterances, words of {len(words)}; each needs words, at least 1")
-    counts = Counter(zip(map(int, errors), map(int, words), strict=True))
-    return _upper(tuple(sorted(counts.items())), confidence)
+    return [Utterance(int(count), int(length)) for count, length in zip(errors, words, strict=True)]
+
+
+def _mean_words(pairs: Sequence[Utterance]) -> float:
+    """Return the mean length of the utterance that a word is in.
+
+    With the mean over utterances the bound would be 0.5 % too weak where lengths differ.
+    """
+    return sum(one.words**2 for one in pairs) / sum(one.words for one in pairs)
+
+
+def _count(pairs: Sequence[Utterance]) -> tuple[tuple[Utterance, int], ...]:
+    return tuple(sorted(Counter(pairs).items()))
 
 
 @functools.lru_cache(maxsize=4096)
-def _upper(counts: tuple[tuple[tuple[int, int], int], ...], confidence: float) -> float:
-    pairs = np.array([pair for pair, _ in counts], dtype=np.float64)
-    weights = np.array([count for _, count in counts], dtype=np.float64)
-    # The mean length of the utterance that a word is in: with the mean of the utterances, lengths that differ make the
-    # bound 0.5 % too weak.
-    mean_words = float(pairs[:, 1] ** 2 @ weights / (pairs[:, 1] @ weights))
-    too_many = max(0.0, float((pairs[:, 0] - pairs[:, 1]).max()))
-    errors, words = np.append(pairs[:, 0], mean_words + too_many), np.append(pairs[:, 1], mean_words)
-    weights = np.append(weights, 1.0)
+def _quantile(
+    counts: tuple[tuple[Utterance, int], ...], more_errors: float, more_words: float, probability: float
+) -> float:
+    """Return a quantile of the rate of utterances with random weights, with one more of so many errors and words."""
+    errors, words = np.array([one for one, _ in counts], dtype=np.float64).T
+    errors, words = np.append(errors, more_errors), np.append(words, more_words)
+    weights = np.array([*(count for _, count in counts), 1], dtype=np.float64)
     ratios = errors / words
     low, high = float(ratios.min()), float(ratios.max())
     if low == high:
         return high
 
     def excess(rate: float) -> float:
-        return _probability_negative((errors - rate * words) / mean_words, weights) - confidence
+        return _probability_negative((errors - rate * words) / more_words, weights) - probability
 
-    # At either end all terms have one sign, and the probability is 0 or 1: the root is inside.
+    # At either end all terms have one sign, and the probability is 0 or 1: the root is inside, or nearer than this.
     margin = (high - low) * 1e-9
     if excess(high - margin) <= 0:
         return high
+    if excess(low + margin) >= 0:
+        return low
     return float(brentq(excess, low + margin, high - margin, xtol=1e-7))
 
 
@@ -106,6 +137,7 @@ def pool_word_errors(turns: Iterable[TurnRecord], c: float = stats.CONFIDENCE) -
         wer=sum(errors) / sum(words),
         upper=wer_upper(errors, words, c),
         without_transcript=sum(turn.word_errors is None for turn, _ in utterances),
+        lower=wer_lower(errors, words, c),
         runaway=stats.rate(sum(one.errors > one.words for _, one in utterances), len(utterances)),
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
 from turngap.verdict import stats
-from turngap.verdict.word_errors import Utterance, count_word_errors, pool_word_errors, wer_upper
+from turngap.verdict.word_errors import Utterance, count_word_errors, pool_word_errors, wer_lower, wer_upper
 
 from tests.harness import report_builders as builders
 
@@ -31,6 +31,16 @@ def test_of_utterances_right_or_wrong_as_a_whole_it_is_the_exact_bound(
     wrong = data.draw(st.integers(0, n))
     upper = wer_upper([words] * wrong + [0] * (n - wrong), [words] * n, confidence)
     assert upper == pytest.approx(stats.rate_upper(wrong, n, confidence), abs=1e-5)
+
+
+@given(st.integers(1, 250), st.data(), CONFIDENCES)
+def test_the_lower_bound_mirrors_it(n: int, data: st.DataObject, confidence: float) -> None:
+    """Of utterances right or wrong as a whole it is exact too; a transcript that ran away counts as one wrong one."""
+    wrong = data.draw(st.integers(0, n))
+    exact = 1 - (stats.rate_upper(n - wrong, n, confidence) or 0.0)
+    for size in (4, 45):
+        lower = wer_lower([size] * wrong + [0] * (n - wrong), [4] * n, confidence)
+        assert lower == pytest.approx(exact, abs=1e-5)
 
 
 @given(UTTERANCES, CONFIDENCES)
