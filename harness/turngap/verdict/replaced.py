@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats as distributions
 
+from turngap.model.plural import plural
+from turngap.model.result import Check
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall
 
@@ -27,6 +29,7 @@ MOST_SHARE = 0.2
 """At most this share of the planned turns is called again; the turns beyond it stay as they are."""
 SUSPICIOUS_P = 0.01
 """Of Fisher's exact test that turns set aside were over a limit no more often than the others."""
+_TIMES = ("turn_gap_ms", "turn_gap_frame_ms", "perceived_gap_ms", "first_byte_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,41 @@ def select_decidable(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnR
     return _sort_out(turns, plan).decidable
 
 
+def without_lateness(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
+    """Return the turns set aside as they were at best: invalid ones as answered, sooner by our lateness."""
+    best = []
+    for turn in turns:
+        if turn.replaced and turn.outcome is Outcome.INVALID:
+            late_ms = turn.lateness_around_t0_ms or 0.0
+            times = {name: None if (ms := getattr(turn, name)) is None else ms - late_ms for name in _TIMES}
+            turn = turn.model_copy(update={**times, "outcome": Outcome.ANSWERED})
+        if turn.replaced:
+            best.append(turn)
+    return best
+
+
+def check_relation(over_aside: Sequence[bool], over_kept: Sequence[bool]) -> Check | None:
+    """Return the check that turns set aside were no worse than the others; None where none was set aside.
+
+    If they were, the agent is slow for the same reason as the instrument is late, and calling such turns again hides
+    how slow it is.
+    """
+    if not over_aside:
+        return None
+    aside, kept = (f"{sum(over)} of {len(over)}" for over in (over_aside, over_kept))
+    called = f"{plural(len(over_aside), 'turn')} called again because the instrument was late"
+    p_value = p_of_no_relation(sum(over_aside), len(over_aside), sum(over_kept), len(over_kept))
+    if p_value > SUSPICIOUS_P:
+        return Check(
+            name="called again", ok=True, text=f"{called}; {aside} had been over a limit, of the others {kept}"
+        )
+    text = (
+        f"{called}: {aside} had been over a limit, of the others {kept} (p = {p_value:.2g}); agent and instrument are "
+        "late together: give each processor cores of its own"
+    )
+    return Check(name="called again", ok=False, text=text)
+
+
 def p_of_no_relation(over_aside: int, aside: int, over_kept: int, kept: int) -> float:
     """Return the p-value of turns set aside being over a limit no more often than the others (Fisher, one-sided)."""
     table = np.array([[over_aside, aside - over_aside], [over_kept, kept - over_kept]])
@@ -122,8 +160,3 @@ def _was_scored(turn: TurnRecord) -> bool:
 def is_spoilt(own: Sequence[TurnRecord]) -> bool:
     """Whether the call with these scored turns is called again; one with several is not: its turns are not alone."""
     return len(own) == 1 and (own[0].lateness_around_t0_ms or 0.0) > LATE_MS
-
-
-def is_bad(turn: TurnRecord) -> bool:
-    """Whether the agent made a mistake that our lateness of some milliseconds can't explain."""
-    return not turn.is_good and turn.outcome is not Outcome.INVALID

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall, Turn
 from turngap.verdict import replaced
+from turngap.verdict.budget import Budget, Limit
+from turngap.verdict.gate import judge_run
 from turngap.verdict.replaced import CallPlan
 
-from tests.harness.verdict.test_gate import turn
+from tests.harness.verdict.test_gate import evidence, run, turn
 
 OUTCOMES = (Outcome.ANSWERED, Outcome.MISSED, Outcome.CUT_OFF, Outcome.FAILED, Outcome.INVALID, Outcome.WRONG)
 
@@ -118,3 +121,19 @@ def test_calling_again_leaves_the_share_of_misses_as_it_is() -> None:
         kept += len(scored)
         misses += sum(each.outcome is Outcome.MISSED for each in scored)
     assert abs(misses / kept - 0.1) < 0.01
+
+
+def test_turns_that_are_worse_where_we_are_late_are_no_accident() -> None:
+    """An agent that slows the instrument when it is slow itself would pass by being called again: that is INVALID."""
+    budget = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
+    n_turns = 190
+    late = [made(200 + i, 9.0, Outcome.MISSED, replaced=True, scored=False) for i in range(4)]
+    fine = [made(200 + i, 9.0, Outcome.INVALID, replaced=True, scored=False) for i in range(4)]
+    slow = [each.model_copy(update={"turn_gap_ms": 505.0}) for each in fine]  # late by 9 ms, so perhaps not over
+    for aside, verdict in (([], Verdict.PASS), (fine, Verdict.PASS), (slow, Verdict.PASS), (late, Verdict.INVALID)):
+        judged = judge_run([*run(n_turns), *aside], evidence(n_turns), budget)
+        assert judged.verdict is verdict, judged.sentence
+        assert [check.ok for check in judged.checks if check.name == "called again"] == [
+            verdict is Verdict.PASS for _ in aside[:1]
+        ]
+    assert judge_run([*run(n_turns, over=40), *late], evidence(n_turns), budget).verdict is Verdict.FAIL
