@@ -182,7 +182,7 @@ def read_attempts(folder: Path) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
         replace(attempt, under_way=True)
         if (attempt.end is None or not attempt.end.complete) and disk.is_locked(folder / attempt.start.run)
         else attempt
-        for attempt in attempts.values()
+        for attempt in sorted(attempts.values(), key=lambda attempt: attempt.start.time)
     )
     return known, notes
 
