@@ -20,6 +20,7 @@ from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.question import SPECULATION_LEVELS, Question
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
+from turngap_agent.gpu import faults
 from turngap_agent.inject import Injection
 from turngap_agent.llm import GeneratesOnDemand, Request
 from turngap_agent.llm.clauses import ClauseSplitter
@@ -119,6 +120,7 @@ class Reply:
     def _note_failure(self, error: BaseException) -> None:
         self.engine_failed = True
         self.notes.fact(tracing.ERROR, _one_line(error))
+        faults.WATCH.report("an engine of the agent", _one_line(error))
         _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(error))
 
     async def _answer(self) -> TurnResult:

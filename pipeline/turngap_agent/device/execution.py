@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from turngap_agent.device import amx
-from turngap_agent.errors import EngineError
+from turngap_agent.errors import EngineError, one_line
 from turngap_agent.gpu.driver import Driver, why_unreachable
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ def open_cuda_context(name: str, engine: str, section: str) -> None:
         EngineError: there is no such device.
     """
     torch.zeros(1, device=select_device(name, engine, section))
+
+
+class CaptureError(EngineError):
+    """The capture of a unit failed: the process can no longer be relied on, in any mode.
+
+    torch's allocator stays registered with a capture that was broken off (pytorch/c10/cuda, `beginAllocateToPool`),
+    and CUDA may report the failed capture to the next one.
+    """
 
 
 class Mode(StrEnum):
@@ -132,6 +140,9 @@ class Execution:
         Preparing runs it a few times: reset the state that it writes afterwards. `run` has no arguments and returns
         nothing; it reads and writes tensors that stay in place, so that a graph of it can be replayed. All graphs share
         one memory pool; no result of a unit may live in memory of the pool.
+
+        Raises:
+            CaptureError: the unit ran, and its capture failed. What `run` raises before that is raised unchanged.
         """
         if not self._graphed:
             if self.mode is Mode.COMPILED:
@@ -142,8 +153,13 @@ class Execution:
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         # thread_local: other threads may use the GPU meanwhile
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            run()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                run()
+        except Exception as error:
+            raise CaptureError(
+                f"a CUDA graph could not be captured ({one_line(error, 200)}); start again without graphs"
+            ) from error
         self.graph_count += 1
         replay: Callable[[], None] = graph.replay
         return replay

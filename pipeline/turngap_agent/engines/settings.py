@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Protocol, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from pydantic import Field
 
@@ -72,6 +72,11 @@ class EngineSettings(FrozenModel):
 
     engine: str
     """The engine's name in a profile. A subclass narrows it: `engine: Literal["mine"]`."""
+
+    @classmethod
+    def note_on_random_weights(cls, data: Mapping[str, Any]) -> str:
+        """Return `random_weights_note`, or what settings given as `data` say instead; "" for none."""
+        return cls.random_weights_note
 
     def build(self) -> LoadedEngine:
         """Load the engine with these settings. Blocks; runs on a worker thread. Import the engine's packages here.

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from turngap_agent.engines import EngineSettings, Placement
 from turngap_agent.gpu import choice as choosing
-from turngap_agent.gpu import mps
+from turngap_agent.gpu import faults, mps
 from turngap_agent.gpu.choice import ChosenGpu, NoGpuError
 from turngap_agent.gpu.mps import Mps
 from turngap_agent.gpu.usage import describe_other_use
@@ -68,6 +68,7 @@ class Sharing:
             _log.warning("%s", other_use)
         daemon = await Mps.start(choice, profile.gpu) if profile.gpu.mps else None
         if daemon is not None:
+            faults.WATCH.arm()
             return cls(choice, profile, daemon, daemon.environment)
         if aside := mps.keep_off_machine_mps():
             _log.warning("the engines do not join the MPS daemon of this machine: gpu.mps is false")
@@ -102,6 +103,7 @@ class Sharing:
 
     async def close(self) -> None:
         """End MPS, and restore the environment."""
+        faults.WATCH.disarm()
         if self.mps is not None:
             await self.mps.stop()
         for name, value in self._before.items():

@@ -72,15 +72,14 @@ def names() -> list[str]:
 
 
 def random_weights_note(data: Mapping[str, Any]) -> str:
-    """Return the note on random weights of an engine in a profile, given as data; "" if no known engine has one."""
+    """Return the notes on random weights of the engines in a profile, given as data; "" if no known engine has one."""
+    notes: list[str] = []
     for stage in ("stt", "llm", "tts"):
         try:
-            note = registry.find(stage, data[stage]["engine"]).random_weights_note
+            notes.append(registry.find(stage, data[stage]["engine"]).note_on_random_weights(data[stage]))
         except (TurngapError, KeyError, TypeError):
             continue
-        if note:
-            return note
-    return ""
+    return "; ".join(filter(None, notes))
 
 
 def format_override(override: str) -> str:

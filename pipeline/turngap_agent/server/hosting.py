@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from turngap_agent import clock, loading, tracing
 from turngap_agent.call import Agent
+from turngap_agent.gpu import faults
 from turngap_agent.inject import Injection
 from turngap_agent.profile import Profile
 from turngap_agent.server import app as server
@@ -91,12 +92,16 @@ async def host(
     app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
     http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
     serving = asyncio.create_task(http.serve([listener]))
+    lost = asyncio.create_task(faults.WATCH.wait())
     try:
-        await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, stop, lost), return_when=asyncio.FIRST_COMPLETED)
         http.should_exit = True
         await serving
+        if lost.done():
+            raise lost.result()
     finally:
         stop.cancel()
+        lost.cancel()
         if exporter is not None:
             await asyncio.to_thread(exporter.close)
         await loaded.close()

@@ -104,5 +104,13 @@ def test_engines_are_those_that_load() -> None:
 def test_a_note_on_random_weights_is_read_from_data() -> None:
     """Old run folders may name engines that are not here: no note then."""
     assert "neither FAIL nor PASS" in profile.random_weights_note({"llm": {"engine": "gemma"}})
-    for data in ({}, {"llm": None}, {"llm": {"engine": "gone"}}, {"llm": {"engine": "vllm"}}):
+    both = {"stt": {"engine": "whisper"}, "llm": {"engine": "gemma"}}
+    assert profile.random_weights_note(both).count("conclusive") == 2
+    for data in (
+        {},
+        {"llm": None},
+        {"stt": {"engine": "whisper", "decoder": "static"}},
+        {"llm": {"engine": "gone"}},
+        {"llm": {"engine": "vllm"}},
+    ):
         assert profile.random_weights_note(data) == ""

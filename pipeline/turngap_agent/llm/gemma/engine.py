@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from turngap_agent import worker
-from turngap_agent.device.execution import Execution, Mode, select_device
+from turngap_agent.device.execution import CaptureError, Execution, Mode, select_device
 from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.llm import Request
@@ -134,7 +134,7 @@ class GemmaChat:
                 f"gemma: {self._device} ran out of memory ({one_line(error)}); stop other programs that use it, or "
                 "lower llm.positions"
             ) from None
-        except RuntimeError as error:
+        except (CaptureError, RuntimeError) as error:
             raise EngineError(
                 f"gemma: mode {self._execution.mode} does not work here ({one_line(error)}); set llm.mode: eager"
             ) from error

@@ -25,6 +25,7 @@ def build_arguments(settings: VllmSettings, port: int) -> list[str]:
         ("--dtype", settings.dtype),
         ("--max-model-len", settings.max_context),
         ("--max-num-seqs", settings.max_sequences),
+        ("--max-num-batched-tokens", settings.max_batched_tokens),
         ("--kv-cache-memory-bytes", settings.kv_cache_mib and settings.kv_cache_mib * 1024 * 1024),
         # With a size in bytes vLLM ignores the share, but still checks it against the device's free memory.
         ("--gpu-memory-utilization", settings.gpu_memory_share),

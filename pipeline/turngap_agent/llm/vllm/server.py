@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import EngineError
+from turngap_agent.gpu import faults
 from turngap_agent.llm.vllm import kv_cache, log
 from turngap_agent.llm.vllm.output import OutputFile
 from turngap_agent.llm.vllm.settings import Restart
@@ -107,6 +108,8 @@ class VllmServer:
             self._failed = True
             self._supervision.record_down(reason, now_ns())
             _log.error("%s%s", self.down_reason(), self._output.describe())
+            if faults.WATCH.report("vLLM", "\n".join(self._tail)):
+                return  # MPS refuses new clients until the agent has left too
             await self._kill()
             await asyncio.sleep(max(0.0, (self._supervision.start_at_ns - now_ns()) / 1e9))
             try:

@@ -77,6 +77,9 @@ class VllmSettings(LlmSettings):
     """The most tokens of a prompt with its reply."""
     max_sequences: int = Field(16, ge=1)
     """How many requests are computed at once; further ones wait."""
+    max_batched_tokens: int | None = Field(None, ge=16)
+    """The most tokens of prompts and replies that one step computes: bounds how long a long prompt holds up others'
+    tokens. null: vLLM's own choice, which differs by card."""
     eager: bool = False
     """No compilation and no CUDA graphs: starts sooner, answers later."""
     seed: int = 0

@@ -17,6 +17,8 @@ from turngap_agent.resample import to_16k
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.stt.short_window import repeats_itself
 from turngap_agent.stt.whisper import model
+from turngap_agent.stt.whisper.decoder import StaticDecoder
+from turngap_agent.stt.whisper.mel import LogMel
 from turngap_agent.telephony import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -44,7 +46,12 @@ class Whisper:
         self._checkpoint = model.load(settings.weights, self._device, dtype, settings.window_s)
         self._cache_name = cache_argument(self._checkpoint.network)
         self._dtype = dtype
-        self._execution = Execution(self._device, Mode.EAGER, priority=settings.stream_priority)
+        static = settings.decoder == "static"
+        mode = Mode.GRAPHS if static and self._device.type == "cuda" else Mode.EAGER
+        self._execution = Execution(self._device, mode, priority=settings.stream_priority)
+        with self._execution.activate():
+            self._log_mel = LogMel(self._checkpoint.extractor, self._device)
+            self._decoder = self._make_decoder() if static else None
         self._executor = worker.make_thread("stt", settings.cores)
 
     def describe(self) -> str:
@@ -52,7 +59,8 @@ class Whisper:
         c, s = self._checkpoint, self._settings
         dtype = str(self._dtype).removeprefix("torch.")
         script = "" if c.tokenizer is not None else ", scripted words"
-        return f"whisper {c.origin}, {dtype} on {self._device}, window {s.window_s} s{script}"
+        fixed = ", static decoder" if self._decoder is not None else ""
+        return f"whisper {c.origin}, {dtype} on {self._device}, window {s.window_s} s{fixed}{script}"
 
     async def warm_up(self) -> None:
         """Transcribe a second of faint noise."""
@@ -80,7 +88,7 @@ class Whisper:
     async def close(self) -> None:
         """Free thread and memory."""
         await asyncio.to_thread(self._executor.shutdown)
-        del self._checkpoint
+        del self._checkpoint, self._decoder
 
     def _transcribe(self, audio: AudioF32, words: str) -> Transcript:
         if not len(audio):
@@ -103,14 +111,21 @@ class Whisper:
     def _recognise(self, audio: AudioF32, words: str) -> list[int]:
         """Return the ids of the words in 16 kHz `audio` that is no longer than the window; one greedy pass."""
         c = self._checkpoint
-        features = c.extractor(audio, sampling_rate=_WHISPER_RATE, return_tensors="pt").input_features
-        encoded = c.network.model.encoder(features.to(self._device, self._dtype))
-        ids = torch.tensor([c.prompt], device=self._device)
-        config = c.network.config
+        features = self._log_mel.compute(audio)
+        encoded = c.network.model.encoder(features.to(self._dtype))
+        count, reads_end = self._token_count(words), c.tokenizer is not None
+        if self._decoder is not None:
+            return self._decoder.decode(encoded.last_hidden_state, count, reads_end=reads_end)
+        return self._decode_in_transformers(encoded, count, reads_end=reads_end)
+
+    def _decode_in_transformers(self, encoded: Any, count: int, *, reads_end: bool) -> list[int]:
+        """Return at most `count` ids, as transformers computes them: the reference for `StaticDecoder`."""
+        network = self._checkpoint.network
+        ids = torch.tensor([self._checkpoint.prompt], device=self._device)
         cache: Any = None
-        recognised: list[int] = []
-        for _ in range(self._token_count(words)):
-            out = c.network(
+        recognised: list[Any] = []
+        for _ in range(count):
+            out = network(
                 decoder_input_ids=ids,
                 encoder_outputs=encoded,
                 use_cache=True,
@@ -118,14 +133,21 @@ class Whisper:
                 **{self._cache_name: cache},
             )
             cache, ids = getattr(out, self._cache_name), out.logits[:, -1:].argmax(-1)
-            if c.tokenizer is None:
-                continue  # nothing is read back until all tokens are decoded
-            if int(ids) == config.eos_token_id:
+            # Of random weights nothing is read back until all tokens are decoded.
+            if reads_end and int(ids) == network.config.eos_token_id:
                 break
-            recognised.append(int(ids))
-        if c.tokenizer is None:
-            recognised.append(int(ids))
-        return recognised
+            recognised.append(ids.view(1))
+        tokens: list[int] = torch.cat(recognised).tolist() if recognised else []
+        return tokens
+
+    def _make_decoder(self) -> StaticDecoder:
+        try:
+            return StaticDecoder(self._checkpoint.network, self._checkpoint.prompt, self._execution)
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(
+                f"whisper: {self._checkpoint.origin} cannot be decoded with fixed shapes ({one_line(error, 200)}); set "
+                "stt.decoder: transformers"
+            ) from error
 
 
 def cache_argument(network: Any) -> str:

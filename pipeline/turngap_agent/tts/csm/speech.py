@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from turngap_agent.device.execution import Execution, Mode
+from turngap_agent.device.execution import CaptureError, Execution, Mode
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import codec
@@ -65,7 +65,8 @@ class Speech:
     def prepare(self, mode: Mode | None, slots: int) -> None:
         """Make `slots` slots whose units run in `mode`; None means the fastest mode that works here.
 
-        On a GPU this compiles and captures: seconds to minutes, once.
+        On a GPU this compiles and captures: seconds to minutes, once. A slower mode is tried only after a failure
+        before any capture, such as a missing compiler: a capture that failed leaves the process in no state to go on.
 
         Raises:
             EngineError: the device has too little memory for the slots, or cannot run `mode`.
@@ -79,6 +80,8 @@ class Speech:
                 raise EngineError(
                     f"csm: {self.device} ran out of memory for {slots} slots ({one_line(error, 200)}); lower tts.slots"
                 ) from None
+            except CaptureError as error:
+                raise EngineError(f"csm: mode {choice}: {one_line(error, 300)}: set tts.mode: eager") from error
             except Exception as error:  # the compiler's errors have no common class
                 if choice is choices[-1]:
                     raise EngineError(

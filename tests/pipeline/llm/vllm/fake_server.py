@@ -130,7 +130,7 @@ class FakeServer:
                         print(NO_MEMORY, flush=True)
                         os._exit(1)
                     if fault.startswith("dies"):
-                        print("RuntimeError: the engine died", flush=True)
+                        print(os.environ.get("FAKE_LAST_WORDS", "RuntimeError: the engine died"), flush=True)
                         os._exit(7)
                     if fault == "malformed":
                         write_event(writer, "{nonsense")

@@ -27,6 +27,15 @@ def test_the_default_is_gemma_3_27b_in_int4_at_a_pinned_commit() -> None:
         assert absent not in line
 
 
+def test_production_bounds_how_long_a_long_prompt_holds_up_others() -> None:
+    """vLLM's default differs by card, so both cards' profiles and the weightless one set it."""
+    for name in ("a100", "h200", "weightless"):
+        settings = profile.load(name).llm
+        assert isinstance(settings, VllmSettings)
+        assert value(command_line.build_arguments(settings, 1), "--max-num-batched-tokens") == "512"
+    assert "--max-num-batched-tokens" not in command_line.build_arguments(GEMMA, 1)
+
+
 def test_an_architecture_that_ships_is_served_by_its_name() -> None:
     """vLLM gets its folder; requests and the check of what is served use the name."""
     settings = GEMMA.model_copy(update={"model": "gemma-3-27b-w4a16", "load_format": "dummy"})
@@ -55,6 +64,7 @@ def test_every_setting_has_its_option() -> None:
         kv_cache_mib=2,
         max_context=2048,
         max_sequences=4,
+        max_batched_tokens=512,
         eager=True,
         prompt="token_ids",
         script="Yes.",
@@ -70,6 +80,7 @@ def test_every_setting_has_its_option() -> None:
     assert value(line, "--kv-cache-memory-bytes") == str(2 * 1024 * 1024)
     assert value(line, "--max-model-len") == "2048"
     assert value(line, "--max-num-seqs") == "4"
+    assert value(line, "--max-num-batched-tokens") == "512"
     assert value(line, "--scheduling-policy") == "fcfs"
     assert value(line, "--otlp-traces-endpoint") == "http://127.0.0.1:4318/v1/traces"
     assert {"--enforce-eager", "--skip-tokenizer-init"} <= {*line}
@@ -85,6 +96,7 @@ def test_the_environment_is_the_agents_own_and_the_settings() -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
     }
     traced = GEMMA.model_copy(update={"otlp_traces_endpoint": "http://127.0.0.1:4318/v1/traces"})
     assert command_line.build_environment(traced, {})["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"

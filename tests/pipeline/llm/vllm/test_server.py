@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
+from turngap_agent.gpu import faults
 from turngap_agent.llm.vllm.engine import VllmChat
 from turngap_agent.llm.vllm.server import find_free_port
 from turngap_agent.llm.vllm.supervision import State
@@ -103,6 +104,23 @@ async def test_a_death_in_the_middle_of_a_reply_costs_the_turn() -> None:
         assert "it ended with code 7: RuntimeError: the engine died" in server.down_reason()
         await until(lambda: server.state is State.READY)
         assert server.pid != first
+
+
+async def test_a_cuda_fault_under_mps_is_the_end() -> None:
+    """It is not restarted, since MPS refuses new clients until the agent has left too; the agent is told."""
+    environment = {"FAKE_LAST_WORDS": "RuntimeError: CUDA error: an illegal memory access was encountered"}
+    faults.WATCH.arm()
+    try:
+        async with engine_of(supervised_settings("dies", environment=environment)) as engine:
+            await engine.warm_up()
+            with pytest.raises(EngineError, match=r"^llm: "):
+                await reply_pieces(engine)
+            error = await asyncio.wait_for(faults.WATCH.wait(), PATIENCE_S)
+            assert "(vLLM: RuntimeError: CUDA error: an illegal memory access was encountered)" in str(error)
+            await asyncio.wait_for(engine.server._watching, PATIENCE_S)
+            assert engine.server.state is State.WAITING
+    finally:
+        faults.WATCH.disarm()
 
 
 async def test_a_caller_hears_an_apology_while_it_is_down(serve, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 pytest.importorskip("transformers", reason="needs the extra csm: pip install 'turngap[csm]'")
 
-from turngap_agent.device.execution import Mode
+from turngap_agent.device.execution import CaptureError, Mode
 from turngap_agent.errors import EngineError
 from turngap_agent.tts.csm.text import expected_frames, max_frames
 
@@ -52,6 +52,16 @@ def test_a_mode_of_the_settings_that_fails_is_an_error(
     monkeypatch.setattr(speech, "_make_slots", refuse({Mode.COMPILED}, RuntimeError("no C compiler"), tried))
     with pytest.raises(EngineError, match=r"mode compiled does not work here \(no C compiler\); set tts.mode: eager"):
         speech.prepare(Mode.COMPILED, 1)
+    assert tried == [Mode.COMPILED]
+
+
+def test_a_failed_capture_is_the_end(make_speech: MakeSpeech, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` does not go on with a process whose allocator may still be registered with the broken capture."""
+    speech, tried = make_speech(), []
+    monkeypatch.setattr(speech, "device", torch.device("cuda"))
+    monkeypatch.setattr(speech, "_make_slots", refuse({Mode.COMPILED}, CaptureError("capture failed"), tried))
+    with pytest.raises(EngineError, match=r"csm: mode compiled: capture failed: set tts.mode: eager"):
+        speech.prepare(None, 1)
     assert tried == [Mode.COMPILED]
 
 
