@@ -29,7 +29,7 @@ def write(folder: Path, stt: str) -> Path:
     ("stt", "facts"),
     [
         ("{engine: wisper}", ("`stt.engine`", "'wisper'", "`whisper`", "faster_whisper, whisper, scripted")),
-        ("{engine: whisper, thread: 1}", ("`stt.thread`", "valid keys: cores, device, engine, script, ")),
+        ("{engine: whisper, thread: 1}", ("`stt.thread`", "valid keys: cores, decoder, device, engine, script, ")),
         ("{engine: faster_whisper, thread: 1}", ("`stt.thread`", "`threads`")),
         ("{engine: faster_whisper, threads: 0}", ("`stt.threads`", "at least 1")),
         ("{}", ("`stt.engine`", "missing")),
