@@ -33,7 +33,7 @@ Cores = tuple[int, ...] | None
 
 def make_thread(name: str, cores: Cores = None) -> ThreadPoolExecutor:
     """Return an engine's single thread, on `cores`; work queues there."""
-    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_pin, initargs=(cores,))
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=pin, initargs=(cores,))
 
 
 @contextmanager
@@ -171,7 +171,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _pin(cores: Cores) -> None:
+def pin(cores: Cores) -> None:
+    """Pin the calling thread to `cores`, for as long as it lives."""
     if cores is not None:
         os.sched_setaffinity(0, cores)
 

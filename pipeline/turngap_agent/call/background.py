@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from turngap_agent.endpointing import EndpointEvent, TurnModel
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import LanguageModel, Message, ReadsAhead, Request
-from turngap_agent.meter import Meter
+from turngap_agent.meter import CURRENT, Meter
 from turngap_agent.stt import AudioF32
+from turngap_agent.tts import ContextUtterance, PreparesContext, Synthesizer
 
 ABANDONED_S = 2.0
 """Cancelled work that has not stopped after this time is no longer waited for."""
@@ -92,6 +93,38 @@ class ReadAhead:
             await llm.read_ahead(request)
         except EngineError as error:  # the turn's own request will show whether the engine works
             _log.error("%s: reading ahead: %s", self._call_sid, error)
+
+
+class ContextPreparation:
+    """After a turn, computes what the synthesiser needs of the conversation, so that the next turn does not wait.
+
+    With a synthesiser that cannot prepare it does nothing.
+    """
+
+    def __init__(self, tts: Synthesizer, call_sid: str) -> None:
+        self._tts = tts if isinstance(tts, PreparesContext) else None
+        self._call_sid = call_sid
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, context: tuple[ContextUtterance, ...]) -> None:
+        """Prepare `context` in place of an earlier one."""
+        if self._tts is not None:
+            if self._task is not None:
+                self._task.cancel()
+            self._task = asyncio.create_task(self._prepare(self._tts, context))
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _prepare(self, tts: PreparesContext, context: tuple[ContextUtterance, ...]) -> None:
+        CURRENT.set(Meter())  # it is started by an attempt's task, and is no work for that attempt
+        try:
+            await tts.prepare(context)
+        except EngineError as error:  # the next turn's own work will show whether the engine works
+            _log.error("%s: preparing the context of speech: %s", self._call_sid, error)
 
 
 class CancelledWork:

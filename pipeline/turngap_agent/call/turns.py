@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from turngap_agent import tracing
 from turngap_agent.call import Agent
-from turngap_agent.call.background import CancelledWork, ReadAhead
+from turngap_agent.call.background import CancelledWork, ContextPreparation, ReadAhead
 from turngap_agent.call.conversation import Conversation, heard_text, make_call_block
 from turngap_agent.call.floor import Floor, still_talking
 from turngap_agent.call.inbound import InboundAudio, to_float
@@ -58,6 +58,7 @@ class Turns:
         self._conversation = Conversation()
         self._call_block = make_call_block()
         self._read_ahead = ReadAhead(agent.engines.llm, self._call_block, notes.call_sid)
+        self._speech_context = ContextPreparation(agent.engines.tts, notes.call_sid)
         self._words_so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._cancelled = CancelledWork()
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
@@ -145,6 +146,7 @@ class Turns:
                 self._remember(reply, text, heard_samples)
         elif reply.result is TurnResult.REPLIED:
             self._conversation.cut_last(text, heard_samples)
+            self._speech_context.start(self._conversation.context)
         if reply.sent_payload:
             reply.notes.fact(tracing.HEARD_TEXT, text)
             await self._outbound.clear()
@@ -157,6 +159,7 @@ class Turns:
             self._cancel(reply)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._read_ahead.close()
+        await self._speech_context.close()
         await self._cancelled.wait(LAST_WORK_S)
         for notes in self._notes.attempts:
             self._agent.metrics.count_work(WorkUse.HEARD if notes.heard else WorkUse.WASTED, notes.meter.busy_ms)
@@ -202,3 +205,4 @@ class Turns:
         self._conversation.add(
             ContextUtterance("caller", reply.words, reply.question.audio), ContextUtterance("agent", text, audio)
         )
+        self._speech_context.start(self._conversation.context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -45,4 +45,17 @@ class Synthesizer(Protocol):
 
     async def close(self) -> None:
         """Free threads and memory."""
+        ...
+
+
+@runtime_checkable
+class PreparesContext(Protocol):
+    """A synthesiser that keeps what it has computed of a conversation, and can compute it before a text is there."""
+
+    async def prepare(self, context: tuple[ContextUtterance, ...]) -> None:
+        """Compute what the next text after `context` needs of it. Texts that are being spoken go first.
+
+        Raises:
+            EngineError: the engine failed.
+        """
         ...

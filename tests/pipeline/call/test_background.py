@@ -6,12 +6,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 
+import numpy as np
 import pytest
-from turngap_agent.call.background import ABANDONED_S, CancelledWork, ReadAhead
+from turngap_agent import meter
+from turngap_agent.call.background import ABANDONED_S, CancelledWork, ContextPreparation, ReadAhead
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.meter import Meter
+from turngap_agent.tts import ContextUtterance
+from turngap_agent.tts.scripted import ScriptedSynthesizer
 
 BLOCK = "a call's block"
 REQUEST = Request(BLOCK, (), words="", max_tokens=0)
@@ -160,3 +164,60 @@ async def test_an_engine_that_never_stops_is_given_up(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "an engine is still at work 0.001 s after its attempt was cancelled"
     ]
+
+
+class Preparer(ScriptedSynthesizer):
+    """A synthesiser that prepares contexts when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.contexts: list[int] = []
+        self.done: list[int] = []
+        self.may = asyncio.Event()
+        self.meters: list[Meter] = []
+        self.fault: EngineError | None = None
+
+    async def prepare(self, context: tuple[ContextUtterance, ...]) -> None:
+        self.contexts.append(len(context))
+        self.meters.append(meter.current())
+        await self.may.wait()
+        if self.fault:
+            raise self.fault
+        self.done.append(len(context))
+
+
+TURN = (ContextUtterance("caller", "hello", np.zeros(8, np.float32)),)
+
+
+@pytest.mark.anyio
+async def test_a_newer_context_replaces_one_that_is_being_prepared() -> None:
+    """As when the reply is cut to what was heard; none of it counts as work for the attempt that started it."""
+    tts = Preparer()
+    preparation = ContextPreparation(tts, "CA1")
+    attempt = Meter()
+    meter.CURRENT.set(attempt)
+    for count in (1, 2):
+        preparation.start(TURN * count)
+        await asyncio.sleep(0)
+    tts.may.set()
+    await asyncio.sleep(0.01)
+    assert (tts.contexts, tts.done) == ([1, 2], [2])
+    assert attempt not in tts.meters
+    await preparation.close()
+
+
+@pytest.mark.anyio
+async def test_a_failure_of_preparation_costs_time_only(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; the next context is prepared."""
+    tts = Preparer()
+    tts.fault = EngineError("csm: the device failed")
+    tts.may.set()
+    preparation = ContextPreparation(tts, "CA1")
+    with caplog.at_level(logging.ERROR):
+        preparation.start(TURN)
+        await asyncio.sleep(0.01)
+    assert "CA1: preparing the context of speech: csm: the device failed" in caplog.text
+    tts.fault = None
+    preparation.start(TURN)
+    await asyncio.sleep(0.01)
+    assert tts.done == [1]
+    await preparation.close()

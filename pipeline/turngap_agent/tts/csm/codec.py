@@ -89,10 +89,26 @@ def reset(state: CodecState) -> None:
     state.ring_positions.fill_(-1)
 
 
-def encode(mimi: Any, samples: Tensor, codebooks: int) -> Tensor:
-    """Return the codes (frames, codebooks) of whole audio `samples` (n,), at the codec's rate, by transformers."""
-    codes: Tensor = mimi.encode(samples.view(1, 1, -1), num_quantizers=codebooks).audio_codes
-    return codes[0].transpose(0, 1).contiguous()
+ENCODED_FRAMES = (25, 50, 100, 200, 400)
+"""Audio is encoded at one of these lengths, 2 to 32 s; longer audio at a multiple of the last."""
+
+
+def encode(mimi: Any, samples: Tensor, codebooks: int, frame_samples: int) -> Tensor:
+    """Return the codes (frames, codebooks) of whole audio `samples` (n,), at the codec's rate, by transformers.
+
+    Padded with silence to one of few lengths: on a GPU a convolution of a new shape costs a millisecond once, and every
+    utterance has another length. The encoder is causal, so what follows a frame does not change its codes.
+    """
+    frames = -(-len(samples) // frame_samples)
+    padded = F.pad(samples, (0, padded_frames(frames) * frame_samples - len(samples)))
+    codes: Tensor = mimi.encode(padded.view(1, 1, -1), num_quantizers=codebooks).audio_codes
+    return codes[0, :, :frames].transpose(0, 1).contiguous()
+
+
+def padded_frames(frames: int) -> int:
+    """Return the length, in frames, at which audio of `frames` is encoded."""
+    longest = ENCODED_FRAMES[-1]
+    return next((length for length in ENCODED_FRAMES if length >= frames), -(-frames // longest) * longest)
 
 
 class _Latents:

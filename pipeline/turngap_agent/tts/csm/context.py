@@ -7,6 +7,7 @@ context does not fit, the oldest utterances are left out, each as a whole; the v
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -77,13 +78,22 @@ def plan_speech(
             f"csm: voice prompt, text and audio need {positions - room} positions, and there are {positions}; shorten "
             "the voice prompt, or lower tts.max_frames"
         )
+    segments = choose_segments(prompt, utterances, len(text_ids) + frames, positions)
+    return SpeechPlan(segments, text_ids, frames, reads_end)
+
+
+def choose_segments(
+    prompt: Segment | None, utterances: Sequence[Segment], reserve: int, positions: int
+) -> tuple[Segment, ...]:
+    """Return the prompt and as many of the latest `utterances` as leave `reserve` of `positions` free."""
+    room = positions - reserve - (prompt.positions if prompt is not None else 0)
     kept: list[Segment] = []
     for utterance in reversed(utterances):
         if utterance.positions > room:
             break
         room -= utterance.positions
         kept.insert(0, utterance)
-    return SpeechPlan(((prompt,) if prompt is not None else ()) + tuple(kept), text_ids, frames, reads_end)
+    return ((prompt,) if prompt is not None else ()) + tuple(kept)
 
 
 class SegmentStore:
@@ -100,17 +110,28 @@ class SegmentStore:
         self._encode_audio = encode_audio
         self._capacity = capacity
         self._segments: OrderedDict[bytes, Segment] = OrderedDict()
+        self._digests: dict[int, tuple[weakref.ref[AudioF32], bytes]] = {}
+        """By identity: the same arrays come back in every turn of a call, and seconds of audio take time to digest."""
 
     def segment(self, speaker: int, text: str, audio: AudioF32, sample_rate: int) -> Segment:
         """Return the utterance as a segment, from the store if it is there."""
         name = f"{speaker} {sample_rate} {text}".encode()
-        key = hashlib.blake2b(name + b"\0" + np.ascontiguousarray(audio, np.float32).tobytes(), digest_size=16).digest()
+        key = hashlib.blake2b(name + b"\0" + self._digest(audio), digest_size=16).digest()
         if key not in self._segments:
             self._segments[key] = Segment(key, self._encode_text(speaker, text), self._encode_audio(audio, sample_rate))
             while len(self._segments) > self._capacity:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(key)
         return self._segments[key]
+
+    def _digest(self, audio: AudioF32) -> bytes:
+        known = self._digests.get(id(audio))
+        if known is not None and known[0]() is audio:
+            return known[1]
+        digest = hashlib.blake2b(np.ascontiguousarray(audio, np.float32).data, digest_size=16).digest()
+        number = id(audio)
+        self._digests[number] = (weakref.ref(audio, lambda _: self._digests.pop(number, None)), digest)
+        return digest
 
     def segments(self, context: tuple[ContextUtterance, ...], speakers: dict[str, int]) -> tuple[Segment, ...]:
         """Return a call's earlier utterances as segments; those with neither words nor sound are left out."""

@@ -10,7 +10,8 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from turngap_agent.device.execution import Mode
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import model
+from turngap_agent.tts.csm.context import Segment
+from turngap_agent.tts.csm.device_queue import DeviceQueue, Urgency
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
@@ -34,7 +37,6 @@ MARKER_LEVEL_DBFS = -15.0
 _CLOSED = "csm: the engine was closed while it spoke; start the agent again"
 
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
 
 
 class Csm:
@@ -58,7 +60,10 @@ class Csm:
             )
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
         self._speech = speech
-        self._thread = worker.make_thread("csm", settings.cores)
+        self._queue = DeviceQueue("csm", settings.cores)
+        in_turn = settings.scheduling == "in_turn"
+        self._first = Urgency.LATER_FRAME if in_turn else Urgency.FIRST_FRAME
+        """The urgency of a clause's first frame."""
         self._slots_free = asyncio.Semaphore(len(speech.slots))
         self._free = list(speech.slots)
         self._closed = False
@@ -88,6 +93,7 @@ class Csm:
             audio, sample_rate = read_audio(prompt.audio)
             await self._on_device(self._speech.set_prompt, prompt.text, audio, sample_rate)
         self._speech.require_room(self._settings.max_frames)
+        await self._on_device(self._speech.warm_up_encoder)
         plan = await self._on_device(self._speech.plan, "Hello there.", (), 3)
 
         def speak(slot: Slot) -> None:
@@ -111,20 +117,30 @@ class Csm:
                 slots: list[Slot] = []
                 n_samples = 0
                 try:
-                    samples = await self._on_device(self._open, piece, context, slots)
+                    samples = await self._on_device(self._open, piece, context, slots, urgency=self._first)
                     while samples is not None:
                         yield _make_marker(n_samples, len(samples)) if self._speech.checkpoint.random else samples
                         n_samples += len(samples)
-                        samples = await self._on_device(slots[0].next_frame)
+                        samples = await self._on_device(self._next_frame, slots[0])
                 finally:
                     # Queued like all work: the slot is free only after this call's last work.
                     with suppress(RuntimeError):  # the engine was closed
-                        self._thread.submit(self._free.extend, slots)
+                        self._queue.submit(self._first, partial(self._free.extend, slots))
+
+    async def prepare(self, context: tuple[ContextUtterance, ...]) -> None:
+        """Encode the audio of `context`, and compute it in a free slot, utterance by utterance; frames go first.
+
+        Raises:
+            EngineError: the device failed, or the engine was closed.
+        """
+        for _ in range(2 * len(context) + 2):  # another call may take the slot meanwhile, but not for ever
+            if not await self._on_device(self._prepare_step, context, urgency=Urgency.PREPARATION):
+                return
 
     async def close(self) -> None:
         """Finish the current frame, start no other, and free the device's memory."""
         self._closed = True
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._queue.close)
         self._free = []
         self._speech.slots = ()
 
@@ -134,25 +150,44 @@ class Csm:
         All in one job, so that first audio waits for other calls' frames only once.
         """
         plan = self._speech.plan(piece, context, self._settings.max_frames)
-        slot = max(self._free, key=lambda slot: slot.shared_positions(plan.segments))
+        slot = self._choose_slot(plan.segments)
         self._free.remove(slot)
         slots.append(slot)
         slot.start(plan, seed=zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed))
         return slot.next_frame()
 
+    def _next_frame(self, slot: Slot) -> AudioF32 | None:
+        """Return the slot's next frame; where first frames go first, nothing is launched ahead while others wait."""
+        in_turn = self._settings.scheduling == "in_turn"
+        return slot.next_frame(look_ahead=in_turn or not self._queue.someone_waits())
+
+    def _prepare_step(self, context: tuple[ContextUtterance, ...]) -> bool:
+        """Encode the context, or compute one utterance more of it; return whether more is to be computed."""
+        segments = self._speech.segments(context, self._settings.max_frames)
+        return bool(self._free) and self._choose_slot(segments).prepare_segment(segments)
+
+    def _choose_slot(self, segments: tuple[Segment, ...]) -> Slot:
+        """Return the free slot with most of the context `segments`; of equals, the one that loses least."""
+
+        def preference(slot: Slot) -> tuple[int, int]:
+            shared = slot.shared_positions(segments)
+            return shared, shared - slot.resident_positions
+
+        return max(self._free, key=preference)
+
     async def _on_device(
-        self, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
+        self, work: Callable[..., Result], *args: object, urgency: Urgency = Urgency.LATER_FRAME
     ) -> Result:
-        """Run `work` on the device's thread, after what was queued before it; return its result."""
+        """Run `work` on the device's thread, after what is more urgent or was queued before it; return its result."""
 
         def run() -> Result:
             with self._speech.execution.activate():
-                return work(*args, **more)
+                return work(*args)
 
         if self._closed:
             raise EngineError(_CLOSED)
         try:
-            return await worker.run(self._thread, run)
+            return await worker.run(self._queue.executor(urgency), run)
         except EngineError:
             raise
         except asyncio.CancelledError:

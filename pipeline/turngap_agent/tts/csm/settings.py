@@ -57,6 +57,9 @@ class CsmSettings(TtsSettings, CoreSettings):
     context_positions: int = Field(2048, ge=256, le=2048)
     slots: int = Field(2, ge=1, le=16)
     """How many clauses are spoken at once; further ones wait."""
+    scheduling: Literal["in_turn", "first_frames_first"] = "in_turn"
+    """`first_frames_first`: a clause's first frame goes before others' later ones, and no frame is launched ahead while
+    another waits. Not measured on a GPU yet."""
     seed: int = 0
 
     def build(self) -> LoadedEngine:

@@ -125,6 +125,11 @@ class Slot:
         self._codec_unit = unit(self._decode)
         self._windows = windows
 
+    @property
+    def resident_positions(self) -> int:
+        """How many positions of context are in this slot."""
+        return sum(segment.positions for segment in self._resident)
+
     def shared_positions(self, segments: tuple[Segment, ...]) -> int:
         """Return how many positions of the context `segments` are in this slot already."""
         return sum(segment.positions for segment in _common_segments(self._resident, segments))
@@ -134,16 +139,12 @@ class Slot:
 
         Both in one call: between calls of a slot's methods other slots use the shared buffers.
         """
-        kept = _common_segments(self._resident, plan.segments)
-        self._resident = kept
-        self._filled = sum(segment.positions for segment in kept)
         self._reset_unit()
         self._generator.manual_seed(seed)
         self._draw_noise()
+        while self.prepare_segment(plan.segments):
+            pass
         backbone = self._parts.backbone
-        for segment in plan.segments[len(kept) :]:
-            self._compute(segment.rows(backbone))
-            self._resident = (*self._resident, segment)
         text = torch.tensor(plan.text_ids, device=self._position.device)
         self._compute(backbone.embed_text(text))
         self._position.fill_(self._filled)
@@ -152,9 +153,27 @@ class Slot:
         self._reads_end = plan.reads_end
         self._launch()
 
-    def next_frame(self) -> AudioF32 | None:
-        """Return the next 80 ms, shape (frame_samples,); None after the last."""
-        while self._launched < self._limit and self._launched <= self._read + self._lookahead:
+    def prepare_segment(self, segments: tuple[Segment, ...]) -> bool:
+        """Compute the first of the context `segments` that this slot does not have; return whether there was one.
+
+        Afterwards the slot has what it shared with them, and that one. Call it between clauses only.
+        """
+        kept = _common_segments(self._resident, segments)
+        self._resident = kept
+        self._filled = sum(segment.positions for segment in kept)
+        if len(kept) == len(segments):
+            return False
+        self._compute(segments[len(kept)].rows(self._parts.backbone))
+        self._resident = segments[: len(kept) + 1]
+        return True
+
+    def next_frame(self, *, look_ahead: bool = True) -> AudioF32 | None:
+        """Return the next 80 ms, shape (frame_samples,); None after the last.
+
+        `look_ahead`: whether the frame after it may be launched before it is awaited; not if other work waits.
+        """
+        lookahead = self._lookahead if look_ahead else 0
+        while self._launched < self._limit and self._launched <= self._read + lookahead:
             self._launch()
         if self._read >= self._limit:
             return None

@@ -16,7 +16,7 @@ from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import codec
 from turngap_agent.tts.csm.backbone import Backbone
-from turngap_agent.tts.csm.context import Segment, SegmentStore, SpeechPlan, plan_speech, resample
+from turngap_agent.tts.csm.context import Segment, SegmentStore, SpeechPlan, choose_segments, plan_speech, resample
 from turngap_agent.tts.csm.depth import DepthDecoder
 from turngap_agent.tts.csm.model import CsmCheckpoint
 from turngap_agent.tts.csm.sampling import Sampling
@@ -123,10 +123,24 @@ class Speech:
         """
         scripted = self.checkpoint.random
         frames = min(max_frames, expected_frames(text) if scripted else max_frames_of(text))
+        ids = self._encode_text(AGENT, text)
+        # The context of a turn, whatever the length of the piece: so it can be computed before its text is there.
+        segments = self.segments(context, max_frames)
+        return SpeechPlan(segments, ids, frames, reads_end=not scripted)
+
+    def segments(self, context: tuple[ContextUtterance, ...], max_frames: int) -> tuple[Segment, ...]:
+        """Return the context of the next piece, encoded: the prompt, and the latest utterances that fit beside any."""
         with self.execution.activate():
             utterances = self._store.segments(context, _SPEAKERS)
-        ids = self._encode_text(AGENT, text)
-        return plan_speech(self.prompt, utterances, ids, frames, self.positions, reads_end=not scripted)
+        return choose_segments(self.prompt, utterances, PIECE_CHARACTERS + max_frames, self.positions)
+
+    def warm_up_encoder(self) -> None:
+        """Encode silence at each length: on a GPU, convolutions of a new shape are slow once. A CPU: the shortest."""
+        lengths = codec.ENCODED_FRAMES if self.device.type == "cuda" else codec.ENCODED_FRAMES[:1]
+        with self.execution.activate():
+            for frames in lengths:
+                silence = torch.zeros(frames * self.codec.frame_samples, device=self.device)
+                self._encode_samples(silence)
 
     @property
     def sample_rate(self) -> int:
@@ -149,4 +163,8 @@ class Speech:
         if not len(samples):
             return torch.zeros(0, self.codec.codebooks, dtype=torch.long, device=self.device)
         tensor = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self.device)
-        return codec.encode(self.checkpoint.network.codec_model, tensor, self.codec.codebooks)
+        return self._encode_samples(tensor)
+
+    def _encode_samples(self, samples: torch.Tensor) -> torch.Tensor:
+        mimi = self.checkpoint.network.codec_model
+        return codec.encode(mimi, samples, self.codec.codebooks, self.codec.frame_samples)

@@ -54,7 +54,7 @@ def test_a_reset_state_is_like_a_new_one(checkpoint: CsmCheckpoint) -> None:
 def test_audio_encodes_to_one_frame_each_80_ms(checkpoint: CsmCheckpoint) -> None:
     """An incomplete frame counts."""
     with torch.inference_mode():
-        codes = encode(checkpoint.network.codec_model, torch.randn(3 * 1920 + 1) / 10, 4)
+        codes = encode(checkpoint.network.codec_model, torch.randn(3 * 1920 + 1) / 10, 4, 1920)
     assert codes.shape == (4, 4)
     assert 0 <= int(codes.min()) <= int(codes.max()) < 64
 
