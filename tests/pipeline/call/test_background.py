@@ -15,7 +15,7 @@ from turngap_agent.llm import Request
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.meter import Meter
 from turngap_agent.tts import ContextUtterance
-from turngap_agent.tts.scripted import ScriptedSynthesizer
+from turngap_agent.tts.scripted import ScriptedSynthesizer, ScriptedTtsSettings
 
 BLOCK = "a call's block"
 REQUEST = Request(BLOCK, (), words="", max_tokens=0)
@@ -221,3 +221,31 @@ async def test_a_failure_of_preparation_costs_time_only(caplog: pytest.LogCaptur
     await asyncio.sleep(0.01)
     assert tts.done == [1]
     await preparation.close()
+
+
+class NotingSynthesizer(ScriptedSynthesizer):
+    """Speaks as the script says, and notes the contexts that it is to prepare."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedTtsSettings(engine="scripted", first_audio_ms=0))
+        self.contexts: list[list[str]] = []
+
+    async def prepare(self, context: tuple[ContextUtterance, ...]) -> None:
+        self.contexts.append([utterance.speaker for utterance in context])
+
+
+@pytest.mark.anyio
+async def test_each_turn_of_a_call_is_prepared_after_it(serve) -> None:
+    """When its reply was sent: both utterances, with those before them."""
+    tts = NotingSynthesizer()
+    async with serve(tts=tts) as served, served.phone() as phone:
+        for turns in (1, 2):
+            await phone.ask()
+            await phone.reply()
+            async with asyncio.timeout(10):
+                while len(tts.contexts) < turns:  # noqa: ASYNC110  # what is waited for knows nothing of the test
+                    await asyncio.sleep(0.005)
+            assert tts.contexts[-1] == ["caller", "agent"] * turns
+        await phone.hang_up()
+        await served.idle()
+    assert len(tts.contexts) == 2
