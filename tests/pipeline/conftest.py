@@ -57,9 +57,14 @@ class Traces:
 
     def __init__(self) -> None:
         self.calls = []
+        self.clauses = []
+        """Spans of clauses, which come one by one as each was sent."""
 
     def put(self, traces) -> None:
-        self.calls.append(traces)
+        if traces[0].spans[0].name == tracing.CLAUSE_SPAN:
+            self.clauses += traces[0].spans
+        else:
+            self.calls.append(traces)
 
     @property
     def turns(self) -> list[tracing.Span]:

@@ -11,17 +11,19 @@ import asyncio
 import os
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from turngap_agent.errors import AgentError
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
+from turngap_agent.tracing import Span
 
 from turngap.caller.agent_messages import AgentMessages
 from turngap.caller.caller_stream import CallerStream
 from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.connection import open_connection
+from turngap.caller.content_watch import ContentWatch
 from turngap.caller.conversation import Conversation
 from turngap.caller.impairments import ImpairedLine
 from turngap.caller.network_link import NetworkLink
@@ -48,12 +50,14 @@ async def place_call(
     custom_parameters: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     on_spoken: Callable[[str, int, Spoken], None] | None = None,
+    spans_so_far: Callable[[str], Sequence[Span]] | None = None,
 ) -> CallRecord:
     """Place one call to the agent at `url` (ws:// or wss://) and speak the planned turns; `clips` by turn key.
 
     `seed` and the call's index determine all that is random: noise, the first timestamp, where speech falls on the
     frame grid. With `auth_token` (default: TWILIO_AUTH_TOKEN, if set) the upgrade is signed as Twilio signs it.
     `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first frame leaves.
+    `spans_so_far(call_sid)` returns the agent's spans that have arrived: its clauses say when content was heard.
 
     `planned.network` delays, loses and duplicates what travels between the caller and the socket. All times of the
     record are the caller's own, so what the network adds is part of the gap.
@@ -63,7 +67,7 @@ async def place_call(
     ends the call and returns what was recorded, as `INTERRUPTED`.
     """
     sid = call_sid or "CA" + secrets.token_hex(16)
-    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken)
+    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, spans_so_far)
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
     headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
@@ -82,6 +86,7 @@ class _Call:
         call_sid: str,
         labels: Mapping[str, str],
         on_spoken: Callable[[str, int, Spoken], None] | None,
+        spans_so_far: Callable[[str], Sequence[Span]] | None,
     ) -> None:
         self._planned = planned
         self._clips = clips
@@ -89,6 +94,7 @@ class _Call:
         self._scheduler = scheduler
         self._labels = dict(labels)
         self._on_spoken = on_spoken
+        self._spans_so_far = None if spans_so_far is None else partial(spans_so_far, call_sid)
         self._reported_spoken = 0
         own_seed = f"{seed}:{planned.index}"
         self._rng = random.Random(own_seed)
@@ -168,6 +174,9 @@ class _Call:
             rng=self._rng,
             on_grid=self._planned.on_grid,
             quiet_ms=self._planned.quiet_ms,
+            content=ContentWatch(self._playout, self._planned.contentless, self._spans_so_far)
+            if self._planned.waits_for_content
+            else None,
         )
         self._call_at(self._started_ns + FRAME_NS, self._on_frame)
         if self._link.breaks_after_ns is not None:

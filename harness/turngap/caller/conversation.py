@@ -3,7 +3,10 @@
 An utterance starts `pause_ms` after the stream's start or after the end of the agent's reply, and never while the agent
 is audible or was audible in the last 600 ms. A reply has ended when nothing audible was played for 600 ms and nothing
 is buffered; an agent that marks the ends of its replies is given up to 3 s for the mark, since a gap between clauses is
-not an end. A probe call is hung up half a second after its last answer starts.
+not an end. A probe call is hung up half a second after its last answer starts, or once it has heard content.
+
+Sound is not yet an answer. A caller that waits for content (`ContentWatch`) goes on listening after an opening
+such as "um": it neither speaks nor hangs up before content was heard, or before the answer's deadline.
 
 A turn that speaks over the agent starts once the current reply has been audible for `over_agent_ms`. The turn's
 expectation determines what the caller waits for: an answer (respond, stop); the end of the turn's time and of the reply
@@ -18,6 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES
 
+from turngap.caller.content_watch import ContentWatch
 from turngap.caller.playout import Playout
 from turngap.caller.reply_tracker import ReplyTracker
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
@@ -45,8 +49,9 @@ class Conversation:
         rng: random.Random,
         on_grid: bool = False,
         quiet_ms: int = QUIET_MS,
+        content: ContentWatch | None = None,
     ) -> None:
-        """`quiet_ms` is the silence of the agent after which its reply is over."""
+        """`quiet_ms` is the silence of the agent after which its reply is over; `content`: what to wait for."""
         self._turns = turns
         self._clips = clips
         self._playout = playout
@@ -62,6 +67,7 @@ class Conversation:
         self._onset_ns: int | None = None
         self._reply_ns: int | None = None
         self._tracker = ReplyTracker(playout)
+        self._content = content
         self.notes: list[str] = []
 
     @property
@@ -181,17 +187,33 @@ class Conversation:
                 return True
             self._end_turn(spoken.reply_deadline_ns, PATIENCE_NS)
         elif self._probe and is_last:
-            return now_ns < self._onset_ns + PROBE_NS
+            return now_ns < self._onset_ns + PROBE_NS or self._awaits_content(spoken, now_ns)
         elif now_ns >= self._onset_ns + PATIENCE_NS:
             self.notes.append(
                 f"turn {spoken.utterance_id!r}: the reply lasted over 30 s; the caller did not wait for its end"
             )
             self._end_turn(now_ns, 0)
-        elif self._reply_continues(now_ns):
+        elif self._reply_continues(now_ns) or self._awaits_content(spoken, now_ns):
             return True
         else:
             self._end_turn(self._tracker.audible_until_ns, PATIENCE_NS)
         return not is_last
+
+    def _awaits_content(self, spoken: Spoken, now_ns: int) -> bool:
+        """Return whether the caller still waits for the reply's content, which it does to the deadline at most."""
+        if self._content is None or self._onset_ns is None or now_ns >= spoken.reply_deadline_ns:
+            return False
+        speech_ns = self._started_ns + (spoken.start_sample + spoken.clip.speech_start_sample) * NS_PER_SAMPLE
+        quiet_ns = now_ns - self._tracker.audible_until_ns
+        audible_ns = self._tracker.audible_ns(self._onset_ns, now_ns)
+        return not self._content.is_heard(
+            speech_ns, now_ns, audible_ns=audible_ns, ended=quiet_ns >= self._quiet_ns and self._is_marked()
+        )
+
+    def _is_marked(self) -> bool:
+        """Return whether a mark followed the last audio."""
+        marks, audio_ns = self._playout.marks, self._playout.last_audio_recv_ns
+        return bool(marks) and audio_ns is not None and marks[-1].recv_ns >= audio_ns
 
     def _end_turn(self, pause_from_ns: int, patience_ns: int) -> None:
         """End the turn: the next pause counts from `pause_from_ns`; silence is awaited for `patience_ns` after it."""

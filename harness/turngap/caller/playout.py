@@ -39,6 +39,11 @@ class Playout:
         """All messages in the order of their arrival."""
         return tuple(self._received)
 
+    @property
+    def received_count(self) -> int:
+        """The number of messages so far."""
+        return len(self._received)
+
     def received_since(self, index: int) -> list[Received]:
         """Return the messages from number `index` on, counted from 0."""
         return self._received[index:]

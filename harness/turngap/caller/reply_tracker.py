@@ -5,10 +5,13 @@ Updated message by message from the playout, in microseconds a frame.
 
 from __future__ import annotations
 
+import bisect
+
 from turngap.caller.onset import AUDIBLE_DBFS, LEVEL_FRAME_SAMPLES, find_onset, levels_dbfs
 from turngap.caller.playout import Playout, played_segments
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 
+_LEVEL_FRAME_NS = LEVEL_FRAME_SAMPLES * NS_PER_SAMPLE
 YIELD_SILENCE_NS = 200 * NS_PER_MS
 """An agent that is spoken over has yielded once it was silent for this long, or has sent a `clear`."""
 
@@ -20,6 +23,7 @@ class ReplyTracker:
         self.audible_until_ns = 0
         """The end of the last audible level frame received so far, audio that is still buffered included."""
         self._playout = playout
+        self._audible: list[tuple[int, int]] = []
         self._examined = 0
         self._clears = 0
         self._from_ns = 0
@@ -32,15 +36,26 @@ class ReplyTracker:
         if len(self._playout.clears_ns) > self._clears:
             self._clears = len(self._playout.clears_ns)
             self.audible_until_ns = min(self.audible_until_ns, self._playout.clears_ns[-1])
+            del self._audible[bisect.bisect_left(self._audible, (self._playout.clears_ns[-1], 0)) :]
             self._changed = True
         messages = self._playout.received_since(self._examined)
         for message in messages:
             audible = (levels_dbfs(message.pcm[: message.played_samples]) > AUDIBLE_DBFS).nonzero()[0]
+            self._audible += [
+                (message.play_ns + int(place) * _LEVEL_FRAME_NS, message.play_ns + int(place + 1) * _LEVEL_FRAME_NS)
+                for place in audible
+            ]
             if len(audible):
                 end_ns = message.play_ns + (int(audible[-1]) + 1) * LEVEL_FRAME_SAMPLES * NS_PER_SAMPLE
                 self.audible_until_ns = max(self.audible_until_ns, end_ns)
         self._examined += len(messages)
         self._changed = self._changed or bool(messages)
+
+    def audible_ns(self, from_ns: int, now_ns: int) -> int:
+        """Return for how long the agent was audible between `from_ns` and now."""
+        heard_until_ns = min(now_ns, self.audible_until_ns)
+        first = bisect.bisect_left(self._audible, (from_ns, 0))
+        return sum(max(0, min(end_ns, heard_until_ns) - start_ns) for start_ns, end_ns in self._audible[first:])
 
     def expect_onset_from(self, from_ns: int, *, spoken_over_ns: int | None = None) -> None:
         """Look for onsets from `from_ns` on; of an agent spoken over at `spoken_over_ns`, only once it has yielded."""

@@ -146,6 +146,8 @@ class TurnRecord(FrozenModel):
 
     underruns_ms: tuple[float, ...] = ()
     """The length of each underrun inside the reply."""
+    underruns_at_ms: tuple[float, ...] = ()
+    """When each began, from t0; empty in runs that did not record it."""
     barge_in_stop_ms: float | None = None
     """Barge-in: the caller's first audible sample → the agent's last one before it yields."""
     stale_ms: float | None = None

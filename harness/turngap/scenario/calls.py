@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from turngap_agent.errors import ScenarioError
 
 from turngap.network import NetworkProfile
+from turngap.scenario.content import default_openings
 from turngap.scenario.model import NO_IMPAIRMENTS, LineImpairments, Scenario
 from turngap.scenario.turn import Expectation, Turn
 
@@ -35,6 +36,10 @@ class PlannedCall:
     """A reply has ended once the agent was silent for this long; the caller does not speak again before that."""
     network: NetworkProfile | None = None
     """The simulated network between caller and agent, if any."""
+    waits_for_content: bool = False
+    """The caller waits until it has heard content, or until the answer's deadline; otherwise any sound will do."""
+    contentless: tuple[str, ...] = field(default_factory=default_openings)
+    """Openings that carry no content."""
 
     @property
     def scored_turns(self) -> tuple[Turn, ...]:
@@ -72,8 +77,13 @@ def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | No
     rng = random.Random(scenario.seed if seed is None else seed)
     turns_by_call = _assign_turns(scenario, rng, len(scenario.turns) if n_turns is None else n_turns)
     warm_ups = select_warm_ups(scenario, [turn for call_turns in turns_by_call for turn in call_turns])
+    listens: dict[str, Any] = {
+        "line": scenario.line,
+        "waits_for_content": True,
+        "contentless": scenario.contentless,
+    }
     calls = [
-        PlannedCall(index, (warm_ups[index % len(warm_ups)],), probe=True, warm_up=True, line=scenario.line)
+        PlannedCall(index, (warm_ups[index % len(warm_ups)],), probe=True, warm_up=True, **listens)
         for index in range(scenario.warm_up_turns)
     ]
     lead_ins_by_call = _draw_lead_ins(scenario, f"{scenario.seed if seed is None else seed}:depth", len(turns_by_call))
@@ -84,8 +94,8 @@ def plan_calls(scenario: Scenario, *, seed: int | None = None, n_turns: int | No
                 (*lead_ins, *call_turns),
                 scenario.probe,
                 lead_ins=len(lead_ins),
-                line=scenario.line,
                 hang_up=scenario.hang_up,
+                **listens,
             ),
         )
     return tuple(calls)

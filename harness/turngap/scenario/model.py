@@ -12,6 +12,7 @@ from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 
+from turngap.scenario.content import default_openings, split_words
 from turngap.scenario.turn import Expectation, Turn
 
 SUFFIX = ".scenario.yaml"
@@ -65,7 +66,7 @@ class Scenario(FrozenModel):
     shuffle: Literal["turns", "calls"] = "turns"
     """What the seed shuffles: the turns before they are assigned to calls, or the calls that the list is split into."""
     probe: bool = False
-    """Hang up half a second after the answer starts: short calls, for gates."""
+    """Hang up once the first content of the answer was heard: short calls, for gates."""
     gate: bool = False
     """True if a budget may be judged on it: distinct utterances, one scored turn a call."""
     simultaneous_calls: int = Field(1, ge=1, le=500)
@@ -74,6 +75,8 @@ class Scenario(FrozenModel):
     warm_up_turns: int = Field(2, ge=1)
     """At least one: the first call after the agent's start is cold and never scored."""
     line: LineImpairments = NO_IMPAIRMENTS
+    contentless: tuple[str, ...] = Field(default_factory=default_openings)
+    """Openings of a reply that are no answer, such as "um" or a bare "thank you,"; default: `contentless.yaml`."""
     hang_up: Literal["stop", "drop"] = "stop"
     """How a call ends: with a `stop` message, or with the socket dropped."""
     agent_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -92,6 +95,14 @@ class Scenario(FrozenModel):
         if value != "all" and (type(value) is not int or value < 1):
             raise ValueError("must be a whole number, at least 1, or `all`")
         return value
+
+    @field_validator("contentless")
+    @classmethod
+    def _check_contentless(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        wordless = next((entry for entry in entries if not split_words(entry)), None)
+        if wordless is not None:
+            raise ValueError(f"{wordless!r} has no words")
+        return entries
 
     @model_validator(mode="after")
     def _check_turns(self) -> Scenario:

@@ -139,6 +139,22 @@ def first_answer_sent_ns(call: CallSpans, speech_ns: int) -> int | None:
     )
 
 
+def first_own_answer_sent_ns(call: CallSpans, speech_ns: int) -> int | None:
+    """Return when the first message of a reply to the utterance from `speech_ns` on was sent, if one to an earlier
+    utterance was still being sent then; None if not, or if some attempt may be lost.
+
+    A reply that was decided on before the utterance is one to an earlier one: late, and no cut-off of this one.
+    `NEVER` if there was no reply to this utterance.
+    """
+    if not call.whole:
+        return None
+    heard = [(at_ns, span) for span in call.turns if (at_ns := first_sent_ns(span)) is not None]
+    earlier = [span for _, span in heard if _decided_ns(span) < speech_ns]
+    if not any(_last_sent_ns(call, span) > speech_ns for span in earlier):
+        return None
+    return min((at_ns for at_ns, span in heard if _decided_ns(span) >= speech_ns), default=NEVER)
+
+
 def was_reply_interrupted(call: CallSpans, speech_ns: int) -> bool | None:
     """Return whether the reply that was playing when the caller spoke was interrupted; None if that is not known."""
     before = [(at_ns, span) for span in call.turns if (at_ns := first_sent_ns(span)) is not None and at_ns < speech_ns]
@@ -162,6 +178,22 @@ def count_foreign_prefix_tokens(span: Span | None) -> int | None:
         return None
     cached, allowed = _number(span, tracing.PREFIX_CACHED_TOKENS), _number(span, tracing.PREFIX_ALLOWED_TOKENS)
     return None if cached is None or allowed is None else max(0, cached - allowed)
+
+
+def _decided_ns(turn_span: Span) -> int:
+    """Return when the agent took the caller's turn to be over."""
+    decided_ns = _number(turn_span, tracing.CONFIRMED_NS) or _number(turn_span, tracing.PROVISIONAL_NS)
+    return turn_span.start_ns if decided_ns is None else decided_ns
+
+
+def _last_sent_ns(call: CallSpans, turn_span: Span) -> int:
+    """Return when the last message of an attempt was sent, as far as its clauses say; at least its first."""
+    ends_ns = (
+        span.end_ns
+        for span in call.spans
+        if span.name == tracing.CLAUSE_SPAN and (span.turn, span.attempt) == (turn_span.turn, turn_span.attempt)
+    )
+    return max([first_sent_ns(turn_span) or 0, *ends_ns])
 
 
 def _was_interrupted(turn_span: Span) -> bool:

@@ -10,7 +10,8 @@ receive, in the turn's window (from 500 ms before t0 to t1).
 | talked_   | STOP: the agent did not yield within 1,000 ms of the caller, or  | lateness over 100 ms              |
 | over      | its old reply was audible for over 300 ms after that             |                                   |
 | cut_off   | the agent's onset is before t0                                   | send lateness over 100 ms         |
-| missed    | no onset before the caller stopped waiting                       | lateness over 100 ms              |
+| missed    | no onset before the caller stopped waiting, or no content in all | lateness over 100 ms              |
+|           | that was heard ("um", a tone)                                    |                                   |
 | broken    | underruns of more than 100 ms in all inside the reply, or        | it is 100 ms or less without what |
 |           | when a probe call hung up on a reply that had not ended; or      | the instrument's stalls can cause |
 |           | the reply is less than 100 ms of sound and nothing followed      |                                   |
@@ -58,6 +59,8 @@ AFTER_PAUSE_MS = 600
 """A reply that starts within this time after a pause is attributed to the pause."""
 MIN_REPLY_MS = 100.0
 """No word is shorter: a reply with less sound and nothing after it stalled."""
+WORDLESS = "a sound without words"
+"""What was heard where it had no words at all."""
 
 
 _UNTIMED = (Expectation.WAIT, Expectation.LIMIT)
@@ -85,6 +88,10 @@ class TurnFacts:
     """... because of a pause inside the utterance."""
     answered: bool
     """There is a t1."""
+    only_heard: str
+    """All that was heard, if it is known to have no content; "" otherwise."""
+    listened_ms: float
+    """From t0 until the caller spoke again or hung up."""
     waited_ms: float
     """From t0 until the caller stopped waiting."""
     talked_through: bool
@@ -118,6 +125,17 @@ class TurnFacts:
     wer_limit: float
     send_late_ms: float
     recv_late_ms: float
+
+
+def describe_no_content(only_heard: str, listened_ms: float) -> str:
+    """Return why a turn whose reply had no content is missed."""
+    heard = only_heard if only_heard == WORDLESS else f'"{only_heard}"'
+    return f"only {heard} was heard (no content within {listened_ms / 1000:.1f} s)"
+
+
+def describe_underruns(sum_ms: float) -> str:
+    """Return why a turn whose reply ran dry is broken."""
+    return f"the reply had underruns of {sum_ms:.0f} ms in all"
 
 
 def judge_turn(findings: TurnFacts) -> tuple[Outcome, str]:
@@ -212,8 +230,16 @@ def _not_answered(findings: TurnFacts) -> list[tuple[Outcome, str, bool]]:
             text += ": sound came while the caller spoke, and none started after it"
             text += " (does the agent send the caller's own audio back?)"
         faults.append((Outcome.MISSED, text, hole or findings.recv_late_ms > HOLE_MS))
+    elif findings.only_heard:
+        faults.append(
+            (
+                Outcome.MISSED,
+                describe_no_content(findings.only_heard, findings.listened_ms),
+                hole or findings.recv_late_ms > HOLE_MS,
+            )
+        )
     if findings.underrun_ms > UNDERRUN_LIMIT_MS:
-        text = f"the reply had underruns of {findings.underrun_ms:.0f} ms in all"
+        text = describe_underruns(findings.underrun_ms)
         ours = findings.underrun_ms - findings.own_underrun_ms <= UNDERRUN_LIMIT_MS
         faults.append((Outcome.BROKEN, text, ours))
     elif findings.stalled_after_ms is not None:

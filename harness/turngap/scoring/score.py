@@ -9,12 +9,14 @@ from turngap_agent import tracing
 from turngap_agent.tracing import Span
 
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.model.records import CallEnd, CallRecord, Clip
+from turngap.model.records import CallEnd, CallRecord, Clip, Spoken
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation, PlannedCall
+from turngap.scenario.content import make_openings
 from turngap.scoring import attempts, breakdown, outcomes, overlap, wer
 from turngap.scoring.attempts import CallSpans
 from turngap.scoring.milestones import Milestones, find_milestones
+from turngap.scoring.substance import Substance, find_substance
 from turngap.scoring.turn_facts import collect_facts, describe_call_end, find_underruns, measure_lateness
 
 AROUND_T0_NS = 500 * NS_PER_MS
@@ -62,11 +64,16 @@ def score_call(
 
 
 def _answers(call: CallSpans, planned: PlannedCall, moments: Sequence[Milestones]) -> dict[int, int]:
-    """Return, for each barge-in, when its answer was sent, if the spans contain that."""
+    """Return when the answers were sent of the turns in which other sound is heard too, if the spans contain that.
+
+    Those are barge-ins, and turns in which a reply to an earlier turn is still being sent.
+    """
     from_ns_by_turn = {
         index: attempts.first_answer_sent_ns(call, milestones.speech_ns)
-        for index, (turn, milestones) in enumerate(zip(planned.turns, moments, strict=False))
         if turn.agent is Expectation.STOP
+        else attempts.first_own_answer_sent_ns(call, milestones.speech_ns)
+        for index, (turn, milestones) in enumerate(zip(planned.turns, moments, strict=False))
+        if turn.agent is Expectation.STOP or (turn.agent is Expectation.RESPOND and index)
     }
     return {index: from_ns for index, from_ns in from_ns_by_turn.items() if from_ns is not None}
 
@@ -91,11 +98,23 @@ def _score(
     reference = turn.expect if turn.expect is not None else spoken.clip.transcript
     transcript = attempts.text_attribute(attempt.turn_span, tracing.TRANSCRIPT) if answers else None
     words = None if reference is None or transcript is None else wer.word_errors(reference, transcript)
-    dry = find_underruns(record, moments, probed=planned.probe and index == len(planned.turns) - 1) if answers else ()
+    heard = (
+        find_substance(record, call, moments, next_speech_ns, make_openings(planned.contentless))
+        if answers
+        else Substance(None, "", note=_NO_STAGES_NOTE[turn.agent])
+    )
+    probed = planned.probe and index == len(planned.turns) - 1
+    dry = find_underruns(record, moments, probed=probed, content_ns=heard.at_ns) if answers else ()
+    only_heard = (
+        ""
+        if heard.at_ns is not None or not _was_waited_for(planned, index, spoken, next_speech_ns)
+        else (heard.contentless if heard.is_known else "")
+    )
     fault = (attempts.text_attribute(attempt.turn_span, tracing.ERROR) or "") if not turn.agent.needs_silence else ""
-    outcome, detail = outcomes.judge_turn(collect_facts(record, turn, index, moments, over, dry, late, words, fault))
+    facts = collect_facts(record, turn, index, moments, over, dry, late, words, fault, only_heard)
+    outcome, detail = outcomes.judge_turn(facts)
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
-    gap_ms = _ms_after(moments.t0_ns, t1_ns)
+    gap_ms, substance_ms = _ms_after(moments.t0_ns, t1_ns), _ms_after(moments.t0_ns, heard.at_ns)
     stages, path = breakdown.stage_times(attempt.activities, moments.t0_ns, t1_ns)
     started = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
     work = breakdown.measure_work(started, attempt.turn_span if not turn.agent.needs_silence else None)
@@ -125,6 +144,12 @@ def _score(
         words=words.words if words is not None else _count_words(reference) if answers else None,
         reply=attempts.text_attribute(attempt.turn_span, tracing.REPLY) if answers else None,
         first_clause=attempts.text_attribute(attempt.turn_span, tracing.FIRST_CLAUSE_TEXT) if answers else None,
+        substance_gap_ms=substance_ms,
+        perceived_substance_ms=None if substance_ms is None else substance_ms + network_ms,
+        substance_from=heard.source,
+        contentless=heard.contentless,
+        substance_note=heard.note,
+        underruns_at_ms=tuple(_ms(hole.start_ns - moments.t0_ns) for hole in dry),
         underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in dry),
         barge_in_stop_ms=over.stop_ms,
         stale_ms=over.stale_ms,
@@ -144,6 +169,12 @@ def _score(
         label_low_ms=spoken.clip.label_low_ms,
         label_high_ms=spoken.clip.label_high_ms,
     )
+
+
+def _was_waited_for(planned: PlannedCall, index: int, spoken: Spoken, next_speech_ns: int) -> bool:
+    """Return whether the caller gave the agent its time to come to the content."""
+    interrupts = index + 1 < len(planned.turns) and planned.turns[index + 1].over_agent_ms is not None
+    return next_speech_ns >= spoken.reply_deadline_ns or (planned.waits_for_content and not interrupts)
 
 
 def _never_spoken(record: CallRecord, planned: PlannedCall, index: int, *, cold: bool) -> TurnRecord:

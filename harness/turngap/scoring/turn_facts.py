@@ -27,8 +27,9 @@ def collect_facts(
     late: TurnLateness,
     words: wer.TurnWordErrors | None,
     agent_error: str,
+    only_heard: str = "",
 ) -> TurnFacts:
-    """Return the facts about the call's utterance `index`."""
+    """Return the facts about the call's utterance `index`; `only_heard` is all that was heard, if it had no content."""
     reply = moments.reply
     stalled_ms = None
     if reply is not None and record.ended_ns - reply.end_ns > outcomes.MIN_REPLY_MS * NS_PER_MS:
@@ -43,6 +44,8 @@ def collect_facts(
         cut_off_ms=None if moments.cut_off_ns is None else _ms(moments.cut_off_ns),
         in_pause=_in_pause(record, moments, index),
         answered=moments.t1_ns is not None,
+        only_heard=only_heard,
+        listened_ms=_ms(_next_speech_ns(record, index) - moments.t0_ns),
         waited_ms=_ms(moments.until_ns - moments.t0_ns),
         talked_through=moments.talked_through and not overlap.over_agent,
         intruded_ms=onset_ms if turn.agent is Expectation.WAIT else None,
@@ -65,12 +68,26 @@ def collect_facts(
     )
 
 
-def find_underruns(record: CallRecord, moments: Milestones, *, probed: bool) -> tuple[Hole, ...]:
-    """Return the reply's underruns, including a stall during which a probe call was hung up."""
+def find_underruns(
+    record: CallRecord, moments: Milestones, *, probed: bool, content_ns: int | None = None
+) -> tuple[Hole, ...]:
+    """Return the reply's underruns, including a stall during which a probe call was hung up.
+
+    Those before its content, at `content_ns`, are none of the reply's: they are part of the time to substance.
+    """
     if moments.reply is None:
         return ()
     stall = find_final_stall(record, moments.reply) if probed else None
-    return (*moments.reply.underruns, *([stall] if stall is not None else []))
+    holes = (*moments.reply.underruns, *([stall] if stall is not None else []))
+    return tuple(hole for hole in holes if content_ns is None or hole.end_ns > content_ns)
+
+
+def _next_speech_ns(record: CallRecord, index: int) -> int:
+    """Return when the caller spoke again, or hung up."""
+    if index + 1 == len(record.spoken):
+        return record.ended_ns
+    next_ = record.spoken[index + 1]
+    return record.sample_ns(next_.start_sample + next_.clip.speech_start_sample)
 
 
 def describe_call_end(record: CallRecord) -> str:

@@ -156,6 +156,7 @@ class CallSlots:
                 scheduler=self.scheduler,
                 seed=agent_run.request.seed,
                 custom_parameters=custom_parameters(agent_run.request, planned, self.corpus),
+                spans_so_far=processes.receiver.current_spans,
                 auth_token="" if agent.ours else None,  # an agent that we start checks no signature
             )
         )

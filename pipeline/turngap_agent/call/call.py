@@ -38,7 +38,9 @@ class Call:
     def __init__(self, agent: Agent, outbound: OutboundAudio, call_sid: str, script: Sequence[TurnScript] = ()) -> None:
         """`script`: what each turn says, in order, if weights are random; the last one serves all later turns."""
         self._agent, self._outbound = agent, outbound
-        self._notes = CallNotes(call_sid, now_ns(), agent.exporter if agent.live_spans else None)
+        self._notes = CallNotes(
+            call_sid, now_ns(), live=agent.exporter if agent.live_spans else None, clauses=agent.exporter
+        )
         self._inbound = InboundAudio(2 * longest_turn_samples(agent))
         self._detector = agent.engines.vad.detector()
         self._endpointer = make_endpointer(agent.profile.endpointing)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from turngap_agent import meter, tracing
 from turngap_agent.call.conversation import has_words
@@ -33,6 +34,16 @@ from turngap_agent.tracing import Stage
 
 _SENTENCE_END = (".", "!", "?", "…")
 _log = logging.getLogger("turngap.call")
+
+
+@dataclass(slots=True)
+class _SentClause:
+    """The clause whose audio is being sent."""
+
+    index: int
+    first_sample: int
+    start_ns: int
+    end_ns: int
 
 
 class Reply:
@@ -57,6 +68,7 @@ class Reply:
         """When the first of it was sent; 0 before."""
         self._texts: list[str] = []
         self._samples: list[int] = []
+        self._sending: _SentClause | None = None
         self._confirmed = asyncio.Event()
         self._clauses: asyncio.Queue[tuple[str, int] | None] = asyncio.Queue()
         self._messages: asyncio.Queue[tuple[str, bytes, int] | None] = asyncio.Queue()
@@ -110,6 +122,7 @@ class Reply:
         """Record how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
         if self.result is not None:
             return
+        self._end_clause()
         partial = TurnResult.FAILED if self.engine_failed else TurnResult.INTERRUPTED
         self.result = result or (partial if self.sent_payload else TurnResult.CANCELLED)
         self.notes.fact(tracing.HEARD, bool(self.sent_payload))
@@ -237,15 +250,27 @@ class Reply:
         await self._confirmed.wait()
         while (item := await self._messages.get()) is not None:
             message, payload, index = item
-            first = not self.sent_payload
+            first, first_sample = not self.sent_payload, len(self.sent_payload)
+            if self._sending is not None and self._sending.index != index:
+                self._end_clause()
             self.sent_payload += payload
             self._samples[index] += len(payload)
             handed_ns = await self._outbound.play(message, payload)
+            self._sending = self._sending or _SentClause(index, first_sample, handed_ns, handed_ns)
+            self._sending.end_ns = handed_ns
             if first:
                 self.first_sent_ns = handed_ns
                 self.notes.fact(tracing.SENT_NS, handed_ns)
+        self._end_clause()
         if self.sent_payload:
             await self._outbound.mark(self.mark_name)
+
+    def _end_clause(self) -> None:
+        """Report the clause that was being sent."""
+        clause, self._sending = self._sending, None
+        if clause is not None:
+            text, samples = self._texts[clause.index], self._samples[clause.index]
+            self.notes.clause(text, clause.first_sample, samples, clause.start_ns, clause.end_ns)
 
 
 async def with_apology(

@@ -106,13 +106,15 @@ def make_exporter(profile: str) -> SpanExporter | None:
 
 
 def _readable(trace: Trace, resource: Resource) -> Iterable[ReadableSpan]:
-    root = SpanContext(trace.trace_id, trace.span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    sampled = TraceFlags(TraceFlags.SAMPLED)
+    root = SpanContext(trace.trace_id, trace.span_id, is_remote=False, trace_flags=sampled)
+    above = SpanContext(trace.trace_id, trace.parent_id, is_remote=False, trace_flags=sampled)
     for index, span in enumerate(trace.spans):
         own = SpanContext(trace.trace_id, secrets.randbits(64) or 1, is_remote=False, trace_flags=root.trace_flags)
         yield ReadableSpan(
             name=span.name,
             context=root if index == 0 else own,
-            parent=None if index == 0 else root,
+            parent=root if index else above if trace.parent_id else None,
             resource=resource,
             attributes=_attributes(span),
             kind=SpanKind.INTERNAL,

@@ -1,6 +1,7 @@
 """What a call records of its own times, as the spans of `turngap_agent.tracing`.
 
-A running turn costs a few tuples; spans are made of them when the call is over (and sent by `export`).
+A running turn costs a few tuples; spans are made of them when the call is over (and sent by `export`). Only the spans
+of clauses are sent at once: a caller listens until it has heard content, and they say when that was.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Trace:
     span_id: int
     """The id of the first span, the parent of the others."""
     spans: tuple[Span, ...]
+    parent_id: int = 0
+    """The id of the first span's own parent, which is sent later; 0: it has none."""
 
 
 class AttemptNotes:
@@ -46,16 +49,20 @@ class AttemptNotes:
         attempt: int,
         started_ns: int,
         on_end: Callable[[AttemptNotes], object] | None = None,
+        sink: TraceSink | None = None,
     ) -> None:
+        """`on_end` is called once at the end; `sink` takes each clause's span at once, otherwise `trace` has them."""
         self.call_sid, self.turn, self.attempt = call_sid, turn, attempt
         self.trace_id = secrets.randbits(128) or 1
         self.span_id = secrets.randbits(64) or 1
         self.started_ns = started_ns
         self._on_end = on_end
+        self._sink = sink
         self.meter = Meter()
         """The work of engines for the attempt."""
         self._ended_ns: int | None = None
         self._stages: list[tuple[str, int, int]] = []
+        self._clauses: list[Span] = []
         self._facts: dict[str, AttributeValue] = {}
 
     @property
@@ -82,6 +89,18 @@ class AttemptNotes:
         """Note a span beside the stages."""
         self._stages.append((name, start_ns, end_ns))
 
+    def clause(self, text: str, first_sample: int, samples: int, start_ns: int, end_ns: int) -> None:
+        """Note a clause whose audio was sent: from sample `first_sample` of the attempt's on."""
+        facts: dict[str, AttributeValue] = {
+            tracing.CLAUSE_TEXT: text,
+            tracing.CLAUSE_FIRST_SAMPLE: first_sample,
+            tracing.CLAUSE_SAMPLES: samples,
+        }
+        span = self._span(tracing.CLAUSE_SPAN, start_ns, end_ns, facts)
+        self._clauses.append(span)
+        if self._sink is not None:
+            self._sink.put([Trace(self.trace_id, secrets.randbits(64) or 1, (span,), parent_id=self.span_id)])
+
     def fact(self, name: str, value: AttributeValue) -> None:
         """Note an attribute of the turn span; the last value counts."""
         self._facts[name] = value
@@ -104,11 +123,12 @@ class AttemptNotes:
         facts = {
             **self._facts,
             tracing.COMPUTE_MS: round(self.meter.busy_ms, 1),
-            tracing.SPANS: 1 + len(self._stages),
+            tracing.SPANS: 1 + len(self._stages) + len(self._clauses),
         }
         started_ns = min([self.started_ns, *(start for _, start, _ in self._stages)])
         spans = [self._span(tracing.TURN_SPAN, started_ns, ended_ns, facts)]
         spans += [self._span(name, start, end, {}) for name, start, end in self._stages]
+        spans += self._clauses if self._sink is None else []
         return Trace(self.trace_id, self.span_id, tuple(spans))
 
     def _span(self, name: str, start_ns: int, end_ns: int, facts: Mapping[str, AttributeValue]) -> Span:
@@ -123,13 +143,15 @@ class CallNotes:
     started_ns: int
     live: TraceSink | None = None
     """Takes each attempt's trace as it ends, with the facts so far; None: all traces are sent at the call's end."""
+    clauses: TraceSink | None = None
+    """Takes the span of each clause as soon as the clause was sent."""
     attempts: list[AttemptNotes] = field(default_factory=list)
     _handed_over: list[AttemptNotes] = field(default_factory=list)
 
     def attempt(self, turn: int, attempt: int, started_ns: int) -> AttemptNotes:
         """Return the notes of a new attempt."""
         on_end = self._hand_over if self.live is not None else None
-        notes = AttemptNotes(self.call_sid, turn, attempt, started_ns, on_end)
+        notes = AttemptNotes(self.call_sid, turn, attempt, started_ns, on_end, self.clauses)
         self.attempts.append(notes)
         return notes
 

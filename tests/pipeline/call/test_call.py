@@ -120,7 +120,7 @@ async def test_the_trace_tells_the_turn(serve):
     assert facts[tracing.CANCELLED] is False
     assert tracing.ERROR not in facts
     stages = served.traces.stages()
-    assert facts[tracing.SPANS] == len(served.traces.calls[0][0].spans)
+    assert facts[tracing.SPANS] == len(served.traces.calls[0][0].spans) + len(served.traces.clauses)
     chain = [stages[stage] for stage in (Stage.TRANSCRIPTION, Stage.FIRST_TOKEN, Stage.FIRST_CLAUSE, Stage.FIRST_AUDIO)]
     assert chain[0].start_ns == facts[tracing.PROVISIONAL_NS] <= facts[tracing.CONFIRMED_NS]
     assert [span.end_ns for span in chain] == [
@@ -149,6 +149,30 @@ async def test_a_later_clause_is_a_detail_span(serve):
         await served.idle()
     names = [span.name for span in served.traces.calls[0][0].spans]
     assert names.count(tracing.SYNTHESIS_SPAN) == 1
+
+
+async def test_each_clause_reports_what_of_the_reply_was_its_own(serve):
+    """Texts, and samples that follow each other without a hole and add up to all that was sent."""
+    async with (
+        serve(llm=RecordingLanguageModel("Thank you, it is room twelve, on the left.")) as served,
+        served.phone() as phone,
+    ):
+        await phone.ask()
+        _, audio = await phone.reply()
+        early = list(served.traces.clauses)
+        await phone.hang_up()
+        await served.idle()
+    clauses = served.traces.clauses
+    assert early == clauses  # sent while the call lasted
+    texts = [span.attributes[tracing.CLAUSE_TEXT] for span in clauses]
+    assert texts[0] == "Thank you,"
+    assert " ".join(texts) == served.traces.turns[0].attributes[tracing.REPLY]
+    starts = [span.attributes[tracing.CLAUSE_FIRST_SAMPLE] for span in clauses]
+    counts = [span.attributes[tracing.CLAUSE_SAMPLES] for span in clauses]
+    assert starts == [sum(counts[:place]) for place in range(len(counts))]
+    assert sum(counts) == len(audio)
+    assert clauses[0].start_ns == served.traces.turns[0].attributes[tracing.SENT_NS]
+    assert all(span.start_ns <= span.end_ns for span in clauses)
 
 
 async def test_the_conversation_is_remembered(serve):
