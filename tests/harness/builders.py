@@ -203,6 +203,34 @@ def attempt_spans(
     ]
 
 
+def clause_spans(
+    *clauses: tuple[str, float], sent_ms: float = 2004, first_ms: float = 0, turn: int = 0, attempt: int = 0
+) -> list[Span]:
+    """The spans of an attempt's clauses, (text, length of its audio in ms); `first_ms` of audio are before them."""
+    spans, at = [], round(first_ms * 8)
+    for text, ms in clauses:
+        attributes: dict[str, tracing.AttributeValue] = {
+            tracing.CLAUSE_TEXT: text,
+            tracing.CLAUSE_FIRST_SAMPLE: at,
+            tracing.CLAUSE_SAMPLES: round(ms * 8),
+        }
+        from_ns = ns(sent_ms + (0 if at == 0 else 1))
+        spans.append(Span(tracing.CLAUSE_SPAN, from_ns, from_ns, CALL_SID, turn, attempt, attributes))
+        at += round(ms * 8)
+    return spans
+
+
+def with_clauses(spans: Sequence[Span], *clauses: tuple[str, float], first_ms: float = 0) -> tuple[Span, ...]:
+    """Return an attempt's spans, the turn span first, with those of its clauses, which its count includes."""
+    turn, *rest = spans
+    sent_ns = turn.attributes[tracing.SENT_NS]
+    assert isinstance(sent_ns, int)
+    sent_ms = (sent_ns - START_NS) / NS_PER_MS
+    own = clause_spans(*clauses, sent_ms=sent_ms, first_ms=first_ms, turn=turn.turn, attempt=turn.attempt)
+    count = {tracing.SPANS: len(spans) + len(own)}
+    return (replace(turn, attributes={**turn.attributes, **count}), *rest, *own)
+
+
 def call_span(attempts: int = 1) -> Span:
     """The span of the whole call."""
     return Span(tracing.CALL_SPAN, ns(-5), ns(4000), CALL_SID, -1, -1, {tracing.ATTEMPTS: attempts})

@@ -80,7 +80,7 @@ def find_substance(
     clauses = [
         clause
         for clause in place_clauses(call.spans, record.received)
-        if (clause.turn, clause.attempt) in names and clause.sent_ns < before_ns
+        if (clause.turn, clause.attempt) in names
     ]
     unreported = names - {(clause.turn, clause.attempt) for clause in clauses}
     if unreported or not call.whole:

@@ -27,6 +27,8 @@ FINE = TurnFacts(
     agent_error="",
     cut_off_ms=None,
     answered=True,
+    only_heard="",
+    listened_ms=2400,
     waited_ms=6000,
     talked_through=False,
     underrun_ms=0,
@@ -51,6 +53,16 @@ FAULTS: dict[Outcome, dict[str, Any]] = {
 
 def outcome(**changed: Any) -> Outcome:
     return judge_turn(replace(FINE, **changed))[0]
+
+
+def test_sound_without_content_is_no_answer() -> None:
+    """Known to be all that was heard: missed, in doubt where our lateness may have kept the rest away."""
+    missed = judge_turn(replace(FINE, only_heard="um,", listened_ms=6012.0))
+    assert missed == (Outcome.MISSED, 'only "um," was heard (no content within 6.0 s)')
+    tone = judge_turn(replace(FINE, only_heard="a sound without words", listened_ms=3500.0))
+    assert tone == (Outcome.MISSED, "only a sound without words was heard (no content within 3.5 s)")
+    assert outcome(only_heard="um,", recv_late_ms=100.1) is Outcome.INVALID
+    assert outcome(only_heard="um,", underrun_ms=3000.0) is Outcome.MISSED
 
 
 def test_an_apology_is_no_answer() -> None:
