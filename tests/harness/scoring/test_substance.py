@@ -119,7 +119,7 @@ def test_an_attempt_may_be_the_filler_of_the_next() -> None:
     call = caller().hear(2005, speech(440)).mark(2010).hear(5005, speech(900)).mark(5010)
     spans = [
         *with_clauses(attempt_spans(), ("Thank you.", 440)),
-        *with_clauses(attempt_spans(attempt=1, sent_ms=5004, provisional_ms=2600, confirmed_ms=2600), ("Room 12.", 900)),
+        *with_clauses(attempt_spans(attempt=1, sent_ms=5004, provisional_ms=2600, confirmed_ms=2600), ("It is.", 900)),
     ]
     (turn,) = score_call(call.ends(7000), (call_span(2), *spans), WAITING, network_ms=95, cold=False)
     assert turn.substance_gap_ms == pytest.approx(5005 - 1610, abs=1)
