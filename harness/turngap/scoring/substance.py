@@ -78,9 +78,7 @@ def find_substance(
         return Substance(None, "", note=call.note or "no attempt says that it sent what was heard")
     names = {(span.turn, span.attempt) for span in attempts}
     clauses = [
-        clause
-        for clause in place_clauses(call.spans, record.received)
-        if (clause.turn, clause.attempt) in names
+        clause for clause in place_clauses(call.spans, record.received) if (clause.turn, clause.attempt) in names
     ]
     unreported = names - {(clause.turn, clause.attempt) for clause in clauses}
     if unreported or not call.whole:
