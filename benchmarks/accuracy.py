@@ -29,6 +29,7 @@ from turngap.calibration import calibrate, idleness
 from turngap.calibration.calibrate import BIAS_MS, LARGEST_MS, SD_MS, DelayErrors, Errors, ReferenceAgent
 from turngap.calibration.idleness import Idle
 from turngap.calibration.sentinel import run_sentinel
+from turngap.calibration.utterances import plan_call
 from turngap.caller.call import place_call
 from turngap.caller.priority import raised_priority
 from turngap.caller.scheduler import Scheduler
@@ -127,7 +128,7 @@ class SentinelComparison:
 async def beside_sentinel(turns: int, index: int) -> SentinelComparison:
     """Make one call of `turns` turns beside the sentinel: as many simultaneous calls as in a run."""
     clock = SystemClock()
-    planned, clips = calibrate.plan_call(turns, index, HOG_DELAY_MS, seed=1)
+    planned, clips = plan_call(turns, index, HOG_DELAY_MS, seed=1)
     async with Scheduler(clock).running() as scheduler:
         reference = await ReferenceAgent.start()
         gc.collect()

@@ -1,9 +1,11 @@
 """Calibration: the ordinary caller measures an agent whose delay is known; the difference is the instrument's error.
 
-The reference agent answers a set time after the arrival of the frame with the last labelled sample. It logs when that
-frame arrived and when it answered. The error of a turn is its measured gap, less the time from t0 until its frame is
-complete (which is arithmetic), less the delay that the reference agent logged. What remains is our lateness in sending,
-both ways through the socket, our lateness in reading, and the onset detector.
+The caller speaks with a voice whose last sample is known, labelled as every clip is. The reference agent answers a set
+time after the arrival of the frame with the last labelled sample: with line noise of up to 20 ms, and then a voice. It
+logs when that frame arrived, when it answered, and which sample of the answer is the voice's first. The error of a turn
+is its measured gap, less the true one: from the voice's last sample until the frame is complete (which is arithmetic),
+the delay that was logged, and the noise before the answer's voice. What remains is all that the instrument adds: the
+error of the label, lateness in sending, both ways through the socket, lateness in reading, and the error of the onset.
 """
 
 from __future__ import annotations
@@ -18,22 +20,19 @@ from typing import Any, Self
 
 import numpy as np
 from turngap_agent.errors import HarnessError
-from turngap_agent.telephony import FRAME_SAMPLES, SAMPLE_RATE
+from turngap_agent.telephony import FRAME_SAMPLES
 
 from turngap.calibration.idleness import Idle, start_probe
 from turngap.calibration.reference_agent import ReplyOrder
+from turngap.calibration.utterances import KnownClip, make_utterances, plan_call
 from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
-from turngap.clock import NS_PER_MS, Clock
-from turngap.model.records import CallRecord, Clip, Spoken
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
+from turngap.model.records import CallRecord, Spoken
 from turngap.processes import child
-from turngap.scenario import PlannedCall, Turn
 from turngap.scoring.milestones import iter_milestones
 
 START_TIMEOUT_S = 20.0
-QUIET_MS = 200
-"""The reference agent never pauses, so the next turn may follow soon. With a turn every 730 ms the sentinel has a
-measurement in nearly every window of 570 ms or more (500 before t0, and the gap)."""
 BIAS_MS, SD_MS, LARGEST_MS = 1.0, 1.0, 5.0
 """Limits on an idle machine: |median error|, its standard deviation, and the largest error."""
 
@@ -44,6 +43,8 @@ class LoggedReply:
 
     arrival_ns: int
     sent_ns: int
+    onset_sample: int = 0
+    """The first sample of the reply's voice."""
 
 
 class ReferenceAgent:
@@ -88,7 +89,9 @@ class ReferenceAgent:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             reply: dict[str, Any] = json.loads(line)
-            self.replies[(reply["call_sid"], reply["turn"])] = LoggedReply(reply["arrival_ns"], reply["sent_ns"])
+            self.replies[(reply["call_sid"], reply["turn"])] = LoggedReply(
+                reply["arrival_ns"], reply["sent_ns"], reply["onset_sample"]
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,9 @@ class Sample:
     to_ns: int
     """From t0 to t1; without an answer to the end of waiting."""
     error_ms: float | None
-    """With t0 at the time of the last labelled sample."""
+    """With t0 at the time of the last labelled sample: the whole error of `turn_gap_ms`."""
     frame_error_ms: float | None
-    """With t0 at the time when that sample's frame was sent."""
+    """With t0 at the time when that sample's frame was sent, without the label and without lateness in sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,7 @@ async def calibrate(
     """
     probe = await start_probe(clock)
     reference = await ReferenceAgent.start()
+    make_utterances(seed)
     gc.collect()
     gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
     try:
@@ -182,26 +186,6 @@ async def calibrate(
         gc.unfreeze()
         await reference.stop()
     return Calibration(tuple(rows), probe.result(clock))
-
-
-def make_burst(duration_ms: float, seed: int) -> Clip:
-    """Return an utterance of noise at -20 dBFS: its end of speech is exactly known."""
-    rng = np.random.default_rng(seed)
-    pcm = np.clip(rng.normal(0, 3276.7, round(duration_ms * SAMPLE_RATE / 1000)), -32767, 32767).astype(np.int16)
-    return Clip(f"burst-{seed}", pcm, 0, None, 0.0, 0.0, "made up: noise", synthetic=True)
-
-
-def plan_call(
-    turns: int, index: int, delay_ms: float, seed: int, *, on_grid: bool = False
-) -> tuple[PlannedCall, dict[str, Clip]]:
-    """Return a call of that many bursts, and their clips; they end anywhere in a frame or, `on_grid`, with one."""
-    rng = np.random.default_rng(seed + index)
-    keys = [f"burst-{index}-{turn}" for turn in range(turns)]
-    utterances = tuple(
-        Turn(id=key, say="a burst of noise", pause_ms=200, answer_within_ms=round(delay_ms) + 1500) for key in keys
-    )
-    clips = {key: make_burst(rng.uniform(200, 260), seed + turn) for turn, key in enumerate(keys)}
-    return PlannedCall(index, utterances, probe=False, on_grid=on_grid, quiet_ms=QUIET_MS), clips
 
 
 async def place_reference_call(
@@ -246,8 +230,10 @@ def measure_errors(record: CallRecord, reference: ReferenceAgent) -> Iterator[Sa
             if moments.until_ns < record.ended_ns:
                 yield Sample(moments.t0_ns, moments.until_ns, None, None)
             continue
-        delay_ns = reply.sent_ns - reply.arrival_ns
-        error_ns = moments.t1_ns - moments.frame_due_ns - delay_ns
+        delay_ns = reply.sent_ns - reply.arrival_ns + reply.onset_sample * NS_PER_SAMPLE
+        clip = record.spoken[turn].clip
+        label_ns = clip.label_error_samples * NS_PER_SAMPLE if isinstance(clip, KnownClip) else 0
+        error_ns = moments.t1_ns - moments.frame_due_ns - delay_ns - label_ns
         frame_error_ns = moments.t1_ns - moments.frame_sent_ns - delay_ns
         yield Sample(moments.t0_ns, moments.t1_ns, error_ns / NS_PER_MS, frame_error_ns / NS_PER_MS)
 

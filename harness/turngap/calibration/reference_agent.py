@@ -5,7 +5,7 @@ on standard input, before each utterance ends, which frame holds its last labell
 with what it really did. It measures the instrument, so that it must know the truth and the agent under test must not.
 
 In, one JSON line an utterance: {"call_sid", "turn", "chunk", "delay_ms", "reply_ms", "behaviour"}.
-Out: {"event": "ready", "url"} once, then {"call_sid", "turn", "arrival_ns", "sent_ns"} for each reply.
+Out: {"event": "ready", "url"} once, then {"call_sid", "turn", "arrival_ns", "sent_ns", "onset_sample"} for each reply.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,9 +27,15 @@ from turngap_agent.telephony import FRAME_SAMPLES, MEDIA_PATH, SAMPLE_RATE, mess
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from turngap.calibration.voice import make_voice
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.priority import raised_priority
 from turngap.clock import NS_PER_MS, Clock, SystemClock
 from turngap.model.records import Pcm16
+
+VOICES = 16
+"""So many voices are made before the first call: to make one takes a millisecond."""
+LONGEST_REPLY_SAMPLES = SAMPLE_RATE
 
 
 class ReplyBehaviour(StrEnum):
@@ -54,7 +61,7 @@ class ReplyOrder:
     """The number (from 1) of the media message whose arrival starts the delay."""
     delay_ms: float
     reply_ms: float = 400.0
-    """Length of the reply, which is a tone."""
+    """Length of the reply's voice."""
     behaviour: ReplyBehaviour = ReplyBehaviour.EXACT
 
     def to_json(self) -> str:
@@ -69,18 +76,28 @@ def make_tone(duration_ms: float, frequency_hz: float = 1000.0, level_dbfs: floa
     return np.round(peak * np.cos(2 * np.pi * frequency_hz * time_s)).astype(np.int16)
 
 
-def make_reply_pieces(behaviour: ReplyBehaviour, reply_ms: float) -> list[tuple[float, Pcm16]]:
-    """Return the reply as pieces: (ms after the first piece, PCM)."""
-    sound = make_tone(reply_ms)
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as it will be sent."""
+
+    pieces: tuple[tuple[float, Pcm16], ...]
+    """(ms after the first piece, PCM) each."""
+    onset_sample: int
+    """The first sample of the voice."""
+
+
+def make_reply(behaviour: ReplyBehaviour, voice: Pcm16, lead: Pcm16) -> Reply:
+    """Return the reply with that voice; `lead` is the line's noise before it."""
     match behaviour:
         case ReplyBehaviour.NEVER:
-            return []
+            return Reply((), 0)
         case ReplyBehaviour.SILENT_HEAD:
-            return [(0.0, np.concatenate([np.zeros(12 * SAMPLE_RATE // 8, np.int16), sound]))]
+            head = np.zeros(12 * SAMPLE_RATE // 8, np.int16)
+            return Reply(((0.0, np.concatenate([head, voice])),), len(head))
         case ReplyBehaviour.STALL:
-            return [(0.0, sound[: 4 * FRAME_SAMPLES]), (480.0, sound)]
+            return Reply(((0.0, voice[: 4 * FRAME_SAMPLES]), (480.0, voice)), 0)
         case _:
-            return [(0.0, sound)]
+            return Reply(((0.0, np.concatenate([lead, voice])),), len(lead))
 
 
 class ReferenceServer:
@@ -90,6 +107,8 @@ class ReferenceServer:
         self._clock = clock or SystemClock()
         self._orders: dict[tuple[str, int], ReplyOrder] = {}
         self._replies: set[asyncio.Task[None]] = set()
+        self._voices = [make_voice(LONGEST_REPLY_SAMPLES, seed) for seed in range(VOICES)]
+        self._noise = make_comfort_noise(FRAME_SAMPLES, "lead")
 
     def order(self, order: ReplyOrder) -> None:
         """Accept an order, which must arrive before its media message."""
@@ -120,8 +139,9 @@ class ReferenceServer:
     async def _answer(self, socket: ServerConnection, stream_sid: str, order: ReplyOrder, arrival_ns: int) -> None:
         first_ns = arrival_ns + round(order.delay_ms * NS_PER_MS)
         sent_ns = 0
+        reply = self._make_reply(order)
         try:
-            for after_ms, pcm in make_reply_pieces(order.behaviour, order.reply_ms):
+            for after_ms, pcm in reply.pieces:
                 text = messages.OutboundMedia(stream_sid, mulaw.encode(pcm)).to_json()
                 await self._clock.sleep_until_ns(first_ns + round(after_ms * NS_PER_MS))
                 stamp_ns = self._clock.now_ns()
@@ -131,7 +151,13 @@ class ReferenceServer:
         except ConnectionClosed:
             return
         line = {"call_sid": order.call_sid, "turn": order.turn, "arrival_ns": arrival_ns, "sent_ns": sent_ns}
-        print(json.dumps(line), flush=True)
+        print(json.dumps(line | {"onset_sample": reply.onset_sample}), flush=True)
+
+    def _make_reply(self, order: ReplyOrder) -> Reply:
+        """Return a reply with one of the voices after 0-20 ms of noise: both by the call and the turn."""
+        rng = random.Random(f"{order.call_sid}:{order.turn}")
+        voice = rng.choice(self._voices)[: round(order.reply_ms * SAMPLE_RATE / 1000)]
+        return make_reply(order.behaviour, voice, self._noise[: rng.randrange(FRAME_SAMPLES)])
 
 
 def parse_order(line: str) -> ReplyOrder:

@@ -19,6 +19,7 @@ from turngap_agent.errors import HarnessError
 
 from turngap.calibration import calibrate
 from turngap.calibration.calibrate import ReferenceAgent, Sample
+from turngap.calibration.utterances import make_utterances
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.model.records import CallEnd
@@ -148,6 +149,7 @@ async def run_sentinel(
         HarnessError: the reference agent did not start, or the log can't be written.
     """
     reference = await ReferenceAgent.start()
+    make_utterances(seed)  # before the run's calls, which share this event loop
     watch = Sentinel(log, boot_id)
     task = asyncio.create_task(_keep_calling(watch, reference, clock, scheduler, seed), name="sentinel")
     try:

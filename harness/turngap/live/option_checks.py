@@ -9,7 +9,7 @@ from pathlib import Path
 from turngap_agent.errors import UsageError
 
 from turngap import network
-from turngap.calibration.calibrate import make_burst
+from turngap.calibration.utterances import make_burst
 from turngap.live import call_ledger as ledgers
 from turngap.live import credentials, preflight, safety
 from turngap.live.fake.settings import FakeBehaviour, FakeSettings, random_credentials

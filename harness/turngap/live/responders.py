@@ -11,7 +11,7 @@ from turngap_agent.telephony import FRAME_SAMPLES, mulaw
 from turngap_agent.telephony.messages import Connected, Inbound, InboundMedia, OutboundMark, OutboundMedia, Start, Stop
 from turngap_agent.telephony.parsing import parse_outbound
 
-from turngap.calibration.calibrate import make_burst
+from turngap.calibration.utterances import make_burst
 from turngap.caller.connection import Connection, open_connection
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock

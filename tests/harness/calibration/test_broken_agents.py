@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from turngap.calibration.calibrate import ReferenceAgent, make_burst
-from turngap.calibration.reference_agent import ReplyBehaviour, ReplyOrder, make_reply_pieces
+from turngap.calibration.calibrate import ReferenceAgent
+from turngap.calibration.reference_agent import ReplyBehaviour, ReplyOrder, make_reply
+from turngap.calibration.utterances import make_burst
 from turngap.caller.call import place_call
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.xdist_group("broken-agents")
 BUDGET = Budget(name="edge500", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 TURN = Turn(id="u", say="a burst of noise", expect="please send me the bill", pause_ms=100, answer_within_ms=2500)
 QUIET_MS = 4000
+NOTHING = np.zeros(0, np.int16)
 
 
 @dataclass
@@ -95,7 +97,9 @@ def punctual(record: CallRecord, way: Way) -> CallRecord:
     first_ns = int(due_ns[way.chunk(record.spoken[0]) - 1]) + round(way.delay_ms * NS_PER_MS)
     playout = Playout()
     # Not strict: a call that lacks a piece fails the test that looks at it, not all of them.
-    for (after_ms, _), message in zip(make_reply_pieces(way.behaviour, 0.0), record.received, strict=False):
+    for (after_ms, _), message in zip(
+        make_reply(way.behaviour, NOTHING, NOTHING).pieces, record.received, strict=False
+    ):
         playout.receive(message.pcm, first_ns + round(after_ms * NS_PER_MS))
     playout.truncate(record.ended_ns)
     return dataclasses.replace(record, sent_ns=due_ns, received=playout.received, stalls=np.zeros((0, 2), np.int64))

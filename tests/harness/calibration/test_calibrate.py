@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 import pytest
-from turngap.calibration import calibrate
+from turngap.calibration import calibrate, utterances
 from turngap.calibration.calibrate import Calibration, DelayErrors, Errors, LoggedReply, ReferenceAgent, Sample
 from turngap.calibration.idleness import Idle
 from turngap.calibration.reference_agent import make_tone
 from turngap.calibration.sentinel import Sentinel
+from turngap.calibration.utterances import KnownClip, make_burst, make_utterance, make_utterances
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.model.records import CallEnd, CallRecord, Received, Spoken
@@ -23,7 +25,7 @@ MS = 1_000_000
 
 def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float = 150.0) -> CallRecord:
     """One utterance of 1,003 samples from sample 4,000 on, answered `delay_ms` after its last frame arrives."""
-    clip = calibrate.make_burst(1003 / 8, seed=1)
+    clip = make_burst(1003 / 8, seed=1)
     spoken = Spoken("u", clip, 4000, 4000 + len(clip.pcm), 10_000 * MS)
     frame = (spoken.end_sample - 1) // 160
     sent_ns = (np.arange(200, dtype=np.int64) + 1) * 20 * MS
@@ -46,10 +48,10 @@ def call(late_send_ms: float = 0.0, late_read_ms: float = 0.0, delay_ms: float =
     )
 
 
-def reference(record: CallRecord, delay_ms: float = 150.0) -> ReferenceAgent:
+def reference(record: CallRecord, delay_ms: float = 150.0, onset_sample: int = 0) -> ReferenceAgent:
     frame = (record.spoken[0].end_sample - 1) // 160
     arrival_ns = int(record.sent_ns[frame])
-    replies = {("CA", 0): LoggedReply(arrival_ns, arrival_ns + round(delay_ms * MS))}
+    replies = {("CA", 0): LoggedReply(arrival_ns, arrival_ns + round(delay_ms * MS), onset_sample)}
     return cast(ReferenceAgent, SimpleNamespace(replies=replies))
 
 
@@ -60,6 +62,31 @@ def test_an_added_error_is_measured(send: float, read: float, own: float, frame:
     (sample,) = calibrate.measure_errors(record, reference(record))
     assert sample.error_ms == pytest.approx(own)
     assert sample.frame_error_ms == pytest.approx(frame)
+
+
+def test_the_label_is_part_of_the_error_and_the_noise_before_the_answer_is_not() -> None:
+    """A label 2 ms after the true end makes the gap 2 ms too short; an answer's known silence is part of the truth."""
+    record = call()
+    spoken = record.spoken[0]
+    own = {field.name: getattr(spoken.clip, field.name) for field in dataclasses.fields(spoken.clip)}
+    known = KnownClip(**own, true_end_sample=len(spoken.clip.pcm) - 16)
+    late = dataclasses.replace(record, spoken=(dataclasses.replace(spoken, clip=known),))
+    (sample,) = calibrate.measure_errors(late, reference(late))
+    assert sample.error_ms == pytest.approx(-2)
+    assert sample.frame_error_ms == pytest.approx(0)
+    message = late.received[0]
+    quiet = np.concatenate([np.zeros(37, np.int16), message.pcm])
+    later = dataclasses.replace(late, received=(dataclasses.replace(message, pcm=quiet, played_samples=len(quiet)),))
+    (sample,) = calibrate.measure_errors(later, reference(later, onset_sample=37))
+    assert sample.error_ms == pytest.approx(-2)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_label_of_an_utterance_is_its_true_end(seed: int) -> None:
+    """The product's label of a voice that stops between two samples, noise after it: to a quarter of a millisecond."""
+    clip = make_utterance(seed)
+    assert abs(clip.label_error_samples) <= 2
+    assert clip.speech_start_sample == pytest.approx(160, abs=2)
 
 
 def test_the_actual_delay_counts_not_the_configured_one() -> None:
@@ -135,11 +162,11 @@ def test_a_sentinel_without_samples_says_so() -> None:
 def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer through a real process and socket is measured, for every delay, in both conventions.
 
-    The bursts are longer than a busy machine holds a process up: an order that reaches the agent together with the end
-    of its burst arrives too late.
+    The utterances are longer than a busy machine holds a process up: an order that reaches the agent together with the
+    end of its utterance arrives too late.
     """
-    short = calibrate.make_burst
-    monkeypatch.setattr(calibrate, "make_burst", lambda duration_ms, seed: short(duration_ms + 1500, seed))
+    make_utterances.cache_clear()
+    monkeypatch.setattr(utterances, "UTTERANCE_MS", (1700.0, 1760.0))
 
     async def measure() -> Calibration:
         clock = SystemClock()
@@ -147,6 +174,7 @@ def test_the_ordinary_caller_measures_the_real_reference_agent(monkeypatch: pyte
             return await calibrate.calibrate([60.0, 120.0], 2, clock=clock, scheduler=scheduler, calls=2)
 
     calibration = asyncio.run(measure())
+    make_utterances.cache_clear()
     assert [(one.delay_ms, one.n, one.missed) for one in calibration.delays] == [(60.0, 2, 0), (120.0, 2, 0)]
     assert all(one.frame_convention.n == 2 for one in calibration.delays)
     assert calibration.to_json()["delays"][0]["bias_median_ms"] is not None

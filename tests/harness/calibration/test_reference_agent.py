@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turngap.calibration.reference_agent import ReplyBehaviour, ReplyOrder, make_reply_pieces, make_tone, parse_order
+from turngap.calibration.reference_agent import ReplyBehaviour, ReplyOrder, make_reply, make_tone, parse_order
+from turngap.calibration.voice import make_voice
+from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.onset import Segment, find_onset
 from turngap_agent.errors import ProtocolError
 
@@ -34,15 +36,22 @@ def test_the_tone_is_loud_from_its_first_sample() -> None:
 @pytest.mark.parametrize(
     ("behaviour", "onset_ms"),
     [
-        (ReplyBehaviour.EXACT, 0),
+        (ReplyBehaviour.EXACT, 100 / 8),
+        (ReplyBehaviour.EARLY, 100 / 8),
         (ReplyBehaviour.STALL, 0),
         (ReplyBehaviour.SILENT_HEAD, 1500),
         (ReplyBehaviour.NEVER, None),
     ],
 )
-def test_each_behaviour_is_audible_when_it_says(behaviour: ReplyBehaviour, onset_ms: float | None) -> None:
-    """A silent head delays the first sound, a stall does not, and silence has none."""
-    pieces = make_reply_pieces(behaviour, 400)
-    segments = [Segment(round(after_ms * 1e6), pcm) for after_ms, pcm in pieces]
+@pytest.mark.parametrize("seed", range(4))
+def test_each_behaviour_is_audible_when_it_says(behaviour: ReplyBehaviour, onset_ms: float | None, seed: int) -> None:
+    """A silent head delays the first sound, a stall does not, silence has none; the reply says which sample it is."""
+    reply = make_reply(behaviour, make_voice(3200, seed), make_comfort_noise(100, "line"))
+    segments = [Segment(round(after_ms * 1e6), pcm) for after_ms, pcm in reply.pieces]
     onset_ns = find_onset(segments, 0)
-    assert (None if onset_ns is None else onset_ns / 1e6) == onset_ms
+    if onset_ms is None:
+        assert onset_ns is None
+    else:
+        assert reply.onset_sample / 8 == onset_ms
+        assert onset_ns is not None
+        assert onset_ns / 1e6 == pytest.approx(onset_ms, abs=0.25)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from turngap.calibration.calibrate import make_burst
+from turngap.calibration.utterances import make_burst
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import FakeClock
 from turngap.live.call_ledger import CallLedger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turngap.calibration.calibrate import make_burst
+from turngap.calibration.utterances import make_burst
 from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.live.cross_correlation import find_end, find_match
 from turngap.model.records import Pcm16

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from turngap.calibration.calibrate import make_burst
+from turngap.calibration.utterances import make_burst
 from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.clock import NS_PER_MS
 from turngap.live import live_scoring, recording_comparison, run_summary

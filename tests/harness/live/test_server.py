@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import aiohttp
 import pytest
-from turngap.calibration.calibrate import make_burst
+from turngap.calibration.utterances import make_burst
 from turngap.caller.connection import open_connection
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
