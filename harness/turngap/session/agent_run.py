@@ -20,6 +20,7 @@ from turngap.session import network_plan, reply_scripts, run_record, stopping
 from turngap.session.attempt import OpenAttempt, open_attempt
 from turngap.session.plan import Request
 from turngap.session.run_record import Judge, Progress
+from turngap.session.stopping import StoppingRule
 from turngap.store import folder as store
 from turngap.store import recording
 from turngap.store.folder import RunFolder
@@ -39,6 +40,8 @@ class AgentRun:
     """On the host's monotonic clock; the run's duration is counted from here."""
     name: str = ""
     """Unique in its session: the setting of a sweep; "" where the session has one run."""
+    rule: StoppingRule | None = None
+    """When its verdict is decided before all planned turns were called; None: never."""
     attempt: OpenAttempt | None = None
     """Its entry in the attempt ledger; None without a budget."""
     calls_placed: int = field(default=0, init=False)
@@ -63,7 +66,7 @@ class AgentRun:
             return []
         plan = self.request.call_plan
         self.progress.turns = list(replaced.mark_replaced(self.progress.turns, plan))
-        return list(replaced.list_repeats(self.progress.turns, plan))
+        return [self.request.repeat_call(index) for index in replaced.list_repeats(self.progress.turns, plan)]
 
     @property
     def is_empty(self) -> bool:
@@ -91,7 +94,7 @@ async def open_run(
         UsageError: the folder can't be made there, or the attempt not be entered in the ledger.
         HarnessError: the folder can't be written.
     """
-    progress = Progress(notes=[*corpus.notes, *_request_notes(request)])
+    progress, rule = Progress(notes=[*corpus.notes, *_request_notes(request)]), request.make_stopping_rule()
     record = await run_record.new_record(request, clock)
     if request.resumed is None:
         folder = RunFolder.create(request.options.out, folder_name or record.run_id, record, request.scenario_text)
@@ -103,8 +106,8 @@ async def open_run(
         resumed = f"resumed {record.started}; lateness is that of the calls since then"
         progress.notes += [*request.resumed.notes, resumed]
         record = run_record.resumed_record(record, request.resumed.record)
-        if request.stopping_rule is not None and not request.options.all_turns:
-            progress.decided = request.stopping_rule.decide(progress.turns)
+        if rule is not None and not request.options.all_turns:
+            progress.decided = rule.decide(progress.turns)
     try:
         attempt = await open_attempt(request, folder.path, record, clock)
     except TurngapError:
@@ -115,7 +118,7 @@ async def open_run(
         identity = AttemptSummary(attempt_id=attempt.start.attempt, fingerprint=attempt.start.fingerprint)
         record = record.model_copy(update={"attempt": identity})
         folder.write(record)
-    return AgentRun(request, folder, record, progress, clock.now_ns(), name, attempt)
+    return AgentRun(request, folder, record, progress, clock.now_ns(), name, rule, attempt)
 
 
 def close_run(
@@ -172,7 +175,7 @@ def _mark_turns(agent_run: AgentRun) -> tuple[TurnRecord, ...]:
     """
     request, progress = agent_run.request, agent_run.progress
     agent_run.set_aside()
-    rule = request.stopping_rule
+    rule = agent_run.rule
     if rule is not None and request.options.all_turns:  # nobody has asked it yet
         progress.decided = rule.decide(progress.turns)
     progress.turns.sort(key=lambda turn: (turn.call, turn.turn))

@@ -178,7 +178,7 @@ class CallSlots:
             planned,
             agent_run.request.network_ms(planned),
             cold,
-            None if agent_run.request.options.all_turns else agent_run.request.stopping_rule,
+            None if agent_run.request.options.all_turns else agent_run.rule,
         )
         scored = await self.scorer.score_and_save(job)
         agent_run.progress.add(scored)

@@ -119,11 +119,17 @@ class Request:
     @property
     def call_plan(self) -> CallPlan:
         """The planned calls, for what is called again and when the run may stop."""
-        return CallPlan(self.calls, self.planned_turns)
+        return CallPlan.of(self.calls)
 
-    @property
-    def stopping_rule(self) -> StoppingRule | None:
-        """When a run with a budget is decided before its planned turns, and stops, unless `all_turns`; None: never."""
+    def repeat_call(self, index: int) -> PlannedCall:
+        """Return the call that is placed again under that number."""
+        return replace(self.calls[index % len(self.calls)], index=index)
+
+    def make_stopping_rule(self) -> StoppingRule | None:
+        """Return when a run with a budget is decided before its planned turns; None: never. It takes a while to make.
+
+        The run stops then, unless `all_turns`.
+        """
         if self.budget is None:
             return None
         resumed = self.resumed

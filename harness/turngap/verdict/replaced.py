@@ -11,7 +11,8 @@ for the second time as `i + 2 n`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy import stats as distributions
@@ -34,20 +35,24 @@ _TIMES = ("turn_gap_ms", "turn_gap_frame_ms", "perceived_gap_ms", "first_byte_ms
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """The planned calls of a run, in their order."""
+    """The planned calls of a run, by their numbers: it is passed on with every call, and stays small."""
 
-    calls: tuple[PlannedCall, ...]
-    """Warm-up calls included."""
+    order: tuple[int, ...]
+    """The calls with turns to be scored, in the plan's order."""
+    n_calls: int
+    """All planned calls, warm-up calls included."""
     planned_turns: int
+
+    @classmethod
+    def of(cls, calls: Sequence[PlannedCall]) -> Self:
+        """Return the plan of these calls."""
+        scored = [call for call in calls if call.scored_turns]
+        return cls(tuple(call.index for call in scored), len(calls), sum(len(call.scored_turns) for call in scored))
 
     @property
     def most_repeats(self) -> int:
         """How many calls may be placed again."""
         return max(1, int(MOST_SHARE * self.planned_turns))
-
-    def repeat(self, index: int) -> PlannedCall:
-        """Return the call that is placed instead of the call `index`, which may be a repetition itself."""
-        return replace(self.calls[index % len(self.calls)], index=index + len(self.calls))
 
 
 def mark_replaced(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnRecord, ...]:
@@ -64,15 +69,15 @@ def mark_replaced(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnReco
     )
 
 
-def list_repeats(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[PlannedCall, ...]:
-    """Return the calls still to be placed instead of those that were set aside, in the plan's order.
+def list_repeats(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[int, ...]:
+    """Return the numbers of the calls still to be placed instead of those that were set aside, in the plan's order.
 
     They are known for certain once every call so far has ended: a call that is under way may be set aside too, and
     comes first then.
     """
     recorded = {turn.call for turn in turns}
-    repeats = [plan.repeat(index) for index in sorted(_sort_out(turns, plan).aside)]
-    return tuple(call for call in repeats if call.index not in recorded)
+    repeats = [index + plan.n_calls for index in sorted(_sort_out(turns, plan).aside)]
+    return tuple(index for index in repeats if index not in recorded)
 
 
 def select_decidable(turns: Sequence[TurnRecord], plan: CallPlan) -> tuple[TurnRecord, ...]:
@@ -134,7 +139,7 @@ def _sort_out(turns: Sequence[TurnRecord], plan: CallPlan) -> _Sorted:
     for turn in turns:
         if _was_scored(turn):
             by_call.setdefault(turn.call, []).append(turn)
-    order = [call.index for call in plan.calls if not call.warm_up]
+    order: Sequence[int] = plan.order
     aside: list[int] = []
     decidable: list[TurnRecord] = []
     gapless = True
@@ -146,7 +151,7 @@ def _sort_out(turns: Sequence[TurnRecord], plan: CallPlan) -> _Sorted:
                 gapless = False
             elif times < MOST_TIMES and len(aside) < plan.most_repeats and is_spoilt(own):
                 aside.append(index)
-                spoilt.append(index + len(plan.calls))
+                spoilt.append(index + plan.n_calls)
             elif gapless:
                 decidable += own
         order = spoilt

@@ -44,7 +44,7 @@ def add_turns(agent_run: AgentRun, n_turns: int, missed: tuple[int, ...] = (), l
         last = call.turns[-1].key
         fields = {"call": call.index, "utterance_id": last, "lateness_around_t0_ms": 9.0 if place in late else 0.0}
         agent_run.progress.turns.append(builders.turn(place, outcome=outcome, scale=0.4, **fields))
-    rule = agent_run.request.stopping_rule
+    rule = agent_run.rule
     assert rule is not None
     if not agent_run.request.options.all_turns:
         agent_run.progress.decided = rule.decide(agent_run.progress.turns)
@@ -85,7 +85,7 @@ def test_with_all_turns_the_verdict_is_that_of_the_decision(tmp_path: Path) -> N
         return gate.judge_run(turns, evidence, agent_run.request.budget, agent_run.record.stopping_plan)
 
     record, turns = close(agent_run, judge)
-    rule = agent_run.request.stopping_rule
+    rule = agent_run.rule
     assert rule is not None
     decided = rule.decide(turns)
     assert decided is not None
@@ -164,6 +164,6 @@ def test_an_old_run_without_a_plan_is_judged_when_it_has_ended(tmp_path: Path) -
     agent_run.unlock()
     agent_run.folder.write(agent_run.record.model_copy(update={"stopping_plan": None}))
     request = plan.plan_resumed_run(agent_run.folder.path)
-    assert request.stopping_rule is None
-    assert replace(request, resumed=None).stopping_rule is not None
+    assert request.make_stopping_rule() is None
+    assert replace(request, resumed=None).make_stopping_rule() is not None
     request.release_lock()

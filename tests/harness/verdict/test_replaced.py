@@ -24,7 +24,7 @@ def call_plan(turns: int, warm_ups: int = 1) -> CallPlan:
         PlannedCall(index, (Turn(id=f"t{index}", say="hello"),), probe=True, warm_up=index < warm_ups)
         for index in range(warm_ups + turns)
     ]
-    return CallPlan(tuple(calls), turns)
+    return CallPlan.of(calls)
 
 
 def made(call: int, late_ms: float | None = 0.0, outcome: Outcome = Outcome.ANSWERED, **changes: object) -> TurnRecord:
@@ -40,8 +40,7 @@ def test_a_late_turn_is_set_aside_and_called_again_under_a_number_of_its_own() -
     marked = replaced.mark_replaced(turns, plan)
     assert [each.call for each in marked if each.replaced] == [3]
     assert [each.scored for each in marked] == [not each.replaced for each in marked]
-    (again,) = replaced.list_repeats(marked, plan)
-    assert (again.index, again.turns) == (14, plan.calls[3].turns)
+    assert replaced.list_repeats(marked, plan) == (14,)
     assert replaced.list_repeats([*marked, made(14)], plan) == ()
 
 
@@ -109,13 +108,13 @@ def test_calling_again_leaves_the_share_of_misses_as_it_is() -> None:
     kept = misses = 0
     for _ in range(40):
         plan = call_plan(200)
-        queue = [call.index for call in plan.calls if not call.warm_up]
+        queue = list(plan.order)
         turns: list[TurnRecord] = []
         while queue:
             outcomes = [Outcome.MISSED if rng.random() < 0.1 else Outcome.ANSWERED for _ in queue]
             late = [9.0 if rng.random() < 0.05 else 0.0 for _ in queue]
             turns += [made(*each) for each in zip(queue, late, outcomes, strict=True)]
-            queue = [call.index for call in replaced.list_repeats(turns, plan)]
+            queue = list(replaced.list_repeats(turns, plan))
         scored = [each for each in replaced.mark_replaced(turns, plan) if each.scored]
         assert len(scored) == 200
         kept += len(scored)
