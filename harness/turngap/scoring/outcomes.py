@@ -128,7 +128,7 @@ class TurnFacts:
 
 
 def describe_no_content(only_heard: str, listened_ms: float) -> str:
-    """Return why a turn whose reply had no content is missed."""
+    """Return why a turn is missed whose reply had no content for `listened_ms` after t0."""
     heard = only_heard if only_heard == WORDLESS else f'"{only_heard}"'
     return f"only {heard} was heard (no content within {listened_ms / 1000:.1f} s)"
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +24,10 @@ from turngap.caller import onset, playout
 from turngap.caller.clause_playout import PlayedClause, place_clauses
 from turngap.caller.onset import AudibleFrames, Segment
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
-from turngap.model.records import CallRecord
+from turngap.model.records import CallRecord, Pcm16
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario.content import Openings, Word
+from turngap.scoring import outcomes
 from turngap.scoring.attempts import CallSpans, first_sent_ns
 from turngap.scoring.milestones import Milestones
 from turngap.scoring.outcomes import WORDLESS
@@ -152,12 +155,12 @@ _WORD_SLACK_MS = 300.0
 """A recogniser places a word's edge up to so far inside the silence beside it."""
 
 
-def find_content(pcm: Sequence[int], words: Sequence[HeardWord], openings: Openings) -> HeardContent:
+def find_content(pcm: Pcm16, words: Sequence[HeardWord], openings: Openings) -> HeardContent:
     """Return where the content of a reply starts, by its recording from t1 on (8 kHz) and the words in it.
 
     A word's time is moved to the onset of the piece of sound, between silences of 200 ms, that the word starts.
     """
-    pieces = _sound_pieces(np.asarray(pcm, np.int16))
+    pieces = _sound_pieces(pcm)
     heard = [
         Word(word.text, stands_last=place + 1 == len(words) or _apart(pieces, word, words[place + 1]))
         for place, word in enumerate(words)
@@ -173,10 +176,53 @@ def find_content(pcm: Sequence[int], words: Sequence[HeardWord], openings: Openi
         start_ms, uncertainty_ms = piece[0], SNAPPED_MS
     if not before and pieces and start_ms > pieces[0][0]:
         before = WORDLESS
-    return HeardContent(max(start_ms, 0.0), before, uncertainty_ms)
+    return HeardContent(max(float(start_ms), 0.0), before, uncertainty_ms)
 
 
-def _sound_pieces(pcm: np.ndarray[tuple[int], np.dtype[np.int16]]) -> list[tuple[float, float]]:
+def with_content(turn: TurnRecord, content: HeardContent, *, interrupted: bool) -> TurnRecord:
+    """Return the turn with the substance of its transcribed reply, and the outcome that follows from it.
+
+    Without content a turn that was answered is missed, unless the caller `interrupted` the reply on purpose. What
+    playout ran dry before the content is no underrun of the reply: a turn that was broken by nothing else is answered.
+    """
+    assert turn.turn_gap_ms is not None
+    update: dict[str, Any] = {"substance_from": TRANSCRIPT, "contentless": content.contentless}
+    if content.at_ms is None:
+        update["substance_note"] = "by the transcript of the recording, no content was heard"
+        if turn.outcome is Outcome.ANSWERED and not interrupted:
+            listened_ms = turn.turn_gap_ms + (turn.reply_ms or 0.0)
+            update["outcome"] = Outcome.MISSED
+            update["detail"] = outcomes.describe_no_content(content.contentless, listened_ms)
+        return turn.model_copy(update=update)
+    gap_ms = turn.turn_gap_ms + content.at_ms
+    update["substance_gap_ms"] = gap_ms
+    if turn.perceived_gap_ms is not None:
+        update["perceived_substance_ms"] = turn.perceived_gap_ms + content.at_ms
+    update["substance_note"] = f"by the transcript of the recording, within {content.uncertainty_ms:.0f} ms"
+    return turn.model_copy(update=update | _without_early_underruns(turn, gap_ms))
+
+
+def _without_early_underruns(turn: TurnRecord, content_ms: float) -> dict[str, Any]:
+    """Return what changes if the underruns before the content, `content_ms` after t0, are none."""
+    if len(turn.underruns_at_ms) != len(turn.underruns_ms):
+        return {}
+    holes = list(zip(turn.underruns_at_ms, turn.underruns_ms, strict=True))
+    kept = [(at_ms, ms) for at_ms, ms in holes if at_ms + ms > content_ms]
+    if len(kept) == len(holes):
+        return {}
+    update: dict[str, Any] = {
+        "underruns_at_ms": tuple(at_ms for at_ms, _ in kept),
+        "underruns_ms": tuple(ms for _, ms in kept),
+    }
+    alone = turn.detail == outcomes.describe_underruns(sum(turn.underruns_ms))
+    if turn.outcome is Outcome.BROKEN and alone and sum(update["underruns_ms"]) <= outcomes.UNDERRUN_LIMIT_MS:
+        late = max(turn.lateness_send_ms, turn.lateness_recv_ms) > outcomes.LATENESS_LIMIT_MS
+        update |= {"outcome": Outcome.INVALID if late else Outcome.ANSWERED}
+        update["detail"] = "the instrument was late" if late else ""
+    return update
+
+
+def _sound_pieces(pcm: Pcm16) -> list[tuple[float, float]]:
     """Return start and end, ms, of each piece of sound between silences of `PAUSE_NS`."""
     frames: AudibleFrames = onset.audible_frames((Segment(0, pcm),))
     if not len(frames.start_ns):

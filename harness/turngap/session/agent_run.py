@@ -16,7 +16,8 @@ from turngap.model.result import AttemptSummary, RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
 from turngap.scenario.calls import repeats_in_warm_up
-from turngap.session import network_plan, reply_scripts, run_record, stopping
+from turngap.scenario.content import make_openings
+from turngap.session import network_plan, reply_scripts, reply_transcripts, run_record, stopping
 from turngap.session.attempt import OpenAttempt, open_attempt
 from turngap.session.plan import Request
 from turngap.session.run_record import Judge, Progress
@@ -138,6 +139,9 @@ def close_run(
         HarnessError: the folder can't be written.
     """
     request, folder, progress = agent_run.request, agent_run.folder, agent_run.progress
+    openings = make_openings(request.scenario.contentless)
+    progress.turns, notes = reply_transcripts.transcribe_replies(folder.path, progress.turns, openings)
+    progress.notes += notes
     judged = _mark_turns(agent_run)
     turns = recording.drop_references(folder.path, progress.turns)
     progress.turns = list(turns)
