@@ -6,6 +6,7 @@ scenario. A gap is between the labels of two parts, so it is as long as the scen
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from turngap_agent.errors import ScenarioError
 
 from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
-from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, label_speech
+from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, Label, label_speech, speech_threshold_dbfs
 from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
 
@@ -35,7 +36,7 @@ class JoinedSpeech:
     pcm: Pcm16
     """Shape (n,), 8 kHz."""
     pauses: tuple[tuple[int, int], ...]
-    """Gaps of 200 ms and more: (start_sample, end_sample)."""
+    """Pauses of 200 ms and more, inside a part or between two: (start_sample, end_sample)."""
     cut_samples: int
     """What was cut from the start of the first part."""
 
@@ -63,6 +64,8 @@ def join_speech(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None
         start = _head_start(label.start_sample) if is_first else label.start_sample
         cut_samples = start if is_first else cut_samples
         pieces.append(levelled[start : None if is_last else label.end_sample])
+        own = find_pauses(levelled, label, speech_threshold_dbfs(levelled[start:]))
+        pauses += [(at + first - start, at + beyond - start) for first, beyond in own]
         at += len(pieces[-1])
         if not is_last:
             gap_ms = rng.randint(*GAP_MS) if gaps_ms is None else gaps_ms[index]
@@ -71,6 +74,22 @@ def join_speech(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None
                 pauses.append((at, at + gap_ms * 8))
             at += gap_ms * 8
     return JoinedSpeech(np.concatenate(pieces), tuple(pauses), cut_samples)
+
+
+def find_pauses(pcm: Pcm16, label: Label, threshold_dbfs: float) -> tuple[tuple[int, int], ...]:
+    """Return the pauses of 200 ms and more inside one recording's speech: (start_sample, end_sample).
+
+    They are stretches of 10 ms frames, counted from the start of the speech, that are not over the label's threshold.
+    """
+    over = np.flatnonzero(levels_dbfs(pcm[label.start_sample : label.end_sample]) > threshold_dbfs)
+    return tuple(
+        (
+            label.start_sample + (int(before) + 1) * LEVEL_FRAME_SAMPLES,
+            label.start_sample + int(after) * LEVEL_FRAME_SAMPLES,
+        )
+        for before, after in itertools.pairwise(over)
+        if (after - before - 1) * LEVEL_FRAME_SAMPLES >= PAUSE_MS * 8
+    )
 
 
 def normalise(pcm: Pcm16) -> Pcm16:

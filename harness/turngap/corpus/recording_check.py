@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from turngap_agent.errors import ScenarioError
 
-from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
 from turngap.corpus.audio_sources import read_audio
-from turngap.corpus.concatenation import join_speech, normalise
+from turngap.corpus.concatenation import find_pauses, join_speech, normalise
 from turngap.corpus.labels import MAX_MOVE_MS, Label, label_speech, speech_threshold_dbfs
 from turngap.model.records import Pcm16
-from turngap.scenario import PAUSE_MS
 
 TAIL_MS = 100.0
 """With less audio after the speech it is unknown whether the speech ended or the recording."""
@@ -75,18 +72,8 @@ def check_recording(path: Path) -> RecordingCheck:
     cut = joined.cut_samples
     label = replace(label, start_sample=cut + label.start_sample, end_sample=cut + label.end_sample)
     pcm = normalise(raw)
-    return RecordingCheck(path, pcm, label, threshold, _find_pauses(pcm, label, threshold), _make_remarks(raw, label))
-
-
-def _find_pauses(pcm: Pcm16, label: Label, threshold: float) -> tuple[tuple[float, float], ...]:
-    levels = levels_dbfs(pcm[label.start_sample : label.end_sample])
-    over = np.flatnonzero(levels > threshold)
-    frame_ms = LEVEL_FRAME_SAMPLES / 8
-    return tuple(
-        (label.start_sample / 8 + (int(before) + 1) * frame_ms, label.start_sample / 8 + int(after) * frame_ms)
-        for before, after in itertools.pairwise(over)
-        if (after - before - 1) * frame_ms >= PAUSE_MS
-    )
+    pauses = tuple((first / 8, beyond / 8) for first, beyond in find_pauses(pcm, label, threshold))
+    return RecordingCheck(path, pcm, label, threshold, pauses, _make_remarks(raw, label))
 
 
 def _make_remarks(raw: Pcm16, label: Label) -> tuple[str, ...]:

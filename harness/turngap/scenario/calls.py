@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -148,6 +149,8 @@ def _assign_turns(scenario: Scenario, rng: random.Random, n_turns: int) -> list[
     if scenario.turns_per_call == "all" or scenario.shuffle == "turns":
         if scenario.turns_per_call != "all":
             rng.shuffle(order)
+        if scenario.gate:
+            order = _spread_strata(order, rng)
         return _split([order[index % len(order)] for index in range(n_turns)], size)
     pieces = _split(order, size)
     rng.shuffle(pieces)
@@ -157,6 +160,18 @@ def _assign_turns(scenario: Scenario, rng: random.Random, n_turns: int) -> list[
         calls.append(pieces[len(calls) % len(pieces)][:remaining])
         remaining -= len(calls[-1])
     return calls
+
+
+def _spread_strata(turns: Sequence[Turn], rng: random.Random) -> list[Turn]:
+    """Return shuffled turns with each stratum spread evenly over the order.
+
+    So the first n turns, of `--turns n` or of a gate that stops early, have the strata in the proportion of all.
+    """
+    sizes, seen, places = Counter(turn.stratum for turn in turns), Counter[str](), []
+    for turn in turns:
+        places.append((seen[turn.stratum] + rng.random()) / sizes[turn.stratum])
+        seen[turn.stratum] += 1
+    return [turns[index] for index in sorted(range(len(turns)), key=places.__getitem__)]
 
 
 def _split(turns: Sequence[Turn], size: int) -> list[tuple[Turn, ...]]:

@@ -149,3 +149,18 @@ def test_warm_up_says_nothing_that_is_scored(seed: int, wanted: int) -> None:
 def test_the_warm_up_of_a_part_of_the_gate_is_not_scored() -> None:
     """59 of its turns leave others for the warm-up."""
     assert not repeats_in_warm_up(plan_calls(load_scenario("gate"), n_turns=59))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
+def test_a_gate_has_its_strata_in_proportion_from_the_first_turns_on(pauses: int, others: int, seed: int) -> None:
+    """Of any first n turns each stratum has its share, to less than two turns; every turn is there once."""
+    turns = [
+        {"id": f"t{n}", "say": "hello", "stratum": "pause" if n < pauses else "other"} for n in range(pauses + others)
+    ]
+    scenario = Scenario.model_validate({"name": "test", "gate": True, "turns": turns})
+    order = [turn for call in plan_calls(scenario, seed=seed) for turn in call.scored_turns]
+    assert sorted(turn.key for turn in order) == sorted(turn.key for turn in scenario.turns)
+    for n in range(1, len(order) + 1):
+        share = n * pauses / (pauses + others)
+        assert abs(sum(turn.stratum == "pause" for turn in order[:n]) - share) < 2
+    assert plan_calls(scenario, seed=seed) == plan_calls(scenario, seed=seed)
