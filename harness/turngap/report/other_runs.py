@@ -17,6 +17,7 @@ from turngap.report.charts import axis_limits, draw_text, rows_of_gaps
 from turngap.report.stage_table import ReferenceLine, reference_line
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
+from turngap.store import attempts, disk
 from turngap.store import folder as store
 from turngap.verdict import compare, stats, summary
 from turngap.verdict.compare import LatencyChange
@@ -42,6 +43,8 @@ class EarlierRun:
     p95_between_ms: Interval
     """Exact 95 % intervals; a side is None where there are too few turns for it."""
     differences: tuple[str, ...]
+    status: str = ""
+    """How it ended, if that says something about its figures: its verdict, "aborted" or "under way"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,10 @@ class BaselineComparison:
 
 
 def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[EarlierRun, ...]:
-    """Return this run and the complete ones before it, oldest first; () if there are none, and for runs of a sweep.
+    """Return this run and those before it, oldest first; () if there are none, and for runs of a sweep.
 
-    Runs that cannot be read are left out: a report does not depend on its neighbours.
+    Aborted and INVALID runs are among them: a history without them would show only what went well. Runs that cannot be
+    read are left out: a report does not depend on its neighbours.
     """
     folder = path.resolve()
     if (folder.parent / _SWEEP).exists():
@@ -68,7 +72,10 @@ def earlier_runs(path: Path, record: RunRecord, turns: Sequence[TurnRecord]) -> 
             if file.parent != folder and _is_earlier(json.loads(file.read_text("utf-8")), record):
                 runs.append(store.read_run(file.parent))
     runs = sorted(runs, key=lambda run: run.record.started)[1 - MOST_RUNS :]
-    earlier = tuple(_summarise_run(run.record, run.turns, record) for run in runs)
+    earlier = tuple(
+        _summarise_run(run.record, run.turns, record, _describe_status(folder.parent / run.record.run_id, run.record))
+        for run in runs
+    )
     return (*earlier, _summarise_run(record, turns, record)) if earlier else ()
 
 
@@ -102,6 +109,7 @@ def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
             draw_dots(ax, [(run.p95_ms, y)] if run.p95_ms is not None else [], role, 9.0)
             draw_dots(ax, [(run.p95_ms, y)] if run.p95_ms is not None else [], "paper", 5.0)
             label = run.started[:16].replace("T", " ") + (" (this run)" if role == "accent" else "")
+            label += f" ({run.status})" if run.status and role != "accent" else ""
             draw_text(ax, low, y + 0.2, label, "ink" if role == "accent" else "muted")
 
     described = "; ".join(f"{run.run_id}: median {ms(run.p50_ms)} ms, p95 {ms(run.p95_ms)} ms" for run in past)
@@ -113,16 +121,22 @@ def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
 
 
 def _is_earlier(data: object, record: RunRecord) -> bool:
-    expected = {"scenario": record.scenario, "profile": record.profile, "complete": True}
+    expected = {"scenario": record.scenario, "profile": record.profile}
     return (
         isinstance(data, dict)
         and all(data.get(key) == value for key, value in expected.items())
-        and data.get("verdict") != Verdict.INVALID
         and str(data.get("started", "")) < record.started
     )
 
 
-def _summarise_run(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord) -> EarlierRun:
+def _describe_status(path: Path, record: RunRecord) -> str:
+    """Return the verdict of a run that was judged or is INVALID, or how one stands that has not come to its end."""
+    if not record.complete:
+        return attempts.UNDER_WAY if disk.is_locked(path) else attempts.ABORTED
+    return "" if record.verdict is Verdict.MEASURED else str(record.verdict)
+
+
+def _summarise_run(record: RunRecord, turns: Sequence[TurnRecord], this: RunRecord, status: str = "") -> EarlierRun:
     values = reference_line(this).gaps_ms(summary.valid_turns(turns))
     return EarlierRun(
         run_id=record.run_id,
@@ -133,4 +147,5 @@ def _summarise_run(record: RunRecord, turns: Sequence[TurnRecord], this: RunReco
         p95_ms=stats.percentile(values, 0.95),
         p95_between_ms=stats.quantile_interval(values, 0.95),
         differences=tuple(compare.describe_differences(record, this)),
+        status=status,
     )

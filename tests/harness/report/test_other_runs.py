@@ -30,7 +30,9 @@ def past(path: Path) -> tuple[other_runs.EarlierRun, ...]:
 
 
 def test_earlier_runs_of_the_same_kind_are_shown_oldest_first(tmp_path: Path) -> None:
-    """This run is the last; other scenarios and profiles, invalid, unfinished and later runs are no past of it."""
+    """This run is the last; other scenarios and profiles and later runs are no past of it. Nothing that went wrong is
+    left out: invalid and unfinished runs are in it, and marked.
+    """
     run(tmp_path, "second", 2, scale=1.2)
     run(tmp_path, "first", 1, environment={"cpu": "b", "gpu": None})
     this = run(tmp_path, "this", 5)
@@ -38,12 +40,13 @@ def test_earlier_runs_of_the_same_kind_are_shown_oldest_first(tmp_path: Path) ->
     run(tmp_path, "other", 3, scenario="other")
     run(tmp_path, "foreign", 3, profile="foreign")
     run(tmp_path, "invalid", 3, verdict=Verdict.INVALID)
-    run(tmp_path, "unfinished", 3, complete=False)
+    run(tmp_path, "unfinished", 4, complete=False)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "run.json").write_text("{")
     others = past(this)
-    assert [one.run_id for one in others] == ["first", "second", "this"]
-    assert [one.differences for one in others] == [("cpu differs: b, against a",), (), ()]
+    assert [one.run_id for one in others] == ["first", "second", "invalid", "unfinished", "this"]
+    assert [one.differences for one in others] == [("cpu differs: b, against a",), (), (), (), ()]
+    assert [one.status for one in others] == ["", "", "INVALID", "aborted", ""]
 
 
 def test_many_runs_leave_the_oldest_out(tmp_path: Path) -> None:
