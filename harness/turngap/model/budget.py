@@ -55,6 +55,8 @@ LATENCIES = (
     Metric.TALK_OVER,
     Metric.WENT_ON,
 )
+PERCEIVED = frozenset({Metric.PERCEIVED_GAP, Metric.PERCEIVED_SUBSTANCE})
+"""The metrics that include the telephone network."""
 SUBSTANCE = (Metric.SUBSTANCE_GAP, Metric.PERCEIVED_SUBSTANCE)
 """The metrics that need to know what was said: from the agent's spans, or from a transcript of its replies."""
 

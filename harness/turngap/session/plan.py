@@ -14,6 +14,7 @@ from turngap_agent.tracing import parse_delay
 
 from turngap import scenario as scenarios
 from turngap.corpus.clips import Corpus
+from turngap.model.budget import PERCEIVED
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
@@ -234,7 +235,8 @@ def list_warnings(request: Request) -> list[str]:
         listed = ", ".join(f"`{metric}`" for metric in metrics)
         sentences.append(
             f"budget {name} limits {listed}, which only the agent's OpenTelemetry spans show: if the agent sends none, "
-            f"the run will be INVALID; the budget {AUDIO_BUDGET} limits only what is heard"
+            "the run can pass only if its replies are transcribed (pip install 'turngap[cpu]'), and says that these "
+            f"were not judged; the budget {AUDIO_BUDGET} limits only what is heard"
         )
     return sentences
 
@@ -354,7 +356,7 @@ def _check_limits(request: Request) -> Request:
         )
     adding = next((network.name for network in request.networks if not network.does_nothing), None)
     limited = () if request.budget is None else (limit.metric for limit in request.budget.limits)
-    if request.budget is not None and adding is not None and Metric.PERCEIVED_GAP in limited:
+    if request.budget is not None and adding is not None and not PERCEIVED.isdisjoint(limited):
         raise UsageError(
             f"budget {request.budget.name!r} limits the perceived gap, whose network model would come on top of the "
             f"simulated network {adding!r}: drop one, or limit `{Metric.TURN_GAP}` as the budget edge500 does"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from turngap.model.budget import SUBSTANCE
 from turngap.model.plural import plural
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import measures, stats
@@ -81,7 +82,11 @@ def _count_late(limit: Limit, scored: Sequence[TurnRecord]) -> Count | LimitResu
         unmeasured = sum(_limited_time_ms(limit, turn) is None for turn in answered)
         if unmeasured or not valid:
             text = f"{_name(limit)} is not known for {unmeasured} of {len(answered)} answered turns"
-            return not_judged(text, "run with an agent whose turns have it")
+            without = [turn for turn in answered if _limited_time_ms(limit, turn) is None]
+            if limit.metric in SUBSTANCE and without:
+                return not_judged(text, next((turn.substance_note for turn in without if turn.substance_note), ""))
+            spanless = limit.stage is not None and all(turn.stages is None and turn.attempts is None for turn in valid)
+            return not_judged(text, "run with an agent whose turns have it", needs_spans=spanless)
         values = [_limited_time_ms(limit, turn) if turn.is_good else None for turn in valid]
     else:
         if not valid:

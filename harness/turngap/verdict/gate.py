@@ -77,6 +77,13 @@ def judge_run(
     judged = budget.model_copy(update={"limits": tuple(limits)})
     results = judge_budget(judged, scored, evidence, plan, ended=len(scored) >= evidence.planned_turns)
     unknown = [item for item in results if item.state is LimitState.NOT_JUDGED]
+    excused = [item for item in unknown if item.needs_spans] if _knows_replies(scored) else []
+    left_out = ""
+    if excused and len(excused) < len(results):
+        unknown = [item for item in unknown if item not in excused]
+        left_out = f" Not judged, because the agent sends no spans: {'; '.join(item.text for item in excused)}."
+        text = f"not judged, because the agent sends no spans: {'; '.join(item.text for item in excused)}"
+        checks.append(Check(name="limits", ok=None, text=text))
     failed = tuple(item.text for item in results if item.state is LimitState.OVER)
     open_ = tuple(item.text for item in results if item.state is LimitState.NEITHER)
     load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
@@ -87,11 +94,22 @@ def judge_run(
         reasons = (*broken, *(f"{item.text}: {item.remedy}" if item.remedy else item.text for item in unknown))
         return Judgement(Verdict.INVALID, f"No verdict on {budget.name}: {reasons[0]}.", reasons, tuple(checks))
     if open_:
-        sentence = f"{budget.name} is not shown to hold with {load}: {open_[0]}."
+        sentence = f"{budget.name} is not shown to hold with {load}: {open_[0]}.{left_out}"
         return Judgement(Verdict.NOT_SHOWN, sentence, open_, tuple(checks))
-    reasons = tuple(item.text for item in results)
+    reasons = tuple(item.text for item in results if item not in excused)
     assumes = next((f" {item.assumes}" for item in results if item.assumes), "")
-    return Judgement(Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.{assumes}", reasons, tuple(checks))
+    return Judgement(
+        Verdict.PASS, f"{budget.name} holds with {load}: {reasons[0]}.{assumes}{left_out}", reasons, tuple(checks)
+    )
+
+
+def _knows_replies(scored: Sequence[TurnRecord]) -> bool:
+    """Return whether it is known of every answered turn what was said: its reply was transcribed.
+
+    An agent without spans may then pass a budget of which some limits need spans: what it said was no mere sound.
+    """
+    answered = [turn for turn in scored if turn.expectation.needs_answer and turn.is_good]
+    return bool(answered) and all(turn.substance_gap_ms is not None for turn in answered)
 
 
 def _over_a_limit(scored: Sequence[TurnRecord], budget: Budget | None) -> list[bool]:

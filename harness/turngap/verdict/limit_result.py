@@ -31,8 +31,10 @@ class LimitResult:
     """How many turns are missing for a verdict."""
     assumes: str = ""
     """What the statement rests on besides the turns."""
+    needs_spans: bool = False
+    """It can't be judged because the agent sends no spans at all: nothing that is heard can tell."""
 
 
-def not_judged(text: str, remedy: str = "", missing: int = 0) -> LimitResult:
+def not_judged(text: str, remedy: str = "", missing: int = 0, *, needs_spans: bool = False) -> LimitResult:
     """Return the result of a limit that can't be judged, with the reason and what to do."""
-    return LimitResult(LimitState.NOT_JUDGED, text, remedy, missing)
+    return LimitResult(LimitState.NOT_JUDGED, text, remedy, missing, needs_spans=needs_spans)

@@ -98,7 +98,7 @@ def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     if any(turn.is_good for turn in turns) and all(turn.transcript is None for turn in turns):
         text = f"the {name} is not known: no turn has a transcript, because the agent sent no spans"
         remedy = f"use a budget that limits only what is heard, such as edge500-audio, or drop `{limit.metric}`"
-        return not_judged(text, remedy)
+        return not_judged(text, remedy, needs_spans=_sends_no_spans(valid))
     errors: WordErrors | None = pool_word_errors(turns, limit.confidence)
     if errors is None:
         remedy = f"the agent must send its spans, or drop `{limit.metric}` from the budget"
@@ -122,9 +122,15 @@ def _judge_wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
     unreported = sum(turn.wasted_ms is None for turn in valid)
     if work is None or work.share is None or work.upper is None or unreported:
         text = f"wasted work is not known for {unreported} of {plural(len(valid), 'turn')}"
-        return not_judged(text, "the agent must report its work in its spans, or drop `wasted_share` from the budget")
+        remedy = "the agent must report its work in its spans, or drop `wasted_share` from the budget"
+        return not_judged(text, remedy, needs_spans=_sends_no_spans(valid))
     text = (
         f"wasted work {work.share:.1%}, at most {work.upper:.1%} with {limit.confidence:.0%} confidence over "
         f"{plural(work.turns, 'turn')}; budget {limit.at_most:.1%}"
     )
     return LimitResult(LimitState.WITHIN if work.upper <= limit.at_most else LimitState.NEITHER, text)
+
+
+def _sends_no_spans(valid: Sequence[TurnRecord]) -> bool:
+    """Return whether no turn has anything that only spans say."""
+    return all(turn.transcript is None and turn.stages is None and turn.attempts is None for turn in valid)

@@ -34,6 +34,9 @@ def turn(index: int, gap: float | None = 400.0, outcome: Outcome = Outcome.ANSWE
         "turn_gap_frame_ms": gap,
         "perceived_gap_ms": None if gap is None else gap + 95,
         "first_byte_ms": gap,
+        "substance_gap_ms": gap,
+        "perceived_substance_ms": None if gap is None else gap + 95,
+        "substance_from": "" if gap is None else "spans",
         "stages": {stage: StageTime(duration_ms=10, exposed_ms=10, slack_ms=0) for stage in Stage},
         "reference": "a b",
         "transcript": "a b",
@@ -469,3 +472,53 @@ def test_lost_spans_are_not_blamed_where_none_ever_came() -> None:
     assert "lost their spans" not in held.remedy
     some = [turn(99), *turns]
     assert "lost their spans" in judge_limit(Limit(metric="wer", at_most=0.05), some, evidence(60)).remedy
+
+
+FILLED = Budget(
+    name="filled",
+    limits=(Limit(metric="turn_gap_ms", at_most=500), Limit(metric="substance_gap_ms", at_most=500)),
+)
+WORDS = Budget(
+    name="words",
+    limits=(Limit(metric="substance_gap_ms", at_most=500), Limit(metric="wer", at_most=0.05)),
+)
+NO_SPANS = {"stages": None, "transcript": None, "wer": None, "word_errors": None, "words": None, "attempts": None}
+UNKNOWN = {"substance_gap_ms": None, "perceived_substance_ms": None, "substance_from": ""}
+
+
+def evidence_of(turns: list[TurnRecord]) -> Evidence:
+    return Evidence(planned_turns=len(turns), complete=True, calibration_bias_ms=0.1, sentinel_bias_ms=0.1)
+
+
+def test_a_filler_within_the_limit_does_not_answer_for_the_content() -> None:
+    """The gap is 50 ms in every turn, the content 3 s later: FAIL, by the limit on substance."""
+    turns = [turn(n, 50.0 + n % 7, substance_gap_ms=3050.0, contentless="um,") for n in range(190)]
+    judgement = judge_run(turns, evidence_of(turns), FILLED)
+    assert judgement.verdict is Verdict.FAIL
+    assert "p95 of substance gap" in judgement.sentence
+
+
+def test_an_agent_whose_replies_are_unknown_never_passes() -> None:
+    """No spans and no recogniser: INVALID, with what to install, and every limit that could not be judged."""
+    why = {"substance_note": "faster-whisper is not installed: pip install 'turngap[cpu]'"}
+    turns = [turn(n, 400.0 + n % 7, **NO_SPANS, **UNKNOWN, **why) for n in range(190)]
+    judgement = judge_run(turns, evidence_of(turns), WORDS)
+    assert judgement.verdict is Verdict.INVALID
+    assert any("pip install 'turngap[cpu]'" in reason for reason in judgement.reasons)
+    assert any("word error rate" in reason for reason in judgement.reasons)
+
+
+def test_an_agent_without_spans_passes_if_its_replies_were_transcribed() -> None:
+    """The sentence says which limits were not judged."""
+    turns = [turn(n, 400.0 + n % 7, **NO_SPANS, substance_from="transcript") for n in range(190)]
+    judgement = judge_run(turns, evidence_of(turns), WORDS)
+    assert judgement.verdict is Verdict.PASS
+    assert "Not judged, because the agent sends no spans: the word error rate" in judgement.sentence
+    alone = Budget(name="alone", limits=(Limit(metric="wer", at_most=0.05),))
+    assert judge_run(turns, evidence_of(turns), alone).verdict is Verdict.INVALID
+
+
+def test_an_agent_that_lost_its_transcripts_is_not_excused() -> None:
+    """It sends spans, so the words could have been known: what has none counts as missed words."""
+    turns = [turn(n, 400.0 + n % 7, transcript=None, wer=None, word_errors=None) for n in range(190)]
+    assert judge_run(turns, evidence_of(turns), WORDS).verdict is not Verdict.PASS
