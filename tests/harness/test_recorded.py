@@ -29,6 +29,10 @@ RECORDED = Path(__file__).parent / "recorded"
 RUN = RECORDED / "run-0df9552"
 BASELINE = Path(__file__).parents[2] / "results" / "baselines" / "cpu-two-shared-cores.json"
 FRAME_NS = 20_000_000
+LATER_CHECKS = ("runs of misses", "autocorrelation", "stretches", "sentinel's spread")
+"""Checks that version 0df9552 did not have."""
+LATER_VERDICTS = {"conversation": "FAIL"}
+"""Verdicts whose definition has changed: a limit that is shown to be missed fails though another can't be judged."""
 
 
 def test_a_recorded_call_is_scored_as_before() -> None:
@@ -58,8 +62,9 @@ def test_figures_and_verdicts_are_as_before(name: str) -> None:
         stolen_cpu_share=0.0,
     )
     judgement = gate.judge_run(turns, evidence, expected["budget"] and budget.load_budget(expected["budget"]))
-    assert judgement.verdict.value == expected["verdict"]
-    assert {check.name: check.ok for check in judgement.checks} == expected["checks"]
+    assert judgement.verdict.value == LATER_VERDICTS.get(name, expected["verdict"])
+    checks = {check.name: check.ok for check in judgement.checks if check.name not in LATER_CHECKS}
+    assert checks == expected["checks"]
     record = summary.recompute_figures(report_builders.run_record(turns), turns)
     figures = json.loads(record.model_dump_json())
     assert_same({key: figures[key] for key in expected["figures"]}, expected["figures"])
