@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from scipy import stats as distributions
+
 from turngap.model.budget import SUBSTANCE
 from turngap.model.plural import plural
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import measures, stats
 from turngap.verdict.budget import Limit
 from turngap.verdict.limit_result import LimitResult, LimitState, not_judged
-from turngap.verdict.plan import Plan, plan_fixed, turns_against_bursts
+from turngap.verdict.plan import Plan, turns_against_bursts
 
 BURST = 3
 """A PASS says where it would not hold if turns over a limit came in runs of this mean length."""
@@ -55,12 +58,22 @@ def count_misses(limit: Limit, scored: Sequence[TurnRecord]) -> Count | LimitRes
     return _count_events(limit, scored) if limit.is_rate else _count_late(limit, scored)
 
 
+def find_state(count: Count, plan: Plan) -> LimitState:
+    """Return what the turns of a run that is under way show, whatever its invalid turns would have been.
+
+    Without words, which cost more: it is asked after each turn.
+    """
+    if plan.shows_within(count.misses + count.invalid, count.turns):
+        return LimitState.WITHIN
+    return LimitState.OVER if _first_over(count, plan) else LimitState.NEITHER
+
+
 def judge_count(limit: Limit, count: Count, plan: Plan, *, ended: bool) -> LimitResult:
     """Judge what was counted by the plan; `ended`: the run has all its turns, and is looked at for the last time."""
     allowed = plan.allowed_at_end(count.turns) if ended else plan.allowed(count.turns)
     if count.misses + count.invalid <= allowed:
         return LimitResult(
-            LimitState.WITHIN, _describe_within(limit, count, allowed), assumes=_describe_assumption(count, plan)
+            LimitState.WITHIN, _describe_within(limit, count, allowed), assumes=_describe_assumption(limit, count, plan)
         )
     if at := _first_over(count, plan):
         return LimitResult(LimitState.OVER, _describe_over(limit, at, plan))
@@ -118,7 +131,12 @@ def _count_events(limit: Limit, scored: Sequence[TurnRecord]) -> Count:
 
 
 def _first_over(count: Count, plan: Plan) -> tuple[int, int] | None:
-    """Return (misses, turns) where the limit was first shown to be missed, with invalid turns as passes."""
+    """Return (misses, turns) where the limit is shown to be missed: at the end, or else when it first was.
+
+    Invalid turns are passes.
+    """
+    if plan.shows_over(count.misses, count.turns):
+        return count.misses, count.turns
     misses = 0
     for turns, over in enumerate(count.over, 1):
         misses += over is True
@@ -149,22 +167,26 @@ def _describe_within(limit: Limit, count: Count, allowed: int) -> str:
     )
 
 
-def _describe_assumption(count: Count, plan: Plan) -> str:
+def _describe_assumption(limit: Limit, count: Count, plan: Plan) -> str:
     """Say that misses must come singly; "" where so few among so many turns exclude runs of three as well."""
     misses = count.misses + count.invalid
-    needed = turns_against_bursts(misses, plan.miss_rate, plan.false_pass, BURST)
+    needed = turns_against_bursts(misses, plan.miss_rate, round(1 - limit.confidence, 9), BURST)
     if plan.bursts >= BURST or count.turns >= needed:
         return ""
-    seen = f"{misses or 'none'} of {plural(needed, count.sample)} over the limit would be needed"
-    return f"This holds if {count.sample}s over the limit come singly; if they come in runs of three, {seen}."
+    return (
+        f"This holds if {count.sample}s over the limit come singly; in runs of three it would take "
+        f"{plural(needed, count.sample)} with {misses or 'none'} over it."
+    )
 
 
 def _describe_over(limit: Limit, at: tuple[int, int], plan: Plan) -> str:
     misses, turns = at
     budget = f"{limit.at_most:.1%}" if limit.is_rate else f"{limit.at_most:.0f} ms"
-    seen = f"{misses} of {turns}" if limit.is_rate else f"{misses} of {plural(turns, 'turn')} were over it"
-    share = "" if limit.is_rate else f", where {plan.miss_rate:.3g} of all may be"
-    return f"{_name(limit)} over the budget of {budget} with {1 - plan.false_fail:.1%} confidence: {seen}{share}"
+    seen = f"{misses} of {turns}"
+    if not limit.is_rate:
+        was = "was" if turns == 1 else "were"
+        seen = f"{misses} of {plural(turns, 'turn')} {was} over it, and {100 * plan.miss_rate:.3g}% of all may be"
+    return f"{_name(limit)} over the budget of {budget} with {100 * (1 - plan.false_fail):.3g}% confidence: {seen}"
 
 
 def _describe_neither(limit: Limit, count: Count, plan: Plan) -> str:
@@ -196,12 +218,17 @@ def _describe_need(count: Count, plan: Plan) -> str:
 @lru_cache(maxsize=256)
 def turns_that_decide(misses: int, turns: int, plan: Plan) -> int | None:
     """Return how many turns in all would decide at the rate of `misses` in `turns`, judged once; None: over 5,000."""
-    rate = misses / turns
-    for size in range(turns + 1, MOST_TURNS + 1):
-        expected = round(rate * size)
-        once = plan_fixed(size, plan.miss_rate, plan.false_pass, plan.false_fail, plan.bursts)
-        if once.shows_within(expected, size) or once.shows_over(expected, size):
-            return size
+    sizes = np.arange(turns + 1, MOST_TURNS + 1)
+    expected = np.rint(misses / turns * sizes).astype(int)
+    over = np.asarray(distributions.binom.sf(expected - 1, sizes, plan.miss_rate)) <= plan.false_fail
+    if plan.bursts == 1:
+        within = distributions.binom.cdf(expected, sizes, plan.miss_rate) <= plan.false_pass
+        decided = sizes[over | within]
+        return int(decided[0]) if len(decided) else None
+    for size in np.unique(np.geomspace(turns + 1, MOST_TURNS, 60).astype(int)):
+        few = round(misses / turns * size)
+        if over[size - turns - 1] or turns_against_bursts(few, plan.miss_rate, plan.false_pass, plan.bursts) <= size:
+            return int(size)
     return None
 
 

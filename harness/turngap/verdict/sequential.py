@@ -11,7 +11,7 @@ from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stopping
 from turngap.verdict.budget import Budget, Metric
-from turngap.verdict.counts import count_misses
+from turngap.verdict.counts import count_misses, find_state
 from turngap.verdict.limit_result import LimitResult, LimitState
 from turngap.verdict.limits import WORD_METRICS, judge_budget
 from turngap.verdict.validity import Evidence
@@ -62,23 +62,30 @@ def decide_early(
     if plan is None or plan.kind == "fixed" or not scored or len(scored) >= plan.turns:
         return Decision(DecisionKind.CONTINUE)
     left_out = {*([] if not weightless else WORD_METRICS), Metric.VRAM}
-    limits = tuple(limit for limit in budget.limits if limit.metric not in left_out)
-    if not limits:
-        return Decision(DecisionKind.CONTINUE)
-    known = Evidence(planned_turns=planned, complete=False, weightless=weightless)
-    results = judge_budget(budget.model_copy(update={"limits": limits}), scored, known, plan, ended=False)
-    after = f"after {len(scored)} of {plural(plan.turns, 'planned turn')}"
-    over = [result for result in results if result.state is LimitState.OVER]
-    if over:
-        return Decision(DecisionKind.FAIL_SHOWN, f"decided {after}: {over[0].text}")
-    if all(result.state is LimitState.WITHIN for result in results):
-        return Decision(DecisionKind.PASS_SHOWN, f"decided {after}: every limit is shown to be met")
+    limits = [limit for limit in budget.limits if limit.metric not in left_out]
+    states, last = [], ""
     for limit in limits:
         own = stopping.find_plan(plan, limit)
         count = count_misses(limit, scored) if own is not None else None
-        if own is None or count is None or isinstance(count, LimitResult):
+        if own is None or count is None:
             continue
-        if count.misses >= own.last_miss:
-            text = f"{count.misses} of {plural(count.turns, count.sample)} over the limit on {limit.metric}"
-            return Decision(DecisionKind.OUT_OF_REACH, f"ended {after}: PASS is out of reach, {text}")
+        if isinstance(count, LimitResult):
+            states.append(count.state)
+            continue
+        states.append(find_state(count, own))
+        if count.misses >= own.last_miss and not last:
+            last = f"{count.misses} of {plural(count.turns, count.sample)} over the limit on {limit.metric}"
+    after = f"after {len(scored)} of {plural(plan.turns, 'planned turn')}"
+    known = Evidence(planned_turns=planned, complete=False, weightless=weightless)
+    if LimitState.OVER in states or last or all(state is LimitState.WITHIN for state in states):
+        # Sums are only looked at where counts decide: they cost more, and decide nothing alone before the end.
+        judged = budget.model_copy(update={"limits": tuple(limits)})
+        results = judge_budget(judged, scored, known, plan, ended=False) if limits else []
+        over = [result for result in results if result.state is LimitState.OVER]
+        if over:
+            return Decision(DecisionKind.FAIL_SHOWN, f"decided {after}: {over[0].text}")
+        if results and all(result.state is LimitState.WITHIN for result in results):
+            return Decision(DecisionKind.PASS_SHOWN, f"decided {after}: every limit is shown to be met")
+        if last:
+            return Decision(DecisionKind.OUT_OF_REACH, f"ended {after}: PASS is out of reach, {last}")
     return Decision(DecisionKind.CONTINUE)
