@@ -46,6 +46,18 @@ class Rate(FrozenModel):
     upper: float | None
 
 
+class GroupFigures(FrozenModel):
+    """The valid turns that need an answer of one stratum, or of one depth in the call: how fast, and how patient."""
+
+    turn_gap_ms: LatencyFigures
+    """As everywhere: a turn that was not answered as it should counts as later than any other."""
+    answered: int
+    answered_p50_ms: float | None
+    """Over the answered turns alone: the speed, whatever the patience."""
+    answered_p95_ms: float | None
+    cut_off_rate: Rate
+
+
 class WordErrors(FrozenModel):
     """Word errors over reference words, of the turns that need an answer, with a 95 % upper bound."""
 

@@ -21,6 +21,7 @@ from turngap.model.figures import (
     ConversationFigures,
     CorpusFigures,
     CostFigures,
+    GroupFigures,
     Instrument,
     LatencyFigures,
     Rate,
@@ -186,15 +187,19 @@ class RunRecord(FrozenModel):
     """The openings that the run took for no content (the scenario's `contentless`)."""
     stages: dict[Stage, StageFigures]
     wer: float | None
-    """Word errors over reference words, over all valid turns with a transcript."""
+    """Word errors over reference words, over all valid turns; words of a turn without a transcript count as missed."""
     wer_upper: float | None = None
-    """Its 95 % upper bound (bootstrap over utterances)."""
+    """Its 95 % upper bound, by utterance."""
     cut_off_rate: Rate
     underrun_rate: Rate
     wasted_attempts: int | None
     """Number of cancelled attempts of valid turns."""
     intervals: IntervalFigures | None = None
     """Shares and latencies with their intervals; null in runs that did not record them, and without turns."""
+    strata: dict[str, GroupFigures] = Field(default_factory=dict)
+    """By stratum, if there are several; {} in runs that did not record it."""
+    depths: dict[str, GroupFigures] = Field(default_factory=dict)
+    """`first turn` of a call and `later turns`, if there are both; {} in runs that did not record it."""
     conversation: ConversationFigures | None = None
     """Null in runs that did not record it."""
     cost: CostFigures | None = None

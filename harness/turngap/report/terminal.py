@@ -43,6 +43,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     if record.stages:
         _print_stages(record, console)
     _networks(record, turns, console)
+    _print_groups(record, console)
     for name, text in _facts(record):
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
     for name, text in conversation.terminal_lines(record):
@@ -92,6 +93,19 @@ def _print_stages(record: RunRecord, console: Console) -> None:
             hidden = [figures.hidden_p50_ms] if has_hidden else []
             values = (figures.p50_ms, figures.p95_ms, *hidden, figures.exposed_p50_ms, figures.exposed_p95_ms)
             table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
+    console.print(table)
+
+
+def _print_groups(record: RunRecord, console: Console) -> None:
+    """Print the turn gap by stratum and by depth in the call, answered turns and cut-offs apart."""
+    if not (record.strata or record.depths):
+        return
+    table = _table("turn gap, ms", "n", "answered", "their p50", "their p95", "cut off")
+    table.add_column("at most", justify="right", no_wrap=True)
+    for name, group in (*record.strata.items(), *record.depths.items()):
+        rate = group.cut_off_rate
+        cells = (ms(group.answered_p50_ms), ms(group.answered_p95_ms), str(rate.events), percent(rate.upper))
+        table.add_row(name, str(group.turn_gap_ms.n), str(group.answered), *cells)
     console.print(table)
 
 

@@ -13,7 +13,7 @@ from turngap_agent.tracing import Stage
 from turngap.model.figures import CorpusFigures, CostFigures, LatencyFigures, Source, StageFigures
 from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, StageTime, TurnRecord
-from turngap.verdict import conversation, stats
+from turngap.verdict import conversation, groups, stats
 from turngap.verdict.intervals import compute_intervals
 from turngap.verdict.word_errors import pool_word_errors
 
@@ -55,6 +55,8 @@ def compute_figures(turns: Turns) -> dict[str, Any]:
         "cut_off_rate": talk.rates["cut_off_rate"],
         "underrun_rate": talk.rates["underrun_rate"],
         "wasted_attempts": sum(max(0, count) for count in spare) if spare else None,
+        "strata": groups.group_by_stratum(valid),
+        "depths": groups.group_by_depth(valid),
         "conversation": talk,
     }
 
