@@ -24,7 +24,7 @@ from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.policies import make_endpointer
 from turngap_agent.inject import DelayLine
 from turngap_agent.telemetry.recorder import CallNotes
-from turngap_agent.telephony import mulaw
+from turngap_agent.telephony import FRAME_NS, mulaw
 from turngap_agent.telephony.messages import InboundMedia
 from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
@@ -72,7 +72,7 @@ class Call:
         work: list[Callable[[], Awaitable[None]]] = [line.run for line in lines if line.needs_task]
         if (model := self._agent.engines.turn) is not None:
             work.append(partial(self._queries.run, model))
-        await run_until_failure(self._listen, *work)
+        await run_until_failure(self._listen, self._keep_time, *work)
 
     async def close(self) -> None:
         """End the call: stop all work, and hand the spans over."""
@@ -91,6 +91,15 @@ class Call:
             pcm, fed = mulaw.decode(self._inbound.audio.codes(fed, end)), end
             for voicing in await self._detector.push(pcm):
                 await self._decide(partial(self._judge, voicing))
+
+    async def _keep_time(self) -> None:
+        """Notice silence by the clock on a line that sends no frames while its caller is silent."""
+        while True:
+            due_ns = now_ns() + FRAME_NS
+            await asyncio.sleep(FRAME_NS / 1e9)
+            # Woken late, frames may be waiting in the socket: they are read first.
+            if now_ns() - due_ns < FRAME_NS and self._inbound.fill(now_ns()):
+                self._audio_added.set()
 
     async def _decide(self, judge: Callable[[], Sequence[EndpointEvent | Move]]) -> None:
         """Queue what `judge` decides; in order, whether the detector or the turn model caused it."""

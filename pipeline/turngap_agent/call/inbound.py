@@ -6,6 +6,7 @@ import bisect
 
 import numpy as np
 
+from turngap_agent.call.line_clock import LineClock
 from turngap_agent.stt import AudioF32
 from turngap_agent.telephony import SAMPLE_RATE, mulaw
 from turngap_agent.telephony.messages import InboundMedia
@@ -19,15 +20,24 @@ class InboundAudio:
         self.audio = CallerAudio(kept_samples)
         self.arrivals = Arrivals()
         self._continuity = Continuity()
+        self._clock = LineClock()
 
     def add(self, media: InboundMedia, arrived_ns: int) -> bool:
         """Take a message that was read at `arrived_ns`; return False if it repeats the last one."""
         missing = self._continuity.missing_samples(media)
         if missing is None:
             return False
-        self.audio.add(mulaw.SILENCE * missing + media.payload)
+        silence, payload = self._clock.place(media.payload, missing)
+        self.audio.add(mulaw.SILENCE * silence + payload)
         self.arrivals.add(media.chunk, self.audio.end, arrived_ns)
+        self._clock.note_arrival(self.audio.end, arrived_ns, jumped=missing > 0)
         return True
+
+    def fill(self, now_ns: int) -> bool:
+        """Add the silence that has passed by now on a line that sends no frames; return whether there was any."""
+        due = self._clock.silence_due(self.audio.end, now_ns)
+        self.audio.add(mulaw.SILENCE * due)
+        return due > 0
 
 
 class CallerAudio:

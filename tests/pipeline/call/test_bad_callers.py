@@ -152,3 +152,14 @@ async def test_a_socket_that_dies_without_stop_frees_everything(serve, when, cap
             phone.socket.transport.abort()
         await check_everything_is_freed(served)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_line_that_is_silent_by_sending_nothing_is_answered(serve):
+    """Some carriers send no frames while their caller is silent: the end of speech is noticed by the clock."""
+    async with serve() as served, served.phone() as phone:
+        for turn in range(2):
+            await phone.speak(400)
+            name, audio = await phone.reply()
+            assert (name, bool(audio)) == (f"turn-{turn}-1", True)
+        await phone.hang_up()
+        await check_everything_is_freed(served)
