@@ -199,7 +199,8 @@ class _Call:
         keep = self._conversation.utterance_ends_in(frame)
         self._chunks.append(0)
         self._sent_ns.append(self._clock.now_ns())
-        if self._line.draw_loss() and not keep:
+        absent = self._line.draw_loss() | self._line.is_suppressed(pcm)
+        if absent and not keep:
             self._lost_frames.append(frame)
             pcm = np.zeros_like(pcm)
         else:

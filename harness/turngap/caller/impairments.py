@@ -1,8 +1,8 @@
-"""Impairments of the caller's line: level, echo, noise, DC offset, clipping, loss. Microseconds a frame.
+"""Impairments of the caller's line: level, echo, noise, DC offset, clipping, loss, suppressed silence.
 
-A lost frame is a message that never arrives. Twilio's `timestamp` is the time since the stream's start and jumps over
-it; `sequenceNumber` and `chunk` count messages and do not. The frame that holds the end of an utterance is never lost:
-stages are counted from its arrival.
+They take microseconds a frame. A lost or suppressed frame is a message that never arrives. Twilio's `timestamp` is the
+time since the stream's start and jumps over it; `sequenceNumber` and `chunk` count messages and do not. The frame that
+holds the end of an utterance always arrives: stages are counted from its arrival.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from turngap.scenario import NO_IMPAIRMENTS, Echo, LineImpairments
 NOISE_FRAMES = 390
 """Not the length of the comfort noise's loop, so that their sum does not repeat with either."""
 _FULL_SCALE = 32_768
+SILENCE_RMS = _FULL_SCALE * 10 ** (-45 / 20)
+"""Frames under it are silence to a line that suppresses it."""
+HANGOVER_FRAMES = 2
 
 
 class ImpairedLine:
@@ -28,7 +31,9 @@ class ImpairedLine:
 
     def __init__(self, impairments: LineImpairments, playout: Playout, seed: str) -> None:
         self._impairments = impairments
-        self._is_clean = impairments.model_copy(update={"loss_percent": 0.0}) == NO_IMPAIRMENTS
+        not_the_sound = {"loss_percent": 0.0, "suppress_silence": False}
+        self._is_clean = impairments.model_copy(update=not_the_sound) == NO_IMPAIRMENTS
+        self._hangover = 0
         self._gain = 10 ** (impairments.level_db / 20)
         clip_dbfs = impairments.clip_dbfs
         self._peak = _FULL_SCALE if clip_dbfs is None else _FULL_SCALE * 10 ** (clip_dbfs / 20)
@@ -56,6 +61,17 @@ class ImpairedLine:
         """Return whether the next frame is lost; call it once a frame, so that the seed determines which ones are."""
         loss_percent = self._impairments.loss_percent
         return loss_percent > 0 and self._rng.random() * 100 < loss_percent
+
+    def is_suppressed(self, pcm: Pcm16) -> bool:
+        """Return whether a frame, shape (160,), is not sent because it is silence; call it once a frame, in order.
+
+        Two frames after the last audible one are still sent, as a carrier's voice activity detector does.
+        """
+        if not self._impairments.suppress_silence:
+            return False
+        audible = float(np.sqrt(np.mean(pcm.astype(np.float64) ** 2))) >= SILENCE_RMS
+        self._hangover = HANGOVER_FRAMES if audible else self._hangover - 1
+        return self._hangover < 0
 
 
 class EchoPath:

@@ -39,6 +39,8 @@ class LineImpairments(FrozenModel):
     """Peaks are clipped at this level."""
     loss_percent: float = Field(0.0, ge=0, le=50)
     """Frames that never arrive."""
+    suppress_silence: bool = False
+    """Send no frames while the caller is silent, as some carriers do."""
 
 
 NO_IMPAIRMENTS = LineImpairments()

@@ -125,3 +125,17 @@ def test_a_cleared_buffer_does_not_hide_later_audio() -> None:
     playout.receive(tone(1600), START + 400 * NS_PER_MS)
     loud = [k for k in range(60) if (echo := path.read_frame(START + k * FRAME_NS)) is not None and echo.any()]
     assert loud == [*range(5, 15), *range(25, 35)]
+
+
+def test_a_line_that_suppresses_silence_sends_speech_and_a_little_after_it() -> None:
+    """Nothing before the caller speaks, two frames after the last audible one, nothing after those."""
+    line = ImpairedLine(LineImpairments(suppress_silence=True), Playout(), "a")
+    loud, quiet = np.full(160, 3000, np.int16), np.full(160, 20, np.int16)
+    frames = [quiet] * 3 + [loud] * 2 + [quiet] * 5 + [loud]
+    assert [line.is_suppressed(pcm) for pcm in frames] == [True] * 3 + [False] * 4 + [True] * 3 + [False]
+
+
+def test_an_ordinary_line_suppresses_nothing() -> None:
+    """Silence is sent as comfort noise."""
+    line = ImpairedLine(LineImpairments(), Playout(), "a")
+    assert not any(line.is_suppressed(np.zeros(160, np.int16)) for _ in range(50))
