@@ -1,4 +1,4 @@
-"""The simulation of turns that are called again can fail: by false passes, and by passes that the check lets through."""
+"""The simulation of turns called again can fail: by false passes, and by passes that the check lets through."""
 
 from __future__ import annotations
 
