@@ -55,6 +55,10 @@ COLUMNS = (
     "label_low_ms",
     "label_high_ms",
     "lead_in",
+    "substance_gap_ms",
+    "perceived_substance_ms",
+    "substance_from",
+    "contentless",
 )
 
 

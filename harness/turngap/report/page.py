@@ -24,6 +24,7 @@ from turngap.report import (
     other_runs,
     resources,
     stage_table,
+    substance,
     template,
     waterfall,
     wording,
@@ -113,6 +114,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "check_words": _check_words,
         "outcomes": outcome_rates(record, turns),
         "talk": conversation.conversation_section(record, turns),
+        "substance": substance.substance_section(record, turns),
         "rates": _rates(record),
         "gpu_chart": resources.draw_gpu_memory(run.gpu, record.gpus, turns)
         if run.gpu is not None and record.gpus
@@ -182,10 +184,19 @@ def _figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
     added = f"as the caller hears it: + network ({network})"
     return [
         ("perceived gap", added if record.live is None else "mouth to ear, measured", record.perceived_gap_ms),
+        *_substance_figures(record),
         ("turn gap", "at the media edge", record.turn_gap_ms),
         ("turn gap, by frame", "from the frame's send time", record.turn_gap_frame_ms),
         ("first byte", "first message, silent or not", record.first_byte_ms),
     ]
+
+
+def _substance_figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
+    pairs = (
+        ("perceived substance", "first content, + network", record.perceived_substance_ms),
+        ("substance gap", "first content, at the media edge", record.substance_gap_ms),
+    )
+    return [(name, meaning, figures) for name, meaning, figures in pairs if figures is not None]
 
 
 def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[dict[str, Any]]:
@@ -195,6 +206,7 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
     shown = [(key, title, turn) for key, title, turn in pairs if turn is not None and turn.path]
     end = max((bar.end_ms for _, _, turn in shown for bar in turn.bars), default=0.0)
     end = max([end, *(turn.turn_gap_ms or 0.0 for _, _, turn in shown)])
+    end = max([end, *(min(turn.substance_gap_ms or 0.0, waterfall.MOST_FILLER * end) for _, _, turn in shown)])
     return [
         {
             "key": key,
@@ -244,7 +256,15 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
             "heard": _shorten(turn.transcript) if shows_words else "",
             "reply": _shorten(turn.reply) if shows_words else "",
             "shows_words": shows_words,
+            "content": _describe_content(turn),
         }
+
+
+def _describe_content(turn: TurnRecord) -> str:
+    """Return when content was heard after what filler; "" where the first sound was content, or nothing is known."""
+    if not turn.contentless or turn.substance_gap_ms is None:
+        return ""
+    return f"content at {wording.ms(turn.substance_gap_ms)} ms, after “{turn.contentless}”"
 
 
 def _kind(turn: TurnRecord) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from turngap_agent.tracing import Stage
 
+from turngap.model.figures import LatencyFigures
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -64,12 +65,15 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
 
 
 def _latencies(record: RunRecord, console: Console) -> None:
-    rows = (
+    measured: tuple[tuple[str, LatencyFigures | None], ...] = (
         ("perceived gap", record.perceived_gap_ms),
+        ("perceived substance", record.perceived_substance_ms),
         ("turn gap", record.turn_gap_ms),
+        ("substance gap", record.substance_gap_ms),
         ("turn gap, by frame", record.turn_gap_frame_ms),
         ("first byte", record.first_byte_ms),
     )
+    rows = ((name, figures) for name, figures in measured if figures is not None)
     table = _table("ms", "p50", "p95", "p95 ≤", "max")
     for name, figures in rows:
         cells = (figures.p50, figures.p95, figures.p95_upper, figures.max)

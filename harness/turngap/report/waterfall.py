@@ -17,6 +17,10 @@ from turngap.report.wording import ACTIVITY, ROLE, STAGE, ms
 CALLER_STOPS, AGENT_IS_HEARD = "caller stops", "agent is heard"
 RIGHT_PX = 58
 """Free space to the right of the axes."""
+DIFFERS_MS = 5.0
+"""Closer than this, first sound and first content are one moment."""
+MOST_FILLER = 2.0
+"""Filler is drawn up to so many times the time to the first sound; what lasts longer is cut."""
 GAP_PX = 8
 """The least distance between the two labels."""
 
@@ -79,7 +83,10 @@ def waterfall_rows(turn: TurnRecord) -> tuple[ActivityRow, ...]:
 
 
 def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
-    """Draw the waterfall over 0 to `end_ms`; use the same `end_ms` for waterfalls that are compared."""
+    """Draw the waterfall over 0 to `end_ms`; use the same `end_ms` for waterfalls that are compared.
+
+    Where the first sound was no content, the filler up to the content is a pale box with an outline.
+    """
     rows = waterfall_rows(turn)
     gap = turn.turn_gap_ms or 0.0
 
@@ -112,7 +119,14 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
             at = place_clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
             _draw_after(ax, at, place, text, "ink" if row.pieces else "muted")
-        _draw_after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
+        content = turn.substance_gap_ms
+        if content is not None and content - gap > DIFFERS_MS:
+            _draw_bar(ax, 0, gap, min(content, end_ms), "muted", 0.74, pale=True, outlined=True)
+            _draw_after(ax, gap, 0, f"{ms(gap)} → {ms(content)} ms", "ink", weight="bold")
+            if content <= end_ms:
+                ax.plot([content, content], [-0.6, 0.6], color=css_colour("ink"), lw=1.2, ls=(0, (3, 2)))
+        else:
+            _draw_after(ax, gap, 0, f"{ms(gap)} ms", "ink", weight="bold")
         for at in (0.0, gap):
             ax.plot([at, at], [-0.6, len(rows) + 0.5], color=css_colour("ink"), lw=1.2, clip_on=False)
         ax.text(0, -0.7, CALLER_STOPS, va="bottom", fontsize=12, color=css_colour("muted"))
@@ -131,7 +145,9 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
     waits = ", ".join(f"{row.name} {ms(row.exposed_ms)} ms" for row in rows if row.pieces)
     title = f"Where the {ms(gap)} ms of this turn went"
     size = 82 + 23 * (len(rows) + 1)
-    return render_chart(name, title, f"Time on the critical path: {waits}.", draw, (530, size), (350, size))
+    content = turn.substance_gap_ms
+    filler = "" if content is None or content - gap <= DIFFERS_MS else f" First content at {ms(content)} ms."
+    return render_chart(name, title, f"Time on the critical path: {waits}.{filler}", draw, (530, size), (350, size))
 
 
 def _draw_bar(

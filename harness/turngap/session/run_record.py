@@ -114,6 +114,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),
         agent=AgentFigures(url=request.url or ""),
         gpus=None,
+        contentless=request.scenario.contentless,
         environment=machine,
         resume=state,
         **summary.compute_figures(()),

@@ -174,6 +174,11 @@ def _describe_measured(scored: Sequence[TurnRecord]) -> str:
     if median_ms is None or perceived_ms is None:
         return f"Not judged: {went}."
     median = f"median turn gap {median_ms:.0f} ms ({perceived_ms:.0f} ms as the caller hears it)"
+    answered = [turn for turn in valid if turn.expectation.needs_answer]
+    known = not any(turn.is_good and turn.substance_gap_ms is None for turn in answered)
+    content_ms = stats.percentile([turn.substance_gap_ms if turn.is_good else None for turn in answered], 0.5)
+    if known and content_ms is not None and content_ms - median_ms >= 1:
+        median += f", {content_ms:.0f} ms to the first content"
     return f"Not judged: {median}; {went}."
 
 
