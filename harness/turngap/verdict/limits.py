@@ -8,7 +8,7 @@ from turngap.model.figures import WordErrors
 from turngap.model.plural import plural
 from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict import conversation, stopping
+from turngap.verdict import conversation, stats, stopping
 from turngap.verdict.budget import Budget, Limit, Metric
 from turngap.verdict.counts import count_misses, judge_count
 from turngap.verdict.limit_result import LimitResult, LimitState, not_judged
@@ -62,7 +62,10 @@ def judge_limit(
     seen, once = _look(limit, scored, plan, ended=ended)
     if not seen and not ended:
         return LimitResult(LimitState.NEITHER, f"{limit.metric} is not judged after so few turns")
-    return _judge_wer(once, seen) if limit.metric in WORD_METRICS else _judge_wasted(once, seen)
+    # One limit is enough for FAIL, so their number divides the level of a false one.
+    sure_over = 1 - (1 - once.confidence) / limits
+    judge = _judge_wer if limit.metric in WORD_METRICS else _judge_wasted
+    return judge(once, seen, sure_over)
 
 
 def _look(
@@ -90,7 +93,7 @@ def _judge_vram(limit: Limit, evidence: Evidence) -> LimitResult:
     return LimitResult(LimitState.WITHIN if evidence.vram_peak_mib <= limit.at_most else LimitState.OVER, text)
 
 
-def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
+def _judge_wer(limit: Limit, scored: Sequence[TurnRecord], sure_over: float) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and turn.expectation.needs_answer]
     kind = WORD_METRICS[Metric(limit.metric)]
     turns = conversation.select_condition(valid, kind) if kind else valid
@@ -104,19 +107,22 @@ def _judge_wer(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
         remedy = f"the agent must send its spans, or drop `{limit.metric}` from the budget"
         return not_judged(f"no {kind + ' ' if kind else ''}turn has a transcript", remedy)
     missed = f", {errors.without_transcript} of them without a transcript" if errors.without_transcript else ""
+    seen = f"{plural(errors.words, 'word')} of {plural(errors.turns, 'turn')}{missed}; budget {limit.at_most:.1%}"
     text = (
-        f"{name} {errors.wer:.1%}, at most {errors.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{plural(errors.words, 'word')} of {plural(errors.turns, 'turn')}{missed}; budget {limit.at_most:.1%}"
+        f"{name} {errors.wer:.1%}, at most {errors.upper:.1%} with {_percent(limit.confidence)} confidence over {seen}"
     )
     lost = sum(turn.is_good and turn.reference is not None and turn.word_errors is None for turn in turns)
     remedy = f"{plural(lost, 'answered turn')} lost their spans: see the agent's log" if lost else ""
     if errors.upper <= limit.at_most:
         return LimitResult(LimitState.WITHIN, text, remedy)
-    is_over = errors.lower is not None and errors.lower > limit.at_most
-    return LimitResult(LimitState.OVER if is_over else LimitState.NEITHER, text, remedy)
+    sure = pool_word_errors(turns, sure_over) if errors.wer > limit.at_most else None
+    if sure is not None and sure.lower is not None and sure.lower > limit.at_most:
+        text = f"{name} {errors.wer:.1%}, at least {sure.lower:.1%} with {_percent(sure_over)} confidence over {seen}"
+        return LimitResult(LimitState.OVER, text, remedy)
+    return LimitResult(LimitState.NEITHER, text, remedy)
 
 
-def _judge_wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
+def _judge_wasted(limit: Limit, scored: Sequence[TurnRecord], sure_over: float) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
     work = conversation.pool_wasted_work(valid, limit.confidence)
     unreported = sum(turn.wasted_ms is None for turn in valid)
@@ -124,11 +130,22 @@ def _judge_wasted(limit: Limit, scored: Sequence[TurnRecord]) -> LimitResult:
         text = f"wasted work is not known for {unreported} of {plural(len(valid), 'turn')}"
         remedy = "the agent must report its work in its spans, or drop `wasted_share` from the budget"
         return not_judged(text, remedy, needs_spans=_sends_no_spans(valid))
-    text = (
-        f"wasted work {work.share:.1%}, at most {work.upper:.1%} with {limit.confidence:.0%} confidence over "
-        f"{plural(work.turns, 'turn')}; budget {limit.at_most:.1%}"
-    )
-    return LimitResult(LimitState.WITHIN if work.upper <= limit.at_most else LimitState.NEITHER, text)
+    seen = f"{plural(work.turns, 'turn')}; budget {limit.at_most:.1%}"
+    share = f"wasted work {work.share:.1%}"
+    text = f"{share}, at most {work.upper:.1%} with {_percent(limit.confidence)} confidence over {seen}"
+    if work.upper <= limit.at_most:
+        return LimitResult(LimitState.WITHIN, text)
+    useful_ms = [round(turn.compute_ms or 0.0) for turn in valid]
+    all_ms = [useful + round(turn.wasted_ms or 0.0) for useful, turn in zip(useful_ms, valid, strict=True)]
+    lower = 1 - stats.ratio_upper(useful_ms, all_ms, sure_over)
+    if lower > limit.at_most:
+        text = f"{share}, at least {lower:.1%} with {_percent(sure_over)} confidence over {seen}"
+        return LimitResult(LimitState.OVER, text)
+    return LimitResult(LimitState.NEITHER, text)
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.3g}%"
 
 
 def _sends_no_spans(valid: Sequence[TurnRecord]) -> bool:

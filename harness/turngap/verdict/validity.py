@@ -231,11 +231,12 @@ def bound_checks(
 def independence_checks(gaps_ms: stats.Values, over: Sequence[bool], *, budgeted: bool) -> list[Check]:
     """Return whether the turns may be counted as independent, from their gaps and misses in the order of the run.
 
-    What is significant but less than `LEAST_CHANGE` of the median gap changes no verdict, and is stated only.
+    What is significant but less than `LEAST_CHANGE` of the median gap, or than the instrument's own error may be,
+    changes no verdict and is stated only.
     """
     known = [gap for gap in gaps_ms if gap is not None]
     median_ms = stats.percentile(known, 0.5) or 0.0
-    negligible_ms = LEAST_CHANGE * median_ms
+    negligible_ms = max(LEAST_CHANGE * median_ms, MAX_INSTRUMENT_BIAS_MS)
     runs, alike = dependence.measure_runs(over), dependence.measure_autocorrelation(gaps_ms)
     stretch = dependence.find_stretch(gaps_ms)
     few = "too few turns to tell"

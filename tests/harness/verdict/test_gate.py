@@ -522,3 +522,64 @@ def test_an_agent_that_lost_its_transcripts_is_not_excused() -> None:
     """It sends spans, so the words could have been known: what has none counts as missed words."""
     turns = [turn(n, 400.0 + n % 7, transcript=None, wer=None, word_errors=None) for n in range(190)]
     assert judge_run(turns, evidence_of(turns), WORDS).verdict is not Verdict.PASS
+
+
+def test_the_sentinels_spread_is_judged_not_its_median_alone() -> None:
+    """48 % of its answers 80 ms late leave its median at 0, and no verdict; one of 40 is within what is allowed."""
+    half = evidence(190, sentinel_bias_ms=0.1, sentinel_samples=200, sentinel_over_share=0.48, sentinel_p99_ms=80.0)
+    judged = judge_run(run(190), half, EDGE)
+    assert judged.verdict is Verdict.INVALID
+    assert "48.0% of 200 sentinel answers were off by more than 5 ms (99th percentile 80.0 ms)" in judged.sentence
+    assert judge_run(run(190), half).verdict is Verdict.MEASURED
+    few = evidence(190, sentinel_samples=40, sentinel_over_share=0.025)
+    assert judge_run(run(190), few, EDGE).verdict is Verdict.PASS
+    short = evidence(60, sentinel_samples=8, sentinel_over_share=0.25)
+    (check,) = [check for check in judge_run(run(60), short).checks if check.name == "sentinel's spread"]
+    assert (check.ok, check.warning) == (None, False)
+
+
+def late_turns(late: set[int], n: int = 190, gap_ms: float = 700.0) -> list[TurnRecord]:
+    """n turns around 400 ms in no order, those of `late` over the budget."""
+    return [turn(i, gap_ms if i in late else 380.0 + (i * 7919) % 41) for i in range(n)]
+
+
+def test_misses_in_a_row_are_no_independent_turns() -> None:
+    """Three of 190 in a row: INVALID, though three apart pass."""
+    assert judge_run(late_turns({20, 90, 150}), evidence(190), EDGE).verdict is Verdict.PASS
+    judged = judge_run(late_turns({90, 91, 92}), evidence(190), EDGE)
+    assert judged.verdict is Verdict.INVALID
+    assert "3 of 190 turns over a limit, at most 3 in a row" in judged.sentence
+    assert judge_run(late_turns({90, 91, 92}), evidence(190)).verdict is Verdict.MEASURED
+
+
+def test_bad_outcomes_in_a_row_count_as_misses() -> None:
+    """However fast they were."""
+    turns = late_turns(set())
+    for place in (50, 51, 52):
+        turns[place] = turn(place, 100.0, Outcome.WRONG)
+    assert "in a row" in judge_run(turns, evidence(190), EDGE).sentence
+
+
+def test_a_slow_stretch_leaves_no_verdict() -> None:
+    """28 turns 90 ms slower than the others, all within the budget: one p95 does not describe the run."""
+    turns = late_turns(set(range(80, 108)), gap_ms=490.0)
+    judged = judge_run(turns, evidence(190), EDGE)
+    assert judged.verdict is Verdict.INVALID
+    failed = {check.name for check in judged.checks if check.ok is False}
+    assert failed == {"autocorrelation", "stretches"}
+
+
+def test_autocorrelation_is_printed_with_its_interval_and_ignored_where_it_is_small() -> None:
+    """Gaps that follow each other within 3 ms change no verdict."""
+    turns = [turn(i, 400.0 + 3 * ((i // 20) % 2)) for i in range(190)]
+    judged = judge_run(turns, evidence(190), EDGE)
+    assert judged.verdict is Verdict.PASS
+    (check,) = [check for check in judged.checks if check.name == "autocorrelation"]
+    assert "a gap's correlation with the next is +0.9" in check.text
+
+
+def test_a_run_stopped_early_needs_no_59_turns() -> None:
+    """What was planned counts: a run that was decided after 5 of 190 turns is FAIL, not short of turns."""
+    known = evidence(190, stopped_early="decided after 5 of 190 planned turns")
+    turns = [turn(i, 900.0 + (i * 7919) % 41) for i in range(5)]
+    assert judge_run(turns, known, EDGE).verdict is Verdict.FAIL
