@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from turngap.model.records import CallRecord, Clip
 from turngap.network import NetworkProfile
 from turngap.scenario import NO_IMPAIRMENTS, LineImpairments, PlannedCall, Turn
 from turngap_agent.telephony import mulaw
+from turngap_agent.tracing import Span
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
 SPEED = 10
@@ -91,6 +92,8 @@ def call(
     clips: dict[str, Clip] | None = None,
     line: LineImpairments = NO_IMPAIRMENTS,
     hang_up: Literal["stop", "drop"] = "stop",
+    waits_for_content: bool = False,
+    spans_so_far: Callable[[str], Sequence[Span]] | None = None,
 ) -> tuple[CallRecord, list[Json]]:
     """Place one call to `agent` on a free port; also return what the agent was sent."""
     log: list[Json] = []
@@ -103,7 +106,9 @@ def call(
         ):
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/twilio/media"
             call_clips = clips or {one.key: clip() for one in turns}
-            planned = PlannedCall(7, turns, probe, line=line, hang_up=hang_up, network=network)
+            planned = PlannedCall(
+                7, turns, probe, line=line, hang_up=hang_up, network=network, waits_for_content=waits_for_content
+            )
             placed = place_call(
                 url,
                 planned,
@@ -112,6 +117,7 @@ def call(
                 scheduler=scheduler,
                 seed=seed,
                 auth_token=auth_token or "",
+                spans_so_far=spans_so_far,
             )
             task = asyncio.create_task(placed)
             if cancel_after is not None:

@@ -1,0 +1,114 @@
+"""Agents with fillers, called, scored and transcribed: the time to substance, and what `sub500` makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from turngap.clock import NS_PER_MS
+from turngap.model.records import Pcm16
+from turngap.model.result import Verdict
+from turngap.model.turn import Outcome, TurnRecord
+from turngap.scenario import PlannedCall
+from turngap.scenario.content import default_openings, make_openings
+from turngap.scoring.score import score_call
+from turngap.session.reply_transcripts import transcribe_replies
+from turngap.store import recording
+from turngap.verdict.budget import load_budget
+from turngap.verdict.gate import Evidence, judge_run
+from turngap_agent import weights
+from turngap_agent.tracing import Span
+from turngap_agent.transcribe import MODEL
+
+from tests.harness.caller.calls import call, turn
+from tests.harness.session.filler_agents import beep, filler_agent, speak
+
+LATE_MS = 150
+"""The test's clock is ten times as fast: so much is a few milliseconds of a busy host."""
+NOTHING = np.zeros(0, np.int16)
+
+
+@pytest.fixture
+def recogniser() -> None:
+    """Skip where the recogniser's weights have not been fetched."""
+    pytest.importorskip("faster_whisper")
+    if not next(status for status in weights.list_all() if status.pin.name == MODEL).cached:
+        pytest.skip(f"needs the weights {MODEL}")
+
+
+def measure(folder: Path, filler: Pcm16, text: str, later_ms: float, spans: list[Span] | None) -> TurnRecord:
+    """Call such an agent, score the call with its spans, if it sends any, and transcribe the reply otherwise."""
+    agent = filler_agent(filler, text, later_ms, spans)
+    turns = (turn(),)
+    record, _ = call(agent, turns, probe=True, waits_for_content=True, spans_so_far=lambda _: spans or [])
+    plan = PlannedCall(7, turns, probe=True, waits_for_content=True)
+    (scored,) = score_call(record, spans or (), plan, network_ms=95, cold=False)
+    recording.write_wav(folder / "call.wav", recording.make_stereo(record))
+    offset_ms = (scored.t0_ns - record.started_ns) / NS_PER_MS
+    late = {"lateness_send_ms": 0.0, "lateness_recv_ms": 0.0}  # the fast clock's own
+    scored = scored.model_copy(update={"audio": "call.wav", "audio_offset_ms": offset_ms, **late})
+    if scored.outcome is Outcome.INVALID:
+        scored = scored.model_copy(update={"outcome": Outcome.ANSWERED, "detail": ""})
+    (heard,), _ = transcribe_replies(folder, [scored], make_openings(default_openings()))
+    return heard
+
+
+def judge(one: TurnRecord) -> tuple[Verdict, str]:
+    """The verdict of `sub500` on 190 turns like this one."""
+    turns = [one.model_copy(update={"call": n, "utterance_id": f"u{n}"}) for n in range(190)]
+    evidence = Evidence(planned_turns=190, complete=True, calibration_bias_ms=0.1, sentinel_bias_ms=0.1)
+    judgement = judge_run(turns, evidence, load_budget("sub500"))
+    return judgement.verdict, " ".join((judgement.sentence, *judgement.reasons))
+
+
+FILLERS = [("Um,", 1500), ("Um,", 3000), ("Thank you,", 3000), ("", 600), ("", 3000)]
+"""What is said at once, or "" for a beep of 120 ms, and how much later the content comes, ms."""
+
+
+@pytest.mark.usefixtures("recogniser")
+@pytest.mark.parametrize(("text", "later_ms"), FILLERS)
+@pytest.mark.parametrize("has_spans", [True, False], ids=["spans", "audio"])
+def test_a_filler_agent_fails(tmp_path: Path, text: str, later_ms: float, has_spans: bool) -> None:
+    """With spans and without: the substance is the content's onset, and `sub500` fails by it alone."""
+    filler = speak(text) if text else beep(120)
+    turn = measure(tmp_path, filler, text, later_ms, [] if has_spans else None)
+    assert turn.turn_gap_ms is not None
+    assert turn.substance_gap_ms is not None, turn.substance_note
+    assert turn.outcome is Outcome.ANSWERED
+    assert turn.substance_from == ("spans" if has_spans else "transcript")
+    expected_ms = turn.turn_gap_ms + len(filler) / 8 + later_ms
+    assert turn.substance_gap_ms == pytest.approx(expected_ms, abs=LATE_MS)
+    assert turn.contentless
+    assert turn.perceived_gap_ms is not None
+    quick = turn.model_copy(update={"turn_gap_ms": 50.0, "perceived_gap_ms": 145.0})
+    verdict, text = judge(quick)
+    assert (verdict, "p95 of perceived substance" in text) == (Verdict.FAIL, True), text
+
+
+@pytest.mark.usefixtures("recogniser")
+@pytest.mark.parametrize("has_spans", [True, False], ids=["spans", "audio"])
+def test_content_at_once_is_the_substance(tmp_path: Path, has_spans: bool) -> None:
+    """An agent that answers at once has one time."""
+    turn = measure(tmp_path, NOTHING, "", 0, [] if has_spans else None)
+    assert turn.substance_gap_ms == pytest.approx(turn.turn_gap_ms, abs=21)
+    assert (turn.outcome, turn.contentless) == (Outcome.ANSWERED, "")
+
+
+@pytest.mark.usefixtures("recogniser")
+def test_a_tone_alone_is_no_answer(tmp_path: Path) -> None:
+    """The agent sends 3 s of tone, and its words come after the caller has given up."""
+    turn = measure(tmp_path, beep(3000), "", 9000, None)
+    assert (turn.outcome, turn.substance_gap_ms) == (Outcome.MISSED, None)
+    assert turn.detail.startswith("only a sound without words was heard")
+
+
+def test_without_a_recogniser_the_turn_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched: unknown, never a pass."""
+    monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path / "empty"))
+    turn = measure(tmp_path, beep(1500), "", 300, None)
+    assert (turn.substance_gap_ms, turn.substance_from) == (None, "")
+    assert "turngap weights pull whisper-tiny.en" in turn.substance_note
+    verdict, text = judge(turn.model_copy(update={"turn_gap_ms": 50.0, "perceived_gap_ms": 145.0}))
+    assert verdict is not Verdict.PASS
+    assert "turngap weights pull whisper-tiny.en" in text
