@@ -82,7 +82,9 @@ class Execution:
         mode: Mode,
         compiler: str | Callable[..., Any] = "inductor",
         priority: StreamPriority = "high",
+        forks: bool = False,
     ) -> None:
+        """`forks`: whether work of `fork` runs on a stream of its own, beside later work; else it is part of it."""
         self.device = device
         self.mode = mode
         self._compiler = compiler
@@ -91,6 +93,9 @@ class Execution:
         # A hint that CUDA follows between the kernels of one process: no running kernel is interrupted.
         level = STREAM_LEVELS[priority]
         self._stream: Any = torch.cuda.Stream(device, priority=level) if device.type == "cuda" else None
+        self._side: Any = torch.cuda.Stream(device, priority=level) if forks and device.type == "cuda" else None
+        # Graphs of one pool reuse each other's memory: those that may run at once must not share it.
+        self._side_pool: Any = torch.cuda.graph_pool_handle() if self._graphed and self._side is not None else None
         self._pool: Any = torch.cuda.graph_pool_handle() if self._graphed else None
         if device.type == "cuda":
             # For the whole process: TF32 would leave the codec's convolutions 10 bits of mantissa.
@@ -134,12 +139,27 @@ class Execution:
             )
         return self._fused[function]
 
-    def prepare_unit(self, run: Callable[[], None]) -> Callable[[], None]:
+    def fork(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Run `work` after what was queued so far, beside what is queued later; the function returned makes that wait.
+
+        Its units must be prepared with `forked=True`.
+        """
+        if self._side is None:
+            work()
+            return _return_at_once
+        self._side.wait_stream(self._stream)
+        with torch.cuda.stream(self._side):
+            work()
+            done = torch.cuda.Event()
+            done.record(self._side)
+        return lambda: self._stream.wait_event(done)
+
+    def prepare_unit(self, run: Callable[[], None], *, forked: bool = False) -> Callable[[], None]:
         """Return what to call instead of `run` from now on.
 
         Preparing runs it a few times: reset the state that it writes afterwards. `run` has no arguments and returns
         nothing; it reads and writes tensors that stay in place, so that a graph of it can be replayed. All graphs share
-        one memory pool; no result of a unit may live in memory of the pool.
+        one memory pool, those of `forked` units another; no result of a unit may live in memory of a pool.
 
         Raises:
             CaptureError: the unit ran, and its capture failed. What `run` raises before that is raised unchanged.
@@ -148,13 +168,19 @@ class Execution:
             if self.mode is Mode.COMPILED:
                 run()
             return run
-        for _ in range(WARM_UP_RUNS):
-            run()
-        self._stream.synchronize()
+        stream, pool = self._stream, self._pool
+        with ExitStack() as stack:
+            if forked and self._side is not None:
+                stream, pool = self._side, self._side_pool
+                stream.wait_stream(self._stream)
+                stack.enter_context(torch.cuda.stream(stream))
+            for _ in range(WARM_UP_RUNS):
+                run()
+        stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         # thread_local: other threads may use the GPU meanwhile
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 run()
         except Exception as error:
             raise CaptureError(
@@ -170,6 +196,16 @@ class Execution:
             return _return_at_once
         event = torch.cuda.Event()
         event.record(self._stream)
+        wait: Callable[[], None] = event.synchronize
+        return wait
+
+    def copy_to_host(self, source: torch.Tensor, host: torch.Tensor) -> Callable[[], None]:
+        """Queue a copy of `source` into `host`, from `allocate_host_buffer`; the function returned waits for it."""
+        host.copy_(source, non_blocking=True)
+        if self._stream is None:
+            return _return_at_once
+        event = torch.cuda.Event()
+        event.record()  # on the current stream: the engine's, or inside `fork` that of the fork
         wait: Callable[[], None] = event.synchronize
         return wait
 

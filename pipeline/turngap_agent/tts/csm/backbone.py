@@ -16,9 +16,9 @@ from turngap_agent.tts.csm.stack import LlamaStack
 class Backbone:
     """The backbone's weights of a transformers CsmForConditionalGeneration, over `positions` places."""
 
-    def __init__(self, network: Any, positions: int, sampling: Sampling) -> None:
+    def __init__(self, network: Any, positions: int, sampling: Sampling, *, fused_attention: bool = False) -> None:
         config = network.config
-        self.stack = LlamaStack(network.backbone_model, config, positions)
+        self.stack = LlamaStack(network.backbone_model, config, positions, fused_attention=fused_attention)
         self.sampling = sampling
         self.hidden_size: int = config.hidden_size
         self.text_embeddings: Tensor = network.embed_text_tokens.weight.data

@@ -57,6 +57,7 @@ class Csm:
                 sampling=sampling,
                 positions=settings.context_positions,
                 stream_priority=settings.stream_priority,
+                fast=settings.fast_paths,
             )
             speech.prepare(None if settings.mode == "auto" else Mode(settings.mode), settings.slots)
         self._speech = speech

@@ -21,6 +21,8 @@ class Sampling(NamedTuple):
 
     temperature: float
     top_k: int
+    fused: bool = False
+    """Whether one kernel in Triton draws a single row's code (`kernels.sample`)."""
 
     @property
     def greedy(self) -> bool:
@@ -38,6 +40,10 @@ def sample(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
     """Return a code for each row of `logits` (rows, codes), with uniform `noise` (rows, at least top_k)."""
     if sampling.greedy:
         return logits.argmax(dim=-1)
+    if sampling.fused and len(logits) == 1:
+        from turngap_agent.tts.csm import kernels
+
+        return kernels.sample(logits, noise, sampling.temperature, sampling.top_k)
     likeliest, codes = logits.float().topk(sampling.top_k, dim=-1)
     uniform = noise[:, : sampling.top_k].clamp(1e-9, 1 - 1e-7)
     gumbel = -torch.log(-torch.log(uniform))

@@ -16,6 +16,7 @@ from turngap_agent.engines import (
     TtsSettings,
     weights_memory,
 )
+from turngap_agent.tts.csm.fast_paths import FastPaths, FusedKernel
 
 _PARAMETERS = 1_632e6
 """CSM-1B with its codec, counted from the architecture."""
@@ -57,10 +58,21 @@ class CsmSettings(TtsSettings, CoreSettings):
     context_positions: int = Field(2048, ge=256, le=2048)
     slots: int = Field(2, ge=1, le=16)
     """How many clauses are spoken at once; further ones wait."""
+    fused_kernels: tuple[FusedKernel, ...] = ()
+    """`sampling`, `attention`: chains of torch's operations that one kernel in Triton replaces."""
+    codec_beside: bool = False
+    """Decode a frame's sound beside the next frame's backbone, on a stream of its own."""
+    depth_weights: Literal["full", "int8"] = "full"
+    """`int8`: the depth decoder reads half the bytes, and draws other codes."""
     scheduling: Literal["in_turn", "first_frames_first"] = "in_turn"
     """`first_frames_first`: a clause's first frame goes before others' later ones, and no frame is launched ahead while
     another waits. Not measured on a GPU yet."""
     seed: int = 0
+
+    @property
+    def fast_paths(self) -> FastPaths:
+        """The options for speed; none of them has been measured on a GPU."""
+        return FastPaths(frozenset(self.fused_kernels), self.codec_beside, self.depth_weights == "int8")
 
     def build(self) -> LoadedEngine:
         """Load the model; on a GPU this takes up to minutes."""

@@ -103,6 +103,10 @@ class Slot:
         self._position = torch.zeros(1, dtype=torch.long, device=device)
         self._codes = torch.zeros_like(parts.codes)
         """The last frame, kept while other slots use the shared buffer."""
+        self._heard = torch.zeros_like(parts.codes)
+        """The frame that the codec decodes; `_codes` may be the next one already."""
+        self._join: Callable[[], None] = _do_nothing
+        """Makes the device's later work wait for the codec."""
         self._output = torch.zeros(parts.codec.frame_samples + 1, device=device)
         """Samples, followed by 1 if the frame ends the audio, else 0."""
         self._lookahead = parts.execution.lookahead
@@ -114,7 +118,7 @@ class Slot:
         self._reads_end = True
         unit = parts.execution.prepare_unit
         windows = [window for window in WINDOWS if window < parts.positions] + [parts.positions]
-        self._reset_unit = unit(self._reset)
+        self._reset_unit = unit(self._reset, forked=True)
         self._prefill_units = {
             (rows, window): unit(partial(self._prefill, rows, window))
             for rows in PREFILL_ROWS
@@ -122,7 +126,7 @@ class Slot:
             if window >= min(rows, parts.positions)
         }
         self._step_units = {window: unit(partial(self._step, window)) for window in windows}
-        self._codec_unit = unit(self._decode)
+        self._codec_unit = unit(self._decode, forked=True)
         self._windows = windows
 
     @property
@@ -139,7 +143,8 @@ class Slot:
 
         Both in one call: between calls of a slot's methods other slots use the shared buffers.
         """
-        self._reset_unit()
+        self._join()
+        self._join = self._parts.execution.fork(self._reset_unit)
         self._generator.manual_seed(seed)
         self._draw_noise()
         while self.prepare_segment(plan.segments):
@@ -197,11 +202,16 @@ class Slot:
             self._step_units[self._window(self._filled + 1)]()
             self._filled += 1
         self._parts.depth_unit()
+        self._codes.copy_(self._parts.codes)
+        self._join()  # the codec still reads the last frame
+        self._heard.copy_(self._codes)
+        self._join = self._parts.execution.fork(self._decode_to_host)
+        self._launched += 1
+
+    def _decode_to_host(self) -> None:
         self._codec_unit()
         index = self._launched % len(self._host)
-        self._host[index].copy_(self._output, non_blocking=True)
-        self._waits[index] = self._parts.execution.record_event()
-        self._launched += 1
+        self._waits[index] = self._parts.execution.copy_to_host(self._output, self._host[index])
 
     def _compute(self, rows: torch.Tensor) -> None:
         parts = self._parts
@@ -240,9 +250,8 @@ class Slot:
 
     def _decode(self) -> None:
         parts = self._parts
-        self._codes.copy_(parts.codes)
-        self._output[:-1].copy_(parts.execution.fuse(parts.codec.decode_frame)(self._codes, self._codec_state))
-        self._output[-1:].copy_((self._codes == parts.end_code).all().view(1))
+        self._output[:-1].copy_(parts.execution.fuse(parts.codec.decode_frame)(self._heard, self._codec_state))
+        self._output[-1:].copy_((self._heard == parts.end_code).all().view(1))
 
     def _reset(self) -> None:
         reset(self._codec_state)
@@ -253,3 +262,7 @@ def _common_segments(resident: tuple[Segment, ...], wanted: tuple[Segment, ...])
     while count < min(len(resident), len(wanted)) and resident[count].key == wanted[count].key:
         count += 1
     return resident[:count]
+
+
+def _do_nothing() -> None:
+    """Nothing was forked yet."""

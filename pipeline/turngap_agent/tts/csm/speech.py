@@ -18,6 +18,7 @@ from turngap_agent.tts.csm import codec
 from turngap_agent.tts.csm.backbone import Backbone
 from turngap_agent.tts.csm.context import Segment, SegmentStore, SpeechPlan, choose_segments, plan_speech, resample
 from turngap_agent.tts.csm.depth import DepthDecoder
+from turngap_agent.tts.csm.fast_paths import REFERENCE, FastPaths
 from turngap_agent.tts.csm.model import CsmCheckpoint
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import PREFILL_ROWS, SharedParts, Slot
@@ -41,14 +42,21 @@ class Speech:
         sampling: Sampling,
         positions: int = 2048,
         stream_priority: StreamPriority = "high",
+        fast: FastPaths = REFERENCE,
     ) -> None:
-        """Raise EngineError if the checkpoint has another architecture than the one implemented here."""
+        """Raise EngineError if the checkpoint has another architecture than the one implemented here.
+
+        Or if a fused kernel cannot run on its device.
+        """
         network = checkpoint.network
         self.checkpoint = checkpoint
         self.positions = min(positions, network.config.max_position_embeddings)
         try:
-            self.backbone = Backbone(network, self.positions + PREFILL_ROWS[-1], sampling)
-            self.depth = DepthDecoder(network, sampling)
+            _require_kernels(fast, network.lm_head.weight.device)
+            sampling = sampling._replace(fused="sampling" in fast.fused)
+            fused = "attention" in fast.fused
+            self.backbone = Backbone(network, self.positions + PREFILL_ROWS[-1], sampling, fused_attention=fused)
+            self.depth = DepthDecoder(network, sampling, fused_attention=fused, int8=fast.int8_depth)
             self.codec = codec.MimiDecoder(network.codec_model, self.positions)
         except (ValueError, AttributeError) as error:
             raise EngineError(
@@ -58,6 +66,7 @@ class Speech:
         self.device = self.backbone.head.device
         self.prompt: Segment | None = None
         self.slots: tuple[Slot, ...] = ()
+        self.fast = fast
         self._stream_priority: StreamPriority = stream_priority
         self.execution = Execution(self.device, Mode.EAGER, priority=stream_priority)
         self._store = SegmentStore(self._encode_text, self._encode_audio)
@@ -148,7 +157,7 @@ class Speech:
         return self.codec.sample_rate
 
     def _make_slots(self, mode: Mode, count: int) -> tuple[Execution, tuple[Slot, ...]]:
-        execution = Execution(self.device, mode, priority=self._stream_priority)
+        execution = Execution(self.device, mode, priority=self._stream_priority, forks=self.fast.codec_beside)
         with execution.activate():
             end_code = self.checkpoint.network.config.codebook_eos_token_id
             parts = SharedParts.build(self.backbone, self.depth, self.codec, execution, self.positions, end_code)
@@ -168,3 +177,16 @@ class Speech:
     def _encode_samples(self, samples: torch.Tensor) -> torch.Tensor:
         mimi = self.checkpoint.network.codec_model
         return codec.encode(mimi, samples, self.codec.codebooks, self.codec.frame_samples)
+
+
+def _require_kernels(fast: FastPaths, device: torch.device) -> None:
+    if not fast.fused:
+        return
+    try:
+        from turngap_agent.tts.csm import kernels
+    except ImportError:
+        raise EngineError(
+            "csm: tts.fused_kernels need triton, which torch installs on Linux; set tts.fused_kernels: []"
+        ) from None
+    if device.type != "cuda" and not kernels.is_interpreted():
+        raise EngineError(f"csm: tts.fused_kernels need an NVIDIA GPU, not {device}; set tts.fused_kernels: []")

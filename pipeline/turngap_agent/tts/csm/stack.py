@@ -6,6 +6,7 @@ into a CUDA graph once and replayed for every frame. Projections that read the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,24 +14,29 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from turngap_agent.device.attention import KeyValues, attend, fuse_projections, make_rotary_tables, rotate
+from turngap_agent.tts.csm.int8 import Matrix, count_bytes, multiply, quantise
 
 
 class LlamaLayer(NamedTuple):
     """The weights of one layer; a matrix has the shape (out, in)."""
 
     attention_norm: Tensor
-    qkv: Tensor
-    output: Tensor
+    qkv: Matrix
+    output: Matrix
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Matrix
+    down: Matrix
 
 
 class LlamaStack:
     """The layers and final norm of a decoder, over `positions` places of rotary embedding."""
 
-    def __init__(self, decoder: Any, config: Any, positions: int) -> None:
+    def __init__(
+        self, decoder: Any, config: Any, positions: int, *, fused_attention: bool = False, int8: bool = False
+    ) -> None:
         """Take the weights of `decoder` (a transformers Csm*Model), which then shares the fused storage.
+
+        `fused_attention`: a step of one row attends in one kernel. `int8`: matrices are copied to 8-bit integers.
 
         Raises:
             ValueError: the architecture has biases or an activation that this stack does not have.
@@ -41,7 +47,9 @@ class LlamaStack:
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = config.head_dim
         self.eps: float = config.rms_norm_eps
-        self.layers = tuple(_fuse_layer(layer) for layer in decoder.layers)
+        self.fused_attention = fused_attention
+        layers = tuple(_fuse_layer(layer) for layer in decoder.layers)
+        self.layers = tuple(_quantise_layer(layer, fused_attention) for layer in layers) if int8 else layers
         self.norm: Tensor = decoder.norm.weight.data
         device, dtype = self.norm.device, self.norm.dtype
         rotary = decoder.rotary_emb
@@ -61,27 +69,53 @@ class LlamaStack:
         Writes the rows' keys and values into `cache`, and attends to its first `window` places, up to each row's own
         position: places after it, stale or never written, have no weight.
         """
-        cos = self.cos.index_select(0, positions).unsqueeze(1)
-        sin = self.sin.index_select(0, positions).unsqueeze(1)
-        hidden_places = (self.places[:window] > positions.unsqueeze(1)).repeat(self.heads // self.kv_heads, 1)
+        cos, sin = self.cos.index_select(0, positions), self.sin.index_select(0, positions)
+        attend_layer = self._prepare_attention(cos, sin, positions, window)
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
-            qkv = F.linear(self._normalise(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
-            rotary, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
+            qkv = multiply(self._normalise(x, layer.attention_norm), layer.qkv)
+            x = x + multiply(attend_layer(qkv, keys, values), layer.output)
+            gate, up = multiply(self._normalise(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
+            x = x + multiply(F.silu(gate) * up, layer.down)
+        return self._normalise(x, self.norm)
+
+    def _prepare_attention(self, cos: Tensor, sin: Tensor, positions: Tensor, window: int) -> Attention:
+        """Return a layer's attention for rows at `positions`: from qkv (T, …), keys and values to (T, heads · dim)."""
+        if self.fused_attention and len(positions) == 1:
+            from turngap_agent.tts.csm import kernels
+
+            def attend_row(qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+                return kernels.attend_row(qkv, cos, sin, keys, values, positions, self.heads)
+
+            return attend_row
+        cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+        hidden_places = (self.places[:window] > positions.unsqueeze(1)).repeat(self.heads // self.kv_heads, 1)
+
+        def attend_rows(qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            rotary, value = qkv.view(len(qkv), -1, self.head_dim).split(
+                (self.heads + self.kv_heads, self.kv_heads), dim=1
+            )
             query, key = rotate(rotary, cos, sin).split((self.heads, self.kv_heads), dim=1)
             keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
-            attended = attend(query, keys[:, :window], values[:, :window], hidden_places, self.head_dim**-0.5)
-            x = x + F.linear(attended, layer.output)
-            gate, up = F.linear(self._normalise(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
-        return self._normalise(x, self.norm)
+            return attend(query, keys[:, :window], values[:, :window], hidden_places, self.head_dim**-0.5)
+
+        return attend_rows
 
     def bytes_read(self) -> int:
         """Return the bytes of weights that one step reads."""
-        return sum(weight.numel() * weight.element_size() for layer in self.layers for weight in layer)
+        return sum(count_bytes(weight) for layer in self.layers for weight in layer)
 
     def _normalise(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
+
+
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _quantise_layer(layer: LlamaLayer, fused: bool) -> LlamaLayer:
+    return LlamaLayer(
+        *(quantise(part, fused=fused) if isinstance(part, Tensor) and part.dim() == 2 else part for part in layer)
+    )
 
 
 def _fuse_layer(layer: Any) -> LlamaLayer:
