@@ -1,12 +1,14 @@
 """Measures the instrument's own error on an idle machine, and with a busy process on every core.
 
-    python -m benchmarks.accuracy [--turns 100] [--hog-turns 40] [--json]        about 6 minutes
+    python -m benchmarks.accuracy [--edges 10000] [--turns 100] [--hog-turns 40] [--json]        about 8 minutes
 
-Idle: the reference agent, whose delay is known, at 150, 300 and 800 ms, with speech that ends anywhere in a frame and
-with speech that ends with a frame. Under load: turns with a known gap are measured together with the sentinel, as in a
-run, and the sentinel's error in their windows is compared with their own; before and after a run with scripted engines,
-whose `run.json` must state the same. The error under load has no limit, but it must be reported. Two medians agree if
-they differ by at most 1 ms and what chance explains (95 % interval of the difference).
+Edges: t0 and t1 of signals whose onset and end are known, anywhere in a frame (benchmarks/edges.py). Idle: the
+reference agent, whose delay is known, at 150, 300 and 800 ms, with speech that ends anywhere in a frame and with speech
+that ends with a frame; the errors of label and onset are included. Under load: turns with a known gap are measured
+together with the sentinel, as in a run, and the sentinel's error in their windows is compared with their own; before
+and after a run with scripted engines, whose `run.json` must state the same. The error under load has no limit, but it
+must be reported. Two medians agree if they differ by at most 1 ms and what chance explains (95 % interval of the
+difference).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from turngap.scoring import score
 from turngap.session import plan
 from turngap.session.runner import run_request
 
+from benchmarks.edges import measure_edges, print_edges
 from benchmarks.promises import Promise, check_at_most, make_parser, print_progress, print_result
 from benchmarks.side_by_side import SCRIPTED, write_bursts
 
@@ -184,15 +187,20 @@ def busy_cores() -> Iterator[None]:
 def main() -> int:
     """Print the table; return 1 if a promise does not hold."""
     options = make_parser(__doc__)
+    options.add_argument("--edges", type=int, default=10_000, help="signals with known edges of each kind; 0: none")
     options.add_argument("--turns", type=int, default=100, help="turns for each delay, idle machine; 0: none")
     options.add_argument("--hog-turns", type=int, default=40, help="turns under load, twice; 0: none")
     options.add_argument("--calls", type=int, default=CALLS, help="simultaneous calls, idle machine")
     arguments = options.parse_args()
     rows: list[Promise] = []
     details: dict[str, Any] = {}
+    if arguments.edges:
+        rows, details["edges"] = measure_edges(arguments.edges)
+        print_edges(details["edges"], as_json=arguments.json)
     if arguments.turns:
         with raised_priority():
-            rows, details["idle"] = asyncio.run(measure_idle(arguments.turns, arguments.calls))
+            promises, details["idle"] = asyncio.run(measure_idle(arguments.turns, arguments.calls))
+        rows += promises
     if arguments.hog_turns:
         with tempfile.TemporaryDirectory() as folder, busy_cores(), raised_priority():  # as the callers of a run are
             promises, details["hogs"] = asyncio.run(measure_under_load(arguments.hog_turns, Path(folder)))

@@ -33,7 +33,7 @@ from turngap.processes import child
 from turngap.scoring.milestones import iter_milestones
 
 START_TIMEOUT_S = 20.0
-BIAS_MS, SD_MS, LARGEST_MS = 1.0, 1.0, 5.0
+BIAS_MS, SD_MS, LARGEST_MS = 0.5, 1.0, 5.0
 """Limits on an idle machine: |median error|, its standard deviation, and the largest error."""
 
 

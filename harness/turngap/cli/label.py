@@ -13,6 +13,7 @@ from turngap_agent import files
 from turngap_agent.errors import ScenarioError, UsageError, write_error
 from turngap_agent.telephony import SAMPLE_RATE
 
+from turngap.caller.onset import DBM0_OVER_DBFS, format_level
 from turngap.corpus.labels import MAX_MOVE_MS
 from turngap.corpus.recording_check import RecordingCheck, check_recording
 from turngap.model.plural import plural
@@ -111,6 +112,9 @@ def _to_json(check: RecordingCheck) -> dict[str, object]:
         "high_ms": check.label.high_ms,
         "firm": check.label.is_firm,
         "threshold_dbfs": round(check.threshold_dbfs, 1),
+        "threshold_dbm0": round(check.threshold_dbfs + DBM0_OVER_DBFS, 1),
+        "level_dbfs": round(check.level_dbfs, 1),
+        "level_dbm0": round(check.level_dbfs + DBM0_OVER_DBFS, 1),
         "pauses_ms": [list(pause) for pause in check.pauses],
         "usable": check.usable,
         "remarks": list(check.remarks),
@@ -119,10 +123,11 @@ def _to_json(check: RecordingCheck) -> dict[str, object]:
 
 def _print_check(check: RecordingCheck, console: Console) -> None:
     label = check.label
-    moves = f"{label.low_ms:+.0f} / {label.high_ms:+.0f} ms"
+    moves = f"{label.low_ms:+.1f} / {label.high_ms:+.1f} ms"
     lines = [
         f"{check.path}: {check.duration_ms:.0f} ms",
-        f"  speech     {check.start_ms:.0f} to {check.end_ms:.0f} ms (over {check.threshold_dbfs:.0f} dBFS)",
+        f"  speech     {check.start_ms:.1f} to {check.end_ms:.1f} ms, over {format_level(check.threshold_dbfs)}",
+        f"  level      {format_level(check.level_dbfs)} as spoken, over the frames that are speech",
         f"  end        moves by {moves} with thresholds at -5 / +5 dB (limit {MAX_MOVE_MS:.0f})",
     ]
     for start_ms, end_ms in check.pauses:

@@ -15,7 +15,7 @@ import numpy as np
 from turngap_agent.errors import ScenarioError
 
 from turngap.caller.comfort_noise import make_comfort_noise
-from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
+from turngap.caller.onset import LEVEL_FRAME_SAMPLES, format_level, levels_dbfs
 from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, Label, label_speech, speech_threshold_dbfs
 from turngap.model.records import Pcm16
 from turngap.scenario import PAUSE_MS
@@ -57,7 +57,7 @@ def join_speech(seed: str, parts: Sequence[Pcm16], gaps_ms: Sequence[int] | None
         if label is None:
             raise ScenarioError(
                 f"there is no speech in it: even with {MAX_GAIN_DB:.0f} dB of gain no sound is over "
-                f"{FLOOR_DBFS + SHIFT_DB:.0f} dBFS; record it louder",
+                f"{format_level(FLOOR_DBFS + SHIFT_DB)}; record it louder",
                 code="scenario.no-speech",
             )
         is_first, is_last = index == 0, index == len(parts) - 1

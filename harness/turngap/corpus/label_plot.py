@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from turngap_agent.errors import write_error
 
-from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
+from turngap.caller.onset import DBM0_OVER_DBFS, LEVEL_FRAME_SAMPLES, format_level, levels_dbfs
 from turngap.corpus.labels import SHIFT_DB
 from turngap.corpus.recording_check import RecordingCheck
 
@@ -36,14 +36,14 @@ def plot_label(check: RecordingCheck, path: Path) -> None:
     levels = levels_dbfs(check.pcm)
     level.step(np.arange(len(levels)) * LEVEL_FRAME_SAMPLES / 8, levels, where="post", color=_VOICE, linewidth=1)
     level.axhline(
-        check.threshold_dbfs, color=_LABEL, linewidth=1, label=f"speech is over {check.threshold_dbfs:.0f} dBFS"
+        check.threshold_dbfs, color=_LABEL, linewidth=1, label=f"speech is over {format_level(check.threshold_dbfs)}"
     )
     level.axhspan(
         check.threshold_dbfs - SHIFT_DB, check.threshold_dbfs + SHIFT_DB, color=_SHIFT, alpha=0.25, label="±5 dB"
     )
     for axes in (wave, level, close):
         axes.axvline(check.start_ms, color=_LABEL, linewidth=1, linestyle=":")
-        axes.axvline(check.end_ms, color=_LABEL, linewidth=1.2, label=f"end of speech, {check.end_ms:.0f} ms")
+        axes.axvline(check.end_ms, color=_LABEL, linewidth=1.2, label=f"end of speech, {check.end_ms:.1f} ms")
         for move in (check.label.low_ms, check.label.high_ms):
             axes.axvline(check.end_ms + move, color=_SHIFT, linewidth=1, linestyle="--")
         for start_ms, end_ms in check.pauses:
@@ -55,7 +55,7 @@ def plot_label(check: RecordingCheck, path: Path) -> None:
     close.set_title(f"the end: {check.label.low_ms:+.0f} / {check.label.high_ms:+.0f} ms with ∓5 dB", fontsize=10)
     wave.set_title(f"{check.path.name}: {check.end_ms - check.start_ms:.0f} ms of speech")
     wave.legend(loc="upper right", fontsize=8)
-    level.set_ylabel("dBFS, 10 ms frames")
+    level.set_ylabel(f"dBFS, 10 ms frames (0 dBFS: {DBM0_OVER_DBFS:+.1f} dBm0)")
     level.legend(loc="lower center", fontsize=8)
     try:
         figure.savefig(path)

@@ -36,6 +36,13 @@ class RecordingCheck:
     """What is wrong with it and what to do, one line each."""
 
     @property
+    def level_dbfs(self) -> float:
+        """The RMS level at which it is spoken, over its frames that are speech."""
+        levels = levels_dbfs(self.pcm[self.label.start_sample : self.label.end_sample])
+        speech = levels[levels > self.threshold_dbfs]
+        return float(10 * np.log10(np.mean(10 ** (speech / 10))))
+
+    @property
     def start_ms(self) -> float:
         """The start of the speech."""
         return self.label.start_sample / 8

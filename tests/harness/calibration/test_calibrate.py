@@ -120,7 +120,8 @@ def row(**changes: object) -> DelayErrors:
     ("changes", "valid"),
     [
         ({}, True),
-        ({"bias_median_ms": -1.1}, False),
+        ({"bias_median_ms": -0.51}, False),
+        ({"bias_median_ms": 0.49}, True),
         ({"sd_ms": 1.1}, False),
         ({"max_abs_error_ms": 5.1}, False),
         ({"missed": 1}, False),

@@ -35,12 +35,14 @@ def test_a_firm_recording_is_usable(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = save(tmp_path / "mine.wav", word(8000, 1))
     assert app.execute(["label", str(path), "--json"]) == 0
     label = json.loads(capsys.readouterr().out)
-    assert abs(label["start_ms"] - 120) <= 10
-    assert abs(label["end_ms"] - 1120) <= 10
+    assert abs(label["start_ms"] - 120) <= 1
+    assert abs(label["end_ms"] - 1120) <= 1
     assert (label["firm"], label["usable"], label["remarks"], label["pauses_ms"]) == (True, True, [], [])
     assert app.execute(["label", str(path)]) == 0
     text = capsys.readouterr().out
-    assert f"speech     {label['start_ms']:.0f} to {label['end_ms']:.0f} ms" in text
+    assert f"speech     {label['start_ms']:.1f} to {label['end_ms']:.1f} ms, over " in text
+    for level in ("threshold", "level"):
+        assert f"{label[f'{level}_dbfs']:.0f} dBFS ({label[f'{level}_dbm0']:.0f} dBm0)" in text
 
 
 def test_pauses_inside_are_listed(tmp_path: Path) -> None:
