@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from turngap_agent.errors import ScenarioError
 
+from turngap.caller.onset import levels_dbfs
 from turngap.corpus.audio_sources import read_audio
 from turngap.corpus.concatenation import find_pauses, join_speech, normalise
 from turngap.corpus.labels import MAX_MOVE_MS, Label, label_speech, speech_threshold_dbfs
