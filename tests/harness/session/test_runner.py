@@ -264,3 +264,15 @@ def test_a_killed_gate_is_an_aborted_attempt_until_it_is_resumed(tmp_path: Path)
     done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert "2nd attempt on this build" in " ".join(done.stdout.split())
     assert len(attempts.read_attempts(results)[0]) == 2
+
+
+def test_a_ledger_that_cannot_be_written_is_one_line_before_anything_starts(tmp_path: Path) -> None:
+    """Exit code 3, and no run folder."""
+    scenario, results = scenario_of_tones(tmp_path, 20, gate="true", probe="true"), tmp_path / "results"
+    (results / attempts.LEDGER).mkdir(parents=True)
+    arguments = ("run", str(scenario), "--profile", "scripted", "--budget", "edge500", "--out", str(results))
+    done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 3
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert attempts.LEDGER in line
+    assert [path.name for path in results.iterdir()] == [attempts.LEDGER]
