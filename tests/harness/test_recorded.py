@@ -61,13 +61,20 @@ def test_figures_and_verdicts_are_as_before(name: str) -> None:
         foreign_cpu_share=0.02,
         stolen_cpu_share=0.0,
     )
-    judgement = gate.judge_run(turns, evidence, expected["budget"] and budget.load_budget(expected["budget"]))
+    limits = expected["budget"] and budget.load_budget(expected["budget"])
+    judgement = gate.judge_run([with_content_at_once(turn) for turn in turns], evidence, limits)
     assert judgement.verdict.value == LATER_VERDICTS.get(name, expected["verdict"])
     checks = {check.name: check.ok for check in judgement.checks if check.name not in LATER_CHECKS}
     assert checks == expected["checks"]
     record = summary.recompute_figures(report_builders.run_record(turns), turns)
     figures = json.loads(record.model_dump_json())
     assert_same({key: figures[key] for key in expected["figures"]}, expected["figures"])
+
+
+def with_content_at_once(turn: TurnRecord) -> TurnRecord:
+    """What version 0df9552 took for granted: the first sound is the answer. Budgets now limit the first content too."""
+    times = {"substance_gap_ms": turn.turn_gap_ms, "perceived_substance_ms": turn.perceived_gap_ms}
+    return turn.model_copy(update={**times, "substance_from": "spans"} if turn.turn_gap_ms is not None else {})
 
 
 def test_an_old_run_folder_loads_without_loss() -> None:

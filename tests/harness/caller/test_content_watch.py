@@ -14,7 +14,7 @@ ANSWER = "It is room twelve."
 def answered(spans: list[Span], *, probe: bool = True, turns: int = 1) -> Call:
     """A call whose caller has just finished its utterance; answers are due within 3 s."""
     call = Call(*({} for _ in range(turns)), probe=probe, spans=spans)
-    call.lead(600)
+    call.lead(700)
     while call.now_ns < call.time_ns(call.last.end_sample) + 300 * NS_PER_MS:
         call.lead(20)
     return call
@@ -117,7 +117,7 @@ def test_a_clause_that_was_cleared_was_not_heard() -> None:
 def test_a_call_without_a_watch_is_as_before() -> None:
     """Half a second after the first sound."""
     call = Call({}, probe=True)
-    call.lead(600)
+    call.lead(700)
     while call.now_ns < call.time_ns(call.last.end_sample) + 300 * NS_PER_MS:
         call.lead(20)
     call.hear(sound(400))

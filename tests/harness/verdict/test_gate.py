@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -474,6 +476,9 @@ def test_lost_spans_are_not_blamed_where_none_ever_came() -> None:
     assert "lost their spans" in judge_limit(Limit(metric="wer", at_most=0.05), some, evidence(60)).remedy
 
 
+_MIX = random.Random(3)
+MIXED = [_MIX.uniform(400, 430) for _ in range(190)]
+"""Gaps in no order."""
 FILLED = Budget(
     name="filled",
     limits=(Limit(metric="turn_gap_ms", at_most=500), Limit(metric="substance_gap_ms", at_most=500)),
@@ -492,7 +497,7 @@ def evidence_of(turns: list[TurnRecord]) -> Evidence:
 
 def test_a_filler_within_the_limit_does_not_answer_for_the_content() -> None:
     """The gap is 50 ms in every turn, the content 3 s later: FAIL, by the limit on substance."""
-    turns = [turn(n, 50.0 + n % 7, substance_gap_ms=3050.0, contentless="um,") for n in range(190)]
+    turns = [turn(n, MIXED[n] - 350, substance_gap_ms=3050.0, contentless="um,") for n in range(190)]
     judgement = judge_run(turns, evidence_of(turns), FILLED)
     assert judgement.verdict is Verdict.FAIL
     assert "p95 of substance gap" in judgement.sentence
@@ -501,7 +506,7 @@ def test_a_filler_within_the_limit_does_not_answer_for_the_content() -> None:
 def test_an_agent_whose_replies_are_unknown_never_passes() -> None:
     """No spans and no recogniser: INVALID, with what to install, and every limit that could not be judged."""
     why = {"substance_note": "faster-whisper is not installed: pip install 'turngap[cpu]'"}
-    turns = [turn(n, 400.0 + n % 7, **NO_SPANS, **UNKNOWN, **why) for n in range(190)]
+    turns = [turn(n, MIXED[n], **NO_SPANS, **UNKNOWN, **why) for n in range(190)]
     judgement = judge_run(turns, evidence_of(turns), WORDS)
     assert judgement.verdict is Verdict.INVALID
     assert any("pip install 'turngap[cpu]'" in reason for reason in judgement.reasons)
@@ -510,7 +515,7 @@ def test_an_agent_whose_replies_are_unknown_never_passes() -> None:
 
 def test_an_agent_without_spans_passes_if_its_replies_were_transcribed() -> None:
     """The sentence says which limits were not judged."""
-    turns = [turn(n, 400.0 + n % 7, **NO_SPANS, substance_from="transcript") for n in range(190)]
+    turns = [turn(n, MIXED[n], **NO_SPANS, substance_from="transcript") for n in range(190)]
     judgement = judge_run(turns, evidence_of(turns), WORDS)
     assert judgement.verdict is Verdict.PASS
     assert "Not judged, because the agent sends no spans: the word error rate" in judgement.sentence
@@ -520,7 +525,7 @@ def test_an_agent_without_spans_passes_if_its_replies_were_transcribed() -> None
 
 def test_an_agent_that_lost_its_transcripts_is_not_excused() -> None:
     """It sends spans, so the words could have been known: what has none counts as missed words."""
-    turns = [turn(n, 400.0 + n % 7, transcript=None, wer=None, word_errors=None) for n in range(190)]
+    turns = [turn(n, MIXED[n], transcript=None, wer=None, word_errors=None) for n in range(190)]
     assert judge_run(turns, evidence_of(turns), WORDS).verdict is not Verdict.PASS
 
 
