@@ -34,12 +34,23 @@ def _serve(
     live_spans: Annotated[
         bool, typer.Option("--live-spans", help="Send spans after each turn instead of after each call.")
     ] = False,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Listen on a public address without TWILIO_AUTH_TOKEN: anyone may call.")
+    ] = False,
 ) -> None:
     """Load a profile's engines and answer calls until SIGTERM."""
     from turngap_agent.server import serve
 
     raise typer.Exit(
-        serve.run(profile, host=host, port=port, overrides=set_ or (), inject=inject or (), live_spans=live_spans)
+        serve.run(
+            profile,
+            host=host,
+            port=port,
+            overrides=set_ or (),
+            inject=inject or (),
+            live_spans=live_spans,
+            unsigned=unsigned,
+        )
     )
 
 

@@ -36,6 +36,8 @@ from turngap_agent.telephony.parsing import parse_outbound
 
 AT_ONCE = ("stt.delay_ms=0", "llm.first_token_ms=0", "llm.token_ms=0", "tts.first_audio_ms=0")
 """Scripted engines that take no time."""
+AT_ANY_PACE = "limits.burst_s=100000"
+"""Callers of tests send as fast as they can."""
 PATIENCE_S = 10
 """No wait in a test lasts longer; none is near it unless something is broken."""
 
@@ -289,7 +291,7 @@ def serve() -> Callable:
 
     @contextlib.asynccontextmanager
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
-        chosen = profile.load("scripted", (*AT_ONCE, *overrides))
+        chosen = profile.load("scripted", (*AT_ONCE, AT_ANY_PACE, *overrides))
         loaded = replace(await loading.load(chosen), **replaced)
         loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)

@@ -176,6 +176,10 @@ class Limits(FrozenModel):
 
     simultaneous_calls: int = Field(2, ge=1)
     """More are refused."""
+    burst_s: float = Field(10, ge=1)
+    """How much audio a caller may send ahead of real time; a call that sends more is closed."""
+    drain_s: float = Field(3, ge=0)
+    """How long running calls may take to end after SIGTERM or SIGINT; no new ones are taken meanwhile."""
     gated_calls: int = Field(1, ge=1)
     """A budget is judged with this many calls at once."""
     ready_within_s: float = Field(180, gt=0)

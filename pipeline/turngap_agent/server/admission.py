@@ -53,6 +53,7 @@ class Admission:
         self._max_calls = max_calls
         self._token = token
         self._active = 0
+        self._draining = False
         self._nonces: dict[str, int] = {}
 
     @property
@@ -65,9 +66,23 @@ class Admission:
         """Whether signatures and nonces are required."""
         return self._token is not None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another call would be taken now."""
+        return not self._draining and self._active < self._max_calls
+
+    @property
+    def draining(self) -> bool:
+        """Whether the agent is about to stop and takes no more calls."""
+        return self._draining
+
+    def drain(self) -> None:
+        """Take no more calls."""
+        self._draining = True
+
     def start_call(self) -> bool:
-        """Count a call; return False if there are too many already."""
-        if self._active >= self._max_calls:
+        """Count a call; return False if there is no room for it."""
+        if not self.has_room:
             return False
         self._active += 1
         return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import ipaddress
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,9 +19,12 @@ from turngap_agent.server.stream import Stream
 from turngap_agent.telemetry import metrics
 from turngap_agent.telemetry.metrics import CallResult, LoopLag
 from turngap_agent.telephony import MEDIA_PATH, VOICE_PATH
-from turngap_agent.telephony.twiml import connect_stream
+from turngap_agent.telephony.twiml import connect_stream, say_and_hang_up
 
 MAX_FORM_BYTES = 65_536
+METRICS_TOKEN = "TURNGAP_METRICS_TOKEN"
+"""Where it is set, `/metrics` needs it as a bearer token; otherwise only this machine may read the page."""
+BUSY_WORDS = "All lines are busy. Please call again in a few minutes."
 _log = logging.getLogger("turngap.server")
 
 
@@ -44,6 +50,9 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
         except ProtocolError as error:
             _log.warning("webhook refused: %s", error)
             return Response("the Twilio signature is missing or wrong\n", 403, media_type="text/plain")
+        if not admission.has_room:
+            agent.metrics.count_call(CallResult.BUSY)
+            return Response(say_and_hang_up(BUSY_WORDS), media_type="application/xml")
         parameters = {NONCE_PARAMETER: admission.new_nonce()} if admission.signed else {}
         return Response(connect_stream(url.stream_url, parameters), media_type="application/xml")
 
@@ -56,7 +65,7 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
             await _refuse(websocket, agent, CallResult.UNSIGNED, 403, "the Twilio signature is missing or wrong")
             return
         if not admission.start_call():
-            _log.warning("stream refused: all %d calls are taken", admission.active)
+            _log.warning("stream refused: %s", _why_busy(admission))
             await _refuse(websocket, agent, CallResult.BUSY, 503, "too many calls; call again later")
             return
         try:
@@ -69,11 +78,36 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
     async def healthz() -> dict[str, str]:
         return {"status": "ok", "profile": agent.profile.name}
 
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        if admission.draining:
+            return Response("stopping: no new calls\n", 503, media_type="text/plain")
+        return Response("ready\n", media_type="text/plain")
+
     @app.get("/metrics")
-    async def prometheus() -> Response:
+    async def prometheus(request: Request) -> Response:
+        if not _may_read_metrics(request):
+            return Response(f"metrics are for this machine, or with the token of {METRICS_TOKEN}\n", 403)
         return Response(agent.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
     return app
+
+
+def _why_busy(admission: Admission) -> str:
+    return "the agent is stopping" if admission.draining else f"all {admission.active} calls are taken"
+
+
+def _may_read_metrics(request: Request) -> bool:
+    """Whether the request has the metrics' token or, where none is set, comes from this machine and no proxy."""
+    token = os.environ.get(METRICS_TOKEN)
+    if token:
+        return hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {token}".encode())
+    forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded"))
+    client = request.client.host if request.client is not None else ""
+    try:
+        return not forwarded and ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        return False
 
 
 def _request_url(connection: Request | WebSocket) -> RequestUrl:

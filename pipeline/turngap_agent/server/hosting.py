@@ -28,7 +28,7 @@ from turngap_agent.telemetry.metrics import LoopLag, Metrics
 from turngap_agent.telephony import MEDIA_PATH
 
 GRACE_S = 3
-"""How long calls may take to end after SIGTERM or SIGINT."""
+"""How long sockets may take to close once the calls have had their time."""
 MAX_MESSAGE_BYTES = 262_144
 
 _log = logging.getLogger("turngap.hosting")
@@ -95,6 +95,9 @@ async def host(
     lost = asyncio.create_task(faults.WATCH.wait())
     try:
         await asyncio.wait((serving, stop, lost), return_when=asyncio.FIRST_COMPLETED)
+        admission.drain()
+        if not lost.done():
+            await _wait_for_calls(admission, profile.limits.drain_s)
         http.should_exit = True
         await serving
         if lost.done():
@@ -107,6 +110,16 @@ async def host(
         await loaded.close()
     _log.info("stopped")
     return 0
+
+
+async def _wait_for_calls(admission: Admission, drain_s: float) -> None:
+    """Return when no call is left, or after `drain_s`: those that are left are cut."""
+    try:
+        async with asyncio.timeout(drain_s):
+            while admission.active:  # noqa: ASYNC110  # at the end of a process, for seconds
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        _log.warning("stopped with %d calls", admission.active)
 
 
 def _stop_signal() -> asyncio.Future[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -27,14 +28,16 @@ def run(
     overrides: Sequence[str] = (),
     inject: Sequence[str] = (),
     live_spans: bool = False,
+    unsigned: bool = False,
 ) -> int:
-    """Serve; return the exit code.
+    """Serve; return the exit code. `unsigned` allows strangers on a public address.
 
     Raises:
         TurngapError: the profile, an argument or the port is invalid, or an engine does not load.
     """
     started_ns = clock.now_ns()
     chosen = profile.load(profile_name, tuple(overrides))
+    check_exposure(host, unsigned=unsigned)
     injection = Injection.parse(inject)
     listener = listen(host, port)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -44,6 +47,30 @@ def run(
         from turngap_agent.server import hosting
 
         return runner.run(hosting.host(chosen, injection, listener, stdout, started_ns, live_spans=live_spans))
+
+
+def check_exposure(host: str, *, unsigned: bool) -> None:
+    """Check that calls from other machines are signed.
+
+    Raises:
+        UsageError: (`usage.unsigned`) `host` is not this machine's loopback, and there is no TWILIO_AUTH_TOKEN.
+    """
+    if unsigned or os.environ.get("TWILIO_AUTH_TOKEN") or _is_loopback(host):
+        return
+    raise UsageError(
+        f"--host {host}: anyone who reaches this address could place calls; set TWILIO_AUTH_TOKEN, so that Twilio's "
+        "signatures are checked, or give --unsigned",
+        code="usage.unsigned",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether every address of `host` is a loopback one; unknown hosts are refused by `listen`."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return True
+    return all(ipaddress.ip_address(str(address[0]).split("%")[0]).is_loopback for *_, address in found)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError, TurngapError
 from turngap_agent.inject import DelayLine
 from turngap_agent.server.admission import Admission
+from turngap_agent.server.pace import InboundPace
 from turngap_agent.telemetry.metrics import CallResult
 from turngap_agent.telephony import SAMPLE_RATE, script
 from turngap_agent.telephony.messages import Connected, Dtmf, Inbound, InboundMark, InboundMedia, Start, Stop
@@ -131,8 +132,13 @@ class Stream:
 
     async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         """Feed the call until `stop` (a reason to close) or until the socket is closed (None)."""
+        pace = InboundPace(self._agent.profile.limits.burst_s, now_ns())
         async for arrived_ns, text in messages:
             message = self._parse(text)
+            audio_ms = len(message.payload) * 1000 / SAMPLE_RATE if isinstance(message, InboundMedia) else 0.0
+            if excess := pace.excess(audio_ms, now_ns()):
+                self._agent.metrics.count_call(CallResult.FLOODED)
+                return CloseReason(POLICY, excess)
             if message is None:
                 continue
             if not isinstance(message, (Connected, Start)) and message.stream_sid != self._stream_sid:

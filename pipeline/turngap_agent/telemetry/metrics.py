@@ -25,6 +25,8 @@ class CallResult(StrEnum):
     """There were too many calls."""
     UNSIGNED = "unsigned"
     """Twilio's signature or the nonce was missing or wrong."""
+    FLOODED = "flooded"
+    """Counted as answered before: it was closed because it sent faster than real time."""
     REFUSED = "refused"
     """It never became a call: no `start`, or a format other than μ-law at 8 kHz."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from turngap_agent.errors import ProtocolError
 
@@ -33,3 +33,8 @@ def connect_stream(url: str, parameters: Mapping[str, str] | None = None, status
         '<?xml version="1.0" encoding="UTF-8"?>'
         f"<Response><Connect><Stream url={quoteattr(url)}{callback}>{children}</Stream></Connect></Response>"
     )
+
+
+def say_and_hang_up(words: str) -> str:
+    """Return TwiML that speaks `words` and ends the call."""
+    return f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{escape(words)}</Say><Hangup/></Response>'

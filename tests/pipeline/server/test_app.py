@@ -10,6 +10,8 @@ from turngap_agent.server import stream
 from turngap_agent.server.admission import NONCE_PARAMETER
 from twilio.request_validator import RequestValidator
 
+from tests.pipeline.conftest import wait_until
+
 pytestmark = pytest.mark.anyio
 
 TOKEN = "0123456789abcdef"
@@ -98,6 +100,46 @@ async def test_one_call_too_many_is_refused(serve):
             await third.ask()
             assert (await third.reply())[1]
         assert served.count("turngap_calls_total", result="busy") == 1
+
+
+async def test_a_caller_who_finds_no_room_hears_so(serve):
+    """Over the limit the webhook's answer is spoken and ends the call; with room it connects the stream."""
+    async with serve("limits.simultaneous_calls=1") as served, httpx.AsyncClient() as client:
+        async with served.phone("1"):
+            await wait_until(lambda: served.admission.active)
+            answer = await client.post(f"{base(served)}/twilio/voice")
+            assert (answer.status_code, "<Say>" in answer.text, "<Hangup/>" in answer.text) == (200, True, True)
+            assert "<Connect>" not in answer.text
+        await served.idle()
+        assert "<Connect>" in (await client.post(f"{base(served)}/twilio/voice")).text
+
+
+async def test_an_agent_that_stops_takes_no_more_calls(serve):
+    """It is alive and not ready; the webhook says so, and so does the socket."""
+    async with serve() as served, httpx.AsyncClient() as client:
+        assert (await client.get(f"{base(served)}/readyz")).status_code == 200
+        served.admission.drain()
+        assert (await client.get(f"{base(served)}/readyz")).status_code == 503
+        assert (await client.get(f"{base(served)}/healthz")).status_code == 200
+        assert "<Hangup/>" in (await client.post(f"{base(served)}/twilio/voice")).text
+        with pytest.raises(websockets.InvalidStatus):
+            async with served.phone():
+                pass
+
+
+async def test_strangers_do_not_read_the_metrics(serve, monkeypatch):
+    """Only this machine, and not by its proxy; with a token, whoever has it."""
+    async with serve() as served, httpx.AsyncClient() as client:
+
+        async def status(**headers: str) -> int:
+            return (await client.get(f"{base(served)}/metrics", headers=headers)).status_code
+
+        assert await status() == 200
+        assert await status(**{"X-Forwarded-For": "203.0.113.9"}) == 403
+        monkeypatch.setenv("TURNGAP_METRICS_TOKEN", "s3cret")
+        assert await status() == 403
+        assert await status(Authorization="Bearer wrong") == 403
+        assert await status(Authorization="Bearer s3cret", **{"X-Forwarded-For": "203.0.113.9"}) == 200
 
 
 async def test_a_huge_form_is_refused(serve):

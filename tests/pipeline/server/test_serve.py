@@ -119,6 +119,8 @@ async def test_a_dead_receiver_does_not_keep_the_agent(pick_up):
         (["serve", "--profile", "scripted", "--port", "70000"], "0 to 65535"),
         (["serve", "--profile", "scripted", "--port", "x"], "--port"),
         (["serve", "--profile", "scripted", "--host", "host.invalid"], "host.invalid"),
+        (["serve", "--profile", "scripted", "--host", "0.0.0.0"], "set TWILIO_AUTH_TOKEN"),
+        (["serve", "--profile", "scripted", "--host", "::"], "--unsigned"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_3(arguments, message, capfd):
