@@ -46,10 +46,20 @@ def wer_upper(errors: Sequence[int], words: Sequence[int], confidence: float = s
     Raises:
         ValueError: lengths differ, there are no utterances, or an utterance has no words or negative errors.
     """
-    pairs = _check_utterances(errors, words)
-    too_many = max(0.0, max(float(one.errors - one.words) for one in pairs))
-    length = _mean_words(pairs)
-    return _quantile(_count(pairs), length + too_many, length, confidence)
+    return _quantile(*_add_worst(_check_utterances(errors, words)), confidence)
+
+
+def is_wer_within(errors: Sequence[int], words: Sequence[int], rate: float, confidence: float) -> bool:
+    """Return whether `wer_upper` is at most `rate`: one look at the distribution instead of the search for the bound.
+
+    Raises:
+        ValueError: as `wer_upper`.
+    """
+    counts, more_errors, more_words = _add_worst(_check_utterances(errors, words))
+    ratios = [more_errors / more_words, *(one.errors / one.words for one, _ in counts)]
+    if not min(ratios) < rate < max(ratios):
+        return rate >= max(ratios)
+    return _probability_within(counts, more_errors, more_words, rate) >= confidence
 
 
 def wer_lower(errors: Sequence[int], words: Sequence[int], confidence: float = stats.CONFIDENCE) -> float:
@@ -71,6 +81,13 @@ def _check_utterances(errors: Sequence[int], words: Sequence[int]) -> list[Utter
     return [Utterance(int(count), int(length)) for count, length in zip(errors, words, strict=True)]
 
 
+def _add_worst(pairs: Sequence[Utterance]) -> tuple[tuple[tuple[Utterance, int], ...], float, float]:
+    """Return the utterances with their numbers, and errors and words of the one that the upper bound adds."""
+    too_many = max(0.0, max(float(one.errors - one.words) for one in pairs))
+    length = _mean_words(pairs)
+    return _count(pairs), length + too_many, length
+
+
 def _mean_words(pairs: Sequence[Utterance]) -> float:
     """Return the mean length of the utterance that a word is in.
 
@@ -88,16 +105,13 @@ def _quantile(
     counts: tuple[tuple[Utterance, int], ...], more_errors: float, more_words: float, probability: float
 ) -> float:
     """Return a quantile of the rate of utterances with random weights, with one more of so many errors and words."""
-    errors, words = np.array([one for one, _ in counts], dtype=np.float64).T
-    errors, words = np.append(errors, more_errors), np.append(words, more_words)
-    weights = np.array([*(count for _, count in counts), 1], dtype=np.float64)
-    ratios = errors / words
-    low, high = float(ratios.min()), float(ratios.max())
+    ratios = [more_errors / more_words, *(one.errors / one.words for one, _ in counts)]
+    low, high = min(ratios), max(ratios)
     if low == high:
         return high
 
     def excess(rate: float) -> float:
-        return _probability_negative((errors - rate * words) / more_words, weights) - probability
+        return _probability_within(counts, more_errors, more_words, rate) - probability
 
     # At either end all terms have one sign, and the probability is 0 or 1: the root is inside, or nearer than this.
     margin = (high - low) * 1e-9
@@ -106,6 +120,16 @@ def _quantile(
     if excess(low + margin) >= 0:
         return low
     return float(brentq(excess, low + margin, high - margin, xtol=1e-7))
+
+
+def _probability_within(
+    counts: tuple[tuple[Utterance, int], ...], more_errors: float, more_words: float, rate: float
+) -> float:
+    """Return the probability that the rate of utterances with random weights, and one more, is at most `rate`."""
+    errors, words = np.array([one for one, _ in counts], dtype=np.float64).T
+    errors, words = np.append(errors, more_errors), np.append(words, more_words)
+    weights = np.array([*(count for _, count in counts), 1], dtype=np.float64)
+    return _probability_negative((errors - rate * words) / more_words, weights)
 
 
 def _probability_negative(terms: stats.Floats, weights: stats.Floats) -> float:

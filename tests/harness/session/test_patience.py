@@ -62,10 +62,9 @@ def test_without_patience_whoever_pauses_is_cut_off(tmp_path: Path) -> None:
     lines += [f"  - {{audio: lead{index}.wav, expect: scripted words, pause_ms: 100}}" for index in range(3)]
     lines.append("turns:")
     for kind, stratum in (("plain", "sentence"), ("pause", "pause")):
-        lines += [
-            f"  - {{id: {kind}{index}, audio: {kind}{index}.wav, stratum: {stratum}, expect: words, pause_ms: 100}}"
-            for index in range(3)
-        ]
+        for index in range(3):
+            name = f"id: {kind}{index}, audio: {kind}{index}.wav, stratum: {stratum}"
+            lines.append(f"  - {{{name}, expect: scripted words, pause_ms: 100}}")
     file = tmp_path / "paused.scenario.yaml"
     file.write_text("\n".join(lines) + "\n")
     run = run_scenario(tmp_path, file, *NO_PATIENCE)

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from turngap.model.turn import Outcome
 from turngap.scenario import Expectation
 from turngap.verdict import stats
-from turngap.verdict.word_errors import Utterance, count_word_errors, pool_word_errors, wer_lower, wer_upper
+from turngap.verdict.word_errors import (
+    Utterance,
+    count_word_errors,
+    is_wer_within,
+    pool_word_errors,
+    wer_lower,
+    wer_upper,
+)
 
 from tests.harness import report_builders as builders
 
@@ -54,6 +61,17 @@ def test_it_is_over_the_rate_and_grows_with_errors_and_confidence(
     assert wer_upper([errors[0] + 1, *errors[1:]], words, confidence) >= upper - 1e-6
     assert wer_upper(errors, words, min(0.9995, confidence + 0.0005)) >= upper - 1e-6
     assert wer_upper(errors[::-1], words[::-1], confidence) == upper
+
+
+@given(UTTERANCES, CONFIDENCES, st.floats(0.001, 3))
+def test_within_a_rate_is_the_bound_at_most_that_rate(
+    utterances: list[tuple[int, int]], confidence: float, rate: float
+) -> None:
+    """The quick answer is the bound's, but within the error of its search."""
+    errors, words = (list(column) for column in zip(*utterances, strict=True))
+    upper = wer_upper(errors, words, confidence)
+    if abs(upper - rate) > 1e-5:
+        assert is_wer_within(errors, words, rate, confidence) is (upper < rate)
 
 
 def test_it_is_the_quantile_of_the_bayesian_bootstrap() -> None:
