@@ -62,6 +62,9 @@ def test_figures_and_verdicts_are_as_before(name: str) -> None:
         stolen_cpu_share=0.0,
     )
     limits = expected["budget"] and budget.load_budget(expected["budget"])
+    if limits:  # sub500 did not limit cut-offs in pauses then, and the turns have none
+        before = tuple(limit for limit in limits.limits if limit.metric != "pause_cut_off_rate")
+        limits = limits.model_copy(update={"limits": before})
     judgement = gate.judge_run([with_content_at_once(turn) for turn in turns], evidence, limits)
     assert judgement.verdict.value == LATER_VERDICTS.get(name, expected["verdict"])
     checks = {check.name: check.ok for check in judgement.checks if check.name not in LATER_CHECKS}

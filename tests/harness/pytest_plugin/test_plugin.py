@@ -79,6 +79,8 @@ def made_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
             if error:
                 raise AgentError(error)
             made = builders.turns(turns, scale=scale, **(changes or {}))
+            # As in a gate, every third caller pauses.
+            made = [turn.model_copy(update={"pause_ms": 400.0 * (turn.call % 3 == 0)}) for turn in made]
             evidence = gate.Evidence(
                 len(made) if planned is None else planned,
                 True,
