@@ -61,7 +61,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS, FAIL, INVALID or MEASURED; `verdict.exit_code` is that of the command."""
+        """PASS, FAIL, NOT SHOWN, INVALID or MEASURED; `verdict.exit_code` is that of the command."""
         return self.record.verdict
 
     @cached_property

@@ -1,6 +1,7 @@
 """The command `turngap`: its commands and their options. `serve`, `weights` and `say` are passed on to the agent.
 
-Exit codes: 0 PASS or MEASURED, 1 FAIL, 2 INVALID (or no verdict at all), 3 usage. An error is one line on stderr.
+Exit codes: 0 PASS or MEASURED, 1 FAIL or NOT SHOWN, 2 INVALID (or no verdict at all), 3 usage. An error is one line on
+stderr.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Turngap:
         by `budget`, else by the command line's, else by `sub500`; others are MEASURED.
 
         Raises:
-            pytest.fail.Exception: the verdict is FAIL or INVALID, or no turn was answered as it should be.
+            pytest.fail.Exception: the verdict is FAIL, NOT SHOWN or INVALID, or no turn was answered as it should be.
             TurngapError: it could not be measured.
         """
         from turngap_agent.errors import UsageError

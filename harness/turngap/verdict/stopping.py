@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from turngap.model.budget import Budget, Limit
 from turngap.model.stopping import LimitPlan, StoppingPlan
+from turngap.verdict import stats
 from turngap.verdict.plan import GOOD_SHARE, Plan, plan_fixed, plan_sequential
 
 RESERVE = 0.05
@@ -23,7 +24,8 @@ def plan_run(budget: Budget, planned: int) -> StoppingPlan | None:
         if not (limit.is_latency or limit.is_rate):
             continue
         level = _level(limit)
-        make, spent = (plan_sequential, (1 - RESERVE) * level) if budget.sequential else (plan_fixed, level)
+        make = plan_sequential if budget.sequential else plan_fixed
+        spent = _spend(level, planned, limit.miss_rate) if budget.sequential and budget.bursts == 1 else level
         plan = make(planned, limit.miss_rate, spent, level / len(budget.limits), budget.bursts)
         good = plan.course(GOOD_SHARE * limit.miss_rate)
         limits.append(
@@ -44,6 +46,13 @@ def plan_run(budget: Budget, planned: int) -> StoppingPlan | None:
     return StoppingPlan.model_validate(
         {"kind": kind, "turns": planned, "bursts": budget.bursts, "limits": tuple(limits), "looks": tuple(looks)}
     )
+
+
+def _spend(level: float, planned: int, miss_rate: float) -> float:
+    """Return the level that is spent: without the reserve, unless that would allow fewer misses in all."""
+    spent = (1 - RESERVE) * level
+    allowed = [stats.misses_allowed(planned, 1 - miss_rate, 1 - each) for each in (spent, level)]
+    return spent if allowed[0] == allowed[1] else level
 
 
 def find_plan(stopping: StoppingPlan | None, limit: Limit) -> Plan | None:

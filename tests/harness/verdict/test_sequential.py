@@ -158,3 +158,13 @@ def test_the_record_states_power_and_length(field: str) -> None:
     (own,) = PLAN.limits  # type: ignore[union-attr]
     exact = {"power": OWN.power(0.01), "mean_turns": OWN.expected_turns(0.01)}[field]
     assert getattr(own, field) == pytest.approx(exact, abs=0.06)
+
+
+@pytest.mark.parametrize(("planned", "allowed"), [(59, 0), (93, 1), (124, 2), (153, 3), (181, 4)])
+def test_a_short_plan_still_passes_with_as_many_misses_as_it_can(planned: int, allowed: int) -> None:
+    """The reserve is not kept where it would cost a miss: 59 turns without one pass."""
+    plan = stopping.plan_run(EDGE, planned)
+    own = stopping.find_plan(plan, EDGE.limits[0])
+    assert own is not None
+    assert own.allowed(planned) == allowed
+    assert own.power(0.05) <= 0.05
