@@ -2,7 +2,8 @@
 
 `*.scenario.yaml` files are collected; without `--benchmark` they are skipped and say so. With it each is one run of the
 agent: PASS and MEASURED pass; FAIL, NOT SHOWN and INVALID fail with their reasons. Measured gaps go into
-pytest-benchmark; the budget gate stays ours. Every pytest session loads this module: what a run needs is imported when there is one.
+pytest-benchmark; the budget gate stays ours. Every pytest session loads this module: what a run needs is imported when
+there is one.
 """
 
 from __future__ import annotations
