@@ -14,6 +14,7 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.session import plan, runner
 from turngap.session.agent_run import AgentRun, close_run, open_run
 from turngap.session.plan import Options, Request
+from turngap.session.run_documents import load_scenario
 from turngap.session.run_record import Judge
 from turngap.session.stopping import Decided
 from turngap.store import attempts
@@ -23,7 +24,7 @@ from turngap.verdict.gate import Evidence, Judgement
 
 from tests.harness import report_builders as builders
 
-PLANNED = 190
+PLANNED = len(load_scenario("gate").turns)
 
 
 def make_request(out: Path, *, all_turns: bool = False) -> Request:
