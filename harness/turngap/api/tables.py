@@ -14,6 +14,8 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
 
 LATENCIES = ("turn_gap", "turn_gap_frame", "perceived_gap", "first_byte")
+SUBSTANCE_LATENCIES = ("substance_gap", "perceived_substance")
+"""Only of runs in which it is known when content was heard."""
 REACTIONS = ("barge_in_stop", "stale", "talk_over", "went_on", "clause_gap")
 
 
@@ -56,6 +58,8 @@ def make_summary_frame(record: RunRecord) -> pd.DataFrame:
     A turn that was not answered as it should be counts as later than any other.
     """
     rows: dict[str, LatencyFigures] = {name: getattr(record, f"{name}_ms") for name in LATENCIES}
+    substance = {name: getattr(record, f"{name}_ms") for name in SUBSTANCE_LATENCIES}
+    rows |= {name: figures for name, figures in substance.items() if figures is not None}
     if record.conversation is not None:
         reactions: Mapping[str, LatencyFigures | None] = {
             name: getattr(record.conversation, f"{name}_ms") for name in REACTIONS

@@ -176,6 +176,14 @@ def _tiles(record: RunRecord) -> list[tuple[str, float | None, str]]:
             if value is main.p95_upper and label.endswith("most"):
                 text = wording.bound_text(main, answered).removeprefix(f"{wording.NONE} ").strip("()")
         tiles.append((label, value, text))
+    content = record.perceived_substance_ms if perceived else record.substance_gap_ms
+    if content is not None and (content.p50, content.p95) != (main.p50, main.p95):
+        for label, value, first in (
+            ("median to the first content", content.p50, main.p50),
+            ("p95 to the first content", content.p95, main.p95),
+        ):
+            if value is not None:
+                tiles.append((label, value, f"first sound after {wording.ms(first)}"))
     return tiles
 
 
