@@ -55,7 +55,7 @@ def test_all_is_there(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("faster_whisper", r"^turn: engine smart_turn is not installed \(no faster_whisper\); .*'turngap\[gpu\]'$"),
+        ("faster_whisper", r"^stt: engine faster_whisper is not installed \(no faster_whisper\); .*'turngap\[gpu\]'$"),
         ("transformers", r"^tts: engine csm is not installed \(no transformers\); run: pip install 'turngap\[gpu\]'$"),
         ("vllm", r"^llm: vllm is not installed; run: pip install 'turngap\[gpu\]', or name .* or a running server"),
     ],

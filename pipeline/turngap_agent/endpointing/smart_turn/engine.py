@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from faster_whisper.feature_extractor import FeatureExtractor
 
 from turngap_agent import weights, worker
 from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import AudioF32
+from turngap_agent.endpointing.smart_turn.features import log_mel
 from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
 from turngap_agent.resample import to_16k
 from turngap_agent.telephony import SAMPLE_RATE
 
 INPUT_S = 8
 _RATE = 2 * SAMPLE_RATE
-_FRAMES = 100 * INPUT_S
 
 
 class SmartTurn:
@@ -29,7 +28,6 @@ class SmartTurn:
     def __init__(self, settings: SmartTurnSettings) -> None:
         self._settings = settings
         self._session = open_session(weights.get(settings.model), settings.threads)
-        self._extractor = FeatureExtractor(feature_size=80, chunk_length=INPUT_S)
         self._executor = worker.make_thread("turn", settings.cores)
 
     def describe(self) -> str:
@@ -52,6 +50,6 @@ class SmartTurn:
         wide = to_16k(audio[-INPUT_S * SAMPLE_RATE :])[-INPUT_S * _RATE :]
         padded = np.concatenate([np.zeros(INPUT_S * _RATE - len(wide), np.float32), wide])
         normalised = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
-        features = self._extractor(normalised.astype(np.float32), padding=0)[:, :_FRAMES]
-        (probability,) = self._session.run(None, {"input_features": features[None].astype(np.float32)})
+        features = log_mel(normalised.astype(np.float32))
+        (probability,) = self._session.run(None, {"input_features": features[None]})
         return float(np.ravel(probability)[0])

@@ -13,7 +13,7 @@ class SmartTurnSettings(TurnSettings, CoreSettings):
     """Smart Turn v3.2 in ONNX Runtime: whether an utterance sounds complete."""
 
     install = "turngap[cpu]"
-    packages = ("faster_whisper", "onnxruntime")
+    packages = ("onnxruntime",)
 
     engine: Literal["smart_turn"] = "smart_turn"
     model: str = "smart-turn-v3"
