@@ -31,11 +31,17 @@ SERVER = ("fastapi", "uvicorn")
 """Packages of the extra `cpu` that every agent needs; the other ones belong to engines of other profiles."""
 UNUSED = ("librosa",)
 """Requirements that only a caller's own recordings need."""
-PLATFORMS = tuple(f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 26, 24, 17)) + ("manylinux2014_x86_64",)
-THERE = """annotated-doc anyio certifi charset-normalizer click contourpy cycler fonttools h11 httpcore httpx idna jinja2
-kiwisolver markdown-it-py markupsafe matplotlib mdurl numpy nvidia-ml-py onnx onnxruntime packaging pandas pillow
-prometheus-client psutil pygments pyparsing python-dateutil pyyaml requests rich scipy setuptools shellingham six
-tokenizers torch transformers typer typing-extensions urllib3""".split()
+PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 26, 24, 17)), "manylinux2014_x86_64")
+# fmt: off
+THERE = (
+    "annotated-doc", "anyio", "certifi", "charset-normalizer", "click", "contourpy", "cycler", "fonttools",
+    "h11", "httpcore", "httpx", "idna", "jinja2", "kiwisolver", "markdown-it-py", "markupsafe", "matplotlib",
+    "mdurl", "numpy", "nvidia-ml-py", "onnx", "onnxruntime", "packaging", "pandas", "pillow",
+    "prometheus-client", "psutil", "pygments", "pyparsing", "python-dateutil", "pyyaml", "requests", "rich",
+    "scipy", "setuptools", "shellingham", "six", "tokenizers", "torch", "transformers", "typer",
+    "typing-extensions", "urllib3",
+)
+# fmt: on
 """Packages that an image for machine learning has. Protobuf is not among them: its versions must match."""
 USE = """# Source this file in the root of turngap's source: `. {name}/use.sh`
 turngap_here=$(cd "$(dirname "${{BASH_SOURCE[0]:-$0}}")" && pwd)

@@ -1,4 +1,10 @@
-"""A real agent on a real socket inside the test's own loop, and a telephone to call it with."""
+"""A real agent on a real socket inside the test's own loop, and a telephone to call it with.
+
+Packages of the server and of its callers are imported where they are used: the engines' tests are collected on a
+machine that has torch and pytest alone.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
@@ -6,33 +12,17 @@ import http.server
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import websockets
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from prometheus_client.parser import text_string_to_metric_families
-from turngap_agent import loading, profile, tracing
-from turngap_agent.call import Agent
-from turngap_agent.inject import Injection
-from turngap_agent.server import app as server
-from turngap_agent.server.admission import Admission
-from turngap_agent.server.hosting import AgentHttpServer
-from turngap_agent.server.serve import listen
-from turngap_agent.telemetry.metrics import LoopLag, Metrics
-from turngap_agent.telephony import FRAME_SAMPLES, MEDIA_PATH, mulaw
-from turngap_agent.telephony.messages import (
-    Clear,
-    Connected,
-    InboundMark,
-    InboundMedia,
-    Outbound,
-    OutboundMark,
-    OutboundMedia,
-    Start,
-    Stop,
-)
-from turngap_agent.telephony.parsing import parse_outbound
+
+if TYPE_CHECKING:
+    from turngap_agent import tracing
+    from turngap_agent.call import Agent
+    from turngap_agent.server.admission import Admission
+    from turngap_agent.server.hosting import AgentHttpServer
+    from turngap_agent.telephony.messages import Outbound
 
 AT_ONCE = ("stt.delay_ms=0", "llm.first_token_ms=0", "llm.token_ms=0", "tts.first_audio_ms=0")
 """Scripted engines that take no time."""
@@ -118,11 +108,15 @@ class Served:
 
     @property
     def url(self) -> str:
+        from turngap_agent.telephony import MEDIA_PATH
+
         return f"ws://127.0.0.1:{self.port}{MEDIA_PATH}"
 
     @contextlib.asynccontextmanager
-    async def phone(self, name: str = "1", *, start: bool = True, **start_fields) -> AsyncIterator["Phone"]:
+    async def phone(self, name: str = "1", *, start: bool = True, **start_fields) -> AsyncIterator[Phone]:
         """A call; `start_fields` change the `start` message."""
+        import websockets
+
         async with websockets.connect(self.url, compression=None, max_queue=None) as socket_:
             phone = Phone(socket_, f"MZ{name}", f"CA{name}")
             if start:
@@ -131,12 +125,16 @@ class Served:
 
     def count(self, metric: str, **labels: str) -> float:
         """Return the current value of the metric."""
+        from prometheus_client.parser import text_string_to_metric_families
+
         families = text_string_to_metric_families(self.agent.metrics.exposition().decode())
         samples = [sample for family in families for sample in family.samples if sample.name == metric]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
-    async def heard_all(self, phone: "Phone") -> None:
+    async def heard_all(self, phone: Phone) -> None:
         """Return when the agent has judged all that `phone`, its only caller so far, has sent."""
+        from turngap_agent.telephony import FRAME_SAMPLES
+
         detectors = self.agent.engines.vad.detectors
         await wait_until(lambda: sum(each.judged for each in detectors) >= phone.chunk * FRAME_SAMPLES)
 
@@ -157,6 +155,8 @@ class Phone:
         self.chunk = 0
 
     async def begin(self, **start_fields) -> None:
+        from turngap_agent.telephony.messages import Connected, Start
+
         await self.send(Connected())
         await self.send(replace(Start(self.stream_sid, self.call_sid, "AC1"), **start_fields))
 
@@ -181,17 +181,24 @@ class Phone:
         await self._frames(pcm)
 
     async def _frames(self, pcm) -> None:
+        from turngap_agent.telephony import mulaw
+        from turngap_agent.telephony.messages import InboundMedia
+
         for at in range(0, len(pcm), 160):
             self.chunk += 1
             payload = mulaw.encode(pcm[at : at + 160])
             await self.send(InboundMedia(self.stream_sid, self.chunk + 1, self.chunk, 100 + 20 * self.chunk, payload))
 
     async def receive(self) -> Outbound:
+        from turngap_agent.telephony.parsing import parse_outbound
+
         async with asyncio.timeout(PATIENCE_S):
             return parse_outbound(await self.socket.recv())
 
     async def until(self, *kinds: type) -> tuple[Outbound, bytes]:
         """The next message of one of `kinds`, and the audio before it."""
+        from turngap_agent.telephony.messages import OutboundMedia
+
         audio = b""
         while not isinstance(message := await self.receive(), kinds):
             audio += message.payload if isinstance(message, OutboundMedia) else b""
@@ -199,6 +206,8 @@ class Phone:
 
     async def reply(self, *, echo: bool = True) -> tuple[str, bytes]:
         """A whole reply: its mark's name and its audio; the mark is echoed as if it had played."""
+        from turngap_agent.telephony.messages import InboundMark, OutboundMark
+
         mark, audio = await self.until(OutboundMark)
         if echo:
             await self.send(InboundMark(self.stream_sid, 1, mark.name))
@@ -206,6 +215,8 @@ class Phone:
 
     async def cleared(self) -> None:
         """Return when the agent has sent `clear`."""
+        from turngap_agent.telephony.messages import Clear
+
         await self.until(Clear)
 
     async def hang_up(self) -> None:
@@ -214,6 +225,8 @@ class Phone:
         await self.closed()
 
     async def stop(self) -> None:
+        from turngap_agent.telephony.messages import Stop
+
         await self.send(Stop(self.stream_sid, 1, "AC1", self.call_sid))
 
     async def closed(self) -> tuple[int, str]:
@@ -230,6 +243,8 @@ class Receiver:
         self.spans = []
         self.resource = {}
         receiver, self.released = self, threading.Event()
+
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):  # the base class's name
@@ -288,6 +303,15 @@ def pick_up() -> Callable[..., Phone]:
 @pytest.fixture
 def serve() -> Callable:
     """`async with serve(*overrides, inject=, token=, stt=, llm=, tts=, vad=) as served`."""
+
+    from turngap_agent import loading, profile
+    from turngap_agent.call import Agent
+    from turngap_agent.inject import Injection
+    from turngap_agent.server import app as server
+    from turngap_agent.server.admission import Admission
+    from turngap_agent.server.hosting import AgentHttpServer
+    from turngap_agent.server.serve import listen
+    from turngap_agent.telemetry.metrics import LoopLag, Metrics
 
     @contextlib.asynccontextmanager
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
