@@ -28,6 +28,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--modes", help="eager, graphs, compiled, separated by commas; default: all on a GPU, eager on a CPU"
     )
+    parser.add_argument("--fused", default="", help="fused kernels: sampling, attention, separated by commas")
+    parser.add_argument("--codec-beside", action="store_true", help="the codec on a stream of its own")
+    parser.add_argument("--int8-depth", action="store_true", help="the depth decoder's layers as 8-bit integers")
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the script itself")
     parser.add_argument(
         "--limit-s", type=float, default=460, help="seconds for all parts; parts after that are not measured"
@@ -35,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", default="results/gpu")
     parser.add_argument("--run-id", default="", help="copied to the result, so that an older one is not taken for it")
     options = parser.parse_args(arguments)
-    options.modes = options.modes or ("graphs,eager,compiled" if options.device.startswith("cuda") else "eager")
+    options.modes = options.modes or ("eager,graphs,compiled" if options.device.startswith("cuda") else "eager")
     return options
 
 

@@ -52,7 +52,10 @@ if [ ! -f "$turngap_site/complete" ]; then
     mkdir -p "$turngap_site/cache" && tar -xf "$turngap_here/cache.tar.xz" -C "$turngap_site/cache" &&
     touch "$turngap_site/complete"
 fi
-export PYTHONPATH="$PWD:$PWD/harness:$PWD/pipeline:$turngap_site/site${{PYTHONPATH:+:$PYTHONPATH}}"
+case ":$PYTHONPATH:" in
+  *":$turngap_site/site:"*) ;;
+  *) export PYTHONPATH="$PWD:$PWD/harness:$PWD/pipeline:$turngap_site/site${{PYTHONPATH:+:$PYTHONPATH}}" ;;
+esac
 export TURNGAP_CACHE="$turngap_site/cache" PYTHONUNBUFFERED=1
 [ -f "$turngap_site/complete" ]
 """

@@ -12,6 +12,7 @@ from turngap_agent.device.execution import Mode
 from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
 from turngap_agent.tts.csm import model, random_weights
 from turngap_agent.tts.csm.context import Segment, SpeechPlan
+from turngap_agent.tts.csm.fast_paths import REFERENCE, FastPaths
 from turngap_agent.tts.csm.sampling import Sampling
 from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
@@ -46,11 +47,14 @@ class SlotMeasurement(Measurement):
         else:
             self.checkpoint = model.load(options.weights, device=options.device, dtype=options.dtype)
         positions = self.checkpoint.network.config.max_position_embeddings
-        self.speech = Speech(
-            self.checkpoint, sampling=Sampling(0.9, 50 if not options.tiny else 20), positions=positions
-        )
+        sampling = Sampling(0.9, 50 if not options.tiny else 20)
+        self.speech = Speech(self.checkpoint, sampling=sampling, positions=positions, fast=self.fast_paths())
         parameters = sum(parameter.numel() for parameter in self.checkpoint.network.parameters())
         return {"origin": self.checkpoint.origin, "parameters": parameters}
+
+    def fast_paths(self) -> FastPaths:
+        """Return the faster paths that the options name; by default the reference."""
+        return REFERENCE
 
     def contexts(self) -> tuple[int, ...]:
         """Return the context sizes that fit this model."""
@@ -67,9 +71,15 @@ class SlotMeasurement(Measurement):
         codes = torch.randint(0, size, (audio, self.speech.codec.codebooks), device=self.device)
         return SpeechPlan((Segment(f"{positions}{name}".encode(), ids, codes),), ids, frames, reads_end=False)
 
+    def runs(self) -> int:
+        """Return how often a time is taken: fewer where nothing is captured, which is slow and only a reference."""
+        if not self.cuda:
+            return 5
+        return 20 if self.speech.execution.mode is Mode.EAGER else 100
+
     def first_audio(self, slot: Slot, positions: int) -> dict[str, Any]:
         """Return the time from text to first samples on the host, with the context cached, and with all prefilled."""
-        runs = 100 if self.cuda else 5
+        runs = self.runs()
 
         def once(plan: SpeechPlan) -> float:
             began = time.perf_counter()
@@ -90,7 +100,7 @@ class SlotMeasurement(Measurement):
 
     def frames(self, slot: Slot) -> dict[str, Any]:
         """Return the time from frame to frame as a call sees it, at 150 positions of context."""
-        count = 200 if self.cuda else 8
+        count = 2 * self.runs() if self.cuda else 8
         slot.start(self.plan(self.contexts()[min(1, len(self.contexts()) - 1)], count, name="frames"), seed=0)
         slot.next_frame()
         times = []
@@ -104,8 +114,7 @@ class SlotMeasurement(Measurement):
         """Return the time of each unit on its own, with synchronisation."""
         slot.start(self.plan(self.contexts()[0], 400, name="split"), seed=0)
         return {
-            stage: summary([self.timed(unit) for _ in range(100 if self.cuda else 5)])
-            for stage, unit in self.units(slot).items()
+            stage: summary([self.timed(unit) for _ in range(self.runs())]) for stage, unit in self.units(slot).items()
         }
 
     def units(self, slot: Slot) -> dict[str, Callable[[], None]]:
@@ -149,7 +158,7 @@ class SlotMeasurement(Measurement):
         slot._reset_unit()
         samples = []
         for codes in self.codec_codes():
-            slot._parts.codes.copy_(codes)
+            slot._heard.copy_(codes)
             slot._codec_unit()
             samples.append(slot._output[:-1].clone())
         output = torch.cat(samples).cpu()

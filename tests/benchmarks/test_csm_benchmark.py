@@ -168,6 +168,39 @@ def test_a_codec_with_other_samples_is_noticed(tmp_path: Path, monkeypatch: pyte
     assert verdict["codec_differs"] == ["compiled"]
 
 
+def test_after_a_failed_capture_nothing_that_captures_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eager mode and transformers were measured before it; the next mode is listed with the command for it alone."""
+    from turngap_agent.device.execution import CaptureError, Mode
+    from turngap_agent.errors import EngineError
+    from turngap_agent.tts.csm.speech import Speech
+
+    prepare = Speech.prepare
+    tried = []
+
+    def fail(speech: Speech, mode: Mode | None, slots: int) -> None:
+        tried.append(str(mode))
+        if mode is not Mode.EAGER:
+            raise EngineError("csm: no") from CaptureError("a CUDA graph could not be captured")
+        prepare(speech, mode, slots)
+
+    monkeypatch.setattr(Speech, "prepare", fail)
+    arguments = csm.parse(["--tiny", "--device", "cpu", "--modes", "graphs,compiled,eager", "--out", str(tmp_path)])
+    result = CsmMeasurement(arguments).run()
+    assert tried == ["eager", "graphs"]
+    assert "--modes compiled" in result["failed"]["compiled"]
+    assert result["verdict"]["mode"] == "eager"
+    assert result["verdict"]["times_faster_than_transformers"] > 0
+
+
+def test_faster_paths_have_files_of_their_own(tmp_path: Path) -> None:
+    """Named after the paths, and the speech that is measured uses them."""
+    arguments = ["--tiny", "--device", "cpu", "--codec-beside", "--int8-depth", "--out", str(tmp_path)]
+    bench = CsmMeasurement(csm.parse(arguments))
+    assert bench.part("load", bench.load)
+    assert (bench.speech.fast.codec_beside, bench.speech.fast.int8_depth) == (True, True)
+    assert next(tmp_path.iterdir()).name.startswith("csm-beside-int8-tiny-cpu")
+
+
 FIGURE = st.none() | st.floats(0.1, 100)
 TIMES = st.fixed_dictionaries({}, optional={"p50": st.floats(0.1, 100), "p95": st.floats(0.1, 100)})
 MODE = st.fixed_dictionaries(
