@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from turngap_agent import tracing
 
 if TYPE_CHECKING:
-    from turngap_agent import tracing
     from turngap_agent.call import Agent
     from turngap_agent.server.admission import Admission
     from turngap_agent.server.hosting import AgentHttpServer
