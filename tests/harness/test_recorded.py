@@ -18,7 +18,7 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation, PlannedCall, Turn
 from turngap.scoring.score import score_call
 from turngap.store import folder as store
-from turngap.verdict import budget, compare, gate, summary
+from turngap.verdict import budget, comparison, gate, summary
 from turngap.verdict.validity import Evidence
 from turngap_agent.telephony import mulaw
 from turngap_agent.tracing import Span
@@ -99,7 +99,7 @@ def test_an_old_run_is_reported_compared_and_exported(tmp_path: Path) -> None:
     page = out.read_text("utf-8")
     assert "20261130T130430Z-mixed-cpu" in page
     run = store.read_run(RUN)
-    assert next(iter(compare.compare_turns(run.turns, run.turns))).comparison.median_change_ms in (0.0, None)
+    assert next(iter(comparison.compare_turns(run.turns, run.turns).rows)).found.median_change_ms in (0.0, None)
     assert export.export_run(RUN, "csv").count("\n") == len(run.turns) + 1
     assert len(json.loads(export.export_run(RUN, "perfetto"))["traceEvents"]) > 50
 

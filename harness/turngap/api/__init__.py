@@ -208,7 +208,7 @@ def load_sweep(folder: Path | str) -> Sweep:
 
 
 def compare(head: Run | Path | str, base: Run | Path | str) -> RunComparison:
-    """Compare two runs: what became slower or faster, the turn gap and each stage's part of it.
+    """Compare two runs: centre, tail and outcomes, what became slower or worse, and in which stage.
 
     Raises:
         RunFolderError: one of them is no run, damaged, or has no answered turns.

@@ -21,9 +21,9 @@ from turngap.store.folder import RunFolder
 from turngap.sweeps import folder as sweep_folder
 from turngap.sweeps import page as sweep_page
 from turngap.sweeps.folder import SweepRecord
-from turngap.verdict import compare, gate, summary
+from turngap.verdict import comparison, gate, summary
 from turngap.verdict.budget import Budget
-from turngap.verdict.compare import LatencyChange
+from turngap.verdict.comparison import Change, LatencyChange, MeasureChange
 from turngap.verdict.gate import Evidence
 
 if TYPE_CHECKING:
@@ -198,16 +198,34 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """Two runs compared: what became slower or faster."""
+    """Two runs compared: what became slower or worse, what faster or better."""
 
     head: str
     """The id of the run that is compared ..."""
     base: str
     """... and of the one that it is compared with."""
+    change: Change
+    """The finding: slower or worse if any measure is; the same only if all are."""
+    sentence: str
+    """The finding in one sentence that names the measures behind it."""
+    measures: tuple[MeasureChange, ...]
+    """Centre and tail of the latencies, slow turns, outcomes and words."""
     rows: tuple[LatencyChange, ...]
-    """The turn gap, then each stage's exposed time."""
+    """The median turn gap, then the median exposed time of each stage."""
     notes: tuple[str, ...] = field(default=())
     """What else differs between the runs, a sentence each."""
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """One row a measure: the figure of either run, the change with its 95 % interval, tolerance and finding."""
+        import pandas as pd
+
+        columns = ("base", "head", "difference", "low", "high", "tolerance")
+        cells = [
+            {name: getattr(row, name) for name in columns} | {"change": row.change.value, "turns": row.turns}
+            for row in self.measures
+        ]
+        return pd.DataFrame(cells, index=pd.Index([row.name for row in self.measures], name="measure"))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -217,10 +235,10 @@ class RunComparison:
         names = ["turn_gap" if row.stage is None else row.stage.value for row in self.rows]
         cells = [
             {
-                "change_ms": row.comparison.median_change_ms,
-                "low_ms": row.comparison.low_ms,
-                "high_ms": row.comparison.high_ms,
-                "change": row.comparison.change.value,
+                "change_ms": row.found.median_change_ms,
+                "low_ms": row.found.low_ms,
+                "high_ms": row.found.high_ms,
+                "change": row.found.change.value,
                 "turns": row.turns,
             }
             for row in self.rows
@@ -229,12 +247,20 @@ class RunComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as `turngap compare --json` prints it."""
-        rows = [row.to_json() for row in self.rows]
-        return {"head": self.head, "base": self.base, "notes": list(self.notes), "rows": rows}
+        return {
+            "head": self.head,
+            "base": self.base,
+            "change": self.change.value,
+            "sentence": self.sentence,
+            "notes": list(self.notes),
+            "measures": [row.to_json() for row in self.measures],
+            "rows": [row.to_json() for row in self.rows],
+        }
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return f"{self.table.to_html(float_format='{:+.1f}'.format, na_rep='–')}<ul>{notes}</ul>"
+        tables = (frame.to_html(float_format="{:+.3g}".format, na_rep="–") for frame in (self.findings, self.table))
+        return f"<p><b>{html.escape(self.sentence)}</b></p>{''.join(tables)}<ul>{notes}</ul>"
 
 
 def compare_runs(head: Run, base: Run) -> RunComparison:
@@ -250,9 +276,10 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
                 f"{shlex.quote(str(run.path))}` shows its outcomes",
                 code="run-folder.no-answers",
             )
-    rows = compare.compare_turns(head.turn_records, base.turn_records)
-    notes = [*compare.describe_too_few(rows), *compare.describe_differences(head.record, base.record)]
-    return RunComparison(head.id, base.id, tuple(rows), tuple(notes))
+    budget = head.record.budget if head.record.budget is not None else base.record.budget
+    found = comparison.compare_turns(head.turn_records, base.turn_records, budget)
+    notes = (*comparison.describe_too_few(found), *comparison.describe_differences(head.record, base.record))
+    return RunComparison(head.id, base.id, found.change, found.sentence, found.measures, found.rows, notes)
 
 
 def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:

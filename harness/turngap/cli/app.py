@@ -173,7 +173,7 @@ def _compare(
     base: Annotated[str, typer.Argument(help="The run to compare it with: its folder, or its id.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
-    """Compare two runs: what became slower or faster, the turn gap and each stage's part of it."""
+    """Compare two runs: centre, tail and outcomes, what became slower or worse, and in which stage."""
     from turngap.cli import compare
     from turngap.progress import PipeConsole
 

@@ -19,8 +19,8 @@ from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
 from turngap.store import attempts, disk
 from turngap.store import folder as store
-from turngap.verdict import compare, stats, summary
-from turngap.verdict.compare import LatencyChange
+from turngap.verdict import comparison, stats, summary
+from turngap.verdict.comparison import TurnsComparison
 
 MOST_RUNS = 8
 """At most this many runs are in the chart, this one included."""
@@ -52,7 +52,7 @@ class BaselineComparison:
     """The run compared with its baseline, as by `turngap compare`."""
 
     run_id: str
-    rows: tuple[LatencyChange, ...]
+    found: TurnsComparison
     differences: tuple[str, ...]
     """Warnings: too few turns, other machines or settings."""
 
@@ -86,9 +86,9 @@ def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseli
         RunFolderError: the folder contains no run, or a damaged one.
     """
     base = store.read_run(baseline)
-    rows = tuple(compare.compare_turns(turns, base.turns))
-    notes = (*compare.describe_too_few(rows), *compare.describe_differences(record, base.record))
-    return BaselineComparison(base.record.run_id, rows, notes)
+    found = comparison.compare_turns(turns, base.turns, record.budget or base.record.budget)
+    notes = (*comparison.describe_too_few(found), *comparison.describe_differences(record, base.record))
+    return BaselineComparison(base.record.run_id, found, notes)
 
 
 def draw_history(past: Sequence[EarlierRun], line: ReferenceLine) -> Markup:
@@ -146,6 +146,6 @@ def _summarise_run(record: RunRecord, turns: Sequence[TurnRecord], this: RunReco
         p50_between_ms=stats.quantile_interval(values, 0.5),
         p95_ms=stats.percentile(values, 0.95),
         p95_between_ms=stats.quantile_interval(values, 0.95),
-        differences=tuple(compare.describe_differences(record, this)),
+        differences=tuple(comparison.describe_differences(record, this)),
         status=status,
     )

@@ -12,7 +12,7 @@ from turngap.model.figures import LatencyFigures, Rate, WastedWork
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
-from turngap.verdict.compare import LEAST_PAIRS, Change, compare_paired, default_tolerance_ms
+from turngap.verdict.comparison import LEAST_PAIRS, Change, compare_medians
 from turngap.verdict.summary import valid_turns
 
 AIM_MS = 500.0
@@ -26,7 +26,7 @@ class Difference(FrozenModel):
     left_out: int
     """Pairs with a turn that was not answered correctly; an invalid turn makes no pair."""
     median_change_ms: float | None
-    """With its 95 % percentile-bootstrap interval; None for fewer than `LEAST_PAIRS` pairs."""
+    """With its exact 95 % interval; None for fewer than `LEAST_PAIRS` pairs."""
     low_ms: float | None
     high_ms: float | None
     change: Change
@@ -141,8 +141,7 @@ def difference(turns: Sequence[TurnRecord], first: Sequence[TurnRecord]) -> Diff
             high_ms=None,
             change=Change.AMBIGUOUS,
         )
-    old_ms = [old for _, old in both]
-    moved = compare_paired([new for new, _ in both], old_ms, tolerance_ms=default_tolerance_ms(old_ms))
+    moved = compare_medians([new for new, _ in both], [old for _, old in both], paired=True)
     return Difference(
         pairs=len(both),
         left_out=left_out,

@@ -14,7 +14,8 @@ from turngap.model.figures import LatencyFigures, StageFigures
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.network import CLEAN
 from turngap.verdict import stats
-from turngap.verdict.compare import LEAST_PAIRS, median_interval
+from turngap.verdict.comparison.exact import median_interval
+from turngap.verdict.comparison.medians import LEAST_PAIRS
 from turngap.verdict.summary import perceived_gaps, stage_figures, valid_turns
 
 
@@ -54,7 +55,7 @@ def _figures_on(name: str, group: Sequence[TurnRecord], clean: dict[str, float])
         turns=counted,
         perceived_gap_ms=stats.latency_figures(perceived_gaps(counted)),
         later_ms=median(later) if later else None,
-        later_between_ms=median_interval(np.asarray(later))[1:] if len(later) >= LEAST_PAIRS else None,
+        later_between_ms=median_interval(np.asarray(later)) if len(later) >= LEAST_PAIRS else None,
         outcomes=dict(Counter(turn.outcome for turn in group)),
         stages=stage_figures(counted),
     )

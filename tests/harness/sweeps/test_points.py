@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from turngap.model.result import Check
 from turngap.model.turn import Outcome
 from turngap.sweeps.points import Goals, difference, dominates, dominators, make_points
-from turngap.verdict.compare import Change
+from turngap.verdict.comparison import Change
 
 from tests.harness import report_builders as make
 
