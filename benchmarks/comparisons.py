@@ -1,6 +1,6 @@
 """Simulates how often `turngap compare` finds a change that is there, and one that is not.
 
-    python -m benchmarks.comparisons [--trials 1000] [--json]
+    python -m benchmarks.comparisons [--trials 1000] [--unchanged 3000] [--json]
 
 Gaps are log-normal over utterances (median 450 ms, p95 531 ms), with 25 ms (sd) between two turns of one utterance. The
 head may have a tail: a share of its turns is 300 ms later, or not answered. Outcomes and words are drawn beside. The
@@ -142,8 +142,8 @@ BROKEN = {
     "three tenths unanswered": replace(COMMON, unanswered=0.3),
 }
 CHANGED = {
-    **{f"{share:.0%} + 300 ms": replace(COMMON, slower=share) for share in (0.05, 0.08, 0.1, 0.12, 0.15)},
-    **{f"{share:.0%} unanswered": replace(COMMON, unanswered=share) for share in (0.03, 0.05, 0.08, 0.1)},
+    **{f"{100 * share:.0f} % + 300 ms": replace(COMMON, slower=share) for share in (0.05, 0.08, 0.1, 0.12, 0.15)},
+    **{f"{100 * share:.0f} % unanswered": replace(COMMON, unanswered=share) for share in (0.03, 0.05, 0.08, 0.1)},
     "all + 8 %": replace(COMMON, factor=1.08),
     "all + 10 %": replace(COMMON, factor=1.1),
     "30 pairs: all + 10 %": replace(COMMON, n=30, factor=1.1),
@@ -158,18 +158,20 @@ MOST_FALSE, LEAST_FOUND = 0.01, 0.8
 def main() -> int:
     """Print the shares; return 1 if a promise does not hold."""
     parser = make_parser(__doc__)
-    parser.add_argument("--trials", type=int, default=1000, help="comparisons of each row")
+    parser.add_argument("--trials", type=int, default=1000, help="comparisons of each row in which something changed")
+    parser.add_argument("--unchanged", type=int, default=3000, help="comparisons of each row in which nothing did")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    trials = {"nothing changed": options.unchanged, "broken": options.trials, "changed": options.trials}
     shares: dict[str, dict[str, Shares]] = {}
     for kind, worlds in (("nothing changed", NOTHING_CHANGED), ("broken", BROKEN), ("changed", CHANGED)):
         shares[kind] = {}
         for name, world in worlds.items():
             print_progress(f"{kind}: {name}")
-            shares[kind][name] = count(repeat(world, options.trials, options.seed))
+            shares[kind][name] = count(repeat(world, trials[kind], options.seed))
     unchanged = shares["nothing changed"]
     promises = [
-        *(_promise_quiet(name, row.found, options.trials) for name, row in unchanged.items()),
+        *(_promise_quiet(name, row.found, options.unchanged) for name, row in unchanged.items()),
         *(_promise_found(name, row.worse) for name, row in shares["broken"].items()),
         Promise(
             '"same" is reached with 2 % of bad outcomes',
@@ -184,9 +186,9 @@ def main() -> int:
             for name, row in rows.items()
         ]
         columns = (kind, "worse", "any finding", "same", "ambiguous", "worse by measure")
-        print_table(f"{options.trials} comparisons a row", columns, table, as_json=options.json)
+        print_table(f"{trials[kind]} comparisons a row", columns, table, as_json=options.json)
     details = {
-        "trials": options.trials,
+        "trials": trials,
         "shares": {kind: {n: asdict(r) for n, r in rows.items()} for kind, rows in shares.items()},
     }
     return print_result("one run against another", promises, details, as_json=options.json)

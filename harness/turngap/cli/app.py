@@ -171,13 +171,17 @@ def _report(
 def _compare(
     head: Annotated[str, typer.Argument(help=RUN)],
     base: Annotated[str, typer.Argument(help="The run to compare it with: its folder, or its id.")],
+    fail_on_worse: Annotated[
+        bool, typer.Option("--fail-on-worse", help="Exit code 1 if anything became slower or worse.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Compare two runs: centre, tail and outcomes, what became slower or worse, and in which stage."""
     from turngap.cli import compare
     from turngap.progress import PipeConsole
 
-    compare.run(head, base, as_json=as_json, console=PipeConsole())
+    change = compare.run(head, base, as_json=as_json, console=PipeConsole())
+    raise typer.Exit(int(fail_on_worse and change.is_worse))
 
 
 @app.command("label")
