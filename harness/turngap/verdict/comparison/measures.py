@@ -18,7 +18,7 @@ from turngap.verdict.comparison import exact
 from turngap.verdict.comparison.exact import NOTHING, Bools, Interval, Tail
 from turngap.verdict.comparison.findings import ALPHA, Change, MeasureChange, decide
 from turngap.verdict.comparison.medians import LEAST_PAIRS, TOLERANCE, known, measure_median, quantile
-from turngap.verdict.comparison.words import compare_words
+from turngap.verdict.comparison.words import compare_words, hidden_share
 from turngap.verdict.stats import Floats
 
 TAIL = 0.95
@@ -278,7 +278,8 @@ def _words(head: Sample, base: Sample, *, paired: bool) -> Iterable[Candidate]:
         return
     worse, better, (low, high) = compare_words(errors, words, old_errors, old_words, paired=paired)
     measure = replace(measure, low=low, high=high)
-    yield Candidate(measure, worse, better, 0.0, measure.is_within_tolerance)
+    shown = measure.is_within_tolerance and hidden_share(len(errors), len(old_errors)) <= WORD_TOLERANCE
+    yield Candidate(measure, worse, better, 0.0, shown)
 
 
 def _finite(value: float, values: Floats) -> float:

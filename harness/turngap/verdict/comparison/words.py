@@ -15,11 +15,10 @@ _PERMUTATIONS = 3999
 def compare_words(
     head_errors: Integers, head_words: Integers, base_errors: Integers, base_words: Integers, *, paired: bool
 ) -> tuple[Tail, Tail, Interval]:
-    """Return the tests of "more errors" and "fewer errors", and the interval of the change of the word error rate.
+    """Return the tests of "more errors" and of "fewer errors", and the interval of the change of the word error rate.
 
     Pairs: all flips of the signs of the differences of errors, exactly. Two samples: seeded permutations of the
-    utterances. The interval is a percentile bootstrap over utterances (seeded), and contains that of a share in which
-    nothing was seen: a fault of whole utterances that is rare enough may be in neither run by chance.
+    utterances. The interval is a percentile bootstrap over utterances (seeded); what it can't see is `hidden_share`.
     """
     rng = np.random.default_rng(1)
     if paired:
@@ -31,8 +30,13 @@ def compare_words(
     others = rows if paired else rng.integers(0, len(base_errors), (_RESAMPLES, len(base_errors)))
     changes = _rates(head_errors, head_words, rows) - _rates(base_errors, base_words, others)
     low, high = (float(value) for value in np.quantile(changes, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
-    unseen_low, unseen_high = share_interval(0, len(head_errors), 0, len(base_errors))
-    return worse, better, (min(low, unseen_low), max(high, unseen_high))
+    return worse, better, (low, high)
+
+
+def hidden_share(head: int, base: int) -> float:
+    """Return the change that so many utterances can hide: rare faults of whole ones may be in neither run by chance."""
+    low, high = share_interval(0, head, 0, base)
+    return max(-low, high)
 
 
 def _rates(errors: Integers, words: Integers, rows: Integers) -> npt.NDArray[np.float64]:
