@@ -13,7 +13,7 @@ from turngap import api
 from turngap.report.wording import STAGE
 from turngap.verdict.comparison import Change, LatencyChange, MeasureChange
 
-_MEASURES = ("base", "head", "change", "95 % interval", "tolerance", "turns", "")
+_MEASURES = ("base", "head", "change", "95 % interval", "tolerance", "")
 _STAGES = ("change", "95 % interval", "turns", "")
 
 
@@ -29,7 +29,8 @@ def run(head: str, base: str, *, as_json: bool, console: Console) -> Change:
         return comparison.change
     console.print(Text(comparison.sentence, style="bold"), soft_wrap=True)
     console.print()
-    _print_table(console, "", _MEASURES, map(_format_measure, comparison.measures))
+    turns = comparison.measures[0].turns if comparison.measures else ""
+    _print_table(console, turns, _MEASURES, map(_format_measure, comparison.measures))
     console.print()
     _print_table(console, "median exposed time, ms", _STAGES, map(_format_change, comparison.rows))
     for note in comparison.notes:
@@ -50,7 +51,7 @@ def _print_table(console: Console, first: str, columns: Iterable[str], rows: Ite
 def _format_measure(row: MeasureChange) -> tuple[str, ...]:
     name = f"{row.label}, ms" if row.is_latency else row.label
     figures = row.format_figure(row.base), row.format_figure(row.head), row.format_change(row.difference)
-    return name, *figures, row.interval, row.format_tolerance(), row.turns, row.change.value
+    return name, *figures, row.interval, row.format_tolerance(), row.change.value
 
 
 def _format_change(row: LatencyChange) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class MeasureChange:
         """Return a run's figure: `531`, `2.1 %`, or `none` for a latency among unanswered turns."""
         if figure is None:
             return "none"
-        return f"{figure:.0f}" if self.is_latency else f"{100 * figure:.1f} %"
+        return f"{figure:,.0f}" if self.is_latency else f"{100 * figure:.1f} %"
 
     def format_change(self, figure: float | None) -> str:
         """Return a change with its sign: `+180`, or `-2.1` percentage points; `-` for none."""
@@ -221,5 +221,5 @@ def _describe_range(measure: MeasureChange) -> str:
 
 
 def _signed(value: float, digits: int = 0) -> str:
-    text = f"{abs(value):.{digits}f}"
-    return text if not float(text) else f"{MINUS if value < 0 else '+'}{text}"
+    text = f"{abs(value):,.{digits}f}"
+    return text if not text.strip("0.") else f"{MINUS if value < 0 else '+'}{text}"

@@ -183,11 +183,10 @@ def _slow_turns(head: Floats, base: Floats, limit_ms: float | None, *, paired: b
         if not np.isfinite(both).any():
             return
         limit = SLOW * float(np.median(both[np.isfinite(both)]))
-        label = f"over {SLOW:g} × the median ({limit:.0f} ms)"
     else:
-        limit, label = limit_ms, f"over {limit_ms:g} ms"
+        limit = limit_ms
     later = limit * (1 + TOLERANCE)
-    row = _share("slow_share", label, head > limit, base > limit, paired=paired)
+    row = _share("slow_share", f"turns over {limit:.0f} ms", head > limit, base > limit, paired=paired)
     if row.measure.change is not Change.TOO_FEW:
         more, fewer = (head > later, base > limit), (base > later, head > limit)
         row = row._replace(

@@ -85,7 +85,7 @@ def test_a_limit_amid_the_gaps_is_no_finding() -> None:
     head, base = make_gaps(5)
     head = head + 15
     measures = by_name(compare_samples(make_sample(head), make_sample(base), paired=True, limit_ms=450.0))
-    assert measures["slow_share"].label == "over 450 ms"
+    assert measures["slow_share"].label == "turns over 450 ms"
     assert (measures["slow_share"].difference or 0.0) > 0.05
     assert measures["slow_share"].change is Change.SAME
 

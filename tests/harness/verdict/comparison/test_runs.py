@@ -77,7 +77,7 @@ def test_a_budget_says_which_turns_are_slow() -> None:
         budget = Budget(name="b", limits=(Limit(metric=metric, at_most=at_most),))
         found = {row.name: row for row in comparison.compare_turns(base, base, budget).measures}
         over = [turn for turn in base if (getattr(turn, metric) or 0.0) > at_most]
-        assert found["slow_share"].label == "over 500 ms"
+        assert found["slow_share"].label == "turns over 500 ms"
         assert found["slow_share"].head == len(over) / 20
 
 
