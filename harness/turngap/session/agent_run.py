@@ -158,16 +158,18 @@ def close_run(
     folder.replace_turns(turns)
     folder.write(record)
     if agent_run.attempt is not None:
-        record = run_record.with_attempt(record, agent_run.attempt.close(record, _describe_end(progress)))
+        record = run_record.with_attempt(record, agent_run.attempt.close(record, _describe_end(record, progress)))
         folder.write(record)
     recording.delete_unused(folder.path, folder.path / store.CALLS, turns)
     return record
 
 
-def _describe_end(progress: Progress) -> str:
+def _describe_end(record: RunRecord, progress: Progress) -> str:
     """Return how the run ended, for the ledger."""
     if progress.errors:
         return progress.errors[0]
+    if not record.complete:
+        return "stopped early, but its transcribed replies decide nothing yet"
     return progress.decided.sentence if progress.decided is not None else "all planned turns were called"
 
 
@@ -180,8 +182,9 @@ def _mark_turns(agent_run: AgentRun) -> tuple[TurnRecord, ...]:
     request, progress = agent_run.request, agent_run.progress
     agent_run.set_aside()
     rule = agent_run.rule
-    if rule is not None and request.options.all_turns:  # nobody has asked it yet
-        progress.decided = rule.decide(progress.turns)
+    # Asked once more: the replies are transcribed by now, and with --all-turns nobody has asked before. A run whose
+    # decision does not stand is not complete, and can be resumed.
+    progress.decided = rule.decide(progress.turns) if rule is not None else None
     progress.turns.sort(key=lambda turn: (turn.call, turn.turn))
     judged = stopping.select_judged(progress.turns, rule, progress.decided)
     if request.options.all_turns and progress.decided is not None:

@@ -30,7 +30,14 @@ MOST_SHARE = 0.2
 """At most this share of the planned turns is called again; the turns beyond it stay as they are."""
 SUSPICIOUS_P = 0.01
 """Of Fisher's exact test that turns set aside were over a limit no more often than the others."""
-_TIMES = ("turn_gap_ms", "turn_gap_frame_ms", "perceived_gap_ms", "first_byte_ms")
+_TIMES = (
+    "turn_gap_ms",
+    "turn_gap_frame_ms",
+    "perceived_gap_ms",
+    "first_byte_ms",
+    "substance_gap_ms",
+    "perceived_substance_ms",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,3 +168,15 @@ def test_an_old_run_without_a_plan_is_judged_when_it_has_ended(tmp_path: Path) -
     assert request.make_stopping_rule() is None
     assert replace(request, resumed=None).make_stopping_rule() is not None
     request.release_lock()
+
+
+def test_a_decision_that_transcribed_replies_take_back_leaves_the_run_open(tmp_path: Path) -> None:
+    """The turns that decided it are asked once more at the end; if they decide nothing, the run can be resumed."""
+    agent_run = open_agent_run(make_request(tmp_path))
+    add_turns(agent_run, 10)
+    agent_run.progress.decided = Decided(10, "decided after 10 of 206 planned turns")
+    record, turns = close(agent_run)
+    assert (record.complete, record.stopped_early, agent_run.progress.decided) == (False, "", None)
+    assert all(turn.scored for turn in turns)
+    assert attempts.read_attempts(tmp_path)[0][0].status == "aborted"
+    plan.plan_resumed_run(agent_run.folder.path).release_lock()
