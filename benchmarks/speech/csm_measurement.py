@@ -15,7 +15,7 @@ from turngap_agent.errors import EngineError
 from turngap_agent.tts.csm import model
 from turngap_agent.tts.csm.fast_paths import FastPaths
 
-from benchmarks.speech import csm_verdict
+from benchmarks.speech import csm_verdict, turn_measurement
 from benchmarks.speech.operation_counts import Operations
 from benchmarks.speech.results import signal_to_error_db
 from benchmarks.speech.slot_measurement import TEXT_POSITIONS, SlotMeasurement
@@ -105,6 +105,7 @@ class CsmMeasurement(SlotMeasurement):
         slot = speech.slots[0]
         parts: dict[str, Callable[[], Any]] = {
             "first_audio_ms": lambda: {str(context): self.first_audio(slot, context) for context in self.contexts()},
+            "turn_first_audio_ms": lambda: turn_measurement.measure(speech, 40 if self.cuda else 4, self.wait),
             "frame_ms": lambda: self.frames(slot),
             "codec_output": lambda: self.codec_output(slot),
             "frame_checksums": lambda: self.checksums(slot),

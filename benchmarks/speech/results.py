@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from turngap_agent.device.execution import Mode
 
+_TURN_KINDS = ("prepared", "late", "preparation")
+"""First audio with the context computed after the last turn, without, and the time that this takes then."""
+
 
 def summary(seconds: list[float]) -> dict[str, float]:
     """Return count, p50, p95 and maximum of times, in ms."""
@@ -96,6 +99,10 @@ def _mode_lines(mode: str, figures: dict[str, Any], *, cuda: bool) -> list[str]:
     for positions, times in figures.get("first_audio_ms", {}).items():
         first_audio = ", ".join(f"{how} p50 {t['p50']:.1f} p95 {t['p95']:.1f}" for how, t in times.items())
         lines.append(f"  {mode}: first audio at {positions} positions: {first_audio} ms")
+    if "turn_first_audio_ms" in figures:
+        turn = figures["turn_first_audio_ms"]
+        kinds = ", ".join(f"{kind} p50 {turn[kind]['p50']:.1f} p95 {turn[kind]['p95']:.1f}" for kind in _TURN_KINDS)
+        lines.append(f"  {mode}: first audio of a call's turns: {kinds} ms")
     if "codec_output" in figures:
         lines.append(f"  {mode}: codec {_db(figures['codec_output'])} against the eager one")
     memory = f"memory {figures['memory_mib']} MiB · " if "memory_mib" in figures else ""

@@ -88,7 +88,7 @@ def test_a_token_reads_nothing_back(engine: Whisper) -> None:
         engine._decoder._prompt_unit()
         engine._decoder._step_unit()
     assert operations.count > 50
-    assert operations.host_syncs == 0
+    assert operations.host_reads == 0
 
 
 def test_the_engine_has_the_words_work(engine: Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
