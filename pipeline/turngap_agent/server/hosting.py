@@ -104,10 +104,13 @@ async def host(
             raise lost.result()
     finally:
         stop.cancel()
+        gpu_is_lost = lost.done()
         lost.cancel()
         if exporter is not None:
             await asyncio.to_thread(exporter.close)
-        await loaded.close()
+        # After a fault engines may fail to close, too; the fault is the error to report.
+        with contextlib.suppress(Exception) if gpu_is_lost else contextlib.nullcontext():
+            await loaded.close()
     _log.info("stopped")
     return 0
 
