@@ -105,7 +105,7 @@ class CsmMeasurement(SlotMeasurement):
         slot = speech.slots[0]
         parts: dict[str, Callable[[], Any]] = {
             "first_audio_ms": lambda: {str(context): self.first_audio(slot, context) for context in self.contexts()},
-            "turn_first_audio_ms": lambda: turn_measurement.measure(speech, 40 if self.cuda else 4, self.wait),
+            "turn_first_audio_ms": lambda: turn_measurement.measure(speech, 40 if self.cuda else 2, self.wait),
             "frame_ms": lambda: self.frames(slot),
             "codec_output": lambda: self.codec_output(slot),
             "frame_checksums": lambda: self.checksums(slot),

@@ -97,3 +97,11 @@ def test_audio_is_resampled_to_the_codecs_rate() -> None:
     assert up.dtype == np.float32
     expected = np.sin(2 * np.pi * 1000 * np.arange(24_000) / 24_000)
     assert np.abs(up - expected)[600:-600].max() < 0.01
+
+
+@pytest.mark.parametrize("count", [1, 20, 21, 8000])
+def test_the_lines_audio_is_resampled_as_scipy_does(count: int) -> None:
+    """Without scipy, which a GPU machine may lack; also audio shorter than the filter."""
+    signal = pytest.importorskip("scipy.signal", reason="the reference")
+    audio = np.random.default_rng(count).normal(0, 0.1, count).astype(np.float32)
+    np.testing.assert_allclose(resample(audio, 8000, 24_000), signal.resample_poly(audio, 3, 1), atol=1e-6)
