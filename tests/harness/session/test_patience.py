@@ -16,7 +16,7 @@ from turngap.store import folder as store
 from turngap.store.folder import StoredRun
 
 RATE = 8000
-PATIENCE_S = 180
+PATIENCE_S = 280
 NO_PATIENCE = ("--set", "endpointing.min_silence_ms=192")
 """The agent takes 192 ms of silence for the end of the turn."""
 LONG_MS = 700
