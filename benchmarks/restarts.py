@@ -96,7 +96,7 @@ def main() -> int:
         ],
         as_json=options.json,
     )
-    rows = [[one.base, one.head, one.change.value, _stages(one), one.sentence] for one in comparisons]
+    rows = [[one.base, one.head, one.change.value, _stages(one), _describe(one)] for one in comparisons]
     print_table("each with each", ("base", "head", "finding", "stages", ""), rows, as_json=options.json)
     findings = [one for one in comparisons if one.change.is_worse or one.change.is_better]
     offset_ms, within_ms = offset_sd_ms(runs)
@@ -120,6 +120,12 @@ def main() -> int:
     counts = {change.value: sum(one.change is change for one in comparisons) for change in Change}
     details = {"counts": counts, "comparisons": [one.to_json() for one in comparisons]}
     return print_result("restarts of one agent", promises, details, as_json=options.json)
+
+
+def _describe(comparison: RunComparison) -> str:
+    """Return the sentence of a finding; otherwise the change of the median."""
+    change = comparison.change
+    return comparison.sentence if change.is_worse or change.is_better else comparison.measures[0].sentence
 
 
 def _stages(comparison: RunComparison) -> str:

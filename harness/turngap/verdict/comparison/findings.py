@@ -217,6 +217,8 @@ def _describe_range(measure: MeasureChange) -> str:
     tolerance = f"{measure.tolerance:.0f}" if measure.is_latency else f"{100 * measure.tolerance:g}"
     if (measure.low, measure.high) == (None, None):
         return "is not bounded by these turns"
+    if measure.kind == "words" and measure.is_within_tolerance:
+        return "hangs on too few utterances"
     return f"{measure.interval} {unit} (tolerance {tolerance})"
 
 
