@@ -51,8 +51,8 @@ class Simulated:
     failed: float
     not_shown: float
     invalid: float
+    """The limit was shown to be met, and a check forbids the PASS."""
     passed_but_for_checks: float
-    """PASS or INVALID, where the limit was shown to be met."""
     mean_turns: float
 
 
@@ -159,19 +159,19 @@ def find_fault(gaps_ms: Floats, over: Flags) -> str:
     return next((check.name for check in checks if check.ok is False), "")
 
 
-def simulate(draw: Draw, plan: Plan, misses: float, runs: int, seed: int, *, checked: bool = True) -> Simulated:
-    """Simulate runs of an agent that misses a share of its turns; not `checked`: none is INVALID."""
+def simulate(draw: Draw, plan: Plan, misses: float, runs: int, seed: int) -> Simulated:
+    """Simulate runs of an agent that misses a share of its turns; the checks are made where the limit is shown met."""
     rng = np.random.default_rng(seed)
     gaps, limit_ms = draw(rng, runs, plan.turns, misses)
     over = gaps > limit_ms
     ends, met, missed = stop(plan, over)
-    faults = np.array(
-        [checked and find_fault(g[:end], o[:end]) != "" for g, o, end in zip(gaps, over, ends, strict=True)]
-    )
+    faults = np.zeros(runs, dtype=bool)
+    for run in np.flatnonzero(met):
+        faults[run] = find_fault(gaps[run, : ends[run]], over[run, : ends[run]]) != ""
     return Simulated(
         passed=float(np.mean(met & ~faults)),
-        failed=float(np.mean(missed & ~met & ~faults)),
-        not_shown=float(np.mean(~met & ~missed & ~faults)),
+        failed=float(np.mean(missed & ~met)),
+        not_shown=float(np.mean(~met & ~missed)),
         invalid=float(np.mean(faults)),
         passed_but_for_checks=float(np.mean(met)),
         mean_turns=float(np.mean(ends)),
@@ -310,7 +310,7 @@ def main() -> int:
         results[name] = simulate(draw, used, misses, runs, seed)
     promises.print_table(
         f"{runs} runs of up to {plan.turns} turns; pass from {plan.pass_from} turns with 0, 1, ... over",
-        ("agent", "PASS", "FAIL", "NOT SHOWN", "INVALID", "mean calls"),
+        ("agent", "PASS", "FAIL", "NOT SHOWN", "INVALID, not PASS", "mean calls"),
         [
             (
                 name,

@@ -333,7 +333,7 @@ def test_a_gate_that_does_not_hold_fails_with_its_reasons(made_up: Session, pyte
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "FAIL: sub500 does not hold with one call at a time: p95 of perceived gap is at most *",
+            "FAIL: sub500 does not hold with one call at a time: p95 of perceived gap over the budget of 500 ms *",
             "  - p95 of perceived gap *",
             "  report: *",
         ]
