@@ -13,12 +13,13 @@ TURNS = 93
 JUDGED_FROM = 59
 """With fewer turns there is no bound on p95, and no budget is judged. None of 59 may be over."""
 TINY_TURNS = 3
-CALL_S = 3.1
+CALL_S = 3.7
 """One call of `probe`, at a turn gap of half a second: pause, utterance, gap and hang-up; by arithmetic."""
 WARM_UP_CALLS = 2
 MARGIN_S = 20.0
 """Start and end of a run beside its calls: corpus, calibration probe, scoring, report; by arithmetic."""
 GRAPHS = "tts.mode=graphs"
+_FEWER = f"{JUDGED_FROM} turns instead of {TURNS}: none of them may be over budget, and cut-offs in pauses are too few to judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def plan_turns(
             notes.append("CSM runs on captured graphs, not compiled")
         if requested is None:
             turns = JUDGED_FROM
-            notes.append(f"{JUDGED_FROM} turns instead of {TURNS}: none of them may be over budget")
+            notes.append(_FEWER)
     else:
         needed_s = preparation.load_s + calls_s(turns)
         if needed_s > left_s:
@@ -71,5 +72,5 @@ def plan_turns(
             notes.append(f"{lack}; {left_s:.0f} s are left")
             if requested is None:
                 turns = JUDGED_FROM
-                notes.append(f"{JUDGED_FROM} turns instead of {TURNS}: none of them may be over budget")
+                notes.append(_FEWER)
     return TurnsPlan(turns, added, tuple(notes))
