@@ -19,7 +19,10 @@ WARM_UP_CALLS = 2
 MARGIN_S = 20.0
 """Start and end of a run beside its calls: corpus, calibration probe, scoring, report; by arithmetic."""
 GRAPHS = "tts.mode=graphs"
-_FEWER = f"{JUDGED_FROM} turns instead of {TURNS}: none of them may be over budget, and cut-offs in pauses are too few to judge"
+_FEWER = (
+    f"{JUDGED_FROM} turns instead of {TURNS}: none of them may be over budget, and too few have pauses to judge "
+    "cut-offs there"
+)
 
 
 @dataclass(frozen=True, slots=True)
