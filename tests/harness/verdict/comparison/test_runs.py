@@ -19,7 +19,9 @@ def slow_down(turn: TurnRecord, by_ms: float) -> TurnRecord:
     first = turn.stages[Stage.FIRST_TOKEN]
     moved = first.model_copy(update={"exposed_ms": first.exposed_ms + by_ms})
     stages = turn.stages | {Stage.FIRST_TOKEN: moved}
-    return turn.model_copy(update={"stages": stages, "turn_gap_ms": turn.turn_gap_ms + by_ms})
+    content_ms = None if turn.substance_gap_ms is None else turn.substance_gap_ms + by_ms
+    later = {"turn_gap_ms": turn.turn_gap_ms + by_ms, "substance_gap_ms": content_ms}
+    return turn.model_copy(update={"stages": stages, **later})
 
 
 def test_the_stage_that_moved_is_named() -> None:
