@@ -103,6 +103,8 @@ class Shares:
     """Share of comparisons with a finding in any measure, better or worse ..."""
     worse: float
     """... and with one that is worse."""
+    better: float
+    """Share of comparisons whose finding is "faster" or "better"."""
     same: float
     ambiguous: float
     measures: dict[str, float]
@@ -118,6 +120,7 @@ def count(comparisons: Sequence[Sequence[MeasureChange]]) -> Shares:
     return Shares(
         found=sum(any(row.change.is_worse or row.change.is_better for row in one) for one in comparisons) / n,
         worse=sum(change.is_worse for change in changes) / n,
+        better=sum(change.is_better for change in changes) / n,
         same=changes.count(Change.SAME) / n,
         ambiguous=changes.count(Change.AMBIGUOUS) / n,
         measures={name: sum(row.name == name and row.change.is_worse for row in rows) / n for name in names},
@@ -143,9 +146,12 @@ BROKEN = {
 }
 CHANGED = {
     **{f"{100 * share:.0f} % + 300 ms": replace(COMMON, slower=share) for share in (0.05, 0.08, 0.1, 0.12, 0.15)},
-    **{f"{100 * share:.0f} % unanswered": replace(COMMON, unanswered=share) for share in (0.03, 0.05, 0.08, 0.1)},
+    **{f"{100 * share:.0f} % unanswered": replace(COMMON, unanswered=share) for share in (0.02, 0.03, 0.05, 0.08, 0.1)},
+    "3 % unanswered, no other bad outcome": World(unanswered=0.03),
     "all + 8 %": replace(COMMON, factor=1.08),
     "all + 10 %": replace(COMMON, factor=1.1),
+    "all - 10 %": replace(COMMON, factor=0.9),
+    "all - 10 %, 4 % unanswered": replace(COMMON, factor=0.9, unanswered=0.04),
     "30 pairs: all + 10 %": replace(COMMON, n=30, factor=1.1),
     "30 pairs: two fifths + 300 ms": replace(COMMON, n=30, slower=0.4),
     "30 pairs: three tenths unanswered": replace(COMMON, n=30, unanswered=0.3),
@@ -153,6 +159,13 @@ CHANGED = {
     "two samples: a quarter + 300 ms": replace(COMMON, paired=False, slower=0.25),
 }
 MOST_FALSE, LEAST_FOUND = 0.01, 0.8
+MOST_HIDDEN = 0.15
+"""Share of comparisons with newly unanswered turns that may still say "same", or "faster"."""
+HIDDEN = {
+    "3 % unanswered": ("same", "3 % newly unanswered"),
+    "3 % unanswered, no other bad outcome": ("same", "3 % newly unanswered, no other bad outcome"),
+    "all - 10 %, 4 % unanswered": ("better", "10 % faster with 4 % newly unanswered"),
+}
 
 
 def main() -> int:
@@ -179,13 +192,14 @@ def main() -> int:
             unchanged["190 pairs"].same,
             holds=unchanged["190 pairs"].same > 0.5,
         ),
+        *(_promise_not_hidden(shares["changed"][row], found, name) for row, (found, name) in HIDDEN.items()),
     ]
     for kind, rows in shares.items():
         table = [
-            [name, *map(format_percent, (row.worse, row.found, row.same, row.ambiguous)), _leading(row)]
+            [name, *map(format_percent, (row.worse, row.better, row.found, row.same, row.ambiguous)), _leading(row)]
             for name, row in rows.items()
         ]
-        columns = (kind, "worse", "any finding", "same", "ambiguous", "worse by measure")
+        columns = (kind, "worse", "better", "any finding", "same", "ambiguous", "worse by measure")
         print_table(f"{trials[kind]} comparisons a row", columns, table, as_json=options.json)
     details = {
         "trials": trials,
@@ -205,6 +219,12 @@ def _promise_quiet(name: str, found: float, trials: int) -> Promise:
 
 def _promise_found(name: str, worse: float) -> Promise:
     return Promise(f"{name}: at least 80 % are found", format_percent(worse), worse, holds=worse >= LEAST_FOUND)
+
+
+def _promise_not_hidden(row: Shares, found: str, name: str) -> Promise:
+    share = row.same if found == "same" else row.better
+    text = f'{name}: at most {MOST_HIDDEN:.0%} are "{found}"'
+    return Promise(text, format_percent(share), share, holds=share <= MOST_HIDDEN)
 
 
 def _leading(row: Shares) -> str:

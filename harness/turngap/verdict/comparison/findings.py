@@ -164,11 +164,15 @@ def is_within(low: float | None, high: float | None, tolerance: float) -> bool:
 
 
 def combine(measures: Sequence[MeasureChange]) -> Change:
-    """Return the finding of the whole comparison: any worse measure decides, and "same" needs all."""
+    """Return the finding of the whole comparison.
+
+    Any worse measure decides. An improvement needs shares and words that are shown not to be worse by more than their
+    tolerance: an agent that leaves turns unanswered is not a faster one. "Same" needs all measures.
+    """
     changes = [measure.change for measure in measures]
     for change in (Change.SLOWER, Change.WORSE, Change.FASTER, Change.BETTER):
         if change in changes:
-            return change
+            return Change.AMBIGUOUS if change.is_better and _undecided_quality(measures) else change
     if not changes or set(changes) == {Change.TOO_FEW}:
         return Change.TOO_FEW
     return Change.SAME if set(changes) == {Change.SAME} else Change.AMBIGUOUS
@@ -182,11 +186,21 @@ def describe(measures: Sequence[MeasureChange]) -> str:
     if change is Change.SAME:
         limits = dict.fromkeys(_describe_tolerance(measure) for measure in measures)
         return f"same: every measure is inside its tolerance ({', '.join(limits)})"
+    found = _describe_found(measures)
+    if change is Change.AMBIGUOUS and found:
+        texts = [f"{one.label} {_describe_range(one)}" for one in _undecided_quality(measures)]
+        return f"ambiguous: {found}, but a worse share is not excluded: {'; '.join(texts[:3])}"
     if change is Change.AMBIGUOUS:
         open_ = [f"{one.label} {_describe_range(one)}" for one in measures if one.change is Change.AMBIGUOUS]
         few = [one.label for one in measures if one.change is Change.TOO_FEW]
         texts = [*open_[:3], *([f"too few turns for {', '.join(few[:3])}"] if few else [])]
         return f"ambiguous: no change is shown, but not excluded either: {'; '.join(texts)}"
+    ambiguous = [one.label for one in measures if one.change is Change.AMBIGUOUS]
+    return f"{found}; ambiguous: {', '.join(ambiguous)}" if ambiguous else found
+
+
+def _describe_found(measures: Sequence[MeasureChange]) -> str:
+    """Return the measures with a finding, worse ones first: `slower: median ...; worse: missed ...`."""
     found = [one for one in measures if one.change.is_worse] + [one for one in measures if one.change.is_better]
     found = [one for one in found if not _is_explained(one, found)]
     texts, lead = [], ""
@@ -195,6 +209,17 @@ def describe(measures: Sequence[MeasureChange]) -> str:
         texts.append(measure.sentence if own == lead else f"{own}: {measure.sentence}")
         lead = own
     return "; ".join(texts)
+
+
+def _undecided_quality(measures: Sequence[MeasureChange]) -> list[MeasureChange]:
+    """Return the shares and words that may be worse by more than their tolerance."""
+    return [one for one in measures if not one.is_latency and not _is_no_worse(one)]
+
+
+def _is_no_worse(measure: MeasureChange) -> bool:
+    """Return whether the measure is shown to be the same, better, or (a share) worse by its tolerance at most."""
+    bounded = measure.kind == "share" and measure.high is not None and measure.high <= measure.tolerance
+    return measure.change is Change.SAME or measure.change.is_better or bounded
 
 
 def _is_explained(measure: MeasureChange, found: Sequence[MeasureChange]) -> bool:

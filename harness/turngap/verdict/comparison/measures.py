@@ -26,6 +26,8 @@ TAIL_TOLERANCE = 0.10
 """Of the base's p95: a change by less counts as none."""
 SHARE_TOLERANCE = 0.05
 """Of all turns: 5 percentage points. With 190 pairs, 4 bad outcomes in each run are known to 3.4 points."""
+OUTCOME_TOLERANCE = 0.045
+"""Of all turns, for each single outcome: 4.5 points. It is rarer than all bad ones together, so less may hide in it."""
 WORD_TOLERANCE = 0.03
 """Of all words: 3 percentage points."""
 SLOW = 1.5
@@ -205,10 +207,13 @@ def _outcomes(head: npt.NDArray[np.str_], base: npt.NDArray[np.str_], *, paired:
     for outcome in BAD:
         events = head == outcome.value, base == outcome.value
         if events[0].any() or events[1].any():
-            yield _share(f"{outcome.value}_share", outcome.value.replace("_", " "), *events, paired=paired)
+            name, label = f"{outcome.value}_share", outcome.value.replace("_", " ")
+            yield _share(name, label, *events, paired=paired, tolerance=OUTCOME_TOLERANCE)
 
 
-def _share(name: str, label: str, head: Bools, base: Bools, *, paired: bool) -> Candidate:
+def _share(
+    name: str, label: str, head: Bools, base: Bools, *, paired: bool, tolerance: float = SHARE_TOLERANCE
+) -> Candidate:
     enough = min(len(head), len(base)) >= LEAST_PAIRS
     interval: Interval = (math.nan, math.nan)
     worse = better = NOTHING
@@ -228,7 +233,7 @@ def _share(name: str, label: str, head: Bools, base: Bools, *, paired: bool) -> 
         new - old,
         known(interval[0]),
         known(interval[1]),
-        SHARE_TOLERANCE,
+        tolerance,
         1.0,
         1.0,
         Change.AMBIGUOUS if enough else Change.TOO_FEW,

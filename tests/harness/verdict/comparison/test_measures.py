@@ -80,6 +80,50 @@ def test_bad_outcomes_in_both_runs_can_be_the_same() -> None:
     assert combine(compare_samples(make_sample(head), make_sample(base), paired=True)) is Change.SAME
 
 
+def test_faster_needs_outcomes_that_are_not_worse() -> None:
+    """A tenth faster with 4 % newly missed is ambiguous, and the sentence names both; else it is faster."""
+    head, base = make_gaps(4)
+    head = 0.9 * head
+    missed = np.where(np.arange(N) % 25 == 0, np.inf, head)
+    measures = compare_samples(make_sample(missed), make_sample(base), paired=True)
+    assert by_name(measures)["turn_gap_p50_ms"].change is Change.FASTER
+    assert combine(measures) is Change.AMBIGUOUS
+    assert describe(measures).startswith("ambiguous: faster: median ")
+    assert "but a worse share is not excluded: " in describe(measures)
+    assert "missed +" in describe(measures)
+    assert combine(compare_samples(make_sample(head), make_sample(base), paired=True)) is Change.FASTER
+
+
+def test_fewer_bad_outcomes_do_not_hide_that_it_is_faster() -> None:
+    """The share may be better by more than the tolerance, without being shown to be: faster, and nothing is excused."""
+    head, base = make_gaps(4)
+    base = np.where(np.arange(N) % 38 == 0, np.inf, base)
+    measures = compare_samples(make_sample(0.9 * head), make_sample(base), paired=True)
+    assert by_name(measures)["missed_share"].change is Change.AMBIGUOUS
+    assert combine(measures) is Change.FASTER
+    assert "; ambiguous: " in describe(measures)
+    assert "missed" in describe(measures).split("; ambiguous: ")[1]
+
+
+def test_three_percent_newly_missed_are_not_the_same() -> None:
+    """Six of 190, where the baseline missed none: no finding, and not shown to be inside the tolerance either."""
+    head, base = make_gaps(3)
+    head[:6] = np.inf
+    measures = compare_samples(make_sample(head), make_sample(base), paired=True)
+    assert by_name(measures)["missed_share"].change is Change.AMBIGUOUS
+    assert combine(measures) is Change.AMBIGUOUS
+
+
+def test_a_finding_names_what_is_ambiguous() -> None:
+    """A slower run whose missed turns are open says both."""
+    head, base = make_gaps(3)
+    head = head * 1.15
+    head[:6] = np.inf
+    measures = compare_samples(make_sample(head), make_sample(base), paired=True)
+    assert combine(measures) is Change.SLOWER
+    assert "missed" in describe(measures).split("; ambiguous: ")[1]
+
+
 def test_a_limit_amid_the_gaps_is_no_finding() -> None:
     """Two runs 15 ms apart around a budget's limit have other shares over it, but no turn is 5 % later."""
     head, base = make_gaps(5)
