@@ -1,6 +1,6 @@
 """Measures the turn gap on the gate's corpus: speculation against plain silence, interleaved.
 
-    python -m benchmarks.latency [--turns N] [--silence-ms 416] [--json]         190 utterances: about 26 minutes
+    python -m benchmarks.latency [--turns N] [--silence-ms 416] [--json]         206 utterances: about an hour
     python -m benchmarks.latency --sweep results/SWEEP-ID                        reads a finished one
 
 The plain silence is as safe as the speculation: the shortest that ends hardly any turn in a pause of 400 ms

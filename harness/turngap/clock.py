@@ -15,6 +15,11 @@ NS_PER_SAMPLE = 125_000
 """One sample at 8 kHz."""
 
 
+def to_ms(ns: int) -> float:
+    """Return nanoseconds as milliseconds."""
+    return ns / NS_PER_MS
+
+
 class Clock(Protocol):
     """What the instrument needs from a clock."""
 

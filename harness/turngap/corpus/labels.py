@@ -12,12 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs, locate_end, locate_start
 from turngap.model.records import Pcm16
-
-Levels = npt.NDArray[np.float64]
 
 FLOOR_DBFS = -55.0
 BELOW_P95_DB = 35.0
@@ -52,8 +49,10 @@ def label_speech(pcm: Pcm16) -> Label | None:
     threshold = speech_threshold_dbfs(pcm)
     if not np.any(levels > threshold + SHIFT_DB):
         return None
-    end, end_low, end_high = (_find_end(pcm, levels, threshold + shift) for shift in (0.0, -SHIFT_DB, SHIFT_DB))
-    return Label(_find_start(pcm, levels, threshold), end, (end_low - end) / 8, (end_high - end) / 8)
+    over = {shift: np.flatnonzero(levels > threshold + shift) for shift in (0.0, -SHIFT_DB, SHIFT_DB)}
+    end, end_low, end_high = (end_of_speech(pcm, int(frames[-1]), threshold + shift) for shift, frames in over.items())
+    start = start_of_speech(pcm, int(over[0.0][0]), threshold)
+    return Label(start, end, (end_low - end) / 8, (end_high - end) / 8)
 
 
 def speech_threshold_dbfs(pcm: Pcm16) -> float:
@@ -61,12 +60,13 @@ def speech_threshold_dbfs(pcm: Pcm16) -> float:
     return max(FLOOR_DBFS, float(np.percentile(levels_dbfs(pcm), 95)) - BELOW_P95_DB)
 
 
-def _find_start(pcm: Pcm16, levels: Levels, threshold_dbfs: float) -> int:
-    frame = int(np.argmax(levels > threshold_dbfs))
+def start_of_speech(pcm: Pcm16, frame: int, threshold_dbfs: float) -> int:
+    """Return the sample at which speech starts, given the first 10 ms frame over the threshold."""
     first = max(0, frame - 1) * LEVEL_FRAME_SAMPLES
     return first + locate_start(pcm[first : (frame + 1) * LEVEL_FRAME_SAMPLES], threshold_dbfs)
 
 
-def _find_end(pcm: Pcm16, levels: Levels, threshold_dbfs: float) -> int:
-    first = int(np.flatnonzero(levels > threshold_dbfs)[-1]) * LEVEL_FRAME_SAMPLES
+def end_of_speech(pcm: Pcm16, frame: int, threshold_dbfs: float) -> int:
+    """Return the sample up to which, not including it, speech lasts, given the last 10 ms frame over the threshold."""
+    first = frame * LEVEL_FRAME_SAMPLES
     return first + locate_end(pcm[first : first + 2 * LEVEL_FRAME_SAMPLES], threshold_dbfs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from turngap_agent import tracing
 from turngap_agent.tracing import Activity, Span, Stage
 
-from turngap.clock import NS_PER_MS
+from turngap.clock import to_ms
 from turngap.model.turn import Bar, PathStep, StageTime
 from turngap.scoring.critical_path import Activities, exposed_by_stage_ns, find_critical_path, slack_by_activity_ns
 
@@ -33,17 +33,17 @@ def stage_times(
                 min(activities[activity].end_ns, t1_ns) - activities[activity].start_ns for activity in own
             )
             rows[stage] = StageTime(
-                duration_ms=_ms(max(activities[activity].end_ns - activities[activity].start_ns for activity in own)),
-                exposed_ms=_ms(exposed[stage]),
-                slack_ms=_ms(min(slack[activity] for activity in own)),
-                hidden_ms=_ms(max(0, longest_ns - exposed[stage])),
+                duration_ms=to_ms(max(activities[activity].end_ns - activities[activity].start_ns for activity in own)),
+                exposed_ms=to_ms(exposed[stage]),
+                slack_ms=to_ms(min(slack[activity] for activity in own)),
+                hidden_ms=to_ms(max(0, longest_ns - exposed[stage])),
             )
-    unexplained_ms = _ms(exposed[Stage.UNEXPLAINED])
+    unexplained_ms = to_ms(exposed[Stage.UNEXPLAINED])
     rows[Stage.UNEXPLAINED] = StageTime(
         duration_ms=unexplained_ms, exposed_ms=unexplained_ms, slack_ms=0.0, hidden_ms=0.0
     )
     steps = (
-        PathStep(stage=piece.stage, start_ms=_ms(piece.start_ns - t0_ns), end_ms=_ms(piece.end_ns - t0_ns))
+        PathStep(stage=piece.stage, start_ms=to_ms(piece.start_ns - t0_ns), end_ms=to_ms(piece.end_ns - t0_ns))
         for piece in path
     )
     return rows, tuple(steps)
@@ -55,16 +55,12 @@ def activity_bars(activities: Activities | None, t0_ns: int) -> tuple[Bar, ...]:
     return tuple(
         Bar(
             activity=activity,
-            start_ms=_ms(known[activity].start_ns - t0_ns),
-            end_ms=_ms(known[activity].end_ns - t0_ns),
+            start_ms=to_ms(known[activity].start_ns - t0_ns),
+            end_ms=to_ms(known[activity].end_ns - t0_ns),
         )
         for activity in Activity
         if activity in known
     )
-
-
-def _ms(ns: int) -> float:
-    return ns / NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from turngap.caller import onset, playout
 from turngap.caller.onset import AudibleFrames, Segment
-from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
 from turngap.model.records import CallRecord, Pcm16, Received, Spoken
 from turngap.scenario import Expectation
 from turngap.scoring import attempts
@@ -76,7 +76,7 @@ def measure_overlap(
     speech_ns = moments.speech_ns
     from_ns, to_ns = moments.window_ns
 
-    talk_over_ms = _ms(talk_over_ns(record, audible, spoken, moments)) if expectation.needs_answer else None
+    talk_over_ms = to_ms(talk_over_ns(record, audible, spoken, moments)) if expectation.needs_answer else None
     over = expectation.speaks_over_agent and spoken.over_agent
     window_ns = (min(from_ns, speech_ns - BEFORE_T0_NS), to_ns) if over else (from_ns, to_ns)
     if expectation is Expectation.STOP and over:
@@ -85,8 +85,8 @@ def measure_overlap(
         return Overlap(
             True,
             (window_ns[0], max(to_ns, yielded)),
-            stop_ms=_ms(yielded - speech_ns),
-            stale_ms=_ms(audible_between_ns(audible, yielded, answer_ns)),
+            stop_ms=to_ms(yielded - speech_ns),
+            stale_ms=to_ms(audible_between_ns(audible, yielded, answer_ns)),
             talk_over_ms=talk_over_ms,
         )
     if expectation is not Expectation.IGNORE:
@@ -100,13 +100,13 @@ def measure_overlap(
         record, segments, audible, moments, end_ns, given_up=attempts.was_reply_interrupted(call, speech_ns)
     )
     abandoned = sentence.paused and sentence.resumed_ns is None and not sentence.ended_by_itself
-    resumed_ms = 0.0 if sentence.resumed_ns is None else max(0.0, _ms(sentence.resumed_ns - moments.t0_ns))
+    resumed_ms = 0.0 if sentence.resumed_ns is None else max(0.0, to_ms(sentence.resumed_ns - moments.t0_ns))
     return Overlap(
         True,
         (window_ns[0], max(moments.t0_ns, sentence.resumed_ns or moments.t0_ns)),
         went_on_ms=None if abandoned else resumed_ms,
-        lost_ms=_ms(sentence.lost_ns),
-        repeated_ms=_ms(sentence.repeated_ns),
+        lost_ms=to_ms(sentence.lost_ns),
+        repeated_ms=to_ms(sentence.repeated_ns),
         sentence_gone=abandoned,
         answered=answered,
     )
@@ -221,7 +221,3 @@ def _played_audio(messages: Iterable[Received]) -> Pcm16:
 
 def _concatenate(pieces: Sequence[Pcm16]) -> Pcm16:
     return np.concatenate([np.empty(0, np.int16), *pieces])
-
-
-def _ms(ns: int) -> float:
-    return ns / NS_PER_MS

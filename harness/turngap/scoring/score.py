@@ -8,7 +8,7 @@ from typing import Any
 from turngap_agent import tracing
 from turngap_agent.tracing import Span
 
-from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
 from turngap.model.records import CallEnd, CallRecord, Clip, Spoken
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import Expectation, PlannedCall
@@ -149,8 +149,8 @@ def _score(
         substance_from=heard.source,
         contentless=heard.contentless,
         substance_note=heard.note,
-        underruns_at_ms=tuple(_ms(hole.start_ns - moments.t0_ns) for hole in dry),
-        underruns_ms=tuple(_ms(hole.end_ns - hole.start_ns) for hole in dry),
+        underruns_at_ms=tuple(to_ms(hole.start_ns - moments.t0_ns) for hole in dry),
+        underruns_ms=tuple(to_ms(hole.end_ns - hole.start_ns) for hole in dry),
         barge_in_stop_ms=over.stop_ms,
         stale_ms=over.stale_ms,
         talk_over_ms=over.talk_over_ms,
@@ -160,12 +160,12 @@ def _score(
         prefix_beyond_tokens=attempts.count_foreign_prefix_tokens(attempt.turn_span),
         compute_ms=work.heard_ms,
         wasted_ms=work.wasted_ms,
-        silence_ms=None if reply is None else _ms(reply.silence_ns),
-        clause_gap_ms=None if reply is None else _ms(reply.longest_silence_ns),
-        reply_ms=None if reply is None else _ms(reply.end_ns - reply.start_ns),
-        lateness_send_ms=_ms(late.send_ns),
-        lateness_recv_ms=_ms(late.recv_ns),
-        lateness_around_t0_ms=_ms(max(around.send_ns, around.recv_ns)),
+        silence_ms=None if reply is None else to_ms(reply.silence_ns),
+        clause_gap_ms=None if reply is None else to_ms(reply.longest_silence_ns),
+        reply_ms=None if reply is None else to_ms(reply.end_ns - reply.start_ns),
+        lateness_send_ms=to_ms(late.send_ns),
+        lateness_recv_ms=to_ms(late.recv_ns),
+        lateness_around_t0_ms=to_ms(max(around.send_ns, around.recv_ns)),
         label_low_ms=spoken.clip.label_low_ms,
         label_high_ms=spoken.clip.label_high_ms,
     )
@@ -232,12 +232,8 @@ def _count_words(reference: str | None) -> int | None:
 
 
 def _longest_pause_ms(clip: Clip) -> float:
-    return max((_ms((beyond - first) * NS_PER_SAMPLE) for first, beyond in clip.pauses), default=0.0)
+    return max((to_ms((beyond - first) * NS_PER_SAMPLE) for first, beyond in clip.pauses), default=0.0)
 
 
 def _ms_after(from_ns: int | None, to_ns: int | None) -> float | None:
-    return None if from_ns is None or to_ns is None else _ms(to_ns - from_ns)
-
-
-def _ms(ns: int) -> float:
-    return ns / NS_PER_MS
+    return None if from_ns is None or to_ns is None else to_ms(to_ns - from_ns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from turngap_agent.telephony import FRAME_SAMPLES
 
-from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
 from turngap.model.records import CallEnd, CallRecord
 from turngap.scenario import Expectation, Turn
 from turngap.scoring import outcomes, wer
@@ -33,20 +33,20 @@ def collect_facts(
     reply = moments.reply
     stalled_ms = None
     if reply is not None and record.ended_ns - reply.end_ns > outcomes.MIN_REPLY_MS * NS_PER_MS:
-        sound_ms = _ms(reply.end_ns - reply.start_ns)
+        sound_ms = to_ms(reply.end_ns - reply.start_ns)
         stalled_ms = sound_ms if sound_ms < outcomes.MIN_REPLY_MS else None
-    onset_ms = None if moments.onset_ns is None else _ms(moments.onset_ns - moments.speech_ns)
+    onset_ms = None if moments.onset_ns is None else to_ms(moments.onset_ns - moments.speech_ns)
     return TurnFacts(
         expectation=turn.agent,
         over_agent=overlap.over_agent,
         call_broke=_describe_break(record, moments, last=index == len(record.spoken) - 1),
         agent_error=agent_error,
-        cut_off_ms=None if moments.cut_off_ns is None else _ms(moments.cut_off_ns),
+        cut_off_ms=None if moments.cut_off_ns is None else to_ms(moments.cut_off_ns),
         in_pause=_in_pause(record, moments, index),
         answered=moments.t1_ns is not None,
         only_heard=only_heard,
-        listened_ms=_ms(_next_speech_ns(record, index) - moments.t0_ns),
-        waited_ms=_ms(moments.until_ns - moments.t0_ns),
+        listened_ms=to_ms(_next_speech_ns(record, index) - moments.t0_ns),
+        waited_ms=to_ms(moments.until_ns - moments.t0_ns),
         talked_through=moments.talked_through and not overlap.over_agent,
         intruded_ms=onset_ms if turn.agent is Expectation.WAIT else None,
         spoke_up_ms=onset_ms,
@@ -57,14 +57,14 @@ def collect_facts(
         sentence_gone=overlap.sentence_gone,
         lost_ms=overlap.lost_ms or 0.0,
         repeated_ms=overlap.repeated_ms or 0.0,
-        underrun_ms=_ms(sum(hole.end_ns - hole.start_ns for hole in holes)),
-        own_underrun_ms=_ms(sum(_stalled_in(record, hole) for hole in holes)),
+        underrun_ms=to_ms(sum(hole.end_ns - hole.start_ns for hole in holes)),
+        own_underrun_ms=to_ms(sum(_stalled_in(record, hole) for hole in holes)),
         stalled_after_ms=stalled_ms,
         missing_last_word=None if words is None else words.missing_last_word,
         wer=None if words is None else words.wer,
         wer_limit=turn.wer_limit,
-        send_late_ms=_ms(late.send_ns),
-        recv_late_ms=_ms(late.recv_ns),
+        send_late_ms=to_ms(late.send_ns),
+        recv_late_ms=to_ms(late.recv_ns),
     )
 
 
@@ -136,10 +136,6 @@ def _stalled_in(record: CallRecord, hole: Hole) -> int:
         max(0, min(at_ns, hole.end_ns) - max(at_ns - away_ns, hole.start_ns))
         for at_ns, away_ns in record.stalls.reshape(-1, 2).tolist()
     )
-
-
-def _ms(ns: int) -> float:
-    return ns / NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)

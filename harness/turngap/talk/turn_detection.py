@@ -2,7 +2,8 @@
 
 The end of speech is an estimate, since no label is known. As for the labels of clips, speech is over
 max(-55 dBFS, p95 - 35 dB). A room is noisier than a clip, so speech must also be 10 dB over the room (the 5th
-percentile), but no threshold is over p95 - 15 dB. A single loud 10 ms frame is not speech: three of five in a row are.
+percentile), but no threshold is over p95 - 15 dB. Start and end are found to the sample, as those of labels are. A
+single loud 10 ms frame is not speech: three of five in a row are.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turngap.caller.onset import LEVEL_FRAME_SAMPLES, find_onset, levels_dbfs
+from turngap.caller.onset import find_onset, levels_dbfs
 from turngap.caller.playout import Playout, played_segments
 from turngap.clock import NS_PER_MS
-from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB
+from turngap.corpus.labels import BELOW_P95_DB, FLOOR_DBFS, SHIFT_DB, end_of_speech, start_of_speech
 from turngap.model.records import Pcm16
 
 OVER_ROOM_DB, MIN_BELOW_P95_DB = 10.0, 15.0
@@ -45,16 +46,14 @@ def estimate_speech(pcm: Pcm16) -> SpeechEstimate | None:
     loud, room = (float(np.percentile(levels, q)) for q in (95, 5))
     threshold = min(max(FLOOR_DBFS, loud - BELOW_P95_DB, room + OVER_ROOM_DB), loud - MIN_BELOW_P95_DB)
     threshold = max(threshold, FLOOR_DBFS)
-    frames, low, high = (_speech_frames(levels > threshold + shift) for shift in (0.0, -SHIFT_DB, SHIFT_DB))
-    if len(frames) < MIN_SPEECH_FRAMES:
+    over = {shift: _speech_frames(levels > threshold + shift) for shift in (0.0, -SHIFT_DB, SHIFT_DB)}
+    if len(over[0.0]) < MIN_SPEECH_FRAMES:
         return None
-    end, end_low, end_high = (
-        min(len(pcm), (int(shifted[-1]) + 1) * LEVEL_FRAME_SAMPLES) if len(shifted) else 0
-        for shifted in (frames, low, high)
+    start = start_of_speech(pcm, int(over[0.0][0]), threshold)
+    end, low, high = (
+        end_of_speech(pcm, int(frames[-1]), threshold + shift) if len(frames) else 0 for shift, frames in over.items()
     )
-    return SpeechEstimate(
-        int(frames[0]) * LEVEL_FRAME_SAMPLES, end, (end_low - end) / 8, (end_high - end) / 8 if end_high else 0.0
-    )
+    return SpeechEstimate(start, end, (low - end) / 8, (high - end) / 8 if high else 0.0)
 
 
 def _speech_frames(over: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -58,7 +58,7 @@ def test_the_example_of_the_definitions() -> None:
     }
     assert (
         f"Turn gap {turn.turn_gap_ms:g} ms; from the frame {turn.turn_gap_frame_ms:g} ms; "
-        f"first byte {turn.first_byte_ms:g} ms; perceived {turn.perceived_gap_ms:g} ms." in text
+        f"first byte {turn.first_byte_ms:g} ms; perceived, with 95 ms of network, {turn.perceived_gap_ms:g} ms." in text
     )
 
 

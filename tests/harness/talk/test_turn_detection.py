@@ -31,6 +31,16 @@ def test_speech_is_detected_in_the_noise_of_a_room(room_dbfs: float) -> None:
     assert label.high_ms <= 0 <= label.low_ms
 
 
+@pytest.mark.parametrize("odd", range(0, 80, 13))
+def test_begin_and_end_do_not_depend_on_where_the_frames_lie(odd: int) -> None:
+    """To half a millisecond in a quiet room, wherever in a 10 ms frame the person starts and stops."""
+    pcm = np.concatenate([room(1, -70)[:1].repeat(odd), speech(400, 900, 600, -70)]).astype(np.int16)
+    label = estimate_speech(pcm)
+    assert label is not None
+    assert abs(label.start_sample - odd - 400 * 8) <= 4
+    assert abs(label.end_sample - odd - 1300 * 8) <= 4
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(-90, -62), st.integers(0, 3000))
 @settings(max_examples=50, deadline=None)
 def test_a_quiet_room_is_no_speech(seed: int, dbfs: float, ms: int) -> None:

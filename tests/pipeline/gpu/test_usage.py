@@ -57,9 +57,11 @@ def test_what_torch_keeps_for_nobody_is_given_back_before_each_reading(
     assert done == read
 
 
-def test_without_torch_nothing_is_given_back() -> None:
-    """A profile whose engines run elsewhere does not import it."""
+def test_without_torch_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile whose engines run elsewhere does not import it: a process without torch has none afterwards either."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     release_cached_memory(None)
+    assert "torch" not in sys.modules
 
 
 def describe_use(**changes: Any) -> str | None:
