@@ -176,6 +176,8 @@ class TurnRecord(FrozenModel):
     """What was heard before the first content, such as `um,` or `a sound without words`; "" for nothing."""
     substance_note: str = ""
     """Why the substance gap is null, or how it was found where the spans left it open."""
+    substance_text: str = ""
+    """The clause that the spans say has the first content; "" without spans."""
     silence_ms: float | None = None
     """Sum of the silences over 200 ms inside the reply."""
     clause_gap_ms: float | None = None

@@ -3,8 +3,8 @@
 The list is data (`scenarios/contentless.yaml`, or a scenario's own `contentless`). Openings are taken off the start of
 a reply one after the other, the longest that fits first; the first word that remains is the first content. An entry may
 have optional words in parentheses. It counts anywhere; if it ends with a comma, before a mark, a pause, the end of the
-clause or another opening; if it ends with a plus sign, before another opening only. One that ends with an equals sign is
-content, although it begins like an opening.
+clause or another opening; if it ends with a plus sign, before another opening only. One that ends with an equals sign
+is content, although it begins like an opening.
 """
 
 from __future__ import annotations

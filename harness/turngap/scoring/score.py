@@ -104,7 +104,7 @@ def _score(
         else Substance(None, "", note=_NO_STAGES_NOTE[turn.agent])
     )
     probed = planned.probe and index == len(planned.turns) - 1
-    dry = find_underruns(record, moments, probed=probed, content_ns=heard.at_ns) if answers else ()
+    dry = find_underruns(record, moments, probed=probed, content_ns=heard.claimed_ns) if answers else ()
     only_heard = (
         ""
         if heard.at_ns is not None or not _was_waited_for(planned, index, spoken, next_speech_ns)
@@ -149,6 +149,7 @@ def _score(
         substance_from=heard.source,
         contentless=heard.contentless,
         substance_note=heard.note,
+        substance_text=heard.text,
         underruns_at_ms=tuple(to_ms(hole.start_ns - moments.t0_ns) for hole in dry),
         underruns_ms=tuple(to_ms(hole.end_ns - hole.start_ns) for hole in dry),
         barge_in_stop_ms=over.stop_ms,

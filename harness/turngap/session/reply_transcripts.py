@@ -21,7 +21,7 @@ from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord
 from turngap.processes import child
 from turngap.scenario.content import Openings
-from turngap.scoring.substance import HeardWord, find_content, with_content
+from turngap.scoring.heard_content import HeardWord, find_content, with_content
 
 MODULE = "turngap_agent.transcribe"
 AGENT_CHANNEL = 1

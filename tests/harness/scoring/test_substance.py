@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from turngap.model.records import Pcm16
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario import PlannedCall
 from turngap.scenario.content import default_openings, make_openings
+from turngap.scoring.heard_content import HeardWord, find_content, refine_content
 from turngap.scoring.score import score_call
-from turngap.scoring.substance import HeardWord, find_content
 from turngap_agent.tracing import Span
 
 from tests.harness.builders import (
@@ -25,6 +26,13 @@ from tests.harness.builders import (
     tone,
     with_clauses,
 )
+
+
+def hum(ms: float) -> Pcm16:
+    """Mains hum with an overtone, shape (ms * 8,)."""
+    x = np.arange(round(ms * 8)) / 8000
+    return np.rint(32_767 * (0.05 * np.sin(2 * np.pi * 50 * x) + 0.03 * np.sin(2 * np.pi * 150 * x))).astype(np.int16)
+
 
 OPENINGS = make_openings(default_openings())
 WAITING = replace(planned(), probe=True, waits_for_content=True)
@@ -97,21 +105,92 @@ def test_a_caller_that_did_not_wait_says_nothing() -> None:
     assert (turn.outcome, turn.substance_gap_ms, turn.contentless) == (Outcome.ANSWERED, None, "Um,")
 
 
-@pytest.mark.parametrize(("pause_ms", "later_ms"), [(0, 0), (190, 0), (300, 600)])
-def test_an_opening_inside_the_content_s_clause(pause_ms: float, later_ms: float) -> None:
-    """Its pause, if it has one, sets the content apart; without one the clause's start counts, which the note says."""
+@pytest.mark.parametrize(("pause_ms", "later_ms", "within_ms"), [(0, 600, 11), (190, 600, 200), (300, 600, 11)])
+def test_an_opening_inside_the_content_s_clause(pause_ms: float, later_ms: float, within_ms: float) -> None:
+    """Its pause, if it has one, sets the content apart; without one content counts from 600 ms a word later."""
     call = caller().hear(2005, speech(300), quiet(pause_ms), speech(900)).mark(2006)
     turn = only(call, with_clauses(attempt_spans(), ("Um, the office is open.", 1200 + pause_ms)))
-    assert turn.substance_gap_ms == pytest.approx(395 + later_ms, abs=11)
-    assert turn.contentless == ("Um," if later_ms else "")
-    assert turn.substance_note.startswith("content counts from the pause" if later_ms else "no pause follows 'Um,'")
+    assert turn.substance_gap_ms == pytest.approx(395 + later_ms, abs=within_ms)
+    assert turn.contentless == "Um,"
+    noted = "content counts from the last pause that 'Um,'" if pause_ms >= 200 else "no pause follows 'Um,'"
+    assert turn.substance_note.startswith(noted)
+
+
+CONTENT = speech(900)
+INSIDE_A_CLAUSE = [
+    ("a slow um", "Um, the office is open.", (speech(700), quiet(3000)), 3700),
+    ("a very slow um", "Um, the office is open.", (speech(1500), quiet(3000)), 4500),
+    (
+        "a thank you, then an um",
+        "Thank you, um, it is room 12.",
+        (speech(500), quiet(250), speech(300), quiet(3000)),
+        4050,
+    ),
+    (
+        "three openings",
+        "Okay, so, um, room 12.",
+        (speech(300), quiet(900), speech(200), quiet(900), speech(250), quiet(2000)),
+        4550,
+    ),
+    ("a beep, long before", "It is room twelve.", (tone(120), quiet(3000)), 3120),
+    ("a beep, shortly before", "It is room twelve.", (tone(120), quiet(300)), 420),
+    ("a tone without a pause", "It is room twelve.", (tone(1000),), 1000),
+    ("3 s of hum", "It is room twelve.", (hum(3000),), 3000),
+    ("an um, then hum", "Um, it is room twelve.", (speech(300), quiet(300), hum(2000)), 2600),
+    ("noise that is no tone", "It is room twelve.", (speech(3000, seed=2),), 3000),
+    ("words that are not reported", "It is room twelve.", (speech(400), quiet(700)), 1100),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "before", "later_ms"), INSIDE_A_CLAUSE, ids=[row[0] for row in INSIDE_A_CLAUSE]
+)
+def test_filler_inside_the_content_s_clause_is_never_content(
+    what: str, text: str, before: tuple[Pcm16, ...], later_ms: float
+) -> None:
+    """Where spans leave it open the later time counts: never sooner than the content, and the note says why."""
+    filler = np.concatenate(before)
+    call = caller().hear(2005, filler, CONTENT).mark(2006)
+    turn = only(call, with_clauses(attempt_spans(), (text, len(filler) / 8 + 900)))
+    assert turn.turn_gap_ms == pytest.approx(395, abs=11)
+    assert turn.substance_gap_ms is not None
+    assert 395 + later_ms - 21 <= turn.substance_gap_ms <= 395 + later_ms + 500, what
+    assert turn.substance_note
+    assert turn.contentless
+    assert turn.substance_text == text
+
+
+def test_a_clause_that_was_cut_short_counts_from_its_last_pause() -> None:
+    """Nobody knows how much of it would have followed: what was heard of the content may be all of it."""
+    call = caller().hear(2005, speech(700), quiet(3000), speech(3000)).mark(2006)
+    spans = with_clauses(attempt_spans(), ("Um, the office is open until nine.", 6700))
+    turn = only(call, spans, ends_ms=6000)
+    assert turn.substance_gap_ms == pytest.approx(395 + 3700, abs=11)
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ("It is room twelve.", (speech(900),)),
+        ("Yes.", (speech(700),)),
+        ("Call 555 0123.", (speech(4000),)),
+        ("Your appointment is on Monday, at nine in the morning.", (speech(2000), quiet(600), speech(1300))),
+        ("The office is open until nine.", (speech(500), quiet(250), speech(1100))),
+    ],
+)
+def test_a_plain_clause_counts_from_its_first_sample(text: str, sound: tuple[Pcm16, ...]) -> None:
+    """A plausible length, and pauses only where content has begun: nothing is open, and no note is needed."""
+    pcm = np.concatenate(sound)
+    turn = only(caller().hear(2005, pcm).mark(2006), with_clauses(attempt_spans(), (text, len(pcm) / 8)))
+    assert turn.substance_gap_ms == turn.turn_gap_ms
+    assert (turn.contentless, turn.substance_note) == ("", "")
 
 
 def test_a_pause_in_the_content_is_no_pause_of_the_opening() -> None:
-    """One word takes no 600 ms: a later pause is the content's own."""
+    """What follows it is too short for the clause's other words; the opening's own words end by 600 ms."""
     call = caller().hear(2005, speech(1100), quiet(400), speech(500)).mark(2006)
     turn = only(call, with_clauses(attempt_spans(), ("Um, the office is open.", 2000)))
-    assert turn.substance_gap_ms == turn.turn_gap_ms
+    assert turn.substance_gap_ms == pytest.approx(395 + 600, abs=11)
 
 
 def test_an_attempt_may_be_the_filler_of_the_next() -> None:
@@ -187,6 +266,46 @@ def test_a_bare_thank_you_before_a_pause() -> None:
     assert find_content(pcm, apart, OPENINGS).at_ms == 3600
     together = words(("Thank", 0, 200), ("you", 200, 400), ("for", 400, 600), ("calling.", 600, 1000))
     assert find_content(speech(1000), together, OPENINGS).at_ms == 0
+
+
+def test_a_word_that_is_stretched_over_a_silence_is_in_the_later_sound() -> None:
+    """A recogniser that leaves out an "um" lets the sentence's first word begin there."""
+    pcm = np.concatenate([speech(700), quiet(3000), speech(900)])
+    found = find_content(pcm, words(("The", 0, 3850), ("office", 3850, 4300)), OPENINGS)
+    assert (found.at_ms, found.contentless) == (3700, "a sound without words")
+
+
+def in_doubt(text: str = "Um, the office is open.", *sound: Pcm16) -> TurnRecord:
+    pcm = np.concatenate(sound)
+    return only(caller().hear(2005, pcm).mark(2006), with_clauses(attempt_spans(), (text, len(pcm) / 8)))
+
+
+def test_a_transcript_refines_what_the_spans_leave_open() -> None:
+    """The opening was recognised: the content starts at its next word."""
+    turn = in_doubt("Um, the office is open.", speech(1500))
+    found = find_content(speech(1500), words(("Um,", 0, 300), ("the", 320, 500), ("office", 500, 900)), OPENINGS)
+    refined = refine_content(turn, found)
+    assert refined.substance_gap_ms == pytest.approx(395 + 320, abs=1)
+    assert (refined.substance_from, refined.contentless) == ("transcript", "Um,")
+
+
+def test_an_opening_that_the_recogniser_leaves_out_stays_one() -> None:
+    """Then content counts from the end of its first word, or from the spans' time where that is earlier."""
+    turn = in_doubt("Um, the office is open.", speech(1500))
+    left_out = find_content(speech(1500), words(("the", 0, 450), ("office", 450, 900)), OPENINGS)
+    refined = refine_content(turn, left_out)
+    assert refined.substance_gap_ms == pytest.approx(395 + 450, abs=1)
+    assert "was not recognised" in refined.substance_note
+    late = find_content(speech(1500), words(("the", 0, 900), ("office", 900, 1300)), OPENINGS)
+    assert refine_content(turn, late) == turn
+
+
+def test_a_transcript_without_words_refines_nothing() -> None:
+    """The spans' later time stays, and the note says so."""
+    turn = in_doubt("Um, the office is open.", speech(1500))
+    refined = refine_content(turn, find_content(speech(1500), [], OPENINGS))
+    assert refined.substance_gap_ms == turn.substance_gap_ms
+    assert refined.substance_note.endswith("the transcript shows no content")
 
 
 def test_no_words_are_no_content() -> None:
