@@ -17,7 +17,7 @@ from turngap.session import plan, preparation, runner
 from turngap.session.interruption import run_interruptible
 from turngap.session.plan import Request
 from turngap.session.runner import ProgressDisplay
-from turngap.store import attempts
+from turngap.store import ledger
 from turngap.sweeps import folder as sweep_folder
 from turngap.sweeps import plan as sweep_plan
 from turngap.sweeps import runner as sweep_runner
@@ -87,7 +87,7 @@ def refuse_in_event_loop(name: str) -> None:
 
 def _prepare(request: Request, listener: _Progress) -> tuple[Request, clips.Corpus]:
     if request.budget is not None:
-        attempts.check_ledger(request.options.out)
+        ledger.check_ledger(request.options.out)
     for warning in plan.list_warnings(request):
         listener.show_message(f"warning: {warning}")
     return preparation.prepare(request, listener.show_message)

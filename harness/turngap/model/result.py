@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_serializer
 from turngap_agent.documents import FrozenModel
 from turngap_agent.profile import random_weights_note
 from turngap_agent.tracing import Stage
@@ -106,18 +106,21 @@ class ResumeState(FrozenModel):
         )
 
 
-class AttemptSummary(FrozenModel):
-    """Which attempt on this build of the agent a run with a budget is, by the attempt ledger beside its folder."""
+class LedgerSummary(FrozenModel):
+    """Which attempt on this build of the agent a run with a budget is, by the ledger beside its folder."""
 
-    attempt_id: str
+    entry: str = Field(validation_alias=AliasChoices("entry", "attempt_id"))
+    """The id of its entry."""
     fingerprint: str
     """Identifies the build of the agent: docs/definitions.md says what it is made of."""
     number: int = 0
-    """1 for the first attempt on this build and budget, this one included; 0 while the run has not ended."""
+    """1 for the first run with a budget on this build, this one included; 0 while the run has not ended."""
     counts: dict[str, int] = Field(default_factory=dict)
-    """How those attempts ended: by verdict, and `aborted`."""
+    """How those runs ended: by verdict, and `aborted`."""
+    with_this_budget: int | None = None
+    """How many of them have the same limits; null in runs that counted no others."""
     pass_probability: float | None = None
-    """Of an agent exactly at the budget: that one or more of so many attempts end with PASS."""
+    """Of an agent exactly at the budget: that one or more of so many runs end with PASS."""
 
     @property
     def sentence(self) -> str:
@@ -125,6 +128,8 @@ class AttemptSummary(FrozenModel):
         tries = sum(self.counts.values())
         listed = ", ".join(f"{count} {status}" for status, count in self.counts.items())
         text = f"{ordinal(self.number)} attempt on this build ({listed})"
+        if self.with_this_budget is not None and self.with_this_budget < tries:
+            text += f", {self.with_this_budget} of them with this budget"
         if tries < 2 or self.pass_probability is None:
             return f"{text}."
         return (
@@ -170,8 +175,8 @@ class RunRecord(FrozenModel):
     budget: Budget | None = None
     stopping_plan: StoppingPlan | None = None
     """When its verdict is decided; null without a budget, and in runs that were judged once, after all turns."""
-    attempt: AttemptSummary | None = None
-    """Null without a budget, and in runs that were not entered in a ledger."""
+    ledger: LedgerSummary | None = Field(None, validation_alias=AliasChoices("ledger", "attempt"))
+    """Null without a budget, and in runs that were entered in no ledger."""
 
     n_turns: int
     """Number of scored turns."""

@@ -148,7 +148,7 @@ class Turngap:
             "sentence": record.sentence,
             "profile": record.profile,
             "turns": record.n_turns,
-            "attempt": record.attempt.number if record.attempt is not None else None,
+            "attempt": record.ledger.number if record.ledger is not None else None,
             "turn_gap_p95_ms": record.turn_gap_ms.p95,
             "turn_gap_p95_upper_ms": record.turn_gap_ms.p95_upper,
             "perceived_gap_p95_ms": record.perceived_gap_ms.p95,

@@ -17,7 +17,7 @@ from turngap.report.charts import axis_limits, draw_text, rows_of_gaps
 from turngap.report.stage_table import ReferenceLine, reference_line
 from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
-from turngap.store import attempts, disk
+from turngap.store import disk, ledger
 from turngap.store import folder as store
 from turngap.verdict import comparison, stats, summary
 from turngap.verdict.comparison import TurnsComparison
@@ -132,7 +132,7 @@ def _is_earlier(data: object, record: RunRecord) -> bool:
 def _describe_status(path: Path, record: RunRecord) -> str:
     """Return the verdict of a run that was judged or is INVALID, or how one stands that has not come to its end."""
     if not record.complete:
-        return attempts.UNDER_WAY if disk.is_locked(path) else attempts.ABORTED
+        return ledger.UNDER_WAY if disk.is_locked(path) else ledger.ABORTED
     return "" if record.verdict is Verdict.MEASURED else str(record.verdict)
 
 

@@ -16,11 +16,11 @@ from turngap.model.plural import plural
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import (
-    attempts,
     audio,
     charts,
     conversation,
     data,
+    ledger,
     other_runs,
     resources,
     stage_table,
@@ -142,7 +142,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
 def _comparison_context(run: data.ReportData, baseline: Path | None) -> dict[str, Any]:
     past = other_runs.earlier_runs(run.path, run.record, run.turns)
     return {
-        "attempts": attempts.list_attempts(run.path, run.record),
+        "entries": ledger.list_entries(run.path, run.record),
         "history": past,
         "history_chart": other_runs.draw_history(past, stage_table.reference_line(run.record)) if past else None,
         "baseline": other_runs.compare_with_baseline(run.record, run.turns, baseline) if baseline is not None else None,

@@ -152,7 +152,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
             "none" if not gpus else join_words([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus]),
         ),
         *_telephone(record),
-        *([("attempt", record.attempt.sentence)] if record.attempt is not None and record.attempt.number else []),
+        *([("attempt", record.ledger.sentence)] if record.ledger is not None and record.ledger.number else []),
         *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
         *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),
     ]

@@ -12,13 +12,13 @@ from turngap_agent.errors import TurngapError
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.records import Clip
-from turngap.model.result import AttemptSummary, RunRecord
+from turngap.model.result import LedgerSummary, RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
 from turngap.scenario.calls import repeats_in_warm_up
 from turngap.scenario.content import make_openings
 from turngap.session import network_plan, reply_scripts, reply_transcripts, run_record, stopping
-from turngap.session.attempt import OpenAttempt, open_attempt
+from turngap.session.ledger_entry import OpenEntry, open_entry
 from turngap.session.plan import Request
 from turngap.session.run_record import Judge, Progress
 from turngap.session.stopping import StoppingRule
@@ -43,8 +43,8 @@ class AgentRun:
     """Unique in its session: the setting of a sweep; "" where the session has one run."""
     rule: StoppingRule | None = None
     """When its verdict is decided before all planned turns were called; None: never."""
-    attempt: OpenAttempt | None = None
-    """Its entry in the attempt ledger; None without a budget."""
+    entry: OpenEntry | None = None
+    """Its entry in the ledger; None without a budget."""
     calls_placed: int = field(default=0, init=False)
     """Calls to the agent in this session."""
 
@@ -92,7 +92,8 @@ async def open_run(
     made of time, scenario and profile.
 
     Raises:
-        UsageError: the folder can't be made there, or the attempt not be entered in the ledger.
+        UsageError: the folder can't be made there, or the run not be entered in the ledger.
+        RunFolderError: the agent of the resumed run has changed since the run began.
         HarnessError: the folder can't be written.
     """
     progress, rule = Progress(notes=[*corpus.notes, *_request_notes(request)]), request.make_stopping_rule()
@@ -110,16 +111,16 @@ async def open_run(
         if rule is not None and not request.options.all_turns:
             progress.decided = rule.decide(progress.turns)
     try:
-        attempt = await open_attempt(request, folder.path, record, clock)
+        entry = await open_entry(request, folder.path, record, clock)
     except TurngapError:
         if request.resumed is None:
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
-    if attempt is not None:
-        identity = AttemptSummary(attempt_id=attempt.start.attempt, fingerprint=attempt.start.fingerprint)
-        record = record.model_copy(update={"attempt": identity})
+    if entry is not None:
+        identity = LedgerSummary(entry=entry.start.entry, fingerprint=entry.start.fingerprint)
+        record = record.model_copy(update={"ledger": identity})
         folder.write(record)
-    return AgentRun(request, folder, record, progress, clock.now_ns(), name, rule, attempt)
+    return AgentRun(request, folder, record, progress, clock.now_ns(), name, rule, entry)
 
 
 def close_run(
@@ -157,8 +158,8 @@ def close_run(
     record = finish(record)
     folder.replace_turns(turns)
     folder.write(record)
-    if agent_run.attempt is not None:
-        record = run_record.with_attempt(record, agent_run.attempt.close(record, _describe_end(record, progress)))
+    if agent_run.entry is not None:
+        record = run_record.with_ledger(record, agent_run.entry.close(record, _describe_end(record, progress)))
         folder.write(record)
     recording.delete_unused(folder.path, folder.path / store.CALLS, turns)
     return record

@@ -1,4 +1,4 @@
-"""What identifies the build of an agent, so that several attempts on one build can be counted as such."""
+"""What identifies the build of an agent, so that several runs on one build can be counted as such."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from turngap.session.plan import Request, profile_data
-from turngap.store.attempts import hash_json
+from turngap.store.ledger import hash_json
 
 PACKAGE = "turngap_agent"
 NOT_THE_AGENT = ("name", "description", "price", "network")

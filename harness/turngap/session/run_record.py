@@ -16,7 +16,7 @@ from turngap.calibration.sentinel import SentinelErrors
 from turngap.clock import Clock
 from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
-from turngap.model.result import DEFINITIONS, AttemptSummary, ResumeState, RunRecord, Verdict, caveat
+from turngap.model.result import DEFINITIONS, LedgerSummary, ResumeState, RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import environment, process_log
 from turngap.processes.agent import Ready
@@ -126,7 +126,7 @@ def resumed_record(record: RunRecord, earlier: RunRecord) -> RunRecord:
     fields: dict[str, object] = {"run_id": earlier.run_id, "started": earlier.started, "duration_s": earlier.duration_s}
     fields |= {"stopping_plan": earlier.stopping_plan}
     fields["definitions"] = earlier.definitions  # of the turns that it already has: they are not measured again
-    return record.model_copy(update={**fields, "notes": earlier.notes, "attempt": earlier.attempt})
+    return record.model_copy(update={**fields, "notes": earlier.notes, "ledger": earlier.ledger})
 
 
 def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
@@ -135,10 +135,10 @@ def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
     return sentence if text is None else f"{sentence} Profile {profile['name']}. {text}"
 
 
-def with_attempt(record: RunRecord, attempt: AttemptSummary) -> RunRecord:
-    """Return the record with its attempt; the verdict's sentence says so if it is not the only one on this build."""
-    sentence = f"{record.sentence} {attempt.sentence}" if sum(attempt.counts.values()) > 1 else record.sentence
-    return record.model_copy(update={"attempt": attempt, "sentence": sentence})
+def with_ledger(record: RunRecord, summary: LedgerSummary) -> RunRecord:
+    """Return the record with its place in the ledger; the verdict's sentence says so if its build has others."""
+    sentence = f"{record.sentence} {summary.sentence}" if sum(summary.counts.values()) > 1 else record.sentence
+    return record.model_copy(update={"ledger": summary, "sentence": sentence})
 
 
 def collect_evidence(request: Request, folder: RunFolder, progress: Progress) -> Evidence:

@@ -173,8 +173,8 @@ def remove_empty_folders(agent_runs: Sequence[AgentRun]) -> bool:
         return False
     for agent_run in agent_runs:
         shutil.rmtree(agent_run.folder.path, ignore_errors=True)
-        if agent_run.attempt is not None:
-            agent_run.attempt.close_without_turns("no turn was measured")
+        if agent_run.entry is not None:
+            agent_run.entry.close_without_turns("no turn was measured")
     return True
 
 

@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from turngap.clock import SystemClock
 from turngap.corpus.clips import Corpus
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.session import plan, runner
+from turngap.session import fingerprint, plan, runner
 from turngap.session.agent_run import AgentRun, close_run, open_run
 from turngap.session.plan import Options, Request
 from turngap.session.run_documents import load_scenario
 from turngap.session.run_record import Judge
 from turngap.session.stopping import Decided
-from turngap.store import attempts
 from turngap.store import folder as store
+from turngap.store import ledger
 from turngap.verdict import gate
 from turngap.verdict.gate import Evidence, Judgement
+from turngap_agent.errors import RunFolderError
 
 from tests.harness import report_builders as builders
 
@@ -110,52 +112,85 @@ def test_a_spoilt_turn_is_kept_and_not_scored(tmp_path: Path) -> None:
 def test_the_run_is_in_the_ledger_from_its_beginning(tmp_path: Path) -> None:
     """Under way while its folder is locked; at its end with verdict and turns; the second one is the 2nd attempt."""
     agent_run = open_agent_run(make_request(tmp_path))
-    (entered,), _ = attempts.read_attempts(tmp_path)
+    (entered,), _ = ledger.read_entries(tmp_path)
     assert (entered.status, entered.start.run) == ("under way", agent_run.folder.path.name)
-    assert agent_run.record.attempt is not None
+    assert agent_run.record.ledger is not None
     assert (entered.start.planned, entered.start.turns) == (PLANNED, None)
     add_turns(agent_run, 20, missed=tuple(range(20)))
     record, _ = close(agent_run)
-    (entered,), _ = attempts.read_attempts(tmp_path)
+    (entered,), _ = ledger.read_entries(tmp_path)
     assert entered.end is not None
     assert (entered.status, entered.end.turns) == (record.verdict, record.n_turns)
-    assert record.attempt is not None
-    assert (record.attempt.number, "attempt on this build" in record.sentence) == (1, False)
+    assert record.ledger is not None
+    assert (record.ledger.number, "attempt on this build" in record.sentence) == (1, False)
     again = open_agent_run(make_request(tmp_path))
     add_turns(again, 20, missed=tuple(range(20)))
     second, _ = close(again)
-    assert second.attempt is not None
-    assert second.attempt.number == 2
+    assert second.ledger is not None
+    assert second.ledger.number == 2
     assert "2nd attempt on this build" in second.sentence
 
 
-def test_a_resumed_run_is_the_same_attempt(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_entry(tmp_path: Path) -> None:
     """An interrupted one counts as aborted until it has its verdict."""
     agent_run = open_agent_run(make_request(tmp_path))
     add_turns(agent_run, 1)
     agent_run.progress.errors.append("the run was interrupted")
     record, _ = close(agent_run)
     assert (record.verdict, record.complete) == (Verdict.INVALID, False)
-    assert attempts.read_attempts(tmp_path)[0][0].status == "aborted"
+    assert ledger.read_entries(tmp_path)[0][0].status == "aborted"
     request = plan.plan_resumed_run(agent_run.folder.path)
     resumed = asyncio.run(open_run(request, Corpus({}, (), request.scenario), SystemClock()))
-    assert resumed.attempt is not None
-    assert agent_run.attempt is not None
-    assert resumed.attempt.start == agent_run.attempt.start
+    assert resumed.entry is not None
+    assert agent_run.entry is not None
+    assert resumed.entry.start == agent_run.entry.start
     resumed.progress.turns.clear()
     add_turns(resumed, 20, missed=tuple(range(20)))
     done, _ = close(resumed)
     assert done.complete
-    (entered,), _ = attempts.read_attempts(tmp_path)
+    (entered,), _ = ledger.read_entries(tmp_path)
     assert entered.status == done.verdict
 
 
-def test_a_run_that_measured_nothing_is_no_attempt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ledger_is_there", [True, False])
+def test_a_run_is_not_resumed_with_another_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger_is_there: bool
+) -> None:
+    """Code that changed after the interruption: one line says what; the run is as it was, and no entry is new."""
+    agent_run = open_agent_run(make_request(tmp_path))
+    add_turns(agent_run, 1)
+    agent_run.progress.errors.append("the run was interrupted")
+    record, _ = close(agent_run)
+    lines = (tmp_path / ledger.LEDGER).read_bytes()
+    if not ledger_is_there:
+        (tmp_path / ledger.LEDGER).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(fingerprint, "PACKAGE", "turngap")  # other files than those that the run began with
+        with pytest.raises(RunFolderError) as error:
+            resume(agent_run.folder.path)
+    assert error.value.code == "run-folder.build"
+    assert ("the agent has changed (source)" in str(error.value)) == ledger_is_there
+    assert "\n" not in str(error.value)
+    assert (tmp_path / ledger.LEDGER).read_bytes() == (lines if ledger_is_there else b"")
+    assert store.read_run(agent_run.folder.path).record == record
+    resume(agent_run.folder.path).unlock()
+
+
+def resume(path: Path) -> AgentRun:
+    request = plan.plan_resumed_run(path)
+    try:
+        return asyncio.run(open_run(request, Corpus({}, (), request.scenario), SystemClock()))
+    except BaseException:
+        request.release_lock()
+        raise
+
+
+def test_a_run_that_measured_nothing_does_not_count(tmp_path: Path) -> None:
     """Its folder is removed; the ledger keeps it, and does not count it."""
     agent_run = open_agent_run(make_request(tmp_path))
     agent_run.unlock()
     assert runner.remove_empty_folders([agent_run])
-    (entered,), _ = attempts.read_attempts(tmp_path)
+    (entered,), _ = ledger.read_entries(tmp_path)
     assert (entered.status, entered.counts) == ("nothing measured", False)
 
 
@@ -178,5 +213,5 @@ def test_a_decision_that_transcribed_replies_take_back_leaves_the_run_open(tmp_p
     record, turns = close(agent_run)
     assert (record.complete, record.stopped_early, agent_run.progress.decided) == (False, "", None)
     assert all(turn.scored for turn in turns)
-    assert attempts.read_attempts(tmp_path)[0][0].status == "aborted"
+    assert ledger.read_entries(tmp_path)[0][0].status == "aborted"
     plan.plan_resumed_run(agent_run.folder.path).release_lock()

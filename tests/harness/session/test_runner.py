@@ -18,8 +18,8 @@ import psutil
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome
 from turngap.processes import child
-from turngap.store import attempts
 from turngap.store import folder as store
+from turngap.store import ledger
 from turngap_agent.tracing import Stage
 
 from tests.harness.tones import scenario_of_tones
@@ -238,8 +238,8 @@ def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
     assert "wifi-burst" in page.read_text()
 
 
-def test_a_killed_gate_is_an_aborted_attempt_until_it_is_resumed(tmp_path: Path) -> None:
-    """SIGKILL leaves its entry; the resumed run is the same attempt, stops once it is decided, and is complete.
+def test_a_killed_gate_is_aborted_until_it_is_resumed(tmp_path: Path) -> None:
+    """SIGKILL leaves its entry; the resumed run keeps the entry, stops once it is decided, and is complete.
 
     The next run on that build is the second attempt, and says so.
     """
@@ -251,7 +251,7 @@ def test_a_killed_gate_is_an_aborted_attempt_until_it_is_resumed(tmp_path: Path)
         wait_for(session.stderr, "1/20")
         session.send_signal(signal.SIGKILL)
         session.wait()
-    (killed,), _ = attempts.read_attempts(results)
+    (killed,), _ = ledger.read_entries(results)
     assert (killed.status, killed.start.planned, killed.end) == ("aborted", 20, None)
     folder = results / killed.start.run
     subprocess.run(turngap("run", "--resume", str(folder)), capture_output=True, timeout=PATIENCE_S, check=False)
@@ -259,20 +259,20 @@ def test_a_killed_gate_is_an_aborted_attempt_until_it_is_resumed(tmp_path: Path)
     assert run.record.complete
     assert 2 <= run.record.n_turns < 20
     assert "of 20 planned turns" in run.record.stopped_early
-    (resumed,), _ = attempts.read_attempts(results)
+    (resumed,), _ = ledger.read_entries(results)
     assert (resumed.start, resumed.status) == (killed.start, run.record.verdict)
     done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert "2nd attempt on this build" in " ".join(done.stdout.split())
-    assert len(attempts.read_attempts(results)[0]) == 2
+    assert len(ledger.read_entries(results)[0]) == 2
 
 
 def test_a_ledger_that_cannot_be_written_is_one_line_before_anything_starts(tmp_path: Path) -> None:
     """Exit code 3, and no run folder."""
     scenario, results = scenario_of_tones(tmp_path, 20, gate="true", probe="true"), tmp_path / "results"
-    (results / attempts.LEDGER).mkdir(parents=True)
+    (results / ledger.LEDGER).mkdir(parents=True)
     arguments = ("run", str(scenario), "--profile", "scripted", "--budget", "edge500", "--out", str(results))
     done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 3
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]
-    assert attempts.LEDGER in line
-    assert [path.name for path in results.iterdir()] == [attempts.LEDGER]
+    assert ledger.LEDGER in line
+    assert [path.name for path in results.iterdir()] == [ledger.LEDGER]

@@ -1,9 +1,8 @@
-"""The attempt ledger, `attempts.jsonl` in the folder of run folders: every run against a budget, from its beginning.
+"""The ledger, `ledger.jsonl` in the folder of run folders: an entry for every run against a budget, from its beginning.
 
-A line is written when an attempt begins and another one when it ends, each synchronised, under a lock on the file.
-Nothing is ever removed: a start without an end is an attempt that was killed, and an attempt stays in the ledger when
-its run folder is deleted. A torn line, which a kill or a full disk left, is ended by the next writer and skipped by
-readers.
+A line is written when a run begins and another one when it ends, each synchronised, under a lock on the file. Nothing
+is ever removed: a start without an end is a run that was killed, and an entry stays in the ledger when its run folder
+is deleted. A torn line, which a kill or a full disk left, is ended by the next writer and skipped by readers.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from turngap_agent.errors import HarnessError, write_error
 from turngap.model.plural import plural
 from turngap.store import disk
 
-LEDGER = "attempts.jsonl"
+LEDGER = "ledger.jsonl"
 ABORTED, UNDER_WAY, NOTHING_MEASURED = "aborted", "under way", "nothing measured"
-"""How an attempt stands that has no verdict."""
+"""The status of an entry without a verdict."""
 
 
-class AttemptStart(FrozenModel):
-    """The line of an attempt that begins."""
+class EntryStart(FrozenModel):
+    """The line of a run that begins."""
 
     event: Literal["start"] = "start"
-    attempt: str
-    """Its id; a resumed run is the same attempt."""
+    entry: str
+    """Its id; a resumed run is the same entry."""
     time: str
     """ISO 8601, UTC."""
     run: str
@@ -51,23 +50,19 @@ class AttemptStart(FrozenModel):
     scenario_sha256: str
     budget: str
     budget_sha256: str
-    """Of the budget's content, as canonical JSON."""
-    seed: int
-    scenario_seed: int
+    """Of what the budget judges by, as canonical JSON: not of its name, its description or its plan."""
     turns: int | None = None
     """`--turns`; None for the whole scenario."""
     planned: int
-    available: int
-    """The scenario's turns; if fewer are planned, `subset` says which."""
     subset: str
-    """SHA-256 of the planned utterances in their order: two attempts with the same one place the same calls."""
+    """SHA-256 of the planned utterances in their order: two entries with the same one place the same calls."""
 
 
-class AttemptEnd(FrozenModel):
-    """The line of an attempt that ended; of several, which a resumed run has, the last one counts."""
+class EntryEnd(FrozenModel):
+    """The line of a run that ended; of several, which a resumed run has, the last one counts."""
 
     event: Literal["end"] = "end"
-    attempt: str
+    entry: str
     time: str
     verdict: str
     """As in `run.json`; "" where there is none."""
@@ -80,11 +75,11 @@ class AttemptEnd(FrozenModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt in the ledger."""
+class Entry:
+    """One run in the ledger."""
 
-    start: AttemptStart
-    end: AttemptEnd | None = None
+    start: EntryStart
+    end: EntryEnd | None = None
     under_way: bool = False
     """A process writes its run folder at this moment."""
 
@@ -105,13 +100,11 @@ class Attempt:
         return self.status != NOTHING_MEASURED
 
 
-_LINE: TypeAdapter[AttemptStart | AttemptEnd] = TypeAdapter(
-    Annotated[AttemptStart | AttemptEnd, Field(discriminator="event")]
-)
+_LINE: TypeAdapter[EntryStart | EntryEnd] = TypeAdapter(Annotated[EntryStart | EntryEnd, Field(discriminator="event")])
 
 
 def check_ledger(folder: Path) -> None:
-    """Check before anything starts that attempts can be entered in `folder`, which is made if it is missing.
+    """Check before anything starts that runs can be entered in `folder`, which is made if it is missing.
 
     Raises:
         UsageError: the folder or the ledger can't be written.
@@ -122,11 +115,11 @@ def check_ledger(folder: Path) -> None:
             pass
     except OSError as error:
         raise write_error(
-            f"{folder / LEDGER}: the attempt cannot be entered, and a run with a budget needs that", error
+            f"{folder / LEDGER}: the run cannot be entered, and a run with a budget needs that", error
         ) from None
 
 
-def enter(folder: Path, line: AttemptStart | AttemptEnd) -> None:
+def enter(folder: Path, line: EntryStart | EntryEnd) -> None:
     """Append a line to the ledger in `folder` and wait until the disk has it.
 
     Raises:
@@ -146,8 +139,8 @@ def enter(folder: Path, line: AttemptStart | AttemptEnd) -> None:
         raise HarnessError(f"{file}: cannot be written ({error.strerror or error})") from None
 
 
-def read_attempts(folder: Path) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
-    """Return the attempts in the ledger of `folder`, in the order of their beginning, and notes on skipped lines.
+def read_entries(folder: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """Return the entries in the ledger of `folder`, in the order of their beginning, and notes on skipped lines.
 
     Without a ledger there are none.
 
@@ -161,7 +154,7 @@ def read_attempts(folder: Path) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
         return (), ()
     except OSError as error:
         raise HarnessError(f"{file}: cannot be read ({error.strerror or error})") from None
-    attempts: dict[str, Attempt] = {}
+    entries: dict[str, Entry] = {}
     skipped = 0
     for text in lines:
         if not text.strip():
@@ -171,36 +164,38 @@ def read_attempts(folder: Path) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
         except ValidationError:
             skipped += 1
             continue
-        if isinstance(line, AttemptStart):
-            attempts.setdefault(line.attempt, Attempt(line))
-        elif line.attempt in attempts:
-            attempts[line.attempt] = replace(attempts[line.attempt], end=line)
+        if isinstance(line, EntryStart):
+            entries.setdefault(line.entry, Entry(line))
+        elif line.entry in entries:
+            entries[line.entry] = replace(entries[line.entry], end=line)
         else:
             skipped += 1
     notes = (f"{LEDGER}: {plural(skipped, 'torn line was', 'torn lines were')} skipped",) if skipped else ()
     known = tuple(
-        replace(attempt, under_way=True)
-        if (attempt.end is None or not attempt.end.complete) and disk.is_locked(folder / attempt.start.run)
-        else attempt
-        for attempt in sorted(attempts.values(), key=lambda attempt: attempt.start.time)
+        replace(entry, under_way=True)
+        if (entry.end is None or not entry.end.complete) and disk.is_locked(folder / entry.start.run)
+        else entry
+        for entry in sorted(entries.values(), key=lambda entry: entry.start.time)
     )
     return known, notes
 
 
-def select_same(attempts: Sequence[Attempt], this: AttemptStart) -> tuple[Attempt, ...]:
-    """Return the attempts on the same build and budget as `this` that count, `this` included."""
-    key = (this.fingerprint, this.budget_sha256)
+def select_same(entries: Sequence[Entry], this: EntryStart) -> tuple[Entry, ...]:
+    """Return the entries on the same build as `this` that count, `this` included.
+
+    Those by another budget or on another scenario are among them: otherwise a limit of 500.001 in place of 500, or a
+    comment in the scenario, would start the count again.
+    """
     return tuple(
-        attempt
-        for attempt in attempts
-        if (attempt.start.fingerprint, attempt.start.budget_sha256) == key
-        and (attempt.counts or attempt.start.attempt == this.attempt)
+        entry
+        for entry in entries
+        if entry.start.fingerprint == this.fingerprint and (entry.counts or entry.start.entry == this.entry)
     )
 
 
-def count_statuses(attempts: Sequence[Attempt]) -> dict[str, int]:
-    """Return how many attempts have each status: verdicts first, in the order of PASS to INVALID."""
-    counts = Counter(attempt.status for attempt in attempts)
+def count_statuses(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return how many entries have each status: verdicts first, in the order of PASS to INVALID."""
+    counts = Counter(entry.status for entry in entries)
     known = [name for name in ("PASS", "FAIL", "NOT SHOWN", "INVALID", ABORTED, UNDER_WAY) if name in counts]
     return {name: counts[name] for name in (*known, *sorted(set(counts) - set(known)))}
 

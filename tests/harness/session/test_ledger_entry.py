@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from turngap.clock import SystemClock
-from turngap.session import attempt as session_attempt
-from turngap.session import fingerprint, plan
+from turngap.model.budget import Hypothesis
+from turngap.model.result import LedgerSummary
+from turngap.session import fingerprint, ledger_entry, plan
 from turngap.session.plan import Options, Request
-from turngap.store import attempts
+from turngap.store import ledger
 from turngap.verdict import stopping
 from turngap.verdict.budget import Budget, Limit
 
@@ -38,10 +39,10 @@ def identify(made: Request) -> dict[str, str]:
 
 def test_the_probability_of_a_false_pass_grows_with_the_attempts() -> None:
     """1 - (1 - a)^k, with the exact a of the plan; simulated over 20,000 times three runs of the plan."""
-    once = session_attempt.pass_probability(EDGE, 190, 1)
+    once = ledger_entry.pass_probability(EDGE, 190, 1)
     assert 0.03 < once <= 0.05
     for tries in (2, 3, 10):
-        assert session_attempt.pass_probability(EDGE, 190, tries) == pytest.approx(1 - (1 - once) ** tries)
+        assert ledger_entry.pass_probability(EDGE, 190, tries) == pytest.approx(1 - (1 - once) ** tries)
     stopping_plan = stopping.plan_run(EDGE, 190)
     assert stopping_plan is not None
     own = stopping.find_plan(stopping_plan, EDGE.limits[0])
@@ -55,7 +56,7 @@ def test_the_probability_of_a_false_pass_grows_with_the_attempts() -> None:
     first_end = np.where(ends.any(axis=1), ends.argmax(axis=1), 190)
     passed = (first_within < 190) & (first_within <= first_end)
     one_of_three = passed.reshape(-1, 3).any(axis=1).mean()
-    assert one_of_three == pytest.approx(session_attempt.pass_probability(EDGE, 190, 3), abs=0.006)
+    assert one_of_three == pytest.approx(ledger_entry.pass_probability(EDGE, 190, 3), abs=0.006)
 
 
 def test_the_third_attempt_says_so(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_the_third_attempt_says_so(tmp_path: Path) -> None:
         record = builders.run_record([], complete=True, **({} if verdict is None else {"verdict": verdict}))
         folder = tmp_path / name
         folder.mkdir()
-        opened = asyncio.run(session_attempt.open_attempt(made, folder, record, clock))
+        opened = asyncio.run(ledger_entry.open_entry(made, folder, record, clock))
         assert opened is not None
         if verdict is not None:
             summary = opened.close(record.model_copy(update={"n_turns": 59}), "all planned turns were called")
@@ -73,7 +74,7 @@ def test_the_third_attempt_says_so(tmp_path: Path) -> None:
     last = builders.run_record([], complete=True, verdict="PASS").model_copy(update={"n_turns": 59})
     folder = tmp_path / "four"
     folder.mkdir()
-    opened = asyncio.run(session_attempt.open_attempt(made, folder, last, clock))
+    opened = asyncio.run(ledger_entry.open_entry(made, folder, last, clock))
     assert opened is not None
     summary = opened.close(last, "all planned turns were called")
     assert summary.number == 4
@@ -82,11 +83,42 @@ def test_the_third_attempt_says_so(tmp_path: Path) -> None:
     assert "passes 1 of 4 attempts" in summary.sentence
 
 
-def test_a_run_without_a_budget_is_no_attempt(tmp_path: Path) -> None:
+def enter_run(folder: Path, made: Request, verdict: str = "FAIL") -> LedgerSummary:
+    """Enter a run, from its beginning to its end."""
+    folder.mkdir()
+    record = builders.run_record([], complete=True, verdict=verdict).model_copy(update={"n_turns": 59})
+    opened = asyncio.run(ledger_entry.open_entry(made, folder, record, SystemClock()))
+    assert opened is not None
+    return opened.close(record, "all planned turns were called")
+
+
+def test_a_budget_that_is_changed_a_little_does_not_start_the_count_again(tmp_path: Path) -> None:
+    """500.001 ms in place of 500 is another budget; a description or a plan is none; all are on one build."""
+    shifted = EDGE.model_copy(update={"limits": (Limit(metric="turn_gap_ms", at_most=500.001),)})
+    described = EDGE.model_copy(
+        update={
+            "description": "another one",
+            "hypotheses": (Hypothesis(name="a", low_ms=1, high_ms=2, kind="headroom"),),
+        }
+    )
+    assert enter_run(tmp_path / "one", request(budget=EDGE)).with_this_budget == 1
+    second = enter_run(tmp_path / "two", request(budget=shifted), "PASS")
+    assert (second.number, second.with_this_budget) == (2, 1)
+    assert second.sentence.startswith(
+        "2nd attempt on this build (1 PASS, 1 FAIL), 1 of them with this budget; an agent"
+    )
+    third = enter_run(tmp_path / "three", request(budget=described))
+    assert (third.number, third.with_this_budget) == (3, 2)
+    assert third.pass_probability == pytest.approx(ledger_entry.pass_probability(EDGE, 59, 3))
+    alone = enter_run(tmp_path / "four", request(budget=described, options=Options(n_turns=59, inject=("stt=1",))))
+    assert (alone.number, alone.with_this_budget) == (1, 1)
+
+
+def test_a_run_without_a_budget_has_no_entry(tmp_path: Path) -> None:
     """Nothing is judged, so nothing can be tried again until it passes."""
     record = builders.run_record([])
-    assert asyncio.run(session_attempt.open_attempt(request(budget=None), tmp_path, record, SystemClock())) is None
-    assert not (tmp_path.parent / attempts.LEDGER).exists()
+    assert asyncio.run(ledger_entry.open_entry(request(budget=None), tmp_path, record, SystemClock())) is None
+    assert not (tmp_path.parent / ledger.LEDGER).exists()
 
 
 def test_the_settings_and_how_the_agent_is_started_are_part_of_its_build() -> None:
