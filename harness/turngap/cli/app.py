@@ -43,7 +43,9 @@ def _run(
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
     url: Annotated[str | None, typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH.")] = None,
     turns: Annotated[int | None, typer.Option(help="Turns to score, instead of the whole scenario.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Order of the calls, instead of the scenario's own.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Order of the calls, instead of the scenario's own; without a budget.", min=0)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help=OUT)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     budget: Annotated[

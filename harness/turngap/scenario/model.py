@@ -178,6 +178,11 @@ class Scenario(FrozenModel):
         return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
     @property
+    def own_openings(self) -> bool:
+        """Whether its list of openings that are no content is not the one that ships."""
+        return set(self.contentless) != set(default_openings())
+
+    @property
     def call_size(self) -> int:
         """Turns a call; the last call may have fewer."""
         return len(self.turns) if self.turns_per_call == "all" else self.turns_per_call

@@ -26,6 +26,7 @@ from turngap.store import folder as store
 from turngap.store import recording
 from turngap.store.folder import RunFolder
 from turngap.verdict import gate, replaced
+from turngap.verdict.validity import OWN_OPENINGS
 
 
 @dataclass(slots=True)
@@ -208,6 +209,8 @@ def _request_notes(request: Request) -> list[str]:
     if changed := request.scenario.overrides(request.profile_name):
         keys = ", ".join(override.partition("=")[0] for override in changed)
         notes.append(f"the scenario changes the profile: {keys}")
+    if request.scenario.own_openings:
+        notes.append(OWN_OPENINGS)
     if request.seed != request.scenario.seed:
         notes.append(_describe_seed(request))
     if request.budget is not None and repeats_in_warm_up(request.calls):

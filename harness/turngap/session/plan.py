@@ -158,8 +158,16 @@ class Request:
         return self.scenario.simultaneous_calls
 
     def network_ms(self, call: PlannedCall) -> float:
-        """Return what the telephone network adds in that call, drawn by the id of its last turn."""
-        return telephone.draw_delay_ms(self.telephone_network, call.turns[-1].key)
+        """Return what the telephone network adds in that call: its delay by the call's place in the plan.
+
+        A call that is placed again has that of the one that it replaces, and an utterance the same under each simulated
+        network. A warm-up call has the median.
+        """
+        if call.warm_up:
+            return telephone.delay_quantiles_ms(self.telephone_network, 0.5)[0]
+        warm_ups, copies = sum(each.warm_up for each in self.calls), max(1, len(self.networks))
+        delays_ms = telephone.plan_delays_ms(self.telephone_network, (len(self.calls) - warm_ups) // copies)
+        return delays_ms[(call.index % len(self.calls) - warm_ups) // copies]
 
     @property
     def profile_name(self) -> str:
@@ -361,12 +369,11 @@ def _check_limits(request: Request) -> Request:
             f"budget {request.budget.name!r} limits the perceived gap, whose network model would come on top of the "
             f"simulated network {adding!r}: drop one, or limit `{Metric.TURN_GAP}` as the budget edge500 does"
         )
-    if request.budget is not None and request.resumed is None and request.redraws_subset:
+    if request.budget is not None and request.resumed is None and request.seed != request.scenario.seed:
         raise UsageError(
-            f"--seed {request.seed} with --turns {request.planned_utterances} draws other turns of the scenario's "
-            f"{len(request.scenario.turns)} than its own seed {request.scenario.seed} does, and a budget is judged on "
-            "turns that were fixed beforehand: drop --seed, --turns or --budget",
-            code="usage.subset",
+            f"--seed {request.seed}: a budget is judged in the order of the scenario's own seed {request.scenario.seed}; "
+            "another selects other turns to decide the run: drop --seed, or drop --budget to measure only",
+            code="usage.seed",
         )
     if request.options.all_turns and request.budget is None:
         raise UsageError("--all-turns: a run without a budget calls all its turns anyway; drop it, or give --budget")

@@ -150,6 +150,7 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
     beyond = [turn.prefix_beyond_tokens for turn in scored if turn.prefix_beyond_tokens is not None]
     return Evidence(
         planned_turns=request.planned_turns,
+        own_openings=request.scenario.own_openings,
         complete=not progress.errors,
         completion=f"`{store.resume_command(folder.path)}` places its missing calls",
         simultaneous_calls=request.simultaneous_calls,

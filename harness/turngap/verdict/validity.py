@@ -13,6 +13,9 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import dependence, gpu, stats
 
 MAX_INVALID_SHARE = 0.02
+OWN_OPENINGS = (
+    "the scenario's list of openings that are no content is its own: what counts as the first content is by that list"
+)
 MAX_FOREIGN_CPU = 0.25
 """Share of the machine's CPU time used by processes other than agent and instrument."""
 MAX_STOLEN_CPU = 0.01
@@ -62,6 +65,8 @@ class Evidence:
     """The agent was running already: turngap has no log of it."""
     weightless: bool = False
     """The agent's weights are random: word errors are not judged."""
+    own_openings: bool = False
+    """The scenario's list of openings that are no content is not the one that ships."""
     vram_peak_mib: float | None = None
     gpu: GpuWatch | None = None
     """The agent's GPU during the turns; None if it uses none of this machine."""
@@ -89,6 +94,8 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     text = evidence.stopped_early or "every planned turn was placed"
     checks.append(Check(name="complete", ok=whole, text=text if whole else remedy))
     under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
+    if budgeted and evidence.own_openings:
+        checks.append(Check(name="openings", ok=None, text=OWN_OPENINGS, warning=True))
     checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
     checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
     if evidence.sentinel_over_share is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from turngap import network
 from turngap.model.budget import Budget, Limit
 from turngap.model.live import LegTimes, LiveSummary
+from turngap.network import telephone
 from turngap.network.telephone import TelephoneNetwork
 from turngap.scenario import PlannedCall, Turn
 from turngap.session import network_plan, plan
@@ -112,6 +114,7 @@ def test_a_resumed_run_keeps_its_own_networks(tmp_path: Path) -> None:
     resumed = plan.plan_resumed_run(folder)
     assert resumed.networks == request.networks
     assert resumed.calls == request.calls
+    assert [resumed.network_ms(call) for call in resumed.calls] == [request.network_ms(call) for call in request.calls]
     assert resumed.planned_turns == 6
 
 
@@ -157,12 +160,45 @@ def test_the_budget_decides_the_telephone_network() -> None:
     assert (own.name, own.in_ms.median_ms, own.out_ms.median_ms, own.decode_ms.p95_ms) == ("own", 40, 0, 25)
 
 
-def test_a_call_has_one_delay_in_every_run(tmp_path: Path) -> None:
-    """It follows the utterance, not the seed or the place of the call."""
-    requests = [plan.plan_run(scenario(tmp_path), profile="scripted", options=Options(seed=seed)) for seed in (1, 2)]
-    delays = [{call.turns[-1].key: request.network_ms(call) for call in request.calls} for request in requests]
-    assert delays[0] == delays[1]
-    assert len(set(delays[0].values())) == 3
+def test_a_call_has_the_delay_of_its_place_in_the_plan(tmp_path: Path) -> None:
+    """The same for every seed, place by place; two runs of one seed have equal delays utterance by utterance."""
+    requests = [plan.plan_run(scenario(tmp_path), profile="scripted", options=Options(seed=seed)) for seed in (1, 1, 2)]
+    by_place = [[request.network_ms(call) for call in request.calls] for request in requests]
+    assert by_place[0] == by_place[1] == by_place[2]
+    assert len(set(by_place[0][1:])) == 3
+    first, second, _ = [
+        {call.turns[-1].key: request.network_ms(call) for call in request.calls} for request in requests
+    ]
+    assert first == second
+    median_ms = telephone.delay_quantiles_ms(requests[0].telephone_network, 0.5)[0]
+    assert by_place[0][0] == median_ms  # the warm-up call
+
+
+def test_a_call_that_is_placed_again_has_the_delay_of_the_one_that_it_replaces(tmp_path: Path) -> None:
+    """Once or twice."""
+    request = plan.plan_run(scenario(tmp_path), profile="scripted")
+    for call in request.calls:
+        for times in (1, 2):
+            repeated = request.repeat_call(call.index + times * len(request.calls))
+            assert request.network_ms(repeated) == request.network_ms(call)
+
+
+def test_an_utterance_has_one_delay_under_all_networks(tmp_path: Path) -> None:
+    """What the simulated network does is compared on equal terms."""
+    request = plan.plan_run(scenario(tmp_path), profile="scripted", networks=NETWORKS)
+    delays: dict[str, set[float]] = {}
+    for call in request.calls[1:]:
+        delays.setdefault(call.turns[-1].key, set()).add(request.network_ms(call))
+    assert [len(each) for each in delays.values()] == [1, 1, 1]
+    assert len(set.union(*delays.values())) == 3
+
+
+@pytest.mark.parametrize("turns", [None, 60])
+def test_the_gates_delays_are_those_of_the_network(turns: int | None) -> None:
+    """Median 95 and p95 125 ms, as the report states."""
+    request = plan.plan_run("gate", profile="scripted", budget="sub500", options=Options(n_turns=turns))
+    delays = [request.network_ms(call) for call in request.calls if not call.warm_up]
+    assert np.quantile(delays, (0.5, 0.95)) == pytest.approx((95, 125), abs=2)
 
 
 def live_run(folder: Path, count: int) -> Path:

@@ -12,11 +12,13 @@ from turngap.corpus.clips import Corpus
 from turngap.network import NetworkProfile
 from turngap.network.profile import Direction
 from turngap.scenario import Scenario, Turn
+from turngap.scenario.content import default_openings
 from turngap.session import agent_run, plan, run_documents
 from turngap.session.plan import Options
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict.budget import Budget, Limit
+from turngap.verdict.validity import OWN_OPENINGS
 from turngap_agent import profile as profiles
 from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
 from turngap_agent.inject import Injection
@@ -400,22 +402,21 @@ def test_an_impossible_verdict_is_known_before_the_first_call() -> None:
     assert "at least 299 turns" in plan.list_warnings(plan.plan_run("gate", profile="scripted", budget=strict))[0]
 
 
-def test_a_budget_is_not_judged_on_a_part_that_another_seed_draws(scenario: Path) -> None:
-    """The subset is fixed beforehand, by the scenario; its own seed, all turns, or no budget are accepted."""
+@pytest.mark.parametrize("turns", [None, 3, 2])
+def test_a_budget_is_judged_in_the_scenarios_own_order(scenario: Path, turns: int | None) -> None:
+    """Another seed could be searched for until the first turns are good ones; its own, or no budget, are accepted."""
     scenario.write_text(SCENARIO + "gate: true\n")
     budget = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 
-    def planned(seed: int | None, turns: int | None, judged: Budget | None = budget) -> plan.Request:
+    def planned(seed: int | None, judged: Budget | None = budget) -> plan.Request:
         options = Options(seed=seed, n_turns=turns)
         return plan.plan_run(str(scenario), profile="scripted", budget=judged, options=options)
 
-    with pytest.raises(UsageError) as error:
-        planned(7, 2)
-    assert error.value.code == "usage.subset"
-    assert not planned(1, 2).redraws_subset
-    assert not planned(7, None).redraws_subset
-    assert not planned(7, 3).redraws_subset
-    assert planned(7, 2, None).redraws_subset
+    with pytest.raises(UsageError, match=r"^--seed 7: .*own seed 1.*drop --seed, or drop --budget") as error:
+        planned(7)
+    assert error.value.code == "usage.seed"
+    assert planned(1).calls == planned(None).calls
+    assert planned(7, None).redraws_subset == (turns == 2)
 
 
 def test_another_seed_is_noted(scenario: Path) -> None:
@@ -431,3 +432,14 @@ def test_all_turns_needs_a_budget(scenario: Path) -> None:
     """Without one no run stops early."""
     with pytest.raises(UsageError, match="--all-turns"):
         plan.plan_run(str(scenario), profile="scripted", options=Options(all_turns=True))
+
+
+def test_an_own_list_of_openings_is_noted(scenario: Path) -> None:
+    """Whoever reads the time to the first content must know by which list; the shipped one in another order is none."""
+    notes = agent_run._request_notes(plan.plan_run(str(scenario), profile="scripted"))
+    assert OWN_OPENINGS not in notes
+    for own, listed in (("[um]", True), (str(list(reversed(default_openings()))), False)):
+        scenario.write_text(f"{SCENARIO}contentless: {own}\n")
+        request = plan.plan_run(str(scenario), profile="scripted")
+        assert (OWN_OPENINGS in agent_run._request_notes(request)) == listed
+        assert request.scenario.own_openings == listed

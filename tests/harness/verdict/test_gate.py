@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from turngap.verdict import stats, summary
 from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.gate import Evidence, judge_run
 from turngap.verdict.limits import LimitState, judge_limit
+from turngap.verdict.validity import OWN_OPENINGS
 from turngap_agent.tracing import Stage
 
 EDGE = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
@@ -588,3 +590,13 @@ def test_a_run_stopped_early_needs_no_59_turns() -> None:
     known = evidence(190, stopped_early="decided after 5 of 190 planned turns")
     turns = [turn(i, 900.0 + (i * 7919) % 41) for i in range(5)]
     assert judge_run(turns, known, EDGE).verdict is Verdict.FAIL
+
+
+def test_an_own_list_of_openings_is_a_warning_beside_the_verdict() -> None:
+    """The author of a scenario may define what is no content; the verdict's reader sees it, and it decides nothing."""
+    turns = [turn(n, MIXED[n]) for n in range(190)]
+    shipped, own = (judge_run(turns, replace(evidence_of(turns), own_openings=own), FILLED) for own in (False, True))
+    assert own.verdict is shipped.verdict
+    (check,) = (check for check in own.checks if check.name == "openings")
+    assert (check.ok, check.warning, check.text) == (None, True, OWN_OPENINGS)
+    assert all(check.name != "openings" for check in shipped.checks)
