@@ -371,8 +371,8 @@ def _check_limits(request: Request) -> Request:
         )
     if request.budget is not None and request.resumed is None and request.seed != request.scenario.seed:
         raise UsageError(
-            f"--seed {request.seed}: a budget is judged in the order of the scenario's own seed {request.scenario.seed}; "
-            "another selects other turns to decide the run: drop --seed, or drop --budget to measure only",
+            f"--seed {request.seed}: a budget is judged in the order of the scenario's own seed, "
+            f"{request.scenario.seed}: another one selects other turns to decide the run: drop --seed or --budget",
             code="usage.seed",
         )
     if request.options.all_turns and request.budget is None:

@@ -412,7 +412,7 @@ def test_a_budget_is_judged_in_the_scenarios_own_order(scenario: Path, turns: in
         options = Options(seed=seed, n_turns=turns)
         return plan.plan_run(str(scenario), profile="scripted", budget=judged, options=options)
 
-    with pytest.raises(UsageError, match=r"^--seed 7: .*own seed 1.*drop --seed, or drop --budget") as error:
+    with pytest.raises(UsageError, match=r"^--seed 7: .*own seed, 1: .*drop --seed or --budget") as error:
         planned(7)
     assert error.value.code == "usage.seed"
     assert planned(1).calls == planned(None).calls
