@@ -5,7 +5,8 @@ It is redrawn only when a turn has been scored: a thread that redraws by itself 
 
 from __future__ import annotations
 
-from typing import Self
+import os
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -14,9 +15,20 @@ from turngap_agent import command_line
 from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
 
+LOG_WIDTH = 160
+"""Columns of what is written to a pipe or a file."""
+
 
 class PipeConsole(Console):
-    """A console whose reader may leave early (`| head`): the rest is discarded, and the command goes on."""
+    """A console whose reader may leave early (`| head`): the rest is discarded, and the command goes on.
+
+    Where it is no terminal, it is as wide as its tables, so that a log loses no figure.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = LOG_WIDTH
 
     def on_broken_pipe(self) -> None:
         """Write to nowhere from now on."""

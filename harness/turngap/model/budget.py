@@ -77,7 +77,7 @@ class Limit(FrozenModel):
     """One limit. Latencies have a `quantile`; rates, word errors and wasted work are judged on their upper bound."""
 
     metric: str
-    at_most: float = Field(ge=0, allow_inf_nan=False)
+    at_most: float = Field(ge=0, allow_inf_nan=False, strict=True)
     quantile: float = Field(_QUANTILE, gt=0, lt=1)
     """For latencies: this share of all callers' turns must be within `at_most`."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
@@ -89,9 +89,11 @@ class Limit(FrozenModel):
         faults: dict[str, str] = {}
         if self.is_share and self.at_most >= 1:
             percent = f" ({self.at_most:g} % is {self.at_most / 100:g})" if 1 < self.at_most <= 100 else ""
-            faults["at_most"] = f"{self.metric} is a share, not over {self.at_most:g}: give 0 < at_most < 1{percent}"
-        elif self.is_rate and self.at_most == 0:
-            faults["at_most"] = "a rate of 0 can't be shown by any number of turns; give 0 < at_most < 1"
+            faults["at_most"] = (
+                f"{self.metric} is a share, under 1; {self.at_most:g} is none: give 0 < at_most < 1{percent}"
+            )
+        elif self.is_share and self.at_most == 0:
+            faults["at_most"] = "a share of 0 can't be shown by any number of turns; give 0 < at_most < 1"
         elif self.metric == Metric.VRAM and self.at_most == 0:
             faults["at_most"] = "no agent on a GPU uses 0 MiB of its memory; give at_most > 0"
         if not self.is_latency and self.quantile != _QUANTILE:  # the default is in the budgets of saved runs

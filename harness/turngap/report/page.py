@@ -93,6 +93,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "intervals": wording.interval_lines(record.intervals),
         "verdict_class": record.verdict.value.lower().replace(" ", "-"),
         "figures": _figures(record),
+        "line": limit,
         "network_text": wording.network_text,
         "what_if": wording.what_if_text(record.telephone) if record.telephone is not None else "",
         "every_turn": charts.draw_every_turn(record, turns) if scored else None,

@@ -45,7 +45,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
         _print_stages(record, console)
     _networks(record, turns, console)
     _print_groups(record, console)
-    for name, text in _facts(record):
+    for name, text in _facts(record, turns):
         console.print(Text.assemble((f"{name:<13}", "dim"), text), soft_wrap=True)
     for name, text in conversation.terminal_lines(record):
         console.print(Text.assemble((f"{name:<{CONVERSATION_WIDTH}}", "dim"), text), soft_wrap=True)
@@ -137,11 +137,18 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _facts(record: RunRecord) -> list[tuple[str, str]]:
+def _called_again(turns: int) -> str:
+    return f"{plural(turns, 'turn')} that the instrument spoilt {'is' if turns == 1 else 'are'} set aside"
+
+
+def _facts(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str]]:
     counts = [f"{record.outcomes[kind]} {OUTCOME[kind][0]}" for kind in Outcome if record.outcomes.get(kind)]
     gpus = record.gpus
+    aside = sum(turn.replaced for turn in turns)
     return [
         ("outcomes", f"{plural(record.n_turns, 'turn')}: {join_words(counts) or 'none'}"),
+        *([("stopped", record.stopped_early)] if record.stopped_early else []),
+        *([("called again", _called_again(aside))] if aside else []),
         *wording.interval_lines(record.intervals),
         ("WER", _wer(record)),
         ("cut-offs", conversation.rate_text(record.cut_off_rate)),
