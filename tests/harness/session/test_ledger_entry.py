@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from turngap.clock import SystemClock
 from turngap.model.budget import Hypothesis
-from turngap.model.result import LedgerSummary
+from turngap.model.result import LedgerSummary, RunRecord
 from turngap.session import fingerprint, ledger_entry, plan
 from turngap.session.plan import Options, Request
 from turngap.store import ledger
@@ -112,6 +112,17 @@ def test_a_budget_that_is_changed_a_little_does_not_start_the_count_again(tmp_pa
     assert third.pass_probability == pytest.approx(ledger_entry.pass_probability(EDGE, 59, 3))
     alone = enter_run(tmp_path / "four", request(budget=described, options=Options(n_turns=59, inject=("stt=1",))))
     assert (alone.number, alone.with_this_budget) == (1, 1)
+
+
+def test_a_run_that_was_written_with_the_earlier_words_is_read() -> None:
+    """`attempt` and `attempt_id` were the names of `ledger` and `entry`."""
+    data = builders.run_record([]).model_dump(mode="json")
+    del data["ledger"]
+    data["attempt"] = {"attempt_id": "one", "fingerprint": "f1", "number": 2, "counts": {"PASS": 2}}
+    read = RunRecord.model_validate(data)
+    assert read.ledger is not None
+    assert (read.ledger.entry, read.ledger.number) == ("one", 2)
+    assert RunRecord.model_validate(read.model_dump(mode="json")) == read
 
 
 def test_a_run_without_a_budget_has_no_entry(tmp_path: Path) -> None:
