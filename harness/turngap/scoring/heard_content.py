@@ -17,7 +17,7 @@ from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import Pcm16
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.scenario.content import Openings, Word
-from turngap.scoring import outcomes
+from turngap.scoring import outcomes, wer
 from turngap.scoring.clause_onset import NO_PAUSE
 from turngap.scoring.outcomes import WORDLESS
 from turngap.scoring.substance import TRANSCRIPT
@@ -50,10 +50,15 @@ class HeardContent:
     """When the first word with content has ended: content cannot start later, even if an opening was not recognised."""
 
 
+DIFFERENCE_MS = 300.0
+"""Content that a transcript shows so much later contradicts the spans."""
+COMPARED_WORDS = 3
+"""A recogniser may mishear a shorter clause altogether."""
 SNAPPED_MS, UNSNAPPED_MS = 20.0, 200.0
 """How far off a start is that is the onset of a sound, and one that is a recogniser's word time."""
 TOUCHED_MS = 100.0
 """A word that lies so far in a piece of sound is in it."""
+_NO_CONTENT = "the transcript shows no content"
 _WORD_SLACK_MS = 300.0
 """A recogniser places a word's edge up to so far inside the silence beside it."""
 
@@ -116,8 +121,9 @@ def refine_content(turn: TurnRecord, content: HeardContent) -> TurnRecord:
     assert turn.turn_gap_ms is not None
     assert turn.substance_gap_ms is not None
     if content.at_ms is None:
-        note = f"{turn.substance_note}; the transcript shows no content"
-        return turn.model_copy(update={"substance_note": note})
+        if _NO_CONTENT in turn.substance_note:  # of an earlier session
+            return turn
+        return turn.model_copy(update={"substance_note": f"{turn.substance_note}; {_NO_CONTENT}"})
     missed = turn.substance_note.startswith(NO_PAUSE) and not content.contentless
     at_ms = content.at_ms if not missed else max(content.at_ms, content.latest_ms)
     if missed and turn.turn_gap_ms + at_ms >= turn.substance_gap_ms:
@@ -128,6 +134,25 @@ def refine_content(turn: TurnRecord, content: HeardContent) -> TurnRecord:
     )
     why = "the opening was not recognised: content counts from the end of its first word" if missed else doubt
     return refined.model_copy(update={"substance_note": f"{refined.substance_note} ({why})"})
+
+
+def describe_difference(turn: TurnRecord, content: HeardContent) -> str:
+    """Return how a transcript contradicts the clause with the first content, as the spans report it; "" if it does not.
+
+    Content that is heard sooner than reported is no contradiction: an agent that reports it too late harms only itself.
+    """
+    assert turn.turn_gap_ms is not None
+    assert turn.substance_gap_ms is not None
+    if content.at_ms is None:
+        return f"{turn.substance_text!r} was reported, no content was heard"
+    later_ms = turn.turn_gap_ms + content.at_ms - turn.substance_gap_ms
+    if later_ms > DIFFERENCE_MS:
+        return f"{turn.substance_text!r} was heard {later_ms:.0f} ms later than reported"
+    normalise = wer.load_normaliser()
+    reported, heard = normalise(turn.substance_text).split(), normalise(content.text).split()
+    if len(reported) >= COMPARED_WORDS and not set(reported) & set(heard):
+        return f"{turn.substance_text!r} was reported, {content.text!r} heard"
+    return ""
 
 
 def _without_early_underruns(turn: TurnRecord, content_ms: float) -> dict[str, Any]:

@@ -142,8 +142,13 @@ def close_run(
     """
     request, folder, progress = agent_run.request, agent_run.folder, agent_run.progress
     openings = make_openings(request.scenario.contentless)
-    progress.turns, notes = reply_transcripts.transcribe_replies(folder.path, progress.turns, openings)
-    progress.notes += notes
+    sample_seed = agent_run.record.run_id if request.budget is not None else None
+    says_words = request.profile is None or request.profile.says_words
+    transcribed = reply_transcripts.transcribe_replies(
+        folder.path, progress.turns, openings, sample_seed=sample_seed, says_words=says_words
+    )
+    progress.turns, progress.content = list(transcribed.turns), transcribed.content
+    progress.notes += transcribed.notes
     judged = _mark_turns(agent_run)
     turns = recording.drop_references(folder.path, progress.turns)
     progress.turns = list(turns)

@@ -1,4 +1,5 @@
-"""Transcribes, after a run's calls, the replies whose content the agent's spans do not say.
+"""Transcribes, after a run's calls, the replies whose content the agent's spans do not say or leave in doubt, and with
+a budget a sample of the others, to compare them with what the agent reports.
 
 The recogniser is the agent package's, in a process of its own (`python -m turngap_agent.transcribe`), once the calls
 have ended: never beside one. Nothing is fetched: where the recogniser or its weights are missing, the time to substance
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import subprocess
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,34 @@ from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord
 from turngap.processes import child
 from turngap.scenario.content import Openings
-from turngap.scoring.heard_content import HeardWord, find_content, with_content
+from turngap.scoring.heard_content import (
+    HeardContent,
+    HeardWord,
+    describe_difference,
+    find_content,
+    refine_content,
+    with_content,
+)
+from turngap.scoring.substance import SPANS
+from turngap.verdict import content_sample
+from turngap.verdict.content_sample import ContentSample
 
 MODULE = "turngap_agent.transcribe"
 AGENT_CHANNEL = 1
 TAIL_MS = 100.0
 START_TIMEOUT_S, REPLY_TIMEOUT_S = 120.0, 20.0
 _NICE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """The turns of a run, with what the transcripts of their recordings show."""
+
+    turns: tuple[TurnRecord, ...]
+    notes: tuple[str, ...] = ()
+    content: ContentSample | None = None
+    """Whether the agent's clauses are what was heard, in a sample; None where that was not asked, or spans say nothing.
+    """
 
 
 def needs_transcript(turn: TurnRecord) -> bool:
@@ -41,43 +64,100 @@ def needs_transcript(turn: TurnRecord) -> bool:
     )
 
 
+def is_in_doubt(turn: TurnRecord) -> bool:
+    """Return whether the spans leave it open where in a clause the content starts."""
+    by_spans = turn.substance_from == SPANS and turn.substance_gap_ms is not None
+    return turn.scored and by_spans and bool(turn.substance_note) and turn.audio is not None
+
+
 def transcribe_replies(
-    folder: Path, turns: Sequence[TurnRecord], openings: Openings
-) -> tuple[list[TurnRecord], tuple[str, ...]]:
+    folder: Path,
+    turns: Sequence[TurnRecord],
+    openings: Openings,
+    *,
+    sample_seed: str | None = None,
+    says_words: bool = True,
+) -> Transcribed:
     """Return the turns of a run with the substance that the transcripts of its recordings show, and notes on that.
 
     Where the recogniser is not at hand, the turns say why in `substance_note`.
+
+    Args:
+        folder: The run folder.
+        turns: Its turns.
+        openings: What carries no content.
+        sample_seed: What selects the replies whose clauses are compared with what was heard; None: none are.
+        says_words: The agent speaks; False: its profile is known to make other sounds, so that nothing can be compared.
     """
-    wanted = [turn for turn in turns if needs_transcript(turn) and (folder / str(turn.audio)).is_file()]
+    unknown = [turn for turn in turns if needs_transcript(turn) and (folder / str(turn.audio)).is_file()]
+    doubted = [turn for turn in turns if says_words and is_in_doubt(turn) and (folder / str(turn.audio)).is_file()]
+    sample = content_sample.select_sample(turns, sample_seed) if sample_seed is not None else []
+    compared = [turn for turn in sample if says_words and turn.audio and (folder / turn.audio).is_file()]
+    skipped = "the profile says no words" if not says_words else "" if compared else "no recording is left"
+    wanted = [*unknown, *doubted, *compared]
     if not wanted:
-        return list(turns), ()
+        return Transcribed(tuple(turns), (), ContentSample(0, skipped=skipped) if sample else None)
     answers, trouble = _ask([_request(folder, turn) for turn in wanted])
     if trouble:
-        replaced = {_key(turn): turn.model_copy(update={"substance_note": trouble}) for turn in wanted}
-        note = f"time to substance is not known of {plural(len(wanted), 'turn')}: {trouble}"
-    else:
-        interrupting = {(turn.call, turn.turn - 1) for turn in turns if turn.over_agent}
-        replaced = {
-            _key(turn): _apply(folder, turn, answer, openings, interrupted=_key(turn) in interrupting)
-            for turn, answer in zip(wanted, answers, strict=True)
-        }
-        replies = plural(len(wanted), "reply", "replies")
-        note = f"substance: {replies} without spans of clauses {'was' if len(wanted) == 1 else 'were'} transcribed"
-    return [replaced.get(_key(turn), turn) for turn in turns], (note,)
+        notes = [f"time to substance is not known of {plural(len(unknown), 'turn')}: {trouble}"] if unknown else []
+        if doubted:
+            notes.append(f"content counts from the latest time in {plural(len(doubted), 'turn')}: {trouble}")
+        replaced = {_key(turn): turn.model_copy(update={"substance_note": trouble}) for turn in unknown}
+        later = {_key(turn): _add_note(turn, trouble) for turn in doubted}
+        return _replace(turns, replaced | later, notes, ContentSample(0, skipped=trouble) if sample else None)
+    interrupting = {(turn.call, turn.turn - 1) for turn in turns if turn.over_agent}
+    found = [_find(folder, turn, answer, openings) for turn, answer in zip(wanted, answers, strict=True)]
+    contents = dict(zip(map(_key, wanted), found, strict=True))
+    replaced = {}
+    for turn in (*unknown, *doubted):
+        heard = contents[_key(turn)]
+        if isinstance(heard, str):
+            replaced[_key(turn)] = _add_note(turn, f"its reply was not transcribed: {heard}")
+        elif turn.substance_from:
+            replaced[_key(turn)] = refine_content(turn, heard)
+        else:
+            replaced[_key(turn)] = with_content(turn, heard, interrupted=_key(turn) in interrupting)
+    pairs = [(turn, heard) for turn in compared if not isinstance(heard := contents[_key(turn)], str)]
+    differences = [text for turn, heard in pairs if (text := describe_difference(turn, heard))]
+    content = ContentSample(len(pairs), len(differences), next(iter(differences), ""), skipped if not pairs else "")
+    return _replace(turns, replaced, _describe(len(unknown), len(doubted)), content if sample else None)
+
+
+def _describe(unknown: int, doubted: int) -> list[str]:
+    notes = []
+    for count, which in ((unknown, "without spans of clauses"), (doubted, "whose spans leave content's start open")):
+        if count:
+            was = "was" if count == 1 else "were"
+            notes.append(f"substance: {plural(count, 'reply', 'replies')} {which} {was} transcribed")
+    return notes
+
+
+def _replace(
+    turns: Sequence[TurnRecord],
+    replaced: Mapping[tuple[int, int], TurnRecord],
+    notes: Sequence[str],
+    content: ContentSample | None,
+) -> Transcribed:
+    return Transcribed(tuple(replaced.get(_key(turn), turn) for turn in turns), tuple(notes), content)
+
+
+def _add_note(turn: TurnRecord, text: str) -> TurnRecord:
+    if text in turn.substance_note:  # of an earlier session
+        return turn
+    note = f"{turn.substance_note}; {text}" if turn.substance_from else text
+    return turn.model_copy(update={"substance_note": note})
 
 
 def _key(turn: TurnRecord) -> tuple[int, int]:
     return turn.call, turn.turn
 
 
-def _apply(
-    folder: Path, turn: TurnRecord, answer: dict[str, Any], openings: Openings, *, interrupted: bool
-) -> TurnRecord:
+def _find(folder: Path, turn: TurnRecord, answer: dict[str, Any], openings: Openings) -> HeardContent | str:
+    """Return where the reply's content starts, or why it was not transcribed."""
     if "error" in answer:
-        return turn.model_copy(update={"substance_note": f"its reply was not transcribed: {answer['error']}"})
+        return str(answer["error"])
     words = [HeardWord(str(word["text"]), float(word["start_ms"]), float(word["end_ms"])) for word in answer["words"]]
-    content = find_content(_read_reply(folder, turn), words, openings)
-    return with_content(turn, content, interrupted=interrupted)
+    return find_content(_read_reply(folder, turn), words, openings)
 
 
 def _span_ms(turn: TurnRecord) -> tuple[float, float]:

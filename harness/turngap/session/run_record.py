@@ -27,6 +27,7 @@ from turngap.session.stopping import Decided
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict import intervals, summary
+from turngap.verdict.content_sample import ContentSample
 from turngap.verdict.gate import Evidence, Judgement
 from turngap.verdict.stopping import plan_run
 from turngap.verdict.telephone import describe_network, vary_network
@@ -54,6 +55,8 @@ class Progress:
     gpu_watch: GpuWatch | None = None
     vram_peak_mib: float | None = None
     """On the agent's GPU; None where it uses none, or is reached by a URL."""
+    content: ContentSample | None = None
+    """Replies whose clauses were compared with what was heard."""
     decided: Decided | None = None
     """What the turns so far decide: no further call is placed then."""
 
@@ -164,6 +167,7 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
         vram_peak_mib=progress.vram_peak_mib,
         gpu=progress.gpu_watch,
         faults=tuple(progress.errors),
+        content=progress.content,
         stopped_early=progress.decided.sentence if progress.decided is not None else "",
         calibration_bias_ms=progress.calibration.bias_ms if progress.calibration is not None else None,
         sentinel_bias_ms=progress.sentinel.bias_median_ms if progress.sentinel is not None else None,

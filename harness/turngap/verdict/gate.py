@@ -20,7 +20,7 @@ from turngap.model.plural import plural
 from turngap.model.result import Check, Verdict
 from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict import measures, replaced, stats, validity
+from turngap.verdict import content_sample, measures, replaced, stats, validity
 from turngap.verdict.budget import Budget
 from turngap.verdict.counts import Count, count_misses
 from turngap.verdict.limits import WORD_METRICS, LimitState, judge_budget
@@ -69,6 +69,7 @@ def judge_run(
         _over_a_limit(replaced.without_lateness(turns), budget), _over_a_limit(scored, budget)
     )
     checks += [aside] if aside is not None else []
+    checks += [content_sample.check_content(evidence.content)] if evidence.content is not None else []
     limits = [limit for limit in budget.limits if not (evidence.weightless and limit.metric in WORD_METRICS)]
     if len(limits) < len(budget.limits):
         checks.append(Check(name="word errors", ok=None, text="not judged: random weights understand no words"))
@@ -89,7 +90,8 @@ def judge_run(
     load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
     if failed and not broken:
         return Judgement(Verdict.FAIL, f"{budget.name} does not hold with {load}: {failed[0]}.", failed, tuple(checks))
-    broken += [check.text for check in checks if check.name == "called again" and not check.ok]  # no excuse for FAIL
+    # These are no excuse for FAIL.
+    broken += [check.text for check in checks if check.name in ("called again", "content") and check.ok is False]
     if broken or unknown:
         reasons = (*broken, *(f"{item.text}: {item.remedy}" if item.remedy else item.text for item in unknown))
         return Judgement(Verdict.INVALID, f"No verdict on {budget.name}: {reasons[0]}.", reasons, tuple(checks))

@@ -11,6 +11,7 @@ from turngap.model.plural import plural
 from turngap.model.result import Check
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import dependence, gpu, stats
+from turngap.verdict.content_sample import ContentSample
 
 MAX_INVALID_SHARE = 0.02
 OWN_OPENINGS = (
@@ -76,6 +77,8 @@ class Evidence:
     """Errors of the instrument itself, one line each."""
     stopped_early: str = ""
     """Where the run stopped because its verdict was decided: by what, after how many turns."""
+    content: ContentSample | None = None
+    """The sample of replies whose clauses were compared with what was heard; None if no turn has content by spans."""
 
 
 def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:

@@ -168,6 +168,8 @@ class TtsSettings(EngineSettings):
     """Base of synthesisers; `build` returns a `turngap_agent.tts.Synthesizer`."""
 
     stage = "tts"
+    says_words: ClassVar[bool] = True
+    """Its sound is speech; False for tones, in which a recogniser finds no words."""
 
 
 def _is_installed(package: str) -> bool:

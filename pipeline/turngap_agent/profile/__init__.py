@@ -57,6 +57,11 @@ class Profile(FrozenModel):
     price: Price | None = None
     """None: no cost is computed."""
 
+    @property
+    def says_words(self) -> bool:
+        """Whether a recogniser can find words in its replies: tones and random weights have none."""
+        return self.tts.says_words and not self.weightless
+
     def engines(self) -> dict[EngineKind, EngineSettings]:
         """Return the settings of the engines that are loaded, by stage; the turn model only if the policy uses it."""
         ending = self.endpointing

@@ -25,6 +25,7 @@ _PIECE_S = 0.1
 class ScriptedTtsSettings(TtsSettings):
     """Speaks a tone, as long as its text, after a set time."""
 
+    says_words = False
     engine: Literal["scripted"]
     first_audio_ms: float = Field(30, ge=0)
     ms_per_character: float = Field(50, gt=0)

@@ -50,8 +50,7 @@ def measure(folder: Path, filler: Pcm16, text: str, later_ms: float, spans: list
     scored = scored.model_copy(update={"audio": "call.wav", "audio_offset_ms": offset_ms, **late})
     if scored.outcome is Outcome.INVALID:
         scored = scored.model_copy(update={"outcome": Outcome.ANSWERED, "detail": ""})
-    (heard,), _ = transcribe_replies(folder, [scored], make_openings(default_openings()))
-    return heard
+    return transcribe_replies(folder, [scored], make_openings(default_openings())).turns[0]
 
 
 def judge(one: TurnRecord) -> tuple[Verdict, str]:
