@@ -6,7 +6,9 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-GOALS = {"first_audio_p95_ms_at_150": 25.0, "frame_p95_ms": 6.0, "times_faster_than_transformers": 5.0}
+GOALS = {"turn_first_audio_p95_ms": 25.0, "frame_p95_ms": 6.0, "times_faster_than_transformers": 5.0}
+"""First audio is that of a turn: its context has grown since the last text. A context that was kept whole is the best
+case, and for information only."""
 EAGER = "eager"
 CODEC_LEAST_DB = 80.0
 """A mode whose samples are further than this from the eager ones computes something else: TF32 leaves about 60 dB."""
@@ -27,7 +29,8 @@ def judge(result: Mapping[str, Any], modes: Sequence[str]) -> dict[str, Any] | N
     codecs = {mode: _of(result, mode, "codec_output") for mode in modes if mode != EAGER}
     return {
         "mode": best,
-        "first_audio_p95_ms_at_150": _of(result, best, "first_audio_ms", "150", "kept", "p95"),
+        "turn_first_audio_p95_ms": _of(result, best, "turn_first_audio_ms", "prepared", "p95"),
+        "kept_context_first_audio_p95_ms": _of(result, best, "first_audio_ms", "150", "kept", "p95"),
         "frame_p95_ms": _of(result, best, "frame_ms", "p95"),
         "times_faster_than_transformers": None
         if reference_ms is None

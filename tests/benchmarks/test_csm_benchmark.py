@@ -209,6 +209,7 @@ MODE = st.fixed_dictionaries(
         "frame_ms": st.fixed_dictionaries({"p50": st.floats(0.1, 100), "p95": st.floats(0.1, 100)}),
         "frame_checksums": st.lists(st.integers(), min_size=8, max_size=8),
         "codec_output": st.fixed_dictionaries({"signal_to_error_db": FIGURE}),
+        "turn_first_audio_ms": st.fixed_dictionaries({}, optional={"prepared": TIMES}),
         "first_audio_ms": st.dictionaries(st.sampled_from(["15", "150"]), st.fixed_dictionaries({"kept": TIMES})),
     },
 )
@@ -227,6 +228,24 @@ def test_a_verdict_needs_frame_times_and_nothing_else(result: dict[str, Any], re
         assert medians[verdict["mode"]] == min(medians.values())
         assert (verdict["times_faster_than_transformers"] is None) == (reference_ms is None)
         json.dumps(verdict, allow_nan=False)
+
+
+def test_first_audio_is_judged_in_the_state_of_a_turn() -> None:
+    """A context that was kept whole is faster, and meets the goal that a turn misses: it is not what is judged."""
+    figures = {
+        "frame_ms": {"p50": 4.0, "p95": 5.0},
+        "first_audio_ms": {"150": {"kept": {"p50": 9.0, "p95": 10.0}}},
+        "turn_first_audio_ms": {"prepared": {"p50": 27.0, "p95": 31.0}, "late": {"p50": 50.0, "p95": 60.0}},
+    }
+    verdict = csm_verdict.judge({"graphs": figures}, ["graphs"])
+    assert verdict is not None
+    assert set(csm_verdict.GOALS) <= set(verdict)
+    assert verdict["turn_first_audio_p95_ms"] == 31.0 > csm_verdict.GOALS["turn_first_audio_p95_ms"]
+    assert verdict["kept_context_first_audio_p95_ms"] == 10.0
+    del figures["turn_first_audio_ms"]
+    verdict = csm_verdict.judge({"graphs": figures}, ["graphs"])
+    assert verdict is not None
+    assert verdict["turn_first_audio_p95_ms"] is None
 
 
 def test_host_waits_are_those_inside_the_mark() -> None:

@@ -212,7 +212,7 @@ def csm_step(folder: Path, run_id: str = "new") -> tuple[GpuStep, StepOptions]:
 
 def write_csm(folder: Path, run_id: str, **changes: Any) -> None:
     verdict = {"mode": "graphs", "frame_p95_ms": 9.0, "codec_differs": [], "codec_db": {}}
-    verdict |= {"first_audio_p95_ms_at_150": None, "times_faster_than_transformers": None}
+    verdict |= {"turn_first_audio_p95_ms": None, "times_faster_than_transformers": None}
     result = {"options": {"run_id": run_id}, "failed": {}, "verdict": verdict} | changes
     (folder / "csm-card.json").write_text(json.dumps(result))
 

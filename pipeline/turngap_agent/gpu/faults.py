@@ -14,12 +14,17 @@ from turngap_agent.errors import EngineError
 
 _FATAL = re.compile(
     r"illegal memory access|illegal instruction was encountered|illegal address|misaligned address"
-    r"|invalid program counter"
-    r"|unspecified launch failure|device-side assert|hardware stack error|uncorrectable ECC|launch timed out"
+    r"|invalid program counter|CUDA_ERROR_ILLEGAL_ADDRESS|cudaErrorIllegalAddress"
+    r"|unspecified launch failure|CUDA_ERROR_LAUNCH_FAILED|cudaErrorLaunchFailure|device-side assert triggered"
+    r"|hardware stack error|uncorrectable ECC|launch timed out"
+    r"|CUBLAS_STATUS_EXECUTION_FAILED|CUDNN_STATUS_EXECUTION_FAILED"
     r"|MPS (?:client|server|RPC|control)[^\n]*(?:terminat|fail|not ready)|cudaErrorMps\w+|CUDA_ERROR_MPS_\w+",
     re.IGNORECASE,
 )
-"""What libraries say of errors after which a CUDA context is lost (the CUDA runtime's `cudaError`, "sticky" ones)."""
+"""What libraries say of errors after which a CUDA context is lost (the CUDA runtime's `cudaError`, "sticky" ones).
+
+Not "device-side assert" alone: torch ends the text of every CUDA error with advice about "device-side assertions".
+"""
 
 
 def find_fatal_fault(text: str) -> str | None:

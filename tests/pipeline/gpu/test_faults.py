@@ -13,11 +13,28 @@ FATAL = (
     "torch.AcceleratorError: CUDA error: unspecified launch failure",
     "csm: the device failed (CUDA error: device-side assert triggered); this reply is lost",
     "RuntimeError: CUDA failed with error misaligned address",
+    "RuntimeError: CUDA driver error: CUDA_ERROR_ILLEGAL_ADDRESS",
+    "Fatal: cudaErrorIllegalAddress",
+    "Triton Error [CUDA]: CUDA_ERROR_LAUNCH_FAILED",
+    "RuntimeError: CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx( handle, opa, opb)`",
+    "RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
     "RuntimeError: CUDA error: the MPS client has been terminated",
     "RuntimeError: CUDA error: MPS server is not ready to accept new MPS client requests",
     "cudaErrorMpsConnectionFailed",
 )
+TORCH_ADVICE = (
+    "CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be "
+    "incorrect.\n"
+    "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+    "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
+)
+"""What torch appends to every CUDA error (c10/cuda/CUDAException.cpp)."""
 PASSING = (
+    f"torch.AcceleratorError: CUDA error: out of memory\n{TORCH_ADVICE}",
+    f"torch.AcceleratorError: CUDA error: invalid argument\n{TORCH_ADVICE}",
+    f"RuntimeError: CUDA error: no kernel image is available for execution on the device\n{TORCH_ADVICE}",
+    f"RuntimeError: CUDA error: operation not permitted when stream is capturing\n{TORCH_ADVICE}",
+    "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
     "llm: vLLM is down (it was killed by SIGKILL); it restarts in 1 s",
     "RuntimeError: the engine died",
@@ -28,7 +45,7 @@ PASSING = (
 @pytest.mark.parametrize("text", FATAL)
 def test_errors_that_lose_the_context_are_known(text: str) -> None:
     """In torch's, CTranslate2's and CUDA's words; the line is found in a longer output."""
-    assert faults.find_fatal_fault(f"Traceback:\n  {text}\nafter it") == text
+    assert faults.find_fatal_fault(f"Traceback:\n  {text}\n{TORCH_ADVICE}after it") == text
 
 
 @pytest.mark.parametrize("text", PASSING)
