@@ -42,12 +42,21 @@ def beep(ms: float) -> Pcm16:
     return np.rint(11_600 * np.sin(2 * np.pi * 1000 * np.arange(round(ms * 8)) / RATE)).astype(np.int16)
 
 
-def filler_agent(filler: Pcm16, filler_text: str, later_ms: float, spans: list[Span] | None = None) -> Agent:
+def murmur(ms: float) -> Pcm16:
+    """Return noise with the rhythm of syllables, shape (ms * 8,): it stands for speech where nobody recognises it."""
+    at = np.arange(round(ms * 8)) / RATE
+    noise = np.random.default_rng(3).normal(0, 5_000, len(at))
+    return np.clip(noise * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * at)), -30_000, 30_000).astype(np.int16)
+
+
+def filler_agent(
+    filler: Pcm16, filler_text: str, later_ms: float, spans: list[Span] | None = None, content: Pcm16 | None = None
+) -> Agent:
     """Return an agent that sends `filler` 200 ms after the caller, and the content `later_ms` after that.
 
-    With `spans` it reports its clauses; a filler without a text belongs to none.
+    With `spans` it reports its clauses; a filler without a text belongs to none. `content` is by default spoken.
     """
-    content = speak(CONTENT)
+    content = speak(CONTENT) if content is None else content
 
     async def handle(socket: ServerConnection, log: list[Json]) -> None:
         spoke, silent, sid = False, 0, ""
