@@ -15,7 +15,7 @@ from turngap.model.result import Check
 from turngap.model.turn import Outcome, TurnRecord
 
 SAMPLE = 20
-"""So many replies are transcribed: about half a second each."""
+"""So many replies are transcribed: one or two seconds each on a busy machine."""
 MAX_DIFFERING = 0.1
 """Share of the sample that may differ: the recogniser errs too; one reply always may."""
 
