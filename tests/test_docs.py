@@ -184,3 +184,17 @@ def test_every_command_that_needs_nothing_runs(command: Command, desk: Path) -> 
         pytest.fail(f"{command}: say what it needs in a line `<!-- needs: ... -->` before the block")
     done = subprocess.run(words, cwd=desk, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_architecture_names_modules_that_exist() -> None:
+    """Each path in its tables is a file below one of the packages, or in `verdict/comparison/`, which one row names."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    below = [
+        ROOT,
+        ROOT / "harness/turngap",
+        ROOT / "pipeline/turngap_agent",
+        ROOT / "harness/turngap/verdict/comparison",
+    ]
+    names = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(names) > 30
+    assert sorted(name for name in names if not any((folder / name).is_file() for folder in below)) == []

@@ -17,7 +17,15 @@ from turngap.model.turn import GOOD, Outcome
 from turngap.verdict.comparison import exact
 from turngap.verdict.comparison.exact import NOTHING, Bools, Interval, Tail
 from turngap.verdict.comparison.findings import ALPHA, Change, MeasureChange, decide
-from turngap.verdict.comparison.medians import LEAST_PAIRS, TOLERANCE, known, measure_median, quantile
+from turngap.verdict.comparison.medians import (
+    LEAST_PAIRS,
+    TOLERANCE,
+    default_tolerance_ms,
+    finite_or_largest,
+    known,
+    measure_median,
+    quantile,
+)
 from turngap.verdict.comparison.words import compare_words, hidden_share
 from turngap.verdict.stats import Floats
 
@@ -106,7 +114,7 @@ def _latencies(name: str, label: str, head: Floats, base: Floats, *, paired: boo
 
 def _centre(name: str, label: str, head: Floats, base: Floats, *, paired: bool) -> Candidate:
     old = quantile(base, 0.5)
-    tolerance_ms = TOLERANCE * _finite(old, base)
+    tolerance_ms = default_tolerance_ms(base.tolist())
     change, slower, faster = measure_median(head, base, tolerance_ms, paired=paired)
     measure = MeasureChange(
         name,
@@ -139,7 +147,7 @@ def _tail(name: str, label: str, head: Floats, base: Floats, *, paired: bool) ->
         both = np.isfinite(head) & np.isfinite(base)
         head, base = head[both], base[both]
     new, old = quantile(head, TAIL), quantile(base, TAIL)
-    tolerance_ms = TAIL_TOLERANCE * _finite(old, base)
+    tolerance_ms = TAIL_TOLERANCE * finite_or_largest(old, base)
     enough = (1 - TAIL) * (len(head) + len(base)) >= LEAST_PAIRS - 1e-9 and min(len(head), len(base)) >= LEAST_PAIRS
     low = high = math.nan
     worse = better = NOTHING
@@ -284,8 +292,3 @@ def _words(head: Sample, base: Sample, *, paired: bool) -> Iterable[Candidate]:
     measure = replace(measure, low=low, high=high)
     shown = measure.is_within_tolerance and hidden_share(len(errors), len(old_errors)) <= WORD_TOLERANCE
     yield Candidate(measure, worse, better, 0.0, shown)
-
-
-def _finite(value: float, values: Floats) -> float:
-    """Return the value, or the largest finite one of `values` if it is not finite; 0.0 if there is none."""
-    return value if math.isfinite(value) else float(values[np.isfinite(values)].max(initial=0.0))

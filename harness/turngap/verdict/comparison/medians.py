@@ -10,7 +10,7 @@ import numpy as np
 from turngap.verdict.comparison import exact
 from turngap.verdict.comparison.exact import NOTHING, Tail
 from turngap.verdict.comparison.findings import ALPHA, Change, MedianChange, is_within
-from turngap.verdict.stats import Floats, Values, percentile, sort_values
+from turngap.verdict.stats import Floats, Values, sort_values
 
 LEAST_PAIRS = 7
 """With fewer no p-value is under 0.01: six pairs that all became slower have 1/64."""
@@ -19,8 +19,12 @@ TOLERANCE = 0.05
 
 
 def default_tolerance_ms(base: Values, least_ms: float = 0.0) -> float:
-    """Return what counts as no change: 5 % of the base's median, but at least `least_ms`."""
-    return max(least_ms, TOLERANCE * (percentile(base, 0.5) or 0.0))
+    """Return what counts as no change: 5 % of the base's median, but at least `least_ms`.
+
+    Of the largest value that was answered, if the median falls among unanswered turns.
+    """
+    values = to_array(base)
+    return max(least_ms, TOLERANCE * finite_or_largest(quantile(values, 0.5), values))
 
 
 def compare_medians(
@@ -104,6 +108,11 @@ def quantile(values: Floats, q: float) -> float:
     if math.isinf(ranked[high]):
         return math.inf
     return float(ranked[low] + (ranked[high] - ranked[low]) * (place - low))
+
+
+def finite_or_largest(value: float, values: Floats) -> float:
+    """Return the value, or the largest finite one of `values` if it is not finite; 0.0 if there is none."""
+    return value if math.isfinite(value) else float(values[np.isfinite(values)].max(initial=0.0))
 
 
 def known(value: float) -> float | None:
