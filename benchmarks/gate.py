@@ -22,7 +22,8 @@ from turngap.api import load_scenario
 from turngap.scenario import Turn, plan_calls
 from turngap.verdict import dependence, stats, stopping, validity
 from turngap.verdict.budget import Budget, Limit
-from turngap.verdict.plan import Plan, chain
+from turngap.verdict.plan import Plan
+from turngap.verdict.probabilities import chain
 
 from benchmarks import promises
 from benchmarks.promises import Promise, check_at_most, format_percent

@@ -55,6 +55,8 @@ LATENCIES = (
     Metric.TALK_OVER,
     Metric.WENT_ON,
 )
+WORD_METRICS = frozenset({Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY})
+"""The metrics of word errors."""
 PERCEIVED = frozenset({Metric.PERCEIVED_GAP, Metric.PERCEIVED_SUBSTANCE})
 """The metrics that include the telephone network."""
 SUBSTANCE = (Metric.SUBSTANCE_GAP, Metric.PERCEIVED_SUBSTANCE)

@@ -13,6 +13,8 @@ class LimitPlan(FrozenModel):
     metric: str
     quantile: float
     """With the metric, this identifies the limit in the budget."""
+    turns: int | None = None
+    """The planned turns that this limit is about; None in older runs, whose plans are for all turns of the run."""
     miss_rate: float
     """The share of turns that the limit allows to be over."""
     false_pass: float
@@ -37,5 +39,11 @@ class StoppingPlan(FrozenModel):
     limits: tuple[LimitPlan, ...]
     """One for each limit on a quantile or a rate, in the order of the budget."""
     looks: tuple[int, ...]
-    """After so many turns, word errors and wasted work are judged, each time at their level divided by the number of
-    looks; the last is at the end of the run."""
+    """After so many turns, word errors and wasted work are judged; the last is at the end of the run."""
+    look_shares: tuple[float, ...] = ()
+    """The share of a limit's level at each look; () in older runs: all alike."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of a limit's level that is spent at each look."""
+        return self.look_shares or (1 / max(len(self.looks), 1),) * len(self.looks)

@@ -36,8 +36,10 @@ from turngap.store import folder as store
 from turngap.store.disk import FolderLock
 from turngap.verdict import budget as budgets
 from turngap.verdict.budget import Budget, Metric
+from turngap.verdict.planned import list_planned
 from turngap.verdict.replaced import CallPlan
 from turngap.verdict.stopping import plan_run as plan_stopping
+from turngap.verdict.stopping import turns_needed
 
 HIGHEST_PORT, HIGHEST_NICENESS = 65_535, 19
 AUDIO_BUDGET = "edge500-audio"
@@ -134,7 +136,8 @@ class Request:
         if self.budget is None:
             return None
         resumed = self.resumed
-        plan = plan_stopping(self.budget, self.planned_turns) if resumed is None else resumed.record.stopping_plan
+        planned = list_planned(self.calls)
+        plan = plan_stopping(self.budget, planned) if resumed is None else resumed.record.stopping_plan
         if plan is None:  # a run of a version that judged all turns at once is judged so when it is resumed
             return None
         weightless = self.profile is not None and self.profile.weightless
@@ -231,8 +234,10 @@ def list_warnings(request: Request) -> list[str]:
         return []
     sentences = []
     name = request.budget.name
-    needed = budgets.turns_needed(request.budget)
+    needed = turns_needed(request.budget, list_planned(request.calls))
     if request.planned_turns < needed:
+        every = scenarios.plan_calls(request.scenario, seed=request.seed)
+        needed = max(request.planned_turns + 1, turns_needed(request.budget, list_planned(every)))
         sentences.append(
             f"a verdict on budget {name} needs at least {plural(needed, 'turn')}, and {request.planned_turns} "
             f"{'is' if request.planned_turns == 1 else 'are'} planned: the run will be INVALID; raise --turns, or drop "

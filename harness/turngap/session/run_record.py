@@ -29,6 +29,7 @@ from turngap.store.folder import RunFolder
 from turngap.verdict import intervals, summary
 from turngap.verdict.content_sample import ContentSample
 from turngap.verdict.gate import Evidence, Judgement
+from turngap.verdict.planned import list_planned
 from turngap.verdict.stopping import plan_run
 from turngap.verdict.telephone import describe_network, vary_network
 
@@ -112,7 +113,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         simultaneous_calls=request.simultaneous_calls,
         networks={network.name: network.model_dump(mode="json") for network in request.networks},
         budget=request.budget.model_dump(mode="json") if request.budget is not None else None,
-        stopping_plan=plan_run(request.budget, request.planned_turns) if request.budget is not None else None,
+        stopping_plan=plan_run(request.budget, list_planned(request.calls)) if request.budget is not None else None,
         corpus=CorpusFigures(distinct_utterances=0, synthetic=0, strata={}, sources=()),
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),
         agent=AgentFigures(url=request.url or ""),

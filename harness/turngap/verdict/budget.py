@@ -8,7 +8,6 @@ from turngap_agent import documents
 from turngap_agent.errors import ScenarioError
 
 from turngap.model.budget import Budget, Hypothesis, Limit, Metric
-from turngap.verdict import stats
 
 __all__ = [
     "Budget",
@@ -19,19 +18,11 @@ __all__ = [
     "load_budget",
     "load_default_plan",
     "metrics_from_spans",
-    "turns_needed",
 ]
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "budgets"
 FROM_SPANS = (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.TRUNCATED, Metric.WASTED_SHARE)
 """The metrics that need the agent's spans; the others are measured from its audio or on this machine."""
-
-
-def turns_needed(budget: Budget) -> int:
-    """Return the fewest turns that can show that every latency and rate limit of the budget holds."""
-    latencies = [stats.n_needed(0, limit.quantile, limit.confidence) for limit in budget.limits if limit.is_latency]
-    shares = [stats.n_needed(0, 1 - limit.at_most, limit.confidence) for limit in budget.limits if limit.is_rate]
-    return max([stats.n_needed(0), *latencies, *shares])
 
 
 def metrics_from_spans(budget: Budget) -> list[str]:

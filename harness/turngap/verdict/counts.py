@@ -18,7 +18,8 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import measures, stats
 from turngap.verdict.budget import Limit
 from turngap.verdict.limit_result import LimitResult, LimitState, not_judged
-from turngap.verdict.plan import Plan, turns_against_bursts
+from turngap.verdict.plan import Plan
+from turngap.verdict.probabilities import turns_against_bursts
 
 BURST = 3
 """A PASS says where it would not hold if turns over a limit came in runs of this mean length."""
@@ -36,6 +37,11 @@ class Count:
     """Of a latency: the valid turns' times in ms, None for a turn that counts as later than any other."""
     sample: str
     """One of them, in the singular."""
+
+    def first(self, turns: int) -> Count:
+        """Return the count of the first so many turns."""
+        over = self.over[:turns]
+        return Count(over, self.values[: sum(each is not None for each in over)], self.sample)
 
     @property
     def turns(self) -> int:
@@ -61,22 +67,29 @@ def count_misses(limit: Limit, scored: Sequence[TurnRecord]) -> Count | LimitRes
 def find_state(count: Count, plan: Plan) -> LimitState:
     """Return what the turns of a run that is under way show, whatever its invalid turns would have been.
 
-    Without words, which cost more: it is asked after each turn.
+    The first that is shown stands, whatever comes later: the plan's level is for ever showing it. Without words, which
+    cost more: it is asked after each turn.
     """
-    if plan.shows_within(count.misses + count.invalid, count.turns):
-        return LimitState.WITHIN
-    return LimitState.OVER if _first_over(count, plan) else LimitState.NEITHER
+    return _find_first(count, plan)[0]
 
 
 def judge_count(limit: Limit, count: Count, plan: Plan, *, ended: bool) -> LimitResult:
     """Judge what was counted by the plan; `ended`: the run has all its turns, and is looked at for the last time."""
+    state, turns = _find_first(count, plan)
+    if state is LimitState.OVER:
+        return LimitResult(LimitState.OVER, _describe_over(limit, (count.first(turns).misses, turns), plan))
     allowed = plan.allowed_at_end(count.turns) if ended else plan.allowed(count.turns)
-    if count.misses + count.invalid <= allowed:
+    if state is LimitState.WITHIN or count.misses + count.invalid <= allowed:
+        shown = count.first(turns) if state is LimitState.WITHIN else count
+        most = plan.allowed(turns) if state is LimitState.WITHIN else allowed
+        if ended and state is LimitState.WITHIN and count.misses + count.invalid <= allowed:
+            shown, most = count, allowed  # all turns show it too
+        later = "" if shown is count else f"; shown by the first {plural(shown.turns, shown.sample)}"
         return LimitResult(
-            LimitState.WITHIN, _describe_within(limit, count, allowed), assumes=_describe_assumption(limit, count, plan)
+            LimitState.WITHIN,
+            f"{_describe_within(limit, shown, most)}{later}",
+            assumes=_describe_assumption(limit, shown, plan),
         )
-    if at := _first_over(count, plan):
-        return LimitResult(LimitState.OVER, _describe_over(limit, at, plan))
     if count.misses <= allowed:
         text = f"the verdict on {_name(limit)} depends on {plural(count.invalid, 'invalid turn')}"
         return not_judged(text, "run it again")
@@ -130,19 +143,20 @@ def _count_events(limit: Limit, scored: Sequence[TurnRecord]) -> Count:
     return Count(over, (), share.sample)
 
 
-def _first_over(count: Count, plan: Plan) -> tuple[int, int] | None:
-    """Return (misses, turns) where the limit is shown to be missed: at the end, or else when it first was.
+def _find_first(count: Count, plan: Plan) -> tuple[LimitState, int]:
+    """Return what is shown first, and by how many turns; NEITHER and all turns if nothing is.
 
-    Invalid turns are passes.
+    Invalid turns count as misses against PASS, and as none against FAIL.
     """
-    if plan.shows_over(count.misses, count.turns):
-        return count.misses, count.turns
-    misses = 0
+    misses = invalid = 0
     for turns, over in enumerate(count.over, 1):
         misses += over is True
+        invalid += over is None
+        if plan.shows_within(misses + invalid, turns):
+            return LimitState.WITHIN, turns
         if over and plan.shows_over(misses, turns):
-            return misses, turns
-    return None
+            return LimitState.OVER, turns
+    return LimitState.NEITHER, count.turns
 
 
 def _name(limit: Limit) -> str:

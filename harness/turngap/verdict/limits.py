@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from turngap.model.budget import WORD_METRICS
 from turngap.model.figures import WordErrors
 from turngap.model.plural import plural
 from turngap.model.stopping import StoppingPlan
@@ -17,8 +18,8 @@ from turngap.verdict.word_errors import pool_word_errors
 
 __all__ = ["WORD_METRICS", "LimitResult", "LimitState", "judge_budget", "judge_limit"]
 
-WORD_METRICS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
-"""The metrics of word errors, each with the condition of its turns; "" for all."""
+_CONDITIONS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
+"""The condition of the turns of each metric of word errors; "" for all."""
 
 
 def judge_budget(
@@ -59,31 +60,32 @@ def judge_limit(
         return judge_count(limit, count, own, ended=ended)
     if limit.metric == Metric.VRAM:
         return _judge_vram(limit, evidence)
-    seen, once = _look(limit, scored, plan, ended=ended)
-    if not seen and not ended:
-        return LimitResult(LimitState.NEITHER, f"{limit.metric} is not judged after so few turns")
-    # One limit is enough for FAIL, so their number divides the level of a false one.
-    sure_over = 1 - (1 - once.confidence) / limits
-    judge = _judge_wer if limit.metric in WORD_METRICS else _judge_wasted
-    return judge(once, seen, sure_over)
+    return _judge_sum(limit, scored, plan, ended=ended, limits=limits)
 
 
-def _look(
-    limit: Limit, scored: Sequence[TurnRecord], plan: StoppingPlan | None, *, ended: bool
-) -> tuple[Sequence[TurnRecord], Limit]:
-    """Return the turns of the last look that was due, and the limit at that look's share of its level.
+def _judge_sum(
+    limit: Limit, scored: Sequence[TurnRecord], plan: StoppingPlan | None, *, ended: bool, limits: int
+) -> LimitResult:
+    """Judge word errors or wasted work at each look that was due; the first that shows something stands.
 
-    Each look is at the same first turns however often it is asked for, so that all looks together keep the level.
+    Each look is at the same first valid turns however often it is asked for, and at its share of the level, so that all
+    looks together keep the level. The last look is at the end of the run, at all its turns.
     """
-    if plan is None or len(plan.looks) < 2:
-        return (scored, limit) if ended or plan is None else ((), limit)
-    level = (1 - limit.confidence) / len(plan.looks)
-    once = limit.model_copy(update={"confidence": 1 - level})
+    judge = _judge_wer if limit.metric in WORD_METRICS else _judge_wasted
+    level = 1 - limit.confidence
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID]
-    if ended:
-        return scored, once
-    due = max((look for look in plan.looks if look <= len(valid)), default=0)
-    return valid[:due], once
+    looks = list(zip(plan.looks, plan.shares, strict=True)) if plan is not None else [(0, 1.0)]
+    result = LimitResult(LimitState.NEITHER, f"{limit.metric} is not judged after so few turns")
+    for number, (turns, share) in enumerate(looks, 1):
+        last = number == len(looks)
+        if (last and not ended) or (not last and len(valid) < turns):
+            continue
+        once = limit.model_copy(update={"confidence": 1 - share * level})
+        # One limit is enough for FAIL, so their number divides the level of a false one.
+        result = judge(once, scored if last else valid[:turns], 1 - share * level / limits)
+        if result.state in (LimitState.WITHIN, LimitState.OVER):
+            break
+    return result
 
 
 def _judge_vram(limit: Limit, evidence: Evidence) -> LimitResult:
@@ -95,7 +97,7 @@ def _judge_vram(limit: Limit, evidence: Evidence) -> LimitResult:
 
 def _judge_wer(limit: Limit, scored: Sequence[TurnRecord], sure_over: float) -> LimitResult:
     valid = [turn for turn in scored if turn.outcome is not Outcome.INVALID and turn.expectation.needs_answer]
-    kind = WORD_METRICS[Metric(limit.metric)]
+    kind = _CONDITIONS[Metric(limit.metric)]
     turns = conversation.select_condition(valid, kind) if kind else valid
     name = f"word error rate of {kind} turns" if kind else "word error rate"
     if any(turn.is_good for turn in turns) and all(turn.transcript is None for turn in turns):

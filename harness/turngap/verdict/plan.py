@@ -20,17 +20,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats as distributions
 
-from turngap.verdict import stats
-
-Floats = npt.NDArray[np.float64]
+from turngap.verdict import probabilities, stats
 
 GOOD_SHARE = 0.2
 """Plans are made for an agent that misses this share of what the limit allows: 1 % of its turns where 5 % may miss."""
 POWER = 0.955
 """A plan passes such an agent with this probability if N allows it; of those that do, it is the shortest."""
+MOST_COST = 0.15
+"""So much power may be lost so that a limit about few turns does not hold up a run without a miss."""
 LEAST_MISSES = 5
 """No run ends before its fifth miss only because it can't pass any more."""
 _EARLY_SHARE = 0.9
@@ -94,8 +93,8 @@ class Plan:
         looks = [(start, misses) for misses, start in enumerate(self.pass_from) if start < turns]
         allowed = self.allowed(turns)
         for misses in range(max(allowed, 0), turns):
-            points = _points([*looks, (turns, misses)])
-            if _worst_pass_probability(points, self.miss_rate, self.bursts) > self.false_pass:
+            points = probabilities.merge_looks([*looks, (turns, misses)])
+            if probabilities.worst_pass(points, self.miss_rate, self.bursts) > self.false_pass:
                 return max(allowed, misses - 1)
         return allowed
 
@@ -105,20 +104,12 @@ class Plan:
         `bursts` is the mean length of runs of misses (a two-state Markov chain); 1 for independent turns. The run ends
         when the limit is shown to be met or to be missed, or can't be shown to be met any more.
         """
-        stay, enter = chain(miss_rate, bursts)
         out = self.last_miss
-        alive = np.zeros((2, out + 1))  # [last turn was a miss, number of misses]
-        alive[0, 0], alive[1, 0] = (
-            1 - miss_rate,
-            miss_rate,
-        )  # the turn before the first
+        alive = probabilities.start_chain(miss_rate, out + 1)
         passes = fails = expected = 0.0
         for turn in range(1, self.turns + 1):
             expected += float(alive.sum())
-            missed = np.zeros_like(alive)
-            missed[0] = alive[0] * (1 - enter) + alive[1] * (1 - stay)
-            missed[1, 1:] = (alive[0] * enter + alive[1] * stay)[:-1]
-            alive = missed
+            alive = probabilities.step_chain(alive, miss_rate, bursts)
             allowed = self.allowed(turn)
             if allowed >= 0:
                 passes += float(alive[:, : allowed + 1].sum())
@@ -139,35 +130,19 @@ class Plan:
         return self.course(miss_rate, bursts).expected_turns
 
 
-@lru_cache(maxsize=1024)
-def turns_against_bursts(misses: int, miss_rate: float, false_pass: float, bursts: float) -> int:
-    """Return from how many turns on so many misses show the limit to be met, if they come in runs of mean `bursts`."""
-    stay, enter = chain(miss_rate, bursts)
-    few = np.zeros((2, misses + 1))
-    few[0, 0], few[1, 0] = 1 - miss_rate, miss_rate
-    turns = 0
-    while few.sum() > false_pass:
-        step = np.zeros_like(few)
-        step[0] = few[0] * (1 - enter) + few[1] * (1 - stay)
-        step[1, 1:] = (few[0] * enter + few[1] * stay)[:-1]
-        few, turns = step, turns + 1
-    return turns
-
-
-def chain(miss_rate: float, bursts: float = 1.0) -> tuple[float, float]:
-    """Return the probabilities of a miss after a miss, and after a turn that was none: runs have the mean `bursts`.
-
-    Runs of independent misses have the mean 1 / (1 - miss_rate), and are never shorter here.
-    """
-    stay = max(miss_rate, 1 - 1 / bursts)
-    return stay, miss_rate * (1 - stay) / (1 - miss_rate)
-
-
 @lru_cache(maxsize=256)
 def plan_sequential(
-    turns: int, miss_rate: float, false_pass: float = 0.05, false_fail: float = 0.05, bursts: int = 1
+    turns: int,
+    miss_rate: float,
+    false_pass: float = 0.05,
+    false_fail: float = 0.05,
+    bursts: int = 1,
+    first_by: int | None = None,
 ) -> Plan:
     """Return the plan for at most `turns` turns: the shortest with enough power, or else the one with the most.
+
+    `first_by`: without a miss the limit is shown to be met by so many turns, unless that costs more than `MOST_COST` of
+    the power.
 
     Raises:
         ValueError: a probability is not between 0 and 1, or there are no turns.
@@ -175,15 +150,17 @@ def plan_sequential(
     if turns < 1 or bursts < 1 or not (0 < miss_rate < 1 and 0 < false_pass < 1 and 0 < false_fail < 1):
         raise ValueError(f"turns {turns}, miss rate {miss_rate}, errors {false_pass}, {false_fail}, bursts {bursts}")
     good = GOOD_SHARE * miss_rate
-    best: tuple[float, ...] = ()
-    chosen: tuple[int, ...] = ()
+    ranked: list[tuple[tuple[float, ...], tuple[int, ...]]] = []
     for pass_from in _candidates(turns, miss_rate, false_pass, bursts):
-        plan = Plan(turns, miss_rate, false_pass, false_fail, pass_from, (), bursts)
-        course = plan.course(good)
+        course = Plan(turns, miss_rate, false_pass, false_fail, pass_from, (), bursts).course(good)
         enough = course.passes >= POWER
         rank = (float(enough), -course.expected_turns if enough else course.passes, course.passes)
-        if rank > best:
-            best, chosen = rank, pass_from
+        ranked.append((rank, pass_from))
+    best, chosen = max(ranked, key=lambda each: each[0], default=((), ()))
+    sooner = [each for each in ranked if first_by is not None and each[1][0] <= first_by]
+    if sooner:
+        rank, pass_from = max(sooner, key=lambda each: each[0])
+        chosen = pass_from if rank[-1] >= best[-1] - MOST_COST else chosen
     fails = _plan_fails(turns, miss_rate, false_fail, max(len(chosen), LEAST_MISSES))
     return Plan(turns, miss_rate, false_pass, false_fail, chosen, fails, bursts)
 
@@ -204,7 +181,7 @@ def _most_at_end(turns: int, miss_rate: float, false_pass: float, bursts: int) -
         most = stats.misses_allowed(turns, 1 - miss_rate, 1 - false_pass)
         return -1 if most is None else most
     most = -1
-    while most + 1 < turns and _worst_pass_probability([(turns, most + 1)], miss_rate, bursts) <= false_pass:
+    while most + 1 < turns and probabilities.worst_pass([(turns, most + 1)], miss_rate, bursts) <= false_pass:
         most += 1
     return most
 
@@ -223,14 +200,14 @@ def _candidates(turns: int, miss_rate: float, false_pass: float, bursts: int) ->
             for _ in range(24):
                 middle = (low + high) / 2
                 steps = _line(turns, last, slope * factor, middle)
-                points = _points([(start, misses) for misses, start in enumerate(steps)])
-                if _worst_pass_probability(points, miss_rate, bursts) <= false_pass:
+                points = probabilities.merge_looks([(start, misses) for misses, start in enumerate(steps)])
+                if probabilities.worst_pass(points, miss_rate, bursts) <= false_pass:
                     high = middle
                 else:
                     low = middle
             steps = _line(turns, last, slope * factor, high)
-            points = _points([(start, misses) for misses, start in enumerate(steps)])
-            if _worst_pass_probability(points, miss_rate, bursts) <= false_pass:
+            points = probabilities.merge_looks([(start, misses) for misses, start in enumerate(steps)])
+            if probabilities.worst_pass(points, miss_rate, bursts) <= false_pass:
                 found[steps] = None
     return list(found)
 
@@ -238,66 +215,6 @@ def _candidates(turns: int, miss_rate: float, false_pass: float, bursts: int) ->
 def _line(turns: int, last: int, slope: float, height: float) -> tuple[int, ...]:
     """Return from how many turns on 0, 1, ... `last` misses pass: misses ≤ slope · n - height, `last` at the end."""
     return tuple(min(turns, max(misses + 1, math.ceil((misses + height) / slope))) for misses in range(last + 1))
-
-
-def _points(looks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the looks (turns, misses allowed), ascending, one for each number of turns."""
-    most: dict[int, int] = {}
-    for turns, misses in looks:
-        most[turns] = max(misses, most.get(turns, -1))
-    return sorted(most.items())
-
-
-def _worst_pass_probability(points: Sequence[tuple[int, int]], miss_rate: float, bursts: int) -> float:
-    """Return the largest probability of passing at one of the points, over runs of misses of mean 1 to `bursts`."""
-    worst = _pass_probability(points, miss_rate)
-    for length in range(2, bursts + 1):
-        worst = max(worst, _pass_probability_of_chain(points, miss_rate, length))
-    return worst
-
-
-def _pass_probability(points: Sequence[tuple[int, int]], miss_rate: float) -> float:
-    """Return the probability that independent turns pass at one of the points (turns, misses allowed)."""
-    if not points:
-        return 0.0
-    size = points[-1][1] + 1
-    alive = np.zeros(size)
-    alive[0] = 1.0
-    total, before = 0.0, 0
-    for turns, allowed in points:
-        alive = np.convolve(alive, _binomial(turns - before, miss_rate, size))[:size]
-        total += float(alive[: allowed + 1].sum())
-        alive[: allowed + 1] = 0.0
-        before = turns
-    return total
-
-
-def _binomial(turns: int, miss_rate: float, size: int) -> Floats:
-    """Return the probabilities of 0, 1, ... size - 1 misses in `turns` turns."""
-    misses = np.arange(min(size, turns + 1))
-    steps = np.log((turns - misses[:-1]) / (misses[:-1] + 1)) + math.log(miss_rate / (1 - miss_rate))
-    logs = turns * math.log1p(-miss_rate) + np.concatenate([np.zeros(1), np.cumsum(steps)])
-    return np.asarray(np.exp(logs), dtype=np.float64)
-
-
-def _pass_probability_of_chain(points: Sequence[tuple[int, int]], miss_rate: float, bursts: float) -> float:
-    """As `_pass_probability`, for turns whose misses come in runs of mean length `bursts`."""
-    if not points:
-        return 0.0
-    stay, enter = chain(miss_rate, bursts)
-    allowed = dict(points)
-    alive = np.zeros((2, points[-1][1] + 2))
-    alive[0, 0], alive[1, 0] = 1 - miss_rate, miss_rate
-    total = 0.0
-    for turn in range(1, points[-1][0] + 1):
-        step = np.zeros_like(alive)
-        step[0] = alive[0] * (1 - enter) + alive[1] * (1 - stay)
-        step[1, 1:] = (alive[0] * enter + alive[1] * stay)[:-1]
-        alive = step
-        if turn in allowed:
-            total += float(alive[:, : allowed[turn] + 1].sum())
-            alive[:, : allowed[turn] + 1] = 0.0
-    return total
 
 
 def _plan_fails(turns: int, miss_rate: float, false_fail: float, out: int) -> tuple[tuple[int, int], ...]:
@@ -316,7 +233,7 @@ def _plan_fails(turns: int, miss_rate: float, false_fail: float, out: int) -> tu
     for _ in range(20):
         level = (low + high) / 2
         fails = _join_fails(early, _constant_level(turns, miss_rate, level))
-        if _fail_probability(fails, turns, miss_rate) <= false_fail:
+        if probabilities.ever_fails(fails, turns, miss_rate) <= false_fail:
             low, chosen = level, fails
         else:
             high = level
@@ -341,20 +258,3 @@ def _join_fails(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]
         if not kept or within > kept[-1][1]:
             kept.append((misses, within))
     return tuple(kept)
-
-
-def _fail_probability(fails: Sequence[tuple[int, int]], turns: int, miss_rate: float) -> float:
-    """Return the probability that independent turns are ever shown to be over, in a run that never ends early."""
-    if not fails:
-        return 0.0
-    size = fails[-1][0] + 1
-    alive = np.zeros(size + 1)
-    alive[0] = 1.0
-    total = 0.0
-    for turn in range(1, turns + 1):
-        alive[1:] = alive[1:] * (1 - miss_rate) + alive[:-1] * miss_rate
-        alive[0] *= 1 - miss_rate
-        least = min((misses for misses, within in fails if turn <= within), default=size + 1)
-        total += float(alive[least:].sum())
-        alive[least:] = 0.0
-    return total

@@ -72,8 +72,9 @@ def decide_early(
         if isinstance(count, LimitResult):
             states.append(count.state)
             continue
-        states.append(find_state(count, own))
-        if count.misses >= own.last_miss and not last:
+        state = find_state(count, own)
+        states.append(state)
+        if state is LimitState.NEITHER and count.misses >= own.last_miss and not last:
             last = f"{count.misses} of {plural(count.turns, count.sample)} over the limit on {limit.metric}"
     after = f"after {len(scored)} of {plural(plan.turns, 'planned turn')}"
     known = Evidence(planned_turns=planned, complete=False, weightless=weightless)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 from turngap.verdict import stats
-from turngap.verdict.plan import Plan, chain, plan_fixed, plan_sequential, turns_against_bursts
+from turngap.verdict.plan import Plan, plan_fixed, plan_sequential
+from turngap.verdict.probabilities import chain, turns_against_bursts
 
 LOOKS = Plan(190, 0.05, 0.05, 0.01, (90, 130, 160, 190, 190), ())
 """PASS at 90 turns with none over, 130 with one, 160 with two, 190 with four."""
