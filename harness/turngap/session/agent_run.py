@@ -191,7 +191,12 @@ def _mark_turns(agent_run: AgentRun) -> tuple[TurnRecord, ...]:
     rule = agent_run.rule
     # Asked once more: the replies are transcribed by now, and with --all-turns nobody has asked before. A run whose
     # decision does not stand is not complete, and can be resumed.
+    under_way = progress.decided
     progress.decided = rule.decide(progress.turns) if rule is not None else None
+    if under_way is None and rule is not None and rule.has_all(progress.turns) and not request.options.all_turns:
+        # Nothing was decided before the last call, such as of replies that are transcribed after it: no turn was
+        # called beyond the decision, and all are judged.
+        progress.decided = None
     progress.turns.sort(key=lambda turn: (turn.call, turn.turn))
     judged = stopping.select_judged(progress.turns, rule, progress.decided)
     if request.options.all_turns and progress.decided is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class OpenEntry:
         known, _ = ledger.read_entries(self.folder)
         same = ledger.select_same([_ended(each, end) for each in known], self.start)
         summary = summarise_entries(self.start, same)
-        probability = pass_probability(self.budget, self.planned, len(same))
+        probability = pass_probability(self.budget, [each.start.planned for each in same])
         return summary.model_copy(update={"pass_probability": probability})
 
     def close_without_turns(self, ended: str) -> None:
@@ -123,19 +124,23 @@ def summarise_entries(this: EntryStart, same: Sequence[Entry]) -> LedgerSummary:
     )
 
 
-def pass_probability(budget: Budget, planned: int, tries: int) -> float:
-    """Return the probability that of `tries` runs at least one ends with PASS, for an agent exactly at the budget.
+def pass_probability(budget: Budget, planned: Sequence[int]) -> float:
+    """Return the probability that at least one run ends with PASS, for an agent exactly at the budget.
 
-    Such an agent is exactly at one limit, the one at which it passes most often, and well within the others. A limit
-    without a plan counts with its confidence. Runs by another budget count as if they had been judged by this one.
+    `planned` are the planned turns of each run, by the ledger. The agent is exactly at one limit, the one at which it
+    passes most often, and well within the others. A limit without a plan counts with its confidence. Of what kind the
+    turns were is not in the ledger: each limit counts as planned for all of them.
     """
-    plan = stopping.plan_run(budget, planned)
-    once = [1 - limit.confidence for limit in budget.limits if stopping.find_plan(plan, limit) is None]
-    for limit in budget.limits:
-        own = stopping.find_plan(plan, limit)
-        if own is not None:
-            once.append(own.course(own.miss_rate).passes)
-    return -math.expm1(tries * math.log1p(-max(once)))
+    none_passes = 0.0
+    for turns, tries in Counter(planned).items():
+        plan = stopping.plan_run(budget, turns)
+        once = [1 - limit.confidence for limit in budget.limits if stopping.find_plan(plan, limit) is None]
+        for limit in budget.limits:
+            own = stopping.find_plan(plan, limit)
+            if own is not None:
+                once.append(own.course(own.miss_rate).passes)
+        none_passes += tries * math.log1p(-max(once))
+    return -math.expm1(none_passes)
 
 
 def _find_start(beside: Path, run: str, earlier: LedgerSummary | None) -> EntryStart | None:

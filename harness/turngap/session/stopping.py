@@ -47,6 +47,10 @@ class StoppingRule:
                 return Decided(n_turns, decision.sentence)
         return None
 
+    def has_all(self, turns: Sequence[TurnRecord]) -> bool:
+        """Return whether all planned turns were called."""
+        return len(replaced.select_decidable(turns, self.calls)) >= self.calls.planned_turns
+
 
 def select_judged(
     turns: Sequence[TurnRecord], rule: StoppingRule | None, decided: Decided | None

@@ -156,11 +156,11 @@ def plan_sequential(
         enough = course.passes >= POWER
         rank = (float(enough), -course.expected_turns if enough else course.passes, course.passes)
         ranked.append((rank, pass_from))
-    best, chosen = max(ranked, key=lambda each: each[0], default=((), ()))
+    best, chosen = max(ranked, key=lambda each: each[0], default=((0.0,), ()))
     sooner = [each for each in ranked if first_by is not None and each[1][0] <= first_by]
     if sooner:
-        rank, pass_from = max(sooner, key=lambda each: each[0])
-        chosen = pass_from if rank[-1] >= best[-1] - MOST_COST else chosen
+        strongest = max(sooner, key=lambda each: each[0])
+        chosen = strongest[1] if strongest[0][-1] >= best[-1] - MOST_COST else chosen
     fails = _plan_fails(turns, miss_rate, false_fail, max(len(chosen), LEAST_MISSES))
     return Plan(turns, miss_rate, false_pass, false_fail, chosen, fails, bursts)
 

@@ -39,10 +39,13 @@ def identify(made: Request) -> dict[str, str]:
 
 def test_the_probability_of_a_false_pass_grows_with_the_attempts() -> None:
     """1 - (1 - a)^k, with the exact a of the plan; simulated over 20,000 times three runs of the plan."""
-    once = ledger_entry.pass_probability(EDGE, 190, 1)
+    once = ledger_entry.pass_probability(EDGE, [190])
     assert 0.03 < once <= 0.05
     for tries in (2, 3, 10):
-        assert ledger_entry.pass_probability(EDGE, 190, tries) == pytest.approx(1 - (1 - once) ** tries)
+        assert ledger_entry.pass_probability(EDGE, [190] * tries) == pytest.approx(1 - (1 - once) ** tries)
+    shorter = ledger_entry.pass_probability(EDGE, [59])
+    both = ledger_entry.pass_probability(EDGE, [190, 59])
+    assert both == pytest.approx(1 - (1 - once) * (1 - shorter))  # each attempt by its own planned turns
     stopping_plan = stopping.plan_run(EDGE, 190)
     assert stopping_plan is not None
     own = stopping.find_plan(stopping_plan, EDGE.limits[0])
@@ -56,7 +59,7 @@ def test_the_probability_of_a_false_pass_grows_with_the_attempts() -> None:
     first_end = np.where(ends.any(axis=1), ends.argmax(axis=1), 190)
     passed = (first_within < 190) & (first_within <= first_end)
     one_of_three = passed.reshape(-1, 3).any(axis=1).mean()
-    assert one_of_three == pytest.approx(ledger_entry.pass_probability(EDGE, 190, 3), abs=0.006)
+    assert one_of_three == pytest.approx(ledger_entry.pass_probability(EDGE, [190] * 3), abs=0.006)
 
 
 def test_the_third_attempt_says_so(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_a_budget_that_is_changed_a_little_does_not_start_the_count_again(tmp_pa
     )
     third = enter_run(tmp_path / "three", request(budget=described))
     assert (third.number, third.with_this_budget) == (3, 2)
-    assert third.pass_probability == pytest.approx(ledger_entry.pass_probability(EDGE, 59, 3))
+    assert third.pass_probability == pytest.approx(ledger_entry.pass_probability(EDGE, [59] * 3))
     alone = enter_run(tmp_path / "four", request(budget=described, options=Options(n_turns=59, inject=("stt=1",))))
     assert (alone.number, alone.with_this_budget) == (1, 1)
 

@@ -11,6 +11,7 @@ from turngap.model.turn import Outcome
 from turngap.verdict import stopping
 from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.gate import Evidence, judge_run
+from turngap.verdict.limits import LimitState, judge_budget, judge_limit
 from turngap.verdict.sequential import DecisionKind, decide_early
 
 from benchmarks.gate import stop
@@ -97,11 +98,12 @@ def test_every_limit_must_be_shown_to_be_met() -> None:
 
 
 def test_words_are_judged_at_the_plans_looks() -> None:
-    """Not in between, at a level divided by their number; without weights they are left out."""
+    """Not in between, and each at its share of the level; without weights they are left out."""
     budget = EDGE.model_copy(update={"limits": (*EDGE.limits, Limit(metric="wer", at_most=0.05))})
     plan = stopping.plan_run(budget, PLANNED)
     assert plan is not None
-    assert len(plan.looks) == 4
+    assert plan.looks == (OWN.pass_from[0], PLANNED)
+    assert sum(plan.shares) == 1
     assert first_decision([False] * PLANNED, budget) == (plan.looks[0], DecisionKind.PASS_SHOWN)
     silent = [turn(n, 400.0, transcript=None, wer=None, word_errors=None, words=None) for n in range(plan.looks[0])]
     assert not decide_early(silent, budget, PLANNED).is_made
@@ -123,6 +125,45 @@ def test_the_gate_judges_as_it_was_decided(seed: int, misses: float) -> None:
         expected = known.get(kind, Verdict.PASS if met[0] else Verdict.NOT_SHOWN)
         assert judged.verdict is expected
         assert missed[0] == (judged.verdict is Verdict.FAIL)
+
+
+def test_what_is_shown_once_stands() -> None:
+    """A limit that was shown to be met is not lost to later misses while another limit keeps the run going."""
+    budget = EDGE.model_copy(update={"limits": (*EDGE.limits, Limit(metric="missed_rate", at_most=0.04))})
+    plan = stopping.plan_run(budget, PLANNED)
+    first, other = (stopping.find_plan(plan, limit) for limit in budget.limits)
+    assert first is not None
+    assert other is not None
+    assert first.pass_from[0] < other.pass_from[0]
+    late = set(range(first.pass_from[0], other.pass_from[0], 3))  # from the turn after the one that shows it
+    assert len(late) >= 2
+    turns = [turn(n, 600.0 if n in late else 400.0 + (17 * n) % 31) for n in range(other.pass_from[0])]
+    decided = [decide_early(turns[:n], budget, PLANNED, plan) for n in range(1, len(turns) + 1)]
+    assert [each.is_made for each in decided] == [False] * (len(turns) - 1) + [True]
+    assert decided[-1].kind is DecisionKind.PASS_SHOWN
+    results = judge_budget(budget, turns, KNOWN, plan, ended=False)
+    assert [result.state for result in results] == [LimitState.WITHIN, LimitState.WITHIN]
+    assert f"shown by the first {first.pass_from[0]} turns" in results[0].text
+    more = [*turns, *(turn(n, 700.0) for n in range(len(turns), PLANNED))]
+    assert judge_budget(budget, more, KNOWN, plan, ended=True)[0].state is LimitState.WITHIN
+
+
+def test_a_word_error_rate_that_was_shown_stands() -> None:
+    """By the first look; errors after it change nothing, and errors before it leave it to the end."""
+    limit = Limit(metric="wer", at_most=0.05)
+    budget = EDGE.model_copy(update={"limits": (*EDGE.limits, limit)})
+    plan = stopping.plan_run(budget, PLANNED)
+    assert plan is not None
+    look = plan.looks[0]
+    good = [turn(n, 400.0 + (17 * n) % 31) for n in range(PLANNED)]
+    wrong = [turn(n, 400.0, word_errors=good[n].words, wer=1.0) for n in range(PLANNED)]
+    after = [*good[:look], *wrong[look : look + 30], *good[look + 30 :]]
+    before = [*wrong[:20], *good[20:]]
+    for turns, state in ((good, LimitState.WITHIN), (after, LimitState.WITHIN)):
+        assert judge_limit(limit, turns, KNOWN, plan).state is state
+        assert judge_limit(limit, turns[:look], KNOWN, plan, ended=False).state is state
+    assert judge_limit(limit, before[:look], KNOWN, plan, ended=False).state is not LimitState.WITHIN
+    assert judge_limit(limit, good[: look - 1], KNOWN, plan, ended=False).state is LimitState.NEITHER
 
 
 def test_a_pass_says_what_it_assumes() -> None:
