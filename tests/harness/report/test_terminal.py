@@ -10,6 +10,7 @@ from turngap.model.figures import CostFigures
 from turngap.model.result import Check, Verdict
 from turngap.model.turn import Outcome
 from turngap.report.terminal import print_summary
+from turngap.verdict.summary import compute_figures
 
 from tests.harness import report_builders as make
 
@@ -97,3 +98,28 @@ def test_gpu_sharing_is_stated() -> None:
         agent=AgentFigures(url="ws://a", gpu=used)
     )
     assert "MPS" not in _print_terminal()
+
+
+def test_both_times_are_printed() -> None:
+    """The time to the first sound and the time to the first content stand side by side, with and without network."""
+    turns = [make.turn(place) for place in range(5)]
+    later = [
+        turn.model_copy(
+            update={
+                "substance_from": "spans",
+                "substance_gap_ms": (turn.turn_gap_ms or 0.0) + 3000,
+                "perceived_substance_ms": (turn.perceived_gap_ms or 0.0) + 3000,
+            }
+        )
+        for turn in turns
+    ]
+    target = io.StringIO()
+    figures = compute_figures(later)
+    content = {name: figures[name] for name in ("substance_gap_ms", "perceived_substance_ms")}
+    record = make.run_record(later, **content)
+    print_summary(record, Console(file=target, width=100))
+    lines = target.getvalue().splitlines()
+    names = ("turn gap", "substance gap", "perceived gap", "perceived substance")
+    rows = {name: [line for line in lines if line.startswith(f"{name} ")] for name in names}
+    assert all(rows.values()), rows
+    assert len(rows["substance gap"]) == 1
