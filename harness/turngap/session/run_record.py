@@ -164,7 +164,7 @@ def collect_evidence(request: Request, folder: RunFolder, progress: Progress) ->
         external_agent=request.url is not None,
         weightless=request.profile is not None and request.profile.weightless,
         prefix_cached=request.profile is not None and request.profile.llm.keeps_prompts,
-        lost_spans=sum(turn.stages is None for turn in answered) if traced else 0,
+        lost_spans=sum(turn.stages is None for turn in answered) if traced else None,
         vram_peak_mib=progress.vram_peak_mib,
         gpu=progress.gpu_watch,
         faults=tuple(progress.errors),

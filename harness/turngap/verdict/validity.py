@@ -55,8 +55,8 @@ class Evidence:
     sentinel_watched: float | None = None
     """Share of the turns' windows in which the sentinel measured something."""
     foreign_cpu_share: float | None = None
-    lost_spans: int = 0
-    """Answered turns whose stages are incomplete."""
+    lost_spans: int | None = 0
+    """Answered turns whose stages are incomplete; None if the agent sends no spans."""
     stolen_cpu_share: float | None = None
     prefix_flattered: int | None = None
     """Turns for which the prefix cache used another call's work; None if no turn reports it."""
@@ -228,7 +228,9 @@ def bound_checks(
             f"{MAX_STOLEN_CPU:.0%}: it may be the cause of late frames; use a machine of your own",
             budgeted=False,
         ),
-        _check(
+        Check(name="spans", ok=None, text="the agent sends none: there are no stages")
+        if evidence.lost_spans is None
+        else _check(
             "spans",
             evidence.lost_spans == 0,
             "every answered turn has its stages",
