@@ -28,7 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--modes", help="eager, graphs, compiled, separated by commas; default: all on a GPU, eager on a CPU"
     )
-    parser.add_argument("--fused", default="", help="fused kernels: sampling, attention, separated by commas")
+    parser.add_argument("--fused", default="", help="fused kernels: sampling, attention, int8, separated by commas")
     parser.add_argument("--codec-beside", action="store_true", help="the codec on a stream of its own")
     parser.add_argument("--int8-depth", action="store_true", help="the depth decoder's layers as 8-bit integers")
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the script itself")

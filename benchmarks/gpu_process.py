@@ -42,7 +42,8 @@ def run_step(command: list[str], most_s: float, log: Path) -> EndedStep:
         env=source_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
     )
     with log.open("w", encoding="utf-8") as file, piped as process:

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import mmap
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ _FLAG = "amx_tile"
 _PROBE_LIMIT_S = 20.0
 _NO_PERMISSION = 3
 """Exit code of the child if the kernel grants no tile registers: oneDNN does not use AMX then, and vLLM should not."""
+_TRAPPED = (-signal.SIGILL, -signal.SIGSEGV, _NO_PERMISSION)
 _SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA = 158, 0x1023, 18
 """Linux, x86-64: asks for the tile registers (Documentation/arch/x86/xstate.rst)."""
 _INSTRUCTIONS = bytes.fromhex(
@@ -49,17 +51,22 @@ def is_advertised(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 @functools.cache
 def is_trapped(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Return whether AMX is advertised and kills who uses it; a child process finds out, once."""
-    return is_advertised(cpuinfo) and not probe_instructions()
+    return is_advertised(cpuinfo) and probe_instructions() is False
 
 
-def probe_instructions() -> bool:
-    """Return whether a child process that executes AMX instructions survives."""
-    command = [sys.executable, "-c", f"from {__name__} import execute_instructions; execute_instructions()"]
+def probe_instructions() -> bool | None:
+    """Return whether a child process that executes AMX instructions survives; None if it did not find out.
+
+    Then nothing is hidden: a machine that is slow to start a process may have an AMX that works.
+    """
+    command = [sys.executable, "-I", __file__]  # nothing but this file: it needs no package to be importable
     try:
         result = subprocess.run(command, capture_output=True, timeout=_PROBE_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return result.returncode == 0
+        return None
+    if result.returncode == 0:
+        return True
+    return False if result.returncode in _TRAPPED else None
 
 
 def execute_instructions() -> None:
@@ -100,3 +107,7 @@ def hide_from_torch(torch_cpu: Any) -> None:
     for name, value in ONEDNN_LIMIT.items():
         os.environ.setdefault(name, value)
     torch_cpu._is_amx_tile_supported = torch_cpu._is_amx_fp16_supported = torch_cpu._init_amx = lambda: False
+
+
+if __name__ == "__main__":
+    execute_instructions()

@@ -60,6 +60,37 @@ def test_the_probe_is_right_about_this_machine() -> None:
         assert amx.probe_instructions() is (result.returncode == 0)
 
 
+@pytest.mark.parametrize(
+    ("program", "survives"),
+    [
+        ("", True),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", False),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", False),
+        ("raise SystemExit(3)", False),
+        ("import a_module_that_is_nowhere", None),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", None),
+        ("import time; time.sleep(60)", None),
+    ],
+)
+def test_only_a_trap_is_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, survives: bool | None
+) -> None:
+    """A child that failed for another reason, or did not end, says nothing of AMX, and nothing is hidden."""
+    child = tmp_path / "child.py"
+    child.write_text(program)
+    monkeypatch.setattr(amx, "__file__", str(child))
+    if "sleep" in program:
+        monkeypatch.setattr(amx, "_PROBE_LIMIT_S", 0.2)
+    assert amx.probe_instructions() is survives
+    assert amx.is_trapped(write_flags(tmp_path, "amx_tile")) is (survives is False)
+
+
+def test_a_python_that_cannot_be_started_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither trapped nor not."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert amx.probe_instructions() is None
+
+
 @pytest.mark.usefixtures("trapped")
 def test_every_python_of_the_environment_says_no(tmp_path: Path) -> None:
     """A child's child too, in an environment without turngap; what it had in PYTHONPATH and sitecustomize stays."""

@@ -21,6 +21,8 @@ from turngap_agent.tts.csm.backbone import Backbone
 
 LINE_RATE = 8_000
 """The rate of earlier utterances' audio, as it was on the telephone line."""
+SEGMENTS_A_CALL = 16
+"""Twice the eight utterances that an agent keeps of a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +117,29 @@ class SegmentStore:
 
     def segment(self, speaker: int, text: str, audio: AudioF32, sample_rate: int) -> Segment:
         """Return the utterance as a segment, from the store if it is there."""
-        name = f"{speaker} {sample_rate} {text}".encode()
-        key = hashlib.blake2b(name + b"\0" + self._digest(audio), digest_size=16).digest()
+        key = self._key(speaker, text, audio, sample_rate)
         if key not in self._segments:
             self._segments[key] = Segment(key, self._encode_text(speaker, text), self._encode_audio(audio, sample_rate))
             while len(self._segments) > self._capacity:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(key)
         return self._segments[key]
+
+    def encode_next(self, context: tuple[ContextUtterance, ...], speakers: dict[str, int]) -> bool:
+        """Encode the first utterance of `context` that is not in the store; return whether there was one."""
+        for speaker, text, audio in _spoken(context, speakers):
+            if self._key(speaker, text, audio, LINE_RATE) not in self._segments:
+                self.segment(speaker, text, audio, LINE_RATE)
+                return True
+        return False
+
+    def make_room(self, calls: int) -> None:
+        """Hold the context of `calls` calls at least, that of each turn and of the one before it."""
+        self._capacity = max(self._capacity, calls * SEGMENTS_A_CALL)
+
+    def _key(self, speaker: int, text: str, audio: AudioF32, sample_rate: int) -> bytes:
+        name = f"{speaker} {sample_rate} {text}".encode()
+        return hashlib.blake2b(name + b"\0" + self._digest(audio), digest_size=16).digest()
 
     def _digest(self, audio: AudioF32) -> bytes:
         known = self._digests.get(id(audio))
@@ -136,10 +153,16 @@ class SegmentStore:
     def segments(self, context: tuple[ContextUtterance, ...], speakers: dict[str, int]) -> tuple[Segment, ...]:
         """Return a call's earlier utterances as segments; those with neither words nor sound are left out."""
         return tuple(
-            self.segment(speakers[utterance.speaker], utterance.text, utterance.audio, LINE_RATE)
-            for utterance in context
-            if utterance.text.strip() or len(utterance.audio)
+            self.segment(speaker, text, audio, LINE_RATE) for speaker, text, audio in _spoken(context, speakers)
         )
+
+
+def _spoken(context: tuple[ContextUtterance, ...], speakers: dict[str, int]) -> list[tuple[int, str, AudioF32]]:
+    return [
+        (speakers[utterance.speaker], utterance.text, utterance.audio)
+        for utterance in context
+        if utterance.text.strip() or len(utterance.audio)
+    ]
 
 
 def resample(audio: AudioF32, sample_rate: int, target_rate: int) -> AudioF32:

@@ -23,12 +23,22 @@ class DepthDecoder:
     The cache needs no reset: a frame writes every place before it attends to it.
     """
 
-    def __init__(self, network: Any, sampling: Sampling, *, fused_attention: bool = False, int8: bool = False) -> None:
+    def __init__(
+        self,
+        network: Any,
+        sampling: Sampling,
+        *,
+        fused_attention: bool = False,
+        int8: bool = False,
+        fused_int8: bool = False,
+    ) -> None:
         config = network.config.depth_decoder_config
         decoder = network.depth_decoder.model
         self.codebooks: int = config.num_codebooks
         self.sampling = sampling
-        self.stack = LlamaStack(decoder, config, self.codebooks, fused_attention=fused_attention, int8=int8)
+        self.stack = LlamaStack(
+            decoder, config, self.codebooks, fused_attention=fused_attention, int8=int8, fused_int8=fused_int8
+        )
         self.cache = self.stack.cache()
         self.projection: Tensor = decoder.inputs_embeds_projector.weight.data
         self.table = _project_table(decoder.embed_tokens.weight.data, self.projection)

@@ -134,7 +134,7 @@ class Csm:
         Raises:
             EngineError: the device failed, or the engine was closed.
         """
-        for _ in range(2 * len(context) + 2):  # another call may take the slot meanwhile, but not for ever
+        for _ in range(3 * len(context) + 2):  # another call may take the slot meanwhile, but not for ever
             if not await self._on_device(self._prepare_step, context, urgency=Urgency.PREPARATION):
                 return
 
@@ -163,7 +163,12 @@ class Csm:
         return slot.next_frame(look_ahead=in_turn or not self._queue.someone_waits())
 
     def _prepare_step(self, context: tuple[ContextUtterance, ...]) -> bool:
-        """Encode the context, or compute one utterance more of it; return whether more is to be computed."""
+        """Encode one utterance of the context, or compute one that is encoded; return whether there was one.
+
+        One a job: what runs is not interrupted, and a text may arrive at any time.
+        """
+        if self._speech.encode_next(context):
+            return True
         segments = self._speech.segments(context, self._settings.max_frames)
         return bool(self._free) and self._choose_slot(segments).prepare_segment(segments)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FusedKernel = Literal["sampling", "attention"]
+FusedKernel = Literal["sampling", "attention", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class FastPaths:
     """Which of them are used; without any, every unit is torch's operations, one after the other: the reference."""
 
     fused: frozenset[FusedKernel] = frozenset()
-    """Chains of operations that one kernel in Triton replaces (`kernels`)."""
+    """Chains of operations that one kernel in Triton replaces (`kernels`); `int8` is that of 8-bit matrices."""
     codec_beside: bool = False
     """The codec of a frame runs on a stream of its own, beside the backbone's step of the next one."""
     int8_depth: bool = False

@@ -18,6 +18,7 @@ class Int8Matrix(NamedTuple):
 
     values: Tensor
     scale: Tensor
+    """float32, whatever the numbers of the products."""
     fused: bool = False
     """Whether products of one row run in the kernel."""
 
@@ -30,7 +31,7 @@ def quantise(matrix: Tensor, *, fused: bool = False) -> Int8Matrix:
     """Return `matrix` (out, in), rounded to the nearest integers whose largest in a row is 127."""
     scale = (matrix.float().abs().amax(dim=1) / 127).clamp(min=1e-12)
     values = (matrix.float() / scale.unsqueeze(1)).round().to(torch.int8)
-    return Int8Matrix(values, scale.to(matrix.dtype), fused)
+    return Int8Matrix(values, scale, fused)
 
 
 def multiply(x: Tensor, matrix: Matrix) -> Tensor:
@@ -41,7 +42,8 @@ def multiply(x: Tensor, matrix: Matrix) -> Tensor:
         from turngap_agent.tts.csm import kernels
 
         return kernels.multiply_int8(x, matrix.values, matrix.scale)
-    return F.linear(x, matrix.values.to(x.dtype)) * matrix.scale
+    # Rounded to the numbers of x once, after the scale, as in the kernel.
+    return (F.linear(x.float(), matrix.values.float()) * matrix.scale).to(x.dtype)
 
 
 def count_bytes(matrix: Matrix) -> int:

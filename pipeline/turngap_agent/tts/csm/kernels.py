@@ -9,10 +9,15 @@ needs no GPU. None has run on a GPU yet.
 
 from __future__ import annotations
 
+import os
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "0")
+# For launches inside a compiled unit, which take no option for it; Inductor sets its own kernels' explicitly.
 
 _BLOCK_PLACES = 64
 """Keys that one step of the attention's loop reads."""
@@ -37,6 +42,7 @@ def sample(logits: Tensor, noise: Tensor, temperature: float, top_k: int) -> Ten
         BLOCK=triton.next_power_of_2(codes),
         RANKS=triton.next_power_of_2(top_k),
         num_warps=4,
+        **_rounding(),
     )
     return code
 
@@ -89,6 +95,7 @@ def attend_row(
         DIM=dim,
         BLOCK=min(_BLOCK_PLACES, triton.next_power_of_2(places)),
         num_warps=4,
+        **_rounding(),
     )
     return out
 
@@ -105,7 +112,7 @@ def _attend_kernel(
     partner = (index + DIM // 2) % DIM
     cosine, sine = tl.load(cos + index), tl.load(sin + index)
     query_row, key_row = qkv + head * DIM, qkv + (HEADS + kv_head) * DIM
-    # The products and their sum are rounded as torch rounds them, so that both paths agree in bf16.
+    # Products and sum are rounded one by one, as torch's operations round them: launches turn fused multiply-adds off.
     query = (tl.load(query_row + index) * cosine + tl.load(query_row + partner) * sine).to(tl.float32)
     own_key = tl.load(key_row + index) * cosine + tl.load(key_row + partner) * sine
     own_value = tl.load(qkv + (HEADS + KV_HEADS + kv_head) * DIM + index)
@@ -138,7 +145,7 @@ def multiply_int8(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     rows, columns = weight.shape
     out = torch.empty(1, rows, dtype=x.dtype, device=x.device)
     _multiply_kernel[(triton.cdiv(rows, _BLOCK_ROWS),)](
-        x, weight, scale, out, rows, COLUMNS=columns, ROWS=_BLOCK_ROWS, BLOCK=_BLOCK_COLUMNS, num_warps=4
+        x, weight, scale, out, rows, COLUMNS=columns, ROWS=_BLOCK_ROWS, BLOCK=_BLOCK_COLUMNS, num_warps=4, **_rounding()
     )
     return out
 
@@ -158,6 +165,11 @@ def _multiply_kernel(
         total += tl.sum(tl.load(weight + offsets, mask=mask, other=0).to(tl.float32) * part[None, :], axis=1)
     total *= tl.load(scale + row, mask=inside, other=0.0).to(tl.float32)
     tl.store(out + row, total.to(out.dtype.element_ty), mask=inside)
+
+
+def _rounding() -> dict[str, bool]:
+    """Return the launch option that turns fused multiply-adds off; torch's compiler refuses it in what it traces."""
+    return {} if torch.compiler.is_compiling() else {"enable_fp_fusion": False}
 
 
 def is_interpreted() -> bool:

@@ -20,6 +20,8 @@ from turngap_agent.tts.csm.fast_paths import FastPaths, FusedKernel
 
 _PARAMETERS = 1_632e6
 """CSM-1B with its codec, counted from the architecture."""
+DEPTH_INT8_MIB = 107.0
+"""The depth decoder's four layers as 8-bit integers, with a float32 a row; the full ones stay beside them."""
 SLOT_MIB = 80.0
 """Keys and values of 2,560 positions in bf16, and the codec's state."""
 
@@ -59,11 +61,12 @@ class CsmSettings(TtsSettings, CoreSettings):
     slots: int = Field(2, ge=1, le=16)
     """How many clauses are spoken at once; further ones wait."""
     fused_kernels: tuple[FusedKernel, ...] = ()
-    """`sampling`, `attention`: chains of torch's operations that one kernel in Triton replaces."""
+    """`sampling`, `attention`, `int8` (products with `depth_weights: int8`): one kernel in Triton for several."""
     codec_beside: bool = False
     """Decode a frame's sound beside the next frame's backbone, on a stream of its own."""
     depth_weights: Literal["full", "int8"] = "full"
-    """`int8`: the depth decoder reads half the bytes, and draws other codes."""
+    """`int8`: the depth decoder reads half the bytes, and draws other codes. In captured graphs the kernel `int8`
+    belongs to it: without it the integers are converted in memory first, which is slower than bf16."""
     scheduling: Literal["in_turn", "first_frames_first"] = "in_turn"
     """`first_frames_first`: a clause's first frame goes before others' later ones, and no frame is launched ahead while
     another waits. Not measured on a GPU yet."""
@@ -89,6 +92,9 @@ class CsmSettings(TtsSettings, CoreSettings):
         if self.placement() is not Placement.GPU or self.weights == "tiny":
             return None
         weights = weights_memory("csm-1b", _PARAMETERS, 4 if self.dtype == "float32" else 2)
+        copies_mib = DEPTH_INT8_MIB if self.depth_weights == "int8" else 0.0
+        copies = f", {copies_mib:.0f} MiB of int8 copies" if copies_mib else ""
         return GpuMemory(
-            weights.mib + self.slots * SLOT_MIB, f"{weights.arithmetic}, {self.slots} slots of {SLOT_MIB:.0f} MiB"
+            weights.mib + copies_mib + self.slots * SLOT_MIB,
+            f"{weights.arithmetic}{copies}, {self.slots} slots of {SLOT_MIB:.0f} MiB",
         )

@@ -56,7 +56,9 @@ class Speech:
             sampling = sampling._replace(fused="sampling" in fast.fused)
             fused = "attention" in fast.fused
             self.backbone = Backbone(network, self.positions + PREFILL_ROWS[-1], sampling, fused_attention=fused)
-            self.depth = DepthDecoder(network, sampling, fused_attention=fused, int8=fast.int8_depth)
+            self.depth = DepthDecoder(
+                network, sampling, fused_attention=fused, int8=fast.int8_depth, fused_int8="int8" in fast.fused
+            )
             self.codec = codec.MimiDecoder(network.codec_model, self.positions)
         except (ValueError, AttributeError) as error:
             raise EngineError(
@@ -80,6 +82,7 @@ class Speech:
         Raises:
             EngineError: the device has too little memory for the slots, or cannot run `mode`.
         """
+        self._store.make_room(slots)
         choices = [mode] if mode else [Mode.COMPILED, Mode.GRAPHS] if self.device.type == "cuda" else [Mode.EAGER]
         for choice in choices:
             self.slots = ()
@@ -90,6 +93,11 @@ class Speech:
                     f"csm: {self.device} ran out of memory for {slots} slots ({one_line(error, 200)}); lower tts.slots"
                 ) from None
             except CaptureError as error:
+                if isinstance(error.__cause__, torch.OutOfMemoryError):
+                    raise EngineError(
+                        f"csm: {self.device} ran out of memory for {slots} slots, in the capture of a CUDA graph "
+                        f"({one_line(error.__cause__, 200)}); lower tts.slots"
+                    ) from error
                 raise EngineError(f"csm: mode {choice}: {one_line(error, 300)}: set tts.mode: eager") from error
             except Exception as error:  # the compiler's errors have no common class
                 if choice is choices[-1]:
@@ -136,6 +144,11 @@ class Speech:
         # The context of a turn, whatever the length of the piece: so it can be computed before its text is there.
         segments = self.segments(context, max_frames)
         return SpeechPlan(segments, ids, frames, reads_end=not scripted)
+
+    def encode_next(self, context: tuple[ContextUtterance, ...]) -> bool:
+        """Encode the first utterance of `context` that is not encoded yet; return whether there was one."""
+        with self.execution.activate():
+            return self._store.encode_next(context, _SPEAKERS)
 
     def segments(self, context: tuple[ContextUtterance, ...], max_frames: int) -> tuple[Segment, ...]:
         """Return the context of the next piece, encoded: the prompt, and the latest utterances that fit beside any."""

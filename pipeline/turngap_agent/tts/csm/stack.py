@@ -32,11 +32,19 @@ class LlamaStack:
     """The layers and final norm of a decoder, over `positions` places of rotary embedding."""
 
     def __init__(
-        self, decoder: Any, config: Any, positions: int, *, fused_attention: bool = False, int8: bool = False
+        self,
+        decoder: Any,
+        config: Any,
+        positions: int,
+        *,
+        fused_attention: bool = False,
+        int8: bool = False,
+        fused_int8: bool = False,
     ) -> None:
         """Take the weights of `decoder` (a transformers Csm*Model), which then shares the fused storage.
 
         `fused_attention`: a step of one row attends in one kernel. `int8`: matrices are copied to 8-bit integers.
+        `fused_int8`: their products of one row run in one kernel.
 
         Raises:
             ValueError: the architecture has biases or an activation that this stack does not have.
@@ -49,7 +57,7 @@ class LlamaStack:
         self.eps: float = config.rms_norm_eps
         self.fused_attention = fused_attention
         layers = tuple(_fuse_layer(layer) for layer in decoder.layers)
-        self.layers = tuple(_quantise_layer(layer, fused_attention) for layer in layers) if int8 else layers
+        self.layers = tuple(_quantise_layer(layer, fused_int8) for layer in layers) if int8 else layers
         self.norm: Tensor = decoder.norm.weight.data
         device, dtype = self.norm.device, self.norm.dtype
         rotary = decoder.rotary_emb

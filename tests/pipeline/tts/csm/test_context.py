@@ -105,3 +105,21 @@ def test_the_lines_audio_is_resampled_as_scipy_does(count: int) -> None:
     signal = pytest.importorskip("scipy.signal", reason="the reference")
     audio = np.random.default_rng(count).normal(0, 0.1, count).astype(np.float32)
     np.testing.assert_allclose(resample(audio, 8000, 24_000), signal.resample_poly(audio, 3, 1), atol=1e-6)
+
+
+def test_one_utterance_is_encoded_at_a_time_and_each_call_keeps_its_own() -> None:
+    """Until none is left; the store has room for the contexts of as many calls as may speak."""
+    encoded: list[int] = []
+    store = SegmentStore(lambda speaker, text: (1,), lambda audio, rate: (encoded.append(1), torch.zeros(1, 4))[1])
+    store.make_room(12)
+    calls = [
+        tuple(ContextUtterance("caller", f"{call} {number}", NO_AUDIO) for number in range(8)) for call in range(12)
+    ]
+    for context in calls:
+        before = len(encoded)
+        while store.encode_next(context, {"caller": 1}):
+            before += 1
+            assert len(encoded) == before
+    for context in calls:
+        assert not store.encode_next(context, {"caller": 1})
+    assert len(encoded) == 96

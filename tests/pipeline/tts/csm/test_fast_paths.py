@@ -68,6 +68,112 @@ def test_int8_matrices_round_to_the_nearest_of_255_values() -> None:
     assert int8.count_bytes(quantised) == 40 * 64 + 40 * 4
 
 
+def test_an_int8_scale_is_exact_and_the_product_rounded_once() -> None:
+    """In bf16 too: the product is that of the restored matrix in fp32, rounded to bf16 at the end."""
+    generator = torch.Generator().manual_seed(3)
+    quantised = int8.quantise(torch.randn(24, 96, generator=generator).bfloat16())
+    x = torch.randn(1, 96, generator=generator).bfloat16()
+    assert quantised.scale.dtype is torch.float32
+    exact = (x.double() @ (quantised.values.double() * quantised.scale.double().unsqueeze(1)).T).bfloat16()
+    torch.testing.assert_close(int8.multiply(x, quantised), exact, atol=1e-5, rtol=2**-8)
+
+
+def test_int8_copies_are_part_of_the_memory_plan() -> None:
+    """As many as CSM-1B's depth decoder has: of four layers, each projection once, and a scale a row."""
+    from transformers import CsmDepthDecoderConfig
+    from turngap_agent.tts.csm.settings import DEPTH_INT8_MIB
+
+    config = CsmDepthDecoderConfig()
+    hidden, wide, dim = config.hidden_size, config.intermediate_size, config.head_dim
+    qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * dim
+    rows = ((qkv, hidden), (hidden, config.num_attention_heads * dim), (2 * wide, hidden), (hidden, wide))
+    needed = config.num_hidden_layers * sum(out * (columns + 4) for out, columns in rows)
+    assert needed / 2**20 == pytest.approx(DEPTH_INT8_MIB, abs=1)
+    full, small = (
+        CsmSettings(engine="csm", weights="random", depth_weights=kind).gpu_memory(80_000) for kind in ("full", "int8")
+    )
+    assert full is not None
+    assert small is not None
+    assert small.mib - full.mib == DEPTH_INT8_MIB
+
+
+@pytest.mark.parametrize("fused", [frozenset(), frozenset({"attention"}), frozenset({"int8"})])
+def test_the_int8_kernel_is_a_choice_of_its_own(
+    checkpoint: CsmCheckpoint, monkeypatch: pytest.MonkeyPatch, fused: frozenset[Any]
+) -> None:
+    """Not tied to the attention's."""
+    from turngap_agent.tts.csm import speech as speech_module
+
+    monkeypatch.setattr(speech_module, "_require_kernels", lambda *_: None)
+    fast = FastPaths(fused=fused, int8_depth=True)
+    stack = Speech(checkpoint, sampling=Sampling(0.9, 20), positions=64, fast=fast).depth.stack
+    assert {layer.qkv.fused for layer in stack.layers} == {"int8" in fused}
+    assert stack.fused_attention == ("attention" in fused)
+
+
+SIGNATURES = {
+    "_sample_kernel": (
+        {"logits": "*bf16", "noise": "*fp32", "code": "*i64", "codes": "i32", "sharpness": "fp32", "top_k": "i32"},
+        {"BLOCK": 4096, "RANKS": 64},
+    ),
+    "_attend_kernel": (
+        dict.fromkeys(("qkv", "cos", "sin", "keys", "values"), "*bf16")
+        | {"position": "*i64", "out": "*bf16", "scale": "fp32"},
+        {"HEADS": 32, "KV_HEADS": 8, "PLACES": 2560, "DIM": 64, "BLOCK": 64},
+    ),
+    "_multiply_kernel": (
+        {"x": "*bf16", "weight": "*i8", "scale": "*fp32", "out": "*bf16", "rows": "i32"},
+        {"COLUMNS": 1024, "ROWS": 8, "BLOCK": 512},
+    ),
+}
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_the_kernels_compile_for_a_gpu(name: str, capability: int) -> None:
+    """For an A100 and an H200, at CSM-1B's sizes, on any machine: to a binary, without fused multiply-adds in bf16."""
+    triton = pytest.importorskip("triton", reason="torch installs triton on Linux")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    from turngap_agent.tts.csm import kernels
+
+    if kernels.is_interpreted():
+        pytest.skip("Triton's interpreter compiles nothing")
+    arguments, constants = SIGNATURES[name]
+    source = ASTSource(
+        getattr(kernels, name), signature=arguments | dict.fromkeys(constants, "constexpr"), constexprs=constants
+    )
+    options = {"num_warps": 4, "enable_fp_fusion": False}
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    assert len(compiled.asm["cubin"]) > 1000
+    assert "fma.rn.bf16" not in compiled.asm["ptx"]
+
+
+class TracedError(Exception):
+    """The graph was traced; a CPU cannot run it."""
+
+
+def test_torchs_compiler_takes_the_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses options that it does not know, such as the one against fused multiply-adds: it gets none."""
+    pytest.importorskip("triton", reason="torch installs triton on Linux")
+    from turngap_agent.tts.csm import kernels
+
+    def stop(module: Any, _: Any) -> Any:
+        assert any("triton_kernel" in str(node.target) for node in module.graph.nodes)
+
+        def run(*_: Any) -> Any:
+            raise TracedError
+
+        return run
+
+    torch._dynamo.reset()
+    matrix = int8.quantise(torch.ones(16, 32))
+    traced = torch.compile(kernels.multiply_int8, backend=stop, fullgraph=True)
+    with pytest.raises(TracedError):
+        traced(torch.ones(1, 32), matrix.values, matrix.scale)
+    assert kernels._rounding() == {"enable_fp_fusion": False}
+
+
 def test_an_int8_depth_decoder_reads_a_quarter_and_keeps_its_logits(checkpoint: CsmCheckpoint) -> None:
     """Of fp32, that is (half of bf16); from the same hidden state and codes its logits correlate almost wholly."""
     logits, speeches = [], []

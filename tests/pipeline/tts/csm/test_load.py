@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from turngap_agent import loading, profile
 from turngap_agent.errors import EngineError
 from turngap_agent.tts.csm.settings import CsmSettings
+
+if TYPE_CHECKING:
+    from conftest import MakeSpeech
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers"])
@@ -53,3 +57,20 @@ def test_invalid_settings_are_errors_before_anything_loads(
     path.write_text(scripted.replace("tts: {engine: scripted}", "tts: {engine: csm, weights: random}"), "utf-8")
     with pytest.raises(profile.ProfileError, match=message):
         profile.load(str(path), (override,))
+
+
+def test_memory_that_runs_out_inside_a_capture_keeps_its_remedy(
+    make_speech: MakeSpeech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer slots, not another mode: the cause of the failed capture says so."""
+    torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+    from turngap_agent.device.execution import CaptureError, Mode
+
+    speech = make_speech()
+
+    def fail(*_: object) -> None:
+        raise CaptureError("a CUDA graph could not be captured") from torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(speech, "_make_slots", fail)
+    with pytest.raises(EngineError, match=r"out of memory for 4 slots, in the capture.*; lower tts\.slots"):
+        speech.prepare(Mode.GRAPHS, 4)

@@ -166,6 +166,8 @@ def test_frames_go_before_preparation(make_speech: MakeSpeech, monkeypatch: pyte
         order: list[str] = []
         step, opened = engine._prepare_step, engine._open
         monkeypatch.setattr(engine, "_prepare_step", lambda *all_: (order.append("step"), step(*all_))[1])
+        encode = codec.encode
+        monkeypatch.setattr(codec, "encode", lambda *all_: (order.append("encode"), encode(*all_))[1])
         monkeypatch.setattr(engine, "_open", lambda *all_: (order.append("open"), opened(*all_))[1])
         preparing = asyncio.create_task(engine.prepare(conversation(2)))
         await asyncio.sleep(0)
@@ -175,8 +177,12 @@ def test_frames_go_before_preparation(make_speech: MakeSpeech, monkeypatch: pyte
         return order
 
     order = run(work())
-    assert order.index("open") <= 1
-    assert order.count("step") == 5
+    before = order[: order.index("open")]
+    assert before.count("encode") <= 1
+    assert order.count("encode") == 4
+    assert order.count("step") == 9
+    jobs = "".join("s" if one == "step" else "e" for one in order if one != "open")
+    assert "ee" not in jobs  # one in a job
 
 
 def test_with_no_free_slot_the_audio_is_encoded_only(make_speech: MakeSpeech, monkeypatch: pytest.MonkeyPatch) -> None:
