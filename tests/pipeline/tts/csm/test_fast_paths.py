@@ -111,69 +111,6 @@ def test_the_int8_kernel_is_a_choice_of_its_own(
     assert stack.fused_attention == ("attention" in fused)
 
 
-SIGNATURES = {
-    "_sample_kernel": (
-        {"logits": "*bf16", "noise": "*fp32", "code": "*i64", "codes": "i32", "sharpness": "fp32", "top_k": "i32"},
-        {"BLOCK": 4096, "RANKS": 64},
-    ),
-    "_attend_kernel": (
-        dict.fromkeys(("qkv", "cos", "sin", "keys", "values"), "*bf16")
-        | {"position": "*i64", "out": "*bf16", "scale": "fp32"},
-        {"HEADS": 32, "KV_HEADS": 8, "PLACES": 2560, "DIM": 64, "BLOCK": 64},
-    ),
-    "_multiply_kernel": (
-        {"x": "*bf16", "weight": "*i8", "scale": "*fp32", "out": "*bf16", "rows": "i32"},
-        {"COLUMNS": 1024, "ROWS": 8, "BLOCK": 512},
-    ),
-}
-
-
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("name", sorted(SIGNATURES))
-def test_the_kernels_compile_for_a_gpu(name: str, capability: int) -> None:
-    """For an A100 and an H200, at CSM-1B's sizes, on any machine: to a binary, without fused multiply-adds in bf16."""
-    triton = pytest.importorskip("triton", reason="torch installs triton on Linux")
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-    from turngap_agent.tts.csm import kernels
-
-    if kernels.is_interpreted():
-        pytest.skip("Triton's interpreter compiles nothing")
-    arguments, constants = SIGNATURES[name]
-    source = ASTSource(
-        getattr(kernels, name), signature=arguments | dict.fromkeys(constants, "constexpr"), constexprs=constants
-    )
-    options = {"num_warps": 4, "enable_fp_fusion": False}
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    assert len(compiled.asm["cubin"]) > 1000
-    assert "fma.rn.bf16" not in compiled.asm["ptx"]
-
-
-class TracedError(Exception):
-    """The graph was traced; a CPU cannot run it."""
-
-
-def test_torchs_compiler_takes_the_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It refuses options that it does not know, such as the one against fused multiply-adds: it gets none."""
-    pytest.importorskip("triton", reason="torch installs triton on Linux")
-    from turngap_agent.tts.csm import kernels
-
-    def stop(module: Any, _: Any) -> Any:
-        assert any("triton_kernel" in str(node.target) for node in module.graph.nodes)
-
-        def run(*_: Any) -> Any:
-            raise TracedError
-
-        return run
-
-    torch._dynamo.reset()
-    matrix = int8.quantise(torch.ones(16, 32))
-    traced = torch.compile(kernels.multiply_int8, backend=stop, fullgraph=True)
-    with pytest.raises(TracedError):
-        traced(torch.ones(1, 32), matrix.values, matrix.scale)
-    assert kernels._rounding() == {"enable_fp_fusion": False}
-
-
 def test_an_int8_depth_decoder_reads_a_quarter_and_keeps_its_logits(checkpoint: CsmCheckpoint) -> None:
     """Of fp32, that is (half of bf16); from the same hidden state and codes its logits correlate almost wholly."""
     logits, speeches = [], []
