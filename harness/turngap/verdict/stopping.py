@@ -29,8 +29,8 @@ def plan_run(budget: Budget, planned: int | Sequence[PlannedTurn]) -> StoppingPl
     number divides the level of a false FAIL.
 
     Sums are looked at before the end once: when all counts can be shown to be met, and a run without a fault is within
-    the limits on sums. That depends on the plan alone, never on what was measured: so both looks together keep the
-    level, however word errors go with misses.
+    the limits on sums. That depends on the plan alone, never on what was measured, so that each look has half of the
+    level, however word errors go with misses. The bound itself is not exact: see docs/accuracy.md.
     """
     turns = [PlannedTurn()] * planned if isinstance(planned, int) else list(planned)
     if not turns:
@@ -118,8 +118,10 @@ def turns_needed(budget: Budget, planned: Sequence[PlannedTurn] = ()) -> int:
             own = find_own(limit, planned)
             needed.append(own[count - 1] if count <= len(own) else len(planned) + count - len(own))
         elif limit.metric != Metric.VRAM:
-            found = turns_for_sums(limit, planned, _level(limit)) if planned else None
-            needed.append(found or stats.n_needed(0, 1 - limit.at_most, limit.confidence))
+            if planned:
+                needed.append(turns_for_sums(limit, planned, _level(limit)) or len(planned) + 1)
+            else:
+                needed.append(stats.n_needed(0, 1 - limit.at_most, limit.confidence))
     return max(needed)
 
 

@@ -123,3 +123,10 @@ def test_the_benchmark_decides_as_the_product_does(seed: int) -> None:
     assert ended.passed[0] == all(result.state is LimitState.WITHIN for result in results)
     assert ended.failed[0] == any(result.state is LimitState.OVER for result in results)
     assert ended.passed[0] or kind is not DecisionKind.PASS_SHOWN
+
+
+def test_a_run_that_is_too_short_for_the_words_is_told_so() -> None:
+    """59 turns of the gate can't show the word error rate of `edge500`: more are needed than are planned."""
+    planned = planned_turns(59)
+    assert turns_needed(load_budget("edge500"), planned) == 60
+    assert turns_needed(load_budget("edge500-audio"), planned) == 59
