@@ -91,6 +91,7 @@ async def open_entry(request: Request, folder: Path, record: RunRecord, clock: C
             code="run-folder.build",
         )
     if known is not None:
+        ledger.enter(beside, known)  # from here on it is a run that was not ended, whatever it was before
         return OpenEntry(beside, known, request.planned_turns, budget, clock)
     utterances = [turn.key for call in request.calls for turn in call.scored_turns]
     start = EntryStart(

@@ -1,7 +1,7 @@
 """The ledger, `ledger.jsonl` in the folder of run folders: an entry for every run against a budget, from its beginning.
 
-A line is written when a run begins and another one when it ends, each synchronised, under a lock on the file. Nothing
-is ever removed: a start without an end is a run that was killed, and an entry stays in the ledger when its run folder
+A line is written when a run begins or is resumed and another one when it ends, each synchronised, under a lock on the
+file. Nothing is ever removed: a start without an end is a run that was killed, and an entry stays in the ledger when its run folder
 is deleted. A torn line, which a kill or a full disk left, is ended by the next writer and skipped by readers.
 """
 
@@ -31,7 +31,7 @@ ABORTED, UNDER_WAY, NOTHING_MEASURED = "aborted", "under way", "nothing measured
 
 
 class EntryStart(FrozenModel):
-    """The line of a run that begins."""
+    """The line of a run that begins; a resumed one repeats it."""
 
     event: Literal["start"] = "start"
     entry: str
@@ -165,7 +165,8 @@ def read_entries(folder: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
             skipped += 1
             continue
         if isinstance(line, EntryStart):
-            entries.setdefault(line.entry, Entry(line))
+            first = entries.get(line.entry, Entry(line)).start
+            entries[line.entry] = Entry(first)  # of a resumed run, how it ended before no longer counts
         elif line.entry in entries:
             entries[line.entry] = replace(entries[line.entry], end=line)
         else:

@@ -42,6 +42,15 @@ def statuses(folder: Path) -> dict[str, str]:
     return {each.start.entry: each.status for each in ledger.read_entries(folder)[0]}
 
 
+def test_a_resumed_run_that_is_killed_counts(tmp_path: Path) -> None:
+    """It measured nothing before it was interrupted; whoever resumed it may have seen turns."""
+    for line in (start("seen"), end("seen", "", turns=0, complete=False), start("seen")):
+        ledger.enter(tmp_path, line)
+    assert statuses(tmp_path) == {"seen": "aborted"}
+    ledger.enter(tmp_path, end("seen", "FAIL"))
+    assert statuses(tmp_path) == {"seen": "FAIL"}
+
+
 def test_an_entry_without_an_end_is_aborted_whether_its_folder_is_there_or_not(tmp_path: Path) -> None:
     """A killed one has no end line; an interrupted one that measured nothing does not count."""
     for name in ("passed", "killed", "interrupted", "nothing"):
