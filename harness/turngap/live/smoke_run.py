@@ -202,7 +202,7 @@ def _save(
         record = record.model_copy(update={"live": _summarise(plan, tuple(agent_run.progress.turns), measured)})
         return RunRecord.model_validate(plan.masker.data(record.model_dump(mode="json")))
 
-    record = close_run(agent_run, clips, clock, judge=judge, finish=finish)
+    record = close_run(agent_run, clips, clock, judge=judge, finish=finish, says_words=plan.responder_delay_ms is None)
     log = agent_run.folder.path / AGENT_LOG
     if log.is_file():  # the agent knows aliases only, but text that it makes up may look like a SID
         log.write_text(plan.masker.text(log.read_text("utf-8", "replace")), "utf-8")

@@ -131,11 +131,12 @@ def close_run(
     *,
     judge: Judge | None = None,
     finish: Callable[[RunRecord], RunRecord] = lambda record: record,
+    says_words: bool = True,
 ) -> RunRecord:
     """Judge the run's turns, write `run.json` and `turns.jsonl`, and delete the recordings that nobody needs.
 
     `judge` makes the verdict, by default `gate.judge_run` with the budget. `finish` changes the record before it is
-    written.
+    written. `says_words`: False for an agent that answers with other sounds than speech.
 
     Raises:
         HarnessError: the folder can't be written.
@@ -143,7 +144,7 @@ def close_run(
     request, folder, progress = agent_run.request, agent_run.folder, agent_run.progress
     openings = make_openings(request.scenario.contentless)
     sample_seed = agent_run.record.run_id if request.budget is not None else None
-    says_words = request.profile is None or request.profile.says_words
+    says_words = says_words and (request.profile is None or request.profile.says_words)
     transcribed = reply_transcripts.transcribe_replies(
         folder.path, progress.turns, openings, sample_seed=sample_seed, says_words=says_words
     )

@@ -87,9 +87,9 @@ def transcribe_replies(
         turns: Its turns.
         openings: What carries no content.
         sample_seed: What selects the replies whose clauses are compared with what was heard; None: none are.
-        says_words: The agent speaks; False: its profile is known to make other sounds, so that nothing can be compared.
+        says_words: The agent speaks; False: it is known to make other sounds, in which no content can be found.
     """
-    unknown = [turn for turn in turns if needs_transcript(turn) and (folder / str(turn.audio)).is_file()]
+    unknown = [turn for turn in turns if says_words and needs_transcript(turn) and (folder / str(turn.audio)).is_file()]
     doubted = [turn for turn in turns if says_words and is_in_doubt(turn) and (folder / str(turn.audio)).is_file()]
     sample = content_sample.select_sample(turns, sample_seed) if sample_seed is not None else []
     compared = [turn for turn in sample if says_words and turn.audio and (folder / turn.audio).is_file()]

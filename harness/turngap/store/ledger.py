@@ -1,8 +1,9 @@
 """The ledger, `ledger.jsonl` in the folder of run folders: an entry for every run against a budget, from its beginning.
 
 A line is written when a run begins or is resumed and another one when it ends, each synchronised, under a lock on the
-file. Nothing is ever removed: a start without an end is a run that was killed, and an entry stays in the ledger when its run folder
-is deleted. A torn line, which a kill or a full disk left, is ended by the next writer and skipped by readers.
+file. Nothing is ever removed: a start without an end is a run that was killed, and an entry stays in the ledger when
+its run folder is deleted. A torn line, which a kill or a full disk left, is ended by the next writer and skipped by
+readers.
 """
 
 from __future__ import annotations

@@ -437,7 +437,7 @@ def test_the_command_line_overrides_the_ini_file(made_up: Session, pytester: pyt
 
 def test_the_workflow_in_the_docs_is_ready(made_up: Session, pytester: pytest.Pytester) -> None:
     """Its gate is a command that this plugin takes, and the files that it uploads are where that command puts them."""
-    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), re.DOTALL)
+    block = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), re.DOTALL)[0]
     job = yaml.safe_load(block)["jobs"]["gate"]
     (gate_step,) = (step["run"] for step in job["steps"] if step.get("name") == "Gate")
     program, *arguments = shlex.split(gate_step.replace("$PROFILE", job["env"]["PROFILE"]))

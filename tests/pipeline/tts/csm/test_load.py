@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,11 +60,12 @@ def test_invalid_settings_are_errors_before_anything_loads(
         profile.load(str(path), (override,))
 
 
+@pytest.mark.skipif(not find_spec("torch"), reason="needs the extra csm: pip install 'turngap[csm]'")
 def test_memory_that_runs_out_inside_a_capture_keeps_its_remedy(
     make_speech: MakeSpeech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fewer slots, not another mode: the cause of the failed capture says so."""
-    torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
+    import torch
     from turngap_agent.device.execution import CaptureError, Mode
 
     speech = make_speech()
