@@ -40,7 +40,7 @@ def sample(logits: Tensor, noise: Tensor, temperature: float, top_k: int) -> Ten
         1.0 / temperature,
         top_k,
         BLOCK=triton.next_power_of_2(codes),
-        RANKS=triton.next_power_of_2(top_k),
+        RANKS=max(2, triton.next_power_of_2(top_k)),  # a sort of one rank has no shape in some releases
         num_warps=4,
         **_rounding(),
     )
