@@ -126,6 +126,11 @@ class Limit(FrozenModel):
         return self.at_most if self.is_rate else round(1 - self.quantile, 12)
 
     @property
+    def level(self) -> float:
+        """The most that the probability of an error may be: 1 less the confidence."""
+        return round(1 - self.confidence, 9)
+
+    @property
     def is_share(self) -> bool:
         """Whether it is a share: a rate, word errors or wasted work."""
         return self.is_rate or self.metric in (Metric.WER, Metric.WER_CLEAN, Metric.WER_NOISY, Metric.WASTED_SHARE)

@@ -148,7 +148,7 @@ def _network_meaning(record: RunRecord) -> str:
     if record.live is not None:
         return "the telephone network: both ways, measured"
     name = record.telephone.network.name if record.telephone is not None else ""
-    return f"added by the telephone network: {f'{name}, ' if name else ''}one draw a call"
+    return f"added by the telephone network: {f'{name}, ' if name else ''}one delay a call"
 
 
 def _expected(item: Hypothesis) -> str:

@@ -184,7 +184,7 @@ def _describe_within(limit: Limit, count: Count, allowed: int) -> str:
 def _describe_assumption(limit: Limit, count: Count, plan: Plan) -> str:
     """Say that misses must come singly; "" where so few among so many turns exclude runs of three as well."""
     misses = count.misses + count.invalid
-    needed = turns_against_bursts(misses, plan.miss_rate, round(1 - limit.confidence, 9), BURST)
+    needed = turns_against_bursts(misses, plan.miss_rate, limit.level, BURST)
     if plan.bursts >= BURST or count.turns >= needed:
         return ""
     return (

@@ -13,8 +13,6 @@ from turngap.verdict.word_errors import is_wer_within
 
 RESERVE = 0.05
 """Share of a sequential plan's level for a false PASS that is not spent: turns can be a little alike, unnoticed."""
-
-
 EARLY_LOOK = 0.5
 """Share of a sum's level that is spent at its early look; the rest at the end of the run."""
 LATEST_EARLY_LOOK = 0.8
@@ -39,7 +37,7 @@ def plan_run(budget: Budget, planned: int | Sequence[PlannedTurn]) -> StoppingPl
     sums = [limit for limit in budget.limits if limit not in counted and limit.metric != Metric.VRAM]
     own = {limit: find_own(limit, turns) for limit in counted}
     most = max(map(len, own.values()), default=0)
-    early = [turns_for_sums(limit, turns, EARLY_LOOK * _level(limit)) for limit in sums]
+    early = [turns_for_sums(limit, turns, EARLY_LOOK * limit.level) for limit in sums]
     first = max([1, *(look for look in early if look is not None)])
     plans: dict[Limit, Plan] = {}
     for limit in sorted(counted, key=lambda limit: -len(own[limit])):
@@ -78,7 +76,7 @@ def plan_run(budget: Budget, planned: int | Sequence[PlannedTurn]) -> StoppingPl
 
 
 def _plan_limit(limit: Limit, budget: Budget, turns: int, first_by: int | None) -> Plan:
-    level = _level(limit)
+    level = limit.level
     false_fail = level / len(budget.limits)
     if not budget.sequential:
         return plan_fixed(turns, limit.miss_rate, level, false_fail, budget.bursts)
@@ -119,7 +117,7 @@ def turns_needed(budget: Budget, planned: Sequence[PlannedTurn] = ()) -> int:
             needed.append(own[count - 1] if count <= len(own) else len(planned) + count - len(own))
         elif limit.metric != Metric.VRAM:
             if planned:
-                needed.append(turns_for_sums(limit, planned, _level(limit)) or len(planned) + 1)
+                needed.append(turns_for_sums(limit, planned, limit.level) or len(planned) + 1)
             else:
                 needed.append(stats.n_needed(0, 1 - limit.at_most, limit.confidence))
     return max(needed)
@@ -134,8 +132,10 @@ def _spend(level: float, planned: int, miss_rate: float) -> float:
 
 def find_plan(stopping: StoppingPlan | None, limit: Limit) -> Plan | None:
     """Return the plan of that limit; None where the run has none: it is judged once, when it has ended."""
-    for known in () if stopping is None else stopping.limits:
-        if (known.metric, known.quantile) == (limit.metric, limit.quantile) and stopping is not None:
+    if stopping is None:
+        return None
+    for known in stopping.limits:
+        if (known.metric, known.quantile) == (limit.metric, limit.quantile):
             return Plan(
                 turns=known.turns or stopping.turns,
                 miss_rate=known.miss_rate,
@@ -150,8 +150,4 @@ def find_plan(stopping: StoppingPlan | None, limit: Limit) -> Plan | None:
 
 def plan_after(limit: Limit, turns: int, limits: int, bursts: int = 1) -> Plan:
     """Return the plan that judges a limit once, after `turns` turns that ended a run without a stopping plan."""
-    return plan_fixed(turns, limit.miss_rate, _level(limit), _level(limit) / limits, bursts)
-
-
-def _level(limit: Limit) -> float:
-    return round(1 - limit.confidence, 9)
+    return plan_fixed(turns, limit.miss_rate, limit.level, limit.level / limits, bursts)

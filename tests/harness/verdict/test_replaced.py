@@ -27,7 +27,9 @@ def call_plan(turns: int, warm_ups: int = 1) -> CallPlan:
     return CallPlan.of(calls)
 
 
-def made(call: int, late_ms: float | None = 0.0, outcome: Outcome = Outcome.ANSWERED, **changes: object) -> TurnRecord:
+def make_turn(
+    call: int, late_ms: float | None = 0.0, outcome: Outcome = Outcome.ANSWERED, **changes: object
+) -> TurnRecord:
     """The scored turn of a call, with our lateness around its end of speech."""
     gap = None if outcome in (Outcome.MISSED, Outcome.FAILED) else 400.0
     return turn(call, gap, outcome, lateness_around_t0_ms=late_ms, **changes)
@@ -36,19 +38,19 @@ def made(call: int, late_ms: float | None = 0.0, outcome: Outcome = Outcome.ANSW
 def test_a_late_turn_is_set_aside_and_called_again_under_a_number_of_its_own() -> None:
     """Call 3 of 11 (a warm-up included) is placed again as call 14; its turn stays, unscored."""
     plan = call_plan(10)
-    turns = [made(call, 6.0 if call == 3 else 5.0) for call in range(1, 11)]
+    turns = [make_turn(call, 6.0 if call == 3 else 5.0) for call in range(1, 11)]
     marked = replaced.mark_replaced(turns, plan)
     assert [each.call for each in marked if each.replaced] == [3]
     assert [each.scored for each in marked] == [not each.replaced for each in marked]
     assert replaced.list_repeats(marked, plan) == (14,)
-    assert replaced.list_repeats([*marked, made(14)], plan) == ()
+    assert replaced.list_repeats([*marked, make_turn(14)], plan) == ()
 
 
 def test_a_turn_is_called_again_twice_at_most() -> None:
     """The second repetition counts as it is, however late we were."""
     plan = call_plan(10)
-    turns = [made(call, 60.0 if call == 3 else 0.0) for call in range(1, 11)]
-    turns += [made(14, 60.0), made(25, 60.0, Outcome.INVALID)]
+    turns = [make_turn(call, 60.0 if call == 3 else 0.0) for call in range(1, 11)]
+    turns += [make_turn(14, 60.0), make_turn(25, 60.0, Outcome.INVALID)]
     assert [each.call for each in replaced.mark_replaced(turns, plan) if each.replaced] == [3, 14]
     assert replaced.list_repeats(turns, plan) == ()
     assert replaced.select_decidable(turns, plan)[-1].call == 25
@@ -57,7 +59,7 @@ def test_a_turn_is_called_again_twice_at_most() -> None:
 def test_a_fifth_of_the_planned_turns_is_called_again_at_most() -> None:
     """The first ones in the plan's order; the turns beyond them stay scored, as they are."""
     plan = call_plan(20)
-    marked = replaced.mark_replaced([made(call, 9.0) for call in range(1, 21)], plan)
+    marked = replaced.mark_replaced([make_turn(call, 9.0) for call in range(1, 21)], plan)
     assert [each.call for each in marked if each.replaced] == [1, 2, 3, 4]
     assert sum(each.scored for each in marked) == 16
 
@@ -65,8 +67,8 @@ def test_a_fifth_of_the_planned_turns_is_called_again_at_most() -> None:
 def test_turns_of_runs_that_did_not_record_it_and_calls_of_several_turns_are_left_alone() -> None:
     """Old folders have no such lateness; in a call of two scored turns one can't be repeated without the other."""
     plan = call_plan(5)
-    old = [made(1, None), made(2, None)]
-    two = [made(3, 9.0), made(3, 0.0, turn=1)]
+    old = [make_turn(1, None), make_turn(2, None)]
+    two = [make_turn(3, 9.0), make_turn(3, 0.0, turn=1)]
     assert not any(each.replaced for each in replaced.mark_replaced([*old, *two], plan))
 
 
@@ -74,8 +76,8 @@ def test_turns_of_runs_that_did_not_record_it_and_calls_of_several_turns_are_lef
 def test_outcome_and_gap_do_not_matter(calls: list[tuple[Outcome, float]]) -> None:
     """Whatever the agent did, the same calls are set aside."""
     plan = call_plan(len(calls))
-    as_it_was = [made(index, late, outcome) for index, (outcome, late) in enumerate(calls, 1)]
-    all_answered = [made(index, late) for index, (_, late) in enumerate(calls, 1)]
+    as_it_was = [make_turn(index, late, outcome) for index, (outcome, late) in enumerate(calls, 1)]
+    all_answered = [make_turn(index, late) for index, (_, late) in enumerate(calls, 1)]
     first, second = (replaced.mark_replaced(turns, plan) for turns in (as_it_was, all_answered))
     assert [each.replaced for each in first] == [each.replaced for each in second]
 
@@ -86,7 +88,7 @@ def test_the_order_of_completion_does_not_matter(turns: int, shuffle: object, da
     """Of calls that end in any order the decidable turns are a stretch of the plan's order, and never change later."""
     plan = call_plan(turns)
     late = data.draw(st.lists(st.booleans(), min_size=turns, max_size=turns))
-    ended = data.draw(st.permutations([made(index, 9.0 * late[index - 1]) for index in range(1, turns + 1)]))
+    ended = data.draw(st.permutations([make_turn(index, 9.0 * late[index - 1]) for index in range(1, turns + 1)]))
     whole = replaced.select_decidable(ended, plan)
     assert [each.call for each in whole] == sorted(each.call for each in whole)
     for n_turns in range(len(ended)):
@@ -97,9 +99,9 @@ def test_the_order_of_completion_does_not_matter(turns: int, shuffle: object, da
 def test_a_slow_call_is_waited_for() -> None:
     """Calls 1, 2 and 4 have ended: the turns of 1 and 2 are decidable, that of 4 only once 3 has ended."""
     plan = call_plan(5)
-    turns = [made(call) for call in (4, 1, 2)]
+    turns = [make_turn(call) for call in (4, 1, 2)]
     assert [each.call for each in replaced.select_decidable(turns, plan)] == [1, 2]
-    assert [each.call for each in replaced.select_decidable([*turns, made(3)], plan)] == [1, 2, 3, 4]
+    assert [each.call for each in replaced.select_decidable([*turns, make_turn(3)], plan)] == [1, 2, 3, 4]
 
 
 def test_calling_again_leaves_the_share_of_misses_as_it_is() -> None:
@@ -113,7 +115,7 @@ def test_calling_again_leaves_the_share_of_misses_as_it_is() -> None:
         while queue:
             outcomes = [Outcome.MISSED if rng.random() < 0.1 else Outcome.ANSWERED for _ in queue]
             late = [9.0 if rng.random() < 0.05 else 0.0 for _ in queue]
-            turns += [made(*each) for each in zip(queue, late, outcomes, strict=True)]
+            turns += [make_turn(*each) for each in zip(queue, late, outcomes, strict=True)]
             queue = list(replaced.list_repeats(turns, plan))
         scored = [each for each in replaced.mark_replaced(turns, plan) if each.scored]
         assert len(scored) == 200
@@ -126,8 +128,8 @@ def test_turns_that_are_worse_where_we_are_late_are_no_accident() -> None:
     """An agent that slows the instrument when it is slow itself would pass by being called again: that is INVALID."""
     budget = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
     n_turns = 190
-    late = [made(200 + i, 9.0, Outcome.MISSED, replaced=True, scored=False) for i in range(4)]
-    fine = [made(200 + i, 9.0, Outcome.INVALID, replaced=True, scored=False) for i in range(4)]
+    late = [make_turn(200 + i, 9.0, Outcome.MISSED, replaced=True, scored=False) for i in range(4)]
+    fine = [make_turn(200 + i, 9.0, Outcome.INVALID, replaced=True, scored=False) for i in range(4)]
     slow = [each.model_copy(update={"turn_gap_ms": 505.0}) for each in fine]  # late by 9 ms, so perhaps not over
     for aside, verdict in (([], Verdict.PASS), (fine, Verdict.PASS), (slow, Verdict.PASS), (late, Verdict.INVALID)):
         judged = judge_run([*run(n_turns), *aside], evidence(n_turns), budget)
