@@ -12,7 +12,7 @@ from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.stopping import plan_run
 
 from tests.harness.verdict.test_gate import turn
-from tests.harness.verdict.test_replaced import call_plan, made
+from tests.harness.verdict.test_replaced import call_plan, make_turn
 
 EDGE = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 N = 190
@@ -31,7 +31,7 @@ def first_pass() -> int:
 
 
 def good(calls: range) -> list[TurnRecord]:
-    return [made(call) for call in calls]
+    return [make_turn(call) for call in calls]
 
 
 def test_the_first_look_decides_and_later_turns_do_not_undo_it() -> None:
@@ -41,7 +41,7 @@ def test_the_first_look_decides_and_later_turns_do_not_undo_it() -> None:
     decided = rule().decide(good(range(1, at + 1)))
     assert decided is not None
     assert (decided.turns, str(at) in decided.sentence) == (at, True)
-    later = [made(call, outcome=Outcome.MISSED) for call in range(at + 1, at + 8)]
+    later = [make_turn(call, outcome=Outcome.MISSED) for call in range(at + 1, at + 8)]
     assert rule().decide([*good(range(1, at + 1)), *later]) == decided
 
 
@@ -50,8 +50,8 @@ def test_a_call_under_way_is_waited_for_before_anything_is_decided() -> None:
     at = first_pass()
     without = [each for each in good(range(1, at + 4)) if each.call != 10]
     assert rule().decide(without) is None
-    assert rule().decide([*without, made(10, outcome=Outcome.MISSED)]) is None
-    decided = rule().decide([*without, made(10)])
+    assert rule().decide([*without, make_turn(10, outcome=Outcome.MISSED)]) is None
+    decided = rule().decide([*without, make_turn(10)])
     assert decided is not None
     assert decided.turns == at
 
@@ -66,7 +66,7 @@ def test_what_was_asked_before_is_not_asked_again() -> None:
 def test_a_spoilt_turn_is_left_out_and_its_repetition_comes_last() -> None:
     """One more call is needed for each."""
     at = first_pass()
-    turns = [made(call, 9.0 if call == 5 else 0.0) for call in range(1, at + 2)]
+    turns = [make_turn(call, 9.0 if call == 5 else 0.0) for call in range(1, at + 2)]
     assert rule().decide(turns[:-1]) is None
     decided = rule().decide(turns)
     assert decided is not None
@@ -76,7 +76,7 @@ def test_a_spoilt_turn_is_left_out_and_its_repetition_comes_last() -> None:
 def test_a_turn_that_stays_invalid_decides_nothing_in_the_agents_favour() -> None:
     """It counts as a miss where the verdict would be PASS."""
     at = first_pass()
-    turns = [made(call, outcome=Outcome.INVALID if call == 5 else Outcome.ANSWERED) for call in range(1, at + 1)]
+    turns = [make_turn(call, outcome=Outcome.INVALID if call == 5 else Outcome.ANSWERED) for call in range(1, at + 1)]
     assert rule().decide(turns) is None
 
 
@@ -94,10 +94,10 @@ def test_the_judged_turns_are_those_that_decided() -> None:
 
 def test_a_hopeless_run_ends_after_a_few_turns() -> None:
     """Nobody waits for 190 calls to an agent that answers none."""
-    decided = rule().decide([made(call, outcome=Outcome.MISSED) for call in range(1, 21)])
+    decided = rule().decide([make_turn(call, outcome=Outcome.MISSED) for call in range(1, 21)])
     assert decided is not None
     assert decided.turns <= 5
-    assert decided == rule().decide([made(call, outcome=Outcome.MISSED) for call in range(1, decided.turns + 1)])
+    assert decided == rule().decide([make_turn(call, outcome=Outcome.MISSED) for call in range(1, decided.turns + 1)])
 
 
 def test_a_plan_for_one_look_never_stops_a_run() -> None:
@@ -106,5 +106,5 @@ def test_a_plan_for_one_look_never_stops_a_run() -> None:
     plan = plan_run(budget, N)
     assert plan is not None
     fixed = replace(rule(), budget=budget, plan=plan)
-    assert fixed.decide([made(call, outcome=Outcome.MISSED) for call in range(1, 60)]) is None
-    assert isinstance(rule().decide([made(call, outcome=Outcome.MISSED) for call in range(1, 60)]), Decided)
+    assert fixed.decide([make_turn(call, outcome=Outcome.MISSED) for call in range(1, 60)]) is None
+    assert isinstance(rule().decide([make_turn(call, outcome=Outcome.MISSED) for call in range(1, 60)]), Decided)
