@@ -63,6 +63,11 @@ SUBSTANCE = (Metric.SUBSTANCE_GAP, Metric.PERCEIVED_SUBSTANCE)
 """The metrics that need to know what was said: from the agent's spans, or from a transcript of its replies."""
 
 
+def name_metric(metric: str) -> str:
+    """Return a metric's name as a sentence has it: `turn gap` for `turn_gap_ms`."""
+    return metric.removesuffix("_ms").replace("_", " ")
+
+
 def _check_metric(metric: str) -> str:
     names = [*Metric, *(f"stages.{stage}" for stage in Stage)]
     if metric not in names:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.agent_figures import AgentFigures
+from turngap.model.budget import name_metric
 from turngap.model.figures import CostFigures, LatencyFigures
 from turngap.model.intervals import IntervalFigures, ShareInterval
 from turngap.model.plural import plural
@@ -132,7 +133,7 @@ def interval_lines(figures: IntervalFigures | None) -> list[tuple[str, str]]:
     lines = [
         (
             "over budget",
-            f"{each.metric} over {each.at_most:g} ms in {share_interval_text(each)}",
+            f"{name_metric(each.metric)} over {each.at_most:g} ms in {share_interval_text(each)}",
         )
         for each in figures.over
     ]
@@ -140,7 +141,7 @@ def interval_lines(figures: IntervalFigures | None) -> list[tuple[str, str]]:
     for each in figures.answered:
         p50 = f"p50 {ms(each.p50)} {interval_text((each.p50_low, each.p50_high))}".strip()
         p95 = f"p95 {ms(each.p95)} {interval_text((each.p95_low, each.p95_high))}".strip()
-        lines.append(("answered", f"{each.metric} of {plural(each.n, 'answered turn')}: {p50}, {p95} ms"))
+        lines.append(("answered", f"{name_metric(each.metric)} of {plural(each.n, 'answered turn')}: {p50}, {p95} ms"))
     return lines
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats as distributions
 
-from turngap.model.budget import SUBSTANCE
+from turngap.model.budget import SUBSTANCE, name_metric
 from turngap.model.plural import plural
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import measures, stats
@@ -162,7 +162,7 @@ def _find_first(count: Count, plan: Plan) -> tuple[LimitState, int]:
 def _name(limit: Limit) -> str:
     if limit.is_rate:
         return measures.SHARES_BY_METRIC[limit.metric].label
-    return f"p{limit.quantile * 100:g} of {limit.metric.removesuffix('_ms').replace('_', ' ')}"
+    return f"p{limit.quantile * 100:g} of {name_metric(limit.metric)}"
 
 
 def _describe_within(limit: Limit, count: Count, allowed: int) -> str:

@@ -72,7 +72,7 @@ def test_limits_that_turns_do_not_have_are_left_out() -> None:
 def test_the_report_says_each_with_its_interval() -> None:
     """Share over budget, success, median and p95 of the answered."""
     lines = dict(wording.interval_lines(compute_intervals(run(190, 7), EDGE)))
-    assert lines["over budget"] == "turn_gap_ms over 500 ms in 7 of 190 turns, 3.7 % (1.5 % to 7.4 %)"
+    assert lines["over budget"] == "turn gap over 500 ms in 7 of 190 turns, 3.7 % (1.5 % to 7.4 %)"
     assert lines["success"].startswith("answered as they should be: 190 of 190 turns, 100.0 % (98.1 % to 100.0 %)")
-    assert "perceived_gap_ms of 190 answered turns: p50" in lines["answered"]
+    assert "perceived gap of 190 answered turns: p50" in lines["answered"]
     assert wording.interval_lines(None) == []
