@@ -1,0 +1,56 @@
+"""Label files by their suffix: which reader reads one, and which one lies beside a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from turngap.annotations.audacity import parse_audacity
+from turngap.annotations.fields import label_error
+from turngap.annotations.model import Annotations
+
+Parse = Callable[[str, str], Annotations]
+"""Takes a file's text and its name in messages; raises a ScenarioError (`scenario.labels`)."""
+LARGEST_BYTES = 64 * 2**20
+PARSERS: dict[str, Parse] = {".txt": parse_audacity}
+"""The reader of each suffix, in the order in which files beside a recording are looked for."""
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Read a label file in the format of its suffix.
+
+    Raises:
+        ScenarioError: it is missing, unreadable or malformed, or its suffix is unknown; one line with file and line
+            (`scenario.labels`).
+    """
+    parse = PARSERS.get(path.suffix.lower())
+    if parse is None:
+        raise label_error(str(path), f"label files end in {', '.join(PARSERS)}")
+    return parse(read_label_text(path), str(path))
+
+
+def read_label_text(path: Path) -> str:
+    """Return the text of a label file, in UTF-8 or UTF-16, without its byte order mark.
+
+    Raises:
+        ScenarioError: it is missing, no text, or over 64 MiB (`scenario.labels`).
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise label_error(str(path), f"over {LARGEST_BYTES // 2**20} MiB: that is no label file")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise label_error(str(path), "no such file") from None
+    except OSError as error:
+        raise label_error(str(path), f"cannot be read ({error.strerror or error})") from None
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        raise label_error(str(path), "not a text file in UTF-8 or UTF-16; export it again") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def find_label_file(recording: Path) -> Path | None:
+    """Return the label file beside a recording: its name with the suffix of a label format, the first that is there."""
+    return next((path for suffix in PARSERS if (path := recording.with_suffix(suffix)).is_file()), None)
