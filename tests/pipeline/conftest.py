@@ -28,6 +28,8 @@ AT_ONCE = ("stt.delay_ms=0", "llm.first_token_ms=0", "llm.token_ms=0", "tts.firs
 """Scripted engines that take no time."""
 AT_ANY_PACE = "limits.burst_s=100000"
 """Callers of tests send as fast as they can."""
+NO_LANDING = "barge_in.landing_ms=0"
+"""Callers of tests speak within milliseconds of a reply's start; most of them mean to interrupt it."""
 PATIENCE_S = 10
 """No wait in a test lasts longer; none is near it unless something is broken."""
 
@@ -315,7 +317,7 @@ def serve() -> Callable:
 
     @contextlib.asynccontextmanager
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
-        chosen = profile.load("scripted", (*AT_ONCE, AT_ANY_PACE, *overrides))
+        chosen = profile.load("scripted", (*AT_ONCE, AT_ANY_PACE, NO_LANDING, *overrides))
         loaded = replace(await loading.load(chosen), **replaced)
         loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)

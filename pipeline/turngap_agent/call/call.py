@@ -1,7 +1,7 @@
 """One call: hears the caller, decides whose turn it is, and has the turns answered (`turns`).
 
 Speech over the agent silences it at once; what it was is decided then (`interruption`): after a backchannel the agent
-resumes where it was, to a barge-in it yields.
+resumes where it was, to a barge-in it yields, and a caller who had only paused has the whole turn answered.
 """
 
 from __future__ import annotations
@@ -130,12 +130,11 @@ class Call:
             case Move.RESUME:
                 await self._floor.resume(reply)
             case Move.YIELD if reply is not None:
-                heard = await self._turns.interrupt(reply)
-                events = self._floor.release()
-                # If the caller started first and heard no word of the reply, it is no barge-in: the turn continues,
-                # with all its words.
-                continues = not heard and self._floor.caller_started_first(reply)
-                return events[1:] if events and continues and self._turns.has_room(events[0]) else events
+                if self._floor.is_going_on(reply):
+                    await self._turns.take_back(reply)
+                else:
+                    await self._turns.interrupt(reply)
+                return self._floor.release()
             case Move.YIELD:
                 await self._outbound.clear()
                 return self._floor.release()

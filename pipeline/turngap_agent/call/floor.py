@@ -18,9 +18,6 @@ from turngap_agent.endpointing.utterance import samples
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES
 from turngap_agent.profile import Profile
 
-REACTION_NS = 150_000_000
-"""Nobody reacts to what the agent says within this time: a voice that early had started before it."""
-
 
 def still_talking(event: EndpointEvent) -> bool:
     """Whether the end of a turn was decided in the middle of speech, as only the limit of a turn's length does."""
@@ -34,6 +31,7 @@ class Floor:
         self._outbound = outbound
         self._interruption = Interruption(profile.barge_in, profile.endpointing)
         self._tail = samples(profile.barge_in.tail_ms)
+        self._landing_ns = profile.barge_in.landing_ms * 1_000_000
         self._held = HeldEvents()
         self._uninterruptible = False
         self._resumed_at = 0
@@ -45,9 +43,11 @@ class Floor:
         start_ns = arrived_ns - WINDOW_SAMPLES * NS_PER_SAMPLE
         if self._outbound.levels.is_echo(voicing.level_dbfs, start_ns, arrived_ns):
             voicing = replace(voicing, probability=0.0)
-        move = self._interruption.push(voicing, not self._uninterruptible and self.is_over_agent(reply))
-        if self._interruption.began == voicing.end_sample - WINDOW_SAMPLES:
+        if self._interruption.began is None:
             self._voice_ns = arrived_ns
+        move = self._interruption.push(
+            voicing, not self._uninterruptible and self.is_over_agent(reply), going_on=self.is_going_on(reply)
+        )
         if move is Move.RESUME:
             self._resumed_at = voicing.end_sample
         finished = reply is None or (reply.result is not None and not self._outbound.unheard_samples)
@@ -89,6 +89,6 @@ class Floor:
             return False
         return reply.result is None or self._outbound.unheard_samples > self._tail
 
-    def caller_started_first(self, reply: Reply) -> bool:
-        """Whether the voice over the agent started before the caller could have heard the reply."""
-        return self._voice_ns < reply.first_sent_ns + REACTION_NS
+    def is_going_on(self, reply: Reply | None) -> bool:
+        """Whether the voice over the agent started too soon to be a reaction to the reply: the caller had paused."""
+        return reply is not None and self._voice_ns <= reply.first_sent_ns + self._landing_ns

@@ -43,8 +43,12 @@ class Interruption:
         self.paused = False
         """Whether the agent is silent until it is decided what the caller's voice was."""
 
-    def push(self, voicing: Voicing, over_agent: bool) -> Move | None:
-        """Take the next voicing, and whether the agent has audio that the caller has not heard; return what to do."""
+    def push(self, voicing: Voicing, over_agent: bool, *, going_on: bool = False) -> Move | None:
+        """Take the next voicing, and whether the agent has audio that the caller has not heard; return what to do.
+
+        `going_on`: the voice started too soon to be a reaction to the reply. Then it is no backchannel, however short:
+        the agent yields as soon as it surely is speech.
+        """
         window_start, self._now = self._now, voicing.end_sample
         before, self._voiced = self._voiced, self._is_voice(voicing)
         if self._voiced:
@@ -53,7 +57,7 @@ class Interruption:
             self._last_voice = self._now
         elif not self.paused:
             self.began = None
-        return self._paused_move() if self.paused else self._speaking_move(over_agent, voicing.probability)
+        return self._paused_move(going_on) if self.paused else self._speaking_move(over_agent, voicing.probability)
 
     def _speaking_move(self, over_agent: bool, probability: float) -> Move | None:
         # It takes the agent a moment to yield; until then it is not interrupted again.
@@ -65,11 +69,11 @@ class Interruption:
         self.paused, self._spoke = True, False
         return Move.PAUSE
 
-    def _paused_move(self) -> Move | None:
+    def _paused_move(self, going_on: bool) -> Move | None:
         assert self.began is not None
         self._spoke = self._spoke or (self._voiced and self._now - self._run_start >= self._utterance)
         silent = self._now - self._last_voice
-        if self._last_voice - self.began >= self._backchannel and self._spoke:
+        if self._spoke and (going_on or self._last_voice - self.began >= self._backchannel):
             self.paused, self._yielded = False, True
             return Move.YIELD
         # Repeated clicks, none of them long enough for speech, must not keep the agent silent for ever.

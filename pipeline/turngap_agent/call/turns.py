@@ -2,8 +2,9 @@
 
 A turn's life: speech starts → its end is decided provisionally (an attempt starts, its audio is held) → the end is
 confirmed (the audio may be sent), or the caller resumes (the attempt is void, the turn continues with the next one).
-Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost. For a barge-in
-language model and synthesiser are stopped and the memory is cut to what was heard.
+Speech while nothing of the attempt has been sent prolongs the same turn, so that no words are lost. So does speech that
+begins as the reply does: the end was taken too soon, and the reply is taken back. For a barge-in language model and
+synthesiser are stopped and the memory is cut to what was heard.
 
 One attempt is at work at a time: a new one waits until the engines have stopped working for cancelled ones.
 """
@@ -64,6 +65,8 @@ class Turns:
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
         self._max_samples = longest_turn_samples(agent)
         self._turn, self._attempt, self._start_sample = -1, 0, 0
+        self._goes_on = False
+        """The reply was taken back, so the next speech belongs to the same turn."""
         self.reply: Reply | None = None
         """The attempt that is being made or played, or that was played last; None once it is void."""
 
@@ -81,8 +84,11 @@ class Turns:
         return event.at_sample - self._start_sample <= self._max_samples
 
     def start_speech(self, event: EndpointEvent) -> None:
-        """Start a turn, or continue the last one if nothing of its reply was sent."""
-        reply = self.reply
+        """Start a turn, or continue the last one if nothing of its reply was sent, or if that was taken back."""
+        reply, goes_on = self.reply, self._goes_on
+        self._goes_on = False
+        if goes_on and self.has_room(event):
+            return
         unheard = reply is not None and reply.result is None and not reply.sent_payload
         if unheard and self.has_room(event):
             self.withdraw()
@@ -136,8 +142,8 @@ class Turns:
             self._cancel(self.reply)
             self.reply = None
 
-    async def interrupt(self, reply: Reply) -> str:
-        """Stop a reply that the caller spoke over, or that is too late; return the words of it that were heard."""
+    async def interrupt(self, reply: Reply) -> None:
+        """Stop a reply that the caller spoke over, or that is too late; remember the words of it that were heard."""
         heard_samples = len(reply.sent_payload) - self._outbound.unheard_samples
         text = heard_text(reply.clauses, heard_samples)
         if reply.result is None:
@@ -147,11 +153,28 @@ class Turns:
         elif reply.result is TurnResult.REPLIED:
             self._conversation.cut_last(text, heard_samples)
             self._speech_context.start(self._conversation.context)
+        await self._silence(reply, text)
+
+    async def take_back(self, reply: Reply) -> None:
+        """Stop a reply that began although the caller had only paused; the turn goes on with the caller's next words.
+
+        Nothing of the reply is remembered: the whole turn gets another one, which may begin with the same words.
+        """
+        text = heard_text(reply.clauses, len(reply.sent_payload) - self._outbound.unheard_samples)
+        if reply.result is None:
+            self._cancel(reply)
+        elif reply.result is TurnResult.REPLIED:
+            self._conversation.cut_last("", 0)
+            self._speech_context.start(self._conversation.context)
+        self._words_so_far.keep(reply.question.end_sample, reply.words)
+        self._goes_on = True
+        await self._silence(reply, text)
+
+    async def _silence(self, reply: Reply, heard: str) -> None:
         if reply.sent_payload:
-            reply.notes.fact(tracing.HEARD_TEXT, text)
+            reply.notes.fact(tracing.HEARD_TEXT, heard)
             await self._outbound.clear()
         self.reply = None
-        return text
 
     async def close(self) -> None:
         """Stop all work, and count it."""

@@ -77,6 +77,10 @@ class BargeInSettings(FrozenModel):
     by the detector, which makes a sound longer: Silero by up to two windows."""
     go_on_ms: int = Field(256, ge=32, le=2000)
     """Silence after a backchannel before the agent resumes."""
+    landing_ms: int = Field(300, ge=0, le=2000)
+    """A voice that starts within this time after the reply's first audio is no reaction to it: the caller had only
+    paused. The agent gives way, and answers the whole turn. 0: only a voice that started before the reply counts so.
+    Add the line's round trip on a long line."""
     tail_ms: int = Field(200, ge=0, le=2000)
     """With no more than this left of a complete reply, the caller does not interrupt it: the voice is the next turn."""
     echo_below_db: float = Field(20.0, ge=0, le=90)

@@ -13,13 +13,15 @@ from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSetting
 from turngap_agent.telephony import mulaw
 from turngap_agent.telephony.messages import Clear, OutboundMark
 
-from tests.pipeline.call.speculative import Blocking, soon
+from tests.pipeline.call.speculative import Blocking, Counted, soon
 
 pytestmark = pytest.mark.anyio
 
 LONG = "tts.ms_per_character=300"
 """Ten seconds of reply: whatever a test does is over before it has played."""
 SHORT = "tts.ms_per_character=2"
+SOON = "barge_in.landing_ms=2000"
+"""A voice within two seconds of the reply's start is the caller going on."""
 
 
 class RecordingLanguageModel(ScriptedLanguageModel):
@@ -139,17 +141,78 @@ async def test_a_barge_in_is_answered_from_its_first_word(serve):
     )
 
 
-async def test_a_caller_who_started_before_the_first_sound_is_heard_whole(serve, monkeypatch):
-    """A caller who speaks on before hearing anything prolongs the turn: its next attempt gets both parts."""
-    monkeypatch.setattr(floor, "REACTION_NS", 60_000_000_000)
-    async with serve("tts.ms_per_character=1000") as served, served.phone() as phone:
+@pytest.mark.parametrize("speaks_ms", [150, 300, 700])
+@pytest.mark.parametrize("reply_done", [True, False])
+async def test_a_caller_who_goes_on_as_the_reply_begins_is_answered_whole(serve, speaks_ms, reply_done):
+    """The agent is silent at once; its next attempt hears both parts, however short the second, and no reply between.
+
+    It makes no difference whether the reply was still being made, or had been made and remembered.
+    """
+    llm = RecordingLanguageModel("One two three, four five six.", free=None if reply_done else 3)
+    stt = Counted()
+    async with serve(LONG, SOON, llm=llm, stt=stt) as served, served.phone() as phone:
         await phone.ask()
-        await phone.receive()
-        await phone.speak(700)
+        if reply_done:
+            await phone.reply(echo=False)
+        else:
+            await phone.receive()
+        await phone.speak(speaks_ms)
         await phone.hush(400)
         await phone.cleared()
+        llm.go_on.set()
         name, _ = await phone.reply(echo=False)
+        await phone.hang_up()
+        await served.idle()
     assert name == "turn-0-2"
+    first, second = served.traces.turns
+    assert first.attributes[tracing.HEARD] is True
+    assert tracing.HEARD_TEXT in first.attributes
+    assert tracing.WENT_ON_NS not in first.attributes
+    assert second.attributes[tracing.TRANSCRIPT] == "words 2"
+    assert stt.heard[1] >= (400 + 400 + speaks_ms) * 8  # the first part, the pause, the second part
+    assert [request.history for request in llm.requests] == [(), ()]
+
+
+async def test_the_turn_after_a_landing_is_a_new_one(serve):
+    """The whole turn and its answer are remembered once, and the caller's next words are the next turn."""
+    llm = RecordingLanguageModel("One two three.")
+    async with serve("tts.ms_per_character=100", SOON, llm=llm) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.speak(300)
+        await phone.hush(400)
+        await phone.cleared()
+        await phone.reply()
+        await phone.ask()
+        name, _ = await phone.reply()
+    assert name == "turn-1-1"
+    assert llm.requests[2].history == (
+        Message("user", "scripted words"),
+        Message("assistant", "One two three."),
+    )
+
+
+async def test_a_click_as_the_reply_begins_takes_nothing_back(serve):
+    """Sound too short for speech is no word of the caller: the reply resumes."""
+    async with serve(LONG, SOON) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.speak(40)
+        await phone.hush(400)
+        await phone.cleared()
+        assert (await phone.reply(echo=False))[0] == "turn-0-1"
+
+
+async def test_a_landing_does_not_make_a_turn_longer_than_its_limit(serve):
+    """Speech that would make the turn longer than `max_turn_ms` is the next one."""
+    async with serve(LONG, SOON, "endpointing.max_turn_ms=1000") as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.hush(400)
+        await phone.speak(300)
+        await phone.hush(400)
+        await phone.cleared()
+        assert (await phone.reply(echo=False))[0] == "turn-1-1"
 
 
 async def test_a_word_at_the_very_end_of_a_reply_is_the_next_turn(serve):

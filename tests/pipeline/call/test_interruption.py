@@ -10,14 +10,16 @@ from turngap_agent.profile.sections import BargeInSettings, EndpointingSettings
 SETTINGS = BargeInSettings(pause_ms=64, backchannel_ms=480, go_on_ms=256)
 
 
-def moves(voices: str, over: str | bool = True, settings: BargeInSettings = SETTINGS) -> dict[int, Move]:
+def moves(
+    voices: str, over: str | bool = True, settings: BargeInSettings = SETTINGS, *, going_on: bool = False
+) -> dict[int, Move]:
     """The moves by window: `voices` has `x` for a voiced one, `X` for a sure one; `over` has `x` for an agent heard."""
     interruption = Interruption(settings, EndpointingSettings())
     by_index = {}
     for index, voice in enumerate(voices):
         audible = over if isinstance(over, bool) else over[index] == "x"
         voicing = Voicing((index + 1) * WINDOW_SAMPLES, {"x": 0.7, "X": 0.9}.get(voice, 0.1))
-        if (move := interruption.push(voicing, audible)) is not None:
+        if (move := interruption.push(voicing, audible, going_on=going_on)) is not None:
             by_index[index] = move
     return by_index
 
@@ -30,6 +32,12 @@ def test_a_backchannel_pauses_and_is_gone_on_from():
 def test_a_voice_that_lasts_is_a_barge_in():
     """At 480 ms of voice the agent yields, while the caller still speaks."""
     assert moves("x" * 30) == {1: Move.PAUSE, 14: Move.YIELD}
+
+
+def test_a_caller_who_goes_on_is_yielded_to_at_the_first_word():
+    """It is no reaction to the reply, so 96 ms of speech are enough; a click is not."""
+    assert moves("x" * 6 + "." * 20, going_on=True) == {1: Move.PAUSE, 2: Move.YIELD}
+    assert moves("X." + "." * 20, going_on=True) == {0: Move.PAUSE, 8: Move.RESUME}
 
 
 def test_it_yields_once():
