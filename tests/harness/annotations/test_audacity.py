@@ -21,7 +21,7 @@ from turngap_agent.errors import ScenarioError
 
 TIMES = st.integers(0, 10**9).map(lambda microseconds: microseconds / 1000)
 STRETCHES = st.builds(
-    lambda a, b, text: Stretch(min(a, b), max(a, b) + 1, text),
+    lambda a, b, text: Stretch(min(a, b), round(max(a, b) + 1, 3), text),
     TIMES,
     TIMES,
     st.sampled_from(["", "my number is four", "ja, genau"]),

@@ -1,0 +1,85 @@
+"""The public corpora that are pinned in `corpora.toml`: where each comes from, its licence, and how it is converted."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+from turngap_agent.documents import FrozenModel
+
+PINS = Path(__file__).parent / "corpora.toml"
+TABLE_VERSION = 1
+"""Raised when a converter's output changes: fetched corpora are converted again."""
+
+
+class RemoteFile(FrozenModel):
+    """One file to fetch."""
+
+    url: str = Field(pattern=r"^https://")
+    path: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")
+    """Its name among the fetched files."""
+    size: int | None = Field(None, gt=0)
+    """In bytes; None where it is not known."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """None where it is not known: that of the first fetch is recorded, and later fetches must have it."""
+
+
+class HubFile(FrozenModel):
+    """One file of a dataset on the Hugging Face hub, at one commit."""
+
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    path: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")
+    gated: bool = False
+    size: int | None = Field(None, gt=0)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class CorpusPin(FrozenModel):
+    """One pinned corpus."""
+
+    name: str = ""
+    about: str
+    licence: str
+    source: str
+    """As it is to be cited."""
+    homepage: str
+    converter: Literal["ami", "eot-bench"]
+    needs: str = ""
+    """A package that the converter needs and that is not among the dependencies."""
+    files: Annotated[tuple[RemoteFile | HubFile, ...], Field(min_length=1)]
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of this exact corpus in the cache: it changes with the files and with how they are converted."""
+        essence = self.model_dump_json(include={"files", "converter", "licence", "source"}, exclude_none=True)
+        return hashlib.sha256(f"{TABLE_VERSION} {essence}".encode()).hexdigest()[:12]
+
+    @property
+    def size(self) -> int | None:
+        """The bytes to fetch; None where some are not known."""
+        sizes = [file.size for file in self.files]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def size_text(self) -> str:
+        """The bytes to fetch, in words."""
+        known = sum(file.size or 0 for file in self.files)
+        more = "" if self.size is not None else "more than "
+        return f"{more}{known / 1e6:,.0f} MB, {self.licence}"
+
+    def locate(self, cache_folder: Path) -> Path:
+        """Return its folder in the cache of corpora, fetched or not."""
+        return cache_folder / self.name / self.fingerprint
+
+
+@cache
+def load_pins() -> dict[str, CorpusPin]:
+    """Return the pinned corpora by name, in the file's order."""
+    tables = tomllib.loads(PINS.read_text("utf-8"))
+    pins = TypeAdapter(dict[str, CorpusPin]).validate_python(tables)
+    return {name: pin.model_copy(update={"name": name}) for name, pin in pins.items()}

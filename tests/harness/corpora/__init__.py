@@ -1,0 +1,1 @@
+"""Corpora of recorded turns."""
