@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from turngap.corpus import background_noise
-from turngap_agent import loading, profile, weights
+from turngap_agent import loading, profile, tracing, weights
 from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.call.interruption import Interruption, Move
 from turngap_agent.endpointing import EventKind, Voicing
@@ -23,7 +23,7 @@ from turngap_agent.endpointing.policies import SilenceEndpointer
 from turngap_agent.endpointing.smart_turn.engine import SmartTurn
 from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
 from turngap_agent.errors import WeightsError
-from turngap_agent.llm import Message, Request
+from turngap_agent.llm import JudgesSentences, Message, Request
 from turngap_agent.llm.onnx.engine import OnnxChat
 from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.loading import Engines
@@ -88,6 +88,46 @@ def test_smart_turn_takes_a_turn_of_any_length(seconds: float) -> None:
 def request(words: str, call: int = 0, **more: Any) -> Request:
     block = f"Call CA{call:06d}4e1b77c0, from a number that is withheld."
     return Request(**{"call_block": block, "history": (), "words": words, "max_tokens": 24, **more})
+
+
+@pytest.mark.parametrize(
+    ("open_words", "whole"),
+    [
+        ("My number is four one five", "My number is four one five two two three, that is all"),
+        ("I would like to book a", "I would like to book a room for two nights."),
+        ("Could you tell me when the", "Could you tell me when the restaurant opens?"),
+        ("It is on the second floor and", "It is on the second floor."),
+    ],
+)
+def test_the_language_model_tells_a_whole_sentence_from_an_open_one(
+    loaded: Engines, open_words: str, whole: str
+) -> None:
+    """The recogniser's own full stop, which it puts after either, does not count."""
+    assert isinstance(loaded.llm, JudgesSentences)
+    judge = loaded.llm.end_probability
+
+    def probability(words: str) -> float:
+        return asyncio.run(judge(request(words)))
+
+    assert probability(f"{open_words}...") < probability(whole)
+    assert probability(f"{open_words}.") == pytest.approx(probability(open_words), abs=1e-6)
+    assert 0 <= probability("") <= 1
+
+
+def test_what_is_read_of_the_words_is_kept_for_the_reply(loaded: Engines) -> None:
+    """The reply to the same words computes the marks after them only."""
+    facts: dict[str, Any] = {}
+    asked = request("Could you tell me when the restaurant opens", call=7, set_attribute=facts.__setitem__)
+
+    async def read_and_reply() -> None:
+        assert isinstance(loaded.llm, JudgesSentences)
+        await loaded.llm.end_probability(asked)
+        async for _ in loaded.llm.reply(asked):
+            pass
+
+    asyncio.run(read_and_reply())
+    new = facts[tracing.LLM_PROMPT_TOKENS] - facts[tracing.PREFIX_CACHED_TOKENS]
+    assert 0 < new < 8
 
 
 def test_each_engine_describes_itself(loaded: Engines) -> None:

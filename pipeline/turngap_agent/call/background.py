@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from turngap_agent.endpointing import EndpointEvent, TurnModel
+from turngap_agent.endpointing import EndpointEvent, JudgesPauses, Pause, TurnModel
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import LanguageModel, Message, ReadsAhead, Request
 from turngap_agent.meter import CURRENT, Meter
@@ -27,15 +27,17 @@ class CompletionQueries:
     def __init__(
         self,
         audio: Callable[[EndpointEvent], AudioF32],
+        pause: Callable[[EndpointEvent], Awaitable[Pause]],
         on_answer: Callable[[EndpointEvent, float], Awaitable[None]],
         call_sid: str,
     ) -> None:
         """Args:
         audio: returns the turn's audio up to an event's sample, 8 kHz.
+        pause: returns the turn up to there with its words, once these are known.
         on_answer: takes the probability, 0-1, that the caller is done.
         call_sid: for the log.
         """
-        self._audio, self._on_answer, self._call_sid = audio, on_answer, call_sid
+        self._audio, self._pause, self._on_answer, self._call_sid = audio, pause, on_answer, call_sid
         self._event: EndpointEvent | None = None
         self._submitted = asyncio.Event()
 
@@ -56,7 +58,13 @@ class CompletionQueries:
             if (event := self._event) is None:
                 continue
             try:
-                probability = await model.completeness(self._audio(event))
+                if isinstance(model, JudgesPauses):
+                    pause = await self._pause(event)
+                    if self._event is not event:  # the caller has resumed meanwhile
+                        continue
+                    probability = await model.judge(pause)
+                else:
+                    probability = await model.completeness(self._audio(event))
             except Exception as error:  # noqa: BLE001  # whatever a model raises, the call continues
                 _log.error("%s: the turn model failed: %s", self._call_sid, " ".join(str(error).split()))
                 continue

@@ -46,7 +46,7 @@ class Call:
         self._endpointer = make_endpointer(agent.profile.endpointing)
         self._floor = Floor(agent.profile, outbound)
         self._turns = Turns(agent, self._inbound, outbound, self._floor, self._notes, script)
-        self._queries = CompletionQueries(self._turns.audio, self._take_completion, call_sid)
+        self._queries = CompletionQueries(self._turns.audio, self._turns.pause, self._take_completion, call_sid)
         self._deciding = asyncio.Lock()
         self._decisions: DelayLine[EndpointEvent | Move] = DelayLine(
             agent.injection.delay_ns(Stage.ENDPOINTING), self._act

@@ -20,10 +20,11 @@ from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.question import SPECULATION_LEVELS, Question
 from turngap_agent.clock import now_ns
+from turngap_agent.endpointing import JudgesPauses, Pause
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu import faults
 from turngap_agent.inject import Injection
-from turngap_agent.llm import GeneratesOnDemand, Request
+from turngap_agent.llm import GeneratesOnDemand, JudgesSentences, Request
 from turngap_agent.llm.clauses import ClauseSplitter
 from turngap_agent.loading import Engines
 from turngap_agent.stt import AudioF32, FixedWork, Transcript
@@ -57,6 +58,9 @@ class Reply:
         self.notes = notes
         self.words = ""
         """The caller's words, as transcribed."""
+        self._sentence_end: float | None = None
+        """The language model's probability that the caller's sentence ends with these words."""
+        self._words_read = asyncio.Event()
         self._started_ns = notes.started_ns
         self.result: TurnResult | None = None
         """None while it runs."""
@@ -98,6 +102,12 @@ class Reply:
         """Whether it failed before any of it was heard: the turn is worth another attempt."""
         return self.result is TurnResult.FAILED and not self.sent_payload
 
+    async def read_pause(self) -> Pause:
+        """Return what the attempt knows of the pause in which it began: when its words are read, or will not be."""
+        await self._words_read.wait()
+        question = next((one.text for one in reversed(self.question.history) if one.role == "assistant"), "")
+        return Pause(self.question.audio, self.words, self._sentence_end, question)
+
     def end_wait(self, *, all_stopped: bool) -> None:
         """Note that it waited until now for engines at work for a void attempt: no time of this attempt's stages."""
         self._started_ns = now_ns()
@@ -122,6 +132,7 @@ class Reply:
         """Record how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
         if self.result is not None:
             return
+        self._words_read.set()
         self._end_clause()
         partial = TurnResult.FAILED if self.engine_failed else TurnResult.INTERRUPTED
         self.result = result or (partial if self.sent_payload else TurnResult.CANCELLED)
@@ -148,6 +159,7 @@ class Reply:
         if not has_words(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so the agent stayed silent")
             return TurnResult.EMPTY
+        await self._read_sentence()
         requested_ns = await self._start_of("generation", transcribed_ns)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._generate(requested_ns))
@@ -162,6 +174,20 @@ class Reply:
         if script is not None and isinstance(stt, FixedWork):
             return await stt.transcribe_as(audio, script.words)
         return await stt.transcribe(audio)
+
+    async def _read_sentence(self) -> None:
+        """Ask the language model, before it replies, whether the words are a whole sentence, if the turn model reads.
+
+        What it computes for that is kept, so that the reply costs so much less.
+        """
+        llm, question = self._engines.llm, self.question
+        if isinstance(self._engines.turn, JudgesPauses) and isinstance(llm, JudgesSentences) and not self.confirmed:
+            request = Request(question.call_block, question.history, self.words, question.max_tokens)
+            try:
+                self._sentence_end = await llm.end_probability(request)
+            except EngineError as error:  # the turn then ends by silence; the reply will show whether the engine works
+                _log.error("%s: reading the caller's words: %s", self.notes.call_sid, _one_line(error))
+        self._words_read.set()
 
     async def _start_of(self, work: str, ready_ns: int) -> int:
         """Return when `work` starts: at once, or when the end is confirmed if the profile does not speculate so far."""

@@ -24,7 +24,7 @@ from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.question import Question, WordsSoFar
 from turngap_agent.call.reply import Reply
 from turngap_agent.clock import now_ns
-from turngap_agent.endpointing import EndpointEvent
+from turngap_agent.endpointing import EndpointEvent, Pause
 from turngap_agent.stt import AudioF32
 from turngap_agent.telemetry.metrics import TurnResult, WorkUse
 from turngap_agent.telemetry.recorder import CallNotes
@@ -78,6 +78,13 @@ class Turns:
     def audio(self, event: EndpointEvent) -> AudioF32:
         """Return the turn's audio up to the event, 8 kHz, shape (n,)."""
         return to_float(self._inbound.audio.codes(self._start_sample, event.at_sample))
+
+    async def pause(self, event: EndpointEvent) -> Pause:
+        """Return the turn up to the event, with its words once the attempt that began there knows them."""
+        reply = self.reply
+        if reply is None or reply.question.end_sample != event.at_sample:
+            return Pause(self.audio(event))
+        return await reply.read_pause()
 
     def has_room(self, event: EndpointEvent) -> bool:
         """Whether the turn may continue with this speech: it is not longer than a turn may be."""

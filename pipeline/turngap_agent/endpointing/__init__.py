@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ class ConfirmedBy(StrEnum):
     """Long enough that no other evidence was needed."""
     SMART_TURN = "smart_turn"
     """The turn sounded complete, so less silence was enough."""
+    TURN_MODEL = "turn_model"
+    """The turn model's probability asked for this much silence, at the profile's rate of cut-offs."""
     LIMIT = "limit"
     """The caller talked for as long as a turn may last."""
 
@@ -110,6 +112,33 @@ class TurnModel(Protocol):
 
     async def close(self) -> None:
         """Free threads and memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What is known of the caller's turn at a pause that may be its end."""
+
+    audio: AudioF32
+    """The turn so far, 8 kHz, shape (n,)."""
+    words: str = ""
+    """As transcribed; "" where none were recognised, or not in time."""
+    sentence_end: float | None = None
+    """The language model's probability, 0-1, that the sentence ends there; None where it was not asked, or failed."""
+    question: str = ""
+    """What the agent said last; "" at the start of a call."""
+
+
+@runtime_checkable
+class JudgesPauses(Protocol):
+    """A turn model that takes the words of the turn too; it is asked as soon as they are known."""
+
+    async def judge(self, pause: Pause) -> float:
+        """Return the probability, 0-1, that the caller is done.
+
+        Raises:
+            EngineError: the engine failed; the turn then ends by silence.
+        """
         ...
 
 

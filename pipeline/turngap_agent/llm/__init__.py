@@ -90,6 +90,22 @@ class ReadsAhead(Protocol):
         ...
 
 
+@runtime_checkable
+class JudgesSentences(Protocol):
+    """A language model that can say whether what the caller has said so far is a whole sentence."""
+
+    async def end_probability(self, request: Request) -> float:
+        """Return the probability, 0-1, that the caller's sentence ends with `request.words`.
+
+        The words are read without the full stop that a recogniser puts after whatever it hears. What is computed is
+        kept for the reply to the same words.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        ...
+
+
 class LanguageModel(Protocol):
     """A loaded, shared engine; requests of several calls may overlap. The work runs off the event loop."""
 

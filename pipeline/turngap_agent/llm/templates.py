@@ -26,6 +26,10 @@ class Template(Protocol):
         """Return the text that follows for this request, up to the reply."""
         ...
 
+    def format_words(self, request: Request) -> str:
+        """Return the text that follows for this request, up to the last of the caller's words."""
+        ...
+
 
 class ChatMl:
     """Messages between marks, the format that chat models of the SmolLM2 and Qwen families are trained on."""
@@ -36,11 +40,14 @@ class ChatMl:
 
     def format_request(self, request: Request) -> str:
         """Return the end of the system message, the messages so far, and the opening of the assistant's."""
+        return f"{self.format_words(request)}{CHATML_END}\n{_CHATML_START}assistant\n"
+
+    def format_words(self, request: Request) -> str:
+        """Return the end of the system message and the messages so far, the last of them still open."""
         opening = f"\n{_escape(request.call_block)}{CHATML_END}\n"
-        messages = "".join(
-            f"{_CHATML_START}{message.role}\n{_escape(message.text)}{CHATML_END}\n" for message in _messages(request)
-        )
-        return f"{opening}{messages}{_CHATML_START}assistant\n"
+        messages = (f"{_CHATML_START}{message.role}\n{_escape(message.text)}" for message in _messages(request))
+        between = f"{CHATML_END}\n"
+        return f"{opening}{between.join(messages)}"
 
 
 class Dialogue:
@@ -52,9 +59,13 @@ class Dialogue:
 
     def format_request(self, request: Request) -> str:
         """Return the call's block, the lines so far, and the opening of the agent's."""
+        return f"{self.format_words(request)}\n{_AGENT}:"
+
+    def format_words(self, request: Request) -> str:
+        """Return the call's block and the lines so far, the last of them still open."""
         names = {"user": _CALLER, "assistant": _AGENT}
-        messages = "".join(f"{names[message.role]}: {_escape(message.text)}\n" for message in _messages(request))
-        return f"\n{_escape(request.call_block)}\n{messages}{_AGENT}:"
+        messages = "\n".join(f"{names[message.role]}: {_escape(message.text)}" for message in _messages(request))
+        return f"\n{_escape(request.call_block)}\n{messages}"
 
 
 TEMPLATES: dict[str, Template] = {"chatml": ChatMl(), "dialogue": Dialogue()}

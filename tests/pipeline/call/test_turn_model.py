@@ -4,8 +4,20 @@ import asyncio
 
 import pytest
 from turngap_agent import tracing
+from turngap_agent.endpointing import Pause
+from turngap_agent.errors import EngineError
 
-from tests.pipeline.call.speculative import LONG_MS, PATIENCE_S, SHORT_MS, SPECULATIVE, Counted, expect_silence, soon
+from tests.pipeline.call.speculative import (
+    LONG_MS,
+    PATIENCE_S,
+    SHORT_MS,
+    SPECULATIVE,
+    Blocking,
+    Counted,
+    Recording,
+    expect_silence,
+    soon,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -95,3 +107,75 @@ async def test_smart_turn_begins_nothing_before_the_end_is_sure(serve):
     assert (name, len(stt.heard)) == ("turn-0-1", 1)
     (turn,) = served.traces.turns
     assert turn.attributes[tracing.PROVISIONAL_NS] <= turn.attributes[tracing.CONFIRMED_NS]
+
+
+class Reads(Recording):
+    """A language model that also says whether a sentence ends; it notes the words, and what it was asked first."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.fails = fails
+        self.read: list[str] = []
+
+    async def end_probability(self, request):
+        assert not self.requests, "the words are read before the reply is requested"
+        self.read.append(request.words)
+        if self.fails:
+            raise EngineError("a defect")
+        return 0.25
+
+
+class Judges:
+    """A turn model that takes words too; notes the pauses that it was asked about."""
+
+    def __init__(self, probability: float = 1.0) -> None:
+        self.probability = probability
+        self.pauses: list[Pause] = []
+        self.asked = asyncio.Event()
+
+    async def judge(self, pause):
+        self.pauses.append(pause)
+        self.asked.set()
+        return self.probability
+
+    async def completeness(self, audio):
+        raise AssertionError("a model that takes words is asked with them")
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_turn_model_that_reads_gets_words_and_the_sentences_end(serve, fails):
+    """With the attempt's transcript and the language model's probability; one that fails costs the probability only."""
+    llm, turn = Reads(fails), Judges()
+    async with serve(*SPECULATIVE, stt=Counted(), llm=llm, turn=turn) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await soon(turn.asked)
+        await phone.hush(LONG_MS)
+        name, _ = await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    assert name == "turn-0-1"
+    (pause,) = turn.pauses
+    assert (pause.words, pause.sentence_end, pause.question) == ("words 1", None if fails else 0.25, "")
+    assert len(pause.audio) > 400 * 8
+    assert llm.read == ["words 1"]
+
+
+async def test_words_that_are_not_known_yet_hold_up_nothing(serve):
+    """A transcription that hangs leaves the model without its question; the turn still ends by silence."""
+    stt, turn = Blocking(), Judges()
+    async with serve(*SPECULATIVE, stt=stt, llm=Reads(), turn=turn) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(LONG_MS)
+        await soon(stt.begun)
+        await served.heard_all(phone)
+        assert turn.pauses == []
+        stt.release.set()
+        await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    (notes,) = served.traces.turns
+    assert notes.attributes[tracing.CONFIRMED_BY] == "silence"

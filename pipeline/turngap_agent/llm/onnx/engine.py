@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
@@ -26,6 +28,8 @@ from turngap_agent.llm.templates import CHATML_END, TEMPLATES
 
 _LINE_BREAK = "Ċ"
 """A line break, as a byte-level vocabulary spells it."""
+_STOPS = " \t\n.,;:!?…-"
+"""What a recogniser puts after the last word, whether or not the sentence is over."""
 _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words="Hello?", max_tokens=4)
 _DROPPED_AT_ONCE = 16
 """How many messages of the history are left out at once where there are not enough positions, so that the prompt starts
@@ -59,6 +63,7 @@ class OnnxChat:
         self._template = TEMPLATES[settings.template]
         self._system = self._encode(self._template.format_shared(settings.system_prompt))
         self._ends = self._end_ids()
+        self._sentence_ends = self._sentence_end_ids()
         self._decoder = Decoder(folder / "model.onnx", settings.threads, settings.positions)
         self._calls = [_Call("", self._decoder.new_context()) for _ in range(settings.conversations or 1)]
         self._requests = self._replies = 0
@@ -110,6 +115,14 @@ class OnnxChat:
         if not self._replies:
             await worker.run(self._executor, self._read_ahead, request)
 
+    async def end_probability(self, request: Request) -> float:
+        """Return the probability, 0-1, that the caller's sentence ends with `request.words`.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        return await worker.run(self._executor, self._end_probability, request)
+
     def forget(self, call_block: str) -> None:
         """Let the next new call take over the context of that call, which has ended."""
         for call in self._calls:
@@ -137,6 +150,17 @@ class OnnxChat:
         kept = min(common_length(call.context.ids, ids), allowed)
         if kept < len(ids):
             self._compute_logits(call.context, ids, kept)
+
+    def _end_probability(self, request: Request) -> float:
+        words = request.words.rstrip(_STOPS)
+        if not words:
+            return 0.0
+        ids = self._prompt(replace(request, words=words), self._settings.max_tokens, self._template.format_words)
+        call, allowed = self._select_call(request.call_block)
+        kept = min(common_length(call.context.ids, ids), allowed, len(ids) - 1)
+        logits = self._compute_logits(call.context, ids, kept)
+        weights = np.exp(logits - logits.max())
+        return float(weights[self._sentence_ends].sum() / weights.sum())
 
     def _compute_logits(self, context: Context, ids: list[int], kept: int) -> F32:
         try:
@@ -189,15 +213,17 @@ class OnnxChat:
         call.last_request = self._requests
         return call, allowed
 
-    def _prompt(self, request: Request, reply_tokens: int) -> list[int]:
+    def _prompt(self, request: Request, reply_tokens: int, form: Callable[[Request], str] | None = None) -> list[int]:
         """Return the request's ids, without the oldest messages if there are not enough positions.
+
+        `form` writes the request as text; by default up to the reply.
 
         Raises:
             EngineError: there are not enough positions even without the history.
         """
         for dropped in range(0, len(request.history) + _DROPPED_AT_ONCE, _DROPPED_AT_ONCE):
             shortened = replace(request, history=request.history[dropped:])
-            ids = self._system + self._encode(self._template.format_request(shortened))
+            ids = self._system + self._encode((form or self._template.format_request)(shortened))
             if len(ids) + reply_tokens <= self._decoder.positions:
                 return ids
         raise EngineError(
@@ -215,6 +241,12 @@ class OnnxChat:
         if self._settings.template == "dialogue":
             ends |= {token for token in vocabulary if token.startswith(_LINE_BREAK)}
         return frozenset(vocabulary[token] for token in ends if token in vocabulary)
+
+    def _sentence_end_ids(self) -> npt.NDArray[np.int64]:
+        """Return the ids that end a caller's sentence: a stop, a line break or the mark after a message."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        found = [at for token, at in vocabulary.items() if token.startswith((".", "?", "!", _LINE_BREAK, CHATML_END))]
+        return np.array(sorted(found), np.int64)
 
 
 class _ReplyText:
