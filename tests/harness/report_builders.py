@@ -15,7 +15,7 @@ from turngap.model.figures import CorpusFigures, Instrument, LatencyFigures, Lat
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Bar, Outcome, PathStep, StageTime, TurnRecord
 from turngap.scenario import Expectation
-from turngap.verdict import conversation, stats, summary
+from turngap.verdict import conversation, landings, stats, summary
 from turngap_agent.tracing import Activity, Stage
 
 NETWORK_MS = 95.0
@@ -212,6 +212,7 @@ def run_record(turns: Sequence[TurnRecord], **changes: Any) -> RunRecord:
         cut_off_rate=talk.rates["cut_off_rate"],
         underrun_rate=stats.rate(over[Outcome.BROKEN], len(scored)),
         wer_upper=summary.compute_figures(scored)["wer_upper"],
+        landings=landings.pool_landings(counted),
         wasted_attempts=sum((t.attempts or 1) - 1 for t in scored),
         conversation=talk,
         corpus=CorpusFigures(

@@ -278,7 +278,7 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
             )
     budget = head.record.budget if head.record.budget is not None else base.record.budget
     found = comparison.compare_turns(head.turn_records, base.turn_records, budget)
-    notes = (*comparison.describe_too_few(found), *comparison.describe_differences(head.record, base.record))
+    notes = comparison.make_notes(found, head.record, base.record)
     return RunComparison(head.id, base.id, found.change, found.sentence, found.measures, found.rows, notes)
 
 

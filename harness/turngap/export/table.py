@@ -8,6 +8,7 @@ import io
 from turngap_agent.tracing import Stage
 
 from turngap.store.folder import StoredRun
+from turngap.verdict.landings import landing_cells
 
 COLUMNS = (
     "call",
@@ -69,7 +70,8 @@ def render_csv(run: StoredRun) -> str:
     """Return the table, with a heading."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow([*COLUMNS, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))])
+    landings = tuple(landing_cells(None))
+    rows.writerow([*COLUMNS, *landings, *(f"{stage}{kind}" for stage in Stage for kind in ("_ms", "_exposed_ms"))])
     for turn in run.turns:
         data = turn.model_dump(mode="json")
         stages = turn.stages or {}
@@ -77,6 +79,10 @@ def render_csv(run: StoredRun) -> str:
             (stages[stage].duration_ms, stages[stage].exposed_ms) if stage in stages else ("", "") for stage in Stage
         ]
         rows.writerow(
-            ["" if data[name] is None else data[name] for name in COLUMNS] + [cell for pair in times for cell in pair]
+            [
+                "" if cell is None else cell
+                for cell in (*(data[name] for name in COLUMNS), *landing_cells(turn.landing).values())
+            ]
+            + [cell for pair in times for cell in pair]
         )
     return out.getvalue()

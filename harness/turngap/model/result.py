@@ -28,6 +28,7 @@ from turngap.model.figures import (
     StageFigures,
 )
 from turngap.model.intervals import IntervalFigures
+from turngap.model.landing import LandingFigures
 from turngap.model.live import LiveSummary
 from turngap.model.plural import ordinal
 from turngap.model.stopping import StoppingPlan
@@ -207,6 +208,8 @@ class RunRecord(FrozenModel):
     """`first turn` of a call and `later turns`, if there are both; {} in runs that did not record it."""
     conversation: ConversationFigures | None = None
     """Null in runs that did not record it."""
+    landings: LandingFigures | None = None
+    """How cut-offs landed, beside their rate; null without any, and in runs that did not record it."""
     cost: CostFigures | None = None
     """Null if the profile has no price."""
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Activity, Stage
 
+from turngap.model.landing import Landing
 from turngap.model.live import LegTimes
 from turngap.scenario import PAUSE_MS, Expectation
 
@@ -196,6 +197,8 @@ class TurnRecord(FrozenModel):
     """The call's stereo WAV file in the run folder, if it was kept."""
     audio_offset_ms: float | None = None
     """The position of t0 in that file."""
+    landing: Landing | None = None
+    """How the agent landed that began too soon; only of cut-offs, and null in runs that did not record it."""
     live: LegTimes | None = None
     """The time on each leg of a live call; the perceived gap is then measured mouth to ear, not modelled."""
 

@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from turngap.model.figures import LatencyFigures, Rate, WastedWork, WordErrors
+from turngap.model.landing import Landing
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
 from turngap.model.turn import GOOD, TurnRecord
 from turngap.report.wording import OUTCOME, bound_text, ms, percent
 from turngap.verdict import conversation
+from turngap.verdict.landings import describe_landings
 from turngap.verdict.measures import REACTIONS, SHARES
 
 ORDINARY = ("cut_off_rate", "missed_rate", "truncated_rate", "underrun_rate")
 """Rates that every run has; the section is shown only if there is more than these."""
 MOST_TURNS = 100
+_YES_NO = {True: "yes", False: "no", None: "not known"}
 _IN_EVERY_SUMMARY = ("cut-offs", "replies with an underrun")
 
 
@@ -75,6 +78,24 @@ class OverRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LandedRow:
+    """One cut-off, and how it landed."""
+
+    utterance: str
+    landing: Landing
+
+    @property
+    def soft(self) -> str:
+        """Whether it landed softly."""
+        return _YES_NO[self.landing.soft]
+
+    @property
+    def whole(self) -> str:
+        """Whether the whole utterance was answered in the end."""
+        return _YES_NO[self.landing.answered_whole]
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """The tables of the section; each may be empty."""
 
@@ -83,6 +104,10 @@ class Section:
     words: tuple[WordRow, ...]
     waste: tuple[WasteRow, ...]
     over: tuple[OverRow, ...]
+    landings: str
+    """How cut-offs landed, in one sentence; "" if there are none."""
+    landed: tuple[LandedRow, ...]
+    """Each cut-off."""
     budgeted: bool
     """Whether the run's budget limits any of it."""
 
@@ -115,10 +140,13 @@ def conversation_section(record: RunRecord, turns: Sequence[TurnRecord]) -> Sect
     special = any(
         talk.rates[share.metric].n for share in SHARES if share.metric in talk.rates and share.metric not in ORDINARY
     )
-    if not (special or words or waste):
+    landed = "" if record.landings is None else describe_landings(record.landings)
+    if not (special or words or waste or landed):
         return None
     budgeted = any(row.budget for row in rates) or any(row.budget for row in times)
-    return Section(rates if special else (), times, words, waste, _over_rows(turns), budgeted)
+    return Section(
+        rates if special else (), times, words, waste, _over_rows(turns), landed, _landed_rows(turns), budgeted
+    )
 
 
 def terminal_lines(record: RunRecord) -> list[tuple[str, str]]:
@@ -135,6 +163,8 @@ def terminal_lines(record: RunRecord) -> list[tuple[str, str]]:
         )
         for row in section.times
     ]
+    if section.landings:
+        rows.append(("cut-offs, their landing", section.landings))
     rows += [
         (f"WER, {row.name}", f"{word_errors_text(row.figures)}{f'; with clean twins {row.twins}' if row.twins else ''}")
         for row in section.words
@@ -211,3 +241,9 @@ def _over_rows(turns: Sequence[TurnRecord]) -> tuple[OverRow, ...]:
         )
         for turn in shown[:MOST_TURNS]
     )
+
+
+def _landed_rows(turns: Sequence[TurnRecord]) -> tuple[LandedRow, ...]:
+    shown = [turn for turn in turns if turn.is_valid]
+    rows = [LandedRow(turn.utterance_id, turn.landing) for turn in shown if turn.landing is not None]
+    return tuple(rows[:MOST_TURNS])

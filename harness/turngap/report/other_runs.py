@@ -87,7 +87,7 @@ def compare_with_baseline(record: RunRecord, turns: Sequence[TurnRecord], baseli
     """
     base = store.read_run(baseline)
     found = comparison.compare_turns(turns, base.turns, record.budget or base.record.budget)
-    notes = (*comparison.describe_too_few(found), *comparison.describe_differences(record, base.record))
+    notes = comparison.make_notes(found, record, base.record)
     return BaselineComparison(base.record.run_id, found, notes)
 
 

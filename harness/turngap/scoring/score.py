@@ -15,6 +15,7 @@ from turngap.scenario import Expectation, PlannedCall
 from turngap.scenario.content import make_openings
 from turngap.scoring import attempts, breakdown, outcomes, overlap, wer
 from turngap.scoring.attempts import CallSpans
+from turngap.scoring.landing import measure_landing
 from turngap.scoring.milestones import Milestones, find_milestones
 from turngap.scoring.substance import Substance, find_substance
 from turngap.scoring.turn_facts import collect_facts, describe_call_end, find_underruns, measure_lateness
@@ -115,6 +116,11 @@ def _score(
     outcome, detail = outcomes.judge_turn(facts)
     reply, t1_ns = (moments.reply, moments.t1_ns) if answers else (None, None)
     gap_ms, substance_ms = _ms_after(moments.t0_ns, t1_ns), _ms_after(moments.t0_ns, heard.at_ns)
+    landing = (
+        measure_landing(record, call, spoken, moments, next_speech_ns, reference)
+        if outcome is Outcome.CUT_OFF
+        else None
+    )
     stages, path = breakdown.stage_times(attempt.activities, moments.t0_ns, t1_ns)
     started = attempts.attempts_started_between(call, moments.speech_ns, next_speech_ns)
     work = breakdown.measure_work(started, attempt.turn_span if not turn.agent.needs_silence else None)
@@ -161,6 +167,7 @@ def _score(
         prefix_beyond_tokens=attempts.count_foreign_prefix_tokens(attempt.turn_span),
         compute_ms=work.heard_ms,
         wasted_ms=work.wasted_ms,
+        landing=landing if answers else None,
         silence_ms=None if reply is None else to_ms(reply.silence_ns),
         clause_gap_ms=None if reply is None else to_ms(reply.longest_silence_ns),
         reply_ms=None if reply is None else to_ms(reply.end_ns - reply.start_ns),

@@ -29,6 +29,8 @@ class TurnWordErrors:
     A word that was misheard ("deal" for "dial") is a word error; one that stops early ("tomor") was cut off.
     A word with a digit counts whatever its length: the normaliser writes numbers as digits.
     """
+    missing: int = 0
+    """Reference words for which the transcript has none, and numbers of which it has fewer digits."""
 
 
 def word_errors(reference: str, transcript: str) -> TurnWordErrors | None:
@@ -48,9 +50,10 @@ def word_errors(reference: str, transcript: str) -> TurnWordErrors | None:
                 recognised.split()[chunk.hyp_start_idx : chunk.hyp_end_idx],
                 strict=True,
             )
+    shortened = sum(_count_digits(word) < _count_digits(words[place]) for place, word in recognised_as.items())
     last = next((position for position in reversed(range(len(words))) if _is_counted(words[position])), None)
     missing = None if last is None or _is_same_word(words[last], recognised_as.get(last, "")) else words[last]
-    return TurnWordErrors(errors, len(words), errors / len(words), missing)
+    return TurnWordErrors(errors, len(words), errors / len(words), missing, aligned.deletions + shortened)
 
 
 def count_words(reference: str) -> int:
@@ -75,6 +78,10 @@ def _is_same_word(expected: str, recognised: str) -> bool:
     if expected.startswith(recognised) and len(expected) - len(recognised) > 1:
         return False
     return difflib.SequenceMatcher(None, expected, recognised, autojunk=False).ratio() >= 0.5
+
+
+def _count_digits(word: str) -> int:
+    return sum(character.isdigit() for character in word)
 
 
 def _is_counted(word: str) -> bool:

@@ -15,6 +15,7 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, StageTime, TurnRecord
 from turngap.verdict import conversation, groups, stats
 from turngap.verdict.intervals import compute_intervals
+from turngap.verdict.landings import pool_landings
 from turngap.verdict.word_errors import pool_word_errors
 
 Turns = Sequence[TurnRecord]
@@ -58,6 +59,7 @@ def compute_figures(turns: Turns) -> dict[str, Any]:
         "strata": groups.group_by_stratum(valid),
         "depths": groups.group_by_depth(valid),
         "conversation": talk,
+        "landings": pool_landings(valid),
     }
 
 

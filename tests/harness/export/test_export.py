@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from turngap import export
+from turngap.model.landing import Landing
 from turngap.model.turn import Outcome
 from turngap.store.folder import RunFolder
 from turngap_agent.tracing import Stage
@@ -61,3 +62,14 @@ def test_a_trace_keeps_the_turn_gap(folder: Path) -> None:
     expected = builders.turn(0).turn_gap_ms
     assert expected is not None
     assert end - begin == pytest.approx(expected * 1000, abs=0.01)
+
+
+def test_csv_has_a_landing_in_columns_of_its_own(tmp_path: Path) -> None:
+    """Only a cut-off has one; what is not known of it is empty."""
+    found = Landing(starts=1, heard_ms=312, gave_way_ms=64, gap_ms=455)
+    turns = [builders.turn(0), builders.turn(1, outcome=Outcome.CUT_OFF).model_copy(update={"landing": found})]
+    made = RunFolder.create(tmp_path, "run", builders.run_record(turns))
+    made.append(turns)
+    first, second = csv.DictReader(io.StringIO(export.export_run(made.path, "csv")))
+    assert {value for name, value in first.items() if name.startswith("landing_")} == {""}
+    assert (second["landing_heard_ms"], second["landing_gap_ms"], second["landing_soft"]) == ("312.0", "455.0", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from turngap.model.budget import Budget, Limit
+from turngap.model.landing import Landing
 from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
@@ -121,3 +122,19 @@ def test_held_turns_are_no_failures(tmp_path: Path) -> None:
     held = make.conversation_turns()[5]
     assert held.outcome is Outcome.HELD
     assert "<tr><td>1<td>" in page(tmp_path / "run", [held])
+
+
+def test_landings_are_beside_the_cut_offs(tmp_path: Path) -> None:
+    """In the page a sentence and a row for each cut-off, on the terminal the sentence; unknown words are said."""
+    found = Landing(starts=1, heard_ms=312, gave_way_ms=64, gap_ms=455, lost_words=0, answered_whole=True, soft=True)
+    unknown = found.model_copy(update={"lost_words": None, "answered_whole": None, "soft": None})
+    turns = [*make.turns(6)] + [
+        make.turn(index, outcome=Outcome.CUT_OFF).model_copy(update={"landing": landing})
+        for index, landing in ((6, found), (7, unknown))
+    ]
+    sentence = "of 2 landed softly: 1 (not known in 1); heard too soon 312 ms (p95 312)"
+    text = page(tmp_path / "run", turns)
+    assert f"Cut-offs, {sentence}" in text
+    assert "Each cut-off, and how it landed, ms" in text
+    assert text.count("not known") >= 3
+    assert sentence in print_terminal(make.run_record(turns))

@@ -81,3 +81,21 @@ def test_no_reference_word_no_rate() -> None:
 def test_the_normaliser_is_made_once() -> None:
     """Making it reads files; every turn shares one."""
     assert load_normaliser() is load_normaliser()
+
+
+@pytest.mark.parametrize(
+    ("transcript", "missing"),
+    [
+        ("my number is four five two three", 0),
+        ("my number is four five", 1),
+        ("number is 4523", 1),
+        ("my number is 4529", 0),
+        ("my lumber is 4523", 0),
+        ("", 4),
+    ],
+)
+def test_words_that_are_missing(transcript: str, missing: int) -> None:
+    """Spoken digits are normalised to one number: one with fewer digits lacks words; a misheard word is there."""
+    compared = word_errors("my number is four five two three", transcript)
+    assert compared is not None
+    assert compared.missing == missing

@@ -5,7 +5,13 @@ The budget decides; this is a second gate. docs/definitions.md ("One run against
 
 from turngap.verdict.comparison.findings import Change, MeasureChange, MedianChange
 from turngap.verdict.comparison.medians import LEAST_PAIRS, compare_medians, default_tolerance_ms
-from turngap.verdict.comparison.runs import TurnsComparison, compare_turns, describe_differences, describe_too_few
+from turngap.verdict.comparison.runs import (
+    TurnsComparison,
+    compare_turns,
+    describe_differences,
+    describe_too_few,
+    make_notes,
+)
 from turngap.verdict.comparison.stages import LatencyChange
 
 __all__ = [
@@ -20,4 +26,5 @@ __all__ = [
     "default_tolerance_ms",
     "describe_differences",
     "describe_too_few",
+    "make_notes",
 ]

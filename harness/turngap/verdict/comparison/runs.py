@@ -18,6 +18,7 @@ from turngap.verdict.comparison.measures import Sample, compare_samples
 from turngap.verdict.comparison.medians import LEAST_PAIRS
 from turngap.verdict.comparison.pairs import Turns, match_turns
 from turngap.verdict.comparison.stages import LatencyChange, compare_stages
+from turngap.verdict.landings import compare_landings
 from turngap.verdict.stats import Floats
 
 _LIMITED = (Metric.TURN_GAP, Metric.PERCEIVED_GAP)
@@ -55,6 +56,11 @@ def compare_turns(head: Turns, base: Turns, budget: Budget | None = None) -> Tur
     measures = compare_samples(new, old, paired=matched.paired, limit_ms=limit.at_most if limit is not None else None)
     gap = [_as_row(measure) for measure in measures if measure.name == "turn_gap_p50_ms"]
     return TurnsComparison(measures, (*gap, *compare_stages(matched)), matched.left_out)
+
+
+def make_notes(comparison: TurnsComparison, head: RunRecord, base: RunRecord) -> tuple[str, ...]:
+    """Return the lines below a comparison: too few turns, how cut-offs landed, what else differs."""
+    return (*describe_too_few(comparison), *compare_landings(head, base), *describe_differences(head, base))
 
 
 def describe_too_few(comparison: TurnsComparison) -> list[str]:
