@@ -3,6 +3,7 @@
 from turngap.annotations.audacity import parse_audacity, write_audacity
 from turngap.annotations.model import Annotations, Stretch, TimedWord, join_stretches, order_annotations
 from turngap.annotations.reading import PARSERS, find_label_file, read_annotations
+from turngap.annotations.textgrid import form_stretches
 
 __all__ = [
     "PARSERS",
@@ -10,6 +11,7 @@ __all__ = [
     "Stretch",
     "TimedWord",
     "find_label_file",
+    "form_stretches",
     "join_stretches",
     "order_annotations",
     "parse_audacity",

@@ -15,6 +15,7 @@ _NO_SPEECH = re.compile(
     r"|unlabeled|ignore_time_segment_in_scoring|xxx)?[\W_]*",
     re.IGNORECASE,
 )
+_SILENCE_MARK = re.compile(r"\s*|[<\[({]\s*[^>\])}]*[>\])}]|sil|sp|spn|#|_", re.IGNORECASE)
 _SPEECH = re.compile(r"[\W_]*(speech|speaking|voice|talk(ing)?|turn|utterance)?[\W_]*\d*", re.IGNORECASE)
 
 
@@ -47,6 +48,11 @@ def check_order(start_ms: float, end_ms: float, where: str) -> None:
 def names_no_speech(label: str) -> bool:
     """Whether a label says that there is no speech: silence, noise, laughter, and so on; "" does too."""
     return _NO_SPEECH.fullmatch(label) is not None
+
+
+def is_silence_mark(word: str) -> bool:
+    """Whether an entry among words is none: empty, a mark of aligners such as "sp", or in brackets, as "<laugh>"."""
+    return _SILENCE_MARK.fullmatch(word) is not None
 
 
 def label_text(label: str) -> str:

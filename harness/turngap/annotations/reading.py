@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from pathlib import Path
 
+from turngap.annotations.ami import parse_ami
 from turngap.annotations.audacity import parse_audacity
 from turngap.annotations.fields import label_error
 from turngap.annotations.model import Annotations
+from turngap.annotations.nist import parse_ctm, parse_rttm, parse_stm
+from turngap.annotations.tables import parse_csv, parse_json
+from turngap.annotations.textgrid import parse_textgrid
 
 Parse = Callable[[str, str], Annotations]
 """Takes a file's text and its name in messages; raises a ScenarioError (`scenario.labels`)."""
 LARGEST_BYTES = 64 * 2**20
-PARSERS: dict[str, Parse] = {".txt": parse_audacity}
+PARSERS: dict[str, Parse] = {
+    ".txt": parse_audacity,
+    ".textgrid": parse_textgrid,
+    ".rttm": parse_rttm,
+    ".ctm": parse_ctm,
+    ".stm": parse_stm,
+    ".csv": parse_csv,
+    ".tsv": parse_csv,
+    ".json": parse_json,
+    ".jsonl": parse_json,
+    ".xml": parse_ami,
+}
 """The reader of each suffix, in the order in which files beside a recording are looked for."""
 
 
@@ -53,4 +69,6 @@ def read_label_text(path: Path) -> str:
 
 def find_label_file(recording: Path) -> Path | None:
     """Return the label file beside a recording: its name with the suffix of a label format, the first that is there."""
-    return next((path for suffix in PARSERS if (path := recording.with_suffix(suffix)).is_file()), None)
+    beside = {path.name.lower(): path for path in recording.parent.glob(f"{glob.escape(recording.stem)}.*")}
+    names = (f"{recording.stem}{suffix}".lower() for suffix in PARSERS)
+    return next((beside[name] for name in names if name in beside and beside[name].is_file()), None)

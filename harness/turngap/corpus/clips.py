@@ -20,6 +20,7 @@ from turngap.corpus import audio_sources, background_noise, non_speech
 from turngap.corpus.audio_sources import OnProgress, PromptLibrary, SourceAudio
 from turngap.corpus.concatenation import HEAD_SAMPLES, join_speech
 from turngap.corpus.labels import MAX_MOVE_MS, label_speech
+from turngap.corpus.natural_turns import make_excerpt_clip
 from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Expectation, Scenario, Turn
 from turngap.scenario.turn import VOICE_KEYS
@@ -201,6 +202,8 @@ def _make_turn_clip(turn: Turn, prompts: PromptLibrary | None, reason: str, on_p
         return non_speech.make_keys(turn.key, turn.dtmf, as_tones=turn.dtmf_as == "tone")
     if turn.sound is not None:
         return make_clip(turn.key, [non_speech.make_sound(turn.sound, turn.twin or turn.key)])
+    if turn.excerpt is not None:
+        return make_excerpt_clip(turn.key, turn.excerpt, turn.expect)
     parts = _read_parts(turn, prompts, reason, on_progress)
     # If one voice speaks all parts, there is nothing to be joined, and no gap.
     gaps_ms = turn.all_gaps_ms if len(parts) > 1 else None

@@ -14,7 +14,10 @@ from turngap_agent.telephony import SAMPLE_RATE
 from turngap.corpora.opening import open_corpus
 from turngap.corpora.table import CorpusTable, TableRow, TableWord, cite
 from turngap.corpus.audio_sources import read_sound_file
-from turngap.model.records import Pcm16
+from turngap.corpus.concatenation import HEAD_SAMPLES, normalise
+from turngap.corpus.recording_floor import make_floor_loop
+from turngap.model.records import Clip, Pcm16
+from turngap.scenario.turn import PAUSE_MS, Excerpt
 
 HEAD_MS = 300.0
 TAIL_MS = 500.0
@@ -102,6 +105,40 @@ def read_turn(table: CorpusTable, row: TableRow) -> NaturalTurn:
         question=row.question,
         licence=row.licence,
         source=cite(row),
+    )
+
+
+def make_excerpt_clip(clip_id: str, excerpt: Excerpt, transcript: str | None) -> Clip:
+    """Return the clip of a turn inside a recording: at level, cut at its known end, with its noise floor as the bed.
+
+    The end's stated uncertainty is the label's move. Without the floor as its bed the noise of the recording would stop
+    with the speech, and any detector would find the end.
+
+    Raises:
+        ScenarioError: the recording can't be read, or ends before the turn does (`scenario.audio`).
+    """
+    pcm, first_ms = read_stretch(
+        excerpt.file, excerpt.channel, excerpt.start_ms - HEAD_MS, excerpt.end_ms, excerpt.end_ms + TAIL_MS
+    )
+
+    def to_sample(ms: float) -> int:
+        return min(len(pcm), max(0, round((ms - first_ms) * SAMPLE_RATE / 1000)))
+
+    start, end = to_sample(excerpt.start_ms), to_sample(excerpt.end_ms)
+    levelled = normalise(pcm)
+    head = max(0, start - HEAD_SAMPLES)
+    pauses = [(to_sample(first), to_sample(beyond)) for first, beyond in excerpt.pauses_ms]
+    return Clip(
+        clip_id=clip_id,
+        pcm=levelled[head:end],
+        speech_start_sample=start - head,
+        transcript=transcript,
+        label_low_ms=excerpt.uncertainty_ms,
+        label_high_ms=-excerpt.uncertainty_ms,
+        source=excerpt.source or f"recording {excerpt.file.name}",
+        synthetic=False,
+        pauses=tuple((a - head, b - head) for a, b in pauses if b - a >= PAUSE_MS * SAMPLE_RATE // 1000),
+        bed=make_floor_loop(levelled, end - head, clip_id),
     )
 
 

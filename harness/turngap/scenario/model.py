@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
 
 from turngap.scenario.content import default_openings, split_words
+from turngap.scenario.corpus_turns import CorpusTurns, draw_turns
 from turngap.scenario.turn import Expectation, Turn
 
 SUFFIX = ".scenario.yaml"
@@ -88,7 +90,10 @@ class Scenario(FrozenModel):
     always the first. The turns before it are lead-ins."""
     lead_ins: tuple[Turn, ...] = ()
     """What callers say before a deeper scored turn; recorded, never scored."""
-    turns: tuple[Turn, ...] = Field(min_length=1)
+    corpus: CorpusTurns | None = None
+    """A corpus of recorded turns: those that pass its filters are called beside `turns`."""
+    turns: tuple[Turn, ...] = ()
+    """At least one, unless `corpus` has them."""
     _source: _Source = PrivateAttr(default_factory=_Source)
 
     @field_validator("turns_per_call", mode="before")
@@ -108,6 +113,11 @@ class Scenario(FrozenModel):
 
     @model_validator(mode="after")
     def _check_turns(self) -> Scenario:
+        if not self.turns and self.corpus is None:
+            # The types that pydantic has for this, so that messages are those of any other list.
+            if "turns" in self.model_fields_set:
+                raise PydanticCustomError("too_short", "empty", {"min_length": 1, "location": ("turns",)})
+            raise PydanticCustomError("missing", "missing", {"location": ("turns",)})
         keys: set[str] = set()
         for section, turns in (("turns", self.turns), ("lead_ins", self.lead_ins)):
             for index, turn in enumerate(turns):
@@ -203,11 +213,11 @@ class Scenario(FrozenModel):
 
 
 def load_scenario_file(path: Path) -> Scenario:
-    """Read a scenario; audio paths become absolute.
+    """Read a scenario; audio paths become absolute, and the turns of its corpus are added.
 
     Raises:
-        ScenarioError: the file is missing or malformed, or an audio file is missing (`scenario.audio`); the message
-            names file and line.
+        ScenarioError: the file is missing or malformed, an audio file is missing (`scenario.audio`), or its corpus
+            (`scenario.corpus`); the message names file and line.
     """
     scenario = documents.load(path, Scenario, ScenarioError)
     keys = tuple(turn.key for turn in (*scenario.turns, *scenario.lead_ins))
@@ -216,27 +226,57 @@ def load_scenario_file(path: Path) -> Scenario:
 
 
 def resolve_audio(scenario: Scenario, folder: Path) -> Scenario:
-    """Return the scenario with absolute audio paths; relative ones are relative to `folder`.
+    """Return the scenario with absolute audio paths, and with the turns of its corpus after its own.
+
+    Relative paths are relative to `folder`. The key `corpus` is None in what is returned: its turns are there.
 
     Raises:
-        ScenarioError: an audio file is missing (`scenario.audio`).
+        ScenarioError: an audio file is missing (`scenario.audio`), or the corpus can't be used (`scenario.corpus`).
     """
     # A turn's key keeps the path as it is written: results are the same wherever the scenario's file is.
     turns, lead_ins = (
-        tuple(
-            turn
-            if turn.audio is None
-            else turn.model_copy(update={"audio": (folder / turn.audio).resolve(), "id": turn.key})
-            for turn in listed
-        )
-        for listed in (scenario.turns, scenario.lead_ins)
+        tuple(_resolve_turn(turn, folder) for turn in listed) for listed in (scenario.turns, scenario.lead_ins)
     )
     for turn in (*turns, *lead_ins):
-        if turn.audio is not None and not turn.audio.is_file():
+        path = turn.audio if turn.excerpt is None else turn.excerpt.file
+        if path is not None and not path.is_file():
+            key = "audio" if turn.excerpt is None else "excerpt"
             raise ScenarioError(
-                f"{scenario.locate_turn(turn, 'audio')}: {describe_missing_file(turn.audio)}", code="scenario.audio"
+                f"{scenario.locate_turn(turn, key)}: {describe_missing_file(path)}", code="scenario.audio"
             )
-    return scenario.model_copy(update={"turns": turns, "lead_ins": lead_ins})
+    return scenario.model_copy(
+        update={"turns": (*turns, *_draw_turns(scenario, folder)), "lead_ins": lead_ins, "corpus": None}
+    )
+
+
+def _resolve_turn(turn: Turn, folder: Path) -> Turn:
+    if turn.audio is not None:
+        return turn.model_copy(update={"audio": (folder / turn.audio).resolve(), "id": turn.key})
+    if turn.excerpt is not None:
+        located = turn.excerpt.model_copy(update={"file": (folder / turn.excerpt.file).resolve()})
+        return turn.model_copy(update={"excerpt": located, "id": turn.key})
+    return turn
+
+
+def _draw_turns(scenario: Scenario, folder: Path) -> tuple[Turn, ...]:
+    if scenario.corpus is None:
+        return ()
+    path = scenario._source.path
+    place = f"scenario {scenario.name!r}" if path is None else f"{path}:{documents.find_line(path, ('corpus',))}"
+    try:
+        drawn = draw_turns(scenario.corpus, folder)
+    except ScenarioError as error:
+        raise ScenarioError(
+            "\n".join(f"{place}: `corpus`: {line}" for line in str(error).splitlines()), code=error.code
+        ) from None
+    taken = {turn.key for turn in (*scenario.turns, *scenario.lead_ins)}
+    twice = next((turn.key for turn in drawn if turn.key in taken), None)
+    if twice is not None:
+        raise ScenarioError(
+            f"{place}: `corpus`: its turn {twice!r} has the name of one of `turns`; give that one its own `id`",
+            code="scenario.corpus",
+        )
+    return drawn
 
 
 def describe_missing_file(path: Path) -> str:

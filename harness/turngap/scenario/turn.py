@@ -11,9 +11,9 @@ from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.telephony.script import MAX_REPLY_TOKENS
 
-VOICE_KEYS = ("prompt", "say", "audio", "sound", "dtmf", "silence_ms")
+VOICE_KEYS = ("prompt", "say", "audio", "excerpt", "sound", "dtmf", "silence_ms")
 """Each turn has exactly one of these."""
-SPOKEN_KEYS = ("prompt", "say", "audio")
+SPOKEN_KEYS = ("prompt", "say", "audio", "excerpt")
 PAUSE_MS = 200
 """From this length on a gap inside an utterance counts as a pause; shorter gaps are normal in speech."""
 LIMIT_AFTER_MS = 10_000
@@ -59,6 +59,30 @@ class Noise(FrozenModel):
     """Speech to noise over the utterance's active frames; without speech, relative to speech at -20 dBFS."""
 
 
+class Excerpt(FrozenModel):
+    """A turn inside a longer recording, whose end is known: as `corpus` makes them of a table's rows."""
+
+    file: Path
+    """The recording, relative to the scenario."""
+    channel: int = Field(0, ge=0, le=1000)
+    """Of several, the one that is heard."""
+    start_ms: float = Field(ge=0, allow_inf_nan=False)
+    end_ms: float = Field(gt=0, allow_inf_nan=False)
+    """The end of the turn: t0."""
+    uncertainty_ms: float = Field(50.0, ge=0, le=10_000, allow_inf_nan=False)
+    """How far the true end may be from there, either way."""
+    pauses_ms: tuple[tuple[float, float], ...] = ()
+    """Pauses inside the turn: (start, end), from the recording's start."""
+    source: str = ""
+    """Where the recording comes from, with its licence."""
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Excerpt:
+        if self.end_ms <= self.start_ms:
+            raise documents.located_error(f"must be after `start_ms`, {self.start_ms:g}", ("end_ms",))
+        return self
+
+
 class Turn(FrozenModel):
     """One turn; exactly one of `VOICE_KEYS` says what the caller is heard to say or do."""
 
@@ -69,6 +93,8 @@ class Turn(FrozenModel):
     """Words that the synthetic voice speaks."""
     audio: Path | None = None
     """An audio file, relative to the scenario."""
+    excerpt: Excerpt | None = None
+    """A stretch of a longer recording, whose end is known."""
     sound: Literal["cough", "mm-hm"] | None = None
     """A synthesised sound without words."""
     dtmf: str | None = Field(None, pattern=r"^[0-9*#A-D]{1,32}$")
@@ -171,5 +197,7 @@ class Turn(FrozenModel):
     def _voice_name(self) -> str:
         if self.prompt is not None:
             return self.prompt if isinstance(self.prompt, str) else "+".join(self.prompt)
+        if self.excerpt is not None:
+            return f"{self.excerpt.file.name}:{self.excerpt.start_ms:g}"
         name = next(name for name in VOICE_KEYS if getattr(self, name) is not None)
         return f"{name}:{getattr(self, name)}"

@@ -36,7 +36,7 @@ def load_error(turn: str) -> str:
         ('{dtmf: "1x", agent: wait}', "`turns.1.dtmf`"),
         (
             "{say: a, silence_ms: 500}",
-            "exactly one of prompt, say, audio, sound, dtmf, silence_ms; it has say, silence_ms",
+            "exactly one of prompt, say, audio, excerpt, sound, dtmf, silence_ms; it has say, silence_ms",
         ),
         ("{agent: wait}", "it has none"),
         ("{say: a, gaps_ms: 300}", "`gaps_ms` needs a `prompt` that is a list"),
