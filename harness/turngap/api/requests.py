@@ -13,6 +13,7 @@ from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 
 from turngap.api.results import Run, find_run
+from turngap.model.span_mapping import SpanMapping
 from turngap.network import NetworkProfile
 from turngap.scenario import Scenario
 from turngap.session import plan
@@ -39,6 +40,8 @@ class Agent:
     """Delays put into its stages, `STAGE=MS`."""
     nice: int = 0
     otlp_port: int = 0
+    spans: SpanMapping | Path | str | None = None
+    """What the spans of an agent of another framework mean: `pipecat`, `livekit`, or a mapping file."""
 
     @classmethod
     def profile(
@@ -64,12 +67,13 @@ class Agent:
         )
 
     @classmethod
-    def url(cls, url: str, *, otlp_port: int = 0) -> Self:
+    def url(cls, url: str, *, otlp_port: int = 0, spans: SpanMapping | Path | str | None = None) -> Self:
         """An agent that runs already, at `ws://HOST:PORT/PATH` or `wss://...`.
 
-        If it sends OpenTelemetry spans, they are received at `http://127.0.0.1:<otlp_port>`; 0 is a free port.
+        If it sends OpenTelemetry spans, they are received at `http://127.0.0.1:<otlp_port>`; 0 is a free port. `spans`
+        says what those of another framework mean: `pipecat`, `livekit`, or a mapping file.
         """
-        return cls(address=url, otlp_port=otlp_port)
+        return cls(address=url, otlp_port=otlp_port, spans=spans)
 
 
 def make_request(
@@ -96,6 +100,7 @@ def make_request(
         url=subject.address,
         budget=budget,
         networks=_check_list(networks, "networks"),
+        spans=subject.spans,
         options=Options(seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice, all_turns),
     )
 

@@ -258,11 +258,11 @@ class _Call:
         """Send `stop`, or drop the socket; `run` closes it."""
         if self._over.done() or self._stream is None:
             return
+        self._ended_ns = self._clock.now_ns()  # before it leaves: whatever the agent does about it is later
         if self._planned.hang_up == "drop":
             self._stream.connection.drop()
         else:
             self._stream.send_stop()
-        self._ended_ns = self._clock.now_ns()
         self._over.set_result((CallEnd.COMPLETED, ""))
 
     def _call_at(self, deadline_ns: int, callback: Callback) -> None:

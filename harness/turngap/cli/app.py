@@ -63,6 +63,12 @@ def _run(
     inject: Annotated[list[str] | None, typer.Option(help="Delay a stage of the agent: STAGE=MS.")] = None,
     resume: Annotated[str | None, typer.Option(help="Resume this interrupted run: its folder, or its id.")] = None,
     otlp_port: Annotated[int, typer.Option(help="Port for the agent's spans; 0: a free one.", min=0, max=65535)] = 0,
+    spans: Annotated[
+        str | None,
+        typer.Option(
+            help="What the spans of an agent at a --url mean: pipecat, livekit, or a mapping in a .yaml file."
+        ),
+    ] = None,
     agent_nice: Annotated[int, typer.Option(help="Niceness of the agent's process.", min=0, max=19)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
 ) -> None:
@@ -71,7 +77,7 @@ def _run(
     from turngap.cli import run as command
 
     if resume is not None:
-        flags = (all_turns or None, agent_nice or None)
+        flags = (all_turns or None, agent_nice or None, spans)
         _refuse_beside_resume("run", (scenario, profile, url, turns, seed, out, set_, budget, network, inject, *flags))
         requests = [api.resume_request(resume, otlp_port=otlp_port)]
     else:
@@ -82,6 +88,7 @@ def _run(
             inject=tuple(inject or ()),
             nice=agent_nice,
             otlp_port=otlp_port,
+            spans=spans,
         )
         requests = [
             api.make_request(

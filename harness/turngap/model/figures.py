@@ -35,6 +35,13 @@ class StageFigures(FrozenModel):
     slack_p50_ms: float
     hidden_p50_ms: float | None = None
     """Time of the stage that nobody waited for; null in runs that did not record it."""
+    uncertainty_ms: float = 0.0
+    """By how much its times may be off either way, at the median: one of its ends is on another host's clock."""
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether its median is larger than its uncertainty."""
+        return self.p50_ms > self.uncertainty_ms or not self.uncertainty_ms
 
 
 class Rate(FrozenModel):

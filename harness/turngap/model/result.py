@@ -31,6 +31,7 @@ from turngap.model.intervals import IntervalFigures
 from turngap.model.landing import LandingFigures
 from turngap.model.live import LiveSummary
 from turngap.model.plural import ordinal
+from turngap.model.span_mapping import SpanMapping
 from turngap.model.stopping import StoppingPlan
 from turngap.model.telephone import TelephoneFigures
 from turngap.model.turn import Outcome
@@ -173,6 +174,8 @@ class RunRecord(FrozenModel):
     simultaneous_calls: int
     networks: dict[str, NetworkProfile] = Field(default_factory=dict)
     """The simulated networks by name; {}: there was none between caller and agent."""
+    spans: SpanMapping | None = None
+    """What the spans of another framework's agent were taken to mean; null for our own, and in older runs."""
     budget: Budget | None = None
     stopping_plan: StoppingPlan | None = None
     """When its verdict is decided; null without a budget, and in runs that were judged once, after all turns."""

@@ -59,6 +59,8 @@ class StageTime(FrozenModel):
     """How much longer it could have taken without delaying the reply: 0 on the path."""
     hidden_ms: float | None = None
     """Its time before the reply that nobody waited for: in parallel with other work, or while the caller spoke."""
+    uncertainty_ms: float = 0.0
+    """By how much its times may be off either way, because one of its ends is on another host's clock."""
 
 
 class PathStep(FrozenModel):

@@ -8,12 +8,14 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import psutil
 from pydantic import ValidationError
 from turngap_agent.errors import AgentError, UsageError
 
@@ -163,6 +165,15 @@ def check_url(url: str) -> str:
             f"--url {url!r}: expected ws://HOST:PORT/PATH or wss://…, as in ws://127.0.0.1:8080/twilio/media"
         )
     return url
+
+
+def is_this_host(url: str) -> bool:
+    """Return whether the URL's host is an address of this machine, so that both sides read one clock."""
+    host = (urlsplit(url).hostname or "").lower()
+    if host in ("localhost", socket.gethostname().lower()):
+        return True
+    own = {address.address.partition("%")[0] for listed in psutil.net_if_addrs().values() for address in listed}
+    return host in own or host.startswith("127.")
 
 
 def agent_environment(endpoint: str | None) -> dict[str, str]:

@@ -16,7 +16,10 @@ from turngap_agent.errors import HarnessError, UsageError
 from turngap_agent.tracing import Span
 
 from turngap.model.plural import plural
+from turngap.model.records import CallRecord
+from turngap.model.span_mapping import SpanMapping
 from turngap.processes import child
+from turngap.spans.foreign import CALL_MARGIN_NS, ForeignSpan, name_calls, select_call_spans
 
 SILENT_AGENT_TIMEOUT_S = 0.25
 """Time limit for a call's spans of an agent that sends none."""
@@ -31,13 +34,17 @@ class CollectedSpans:
     spans: tuple[Span, ...]
     note: str
     """What is missing, in one line; "" if the spans are complete."""
+    foreign: tuple[ForeignSpan, ...] = ()
+    """Those of another framework's agent that can be the call's, by the run's mapping."""
 
 
 class SpanReceiver:
     """The receiving process, and the spans that it has passed on."""
 
-    def __init__(self, process: asyncio.subprocess.Process, endpoint: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, endpoint: str, mapping: SpanMapping | None = None) -> None:
         self.endpoint = endpoint
+        self._mapping = mapping
+        self._foreign: list[ForeignSpan] = []
         self.counts: dict[str, int] = {}
         """Spans that were not used: `duplicate`, `foreign`, `other_boot`; and `malformed` requests."""
         self._process = process
@@ -49,18 +56,23 @@ class SpanReceiver:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, file: Path, port: int = 0) -> Self:
+    async def start(
+        cls, file: Path, port: int = 0, *, mapping: SpanMapping | None = None, other_boots: bool = False
+    ) -> Self:
         """Start a receiver that also appends every span to `file`.
+
+        It takes the spans that `mapping` names, and with `other_boots` those of our agent on another host.
 
         Raises:
             UsageError: `port` is in use.
             HarnessError: it did not start.
         """
-        command = child.python_command("turngap.processes.span_server", str(port), str(file))
+        wanted = [*(["--other-boots"] if other_boots else []), *sorted(mapping.used_names if mapping else ())]
+        command = child.python_command("turngap.processes.span_server", str(port), str(file), *wanted)
         process = await child.start_child(command, stderr=None)
         hello = await child.read_hello(process, "the span receiver")
         if "endpoint" in hello:
-            return cls(process, hello["endpoint"])
+            return cls(process, hello["endpoint"], mapping)
         await child.stop_child(process, grace_s=1.0)
         if "error" in hello and port:
             raise UsageError(f"--otlp-port {port}: {hello['error']}; give another port, or 0 for a free one")
@@ -77,6 +89,39 @@ class SpanReceiver:
         self._silent_calls = 0 if spans else self._silent_calls + 1
         return CollectedSpans(spans, describe_missing(spans) + self._why_none(spans))
 
+    async def collect_for(self, call: CallRecord, timeout_s: float) -> CollectedSpans:
+        """Wait for the spans of a call that has ended, as `collect` does; by the mapping, if there is one."""
+        if self._mapping is None:
+            return await self.collect(call.call_sid, timeout_s)
+        mapping = self._mapping
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._sends_none else timeout_s):
+                async with self._arrived:
+                    await self._arrived.wait_for(
+                        lambda: any(
+                            span.name == mapping.call.span for span in select_call_spans(call, self._foreign, mapping)
+                        )
+                    )
+        spans = select_call_spans(call, self._foreign, mapping)
+        self._forget(call, spans, mapping)
+        self._silent_calls = 0 if spans else self._silent_calls + 1
+        if not spans:
+            note = f"the agent sent no spans that mapping {mapping.name} uses"
+        elif not any(span.name == mapping.call.span for span in spans):
+            note = f"the span {mapping.call.span!r}, which ends with the call, did not arrive within {timeout_s:g} s"
+        else:
+            note = ""
+        return CollectedSpans((), note, spans)
+
+    def _forget(self, call: CallRecord, spans: tuple[ForeignSpan, ...], mapping: SpanMapping) -> None:
+        """Drop spans that were returned, and those that ended long before the call and can be no other's."""
+        named = name_calls(self._foreign, mapping)
+        self._foreign = [
+            span
+            for span in self._foreign
+            if span not in spans and (span.trace_id in named or span.end_ns >= call.started_ns - CALL_MARGIN_NS)
+        ]
+
     def current_spans(self, call_sid: str) -> tuple[Span, ...]:
         """Return the spans so far of a call that is under way; `collect` returns them again."""
         return tuple(self._calls.get(call_sid, ()))
@@ -90,7 +135,7 @@ class SpanReceiver:
             "arrived twice, and count once": self.counts.get("duplicate", 0),
             "were of calls that are not this run's": unrelated,
             "are from another host or boot, whose clock is not ours": self.counts.get("other_boot", 0),
-            "had no turngap attributes": self.counts.get("foreign", 0),
+            f"had no turngap attributes{self._nor_mapped}": self.counts.get("foreign", 0),
         }
         lines = [f"spans: {count} {text}" for text, count in counts.items() if count]
         if self.counts.get("malformed"):
@@ -112,6 +157,9 @@ class SpanReceiver:
             row = json.loads(line)
             if "counts" in row:
                 self.counts = row["counts"]
+            elif "foreign" in row:
+                self._foreign.append(parse_foreign_row(row))
+                self._any_span = True
             else:
                 span = parse_row(row)
                 self._calls[span.call_sid].append(span)
@@ -119,6 +167,10 @@ class SpanReceiver:
             async with self._arrived:
                 self._arrived.notify_all()
             await asyncio.sleep(0)  # a burst of buffered lines must not delay a caller's frame
+
+    @property
+    def _nor_mapped(self) -> str:
+        return f", and mapping {self._mapping.name} uses none of them" if self._mapping is not None else ""
 
     @property
     def _sends_none(self) -> bool:
@@ -142,6 +194,18 @@ def parse_row(row: dict[str, Any]) -> Span:
         turn=row["turn"],
         attempt=row["attempt"],
         attributes=attributes,
+    )
+
+
+def parse_foreign_row(row: dict[str, Any]) -> ForeignSpan:
+    """Return a line of `spans.jsonl` as a span of another framework's agent."""
+    return ForeignSpan(
+        name=row["name"],
+        trace_id=row["foreign"],
+        start_ns=row["start_ns"],
+        end_ns=row["end_ns"],
+        attributes=row["attributes"],
+        resource=row["resource"],
     )
 
 

@@ -1,8 +1,9 @@
 """Receives spans as OTLP/HTTP and prints them, in a process of its own, so that pacing never waits for it.
 
-`python -m turngap.processes.span_server PORT FILE` prints a JSON line with its endpoint. Then it writes each new span
-of this boot as a JSON line to stdout and to the end of FILE. Spans without our attributes are only counted. It ends
-with its stdin.
+`python -m turngap.processes.span_server PORT FILE [--other-boots] [NAME…]` prints a JSON line with its endpoint. Then
+it writes each new span of this boot as a JSON line to stdout and to the end of FILE, with `--other-boots` those of
+other hosts too. Spans without our attributes are only counted, but for those of the given names. Its end is that of
+its stdin.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
@@ -22,25 +24,46 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from turngap_agent import tracing
 
+from turngap.clock import Clock, SystemClock
+
 PATH = "/v1/traces"
 _LARGEST_BODY = 64 << 20
 Row = dict[str, Any]
 
 
-def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
-    """Parse the spans in a serialised `ExportTraceServiceRequest`.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is passed on besides our agent's spans of this boot."""
 
-    Returns:
-        Rows (`id`, then the fields of `tracing.Span`), the number of spans without our attributes, and the number from
-        another boot, whose monotonic times can't be compared.
+    names: frozenset[str] = frozenset()
+    """Names of another framework's spans."""
+    other_boots: bool = False
+    """Our agent's spans with another boot's monotonic times, which have to be aligned."""
+
+
+@dataclass(slots=True)
+class ParsedRequest:
+    """The spans of a request."""
+
+    rows: list[Row]
+    """`id`, then the fields of `tracing.Span`; of another framework's span `id`, `foreign` (its trace), `name`, its
+    times on this host's monotonic clock, `attributes`, `resource`."""
+    foreign: int = 0
+    """Spans without our attributes that nobody asked for."""
+    other_boot: int = 0
+    """Spans of another boot, whose monotonic times can't be compared."""
+
+
+def parse_request(body: bytes, boot_id: str, wanted: Wanted = Wanted(), anchor_ns: int = 0) -> ParsedRequest:
+    """Parse the spans in a serialised `ExportTraceServiceRequest`; `anchor_ns` is the unix time minus the monotonic.
 
     Raises:
         DecodeError: `body` is not such a message.
     """
-    new_rows: list[Row] = []
-    foreign = other_boot = 0
+    parsed = ParsedRequest([])
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        boot = _attributes(resource.resource.attributes).get(tracing.BOOT_ID)
+        about = _attributes(resource.resource.attributes)
+        boot = about.get(tracing.BOOT_ID)
         for scope in resource.scope_spans:
             for span in scope.spans:
                 attributes = _attributes(span.attributes)
@@ -54,13 +77,22 @@ def parse_request(body: bytes, boot_id: str) -> tuple[list[Row], int, int]:
                         "attempt": int(attributes.pop(tracing.ATTEMPT, -1)),
                     }
                 except (KeyError, TypeError, ValueError):
-                    foreign += 1
-                    continue
-                if boot != boot_id:
-                    other_boot += 1
-                    continue
-                new_rows.append(row | {"attributes": attributes})
-    return new_rows, foreign, other_boot
+                    if span.name not in wanted.names:
+                        parsed.foreign += 1
+                        continue
+                    times = {
+                        "start_ns": span.start_time_unix_nano - anchor_ns,
+                        "end_ns": span.end_time_unix_nano - anchor_ns,
+                    }
+                    row |= {"foreign": span.trace_id.hex(), **times, "resource": about}
+                else:
+                    if boot != boot_id and not wanted.other_boots:
+                        parsed.other_boot += 1
+                        continue
+                    if boot != boot_id:
+                        attributes[tracing.BOOT_ID] = str(boot)
+                parsed.rows.append(row | {"attributes": attributes})
+    return parsed
 
 
 class Receiver(ThreadingHTTPServer):
@@ -68,10 +100,13 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, outlets: list[IO[str]], boot_id: str) -> None:
+    def __init__(
+        self, port: int, outlets: list[IO[str]], boot_id: str, wanted: Wanted = Wanted(), clock: Clock | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self._outlets = outlets
-        self._boot_id = boot_id
+        self._boot_id, self._wanted = boot_id, wanted
+        self._clock = clock or SystemClock()
         self._seen: set[str] = set()
         self._counts = {"duplicate": 0, "foreign": 0, "other_boot": 0, "malformed": 0}
         self._lock = threading.Lock()
@@ -82,18 +117,20 @@ class Receiver(ThreadingHTTPServer):
         Raises:
             DecodeError: `body` is not an `ExportTraceServiceRequest`.
         """
-        rows, foreign, other_boot = parse_request(body, self._boot_id)
+        # Read for each request: the wall clock may be set while a run lasts.
+        anchor_ns = self._clock.unix_ns() - self._clock.now_ns()
+        parsed = parse_request(body, self._boot_id, self._wanted, anchor_ns)
         with self._lock:
             before = dict(self._counts)
-            for row in rows:
+            for row in parsed.rows:
                 if row["id"] in self._seen:
                     self._counts["duplicate"] += 1
                     continue
                 self._seen.add(row["id"])
                 for outlet in self._outlets:
                     outlet.write(json.dumps(row, separators=(",", ":")) + "\n")
-            self._counts["foreign"] += foreign
-            self._counts["other_boot"] += other_boot
+            self._counts["foreign"] += parsed.foreign
+            self._counts["other_boot"] += parsed.other_boot
             self._write_counts(before)
 
     def count_malformed(self) -> None:
@@ -171,9 +208,11 @@ def _attribute_value(value: AnyValue) -> Any:
 def main(arguments: list[str]) -> None:
     """Serve until stdin ends."""
     port, path = int(arguments[0]), Path(arguments[1])
+    other_boots = "--other-boots" in arguments[2:]
+    wanted = Wanted(frozenset(arguments[2:]) - {"--other-boots"}, other_boots)
     with path.open("a", encoding="utf-8") as file:
         try:
-            server = Receiver(port, [sys.stdout, file], tracing.read_boot_id())
+            server = Receiver(port, [sys.stdout, file], tracing.read_boot_id(), wanted)
         except OSError as error:
             print(json.dumps({"error": error.strerror or str(error)}), flush=True)
             return

@@ -8,13 +8,14 @@ clock), the result is a note and no activities: stages are incomplete, never wro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from turngap_agent import tracing
 from turngap_agent.tracing import Activity, Span, Stage
 
-from turngap.clock import NS_PER_MS
+from turngap.clock import NS_PER_MS, to_ms
 from turngap.model.plural import plural
 from turngap.model.records import CallRecord, Received
 from turngap.scoring.critical_path import Interval
@@ -26,6 +27,8 @@ CLOCK_TOLERANCE_NS = 1 * NS_PER_MS
 """How much earlier than it was sent a frame may appear to be read: two processes read the clock."""
 NEVER = 2**63 - 1
 """A time after any other."""
+NONE_OFF: Mapping[tuple[int, int], int] = MappingProxyType({})
+"""All times are of this host's clock."""
 NO_SPANS = "the agent sent no spans for this call"
 
 
@@ -53,6 +56,8 @@ class HeardAttempt:
     activities: dict[Activity, Interval] | None
     """None if the stages are not known for certain."""
     note: str
+    uncertain_ms: Mapping[Stage, float] = field(default_factory=dict)
+    """How far the times of stages may be off either way, for an agent on another host."""
 
 
 def select_call_spans(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
@@ -76,8 +81,13 @@ def select_call_spans(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
     return CallSpans(timed, attempts >= expected, note)
 
 
-def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones) -> HeardAttempt:
-    """Return the attempt whose sound was the turn's onset, with its activities."""
+def find_heard_attempt(
+    record: CallRecord, call: CallSpans, moments: Milestones, within_ns: Mapping[tuple[int, int], int] = NONE_OFF
+) -> HeardAttempt:
+    """Return the attempt whose sound was the turn's onset, with its activities.
+
+    `within_ns`, by turn and attempt: how far the times of an agent on another host may be off.
+    """
     if moments.onset_message is None:
         return HeardAttempt(None, None, "no answer, so no path to explain")
     if not call.spans:
@@ -85,7 +95,8 @@ def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones)
     sent = [
         (at_ns, span)
         for span in call.turns
-        if (at_ns := first_sent_ns(span)) is not None and moments.speech_ns <= at_ns <= moments.onset_message.recv_ns
+        if (at_ns := first_sent_ns(span)) is not None
+        and moments.speech_ns <= at_ns <= moments.onset_message.recv_ns + within_ns.get((span.turn, span.attempt), 0)
     ]
     if not sent:
         return HeardAttempt(None, None, call.note or "no attempt says that it sent what was heard")
@@ -103,13 +114,15 @@ def find_heard_attempt(record: CallRecord, call: CallSpans, moments: Milestones)
     elif not fault and arrival_ns is None:
         fault = f"the turn span does not say when chunk {chunk}, which holds t0, arrived"
     # Due, not sent: a busy host may take the caller off the CPU between its write and the time stamp of it.
-    if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS:
+    off_ns = within_ns.get((span.turn, span.attempt), 0)
+    if not fault and arrival_ns is not None and arrival_ns < moments.frame_due_ns - CLOCK_TOLERANCE_NS - off_ns:
         fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
     if fault or arrival_ns is None:
         return HeardAttempt(span, None, fault)
     activities = _agent_activities(span, attempt, moments.t0_ns, arrival_ns)
-    activities |= _measured_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns)
-    return HeardAttempt(span, activities, call.note)
+    activities |= _measured_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns, off_ns)
+    uncertain = dict.fromkeys((Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT), to_ms(off_ns)) if off_ns else {}
+    return HeardAttempt(span, activities, call.note, uncertain)
 
 
 def first_sent_ns(span: Span) -> int | None:
@@ -238,18 +251,25 @@ def _agent_activities(
 
 
 def _measured_activities(
-    received: Sequence[Received], moments: Milestones, frame_sent_ns: int, arrival_ns: int, first_sent_ns: int
+    received: Sequence[Received],
+    moments: Milestones,
+    frame_sent_ns: int,
+    arrival_ns: int,
+    first_sent_ns: int,
+    off_ns: int,
 ) -> dict[Activity, Interval]:
     """Return what the instrument itself measured: both directions of the line, and the silent start of the reply.
 
     The instrument's own lateness with the frame is in no activity: it is unexplained, and validity limits it.
     """
     assert moments.t1_ns is not None
-    first = next(message for message in received if message.recv_ns >= first_sent_ns and message.played_samples)
+    first = next(
+        message for message in received if message.recv_ns >= first_sent_ns - off_ns and message.played_samples
+    )
     return {
         Activity.FRAMING_IN: Interval(moments.t0_ns, moments.frame_due_ns),
         Activity.TRANSPORT_IN: Interval(min(frame_sent_ns, arrival_ns), arrival_ns),
-        Activity.TRANSPORT_OUT: Interval(first_sent_ns, first.recv_ns),
+        Activity.TRANSPORT_OUT: Interval(min(first_sent_ns, first.recv_ns), first.recv_ns),
         Activity.LEAD_IN: Interval(first.play_ns, moments.t1_ns),
     }
 

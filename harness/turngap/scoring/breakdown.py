@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from turngap_agent import tracing
 from turngap_agent.tracing import Activity, Span, Stage
@@ -12,14 +13,16 @@ from turngap.clock import to_ms
 from turngap.model.turn import Bar, PathStep, StageTime
 from turngap.scoring.critical_path import Activities, exposed_by_stage_ns, find_critical_path, slack_by_activity_ns
 
+NONE_UNCERTAIN: Mapping[Stage, float] = MappingProxyType({})
+
 
 def stage_times(
-    activities: Activities | None, t0_ns: int, t1_ns: int | None
+    activities: Activities | None, t0_ns: int, t1_ns: int | None, uncertain_ms: Mapping[Stage, float] = NONE_UNCERTAIN
 ) -> tuple[dict[Stage, StageTime] | None, tuple[PathStep, ...]]:
     """Return duration, exposed time and slack of each known stage and of UNEXPLAINED, and the path from t0 to t1.
 
     Endpointing is two activities: its duration is the longer one's (the confirmed end), its slack the smaller one.
-    None, and no path, if activities or t1 are not known.
+    None, and no path, if activities or t1 are not known. `uncertain_ms`: how far the times of a stage may be off.
     """
     if activities is None or t1_ns is None:
         return None, ()
@@ -37,10 +40,15 @@ def stage_times(
                 exposed_ms=to_ms(exposed[stage]),
                 slack_ms=to_ms(min(slack[activity] for activity in own)),
                 hidden_ms=to_ms(max(0, longest_ns - exposed[stage])),
+                uncertainty_ms=uncertain_ms.get(stage, 0.0),
             )
     unexplained_ms = to_ms(exposed[Stage.UNEXPLAINED])
     rows[Stage.UNEXPLAINED] = StageTime(
-        duration_ms=unexplained_ms, exposed_ms=unexplained_ms, slack_ms=0.0, hidden_ms=0.0
+        duration_ms=unexplained_ms,
+        exposed_ms=unexplained_ms,
+        slack_ms=0.0,
+        hidden_ms=0.0,
+        uncertainty_ms=uncertain_ms.get(Stage.UNEXPLAINED, 0.0),
     )
     steps = (
         PathStep(stage=piece.stage, start_ms=to_ms(piece.start_ns - t0_ns), end_ms=to_ms(piece.end_ns - t0_ns))

@@ -51,7 +51,13 @@ async def start_agents(
     async with AsyncExitStack() as stack:
         receivers, samplers = [], []
         for agent_run in agent_runs:
-            receiver = await SpanReceiver.start(agent_run.folder.path / SPANS, agent_run.request.options.otlp_port)
+            request = agent_run.request
+            receiver = await SpanReceiver.start(
+                agent_run.folder.path / SPANS,
+                request.options.otlp_port,
+                mapping=request.mapping,
+                other_boots=request.url is not None,
+            )
             stack.push_async_callback(receiver.stop)
             receivers.append(receiver)
             sampler = await Sampler.start(agent_run.folder.path)

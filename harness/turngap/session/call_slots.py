@@ -17,6 +17,7 @@ from turngap.corpus.clips import Corpus
 from turngap.model.plural import plural
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import TurnRecord
+from turngap.processes.agent import is_this_host
 from turngap.session.agent_processes import AgentProcesses
 from turngap.session.agent_run import AgentRun, AssignedCall
 from turngap.session.reply_scripts import custom_parameters
@@ -24,6 +25,8 @@ from turngap.session.scoring_process import ScoringJob, ScoringProcess
 
 SPANS_TIMEOUT_S = 3.0
 """How long a call's spans may take after its end: the agent flushes them then."""
+MAPPED_SPANS_TIMEOUT_S = 7.0
+"""The same for another framework's agent: OpenTelemetry's own exporter sends every 5 s."""
 DEATH_NOTICE_S = 0.5
 """How long a call that the agent closed waits for the agent's death: it may be the first sign of it."""
 DEAD_AGENT_GRACE_S = 5.0
@@ -166,8 +169,9 @@ class CallSlots:
             url = agent.ready.url
             raise AgentError(agent_run.prefixed(call.detail if url in call.detail else f"{url}: {call.detail}"))
         as_planned = call.end in (CallEnd.COMPLETED, CallEnd.DISCONNECTED)
-        timeout_s = SPANS_TIMEOUT_S if as_planned else DEATH_NOTICE_S
-        collected = await processes.receiver.collect(call.call_sid, timeout_s)
+        mapping = agent_run.request.mapping
+        timeout_s = MAPPED_SPANS_TIMEOUT_S if mapping is not None else SPANS_TIMEOUT_S if as_planned else DEATH_NOTICE_S
+        collected = await processes.receiver.collect_for(call, timeout_s)
         if not alone:
             await processes.sampler.pause()
         cold = first and agent.ours
@@ -179,6 +183,8 @@ class CallSlots:
             agent_run.request.network_ms(planned),
             cold,
             None if agent_run.request.options.all_turns else agent_run.rule,
+            mapping,
+            is_this_host(agent.ready.url),
         )
         scored = await self.scorer.score_and_save(job)
         agent_run.progress.add(scored)

@@ -17,6 +17,7 @@ from turngap.corpus.clips import Corpus
 from turngap.model.budget import PERCEIVED
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
+from turngap.model.span_mapping import SpanMapping
 from turngap.model.turn import TurnRecord
 from turngap.network import NetworkProfile, telephone
 from turngap.network.telephone import TelephoneNetwork
@@ -30,6 +31,7 @@ from turngap.session.run_documents import (
     load_profile,
     locate_recorded_scenario,
     read_scenario,
+    select_mapping,
 )
 from turngap.session.stopping import StoppingRule
 from turngap.store import folder as store
@@ -95,6 +97,8 @@ class Request:
     resumed: Resumed | None = None
     networks: tuple[NetworkProfile, ...] = ()
     """What is put between caller and agent: every utterance is called once under each. (): nothing."""
+    mapping: SpanMapping | None = None
+    """What the spans of the agent at `url` mean; None: they are ours, or there are none."""
     scenario_text: str | None = None
     """The scenario as the run's folder stores it, so that the run can be resumed; None: `scenario_path` has it."""
 
@@ -191,18 +195,22 @@ def plan_run(
     url: str | None = None,
     budget: Budget | Path | str | None = None,
     networks: Sequence[NetworkProfile | Path | str] = (),
+    spans: SpanMapping | Path | str | None = None,
     options: Options = Options(),
 ) -> Request:
     """Check the arguments and return the plan. Each document is an object, a file, or the name of one that ships.
 
-    With `networks` every utterance is called under each of them. Audio files of a scenario given as an object are
-    relative to the working folder.
+    With `networks` every utterance is called under each of them. `spans` says what the spans of the agent at `url`
+    mean; by default the scenario says it. Audio files of a scenario given as an object are relative to the working
+    folder.
 
     Raises:
         UsageError: (or a subclass) something does not fit; nothing was started.
     """
     if url is not None and (profile is not None or overrides or options.inject):
         raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
+    if url is None and spans is not None:
+        raise UsageError("--spans is for an agent of another framework, at a --url; a profile's agent needs none")
     checked, path, text = read_scenario(scenario)
     agent = load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
     check_profile_names(checked, path, agent.name if agent is not None else None)
@@ -223,6 +231,7 @@ def plan_run(
         budget=judged,
         options=options,
         networks=simulated,
+        mapping=select_mapping(spans, checked, path) if url is not None else None,
         scenario_text=text,
     )
     return _check_limits(request)
@@ -306,6 +315,7 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
         ),
         resumed=Resumed(path, record, run.turns, run.notes, lock),
         networks=simulated,
+        mapping=record.spans,
     )
     return _check_limits(request)
 
@@ -361,6 +371,12 @@ def _check_limits(request: Request) -> Request:
         raise ScenarioError(
             f"{request.scenario_label}: {n_calls} simultaneous calls, profile {request.profile_name!r} takes {limit}; "
             f"lower one, or give --set limits.simultaneous_calls={n_calls}"
+        )
+    if request.mapping is not None and request.mapping.call.attribute is None and n_calls > 1:
+        raise ScenarioError(
+            f"{request.scenario_label}: {n_calls} simultaneous calls, and mapping {request.mapping.name!r} cannot tell "
+            "whose spans are whose: let the agent send the call's id and name it as `call.attribute`, or place one "
+            "call at a time"
         )
     if request.budget is not None and len(request.networks) > 1:
         names = ", ".join(network.name for network in request.networks)

@@ -14,7 +14,9 @@ from turngap_agent.errors import ProfileError, ScenarioError
 from turngap_agent.profile import Profile
 
 from turngap import scenario as scenarios
+from turngap.model.span_mapping import SpanMapping
 from turngap.scenario import Scenario
+from turngap.spans.mapping import load_mapping
 
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios"
 """In the source tree and in an installation alike; the source tree has a link to `scenarios` there."""
@@ -125,3 +127,21 @@ def check_profile_names(scenario: Scenario, path: Path | None, profile: str | No
             if path is not None:
                 place = f"{path}:{documents.find_line(path, ('agent_settings', name))}"
             raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
+
+
+def select_mapping(spans: SpanMapping | Path | str | None, scenario: Scenario, path: Path | None) -> SpanMapping | None:
+    """Return what the spans of an agent at a URL mean: as given, or as the scenario says; None if neither says it.
+
+    Raises:
+        UsageError: there is no such mapping, or it is malformed.
+    """
+    if isinstance(spans, SpanMapping):
+        return spans
+    if spans is not None:
+        return load_mapping(str(spans))
+    if scenario.spans is None:
+        return None
+    is_file = scenario.spans.endswith((".yaml", ".yml"))
+    return load_mapping(
+        str((path.parent if path is not None else Path.cwd()) / scenario.spans) if is_file else scenario.spans
+    )

@@ -109,6 +109,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         scenario_path=str(request.scenario_path),
         scenario_sha256=request.scenario_sha256,
         seed=request.seed,
+        spans=request.mapping,
         planned_turns=request.planned_turns,
         simultaneous_calls=request.simultaneous_calls,
         networks={network.name: network.model_dump(mode="json") for network in request.networks},

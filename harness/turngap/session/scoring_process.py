@@ -30,10 +30,12 @@ from turngap_agent.telephony import FRAME_NS
 
 from turngap.clock import NS_PER_MS
 from turngap.model.records import CallRecord
+from turngap.model.span_mapping import SpanMapping
 from turngap.model.turn import TurnRecord
 from turngap.processes import child
 from turngap.processes.span_receiver import CollectedSpans
 from turngap.scenario import PlannedCall
+from turngap.scoring.mapped import MappedCall
 from turngap.scoring.score import score_call
 from turngap.session import network_plan
 from turngap.session.stopping import Decided, StoppingRule
@@ -59,6 +61,10 @@ class ScoringJob:
     """It is the first call to an agent that was just started."""
     stopping: StoppingRule | None = None
     """When the run stops before its planned turns; None where it never does."""
+    mapping: SpanMapping | None = None
+    """What the spans of another framework's agent mean."""
+    same_host: bool = True
+    """Whether that agent's wall clock is this host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,8 @@ def score_and_save(job: ScoringJob) -> ScoredCall:
         HarnessError: the folder can't be written.
     """
     call = job.call
-    turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold)
+    mapped = None if job.mapping is None else MappedCall(job.mapping, job.collected.foreign, job.same_host)
+    turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold, mapped=mapped)
     boot = tracing.read_boot_id()
     turns = [network_plan.with_network_name(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
     if job.collected.note:

@@ -183,6 +183,7 @@ def _figures_of_stage(times: list[StageTime]) -> StageFigures:
         hidden_p50_ms=None
         if any(time.hidden_ms is None for time in times)
         else at(0.5, lambda time: time.hidden_ms or 0.0),
+        uncertainty_ms=at(0.5, lambda time: time.uncertainty_ms),
     )
 
 

@@ -8,6 +8,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
+from turngap.clock import SystemClock
 from turngap.processes import span_receiver
 from turngap.processes.span_receiver import SpanReceiver
+from turngap.spans.mapping import load_mapping
 from turngap_agent import tracing
 from turngap_agent.errors import UsageError
 from turngap_agent.tracing import Span
+
+from tests.harness.builders import Call
 
 
 def otel_span(name: str, call_sid: str, turn: int, attempt: int, boot: str | None = None, **more: Any) -> ReadableSpan:
@@ -56,9 +61,9 @@ def send(endpoint: str, batch: list[ReadableSpan], compression: Compression = Co
     exporter.shutdown()
 
 
-def received(tmp_path: Path, scenario: Callable[[SpanReceiver], Awaitable[Any]]) -> Any:
+def received(tmp_path: Path, scenario: Callable[[SpanReceiver], Awaitable[Any]], **options: Any) -> Any:
     async def run() -> Any:
-        receiver = await SpanReceiver.start(tmp_path / "spans.jsonl")
+        receiver = await SpanReceiver.start(tmp_path / "spans.jsonl", **options)
         try:
             return await scenario(receiver)
         finally:
@@ -234,3 +239,59 @@ def test_missing_turn_spans_are_counted() -> None:
     turn = Span(tracing.TURN_SPAN, 0, 1, "CA1", 0, 0, {tracing.SPANS: 1})
     assert span_receiver.describe_missing([call, turn]) == "1 of 2 turn spans arrived"
     assert span_receiver.describe_missing([turn]) == "the call's own span is missing"
+
+
+def foreign_span(name: str, call_sid: str | None = None) -> ReadableSpan:
+    """A finished span of another framework, of now."""
+    provider = TracerProvider(resource=Resource({"service.name": "theirs"}), shutdown_on_exit=False)
+    span = provider.get_tracer("theirs").start_span(name, attributes={} if call_sid is None else {"call_sid": call_sid})
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    return span
+
+
+def test_spans_of_another_framework_are_the_calls_by_the_mapping(tmp_path: Path) -> None:
+    """Those that the mapping names, on our clock; the call's own span completes them. The others are counted."""
+    clock = SystemClock()
+
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
+        began_ns = clock.now_ns()
+        batch = [foreign_span("conversation", "CA7"), foreign_span("http.request")]
+        await asyncio.to_thread(send, receiver.endpoint, batch)
+        call = replace(Call().ends(1_000), call_sid="CA7", started_ns=began_ns, ended_ns=clock.now_ns())
+        collected = await receiver.collect_for(call, 5.0)
+        assert all(began_ns <= span.start_ns <= span.end_ns <= clock.now_ns() for span in collected.foreign)
+        again = await receiver.collect_for(call, 0.1)
+        assert again.foreign == ()
+        assert again.note == "the agent sent no spans that mapping pipecat uses"
+        return collected
+
+    collected = received(tmp_path, scenario, mapping=load_mapping("pipecat"))
+    assert [span.name for span in collected.foreign] == ["conversation"]
+    assert collected.foreign[0].resource["service.name"] == "theirs"
+    assert collected.note == ""
+    assert json.loads((tmp_path / "spans.jsonl").read_text("utf-8"))["name"] == "conversation"
+
+
+def test_a_call_whose_own_span_is_late_is_said(tmp_path: Path) -> None:
+    """What has arrived is used, with a note."""
+
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
+        await asyncio.to_thread(send, receiver.endpoint, [foreign_span("llm", "CA7")])
+        return await receiver.collect_for(replace(Call().ends(1_000), call_sid="CA7"), 0.5)
+
+    collected = received(tmp_path, scenario, mapping=load_mapping("pipecat"))
+    assert [span.name for span in collected.foreign] == ["llm"]
+    assert collected.note == "the span 'conversation', which ends with the call, did not arrive within 0.5 s"
+
+
+def test_spans_of_our_agent_on_another_host_are_kept_on_request(tmp_path: Path) -> None:
+    """They carry their boot, so that nobody takes their times for ours."""
+
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
+        call = otel_span(tracing.CALL_SPAN, "CA1", 0, 0, boot="another", **{tracing.ATTEMPTS: 0})
+        await asyncio.to_thread(send, receiver.endpoint, [call])
+        return await receiver.collect("CA1", 5.0)
+
+    collected = received(tmp_path, scenario, other_boots=True)
+    assert [span.attributes[tracing.BOOT_ID] for span in collected.spans] == ["another"]

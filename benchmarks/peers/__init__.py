@@ -1,0 +1,1 @@
+"""Agents of other frameworks on the engines of a profile, measured beside that profile: docs/peers.md."""
