@@ -43,6 +43,14 @@ class StageFigures(FrozenModel):
         """Whether its median is larger than its uncertainty."""
         return self.p50_ms > self.uncertainty_ms or not self.uncertainty_ms
 
+    @model_serializer(mode="wrap")
+    def _leave_out_certainty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write figures of one host as runs always did."""
+        data: dict[str, Any] = serialize(self)
+        if not data.get("uncertainty_ms"):
+            data.pop("uncertainty_ms", None)
+        return data
+
 
 class Rate(FrozenModel):
     """A share of turns with its exact one-sided 95 % upper bound (Clopper-Pearson)."""

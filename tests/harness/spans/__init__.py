@@ -1,0 +1,1 @@
+"""Tests of spans of other frameworks, and of clocks of other hosts."""
