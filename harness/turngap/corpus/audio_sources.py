@@ -121,6 +121,15 @@ def read_audio(path: Path) -> Pcm16:
     """Read an audio file as mono at 8 kHz, shape (n,); channels are averaged, other rates resampled (soxr, HQ).
 
     Raises:
+        ScenarioError: as `read_mono`.
+    """
+    return to_telephone_rate(*read_mono(path))
+
+
+def read_mono(path: Path) -> tuple[npt.NDArray[np.float64], int]:
+    """Read an audio file at its own rate: samples of full scale ±1, shape (n,), channels averaged; and the rate in Hz.
+
+    Raises:
         ScenarioError: as `read_sound_file`, or samples are not finite, or the rate is under 8 kHz (`scenario.audio`).
     """
     audio, rate = read_sound_file(path, "float64")
@@ -132,6 +141,11 @@ def read_audio(path: Path) -> Pcm16:
     mono = audio.mean(axis=1) if len(audio) else np.zeros(0)
     if not np.isfinite(mono).all():
         raise ScenarioError(f"{path}: some of its samples are nan or infinite; export it again", code="scenario.audio")
+    return mono, rate
+
+
+def to_telephone_rate(mono: npt.NDArray[np.float64], rate: int) -> Pcm16:
+    """Return samples of full scale ±1, shape (n,), at 8 kHz."""
     if rate != SAMPLE_RATE and len(mono):
         import librosa  # takes a second to import, and prompts do not need it
 

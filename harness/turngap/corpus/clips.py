@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from turngap_agent import documents
 from turngap_agent.errors import HarnessError, ScenarioError, WeightsError
@@ -19,8 +20,10 @@ from turngap_agent.errors import HarnessError, ScenarioError, WeightsError
 from turngap.corpus import audio_sources, background_noise, non_speech
 from turngap.corpus.audio_sources import OnProgress, PromptLibrary, SourceAudio
 from turngap.corpus.concatenation import HEAD_SAMPLES, join_speech
+from turngap.corpus.hand_labels import find_hand_label
 from turngap.corpus.labels import MAX_MOVE_MS, label_speech
 from turngap.corpus.natural_turns import make_excerpt_clip
+from turngap.corpus.recording_clips import check_noisy_clip, make_labelled_clip
 from turngap.model.records import Clip, Pcm16
 from turngap.scenario import Expectation, Scenario, Turn
 from turngap.scenario.turn import VOICE_KEYS
@@ -72,6 +75,7 @@ def build_corpus(scenario: Scenario, on_progress: OnProgress | None = None) -> C
         try:
             clip = _make_turn_clip(turn, prompts, reason, on_progress)
         except ScenarioError as error:
+            voice = "speech_ms" if error.code == "scenario.labels" and turn.speech_ms is not None else voice
             raise ScenarioError(f"{scenario.locate_turn(turn, voice)}: {error}", code=error.code) from None
         if isinstance(clip, str) and scenario.shuffle == "calls":
             raise ScenarioError(
@@ -204,10 +208,21 @@ def _make_turn_clip(turn: Turn, prompts: PromptLibrary | None, reason: str, on_p
         return make_clip(turn.key, [non_speech.make_sound(turn.sound, turn.twin or turn.key)])
     if turn.excerpt is not None:
         return make_excerpt_clip(turn.key, turn.excerpt, turn.expect)
+    if turn.audio is not None:
+        return _make_recording_clip(turn, turn.audio)
     parts = _read_parts(turn, prompts, reason, on_progress)
     # If one voice speaks all parts, there is nothing to be joined, and no gap.
     gaps_ms = turn.all_gaps_ms if len(parts) > 1 else None
     return make_clip(turn.key, parts, turn.expect, gaps_ms=gaps_ms, seed=turn.twin)
+
+
+def _make_recording_clip(turn: Turn, path: Path) -> Clip | str:
+    """Return the clip of a recording, labelled by hand, by its levels, or relative to its noise floor."""
+    audio = audio_sources.load_recording(path)
+    label = find_hand_label(turn)
+    if label is not None:
+        return make_labelled_clip(turn.key, audio, label, turn.expect)
+    return check_noisy_clip(path, audio, make_clip(turn.key, [audio], turn.expect, seed=turn.twin), turn)
 
 
 def _make_loop(
@@ -225,8 +240,6 @@ def _make_loop(
 
 
 def _read_parts(turn: Turn, prompts: PromptLibrary | None, reason: str, on_progress: OnProgress) -> list[SourceAudio]:
-    if turn.audio is not None:
-        return [audio_sources.load_recording(turn.audio)]
     if turn.say is not None:
         return [audio_sources.synthesise(turn.say, on_progress)]
     if prompts is not None:

@@ -16,7 +16,7 @@ from turngap.corpora.table import CorpusTable, TableRow, TableWord, cite
 from turngap.corpus.audio_sources import read_sound_file
 from turngap.corpus.concatenation import HEAD_SAMPLES, normalise
 from turngap.corpus.recording_floor import make_floor_loop
-from turngap.model.records import Clip, Pcm16
+from turngap.model.records import Clip, LabelSource, Pcm16
 from turngap.scenario.turn import PAUSE_MS, Excerpt
 
 HEAD_MS = 300.0
@@ -139,6 +139,7 @@ def make_excerpt_clip(clip_id: str, excerpt: Excerpt, transcript: str | None) ->
         synthetic=False,
         pauses=tuple((a - head, b - head) for a, b in pauses if b - a >= PAUSE_MS * SAMPLE_RATE // 1000),
         bed=make_floor_loop(levelled, end - head, clip_id),
+        label_source=LabelSource.HAND,
     )
 
 

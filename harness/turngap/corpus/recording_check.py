@@ -59,6 +59,11 @@ class RecordingCheck:
         return len(self.pcm) / 8
 
     @property
+    def tail_ms(self) -> float:
+        """What follows the speech in the file."""
+        return self.duration_ms - self.end_ms
+
+    @property
     def usable(self) -> bool:
         """Whether there are no remarks."""
         return not self.remarks

@@ -33,6 +33,8 @@ EDGE_OVER_FLOOR_DB, EDGE_OVER_SPREAD = 4.0, 2.0
 """An edge is where a group falls to the floor beyond it by this, or by so many times the floor's own spread."""
 ABSOLUTE_DBFS, BELOW_P95_DB = -55.0, 35.0
 """No frame under the threshold of a clean clip's label is speech, however low the floor is."""
+FLOOR_PERCENTILE = 40.0
+"""The floor is a little under the median of its levels: some of what follows the speech may be none of it."""
 FLOOR_FRAMES = 8
 """With fewer frames beyond an edge the floor there is not known."""
 FARTHEST_FRAMES = 100
@@ -41,7 +43,7 @@ _BANDS, _GROUPS = 24, 3
 _FROM_HZ, _TO_HZ, _OF_NYQUIST = 200.0, 7500.0, 0.94
 _WINDOW_MS, _FFT = 25, 1024
 _SMOOTHED_FRAMES, _SCORE_FRAMES, _FLOOR_SMOOTHED_FRAMES = 3, 5, 51
-_FLOOR_PERCENTILE, _FLOOR_HALF_FRAMES, _FLOOR_BIAS_DB = 20.0, 150, 3.0
+_RUNNING_PERCENTILE, _FLOOR_HALF_FRAMES, _FLOOR_BIAS_DB = 20.0, 150, 3.0
 """20 % of a band's levels in noise alone lie 3 dB or more under their mean, as smoothed here."""
 _SILENCE = 1e-9
 
@@ -105,13 +107,13 @@ def find_rough_stretches(levels: BandLevels) -> list[tuple[int, int]]:
 
 
 def find_edge(
-    levels: BandLevels, first: int, beyond: int, limit: int, shift_db: float = 0.0, percentile: float = 50.0
+    levels: BandLevels, first: int, beyond: int, limit: int, shift_db: float = 0.0, percentile: float = FLOOR_PERCENTILE
 ) -> int:
     """Return the frame beyond the last one of a stretch that is over the floor which follows it.
 
-    The floor is the median of each group's levels from the edge to `limit`, its spread what they lie under that: speech
-    only raises levels. As the floor depends on the edge, both are found in turns. From 100 ms before the rough end on,
-    a gap of 200 ms ends it.
+    The floor is the 40th percentile of each group's levels from the edge to `limit`, its spread how far they lie under
+    their median: speech only raises levels. As the floor depends on the edge, both are found in turns. From 100 ms
+    before the rough end on, a gap of 200 ms ends it.
 
     Args:
         levels: The recording's.
@@ -125,15 +127,14 @@ def find_edge(
     for _ in range(8):
         tail = slice(min(edge + _SMOOTHED_FRAMES, max(0, limit - FLOOR_FRAMES)), min(limit, edge + FARTHEST_FRAMES))
         threshold = measure_edge_threshold(levels.groups[:, tail], percentile) + shift_db
-        over = ((levels.groups > threshold[:, None]).any(axis=0) & levels.audible)[:limit]
-        new = _follow(over, max(first, beyond - SHORTEST_MS // FRAME_MS))
+        new = follow_speech(levels, threshold, first, beyond, limit)
         if new == edge:
             break
         edge = new
     return edge
 
 
-def measure_edge_threshold(tail: Levels, percentile: float = 50.0) -> Levels:
+def measure_edge_threshold(tail: Levels, percentile: float = FLOOR_PERCENTILE) -> Levels:
     """Return for each group the level, dB, over which a frame is none of the floor's; `tail` has shape (groups, n)."""
     floor = np.percentile(tail, percentile, axis=1)
     spread = np.percentile(tail, 50, axis=1) - np.percentile(tail, 16, axis=1)
@@ -149,7 +150,7 @@ def measure_bands(samples: Samples, rate: int) -> BandLevels:
     if not n:
         return BandLevels(np.zeros((_GROUPS, 0)), np.zeros(0), np.zeros(0, np.bool_))
     bands = uniform_filter1d(_band_levels(audio, rate, hop, window), _SMOOTHED_FRAMES, axis=0, mode="nearest")
-    floor = percentile_filter(bands, _FLOOR_PERCENTILE, size=(2 * _FLOOR_HALF_FRAMES + 1, 1), mode="nearest")
+    floor = percentile_filter(bands, _RUNNING_PERCENTILE, size=(2 * _FLOOR_HALF_FRAMES + 1, 1), mode="nearest")
     floor = uniform_filter1d(floor, _FLOOR_SMOOTHED_FRAMES, axis=0, mode="nearest") + _FLOOR_BIAS_DB
     excess = uniform_filter1d(np.maximum(0, bands - floor).mean(axis=1), _SCORE_FRAMES, mode="nearest")
     power = np.square(audio[: n * hop]).reshape(n, hop).mean(axis=1)
@@ -183,9 +184,13 @@ def _to_hz(mel: Levels) -> Levels:
     return hz
 
 
-def _follow(over: npt.NDArray[np.bool_], start: int) -> int:
-    """Return the frame beyond the last in `over` that is reached from `start` without a gap of 200 ms."""
-    last = start
+def follow_speech(levels: BandLevels, threshold: Levels, first: int, beyond: int, limit: int) -> int:
+    """Return the frame beyond the last of a stretch that is over the threshold in any group; gaps of 200 ms end it.
+
+    Arguments as `find_edge` takes them; `threshold` is one level for each group, dB.
+    """
+    start = last = max(first, beyond - SHORTEST_MS // FRAME_MS)
+    over = ((levels.groups > threshold[:, None]).any(axis=0) & levels.audible)[:limit]
     for frame in np.flatnonzero(over[start:]) + start:
         if (frame - last) * FRAME_MS > PAUSE_MS:
             break

@@ -63,6 +63,7 @@ COLUMNS = (
     "perceived_substance_ms",
     "substance_from",
     "contentless",
+    "label_source",
 )
 
 

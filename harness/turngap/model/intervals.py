@@ -21,6 +21,27 @@ class OverLimit(ShareInterval):
     at_most: float
 
 
+class LabelIntervals(FrozenModel):
+    """The intervals of a latency with its labels' uncertainty, ms; null: too few turns for one.
+
+    From the lower end if every t0 lay as late as its label allows to the upper end if every t0 lay as early: labels err
+    in one direction, so that nothing of it is averaged away.
+    """
+
+    p50_low: float | None
+    p50_high: float | None
+    p95_low: float | None
+    p95_high: float | None
+    low_ms: float
+    """The median of what t0 may lie later ..."""
+    high_ms: float
+    """... and earlier (negative)."""
+    by_hand: int
+    """Turns whose end a person has labelled, ..."""
+    by_floor: int
+    """... and those whose end was found relative to the noise floor."""
+
+
 class AnsweredLatency(FrozenModel):
     """A latency of the answered turns alone, ms, with exact two-sided 95 % intervals; null: too few turns for one."""
 
@@ -32,6 +53,8 @@ class AnsweredLatency(FrozenModel):
     p95: float | None
     p95_low: float | None
     p95_high: float | None
+    with_labels: LabelIntervals | None = None
+    """The same with the uncertainty of the ends of speech; None in older runs, and where no label has any."""
 
 
 class IntervalFigures(FrozenModel):

@@ -18,6 +18,17 @@ Pcm16 = npt.NDArray[np.int16]
 Int64 = npt.NDArray[np.int64]
 
 
+class LabelSource(StrEnum):
+    """What an end of speech was found by."""
+
+    THRESHOLD = "threshold"
+    """Levels: for clean clips."""
+    FLOOR = "floor"
+    """Levels relative to the recording's noise floor."""
+    HAND = "hand"
+    """A person: `speech_ms`, a label file, or a corpus' table."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One utterance ready to be spoken, with its true end of speech."""
@@ -28,9 +39,9 @@ class Clip:
     speech_start_sample: int
     transcript: str | None
     label_low_ms: float
-    """How far the end of speech moves when both label thresholds change by -5 dB ..."""
+    """How far the end of speech moves when both label thresholds change by -5 dB, or may lie later ..."""
     label_high_ms: float
-    """... and by +5 dB; positive is later."""
+    """... and by +5 dB, or may lie earlier; positive is later."""
     source: str
     """Where the audio comes from, with its licence."""
     synthetic: bool
@@ -40,6 +51,8 @@ class Clip:
     """The background noise, a loop: `pcm` already contains its first samples, and the line continues it; shape (m,)."""
     keys: tuple[tuple[int, str], ...] = ()
     """Keys pressed, as messages: (sample at which each is sent, digit)."""
+    label_source: LabelSource = LabelSource.THRESHOLD
+    """What the end of speech was found by."""
 
 
 @dataclass(frozen=True, slots=True)

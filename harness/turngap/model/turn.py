@@ -12,6 +12,7 @@ from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.landing import Landing
 from turngap.model.live import LegTimes
+from turngap.model.records import LabelSource
 from turngap.scenario import PAUSE_MS, Expectation
 
 
@@ -194,7 +195,11 @@ class TurnRecord(FrozenModel):
     """The larger of both from 500 ms before t0 to 500 ms after it, however soon or late the answer came: by it alone
     turns are called again. None in runs that did not record it."""
     label_low_ms: float
+    """How much later the end of speech may lie: by a label with lower thresholds, or as a person states ..."""
     label_high_ms: float
+    """... and how much earlier (negative)."""
+    label_source: LabelSource = LabelSource.THRESHOLD
+    """What the end of speech was found by; older runs have no other."""
     audio: str | None = None
     """The call's stereo WAV file in the run folder, if it was kept."""
     audio_offset_ms: float | None = None

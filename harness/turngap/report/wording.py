@@ -10,13 +10,15 @@ from turngap_agent.tracing import Activity, Stage
 from turngap.model.agent_figures import AgentFigures
 from turngap.model.budget import name_metric
 from turngap.model.figures import CostFigures, LatencyFigures
-from turngap.model.intervals import IntervalFigures, ShareInterval
+from turngap.model.intervals import AnsweredLatency, IntervalFigures, ShareInterval
 from turngap.model.plural import plural
 from turngap.model.telephone import TelephoneFigures
 from turngap.model.turn import Outcome
 from turngap.verdict import stats
 
 NONE = "–"
+LABELS_SHOWN_FROM_MS = 5.0
+"""Labels that widen an interval by less than the instrument's own largest error are not mentioned."""
 
 STAGE: dict[Stage, tuple[str, str]] = {
     Stage.FRAMING_IN: ("framing in", "from the end of speech until its 20 ms frame is complete"),
@@ -142,7 +144,34 @@ def interval_lines(figures: IntervalFigures | None) -> list[tuple[str, str]]:
         p50 = f"p50 {ms(each.p50)} {interval_text((each.p50_low, each.p50_high))}".strip()
         p95 = f"p95 {ms(each.p95)} {interval_text((each.p95_low, each.p95_high))}".strip()
         lines.append(("answered", f"{name_metric(each.metric)} of {plural(each.n, 'answered turn')}: {p50}, {p95} ms"))
+        lines += [("labels", text) for text in _label_lines(each)]
     return lines
+
+
+def _label_lines(figures: AnsweredLatency) -> list[str]:
+    """Return the intervals of one latency with its labels' uncertainty, if that widens them by 5 ms or more."""
+    labels = figures.with_labels
+    if labels is None:
+        return []
+    pairs = (
+        ("p50", (labels.p50_low, labels.p50_high), (figures.p50_low, figures.p50_high)),
+        ("p95", (labels.p95_low, labels.p95_high), (figures.p95_low, figures.p95_high)),
+    )
+    wider = [f"{name} {interval_text(wide)}" for name, wide, own in pairs if _widens(wide, own)]
+    counts = ((labels.by_hand, "by hand"), (labels.by_floor, "relative to the noise floor"))
+    sources = join_words([f"{plural(count, 'end')} of speech {how}" for count, how in counts if count])
+    of = f", {sources}" if sources else ""
+    moves = f"median {labels.low_ms:+.0f} / {labels.high_ms:+.0f} ms{of}"
+    if not wider and not sources:
+        return []
+    intervals = f"{', '.join(wider)} ms" if wider else "too few turns for an interval"
+    return [f"{name_metric(figures.metric)} with the labels' uncertainty ({moves}): {intervals}"]
+
+
+def _widens(wide: tuple[float | None, float | None], own: tuple[float | None, float | None]) -> bool:
+    return any(
+        a is not None and b is not None and abs(a - b) >= LABELS_SHOWN_FROM_MS for a, b in zip(wide, own, strict=True)
+    )
 
 
 def share_interval_text(share: ShareInterval) -> str:

@@ -19,6 +19,7 @@ PAUSE_MS = 200
 LIMIT_AFTER_MS = 10_000
 
 GapMs = Annotated[int, Field(ge=0, le=5000)]
+Ms = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Expectation(StrEnum):
@@ -95,6 +96,12 @@ class Turn(FrozenModel):
     """An audio file, relative to the scenario."""
     excerpt: Excerpt | None = None
     """A stretch of a longer recording, whose end is known."""
+    speech_ms: tuple[Ms, Ms] | None = None
+    """Where the speech starts and ends in the file of `audio`; by default its label file says it, or its level."""
+    pauses_ms: tuple[tuple[Ms, Ms], ...] = ()
+    """Pauses inside the speech of `speech_ms`: (start, end), from the file's start."""
+    label_uncertainty_ms: float | None = Field(None, ge=0, le=1000, allow_inf_nan=False)
+    """How far the end of a label by hand may be off, either way; default 50."""
     sound: Literal["cough", "mm-hm"] | None = None
     """A synthesised sound without words."""
     dtmf: str | None = Field(None, pattern=r"^[0-9*#A-D]{1,32}$")
@@ -148,6 +155,30 @@ class Turn(FrozenModel):
             raise ValueError("`gaps_ms` needs a `prompt` that is a list: gaps are between its parts")
         if isinstance(self.gaps_ms, tuple) and len(self.gaps_ms) != parts - 1:
             raise ValueError(f"`gaps_ms` lists {len(self.gaps_ms)} gaps for {parts} parts; it needs {parts - 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_label(self) -> Turn:
+        given = [name for name in ("speech_ms", "pauses_ms", "label_uncertainty_ms") if getattr(self, name)]
+        if given and self.audio is None:
+            raise documents.located_error("is about a recording; this turn has no `audio`", (given[0],))
+        if self.speech_ms is None:
+            if self.pauses_ms:
+                raise documents.located_error("needs `speech_ms`: pauses are inside it", ("pauses_ms",))
+            return self
+        start, end = self.speech_ms
+        if end <= start:
+            raise documents.located_error(f"its end, {end:g}, must be after its start, {start:g}", ("speech_ms",))
+        at = start
+        for index, (first, beyond) in enumerate(self.pauses_ms):
+            place = ("pauses_ms", index)
+            if beyond <= first:
+                raise documents.located_error(f"its end, {beyond:g}, must be after its start, {first:g}", place)
+            if not start < first or not beyond < end:
+                raise documents.located_error(f"must be inside the speech, {start:g} to {end:g} ms", place)
+            if index and first <= at:
+                raise documents.located_error(f"must start after the pause before it has ended, at {at:g} ms", place)
+            at = beyond
         return self
 
     @model_validator(mode="after")

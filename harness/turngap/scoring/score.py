@@ -212,6 +212,7 @@ def _score(
         lateness_around_t0_ms=to_ms(max(around.send_ns, around.recv_ns)),
         label_low_ms=spoken.clip.label_low_ms,
         label_high_ms=spoken.clip.label_high_ms,
+        label_source=spoken.clip.label_source,
     )
 
 

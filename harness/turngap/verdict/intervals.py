@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from turngap.model.budget import Budget
-from turngap.model.intervals import AnsweredLatency, IntervalFigures, OverLimit, ShareInterval
+from turngap.model.intervals import AnsweredLatency, IntervalFigures, LabelIntervals, OverLimit, ShareInterval
+from turngap.model.records import LabelSource
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.verdict import measures, stats
 from turngap.verdict.counts import Count, count_misses
@@ -55,4 +59,25 @@ def _answered(metric: str, good: Sequence[TurnRecord]) -> AnsweredLatency:
         p95=stats.percentile(values, 0.95),
         p95_low=p95_low,
         p95_high=p95_high,
+        with_labels=_widen_by_labels(values, good),
+    )
+
+
+def _widen_by_labels(values: Sequence[float], good: Sequence[TurnRecord]) -> LabelIntervals | None:
+    """Return the intervals of a latency that is counted from t0 if all labels lie at one edge or at the other."""
+    if all(turn.label_low_ms <= 0 <= turn.label_high_ms for turn in good):
+        return None
+    # A t0 that lies later makes a gap shorter.
+    short = [value - max(0.0, turn.label_low_ms) for value, turn in zip(values, good, strict=True)]
+    long = [value - min(0.0, turn.label_high_ms) for value, turn in zip(values, good, strict=True)]
+    sources = Counter(turn.label_source for turn in good)
+    return LabelIntervals(
+        p50_low=stats.quantile_interval(short, 0.5)[0],
+        p50_high=stats.quantile_interval(long, 0.5)[1],
+        p95_low=stats.quantile_interval(short, 0.95)[0],
+        p95_high=stats.quantile_interval(long, 0.95)[1],
+        low_ms=float(np.median([turn.label_low_ms for turn in good])),
+        high_ms=float(np.median([turn.label_high_ms for turn in good])),
+        by_hand=sources[LabelSource.HAND],
+        by_floor=sources[LabelSource.FLOOR],
     )

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from turngap.model.intervals import AnsweredLatency
+from turngap.model.records import LabelSource
 from turngap.model.turn import Outcome
 from turngap.report import wording
 from turngap.verdict import stats
@@ -76,3 +78,59 @@ def test_the_report_says_each_with_its_interval() -> None:
     assert lines["success"].startswith("answered as they should be: 190 of 190 turns, 100.0 % (98.1 % to 100.0 %)")
     assert "perceived gap of 190 answered turns: p50" in lines["answered"]
     assert wording.interval_lines(None) == []
+
+
+@given(st.lists(st.tuples(st.floats(200, 900), st.floats(0, 80), st.floats(-80, 0)), min_size=6, max_size=80))
+def test_labels_widen_the_intervals_by_what_all_of_them_may_be_off(drawn: list[tuple[float, float, float]]) -> None:
+    """As if every end of speech lay at the one or at the other edge; never narrower than without."""
+    turns = [
+        turn(index, gap).model_copy(update={"label_low_ms": low, "label_high_ms": high})
+        for index, (gap, low, high) in enumerate(drawn)
+    ]
+    known = compute_intervals(turns, None)
+    assert known is not None
+    gap = known.answered[0]
+    if all(low == high == 0 for _, low, high in drawn):
+        assert gap.with_labels is None
+        return
+    assert gap.with_labels is not None
+    early = stats.quantile_interval([value - high for value, _, high in drawn], 0.5)
+    late = stats.quantile_interval([value - low for value, low, _ in drawn], 0.5)
+    assert (gap.with_labels.p50_low, gap.with_labels.p50_high) == pytest.approx((late[0], early[1]))
+    assert gap.p50_low is not None
+    assert gap.p50_high is not None
+    assert gap.with_labels.p50_low is not None
+    assert gap.with_labels.p50_high is not None
+    assert gap.with_labels.p50_low <= gap.p50_low <= gap.p50_high <= gap.with_labels.p50_high
+
+
+def test_labels_by_hand_of_50_ms_are_said_to_widen_the_figures() -> None:
+    """Each interval grows by 50 ms on both sides, and the line says by whom the ends were labelled."""
+    turns = [
+        each.model_copy(update={"label_low_ms": 50.0, "label_high_ms": -50.0, "label_source": source})
+        for each, source in zip(run(100, 3), [LabelSource.HAND] * 60 + [LabelSource.FLOOR] * 40, strict=True)
+    ]
+    known = compute_intervals(turns, None)
+    assert known is not None
+    gap = known.answered[0]
+    assert gap.with_labels is not None
+    for name in ("p50", "p95"):
+        low, high = (getattr(gap, f"{name}_{side}") for side in ("low", "high"))
+        wide = [getattr(gap.with_labels, f"{name}_{side}") for side in ("low", "high")]
+        assert wide == [None if low is None else low - 50, None if high is None else high + 50]
+    lines = [text for name, text in wording.interval_lines(known) if name == "labels"]
+    assert len(lines) == 2
+    assert (
+        "median +50 / -50 ms, 60 ends of speech by hand and 40 ends of speech relative to the noise floor" in lines[0]
+    )
+    assert f"p50 ({gap.with_labels.p50_low:.0f} to {gap.with_labels.p50_high:.0f})" in lines[0]
+
+
+def test_exact_labels_and_older_runs_say_nothing_of_labels() -> None:
+    """Labels by threshold of a few ms are no news; a run without the field reads as before."""
+    turns = [each.model_copy(update={"label_low_ms": 2.0, "label_high_ms": -3.0}) for each in run(100, 3)]
+    known = compute_intervals(turns, None)
+    assert all(name != "labels" for name, _ in wording.interval_lines(known))
+    assert known is not None
+    old = known.answered[0].model_dump(exclude={"with_labels"})
+    assert AnsweredLatency.model_validate(old).with_labels is None
