@@ -27,8 +27,8 @@ ADVICE = "label it by hand: `turngap label FILE --plot` shows where, and prints 
 def make_labelled_clip(clip_id: str, audio: SourceAudio, label: HandLabel | FloorLabel, transcript: str | None) -> Clip:
     """Return the clip of a labelled recording: at level, cut at the end, with its noise floor as the bed.
 
-    The label's uncertainty is the clip's. Without the bed the noise of the recording would stop with the speech, and any
-    detector would find the end.
+    The label's uncertainty is the clip's. Without the bed the noise would stop with the speech, and any detector would
+    find the end.
 
     Raises:
         ScenarioError: a label by hand is not inside the recording (`scenario.labels`).
