@@ -37,6 +37,10 @@ def _serve(
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="Listen on a public address without TWILIO_AUTH_TOKEN: anyone may call.")
     ] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
+    log_transcripts: Annotated[
+        bool, typer.Option("--log-transcripts", help="Log what callers and agent say; otherwise no words are logged.")
+    ] = False,
 ) -> None:
     """Load a profile's engines and answer calls until SIGTERM."""
     from turngap_agent.server import serve
@@ -50,6 +54,8 @@ def _serve(
             inject=inject or (),
             live_spans=live_spans,
             unsigned=unsigned,
+            log_json=log_json,
+            log_transcripts=log_transcripts,
         )
     )
 

@@ -311,6 +311,7 @@ def serve() -> Callable:
     from turngap_agent.inject import Injection
     from turngap_agent.server import app as server
     from turngap_agent.server.admission import Admission
+    from turngap_agent.server.announcements import make_announcements
     from turngap_agent.server.hosting import AgentHttpServer
     from turngap_agent.server.serve import listen
     from turngap_agent.telemetry.metrics import LoopLag, Metrics
@@ -318,12 +319,15 @@ def serve() -> Callable:
     @contextlib.asynccontextmanager
     async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
         chosen = profile.load("scripted", (*AT_ONCE, AT_ANY_PACE, NO_LANDING, *overrides))
-        loaded = replace(await loading.load(chosen), **replaced)
+        loaded = await loading.load(chosen)
+        announcements = await make_announcements(chosen.announcements, loaded.tts)
+        loaded = replace(loaded, **replaced)
         loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)
-        admission, lag, traces = Admission(chosen.limits.simultaneous_calls, token), LoopLag(), Traces()
+        admission = Admission(chosen.limits.simultaneous_calls, token, chosen.limits.calls_a_minute)
+        lag, traces = LoopLag(), Traces()
         metrics = Metrics(lag, lambda: admission.active, lambda: 0, loaded.kv_cache)
-        agent = Agent(chosen, loaded, Injection.parse(inject), metrics, traces)
+        agent = Agent(chosen, loaded, Injection.parse(inject), metrics, traces, announcements=announcements)
         ready = asyncio.Event()
         http = AgentHttpServer(server.create_app(agent, admission, lag), ready.set)
         serving = asyncio.create_task(http.serve([listener]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from turngap_agent.inject import Injection
 from turngap_agent.loading import Engines
@@ -22,3 +23,5 @@ class Agent:
     exporter: TraceSink | None
     live_spans: bool = False
     """Send spans as each attempt ends, for a live display; otherwise as the call ends, so that no turn pays for it."""
+    announcements: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """By occasion (`server.announcements`), the payloads of sentences that were spoken at the start."""

@@ -27,6 +27,7 @@ from turngap_agent.engines import (
 from turngap_agent.engines.section import Section
 from turngap_agent.errors import ProfileError, TurngapError
 from turngap_agent.profile.sections import (
+    AnnouncementTexts,
     BargeInSettings,
     EndpointingSettings,
     GpuSettings,
@@ -54,6 +55,7 @@ class Profile(FrozenModel):
     gpu: GpuSettings = GpuSettings()
     network: NetworkModel = NetworkModel()
     limits: Limits = Limits()
+    announcements: AnnouncementTexts = AnnouncementTexts()
     price: Price | None = None
     """None: no cost is computed."""
 

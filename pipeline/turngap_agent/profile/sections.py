@@ -182,12 +182,28 @@ class Limits(FrozenModel):
     """More are refused."""
     burst_s: float = Field(10, ge=1)
     """How much audio a caller may send ahead of real time; a call that sends more is closed."""
+    call_s: float = Field(3600, gt=0)
+    """How long a call may last; the caller is told, and the call is ended."""
+    calls_a_minute: int | None = Field(None, ge=1)
+    """More calls that begin within a minute are refused as if all lines were taken; null: no such limit."""
+    dead_line_s: float = Field(60, gt=0)
+    """A line that has sent no audio for this long is ended, politely: somebody may still be listening."""
+    send_s: float = Field(5, gt=0)
+    """A caller's side that does not read what it is sent for this long is cut off."""
     drain_s: float = Field(3, ge=0)
     """How long running calls may take to end after SIGTERM or SIGINT; no new ones are taken meanwhile."""
     gated_calls: int = Field(1, ge=1)
     """A budget is judged with this many calls at once."""
     ready_within_s: float = Field(180, gt=0)
     """Loading and warming up must take no longer: a large model's first load takes minutes."""
+
+
+class AnnouncementTexts(FrozenModel):
+    """What callers hear where there is no conversation; spoken once, as the agent starts."""
+
+    busy: str = Field("All lines are busy. Please call again in a few minutes.", min_length=1)
+    dead_line: str = Field("I cannot hear you any more. Goodbye.", min_length=1)
+    time_limit: str = Field("This call has reached its time limit. Goodbye.", min_length=1)
 
 
 class Price(FrozenModel):

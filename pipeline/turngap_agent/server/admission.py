@@ -1,8 +1,10 @@
-"""Who may open a media stream: checks Twilio's signature and a single-use nonce, and limits simultaneous calls."""
+"""Who may open a media stream: Twilio's signature, a single-use nonce, and how many calls there may be."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -15,6 +17,7 @@ NONCE_PARAMETER = "nonce"
 NONCE_LIFE_NS = 60_000_000_000
 """Twilio opens the stream right after reading the TwiML."""
 MAX_NONCES = 10_000
+MINUTE_NS = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,26 @@ class RequestUrl:
         return f"wss://{self.host}{MEDIA_PATH}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Nonce:
+    until_ns: int
+    call_sid: str
+
+
 class Admission:
     """Counts calls and checks who opens them."""
 
-    def __init__(self, max_calls: int, token: str | None) -> None:
+    def __init__(self, max_calls: int, token: str | None, calls_a_minute: int | None = None) -> None:
         """Args: `max_calls` at the same time; `token`, Twilio's auth token, or None if nothing is signed."""
         self._max_calls = max_calls
         self._token = token
+        self._calls_a_minute = calls_a_minute
+        self._begun_ns: deque[int] = deque()
+        """When the calls of the last minute began."""
         self._active = 0
         self._draining = False
-        self._nonces: dict[str, int] = {}
+        self._nonces: dict[bytes, _Nonce] = {}
+        """By the nonce's hash: how long a lookup takes says nothing about the secret."""
 
     @property
     def active(self) -> int:
@@ -69,7 +82,11 @@ class Admission:
     @property
     def has_room(self) -> bool:
         """Whether another call would be taken now."""
-        return not self._draining and self._active < self._max_calls
+        if self._draining or self._active >= self._max_calls:
+            return False
+        while self._begun_ns and self._begun_ns[0] <= clock.now_ns() - MINUTE_NS:
+            self._begun_ns.popleft()
+        return self._calls_a_minute is None or len(self._begun_ns) < self._calls_a_minute
 
     @property
     def draining(self) -> bool:
@@ -85,6 +102,8 @@ class Admission:
         if not self.has_room:
             return False
         self._active += 1
+        if self._calls_a_minute is not None:
+            self._begun_ns.append(clock.now_ns())
         return True
 
     def end_call(self) -> None:
@@ -113,28 +132,33 @@ class Admission:
         """
         self._check(request, f"wss://{request.host}{request.target}", [])
 
-    def new_nonce(self) -> str:
-        """Return a secret that opens one stream within `NONCE_LIFE_NS`."""
+    def new_nonce(self, call_sid: str) -> str:
+        """Return a secret that opens one stream of that call within `NONCE_LIFE_NS`."""
         now = clock.now_ns()
-        self._nonces = {nonce: until for nonce, until in self._nonces.items() if until > now}
+        self._nonces = {key: nonce for key, nonce in self._nonces.items() if nonce.until_ns > now}
         if len(self._nonces) >= MAX_NONCES:
             del self._nonces[next(iter(self._nonces))]
-        nonce = secrets.token_urlsafe(24)
-        self._nonces[nonce] = now + NONCE_LIFE_NS
-        return nonce
+        secret = secrets.token_urlsafe(24)
+        self._nonces[_hash(secret)] = _Nonce(now + NONCE_LIFE_NS, call_sid)
+        return secret
 
-    def check_nonce(self, parameters: Mapping[str, str]) -> None:
+    def check_nonce(self, parameters: Mapping[str, str], call_sid: str) -> None:
         """Use up the nonce in a stream's `start` message; nothing is checked if nothing is signed.
 
         Raises:
-            ProtocolError: it is missing, unknown, used or old.
+            ProtocolError: it is missing, unknown, used, old, or was given to another call than `call_sid`.
         """
         if not self.signed:
             return
-        until = self._nonces.pop(parameters.get(NONCE_PARAMETER, ""), 0)
-        if until <= clock.now_ns():
+        nonce = self._nonces.pop(_hash(parameters.get(NONCE_PARAMETER, "")), None)
+        if nonce is None or nonce.until_ns <= clock.now_ns():
             raise ProtocolError(
                 "the stream's nonce is missing, used or too old; answer the call by its webhook", code="protocol.nonce"
+            )
+        if nonce.call_sid != call_sid:
+            raise ProtocolError(
+                "the stream's nonce was given to another call; answer each call by its own webhook",
+                code="protocol.nonce",
             )
 
     def _check(self, request: RequestUrl, url: str, parameters: list[tuple[str, str]]) -> None:
@@ -147,3 +171,7 @@ class Admission:
                 f"the Twilio signature of {url} is missing or wrong; check TWILIO_AUTH_TOKEN and the URL",
                 code="protocol.signature",
             )
+
+
+def _hash(nonce: str) -> bytes:
+    return hashlib.sha256(nonce.encode()).digest()

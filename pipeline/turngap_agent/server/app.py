@@ -9,13 +9,16 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
 from turngap_agent.call import Agent
 from turngap_agent.errors import ProtocolError
 from turngap_agent.server.admission import NONCE_PARAMETER, Admission, RequestUrl
+from turngap_agent.server.connections import REQUEST_WITHIN_S
 from turngap_agent.server.stream import Stream
+from turngap_agent.server.waiting_room import WaitingRoom
 from turngap_agent.telemetry import metrics
 from turngap_agent.telemetry.metrics import CallResult, LoopLag
 from turngap_agent.telephony import MEDIA_PATH, VOICE_PATH
@@ -24,7 +27,8 @@ from turngap_agent.telephony.twiml import connect_stream, say_and_hang_up
 MAX_FORM_BYTES = 65_536
 METRICS_TOKEN = "TURNGAP_METRICS_TOKEN"
 """Where it is set, `/metrics` needs it as a bearer token; otherwise only this machine may read the page."""
-BUSY_WORDS = "All lines are busy. Please call again in a few minutes."
+WAITING_STREAMS = 256
+"""Sockets that have sent no `start`; the oldest makes room for more."""
 _log = logging.getLogger("turngap.server")
 
 
@@ -37,12 +41,17 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
         yield
         sampler.cancel()
 
+    waiting = WaitingRoom(WAITING_STREAMS)
     app = FastAPI(title="turngap agent", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.post(VOICE_PATH)
     async def voice(request: Request) -> Response:
         url = _request_url(request)
-        body = await _read_form(request)
+        try:
+            async with asyncio.timeout(REQUEST_WITHIN_S):
+                body = await _read_form(request)
+        except TimeoutError:
+            return Response("the form did not come in time\n", 408, media_type="text/plain")
         if body is None:
             return Response("the form is too large\n", 413, media_type="text/plain")
         try:
@@ -52,8 +61,9 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
             return Response("the Twilio signature is missing or wrong\n", 403, media_type="text/plain")
         if not admission.has_room:
             agent.metrics.count_call(CallResult.BUSY)
-            return Response(say_and_hang_up(BUSY_WORDS), media_type="application/xml")
-        parameters = {NONCE_PARAMETER: admission.new_nonce()} if admission.signed else {}
+            return Response(say_and_hang_up(agent.profile.announcements.busy), media_type="application/xml")
+        call_sid = dict(parse_qsl(body.decode(errors="replace"))).get("CallSid", "")
+        parameters = {NONCE_PARAMETER: admission.new_nonce(call_sid)} if admission.signed else {}
         return Response(connect_stream(url.stream_url, parameters), media_type="application/xml")
 
     @app.websocket(MEDIA_PATH)
@@ -64,15 +74,12 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
             _log.warning("stream refused: %s", error)
             await _refuse(websocket, agent, CallResult.UNSIGNED, 403, "the Twilio signature is missing or wrong")
             return
-        if not admission.start_call():
-            _log.warning("stream refused: %s", _why_busy(admission))
-            await _refuse(websocket, agent, CallResult.BUSY, 503, "too many calls; call again later")
+        if admission.draining:
+            await _refuse(websocket, agent, CallResult.BUSY, 503, "the agent is stopping; call again later")
             return
-        try:
-            await websocket.accept()
-            await Stream(websocket, agent, admission).run()
-        finally:
-            admission.end_call()
+        # A place is taken by the `start` message: a socket alone keeps no caller out.
+        await websocket.accept()
+        await Stream(websocket, agent, admission, waiting).run()
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -91,10 +98,6 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
         return Response(agent.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
     return app
-
-
-def _why_busy(admission: Admission) -> str:
-    return "the agent is stopping" if admission.draining else f"all {admission.active} calls are taken"
 
 
 def _may_read_metrics(request: Request) -> bool:

@@ -23,6 +23,8 @@ from turngap_agent.inject import Injection
 from turngap_agent.profile import Profile
 from turngap_agent.server import app as server
 from turngap_agent.server.admission import Admission
+from turngap_agent.server.announcements import make_announcements
+from turngap_agent.server.connections import make_http_protocol
 from turngap_agent.telemetry import export
 from turngap_agent.telemetry.metrics import LoopLag, Metrics
 from turngap_agent.telephony import MEDIA_PATH
@@ -42,6 +44,7 @@ class AgentHttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=make_http_protocol(),
                 ws_per_message_deflate=False,  # μ-law does not compress, and trying costs time on every message
                 ws_max_size=MAX_MESSAGE_BYTES,
                 access_log=False,
@@ -86,10 +89,13 @@ async def host(
     gc.freeze()
 
     exporter = export.make_exporter(profile.name)
-    admission = Admission(profile.limits.simultaneous_calls, os.environ.get("TWILIO_AUTH_TOKEN") or None)
+    announcements = await make_announcements(profile.announcements, loaded.tts)
+    token = os.environ.get("TWILIO_AUTH_TOKEN") or None
+    admission = Admission(profile.limits.simultaneous_calls, token, profile.limits.calls_a_minute)
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
-    app = server.create_app(Agent(profile, loaded, injection, metrics, exporter, live_spans), admission, lag)
+    agent = Agent(profile, loaded, injection, metrics, exporter, live_spans, announcements)
+    app = server.create_app(agent, admission, lag)
     http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
     serving = asyncio.create_task(http.serve([listener]))
     lost = asyncio.create_task(faults.WATCH.wait())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import logging
 import os
 import socket
 import sys
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 from turngap_agent import clock, profile
 from turngap_agent.errors import UsageError
 from turngap_agent.inject import Injection
+from turngap_agent.telemetry import logs
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop waits for a thread that holds the interpreter; Python's 5 ms lengthens turns."""
@@ -29,8 +29,12 @@ def run(
     inject: Sequence[str] = (),
     live_spans: bool = False,
     unsigned: bool = False,
+    log_json: bool = False,
+    log_transcripts: bool = False,
 ) -> int:
     """Serve; return the exit code. `unsigned` allows strangers on a public address.
+
+    The log has one JSON object a line with `log_json`, and what is said in calls with `log_transcripts`.
 
     Raises:
         TurngapError: the profile, an argument or the port is invalid, or an engine does not load.
@@ -40,7 +44,7 @@ def run(
     check_exposure(host, unsigned=unsigned)
     injection = Injection.parse(inject)
     listener = listen(host, port)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(as_json=log_json, transcripts=log_transcripts)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with _private_stdout() as stdout, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         # The web framework is imported here, so that a bad argument is reported without waiting for it.

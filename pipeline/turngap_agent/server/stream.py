@@ -7,48 +7,57 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from turngap_agent.call import Agent
 from turngap_agent.call.call import Call
 from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError, TurngapError
-from turngap_agent.inject import DelayLine
 from turngap_agent.server.admission import Admission
+from turngap_agent.server.announcements import Announcement
+from turngap_agent.server.media_socket import INTERNAL, NORMAL, POLICY, TRY_AGAIN, UNSUPPORTED, CloseReason, MediaSocket
 from turngap_agent.server.pace import InboundPace
+from turngap_agent.server.waiting_room import WaitingRoom
 from turngap_agent.telemetry.metrics import CallResult
 from turngap_agent.telephony import SAMPLE_RATE, script
-from turngap_agent.telephony.messages import Connected, Dtmf, Inbound, InboundMark, InboundMedia, Start, Stop
+from turngap_agent.telephony.messages import (
+    Clear,
+    Connected,
+    Dtmf,
+    Inbound,
+    InboundMark,
+    InboundMedia,
+    OutboundMark,
+    OutboundMedia,
+    Start,
+    Stop,
+)
 from turngap_agent.telephony.parsing import parse_inbound
 from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
 
 START_WITHIN_S = 10.0
 """A socket that has not sent `start` by then is closed, so that it does not count as a call for longer."""
-NORMAL, GOING_AWAY, UNSUPPORTED, POLICY, INTERNAL = 1000, 1001, 1003, 1008, 1011
-_MAX_REASON_BYTES = 120
-_GONE = (WebSocketDisconnect, RuntimeError)
-"""What starlette raises for a closed socket, at the first message and at later ones."""
-
+MESSAGES_BEFORE_START = 100
+"""Twilio sends one, `connected`."""
+LAST_WORDS_MARK = "turngap:last-words"
+LAST_WORDS_GRACE_S = 1.0
+"""How much longer than its audio an announcement may take to be played."""
+WATCH_S = 1.0
+"""How often the limits on a call's time are looked at."""
 _log = logging.getLogger("turngap.stream")
-
-
-@dataclass(frozen=True, slots=True)
-class CloseReason:
-    """How the agent closes the socket."""
-
-    code: int = NORMAL
-    reason: str = ""
 
 
 class Stream:
     """One accepted WebSocket."""
 
-    def __init__(self, websocket: WebSocket, agent: Agent, admission: Admission) -> None:
-        self._websocket, self._agent, self._admission = websocket, agent, admission
+    def __init__(self, websocket: WebSocket, agent: Agent, admission: Admission, waiting: WaitingRoom) -> None:
+        self._agent, self._admission, self._waiting = agent, admission, waiting
+        self._limits = agent.profile.limits
+        self._socket = MediaSocket(websocket, self._limits.send_s)
+        self._heard_ns = now_ns()
         self._ignored: Counter[str] = Counter()
         self._stream_sid = ""
         self._script: tuple[TurnScript, ...] = ()
@@ -56,23 +65,38 @@ class Stream:
     async def run(self) -> None:
         """Serve the stream to its end, and close the socket with a reason."""
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_IN)
-        async with contextlib.aclosing(_receive(self._websocket, delay_ns)) as messages:
+        async with contextlib.aclosing(self._socket.receive(delay_ns)) as messages:
             start = await self._start(messages)
             if isinstance(start, Start):
                 self._agent.metrics.count_call(CallResult.ANSWERED)
-                reason = await self._converse(start, messages)
+                try:
+                    reason = await self._converse(start, messages)
+                finally:
+                    self._admission.end_call()
             else:
                 reason = start
         for kind, count in self._ignored.items():
             _log.warning("%s: %d messages ignored: %s", self._stream_sid or "stream without start", count, kind)
-        if reason is not None:
-            await _close(self._websocket, reason)
+        if self._socket.stalled.done():
+            self._agent.metrics.count_call(CallResult.STALLED)
+        if reason is None:
+            return
+        if reason.announcement is not None:
+            await self._announce(reason.announcement)
+        if reason.reason:
+            _log.warning("%s: closed: %s", self._stream_sid or "stream without start", reason.reason)
+        await self._socket.close(reason)
 
     async def _start(self, messages: AsyncGenerator[tuple[int, str | None]]) -> Start | CloseReason | None:
         """Return the stream's `start`, why to close if there is no valid one, or None if the socket was closed."""
         try:
-            async with asyncio.timeout(START_WITHIN_S):
+            async with asyncio.timeout(START_WITHIN_S) as deadline:
+                self._waiting.enter(self, lambda: deadline.reschedule(0))
+                count = 0
                 async for _, text in messages:
+                    if (count := count + 1) > MESSAGES_BEFORE_START:
+                        self._agent.metrics.count_call(CallResult.REFUSED)
+                        return CloseReason(POLICY, f"{count} messages, and no start message among them")
                     match self._parse(text):
                         case Start() as start:
                             return self._accept(start)
@@ -82,7 +106,9 @@ class Stream:
                             self._ignore(f"{type(message).__name__} before start")
         except TimeoutError:
             self._agent.metrics.count_call(CallResult.REFUSED)
-            return CloseReason(POLICY, f"no start message within {START_WITHIN_S:g} s")
+            return CloseReason(POLICY, "no start message in time")
+        finally:
+            self._waiting.leave(self)
         self._agent.metrics.count_call(CallResult.REFUSED)
         return None
 
@@ -94,7 +120,7 @@ class Stream:
                 UNSUPPORTED, f"media format {media_format} is not audio/x-mulaw, {SAMPLE_RATE} Hz, 1 channel"
             )
         try:
-            self._admission.check_nonce(start.custom_parameters)
+            self._admission.check_nonce(start.custom_parameters, start.call_sid)
         except ProtocolError as error:
             self._agent.metrics.count_call(CallResult.UNSIGNED)
             return CloseReason(POLICY, str(error))
@@ -105,36 +131,74 @@ class Stream:
                 self._agent.metrics.count_call(CallResult.REFUSED)
                 return CloseReason(POLICY, str(error))
         self._stream_sid = start.stream_sid
+        if not self._admission.start_call():
+            self._agent.metrics.count_call(CallResult.BUSY)
+            return CloseReason(TRY_AGAIN, "all lines are taken; call again later", Announcement.BUSY)
         return start
 
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
-        outbound = OutboundAudio(start.stream_sid, self._send, self._agent.profile.barge_in, delay_ns)
+        outbound = OutboundAudio(start.stream_sid, self._socket.send, self._agent.profile.barge_in, delay_ns)
         call = Call(self._agent, outbound, start.call_sid, self._script)
         _log.info("%s: call %s started", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())
         reading = asyncio.create_task(self._read(call, messages))
+        watching = asyncio.create_task(self._watch())
         try:
-            await asyncio.wait((working, reading), return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                return reading.result()
+            await asyncio.wait((working, reading, watching, self._socket.stalled), return_when=asyncio.FIRST_COMPLETED)
+            for ended in (reading, watching, self._socket.stalled):
+                if ended.done():
+                    return ended.result()
             return _close_after_error(working)
         finally:
-            for task in (reading, working):
+            for task in (reading, working, watching):
                 task.cancel()
-            await asyncio.gather(reading, working, return_exceptions=True)
+            await asyncio.gather(reading, working, watching, return_exceptions=True)
             await call.close()
 
-    async def _send(self, text: str) -> None:
-        # The reader notices a closed socket; what is sent until then is lost, as on any line.
-        with contextlib.suppress(*_GONE):
-            await self._websocket.send_text(text)
+    async def _watch(self) -> CloseReason:
+        """Return why the call has to end, once it has lasted too long or its line is dead."""
+        limits, start_ns = self._limits, now_ns()
+        self._heard_ns = start_ns
+        while True:
+            await asyncio.sleep(min(WATCH_S, limits.dead_line_s / 4, limits.call_s / 4))
+            if now_ns() - start_ns > limits.call_s * 1e9:
+                return CloseReason(NORMAL, f"the call lasted {limits.call_s:g} s", Announcement.TIME_LIMIT)
+            if now_ns() - self._heard_ns > limits.dead_line_s * 1e9:
+                return CloseReason(NORMAL, f"no audio came for {limits.dead_line_s:g} s", Announcement.DEAD_LINE)
+
+    async def _announce(self, announcement: Announcement) -> None:
+        """Say it, and return when it was played, or the socket is closed."""
+        payloads = self._agent.announcements.get(announcement, ())
+        await self._socket.send(Clear(self._stream_sid).to_json())
+        for payload in payloads:
+            await self._socket.send(OutboundMedia(self._stream_sid, payload).to_json())
+        await self._socket.send(OutboundMark(self._stream_sid, LAST_WORDS_MARK).to_json())
+        audio_s = sum(map(len, payloads)) / SAMPLE_RATE
+        try:
+            async with (
+                asyncio.timeout(audio_s + LAST_WORDS_GRACE_S) as deadline,
+                contextlib.aclosing(self._socket.receive()) as messages,
+            ):
+                self._waiting.enter(self, lambda: deadline.reschedule(0))
+                async for _, text in messages:
+                    match self._parse(text):
+                        case InboundMark(name=name) if name == LAST_WORDS_MARK:
+                            return
+                        case Stop():
+                            return
+        except TimeoutError:
+            _log.info("%s: the announcement's mark did not come back", self._stream_sid)
+        finally:
+            self._waiting.leave(self)
 
     async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         """Feed the call until `stop` (a reason to close) or until the socket is closed (None)."""
         pace = InboundPace(self._agent.profile.limits.burst_s, now_ns())
         async for arrived_ns, text in messages:
             message = self._parse(text)
+            if isinstance(message, InboundMedia):
+                self._heard_ns = arrived_ns
             audio_ms = len(message.payload) * 1000 / SAMPLE_RATE if isinstance(message, InboundMedia) else 0.0
             if excess := pace.excess(audio_ms, now_ns()):
                 self._agent.metrics.count_call(CallResult.FLOODED)
@@ -183,35 +247,3 @@ def _close_after_error(working: asyncio.Task[None]) -> CloseReason:
     else:
         _log.error("a call ended by a defect of the agent", exc_info=error)
     return CloseReason(INTERNAL, "the agent cannot continue this call")
-
-
-async def _receive(websocket: WebSocket, delay_ns: int) -> AsyncGenerator[tuple[int, str | None]]:
-    """Yield text messages (None for a binary one) with the time each was read, until the socket is closed."""
-    if not delay_ns:
-        while (message := await websocket.receive())["type"] == "websocket.receive":
-            yield now_ns(), message.get("text")
-        return
-    arrived: asyncio.Queue[str | WebSocketDisconnect | None] = asyncio.Queue()
-    line = DelayLine(delay_ns, arrived.put)
-
-    async def read() -> None:
-        while (message := await websocket.receive())["type"] == "websocket.receive":
-            await line.put(message.get("text"))
-        arrived.put_nowait(WebSocketDisconnect())
-
-    tasks = [asyncio.create_task(read()), asyncio.create_task(line.run())]
-    try:
-        while not isinstance(text := await arrived.get(), WebSocketDisconnect):
-            yield now_ns(), text
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _close(websocket: WebSocket, closing: CloseReason) -> None:
-    reason = closing.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-    if reason:
-        _log.warning("stream closed: %s", closing.reason)
-    with contextlib.suppress(*_GONE):
-        await websocket.close(closing.code, reason)

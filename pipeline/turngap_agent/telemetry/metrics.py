@@ -27,6 +27,8 @@ class CallResult(StrEnum):
     """Twilio's signature or the nonce was missing or wrong."""
     FLOODED = "flooded"
     """Counted as answered before: it was closed because it sent faster than real time."""
+    STALLED = "stalled"
+    """Counted as answered before: its caller's side did not read what it was sent."""
     REFUSED = "refused"
     """It never became a call: no `start`, or a format other than μ-law at 8 kHz."""
 

@@ -27,30 +27,54 @@ def test_calls_are_counted():
 def test_a_nonce_opens_one_stream(now):
     """Used once it is gone; an unknown one never was."""
     door = Admission(1, "token")
-    nonce = {NONCE_PARAMETER: door.new_nonce()}
-    door.check_nonce(nonce)
+    nonce = {NONCE_PARAMETER: door.new_nonce("CA1")}
+    door.check_nonce(nonce, "CA1")
     for parameters in (nonce, {NONCE_PARAMETER: "guess"}, {}):
         with pytest.raises(ProtocolError):
-            door.check_nonce(parameters)
+            door.check_nonce(parameters, "CA1")
+
+
+def test_a_nonce_opens_the_stream_of_its_own_call(now):
+    """Another call's nonce is refused, and used up."""
+    door = Admission(1, "token")
+    nonce = {NONCE_PARAMETER: door.new_nonce("CA1")}
+    with pytest.raises(ProtocolError, match="another call"):
+        door.check_nonce(nonce, "CA2")
+    with pytest.raises(ProtocolError, match="used"):
+        door.check_nonce(nonce, "CA1")
+
+
+def test_calls_a_minute_are_limited(now):
+    """Those of the last minute count, ended ones too; a minute later there is room again."""
+    door = Admission(5, None, calls_a_minute=2)
+    for _ in range(2):
+        assert door.start_call()
+        door.end_call()
+    assert not door.has_room
+    assert not door.start_call()
+    now[0] = admission.MINUTE_NS - 1
+    assert not door.start_call()
+    now[0] = admission.MINUTE_NS
+    assert door.start_call()
 
 
 def test_a_nonce_grows_old(now):
     """One that was not used within its life is refused, and forgotten when the next is made."""
     door = Admission(1, "token")
-    old = door.new_nonce()
+    old = door.new_nonce("CA1")
     now[0] = NONCE_LIFE_NS
     with pytest.raises(ProtocolError):
-        door.check_nonce({NONCE_PARAMETER: old})
+        door.check_nonce({NONCE_PARAMETER: old}, "CA1")
 
 
 def test_nonces_do_not_pile_up(now, monkeypatch):
     """Webhooks that no stream follows cost bounded memory: the oldest nonce makes room."""
     monkeypatch.setattr(admission, "MAX_NONCES", 3)
     door = Admission(1, "token")
-    first, *_, last = [door.new_nonce() for _ in range(4)]
+    first, *_, last = [door.new_nonce("CA1") for _ in range(4)]
     with pytest.raises(ProtocolError):
-        door.check_nonce({NONCE_PARAMETER: first})
-    door.check_nonce({NONCE_PARAMETER: last})
+        door.check_nonce({NONCE_PARAMETER: first}, "CA1")
+    door.check_nonce({NONCE_PARAMETER: last}, "CA1")
     assert MAX_NONCES > 3
 
 
@@ -60,7 +84,7 @@ def test_without_a_token_nothing_is_checked():
     request = RequestUrl.read("http", "/twilio/voice", "", {"host": "h"})
     door.check_webhook(request, b"\xff no form")
     door.check_upgrade(request)
-    door.check_nonce({})
+    door.check_nonce({}, "CA1")
 
 
 @pytest.mark.parametrize(

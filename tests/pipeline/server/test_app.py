@@ -1,12 +1,13 @@
 """HTTP and the door to the WebSocket: webhook, signatures, lines, health, metrics, socket options."""
 
+import contextlib
 import socket
 import xml.etree.ElementTree as ET
 
 import httpx
 import pytest
 import websockets
-from turngap_agent.server import stream
+from turngap_agent.server import app, media_socket, stream
 from turngap_agent.server.admission import NONCE_PARAMETER
 from twilio.request_validator import RequestValidator
 
@@ -75,31 +76,48 @@ async def test_a_signed_upgrade_needs_signature_and_nonce(serve, pick_up):
             except websockets.InvalidStatus as fault:
                 return fault.response.status_code
 
-        nonce = {NONCE_PARAMETER: served.admission.new_nonce()}
+        nonce = {NONCE_PARAMETER: served.admission.new_nonce("CA1")}
         good = f"wss://{host}/twilio/media"
         assert await call(None, nonce) == 403
         assert await call(f"https://{host}/twilio/media", nonce) == 403
-        assert await call(good, {}) == stream.POLICY
-        assert await call(good, nonce) == stream.NORMAL
-        assert await call(good, nonce) == stream.POLICY
+        assert await call(good, {}) == media_socket.POLICY
+        assert await call(good, nonce) == media_socket.NORMAL
+        assert await call(good, nonce) == media_socket.POLICY
         assert served.count("turngap_calls_total", result="unsigned") == 4
 
 
-async def test_one_call_too_many_is_refused(serve):
-    """Over the profile's limit the upgrade is answered 503 and counted; an ended call makes room for another."""
+async def test_one_call_too_many_hears_why(serve):
+    """Over the profile's limit the caller hears a sentence, the socket is closed, and an ended call makes room."""
     async with serve("limits.simultaneous_calls=1") as served:
         async with served.phone("1") as first:
             await first.ask()
-            with pytest.raises(websockets.InvalidStatus) as refused:
-                async with served.phone("2"):
-                    pass
-            assert refused.value.response.status_code == 503
+            await wait_until(lambda: served.admission.active)
+            async with served.phone("2") as second:
+                name, audio = await second.reply()
+                assert (name, audio) == (stream.LAST_WORDS_MARK, b"".join(served.agent.announcements["busy"]))
+                assert len(audio) > 4000
+                assert (await second.closed())[0] == media_socket.TRY_AGAIN
             assert (await first.reply())[1]
         await served.idle()
         async with served.phone("3") as third:
             await third.ask()
             assert (await third.reply())[1]
         assert served.count("turngap_calls_total", result="busy") == 1
+
+
+async def test_sockets_without_a_call_keep_no_caller_out(serve, monkeypatch):
+    """They take no place; where too many wait for a `start`, the oldest is closed."""
+    monkeypatch.setattr(app, "WAITING_STREAMS", 3)
+    async with serve("limits.simultaneous_calls=1") as served, contextlib.AsyncExitStack() as held:
+        idle = [await held.enter_async_context(served.phone(str(number), start=False)) for number in range(5)]
+        async with served.phone("caller") as caller:
+            await caller.ask()
+            assert (await caller.reply())[1]
+        for phone in idle[:2]:
+            assert (await phone.closed())[0] == media_socket.POLICY
+        await idle[4].begin()
+        await idle[4].ask()
+        assert (await idle[4].reply())[1]
 
 
 async def test_a_caller_who_finds_no_room_hears_so(serve):

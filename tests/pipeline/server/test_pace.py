@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap_agent.server import stream
+from turngap_agent.server import media_socket
 from turngap_agent.server.pace import InboundPace
 from turngap_agent.telephony.messages import InboundMark
 
@@ -43,11 +43,11 @@ async def test_a_flood_is_closed_and_others_are_answered(serve):
             await healthy.ask()
             await flooding.hush(3000)
             code, reason = await flooding.closed()
-            assert (code, "faster than real time" in reason) == (stream.POLICY, True)
+            assert (code, "faster than real time" in reason) == (media_socket.POLICY, True)
             for _ in range(1000):
                 await storming.send(InboundMark("MZ2", 1, "x"))
             code, reason = await storming.closed()
-            assert (code, "too many" in reason) == (stream.POLICY, True)
+            assert (code, "too many" in reason) == (media_socket.POLICY, True)
             assert (await healthy.reply())[1]
         await served.idle()
         assert served.count("turngap_calls_total", result="flooded") == 2
