@@ -12,6 +12,7 @@ One attempt is at work at a time: a new one waits until the engines have stopped
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from turngap_agent import tracing
@@ -26,12 +27,15 @@ from turngap_agent.call.reply import Reply
 from turngap_agent.clock import now_ns
 from turngap_agent.endpointing import EndpointEvent, Pause
 from turngap_agent.stt import AudioF32
+from turngap_agent.telemetry import logs
 from turngap_agent.telemetry.metrics import TurnResult, WorkUse
 from turngap_agent.telemetry.recorder import CallNotes
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
 from turngap_agent.tts import ContextUtterance
+
+_transcripts = logging.getLogger(logs.TRANSCRIPTS)
 
 LAST_WORK_S = 0.5
 """How long the end of a call waits for engines to stop, so that their work is counted."""
@@ -229,6 +233,14 @@ class Turns:
         del self._tasks[reply]
         assert reply.result is not None
         self._agent.metrics.count_turn(reply.result, reply.notes.stages)
+        _transcripts.info(
+            "%s: turn %d, %s: caller %r, agent %r",
+            self._notes.call_sid,
+            reply.notes.turn,
+            reply.result,
+            reply.words,
+            reply.text,
+        )
 
     def _remember(self, reply: Reply, text: str, heard_samples: int) -> None:
         audio = to_float(bytes(reply.sent_payload[: max(heard_samples, 0)]))

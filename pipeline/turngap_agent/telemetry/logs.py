@@ -11,7 +11,7 @@ from typing import TextIO
 
 TRANSCRIPTS = "turngap.transcripts"
 """The logger of what callers and agent say; off unless it is asked for."""
-_NUMBER = re.compile(r"(?<![\w.:])\+?\d[\d ()-]{5,18}\d(?![\w.:])")
+_NUMBER = re.compile(r"(?<![\w.:])(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{5,18}\d(?![\w.:])")
 """Seven digits and more, as telephone numbers are written; parts of identifiers, addresses and times are none."""
 _SHOWN_DIGITS = 2
 
