@@ -17,6 +17,7 @@ import typer
 from turngap_agent import command_line
 from turngap_agent.errors import UsageError, write_error
 
+from turngap.cli.corpus_commands import corpus
 from turngap.cli.smoke_arguments import smoke
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -156,6 +157,7 @@ def _calibrate(
 
 
 app.command("smoke")(smoke)
+app.add_typer(corpus, name="corpus")
 
 
 @app.command("report")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from turngap_agent.errors import ScenarioError
 from turngap_agent.telephony import SAMPLE_RATE
@@ -152,6 +153,27 @@ def read_stretch(path: Path, channel: int, start_ms: float, needed_ms: float, en
         ScenarioError: the file cannot be read, has no such channel, ends before `needed_ms`, or its rate is under 8 kHz
             (`scenario.audio`).
     """
+    samples, rate, first_ms = read_samples(path, channel, start_ms - _MARGIN_MS, needed_ms, end_ms + _MARGIN_MS)
+    if rate != SAMPLE_RATE and len(samples):
+        import librosa  # takes a second to import, and audio at 8 kHz does not need it
+
+        samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    cut = max(0, round((start_ms - first_ms) * SAMPLE_RATE / 1000))
+    kept = samples[cut : cut + max(0, round((end_ms - max(0.0, start_ms)) * SAMPLE_RATE / 1000))]
+    pcm: Pcm16 = np.clip(np.rint(kept * 32_768), -32_768, 32_767).astype(np.int16)
+    return pcm, first_ms + cut * 1000 / SAMPLE_RATE
+
+
+def read_samples(
+    path: Path, channel: int, start_ms: float, needed_ms: float, end_ms: float
+) -> tuple[npt.NDArray[np.float64], int, float]:
+    """Return one channel around `start_ms` to `end_ms`, full scale ±1, its rate, and the time of its first sample.
+
+    That time is a multiple of 20 ms, where samples of all usual rates lie.
+
+    Raises:
+        ScenarioError: as `read_stretch`.
+    """
     if not path.is_file():
         read_sound_file(path, "float32")  # raises the error that names the nearest file
     try:
@@ -165,25 +187,17 @@ def read_stretch(path: Path, channel: int, start_ms: float, needed_ms: float, en
                 raise _audio_error(
                     f"{path}: it is {n_frames / rate * 1000:,.0f} ms long, and the turn ends at {needed_ms:,.0f} ms"
                 )
-            # On a grid of 20 ms both rates have a sample at the first one (44.1 kHz has too: 882).
-            first = max(0, int((start_ms - _MARGIN_MS) // 20)) * 20
-            first_frame = round(first * rate / 1000)
-            beyond = min(n_frames, round((end_ms + _MARGIN_MS) * rate / 1000))
-            file.seek(first_frame)
-            samples = file.read(beyond - first_frame, dtype="float64", always_2d=True)[:, channel]
+            first_ms = max(0, int(start_ms // 20)) * 20
+            first = round(first_ms * rate / 1000)
+            beyond = min(n_frames, round(end_ms * rate / 1000))
+            file.seek(first)
+            samples = file.read(beyond - first, dtype="float64", always_2d=True)[:, channel]
     except (soundfile.LibsndfileError, OSError) as error:
         reason = getattr(error, "error_string", "") or str(error)
         raise _audio_error(f"{path}: cannot be read as audio ({reason.strip().rstrip('.')})") from None
     if not np.isfinite(samples).all():
         raise _audio_error(f"{path}: some of its samples are nan or infinite; export it again")
-    if rate != SAMPLE_RATE and len(samples):
-        import librosa  # takes a second to import, and audio at 8 kHz does not need it
-
-        samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-    cut = max(0, round((start_ms - first) * SAMPLE_RATE / 1000)) if start_ms > 0 else 0
-    kept = samples[cut : cut + max(0, round((end_ms - max(0.0, start_ms)) * SAMPLE_RATE / 1000))]
-    pcm: Pcm16 = np.clip(np.rint(kept * 32_768), -32_768, 32_767).astype(np.int16)
-    return pcm, first + cut * 1000 / SAMPLE_RATE
+    return samples, rate, float(first_ms)
 
 
 def _audio_error(message: str) -> ScenarioError:

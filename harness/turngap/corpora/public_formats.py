@@ -1,0 +1,131 @@
+"""Converters of public corpora: their files, as they are fetched, into audio and the rows of a table.
+
+AMI: `words/MEETING.SPEAKER.words.xml` in the archive of annotations has words with times,
+`corpusResources/meetings.xml` says on which headset channel each speaker is (https://groups.inf.ed.ac.uk/ami/corpus/annotation.shtml).
+
+eot-bench: a Parquet file, a row a turn, with the columns id, audio (bytes), silence_spans (start, end), words (word,
+start, end) and messages (role, content). The last span starts where the turn ends, earlier ones are pauses inside.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import soundfile
+from turngap_agent.errors import TurngapError, WeightsError
+
+from turngap.annotations.ami import parse_ami
+from turngap.corpora.conversion import ConversionSettings, make_rows
+from turngap.corpora.pins import CorpusPin
+from turngap.corpora.table import TableRow, TableWord
+
+ALIGNED_UNCERTAINTY_MS = 50.0
+"""Assumed of AMI's word ends, which were found by forced alignment: its manual states no figure."""
+_HEADSET = re.compile(r"(?P<meeting>\w+)\.Headset-(?P<channel>\d+)\.wav")
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+def convert_ami(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[TableRow]:
+    """Return the turns at the headset microphones among `paths`, and put their audio into `folder`.
+
+    Raises:
+        WeightsError: the archive lacks a meeting or a speaker (`weights.format`).
+    """
+    archive = next(path for path in paths if path.suffix == ".zip")
+    rows: list[TableRow] = []
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            names = {Path(name).name: name for name in packed.namelist()}
+            meetings = ElementTree.fromstring(packed.read(names["meetings.xml"]))
+            for path in (path for path in paths if path != archive):
+                match = _HEADSET.fullmatch(path.name)
+                assert match is not None, "the pinned audio is a headset's"
+                agent = _find_agent(meetings, match["meeting"], match["channel"])
+                name = f"{match['meeting']}.{agent}.words.xml"
+                words = parse_ami(packed.read(names[name]).decode("iso-8859-1"), name)
+                settings = ConversionSettings(
+                    uncertainty_ms=ALIGNED_UNCERTAINTY_MS, licence=pin.licence, source=pin.source
+                )
+                length_ms = soundfile.info(path).duration * 1000
+                own = make_rows(path.name, words, settings)
+                rows += [replace(row, speaker=f"{match['meeting']}.{agent}") for row in own if row.end_ms <= length_ms]
+                shutil.copyfile(path, folder / path.name)
+    except (KeyError, zipfile.BadZipFile, ElementTree.ParseError, soundfile.LibsndfileError, TurngapError) as error:
+        raise _format_error(pin, error) from None
+    return rows
+
+
+def convert_eot_bench(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[TableRow]:
+    """Return the turns of the Parquet file, and put the audio of each into `folder`, as FLAC.
+
+    Raises:
+        WeightsError: it has not the columns above (`weights.format`).
+    """
+    try:
+        return [_make_eot_row(pin, row, folder) for path in paths for row in _read_parquet(path)]
+    except (KeyError, IndexError, TypeError, ValueError, soundfile.LibsndfileError) as error:
+        raise _format_error(pin, error) from None
+
+
+def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows, a few at a time: each has its audio."""
+    import pyarrow.parquet  # an extra of its own: `CorpusPin.needs`
+
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=16):
+        yield from batch.to_pylist()
+
+
+def _make_eot_row(pin: CorpusPin, row: Mapping[str, Any], folder: Path) -> TableRow:
+    spans = sorted((float(one["start"]) * 1000, float(one["end"]) * 1000) for one in row["silence_spans"])
+    end_ms = spans[-1][0]
+    words = tuple(
+        TableWord(str(one["word"]).strip(), float(one["start"]) * 1000, float(one["end"]) * 1000)
+        for one in row["words"]
+        if str(one["word"]).strip() and float(one["start"]) * 1000 <= end_ms
+    )
+    start_ms = min((word.start_ms for word in words), default=0.0)
+    asked = [one["content"] for one in row["messages"] or () if one["role"] == "assistant"]
+    name = f"{_UNSAFE.sub('-', str(row['id']))}.flac"
+    samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="int16", always_2d=True)
+    soundfile.write(folder / name, samples, rate, subtype="PCM_16")
+    return TableRow(
+        id=str(row["id"]),
+        file=name,
+        start_ms=min(start_ms, end_ms - 1),
+        end_ms=end_ms,
+        words=words,
+        pauses_ms=tuple((start, end) for start, end in spans[:-1] if start_ms <= start < end <= end_ms),
+        licence=pin.licence,
+        source=pin.source,
+        question=str(asked[-1]) if asked else "",
+    )
+
+
+def _find_agent(meetings: ElementTree.Element, meeting: str, channel: str) -> str:
+    """Return the letter of the speaker at that headset channel.
+
+    Raises:
+        KeyError: the list of meetings has none.
+    """
+    for element in meetings.iter("meeting"):
+        if element.get("observation") == meeting:
+            for speaker in element.iter("speaker"):
+                if speaker.get("channel") == channel:
+                    return str(speaker.attrib["nxt_agent"])
+    raise KeyError(f"meeting {meeting} at channel {channel}")
+
+
+def _format_error(pin: CorpusPin, error: Exception) -> WeightsError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return WeightsError(
+        f"corpus {pin.name!r}: its files are not as expected ({type(error).__name__}: {reason[:200]}): update turngap",
+        code="weights.format",
+    )
