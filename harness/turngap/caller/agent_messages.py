@@ -1,18 +1,30 @@
-"""What the agent sends in one call: audio into the playout, marks echoed when due, protocol errors kept as warnings."""
+"""What the agent sends in one call: audio into the playout, marks echoed when due, protocol errors kept as warnings.
+
+Each step takes some 0.1 ms at most, whatever the agent sends: long audio is decoded a second at a time, and due marks
+are echoed a few at a time. Messages that come meanwhile wait, each with the time at which it came.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
 from turngap_agent.errors import ProtocolError
-from turngap_agent.telephony import mulaw
-from turngap_agent.telephony.messages import OutboundMark, OutboundMedia
-from turngap_agent.telephony.parsing import parse_outbound
 
+from turngap.caller.connection import Message
+from turngap.caller.dialects import AgentAudio, AgentClear, AgentHangUp, AgentMark, Dialect, Wire
+from turngap.caller.dialects.audio import AudioDecoder, count_samples
+from turngap.caller.long_message import LongMessage
 from turngap.caller.network_link import CallAt, NetworkLink
 from turngap.caller.playout import Playout
+from turngap.caller.traffic import Refused
 from turngap.clock import Clock
+
+MARKS_AT_ONCE = 8
+"""Marks echoed in one step: each is a message to be written."""
+_MAX_REFUSED = 1000
 
 
 class AgentMessages:
@@ -20,61 +32,144 @@ class AgentMessages:
 
     def __init__(
         self,
-        stream_sid: str,
+        dialect: Dialect,
         playout: Playout,
         link: NetworkLink,
         *,
         clock: Clock,
         call_at: CallAt,
-        send_mark: Callable[[str], object],
+        send: Callable[[Wire], object],
+        on_audio: Callable[[], object],
+        on_hang_up: Callable[[int], object],
     ) -> None:
-        self._stream_sid = stream_sid
+        """`on_audio` is called after each piece of audio; `on_hang_up` with the time at which the agent hung up."""
+        self._dialect = dialect
         self._playout = playout
         self._link = link
         self._clock = clock
         self._call_at = call_at
-        self._send_mark = send_mark
+        self._send = send
+        self._on_audio = on_audio
+        self._on_hang_up = on_hang_up
+        self._decoder = AudioDecoder()
+        self._waiting: deque[tuple[Message, int]] = deque()
+        self._steps: Iterator[None] | None = None
+        """What remains of the message that is being handled."""
+        self._is_behind = False
+        """Whether a further step is scheduled."""
         self._warnings: dict[str, tuple[str, int]] = {}
+        self.refused_bytes: list[int] = []
+        """The sizes of messages that were too long to be read, the first thousand."""
 
     @property
     def warnings(self) -> list[str]:
-        """What Twilio would have warned of, one line a code, sorted: the first text and the number of further ones."""
+        """What the platform would have warned of, one line a kind: the first text and the number of further ones."""
         return [
-            f"{text} (Twilio {code})" + (f" (and {count - 1} more)" if count > 1 else "")
+            text
+            + (f" (Twilio {code})" if code.isdigit() and self._dialect.name == "twilio" else "")
+            + (f" (and {count - 1} more)" if count > 1 else "")
             for code, (text, count) in sorted(self._warnings.items())
         ]
 
     def warn(self, code: str, text: str) -> None:
-        """Add a warning with Twilio's code."""
+        """Add a warning; `code` is Twilio's, or a name of its kind."""
         first, count = self._warnings.get(code, (text, 0))
         self._warnings[code] = (first, count + 1)
 
-    def handle(self, message: str | bytes, recv_ns: int) -> None:
+    def handle(self, message: Message, recv_ns: int) -> None:
         """Handle a message that the caller has since `recv_ns`."""
-        if isinstance(message, bytes):
-            self.warn("31950", "a binary frame; Twilio takes text frames only")
+        self._waiting.append((message, recv_ns))
+        if not self._is_behind:
+            self._take_step()
+
+    def _take_step(self, _: int = 0) -> None:
+        """Handle the next message, or a piece of one; what remains is handled later."""
+        if self._steps is None:
+            self._steps = self._handle(*self._waiting.popleft())
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._steps = None
+        self._is_behind = self._steps is not None or bool(self._waiting)
+        if self._is_behind:
+            self._call_at(self._clock.now_ns(), self._take_step)
+
+    def _handle(self, message: Message, recv_ns: int) -> Iterator[None]:
+        """Handle a message; yields between its pieces."""
+        if isinstance(message, Refused):
+            self.warn("refused", message.reason)
+            if len(self.refused_bytes) < _MAX_REFUSED:
+                self.refused_bytes.append(message.size_bytes)
             return
         try:
-            parsed = parse_outbound(message)
+            event, warnings = self._dialect.parse(message)
         except ProtocolError as error:
-            self.warn("31951", f"an invalid message: {error}")
+            self._warn_invalid(error)
             return
-        if parsed.stream_sid != self._stream_sid:
-            self.warn("31951", f"a message for stream {parsed.stream_sid!r}; this one is {self._stream_sid!r}")
-        elif isinstance(parsed, OutboundMedia):
-            if not self._playout.receive(self._link.drop_lost_audio(mulaw.decode(parsed.payload)), recv_ns):
-                self.warn("31931", "more than 10 minutes of audio buffered; audio discarded")
-        elif isinstance(parsed, OutboundMark):
-            due_ns = self._playout.add_mark(parsed.name, recv_ns)
-            if due_ns <= recv_ns:
-                self._echo_marks(due_ns)
-            else:
-                self._call_at(due_ns, self._echo_marks)
-        else:
-            self._playout.clear(recv_ns)
-            self._echo_marks(None)
+        for code, text in warnings:
+            self.warn(code, text)
+        match event:
+            case AgentAudio():
+                yield from self._play(event, recv_ns)
+            case AgentMark():
+                due_ns = self._playout.add_mark(event.name, recv_ns)
+                if due_ns <= recv_ns:
+                    self._echo_marks(due_ns)
+                else:
+                    self._call_at(due_ns, self._echo_marks)
+            case AgentClear():
+                yield from self._clear(recv_ns)
+            case AgentHangUp():
+                self._on_hang_up(recv_ns)
 
-    def _echo_marks(self, due_ns: int | None) -> None:
+    def _play(self, audio: AgentAudio, recv_ns: int) -> Iterator[None]:
+        if not self._playout.has_room(count_samples(audio.payload, audio.format), recv_ns):
+            most_min = self._dialect.max_buffered_ns / 60e9
+            self.warn("31931", f"more than {most_min:.0f} minutes of audio buffered; audio discarded")
+            self._playout.receive(np.zeros(0, np.int16), recv_ns)
+            return
+        if isinstance(audio.payload, LongMessage):
+            size_mib = len(audio.payload) / 2**20
+            self.warn("long", f"a message of {size_mib:.1f} MiB; send long audio in several messages")
+        follows, parts = self._playout.end_ns >= recv_ns, 0
+        try:
+            for pcm in self._decoder.pieces(audio.payload, audio.format, continues=follows):
+                if parts:
+                    yield
+                heard = self._link.drop_lost_audio(pcm)
+                self._playout.receive(heard, recv_ns, continues=parts > 0)
+                parts += 1
+                self._on_audio()
+        except ProtocolError as error:
+            self._warn_invalid(error)
+
+    def _clear(self, recv_ns: int) -> Iterator[None]:
+        yield from self._playout.clear_in_steps(recv_ns)
+        self._on_audio()
+        for message in self._dialect.cleared_messages():
+            self._link.send_message(self._clock.now_ns(), partial(self._send, message))
+        if self._dialect.echoes_cleared_marks:
+            self._echo_marks(recv_ns)
+        else:
+            self._playout.drop_marks()
+
+    def _echo_marks(self, due_ns: int) -> None:
+        """Echo the marks that are due, some now and the others later."""
         now_ns = self._clock.now_ns()
-        for name in self._playout.echo_marks(now_ns, due_ns):
-            self._link.send_message(now_ns, partial(self._send_mark, name))
+        names = self._playout.echo_marks(now_ns, due_ns, most=MARKS_AT_ONCE)
+        for name in names:
+            self._link.send_message(now_ns, partial(self._echo, name))
+        if len(names) == MARKS_AT_ONCE:
+            self._call_at(now_ns, lambda _: self._echo_marks(due_ns))
+
+    def _echo(self, name: str) -> None:
+        self._send(self._dialect.mark_message(name))
+
+    def _warn_invalid(self, error: ProtocolError) -> None:
+        code = error.code.rpartition(".")[2]
+        if code.isdigit():
+            self.warn(code, str(error))
+        elif self._dialect.name == "twilio":
+            self.warn("31951", f"an invalid message: {error}")
+        else:
+            self.warn("invalid", str(error))

@@ -1,4 +1,4 @@
-"""One simulated Twilio call: its pacing, its start and its end, and the record of it.
+"""One simulated call: its pacing, its start and its end, and the record of it.
 
 `conversation` decides when the caller speaks, `agent_messages` handles what the agent sends. A frame leaves when it is
 complete: frame k at started + (k + 1) * 20 ms, on absolute deadlines, without a pause, with comfort noise between
@@ -14,23 +14,27 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import numpy as np
 from turngap_agent.errors import AgentError
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
 from turngap_agent.tracing import Span
 
 from turngap.caller.agent_messages import AgentMessages
+from turngap.caller.call_endings import close_surely, describe_agent_end
 from turngap.caller.caller_stream import CallerStream
 from turngap.caller.comfort_noise import make_comfort_noise
-from turngap.caller.connection import open_connection
+from turngap.caller.connection import Message, open_connection
 from turngap.caller.content_watch import ContentWatch
 from turngap.caller.conversation import Conversation
+from turngap.caller.dialects import StreamNames, Wire
+from turngap.caller.dialects.registry import TWILIO, make_dialect
 from turngap.caller.impairments import ImpairedLine
 from turngap.caller.network_link import NetworkLink
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
+from turngap.caller.sent_frames import SentFrames
+from turngap.caller.traffic import Refused
 from turngap.clock import NS_PER_MS, Clock
-from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
+from turngap.model.records import CallEnd, CallRecord, Clip, Spoken
 from turngap.scenario import PlannedCall
 
 LEAD_NS = 5 * NS_PER_MS
@@ -51,23 +55,25 @@ async def place_call(
     labels: Mapping[str, str] | None = None,
     on_spoken: Callable[[str, int, Spoken], None] | None = None,
     spans_so_far: Callable[[str], Sequence[Span]] | None = None,
+    dialect: str = TWILIO,
 ) -> CallRecord:
     """Place one call to the agent at `url` (ws:// or wss://) and speak the planned turns; `clips` by turn key.
+
+    `dialect`: the wire format, one of `dialects.registry.DIALECTS`.
 
     `seed` and the call's index determine all that is random: noise, the first timestamp, where speech falls on the
     frame grid. With `auth_token` (default: TWILIO_AUTH_TOKEN, if set) the upgrade is signed as Twilio signs it.
     `on_spoken(call_sid, turn, spoken)` is called as each utterance is placed, before its first frame leaves.
     `spans_so_far(call_sid)` returns the agent's spans that have arrived: its clauses say when content was heard.
 
-    `planned.network` delays, loses and duplicates what travels between the caller and the socket. All times of the
-    record are the caller's own, so what the network adds is part of the gap.
+    What `planned.network` adds is part of the gap: all times of the record are the caller's own.
 
-    Always returns a record. Its end is `REFUSED` if the socket could not be opened, `AGENT_CLOSED` if the agent ended
-    the call, `DISCONNECTED` if the network broke the connection, each with one line in `detail`. Cancelling the task
-    ends the call and returns what was recorded, as `INTERRUPTED`.
+    Always returns a record. Its `end` is `REFUSED`, `AGENT_CLOSED`, `DISCONNECTED` or `FLOODED` (by more than `traffic`
+    allows) with one line in `detail` if something went wrong. Cancelling the task ends the call and returns what was
+    recorded, as `INTERRUPTED`.
     """
     sid = call_sid or "CA" + secrets.token_hex(16)
-    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, spans_so_far)
+    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, spans_so_far, dialect)
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
     headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
@@ -87,34 +93,42 @@ class _Call:
         labels: Mapping[str, str],
         on_spoken: Callable[[str, int, Spoken], None] | None,
         spans_so_far: Callable[[str], Sequence[Span]] | None,
+        dialect: str,
     ) -> None:
         self._planned = planned
         self._clips = clips
         self._clock = clock
         self._scheduler = scheduler
-        self._labels = dict(labels)
-        self._on_spoken = on_spoken
+        self._labels, self._on_spoken = dict(labels), on_spoken
         self._spans_so_far = None if spans_so_far is None else partial(spans_so_far, call_sid)
         self._reported_spoken = 0
-        own_seed = f"{seed}:{planned.index}"
-        self._rng = random.Random(own_seed)
+        self._rng = random.Random(own_seed := f"{seed}:{planned.index}")
         self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, own_seed)
-        self._first_timestamp_ms = self._rng.randint(100, 170)
-        self._call_sid = call_sid
-        self._stream_sid = "MZ" + secrets.token_hex(16)
-        self._playout = Playout()
+        self._names = StreamNames(
+            stream="MZ" + secrets.token_hex(16),
+            call=call_sid,
+            account="AC" + "0" * 32,
+            first_timestamp_ms=self._rng.randint(100, 170),
+            unix_ms=clock.unix_ns() // NS_PER_MS,
+        )
+        self._dialect = make_dialect(dialect, self._names)
+        self._playout = Playout(self._dialect.max_buffered_ns)
         self._link = NetworkLink(planned.network, own_seed, self._call_at)
         self._line = ImpairedLine(planned.line, self._playout, own_seed)
         self._messages = AgentMessages(
-            self._stream_sid, self._playout, self._link, clock=clock, call_at=self._call_at, send_mark=self._send_mark
+            self._dialect,
+            self._playout,
+            self._link,
+            clock=clock,
+            call_at=self._call_at,
+            send=self._send,
+            on_audio=self._hear,
+            on_hang_up=partial(self._end_by_agent, "it hung up"),
         )
-        self._lost_frames: list[int] = []
+        self._sent = SentFrames()
         self._conversation: Conversation | None = None
         self._stream: CallerStream | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
-        self._chunks: list[int] = []
-        self._sent_ns: list[int] = []
-        self._sent_pcm: list[Pcm16] = []
         self._timers: set[Timer] = set()
         self._over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
 
@@ -126,14 +140,8 @@ class _Call:
                     url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
                 )
             except AgentError as error:
-                return self._make_record(CallEnd.REFUSED, str(error))
-            self._stream = CallerStream(
-                connection,
-                stream_sid=self._stream_sid,
-                call_sid=self._call_sid,
-                account_sid="AC" + "0" * 32,
-                first_timestamp_ms=self._first_timestamp_ms,
-            )
+                return await self._make_record(CallEnd.REFUSED, str(error))
+            self._stream = CallerStream(connection, self._dialect)
             self._start(self._stream, custom_parameters)
             end, detail = await asyncio.shield(self._over)
         except asyncio.CancelledError:
@@ -145,21 +153,9 @@ class _Call:
         finally:
             for timer in self._timers:
                 timer.cancel()
-            await self._close()
-        return self._make_record(end, detail)
-
-    async def _close(self) -> None:
-        """Close the socket, in a second at most; a cancellation meanwhile is deferred, since a record is promised."""
-        if self._stream is None:
-            return
-        closing = asyncio.ensure_future(self._stream.connection.close())
-        while not closing.done():
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None:
-                    task.uncancel()
+            if self._stream is not None:
+                await close_surely(self._stream.connection)
+        return await self._make_record(end, detail)
 
     def _start(self, stream: CallerStream, custom_parameters: dict[str, str]) -> None:
         stream.send_start(custom_parameters)
@@ -185,28 +181,24 @@ class _Call:
     def _on_frame(self, due_ns: int) -> None:
         assert self._stream is not None
         assert self._conversation is not None
-        frame = len(self._sent_ns)
+        frame = len(self._sent)
         if not self._conversation.decide(frame):
             self._hang_up()
             return
         if self._on_spoken is not None:
             for turn, spoken in enumerate(self._conversation.spoken[self._reported_spoken :], self._reported_spoken):
-                self._on_spoken(self._call_sid, turn, spoken)
+                self._on_spoken(self._names.call, turn, spoken)
             self._reported_spoken = len(self._conversation.spoken)
         noise = frame % NOISE_FRAMES * FRAME_SAMPLES
-        pcm = self._conversation.mix_voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
-        pcm = self._line.apply(pcm, frame, due_ns - FRAME_NS)
+        voice = self._conversation.mix_voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        pcm = self._line.apply(voice, frame, due_ns - FRAME_NS)
         keep = self._conversation.utterance_ends_in(frame)
-        self._chunks.append(0)
-        self._sent_ns.append(self._clock.now_ns())
-        absent = self._line.draw_loss() | self._line.is_suppressed(pcm)
-        if absent and not keep:
-            self._lost_frames.append(frame)
-            pcm = np.zeros_like(pcm)
-        else:
+        self._sent.begin(self._clock.now_ns())
+        is_lost = (self._line.draw_loss() | self._line.is_suppressed(pcm)) and not keep
+        if not is_lost:
             write = partial(self._write_frame, frame, mulaw.encode(pcm))
             self._link.send_frame(due_ns, write, keep=keep)
-        self._sent_pcm.append(pcm)
+        self._sent.finish(pcm, lost=is_lost)
         for digit in self._conversation.keys_released_in(frame):
             self._link.send_message(due_ns, partial(self._stream.send_key, digit))
         self._call_at(due_ns + FRAME_NS, self._on_frame)
@@ -215,15 +207,17 @@ class _Call:
         """Write a frame, or its second copy, to the socket; the network has delayed it by `delay_ns`."""
         assert self._stream is not None
         chunk = self._stream.send_media(frame, payload)
-        if not self._chunks[frame]:
-            self._chunks[frame] = chunk
-            self._sent_ns[frame] = self._clock.now_ns() - delay_ns
+        self._sent.note_written(frame, chunk, self._clock.now_ns() - delay_ns)
         if self._stream.is_unread:
             self._messages.warn("31930", "the agent does not read: Twilio would drop audio")
 
-    def _send_mark(self, name: str) -> None:
+    def _send(self, message: Wire) -> None:
         assert self._stream is not None
-        self._stream.send_mark(name)
+        self._stream.connection.send(message)
+
+    def _hear(self) -> None:
+        if self._conversation is not None:
+            self._conversation.hear()
 
     def _on_broken(self, due_ns: int) -> None:
         assert self._stream is not None
@@ -233,12 +227,20 @@ class _Call:
         detail = f"the network {self._link.name!r} broke the connection after {after_s:g} s"
         self._over.set_result((CallEnd.DISCONNECTED, detail))
 
-    def _on_message(self, message: str | bytes, recv_ns: int) -> None:
-        self._link.receive_message(recv_ns, partial(self._handle_message, message))
+    def _on_message(self, message: Message, recv_ns: int) -> None:
+        if isinstance(message, Refused) and message.ends_call:
+            self._end_flood(message, recv_ns)
+        else:
+            self._link.receive_message(recv_ns, partial(self._handle_message, message))
 
-    def _handle_message(self, message: str | bytes, recv_ns: int) -> None:
+    def _handle_message(self, message: Message, recv_ns: int) -> None:
         if not self._over.done():
             self._messages.handle(message, recv_ns)
+
+    def _end_flood(self, refused: Refused, now_ns: int) -> None:
+        if not self._over.done():
+            self._ended_ns = now_ns
+            self._over.set_result((CallEnd.FLOODED, refused.reason))
 
     def _on_closed(self, reason: str, now_ns: int) -> None:
         self._link.receive_message(now_ns, partial(self._end_by_agent, reason))
@@ -247,12 +249,8 @@ class _Call:
         if self._over.done():
             return
         self._ended_ns = now_ns
-        spoken = self._conversation.spoken if self._conversation is not None else ()
-        where = f"in turn {spoken[-1].utterance_id!r}" if spoken else "before the first turn"
-        after_s = max(0, now_ns - self._started_ns) / 1e9
-        self._over.set_result(
-            (CallEnd.AGENT_CLOSED, f"the agent ended the call after {after_s:.1f} s, {where}: {reason}")
-        )
+        detail = describe_agent_end(reason, max(0, now_ns - self._started_ns), self._conversation)
+        self._over.set_result((CallEnd.AGENT_CLOSED, detail))
 
     def _hang_up(self) -> None:
         """Send `stop`, or drop the socket; `run` closes it."""
@@ -278,18 +276,16 @@ class _Call:
         timer = self._scheduler.call_at(deadline_ns, guarded)
         self._timers.add(timer)
 
-    def _make_record(self, end: CallEnd, detail: str) -> CallRecord:
-        frames = len(self._sent_ns)
-        self._playout.truncate(self._ended_ns)
+    async def _make_record(self, end: CallEnd, detail: str) -> CallRecord:
+        for _ in self._playout.truncate_in_steps(self._ended_ns):
+            await asyncio.sleep(0)
         talk = self._conversation
-        spoken = [s for s in talk.spoken if s.start_sample < frames * FRAME_SAMPLES] if talk is not None else []
+        spoken = [s for s in talk.spoken if s.start_sample < self._sent.samples] if talk is not None else []
         return CallRecord(
             index=self._planned.index,
-            call_sid=self._call_sid,
-            stream_sid=self._stream_sid,
+            call_sid=self._names.call,
+            stream_sid=self._names.stream,
             started_ns=self._started_ns,
-            sent_ns=np.array(self._sent_ns, np.int64),
-            caller_pcm=np.concatenate([np.empty(0, np.int16), *self._sent_pcm]),
             spoken=tuple(spoken),
             received=self._playout.received,
             marks=self._playout.marks,
@@ -302,6 +298,7 @@ class _Call:
             warm_up=self._planned.warm_up,
             labels=self._labels,
             network=self._link.name,
-            chunks=np.array(self._chunks, np.int64),
-            lost_frames=tuple(self._lost_frames),
+            dialect=self._dialect.name,
+            refused_bytes=tuple(self._messages.refused_bytes),
+            **self._sent.to_record(),
         )

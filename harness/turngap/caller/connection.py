@@ -1,40 +1,48 @@
 """The caller's WebSocket: the protocol of `websockets` on an asyncio transport of our own, for exact times.
 
 Frames are written in the same call that composes them, and received bytes are time-stamped when the event loop hands
-them over, before any task is scheduled. No compression, no Nagle delay.
+them over, before any task is scheduled. No compression, no Nagle delay. In one turn of the event loop a connection
+reads 128 KiB at most and handles 8 frames at most, so that no agent, whatever it sends, delays another call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
-import os
-import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from turngap_agent.errors import AgentError
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidMessage, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidURI
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from turngap.caller.connection_errors import CONNECT_TIMEOUT_S, connection_error, explain_error
+from turngap.caller.long_message import LongMessage
+from turngap.caller.traffic import JOINED_BYTES, MAX_MESSAGE_BYTES, Refused, TrafficBudget, refuse_message
+from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter
 from turngap.clock import Clock
 
-CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+READ_BYTES = 128 * 1024
+"""Read at once: some 500 messages of 20 ms, which all get that time."""
+SLICE_PIECES = 8
+"""Frames handled before the event loop gets its turn: 0.2 ms if each is a short message with audio."""
 
-OnMessage = Callable[[str | bytes, int], None]
-"""Called with a text or binary message and the time at which it was read, in ns."""
+Message = str | bytes | LongMessage[str] | LongMessage[bytes] | Refused
+"""A text or a binary message, in parts if it is longer than `JOINED_BYTES`; or what was not taken."""
+OnMessage = Callable[[Message, int], None]
+"""Called with a message and the time at which its end was read, in ns."""
 OnClosed = Callable[[str, int], None]
 """Called once when the other side ends the connection, with the reason in words and the time in ns."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """An open WebSocket; created by `open_connection`."""
 
     def __init__(self, protocol: ClientProtocol, clock: Clock, on_message: OnMessage, on_closed: OnClosed) -> None:
@@ -43,10 +51,18 @@ class Connection(asyncio.Protocol):
         self._on_message = on_message
         self._on_closed = on_closed
         self._transport: asyncio.Transport | None = None
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._parts: list[bytes] = []
-        self._binary = False
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._read_buffer = bytearray(READ_BYTES)
+        self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
+        self._budget = TrafficBudget()
+        self._recv_ns = 0
+        self._is_behind = False
+        """Whether frames that were read are still to be handled; nothing more is read meanwhile."""
+        self._ended_behind: Callable[[], None] | None = None
+        self._parts: list[Any] = []
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._end_reported = False
 
     @property
@@ -54,10 +70,13 @@ class Connection(asyncio.Protocol):
         """The bytes that the other side has not accepted yet; a large number means that it does not read."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def send(self, text: str) -> None:
-        """Write a text message now; do nothing once the connection is closing."""
+    def send(self, message: str | bytes) -> None:
+        """Write a text or binary message now; do nothing once the connection is closing."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_text(text.encode())
+            if isinstance(message, str):
+                self._protocol.send_text(message.encode())
+            else:
+                self._protocol.send_binary(message)
             self._flush()
 
     def drop(self) -> None:
@@ -96,17 +115,22 @@ class Connection(asyncio.Protocol):
         if tcp_socket is not None:
             tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Called by asyncio: where the next bytes are written to."""
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Called by asyncio."""
-        recv_ns = self._clock.now_ns()
-        self._protocol.receive_data(data)
-        self._flush()
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._handle_frame(event, recv_ns)
-            elif isinstance(event, Response) and not self._opened.done() and self._protocol.handshake_exc is None:
-                self._opened.set_result(None)
-        self._check_protocol(recv_ns)
+        self._recv_ns = self._clock.now_ns()
+        data = bytes(memoryview(self._read_buffer)[:nbytes])
+        if self._protocol.state is State.CONNECTING:
+            data = self._read_handshake(data)
+        self._budget.refill(self._recv_ns)
+        if (refused := self._budget.spend(len(data))) is not None:
+            self._end_flood(refused)
+            return
+        self._splitter.feed(data)
+        self._handle_pieces()
 
     def eof_received(self) -> None:
         """Called by asyncio."""
@@ -116,23 +140,87 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
-        self._protocol.receive_eof()
+
+        def end() -> None:
+            self._protocol.receive_eof()
+            self._check_protocol(self._clock.now_ns())
+            self._report_end(f"the connection broke ({exc or 'no close message'})", self._clock.now_ns())
+
         if not self._lost.done():
             self._lost.set_result(None)
-        self._check_protocol(self._clock.now_ns())
-        self._report_end(f"the connection broke ({exc or 'no close message'})", self._clock.now_ns())
+        if self._is_behind:
+            self._ended_behind = end
+        else:
+            end()
 
-    def _handle_frame(self, frame: Frame, recv_ns: int) -> None:
+    def _read_handshake(self, data: bytes) -> bytes:
+        """Pass on the answer to the upgrade, line by line; return what follows it."""
+        while data and self._protocol.state is State.CONNECTING:
+            end = data.find(b"\n") + 1 or len(data)
+            self._protocol.receive_data(data[:end])
+            data = data[end:]
+            self._handle_events()
+        self._flush()
+        return data
+
+    def _handle_pieces(self) -> None:
+        """Handle the frames that were read, some in each turn of the event loop."""
+        self._is_behind = False
+        for _ in range(SLICE_PIECES):
+            piece = self._splitter.next_piece()
+            if piece is None:
+                break
+            if (refused := self._budget.spend(0, int(piece.starts_frame))) is not None:
+                self._end_flood(refused)
+                return
+            self._protocol.receive_data(piece.data)
+            self._handle_events(piece.refused_bytes)
+        else:
+            self._is_behind = True
+        self._flush()
+        assert self._transport is not None
+        if self._is_behind:
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+            self._loop.call_soon(self._handle_pieces)
+        elif self._ended_behind is not None:
+            self._ended_behind()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _handle_events(self, refused_bytes: int = 0) -> None:
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._handle_frame(event, refused_bytes)
+            elif isinstance(event, Response) and not self._opened.done() and self._protocol.handshake_exc is None:
+                self._opened.set_result(None)
+        self._check_protocol(self._recv_ns)
+
+    def _handle_frame(self, frame: Frame, refused_bytes: int) -> None:
         if frame.opcode is Opcode.CLOSE:
             close = Close.parse(frame.data)
-            self._report_end(f"code {int(close.code)}{f', {close.reason!r}' if close.reason else ''}", recv_ns)
+            self._report_end(f"code {int(close.code)}{f', {close.reason!r}' if close.reason else ''}", self._recv_ns)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
-                self._parts, self._binary = [], frame.opcode is Opcode.BINARY
-            self._parts.append(bytes(frame.data))
+                is_text = frame.opcode is Opcode.TEXT
+                self._decoder = codecs.getincrementaldecoder("utf-8")("replace") if is_text else None
+                self._parts = []
+            # Each part is decoded as it comes: a whole megabyte would take half a millisecond.
+            part = self._decoder.decode(frame.data, frame.fin) if self._decoder is not None else bytes(frame.data)
+            self._parts.append(part)
             if frame.fin:
-                whole, self._parts = b"".join(self._parts), []
-                self._on_message(whole if self._binary else whole.decode("utf-8", "replace"), recv_ns)
+                parts, self._parts = self._parts, []
+                is_text = self._decoder is not None
+                message = refuse_message(refused_bytes) if refused_bytes else _join(parts, is_text)
+                self._on_message(message, self._recv_ns)
+
+    def _end_flood(self, refused: Refused) -> None:
+        """End the connection because the agent sent too much."""
+        if not self._end_reported:
+            self._on_message(refused, self._recv_ns)
+            self._report_end(refused.reason, self._recv_ns)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _check_protocol(self, now_ns: int) -> None:
         """Report a failed handshake or a protocol error."""
@@ -162,6 +250,13 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
 
+def _join(parts: Sequence[Any], is_text: bool) -> Message:
+    """Return a message from its parts, all texts or all bytes."""
+    if sum(map(len, parts)) > JOINED_BYTES:
+        return LongMessage(parts)
+    return "".join(parts) if is_text else b"".join(parts)
+
+
 async def open_connection(
     url: str, headers: Mapping[str, str], *, clock: Clock, on_message: OnMessage, on_closed: OnClosed
 ) -> Connection:
@@ -174,8 +269,8 @@ async def open_connection(
     try:
         uri = parse_uri(url)
     except (InvalidURI, ValueError) as error:
-        raise _connection_error(31923, f"{url!r} is not a ws:// or wss:// URL: {error}") from None
-    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES)
+        raise connection_error(31923, f"{url!r} is not a ws:// or wss:// URL: {error}") from None
+    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES + PIECE_BYTES)
     tls = ssl.create_default_context() if uri.secure else None
     connection: Connection | None = None
     try:
@@ -187,63 +282,8 @@ async def open_connection(
     except BaseException as error:
         if connection is not None:
             await connection.close()
-        explained = _explain(url, error)
+        explained = explain_error(url, error)
         if explained is None:
             raise
         raise explained from None
     return connection
-
-
-async def check_listening(url: str) -> None:
-    """Return if a server accepts connections at `url`, whatever it is; the connection is closed again at once.
-
-    Raises:
-        AgentError: no server does.
-    """
-    uri = parse_uri(url)
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(uri.host, uri.port)
-    except OSError as error:  # a timeout is one
-        raise (_explain(url, error) or AgentError(str(error))) from None
-    writer.close()
-
-
-def _explain(url: str, error: BaseException) -> AgentError | None:
-    """Return the error of a failed opening; None for an exception that has another cause."""
-    match error:
-        case InvalidStatus():
-            status = error.response.status_code
-            hint = {401: "; is TWILIO_AUTH_TOKEN right?", 403: "; is TWILIO_AUTH_TOKEN right?", 404: "; check its path"}
-            return _connection_error(
-                31920, f"{url} answered HTTP {status} to the WebSocket upgrade{hint.get(status, '')}"
-            )
-        case ssl.SSLError():
-            return _connection_error(31902, f"TLS with {url} failed: {error.reason or error}; is it a wss:// server?")
-        case TimeoutError():
-            return _connection_error(31901, f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
-        case EOFError() | InvalidMessage(__cause__=EOFError()):
-            return _connection_error(
-                31903, f"{url} closed the connection before the upgrade; it is not a Twilio Media Streams agent"
-            )
-        case OSError():
-            return _connection_error(
-                31902,
-                f"no connection to {url}: {_describe_os_error(error)}; is the agent running, and is the scheme right?",
-            )
-        case Exception():
-            return _connection_error(31924, f"{url} is not a WebSocket server: {error}")
-        case _:
-            return None
-
-
-def _describe_os_error(error: OSError) -> str:
-    """Return what failed, without the address that asyncio puts into the text of its errors."""
-    numbers = [error.errno] if error.errno else [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))]
-    if isinstance(error, socket.gaierror) or not numbers:
-        return error.strerror or str(error) or "closed in the handshake"
-    return " and ".join(dict.fromkeys(os.strerror(number) for number in numbers)).lower()
-
-
-def _connection_error(twilio_code: int, message: str) -> AgentError:
-    return AgentError(f"{message} (Twilio {twilio_code})", code=f"{AgentError.code}.{twilio_code}")

@@ -75,6 +75,10 @@ class Conversation:
         """The utterances placed so far, the current one included."""
         return tuple(self._spoken)
 
+    def hear(self) -> None:
+        """Examine what has arrived; to be called after each message, so that no frame has much to examine."""
+        self._tracker.update()
+
     def decide(self, frame: int) -> bool:
         """Examine what was heard before that frame, and place an utterance if it is time; False means: hang up now."""
         now_ns = self._started_ns + (frame + 1) * FRAME_NS
@@ -212,8 +216,8 @@ class Conversation:
 
     def _is_marked(self) -> bool:
         """Return whether a mark followed the last audio."""
-        marks, audio_ns = self._playout.marks, self._playout.last_audio_recv_ns
-        return bool(marks) and audio_ns is not None and marks[-1].recv_ns >= audio_ns
+        mark_ns, audio_ns = self._playout.last_mark_recv_ns, self._playout.last_audio_recv_ns
+        return mark_ns is not None and audio_ns is not None and mark_ns >= audio_ns
 
     def _end_turn(self, pause_from_ns: int, patience_ns: int) -> None:
         """End the turn: the next pause counts from `pause_from_ns`; silence is awaited for `patience_ns` after it."""
@@ -224,6 +228,6 @@ class Conversation:
         quiet_ns = now_ns - self._tracker.audible_until_ns
         if quiet_ns < self._quiet_ns:
             return True
-        marks, audio_ns = self._playout.marks, self._playout.last_audio_recv_ns
-        mark_expected = bool(marks) and audio_ns is not None and marks[-1].recv_ns < audio_ns
+        mark_ns, audio_ns = self._playout.last_mark_recv_ns, self._playout.last_audio_recv_ns
+        mark_expected = mark_ns is not None and audio_ns is not None and mark_ns < audio_ns
         return mark_expected and quiet_ns < MARK_PATIENCE_NS

@@ -14,6 +14,9 @@ from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 _LEVEL_FRAME_NS = LEVEL_FRAME_SAMPLES * NS_PER_SAMPLE
 YIELD_SILENCE_NS = 200 * NS_PER_MS
 """An agent that is spoken over has yielded once it was silent for this long, or has sent a `clear`."""
+SCAN_AHEAD_NS, SCAN_BACK_NS = 100 * NS_PER_MS, 120 * NS_PER_MS
+"""An onset is looked for in the audio played around now only: before `SCAN_BACK_NS` nothing changes any more, as an
+onset needs sound in the 70 ms after it. So a look takes the same time however much the agent has sent."""
 
 
 class ReplyTracker:
@@ -29,15 +32,15 @@ class ReplyTracker:
         self._from_ns = 0
         self._spoken_over_ns: int | None = None
         self._first = 0
-        self._changed = False
+        """The first message with audio that may still have an onset."""
 
     def update(self) -> None:
         """Examine the messages that arrived since the last update."""
-        if len(self._playout.clears_ns) > self._clears:
-            self._clears = len(self._playout.clears_ns)
-            self.audible_until_ns = min(self.audible_until_ns, self._playout.clears_ns[-1])
-            del self._audible[bisect.bisect_left(self._audible, (self._playout.clears_ns[-1], 0)) :]
-            self._changed = True
+        clear_ns = self._playout.last_clear_ns
+        if clear_ns is not None and self._playout.clear_count > self._clears:
+            self._clears = self._playout.clear_count
+            self.audible_until_ns = min(self.audible_until_ns, clear_ns)
+            del self._audible[bisect.bisect_left(self._audible, (clear_ns, 0)) :]
         messages = self._playout.received_since(self._examined)
         for message in messages:
             audible = (levels_dbfs(message.pcm[: message.played_samples]) > AUDIBLE_DBFS).nonzero()[0]
@@ -49,21 +52,17 @@ class ReplyTracker:
                 end_ns = message.play_ns + (int(audible[-1]) + 1) * LEVEL_FRAME_SAMPLES * NS_PER_SAMPLE
                 self.audible_until_ns = max(self.audible_until_ns, end_ns)
         self._examined += len(messages)
-        self._changed = self._changed or bool(messages)
 
     def audible_ns(self, from_ns: int, now_ns: int) -> int:
         """Return for how long the agent was audible between `from_ns` and now."""
         heard_until_ns = min(now_ns, self.audible_until_ns)
-        first = bisect.bisect_left(self._audible, (from_ns, 0))
-        return sum(max(0, min(end_ns, heard_until_ns) - start_ns) for start_ns, end_ns in self._audible[first:])
+        first, beyond = (bisect.bisect_left(self._audible, (at_ns, 0)) for at_ns in (from_ns, heard_until_ns))
+        return sum(min(end_ns, heard_until_ns) - start_ns for start_ns, end_ns in self._audible[first:beyond])
 
     def expect_onset_from(self, from_ns: int, *, spoken_over_ns: int | None = None) -> None:
         """Look for onsets from `from_ns` on; of an agent spoken over at `spoken_over_ns`, only once it has yielded."""
-        self._from_ns, self._changed = from_ns, True
-        self._spoken_over_ns = spoken_over_ns
-        self._first = self._examined
-        while self._first and self._end_of_message_ns(self._first - 1) > from_ns:
-            self._first -= 1
+        self._from_ns, self._spoken_over_ns = from_ns, spoken_over_ns
+        self._first = bisect.bisect_right(range(self._examined), from_ns, key=self._playout.end_of_message_ns)
 
     def find_onset_ns(self, now_ns: int) -> int | None:
         """Return the first onset that has been played by now, or None."""
@@ -72,20 +71,22 @@ class ReplyTracker:
             if yielded_ns is None:
                 return None
             self.expect_onset_from(max(self._from_ns, yielded_ns))
-        if not self._changed:
+        beyond = bisect.bisect_left(
+            range(self._examined), now_ns + SCAN_AHEAD_NS, lo=self._first, key=self._playout.play_ns
+        )
+        if beyond <= self._first:
             return None
-        onset_ns = find_onset(played_segments(self._playout.received_since(self._first), self._from_ns), self._from_ns)
+        messages = self._playout.received_since(self._first, beyond)
+        onset_ns = find_onset(played_segments(messages, self._from_ns), self._from_ns)
         if onset_ns is not None and onset_ns <= now_ns:
             return onset_ns
-        self._changed = onset_ns is not None
+        self._from_ns = max(self._from_ns, now_ns - SCAN_BACK_NS)
+        while self._first < self._examined and self._playout.end_of_message_ns(self._first) <= self._from_ns:
+            self._first += 1
         return None
 
     def _find_yield_ns(self, spoken_over_ns: int, now_ns: int) -> int | None:
-        clears_ns = self._playout.clears_ns
-        if clears_ns and clears_ns[-1] >= spoken_over_ns:
-            return next(at_ns for at_ns in clears_ns if at_ns >= spoken_over_ns)
+        clear_ns = self._playout.find_clear_ns(spoken_over_ns)
+        if clear_ns is not None:
+            return clear_ns
         return self.audible_until_ns if self.audible_until_ns + YIELD_SILENCE_NS <= now_ns else None
-
-    def _end_of_message_ns(self, index: int) -> int:
-        message = self._playout.received_since(index)[0]
-        return message.play_ns + message.played_samples * NS_PER_SAMPLE

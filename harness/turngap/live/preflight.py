@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from turngap_agent.errors import AgentError, UsageError
 
-from turngap.caller.connection import open_connection
+from turngap.caller.connection import Message, open_connection
 from turngap.clock import Clock
 from turngap.live.server import PREFLIGHT, LiveServer
 
@@ -55,7 +55,7 @@ async def check_public_url(server: LiveServer, clock: Clock) -> None:
         raise UsageError(f"the public URL leads to something other than this process; {HOW}")
     received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def on_message(message: str | bytes, at_ns: int) -> None:
+    def on_message(message: Message, at_ns: int) -> None:
         if not received.done():
             received.set_result(str(message))
 

@@ -12,8 +12,10 @@ from turngap_agent.telephony.messages import Connected, Inbound, InboundMedia, O
 from turngap_agent.telephony.parsing import parse_outbound
 
 from turngap.calibration.utterances import make_burst
-from turngap.caller.connection import Connection, open_connection
+from turngap.caller.connection import Connection, Message, open_connection
+from turngap.caller.long_message import LongMessage
 from turngap.caller.scheduler import Scheduler
+from turngap.caller.traffic import Refused
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from turngap.live.agent_leg import SendMessage
 from turngap.live.leg_audio import SAMPLES_PER_MS, Frame
@@ -142,8 +144,12 @@ class AgentProxy:
             self._connection.send(Stop(self._alias, self._sequence + 1, "live", self._alias).to_json())
             await self._connection.close()
 
-    def _from_agent(self, message: str | bytes, recv_ns: int) -> None:
+    def _from_agent(self, message: Message, recv_ns: int) -> None:
         assert self._send is not None
+        if isinstance(message, Refused | LongMessage):
+            reason = message.reason if isinstance(message, Refused) else "a message of over 1 MiB"
+            self.warnings.append(f"the agent sent {reason}")
+            return
         if isinstance(message, bytes):
             self.warnings.append("the agent sent a binary frame; Twilio accepts text frames only (31950)")
             return

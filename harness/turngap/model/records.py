@@ -106,6 +106,8 @@ class CallEnd(StrEnum):
     """The run was stopped (Ctrl-C) during the call."""
     DISCONNECTED = "disconnected"
     """The simulated network broke the connection."""
+    FLOODED = "flooded"
+    """The caller hung up because the agent sent more than can be taken without harm to other calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,10 @@ class CallRecord:
     """The name of the simulated network; "" for none."""
     chunks: Int64 | None = None
     """Each frame's chunk number, 0 for one that never left, shape (frames,); None: all but `lost_frames` left, once."""
+    dialect: str = "twilio"
+    """The wire format that was spoken."""
+    refused_bytes: tuple[int, ...] = ()
+    """The sizes of messages that were not read because they were too long."""
     lead_ns: int = 20_000_000
     """How long after its first sample a frame leaves: a phone's when it is complete; 0 for what goes into a buffer that
     plays it at once."""

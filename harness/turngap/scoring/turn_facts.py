@@ -98,8 +98,9 @@ def describe_call_end(record: CallRecord) -> str:
         CallEnd.DISCONNECTED: "the connection broke",
         CallEnd.REFUSED: "the agent refused the call",
         CallEnd.INTERRUPTED: "the run was interrupted",
+        CallEnd.FLOODED: "the agent sent too much",
     }[record.end]
-    if record.end is CallEnd.AGENT_CLOSED and record.detail:
+    if record.end in (CallEnd.AGENT_CLOSED, CallEnd.FLOODED) and record.detail:
         return record.detail  # a sentence that says who ended it
     return f"{how} ({record.detail})" if record.detail else how
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from turngap_agent.errors import AgentError, HarnessError
 
-from turngap.caller.connection import check_listening
+from turngap.caller.connection_errors import check_listening
 from turngap.processes import process_log
 from turngap.processes.agent import READY_TIMEOUT_S, RunningAgent, serve_command
 from turngap.processes.sampler import Sampler

@@ -205,9 +205,13 @@ class ScoringProcess:
     def _exchange(self, job: ScoringJob | None) -> _Answer:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        message = pickle.dumps(job)
+        # Arrays are written as they are: to copy a long call's would hold the interpreter, and so the callers' thread.
+        arrays: list[pickle.PickleBuffer] = []
+        message = pickle.dumps(job, protocol=5, buffer_callback=arrays.append)
         try:
-            self._process.stdin.write(message)
+            pickle.dump((message, [array.raw().nbytes for array in arrays]), self._process.stdin)
+            for array in arrays:
+                self._process.stdin.write(array.raw())
             self._process.stdin.flush()
             answer: _Answer = pickle.load(self._process.stdout)  # of our own process
         except (OSError, EOFError, pickle.UnpicklingError):
@@ -239,9 +243,10 @@ def _serve() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not get among the answers
     while True:
         try:
-            job: ScoringJob | None = pickle.load(jobs)  # of the process that started this one
+            message, sizes = pickle.load(jobs)  # of the process that started this one
         except EOFError:
             return
+        job: ScoringJob | None = pickle.loads(message, buffers=[bytearray(jobs.read(size)) for size in sizes])
         answer: _Answer
         try:
             answer = None if job is None else scorer.score_and_save(job)

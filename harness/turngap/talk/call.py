@@ -18,9 +18,11 @@ from turngap_agent.telephony.messages import OutboundMark, OutboundMedia
 from turngap_agent.telephony.parsing import parse_outbound
 
 from turngap.caller.caller_stream import CallerStream
-from turngap.caller.connection import open_connection
+from turngap.caller.connection import Message, open_connection
+from turngap.caller.long_message import LongMessage
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
+from turngap.caller.traffic import Refused
 from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import CallEnd, CallRecord, Clip, Pcm16, Spoken
 from turngap.talk.devices import Device
@@ -74,7 +76,7 @@ class TalkCall:
         connection = await open_connection(
             url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
         )
-        self._stream = CallerStream(
+        self._stream = CallerStream.twilio(
             connection,
             stream_sid=self._stream_sid,
             call_sid=self.call_sid,
@@ -120,7 +122,9 @@ class TalkCall:
             self._spoken_ns.append(start_ns + (number + 1) * FRAME_NS)
             self._frames.append(frame)
 
-    def _on_message(self, message: str | bytes, recv_ns: int) -> None:
+    def _on_message(self, message: Message, recv_ns: int) -> None:
+        if isinstance(message, Refused | LongMessage):
+            return  # as for what is invalid
         try:
             parsed = parse_outbound(message)
         except ProtocolError:

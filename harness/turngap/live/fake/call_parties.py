@@ -13,9 +13,11 @@ from turngap_agent.telephony.messages import InboundMedia, Outbound, OutboundMar
 from turngap_agent.telephony.parsing import parse_outbound
 
 from turngap.caller.caller_stream import CallerStream
-from turngap.caller.connection import open_connection
+from turngap.caller.connection import Message, open_connection
+from turngap.caller.long_message import LongMessage
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler
+from turngap.caller.traffic import Refused
 from turngap.clock import NS_PER_SAMPLE, Clock
 from turngap.live.agent_leg import Responder
 from turngap.live.leg_audio import Frame
@@ -93,7 +95,7 @@ class StreamParty:
             on_message=self._on_message,
             on_closed=lambda reason, at_ns: on_closed(reason),
         )
-        self._stream = CallerStream(
+        self._stream = CallerStream.twilio(
             connection,
             stream_sid=self.stream_sid,
             call_sid=call_sid,
@@ -122,7 +124,10 @@ class StreamParty:
             self._stream.send_stop()
             await self._stream.connection.close()
 
-    def _on_message(self, message: str | bytes, recv_ns: int) -> None:
+    def _on_message(self, message: Message, recv_ns: int) -> None:
+        if isinstance(message, Refused | LongMessage):
+            self._warn(31951, message.reason if isinstance(message, Refused) else "a message of over 1 MiB")
+            return
         if isinstance(message, bytes):
             self._warn(31950, "a binary frame")
             return

@@ -1,0 +1,40 @@
+"""The dialects by name, as options and scenarios state them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from turngap_agent.errors import UsageError
+
+from turngap.caller.dialects import Dialect, StreamNames
+from turngap.caller.dialects.plivo import PlivoDialect
+from turngap.caller.dialects.telnyx import TelnyxDialect
+from turngap.caller.dialects.twilio import TwilioDialect
+from turngap.caller.dialects.vonage import VonageDialect
+
+TWILIO = "twilio"
+_MAKERS: dict[str, Callable[[StreamNames], Dialect]] = {
+    TWILIO: TwilioDialect,
+    "telnyx": TelnyxDialect,
+    "plivo": PlivoDialect,
+    "vonage": VonageDialect,
+    "vonage-8khz": partial(VonageDialect, rate=8000),
+}
+DIALECTS = tuple(_MAKERS)
+
+
+def make_dialect(name: str, names: StreamNames) -> Dialect:
+    """Return the side of one call in the dialect `name`, one of `DIALECTS`."""
+    return _MAKERS[name](names)
+
+
+def check_dialect(name: str) -> str:
+    """Return the name of a dialect if it is one.
+
+    Raises:
+        UsageError: there is no such dialect.
+    """
+    if name not in _MAKERS:
+        raise UsageError(f"--dialect {name!r}: there are {', '.join(DIALECTS)}")
+    return name
