@@ -165,7 +165,6 @@ KINDS: dict[str, Handler] = {
 async def serve_kind(kind: str) -> None:
     """Serve an agent of that kind until standard input ends."""
 
-
     async def handle(socket: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             await KINDS[kind](socket)

@@ -35,7 +35,9 @@ class Agent:
     overrides: tuple[str, ...] = ()
     """Changes of the profile, `section.key=value`."""
     address: str | None = None
-    """The WebSocket URL of an agent that runs already."""
+    """The WebSocket URL of an agent that runs already, or the http:// or https:// URL of its webhook."""
+    dialect: str | None = None
+    """The wire format that it speaks, such as `telnyx`; None: Twilio's, or what its webhook answers."""
     inject: tuple[str, ...] = ()
     """Delays put into its stages, `STAGE=MS`."""
     nice: int = 0
@@ -67,13 +69,17 @@ class Agent:
         )
 
     @classmethod
-    def url(cls, url: str, *, otlp_port: int = 0, spans: SpanMapping | Path | str | None = None) -> Self:
-        """An agent that runs already, at `ws://HOST:PORT/PATH` or `wss://...`.
+    def url(
+        cls, url: str, *, otlp_port: int = 0, dialect: str | None = None, spans: SpanMapping | Path | str | None = None
+    ) -> Self:
+        """An agent that runs already, at `ws://HOST:PORT/PATH` or `wss://...`, or whose webhook is at `http(s)://...`.
+
+        `dialect` is twilio, telnyx, plivo, vonage or vonage-8khz; by default Twilio's, or what the webhook answers.
 
         If it sends OpenTelemetry spans, they are received at `http://127.0.0.1:<otlp_port>`; 0 is a free port. `spans`
         says what those of another framework mean: `pipecat`, `livekit`, or a mapping file.
         """
-        return cls(address=url, otlp_port=otlp_port, spans=spans)
+        return cls(address=url, otlp_port=otlp_port, dialect=dialect, spans=spans)
 
 
 def make_request(
@@ -101,7 +107,16 @@ def make_request(
         budget=budget,
         networks=_check_list(networks, "networks"),
         spans=subject.spans,
-        options=Options(seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice, all_turns),
+        options=Options(
+            seed,
+            turns,
+            Path(out),
+            subject.inject,
+            subject.otlp_port,
+            subject.nice,
+            dialect=subject.dialect,
+            all_turns=all_turns,
+        ),
     )
 
 

@@ -22,6 +22,10 @@ from turngap.caller.playout import Playout
 from turngap.caller.traffic import Refused
 from turngap.clock import Clock
 
+STEP_NS = 300_000
+"""Between steps: the event loop must not be busy all the time (`connection.PAUSE_S`)."""
+ECHO_NS = 4_000_000
+"""Between steps in which marks are echoed; long enough for the scheduler to sleep rather than to spin."""
 MARKS_AT_ONCE = 8
 """Marks echoed in one step: each is a message to be written."""
 _MAX_REFUSED = 1000
@@ -57,6 +61,10 @@ class AgentMessages:
         """What remains of the message that is being handled."""
         self._is_behind = False
         """Whether a further step is scheduled."""
+        self._echoes_from_ns = 0
+        """No mark is echoed before."""
+        self._echo_timer_ns: int | None = None
+        """When marks are echoed next, if that is scheduled."""
         self._warnings: dict[str, tuple[str, int]] = {}
         self.refused_bytes: list[int] = []
         """The sizes of messages that were too long to be read, the first thousand."""
@@ -92,7 +100,7 @@ class AgentMessages:
             self._steps = None
         self._is_behind = self._steps is not None or bool(self._waiting)
         if self._is_behind:
-            self._call_at(self._clock.now_ns(), self._take_step)
+            self._call_at(self._clock.now_ns() + STEP_NS, self._take_step)
 
     def _handle(self, message: Message, recv_ns: int) -> Iterator[None]:
         """Handle a message; yields between its pieces."""
@@ -112,11 +120,8 @@ class AgentMessages:
             case AgentAudio():
                 yield from self._play(event, recv_ns)
             case AgentMark():
-                due_ns = self._playout.add_mark(event.name, recv_ns)
-                if due_ns <= recv_ns:
-                    self._echo_marks(due_ns)
-                else:
-                    self._call_at(due_ns, self._echo_marks)
+                self._playout.add_mark(event.name, recv_ns)
+                self._echo_marks()
             case AgentClear():
                 yield from self._clear(recv_ns)
             case AgentHangUp():
@@ -149,18 +154,29 @@ class AgentMessages:
         for message in self._dialect.cleared_messages():
             self._link.send_message(self._clock.now_ns(), partial(self._send, message))
         if self._dialect.echoes_cleared_marks:
-            self._echo_marks(recv_ns)
+            self._echo_marks()
         else:
             self._playout.drop_marks()
 
-    def _echo_marks(self, due_ns: int) -> None:
-        """Echo the marks that are due, some now and the others later."""
+    def _echo_marks(self) -> None:
+        """Echo the marks that are due, some now; the others, and those that become due, later."""
         now_ns = self._clock.now_ns()
-        names = self._playout.echo_marks(now_ns, due_ns, most=MARKS_AT_ONCE)
-        for name in names:
-            self._link.send_message(now_ns, partial(self._echo, name))
-        if len(names) == MARKS_AT_ONCE:
-            self._call_at(now_ns, lambda _: self._echo_marks(due_ns))
+        if self._echoes_from_ns <= now_ns:
+            names = self._playout.echo_marks(now_ns, now_ns, most=MARKS_AT_ONCE)
+            for name in names:
+                self._link.send_message(now_ns, partial(self._echo, name))
+            self._echoes_from_ns = now_ns + (ECHO_NS if len(names) == MARKS_AT_ONCE else 0)
+        due_ns = self._playout.next_mark_due_ns
+        if due_ns is not None:
+            at_ns = max(due_ns, self._echoes_from_ns)
+            if self._echo_timer_ns is None or at_ns < self._echo_timer_ns:
+                self._echo_timer_ns = at_ns
+                self._call_at(at_ns, self._on_mark_due)
+
+    def _on_mark_due(self, due_ns: int) -> None:
+        if due_ns == self._echo_timer_ns:
+            self._echo_timer_ns = None
+        self._echo_marks()
 
     def _echo(self, name: str) -> None:
         self._send(self._dialect.mark_message(name))

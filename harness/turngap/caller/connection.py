@@ -2,7 +2,7 @@
 
 Frames are written in the same call that composes them, and received bytes are time-stamped when the event loop hands
 them over, before any task is scheduled. No compression, no Nagle delay. In one turn of the event loop a connection
-reads 128 KiB at most and handles 8 frames at most, so that no agent, whatever it sends, delays another call.
+reads 64 KiB at most and handles 4 frames at most, so that no agent, whatever it sends, delays another call.
 """
 
 from __future__ import annotations
@@ -29,10 +29,18 @@ from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter
 from turngap.clock import Clock
 
 CLOSE_TIMEOUT_S = 1.0
-READ_BYTES = 128 * 1024
-"""Read at once: some 500 messages of 20 ms, which all get that time."""
-SLICE_PIECES = 8
-"""Frames handled before the event loop gets its turn: 0.2 ms if each is a short message with audio."""
+READ_BYTES = 64 * 1024
+"""Read at once: some 250 messages of 20 ms, which all get that time."""
+SLICE_PIECES = 4
+"""Frames handled before the event loop gets its turn: 0.1 ms if each is a short message with audio."""
+
+FREE_SLICES = 64
+"""So many slices one after the other are handled without a pause: a reply of five seconds that comes at once."""
+REST_NS = 200_000_000
+"""A burst has ended when nothing was read for so long."""
+PAUSE_S = 0.001
+"""Between further slices. An event loop in real time that never rests is stopped for 50 ms in each second by the system
+(sched_rt_runtime_us)."""
 
 Message = str | bytes | LongMessage[str] | LongMessage[bytes] | Refused
 """A text or a binary message, in parts if it is longer than `JOINED_BYTES`; or what was not taken."""
@@ -58,9 +66,11 @@ class Connection(asyncio.BufferedProtocol):
         self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._budget = TrafficBudget()
         self._recv_ns = 0
+        self._slices = 0
+        """Of the present burst."""
         self._is_behind = False
         """Whether frames that were read are still to be handled; nothing more is read meanwhile."""
-        self._ended_behind: Callable[[], None] | None = None
+        self._lost_because = ""
         self._parts: list[Any] = []
         self._decoder: codecs.IncrementalDecoder | None = None
         self._end_reported = False
@@ -121,7 +131,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by asyncio."""
-        self._recv_ns = self._clock.now_ns()
+        now_ns = self._clock.now_ns()
+        self._slices = 0 if now_ns - self._recv_ns > REST_NS else self._slices
+        self._recv_ns = now_ns
         data = bytes(memoryview(self._read_buffer)[:nbytes])
         if self._protocol.state is State.CONNECTING:
             data = self._read_handshake(data)
@@ -141,17 +153,17 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
 
-        def end() -> None:
-            self._protocol.receive_eof()
-            self._check_protocol(self._clock.now_ns())
-            self._report_end(f"the connection broke ({exc or 'no close message'})", self._clock.now_ns())
-
+        self._lost_because = str(exc or "no close message")
         if not self._lost.done():
             self._lost.set_result(None)
-        if self._is_behind:
-            self._ended_behind = end
-        else:
-            end()
+        if not self._is_behind:
+            self._end_lost()
+
+    def _end_lost(self) -> None:
+        """Report the end of a connection that was lost, once all that was read is handled."""
+        self._protocol.receive_eof()
+        self._check_protocol(self._clock.now_ns())
+        self._report_end(f"the connection broke ({self._lost_because})", self._clock.now_ns())
 
     def _read_handshake(self, data: bytes) -> bytes:
         """Pass on the answer to the upgrade, line by line; return what follows it."""
@@ -182,9 +194,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_behind:
             if not self._transport.is_closing():
                 self._transport.pause_reading()
-            self._loop.call_soon(self._handle_pieces)
-        elif self._ended_behind is not None:
-            self._ended_behind()
+            self._slices += 1
+            self._loop.call_later(0 if self._slices < FREE_SLICES else PAUSE_S, self._handle_pieces)
+        elif self._lost_because:
+            self._end_lost()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
 

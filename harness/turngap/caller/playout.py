@@ -132,6 +132,14 @@ class Playout:
             self._end_ns = play_ns + len(pcm) * NS_PER_SAMPLE
         return True
 
+    @property
+    def next_mark_due_ns(self) -> int | None:
+        """When the next mark that was not echoed is due; 0 if the audio before it was cleared."""
+        if not self._pending:
+            return None
+        index, due_ns = self._pending[0]
+        return 0 if index < self._released_marks else due_ns
+
     def add_mark(self, name: str, recv_ns: int) -> int:
         """Record a mark; return when its echo is due: once the audio before it has played, or at once."""
         due_ns = max(recv_ns, self._end_ns)
@@ -160,7 +168,7 @@ class Playout:
             pass
 
     def clear_in_steps(self, at_ns: int) -> Iterator[None]:
-        """Do the same, and yield now and then, as a flood of messages may be buffered; the next to be played come first."""
+        """Do the same, and yield now and then, as a flood may be buffered; the next to be played come first."""
         self._clears_ns.append(at_ns)
         self._released_marks = len(self._marks)
         yield from self.truncate_in_steps(at_ns)

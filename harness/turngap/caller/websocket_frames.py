@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PIECE_BYTES = 16 * 1024
+PIECE_BYTES = 32 * 1024
 """The longest payload of a piece."""
 _FIN, _RESERVED, _OPCODE, _MASK = 0x80, 0x70, 0x0F, 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127

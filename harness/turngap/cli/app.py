@@ -42,7 +42,16 @@ def _turngap(version: Annotated[bool, typer.Option("--version", help="Print the 
 def _run(
     scenario: Annotated[list[str] | None, typer.Argument(help="Scenario files, or names of those that ship.")] = None,
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
-    url: Annotated[str | None, typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH, or http:// its webhook."),
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        typer.Option(
+            help="What the agent at --url speaks: twilio, telnyx, plivo, vonage, vonage-8khz. [default: twilio]"
+        ),
+    ] = None,
     turns: Annotated[int | None, typer.Option(help="Turns to score, instead of the whole scenario.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Order of the calls, instead of the scenario's own; without a budget.", min=0)
@@ -79,13 +88,16 @@ def _run(
 
     if resume is not None:
         flags = (all_turns or None, agent_nice or None, spans)
-        _refuse_beside_resume("run", (scenario, profile, url, turns, seed, out, set_, budget, network, inject, *flags))
+        _refuse_beside_resume(
+            "run", (scenario, profile, url, dialect, turns, seed, out, set_, budget, network, inject, *flags)
+        )
         requests = [api.resume_request(resume, otlp_port=otlp_port)]
     else:
         agent = api.Agent(
             source=profile,
             overrides=tuple(set_ or ()),
             address=url,
+            dialect=dialect,
             inject=tuple(inject or ()),
             nice=agent_nice,
             otlp_port=otlp_port,

@@ -35,6 +35,8 @@ class AgentFigures(FrozenModel):
     """The agent's process; null for external agents (`--url`)."""
 
     url: str
+    dialect: str = "twilio"
+    """The wire format of its socket."""
     ready_s: float | None = None
     rss_mib: float | None = None
     """Largest seen."""

@@ -158,7 +158,11 @@ class CallSlots:
                 clock=self.clock,
                 scheduler=self.scheduler,
                 seed=agent_run.request.seed,
-                custom_parameters=custom_parameters(agent_run.request, planned, self.corpus),
+                custom_parameters={
+                    **agent_run.request.stream_parameters,
+                    **custom_parameters(agent_run.request, planned, self.corpus),
+                },
+                dialect=agent_run.request.dialect,
                 spans_so_far=processes.receiver.current_spans,
                 auth_token="" if agent.ours else None,  # an agent that we start checks no signature
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from turngap_agent.profile import Profile
 from turngap_agent.tracing import parse_delay
 
 from turngap import scenario as scenarios
+from turngap.caller.dialects.answer import Answer, fetch_answer
+from turngap.caller.dialects.registry import TWILIO, check_dialect
 from turngap.corpus.clips import Corpus
 from turngap.model.budget import PERCEIVED
 from turngap.model.plural import plural
@@ -73,6 +75,8 @@ class Options:
     """Where spans are received; 0 for a free port."""
     agent_nice: int = 0
     """Niceness of the agent: above 0 our own caller is more punctual, and the agent slower than it could be."""
+    dialect: str | None = None
+    """The wire format of the agent at the URL; None: Twilio's, or what its webhook answers."""
     all_turns: bool = False
     """Call all planned turns of a run with a budget, even once its verdict is decided."""
 
@@ -99,6 +103,10 @@ class Request:
     """What is put between caller and agent: every utterance is called once under each. (): nothing."""
     mapping: SpanMapping | None = None
     """What the spans of the agent at `url` mean; None: they are ours, or there are none."""
+    dialect: str = TWILIO
+    """The wire format of the agent's socket."""
+    stream_parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the agent's webhook passes on to its socket."""
     scenario_text: str | None = None
     """The scenario as the run's folder stores it, so that the run can be resumed; None: `scenario_path` has it."""
 
@@ -211,8 +219,11 @@ def plan_run(
         raise UsageError("--url measures an agent that runs already: drop --profile, --set and --inject")
     if url is None and spans is not None:
         raise UsageError("--spans is for an agent of another framework, at a --url; a profile's agent needs none")
+    if url is None and options.dialect is not None:
+        raise UsageError("--dialect is that of an agent that runs already, at --url; ours speaks Twilio's")
     checked, path, text = read_scenario(scenario)
     agent = load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
+    answer = _find_socket(url, options.dialect) if url is not None else None
     check_profile_names(checked, path, agent.name if agent is not None else None)
     seed = checked.seed if options.seed is None else options.seed
     simulated = network_plan.select_networks(networks, checked, path)
@@ -222,7 +233,9 @@ def plan_run(
         scenario_path=path or Path(store.SCENARIO),
         scenario_sha256=hash_file(path) if path is not None else hashlib.sha256((text or "").encode()).hexdigest(),
         profile=agent,
-        url=check_url(url) if url is not None else None,
+        url=answer.url if answer is not None else None,
+        dialect=answer.dialect if answer is not None else TWILIO,
+        stream_parameters=answer.parameters if answer is not None else {},
         calls=network_plan.assign_networks(
             scenarios.plan_calls(checked, seed=seed, n_turns=options.n_turns), simulated
         ),
@@ -235,6 +248,17 @@ def plan_run(
         scenario_text=text,
     )
     return _check_limits(request)
+
+
+def _find_socket(url: str, dialect: str | None) -> Answer:
+    """Return where and how the agent at `url` is called: its socket, or a webhook that names it.
+
+    Raises:
+        UsageError: the URL is none, or there is no such dialect.
+    """
+    is_webhook = url.startswith(("http://", "https://"))
+    answer = fetch_answer(url) if is_webhook else Answer(TWILIO, check_url(url))
+    return answer if dialect is None else replace(answer, dialect=check_dialect(dialect))
 
 
 def list_warnings(request: Request) -> list[str]:
@@ -304,6 +328,7 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
         scenario_sha256=record.scenario_sha256,
         profile=profile,
         url=None if ours else record.agent.url,
+        dialect=record.agent.dialect,
         calls=network_plan.assign_networks(scenarios.plan_calls(read, seed=record.seed, n_turns=utterances), simulated),
         seed=record.seed,
         telephone_network=record.telephone.network

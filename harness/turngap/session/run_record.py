@@ -117,7 +117,7 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         stopping_plan=plan_run(request.budget, list_planned(request.calls)) if request.budget is not None else None,
         corpus=CorpusFigures(distinct_utterances=0, synthetic=0, strata={}, sources=()),
         instrument=Instrument(send=None, receive=None, label_low_ms=None, label_high_ms=None),
-        agent=AgentFigures(url=request.url or ""),
+        agent=AgentFigures(url=request.url or "", dialect=request.dialect),
         gpus=None,
         contentless=request.scenario.contentless,
         environment=machine,

@@ -105,7 +105,7 @@ def _cut_payload(text: str) -> tuple[str, str | None]:
 
 
 def _cut_long_payload(text: LongMessage[str]) -> tuple[str, LongMessage[str]]:
-    """Do the same with a message in parts; the payload has to start in its first 16 KiB."""
+    """Do the same with a message in parts; the payload has to start in its first part."""
     first = text.parts[0]
     at = first.find(_PAYLOAD)
     begin = _BEGIN.match(first, at) if at >= 0 else None
