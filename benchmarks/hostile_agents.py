@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import sys
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from turngap.caller.call import place_call
-from turngap.caller.priority import raised_priority
+from turngap.caller.priority import raised_priority, short_collections
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.model.records import CallRecord, Clip
@@ -77,14 +76,12 @@ async def measure_kind(kind: str, seconds: float) -> dict[str, Any]:
                     index += 1
                     await asyncio.sleep(0.2)
 
-            gc.collect()
-            gc.freeze()
-            hostile = asyncio.create_task(harass())
-            neighbour = await call(processes[1][1], 0, seconds)
+            with short_collections():
+                hostile = asyncio.create_task(harass())
+                neighbour = await call(processes[1][1], 0, seconds)
             over.set()
             hostile.cancel()  # a call that is cancelled ends and returns its record
             await asyncio.wait([hostile])
-            gc.unfreeze()
     finally:
         for process, _ in processes:
             await child.stop_child(process, grace_s=1.0)

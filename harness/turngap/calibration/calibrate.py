@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from turngap.calibration.idleness import Idle, start_probe
 from turngap.calibration.reference_agent import ReplyOrder
 from turngap.calibration.utterances import KnownClip, make_utterances, plan_call
 from turngap.caller.call import place_call
+from turngap.caller.priority import short_collections
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, Clock
 from turngap.model.records import CallRecord, Spoken
@@ -175,15 +175,13 @@ async def calibrate(
     probe = await start_probe(clock)
     reference = await ReferenceAgent.start()
     make_utterances(seed)
-    gc.collect()
-    gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
     try:
-        rows = [
-            await _measure_delay(reference, delay_ms, turns, clock, scheduler, seed, calls, on_grid)
-            for delay_ms in delays_ms
-        ]
+        with short_collections():
+            rows = [
+                await _measure_delay(reference, delay_ms, turns, clock, scheduler, seed, calls, on_grid)
+                for delay_ms in delays_ms
+            ]
     finally:
-        gc.unfreeze()
         await reference.stop()
     return Calibration(tuple(rows), probe.result(clock))
 

@@ -7,6 +7,7 @@ would invalidate its own turns. The callers do little work; to the agent they co
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,24 @@ def raised_priority() -> Iterator[str]:
             with contextlib.suppress(OSError):
                 os.sched_setscheduler(0, policy, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, OWN_NICE)
+
+
+@contextmanager
+def short_collections() -> Iterator[None]:
+    """Keep the garbage collector from stopping the thread for longer than a frame while the block runs.
+
+    What is loaded by now is not examined again, and neither is what has survived for long: what an agent's flood leaves
+    behind would take 50 ms. Garbage in circles waits for the end of the block.
+    """
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(thresholds[0], thresholds[1], 1_000_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def describe_priority() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from turngap_agent.errors import AgentError, HarnessError, TurngapError
 
 from turngap.caller.call import place_call
+from turngap.caller.priority import short_collections
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
@@ -69,17 +69,15 @@ class CallSlots:
         agent_runs = {assigned.agent_run.name: assigned.agent_run for assigned in self.calls}
         self._deaths = {name: asyncio.create_task(self._death(agent_run)) for name, agent_run in agent_runs.items()}
         watch = asyncio.create_task(self._watch())
-        gc.collect()
-        gc.freeze()  # a collection over all that is loaded by now would take longer than a frame
         try:
-            await self._fill_slot(deque(assigned for assigned in self.calls if assigned.call.warm_up))
-            calls = [assigned for assigned in self.calls if not assigned.call.warm_up]
-            await self._place_round(calls)
-            # Only once all others have ended is it known which calls are placed again: see `verdict.replaced`.
-            while not self._ends and (calls := self._list_repeats(agent_runs.values())):
+            with short_collections():
+                await self._fill_slot(deque(assigned for assigned in self.calls if assigned.call.warm_up))
+                calls = [assigned for assigned in self.calls if not assigned.call.warm_up]
                 await self._place_round(calls)
+                # Only once all others have ended is it known which calls are placed again: see `verdict.replaced`.
+                while not self._ends and (calls := self._list_repeats(agent_runs.values())):
+                    await self._place_round(calls)
         finally:
-            gc.unfreeze()
             watch.cancel()
             for death in self._deaths.values():
                 death.cancel()
