@@ -24,7 +24,7 @@ from turngap.clock import Clock
 
 STEP_NS = 300_000
 """Between steps: the event loop must not be busy all the time (`connection.PAUSE_S`)."""
-ECHO_NS = 4_000_000
+ECHO_NS = 10_000_000
 """Between steps in which marks are echoed; long enough for the scheduler to sleep rather than to spin."""
 MARKS_AT_ONCE = 8
 """Marks echoed in one step: each is a message to be written."""
