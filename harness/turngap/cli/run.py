@@ -77,7 +77,7 @@ def print_report_path(run: Run | api.Sweep, figures: Console, errors: Console) -
 def _print_run(run: Run, figures: Console, errors: Console) -> list[int]:
     codes = []
     if run.record.n_turns:
-        print_summary(run.record, figures, run.turn_records if len(run.record.networks) > 1 else ())
+        print_summary(run.record, figures, run.turn_records)
     elif run.error is None:
         figures.print(f"{run.verdict}  {run.record.sentence}", highlight=False, markup=False)
     codes += print_what_ended_it(run, figures, errors)

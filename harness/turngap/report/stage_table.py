@@ -118,6 +118,15 @@ def plan_rows(record: RunRecord, turns: Sequence[TurnRecord]) -> tuple[PlanRow, 
     return (*rows, *(_headroom_row(item, turns, line) for item in plan if item.kind == "headroom"))
 
 
+def list_unresolved(record: RunRecord) -> list[str]:
+    """Return a sentence for each stage whose median is smaller than its uncertainty."""
+    return [
+        f"{STAGE[stage][0]} is not resolvable: {ms(figures.p50_ms)} ms, known to ±{ms(figures.uncertainty_ms)} ms"
+        for stage, figures in record.stages.items()
+        if not figures.is_resolved
+    ]
+
+
 def _stage_row(item: Hypothesis, record: RunRecord, turns: Sequence[TurnRecord], line: ReferenceLine) -> PlanRow:
     if item.kind == "network":
         pairs = [(turn.perceived_gap_ms, turn.turn_gap_ms) for turn in turns]

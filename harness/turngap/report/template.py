@@ -44,8 +44,17 @@ def template_environment(package: str) -> Environment:
         "between": wording.interval_text,
         "signed": wording.signed_ms,
         "together": wording.keep_units_together,
+        "code": mark_code,
     }
     return templates
+
+
+def mark_code(text: str) -> Markup:
+    """Return text with what stands between back quotes as code; all else is escaped."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
 
 
 def style_sheet() -> Markup:

@@ -13,7 +13,8 @@ from turngap.model.figures import LatencyFigures
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import conversation, wording
+from turngap.report import conversation, stage_table, wording
+from turngap.report.first_change import rank_changes
 from turngap.report.wording import (
     OUTCOME,
     STAGE,
@@ -43,6 +44,7 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
     _latencies(record, console)
     if record.stages:
         _print_stages(record, console)
+    _print_changes(record, turns, console)
     _networks(record, turns, console)
     _print_groups(record, console)
     for name, text in _facts(record, turns):
@@ -95,9 +97,19 @@ def _print_stages(record: RunRecord, console: Console) -> None:
         if figures is not None:
             share = percent(figures.exposed_p50_ms / gap, 0) if gap else ""
             hidden = [figures.hidden_p50_ms] if has_hidden else []
-            values = (figures.p50_ms, figures.p95_ms, *hidden, figures.exposed_p50_ms, figures.exposed_p95_ms)
-            table.add_row(STAGE[stage][0], *(ms(value) for value in values), share)
+            values = (figures.p95_ms, *hidden, figures.exposed_p50_ms, figures.exposed_p95_ms)
+            off = f" ±{ms(figures.uncertainty_ms)}" if figures.uncertainty_ms else ""
+            table.add_row(STAGE[stage][0], ms(figures.p50_ms) + off, *(ms(value) for value in values), share)
     console.print(table)
+
+
+def _print_changes(record: RunRecord, turns: Sequence[TurnRecord], console: Console) -> None:
+    """Print what to change first, and the stages that are smaller than their uncertainty."""
+    for stage in stage_table.list_unresolved(record):
+        console.print(Text.assemble((f"{'uncertain':<13}", "dim"), stage), soft_wrap=True)
+    for place, change in enumerate(rank_changes(record, turns)):
+        name = "change first" if place == 0 else "then"
+        console.print(Text.assemble((f"{name:<13}", "dim"), change.sentence), soft_wrap=True)
 
 
 def _print_groups(record: RunRecord, console: Console) -> None:
@@ -114,7 +126,7 @@ def _print_groups(record: RunRecord, console: Console) -> None:
 
 
 def _networks(record: RunRecord, turns: Sequence[TurnRecord], console: Console) -> None:
-    groups = group_by_network(turns, list(record.networks))
+    groups = group_by_network(turns, list(record.networks)) if len(record.networks) > 1 else ()
     if not groups:
         return
     table = _table("perceived gap on network, ms", "n", "p50", "p95", "later", "transport in", "transport out")

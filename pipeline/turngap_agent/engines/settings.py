@@ -12,6 +12,7 @@ from pydantic import Field
 from turngap_agent.documents import FrozenModel
 from turngap_agent.engines.gpu_memory import GpuMemory
 from turngap_agent.errors import EngineError
+from turngap_agent.tracing import Stage
 
 EngineKind = Literal["vad", "turn", "stt", "llm", "tts"]
 """Where an engine works: `vad`, `stt`, `llm` and `tts` are sections of a profile, `turn` is `endpointing.model`."""
@@ -67,6 +68,8 @@ class EngineSettings(FrozenModel):
     """Whether it runs on torch, whose CUDA context is then opened, and counted, before any engine."""
     lower_gpu_memory: ClassVar[str] = ""
     """The setting that lowers `gpu_memory`, as an instruction: "lower tts.slots". Shown where a plan does not fit."""
+    governing: ClassVar[Mapping[Stage, str]] = {}
+    """By stage, the field that decides how long the stage takes; for others it is `model`, or else `engine`."""
     random_weights_note: ClassVar[str] = ""
     """Where random weights of this engine show less than others: ends "Weightless: timing and memory only, …"."""
 

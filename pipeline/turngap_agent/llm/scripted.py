@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Literal
+from collections.abc import AsyncGenerator, Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,10 +12,13 @@ from turngap_agent.clock import now_ns, sleep_until_ns
 from turngap_agent.engines import LlmSettings, LoadedEngine
 from turngap_agent.llm import Request
 from turngap_agent.llm.stand_in import split_words
+from turngap_agent.tracing import Stage
 
 
 class ScriptedLlmSettings(LlmSettings):
     """Generates the same reply, token by token, at set times."""
+
+    governing: ClassVar[Mapping[Stage, str]] = {Stage.FIRST_TOKEN: "first_token_ms", Stage.FIRST_CLAUSE: "token_ms"}
 
     engine: Literal["scripted"]
     reply: str = "Certainly, I can help you with that."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,10 +11,13 @@ from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
 from turngap_agent.engines import LoadedEngine, SttSettings
 from turngap_agent.stt import AudioF32, Transcript
+from turngap_agent.tracing import Stage
 
 
 class ScriptedSttSettings(SttSettings):
     """Returns the same words after a set time. For tests and fault injection."""
+
+    governing: ClassVar[Mapping[Stage, str]] = {Stage.TRANSCRIPTION: "delay_ms"}
 
     engine: Literal["scripted"]
     text: str = "scripted words"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Literal
+from collections.abc import AsyncGenerator, Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from turngap_agent import meter
 from turngap_agent.clock import now_ns, sleep_until_ns
 from turngap_agent.engines import LoadedEngine, TtsSettings
+from turngap_agent.tracing import Stage
 from turngap_agent.tts import AudioF32, ContextUtterance
 
 RATE = 24_000
@@ -26,6 +27,10 @@ class ScriptedTtsSettings(TtsSettings):
     """Speaks a tone, as long as its text, after a set time."""
 
     says_words = False
+    governing: ClassVar[Mapping[Stage, str]] = {
+        Stage.FIRST_AUDIO: "first_audio_ms",
+        Stage.LEAD_IN: "head_silence_ms",
+    }
     engine: Literal["scripted"]
     first_audio_ms: float = Field(30, ge=0)
     ms_per_character: float = Field(50, gt=0)
