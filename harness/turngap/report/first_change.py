@@ -131,7 +131,8 @@ _COSTS: Mapping[Activity, str] = {
 
 def _cut_offs(record: RunRecord) -> str:
     rate = record.cut_off_rate
-    return f"now {rate.events} of {rate.n} turns; docs/endpointing.md has them by setting" if rate.n else ""
+    measured = "" if record.spans is not None else "; docs/endpointing.md has them by setting"
+    return f"now {rate.events} of {rate.n} turns{measured}" if rate.n else ""
 
 
 def _waste(record: RunRecord) -> str:
