@@ -161,6 +161,7 @@ def main() -> None:
     logger.add(sys.stderr, level=os.environ.get("PIPECAT_LOG", "WARNING"))
     options.traced = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
     if options.traced:
+        os.environ.setdefault("OTEL_BSP_SCHEDULE_DELAY", "500")  # a call's spans arrive soon after its end
         exporter: SpanExporter = OTLPSpanExporter()
         setup_tracing("pipecat-agent", exporter=exporter)
     asyncio.run(serve(options))
