@@ -13,61 +13,108 @@ from turngap_agent import files
 from turngap_agent.errors import ScenarioError, UsageError, write_error
 from turngap_agent.telephony import SAMPLE_RATE
 
-from turngap.caller.onset import DBM0_OVER_DBFS, format_level
-from turngap.corpus.labels import MAX_MOVE_MS
-from turngap.corpus.recording_check import RecordingCheck, check_recording
+from turngap.annotations import write_audacity
+from turngap.cli import label_text
+from turngap.corpus.label_opinions import LabelOpinions, align_words, gather_opinions
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 from turngap.progress import PipeConsole
 
 OUTPUT_SUFFIXES = {"--plot": (".png", ".svg"), "--listen": (".wav",)}
+LABEL_SUFFIX = ".txt"
 SEPARATOR_SAMPLES = 8000
 """One second between what is kept and what is cut."""
 
 
-def run(paths: Sequence[Path], *, plot: Path | None, listen: Path | None, as_json: bool) -> int:
+def run(
+    paths: Sequence[Path],
+    *,
+    plot: Path | None,
+    listen: Path | None,
+    align: bool = False,
+    against_labels: bool = False,
+    write_labels: bool = False,
+    as_json: bool = False,
+) -> int:
     """Label recordings and print the results; return the exit code: 0 if all can be used, 1 if one cannot.
 
-    The JSON of one recording is an object; that of several is a list.
+    The JSON of one recording is an object; that of several is a list. Against labels by hand the exit code is 0.
 
     Raises:
         ScenarioError: some recordings cannot be read, or hold no speech: a line for each, after the others' results.
-        UsageError: a folder was given, or the plot or the sound cannot be written.
+        UsageError: a folder was given, or the plot, the sound or a label file cannot be written.
     """
     _check_arguments(paths, {"--plot": plot, "--listen": listen})
+    if write_labels:
+        _check_label_files(paths)
     console = PipeConsole(soft_wrap=True, highlight=False)
-    checks: list[RecordingCheck] = []
+    opinions: list[LabelOpinions] = []
     errors: list[ScenarioError] = []
     for path in paths:
         try:
-            checks.append(check_recording(path))
+            opinions.append(gather_opinions(path))
         except ScenarioError as error:
             errors.append(error)
             continue
-        if not as_json:
-            _print_check(checks[-1], console)
-    for check in checks:
-        if plot is not None:
-            from turngap.corpus.label_plot import plot_label  # matplotlib takes a second to import
-
-            plot_label(check, plot)
-        if listen is not None:
-            _write(listen, make_listening_audio(check))
-    if as_json and (checks or len(paths) > 1):
-        results = [_to_json(check) for check in checks]
+        if not (as_json or align or against_labels):
+            _print(label_text.describe(opinions[-1]), console)
+    opinions = align_words(opinions) if align else opinions
+    if against_labels and not any(each.hand for each in opinions) and not errors:
+        raise UsageError(
+            "--against-labels: none of the recordings has a label file beside it, such as "
+            f"{paths[0].with_suffix('.txt')}",
+            code="usage.labels",
+        )
+    if against_labels and not as_json:
+        _print(label_text.tabulate_against_hand(opinions), console)
+    elif align and not as_json:
+        for each in opinions:
+            _print(label_text.describe(each), console)
+    for each in opinions:
+        _write_outputs(each, plot, listen, write_labels=write_labels)
+    if as_json and (opinions or len(paths) > 1):
+        results = [label_text.to_json(each) for each in opinions]
         print(json.dumps(results if len(paths) > 1 else results[0]))
     if errors:
         raise ScenarioError("\n".join(str(error) for error in errors), code=errors[0].code)
-    return 0 if all(check.usable for check in checks) else 1
+    return 0 if against_labels or all(each.is_usable for each in opinions) else 1
 
 
-def make_listening_audio(check: RecordingCheck) -> Pcm16:
+def _print(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _write_outputs(opinions: LabelOpinions, plot: Path | None, listen: Path | None, *, write_labels: bool) -> None:
+    if plot is not None:
+        from turngap.corpus.label_plot import plot_label  # matplotlib takes a second to import
+
+        plot_label(opinions, plot)
+    if listen is not None:
+        _write(listen, make_listening_audio(opinions))
+    if write_labels:
+        target = opinions.check.path.with_suffix(LABEL_SUFFIX)
+        try:
+            target.write_text(write_audacity(opinions.to_annotations()), "utf-8")
+        except OSError as error:
+            raise write_error(f"--write-labels: {target} cannot be written", error) from None
+
+
+def _check_label_files(paths: Sequence[Path]) -> None:
+    """Check that no label file that is to be written is there: it may be a person's work."""
+    there = [path.with_suffix(LABEL_SUFFIX) for path in paths if path.with_suffix(LABEL_SUFFIX).exists()]
+    if there:
+        raise UsageError(f"--write-labels: {there[0]} is there already; move it away first", code="usage.output")
+
+
+def make_listening_audio(opinions: LabelOpinions) -> Pcm16:
     """Return what a scenario keeps, one second of silence, and what it cuts after the end; shape (n,), 8 kHz.
 
     If a piece of the last word is heard after the silence, the label is too early.
     """
-    speech = check.pcm[check.label.start_sample : check.label.end_sample]
-    return np.concatenate([speech, np.zeros(SEPARATOR_SAMPLES, np.int16), check.pcm[check.label.end_sample :]])
+    start, end = (round(ms * SAMPLE_RATE / 1000) for ms in opinions.span_ms)
+    pcm = opinions.check.pcm
+    return np.concatenate([pcm[start:end], np.zeros(SEPARATOR_SAMPLES, np.int16), pcm[end:]])
 
 
 def _check_arguments(paths: Sequence[Path], outputs: dict[str, Path | None]) -> None:
@@ -100,40 +147,3 @@ def _write(path: Path, pcm: Pcm16) -> None:
     except soundfile.LibsndfileError as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"--listen {path}: the sound cannot be written ({reason})", code="usage.output") from None
-
-
-def _to_json(check: RecordingCheck) -> dict[str, object]:
-    return {
-        "file": str(check.path),
-        "duration_ms": check.duration_ms,
-        "start_ms": check.start_ms,
-        "end_ms": check.end_ms,
-        "low_ms": check.label.low_ms,
-        "high_ms": check.label.high_ms,
-        "firm": check.label.is_firm,
-        "threshold_dbfs": round(check.threshold_dbfs, 1),
-        "threshold_dbm0": round(check.threshold_dbfs + DBM0_OVER_DBFS, 1),
-        "level_dbfs": round(check.level_dbfs, 1),
-        "level_dbm0": round(check.level_dbfs + DBM0_OVER_DBFS, 1),
-        "pauses_ms": [list(pause) for pause in check.pauses],
-        "usable": check.usable,
-        "remarks": list(check.remarks),
-    }
-
-
-def _print_check(check: RecordingCheck, console: Console) -> None:
-    label = check.label
-    moves = f"{label.low_ms:+.1f} / {label.high_ms:+.1f} ms"
-    lines = [
-        f"{check.path}: {check.duration_ms:.0f} ms",
-        f"  speech     {check.start_ms:.1f} to {check.end_ms:.1f} ms, over {format_level(check.threshold_dbfs)}",
-        f"  level      {format_level(check.level_dbfs)} as spoken, over the frames that are speech",
-        f"  end        moves by {moves} with thresholds at -5 / +5 dB (limit {MAX_MOVE_MS:.0f})",
-    ]
-    for start_ms, end_ms in check.pauses:
-        lines.append(f"  pause      {start_ms:.0f} to {end_ms:.0f} ms: {end_ms - start_ms:.0f} ms inside the speech")
-    lines += [f"  problem    {remark}" for remark in check.remarks]
-    if check.usable:
-        lines.append("  usable     look at --plot and listen to --listen before you rely on it")
-    for line in lines:
-        console.print(line, markup=False)

@@ -33,14 +33,8 @@ def make_labelled_clip(clip_id: str, audio: SourceAudio, label: HandLabel | Floo
     Raises:
         ScenarioError: a label by hand is not inside the recording (`scenario.labels`).
     """
-    is_by_hand = isinstance(label, HandLabel)
-    duration_ms = len(audio.pcm) * 1000 / SAMPLE_RATE
-    if isinstance(label, HandLabel) and label.end_ms > duration_ms + ROUNDING_MS:
-        raise ScenarioError(
-            f"{label.origin} ends the speech at {label.end_ms:g} ms, but the recording is {duration_ms:.0f} ms long: "
-            "give times in ms from the start of the file",
-            code="scenario.labels",
-        )
+    if isinstance(label, HandLabel):
+        check_inside(label, len(audio.pcm) * 1000 / SAMPLE_RATE)
     pcm = normalise(audio.pcm)
     start, end = (min(len(pcm), to_sample(ms)) for ms in (label.start_ms, label.end_ms))
     head = max(0, start - HEAD_SAMPLES)
@@ -55,16 +49,26 @@ def make_labelled_clip(clip_id: str, audio: SourceAudio, label: HandLabel | Floo
         synthetic=audio.synthetic,
         pauses=tuple((to_sample(first) - head, to_sample(beyond) - head) for first, beyond in label.pauses_ms),
         bed=make_floor_loop(pcm, end - head, clip_id),
-        label_source=LabelSource.HAND if is_by_hand else LabelSource.FLOOR,
+        label_source=LabelSource.HAND if isinstance(label, HandLabel) else LabelSource.FLOOR,
     )
+
+
+def check_inside(label: HandLabel, duration_ms: float) -> None:
+    """Check that a label by hand ends in the recording.
+
+    Raises:
+        ScenarioError: it does not (`scenario.labels`).
+    """
+    if label.end_ms > duration_ms + ROUNDING_MS:
+        raise ScenarioError(
+            f"{label.origin} ends the speech at {label.end_ms:g} ms, but the recording is {duration_ms:.0f} ms long: "
+            "times count from the start of the file",
+            code="scenario.labels",
+        )
 
 
 def check_noisy_clip(path: Path, audio: SourceAudio, clip: Clip | str, turn: Turn) -> Clip | str:
     """Return the clip of a recording by the threshold, or relative to its noise floor, or why neither is sure.
-
-    The threshold's label stands if it is firm and followed by 100 ms without sound. Otherwise noise may be over the
-    threshold: if the speech ends earlier relative to the floor, by more than that label's own uncertainty may be, or if
-    the recording never falls under the threshold, then only the label relative to the floor counts.
 
     Args:
         path: The recording.
@@ -73,19 +77,27 @@ def check_noisy_clip(path: Path, audio: SourceAudio, clip: Clip | str, turn: Tur
         turn: What it is the voice of.
     """
     check = check_recording(path)
-    if isinstance(clip, Clip) and check.tail_ms >= TAIL_MS:
+    if check.label.is_firm and check.tail_ms >= TAIL_MS:
         return clip
     label = label_by_floor(*read_mono(path))
-    if label is not None and isinstance(clip, Clip):
-        is_over = check.end_ms - label.end_ms > MAX_MOVE_MS or is_never_quiet(check)
-        if not is_over:
-            return clip
-    if label is None:
+    if label is None or threshold_stands(check, label):
         return clip
     if label.is_sure:
         return make_labelled_clip(turn.key, audio, label, turn.expect)
     reason = f"its end is not sure relative to its noise floor ({'; '.join(label.doubts)}); {ADVICE}"
     return reason if isinstance(clip, Clip) else f"{clip}, and {reason}"
+
+
+def threshold_stands(check: RecordingCheck, label: FloorLabel) -> bool:
+    """Return whether the label by threshold counts, and not the one relative to the noise floor.
+
+    It does if it is firm and followed by 100 ms without sound. Otherwise noise may be over the threshold: if the speech
+    ends earlier relative to the floor, by more than that label's own uncertainty may be, or if the recording never
+    falls under the threshold, then only the label relative to the floor counts.
+    """
+    if not check.label.is_firm:
+        return False
+    return check.tail_ms >= TAIL_MS or (check.end_ms - label.end_ms <= MAX_MOVE_MS and not is_never_quiet(check))
 
 
 def is_never_quiet(check: RecordingCheck) -> bool:

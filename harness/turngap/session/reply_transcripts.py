@@ -8,8 +8,6 @@ stays unknown, and the turns say what to install.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ import numpy as np
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord
-from turngap.processes import child
+from turngap.processes.recogniser import transcribe_pieces
 from turngap.scenario.content import Openings
 from turngap.scoring.heard_content import (
     HeardContent,
@@ -35,11 +33,8 @@ from turngap.scoring.substance import SPANS
 from turngap.verdict import content_sample
 from turngap.verdict.content_sample import ContentSample
 
-MODULE = "turngap_agent.transcribe"
 AGENT_CHANNEL = 1
 TAIL_MS = 100.0
-START_TIMEOUT_S, REPLY_TIMEOUT_S = 120.0, 20.0
-_NICE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,7 @@ def transcribe_replies(
     wanted = [*unknown, *doubted, *compared]
     if not wanted:
         return Transcribed(tuple(turns), (), ContentSample(0, skipped=skipped) if sample else None)
-    answers, trouble = _ask([_request(folder, turn) for turn in wanted])
+    answers, trouble = transcribe_pieces([_request(folder, turn) for turn in wanted])
     if trouble:
         notes = [f"time to substance is not known of {plural(len(unknown), 'turn')}: {trouble}"] if unknown else []
         if doubted:
@@ -180,28 +175,3 @@ def _read_reply(folder: Path, turn: TurnRecord) -> Pcm16:
         file.setpos(min(file.getnframes(), round(from_ms * rate / 1000)))
         data = file.readframes(round((to_ms - from_ms) * rate / 1000))
     return np.frombuffer(data, "<i2").reshape(-1, channels)[:, AGENT_CHANNEL].astype(np.int16)
-
-
-def _ask(requests: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
-    """Return an answer for each request, or why there is none."""
-    command = child.leashed(child.python_command(MODULE), nice=_NICE)
-    text = "".join(json.dumps(request) + "\n" for request in requests)
-    try:
-        result = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=START_TIMEOUT_S + REPLY_TIMEOUT_S * len(requests),
-            start_new_session=True,  # Ctrl-C ends the calls; what they measured is finished all the same
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return [], "the recogniser did not answer in time"
-    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    if lines and "error" in lines[0] and "code" in lines[0]:
-        return [], str(lines[0]["error"])
-    if len(lines) != len(requests) + 1:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        return [], f"the recogniser ended early ({last})"
-    return lines[1:], ""
