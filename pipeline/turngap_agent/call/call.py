@@ -130,7 +130,8 @@ class Call:
             case Move.RESUME:
                 await self._floor.resume(reply)
             case Move.YIELD if reply is not None:
-                if self._floor.is_going_on(reply):
+                # If no word was heard nothing was answered yet: as a turn of its own the question would be lost.
+                if self._floor.is_going_on(reply) or not self._turns.heard_of(reply):
                     await self._turns.take_back(reply)
                 else:
                     await self._turns.interrupt(reply)

@@ -153,6 +153,10 @@ class Turns:
             self._cancel(self.reply)
             self.reply = None
 
+    def heard_of(self, reply: Reply) -> str:
+        """Return the words of a reply that the caller has heard by now."""
+        return heard_text(reply.clauses, len(reply.sent_payload) - self._outbound.unheard_samples)
+
     async def interrupt(self, reply: Reply) -> None:
         """Stop a reply that the caller spoke over, or that is too late; remember the words of it that were heard."""
         heard_samples = len(reply.sent_payload) - self._outbound.unheard_samples
@@ -171,7 +175,7 @@ class Turns:
 
         Nothing of the reply is remembered: the whole turn gets another one, which may begin with the same words.
         """
-        text = heard_text(reply.clauses, len(reply.sent_payload) - self._outbound.unheard_samples)
+        text = self.heard_of(reply)
         if reply.result is None:
             self._cancel(reply)
         elif reply.result is TurnResult.REPLIED:

@@ -173,6 +173,19 @@ async def test_a_caller_who_goes_on_as_the_reply_begins_is_answered_whole(serve,
     assert [request.history for request in llm.requests] == [(), ()]
 
 
+async def test_a_barge_in_before_the_first_word_was_heard_continues_the_turn(serve):
+    """However late it starts: of a question whose answer has not been heard no word may be lost."""
+    llm = RecordingLanguageModel("Onehundredandelevenorso, two.")
+    async with serve(LONG, llm=llm) as served, served.phone() as phone:
+        await phone.ask()
+        await phone.reply(echo=False)
+        await phone.speak(700)
+        await phone.hush(400)
+        await phone.cleared()
+        assert (await phone.reply(echo=False))[0] == "turn-0-2"
+    assert llm.requests[1].history == ()
+
+
 async def test_the_turn_after_a_landing_is_a_new_one(serve):
     """The whole turn and its answer are remembered once, and the caller's next words are the next turn."""
     llm = RecordingLanguageModel("One two three.")
