@@ -21,6 +21,8 @@ from benchmarks.sweeps import SPECULATIVE, MeasuredSetting, add_sweep_options, i
 
 TURNS = 60
 FULL_WINDOW = "stt.window=full"
+NO_EARLY_PHRASE = "llm.early_phrase=false"
+NO_PHRASES = "tts.phrases=[]"
 SMART_TURN = "endpointing.model={engine: smart_turn}"
 NO_TURN_MODEL = "endpointing.model=null"
 """Without a turn model the silence alone ends a turn."""
@@ -28,11 +30,13 @@ NO_TURN_MODEL = "endpointing.model=null"
 
 def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
     """Return the steps by name, each with its changes of the profile."""
-    silence = ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}")
+    silence = ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}", NO_EARLY_PHRASE, NO_PHRASES)
     ahead = (
         "endpointing.policy=speculative",
         NO_TURN_MODEL,
         "endpointing.drop_db=null",
+        NO_EARLY_PHRASE,
+        NO_PHRASES,
         f"endpointing.min_silence_ms={silence_ms}",
         f"endpointing.max_silence_ms={2 * silence_ms}",
     )
@@ -42,7 +46,9 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
         "+ transcription before the end": (*ahead, "endpointing.speculate=transcription"),
         "+ speculative generation": (*ahead, "endpointing.speculate=generation"),
         "+ speculative synthesis": (*ahead, "endpointing.speculate=synthesis"),
-        "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL),
+        "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL, NO_EARLY_PHRASE, NO_PHRASES),
+        "+ first clause up to a phrase": (*SPECULATIVE, NO_TURN_MODEL, NO_PHRASES),
+        "+ common first clauses kept as audio": (*SPECULATIVE, NO_TURN_MODEL),
         "+ Smart Turn": (*SPECULATIVE, SMART_TURN),
     }
 

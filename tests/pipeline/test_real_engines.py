@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from turngap_agent.endpointing import EventKind, Voicing
 from turngap_agent.endpointing.policies import SilenceEndpointer
 from turngap_agent.endpointing.smart_turn.engine import SmartTurn
 from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
-from turngap_agent.errors import WeightsError
+from turngap_agent.errors import EngineError, WeightsError
 from turngap_agent.llm import JudgesSentences, Message, Request
 from turngap_agent.llm.onnx.engine import OnnxChat
 from turngap_agent.llm.onnx.settings import OnnxSettings
@@ -128,6 +129,22 @@ def test_what_is_read_of_the_words_is_kept_for_the_reply(loaded: Engines) -> Non
     asyncio.run(read_and_reply())
     new = facts[tracing.LLM_PROMPT_TOKENS] - facts[tracing.PREFIX_CACHED_TOKENS]
     assert 0 < new < 8
+
+
+def test_kept_phrases_sound_as_if_synthesised(loaded: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the sample; and a kept phrase needs no model, another clause does."""
+
+    async def speak(tts: Any, text: str) -> AudioF32:
+        return np.concatenate([piece async for piece in tts.speak(text)])
+
+    plain = profile.load("cpu", ("tts.phrases=[]",)).tts.build()
+    kept = asyncio.run(speak(loaded.tts, "Thank you,"))
+    np.testing.assert_array_equal(kept, asyncio.run(speak(plain, "Thank you,")))
+    asyncio.run(plain.close())
+    monkeypatch.setattr(loaded.tts, "_model", SimpleNamespace(sample_rate=24_000))
+    np.testing.assert_array_equal(asyncio.run(speak(loaded.tts, "Thank you,")), kept)
+    with pytest.raises(EngineError, match=r"cannot speak 'Thank you\.'"):
+        asyncio.run(speak(loaded.tts, "Thank you."))
 
 
 def test_each_engine_describes_itself(loaded: Engines) -> None:

@@ -38,6 +38,8 @@ class Question:
     """A clause to say before what the language model says."""
     script: TurnScript | None = None
     """The turn's words and its reply's length, for engines on random weights."""
+    early_phrase: bool = True
+    """Whether the first clause of the reply may end before more words than later ones."""
     speculate: str = "synthesis"
     """The last of `SPECULATION_LEVELS` that may run before the end of the turn is confirmed."""
 

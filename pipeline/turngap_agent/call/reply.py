@@ -25,7 +25,7 @@ from turngap_agent.errors import EngineError
 from turngap_agent.gpu import faults
 from turngap_agent.inject import Injection
 from turngap_agent.llm import GeneratesOnDemand, JudgesSentences, Request
-from turngap_agent.llm.clauses import ClauseSplitter
+from turngap_agent.llm.clauses import SIZES, SIZES_WITHOUT_EARLY_PHRASES, ClauseSplitter
 from turngap_agent.loading import Engines
 from turngap_agent.stt import AudioF32, FixedWork, Transcript
 from turngap_agent.telemetry.metrics import TurnResult
@@ -208,7 +208,7 @@ class Reply:
             waiting=self.confirmed,
             set_attribute=self.notes.fact,
         )
-        splitter = ClauseSplitter()
+        splitter = ClauseSplitter(SIZES if question.early_phrase else SIZES_WITHOUT_EARLY_PHRASES)
         tokens = first_token_ns = 0
         await self._injection.wait(Stage.FIRST_TOKEN)
         reply = with_apology(self._engines.llm.reply(request), question.apology, self._note_failure)

@@ -217,6 +217,7 @@ class Turns:
             apology=profile.llm.apology,
             script=self._script[min(max(self._turn, 0), len(self._script) - 1)] if self._script else None,
             preface=profile.barge_in.limit_preface if still_talking(event) else "",
+            early_phrase=profile.llm.early_phrase,
             speculate=profile.endpointing.speculate,
         )
 

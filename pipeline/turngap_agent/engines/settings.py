@@ -163,6 +163,8 @@ class LlmSettings(EngineSettings):
 
     max_tokens: int = Field(24, ge=1)
     """The longest reply."""
+    early_phrase: bool = True
+    """The first clause may end before "to", "what" and the like too, so that speech begins some tokens sooner."""
     apology: str = ""
     """Spoken instead of a reply that fails; the turn counts as failed. With "" the agent stays silent."""
 

@@ -28,6 +28,9 @@ _OPENERS = re.compile(
     r"\s(and|or|but|because|if|when|while|until|before|after|for|with|from|about|at)(?!\S)", re.IGNORECASE
 )
 """Words that open a phrase: a speaker may breathe before them."""
+_EARLY_OPENERS = re.compile(r"\s(to|what|which|who|where|how)(?=\s)", re.IGNORECASE)
+"""Words that open one too, in the first clause: "I am happy | to help you". Later ones sound better without. The next
+word must have begun: "to" may be the first token of "today"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,15 @@ class ClauseSize:
     phrase: int
     """A word that opens a phrase ends the clause from this length on."""
     most: int
+    early: bool = False
+    """Whether "to", "what" and the like open a phrase too."""
 
 
-SIZES = (ClauseSize(2, 4, 7), ClauseSize(3, 6, 9), ClauseSize(3, 12, 12))
+LATER_SIZES = (ClauseSize(3, 6, 9), ClauseSize(3, 12, 12))
+"""Sizes of the second clause, and of all later ones."""
+SIZES = (ClauseSize(2, 4, 7, early=True), *LATER_SIZES)
 """Sizes of the first clause, the second, and all later ones."""
+SIZES_WITHOUT_EARLY_PHRASES = (ClauseSize(2, 4, 7), *LATER_SIZES)
 
 
 class ClauseSplitter:
@@ -91,9 +99,13 @@ class ClauseSplitter:
         size, count = self._sizes[0], 0
         for word in re.finditer(r"\S+(?=\s+\S)", self._text):
             count += _count_words(word[0])
-            if count >= size.most or (count >= size.phrase and _OPENERS.match(self._text, word.end())):
+            if count >= size.most or (count >= size.phrase and self._opens_phrase(word.end())):
                 return word.end()
         return None
+
+    def _opens_phrase(self, at: int) -> bool:
+        openers = (_OPENERS, _EARLY_OPENERS) if self._sizes[0].early else (_OPENERS,)
+        return any(opener.match(self._text, at) for opener in openers)
 
 
 def _ends_clause(text: str, mark: re.Match[str]) -> bool:

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap_agent.llm.clauses import SIZES, ClauseSize, ClauseSplitter
+from turngap_agent.llm.clauses import SIZES, SIZES_WITHOUT_EARLY_PHRASES, ClauseSize, ClauseSplitter
 
 PLAIN = (ClauseSize(3, 12, 12),)
 
@@ -49,11 +49,23 @@ def test_a_clause_without_marks_ends_at_its_greatest_length() -> None:
         ("Thank you for your patience.", ["Thank you for your patience."]),
         ("Yes, please.", ["Yes, please."]),
         ("Hello, I am a hotel receptionist.", ["Hello, I am a hotel receptionist."]),
+        ("Hello, I am happy to help you.", ["Hello, I am happy", "to help you."]),
+        ("I am sure what it was.", ["I am sure what it was."]),
+        ("Yes, I will go tomorrow.", ["Yes, I will go tomorrow."]),
     ],
 )
 def test_the_first_clause_is_short_where_the_text_allows(reply: str, expected: list[str]) -> None:
     """Two words and a mark, or four words before one that opens a phrase; never a single word."""
     assert clauses(*re.findall(r"\s*\S+?(?=[,.]?(?:\s|$))|[,.]", reply)) == expected
+
+
+def test_early_phrases_are_a_setting_of_the_first_clause() -> None:
+    """Without them "to" opens none; with them it opens none in a later clause."""
+    pieces = re.findall(r"\s*\S+", "Hello, I am happy to help you today.")
+    assert clauses(*pieces, sizes=SIZES_WITHOUT_EARLY_PHRASES) == ["Hello, I am happy to help you", "today."]
+    assert clauses(*pieces)[0] == "Hello, I am happy"
+    later = re.findall(r"\s*\S+", "Thank you, I am glad that you called to say so.")
+    assert clauses(*later) == ["Thank you,", "I am glad that you called to say so."]
 
 
 def test_later_clauses_are_longer() -> None:

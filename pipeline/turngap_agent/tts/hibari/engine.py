@@ -28,6 +28,8 @@ class Hibari:
         self._settings = settings
         self._model: Any = hibari.Hibari(threads=settings.threads)
         self._executor = worker.make_thread("tts", settings.cores)
+        self._kept: dict[str, tuple[AudioF32, ...]] = {}
+        """The phrases of the settings, once they have been spoken, and their audio."""
 
     def describe(self) -> str:
         """Return one line for the ready message and the report."""
@@ -39,9 +41,15 @@ class Hibari:
         return int(self._model.sample_rate)
 
     async def warm_up(self) -> None:
-        """Speak one clause that is discarded; this also loads the dictionaries."""
+        """Speak one clause that is discarded, which also loads the dictionaries; then the phrases that are kept.
+
+        Raises:
+            EngineError: a phrase cannot be spoken.
+        """
         async for _ in self.speak("Hello, how may I help you?"):
             pass
+        for phrase in self._settings.phrases:
+            self._kept[phrase] = tuple([piece async for piece in self.speak(phrase)])
 
     def speak(self, text: str, context: tuple[ContextUtterance, ...] = ()) -> AsyncGenerator[AudioF32, None]:
         """Yield `text` as audio, sentence by sentence. Closing the generator stops the work after a sentence.
@@ -57,6 +65,9 @@ class Hibari:
         self._model = None
 
     def _sentences(self, text: str) -> Iterator[AudioF32]:
+        if (kept := self._kept.get(text)) is not None:
+            yield from kept
+            return
         trimmer = SilenceTrimmer(self.sample_rate)
         step = round(_PIECE_S * self.sample_rate)
         try:

@@ -19,6 +19,10 @@ class HibariSettings(TtsSettings, CoreSettings):
     threads: int = Field(1, ge=1)
     speed: float = Field(1.0, gt=0.2, lt=5)
 
+    phrases: tuple[str, ...] = ()
+    """Clauses with which replies often begin, spoken while the agent starts: in a reply they cost no synthesis. The
+    reply's clause must be the same to the letter, its mark too."""
+
     def build(self) -> LoadedEngine:
         """Load the model."""
         from turngap_agent.tts.hibari.engine import Hibari
