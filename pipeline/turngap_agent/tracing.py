@@ -110,7 +110,8 @@ FIRST_CLAUSE_TEXT = "turngap.first_clause"
 PROVISIONAL_NS = "turngap.provisional_mono_ns"
 CONFIRMED_NS = "turngap.confirmed_mono_ns"
 CONFIRMED_BY = "turngap.confirmed_by"
-"""What confirmed the end of the turn: "silence", "smart_turn", or "limit" (the longest turn)."""
+"""What confirmed the end of the turn: "silence", "smart_turn" or "turn_model" (less silence, as the
+turn model asked for), or "limit" (the longest turn)."""
 COMPUTE_MS = "turngap.compute_ms"
 """How long speech-to-text, language model and synthesiser worked for the attempt, in total, until their work stopped;
 set for every attempt, cancelled ones included."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from turngap_agent.endpointing import ConfirmedBy, Endpointer, EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.utterance import Utterance, samples
+from turngap_agent.endpointing.waiting import silence_ms
 from turngap_agent.profile.sections import EndpointingSettings
+from turngap_agent.telephony import SAMPLE_RATE
 
 GRACE_MS = 160
 """Sounds in a pause may be the caller going on softly, or line noise: confirming the end takes this much longer."""
@@ -62,12 +64,16 @@ class SpeculativeEndpointer:
         self._provisional_at: int | None = None
         """Where the current pause was taken for the end."""
         self._completeness: float | None = None
+        self._own_pauses_ms: list[float] = []
+        """This caller's pauses of `provisional_ms` and more inside turns, so far in the call."""
 
     def push(self, voicing: Voicing) -> list[EndpointEvent]:
         """Take the next voicing; return the decisions, usually none."""
         utterance = self._utterance
+        spoke_until = utterance.last_speech
         events = [utterance.event(EventKind.SPEECH_STARTED)] if utterance.push(voicing) else []
         if self._provisional_at is not None and utterance.voiced:
+            self._own_pauses_ms.append((utterance.now - spoke_until) * 1000 / SAMPLE_RATE)
             self._provisional_at = self._completeness = None
             events.append(utterance.event(EventKind.RESUMED))
         if not utterance.began:
@@ -101,7 +107,9 @@ class SpeculativeEndpointer:
             by = ConfirmedBy.LIMIT
         elif self._provisional_at is not None:
             doubtful = self._noise if utterance.never_quiet else 0
-            by = self._confirmation.confirmed_by(self._silence_samples - doubtful, self._completeness)
+            by = self._confirmation.confirmed_by(
+                self._silence_samples - doubtful, self._completeness, self._own_pauses_ms
+            )
         if by is None:
             return []
         event = utterance.event(EventKind.CONFIRMED_END, by)
@@ -130,7 +138,8 @@ class Confirmation:
 
     A turn that sounds complete (`threshold` or more) ends after `min_silence_ms`, one that does not (`doubt` or less,
     or no answer yet) after `max_silence_ms`; in between the silence falls in a straight line. Without a model
-    `min_silence_ms` ends them all.
+    `min_silence_ms` ends them all. With a `cut_off_rate` the silence in between is the shortest that keeps to it, given
+    the pauses of this caller (`waiting`).
     """
 
     def __init__(self, settings: EndpointingSettings) -> None:
@@ -138,19 +147,29 @@ class Confirmation:
         self._min_samples = samples(settings.min_silence_ms)
         self._max_samples = self._min_samples if settings.model is None else samples(settings.max_silence_ms)
 
-    def needed_samples(self, completeness: float | None) -> int:
+    def needed_samples(self, completeness: float | None, own_pauses_ms: Sequence[float] = ()) -> int:
         """Return the silence that ends a turn of that completeness (None: unknown), in samples at 8 kHz."""
         if completeness is None:
             return self._max_samples
+        if (rate := self._settings.cut_off_rate) is not None:
+            asked_ms = self._settings.provisional_ms
+            needed_ms = silence_ms(completeness, rate, asked_ms, self._settings.pauses, own_pauses_ms)
+            return max(self._min_samples, samples(min(needed_ms, self._settings.max_silence_ms)))
         doubt, sure = self._settings.doubt, self._settings.threshold
         share = min(1.0, max(0.0, (completeness - doubt) / (sure - doubt)))
         return round(self._max_samples - share * (self._max_samples - self._min_samples))
 
-    def confirmed_by(self, silence_samples: int, completeness: float | None) -> ConfirmedBy | None:
+    def confirmed_by(
+        self, silence_samples: int, completeness: float | None, own_pauses_ms: Sequence[float] = ()
+    ) -> ConfirmedBy | None:
         """Return what ends a turn after so much silence; None if it continues."""
         if silence_samples >= self._max_samples:
             return ConfirmedBy.SILENCE
-        return ConfirmedBy.SMART_TURN if silence_samples >= self.needed_samples(completeness) else None
+        if silence_samples < self._min_samples:
+            return None
+        if silence_samples < self.needed_samples(completeness, own_pauses_ms):
+            return None
+        return ConfirmedBy.SMART_TURN if self._settings.cut_off_rate is None else ConfirmedBy.TURN_MODEL
 
 
 def _without_speculation(events: Iterable[EndpointEvent]) -> list[EndpointEvent]:

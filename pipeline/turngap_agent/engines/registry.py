@@ -24,6 +24,7 @@ SHIPPED: dict[EngineKind, dict[str, str]] = {
     },
     "turn": {
         "smart_turn": "turngap_agent.endpointing.smart_turn.settings:SmartTurnSettings",
+        "words_and_melody": "turngap_agent.endpointing.words_and_melody.settings:WordsAndMelodySettings",
         "scripted": "turngap_agent.endpointing.scripted:ScriptedTurnSettings",
     },
     "stt": {

@@ -142,6 +142,8 @@ class TurnSettings(EngineSettings):
     """Base of turn models; `build` returns a `turngap_agent.endpointing.TurnModel`."""
 
     stage = "turn"
+    reads_words: ClassVar[bool] = False
+    """Whether it takes the words of a pause too: what `build` returns is then a `JudgesPauses`."""
 
 
 class SttSettings(EngineSettings):

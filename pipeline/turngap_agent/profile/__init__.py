@@ -120,6 +120,8 @@ def change(
     if not overrides:
         return profile
     data = profile.model_dump()
+    for key in profile.endpointing.left_to_pace:  # an override may choose another pace, which sets them anew
+        del data["endpointing"][key]
     for override in overrides:
         _apply(data, override, label(override))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from turngap_agent.documents import FrozenModel
 from turngap_agent.engines import TurnSettings
 from turngap_agent.engines.section import Section
+from turngap_agent.profile.pace import Pace, PaceName, PauseLengths, expand
 
 Percentage = Annotated[int | None, Field(ge=1, le=100)]
 Delay = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
@@ -24,6 +26,15 @@ class EndpointingSettings(FrozenModel):
     """Silence after speech that ends the turn; for `smart_turn` and `speculative`: of a turn that sounds complete."""
     max_silence_ms: int = Field(800, ge=32, le=10_000)
     """Silence that ends a turn that does not sound complete, or that the turn model has not judged yet."""
+    pace: PaceName | None = None
+    """The one key for patience: `paces` says which settings it sets. One that is given beside it counts before it."""
+    paces: dict[PaceName, Pace] = Field(default_factory=dict)
+    cut_off_rate: float | None = Field(None, gt=0, lt=1)
+    """The share of pauses in which the caller may be cut off: from the turn model's probability and the caller's pauses
+    so far follows the silence that ends the turn, between the shortest and the longest. null: `threshold` and `doubt`
+    say it."""
+    pauses: PauseLengths = PauseLengths()
+    """With `cut_off_rate`: how long callers pause."""
     speculate: Literal["none", "transcription", "generation", "synthesis"] = "synthesis"
     """The last stage that `speculative` runs before the end is certain; later stages wait for the confirmation."""
     provisional_ms: int = Field(96, ge=32, le=1000)
@@ -51,6 +62,38 @@ class EndpointingSettings(FrozenModel):
     """This much audio before the detected start is transcribed too."""
     max_turn_ms: int = Field(30_000, ge=1000)
     """A caller who talks longer is answered anyway."""
+
+    _from_pace: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def left_to_pace(self) -> frozenset[str]:
+        """The keys that a pace may set, and that the section does not give itself."""
+        return frozenset(set(Pace.model_fields) - (self.model_fields_set - self._from_pace))
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _set_pace(cls, data: Any, handler: ModelWrapValidatorHandler[EndpointingSettings]) -> EndpointingSettings:
+        if not isinstance(data, Mapping):
+            return handler(data)
+        expanded, keys = expand(data)
+        settings = handler(expanded)
+        settings._from_pace = keys
+        return settings
+
+    @model_validator(mode="after")
+    def _check_pace(self) -> EndpointingSettings:
+        if self.pace is not None and self.pace not in self.paces:
+            known = ", ".join(self.paces) or "none"
+            raise ValueError(
+                f"endpointing.pace is {self.pace}, and `paces` has {known}; add it there, or set pace: null"
+            )
+        reads = self.model is not None and self.model.reads_words and self.policy != "silence"
+        if self.model is not None and reads and (self.policy == "smart_turn" or self.speculate == "none"):
+            raise ValueError(
+                f"endpointing.model {self.model.engine} reads the transcript, which exists at a pause only with "
+                "policy: speculative and speculate: transcription or more; set these, or model: null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_order(self) -> EndpointingSettings:

@@ -1,0 +1,105 @@
+"""What a pause shows of whether the turn is over, as numbers, and the logistic model that combines them; pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from turngap_agent import documents
+from turngap_agent.documents import FrozenModel
+from turngap_agent.endpointing import Pause
+from turngap_agent.errors import ProfileError
+
+SHIPPED = Path(__file__).parent / "coefficients.yaml"
+_SOFT = 0.01
+"""Keeps the log odds of a probability near 0 or 1 within ±4.6: a model's own last per mille says nothing."""
+_WORDS = re.compile(r"[a-z']+|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One pause. A feature that is not known is 0, which moves nothing."""
+
+    sentence: float
+    """Log odds of the language model's probability that the sentence ends there."""
+    melody: float
+    """Log odds of the probability, from the sound, that the turn is complete."""
+    open_word: float
+    """1 if the last word asks for another one: an article, a conjunction, a preposition, a filler."""
+    dictated: float
+    """1 if the agent has asked for something that is given piece by piece: a number, a spelling, an address."""
+    short_answer: float
+    """1 if the agent has asked a question for yes or no, and the caller's words begin with such an answer."""
+
+
+class Coefficients(FrozenModel):
+    """The weights of the features, and the constant."""
+
+    constant: float
+    sentence: float
+    melody: float = 0.0
+    open_word: float
+    dictated: float
+    short_answer: float
+
+    def probability(self, features: Features) -> float:
+        """Return the probability, 0-1, that the turn is over."""
+        odds = (
+            self.constant
+            + self.sentence * features.sentence
+            + self.melody * features.melody
+            + self.open_word * features.open_word
+            + self.dictated * features.dictated
+            + self.short_answer * features.short_answer
+        )
+        return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
+
+
+class FittedModel(FrozenModel):
+    """The file of coefficients: what was fitted, on what, and the lists of words."""
+
+    fitted_on: str
+    """The corpora, the number of pauses and ends, and the date."""
+    set_by_hand: tuple[str, ...]
+    """The coefficients that no corpus of the fit could say anything about."""
+    words: Coefficients
+    """Without a melody."""
+    words_and_melody: Coefficients
+    open_words: frozenset[str]
+    dictated_words: frozenset[str]
+    """In an agent's question: what asks for a number, a name, a spelling."""
+    yes_no_openings: tuple[str, ...]
+    """How a question for yes or no begins."""
+    yes_no_answers: frozenset[str]
+
+
+def load_model(path: Path = SHIPPED) -> FittedModel:
+    """Read a file of coefficients.
+
+    Raises:
+        ProfileError: it is missing or malformed; the message has file, line and key.
+    """
+    return documents.load(path, FittedModel, ProfileError)
+
+
+def read_features(pause: Pause, model: FittedModel, melody: float | None = None) -> Features:
+    """Return the features of a pause; `melody` is the probability, 0-1, that it sounds complete, None if unheard."""
+    words = _WORDS.findall(pause.words.lower())
+    question = _WORDS.findall(pause.question.lower())
+    asked = " ".join(_WORDS.findall(re.split(r"[.!?]", pause.question.strip().rstrip(".!? ").lower())[-1]))
+    yes_no = asked.startswith(model.yes_no_openings) and pause.question.rstrip().endswith("?")
+    dictated = bool(model.dictated_words.intersection(question))
+    return Features(
+        sentence=0.0 if pause.sentence_end is None else log_odds(pause.sentence_end),
+        melody=0.0 if melody is None else log_odds(melody),
+        open_word=float(bool(words) and words[-1] in model.open_words),
+        dictated=float(dictated and not yes_no),
+        short_answer=float(yes_no and bool(words) and words[0] in model.yes_no_answers),
+    )
+
+
+def log_odds(probability: float) -> float:
+    """Return the logarithm of p / (1 - p), for p from 0 to 1 both included."""
+    return math.log((probability + _SOFT) / (1 - probability + _SOFT))
