@@ -53,7 +53,9 @@ POLICIES: tuple[tuple[str, ...], ...] = (
     ("policy=speculative", SMART_TURN, "min_silence_ms=320"),
     ("policy=speculative", SMART_TURN, "threshold=0.9", "doubt=0.5"),
 )
-"""The rows: overrides of profile `cpu`'s endpointing with `SAFE_MS`; `smart_turn` confirms when `speculative` does."""
+"""The rows: overrides of `BASE` and `SAFE_MS`; `smart_turn` confirms when `speculative` does."""
+BASE = ("pace=null", "cut_off_rate=null", "model=null", "max_silence_ms=800", "provisional_ms=192")
+"""Profile `cpu` without its pace and its turn model: one silence for every turn."""
 SAFE_MS = 416
 """The silence of rows that set none."""
 SHORT_PAUSE_MS = 400
@@ -243,7 +245,7 @@ def measure_policy(
     models: EndpointingModels, overrides: Sequence[str], tracks: Sequence[tuple[SpeechTrack, list[Voicing]]]
 ) -> PolicyRow:
     """Run one policy over all tracks."""
-    changes = (f"min_silence_ms={SAFE_MS}", *overrides)
+    changes = (*BASE, f"min_silence_ms={SAFE_MS}", *overrides)
     settings = profile.load("cpu", tuple(f"endpointing.{change}" for change in changes)).endpointing
     decisions = [(track, models.decide(settings, track, voicings)) for track, voicings in tracks]
     ends = [decision for track, decision in decisions if track.pause is None]

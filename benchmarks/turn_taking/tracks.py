@@ -1,12 +1,12 @@
 """Recorded turns to judge endpointing on: audio with the turns in it, their pauses, and whether they are over.
 
-A track is one speaker's audio without a break, as an agent would hear it in a call. Pauses are found in the audio by
-level, so that a corpus needs only to say where its turns start and end; a corpus that knows them says so.
+A track is one speaker's audio without a break, as an agent would hear it in a call. A corpus says where its turns start
+and end; pauses that it does not give are found in the audio by level.
 """
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,16 @@ from pathlib import Path
 import numpy as np
 from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.onset import LEVEL_FRAME_SAMPLES, levels_dbfs
-from turngap.corpus.audio_sources import read_sound_file
+from turngap.corpora.opening import open_corpus
+from turngap.corpora.table import CorpusTable, TableRow
+from turngap.corpus import clips
+from turngap.corpus.audio_sources import PromptLibrary, read_sound_file
 from turngap.corpus.labels import speech_threshold_dbfs
-from turngap.model.records import Pcm16
+from turngap.model.records import Clip, Pcm16
 from turngap_agent.errors import UsageError
 from turngap_agent.telephony import SAMPLE_RATE, mulaw
+
+from benchmarks.promises import print_progress
 
 Span = tuple[int, int]
 """First sample, and the sample after the last, at 8 kHz."""
@@ -27,11 +32,14 @@ Span = tuple[int, int]
 PER_MS = SAMPLE_RATE // 1000
 LEAST_PAUSE_MS = 100
 """A shorter silence inside a turn is no pause; eot-bench lists the same."""
+OVER_MS = 500
+"""A turn is over if nothing of its speaker follows for so long in the recording; else nobody knows."""
 TAIL_MS = 3000
 """Silence after a track, so that every policy reaches its end."""
 LEAD_MS = 256
-TABLE = "turns.csv"
-COLUMNS = ("id", "file", "channel", "start_s", "end_s", "speaker", "over")
+MADE_PAUSES_MS = (250, 400, 700)
+READ, READ_TO_FIT = "read", "read-to-fit"
+"""The two halves of the read prompts: judged, and fitted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class RecordedTurn:
     """Inside the turn, in order: the speaker goes on after each."""
     over: bool
     """Whether the speaker is done at its end; False where the recording or the next stretch cuts in."""
+    question: str = ""
+    """What the agent had said before; "" where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,17 @@ class Track:
     speaker: str
     pcm: Pcm16
     turns: tuple[RecordedTurn, ...]
-    question: str = ""
-    """What the agent has said before, if the corpus knows."""
+
+
+def load_tracks(name_or_path: str, limit: int) -> list[Track]:
+    """Return the tracks of a corpus, at most `limit` prompts of the read ones.
+
+    Raises:
+        UsageError: there is no such corpus, or it has faults.
+    """
+    if name_or_path in (READ, READ_TO_FIT):
+        return make_read_tracks(limit, name_or_path)
+    return read_tracks(open_corpus(name_or_path))
 
 
 def find_pauses(pcm: Pcm16, speech: Span, least_ms: int = LEAST_PAUSE_MS) -> tuple[Span, ...]:
@@ -72,63 +91,85 @@ def find_pauses(pcm: Pcm16, speech: Span, least_ms: int = LEAST_PAUSE_MS) -> tup
     return tuple(gap for gap in gaps if gap[1] - gap[0] >= least_ms * PER_MS)
 
 
-def to_telephone(pcm: Pcm16) -> Pcm16:
-    """Return audio at 8 kHz as it sounds after μ-law."""
-    return mulaw.decode(mulaw.encode(pcm))
-
-
-def with_tail(pcm: Pcm16, name: str) -> Pcm16:
-    """Return audio followed by comfort noise, so that every policy reaches its end."""
-    return np.concatenate([pcm, make_comfort_noise(TAIL_MS * PER_MS, f"{name}:tail")])
-
-
-def read_folder(folder: Path) -> list[Track]:
-    """Read a folder of audio files and `turns.csv`, a line a turn: the columns `COLUMNS`, and if you like `pauses`.
-
-    `channel` counts from 0; `over` is yes or no; `pauses` are spans in seconds, "1.20-1.62 3.00-3.44", and empty where
-    the audio is to say. Turns of one file and channel are one track.
+def read_tracks(table: CorpusTable) -> list[Track]:
+    """Return the tracks of a corpus: the turns of one file and channel, in order.
 
     Raises:
-        UsageError: the table is missing or a line does not fit, with file and line; or audio that cannot be read.
+        UsageError: audio is missing or cannot be read, or has no such channel.
     """
-    table = folder / TABLE
-    if not table.is_file():
-        raise UsageError(f"{folder}: no {TABLE}; a corpus of turns is a folder of audio files with that table")
-    rows: dict[tuple[str, int, str], list[tuple[Span, tuple[Span, ...] | None, bool]]] = {}
-    with table.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-            raise UsageError(f"{table}:1: no column {', '.join(sorted(missing))}; there must be {', '.join(COLUMNS)}")
-        for line, row in enumerate(reader, 2):
-            try:
-                speech = _span(row["start_s"], row["end_s"])
-                given = (row.get("pauses") or "").split()
-                pauses = tuple(_span(*one.split("-")) for one in given) if given else None
-                key = (row["file"], int(row["channel"]), row["speaker"])
-                over = {"yes": True, "no": False}[row["over"].strip().lower()]
-            except (ValueError, TypeError, KeyError) as error:
-                raise UsageError(f"{table}:{line}: {error}; seconds like 1.25, over: yes or no") from None
-            rows.setdefault(key, []).append((speech, pauses, over))
-    return [_make_track(folder, key, sorted(turns)) for key, turns in rows.items()]
+    rows: dict[tuple[str, int], list[TableRow]] = {}
+    for row in table.rows:
+        rows.setdefault((row.file, row.channel), []).append(row)
+    return [_make_track(table, sorted(of, key=lambda row: row.start_ms)) for of in rows.values()]
 
 
-def _span(start_s: str, end_s: str) -> Span:
-    span = round(float(start_s) * SAMPLE_RATE), round(float(end_s) * SAMPLE_RATE)
-    if not 0 <= span[0] < span[1]:
-        raise ValueError(f"{start_s} to {end_s} s is no stretch of time")
-    return span
+def make_read_tracks(limit: int, half: str = READ) -> list[Track]:
+    """Return `limit` prompts read by one speaker, and as many pairs with a made pause of each length between them."""
+    library = PromptLibrary.fetch(print_progress)
+    chosen = [name for name in library.list_names() if _half(name) == half]
+    spoken = [clip for name in chosen if (clip := _load_sentence(library, name)) is not None][:limit]
+    tracks = [_join([clip], half, 0) for clip in spoken]
+    for pause_ms in MADE_PAUSES_MS:
+        tracks += [_join([one, other], half, pause_ms) for one, other in itertools.pairwise(spoken)]
+    return tracks
 
 
-def _make_track(
-    folder: Path, key: tuple[str, int, str], rows: Sequence[tuple[Span, tuple[Span, ...] | None, bool]]
-) -> Track:
-    name, channel, speaker = key
-    pcm = with_tail(to_telephone(_read_channel(folder / name, channel)), name)
-    turns = tuple(
-        RecordedTurn(speech, find_pauses(pcm, speech) if pauses is None else pauses, over)
-        for speech, pauses, over in rows
+def count_pauses(tracks: Iterable[Track], least_ms: int) -> int:
+    """Return how many pauses of at least `least_ms` the tracks have."""
+    return sum(
+        end - start >= least_ms * PER_MS for track in tracks for turn in track.turns for start, end in turn.pauses
     )
-    return Track(folder.name, f"{name}:{channel}", speaker, pcm, turns)
+
+
+def _half(name: str) -> str:
+    return READ if int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 else READ_TO_FIT
+
+
+def _load_sentence(library: PromptLibrary, name: str) -> Clip | None:
+    """Return a prompt if it has three words or more, takes 1 to 8 s and has a certain end; else None."""
+    prompt = library.read(name)
+    if len(clips.clean_transcript(prompt.transcript or "").split()) < 3:
+        return None
+    clip = clips.make_clip(name, [prompt])
+    return clip if isinstance(clip, Clip) and 8_000 <= len(clip.pcm) <= 64_000 else None
+
+
+def _join(spoken: Sequence[Clip], corpus: str, pause_ms: int) -> Track:
+    name = spoken[0].clip_id if len(spoken) == 1 else f"{spoken[0].clip_id}+{pause_ms}"
+    parts: list[Pcm16] = [make_comfort_noise(LEAD_MS * PER_MS, f"{name}:lead")]
+    start, made = len(parts[0]) + spoken[0].speech_start_sample, []
+    for at, clip in enumerate(spoken):
+        if at:
+            begun = sum(map(len, parts))
+            made.append((begun, begun + pause_ms * PER_MS))
+            parts.append(make_comfort_noise(pause_ms * PER_MS, f"{name}:gap"))
+        parts.append(clip.pcm[clip.speech_start_sample :] if at else clip.pcm)
+    speech = start, sum(map(len, parts))
+    pcm = _to_telephone(np.concatenate([*parts, make_comfort_noise(TAIL_MS * PER_MS, f"{name}:tail")]))
+    if pause_ms:
+        return Track(
+            f"{corpus}, {pause_ms} ms between", name, "prompts", pcm, (RecordedTurn(speech, tuple(made), True),)
+        )
+    return Track(corpus, name, "prompts", pcm, (RecordedTurn(speech, find_pauses(pcm, speech), True),))
+
+
+def _make_track(table: CorpusTable, rows: Sequence[TableRow]) -> Track:
+    first = rows[0]
+    audio = _to_telephone(_read_channel(table.locate(first), first.channel))
+    pcm = np.concatenate([audio, make_comfort_noise(TAIL_MS * PER_MS, f"{first.file}:tail")])
+    turns = []
+    for at, row in enumerate(rows):
+        speech = round(row.start_ms * PER_MS), min(round(row.end_ms * PER_MS), len(audio))
+        until = rows[at + 1].start_ms * PER_MS if at + 1 < len(rows) else len(audio)
+        given = tuple((round(start * PER_MS), round(end * PER_MS)) for start, end in row.pauses_ms)
+        over = until - speech[1] >= OVER_MS * PER_MS
+        turns.append(RecordedTurn(speech, given or find_pauses(audio, speech), over, row.question))
+    return Track(table.name, f"{first.file}:{first.channel}", first.speaker or first.file, pcm, tuple(turns))
+
+
+def _to_telephone(pcm: Pcm16) -> Pcm16:
+    """Return audio at 8 kHz as it sounds after μ-law."""
+    return mulaw.decode(mulaw.encode(pcm))
 
 
 def _read_channel(path: Path, channel: int) -> Pcm16:
@@ -141,10 +182,3 @@ def _read_channel(path: Path, channel: int) -> Pcm16:
 
         mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
     return np.asarray(np.clip(np.rint(mono * 32_768), -32_768, 32_767), np.int16)
-
-
-def count_pauses(tracks: Iterable[Track], least_ms: int) -> int:
-    """Return how many pauses of at least `least_ms` the tracks have."""
-    return sum(
-        end - start >= least_ms * PER_MS for track in tracks for turn in track.turns for start, end in turn.pauses
-    )

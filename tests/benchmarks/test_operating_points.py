@@ -1,0 +1,85 @@
+"""Operating points as eot-bench defines them, and the figures beside them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from turngap_agent.profile.pace import PauseLengths
+
+from benchmarks.turn_taking import operating_points as points
+from benchmarks.turn_taking.decisions import PauseOutcome, TurnOutcome
+from benchmarks.turn_taking.figures import clustered_share, make_figures
+from benchmarks.turn_taking.operating_points import ScoredPause
+
+HOLDS = [ScoredPause(float(ms), 0.2) for ms in (250, 300, 350, 400, 450, 500, 600, 700, 900, 1500)]
+ENDS = [ScoredPause(None, 0.9)] * 5
+
+
+def test_a_detector_that_knows_waits_for_nothing() -> None:
+    """Scores that separate pauses from ends: every end is answered at once, and no pause but those past the timeout."""
+    best = points.best_delay(points.sweep_thresholds([*HOLDS, *ENDS]), 0.0)
+    assert best is not None
+    assert (best.mean_delay_ms, best.cut_off_rate) == (200, 0)
+
+
+def test_one_that_knows_nothing_waits_as_long_as_the_pauses() -> None:
+    """Of ten pauses one may be cut off at 10 %: silence must outlast the second longest, and at 5 % the longest."""
+    silent = points.sweep_silences([*HOLDS, *ENDS])
+    at_10, at_5 = points.best_delay(silent, 0.10), points.best_delay(silent, 0.05)
+    assert at_10 is not None
+    assert at_5 is not None
+    assert (at_10.mean_delay_ms, at_5.mean_delay_ms) == (900, 1500)
+    assert points.lowest_rate(silent, 300) == pytest.approx(0.8)
+
+
+def test_pauses_out_of_range_do_not_count() -> None:
+    """Under 0.2 s and over 5 s a pause is in neither part of the rate."""
+    odd = [ScoredPause(150.0, 0.0), ScoredPause(6000.0, 0.0)]
+    assert {point.cut_off_rate for point in points.sweep_silences([*odd, *ENDS])} == {0.0}
+
+
+def test_the_speakers_own_pauses_lengthen_the_wait() -> None:
+    """After pauses of a second the same probability asks for more silence, so the next pause is not cut off."""
+    lengths = PauseLengths(median_ms=300, spread=0.4, weight=1)
+    pause = ScoredPause(1000.0, 0.5)
+    known = ScoredPause(1000.0, 0.5, (1000.0, 1000.0))
+    at_10 = {}
+    for name, one in (("new", pause), ("known", known)):
+        at_10[name] = [point.cut_off_rate for point in points.sweep_waits([one, *ENDS], lengths)]
+    assert sum(at_10["known"]) < sum(at_10["new"])
+
+
+@given(st.lists(st.tuples(st.one_of(st.none(), st.floats(200, 5000)), st.floats(0, 1)), min_size=1, max_size=20))
+def test_the_front_falls_and_nothing_beats_it(rows: list[tuple[float | None, float]]) -> None:
+    """By rising delay its rates fall, and each policy has one of the front that is as good in both."""
+    all_points = points.sweep_thresholds([ScoredPause(*row) for row in rows])
+    front = points.front(all_points)
+    assert [one.cut_off_rate for one in front] == sorted({one.cut_off_rate for one in front}, reverse=True)
+    for point in all_points[::997]:
+        assert any(one.mean_delay_ms <= point.mean_delay_ms and one.cut_off_rate <= point.cut_off_rate for one in front)
+
+
+def test_pauses_of_one_speaker_count_less_than_those_of_many() -> None:
+    """The interval of the same share is wider if the events lie with one speaker; without any a speaker counts once."""
+    spread = clustered_share([(f"speaker {at}", at % 10 == 0) for at in range(100)])
+    heaped = clustered_share([(f"speaker {at // 10}", at < 10) for at in range(100)])
+    assert (spread.events, heaped.events) == (10, 10)
+    assert heaped.high > spread.high
+    assert spread.low < 0.1 < spread.high
+    none = clustered_share([(f"speaker {at % 5}", False) for at in range(100)])
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 5))
+
+
+def test_figures_count_turns_pauses_and_ends_apart() -> None:
+    """A pause under 200 ms is no trial, a turn that is not over has no delay, a missing end is counted."""
+    outcomes = [
+        TurnOutcome("a", "one", (PauseOutcome(150, True), PauseOutcome(250, False)), True, True, 400.0, 2),
+        TurnOutcome("b", "two", (PauseOutcome(700, True),), True, False, None, 1),
+        TurnOutcome("c", "two", (), False, True, None, 1),
+    ]
+    figures = make_figures("a policy", "a corpus", outcomes)
+    assert (figures.ends, figures.never, figures.p50_ms) == (2, 1, 400.0)
+    assert (figures.turns_cut.events, figures.turns_cut.n) == (2, 3)
+    assert (figures.pauses_cut.events, figures.pauses_cut.n) == (1, 2)
+    assert figures.by_length[:3] == (("200-400", 0, 1), ("400-600", 0, 0), ("600-1000", 1, 1))

@@ -1,0 +1,99 @@
+"""The features of a pause, and the model that combines them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from turngap_agent.endpointing import Pause
+from turngap_agent.endpointing.words_and_melody.engine import WordsAndMelody
+from turngap_agent.endpointing.words_and_melody.features import load_model, log_odds, read_features
+from turngap_agent.endpointing.words_and_melody.settings import WordsAndMelodySettings
+from turngap_agent.errors import EngineError, ProfileError
+
+MODEL = load_model()
+SILENCE = np.zeros(800, np.float32)
+
+
+def pause(words: str, sentence_end: float | None = 0.5, question: str = "") -> Pause:
+    return Pause(SILENCE, words, sentence_end, question)
+
+
+def judge(model: WordsAndMelody, heard: Pause) -> float:
+    return asyncio.run(model.judge(heard))
+
+
+def make(melody: float | None = None) -> WordsAndMelody:
+    scripted = None if melody is None else {"engine": "scripted", "probability": melody}
+    return WordsAndMelody(WordsAndMelodySettings(engine="words_and_melody", melody=scripted))
+
+
+def test_a_whole_sentence_is_more_of_an_end_than_an_open_one() -> None:
+    """By the language model's probability, whatever the recogniser's full stop says."""
+    model = make()
+    assert judge(model, pause("I need a room.", 0.9)) > judge(model, pause("I need a room.", 0.1))
+    assert judge(model, pause("I need a", 0.5)) < judge(model, pause("I need rooms", 0.5))
+
+
+def test_without_words_the_turn_is_not_over() -> None:
+    """Nothing was understood, so nothing could be answered."""
+    assert judge(make(), pause("", None)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("question", "words", "dictated", "short_answer"),
+    [
+        ("What is your number?", "four one five", 1.0, 0.0),
+        ("Thank you. Could you spell that?", "B R O", 0.0, 0.0),
+        ("Please spell your name.", "B R O", 1.0, 0.0),
+        ("Is that right?", "yes it is", 0.0, 1.0),
+        ("Is that right?", "the other one", 0.0, 0.0),
+        ("Good. Do you have a reference number?", "yes", 0.0, 1.0),
+        ("How may I help you?", "yes hello", 0.0, 0.0),
+        ("", "yes", 0.0, 0.0),
+    ],
+)
+def test_the_agents_question_says_what_to_expect(
+    question: str, words: str, dictated: float, short_answer: float
+) -> None:
+    """A number comes in pieces; a question for yes or no is answered by the first word."""
+    features = read_features(pause(words, 0.5, question), MODEL)
+    assert (features.dictated, features.short_answer) == (dictated, short_answer)
+
+
+def test_the_question_moves_the_probability_the_right_way() -> None:
+    """Less of an end while a number is dictated, more after a yes."""
+    model = make()
+    plain = judge(model, pause("four one five"))
+    assert judge(model, pause("four one five", question="What is your number?")) < plain
+    assert judge(model, pause("yes", question="Is that right?")) > judge(model, pause("yes"))
+
+
+def test_what_is_not_known_moves_nothing() -> None:
+    """No answer of the language model counts as even odds, and so does no melody."""
+    assert judge(make(), pause("a room please", None)) == judge(make(), pause("a room please", 0.5))
+    assert read_features(pause("a room"), MODEL).melody == 0.0
+    assert log_odds(0.5) == 0.0
+    assert log_odds(0.0) == -log_odds(1.0)
+
+
+def test_a_melody_is_asked_with_the_audio_and_counted() -> None:
+    """With its own weights; one that fails is an error of this query alone."""
+    heard = judge(make(0.9), pause("a room please"))
+    assert heard == pytest.approx(MODEL.words_and_melody.probability(read_features(pause("a room please"), MODEL, 0.9)))
+
+    class Broken:
+        async def completeness(self, audio: object) -> float:
+            raise EngineError("a defect")
+
+    model = make(0.9)
+    model._melody = Broken()  # type: ignore[assignment]
+    with pytest.raises(EngineError, match="a defect"):
+        judge(model, pause("a room please"))
+
+
+def test_a_missing_file_of_coefficients_is_one_line() -> None:
+    """With its name."""
+    with pytest.raises(ProfileError, match=r"nowhere\.yaml"):
+        WordsAndMelody(WordsAndMelodySettings(engine="words_and_melody", coefficients="nowhere.yaml"))
