@@ -198,7 +198,7 @@ def _check(rows: Sequence[BargainFigures], fronts: dict[str, dict[str, list[Oper
     for corpus, lines in fronts.items():
         for rate in RATES:
             ours, theirs = (
-                operating_points.best_delay(lines[name], rate) for name in ("words_and_melody, waiting", "smart_turn")
+                operating_points.best_delay(lines[name], rate) for name in ("words_and_melody", "smart_turn")
             )
             if theirs is not None:
                 what = f"{corpus}: delay at {100 * rate:.0f} % cut-offs, of Smart Turn's {theirs.mean_delay_ms:.0f} ms"
