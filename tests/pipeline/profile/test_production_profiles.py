@@ -48,7 +48,8 @@ def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
     assert min(ending.min_silence_ms, ending.max_silence_ms) >= 416
     assert ending.model is not None, "a GPU machine has cores to spare for the turn model"
     assert ending.provisional_ms <= small.provisional_ms
-    assert ending.model_copy(update={"model": None, "provisional_ms": small.provisional_ms}) == small
+    alike = ("policy", "min_silence_ms", "speculate", "drop_db", "noise_ms", "threshold", "doubt", "min_speech_ms")
+    assert {key: getattr(ending, key) for key in alike} == {key: getattr(small, key) for key in alike}
 
 
 def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:
