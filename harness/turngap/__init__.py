@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         run,
         sweep,
     )
+    from turngap.api.recordings import measure_recordings
     from turngap.api.results import Run, RunComparison, Sweep
     from turngap.model.result import Verdict
     from turngap.network import NetworkProfile as Network
@@ -50,6 +51,7 @@ _MODULES = {
         "Agent", "Calibration", "ProgressDisplay", "arun", "calibrate", "compare", "load", "load_sweep", "resume",
         "resume_sweep", "run", "sweep",
     ),
+    "turngap.api.recordings": ("measure_recordings",),
     "turngap.api.results": ("Run", "RunComparison", "Sweep"),
     "turngap.model.result": ("Verdict",),
     "turngap.network": ("Network",),
@@ -93,6 +95,7 @@ __all__ = [
     "compare",
     "load",
     "load_sweep",
+    "measure_recordings",
     "resume",
     "resume_sweep",
     "run",

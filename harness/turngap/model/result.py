@@ -31,6 +31,7 @@ from turngap.model.intervals import IntervalFigures
 from turngap.model.landing import LandingFigures
 from turngap.model.live import LiveSummary
 from turngap.model.plural import ordinal
+from turngap.model.recorded import RecordingSummary
 from turngap.model.span_mapping import SpanMapping
 from turngap.model.stopping import StoppingPlan
 from turngap.model.telephone import TelephoneFigures
@@ -227,6 +228,8 @@ class RunRecord(FrozenModel):
     notes: tuple[str, ...] = ()
     live: LiveSummary | None = None
     """A live call's legs; such a run is diagnostic and never judged."""
+    recording: RecordingSummary | None = None
+    """The recordings that the run was made from: it has no stages, and no agent was called."""
     resume: ResumeState | None = None
     """Absent in older runs, whose `environment` has it: see `resume_state`."""
 

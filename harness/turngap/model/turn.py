@@ -12,6 +12,7 @@ from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.landing import Landing
 from turngap.model.live import LegTimes
+from turngap.model.recorded import RecordedTurn
 from turngap.model.records import LabelSource
 from turngap.scenario import PAUSE_MS, Expectation
 
@@ -208,6 +209,8 @@ class TurnRecord(FrozenModel):
     """How the agent landed that began too soon; only of cut-offs, and null in runs that did not record it."""
     live: LegTimes | None = None
     """The time on each leg of a live call; the perceived gap is then measured mouth to ear, not modelled."""
+    recorded: RecordedTurn | None = None
+    """Of a turn from a recording: where it is there, and how firm its gap is."""
 
     @property
     def is_good(self) -> bool:

@@ -22,6 +22,8 @@ ORDINARY = ("cut_off_rate", "missed_rate", "truncated_rate", "underrun_rate")
 """Rates that every run has; the section is shown only if there is more than these."""
 MOST_TURNS = 100
 _YES_NO = {True: "yes", False: "no", None: "not known"}
+IN_RECORDINGS = ("answered", "missed", "cut_off", "talked_over", "held")
+"""The outcomes that a turn from a recording can have."""
 _IN_EVERY_SUMMARY = ("cut-offs", "replies with an underrun")
 
 
@@ -200,6 +202,8 @@ def wasted_work_text(work: WastedWork) -> str:
 
 def shown_outcomes(record: RunRecord, turns: Sequence[TurnRecord]) -> frozenset[str]:
     """Return the outcomes that need a row: those that the run's kinds of turns can have."""
+    if record.recording is not None:
+        return frozenset({*IN_RECORDINGS, *(outcome.value for outcome, count in record.outcomes.items() if count)})
     kinds = {
         "answered": any(turn.expectation.needs_answer for turn in turns) or not turns,
         "talked_over": any(turn.is_barge_in for turn in turns),

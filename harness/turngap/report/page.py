@@ -118,7 +118,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "check_words": _check_words,
         "outcomes": outcome_rates(record, turns),
         "talk": conversation.conversation_section(record, turns),
-        "substance": substance.substance_section(record, turns),
+        "substance": substance.substance_section(record, turns) if record.recording is None else None,
         "rates": _rates(record),
         "gpu_chart": resources.draw_gpu_memory(run.gpu, record.gpus, turns)
         if run.gpu is not None and record.gpus
@@ -194,13 +194,16 @@ def _tiles(record: RunRecord) -> list[tuple[str, float | None, str]]:
 def _figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
     network = f"{record.network_ms:.0f} ms" if record.telephone is None else wording.network_text(record.telephone)
     added = f"as the caller hears it: + network ({network})"
-    return [
+    if record.recording is not None and record.telephone is None:
+        added = "recorded at the caller's ear"
+    rows = [
         ("perceived gap", added if record.live is None else "mouth to ear, measured", record.perceived_gap_ms),
         *_substance_figures(record),
-        ("turn gap", "at the media edge", record.turn_gap_ms),
+        ("turn gap", "at the media edge" if record.recording is None else "in the recording", record.turn_gap_ms),
         ("turn gap, by frame", "from the frame's send time", record.turn_gap_frame_ms),
         ("first byte", "first message, silent or not", record.first_byte_ms),
     ]
+    return [row for row in rows if row[2].n or record.recording is None]
 
 
 def _substance_figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures]]:
@@ -243,6 +246,8 @@ def _rates(record: RunRecord) -> list[tuple[str, str]]:
     wer = "no transcripts" if record.wer is None else wording.percent(record.wer)
     if record.wer_upper is not None:
         wer += f" (at most {wording.percent(record.wer_upper)} with 95 % confidence)"
+    if record.recording is not None:
+        return [("Cut-offs, by the ends that were found", conversation.rate_text(record.cut_off_rate))]
     return [
         ("Word error rate", wer),
         ("False cut-offs", conversation.rate_text(record.cut_off_rate)),

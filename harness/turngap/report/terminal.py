@@ -11,6 +11,7 @@ from turngap_agent.tracing import Stage
 
 from turngap.model.figures import LatencyFigures
 from turngap.model.plural import plural
+from turngap.model.recorded import RecordingSummary
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation, stage_table, wording
@@ -75,7 +76,9 @@ def _latencies(record: RunRecord, console: Console) -> None:
         ("turn gap, by frame", record.turn_gap_frame_ms),
         ("first byte", record.first_byte_ms),
     )
-    rows = ((name, figures) for name, figures in measured if figures is not None)
+    rows = (
+        (name, figures) for name, figures in measured if figures is not None and (figures.n or not record.recording)
+    )
     table = _table("ms", "p50", "p95", "p95 ≤", "max")
     for name, figures in rows:
         cells = (figures.p50, figures.p95, figures.p95_upper, figures.max)
@@ -155,26 +158,35 @@ def _called_again(turns: int) -> str:
 
 def _facts(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[str, str]]:
     counts = [f"{record.outcomes[kind]} {OUTCOME[kind][0]}" for kind in Outcome if record.outcomes.get(kind)]
-    gpus = record.gpus
     aside = sum(turn.replaced for turn in turns)
     return [
         ("outcomes", f"{plural(record.n_turns, 'turn')}: {join_words(counts) or 'none'}"),
         *([("stopped", record.stopped_early)] if record.stopped_early else []),
         *([("called again", _called_again(aside))] if aside else []),
         *wording.interval_lines(record.intervals),
-        ("WER", _wer(record)),
+        *(_of_agent(record) if record.recording is None else _of_recording(record.recording)),
         ("cut-offs", conversation.rate_text(record.cut_off_rate)),
-        ("underruns", conversation.rate_text(record.underrun_rate)),
-        ("agent", _agent(record)),
-        (
-            "GPU",
-            "none" if not gpus else join_words([f"{g.name} peak {g.used_peak_mib:,.0f} MiB" for g in gpus]),
-        ),
         *_telephone(record),
         *([("attempt", record.ledger.sentence)] if record.ledger is not None and record.ledger.number else []),
         *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
         *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),
     ]
+
+
+def _of_agent(record: RunRecord) -> list[tuple[str, str]]:
+    gpus = [f"{gpu.name} peak {gpu.used_peak_mib:,.0f} MiB" for gpu in record.gpus or ()]
+    return [
+        ("WER", _wer(record)),
+        ("underruns", conversation.rate_text(record.underrun_rate)),
+        ("agent", _agent(record)),
+        ("GPU", join_words(gpus) or "none"),
+    ]
+
+
+def _of_recording(recording: RecordingSummary) -> list[tuple[str, str]]:
+    if recording.gap_uncertainty_ms is None:
+        return []
+    return [("ends", f"found: a gap is firm to {ms(recording.gap_uncertainty_ms)} ms either way (median)")]
 
 
 def _telephone(record: RunRecord) -> list[tuple[str, str]]:

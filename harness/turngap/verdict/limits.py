@@ -18,6 +18,21 @@ from turngap.verdict.word_errors import pool_word_errors
 
 __all__ = ["WORD_METRICS", "LimitResult", "LimitState", "judge_budget", "judge_limit"]
 
+_CUT_OFFS = frozenset({Metric.CUT_OFF, Metric.PAUSE_CUT_OFF})
+_IN_RECORDINGS = frozenset(
+    {
+        Metric.TURN_GAP,
+        Metric.PERCEIVED_GAP,
+        Metric.MISSED,
+        Metric.TALKED_OVER,
+        Metric.BARGE_IN_STOP,
+        Metric.TALK_OVER,
+        Metric.WENT_ON,
+        *_CUT_OFFS,
+    }
+)
+"""What two channels of sound can say. A cut-off needs ends that are known; of a short interruption that stops the agent
+they don't say whether it was a backchannel, nor of a silence whether playout ran dry, nor what was understood."""
 _CONDITIONS = {Metric.WER: "", Metric.WER_CLEAN: conversation.CLEAN, Metric.WER_NOISY: conversation.NOISY}
 """The condition of the turns of each metric of word errors; "" for all."""
 
@@ -49,6 +64,12 @@ def judge_limit(
     limits: int = 1,
 ) -> LimitResult:
     """Judge one of `limits` limits on the scored turns of a run, in their order."""
+    if evidence.recorded and limit.metric not in _IN_RECORDINGS:
+        text = f"`{limit.metric}` is not known from a recording"
+        return not_judged(text, f"drop `{limit.metric}`, or measure with `turngap run`")
+    if not evidence.ends_known and limit.metric in _CUT_OFFS:
+        text = f"`{limit.metric}` is not known from a recording, as its ends of speech are found"
+        return not_judged(text, f"drop `{limit.metric}`, give `--labels`, or measure with `turngap run`")
     if limit.is_latency or limit.is_rate:
         count = count_misses(limit, scored)
         if isinstance(count, LimitResult):

@@ -17,6 +17,7 @@ MAX_INVALID_SHARE = 0.02
 OWN_OPENINGS = (
     "the scenario's list of openings that are no content is its own: what counts as the first content is by that list"
 )
+SINGLE_TURNS = "use a scenario with `turns_per_call: 1`"
 MAX_FOREIGN_CPU = 0.25
 """Share of the machine's CPU time used by processes other than agent and instrument."""
 MAX_STOLEN_CPU = 0.01
@@ -79,6 +80,10 @@ class Evidence:
     """Where the run stopped because its verdict was decided: by what, after how many turns."""
     content: ContentSample | None = None
     """The sample of replies whose clauses were compared with what was heard; None if no turn has content by spans."""
+    recorded: str = ""
+    """Of turns from recordings, how firm the ends of speech are: no instrument placed a call, so none is checked."""
+    ends_known: bool = True
+    """False where ends of speech were found by level: what comes before such an end is no false cut-off for certain."""
 
 
 def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budgeted: bool) -> list[Check]:
@@ -99,8 +104,11 @@ def instrument_checks(scored: Sequence[TurnRecord], evidence: Evidence, *, budge
     under_load = f"under this load ({plural(evidence.sentinel_samples, 'sample')})"
     if budgeted and evidence.own_openings:
         checks.append(Check(name="openings", ok=None, text=OWN_OPENINGS, warning=True))
-    checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
-    checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
+    if evidence.recorded:
+        checks.append(Check(name="ends of speech", ok=None, text=evidence.recorded))
+    else:
+        checks.append(_check_bias("calibration", evidence.calibration_bias_ms, "before the run", budgeted))
+        checks.append(_check_bias("sentinel", evidence.sentinel_bias_ms, under_load, budgeted))
     if evidence.sentinel_over_share is not None:
         checks.append(_check_spread(evidence, evidence.sentinel_over_share, budgeted))
     if evidence.prefix_flattered is None and evidence.prefix_cached:
@@ -185,7 +193,7 @@ def bound_checks(
             shared == 0,
             "one scored turn a call",
             f"{plural(shared, 'turn shares', 'turns share')} a call with another: "
-            "use a scenario with `turns_per_call: 1`",
+            + ("a bound needs recordings with one turn each" if evidence.recorded else SINGLE_TURNS),
             budgeted,
             warns=False,
         ),

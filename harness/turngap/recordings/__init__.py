@@ -1,0 +1,1 @@
+"""Recordings of finished calls: two channels become turns, with the uncertainty of ends that are found, not known."""
