@@ -32,6 +32,8 @@ MARK_PATIENCE_NS = 3_000 * NS_PER_MS
 PROBE_NS = 500 * NS_PER_MS
 PATIENCE_NS = 30_000 * NS_PER_MS
 """The caller speaks into a reply that is longer."""
+NOTICE_NS = 300 * NS_PER_MS
+"""An agent that is spoken over goes on for so long at least."""
 _FRAME = np.arange(FRAME_SAMPLES)
 
 
@@ -67,6 +69,7 @@ class Conversation:
         self._onset_ns: int | None = None
         self._reply_ns: int | None = None
         self._tracker = ReplyTracker(playout)
+        self._tracker.wait_from(started_ns)
         self._content = content
         self.notes: list[str] = []
 
@@ -82,7 +85,7 @@ class Conversation:
     def decide(self, frame: int) -> bool:
         """Examine what was heard before that frame, and place an utterance if it is time; False means: hang up now."""
         now_ns = self._started_ns + (frame + 1) * FRAME_NS
-        self._tracker.update()
+        self._tracker.update(now_ns)
         if self._is_listening and not self._listen(frame, now_ns):
             return False
         if not self._is_listening:
@@ -167,6 +170,7 @@ class Conversation:
         deadline_ns = end_ns + turn.answer_within_ms * NS_PER_MS
         self._spoken.append(Spoken(turn.key, clip, start, end, deadline_ns, turn.agent, over_agent))
         self._is_listening, self._onset_ns = True, None
+        self._tracker.add_quiet_time(speech_ns + NOTICE_NS, end_ns)
         self._tracker.expect_onset_from(end_ns, spoken_over_ns=speech_ns if turn.over_agent_ms is not None else None)
 
     def _listen(self, frame: int, now_ns: int) -> bool:

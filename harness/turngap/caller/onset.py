@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class AudibleFrames:
-    """The level frames over -45 dBFS, in time order."""
+    """The level frames over the audible level, normally -45 dBFS, in time order."""
 
     start_ns: Int64
     """The start of each, shape (n,)."""
@@ -93,8 +93,10 @@ def locate_end(pcm: Pcm16, threshold_dbfs: float) -> int:
     return len(pcm) - locate_start(pcm[::-1], threshold_dbfs)
 
 
-def audible_frames(segments: Sequence[Segment], from_ns: int | None = None) -> AudibleFrames:
-    """Return the audible frames of `segments` that start at or after `from_ns`."""
+def audible_frames(
+    segments: Sequence[Segment], from_ns: int | None = None, audible_dbfs: float = AUDIBLE_DBFS
+) -> AudibleFrames:
+    """Return the frames of `segments` over that level that start at or after `from_ns`."""
     starts: list[Int64] = []
     samples: list[Int64] = []
     for segment in segments:
@@ -102,34 +104,37 @@ def audible_frames(segments: Sequence[Segment], from_ns: int | None = None) -> A
             0 if from_ns is None else max(0, -(-(from_ns - segment.start_ns) // LEVEL_FRAME_NS)) * LEVEL_FRAME_SAMPLES
         )
         pcm = segment.pcm[skipped:]
-        audible = np.flatnonzero(levels_dbfs(pcm) > AUDIBLE_DBFS).astype(np.int64)
+        audible = np.flatnonzero(levels_dbfs(pcm) > audible_dbfs).astype(np.int64)
         starts.append(segment.start_ns + skipped * NS_PER_SAMPLE + audible * LEVEL_FRAME_NS)
         samples.append(np.minimum(LEVEL_FRAME_SAMPLES, len(pcm) - audible * LEVEL_FRAME_SAMPLES))
     empty = np.empty(0, np.int64)
     return AudibleFrames(np.concatenate([empty, *starts]), np.concatenate([empty, *samples]))
 
 
-def find_onset(segments: Sequence[Segment], from_ns: int | None = None) -> int | None:
+def find_onset(
+    segments: Sequence[Segment], from_ns: int | None = None, audible_dbfs: float = AUDIBLE_DBFS
+) -> int | None:
     """Return the time of the first onset, in ns on the segments' clock; None if there is none at or after `from_ns`.
 
-    `segments` are in time order and do not overlap.
+    `segments` are in time order and do not overlap. `audible_dbfs` is higher where the agent has a background
+    (`background`).
     """
-    frames = audible_frames(segments, from_ns)
+    frames = audible_frames(segments, from_ns, audible_dbfs)
     sums = np.concatenate([[0], np.cumsum(frames.samples)])
     ends_ns = frames.start_ns + LEVEL_FRAME_NS
     first = np.searchsorted(frames.start_ns, ends_ns, side="left")
     beyond = np.searchsorted(frames.start_ns, ends_ns + SUSTAIN_WINDOW_NS, side="left")
     onsets = np.flatnonzero(sums[beyond] - sums[first] >= SUSTAINED_SAMPLES)
-    return _refine_onset(segments, int(frames.start_ns[onsets[0]]), from_ns) if len(onsets) else None
+    return _refine_onset(segments, int(frames.start_ns[onsets[0]]), from_ns, audible_dbfs) if len(onsets) else None
 
 
-def _refine_onset(segments: Sequence[Segment], frame_ns: int, from_ns: int | None) -> int:
+def _refine_onset(segments: Sequence[Segment], frame_ns: int, from_ns: int | None, audible_dbfs: float) -> int:
     """Return the onset in the frame at `frame_ns` or in the one before it, at or after `from_ns`."""
     segment = next(segment for segment in reversed(segments) if segment.start_ns <= frame_ns)
     frame = (frame_ns - segment.start_ns) // NS_PER_SAMPLE
     earliest = 0 if from_ns is None else -(-(from_ns - segment.start_ns) // NS_PER_SAMPLE)
     first = max(0, frame - LEVEL_FRAME_SAMPLES, earliest)
-    at = first + locate_start(segment.pcm[first : frame + LEVEL_FRAME_SAMPLES], AUDIBLE_DBFS)
+    at = first + locate_start(segment.pcm[first : frame + LEVEL_FRAME_SAMPLES], audible_dbfs)
     return segment.start_ns + at * NS_PER_SAMPLE
 
 

@@ -1,22 +1,33 @@
 """What the caller hears of the agent during a call: when it is audible, when its answer starts, whether it has yielded.
 
-Updated message by message from the playout, in microseconds a frame.
+Updated message by message from the playout, in microseconds a frame. Of an agent that is audible while it has nothing
+to say the background is estimated anew every half second (`background`); scoring does it once more, with all known.
 """
 
 from __future__ import annotations
 
 import bisect
 
-from turngap.caller.onset import AUDIBLE_DBFS, LEVEL_FRAME_SAMPLES, find_onset, levels_dbfs
+import numpy as np
+
+from turngap.caller.background import Background, LevelFrames, find_background
+from turngap.caller.onset import AUDIBLE_DBFS, LEVEL_FRAME_NS, find_onset, levels_dbfs
 from turngap.caller.playout import Playout, played_segments
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.model.records import Int64
 
-_LEVEL_FRAME_NS = LEVEL_FRAME_SAMPLES * NS_PER_SAMPLE
 YIELD_SILENCE_NS = 200 * NS_PER_MS
 """An agent that is spoken over has yielded once it was silent for this long, or has sent a `clear`."""
 SCAN_AHEAD_NS, SCAN_BACK_NS = 100 * NS_PER_MS, 120 * NS_PER_MS
 """An onset is looked for in the audio played around now only: before `SCAN_BACK_NS` nothing changes any more, as an
 onset needs sound in the 70 ms after it. So a look takes the same time however much the agent has sent."""
+BACKGROUND_EVERY_NS = 500 * NS_PER_MS
+LONG_SOUND_NS = 1_500 * NS_PER_MS
+"""Sound that goes on for longer may be a background that starts after the first reply."""
+LEAST_CHANGE_DB = 1.0
+"""An estimate that differs by less changes nothing."""
+KNOWN_FRAMES = 6_000
+"""The background is that of the last minute of sound."""
 
 
 class ReplyTracker:
@@ -25,8 +36,14 @@ class ReplyTracker:
     def __init__(self, playout: Playout) -> None:
         self.audible_until_ns = 0
         """The end of the last audible level frame received so far, audio that is still buffered included."""
+        self.background: Background | None = None
         self._playout = playout
+        self._starts_ns: list[int] = []
+        self._levels: list[float] = []
         self._audible: list[tuple[int, int]] = []
+        self._quiet: list[tuple[int, int]] = []
+        self._waits_from_ns: int | None = None
+        self._next_look_ns = 0
         self._examined = 0
         self._clears = 0
         self._from_ns = 0
@@ -34,24 +51,41 @@ class ReplyTracker:
         self._first = 0
         """The first message with audio that may still have an onset."""
 
-    def update(self) -> None:
+    @property
+    def audible_dbfs(self) -> float:
+        """The level over which the agent's sound is speech."""
+        return AUDIBLE_DBFS if self.background is None else self.background.audible_dbfs
+
+    def wait_from(self, from_ns: int) -> None:
+        """The caller waits for its first turn from then on: the agent has nothing to say, or greets."""
+        self._waits_from_ns = from_ns
+
+    def add_quiet_time(self, from_ns: int, to_ns: int) -> None:
+        """The agent has nothing to say in that time: the caller speaks. The first one ends the wait for the first turn."""
+        if self._waits_from_ns is not None:
+            self._quiet.append((self._waits_from_ns, from_ns))
+            self._waits_from_ns = None
+        self._quiet.append((from_ns, to_ns))
+
+    def update(self, now_ns: int) -> None:
         """Examine the messages that arrived since the last update."""
         clear_ns = self._playout.last_clear_ns
         if clear_ns is not None and self._playout.clear_count > self._clears:
             self._clears = self._playout.clear_count
             self.audible_until_ns = min(self.audible_until_ns, clear_ns)
             del self._audible[bisect.bisect_left(self._audible, (clear_ns, 0)) :]
+            known = bisect.bisect_left(self._starts_ns, clear_ns)
+            del self._starts_ns[known:], self._levels[known:]
         messages = self._playout.received_since(self._examined)
         for message in messages:
-            audible = (levels_dbfs(message.pcm[: message.played_samples]) > AUDIBLE_DBFS).nonzero()[0]
-            self._audible += [
-                (message.play_ns + int(place) * _LEVEL_FRAME_NS, message.play_ns + int(place + 1) * _LEVEL_FRAME_NS)
-                for place in audible
-            ]
-            if len(audible):
-                end_ns = message.play_ns + (int(audible[-1]) + 1) * LEVEL_FRAME_SAMPLES * NS_PER_SAMPLE
-                self.audible_until_ns = max(self.audible_until_ns, end_ns)
+            levels = levels_dbfs(message.pcm[: message.played_samples])
+            self._starts_ns += [message.play_ns + place * LEVEL_FRAME_NS for place in range(len(levels))]
+            self._levels += levels.tolist()
+            self._add_audible(message.play_ns + (levels > self.audible_dbfs).nonzero()[0] * LEVEL_FRAME_NS)
         self._examined += len(messages)
+        if now_ns >= self._next_look_ns and self._may_have_background(now_ns):
+            self._next_look_ns = now_ns + BACKGROUND_EVERY_NS
+            self._look_for_background(now_ns)
 
     def audible_ns(self, from_ns: int, now_ns: int) -> int:
         """Return for how long the agent was audible between `from_ns` and now."""
@@ -77,7 +111,8 @@ class ReplyTracker:
         if beyond <= self._first:
             return None
         messages = self._playout.received_since(self._first, beyond)
-        onset_ns = find_onset(played_segments(messages, self._from_ns), self._from_ns)
+        segments = played_segments(messages, self._from_ns)
+        onset_ns = find_onset(segments, self._from_ns, self.audible_dbfs)
         if onset_ns is not None and onset_ns <= now_ns:
             return onset_ns
         self._from_ns = max(self._from_ns, now_ns - SCAN_BACK_NS)
@@ -90,3 +125,39 @@ class ReplyTracker:
         if clear_ns is not None:
             return clear_ns
         return self.audible_until_ns if self.audible_until_ns + YIELD_SILENCE_NS <= now_ns else None
+
+    def _add_audible(self, starts_ns: Int64) -> None:
+        self._audible += [(start_ns, start_ns + LEVEL_FRAME_NS) for start_ns in starts_ns.tolist()]
+        if len(starts_ns):
+            self.audible_until_ns = max(self.audible_until_ns, self._audible[-1][1])
+
+    def _may_have_background(self, now_ns: int) -> bool:
+        """Return whether the agent is audible where it has nothing to say, or for long; a glance at few frames."""
+        if not self._audible:
+            return False
+        if self._waits_from_ns is not None or self.background is not None:
+            return True
+        first, beyond = bisect.bisect_left(self._audible, (now_ns - LONG_SOUND_NS, 0)), len(self._audible)
+        goes_on = (beyond - first) * LEVEL_FRAME_NS >= 0.6 * LONG_SOUND_NS
+        return goes_on or any(
+            bisect.bisect_left(self._audible, (from_ns, 0)) < bisect.bisect_left(self._audible, (to_ns, 0))
+            for from_ns, to_ns in self._quiet[-2:]
+        )
+
+    def _look_for_background(self, now_ns: int) -> None:
+        """Estimate the background from what has been played by now; what is audible then is found anew."""
+        beyond = bisect.bisect_right(self._starts_ns, now_ns)
+        first = max(0, beyond - KNOWN_FRAMES)
+        frames = LevelFrames(
+            np.array(self._starts_ns[first:beyond], np.int64), np.array(self._levels[first:beyond], np.float64)
+        )
+        waiting_ns = None if self._waits_from_ns is None else (self._waits_from_ns, now_ns)
+        quiet = [*self._quiet, *([waiting_ns] if waiting_ns is not None else [])]
+        found = find_background(frames, quiet, waiting_ns=waiting_ns)
+        if found is None or abs(found.audible_dbfs - self.audible_dbfs) < LEAST_CHANGE_DB:
+            return
+        self.background = found
+        self._audible.clear()
+        self.audible_until_ns = 0
+        levels = np.array(self._levels, np.float64)
+        self._add_audible(np.array(self._starts_ns, np.int64)[levels > self.audible_dbfs])

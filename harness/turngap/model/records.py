@@ -148,6 +148,10 @@ class CallRecord:
     """The wire format that was spoken."""
     refused_bytes: tuple[int, ...] = ()
     """The sizes of messages that were not read because they were too long."""
+    audible_dbfs: float = -45.0
+    """The agent's sound is speech over this level. Scoring raises it where the agent has a background."""
+    background_dbfs: float | None = None
+    """The level of that background; None if the agent has none that is audible, and before scoring."""
     lead_ns: int = 20_000_000
     """How long after its first sample a frame leaves: a phone's when it is complete; 0 for what goes into a buffer that
     plays it at once."""

@@ -201,6 +201,10 @@ class TurnRecord(FrozenModel):
     """... and how much earlier (negative)."""
     label_source: LabelSource = LabelSource.THRESHOLD
     """What the end of speech was found by; older runs have no other."""
+    audible_dbfs: float = -45.0
+    """The level over which the agent's sound is its speech: higher than -45 dBFS where it has a background."""
+    background_dbfs: float | None = None
+    """The level of what the agent sends while nobody speaks; null if that is silent."""
     audio: str | None = None
     """The call's stereo WAV file in the run folder, if it was kept."""
     audio_offset_ms: float | None = None

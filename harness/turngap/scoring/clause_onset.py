@@ -58,7 +58,14 @@ class ClauseOnset:
     """A pause sets it apart from the opening."""
 
 
-def find_clause_onset(pcm: Pcm16, opening: Sequence[str], content: Sequence[str], *, whole: bool) -> ClauseOnset:
+def find_clause_onset(
+    pcm: Pcm16,
+    opening: Sequence[str],
+    content: Sequence[str],
+    *,
+    whole: bool,
+    audible_dbfs: float = onset.AUDIBLE_DBFS,
+) -> ClauseOnset:
     """Return where content starts in a clause that was played from its first audible sample on.
 
     Args:
@@ -66,10 +73,11 @@ def find_clause_onset(pcm: Pcm16, opening: Sequence[str], content: Sequence[str]
         opening: The words of the clause that carry no content.
         content: Its other words.
         whole: The clause was played to its end.
+        audible_dbfs: Sound over this level is the clause's.
     """
-    sound = _Sound.of(pcm)
+    sound = _Sound.of(pcm, audible_dbfs)
     needed = FAST_LETTER_MS * _count_letters(content, digit=1) * SAMPLES_PER_MS if whole else 0.0
-    at, note = _after_pauses(sound, pcm, len(opening), needed)
+    at, note = _after_pauses(sound, pcm, len(opening), needed, audible_dbfs)
     quoted = " ".join(opening)
     after_opening = bool(opening and note)
     if after_opening:
@@ -111,8 +119,8 @@ class _Sound:
     """Audible samples before each frame, and in all; one more than frames."""
 
     @classmethod
-    def of(cls, pcm: Pcm16) -> _Sound:
-        frames = onset.audible_frames((Segment(0, pcm),))
+    def of(cls, pcm: Pcm16, audible_dbfs: float) -> _Sound:
+        frames = onset.audible_frames((Segment(0, pcm),), audible_dbfs=audible_dbfs)
         starts = frames.start_ns // NS_PER_SAMPLE
         return cls(starts, starts + frames.samples, np.concatenate([np.zeros(1, np.int64), np.cumsum(frames.samples)]))
 
@@ -137,7 +145,7 @@ class _Sound:
         return int(self.ends[-1]) if len(self.ends) else 0
 
 
-def _after_pauses(sound: _Sound, pcm: Pcm16, opening_words: int, needed: float) -> tuple[int, str]:
+def _after_pauses(sound: _Sound, pcm: Pcm16, opening_words: int, needed: float, audible_dbfs: float) -> tuple[int, str]:
     """Return where the sound after the last pause starts that the content can follow, and a note; 0 and "" if none."""
     gaps = sound.starts[1:] - sound.ends[:-1]
     piece = 0
@@ -150,7 +158,7 @@ def _after_pauses(sound: _Sound, pcm: Pcm16, opening_words: int, needed: float) 
         apart = is_long or (not is_slow if opening_words else _is_steady(pcm[piece : int(sound.ends[place])]))
         piece = next_
         if apart and sound.before[-1] - passed >= needed:
-            start_ns = onset.find_onset((Segment(0, pcm),), int(sound.ends[place]) * NS_PER_SAMPLE)
+            start_ns = onset.find_onset((Segment(0, pcm),), int(sound.ends[place]) * NS_PER_SAMPLE, audible_dbfs)
             if start_ns is not None:
                 at = start_ns // NS_PER_SAMPLE
                 note = "a silence or a tone is in the clause: content counts from the sound after it"

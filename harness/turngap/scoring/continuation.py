@@ -41,31 +41,34 @@ class LostAndRepeated:
     """Audible samples that were played twice."""
 
 
-def find_lost_and_repeated(heard: Pcm16, cut: Pcm16, resumed: Pcm16) -> LostAndRepeated:
+def find_lost_and_repeated(
+    heard: Pcm16, cut: Pcm16, resumed: Pcm16, audible_dbfs: float = AUDIBLE_DBFS
+) -> LostAndRepeated:
     """Compare the sentence before and after an interruption.
 
     Args:
         heard: What was played of it, shape (n,).
         cut: What had been received and was not played, because it was cut, shape (m,); it follows `heard`.
         resumed: What was played from where it continued, shape (k,).
+        audible_dbfs: Sound over this level counts.
     """
     known = np.concatenate([heard[-SEARCHED_SAMPLES:], cut])
     stopped_at = len(known) - len(cut)
-    place = find_piece(known, resumed, near=stopped_at)
+    place = find_piece(known, resumed, near=stopped_at, audible_dbfs=audible_dbfs)
     if place is None:
-        back = find_piece(resumed[:SEARCHED_SAMPLES], cut, near=0)
-        return LostAndRepeated(0 if back is not None else count_audible_samples(cut), 0)
+        back = find_piece(resumed[:SEARCHED_SAMPLES], cut, near=0, audible_dbfs=audible_dbfs)
+        return LostAndRepeated(0 if back is not None else count_audible_samples(cut, audible_dbfs), 0)
     if place < stopped_at:
-        return LostAndRepeated(0, count_audible_samples(known[place:stopped_at]))
-    return LostAndRepeated(count_audible_samples(known[stopped_at:place]), 0)
+        return LostAndRepeated(0, count_audible_samples(known[place:stopped_at], audible_dbfs))
+    return LostAndRepeated(count_audible_samples(known[stopped_at:place], audible_dbfs), 0)
 
 
-def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
+def find_piece(known: Pcm16, piece: Pcm16, *, near: int, audible_dbfs: float = AUDIBLE_DBFS) -> int | None:
     """Return the index in `known` of the first audible frame of `piece`; None if it is not there.
 
     Its first 200 ms from the first audible frame on are compared; at the end of `known` less of them, at least 50 ms.
     """
-    audible = np.flatnonzero(levels_dbfs(piece) > AUDIBLE_DBFS)
+    audible = np.flatnonzero(levels_dbfs(piece) > audible_dbfs)
     if not len(audible):
         return None
     lead = int(audible[0]) * LEVEL_FRAME_SAMPLES
@@ -80,9 +83,9 @@ def find_piece(known: Pcm16, piece: Pcm16, *, near: int) -> int | None:
     return int(places[np.abs(places - near).argmin()])
 
 
-def count_audible_samples(pcm: Pcm16) -> int:
+def count_audible_samples(pcm: Pcm16, audible_dbfs: float = AUDIBLE_DBFS) -> int:
     """Return how many samples are in audible 10 ms frames, counted from the first sample."""
-    audible = np.flatnonzero(levels_dbfs(pcm) > AUDIBLE_DBFS)
+    audible = np.flatnonzero(levels_dbfs(pcm) > audible_dbfs)
     return int(np.minimum(LEVEL_FRAME_SAMPLES, len(pcm) - audible * LEVEL_FRAME_SAMPLES).sum())
 
 

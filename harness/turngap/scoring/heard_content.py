@@ -63,12 +63,15 @@ _WORD_SLACK_MS = 300.0
 """A recogniser places a word's edge up to so far inside the silence beside it."""
 
 
-def find_content(pcm: Pcm16, words: Sequence[HeardWord], openings: Openings) -> HeardContent:
+def find_content(
+    pcm: Pcm16, words: Sequence[HeardWord], openings: Openings, audible_dbfs: float = onset.AUDIBLE_DBFS
+) -> HeardContent:
     """Return where the content of a reply starts, by its recording from t1 on (8 kHz) and the words in it.
 
-    A word's time is moved to the onset of the piece of sound, between silences of 200 ms, that the word starts.
+    A word's time is moved to the onset of the piece of sound, between silences of 200 ms, that the word starts. Sound
+    is what is over `audible_dbfs`.
     """
-    pieces = _sound_pieces(pcm)
+    pieces = _sound_pieces(pcm, audible_dbfs)
     heard = [
         Word(word.text, stands_last=place + 1 == len(words) or _apart(pieces, word, words[place + 1]))
         for place, word in enumerate(words)
@@ -175,9 +178,9 @@ def _without_early_underruns(turn: TurnRecord, content_ms: float) -> dict[str, A
     return update
 
 
-def _sound_pieces(pcm: Pcm16) -> list[tuple[float, float]]:
+def _sound_pieces(pcm: Pcm16, audible_dbfs: float) -> list[tuple[float, float]]:
     """Return start and end, ms, of each piece of sound between silences of `PAUSE_NS`."""
-    frames: AudibleFrames = onset.audible_frames((Segment(0, pcm),))
+    frames: AudibleFrames = onset.audible_frames((Segment(0, pcm),), audible_dbfs=audible_dbfs)
     if not len(frames.start_ns):
         return []
     ends_ns = frames.start_ns + frames.samples * NS_PER_SAMPLE

@@ -123,7 +123,7 @@ def find_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _N
 def iter_milestones(record: CallRecord, answered_from_ns: Mapping[int, int] = _NONE) -> Iterator[Milestones]:
     """Yield the milestones one by one, so that an event loop can run between two of a long call."""
     segments = playout.played_segments(record.received)
-    audible = onset.audible_frames(segments)
+    audible = onset.audible_frames(segments, audible_dbfs=record.audible_dbfs)
     talk_ns = [_own_talk_from_ns(record, audible, spoken) for spoken in record.spoken]
     ends_ns = [*talk_ns, record.ended_ns][1:]
     speech_ns = [_speech_ns(record, spoken) for spoken in record.spoken]
@@ -184,7 +184,7 @@ def _find_utterance_milestones(
     t0_ns = record.sample_ns(spoken.end_sample)
     frame = max(0, spoken.end_sample - 1) // FRAME_SAMPLES
     until_ns = min(spoken.reply_deadline_ns, record.ended_ns)
-    onset_ns = onset.find_onset(segments, begins_ns)
+    onset_ns = onset.find_onset(segments, begins_ns, record.audible_dbfs)
     if onset_ns is not None and onset_ns >= min(ends_ns, until_ns):
         onset_ns = None
     after_t0 = (message.recv_ns for message in record.received if len(message.pcm) and message.play_ns >= begins_ns)
@@ -198,7 +198,7 @@ def _find_utterance_milestones(
         onset_ns=onset_ns,
         onset_message=None if onset_ns is None else find_message_playing(record.received, onset_ns),
         first_recv_ns=next((recv_ns for recv_ns in after_t0 if t0_ns <= recv_ns < ends_ns), None),
-        reply=_measure_reply(segments, onset_ns, ends_ns, next_ns)
+        reply=_measure_reply(segments, onset_ns, ends_ns, next_ns, record.audible_dbfs)
         if onset_ns is not None and onset_ns >= t0_ns
         else None,
         talked_through=begins_ns > max(_speech_ns(record, spoken) + NOTICE_NS, t0_ns - PAUSE_NS),
@@ -222,12 +222,12 @@ def _own_talk_from_ns(record: CallRecord, audible: AudibleFrames, spoken: Spoken
     return find_sound_end_ns(record, audible, speech_ns, from_ns, silent_ns)
 
 
-def _measure_reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int) -> Reply:
+def _measure_reply(segments: Sequence[Segment], t1_ns: int, before_ns: int, next_ns: int, audible_dbfs: float) -> Reply:
     """Return the reply from `t1_ns` to its last sound before `before_ns`; from `next_ns` on, when the caller
     speaks again, silence is not counted.
     """
     # t1 lies inside an audible frame, or in the inaudible one before it: frames that end after it count.
-    frames = onset.audible_frames(segments, t1_ns - onset.LEVEL_FRAME_NS + 1)
+    frames = onset.audible_frames(segments, t1_ns - onset.LEVEL_FRAME_NS + 1, audible_dbfs)
     is_heard = frames.start_ns < before_ns
     starts_ns = frames.start_ns[is_heard]
     ends_ns = starts_ns + frames.samples[is_heard] * NS_PER_SAMPLE

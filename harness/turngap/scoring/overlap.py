@@ -72,7 +72,7 @@ def measure_overlap(
 ) -> Overlap:
     """Return how the agent reacted to that utterance; `until_ns` is the start of the next one, or the call's end."""
     segments = playout.played_segments(record.received)
-    audible = onset.audible_frames(segments)
+    audible = onset.audible_frames(segments, audible_dbfs=record.audible_dbfs)
     speech_ns = moments.speech_ns
     from_ns, to_ns = moments.window_ns
 
@@ -165,7 +165,7 @@ def measure_sentence(
     if not clears_ns and yielded >= moments.t0_ns + REACTION_NS:
         return SentenceOutcome(None, paused=False, ended_by_itself=False, lost_ns=0, repeated_ns=0)
     cut = _cut_audio(record, speech_ns, clears_ns)
-    resumed_ns = onset.find_onset(segments, yielded)
+    resumed_ns = onset.find_onset(segments, yielded, record.audible_dbfs)
     message = (
         None if resumed_ns is None or resumed_ns >= until_ns else find_message_playing(record.received, resumed_ns)
     )
@@ -175,14 +175,17 @@ def measure_sentence(
         )
         marked = any(last_ns <= mark.recv_ns for mark in record.marks)
         whole = marked if given_up is None else not given_up
-        lost_ns = count_audible_samples(cut) * NS_PER_SAMPLE
+        lost_ns = count_audible_samples(cut, record.audible_dbfs) * NS_PER_SAMPLE
         return SentenceOutcome(None, paused=True, ended_by_itself=whole and not lost_ns, lost_ns=lost_ns, repeated_ns=0)
     if message.recv_ns < yielded:  # it was in the caller's buffer all the time: a silence between clauses
         return SentenceOutcome(resumed_ns, paused=True, ended_by_itself=False, lost_ns=0, repeated_ns=0)
     from_ns = _sentence_from_ns(record, speech_ns)
     before = _played_audio(received for received in record.received if from_ns <= received.recv_ns < message.recv_ns)
     fit = find_lost_and_repeated(
-        before, cut, _played_audio(received for received in record.received if received.recv_ns >= message.recv_ns)
+        before,
+        cut,
+        _played_audio(received for received in record.received if received.recv_ns >= message.recv_ns),
+        record.audible_dbfs,
     )
     return SentenceOutcome(
         resumed_ns,

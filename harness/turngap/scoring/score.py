@@ -16,6 +16,7 @@ from turngap.scenario import Expectation, PlannedCall
 from turngap.scenario.content import make_openings
 from turngap.scoring import attempts, breakdown, outcomes, overlap, wer
 from turngap.scoring.attempts import CallSpans, HeardAttempt
+from turngap.scoring.heard_sound import select_speech
 from turngap.scoring.landing import measure_landing
 from turngap.scoring.mapped import MappedCall, OwnSpans, align_own
 from turngap.scoring.mapped import find_heard_attempt as find_mapped_attempt
@@ -57,6 +58,7 @@ def score_call(
         cold: This is the first call since the agent started: its first turn is recorded, marked cold, and not scored.
         mapped: The spans of another framework's agent; `spans` is empty then.
     """
+    record = select_speech(record)
     aligned = align_own(record, spans)
     call = attempts.select_call_spans(record, aligned.spans)
     if aligned.note and not aligned.spans:
@@ -268,6 +270,8 @@ def _leading(record: CallRecord, planned: PlannedCall, index: int, *, cold: bool
         "cold": cold,
         "scored": not (record.warm_up or cold or lead_in),
         "lead_in": lead_in,
+        "audible_dbfs": record.audible_dbfs,
+        "background_dbfs": record.background_dbfs,
     }
 
 

@@ -81,11 +81,15 @@ def find_substance(
     unreported = names - {(clause.turn, clause.attempt) for clause in clauses}
     if unreported or not call.whole:
         return Substance(None, "", note=call.note or "the agent's spans do not say when each clause was played")
-    return _from_clauses(playout.played_segments(record.received), clauses, t1_ns, openings)
+    return _from_clauses(playout.played_segments(record.received), clauses, t1_ns, openings, record.audible_dbfs)
 
 
 def _from_clauses(
-    segments: Sequence[Segment], clauses: Sequence[PlayedClause], t1_ns: int, openings: Openings
+    segments: Sequence[Segment],
+    clauses: Sequence[PlayedClause],
+    t1_ns: int,
+    openings: Openings,
+    audible_dbfs: float,
 ) -> Substance:
     words = [(word, clause) for clause in clauses for word in clause.words]
     first = openings.count([word for word, _ in words])
@@ -93,14 +97,16 @@ def _from_clauses(
     if first == len(words) or (start_ns := words[first][1].start_ns) is None:
         return Substance(None, SPANS, before or WORDLESS)
     clause = words[first][1]
-    claimed_ns = t1_ns if start_ns <= t1_ns else onset.find_onset(segments, start_ns)
+    claimed_ns = t1_ns if start_ns <= t1_ns else onset.find_onset(segments, start_ns, audible_dbfs)
     if claimed_ns is None:
         return Substance(None, SPANS, before or WORDLESS)
     opening = [word.text for word, of in words[:first] if of is clause]
     content = [word.text for word, of in words[first:] if of is clause]
     end_ns = clause.end_ns if clause.end_ns is not None else segments[-1].end_ns
     pcm = clause_onset.render(segments, claimed_ns, end_ns)
-    found = clause_onset.find_clause_onset(pcm, opening, content, whole=clause.end_ns is not None)
+    found = clause_onset.find_clause_onset(
+        pcm, opening, content, whole=clause.end_ns is not None, audible_dbfs=audible_dbfs
+    )
     at_ns = claimed_ns + found.sample * NS_PER_SAMPLE
     starts_ns = clauses[0].start_ns
     if not before and (found.sample or (at_ns > t1_ns and starts_ns is not None and starts_ns > t1_ns)):

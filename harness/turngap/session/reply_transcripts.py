@@ -152,7 +152,7 @@ def _find(folder: Path, turn: TurnRecord, answer: dict[str, Any], openings: Open
     if "error" in answer:
         return str(answer["error"])
     words = [HeardWord(str(word["text"]), float(word["start_ms"]), float(word["end_ms"])) for word in answer["words"]]
-    return find_content(_read_reply(folder, turn), words, openings)
+    return find_content(_read_reply(folder, turn), words, openings, turn.audible_dbfs)
 
 
 def _span_ms(turn: TurnRecord) -> tuple[float, float]:
