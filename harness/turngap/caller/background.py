@@ -29,17 +29,20 @@ LEAST_NS = 300 * NS_PER_MS
 """Less sound than this is no background ..."""
 LEAST_SHARE = 0.1
 """... nor is sound in a smaller share of the quiet time: breath is in a sixth of it."""
-STEADY_FRAMES = 100
-"""Sound whose level stays the same for a second is no speech, ..."""
-STEADY_DB = 8.0
-"""... the same: the 2nd and the 98th percentile of its frames differ by less; speech swings by 20 dB and more."""
+STEADY_FRAMES, SMOOTHED_FRAMES = 60, 5
+"""Sound whose level, over 50 ms, stays the same for 600 ms is no speech, ..."""
+STEADY_DB = 4.0
+"""... the same: its 2nd and its 98th percentile differ by less; speech swings by 20 dB and more."""
 FAINT_DBFS = -25.0
 """Steady sound that is louder may be an agent that speaks in tones."""
 UNPAUSED_NS = 8_000 * NS_PER_MS
 PAUSE_NS = 150 * NS_PER_MS
 """Music on hold has no such pause in 8 s; a greeting has."""
-LEAST_MARGIN_DB, MARGIN_DB = 3.0, 5.0
-"""Speech is what is louder than the background by the latter, or by half the distance to the voice if that is less."""
+MARGIN_DB, UNSTEADY_MARGIN_DB, LEAST_MARGIN_DB = 3.0, 5.0, 2.0
+"""Speech is louder than the background by the first, or than one whose level changes by the second; but by half the
+distance to the voice if that is less, and by the third at least."""
+UNSTEADY_DB = 4.0
+"""So far is the 98th percentile of a background over its median if its level changes."""
 _UPPER = 98.0
 
 
@@ -125,8 +128,9 @@ def find_background(
 
 def _make_background(dbfs: npt.NDArray[np.float64], voice_dbfs: float | None) -> Background:
     level = _upper(dbfs)
-    half = MARGIN_DB if voice_dbfs is None else (voice_dbfs - level) / 2
-    margin = min(MARGIN_DB, max(LEAST_MARGIN_DB, half))
+    margin = UNSTEADY_MARGIN_DB if level - float(np.median(dbfs)) > UNSTEADY_DB else MARGIN_DB
+    if voice_dbfs is not None:
+        margin = min(margin, max(LEAST_MARGIN_DB, (voice_dbfs - level) / 2))
     return Background(level, max(AUDIBLE_DBFS, level + margin))
 
 
@@ -154,15 +158,17 @@ def _quiet_apart_ns(quiet: Sequence[tuple[int, int]], voice_ns: Int64) -> float:
 
 
 def _find_steady(frames: LevelFrames, is_audible: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return (first, beyond) of pieces of a second, without a hole, that are audible throughout and steady."""
+    """Return (first, beyond) of pieces of 600 ms, without a hole, that are audible throughout and steady."""
     n = len(frames.dbfs)
+    power = np.convolve(10 ** (frames.dbfs / 10), np.ones(SMOOTHED_FRAMES) / SMOOTHED_FRAMES, "same")
+    smoothed = 10 * np.log10(power + 1e-12)
     sums = np.concatenate([[0], np.cumsum(is_audible)])
     pieces = []
     for first in range(0, n - STEADY_FRAMES + 1, STEADY_FRAMES // 2):
         beyond = first + STEADY_FRAMES
         whole = frames.start_ns[beyond - 1] - frames.start_ns[first] < (STEADY_FRAMES + 5) * LEVEL_FRAME_NS
         if whole and sums[beyond] - sums[first] == STEADY_FRAMES:
-            low, high = np.percentile(frames.dbfs[first:beyond], [100 - _UPPER, _UPPER])
+            low, high = np.percentile(smoothed[first + 2 : beyond - 2], [100 - _UPPER, _UPPER])
             if high - low < STEADY_DB:
                 pieces.append((first, beyond))
     return pieces

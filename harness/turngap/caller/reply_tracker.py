@@ -13,7 +13,7 @@ import numpy as np
 from turngap.caller.background import Background, LevelFrames, find_background
 from turngap.caller.onset import AUDIBLE_DBFS, LEVEL_FRAME_NS, find_onset, levels_dbfs
 from turngap.caller.playout import Playout, played_segments
-from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
+from turngap.clock import NS_PER_MS
 from turngap.model.records import Int64
 
 YIELD_SILENCE_NS = 200 * NS_PER_MS
@@ -61,7 +61,7 @@ class ReplyTracker:
         self._waits_from_ns = from_ns
 
     def add_quiet_time(self, from_ns: int, to_ns: int) -> None:
-        """The agent has nothing to say in that time: the caller speaks. The first one ends the wait for the first turn."""
+        """The caller speaks then: the agent has nothing to say. The first such time ends the wait for a turn."""
         if self._waits_from_ns is not None:
             self._quiet.append((self._waits_from_ns, from_ns))
             self._waits_from_ns = None

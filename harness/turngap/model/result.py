@@ -27,6 +27,7 @@ from turngap.model.figures import (
     Rate,
     StageFigures,
 )
+from turngap.model.finding import RunFinding
 from turngap.model.intervals import IntervalFigures
 from turngap.model.landing import LandingFigures
 from turngap.model.live import LiveSummary
@@ -217,6 +218,8 @@ class RunRecord(FrozenModel):
     cost: CostFigures | None = None
     """Null if the profile has no price."""
 
+    findings: tuple[RunFinding, ...] = ()
+    """What was wrong with what came back, one entry a kind; () in runs that did not record it."""
     corpus: CorpusFigures
     instrument: Instrument
     agent: AgentFigures

@@ -10,6 +10,7 @@ from enum import StrEnum
 from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Activity, Stage
 
+from turngap.model.finding import Finding
 from turngap.model.landing import Landing
 from turngap.model.live import LegTimes
 from turngap.model.recorded import RecordedTurn
@@ -205,6 +206,8 @@ class TurnRecord(FrozenModel):
     """The level over which the agent's sound is its speech: higher than -45 dBFS where it has a background."""
     background_dbfs: float | None = None
     """The level of what the agent sends while nobody speaks; null if that is silent."""
+    findings: tuple[Finding, ...] = ()
+    """What was wrong with the agent's audio and messages in the whole call: on the call's first turn."""
     audio: str | None = None
     """The call's stereo WAV file in the run folder, if it was kept."""
     audio_offset_ms: float | None = None

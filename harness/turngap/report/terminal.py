@@ -58,6 +58,10 @@ def print_summary(record: RunRecord, console: Console, turns: Sequence[TurnRecor
             printed.append(check.text)
             word = "warning" if check.warning else "not valid"
             console.print(Text.assemble((f"{word:<13}", "yellow"), f"{check.name}: {check.text}"), soft_wrap=True)
+    for finding in record.findings:
+        text = f"{finding.text}; {finding.remedy}"
+        if not any(text in line for line in printed):
+            console.print(Text.assemble((f"{'came back':<13}", "yellow"), text), soft_wrap=True)
     for note in record.notes:
         console.print(Text.assemble((f"{'note':<13}", "dim"), note), soft_wrap=True)
     console.print()

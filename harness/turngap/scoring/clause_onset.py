@@ -155,7 +155,7 @@ def _after_pauses(sound: _Sound, pcm: Pcm16, opening_words: int, needed: float, 
         next_ = int(sound.starts[place + 1])
         is_long = gaps[place] >= LONG_PAUSE_MS * SAMPLES_PER_MS
         is_slow = passed > SLOW_OPENING_WORD_MS * SAMPLES_PER_MS * opening_words
-        apart = is_long or (not is_slow if opening_words else _is_steady(pcm[piece : int(sound.ends[place])]))
+        apart = is_long or (not is_slow if opening_words else is_steady(pcm[piece : int(sound.ends[place])]))
         piece = next_
         if apart and sound.before[-1] - passed >= needed:
             start_ns = onset.find_onset((Segment(0, pcm),), int(sound.ends[place]) * NS_PER_SAMPLE, audible_dbfs)
@@ -165,7 +165,7 @@ def _after_pauses(sound: _Sound, pcm: Pcm16, opening_words: int, needed: float, 
     return at, note
 
 
-def _is_steady(pcm: Pcm16) -> bool:
+def is_steady(pcm: Pcm16) -> bool:
     """Return whether a piece of sound between two silences is a tone; its edges may be faded."""
     return _measure_steady(pcm) >= max(_STEADY_SHARE * len(pcm), 1)
 

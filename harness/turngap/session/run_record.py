@@ -14,6 +14,7 @@ from turngap_agent.telephony import FRAME_NS
 from turngap.calibration.calibrate import Calibration
 from turngap.calibration.sentinel import SentinelErrors
 from turngap.clock import Clock
+from turngap.findings import summarise_findings
 from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
 from turngap.model.result import DEFINITIONS, LedgerSummary, ResumeState, RunRecord, Verdict, caveat
@@ -215,6 +216,7 @@ def final_record(
                 progress.call_s,
                 progress.answered,
             ),
+            "findings": summarise_findings(progress.turns),
             "corpus": summary.corpus_figures(progress.turns, sources),
             "instrument": Instrument(
                 send=send,

@@ -29,6 +29,7 @@ from turngap_agent.errors import HarnessError
 from turngap_agent.telephony import FRAME_NS
 
 from turngap.clock import NS_PER_MS
+from turngap.findings import find_in_call
 from turngap.model.records import CallRecord
 from turngap.model.span_mapping import SpanMapping
 from turngap.model.turn import TurnRecord
@@ -117,6 +118,7 @@ def score_and_save(job: ScoringJob) -> ScoredCall:
     call = job.call
     mapped = None if job.mapping is None else MappedCall(job.mapping, job.collected.foreign, job.same_host)
     turns = score_call(call, job.collected.spans, job.planned, network_ms=job.network_ms, cold=job.cold, mapped=mapped)
+    turns = [*(turn.model_copy(update={"findings": find_in_call(call, turns)}) for turn in turns[:1]), *turns[1:]]
     boot = tracing.read_boot_id()
     turns = [network_plan.with_network_name(turn, call.network).model_copy(update={"boot_id": boot}) for turn in turns]
     if job.collected.note:

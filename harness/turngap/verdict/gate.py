@@ -20,7 +20,7 @@ from turngap.model.plural import plural
 from turngap.model.result import Check, Verdict
 from turngap.model.stopping import StoppingPlan
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.verdict import content_sample, measures, replaced, stats, validity
+from turngap.verdict import content_sample, measures, replaced, sound, stats, validity
 from turngap.verdict.budget import Budget
 from turngap.verdict.counts import Count, count_misses
 from turngap.verdict.limits import WORD_METRICS, LimitState, judge_budget
@@ -52,6 +52,8 @@ def judge_run(
     """
     scored = [turn for turn in turns if turn.scored]
     checks = validity.instrument_checks(scored, evidence, budgeted=budget is not None)
+    sound_check = sound.check_sound(scored, budgeted=budget is not None)
+    checks += [sound_check] if sound_check is not None else []
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]
         checks += validity.bound_checks(scored, evidence, budgeted=False, over=_over_a_limit(scored, None))
@@ -62,9 +64,10 @@ def judge_run(
             checks.append(Check(name="answers", ok=None, text=wrong, warning=True))
         if broken:
             return Judgement(Verdict.INVALID, f"No result: {broken[0]}.", tuple(broken), tuple(checks))
-        return Judgement(Verdict.MEASURED, _describe_measured(scored), (), tuple(checks))
+        spoilt = f" But {sound_check.text}." if sound_check is not None and sound_check.warning else ""
+        return Judgement(Verdict.MEASURED, _describe_measured(scored) + spoilt, (), tuple(checks))
     checks += validity.bound_checks(scored, evidence, budgeted=True, over=_over_a_limit(scored, budget))
-    broken = [check.text for check in checks if check.ok is False]
+    broken = [check.text for check in checks if check.ok is False and check.name != "sound"]
     aside = replaced.check_relation(
         _over_a_limit(replaced.without_lateness(turns), budget), _over_a_limit(scored, budget)
     )
@@ -90,8 +93,8 @@ def judge_run(
     load = "one call at a time" if evidence.simultaneous_calls == 1 else f"{evidence.simultaneous_calls} calls at once"
     if failed and not broken:
         return Judgement(Verdict.FAIL, f"{budget.name} does not hold with {load}: {failed[0]}.", failed, tuple(checks))
-    # These are no excuse for FAIL.
-    broken += [check.text for check in checks if check.name in ("called again", "content") and check.ok is False]
+    no_excuse = ("called again", "content", "sound")  # for FAIL
+    broken += [check.text for check in checks if check.name in no_excuse and check.ok is False]
     if broken or unknown:
         reasons = (*broken, *(f"{item.text}: {item.remedy}" if item.remedy else item.text for item in unknown))
         return Judgement(Verdict.INVALID, f"No verdict on {budget.name}: {reasons[0]}.", reasons, tuple(checks))

@@ -1,0 +1,135 @@
+"""What is said of each kind of finding: what was found, and the remedy."""
+
+from __future__ import annotations
+
+from turngap.model.finding import FindingKind
+from turngap.model.plural import plural
+
+_MULAW = "encode it as G.711 μ-law, 8 kHz, one byte a sample"
+
+_TEXTS: dict[FindingKind, tuple[str, str]] = {
+    FindingKind.LINEAR_PCM: (
+        "16-bit linear PCM was sent as μ-law in {messages}: callers hear noise",
+        f"{_MULAW}, before base64",
+    ),
+    FindingKind.LINEAR_PCM_SWAPPED: (
+        "16-bit linear PCM, high byte first, was sent as μ-law in {messages}: callers hear noise",
+        f"{_MULAW}, before base64",
+    ),
+    FindingKind.BYTE_SWAPPED: (
+        "16-bit audio came with its bytes exchanged in {messages}: callers hear noise",
+        "send the low byte first",
+    ),
+    FindingKind.ALAW: (
+        "A-law was sent as μ-law in {messages}: callers hear distorted speech",
+        "encode it as μ-law (PCMU), not A-law (PCMA)",
+    ),
+    FindingKind.FILE_HEADER: (
+        "{messages} began with the header of a WAV file, heard as a click of up to {bytes_ms} ms and left out here",
+        "send raw samples: cut off what is before the file's data",
+    ),
+    FindingKind.COMPRESSED: (
+        "{messages} began like an Ogg, FLAC, MP3 or WebM file: callers hear noise",
+        f"decode it first, then {_MULAW}",
+    ),
+    FindingKind.BASE64_TWICE: (
+        "the payload of {messages} was base64 twice: callers hear noise",
+        "encode the bytes of the audio once",
+    ),
+    FindingKind.DOUBLED_SAMPLES: (
+        "each sample came twice in {messages}: speech at half its speed",
+        "mix two channels to one, and send 8 kHz",
+    ),
+    FindingKind.SLOW: (
+        "speech was played too slowly in {calls}, with a pitch of {value:.0f} Hz: like 16 or 24 kHz sent as 8 kHz",
+        "resample to 8 kHz before encoding",
+    ),
+    FindingKind.FAST: (
+        "speech was played too fast in {calls}, with a pitch of {value:.0f} Hz: like audio below 8 kHz sent as 8 kHz",
+        "resample to 8 kHz before encoding",
+    ),
+    FindingKind.CLIPPED: (
+        "audio was clipped in {calls}, {value:.1%} of the loud samples at full scale",
+        "lower the level before encoding",
+    ),
+    FindingKind.DC_OFFSET: (
+        "audio was off zero by {value:.1%} of full scale in {calls}",
+        "remove the constant part, and check whether samples are signed",
+    ),
+    FindingKind.WRONG_SILENCE: (
+        "silence was sent as a constant of {value:.0f} dBFS, {places} in {calls}: callers hear clicks",
+        "silence in μ-law is the byte FF; 00 is the loudest sample",
+    ),
+    FindingKind.BACKGROUND: (
+        "the agent has a background of {value:.0f} dBFS in {calls}: replies begin and end where speech is over it",
+        "none is needed; soft edges of speech are hidden in it",
+    ),
+    FindingKind.LOUD_BACKGROUND: (
+        "the agent was audible all the time in {calls}, hardly fainter than its voice: when it answers is not known",
+        "lower its background to 15 dB below its voice for the measurement",
+    ),
+    FindingKind.SILENT_HEAD: (
+        "{replies} had silence before the voice, up to {value:.0f} ms: the caller waits for it",
+        "cut the silence at the start of what the synthesiser returns",
+    ),
+    FindingKind.STARVED: (
+        "the caller's buffer ran dry inside {replies}, up to {value:.0f} ms in one",
+        "send audio as soon as it is there, or hold the first piece back until the next is ready",
+    ),
+    FindingKind.DRIPPED: (
+        "audio was sent more slowly than it is played in {replies}, up to {value:.0f} ms of holes in one",
+        "pace by a clock, not by sleeping between messages, or send ahead: the buffer holds ten minutes",
+    ),
+    FindingKind.OVERFLOWED: (
+        "{value:.0f} s of audio were lost in {calls}: Twilio's buffer holds ten minutes (31931)",
+        "send a reply no faster than it can be played",
+    ),
+    FindingKind.CLOSED_EARLY: (
+        "the agent closed the socket before its audio could play in {calls}, {value:.0f} ms unplayed",
+        "send a mark after the last audio, and close once it has come back",
+    ),
+    FindingKind.NO_MARKS: (
+        "the agent sent no mark in {calls}: whether a reply was complete, and heard, is not known",
+        "send a mark after each reply; it comes back when the reply has been played",
+    ),
+    FindingKind.NO_CLEAR: (
+        "no `clear` came on {interruptions}: the old reply was audible for up to {value:.0f} ms more",
+        "send `clear` as soon as the caller is heard",
+    ),
+    FindingKind.SENT_AFTER_CLEAR: (
+        "old audio was sent after `clear` on {interruptions}: up to {value:.0f} ms of stale sound",
+        "stop the reply's sender before sending `clear`, and discard what it still has",
+    ),
+    FindingKind.SPOKE_TWICE: (
+        "the agent answered twice in {turns}",
+        "cancel the first answer when a second one starts",
+    ),
+    FindingKind.BEEP: (
+        "{replies} began with a tone of up to {value:.0f} ms, then silence: a tone is no content",
+        "compare the time to substance, which counts from the words",
+    ),
+    FindingKind.HUGE_MESSAGE: (
+        "{messages} had up to {value:.0f} s of audio",
+        "send pieces of 20 ms to some seconds: a `clear` can't take back what one message holds",
+    ),
+    FindingKind.FLOOD: (
+        "up to {value:.0f} messages came in one second in {calls}; fifty are enough",
+        "send 20 ms or more in a message, and one mark a reply",
+    ),
+}
+
+
+def describe_finding(kind: FindingKind, count: int, calls: int, value: float) -> tuple[str, str]:
+    """Return what was found, with its counts, and the remedy."""
+    text, remedy = _TEXTS[kind]
+    said = text.format(
+        messages=plural(count, "message"),
+        replies=plural(count, "reply", "replies"),
+        interruptions=plural(count, "barge-in"),
+        turns=plural(count, "turn"),
+        places=f"{count} time{'s' if count > 1 else ''}",
+        calls=plural(calls, "call"),
+        bytes_ms=f"{value / 8:.0f}",
+        value=value,
+    )
+    return said, remedy

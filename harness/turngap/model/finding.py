@@ -1,0 +1,92 @@
+"""What was wrong with the agent's audio or messages: kinds of findings, those of one call, and those of a run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from turngap_agent.documents import FrozenModel
+
+
+class FindingKind(StrEnum):
+    """A kind of finding. The texts and remedies are in `turngap.findings.wording`."""
+
+    LINEAR_PCM = "linear_pcm"
+    """16-bit linear PCM, low byte first, sent as μ-law."""
+    LINEAR_PCM_SWAPPED = "linear_pcm_swapped"
+    """The same, high byte first."""
+    BYTE_SWAPPED = "byte_swapped"
+    """16-bit audio on a line that carries it, with its bytes in the wrong order."""
+    ALAW = "alaw"
+    FILE_HEADER = "file_header"
+    """The header of a WAV file in a message's payload."""
+    COMPRESSED = "compressed"
+    """A payload that begins like an Ogg, FLAC, MP3 or WebM file."""
+    BASE64_TWICE = "base64_twice"
+    DOUBLED_SAMPLES = "doubled_samples"
+    """Each sample twice: two channels, or a rate raised by repetition."""
+    SLOW = "slow"
+    """Speech at half its speed or less: 16 or 24 kHz sent as 8 kHz."""
+    FAST = "fast"
+    CLIPPED = "clipped"
+    DC_OFFSET = "dc_offset"
+    WRONG_SILENCE = "wrong_silence"
+    """Silence sent as a byte that is none in μ-law."""
+    BACKGROUND = "background"
+    LOUD_BACKGROUND = "loud_background"
+    """The agent is audible all the time, hardly fainter than its voice."""
+    SILENT_HEAD = "silent_head"
+    STARVED = "starved"
+    DRIPPED = "dripped"
+    """Audio sent more slowly than it is played."""
+    OVERFLOWED = "overflowed"
+    """More audio than the caller's buffer holds."""
+    CLOSED_EARLY = "closed_early"
+    NO_MARKS = "no_marks"
+    NO_CLEAR = "no_clear"
+    SENT_AFTER_CLEAR = "sent_after_clear"
+    SPOKE_TWICE = "spoke_twice"
+    BEEP = "beep"
+    """A tone, then silence, then other sound."""
+    HUGE_MESSAGE = "huge_message"
+    FLOOD = "flood"
+
+
+SPOILS_SOUND = frozenset(
+    {
+        FindingKind.LINEAR_PCM,
+        FindingKind.LINEAR_PCM_SWAPPED,
+        FindingKind.BYTE_SWAPPED,
+        FindingKind.ALAW,
+        FindingKind.COMPRESSED,
+        FindingKind.BASE64_TWICE,
+        FindingKind.DOUBLED_SAMPLES,
+        FindingKind.SLOW,
+        FindingKind.FAST,
+        FindingKind.WRONG_SILENCE,
+        FindingKind.LOUD_BACKGROUND,
+    }
+)
+"""With one of these a caller hears no answer, or it is not known when one began: no budget is passed with it."""
+
+
+class Finding(FrozenModel):
+    """A finding in one call."""
+
+    kind: FindingKind
+    count: int
+    """How often: messages, replies or places, by the kind."""
+    value: float = 0.0
+    """The worst of them: ms, dBFS, Hz or a share, by the kind."""
+
+
+class RunFinding(FrozenModel):
+    """One kind of finding in a run."""
+
+    kind: FindingKind
+    count: int
+    calls: int
+    """The calls in which it was found."""
+    value: float
+    text: str
+    """What was found, with its counts."""
+    remedy: str
