@@ -85,7 +85,8 @@ class Conversation:
     def decide(self, frame: int) -> bool:
         """Examine what was heard before that frame, and place an utterance if it is time; False means: hang up now."""
         now_ns = self._started_ns + (frame + 1) * FRAME_NS
-        self._tracker.update(now_ns)
+        self._tracker.update()
+        self._tracker.estimate_background(now_ns)
         if self._is_listening and not self._listen(frame, now_ns):
             return False
         if not self._is_listening:

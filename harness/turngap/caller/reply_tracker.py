@@ -67,7 +67,7 @@ class ReplyTracker:
             self._waits_from_ns = None
         self._quiet.append((from_ns, to_ns))
 
-    def update(self, now_ns: int) -> None:
+    def update(self) -> None:
         """Examine the messages that arrived since the last update."""
         clear_ns = self._playout.last_clear_ns
         if clear_ns is not None and self._playout.clear_count > self._clears:
@@ -83,6 +83,9 @@ class ReplyTracker:
             self._levels += levels.tolist()
             self._add_audible(message.play_ns + (levels > self.audible_dbfs).nonzero()[0] * LEVEL_FRAME_NS)
         self._examined += len(messages)
+
+    def estimate_background(self, now_ns: int) -> None:
+        """Estimate the agent's background from what was played by now, every half second, if it may have one."""
         if now_ns >= self._next_look_ns and self._may_have_background(now_ns):
             self._next_look_ns = now_ns + BACKGROUND_EVERY_NS
             self._look_for_background(now_ns)
