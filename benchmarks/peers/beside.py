@@ -45,6 +45,7 @@ from benchmarks.promises import (
 
 OURS = "profile"
 PIPECAT = "benchmarks.peers.pipecat_agent"
+LIVEKIT = "benchmarks.peers.livekit_agent"
 BOOTSTRAPS = 4_000
 
 
@@ -60,6 +61,7 @@ class Peer:
 PEERS: Mapping[str, Peer] = {
     "pipecat": Peer(PIPECAT, ("--turns", "smart_turn"), "pipecat"),
     "pipecat-silence": Peer(PIPECAT, ("--turns", "silence", "--speech-timeout-s", "0.2"), "pipecat"),
+    "livekit": Peer(LIVEKIT, ("--min-delay-s", "0.4"), "livekit"),
     "pipecat-sentence": Peer(PIPECAT, ("--turns", "smart_turn", "--aggregation", "sentence"), "pipecat"),
 }
 

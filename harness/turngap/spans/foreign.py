@@ -108,8 +108,8 @@ def read_turn(
     note = "; ".join(dict.fromkeys(text for text in missing if text))
     return TurnSpans(
         intervals,
-        transcript=_join_texts(spans, mapping.transcript, speech_ns, chosen),
-        reply=_text(chosen, mapping.reply),
+        transcript=_join_texts(spans, mapping.transcript, speech_ns, received_ns, _used(chosen, mapping.transcript)),
+        reply=_text(spans, mapping.reply, received_ns, _used(chosen, mapping.reply)),
         note=f"{mapping.name} spans: {note}" if note else "",
     )
 
@@ -182,22 +182,37 @@ def _describe_gap(stage: Stage, mapped: MappedStage, chosen: Mapping[str, Foreig
     return ""
 
 
+def _used(chosen: Mapping[str, ForeignSpan], text: Attribute | None) -> ForeignSpan | None:
+    """Return the span with a text, if stages are made of it too."""
+    return chosen.get(text.span) if text is not None else None
+
+
 def _join_texts(
-    spans: Sequence[ForeignSpan], text: Attribute | None, speech_ns: int, chosen: Mapping[str, ForeignSpan]
+    spans: Sequence[ForeignSpan], text: Attribute | None, speech_ns: int, received_ns: int, last: ForeignSpan | None
 ) -> str | None:
-    """Return the caller's words: those of all its spans from the utterance's start to the one that was used."""
-    if text is None or text.span not in chosen:
+    """Return the words of a turn: those of its spans from the utterance's start on, up to the one that was used.
+
+    A span that no stage uses counts if it began before the reply was received.
+    """
+    if text is None:
         return None
-    last = chosen[text.span]
-    parts = [
-        value
-        for span in sorted(spans, key=lambda span: span.end_ns)
-        if span.name == text.span and speech_ns <= span.end_ns <= last.end_ns
-        if isinstance(value := span.attributes.get(text.attribute), str)
-    ]
+    own = sorted((span for span in spans if span.name == text.span and span.end_ns >= speech_ns), key=_by_end)
+    until = [span for span in own if (span.end_ns <= last.end_ns if last is not None else span.start_ns <= received_ns)]
+    parts = [value for span in until if isinstance(value := span.attributes.get(text.attribute), str)]
     return " ".join(parts) or None
 
 
-def _text(chosen: Mapping[str, ForeignSpan], text: Attribute | None) -> str | None:
-    value = chosen[text.span].attributes.get(text.attribute) if text is not None and text.span in chosen else None
+def _by_end(span: ForeignSpan) -> int:
+    return span.end_ns
+
+
+def _text(
+    spans: Sequence[ForeignSpan], text: Attribute | None, received_ns: int, used: ForeignSpan | None
+) -> str | None:
+    """Return the text of the span that was used, or of the last that began before the reply was received."""
+    if text is None:
+        return None
+    named = [span for span in spans if span.name == text.span and span.start_ns <= received_ns]
+    span = used or max(named, key=lambda span: span.start_ns, default=None)
+    value = None if span is None else span.attributes.get(text.attribute)
     return value if isinstance(value, str) else None

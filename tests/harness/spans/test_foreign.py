@@ -208,3 +208,34 @@ def test_an_agent_whose_clock_nothing_bounds_has_no_stages() -> None:
     )
     assert turn.stages is None
     assert turn.stages_note == "nothing bounds the offset to the agent's clock"
+
+
+LIVEKIT: dict[str, Any] = json.loads((Path(__file__).parent / "livekit-1.8.9.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("call", LIVEKIT["calls"], ids=lambda call: call["utterance"])
+def test_the_stages_of_livekit_follow_one_another(call: dict[str, Any]) -> None:
+    """From the detector's end of speech to the caller's first message; words and reply are in spans of their own."""
+    turn = read_turn(
+        spans_of(call),
+        load_mapping("livekit"),
+        speech_ns=10**9,
+        heard_from_ns=call["frame_sent_ns"],
+        received_ns=call["received_ns"],
+    )
+    assert turn.note == ""
+    order = (
+        Activity.PROVISIONAL_END,
+        Activity.TRANSCRIPTION,
+        Activity.FIRST_TOKEN,
+        Activity.FIRST_CLAUSE,
+        Activity.FIRST_AUDIO,
+        Activity.ENCODING,
+    )
+    for earlier, later in itertools.pairwise(order):
+        assert turn.intervals[earlier][1] == turn.intervals[later][0]
+    assert turn.intervals[Activity.ENCODING][1] == call["received_ns"]
+    # It began to generate before the end of the turn was decided, or just after.
+    assert to_ms(turn.intervals[Activity.CONFIRMED_END][1] - turn.intervals[Activity.FIRST_TOKEN][0]) < 5
+    assert turn.transcript in ("Number.", "Saturday. September 14th.")
+    assert turn.reply
