@@ -152,6 +152,7 @@ def test_each_engine_describes_itself(loaded: Engines) -> None:
     assert loaded.models["stt"] == "faster_whisper whisper-tiny.en int8, short window, 1 thread"
     assert [text.split(",")[0].split()[0] for text in loaded.models.values()] == [
         "silero",
+        "words_and_melody",
         "faster_whisper",
         "onnx",
         "hibari",
