@@ -11,7 +11,7 @@ from turngap.caller import onset, playout
 from turngap.caller.playout import MAX_BUFFERED_NS
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
 from turngap.model.finding import Finding, FindingKind
-from turngap.model.records import CallEnd, CallRecord, Received
+from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import TurnRecord
 from turngap.scoring.milestones import find_message_playing
 
@@ -23,7 +23,9 @@ CLOSED_EARLY_MS = 20.0
 HUGE_SAMPLES = 480_000
 """A minute of audio in one message; Twilio's buffer holds ten."""
 FLOOD_MESSAGES = 1_000
-"""Messages in one second: fifty are needed."""
+"""Messages in one second: fifty are needed, and a reply may come ahead of time ..."""
+FLOOD_MARKS = 200
+"""... but no reply needs so many marks."""
 
 
 def find_timing_faults(record: CallRecord, turns: Sequence[TurnRecord]) -> list[Finding]:
@@ -101,13 +103,17 @@ def _find_huge_messages(record: CallRecord) -> Finding | None:
 
 
 def _find_flood(record: CallRecord) -> Finding | None:
-    at_ns = np.sort([_received_at(one) for one in record.received] + [mark.recv_ns for mark in record.marks])
-    if len(at_ns) <= FLOOD_MESSAGES:
+    marks_ns = [mark.recv_ns for mark in record.marks]
+    messages, marks = (
+        _most_in_a_second([one.recv_ns for one in record.received] + marks_ns),
+        _most_in_a_second(marks_ns),
+    )
+    if messages <= FLOOD_MESSAGES and marks <= FLOOD_MARKS:
         return None
-    within = np.searchsorted(at_ns, at_ns + 1_000 * NS_PER_MS) - np.arange(len(at_ns))
-    most = int(within.max())
-    return Finding(kind=FindingKind.FLOOD, count=len(at_ns), value=most) if most > FLOOD_MESSAGES else None
+    return Finding(kind=FindingKind.FLOOD, count=len(record.received) + len(marks_ns), value=messages)
 
 
-def _received_at(message: Received) -> int:
-    return message.recv_ns
+def _most_in_a_second(at_ns: Sequence[int]) -> int:
+    times_ns = np.sort(np.array(at_ns, np.int64))
+    beyond = np.searchsorted(times_ns, times_ns + 1_000 * NS_PER_MS)
+    return int((beyond - np.arange(len(times_ns))).max(initial=0))

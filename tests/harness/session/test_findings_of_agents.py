@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from turngap.clock import NS_PER_SAMPLE
 from turngap.findings import find_in_call, summarise_findings
+from turngap.findings.timing import find_timing_faults
 from turngap.model.finding import Finding, FindingKind
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import Outcome, TurnRecord
@@ -14,6 +15,7 @@ from turngap.scoring.score import score_call
 from turngap_agent.telephony import mulaw
 
 from tests.harness import ambience
+from tests.harness.builders import Call
 from tests.harness.caller.calls import call, clip, turn
 from tests.harness.session import misbehaving
 from tests.harness.session.filler_agents import beep
@@ -98,11 +100,14 @@ def test_a_socket_closed_before_its_audio_could_play() -> None:
 
 
 def test_more_audio_than_the_buffer_holds() -> None:
-    """Eleven minutes in messages of a minute and more."""
-    long = np.tile(VOICE, 700)
-    _, _, found = measure(Misbehaving(voice=long, piece=70 * 8000, closes=True))
-    assert {KINDS.OVERFLOWED, KINDS.HUGE_MESSAGE} <= set(found)
-    assert found[KINDS.OVERFLOWED].value >= 60
+    """Eleven minutes in messages of 70 s: the last ones are lost, and all are huge."""
+    heard = Call().utter(1000, 2010)
+    for _ in range(10):
+        heard.hear(2410, np.tile(VOICE, 70))
+    found = {one.kind: one for one in find_timing_faults(heard.ends(20_000), ())}
+    assert found[KINDS.OVERFLOWED].value == 140
+    assert found[KINDS.OVERFLOWED].count == 2
+    assert KINDS.HUGE_MESSAGE in found
 
 
 BARGE_IN = (turn("a"), turn("b", agent="stop", over_agent_ms=300, pause_ms=0))
