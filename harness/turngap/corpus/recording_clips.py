@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from turngap_agent.errors import ScenarioError
 from turngap_agent.telephony import SAMPLE_RATE
 
@@ -12,8 +13,10 @@ from turngap.corpus.audio_sources import SourceAudio, read_mono
 from turngap.corpus.concatenation import HEAD_SAMPLES, normalise
 from turngap.corpus.floor_label import MAX_MOVE_MS, TAIL_MS, FloorLabel, label_by_floor
 from turngap.corpus.hand_labels import HandLabel
+from turngap.corpus.labels import SHIFT_DB
 from turngap.corpus.recording_check import RecordingCheck, check_recording
 from turngap.corpus.recording_floor import make_floor_loop
+from turngap.corpus.speech_stretches import FLOOR_FRAMES, FRAME_MS
 from turngap.model.records import Clip, LabelSource
 from turngap.scenario import Turn
 
@@ -21,6 +24,8 @@ ROUNDING_MS = 10.0
 """Label tools round times: an end later than the file's by this is the file's."""
 NEVER_QUIET_FROM_MS, NEVER_QUIET_SHARE = 1000.0, 0.98
 """Clean speech of a second has closures in it that are 35 dB down; a word alone may have none."""
+QUIETER_DB = 15.0
+"""What is nearer to the loudest frames is speech that goes on to the end of the file."""
 ADVICE = "label it by hand: `turngap label FILE --plot` shows where, and prints what to write"
 
 
@@ -89,15 +94,29 @@ def check_noisy_clip(path: Path, audio: SourceAudio, clip: Clip | str, turn: Tur
 
 
 def threshold_stands(check: RecordingCheck, label: FloorLabel) -> bool:
-    """Return whether the label by threshold counts, and not the one relative to the noise floor.
+    """Return whether the label by threshold counts, firm or not, and not the one relative to the noise floor.
 
-    It does if it is firm and followed by 100 ms without sound. Otherwise noise may be over the threshold: if the speech
-    ends earlier relative to the floor, by more than that label's own uncertainty may be, or if the recording never
-    falls under the threshold, then only the label relative to the floor counts.
+    It does for every clean recording: firm, and followed by 100 ms without sound; or cut where the speech ends; or not
+    firm, over a floor that is far under the threshold. Noise over the threshold makes it void: if what follows the
+    speech is that, or if the recording never falls under the threshold.
     """
+    if check.label.is_firm and check.tail_ms >= TAIL_MS:
+        return True
+    is_void = is_never_quiet(check) or is_noise_after(check, label.end_ms)
     if not check.label.is_firm:
+        return not is_void
+    return not is_void or (check.end_ms - label.end_ms <= MAX_MOVE_MS and not is_never_quiet(check))
+
+
+def is_noise_after(check: RecordingCheck, end_ms: float) -> bool:
+    """Return whether noise over the threshold, and no speech, follows the end: 15 dB or more under the speech."""
+    levels = levels_dbfs(check.pcm)
+    tail = levels[round(end_ms / FRAME_MS) :]
+    if len(tail) < FLOOR_FRAMES:
         return False
-    return check.tail_ms >= TAIL_MS or (check.end_ms - label.end_ms <= MAX_MOVE_MS and not is_never_quiet(check))
+    loudest = float(np.percentile(levels, 95))
+    mean = float(10 * np.log10(np.mean(10 ** (tail / 10))))
+    return float(np.median(tail)) > check.threshold_dbfs - SHIFT_DB and mean < loudest - QUIETER_DB
 
 
 def is_never_quiet(check: RecordingCheck) -> bool:

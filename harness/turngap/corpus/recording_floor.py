@@ -21,6 +21,7 @@ def make_floor_loop(pcm: Pcm16, samples: int, seed: str) -> Pcm16 | None:
 
     It repeats without a seam. None where the floor is inaudible, or the recording shorter than 100 ms.
     """
+    pcm = pcm[: len(pcm) // LEVEL_FRAME_SAMPLES * LEVEL_FRAME_SAMPLES]  # an incomplete frame would look quieter
     levels = levels_dbfs(pcm)
     if len(levels) < 10:
         return None
@@ -28,7 +29,7 @@ def make_floor_loop(pcm: Pcm16, samples: int, seed: str) -> Pcm16 | None:
     powers = 10 ** (levels[quiet] / 10)
     if 10 * np.log10(max(float(np.mean(powers)), 1e-12)) < INAUDIBLE_DBFS:
         return None
-    frames = pcm[: len(levels) * LEVEL_FRAME_SAMPLES].reshape(-1, LEVEL_FRAME_SAMPLES)[quiet].astype(np.float64)
+    frames = pcm.reshape(-1, LEVEL_FRAME_SAMPLES)[quiet].astype(np.float64)
     window = np.hanning(LEVEL_FRAME_SAMPLES)
     spectrum = np.mean(np.abs(np.fft.rfft(frames * window, axis=1)) ** 2, axis=0)
     length = samples + LOOP_SAMPLES

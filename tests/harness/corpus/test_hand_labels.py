@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from turngap.caller.onset import levels_dbfs
 from turngap.corpus.clips import build_corpus
+from turngap.corpus.concatenation import normalise
 from turngap.model.records import Clip, LabelSource, Pcm16
 from turngap.scenario.model import load_scenario_file
 from turngap_agent.errors import HarnessError, ScenarioError
@@ -152,3 +154,22 @@ def test_a_file_of_two_speakers_is_refused(tmp_path: Path) -> None:
     both = Annotations((Stretch(0, 900, speaker="A"), Stretch(1000, 1500, speaker="B")))
     with pytest.raises(ScenarioError, match="it labels 2 speakers"):
         to_hand_label(both, "x.rttm")
+
+
+@pytest.mark.parametrize("samples", [1, 40, 79])
+def test_the_floor_of_a_recording_of_any_length_goes_on_behind_it(tmp_path: Path, samples: int) -> None:
+    """The clip's bed has the level of the noise after the speech, also where the last 10 ms frame is incomplete."""
+    pcm = np.concatenate([make_noisy(), make_noisy()[:samples]])
+    clip = build_clip(write_scenario(tmp_path, "    speech_ms: [500, 2000]", pcm))
+    assert clip.bed is not None
+    assert len(clip.bed) >= len(clip.pcm)
+    gain_db = levels_dbfs(normalise(pcm)).max() - levels_dbfs(pcm).max()
+    assert np.median(levels_dbfs(clip.bed)) - gain_db == pytest.approx(-42, abs=2)
+
+
+def test_a_clean_recording_that_is_cut_at_its_end_keeps_its_label(tmp_path: Path) -> None:
+    """Without silence after it there is no floor to go by, and none is needed: the speech ends with the file."""
+    pcm = np.concatenate([np.zeros(1200, np.int16), speech(8000, 4)])
+    clip = build_clip(write_scenario(tmp_path, "", pcm))
+    assert clip.label_source is LabelSource.THRESHOLD
+    assert abs(len(clip.pcm) - clip.speech_start_sample - 8000) <= 40
