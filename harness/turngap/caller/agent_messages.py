@@ -22,8 +22,10 @@ from turngap.caller.playout import Playout
 from turngap.caller.traffic import Refused
 from turngap.clock import Clock
 
-STEP_NS = 300_000
+STEP_NS = 1_000_000
 """Between steps: the event loop must not be busy all the time (`connection.PAUSE_S`)."""
+MESSAGES_AT_ONCE = 4
+"""Messages that have waited, handled in one step."""
 ECHO_NS = 10_000_000
 """Between steps in which marks are echoed; long enough for the scheduler to sleep rather than to spin."""
 MARKS_AT_ONCE = 8
@@ -91,13 +93,16 @@ class AgentMessages:
             self._take_step()
 
     def _take_step(self, _: int = 0) -> None:
-        """Handle the next message, or a piece of one; what remains is handled later."""
-        if self._steps is None:
-            self._steps = self._handle(*self._waiting.popleft())
-        try:
-            next(self._steps)
-        except StopIteration:
-            self._steps = None
+        """Handle the next messages, or a piece of one; what remains is handled later."""
+        for _ in range(MESSAGES_AT_ONCE):
+            if self._steps is None:
+                self._steps = self._handle(*self._waiting.popleft())
+            try:
+                next(self._steps)
+            except StopIteration:
+                self._steps = None
+            if self._steps is not None or not self._waiting:
+                break
         self._is_behind = self._steps is not None or bool(self._waiting)
         if self._is_behind:
             self._call_at(self._clock.now_ns() + STEP_NS, self._take_step)

@@ -248,18 +248,23 @@ def _label(
 @app.command("export")
 def _export(
     run: Annotated[str, typer.Argument(help=RUN)],
-    format_: Annotated[str, typer.Option("--format", help="csv: the turns; perfetto: the traces.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="csv, parquet: the turns; perfetto: the traces; junit, markdown: for CI.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The file to write. [default: stdout]")] = None,
 ) -> None:
-    """Convert a run for other tools: CSV of its turns, or a Perfetto trace."""
+    """Convert a run for other tools: its turns as CSV or Parquet, a Perfetto trace, JUnit XML, a page of Markdown."""
     from turngap import api, export
 
-    text = export.export_run(api.find_run(run), format_)
+    content = export.export_bytes(api.find_run(run), format_)
     if out is None:
-        sys.stdout.write(text)
+        if format_ == "parquet" and sys.stdout.isatty():
+            raise UsageError("--format parquet: no text for a terminal; add --out FILE")
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
         return
     try:
-        out.write_text(text, "utf-8")
+        out.write_bytes(content)
     except OSError as error:
         raise write_error(f"{out}: cannot be written", error) from None
 

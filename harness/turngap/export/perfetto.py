@@ -1,6 +1,8 @@
-"""A run as Chrome trace JSON for ui.perfetto.dev: one process per call, each activity a pair of async events.
+"""A run as Chrome trace JSON for ui.perfetto.dev: one process per call, in it one track a stage and one for the gaps.
 
-Stages overlap, and Perfetto does not import overlapping slices of one track; it does import async `b`/`e` pairs.
+Activities of one stage may overlap, and Perfetto does not import overlapping slices of one track; it does import async
+`b`/`e` pairs, and shows those of one name and process as one track. So an event's name is its stage, or `turn gap`; the
+activity is among its arguments.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def _turn_events(turn: TurnRecord, base_ns: int) -> list[Event]:
         start_us, end_us = (t0_us + ms * 1e3 for ms in (bar.start_ms, bar.end_ms))
         ident = 1000 * (turn.turn + 1) + place
         events += _event_pair(
-            bar.activity.value, "stage", pid, ident, start_us, end_us, {"stage": bar.activity.stage.value}
+            bar.activity.stage.value, "stage", pid, ident, start_us, end_us, {"activity": bar.activity.value}
         )
     return events
 

@@ -1,0 +1,31 @@
+"""The limits of a run's budget as judged from its stored turns, for the exports that list them. Pure."""
+
+from __future__ import annotations
+
+from turngap.store.folder import StoredRun
+from turngap.verdict.budget import Limit
+from turngap.verdict.limits import LimitResult, judge_budget
+from turngap.verdict.validity import Evidence
+
+
+def judge_limits(run: StoredRun) -> list[tuple[Limit, LimitResult]]:
+    """Return each limit of the budget with what the run's scored turns show of it; [] without a budget."""
+    budget, record = run.record.budget, run.record
+    if budget is None:
+        return []
+    scored = [turn for turn in run.turns if turn.scored]
+    evidence = Evidence(
+        planned_turns=record.planned_turns,
+        complete=record.complete,
+        simultaneous_calls=record.simultaneous_calls,
+        vram_peak_mib=max((gpu.used_peak_mib for gpu in record.gpus), default=None) if record.gpus else None,
+    )
+    ended = len(scored) >= record.planned_turns
+    results = judge_budget(budget, scored, evidence, record.stopping_plan, ended=ended)
+    return list(zip(budget.limits, results, strict=True))
+
+
+def name_limit(limit: Limit) -> str:
+    """Return the limit in a few words: "turn_gap_ms p95 at most 500"."""
+    quantile = f" p{100 * limit.quantile:g}" if limit.is_latency else ""
+    return f"{limit.metric}{quantile} at most {limit.at_most:g}"
