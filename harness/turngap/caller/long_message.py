@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeGuard, TypeVar
 
+JOINED_BYTES = 1024 * 1024
+"""Longer messages are handled in parts: to join them would stop the event loop for over 1 ms."""
 Part = TypeVar("Part", str, bytes)
 
 
@@ -20,6 +22,13 @@ class LongMessage(Generic[Part]):
 
 
 AnyMessage = str | bytes | LongMessage[str] | LongMessage[bytes]
+
+
+def join_message(parts: Sequence[Any], is_text: bool) -> AnyMessage:
+    """Return a message from its parts, all texts or all bytes."""
+    if sum(map(len, parts)) > JOINED_BYTES:
+        return LongMessage(parts)
+    return "".join(parts) if is_text else b"".join(parts)
 
 
 def is_text(message: AnyMessage) -> TypeGuard[str | LongMessage[str]]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """The longest message that is read: 13 minutes of μ-law as base64, more than a platform buffers."""
-JOINED_BYTES = 1024 * 1024
-"""Longer messages are handled in the parts in which they came: to join them would stop the event loop for over 1 ms."""
 BURST_BYTES = 16 * 1024 * 1024
 """So much may come at once, ten minutes of audio twice over ..."""
 BYTES_PER_S = 1024 * 1024

@@ -230,4 +230,4 @@ def test_a_connection_handles_a_few_frames_in_a_turn_of_the_loop() -> None:
         return received
 
     assert asyncio.run(main()) == [str(number) for number in range(500)]
-    assert max(np.diff(counts)) <= connections.SLICE_PIECES
+    assert max(np.diff(counts)) <= connections.SLICE_FRAMES

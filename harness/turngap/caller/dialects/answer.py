@@ -23,6 +23,7 @@ from turngap_agent.errors import UsageError
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 64 * 1024
+_EXPECTED = "expected ws://HOST:PORT/PATH or wss://…, or the http:// URL of a webhook that names it"
 _CALL = {"CallSid": "CA" + "0" * 32, "Direction": "inbound", "From": "+15005550006", "To": "+15005550006"}
 
 
@@ -52,10 +53,10 @@ def fetch_answer(url: str) -> Answer:
                 raise
             text = _request(f"{url}{'&' if '?' in url else '?'}{form.decode()}", None)
     except urllib.error.HTTPError as error:
-        raise UsageError(f"--url {url}: the webhook answered HTTP {error.code}; is its path right?") from None
+        raise UsageError(f"--url {url}: the webhook answered HTTP {error.code}; {_EXPECTED}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise UsageError(f"--url {url}: the webhook cannot be reached: {reason}") from None
+        raise UsageError(f"--url {url}: the webhook cannot be reached ({reason}); {_EXPECTED}") from None
     return read_answer(text, url)
 
 
