@@ -95,10 +95,8 @@ class _Call:
         spans_so_far: Callable[[str], Sequence[Span]] | None,
         dialect: str,
     ) -> None:
-        self._planned = planned
-        self._clips = clips
-        self._clock = clock
-        self._scheduler = scheduler
+        self._planned, self._clips = planned, clips
+        self._clock, self._scheduler = clock, scheduler
         self._labels, self._on_spoken = dict(labels), on_spoken
         self._spans_so_far = None if spans_so_far is None else partial(spans_so_far, call_sid)
         self._reported_spoken = 0
@@ -179,8 +177,7 @@ class _Call:
             self._call_at(self._started_ns + self._link.breaks_after_ns, self._on_broken)
 
     def _on_frame(self, due_ns: int) -> None:
-        assert self._stream is not None
-        assert self._conversation is not None
+        assert self._stream is not None and self._conversation is not None
         frame = len(self._sent)
         if not self._conversation.decide(frame):
             self._hang_up()
