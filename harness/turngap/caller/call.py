@@ -151,8 +151,7 @@ class _Call:
         finally:
             for timer in self._timers:
                 timer.cancel()
-            if self._stream is not None:
-                await close_surely(self._stream.connection)
+            await close_surely(self._stream)
         return await self._make_record(end, detail)
 
     def _start(self, stream: CallerStream, custom_parameters: dict[str, str]) -> None:
@@ -177,7 +176,8 @@ class _Call:
             self._call_at(self._started_ns + self._link.breaks_after_ns, self._on_broken)
 
     def _on_frame(self, due_ns: int) -> None:
-        assert self._stream is not None and self._conversation is not None
+        assert self._stream is not None
+        assert self._conversation is not None
         frame = len(self._sent)
         if not self._conversation.decide(frame):
             self._hang_up()
@@ -246,8 +246,8 @@ class _Call:
         if self._over.done():
             return
         self._ended_ns = now_ns
-        detail = describe_agent_end(reason, max(0, now_ns - self._started_ns), self._conversation)
-        self._over.set_result((CallEnd.AGENT_CLOSED, detail))
+        end = describe_agent_end(reason, max(0, now_ns - self._started_ns), self._conversation)
+        self._over.set_result((CallEnd.AGENT_CLOSED, end))
 
     def _hang_up(self) -> None:
         """Send `stop`, or drop the socket; `run` closes it."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from turngap.caller.connection import Connection
+from turngap.caller.caller_stream import CallerStream
 from turngap.caller.conversation import Conversation
 
 
-async def close_surely(connection: Connection) -> None:
-    """Close the socket, in a second at most; a cancellation meanwhile is deferred, since a record is promised."""
-    closing = asyncio.ensure_future(connection.close())
+async def close_surely(stream: CallerStream | None) -> None:
+    """Close the stream's socket, in a second at most; a cancellation meanwhile is deferred, since a record is promised."""
+    if stream is None:
+        return
+    closing = asyncio.ensure_future(stream.connection.close())
     while not closing.done():
         try:
             await asyncio.shield(closing)
