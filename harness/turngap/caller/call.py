@@ -72,8 +72,8 @@ async def place_call(
     allows) with one line in `detail` if something went wrong. Cancelling the task ends the call and returns what was
     recorded, as `INTERRUPTED`.
     """
-    sid = call_sid or "CA" + secrets.token_hex(16)
-    call = _Call(planned, clips, clock, scheduler, seed, sid, labels or {}, on_spoken, spans_so_far, dialect)
+    own_sid = call_sid or "CA" + secrets.token_hex(16)
+    call = _Call(planned, clips, clock, scheduler, seed, own_sid, labels or {}, on_spoken, spans_so_far, dialect)
     token = os.environ.get("TWILIO_AUTH_TOKEN") if auth_token is None else auth_token
     headers = {signature.HEADER: signature.sign(token, url)} if token else {}
     return await call.run(url, headers, dict(custom_parameters or {}))
@@ -220,9 +220,8 @@ class _Call:
         assert self._stream is not None
         self._stream.connection.drop()
         self._ended_ns = self._clock.now_ns()
-        after_s = (due_ns - self._started_ns) / 1e9
-        detail = f"the network {self._link.name!r} broke the connection after {after_s:g} s"
-        self._over.set_result((CallEnd.DISCONNECTED, detail))
+        broke = f"broke the connection after {(due_ns - self._started_ns) / 1e9:g} s"
+        self._over.set_result((CallEnd.DISCONNECTED, f"the network {self._link.name!r} {broke}"))
 
     def _on_message(self, message: Message, recv_ns: int) -> None:
         if isinstance(message, Refused) and message.ends_call:

@@ -9,7 +9,7 @@ from turngap.caller.conversation import Conversation
 
 
 async def close_surely(stream: CallerStream | None) -> None:
-    """Close the stream's socket, in a second at most; a cancellation meanwhile is deferred, since a record is promised."""
+    """Close the stream's socket, in a second at most; a cancellation meanwhile is deferred: a record is promised."""
     if stream is None:
         return
     closing = asyncio.ensure_future(stream.connection.close())
