@@ -177,7 +177,7 @@ def test_report_and_export_refuse_a_folder_that_is_no_run(tmp_path: Path, capfd:
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     assert run_error(capfd, "export", str(folder.path), "--format", "xml") == (
         3,
-        "--format 'xml': there are csv, perfetto",
+        "--format 'xml': there are csv, parquet, perfetto, junit, markdown",
     )
 
 
