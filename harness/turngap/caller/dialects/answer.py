@@ -48,8 +48,8 @@ def fetch_answer(url: str) -> Answer:
     try:
         try:
             text = _request(url, form)
-        except urllib.error.HTTPError as error:
-            if error.code not in (404, 405, 501):
+        except (urllib.error.HTTPError, http.client.RemoteDisconnected) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code not in (404, 405, 501):
                 raise
             text = _request(f"{url}{'&' if '?' in url else '?'}{form.decode()}", None)
     except urllib.error.HTTPError as error:
