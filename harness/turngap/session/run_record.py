@@ -239,7 +239,12 @@ def final_record(
 def with_agent(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
     """Return the record with what is known of the agent and the GPUs once the agent has started."""
     agent = AgentFigures(
-        url=ready.url, ready_s=ready.ready_s, models=ready.models, memory_mib=ready.memory_mib, gpu=ready.gpu
+        url=ready.url,
+        dialect=record.agent.dialect,
+        ready_s=ready.ready_s,
+        models=ready.models,
+        memory_mib=ready.memory_mib,
+        gpu=ready.gpu,
     )
     machine = {
         **record.environment,
