@@ -18,7 +18,7 @@ def render_parquet(run: StoredRun) -> bytes:
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError("--format parquet needs pyarrow: pip install 'turngap[parquet]'")
-    from turngap.api.tables import make_turn_frame
+    from turngap.export.frame import make_turn_frame  # pandas takes half a second to import
 
     buffer = io.BytesIO()
     make_turn_frame(run.turns).to_parquet(buffer, engine="pyarrow", index=False)
