@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from turngap_agent.errors import RunFolderError, TurngapError
 
 from turngap import report
-from turngap.export.frame import make_turn_frame
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.session import run_record
@@ -75,6 +74,8 @@ class Run:
     @cached_property
     def turns(self) -> pd.DataFrame:
         """One row a turn, warm-up included: `utterance_id`, `scored`, `outcome`, `turn_gap_ms`, ..."""
+
+        from turngap.export.frame import make_turn_frame
 
         return make_turn_frame(self.turn_records)
 
