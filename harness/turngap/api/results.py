@@ -74,7 +74,6 @@ class Run:
     @cached_property
     def turns(self) -> pd.DataFrame:
         """One row a turn, warm-up included: `utterance_id`, `scored`, `outcome`, `turn_gap_ms`, ..."""
-
         from turngap.export.frame import make_turn_frame
 
         return make_turn_frame(self.turn_records)
