@@ -136,7 +136,7 @@ def help_of(*command: str) -> str:
 def help_command(words: list[str]) -> tuple[str, ...] | None:
     """The command whose help lists the options of `words`; None where none can be run here."""
     if words[0] == "turngap" and len(words) > 1 and not words[1].startswith("-"):
-        parts = words[1:3] if words[1] == "weights" else words[1:2]
+        parts = words[1:3] if words[1] in ("weights", "corpus") else words[1:2]
         module = "turngap_agent" if words[1] in AGENTS_OWN else "turngap"
         return (*child.python_command(module), *parts)
     if words[:2] == ["python", "-m"]:

@@ -31,6 +31,7 @@ from turngap.verdict import intervals, summary
 from turngap.verdict.content_sample import ContentSample
 from turngap.verdict.gate import Evidence, Judgement
 from turngap.verdict.planned import list_planned
+from turngap.verdict.speech import name_speech
 from turngap.verdict.stopping import plan_run
 from turngap.verdict.telephone import describe_network, vary_network
 
@@ -198,6 +199,9 @@ def final_record(
     usage = process_log.summarise_process(folder.path / store.PROCESS)
     price = record.profile_data.get("price")
     low, high = summary.label_uncertainty_ms(progress.turns)
+    corpus = summary.corpus_figures(progress.turns, sources)
+    judged = judgement.verdict is not Verdict.INVALID  # such a verdict's sentence has no figure
+    sentence = name_speech(judgement.sentence, corpus) if judged else judgement.sentence
     send, receive = summarise_lateness(progress.send_late_ms), summarise_lateness(progress.recv_late_ms)
     return record.model_copy(
         update=summary.compute_figures(progress.turns)
@@ -207,7 +211,7 @@ def final_record(
             "complete": complete,
             "stopped_early": stopped_early,
             "verdict": judgement.verdict,
-            "sentence": with_caveat(judgement.sentence, record.profile_data),
+            "sentence": with_caveat(sentence, record.profile_data),
             "reasons": judgement.reasons,
             "validity": judgement.checks,
             "cost": summary.compute_cost(
@@ -217,7 +221,7 @@ def final_record(
                 progress.answered,
             ),
             "findings": summarise_findings(progress.turns),
-            "corpus": summary.corpus_figures(progress.turns, sources),
+            "corpus": corpus,
             "instrument": Instrument(
                 send=send,
                 receive=receive,
