@@ -13,7 +13,7 @@ from turngap_agent.errors import UsageError
 
 from turngap.corpora import conversion, pulling, totals
 from turngap.corpora.opening import cache_folder, open_corpus
-from turngap.corpora.pins import load_pins
+from turngap.corpora.pins import load_pins, make_hub_pin
 from turngap.corpora.table import corpus_error
 from turngap.corpus.corpus_check import check_corpus
 from turngap.corpus.natural_turns import read_turn
@@ -50,17 +50,24 @@ def print_pinned(*, as_json: bool) -> None:
     PipeConsole(highlight=False).print(table)
 
 
-def pull(name: str) -> Path:
-    """Fetch a pinned corpus; return its folder.
+def pull(name: str, licence: str = "") -> Path:
+    """Fetch a pinned corpus, or a data set on the hub by its commit; return its folder.
 
     Raises:
         UsageError: there is no such corpus, or a package that its converter needs is missing.
         WeightsError: it can't be fetched, or is not the pinned one.
     """
     pins = load_pins()
+    own = make_hub_pin(name, licence)
+    if own is not None:
+        return pulling.pull_corpus(own, cache_folder(), _show_progress)
     if name not in pins:
         hint = documents.suggest(name, pins)
-        raise corpus_error(f"no corpus {name!r} is pinned{hint}; there are: {', '.join(pins)}", "unknown")
+        raise corpus_error(
+            f"no corpus {name!r} is pinned{hint}; there are: {', '.join(pins)} (or give "
+            "ORG/NAME@COMMIT:PATH.parquet of a data set on the hub)",
+            "unknown",
+        )
     return pulling.pull_corpus(pins[name], cache_folder(), _show_progress)
 
 

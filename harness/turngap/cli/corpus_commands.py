@@ -23,11 +23,16 @@ def _list(as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False) -
 
 
 @corpus.command("pull")
-def _pull(name: Annotated[str, typer.Argument(help="A pinned corpus.")]) -> None:
-    """Fetch a pinned corpus, verify it and write its table; prints the folder."""
+def _pull(
+    name: Annotated[
+        str, typer.Argument(help="A pinned corpus, or ORG/NAME@COMMIT:PATH.parquet of a data set on the hub.")
+    ],
+    licence: Annotated[str, typer.Option(help="The licence of a data set that is not pinned.")] = "",
+) -> None:
+    """Fetch a corpus, verify it and write its table; prints the folder."""
     from turngap.cli import corpus as command
 
-    print(command.pull(name))
+    print(command.pull(name, licence))
 
 
 @corpus.command("check")

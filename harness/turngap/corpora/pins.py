@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -48,7 +49,7 @@ class CorpusPin(FrozenModel):
     source: str
     """As it is to be cited."""
     homepage: str
-    converter: Literal["ami", "eot-bench"]
+    converter: Literal["ami", "hub"]
     needs: str = ""
     """A package that the converter needs and that is not among the dependencies."""
     files: Annotated[tuple[RemoteFile | HubFile, ...], Field(min_length=1)]
@@ -75,6 +76,28 @@ class CorpusPin(FrozenModel):
     def locate(self, cache_folder: Path) -> Path:
         """Return its folder in the cache of corpora, fetched or not."""
         return cache_folder / self.name / self.fingerprint
+
+
+_HUB_ROWS = re.compile(
+    r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40}):(?P<path>[\w.-]+(/[\w.-]+)*\.parquet)", re.ASCII
+)
+
+
+def make_hub_pin(given: str, licence: str) -> CorpusPin | None:
+    """Return the pin of a data set on the hub that is given as ORG/NAME@COMMIT:PATH.parquet; None if it is not."""
+    match = _HUB_ROWS.fullmatch(given)
+    if match is None:
+        return None
+    return CorpusPin(
+        name=match["repo"].replace("/", "-"),
+        about="a data set on the hub",
+        licence=licence,
+        source=f"{match['repo']} at {match['revision'][:12]}",
+        homepage=f"https://huggingface.co/datasets/{match['repo']}",
+        converter="hub",
+        needs="pyarrow",
+        files=(HubFile(repo=match["repo"], revision=match["revision"], path=match["path"]),),
+    )
 
 
 @cache

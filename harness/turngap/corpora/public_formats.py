@@ -3,8 +3,9 @@
 AMI: `words/MEETING.SPEAKER.words.xml` in the archive of annotations has words with times,
 `corpusResources/meetings.xml` says on which headset channel each speaker is (https://groups.inf.ed.ac.uk/ami/corpus/annotation.shtml).
 
-eot-bench: a Parquet file, a row a turn, with the columns id, audio (bytes), silence_spans (start, end), words (word,
-start, end) and messages (role, content). The last span starts where the turn ends, earlier ones are pauses inside.
+The hub: a Parquet file, a row a turn, with a column of audio (its bytes), and where the turn ends: `silence_spans`
+(start, end; the last span starts where the turn ends, as in eot-bench), `end`, or the last of `words` (word, start,
+end). Times are in seconds. The columns id, text, speaker, start and messages (role, content) are used where they exist.
 """
 
 from __future__ import annotations
@@ -63,15 +64,16 @@ def convert_ami(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[Tab
     return rows
 
 
-def convert_eot_bench(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[TableRow]:
-    """Return the turns of the Parquet file, and put the audio of each into `folder`, as FLAC.
+def convert_hub(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[TableRow]:
+    """Return the turns of Parquet files, and put the audio of each into `folder`, as FLAC.
 
     Raises:
-        WeightsError: it has not the columns above (`weights.format`).
+        WeightsError: they have not the columns above (`weights.format`).
     """
     try:
-        return [_make_eot_row(pin, row, folder) for path in paths for row in _read_parquet(path)]
-    except (KeyError, IndexError, TypeError, ValueError, soundfile.LibsndfileError) as error:
+        rows = (row for path in paths for row in _read_parquet(path))
+        return [_make_hub_row(pin, row, number, folder) for number, row in enumerate(rows, start=1)]
+    except (KeyError, StopIteration, TypeError, ValueError, soundfile.LibsndfileError) as error:
         raise _format_error(pin, error) from None
 
 
@@ -83,30 +85,50 @@ def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _make_eot_row(pin: CorpusPin, row: Mapping[str, Any], folder: Path) -> TableRow:
-    spans = sorted((float(one["start"]) * 1000, float(one["end"]) * 1000) for one in row["silence_spans"])
-    end_ms = spans[-1][0]
-    words = tuple(
+def _make_hub_row(pin: CorpusPin, row: Mapping[str, Any], number: int, folder: Path) -> TableRow:
+    spans = sorted((float(one["start"]) * 1000, float(one["end"]) * 1000) for one in row.get("silence_spans") or ())
+    words = [
         TableWord(str(one["word"]).strip(), float(one["start"]) * 1000, float(one["end"]) * 1000)
-        for one in row["words"]
-        if str(one["word"]).strip() and float(one["start"]) * 1000 <= end_ms
-    )
-    start_ms = min((word.start_ms for word in words), default=0.0)
-    asked = [one["content"] for one in row["messages"] or () if one["role"] == "assistant"]
-    name = f"{_UNSAFE.sub('-', str(row['id']))}.flac"
-    samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="int16", always_2d=True)
+        for one in row.get("words") or ()
+        if str(one["word"]).strip()
+    ]
+    end_ms = _find_end_ms(row, spans, words)
+    kept = tuple(word for word in words if word.start_ms <= end_ms)
+    start_ms = min((word.start_ms for word in kept), default=float(row.get("start") or 0) * 1000)
+    asked = [one["content"] for one in row.get("messages") or () if one["role"] == "assistant"]
+    key = str(row.get("id") or number)
+    name = f"{_UNSAFE.sub('-', key)}.flac"
+    audio = next(value for value in row.values() if isinstance(value, Mapping) and value.get("bytes"))
+    samples, rate = soundfile.read(io.BytesIO(audio["bytes"]), dtype="int16", always_2d=True)
     soundfile.write(folder / name, samples, rate, subtype="PCM_16")
     return TableRow(
-        id=str(row["id"]),
+        id=key,
         file=name,
-        start_ms=min(start_ms, end_ms - 1),
+        start_ms=max(0.0, min(start_ms, end_ms - 1)),
         end_ms=end_ms,
-        words=words,
+        text="" if kept else str(row.get("text") or ""),
+        words=kept,
         pauses_ms=tuple((start, end) for start, end in spans[:-1] if start_ms <= start < end <= end_ms),
+        speaker=str(row.get("speaker") or ""),
         licence=pin.licence,
         source=pin.source,
         question=str(asked[-1]) if asked else "",
     )
+
+
+def _find_end_ms(row: Mapping[str, Any], spans: Sequence[tuple[float, float]], words: Sequence[TableWord]) -> float:
+    """Return where the turn ends.
+
+    Raises:
+        KeyError: no column says it.
+    """
+    if spans:
+        return spans[-1][0]
+    if row.get("end") is not None:
+        return float(row["end"]) * 1000
+    if words:
+        return max(word.end_ms for word in words)
+    raise KeyError("no column says where a turn ends: silence_spans, end or words")
 
 
 def _find_agent(meetings: ElementTree.Element, meeting: str, channel: str) -> str:

@@ -55,7 +55,7 @@ def _write_table(pin: CorpusPin, paths: list[Path], folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         draft.mkdir(parents=True)
-        convert = {"ami": public_formats.convert_ami, "eot-bench": public_formats.convert_eot_bench}[pin.converter]
+        convert = {"ami": public_formats.convert_ami, "hub": public_formats.convert_hub}[pin.converter]
         rows = convert(pin, paths, draft)
         files.replace_file(draft / TABLE, format_table(rows))
         draft.rename(folder)

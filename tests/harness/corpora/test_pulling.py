@@ -203,15 +203,41 @@ def test_a_row_of_eot_bench_is_a_turn(tmp_path: Path, monkeypatch: pytest.Monkey
         "messages": [{"role": "assistant", "content": "Your number?"}, {"role": "user", "content": "x"}],
     }
     monkeypatch.setattr(public_formats, "_read_parquet", lambda path: iter([row]))
-    (only,) = public_formats.convert_eot_bench(pin, [tmp_path / "x.parquet"], tmp_path)
+    (only,) = public_formats.convert_hub(pin, [tmp_path / "x.parquet"], tmp_path)
     assert (only.id, only.file, only.start_ms, only.end_ms) == ("en/7", "en-7.flac", 900.0, 2200.0)
     assert (only.pauses_ms, only.transcript, only.question) == (((1400.0, 1700.0),), "scripted words", "Your number?")
     samples, rate = soundfile.read(tmp_path / "en-7.flac")
     assert rate == 8000
     assert np.allclose(samples, make_recording(1)[0], atol=1e-4)
     del row["silence_spans"]
-    with pytest.raises(WeightsError, match="its files are not as expected"):
-        public_formats.convert_eot_bench(pin, [tmp_path / "x.parquet"], tmp_path)
+    (by_words,) = public_formats.convert_hub(pin, [tmp_path / "x.parquet"], tmp_path)
+    assert (by_words.end_ms, by_words.pauses) == (2200.0, ((1400.0, 1700.0),))
+    del row["words"]
+    with pytest.raises(WeightsError, match="no column says where a turn ends"):
+        public_formats.convert_hub(pin, [tmp_path / "x.parquet"], tmp_path)
+
+
+def test_a_data_set_is_given_by_its_commit(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any with a column of audio; its folder is printed, and is a corpus."""
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr("turngap.corpora.pulling.importlib.util.find_spec", lambda name: object())
+    server.files[HUB_PATH] = b"PAR1"
+    sound = {"bytes": wav(1), "path": None}
+    row = {"clip": sound, "text": "scripted words", "speaker": 7, "start": 0.9, "end": 2.2}
+    monkeypatch.setattr(public_formats, "_read_parquet", lambda path: iter([row]))
+    assert execute(["corpus", "pull", f"org/talk@{'c' * 40}:data/en.parquet", "--licence", "CC0-1.0"]) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    (only,) = read_table(folder / TABLE).rows
+    assert (only.id, only.start_ms, only.end_ms, only.transcript, only.speaker) == (
+        "1",
+        900.0,
+        2200.0,
+        "scripted words",
+        "7",
+    )
+    assert (only.licence, only.source) == ("CC0-1.0", "org/talk at cccccccccccc")
 
 
 def test_real_parquet_is_read(tmp_path: Path) -> None:
