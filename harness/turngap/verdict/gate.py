@@ -52,7 +52,7 @@ def judge_run(
     """
     scored = [turn for turn in turns if turn.scored]
     checks = validity.instrument_checks(scored, evidence, budgeted=budget is not None)
-    sound_check = sound.check_sound(scored, budgeted=budget is not None)
+    sound_check = sound.check_sound(turns, budgeted=budget is not None)
     checks += [sound_check] if sound_check is not None else []
     if budget is None:
         broken = [check.text for check in checks if check.ok is False]

@@ -15,12 +15,17 @@ MOST_SPOILT = 0.1
 
 
 def check_sound(turns: Sequence[TurnRecord], *, budgeted: bool) -> Check | None:
-    """Return the check that fails where the audio of more than a tenth of the calls was no speech; None if it was."""
-    calls = {turn.call for turn in turns}
-    spoilt = {turn.call for turn in turns if any(finding.kind in SPOILS_SOUND for finding in turn.findings)}
+    """Return the check that fails where the audio of more than a tenth of the calls was no speech; None if it was.
+
+    `turns` are all of the run: a call's findings are on its first turn, which may be a lead-in and not scored. Calls
+    without a scored turn do not count.
+    """
+    calls = {turn.call for turn in turns if turn.scored}
+    own = [turn for turn in turns if turn.call in calls]
+    spoilt = {turn.call for turn in own if any(finding.kind in SPOILS_SOUND for finding in turn.findings)}
     if not spoilt:
         return None
-    first = next(finding for finding in summarise_findings(turns) if finding.kind in SPOILS_SOUND)
+    first = next(finding for finding in summarise_findings(own) if finding.kind in SPOILS_SOUND)
     text = f"{first.text}; {first.remedy}"
     if len(spoilt) <= MOST_SPOILT * len(calls):
         return Check(name="sound", ok=None, text=f"{plural(len(spoilt), 'call')} of {len(calls)}: {text}", warning=True)

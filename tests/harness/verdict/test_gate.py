@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turngap.model.finding import Finding, FindingKind
 from turngap.model.result import Verdict
 from turngap.model.turn import GOOD, Outcome, StageTime, TurnRecord
 from turngap.verdict import stats, summary
@@ -600,3 +601,20 @@ def test_an_own_list_of_openings_is_a_warning_beside_the_verdict() -> None:
     (check,) = (check for check in own.checks if check.name == "openings")
     assert (check.ok, check.warning, check.text) == (None, True, OWN_OPENINGS)
     assert all(check.name != "openings" for check in shipped.checks)
+
+
+@pytest.mark.parametrize("first_scored", [True, False])
+def test_noise_passes_no_budget(first_scored: bool) -> None:
+    """Also where a call's findings are on a first turn that is not scored: a lead-in."""
+    noise = (Finding(kind=FindingKind.LINEAR_PCM, count=3),)
+    turns = [turn(index) for index in range(100)]
+    spoilt = {"findings": noise} if first_scored else {}
+    for index in range(20):
+        turns[index] = turn(index, turn=int(not first_scored), **spoilt)
+    lead_ins = [turn(index, scored=False, findings=noise) for index in range(20)] if not first_scored else []
+    judged = judge_run([*lead_ins, *turns], evidence(100), EDGE)
+    assert judged.verdict is Verdict.INVALID
+    assert "16-bit linear PCM was sent" in judged.sentence
+    alone = [turn(1000 + index, scored=False, findings=noise) for index in range(20)]
+    clean = judge_run([*alone, *(turn(index) for index in range(100))], evidence(100), EDGE)
+    assert clean.verdict is Verdict.PASS, "calls without a scored turn do not count"
