@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap import export
 from turngap.export import junit, markdown, schema
+from turngap.model.recorded import ENDS_BY_HAND, FROM_RECORDINGS, RecordingSummary
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.store.folder import RunFolder, StoredRun
-from turngap.verdict.budget import load_budget
+from turngap.verdict.budget import Budget, Limit, load_budget
 from turngap_agent.errors import UsageError
 
 from tests.harness import report_builders as builders
@@ -60,6 +61,16 @@ def test_the_verdicts_case_fails_as_the_exit_code_says(verdict: Verdict, child: 
     assert [element.tag for element in case] == [child or "system-out"]
     suite = ElementTree.fromstring(text)[0]
     assert int(suite.get("failures", "")) + int(suite.get("errors", "")) == (child is not None)
+
+
+def test_what_a_recording_does_not_say_is_skipped() -> None:
+    """As in the run's verdict: a cut-off is not known where ends of speech were found."""
+    budget = Budget(name="mine", limits=(Limit(metric="cut_off_rate", at_most=0.5),))
+    for sentence, known in ((FROM_RECORDINGS, False), (ENDS_BY_HAND, True)):
+        run = stored(budget=budget, verdict=Verdict.INVALID, recording=RecordingSummary(sentence=sentence, calls=()))
+        (case,) = (case for (group, _), case in read_cases(junit.render_junit(run)).items() if group == "limits")
+        assert case[0].tag == "skipped", "by hand they are three turns, too few"
+        assert ("ends of speech are found" in case[0].get("message", "")) is not known
 
 
 def test_each_limit_and_each_outcome_is_a_case() -> None:
