@@ -5,7 +5,9 @@ An archive is unpacked once; its folder is named by the archive's SHA-256, and i
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import secrets
 import shutil
@@ -14,7 +16,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -30,6 +31,15 @@ MOST_TIMES = 100
 """Audio and tables shrink by far less; an archive that grows by more is a bomb. The first 64 MiB are free."""
 FREE_BYTES = 64 * 2**20
 _BLOCK = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +76,22 @@ def unpack(archive: Path, cache: Path) -> Path:
         try:
             draft.mkdir(parents=True)
             _write_entries(archive, draft)
-            with suppress(FileExistsError):
-                draft.rename(folder)
+            _put_in_place(draft, folder)
         except OSError as error:
             raise write_error(f"{archive}: cannot be unpacked into {cache}", error) from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     entries = list(folder.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    """Rename the whole folder to its name; another process may have unpacked the same archive meanwhile."""
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
 
 
 def _write_entries(archive: Path, folder: Path) -> None:
@@ -97,9 +115,13 @@ def _write_entries(archive: Path, folder: Path) -> None:
                             "archive",
                         )
                     file.write(block)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise corpus_error(f"{archive}: cannot be unpacked ({reason})", "archive") from None
+    except OSError as error:
+        if error.errno is not None:  # the file system's; without a number it is gzip's or bzip2's, of damaged data
+            raise
+        raise corpus_error(f"{archive}: cannot be unpacked ({error})", "archive") from None
     if not written:
         raise corpus_error(f"{archive}: there are no files in it", "archive")
 
@@ -126,6 +148,17 @@ def _read_entries(archive: Path) -> Iterator[_Entry]:
             content = packed_tar.extractfile(member)
             assert content is not None, "a plain file has content"
             yield _Entry(member.name, content)
+        _read_to_end(packed_tar, archive)
+
+
+def _read_to_end(packed: tarfile.TarFile, archive: Path) -> None:
+    """Read what follows the last entry: the checksum of a compressed archive stands there, and is checked then."""
+    assert packed.fileobj is not None, "an archive that is read is open"
+    beyond = 0
+    while block := packed.fileobj.read(_BLOCK):
+        beyond += len(block)
+        if beyond > FREE_BYTES:
+            raise corpus_error(f"{archive}: more than {FREE_BYTES:,} bytes follow its last entry", "archive")
 
 
 def _check_name(name: str, archive: Path) -> PurePosixPath:

@@ -73,7 +73,7 @@ def convert_hub(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[Tab
     try:
         rows = (row for path in paths for row in _read_parquet(path))
         return [_make_hub_row(pin, row, number, folder) for number, row in enumerate(rows, start=1)]
-    except (KeyError, StopIteration, TypeError, ValueError, soundfile.LibsndfileError) as error:
+    except (KeyError, TypeError, ValueError, NotImplementedError, soundfile.LibsndfileError) as error:
         raise _format_error(pin, error) from None
 
 
@@ -97,8 +97,12 @@ def _make_hub_row(pin: CorpusPin, row: Mapping[str, Any], number: int, folder: P
     start_ms = min((word.start_ms for word in kept), default=float(row.get("start") or 0) * 1000)
     asked = [one["content"] for one in row.get("messages") or () if one["role"] == "assistant"]
     key = str(row.get("id") or number)
-    name = f"{_UNSAFE.sub('-', key)}.flac"
-    audio = next(value for value in row.values() if isinstance(value, Mapping) and value.get("bytes"))
+    name = f"{_UNSAFE.sub('-', key)[:100]}.flac"
+    if (folder / name).exists():  # "a/b" and "a-b"
+        name = f"{name.removesuffix('.flac')}-{number}.flac"
+    audio = next((value for value in row.values() if isinstance(value, Mapping) and value.get("bytes")), None)
+    if audio is None:
+        raise KeyError(f"row {number} has no column of audio")
     samples, rate = soundfile.read(io.BytesIO(audio["bytes"]), dtype="int16", always_2d=True)
     soundfile.write(folder / name, samples, rate, subtype="PCM_16")
     return TableRow(

@@ -16,7 +16,7 @@ from turngap.corpora import public_formats
 from turngap.corpora.conversion import TABLE
 from turngap.corpora.fetching import OnProgress, fetch_file
 from turngap.corpora.pins import CorpusPin
-from turngap.corpora.reading import format_table
+from turngap.corpora.reading import format_table, parse_table
 from turngap.corpora.table import corpus_error
 
 
@@ -24,7 +24,8 @@ def pull_corpus(pin: CorpusPin, cache: Path, on_progress: OnProgress) -> Path:
     """Return the folder of a pinned corpus; fetch and convert it unless it is there.
 
     Raises:
-        UsageError: a package that the converter needs is missing (`corpus.needs`), or the cache can't be written.
+        UsageError: a package that the converter needs is missing (`corpus.needs`), the converted table has faults
+            (`corpus.table`), or the cache can't be written.
         WeightsError: the files can't be fetched, or are not the pinned ones.
         HarnessError: the disk is full.
     """
@@ -56,8 +57,9 @@ def _write_table(pin: CorpusPin, paths: list[Path], folder: Path) -> None:
     try:
         draft.mkdir(parents=True)
         convert = {"ami": public_formats.convert_ami, "hub": public_formats.convert_hub}[pin.converter]
-        rows = convert(pin, paths, draft)
-        files.replace_file(draft / TABLE, format_table(rows))
+        table = format_table(convert(pin, paths, draft))
+        parse_table(table, f"{pin.name}: {TABLE}", Path(TABLE).suffix)  # what a run would refuse is not kept
+        files.replace_file(draft / TABLE, table)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -102,6 +103,41 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(UsageError, match="cannot be unpacked"):
         archive.unpack(path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_damaged_compressed_tar_is_named(tmp_path: Path, kind: str) -> None:
+    """The archive is to blame, and not the disk."""
+    path = tmp_path / f"a.tar.{kind}"
+    with tarfile.open(path, f"w:{kind}") as packed:  # type: ignore[call-overload]  # one of its modes
+        for number in range(3):
+            member = tarfile.TarInfo(f"{number}.wav")
+            content = random.Random(number).randbytes(100_000)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match="cannot be unpacked") as caught:
+        archive.unpack(path, tmp_path / "cache")
+    assert caught.value.code == "usage.corpus.archive"
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_two_that_unpack_the_same_archive_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is later finds the folder in place, and takes it."""
+    path = tmp_path / "a.zip"
+    write_zip(path, "a/b.txt")
+    write_entries = archive._write_entries
+
+    def write_after_another(packed: Path, folder: Path) -> None:
+        monkeypatch.setattr(archive, "_write_entries", write_entries)
+        archive.unpack(packed, tmp_path / "cache")
+        write_entries(packed, folder)
+
+    monkeypatch.setattr(archive, "_write_entries", write_after_another)
+    assert (archive.unpack(path, tmp_path / "cache") / "b.txt").read_bytes() == b"x"
+    assert len(list((tmp_path / "cache" / "archives").iterdir())) == 1
 
 
 def test_an_unknown_corpus_is_named() -> None:

@@ -240,6 +240,36 @@ def test_a_data_set_is_given_by_its_commit(
     assert (only.licence, only.source) == ("CC0-1.0", "org/talk at cccccccccccc")
 
 
+def test_rows_with_like_names_keep_their_own_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids that differ in signs alone, which no file's name has."""
+    pin = load_pins()["eot-bench-en"]
+    rows = [{"id": key, "audio": {"bytes": wav(at), "path": None}, "end": 1.0} for at, key in enumerate(["a/b", "a-b"])]
+    monkeypatch.setattr(public_formats, "_read_parquet", lambda path: iter(rows))
+    first, second = public_formats.convert_hub(pin, [tmp_path / "x.parquet"], tmp_path)
+    assert (first.file, second.file) == ("a-b.flac", "a-b-2.flac")
+    assert (tmp_path / first.file).read_bytes() != (tmp_path / second.file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "message"),
+    [
+        ({"id": "a", "end": 1.0}, WeightsError, "row 1 has no column of audio"),
+        ({"id": "a", "audio": {"bytes": wav(1), "path": None}, "end": -1.0}, UsageError, "end_ms"),
+    ],
+)
+def test_rows_that_no_run_could_use_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: dict[str, object], error: type[Exception], message: str
+) -> None:
+    """The fault is said when it is pulled, and there is no folder."""
+    pin = load_pins()["eot-bench-en"]
+    monkeypatch.setattr("turngap.corpora.pulling.importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("turngap.corpora.pulling.fetch_file", lambda *_: tmp_path / "x.parquet")
+    monkeypatch.setattr(public_formats, "_read_parquet", lambda path: iter([row]))
+    with pytest.raises(error, match=message):
+        pull_corpus(pin, tmp_path / "cache", print)
+    assert not pin.locate(tmp_path / "cache").exists()
+
+
 def test_real_parquet_is_read(tmp_path: Path) -> None:
     """By pyarrow, where it is installed."""
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not among the dependencies")
