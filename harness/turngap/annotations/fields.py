@@ -18,6 +18,9 @@ _NO_SPEECH = re.compile(
 _SILENCE_MARK = re.compile(r"\s*|[<\[({]\s*[^>\])}]*[>\])}]|sil|sp|spn|#|_", re.IGNORECASE)
 _SPEECH = re.compile(r"[\W_]*(speech|speaking|voice|talk(ing)?|turn|utterance)?[\W_]*\d*", re.IGNORECASE)
 
+_LONGEST_MARK = 100
+"""A longer label holds words; matching it would take a time that grows with the square of its length."""
+
 
 def label_error(where: str, message: str) -> ScenarioError:
     """Return the error about a label file: `where` is its name, with a line where one is to blame."""
@@ -47,14 +50,15 @@ def check_order(start_ms: float, end_ms: float, where: str) -> None:
 
 def names_no_speech(label: str) -> bool:
     """Whether a label says that there is no speech: silence, noise, laughter, and so on; "" does too."""
-    return _NO_SPEECH.fullmatch(label) is not None
+    return len(label := label.strip()) <= _LONGEST_MARK and _NO_SPEECH.fullmatch(label) is not None
 
 
 def is_silence_mark(word: str) -> bool:
     """Whether an entry among words is none: empty, a mark of aligners such as "sp", or in brackets, as "<laugh>"."""
-    return _SILENCE_MARK.fullmatch(word) is not None
+    return len(word := word.strip()) <= _LONGEST_MARK and _SILENCE_MARK.fullmatch(word) is not None
 
 
 def label_text(label: str) -> str:
     """Return the words of a label; "" where it only says that there is speech."""
-    return "" if _SPEECH.fullmatch(label) else " ".join(label.split())
+    says_only_speech = len(label) <= _LONGEST_MARK and _SPEECH.fullmatch(label) is not None
+    return "" if says_only_speech else " ".join(label.split())

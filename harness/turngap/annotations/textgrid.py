@@ -26,6 +26,8 @@ _VALUE = re.compile(
 """A value, in its group, or what is passed over."""
 _WORD_TIER = re.compile(r"(.*?)[-_. :]*\bwords?\b[-_. :]*(.*)", re.IGNORECASE)
 _PHONE_TIER = re.compile(r"\bphone(s|mes)?\b|\bsegments?\b|\bsyllables?\b", re.IGNORECASE)
+_LONGEST_NAME = 200
+"""Of a tier: the patterns take a time that grows with its square."""
 _WORD_GAP_MS = 200.0
 """Words of a tier without utterances form stretches: those with a shorter gap between them are one."""
 
@@ -55,6 +57,8 @@ def parse_textgrid(text: str, name: str) -> Annotations:
     words: list[TimedWord] = []
     for _ in range(values.take_count()):
         kind, tier = values.take_text(), values.take_text()
+        if len(tier) > _LONGEST_NAME:
+            raise label_error(f"{name}:{values.line}", f"a tier's name has {len(tier):,} characters")
         values.take_time(), values.take_time()
         if kind not in ("IntervalTier", "TextTier"):
             raise label_error(f"{name}:{values.line}", f"the tier {tier!r} is of the unknown kind {kind!r}")

@@ -235,3 +235,19 @@ def test_the_suffix_may_be_in_capitals(tmp_path: Path) -> None:
     found = find_label_file(tmp_path / "a[1].wav")
     assert found == tmp_path / "a[1].TextGrid"
     assert len(read_annotations(found).words) == 2
+
+
+@pytest.mark.parametrize("label", ["-" * 100_000 + "x", "<" + " " * 100_000 + "x", "[" * 100_000, " " * 100_000])
+def test_a_label_made_to_take_long_is_read_at_once(label: str) -> None:
+    """Long labels are words, whatever they consist of; blanks alone are none."""
+    read = parse_csv(f'start,end,text\n0,1,"{label}"\n', "a.csv")
+    assert [one.text for one in read.speech] == [" ".join(label.split())]
+    words = parse_csv(f'start,end,word\n0,1,"{label}"\n', "a.csv").words
+    assert len(words) == bool(label.strip())
+
+
+def test_a_tiers_name_has_a_limit() -> None:
+    """It is a speaker's name."""
+    text = LONG.replace('name = "words"', f'name = "{"-" * 5000}"')
+    with pytest.raises(ScenarioError, match="a tier's name has 5,000 characters"):
+        parse_textgrid(text, "a.TextGrid")
