@@ -11,9 +11,11 @@ from typing import TextIO
 
 TRANSCRIPTS = "turngap.transcripts"
 """The logger of what callers and agent say; off unless it is asked for."""
-_NUMBER = re.compile(r"(?<![\w.:])(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{5,18}\d(?![\w.:])")
+_NUMBER = re.compile(r"(?<![\w.])(?<!\d:)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{5,18}\d(?!\w|[.:]\d)")
 """Seven digits and more, as telephone numbers are written; parts of identifiers, addresses and times are none."""
 _SHOWN_DIGITS = 2
+_LINE_ENDS = {code: chr(code).encode("unicode_escape").decode() for code in (*range(32), 127, 0x85, 0x2028, 0x2029)}
+"""Control characters and ends of lines, as escapes."""
 
 
 def mask_numbers(text: str) -> str:
@@ -34,6 +36,10 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that `logging` calls
+        """Return the record's one line: what a caller sends begins no line of its own."""
+        return super().formatMessage(record).translate(_LINE_ENDS)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""

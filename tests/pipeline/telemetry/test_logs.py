@@ -33,6 +33,10 @@ def restore_logging():
         ("127.0.0.1:8080, 2026-11-30", "127.0.0.1:8080, 2026-11-30"),
         ("2026-11-30 19:48:41,123 INFO 555-010-0199", "2026-11-30 19:48:41,123 INFO ***-***-**99"),
         ("48000 samples", "48000 samples"),
+        ("call me at +15005550006.", "call me at +*********06."),
+        ("From:+15005550006: busy", "From:+*********06: busy"),
+        ("sip:5005550006@a.example", "sip:********06@a.example"),
+        ("at 12:30:45.123456", "at 12:30:45.123456"),
     ],
 )
 def test_telephone_numbers_are_masked(text, masked):
@@ -61,6 +65,15 @@ def test_json_is_one_object_a_line(restore_logging):
     assert first["time"].endswith("+00:00")
     assert "ValueError" in second["traceback"]
     assert "15005550006" not in out.getvalue()
+
+
+def test_nobody_writes_a_line_of_their_own(restore_logging):
+    """What a caller sends may hold an end of line; it stays in the record's line."""
+    out = io.StringIO()
+    logs.configure(stream=out)
+    logging.getLogger("turngap.test").warning("stream %s", "MZ1\n2026-11-30 00:00:00,000 ERROR forged\x1b[2K\u2028x")
+    (line,) = out.getvalue().splitlines()
+    assert line.endswith(r"stream MZ1\n2026-11-30 00:00:00,000 ERROR forged\x1b[2K\u2028x")
 
 
 @pytest.mark.parametrize("asked", [False, True])
