@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from starlette.websockets import WebSocket
 
@@ -91,7 +92,7 @@ class Stream:
         """Return the stream's `start`, why to close if there is no valid one, or None if the socket was closed."""
         try:
             async with asyncio.timeout(START_WITHIN_S) as deadline:
-                self._waiting.enter(self, lambda: deadline.reschedule(0))
+                self._waiting.enter(self, partial(end_now, deadline))
                 count = 0
                 async for _, text in messages:
                     if (count := count + 1) > MESSAGES_BEFORE_START:
@@ -180,7 +181,7 @@ class Stream:
                 asyncio.timeout(audio_s + LAST_WORDS_GRACE_S) as deadline,
                 contextlib.aclosing(self._socket.receive()) as messages,
             ):
-                self._waiting.enter(self, lambda: deadline.reschedule(0))
+                self._waiting.enter(self, partial(end_now, deadline))
                 async for _, text in messages:
                     match self._parse(text):
                         case InboundMark(name=name) if name == LAST_WORDS_MARK:
@@ -238,6 +239,12 @@ class Stream:
             _log.warning("%s: message ignored: %s %s", self._stream_sid or "stream without start", kind, detail)
         self._ignored[kind] += 1
         self._agent.metrics.count_ignored()
+
+
+def end_now(deadline: asyncio.Timeout) -> None:
+    """Let a wait end now; one that has just ended by itself is left alone: asyncio refuses to change it."""
+    if not deadline.expired():
+        deadline.reschedule(0)
 
 
 def _close_after_error(working: asyncio.Task[None]) -> CloseReason:

@@ -6,6 +6,7 @@ import contextlib
 import httpx
 import pytest
 from turngap_agent.server import connections
+from turngap_agent.server.stream import end_now
 from turngap_agent.server.waiting_room import WaitingRoom
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +22,27 @@ def test_the_oldest_makes_room():
     assert (sent_away, len(room)) == (["b"], 2)
     room.leave("b")
     assert len(room) == 2
+
+
+async def test_a_wait_that_has_just_ended_is_left_alone():
+    """Whoever enters a full room sends the oldest away, also at the very moment at which its time is over."""
+    async with asyncio.timeout(60) as entered:
+        room = WaitingRoom(1)
+        room.enter("oldest", lambda: end_now(waiting))
+        try:
+            async with asyncio.timeout(0) as waiting:
+                await asyncio.Event().wait()
+        except TimeoutError:
+            room.enter("next", lambda: end_now(entered))
+    assert len(room) == 1
+
+    async def wait_to_be_sent_away() -> None:
+        async with asyncio.timeout(60) as waiting:
+            end_now(waiting)
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await wait_to_be_sent_away()
 
 
 async def half_open(port: int, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
