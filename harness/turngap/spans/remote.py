@@ -62,10 +62,17 @@ def align_own_spans(record: CallRecord, spans: Sequence[Span]) -> AlignedSpans:
         try:
             shifts[span.turn, span.attempt] = alignment.offset_near(near_ns, REACH_NS)
         except ValueError as error:
-            return AlignedSpans((), {}, f"the agent's clock is another host's, and {error}")
-    whole = alignment.offset_near((record.started_ns + record.ended_ns) // 2, record.ended_ns - record.started_ns)[0]
+            return _not_aligned(error)
+    try:
+        whole, _ = alignment.offset_near((record.started_ns + record.ended_ns) // 2, 0)
+    except ValueError as error:
+        return _not_aligned(error)
     moved = tuple(_shift(span, shifts.get((span.turn, span.attempt), (whole, 0))[0]) for span in spans)
     return AlignedSpans(moved, {key: within_ns for key, (_, within_ns) in shifts.items()}, "")
+
+
+def _not_aligned(error: ValueError) -> AlignedSpans:
+    return AlignedSpans((), {}, f"the agent's clock is another host's, and {error}")
 
 
 def align_foreign_spans(
