@@ -1,8 +1,9 @@
 """Cut-offs and delays of many turns as figures with their intervals; pure.
 
-Pauses of one speaker are not independent trials: the interval on their share is the exact one (Clopper-Pearson) for the
-effective number of pauses, after Korn and Graubard, *Confidence intervals for proportions with small expected number of
-positive counts estimated from survey data* (1998): the number divided by the design effect of the clusters.
+Turns and pauses of one speaker are not independent trials: the interval on their share is the exact one
+(Clopper-Pearson) for the effective number of them, after Korn and Graubard, *Confidence intervals for proportions with
+small expected number of positive counts estimated from survey data* (1998): the number divided by the design effect of
+the speakers, and by what it costs that so few speakers leave that effect uncertain.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from turngap.verdict.stats import percentile, rate_interval
+from turngap.verdict.stats import percentile
 
 from benchmarks.turn_taking.decisions import TurnOutcome
 
@@ -44,7 +45,8 @@ class BargainFigures:
     mean_ms: float | None
     p50_ms: float | None
     p95_ms: float | None
-    """Delay after the true end."""
+    """Delay after the true end: the mean of those that were confirmed; to the percentiles an end that never was is
+    later than any, since leaving it out would flatter whoever waits longest."""
     turns_cut: Share
     pauses_cut: Share
     by_length: tuple[tuple[str, int, int], ...]
@@ -58,7 +60,6 @@ def make_figures(policy: str, corpus: str, outcomes: Sequence[TurnOutcome]) -> B
     over = [outcome for outcome in outcomes if outcome.over]
     delays = [outcome.delay_ms for outcome in over if outcome.delay_ms is not None]
     held = [(one.speaker, pause) for one in outcomes for pause in one.pauses if pause.length_ms >= LEAST_HOLD_MS]
-    cut = sum(outcome.cut_off for outcome in outcomes)
     by_length = []
     for low, high in CLASSES_MS:
         of = [pause for _, pause in held if low <= pause.length_ms and (high is None or pause.length_ms < high)]
@@ -69,9 +70,9 @@ def make_figures(policy: str, corpus: str, outcomes: Sequence[TurnOutcome]) -> B
         ends=len(over),
         never=len(over) - len(delays),
         mean_ms=float(np.mean(delays)) if delays else None,
-        p50_ms=percentile(delays, 0.5),
-        p95_ms=percentile(delays, 0.95),
-        turns_cut=Share(cut, len(outcomes), *rate_interval(cut, len(outcomes))),
+        p50_ms=percentile([outcome.delay_ms for outcome in over], 0.5),
+        p95_ms=percentile([outcome.delay_ms for outcome in over], 0.95),
+        turns_cut=clustered_share([(outcome.speaker, outcome.cut_off) for outcome in outcomes]),
         pauses_cut=clustered_share([(speaker, pause.cut_off) for speaker, pause in held]),
         by_length=tuple(by_length),
         attempts=sum(outcome.attempts for outcome in outcomes) / len(outcomes) if outcomes else 0.0,
@@ -81,7 +82,8 @@ def make_figures(policy: str, corpus: str, outcomes: Sequence[TurnOutcome]) -> B
 def clustered_share(trials: Sequence[tuple[str, bool]]) -> Share:
     """Return the share of events among trials, each with its cluster's name, and its 95 % interval.
 
-    Without an event, or with nothing but events, the design effect is not known, and each cluster counts once.
+    Without an event, or with nothing but events, the design effect is not known, and each cluster counts once. Of one
+    cluster alone it is not known either: its trials count as independent, and the interval is about that speaker.
     """
     n, events = len(trials), sum(event for _, event in trials)
     clusters = sorted({name for name, _ in trials})
@@ -92,7 +94,9 @@ def clustered_share(trials: Sequence[tuple[str, bool]]) -> Share:
         residuals = [sum(event - rate for name, event in trials if name == cluster) for cluster in clusters]
         variance = len(clusters) / (len(clusters) - 1) * float(np.square(residuals).sum()) / n**2
         effect = max(1.0, variance / (rate * (1 - rate) / n))
-        effective = n / effect
+        # Korn and Graubard's factor for the degrees of freedom of the variance, one less than the clusters.
+        known, estimated = (float(stats.t.ppf(0.975, freedom)) for freedom in (n - 1, len(clusters) - 1))
+        effective = n / effect * (known / estimated) ** 2
     return Share(events, n, *_exact_interval(events / n if n else 0.0, effective))
 
 

@@ -56,7 +56,7 @@ class Hearing:
 
         def answer(event: EndpointEvent) -> tuple[float, int]:
             assert settings is not None, "an endpointer without a model asks nothing"
-            question = next((turn.question for turn in track.turns if event.at_sample > turn.speech[0]), "")
+            question = next((turn.question for turn in reversed(track.turns) if event.at_sample > turn.speech[0]), "")
             heard = track.pcm[event.speech_start_sample : event.at_sample]
             return self.judge(settings, heard, question), samples(self.delay_ms(settings))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from turngap_agent.profile.pace import PauseLengths
 
 from benchmarks.turn_taking import operating_points as points
@@ -71,15 +72,25 @@ def test_pauses_of_one_speaker_count_less_than_those_of_many() -> None:
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 5))
 
 
+def test_few_speakers_widen_the_interval() -> None:
+    """Two speakers with the same share, of which nothing varies between them, leave the design effect unknown."""
+    few = clustered_share([(f"speaker {at % 2}", at < 10) for at in range(100)])
+    many = clustered_share([(f"speaker {at % 50}", at < 10) for at in range(100)])
+    assert few.low < many.low < 0.1 < many.high < few.high
+    effective = 100 * (1.984 / 12.706) ** 2  # the 97.5th percentiles of t with 99 and with 1 degrees of freedom
+    assert few.high == pytest.approx(stats.beta.ppf(0.975, 0.1 * effective + 1, 0.9 * effective), abs=1e-3)
+
+
 def test_figures_count_turns_pauses_and_ends_apart() -> None:
-    """A pause under 200 ms is no trial, a turn that is not over has no delay, a missing end is counted."""
+    """A pause under 200 ms is no trial, a turn that is not over has no delay, a missing end is later than any."""
     outcomes = [
         TurnOutcome("a", "one", (PauseOutcome(150, True), PauseOutcome(250, False)), True, True, 400.0, 2),
         TurnOutcome("b", "two", (PauseOutcome(700, True),), True, False, None, 1),
         TurnOutcome("c", "two", (), False, True, None, 1),
     ]
     figures = make_figures("a policy", "a corpus", outcomes)
-    assert (figures.ends, figures.never, figures.p50_ms) == (2, 1, 400.0)
+    assert (figures.ends, figures.never, figures.mean_ms, figures.p50_ms) == (2, 1, 400.0, None)
+    assert make_figures("a policy", "a corpus", outcomes[:2]).p50_ms == 400.0
     assert (figures.turns_cut.events, figures.turns_cut.n) == (2, 3)
     assert (figures.pauses_cut.events, figures.pauses_cut.n) == (1, 2)
     assert figures.by_length[:3] == (("200-400", 0, 1), ("400-600", 0, 0), ("600-1000", 1, 1))

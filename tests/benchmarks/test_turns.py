@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from turngap.model.records import Pcm16
 from turngap_agent import profile
-from turngap_agent.endpointing import EndpointEvent, Voicing
+from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.scripted import ScriptedTurnSettings
 from turngap_agent.engines import TurnSettings, registry
 from turngap_agent.engines.settings import EngineKind, EngineSettings
 
 from benchmarks import turns
 from benchmarks.turn_taking.decisions import decide
+from benchmarks.turn_taking.hearing import Costs, Hearing
 from benchmarks.turn_taking.tracks import RecordedTurn, Track, find_pauses
 
 WINDOW = 256
@@ -59,6 +63,25 @@ def test_an_answer_that_comes_late_costs_time_alone() -> None:
     assert answer_after(0) == 320
     assert 320 < (answer_after(300) or 0) < 640
     assert answer_after(2000) == 640
+
+
+def test_a_pause_is_judged_by_its_own_turns_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the first question of the track."""
+    both = [replace(spoken(10, 60), question="Yes or no?"), replace(spoken(90, 120), question="Your number?")]
+    track, _ = make_track((10, 60), (90, 120), turns=tuple(both))
+    asked = []
+
+    def judge(self: Hearing, settings: TurnSettings, pcm: Pcm16, question: str) -> float:
+        asked.append(question)
+        return 0.0
+
+    monkeypatch.setattr(Hearing, "judge", judge)
+    hearing = Hearing(profile.load("cpu"), Costs(0, 0, 0))
+    answer = hearing.answers(track, ScriptedTurnSettings(engine="scripted"))
+    for at in (65, 125):
+        answer(EndpointEvent(EventKind.COMPLETION_ASKED, at * WINDOW, 10 * WINDOW, (at - 5) * WINDOW))
+    hearing.close()
+    assert asked == ["Yes or no?", "Your number?"]
 
 
 def test_a_turn_that_the_recording_cuts_has_no_delay() -> None:
