@@ -23,7 +23,12 @@ TURNS = 60
 FULL_WINDOW = "stt.window=full"
 NO_EARLY_PHRASE = "llm.early_phrase=false"
 NO_PHRASES = "tts.phrases=[]"
-SMART_TURN = "endpointing.model={engine: smart_turn}"
+SMART_TURN_ALONE = (
+    "endpointing.model={engine: smart_turn}",
+    "endpointing.cut_off_rate=null",
+    "endpointing.max_silence_ms=800",
+)
+"""`threshold` and `doubt` turn Smart Turn's probability into silence: rate and limit of the pace are for words."""
 NO_TURN_MODEL = "endpointing.model=null"
 """Without a turn model the silence alone ends a turn."""
 
@@ -49,7 +54,7 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
         "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL, NO_EARLY_PHRASE, NO_PHRASES),
         "+ first clause up to a phrase": (*SPECULATIVE, NO_TURN_MODEL, NO_PHRASES),
         "+ common first clauses kept as audio": (*SPECULATIVE, NO_TURN_MODEL),
-        "+ Smart Turn": (*SPECULATIVE, SMART_TURN),
+        "+ Smart Turn": (*SPECULATIVE, *SMART_TURN_ALONE),
     }
 
 

@@ -80,7 +80,9 @@ class SpeculativeEndpointer:
             return events
         if self._provisional_at is None and utterance.too_long:
             events.append(utterance.event(EventKind.PROVISIONAL_END))
-        elif self._provisional_at is None and self._silence_samples >= self._provisional:
+        elif self._provisional_at is None and (
+            max(self._silence_samples, utterance.faint_samples) >= self._provisional
+        ):
             self._provisional_at = utterance.now
             events.append(utterance.event(EventKind.PROVISIONAL_END))
             if self._has_model:
@@ -100,16 +102,20 @@ class SpeculativeEndpointer:
         quiet = 0 if self._utterance.stirring else self._utterance.silence_samples
         return max(quiet, self._utterance.unvoiced_samples - samples(GRACE_MS))
 
+    @property
+    def _sure_samples(self) -> int:
+        """The silence that counts for the confirmation: on a noisy line less what the noise may hide of the speech."""
+        utterance = self._utterance
+        doubtful = self._noise if utterance.never_quiet else 0
+        return max(self._silence_samples - doubtful, utterance.faint_samples - utterance.hidden_samples)
+
     def _confirm(self) -> list[EndpointEvent]:
         utterance = self._utterance
         by: ConfirmedBy | None = None
         if utterance.too_long:
             by = ConfirmedBy.LIMIT
         elif self._provisional_at is not None:
-            doubtful = self._noise if utterance.never_quiet else 0
-            by = self._confirmation.confirmed_by(
-                self._silence_samples - doubtful, self._completeness, self._own_pauses_ms
-            )
+            by = self._confirmation.confirmed_by(self._sure_samples, self._completeness, self._own_pauses_ms)
         if by is None:
             return []
         event = utterance.event(EventKind.CONFIRMED_END, by)

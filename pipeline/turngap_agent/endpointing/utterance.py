@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from turngap_agent.endpointing import ConfirmedBy, EndpointEvent, EventKind, Voicing
+from turngap_agent.endpointing.noise_floor import FAINTEST_DBFS, NoiseFloor
 from turngap_agent.profile.sections import EndpointingSettings
 from turngap_agent.telephony import SAMPLE_RATE
 
@@ -16,6 +17,14 @@ _DECAY_DB = 0.05
 
 _STIR_DB = 6.0
 """A sound this much over the quiet of a pause is no line noise."""
+
+_CLEAR_DB = 15.0
+"""A level that is less than this below the speech is no silence, however near it is to the line's floor."""
+
+_HIDDEN_MS_PER_DB = 10.0
+"""A voice dies away at some 100 dB/s: noise so many dB over the level of its end hides so much of it."""
+
+_MOST_HIDDEN_DB = 20.0
 
 
 def samples(milliseconds: float) -> int:
@@ -28,12 +37,15 @@ class Utterance:
 
     Speech begins with a window at `speech_probability` and lasts until one falls below `silence_probability`; a run
     shorter than `min_speech_ms` does not count. A detector reports speech for some windows after its end; with
-    `drop_db` a window that far below the utterance's level is not speech, whatever the detector says.
+    `drop_db` a window that far below the utterance's level is not speech, whatever the detector says, nor is one as
+    faint as the line itself (`floor_db`).
     """
 
     def __init__(self, settings: EndpointingSettings, drop_db: float | None = None) -> None:
         self._settings = settings
         self._drop_db = drop_db
+        self._floor_db = None if drop_db is None else settings.floor_db
+        self._line = NoiseFloor()
         self._level_dbfs = -math.inf
         """The loudest level of the utterance, falling by `_DECAY_DB` a window."""
         self._floor = 0
@@ -50,17 +62,27 @@ class Utterance:
         """The quietest level since the last speech; infinite if it was never far below that."""
         self._quiet_from: int | None = None
         """Where the current quiet began."""
+        self._detected = False
+        """Whether the detector still reports speech."""
+        self._detected_until = 0
+        """Where it last did."""
+        self._faint_from: int | None = None
+        """Where the caller's line became as faint as its noise floor."""
         self.last_speech = 0
         """Where the utterance's last voiced window ended."""
 
     def push(self, voicing: Voicing) -> bool:
         """Take the next voicing; return True if the utterance began with it."""
         window_start, self.now = self.now, voicing.end_sample
-        least = self._settings.silence_probability if self.voiced else self._settings.speech_probability
-        quiet = self._far_below(voicing.level_dbfs)
-        self.voiced = voicing.probability >= least and not quiet
+        quiet, faint = self._far_below(voicing.level_dbfs), self._is_faint(voicing.level_dbfs)
+        self._detected = voicing.probability >= self._least(self._detected) and not quiet
+        self.voiced = voicing.probability >= self._least(self.voiced) and not quiet and not faint
         self.stirring = self.began and voicing.level_dbfs > self._floor_dbfs + _STIR_DB
+        if self._detected:
+            self._detected_until = self.now
         self._follow_pause(window_start, voicing.level_dbfs, quiet)
+        self._faint_from = (window_start if self._faint_from is None else self._faint_from) if faint else None
+        self._line.push(voicing.level_dbfs)
         if not self.voiced:
             if not self.began:
                 self._run_start = None
@@ -79,10 +101,10 @@ class Utterance:
         """End the utterance; the next one's pre-roll does not reach back into it."""
         self._floor = self.now if self.voiced else self.last_speech
         self._run_start, self.began, self.voiced = None, False, False
-        self._level_dbfs, self._floor_dbfs, self._quiet_from = -math.inf, math.inf, None
+        self._level_dbfs, self._floor_dbfs, self._quiet_from, self._faint_from = -math.inf, math.inf, None, None
 
     def _follow_pause(self, window_start: int, level_dbfs: float, quiet: bool) -> None:
-        if self.voiced or not self.began:
+        if self._detected or not self.began:
             self._quiet_from, self._floor_dbfs = None, math.inf
         elif quiet:
             self._quiet_from = window_start if self._quiet_from is None else self._quiet_from
@@ -92,6 +114,22 @@ class Utterance:
 
     def _far_below(self, level_dbfs: float) -> bool:
         return self._drop_db is not None and level_dbfs < self._level_dbfs - self._drop_db
+
+    def _least(self, speaking: bool) -> float:
+        return self._settings.silence_probability if speaking else self._settings.speech_probability
+
+    def _is_faint(self, level_dbfs: float) -> bool:
+        """Whether a window is as faint as the line's noise, and far below the speech.
+
+        What was faint stays so for up to `_STIR_DB`, since noise is uneven.
+        """
+        if self._floor_db is None or not self.began or level_dbfs > self._level_dbfs - _CLEAR_DB:
+            return False
+        margin_db = self._floor_db if self._faint_from is None else max(self._floor_db, _STIR_DB)
+        floor_dbfs = self._line.level_dbfs
+        if floor_dbfs > self._level_dbfs - _CLEAR_DB:  # speech without a pause: the floor is not known
+            floor_dbfs = FAINTEST_DBFS
+        return level_dbfs <= max(floor_dbfs, FAINTEST_DBFS) + margin_db
 
     def event(self, kind: EventKind, confirmed_by: ConfirmedBy | None = None) -> EndpointEvent:
         """Return a decision about the utterance in its current state."""
@@ -106,7 +144,7 @@ class Utterance:
     @property
     def unvoiced_samples(self) -> int:
         """How long the detector has heard no speech; 0 outside an utterance."""
-        return self.now - self.last_speech if self.began else 0
+        return self.now - self._detected_until if self.began else 0
 
     @property
     def silence_samples(self) -> int:
@@ -123,6 +161,19 @@ class Utterance:
     def never_quiet(self) -> bool:
         """Whether the current pause was never quiet: the line is noisy, and the detector alone decides."""
         return self._drop_db is not None and math.isinf(self._floor_dbfs)
+
+    @property
+    def faint_samples(self) -> int:
+        """How long the line has been as faint as its own noise; 0 outside an utterance, and without `floor_db`."""
+        return self.now - self._faint_from if self.began and self._faint_from is not None else 0
+
+    @property
+    def hidden_samples(self) -> int:
+        """How much of the end of speech the noise hides: none on a line that is `drop_db` below the speech."""
+        if self._drop_db is None:
+            return 0
+        over_db = self._line.level_dbfs - (self._level_dbfs - self._drop_db)
+        return samples(_HIDDEN_MS_PER_DB * min(_MOST_HIDDEN_DB, max(0.0, over_db)))
 
     @property
     def too_long(self) -> bool:

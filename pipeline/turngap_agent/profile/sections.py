@@ -46,6 +46,9 @@ class EndpointingSettings(FrozenModel):
     drop_db: float | None = Field(40.0, gt=0)
     """For `smart_turn` and `speculative`: a window this far below the level of the turn's speech is silence, even if
     the detector finds speech in it; null: the detector alone decides."""
+    floor_db: float | None = Field(3.0, ge=0, le=20)
+    """With `drop_db`: a window at most this far above the noise floor of the caller's line is silence too, so that an
+    end on a noisy line is heard as soon as on a clean one; null: only `drop_db` counts."""
     noise_ms: int = Field(96, ge=0, le=1000)
     """With `drop_db`: this much more silence confirms an end on a line that never becomes quiet. Noise hides how speech
     dies away, so the detector loses it sooner."""
