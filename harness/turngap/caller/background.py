@@ -29,6 +29,8 @@ LEAST_NS = 300 * NS_PER_MS
 """Less sound than this is no background ..."""
 LEAST_SHARE = 0.1
 """... nor is sound in a smaller share of the quiet time: breath is in a sixth of it."""
+BED_DBFS, BED_SHARE = -60.0, 0.5
+"""A sound that is over this level in so much of the quiet time may be over -45 dBFS at times: music of -50 dBFS is."""
 STEADY_FRAMES, SMOOTHED_FRAMES = 60, 5
 """Sound whose level, over 50 ms, stays the same for 600 ms is no speech, ..."""
 STEADY_DB = 4.0
@@ -113,6 +115,11 @@ def find_background(
     eligible_ns = _quiet_apart_ns(quiet, frames.start_ns[is_voice])
     enough = max(LEAST_NS, LEAST_SHARE * eligible_ns)
     if found.sum() * LEVEL_FRAME_NS < enough:
+        bed = (frames.dbfs > BED_DBFS) & apart & in_quiet
+        if bed.sum() * LEVEL_FRAME_NS >= max(LEAST_NS, BED_SHARE * eligible_ns):
+            background = _make_background(frames.dbfs[bed], voice_dbfs)
+            if background.audible_dbfs > AUDIBLE_DBFS:
+                return background
         found[:] = False
     found |= after_voice
     if found.any():

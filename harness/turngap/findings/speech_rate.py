@@ -28,7 +28,9 @@ NARROW_HZ = 700.0
 HIGH_BAND_DB = -31.0
 """The power over 2 kHz beside that below: over -28 dB in speech of the telephone's band."""
 PITCH_SPREAD = 0.03
-"""Speech glides by more, in octaves between the quartiles; tones do not."""
+"""Speech glides by more, in octaves between the quartiles; tones do not ..."""
+FAST_SPREAD = 0.85
+"""... and high voices by less: cries, and sound whose period is not found, by an octave and more."""
 VOICED_SHARE = (0.2, 0.95)
 """Speech has consonants: music and tones are periodic throughout."""
 _LONGEST = 160_000
@@ -50,7 +52,7 @@ def find_rate_faults(replies: Sequence[Pcm16]) -> list[Finding]:
     narrow = float(np.percentile(rolloffs, 80)) < NARROW_HZ
     if (pitch_hz < LOW_PITCH_HZ and narrow) or (narrow and _high_band_db(loud) < HIGH_BAND_DB):
         return [Finding(kind=FindingKind.SLOW, count=len(replies), value=round(float(pitch_hz), 1))]
-    if pitch_hz > HIGH_PITCH_HZ:
+    if pitch_hz > HIGH_PITCH_HZ and np.log2(high / low) < FAST_SPREAD:
         return [Finding(kind=FindingKind.FAST, count=len(replies), value=round(float(pitch_hz), 1))]
     return []
 

@@ -22,6 +22,8 @@ DRIP_HOLES, DRIP_MS = 3, 60.0
 CLOSED_EARLY_MS = 20.0
 HUGE_SAMPLES = 480_000
 """A minute of audio in one message; Twilio's buffer holds ten."""
+_SAMPLES_OF_BYTE = 0.75
+"""Of μ-law as base64 in a message that was too long to be read."""
 FLOOD_MESSAGES = 1_000
 """Messages in one second: fifty are needed, and a reply may come ahead of time ..."""
 FLOOD_MARKS = 200
@@ -93,16 +95,19 @@ def _find_early_close(record: CallRecord) -> Finding | None:
 
 
 def _find_huge_messages(record: CallRecord) -> Finding | None:
-    """Find messages of a minute and more; pieces that arrive at one instant were one message."""
+    """Find messages of a minute and more, read or not; pieces that arrive at one instant were one message."""
     sizes = [
         sum(len(message.pcm) for message in pieces)
         for _, pieces in groupby(record.received, key=lambda message: message.recv_ns)
     ]
+    sizes += [round(size_bytes * _SAMPLES_OF_BYTE) for size_bytes in record.refused_bytes]
     huge = [size for size in sizes if size >= HUGE_SAMPLES]
     return Finding(kind=FindingKind.HUGE_MESSAGE, count=len(huge), value=max(huge) / 8000) if huge else None
 
 
 def _find_flood(record: CallRecord) -> Finding | None:
+    if record.end is CallEnd.FLOODED:
+        return Finding(kind=FindingKind.FLOODED, count=1)
     marks_ns = [mark.recv_ns for mark in record.marks]
     messages, marks = (
         _most_in_a_second([one.recv_ns for one in record.received] + marks_ns),

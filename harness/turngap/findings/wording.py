@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from turngap.caller.traffic import BURST_BYTES, BURST_MESSAGES
 from turngap.model.finding import FindingKind
 from turngap.model.plural import plural
 
@@ -109,12 +110,17 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
         "compare the time to substance, which counts from the words",
     ),
     FindingKind.HUGE_MESSAGE: (
-        "{messages} had up to {value:.0f} s of audio",
+        "{messages} had up to {value:.0f} s of audio, or as many bytes",
         "send pieces of 20 ms to some seconds: a `clear` can't take back what one message holds",
     ),
     FindingKind.FLOOD: (
         "up to {value:.0f} messages came in one second in {calls}; fifty are enough",
         "send 20 ms or more in a message, and one mark a reply",
+    ),
+    FindingKind.FLOODED: (
+        f"the agent sent over {BURST_MESSAGES:,} messages or {BURST_BYTES // 2**20} MiB at once in {{calls}}, "
+        "and the caller hung up",
+        "send 20 ms or more in a message, one mark a reply, and each reply once",
     ),
 }
 

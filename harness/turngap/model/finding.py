@@ -49,6 +49,8 @@ class FindingKind(StrEnum):
     """A tone, then silence, then other sound."""
     HUGE_MESSAGE = "huge_message"
     FLOOD = "flood"
+    FLOODED = "flooded"
+    """So much came that the caller hung up."""
 
 
 SPOILS_SOUND = frozenset(

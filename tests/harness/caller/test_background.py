@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.calibration.voice import make_voice
 from turngap.caller.background import LevelFrames, find_background
-from turngap.caller.conversation import Conversation
 from turngap.caller.onset import AUDIBLE_DBFS
-from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS
 from turngap.model.records import CallRecord, Pcm16
 from turngap.scoring.heard_sound import find_header_bytes, select_speech
@@ -21,7 +17,6 @@ from turngap_agent.telephony import mulaw
 
 from tests.harness import ambience
 from tests.harness.builders import Call, ns
-from tests.harness.caller.calls import clip, turn
 
 GAP_MS = 400.0
 T0_MS = (2010.0, 6013.0)
@@ -111,42 +106,3 @@ def test_the_header_of_a_file_is_no_sound() -> None:
         assert moments.t1_ns == ns(2410) + (len(header) + 240) * 125_000
     assert find_header_bytes(make_voice(100, 1)) == 0
     assert find_header_bytes(mulaw.decode(b"RIFFxxxxAVI ")) == 0
-
-
-@pytest.mark.parametrize("pauses", [False, True])
-@pytest.mark.parametrize("dbfs", [-50.0, -40.0, -30.0])
-@pytest.mark.parametrize("name", [None, *ambience.AMBIENCES])
-def test_the_caller_speaks_on_through_ambience(name: str | None, dbfs: float, pauses: bool) -> None:
-    """It waits 2 s in all for steady sound or breath, 8 s once for music, and then as for an agent without any."""
-    bed = np.zeros(8000, np.int16) if name is None else ambience.AMBIENCES[name](8_000, dbfs, 1)
-    call_s, begins_s = converse(bed, pauses=pauses)
-    waits_s = 8.1 if name == "music" and dbfs > -50 else 2.1 if name else 0.7
-    assert begins_s[0] < waits_s
-    assert begins_s[1] - begins_s[0] == pytest.approx(3.56, abs=0.6)
-    assert call_s - begins_s[1] < 4.5
-
-
-def converse(bed: Pcm16, *, pauses: bool) -> tuple[float, list[float]]:
-    """Hold two turns with an agent that answers after 400 ms; return how long it took, and when each turn began, s."""
-    turns = (turn("a", pause_ms=600), turn("b"))
-    playout, started_ns = Playout(), 1_000_000_007
-    clips = {one.key: clip(1500) for one in turns}
-    talk = Conversation(turns, clips, playout, probe=False, started_ns=started_ns, rng=random.Random(1))
-    voice, rest = make_voice(8000, 5, -15.0), np.empty(0, np.int16)
-    due: list[int] = []
-    frame = heard = 0
-    while talk.decide(frame):
-        assert frame < 3_000, "the call does not end"
-        if len(talk.spoken) > heard:
-            heard += 1
-            due.append(talk.spoken[-1].end_sample + 3200)
-        if due and frame * 160 >= due[0]:
-            rest, _ = voice, due.pop(0)
-        sound = bed.take(np.arange(frame * 160, frame * 160 + 160), mode="wrap").astype(np.int32)
-        if pauses and len(rest):
-            sound[:] = 0
-        sound[: len(rest[:160])] += rest[:160]
-        rest = rest[160:]
-        playout.receive(sound.astype(np.int16), started_ns + (frame + 1) * 20_000_000 + 3_000_000)
-        frame += 1
-    return frame * 0.02, [spoken.start_sample / 8000 for spoken in talk.spoken]

@@ -1,6 +1,6 @@
 """An agent that does what public bug reports describe, over a real WebSocket: one class, a field for each misbehaviour.
 
-It sends what it plays in pieces of 20 ms by the tests' fast clock, 60 ms ahead, and answers 200 ms after the caller.
+It sends what it plays in pieces of 20 ms by the tests' fast clock, 200 ms ahead, and answers 200 ms after the caller.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.harness.caller.calls import FastClock, Json, loud, media
 
 FRAME = 160
-AHEAD_MS = 60
+AHEAD_MS = 200
 VOICE = make_voice(8000, 5, -15.0)
 """A second of voice that starts and ends at full level."""
 Encoder = Callable[[Pcm16], bytes]
@@ -48,9 +48,7 @@ class Misbehaving:
     every_ms: float = 0.0
     """The time from one message to the next."""
     background: Pcm16 | None = None
-    """Played all the time, over and over; answers are added to it ..."""
-    pauses: bool = False
-    """... or take its place."""
+    """Played all the time, over and over; answers are added to it."""
     marks: int = 1
     closes: bool = False
     """Closes the socket after its first answer."""
@@ -121,7 +119,7 @@ class Misbehaving:
             await socket.send(media(message, mulaw.encode(self.voice[: round(self.after_clear_ms * 8)])))
 
     async def _play(self, socket: ServerConnection, message: Json) -> None:
-        """Play the background, and the answers that are queued, 60 ms ahead of the clock."""
+        """Play the background, and the answers that are queued, 200 ms ahead of the clock."""
         assert self.background is not None
         started_ns, sent, rest = self._clock.now_ns(), 0, np.empty(0, np.int16)
         with contextlib.suppress(ConnectionClosed):
@@ -131,8 +129,6 @@ class Misbehaving:
                     self.begins.append(sent)
                 frame = self.background.take(np.arange(sent, sent + FRAME), mode="wrap").astype(np.int32)
                 said = np.pad(rest[:FRAME], (0, FRAME - len(rest[:FRAME]))).astype(np.int32)
-                if self.pauses and len(rest):
-                    frame[:] = 0
                 rest = rest[FRAME:]
                 mixed = np.clip(frame + said, -32_000, 32_000).astype(np.int16)
                 await socket.send(media(message, mulaw.encode(mixed)))

@@ -133,21 +133,18 @@ def test_old_audio_after_a_clear() -> None:
     assert not {KINDS.NO_CLEAR, KINDS.SENT_AFTER_CLEAR} & set(found)
 
 
-@pytest.mark.parametrize("name", list(ambience.AMBIENCES))
-@pytest.mark.parametrize(("dbfs", "pauses"), [(-30.0, False), (-40.0, True)])
-def test_an_agent_with_a_background_is_measured_by_its_voice(name: str, dbfs: float, pauses: bool) -> None:
-    """Within 10 ms of the sample at which its voice began, in both turns, without waiting; the background is told."""
-    bed = ambience.AMBIENCES[name](8_000, dbfs, 1)
-    agent = Misbehaving(voice=VOICE, background=bed, pauses=pauses)
-    record, turns, found = measure(agent, (turn("a", pause_ms=600), turn("b")), clip_ms=1500)
-    assert found[KINDS.BACKGROUND].value == pytest.approx(dbfs, abs=8)
-    assert len(record.sent_ns) < 1500, "the caller waited"  # 30 s in frames: the fast clock itself may stall
-    plays_ns = np.array([message.play_ns for message in record.received])
-    for one, begins in zip(turns, agent.begins, strict=True):
-        assert one.t1_ns is not None
-        begun_ns = int(plays_ns[begins // misbehaving.FRAME])
-        assert abs(one.t1_ns - begun_ns) <= 10_000_000
-        assert one.outcome in (Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID)  # holes are the fast clock's
+def test_an_agent_with_a_background_is_measured_by_its_voice() -> None:
+    """Hum of -30 dBFS over a socket: within 10 ms of the sample at which the voice began; the background is told.
+
+    Other backgrounds, and how long the caller waits, are tested on a clock of the test's own, in
+    `tests/harness/caller/test_background_in_calls.py`: a busy host makes holes in what this agent plays.
+    """
+    agent = Misbehaving(background=ambience.hum(8_000, -30.0))
+    record, (one,), found = measure(agent, (turn("a", pause_ms=600),), clip_ms=1500)
+    assert found[KINDS.BACKGROUND].value == pytest.approx(-30, abs=4)
+    plays_ns = [message.play_ns for message in record.received]
+    assert one.t1_ns is not None
+    assert abs(one.t1_ns - plays_ns[agent.begins[0] // misbehaving.FRAME]) <= 10_000_000
 
 
 def test_a_faint_background_changes_nothing_and_is_told() -> None:
