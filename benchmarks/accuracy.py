@@ -2,13 +2,13 @@
 
     python -m benchmarks.accuracy [--edges 10000] [--turns 100] [--hog-turns 40] [--json]        about 8 minutes
 
-Edges: t0 and t1 of signals whose onset and end are known, anywhere in a frame (benchmarks/edges.py). Idle: the
-reference agent, whose delay is known, at 150, 300 and 800 ms, with speech that ends anywhere in a frame and with speech
-that ends with a frame; the errors of label and onset are included. Under load: turns with a known gap are measured
-together with the sentinel, as in a run, and the sentinel's error in their windows is compared with their own; before
-and after a run with scripted engines, whose `run.json` must state the same. The error under load has no limit, but it
-must be reported. Two medians agree if they differ by at most 1 ms and what chance explains (95 % interval of the
-difference).
+Edges: t0 and t1 of signals whose onset and end are known, anywhere in a frame (benchmarks/edges.py), and t1 of voices
+over an agent's background (benchmarks/background_edges.py). Idle: the reference agent, whose delay is known, at 150,
+300 and 800 ms, with speech that ends anywhere in a frame and with speech that ends with a frame; the errors of label
+and onset are included. Under load: turns with a known gap are measured together with the sentinel, as in a run, and the
+sentinel's error in their windows is compared with their own; before and after a run with scripted engines, whose
+`run.json` must state the same. The error under load has no limit, but it must be reported. Two medians agree if they
+differ by at most 1 ms and what chance explains (95 % interval of the difference).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from turngap.scoring import score
 from turngap.session import plan
 from turngap.session.runner import run_request
 
+from benchmarks.background_edges import measure_background_edges, print_background_edges
 from benchmarks.edges import measure_edges, print_edges
 from benchmarks.promises import Promise, check_at_most, make_parser, print_progress, print_result
 from benchmarks.side_by_side import SCRIPTED, write_bursts
@@ -63,6 +64,8 @@ while os.getppid() == parent:
 """
 """Busy until its parent ends; in its own session, as the work of others is."""
 RUN_TURNS = 30
+MOST_OVER_BACKGROUND = 1_000
+"""Voices over each background: each takes some 10 ms to examine."""
 INDEX = 5_000
 """The index of the calls with a known gap; the sentinel's calls have others."""
 
@@ -197,6 +200,9 @@ def main() -> int:
     if arguments.edges:
         rows, details["edges"] = measure_edges(arguments.edges)
         print_edges(details["edges"], as_json=arguments.json)
+        promises, details["background"] = measure_background_edges(min(arguments.edges, MOST_OVER_BACKGROUND))
+        print_background_edges(details["background"], as_json=arguments.json)
+        rows += promises
     if arguments.turns:
         with raised_priority():
             promises, details["idle"] = asyncio.run(measure_idle(arguments.turns, arguments.calls))
