@@ -51,7 +51,7 @@ class CorpusPin(FrozenModel):
     homepage: str
     converter: Literal["ami", "hub"]
     needs: str = ""
-    """A package that the converter needs and that is not among the dependencies."""
+    """A package that the converter needs and that only the extra `parquet` brings."""
     files: Annotated[tuple[RemoteFile | HubFile, ...], Field(min_length=1)]
 
     @property

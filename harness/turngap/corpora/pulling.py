@@ -34,7 +34,7 @@ def pull_corpus(pin: CorpusPin, cache: Path, on_progress: OnProgress) -> Path:
         return folder
     if pin.needs and importlib.util.find_spec(pin.needs) is None:
         raise corpus_error(
-            f"corpus {pin.name!r} is in a format that needs {pin.needs}: pip install {pin.needs}", "needs"
+            f"corpus {pin.name!r} is in a format that needs {pin.needs}: pip install 'turngap[parquet]'", "needs"
         )
     fetched = cache / ".fetched" / pin.name
     try:
