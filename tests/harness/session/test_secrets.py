@@ -1,0 +1,51 @@
+"""No secret of the environment is in anything that a run writes or prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kills import write_scenario
+
+SECRETS = {
+    "TWILIO_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+    "TWILIO_API_SECRET": "secretOfTheApiKey1234567890abcde",
+    "HF_TOKEN": "hf_secretOfTheHub",
+    "TURNGAP_METRICS_TOKEN": "secret-of-the-metrics-page",
+    "OPENAI_API_KEY": "sk-secretOfAnotherProduct",
+}
+
+
+@pytest.mark.timeout(240)
+def test_a_run_keeps_secrets_to_itself(tmp_path: Path) -> None:
+    """Record, turns, logs, recordings, report and exports of a signed run: none has them, nor has the terminal."""
+    scenario = write_scenario(tmp_path, 1)
+    environment = {**os.environ, **SECRETS}
+
+    def execute(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "turngap", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 2), done.stderr
+        return done.stdout + done.stderr
+
+    printed = execute("run", str(scenario), "--profile", "scripted", "--out", "results")
+    (run,) = [path for path in (tmp_path / "results").iterdir() if path.is_dir()]
+    printed += execute("report", str(run))
+    for kind in ("csv", "perfetto"):
+        printed += execute("export", str(run), "--format", kind, "--out", str(tmp_path / f"exported.{kind}"))
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"run.json", "turns.jsonl", "agent.log"} <= {path.name for path in written}
+    assert any(path.suffix == ".html" for path in written)
+    for name, secret in SECRETS.items():
+        assert secret not in printed, f"{name} was printed"
+        assert [path for path, data in written.items() if secret.encode() in data] == [], f"{name} was written"
