@@ -46,7 +46,8 @@ class BargainFigures:
     p50_ms: float | None
     p95_ms: float | None
     """Delay after the true end: the mean of those that were confirmed; to the percentiles an end that never was is
-    later than any, since leaving it out would flatter whoever waits longest."""
+    later than any, since leaving it out would flatter whoever waits longest. An end that was taken too soon, and so not
+    again, is a cut-off and has no delay."""
     turns_cut: Share
     pauses_cut: Share
     by_length: tuple[tuple[str, int, int], ...]
@@ -59,6 +60,7 @@ def make_figures(policy: str, corpus: str, outcomes: Sequence[TurnOutcome]) -> B
     """Return the figures of a policy's outcomes on one corpus."""
     over = [outcome for outcome in outcomes if outcome.over]
     delays = [outcome.delay_ms for outcome in over if outcome.delay_ms is not None]
+    waited = [outcome.delay_ms for outcome in over if outcome.delay_ms is not None or not outcome.cut_off]
     held = [(one.speaker, pause) for one in outcomes for pause in one.pauses if pause.length_ms >= LEAST_HOLD_MS]
     by_length = []
     for low, high in CLASSES_MS:
@@ -70,8 +72,8 @@ def make_figures(policy: str, corpus: str, outcomes: Sequence[TurnOutcome]) -> B
         ends=len(over),
         never=len(over) - len(delays),
         mean_ms=float(np.mean(delays)) if delays else None,
-        p50_ms=percentile([outcome.delay_ms for outcome in over], 0.5),
-        p95_ms=percentile([outcome.delay_ms for outcome in over], 0.95),
+        p50_ms=percentile(waited, 0.5),
+        p95_ms=percentile(waited, 0.95),
         turns_cut=clustered_share([(outcome.speaker, outcome.cut_off) for outcome in outcomes]),
         pauses_cut=clustered_share([(speaker, pause.cut_off) for speaker, pause in held]),
         by_length=tuple(by_length),

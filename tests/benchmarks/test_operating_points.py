@@ -90,7 +90,8 @@ def test_figures_count_turns_pauses_and_ends_apart() -> None:
     ]
     figures = make_figures("a policy", "a corpus", outcomes)
     assert (figures.ends, figures.never, figures.mean_ms, figures.p50_ms) == (2, 1, 400.0, None)
-    assert make_figures("a policy", "a corpus", outcomes[:2]).p50_ms == 400.0
+    cut = TurnOutcome("d", "two", (), True, True, None, 1)
+    assert make_figures("a policy", "a corpus", [outcomes[0], cut]).p50_ms == 400.0
     assert (figures.turns_cut.events, figures.turns_cut.n) == (2, 3)
     assert (figures.pauses_cut.events, figures.pauses_cut.n) == (1, 2)
     assert figures.by_length[:3] == (("200-400", 0, 1), ("400-600", 0, 0), ("600-1000", 1, 1))
