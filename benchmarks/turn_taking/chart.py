@@ -15,6 +15,8 @@ from benchmarks.turn_taking.operating_points import OperatingPoint, front
 
 SUFFIXES = (".svg", ".png")
 _COLOURS = ("#6b7280", "#b45309", "#93c5fd", "#1d4ed8", "#047857", "#7c3aed", "#be123c")
+_MARKERS = "osD^v*PXhd"
+"""A policy each: names beside the dots would lie on each other."""
 _LATEST_MS = 2000
 
 
@@ -38,11 +40,10 @@ def write(
                 ax.step(
                     delays, [100 * point.cut_off_rate for point in best], where="post", label=name, color=colour, lw=1.6
                 )
-            for row in rows:
-                if row.corpus == corpus and row.mean_ms is not None and row.pauses_cut.n:
+            for marker, row in zip(_MARKERS, [row for row in rows if row.corpus == corpus], strict=False):
+                if row.mean_ms is not None and row.pauses_cut.n:
                     rate = 100 * row.pauses_cut.events / row.pauses_cut.n
-                    ax.plot([row.mean_ms], [rate], "o", color="#111827", ms=4)
-                    ax.annotate(row.policy, (row.mean_ms, rate), textcoords="offset points", xytext=(5, 4), fontsize=8)
+                    ax.plot([row.mean_ms], [rate], marker, color="#111827", ms=6, ls="", mfc="none", label=row.policy)
             ax.set(title=corpus, xlabel="mean delay after the true end, ms", ylabel="pauses cut off, %")
             ax.set_xlim(0, _LATEST_MS)
             ax.set_ylim(bottom=0)

@@ -107,7 +107,9 @@ class SpeculativeEndpointer:
         """The silence that counts for the confirmation: on a noisy line less what the noise may hide of the speech."""
         utterance = self._utterance
         doubtful = self._noise if utterance.never_quiet else 0
-        return max(self._silence_samples - doubtful, utterance.faint_samples - utterance.hidden_samples)
+        return max(
+            self._silence_samples - doubtful, utterance.faint_samples - max(self._noise, utterance.hidden_samples)
+        )
 
     def _confirm(self) -> list[EndpointEvent]:
         utterance = self._utterance

@@ -21,8 +21,9 @@ _STIR_DB = 6.0
 _CLEAR_DB = 15.0
 """A level that is less than this below the speech is no silence, however near it is to the line's floor."""
 
-_HIDDEN_MS_PER_DB = 10.0
-"""A voice dies away at some 100 dB/s: noise so many dB over the level of its end hides so much of it."""
+_HIDDEN_MS_PER_DB = 12.0
+"""What noise hides of the end of speech, a dB over the level at which it ends on a clean line. Chosen on prompts with pink
+noise behind them (docs/endpointing.md)."""
 
 _MOST_HIDDEN_DB = 20.0
 

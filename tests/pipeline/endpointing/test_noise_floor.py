@@ -69,7 +69,7 @@ def test_an_end_on_a_noisy_line_does_not_wait_for_the_detector() -> None:
         for floor_db in (None, 3.0)
     ]
     # without the floor: 28 windows, 5 of lag, 13 of silence and 3 of `noise_ms`; with it: 28, 13, and what -45 dBFS
-    # hides of a voice at -15: its last 10 dB, 10 ms each, 4 windows
+    # hides of a voice at -15: its last 10 dB, 12 ms each, 4 windows
     assert ends == [49, 45]
 
 
