@@ -22,8 +22,8 @@ _CLEAR_DB = 15.0
 """A level that is less than this below the speech is no silence, however near it is to the line's floor."""
 
 _HIDDEN_MS_PER_DB = 12.0
-"""What noise hides of the end of speech, a dB over the level at which it ends on a clean line. Chosen on prompts in pink
-noise (docs/endpointing.md)."""
+"""What noise hides of the end of speech, a dB over the level at which it ends on a clean line, as chosen on prompts in
+pink noise (docs/endpointing.md)."""
 
 _MOST_HIDDEN_DB = 20.0
 
