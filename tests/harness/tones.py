@@ -16,6 +16,7 @@ def scenario_of_tones(folder: Path, turns: int, **keys: object) -> Path:
     for index in range(turns):
         seconds = np.arange(int(RATE * (0.6 + 0.1 * index))) / RATE
         tone = 0.2 * np.sin(2 * np.pi * (200 + 20 * index) * seconds)
+        tone = np.concatenate([tone, np.zeros(RATE // 5)])  # a recording that ends with its sound has no known end
         soundfile.write(folder / f"tone{index}.wav", tone, RATE, subtype="PCM_16")
         lines.append(f"  - {{id: tone{index}, audio: tone{index}.wav, expect: scripted words, pause_ms: 100}}")
     file = folder / "tones.scenario.yaml"

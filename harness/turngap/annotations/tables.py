@@ -1,13 +1,16 @@
 """CSV and JSON tables of stretches or words, by the names that people give their columns.
 
 A row has a start and an end (or a duration), in seconds unless the name ends in `_ms`; text, speaker and channel where
-it has such columns. Rows of words are told from stretches by their column: `word` instead of `text`.
+it has such columns. Rows of words are told from stretches by their column: `word` instead of `text`. In JSON a stretch
+may also be a pair [start, end], by speaker: {"speakers": {"NAME": {"channel": 0, "speech": [[0.5, 1.2]]}}} or
+{"channels": {"NAME": 0}, "NAME_speech_s": [[0.5, 1.2]]}; such a list is in ms if its key ends in `_ms`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,7 +33,9 @@ _TEXTS = ("text", "label", "transcript", "transcription", "sentence", "value")
 _WORDS = ("word", "token")
 _SPEAKERS = ("speaker", "spk", "speaker_id", "participant")
 _LISTS = ("segments", "words", "speech", "stretches", "labels", "utterances", "turns")
-"""Keys of a JSON object that hold rows, inside rows too."""
+"""Keys of a JSON object that hold rows, inside rows too; with `_s` or `_ms` after them for rows that are pairs."""
+_CHANNELS, _BY_SPEAKER = "channels", "speakers"
+_UNITS = ("_ms", "_s", "")
 
 
 def parse_csv(text: str, name: str) -> Annotations:
@@ -61,6 +66,8 @@ def parse_csv(text: str, name: str) -> Annotations:
 def parse_json(text: str, name: str) -> Annotations:
     """Return the rows of a JSON document: a list of objects, an object with such lists, or an object a line.
 
+    Times that the document does not list as stretches or words, such as `begins_s`, are passed over.
+
     Raises:
         ScenarioError: it is no JSON, or has no rows with a start and an end (`scenario.labels`).
     """
@@ -73,7 +80,11 @@ def parse_json(text: str, name: str) -> Annotations:
             raise label_error(name, f"not JSON ({str(error)[:80]})") from None
     rows = list(_find_rows(data, name, 0))
     if not rows:
-        raise label_error(name, f"no object in it has a start ({', '.join(_STARTS)}) and an end")
+        raise label_error(
+            name,
+            f"no object in it has a start ({', '.join(_STARTS)}) and an end, and no list of pairs [start, end] is in "
+            "`speech`, or by speaker in `NAME_speech_s` with `channels`",
+        )
     return _make(rows)
 
 
@@ -89,10 +100,46 @@ def _find_rows(data: Any, where: str, depth: int) -> Iterator[tuple[str, Mapping
         if any(key in row for key in _STARTS):
             yield where, row
         shared = {key: row[key] for key in (*_SPEAKERS, "channel") if key in row}
-        for key in _LISTS:
-            if isinstance(row.get(key), list):
-                for place, inner in _find_rows(row[key], f"{where}.{key}", depth + 1):
-                    yield place, {**shared, **inner}
+        for key, own in _find_lists(data):
+            found = _read_pairs(data[key], f"{where}.{key}", per_ms=key.lower().endswith("_ms"))
+            for place, inner in found or _find_rows(data[key], f"{where}.{key}", depth + 1):
+                yield place, {**shared, **own, **inner}
+        if isinstance(row.get(_BY_SPEAKER), dict):
+            for speaker, inside in row[_BY_SPEAKER].items():
+                for place, inner in _find_rows(inside, f"{where}.{_BY_SPEAKER}.{speaker}", depth + 1):
+                    yield place, {"speaker": speaker, **inner}
+        elif isinstance(row.get(_BY_SPEAKER), list):
+            yield from _find_rows(row[_BY_SPEAKER], f"{where}.{_BY_SPEAKER}", depth + 1)
+
+
+def _find_lists(data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the keys of an object that hold rows, each with the speaker and channel that `channels` names for it."""
+    channels = next((value for key, value in data.items() if key.lower() == _CHANNELS), None)
+    named = channels if isinstance(channels, dict) else {}
+    for key, value in data.items():
+        if not isinstance(value, list):
+            continue
+        for rows, unit in itertools.product(_LISTS, _UNITS):
+            if key.lower() == rows + unit:
+                yield key, {}
+                break
+            speaker = key[: -len(rows + unit) - 1]
+            if key.lower().endswith(f"_{rows}{unit}") and speaker in named:
+                yield key, {"speaker": speaker, "channel": named[speaker]}
+                break
+
+
+def _read_pairs(rows: list[Any], where: str, *, per_ms: bool) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the rows of a list of pairs [start, end]; [] if it is no such list."""
+    if not rows or not all(isinstance(row, list) for row in rows):
+        return []
+    start, end = ("start_ms", "end_ms") if per_ms else ("start", "end")
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 2:
+            raise label_error(f"{where}[{number}]", f"a stretch is a pair [start, end], not {str(row)[:40]}")
+        found.append((f"{where}[{number}]", {start: row[0], end: row[1]}))
+    return found
 
 
 def _make(rows: list[tuple[str, dict[str, Any]]] | list[tuple[str, Mapping[str, Any]]]) -> Annotations:

@@ -40,7 +40,7 @@ def describe(opinions: LabelOpinions) -> list[str]:
         length = pause_end - pause_start
         lines.append(f"  pause      {pause_start:.0f} to {pause_end:.0f} ms: {length:.0f} ms inside the speech")
     if opinions.source is not LabelSource.THRESHOLD and opinions.floor is not None:
-        lines.append(f"  floor      {_describe_floor(opinions.floor)}")
+        lines.append(f"  floor      {_describe_floor(opinions.floor, opinions.floor_doubts)}")
     if opinions.words_end_ms is not None:
         text = " ".join(word.text for word in opinions.words[-4:])
         apart = opinions.words_end_ms - end_ms
@@ -79,8 +79,8 @@ def _describe_decision(opinions: LabelOpinions) -> list[str]:
     return lines
 
 
-def _describe_floor(floor: FloorLabel) -> str:
-    sure = "sure" if floor.is_sure else f"not sure: {'; '.join(floor.doubts)}"
+def _describe_floor(floor: FloorLabel, doubts: Sequence[str]) -> str:
+    sure = f"not sure: {'; '.join(doubts)}" if doubts else "sure"
     return (
         f"relative to it {floor.start_ms:.0f} to {floor.end_ms:.0f} ms, {floor.contrast_db:.0f} dB of contrast; {sure}"
     )
@@ -116,8 +116,8 @@ def to_json(opinions: LabelOpinions) -> dict[str, object]:
             "low_ms": floor.low_ms,
             "high_ms": floor.high_ms,
             "contrast_db": round(floor.contrast_db, 1),
-            "sure": floor.is_sure,
-            "doubts": list(floor.doubts),
+            "sure": not opinions.floor_doubts,
+            "doubts": list(opinions.floor_doubts),
         },
         "hand": None if opinions.hand is None else {"start_ms": opinions.hand.start_ms, "end_ms": opinions.hand.end_ms},
         "words_end_ms": opinions.words_end_ms,
@@ -139,8 +139,8 @@ def tabulate_against_hand(everything: Sequence[LabelOpinions]) -> list[str]:
         after_ms = each.check.duration_ms - hand.end_ms
         error = None if each.floor is None else each.floor.end_ms - hand.end_ms
         words = None if each.words_end_ms is None else each.words_end_ms - hand.end_ms
-        is_sure = each.floor is not None and each.floor.is_sure
-        state = "not found" if each.floor is None else "sure" if is_sure else f"not sure: {each.floor.doubts[0]}"
+        is_sure = not each.floor_doubts
+        state = "sure" if is_sure else f"not sure: {each.floor_doubts[0]}"
         numbers = "  ".join("    –" if value is None else f"{value:+5.0f}" for value in (error, words))
         lines.append(
             f"{each.check.path.name:<{width}}  {max(0.0, after_ms):9.0f}  {hand.end_ms:11.0f}  {numbers}  {state}"

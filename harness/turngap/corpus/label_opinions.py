@@ -51,6 +51,18 @@ class LabelOpinions:
         return LabelSource.FLOOR
 
     @property
+    def floor_doubts(self) -> tuple[str, ...]:
+        """Why the floor's label is not sure: its own doubts, or those of the label by threshold that counts in its place.
+
+        Where the floor is far under that threshold, what makes the one doubtful is in the other's sound too: a voice
+        that fades, or sound up to the end of the file.
+        """
+        if self.floor is None:
+            return ("no speech is found over the noise floor",)
+        own = self.floor.doubts
+        return own or (self.check.remarks_on_end if threshold_stands(self.check, self.floor) else ())
+
+    @property
     def span_ms(self) -> tuple[float, float]:
         """Start and end of the speech by that label."""
         if self.source is LabelSource.HAND and self.hand is not None:

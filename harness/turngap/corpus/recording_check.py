@@ -33,8 +33,15 @@ class RecordingCheck:
     threshold_dbfs: float
     pauses: tuple[tuple[float, float], ...]
     """Pauses of 200 ms and more inside the speech."""
-    remarks: tuple[str, ...]
-    """What is wrong with it and what to do, one line each."""
+    remarks_on_end: tuple[str, ...]
+    """What is wrong with the end of its speech and what to do, one line each."""
+    other_remarks: tuple[str, ...]
+    """The same of the rest."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.remarks_on_end + self.other_remarks
 
     @property
     def level_dbfs(self) -> float:
@@ -86,10 +93,10 @@ def check_recording(path: Path) -> RecordingCheck:
     label = replace(label, start_sample=cut + label.start_sample, end_sample=cut + label.end_sample)
     pcm = normalise(raw)
     pauses = tuple((first / 8, beyond / 8) for first, beyond in find_pauses(pcm, label, threshold))
-    return RecordingCheck(path, pcm, label, threshold, pauses, _make_remarks(raw, label))
+    return RecordingCheck(path, pcm, label, threshold, pauses, _judge_end(raw, label), _make_remarks(raw, label))
 
 
-def _make_remarks(raw: Pcm16, label: Label) -> tuple[str, ...]:
+def _judge_end(raw: Pcm16, label: Label) -> tuple[str, ...]:
     remarks = []
     if not label.is_firm:
         remarks.append(
@@ -101,6 +108,11 @@ def _make_remarks(raw: Pcm16, label: Label) -> tuple[str, ...]:
             f"there is sound in the last {TAIL_MS:.0f} ms of the file, so its end may be the recording's, not the "
             "speaker's; leave silence after the speech"
         )
+    return tuple(remarks)
+
+
+def _make_remarks(raw: Pcm16, label: Label) -> tuple[str, ...]:
+    remarks = []
     if label.start_sample / 8 < HEAD_MS:
         remarks.append("there is sound from the first sample on, so the start may be cut; leave silence before it")
     full = np.abs(raw.astype(np.int32)) >= np.iinfo(np.int16).max - 1

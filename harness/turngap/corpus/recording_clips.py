@@ -27,6 +27,10 @@ NEVER_QUIET_FROM_MS, NEVER_QUIET_SHARE = 1000.0, 0.98
 QUIETER_DB = 15.0
 """What is nearer to the loudest frames is speech that goes on to the end of the file."""
 ADVICE = "label it by hand: `turngap label FILE --plot` shows where, and prints what to write"
+GOES_ON = (
+    f"there is sound in the last {TAIL_MS:.0f} ms of the file, so its end may be the recording's, not the speaker's; "
+    f"leave silence after the speech, or {ADVICE}"
+)
 
 
 def make_labelled_clip(clip_id: str, audio: SourceAudio, label: HandLabel | FloorLabel, transcript: str | None) -> Clip:
@@ -75,6 +79,9 @@ def check_inside(label: HandLabel, duration_ms: float) -> None:
 def check_noisy_clip(path: Path, audio: SourceAudio, clip: Clip | str, turn: Turn) -> Clip | str:
     """Return the clip of a recording by the threshold, or relative to its noise floor, or why neither is sure.
 
+    A recording in which sound goes on to the end of the file has no end by the threshold: speech, noise or the
+    recording itself may end there.
+
     Args:
         path: The recording.
         audio: The same, read.
@@ -86,7 +93,7 @@ def check_noisy_clip(path: Path, audio: SourceAudio, clip: Clip | str, turn: Tur
         return clip
     label = label_by_floor(*read_mono(path))
     if label is None or threshold_stands(check, label):
-        return clip
+        return clip if isinstance(clip, str) or check.tail_ms >= TAIL_MS else GOES_ON
     if label.is_sure:
         return make_labelled_clip(turn.key, audio, label, turn.expect)
     reason = f"its end is not sure relative to its noise floor ({'; '.join(label.doubts)}); {ADVICE}"

@@ -7,6 +7,10 @@ band within ±1.5 s, raised to the noise's mean (minimum statistics with a perce
 IEEE Trans. Speech and Audio Processing 9, 2001; Stahl et al., ICASSP 2000). Speech is where the excess over it, as the
 mean of all bands, exceeds 2 dB and somewhere 4 dB. Both ends are then moved to where the last of three groups of bands
 (a final "s" is in the highest alone) falls to the floor beyond the end, as `find_edge` finds it.
+
+Not the search of `recordings/speech.py`: that reads hours of a call block by block, as power in steps of 1.25 ms, masks
+what leaks from the other channel, and moves each edge by its threshold. Here a short recording is in memory as a whole,
+and what its noise hides is found by its spectrum, which power alone does not have.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ percentile; a threshold is never nearer to that than 15 dB. What the other chann
 Stretches that are apart by less than 200 ms are one. Each starts and ends by its own level: with its first and last
 sound within 25 dB of the loud frames near that end and 6 dB over the floor, by the change point of its power, as labels
 do. Pure.
+
+Not the search of `corpus/speech_stretches.py`, which is for one short recording in noise: it needs the whole spectrum,
+knows no second channel, and is exact to 10 ms.
 """
 
 from __future__ import annotations

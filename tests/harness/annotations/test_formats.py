@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,25 @@ def test_json_rows_are_found_wherever_they_are() -> None:
     assert parse_json(lines, "a.jsonl").speech == (Stretch(10.0, 20.0), Stretch(30.0, 40.0))
 
 
+def test_json_lists_pairs_by_speaker_and_channel() -> None:
+    """Two speakers of a dialogue, each with a channel: under `speakers`, or in a list that bears the speaker's name."""
+    expected = (Stretch(500.0, 1250.0, "", "anna", 1), Stretch(2000.0, 3000.0, "", "bo", 0))
+    by_name = {
+        "file": "a.wav",
+        "channels": {"bo": 0, "anna": 1},
+        "anna_begins_s": 0.5,
+        "anna_speech_s": [[0.5, 1.25]],
+        "bo_speech_ms": [[2000, 3000]],
+        "words": {"anna": "yes"},
+    }
+    assert parse_json(json.dumps(by_name), "a.json").speech == expected
+    inside = {"anna": {"channel": 1, "speech": [[0.5, 1.25]]}, "bo": {"channel": 0, "stretches_ms": [[2000, 3000]]}}
+    assert parse_json(json.dumps({"speakers": inside}), "a.json").speech == expected
+    listed = [{"speaker": name, **one} for name, one in inside.items()]
+    assert parse_json(json.dumps({"speakers": listed}), "a.json").speech == expected
+    assert parse_json('{"speech_s": [[0.5, 1]], "channels": 2}', "a.json").speech == (Stretch(500.0, 1000.0),)
+
+
 AMI = """<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>
 <nite:root nite:id="ES2004a.B.words" xmlns:nite="http://nite.sourceforge.net/">
    <w nite:id="w0" starttime="10.1" endtime="10.4">Okay</w>
@@ -199,6 +219,11 @@ def test_xml_that_could_grow_is_refused() -> None:
         (".json", "[" * 100_000, "a.json: not JSON"),
         (".json", "{}", "a.json: no object in it has a start"),
         (".json", '[{"start": true, "end": 2}]', r"a.json\[1\]: `start` must be a number, not 'True'"),
+        (".json", '{"speech": [[1, 2, 3]]}', r"a.json.speech\[1\]: a stretch is a pair \[start, end\], not"),
+        (".json", '{"speech": [[2, 1]]}', r"a.json.speech\[1\]: it ends at 1 s, before its start"),
+        (".json", '{"speech": [["a", 1]]}', r"a.json.speech\[1\]: `start` must be a time in seconds"),
+        (".json", '{"speech": [[null, 1]]}', r"a.json.speech\[1\]: it has no start"),
+        (".json", '{"channels": {"a": "x"}, "a_speech": [[0, 1]]}', r"a.json.a_speech\[1\]: `channel` must be"),
         (".json", '[{"start": 1}]', r"a.json\[1\]: it has no end"),
         (".xml", "<a>", "a.xml:1: not XML"),
         (".xml", "<a/>", "a.xml: there are no words"),

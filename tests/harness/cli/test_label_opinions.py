@@ -119,6 +119,21 @@ def test_the_table_against_labels_by_hand(tmp_path: Path, capsys: pytest.Capture
     assert lines[3].endswith("with less: 1 of 1 not sure")
 
 
+def test_the_floor_is_not_sure_where_the_threshold_that_counts_is_not_firm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A voice that fades over a low floor: the floor's end may look sure, but sound goes on under both labels."""
+    fading = word(8000, 1)[-4000:] * 10 ** (-np.arange(4000) / 4000 * 3)
+    pcm = np.concatenate([np.zeros(4000), word(8000, 1), fading.repeat(2), np.zeros(4000)]).astype(np.int16)
+    soundfile.write(path := tmp_path / "fading.wav", pcm, 8000)
+    assert app.execute(["label", str(path), "--json"]) == 1
+    label = json.loads(capsys.readouterr().out)
+    assert (label["source"], label["firm"], label["floor"]["sure"]) == ("threshold", False, False)
+    (tmp_path / "fading.txt").write_text("0.5\t1.9\tspeech\n")
+    assert app.execute(["label", str(path), "--against-labels"]) == 0
+    assert "0 sure" in capsys.readouterr().out
+
+
 def test_a_table_without_any_label_by_hand_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 3, with the file that is missing."""
     path = save(tmp_path / "noisy.wav")

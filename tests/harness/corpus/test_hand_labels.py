@@ -167,9 +167,17 @@ def test_the_floor_of_a_recording_of_any_length_goes_on_behind_it(tmp_path: Path
     assert np.median(levels_dbfs(clip.bed)) - gain_db == pytest.approx(-42, abs=2)
 
 
-def test_a_clean_recording_that_is_cut_at_its_end_keeps_its_label(tmp_path: Path) -> None:
-    """Without silence after it there is no floor to go by, and none is needed: the speech ends with the file."""
-    pcm = np.concatenate([np.zeros(1200, np.int16), speech(8000, 4)])
-    clip = build_clip(write_scenario(tmp_path, "", pcm))
-    assert clip.label_source is LabelSource.THRESHOLD
-    assert abs(len(clip.pcm) - clip.speech_start_sample - 8000) <= 40
+@pytest.mark.parametrize(("tail_ms", "usable"), [(0, False), (90, False), (110, True)])
+def test_sound_to_the_end_of_the_file_is_no_end_of_speech(tmp_path: Path, tail_ms: int, usable: bool) -> None:
+    """What the recording cuts has no known end, unless a person says so; 100 ms without sound after it make one."""
+    pcm = np.concatenate([np.zeros(1200, np.int16), speech(8000, 4), np.zeros(tail_ms * 8, np.int16)])
+    path = write_scenario(tmp_path, "", pcm)
+    if usable:
+        clip = build_clip(path)
+        assert clip.label_source is LabelSource.THRESHOLD
+        assert abs(len(clip.pcm) - clip.speech_start_sample - 8000) <= 40
+    else:
+        with pytest.raises(HarnessError, match=r"sound in the last 100 ms of the file.*label it by hand"):
+            build_clip(path)
+    clip = build_clip(write_scenario(tmp_path, "    speech_ms: [150, 1150]", pcm))
+    assert (len(clip.pcm) - clip.speech_start_sample, clip.label_source) == (8000, LabelSource.HAND)

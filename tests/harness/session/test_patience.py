@@ -30,6 +30,7 @@ def write_tones(folder: Path, name: str, *lengths_ms: int) -> None:
     for index, ms in enumerate(lengths_ms):
         seconds = np.arange(ms * RATE // 1000) / RATE
         parts.append(0.2 * np.sin(2 * np.pi * 230 * seconds) * (index % 2 == 0))
+    parts.append(np.zeros(RATE // 5))  # a recording that ends with its sound has no known end
     soundfile.write(folder / f"{name}.wav", np.concatenate(parts), RATE, subtype="PCM_16")
 
 
