@@ -52,7 +52,7 @@ class LabelOpinions:
 
     @property
     def floor_doubts(self) -> tuple[str, ...]:
-        """Why the floor's label is not sure: its own doubts, or those of the label by threshold that counts in its place.
+        """Why the floor's label is not sure: its own doubts, or those of the label by threshold where that one counts.
 
         Where the floor is far under that threshold, what makes the one doubtful is in the other's sound too: a voice
         that fades, or sound up to the end of the file.
