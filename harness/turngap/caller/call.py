@@ -23,6 +23,7 @@ from turngap.caller.call_endings import close_surely, describe_agent_end
 from turngap.caller.caller_stream import CallerStream
 from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.caller.connection import Message, open_connection
+from turngap.caller.connection_errors import describe_error
 from turngap.caller.content_watch import ContentWatch
 from turngap.caller.conversation import Conversation
 from turngap.caller.dialects import StreamNames, Wire
@@ -68,9 +69,8 @@ async def place_call(
 
     What `planned.network` adds is part of the gap: all times of the record are the caller's own.
 
-    Always returns a record. Its `end` is `REFUSED`, `AGENT_CLOSED`, `DISCONNECTED` or `FLOODED` (by more than `traffic`
-    allows) with one line in `detail` if something went wrong. Cancelling the task ends the call and returns what was
-    recorded, as `INTERRUPTED`.
+    Always returns a record. Its `end` is `REFUSED`, `AGENT_CLOSED`, `DISCONNECTED` or `FLOODED` with one line in
+    `detail` if something went wrong. Cancelling the task ends the call; what was recorded is `INTERRUPTED`.
     """
     own_sid = call_sid or "CA" + secrets.token_hex(16)
     call = _Call(planned, clips, clock, scheduler, seed, own_sid, labels or {}, on_spoken, spans_so_far, dialect)
@@ -138,7 +138,7 @@ class _Call:
                     url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
                 )
             except AgentError as error:
-                return await self._make_record(CallEnd.REFUSED, str(error))
+                return await self._make_record(CallEnd.REFUSED, describe_error(error, self._dialect.name))
             self._stream = CallerStream(connection, self._dialect)
             self._start(self._stream, custom_parameters)
             end, detail = await asyncio.shield(self._over)

@@ -1,6 +1,6 @@
 """Whether an agent can be reached, and why a connection could not be opened.
 
-Errors are one line with what to do and Twilio's error code.
+Errors are one line with what to do and, where Twilio's dialect is spoken, Twilio's error code.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from turngap_agent.errors import AgentError
 from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.uri import parse_uri
 
+from turngap.caller.dialects.registry import TWILIO
+
 CONNECT_TIMEOUT_S = 10.0
+_TWILIO_CODE = re.compile(r" \(Twilio \d+\)$")
 
 
-async def check_listening(url: str) -> None:
+async def check_listening(url: str, dialect: str = TWILIO) -> None:
     """Return if a server accepts connections at `url`, whatever it is; the connection is closed again at once.
+
+    `dialect`: the wire format that will be spoken.
 
     Raises:
         AgentError: no server does.
@@ -29,7 +34,10 @@ async def check_listening(url: str) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(uri.host, uri.port)
     except OSError as error:  # a timeout is one
-        raise (explain_error(url, error) or AgentError(str(error))) from None
+        explained = explain_error(url, error) or AgentError(str(error))
+        raise AgentError(
+            describe_error(explained, dialect), code=explained.code if dialect == TWILIO else None
+        ) from None
     writer.close()
 
 
@@ -48,7 +56,7 @@ def explain_error(url: str, error: BaseException) -> AgentError | None:
             return connection_error(31901, f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
         case EOFError() | InvalidMessage(__cause__=EOFError()):
             return connection_error(
-                31903, f"{url} closed the connection before the upgrade; it is not a Twilio Media Streams agent"
+                31903, f"{url} closed the connection before the upgrade; it is not an agent that is called by WebSocket"
             )
         case OSError():
             return connection_error(
@@ -72,3 +80,8 @@ def _describe_os_error(error: OSError) -> str:
 def connection_error(twilio_code: int, message: str) -> AgentError:
     """Return an error with Twilio's code in its text and at the end of its own code."""
     return AgentError(f"{message} (Twilio {twilio_code})", code=f"{AgentError.code}.{twilio_code}")
+
+
+def describe_error(error: AgentError, dialect: str) -> str:
+    """Return the error's line; Twilio's code is left out of it where another platform's dialect is spoken."""
+    return str(error) if dialect == TWILIO else _TWILIO_CODE.sub("", str(error))

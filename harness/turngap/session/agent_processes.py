@@ -65,7 +65,7 @@ async def start_agents(
             samplers.append(sampler)
         for agent_run in agent_runs:
             if agent_run.request.url is not None:  # before the calibration, which takes a while
-                await check_listening(agent_run.request.url)
+                await check_listening(agent_run.request.url, agent_run.request.dialect)
         if before_agents is not None:
             await before_agents()
         processes: dict[str, AgentProcesses] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 from turngap.clock import NS_PER_SAMPLE
@@ -53,6 +55,8 @@ def test_nothing_is_found_in_an_agent_that_does_it_right() -> None:
         (Misbehaving(encode=misbehaving.encode_linear), KINDS.LINEAR_PCM),
         (Misbehaving(encode=misbehaving.encode_linear, piece=320, every_ms=20), KINDS.LINEAR_PCM),
         (Misbehaving(encode=misbehaving.encode_linear_swapped), KINDS.LINEAR_PCM_SWAPPED),
+        (Misbehaving(encode=misbehaving.encode_alaw), KINDS.ALAW),
+        (Misbehaving(encode=lambda pcm: base64.b64encode(mulaw.encode(pcm))), KINDS.BASE64_TWICE),
         (Misbehaving(encode=lambda pcm: mulaw.encode(np.repeat(pcm, 2))), KINDS.DOUBLED_SAMPLES),
         (Misbehaving(encode=lambda pcm: b"OggS" + mulaw.encode(pcm)), KINDS.COMPRESSED),
         (Misbehaving(voice=np.clip(VOICE.astype(np.int32) * 12, -32_700, 32_700).astype(np.int16)), KINDS.CLIPPED),
