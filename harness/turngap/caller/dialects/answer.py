@@ -21,7 +21,10 @@ from typing import Any
 
 from turngap_agent.errors import UsageError
 
+from turngap.clock import SystemClock
+
 TIMEOUT_S = 10.0
+"""For the whole answer."""
 MAX_BYTES = 64 * 1024
 _EXPECTED = "expected ws://HOST:PORT/PATH or wss://…, or the http:// URL of a webhook that names it"
 _CALL = {"CallSid": "CA" + "0" * 32, "Direction": "inbound", "From": "+15005550006", "To": "+15005550006"}
@@ -119,6 +122,12 @@ def _read_ncco(text: str) -> Answer | None:
 
 def _request(url: str, form: bytes | None) -> str:
     request = urllib.request.Request(url, data=form, headers={"User-Agent": "turngap"})
+    clock, content = SystemClock(), b""
+    deadline_ns = clock.now_ns() + round(TIMEOUT_S * 1e9)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-        content: bytes = response.read(MAX_BYTES + 1)
+        while len(content) <= MAX_BYTES and (piece := response.read1(MAX_BYTES)):
+            content += piece
+            # The socket's own limit counts from one piece to the next: a webhook that drips would never reach it.
+            if clock.now_ns() > deadline_ns:
+                raise TimeoutError(f"its answer took more than {TIMEOUT_S:g} s")
     return content.decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap.caller.dialects import answer
 from turngap.caller.dialects.answer import Answer, fetch_answer, read_answer
 from turngap_agent.errors import UsageError
 
@@ -103,3 +104,19 @@ def test_a_webhook_that_fails_is_one_line() -> None:
         fetch_answer(url)
     with pytest.raises(UsageError, match="cannot be reached"):
         fetch_answer("http://127.0.0.1:9/voice")
+
+
+def test_a_webhook_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole answer has a time, not only each piece of it."""
+
+    class DrippingClock:
+        at_ns = 0
+
+        def now_ns(self) -> int:
+            self.at_ns += 6_000_000_000
+            return self.at_ns
+
+    monkeypatch.setattr(answer, "SystemClock", DrippingClock)
+    monkeypatch.setattr(answer, "MAX_BYTES", 64)
+    with serve({"POST": (200, "x" * 200)}) as url, pytest.raises(UsageError, match="more than 10 s"):
+        fetch_answer(url)
