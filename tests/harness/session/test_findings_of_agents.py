@@ -19,6 +19,7 @@ from turngap_agent.telephony import mulaw
 from tests.harness import ambience
 from tests.harness.builders import Call
 from tests.harness.caller.calls import call, clip, turn
+from tests.harness.findings.voices import talk
 from tests.harness.session import misbehaving
 from tests.harness.session.filler_agents import beep
 from tests.harness.session.misbehaving import VOICE, Misbehaving, joined, riff_header
@@ -55,7 +56,7 @@ def test_nothing_is_found_in_an_agent_that_does_it_right() -> None:
         (Misbehaving(encode=misbehaving.encode_linear), KINDS.LINEAR_PCM),
         (Misbehaving(encode=misbehaving.encode_linear, piece=320, every_ms=20), KINDS.LINEAR_PCM),
         (Misbehaving(encode=misbehaving.encode_linear_swapped), KINDS.LINEAR_PCM_SWAPPED),
-        (Misbehaving(encode=misbehaving.encode_alaw), KINDS.ALAW),
+        (Misbehaving(voice=talk(8_000, 120.0, 1.0), encode=misbehaving.encode_alaw), KINDS.ALAW),
         (Misbehaving(encode=lambda pcm: base64.b64encode(mulaw.encode(pcm))), KINDS.BASE64_TWICE),
         (Misbehaving(encode=lambda pcm: mulaw.encode(np.repeat(pcm, 2))), KINDS.DOUBLED_SAMPLES),
         (Misbehaving(encode=lambda pcm: b"OggS" + mulaw.encode(pcm)), KINDS.COMPRESSED),
