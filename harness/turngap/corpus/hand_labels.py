@@ -18,9 +18,8 @@ from turngap.corpora.table import UNSTATED_UNCERTAINTY_MS
 from turngap.scenario.turn import PAUSE_MS, Turn
 
 HAND_UNCERTAINTY_MS = UNSTATED_UNCERTAINTY_MS
-"""How far the end of a label by hand may be off, either way, where nobody states it. An assumption: inside clean read
-speech annotators put 93 % of the boundaries within 20 ms of an expert's, 7.6 ms on average (IFCASL corpus, "Overall
-estimate of inter-annotator agreement"); where a voice fades into noise it is more."""
+"""How far the end of a label by hand may be off, either way, where nobody states it. An assumption, and
+a wide one: an end that fades into noise is seen by each annotator at another place."""
 _TEXT_SUFFIX = ".txt"
 _TWO_NUMBERS = re.compile(r"\s*\d+([.,]\d+)?[\s,;]+\d")
 
