@@ -290,7 +290,8 @@ def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:
     """
     path = Path(run)
     if path.is_file():
-        raise RunFolderError(f"{run} is a file; give the folder {path.parent}", code="run-folder.unknown")
+        hint = f"; give the folder {path.parent}" if path.name in ("run.json", "turns.jsonl") else f", no {kind} folder"
+        raise RunFolderError(f"{run} is a file{hint}", code="run-folder.unknown")
     if path.exists():
         return path
     in_results = Path(RESULTS) / path

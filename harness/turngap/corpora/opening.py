@@ -28,6 +28,10 @@ def open_corpus(name_or_path: str, base: Path | None = None) -> CorpusTable:
     """
     if not is_path(name_or_path):
         pins = load_pins()
+        if name_or_path not in pins and ((base or Path.cwd()) / name_or_path).is_dir():
+            raise corpus_error(
+                f"no corpus {name_or_path!r} is pinned, but there is a folder: give it as ./{name_or_path}", "unknown"
+            )
         if name_or_path not in pins:
             hint = documents.suggest(name_or_path, pins)
             raise corpus_error(

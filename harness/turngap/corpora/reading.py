@@ -83,6 +83,8 @@ def find_table(folder: Path) -> Path:
     Raises:
         UsageError: there is none (`corpus.missing`).
     """
+    if folder.is_file():
+        raise corpus_error(f"{folder}: no corpus; give the folder, the archive or the table of one", "missing")
     if not folder.is_dir():
         raise corpus_error(f"{folder}: there is no such folder", "missing")
     for name in TABLES:

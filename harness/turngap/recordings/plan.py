@@ -50,6 +50,7 @@ def plan_recordings(
         given += _expand(one)
     if not given:
         raise UsageError("give recordings, a folder of them, or --caller-file and --agent-file", code=CODE)
+    _refuse_repeated(given)
     calls: list[CallSound] = []
     left_out: list[str] = []
     for first, second in given:
@@ -72,6 +73,15 @@ def plan_recordings(
         out=out,
         left_out=tuple(left_out),
     )
+
+
+def _refuse_repeated(given: Sequence[tuple[Path, Path | None]]) -> None:
+    seen: set[tuple[Path | None, ...]] = set()
+    for files in given:
+        real = tuple(file and file.resolve() for file in files)
+        if real in seen:
+            raise UsageError(f"{files[0]}: given twice; its turns would count twice, so give it once", code=CODE)
+        seen.add(real)
 
 
 def _expand(given: Path | str) -> list[tuple[Path, Path | None]]:

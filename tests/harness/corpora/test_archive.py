@@ -140,8 +140,14 @@ def test_two_that_unpack_the_same_archive_do_not_meet(tmp_path: Path, monkeypatc
     assert len(list((tmp_path / "cache" / "archives").iterdir())) == 1
 
 
-def test_an_unknown_corpus_is_named() -> None:
-    """With the pinned ones, and how a path is given."""
+def test_an_unknown_corpus_is_named(tmp_path: Path) -> None:
+    """With the pinned ones, and how a path is given; so are a folder of that name, and a file that is none."""
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "call.wav").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"there is a folder: give it as \./calls"):
+        open_corpus("calls", tmp_path)
+    with pytest.raises(UsageError, match=r"call\.wav: no corpus"):
+        open_corpus("./call.wav", tmp_path)
     with pytest.raises(UsageError, match=r"no corpus 'ami-es2004b' is pinned; did you mean 'ami-es2004a'"):
         open_corpus("ami-es2004b")
     with pytest.raises(UsageError, match=r"`turngap corpus pull eot-bench-en` fetches it .162 MB, CC-BY-4.0."):

@@ -129,6 +129,14 @@ def test_wrong_arguments_are_one_line(
     assert expected in line
 
 
+def test_a_recording_counts_once(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Given twice, as a file and in its folder, it is refused: its turns would count twice in every bound."""
+    one = next(folder.glob("*.wav"))
+    assert execute("recording", one, folder, "--out", tmp_path / "out") == 3
+    assert "given twice" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_files_are_one_call(tmp_path: Path) -> None:
     """As a pair with a plus sign, or by the two options; which is which is known, so who greets is no matter."""
     sound = make_call()
