@@ -79,7 +79,9 @@ def write_scenario(folder: Path, turns: int) -> Path:
     lines = ["name: kills", "probe: true", "warm_up_turns: 1", "turns:"]
     seconds = np.arange(RATE // 2) / RATE
     for index in range(turns):
-        soundfile.write(folder / f"t{index}.wav", 0.2 * np.sin(2 * np.pi * (200 + 5 * index) * seconds), RATE)
+        # Without silence after it a sound may have been cut, and a run leaves it out.
+        tone = np.append(0.2 * np.sin(2 * np.pi * (200 + 5 * index) * seconds), np.zeros(RATE // 4))
+        soundfile.write(folder / f"t{index}.wav", tone, RATE)
         lines.append(f"  - {{id: t{index}, audio: t{index}.wav, pause_ms: 100, answer_within_ms: 3000}}")
     path = folder / "kills.scenario.yaml"
     path.write_text("\n".join(lines) + "\n", "utf-8")

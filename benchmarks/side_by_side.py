@@ -40,7 +40,9 @@ def write_bursts(folder: Path, count: int, *, pause_ms: int = 300) -> tuple[Turn
         # The phase is counted from the end, so that the last sample is at full level: the end of speech is exact.
         swell = 0.6 + 0.4 * np.cos(2 * np.pi * SYLLABLES_HZ * (seconds[-1] - seconds))
         file = folder / f"burst-{index}.wav"
-        soundfile.write(file, np.clip(0.1 * swell * rng.normal(size=len(seconds)), -1, 1), SAMPLE_RATE, "PCM_16")
+        burst = np.clip(0.1 * swell * rng.normal(size=len(seconds)), -1, 1)
+        # Without silence after it a sound may have been cut, and a run leaves it out.
+        soundfile.write(file, np.append(burst, np.zeros(SAMPLE_RATE // 4)), SAMPLE_RATE, "PCM_16")
         turns.append(Turn(id=f"burst-{index}", audio=file, pause_ms=pause_ms, expect="scripted words"))
     return tuple(turns)
 

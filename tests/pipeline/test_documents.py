@@ -26,7 +26,7 @@ def test_a_good_document_is_its_model() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"a\.yaml: the file is empty; it needs at least `name`, `turns`"),
+        ("", r"a\.yaml: the file is empty; it needs at least `name`"),
         ("- a", r"a\.yaml:1: a mapping of keys to values is expected, not list"),
         ("name: [", r"a\.yaml:\d: not valid YAML"),
         (GOOD + "seeed: 3\n", r"a\.yaml:4: unknown key `seeed`; did you mean `seed`\?"),

@@ -20,7 +20,7 @@ def make_stage_frame(record: RunRecord) -> pd.DataFrame:
     names = [name for name in StageFigures.model_fields if name != "n"]
     rows = {stage.value: figures.model_dump() for stage, figures in record.stages.items()}
     frame = pd.DataFrame(
-        [{"turns": row["n"]} | {name: row[name] for name in names} for row in rows.values()],
+        [{"turns": row["n"]} | {name: row.get(name) for name in names} for row in rows.values()],
         index=pd.Index(list(rows), name="stage"),
         columns=["turns", *names],
     )

@@ -92,6 +92,7 @@ def test_any_call_can_be_scored(record: CallRecord, spans: list[Span]) -> None:
         assert all(time.exposed_ms <= time.duration_ms + 1e-9 for time in turn.stages.values())
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_the_generated_calls_include_explained_gaps() -> None:
     """Among them are turns with a gap and stages, so that every assertion above is reached."""
 
