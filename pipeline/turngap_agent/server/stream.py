@@ -195,12 +195,13 @@ class Stream:
 
     async def _read(self, call: Call, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         """Feed the call until `stop` (a reason to close) or until the socket is closed (None)."""
-        pace = InboundPace(self._agent.profile.limits.burst_s, now_ns())
+        pace = InboundPace(self._limits.burst_s, now_ns())
         async for arrived_ns, text in messages:
             message = self._parse(text)
+            audio_ms = 0.0
             if isinstance(message, InboundMedia):
                 self._heard_ns = arrived_ns
-            audio_ms = len(message.payload) * 1000 / SAMPLE_RATE if isinstance(message, InboundMedia) else 0.0
+                audio_ms = len(message.payload) * 1000 / SAMPLE_RATE
             if excess := pace.excess(audio_ms, now_ns()):
                 self._agent.metrics.count_call(CallResult.FLOODED)
                 return CloseReason(POLICY, excess)

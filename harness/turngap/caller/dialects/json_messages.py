@@ -12,7 +12,7 @@ from typing import Any
 
 from turngap_agent.errors import ProtocolError
 
-from turngap.caller.long_message import LongMessage
+from turngap.caller.long_message import AnyMessage, LongMessage, is_text
 
 MAX_JSON_CHARS = 16 * 1024
 """The longest JSON beside the audio: parsed in 0.3 ms at worst."""
@@ -49,6 +49,21 @@ def load_message(text: str | LongMessage[str]) -> Json:
             raise ProtocolError(f"{message.get('event')} message: its long `payload` is not `media.payload`")
         media["payload"] = payload
     return message
+
+
+def load_stream_message(message: AnyMessage, platform: str, stream_key: str, stream: str) -> Json:
+    """Return a message for the stream `stream`; one that leaves its `stream_key` out is for it too.
+
+    Raises:
+        ProtocolError: it is binary, malformed, or for another stream.
+    """
+    if not is_text(message):
+        raise ProtocolError(f"a binary frame; {platform} takes text frames only")
+    parsed = load_message(message)
+    given = parsed.get(stream_key, stream)
+    if given != stream:
+        raise ProtocolError(f"a message for stream {str(given)[:60]!r}; this one is {stream!r}")
+    return parsed
 
 
 def dump_message(message: object) -> str:

@@ -19,12 +19,12 @@ from turngap.caller.dialects.audio import AudioFormat, Rate
 from turngap.caller.dialects.json_messages import (
     Json,
     dump_message,
-    load_message,
+    load_stream_message,
     read_object,
     read_payload,
     read_string,
 )
-from turngap.caller.long_message import AnyMessage, is_text
+from turngap.caller.long_message import AnyMessage
 from turngap.caller.playout import MAX_BUFFERED_NS
 
 _RATES = {"audio/x-mulaw": (8000,), "audio/x-l16": (8000, 16000)}
@@ -85,12 +85,7 @@ class PlivoDialect:
 
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """`playAudio`, `checkpoint` and `clearAudio`; `playAudio` may leave `streamId` out."""
-        if not is_text(message):
-            raise ProtocolError("a binary frame; Plivo takes text frames only")
-        parsed = load_message(message)
-        stream = parsed.get("streamId", self._names.stream)
-        if stream != self._names.stream:
-            raise ProtocolError(f"a message for stream {str(stream)[:60]!r}; this one is {self._names.stream!r}")
+        parsed = load_stream_message(message, "Plivo", "streamId", self._names.stream)
         match parsed.get("event"):
             case "playAudio":
                 return _parse_audio(parsed), ()

@@ -18,12 +18,12 @@ from turngap.caller.dialects.audio import MULAW
 from turngap.caller.dialects.json_messages import (
     Json,
     dump_message,
-    load_message,
+    load_stream_message,
     read_object,
     read_payload,
     read_string,
 )
-from turngap.caller.long_message import AnyMessage, is_text
+from turngap.caller.long_message import AnyMessage
 from turngap.caller.playout import MAX_BUFFERED_NS
 
 _LONGEST_S = 30
@@ -81,12 +81,7 @@ class TelnyxDialect:
 
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """`media`, `mark` and `clear`; their `stream_id` may be left out."""
-        if not is_text(message):
-            raise ProtocolError("a binary frame; Telnyx takes text frames only")
-        parsed = load_message(message)
-        stream = parsed.get("stream_id", self._names.stream)
-        if stream != self._names.stream:
-            raise ProtocolError(f"a message for stream {str(stream)[:60]!r}; this one is {self._names.stream!r}")
+        parsed = load_stream_message(message, "Telnyx", "stream_id", self._names.stream)
         match parsed.get("event"):
             case "media":
                 return self._parse_media(parsed)
