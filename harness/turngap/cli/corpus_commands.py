@@ -78,6 +78,13 @@ def _convert(
         int | None, typer.Option(min=0, help="The recording's channel, from 0, where labels name none. [default: 0]")
     ] = None,
     speaker: Annotated[str | None, typer.Option(help="Only this speaker's turns.")] = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The labels are an aligner's or a recogniser's, not a person's.")
+    ] = False,
+    separate_speakers: Annotated[
+        bool,
+        typer.Option("--separate-speakers", help="Speakers of different recordings are different people, as in calls."),
+    ] = False,
     licence: Annotated[str, typer.Option(help="The recordings' licence.")] = "",
     source: Annotated[str, typer.Option(help="Where they come from, as it is to be cited.")] = "",
 ) -> None:
@@ -85,5 +92,14 @@ def _convert(
     from turngap.cli import corpus as command
     from turngap.corpora.conversion import ConversionSettings
 
-    settings = ConversionSettings(turn_gap_ms, uncertainty_ms, channel, speaker, licence, source)
+    settings = ConversionSettings(
+        turn_gap_ms=turn_gap_ms,
+        uncertainty_ms=uncertainty_ms,
+        channel=channel,
+        speaker=speaker,
+        licence=licence,
+        source=source,
+        label_source="aligned" if aligned else "hand",
+        separate_speakers=separate_speakers,
+    )
     print(command.convert(recordings, labels or (), out, settings))

@@ -15,7 +15,7 @@ from turngap.annotations import Annotations, Stretch, find_label_file, join_stre
 from turngap.annotations.nist import parse_ctm, parse_rttm, parse_stm
 from turngap.annotations.reading import read_label_text
 from turngap.corpora.reading import format_table
-from turngap.corpora.table import PAUSE_MS, UNSTATED_UNCERTAINTY_MS, TableRow, TableWord, corpus_error
+from turngap.corpora.table import PAUSE_MS, UNSTATED_UNCERTAINTY_MS, LabelledBy, TableRow, TableWord, corpus_error
 
 TURN_GAP_MS = 1500.0
 """A speaker who goes on sooner has paused; later, the turn was over."""
@@ -35,6 +35,9 @@ class ConversionSettings:
     """Only this speaker's turns."""
     licence: str = ""
     source: str = ""
+    label_source: LabelledBy = "hand"
+    separate_speakers: bool = False
+    """Whether speakers of different recordings are different people, though their names may be alike."""
 
 
 def make_rows(name: str, annotations: Annotations, settings: ConversionSettings) -> tuple[TableRow, ...]:
@@ -61,10 +64,11 @@ def make_rows(name: str, annotations: Annotations, settings: ConversionSettings)
                 end_ms=turn.end_ms,
                 channel=channel,
                 uncertainty_ms=settings.uncertainty_ms,
+                label_source=settings.label_source,
                 text="" if words else turn.text,
                 words=words,
                 pauses_ms=find_pauses(inside),
-                speaker=turn.speaker,
+                speaker=f"{Path(name).stem}:{turn.speaker}" if settings.separate_speakers else turn.speaker,
                 licence=settings.licence,
                 source=settings.source,
             )

@@ -53,7 +53,10 @@ def convert_ami(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[Tab
                 name = f"{match['meeting']}.{agent}.words.xml"
                 words = parse_ami(packed.read(names[name]).decode("iso-8859-1"), name)
                 settings = ConversionSettings(
-                    uncertainty_ms=ALIGNED_UNCERTAINTY_MS, licence=pin.licence, source=pin.source
+                    uncertainty_ms=ALIGNED_UNCERTAINTY_MS,
+                    licence=pin.licence,
+                    source=pin.source,
+                    label_source="aligned",
                 )
                 length_ms = soundfile.info(path).duration * 1000
                 own = make_rows(path.name, words, settings)
@@ -110,6 +113,7 @@ def _make_hub_row(pin: CorpusPin, row: Mapping[str, Any], number: int, folder: P
         file=name,
         start_ms=max(0.0, min(start_ms, end_ms - 1)),
         end_ms=end_ms,
+        label_source="aligned",  # its spans are a detector's, its words an aligner's
         text="" if kept else str(row.get("text") or ""),
         words=kept,
         pauses_ms=tuple((start, end) for start, end in spans[:-1] if start_ms <= start < end <= end_ms),

@@ -18,12 +18,12 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 
-from turngap.corpora.table import CorpusTable, TableRow, TableWord, corpus_error
+from turngap.corpora.table import CorpusTable, LabelledBy, TableRow, TableWord, corpus_error
 
 TABLES = ("corpus.csv", "corpus.jsonl", "corpus.json")
 """The names of a table, in the order in which they are looked for."""
 COLUMNS = tuple(field.name for field in fields(TableRow) if field.name != "place")
-CONSTANT_COLUMNS = ("licence", "source", "speaker", "uncertainty_ms", "channel", "file")
+CONSTANT_COLUMNS = ("licence", "source", "speaker", "uncertainty_ms", "label_source", "channel", "file")
 """What may stand once for all turns of a `.json` table."""
 LONGEST_FIELD = 10 * 2**20
 _JSON_COLUMNS = ("words", "pauses_ms")
@@ -51,6 +51,7 @@ class _Row(FrozenModel):
     end_ms: float = Field(gt=0, allow_inf_nan=False)
     channel: int = Field(0, ge=0, le=1000)
     uncertainty_ms: float | None = Field(None, ge=0, le=10_000, allow_inf_nan=False)
+    label_source: LabelledBy = "hand"
     text: str = ""
     words: tuple[_Word, ...] = ()
     pauses_ms: tuple[tuple[float, float], ...] = ()
@@ -156,6 +157,8 @@ def _to_json(row: TableRow) -> dict[str, Any]:
     data: dict[str, Any] = {key: getattr(row, key) for key in COLUMNS}
     data["words"] = [[word.text, word.start_ms, word.end_ms] for word in row.words]
     data["pauses_ms"] = [list(pause) for pause in row.pauses_ms]
+    if row.label_source == "hand":
+        del data["label_source"]
     required = ("id", "file", "channel", "start_ms", "end_ms")
     return {key: value for key, value in data.items() if key in required or value not in ("", [], None)}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from turngap_agent.errors import UsageError
 
+LabelledBy = Literal["hand", "aligned"]
+"""Who found where turns end: a person; or a program that aligned the words, or detected the silence."""
 UNSTATED_UNCERTAINTY_MS = 50.0
 """What is assumed of a row that does not state how exact its end is; a run's record says so."""
 PAUSE_MS = 200.0
@@ -38,6 +41,7 @@ class TableRow:
     """Of a file with several, the one that is heard."""
     uncertainty_ms: float | None = None
     """How far the true end may be from `end_ms`, either way; None where the table does not state it."""
+    label_source: LabelledBy = "hand"
     text: str = ""
     """What is said; "" where it is not known."""
     words: tuple[TableWord, ...] = ()

@@ -26,6 +26,8 @@ class CorpusTotals:
     """Turns whose words or text are known."""
     with_word_times: int
     with_question: int
+    aligned: int
+    """Turns whose ends a program found, not a person."""
     unstated_uncertainty: int
     """Turns that do not say how exact their end is."""
     pauses: dict[str, int]
@@ -48,6 +50,7 @@ def sum_rows(rows: Sequence[TableRow]) -> CorpusTotals:
         with_words=sum(bool(row.transcript) for row in rows),
         with_word_times=sum(bool(row.words) for row in rows),
         with_question=sum(bool(row.question) for row in rows),
+        aligned=sum(row.label_source == "aligned" for row in rows),
         unstated_uncertainty=sum(row.uncertainty_ms is None for row in rows),
         pauses=count_pauses(lengths),
         licences=dict(Counter(row.licence or "not stated" for row in rows).most_common()),

@@ -16,7 +16,12 @@ from turngap.model.records import LabelSource
 
 _VOICE, _CUT, _LABEL, _SHIFT, _PAUSE = "#1f5fa8", "#b9c4d0", "#c0392b", "#e6a23c", "#f3e3b3"
 _FLOOR, _WORDS = "#7d3c98", "#1e8449"
-_HOW = {LabelSource.THRESHOLD: "by level", LabelSource.FLOOR: "by the noise floor", LabelSource.HAND: "by hand"}
+_HOW = {
+    LabelSource.THRESHOLD: "by level",
+    LabelSource.FLOOR: "by the noise floor",
+    LabelSource.HAND: "by hand",
+    LabelSource.ALIGNED: "by alignment",
+}
 _CLOSE_MS = 250
 """The lower right axes show this much on both sides of the ends."""
 

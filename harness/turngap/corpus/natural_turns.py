@@ -140,7 +140,7 @@ def make_excerpt_clip(clip_id: str, excerpt: Excerpt, transcript: str | None) ->
         synthetic=False,
         pauses=tuple((a - head, b - head) for a, b in pauses if b - a >= PAUSE_MS * SAMPLE_RATE // 1000),
         bed=make_floor_loop(levelled, end - head, clip_id),
-        label_source=LabelSource.HAND,
+        label_source=LabelSource(excerpt.label_source),
     )
 
 

@@ -39,6 +39,7 @@ class LabelIntervals(FrozenModel):
     by_hand: int
     """Turns whose end a person has labelled, ..."""
     by_floor: int
+    by_alignment: int = 0
     """... and those whose end was found relative to the noise floor."""
 
 

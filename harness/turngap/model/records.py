@@ -27,6 +27,8 @@ class LabelSource(StrEnum):
     """Levels relative to the recording's noise floor."""
     HAND = "hand"
     """A person: `speech_ms`, a label file, or a corpus' table."""
+    ALIGNED = "aligned"
+    """A program, from the words that are known to be said (forced alignment) or from a detector; a corpus' table says so."""
 
 
 @dataclass(frozen=True, slots=True)

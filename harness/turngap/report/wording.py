@@ -158,7 +158,11 @@ def _label_lines(figures: AnsweredLatency) -> list[str]:
         ("p95", (labels.p95_low, labels.p95_high), (figures.p95_low, figures.p95_high)),
     )
     wider = [f"{name} {interval_text(wide)}" for name, wide, own in pairs if _widens(wide, own)]
-    counts = ((labels.by_hand, "by hand"), (labels.by_floor, "relative to the noise floor"))
+    counts = (
+        (labels.by_hand, "by hand"),
+        (labels.by_alignment, "by alignment"),
+        (labels.by_floor, "relative to the noise floor"),
+    )
     sources = join_words([f"{plural(count, 'end')} of speech {how}" for count, how in counts if count])
     of = f", {sources}" if sources else ""
     moves = f"median {labels.low_ms:+.0f} / {labels.high_ms:+.0f} ms{of}"

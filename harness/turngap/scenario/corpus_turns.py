@@ -45,6 +45,7 @@ def _make_turn(table: CorpusTable, row: TableRow, drawn: CorpusTurns) -> Turn:
         end_ms=row.end_ms,
         uncertainty_ms=row.stated_uncertainty_ms,
         pauses_ms=row.pauses,
+        label_source=row.label_source,
         source=cite(row),
     )
     return Turn(

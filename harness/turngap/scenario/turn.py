@@ -74,6 +74,8 @@ class Excerpt(FrozenModel):
     """How far the true end may be from there, either way."""
     pauses_ms: tuple[tuple[float, float], ...] = ()
     """Pauses inside the turn: (start, end), from the recording's start."""
+    label_source: Literal["hand", "aligned"] = "hand"
+    """Who found the end: a person, or a program that aligned the words."""
     source: str = ""
     """Where the recording comes from, with its licence."""
 

@@ -80,4 +80,5 @@ def _widen_by_labels(values: Sequence[float], good: Sequence[TurnRecord]) -> Lab
         high_ms=float(np.median([turn.label_high_ms for turn in good])),
         by_hand=sources[LabelSource.HAND],
         by_floor=sources[LabelSource.FLOOR],
+        by_alignment=sources[LabelSource.ALIGNED],
     )

@@ -33,6 +33,12 @@ def test_short_gaps_are_pauses_and_long_ones_end_a_turn() -> None:
         ("talk-003", "A", 3, 5000, 5500, (), "four"),
     ]
     assert {row.uncertainty_ms for row in rows} == {20}
+    assert {row.label_source for row in rows} == {"hand"}
+    settings = ConversionSettings(label_source="aligned", separate_speakers=True)
+    assert {(row.speaker, row.label_source) for row in make_rows("talk.wav", annotations, settings)} == {
+        ("talk:A", "aligned"),
+        ("talk:B", "aligned"),
+    }
     only = make_rows("talk.wav", annotations, ConversionSettings(speaker="B"))
     assert [row.id for row in only] == ["talk-001"]
 

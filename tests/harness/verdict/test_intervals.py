@@ -106,9 +106,10 @@ def test_labels_widen_the_intervals_by_what_all_of_them_may_be_off(drawn: list[t
 
 def test_labels_by_hand_of_50_ms_are_said_to_widen_the_figures() -> None:
     """Each interval grows by 50 ms on both sides, and the line says by whom the ends were labelled."""
+    sources = [LabelSource.HAND] * 55 + [LabelSource.ALIGNED] * 5 + [LabelSource.FLOOR] * 40
     turns = [
         each.model_copy(update={"label_low_ms": 50.0, "label_high_ms": -50.0, "label_source": source})
-        for each, source in zip(run(100, 3), [LabelSource.HAND] * 60 + [LabelSource.FLOOR] * 40, strict=True)
+        for each, source in zip(run(100, 3), sources, strict=True)
     ]
     known = compute_intervals(turns, None)
     assert known is not None
@@ -121,8 +122,9 @@ def test_labels_by_hand_of_50_ms_are_said_to_widen_the_figures() -> None:
     lines = [text for name, text in wording.interval_lines(known) if name == "labels"]
     assert len(lines) == 2
     assert (
-        "median +50 / -50 ms, 60 ends of speech by hand and 40 ends of speech relative to the noise floor" in lines[0]
-    )
+        "median +50 / -50 ms, 55 ends of speech by hand, 5 ends of speech by alignment and 40 ends of speech relative to "
+        "the noise floor"
+    ) in lines[0]
     assert f"p50 ({gap.with_labels.p50_low:.0f} to {gap.with_labels.p50_high:.0f})" in lines[0]
 
 
