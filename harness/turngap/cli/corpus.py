@@ -112,8 +112,8 @@ def show(name: str, *, as_json: bool) -> None:
         f"{summed.minutes:.1f} minutes",
         f"  words      {summed.with_words} turns, {summed.with_word_times} with the words' times",
         f"  question   {summed.with_question} turns say what the agent had said before",
-        f"  ends       {summed.turns - summed.unstated_uncertainty} turns state how exact they are; {summed.aligned} by "
-        f"alignment, {summed.turns - summed.aligned} by hand",
+        f"  ends       {summed.turns - summed.aligned} by hand, {summed.aligned} by alignment; "
+        f"{summed.turns - summed.unstated_uncertainty} turns state how exact they are",
         *(f"  pauses     {length}: {count}" for length, count in summed.pauses.items()),
         *(f"  licence    {licence}: {count}" for licence, count in summed.licences.items()),
         *(f"  source     {source}: {count}" for source, count in summed.sources.items()),

@@ -28,7 +28,7 @@ class LabelSource(StrEnum):
     HAND = "hand"
     """A person: `speech_ms`, a label file, or a corpus' table."""
     ALIGNED = "aligned"
-    """A program, from the words that are known to be said (forced alignment) or from a detector; a corpus' table says so."""
+    """A program that aligned the known words, or a detector: a corpus' table says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ def test_labels_by_hand_of_50_ms_are_said_to_widen_the_figures() -> None:
     lines = [text for name, text in wording.interval_lines(known) if name == "labels"]
     assert len(lines) == 2
     assert (
-        "median +50 / -50 ms, 55 ends of speech by hand, 5 ends of speech by alignment and 40 ends of speech relative to "
-        "the noise floor"
+        "median +50 / -50 ms, 55 ends of speech by hand, 5 ends of speech by alignment and 40 ends of speech "
+        "relative to the noise floor"
     ) in lines[0]
     assert f"p50 ({gap.with_labels.p50_low:.0f} to {gap.with_labels.p50_high:.0f})" in lines[0]
 
