@@ -31,6 +31,9 @@ def _serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.")] = 8080,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     inject: Annotated[list[str] | None, typer.Option(help="Delay a stage, for tests: STAGE=MS.")] = None,
+    inject_faults: Annotated[
+        bool, typer.Option("--inject-faults", help="For tests: callers on this machine may ask for faults.")
+    ] = False,
     live_spans: Annotated[
         bool, typer.Option("--live-spans", help="Send spans after each turn instead of after each call.")
     ] = False,
@@ -52,6 +55,7 @@ def _serve(
             port=port,
             overrides=set_ or (),
             inject=inject or (),
+            inject_faults=inject_faults,
             live_spans=live_spans,
             unsigned=unsigned,
             log_json=log_json,

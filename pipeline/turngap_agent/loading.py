@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ from turngap_agent.profile import Profile
 from turngap_agent.stt import SpeechToText
 from turngap_agent.tts import Synthesizer
 
+Wrap = Callable[[EngineKind, LoadedEngine], LoadedEngine]
+"""Returns an engine of that stage with something around it."""
 CONTEXT = "cuda"
 """Not an engine: what CUDA takes for the agent's process as such."""
 
@@ -51,8 +53,8 @@ class Engines:
         await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
 
 
-async def load(profile: Profile) -> Engines:
-    """Load and warm up every engine of `profile`, off the event loop.
+async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
+    """Load and warm up every engine of `profile`, off the event loop; `wrap` puts something around each.
 
     Raises:
         ProfileError: the GPU cannot hold what the profile plans.
@@ -75,7 +77,8 @@ async def load(profile: Profile) -> Engines:
         for stage, chosen in in_order.items():
             settings = chosen.for_calls(profile.limits.simultaneous_calls)
             settings = gpu.with_environment(settings) if gpu is not None else settings
-            loaded[stage] = await _explain_failure(settings, asyncio.to_thread(_build, settings))
+            engine = await _explain_failure(settings, asyncio.to_thread(_build, settings))
+            loaded[stage] = wrap(stage, engine) if wrap is not None else engine
             await _explain_failure(settings, loaded[stage].warm_up())
             before = _note_held(held, stage, gpu, before)
         if gpu is not None:

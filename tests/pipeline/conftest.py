@@ -304,11 +304,12 @@ def pick_up() -> Callable[..., Phone]:
 
 @pytest.fixture
 def serve() -> Callable:
-    """`async with serve(*overrides, inject=, token=, stt=, llm=, tts=, vad=) as served`."""
+    """`async with serve(*overrides, inject=, faults=, token=, stt=, llm=, tts=, vad=) as served`."""
 
     from turngap_agent import loading, profile
     from turngap_agent.call import Agent
     from turngap_agent.inject import Injection
+    from turngap_agent.inject.engines import wrap_engine
     from turngap_agent.server import app as server
     from turngap_agent.server.admission import Admission
     from turngap_agent.server.announcements import make_announcements
@@ -317,9 +318,11 @@ def serve() -> Callable:
     from turngap_agent.telemetry.metrics import LoopLag, Metrics
 
     @contextlib.asynccontextmanager
-    async def serve(*overrides: str, inject=(), token: str | None = None, **replaced) -> AsyncIterator[Served]:
+    async def serve(
+        *overrides: str, inject=(), faults: bool = False, token: str | None = None, **replaced
+    ) -> AsyncIterator[Served]:
         chosen = profile.load("scripted", (*AT_ONCE, AT_ANY_PACE, NO_LANDING, *overrides))
-        loaded = await loading.load(chosen)
+        loaded = await loading.load(chosen, wrap_engine if faults else None)
         announcements = await make_announcements(chosen.announcements, loaded.tts)
         loaded = replace(loaded, **replaced)
         loaded = replace(loaded, vad=Followed(loaded.vad))
@@ -327,7 +330,9 @@ def serve() -> Callable:
         admission = Admission(chosen.limits.simultaneous_calls, token, chosen.limits.calls_a_minute)
         lag, traces = LoopLag(), Traces()
         metrics = Metrics(lag, lambda: admission.active, lambda: 0, loaded.kv_cache)
-        agent = Agent(chosen, loaded, Injection.parse(inject), metrics, traces, announcements=announcements)
+        agent = Agent(
+            chosen, loaded, Injection.parse(inject, faults=faults), metrics, traces, announcements=announcements
+        )
         ready = asyncio.Event()
         http = AgentHttpServer(server.create_app(agent, admission, lag), ready.set)
         serving = asyncio.create_task(http.serve([listener]))

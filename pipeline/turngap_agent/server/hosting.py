@@ -20,6 +20,7 @@ from turngap_agent import clock, loading, tracing
 from turngap_agent.call import Agent
 from turngap_agent.gpu import faults
 from turngap_agent.inject import Injection
+from turngap_agent.inject.engines import wrap_engine
 from turngap_agent.profile import Profile
 from turngap_agent.server import app as server
 from turngap_agent.server.admission import Admission
@@ -81,9 +82,9 @@ async def host(
         TurngapError: an engine does not load.
     """
     if injection:
-        _log.warning("injected delays: %s", injection)
+        _log.warning("injected: %s", injection)
     stop = _stop_signal()
-    loaded = await _load(profile, stop)
+    loaded = await _load(profile, stop, wrap_engine if injection.faults else None)
     # All objects so far live as long as the process: the garbage collector need not visit them during a call.
     gc.collect()
     gc.freeze()
@@ -145,8 +146,8 @@ def _stop_signal() -> asyncio.Future[None]:
     return stop
 
 
-async def _load(profile: Profile, stop: asyncio.Future[None]) -> loading.Engines:
-    task = asyncio.create_task(loading.load(profile))
+async def _load(profile: Profile, stop: asyncio.Future[None], wrap: loading.Wrap | None) -> loading.Engines:
+    task = asyncio.create_task(loading.load(profile, wrap))
     await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
         _log.info("stopped while loading")

@@ -27,12 +27,13 @@ def run(
     port: int,
     overrides: Sequence[str] = (),
     inject: Sequence[str] = (),
+    inject_faults: bool = False,
     live_spans: bool = False,
     unsigned: bool = False,
     log_json: bool = False,
     log_transcripts: bool = False,
 ) -> int:
-    """Serve; return the exit code. `unsigned` allows strangers on a public address.
+    """Serve; return the exit code. `unsigned` allows strangers on a public address, `inject_faults` faults in calls.
 
     The log has one JSON object a line with `log_json`, and what is said in calls with `log_transcripts`.
 
@@ -42,7 +43,9 @@ def run(
     started_ns = clock.now_ns()
     chosen = profile.load(profile_name, tuple(overrides))
     check_exposure(host, unsigned=unsigned)
-    injection = Injection.parse(inject)
+    injection = Injection.parse(inject, faults=inject_faults)
+    if inject_faults:
+        check_private(host)
     listener = listen(host, port)
     logs.configure(as_json=log_json, transcripts=log_transcripts)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -66,6 +69,19 @@ def check_exposure(host: str, *, unsigned: bool) -> None:
         "signatures are checked, or give --unsigned",
         code="usage.unsigned",
     )
+
+
+def check_private(host: str) -> None:
+    """Check that nobody on another machine can ask for faults.
+
+    Raises:
+        UsageError: (`usage.inject-faults`) `host` is not this machine's loopback.
+    """
+    if not _is_loopback(host):
+        raise UsageError(
+            f"--inject-faults with --host {host}: any caller could break the agent; leave one of them out",
+            code="usage.inject-faults",
+        )
 
 
 def _is_loopback(host: str) -> bool:

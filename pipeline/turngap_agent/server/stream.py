@@ -16,6 +16,7 @@ from turngap_agent.call.call import Call
 from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError, TurngapError
+from turngap_agent.inject.call_faults import CURRENT, CallFaults
 from turngap_agent.server.admission import Admission
 from turngap_agent.server.announcements import Announcement
 from turngap_agent.server.media_socket import INTERNAL, NORMAL, POLICY, TRY_AGAIN, UNSUPPORTED, CloseReason, MediaSocket
@@ -62,6 +63,7 @@ class Stream:
         self._ignored: Counter[str] = Counter()
         self._stream_sid = ""
         self._script: tuple[TurnScript, ...] = ()
+        self._faults: CallFaults | None = None
 
     async def run(self) -> None:
         """Serve the stream to its end, and close the socket with a reason."""
@@ -125,12 +127,13 @@ class Stream:
         except ProtocolError as error:
             self._agent.metrics.count_call(CallResult.UNSIGNED)
             return CloseReason(POLICY, str(error))
-        if self._agent.profile.weightless:
-            try:
+        try:
+            self._faults = self._agent.injection.read_faults(start.custom_parameters)
+            if self._agent.profile.weightless:
                 self._script = script.parse_parameters(start.custom_parameters)
-            except ProtocolError as error:
-                self._agent.metrics.count_call(CallResult.REFUSED)
-                return CloseReason(POLICY, str(error))
+        except ProtocolError as error:
+            self._agent.metrics.count_call(CallResult.REFUSED)
+            return CloseReason(POLICY, str(error))
         self._stream_sid = start.stream_sid
         if not self._admission.start_call():
             self._agent.metrics.count_call(CallResult.BUSY)
@@ -139,7 +142,9 @@ class Stream:
 
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
-        outbound = OutboundAudio(start.stream_sid, self._socket.send, self._agent.profile.barge_in, delay_ns)
+        CURRENT.set(self._faults)
+        send = self._socket.send if self._faults is None else self._faults.watch(self._socket.send)
+        outbound = OutboundAudio(start.stream_sid, send, self._agent.profile.barge_in, delay_ns)
         call = Call(self._agent, outbound, start.call_sid, self._script)
         _log.info("%s: call %s started", start.stream_sid, start.call_sid)
         working = asyncio.create_task(call.run())

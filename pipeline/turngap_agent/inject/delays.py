@@ -1,34 +1,35 @@
-"""Fault injection, `serve --inject STAGE=MS`: a known delay in one stage, to test that it is measured in that stage.
-
-It works with any profile: the delays are around the engines, never in them.
-"""
+"""Delays, `serve --inject STAGE=MS`: a known time in one stage, to test that it is measured in that stage."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from turngap_agent import clock
+from turngap_agent.inject.call_faults import CallFaults
+from turngap_agent.telephony.faults import parse_parameters
 from turngap_agent.tracing import Stage, parse_delay
 
 Item = TypeVar("Item")
 
 
 class Injection:
-    """The injected delays by stage; none by default."""
+    """What is injected: delays by stage, and the faults that calls may ask for; nothing by default."""
 
-    def __init__(self, delays_ms: dict[Stage, float] | None = None) -> None:
+    def __init__(self, delays_ms: dict[Stage, float] | None = None, *, faults: bool = False) -> None:
         self._delays_ms = dict(delays_ms or {})
+        self.faults = faults
+        """Whether a call may ask for a fault."""
 
     @classmethod
-    def parse(cls, arguments: Iterable[str]) -> Injection:
+    def parse(cls, arguments: Iterable[str], *, faults: bool = False) -> Injection:
         """Read `STAGE=MS` arguments; a stage that is named twice takes the last.
 
         Raises:
             UsageError: as `tracing.parse_delay`.
         """
-        return cls(dict(parse_delay(argument) for argument in arguments))
+        return cls(dict(parse_delay(argument) for argument in arguments), faults=faults)
 
     def delay_ns(self, stage: Stage) -> int:
         """Return the delay of a stage; 0 without one."""
@@ -40,11 +41,21 @@ class Injection:
         if delay:
             await clock.sleep_until_ns(clock.now_ns() + delay)
 
+    def read_faults(self, custom_parameters: Mapping[str, str]) -> CallFaults | None:
+        """Return the faults that a stream asks for; None for none, or if calls may not.
+
+        Raises:
+            ProtocolError: as `telephony.faults.parse_parameters`.
+        """
+        fault = parse_parameters(custom_parameters) if self.faults else None
+        return CallFaults(fault) if fault is not None else None
+
     def __bool__(self) -> bool:
-        return any(self._delays_ms.values())
+        return self.faults or any(self._delays_ms.values())
 
     def __str__(self) -> str:
-        return ", ".join(f"{stage} +{delay:g} ms" for stage, delay in self._delays_ms.items())
+        delays = [f"{stage} +{delay:g} ms" for stage, delay in self._delays_ms.items()]
+        return ", ".join([*delays, *(["the faults that calls ask for"] if self.faults else [])])
 
 
 class DelayLine(Generic[Item]):
