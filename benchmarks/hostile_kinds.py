@@ -110,10 +110,10 @@ async def send_deep_json(socket: ServerConnection) -> None:
 
 
 async def send_wide_json(socket: ServerConnection) -> None:
-    """JSON of 1 MB of small objects, five times a second, and of 16 kB, a hundred times."""
+    """JSON of 1 MB of small objects, five times a second, and of 4 kB, a hundred times."""
     stream_sid = await read_stream_sid(socket)
     wide = make_message("media", stream_sid, media={"payload": ""}, more=[{"a": 1}] * 100_000)
-    fits = make_message("media", stream_sid, media={"payload": ""}, more=[{}] * 4_000)
+    fits = make_message("media", stream_sid, media={"payload": ""}, more=[{}] * 1_000)
     while True:
         await socket.send(wide)
         for _ in range(20):

@@ -24,8 +24,8 @@ from turngap.clock import Clock
 
 STEP_NS = 1_000_000
 """Between steps: the event loop must not be busy all the time (`connection.PAUSE_S`)."""
-MESSAGES_AT_ONCE = 4
-"""Messages that have waited, handled in one step."""
+MESSAGES_AT_ONCE, BUDGET_NS = 4, 100_000
+"""Messages that have waited, handled in one step: so many at most, and no further one once that time is spent."""
 ECHO_NS = 10_000_000
 """Between steps in which marks are echoed; long enough for the scheduler to sleep rather than to spin."""
 MARKS_AT_ONCE = 8
@@ -94,6 +94,7 @@ class AgentMessages:
 
     def _take_step(self, _: int = 0) -> None:
         """Handle the next messages, or a piece of one; what remains is handled later."""
+        until_ns = self._clock.now_ns() + BUDGET_NS
         for _ in range(MESSAGES_AT_ONCE):
             if self._steps is None:
                 self._steps = self._handle(*self._waiting.popleft())
@@ -101,7 +102,7 @@ class AgentMessages:
                 next(self._steps)
             except StopIteration:
                 self._steps = None
-            if self._steps is not None or not self._waiting:
+            if self._steps is not None or not self._waiting or self._clock.now_ns() >= until_ns:
                 break
         self._is_behind = self._steps is not None or bool(self._waiting)
         if self._is_behind:

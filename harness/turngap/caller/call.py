@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from turngap_agent.errors import AgentError
-from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw, signature
+from turngap_agent.telephony import FRAME_NS, mulaw, signature
 from turngap_agent.tracing import Span
 
 from turngap.caller.agent_messages import AgentMessages
 from turngap.caller.call_endings import close_surely, describe_agent_end
 from turngap.caller.caller_stream import CallerStream
-from turngap.caller.comfort_noise import make_comfort_noise
+from turngap.caller.comfort_noise import NoiseLoop
 from turngap.caller.connection import Message, open_connection
 from turngap.caller.connection_errors import describe_error
 from turngap.caller.content_watch import ContentWatch
@@ -101,7 +101,7 @@ class _Call:
         self._spans_so_far = None if spans_so_far is None else partial(spans_so_far, call_sid)
         self._reported_spoken = 0
         self._rng = random.Random(own_seed := f"{seed}:{planned.index}")
-        self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, own_seed)
+        self._noise = NoiseLoop(NOISE_FRAMES, own_seed)
         self._names = StreamNames(
             stream="MZ" + secrets.token_hex(16),
             call=call_sid,
@@ -186,8 +186,7 @@ class _Call:
             for turn, spoken in enumerate(self._conversation.spoken[self._reported_spoken :], self._reported_spoken):
                 self._on_spoken(self._names.call, turn, spoken)
             self._reported_spoken = len(self._conversation.spoken)
-        noise = frame % NOISE_FRAMES * FRAME_SAMPLES
-        voice = self._conversation.mix_voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        voice = self._conversation.mix_voice(self._noise.read_frame(frame), frame)
         pcm = self._line.apply(voice, frame, due_ns - FRAME_NS)
         keep = self._conversation.utterance_ends_in(frame)
         self._sent.begin(self._clock.now_ns())

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import numpy as np
+from turngap_agent.telephony import FRAME_SAMPLES
 
 from turngap.model.records import Pcm16
 
 COMFORT_DBFS = -60.0
+MADE_AT_ONCE = 4
+"""Frames: eight seconds of noise at the start of a call would stop the event loop, and every other call, for 3 ms."""
 
 
 def make_comfort_noise(samples: int, seed: int | str, level_dbfs: float = COMFORT_DBFS) -> Pcm16:
     """Return white noise of that RMS level, shape (samples,), 8 kHz; the same seed returns the same noise."""
-    entropy = [seed] if isinstance(seed, int) else list(seed.encode())
-    amplitude = 32_768 * 10 ** (level_dbfs / 20)
-    noise = np.random.default_rng(entropy).standard_normal(samples) * amplitude
+    return _draw(_seed_generator(seed), samples, level_dbfs)
+
+
+class NoiseLoop:
+    """Comfort noise of some seconds, over and over; it is made a few frames ahead of where it is read."""
+
+    def __init__(self, frames: int, seed: int | str, level_dbfs: float = COMFORT_DBFS) -> None:
+        """The loop is `make_comfort_noise(frames * 160, seed, level_dbfs)`."""
+        self._generator = _seed_generator(seed)
+        self._level_dbfs = level_dbfs
+        self._pcm = np.zeros(frames * FRAME_SAMPLES, np.int16)
+        self._made = 0
+
+    def read_frame(self, frame: int) -> Pcm16:
+        """Return frame number `frame` of the line, from 0; shape (160,)."""
+        at = frame * FRAME_SAMPLES % len(self._pcm)
+        while self._made <= at:
+            beyond = min(len(self._pcm), self._made + MADE_AT_ONCE * FRAME_SAMPLES)
+            self._pcm[self._made : beyond] = _draw(self._generator, beyond - self._made, self._level_dbfs)
+            self._made = beyond
+        return self._pcm[at : at + FRAME_SAMPLES]
+
+
+def _seed_generator(seed: int | str) -> np.random.Generator:
+    return np.random.default_rng([seed] if isinstance(seed, int) else list(seed.encode()))
+
+
+def _draw(generator: np.random.Generator, samples: int, level_dbfs: float) -> Pcm16:
+    noise = generator.standard_normal(samples) * (32_768 * 10 ** (level_dbfs / 20))
     return np.clip(np.rint(noise), -32_768, 32_767).astype(np.int16)

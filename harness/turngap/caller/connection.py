@@ -107,6 +107,8 @@ class Connection(asyncio.BufferedProtocol):
     async def close(self) -> None:
         """Close with a close message; after a second, or when cancelled, abort."""
         self._end_reported = True
+        if not self._opened.done():  # nobody waits for it any more
+            self._opened.cancel()
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(1000)

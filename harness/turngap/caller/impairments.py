@@ -12,7 +12,7 @@ import random
 import numpy as np
 from turngap_agent.telephony import FRAME_SAMPLES
 
-from turngap.caller.comfort_noise import make_comfort_noise
+from turngap.caller.comfort_noise import NoiseLoop
 from turngap.caller.playout import Playout
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE
 from turngap.model.records import Pcm16
@@ -40,7 +40,7 @@ class ImpairedLine:
         self._echo = None if impairments.echo is None else EchoPath(impairments.echo, playout)
         self._noise = None
         if impairments.noise_dbfs is not None:
-            self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, f"line:{seed}", impairments.noise_dbfs)
+            self._noise = NoiseLoop(NOISE_FRAMES, f"line:{seed}", impairments.noise_dbfs)
         self._rng = random.Random(f"loss:{seed}")
 
     def apply(self, pcm: Pcm16, frame: int, start_ns: int) -> Pcm16:
@@ -51,8 +51,7 @@ class ImpairedLine:
         if self._echo is not None and (echo := self._echo.read_frame(start_ns)) is not None:
             carried += echo
         if self._noise is not None:
-            at = frame % NOISE_FRAMES * FRAME_SAMPLES
-            carried += self._noise[at : at + FRAME_SAMPLES]
+            carried += self._noise.read_frame(frame)
         carried += self._impairments.dc_offset * _FULL_SCALE
         impaired: Pcm16 = np.rint(carried).clip(-self._peak, min(self._peak, _FULL_SCALE - 1)).astype(np.int16)
         return impaired

@@ -16,7 +16,7 @@ import numpy as np
 from turngap_agent.telephony import FRAME_NS, FRAME_SAMPLES, mulaw
 from turngap_agent.telephony.messages import InboundMedia, OutboundMedia, Start, Stop
 
-from turngap.caller.comfort_noise import make_comfort_noise
+from turngap.caller.comfort_noise import NoiseLoop
 from turngap.caller.conversation import Conversation
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Scheduler, Timer
@@ -56,7 +56,7 @@ class CallerLeg:
         self._clock = clock
         self._scheduler = scheduler
         self._seed = f"{seed}:{planned.index}"
-        self._noise = make_comfort_noise(NOISE_FRAMES * FRAME_SAMPLES, self._seed)
+        self._noise = NoiseLoop(NOISE_FRAMES, self._seed)
         self._inbound = InboundAudio()
         self._playout = Playout()
         self._conversation: Conversation | None = None
@@ -172,8 +172,7 @@ class CallerLeg:
         if not self._conversation.decide(frame):
             self.end(CallEnd.COMPLETED)
             return
-        noise = frame % NOISE_FRAMES * FRAME_SAMPLES
-        pcm = self._conversation.mix_voice(self._noise[noise : noise + FRAME_SAMPLES], frame)
+        pcm = self._conversation.mix_voice(self._noise.read_frame(frame), frame)
         self._sent_pcm.append(pcm)
         outgoing = pcm[self._skipped_samples(frame, due_ns) :]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -118,6 +119,29 @@ def test_marks_are_echoed_a_few_at_a_time() -> None:
         line.timers.fire()
         assert len(line.sent) - before <= MARKS_AT_ONCE
     assert [message["mark"]["name"] for message in line.sent] == [str(number) for number in range(2000)]
+
+
+def test_what_has_waited_is_handled_for_a_tenth_of_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind audio of 2 s: four short messages in a step, and fewer where one of them takes the step's time."""
+    line = Line()
+    line.handle(media(STREAM, bytes(16_000)))
+    for number in range(40):
+        line.handle(json.dumps({"event": "mark", "streamSid": "MZ", "mark": {"name": str(number)}}))
+    line.timers.fire()  # the second of the two pieces
+    counts = []
+    for slow in (False, False, True, True):
+        if slow:
+            add_mark = line.playout.add_mark
+
+            def add_slowly(name: str, recv_ns: int, add: Callable[[str, int], int] = add_mark) -> int:
+                line.clock.advance_ms(0.06)
+                return add(name, recv_ns)
+
+            monkeypatch.setattr(line.playout, "add_mark", add_slowly)
+        before = len(line.playout.marks)
+        line.timers.fire()
+        counts.append(len(line.playout.marks) - before)
+    assert counts == [3, 4, 2, 1]  # the first step ends the audio too
 
 
 def test_json_beside_the_audio_is_refused_by_its_length() -> None:
