@@ -119,6 +119,35 @@ def _say(
     raise typer.Exit(say.run(" ".join(text), out, speech_only=speech_only))
 
 
+@app.command("stage", hidden=True)
+def _stage(
+    stage: Annotated[str, typer.Argument(help="vad, turn, stt, llm or tts.")],
+    profile: Annotated[str, typer.Option(help="A profile that ships, or a .yaml file.")] = "cpu",
+    repeats: Annotated[int, typer.Option(help="Units to measure.")] = 20,
+    cadence: Annotated[str | None, typer.Option(help="Seconds from unit to unit: 6 or 5-8.")] = None,
+    busy: Annotated[bool, typer.Option("--busy", help="Units back to back.")] = False,
+    beside: Annotated[str | None, typer.Option(help="Engines at work meanwhile: llm,tts.")] = None,
+    place: Annotated[str, typer.Option("--in", help="Where they work: thread, process or mps.")] = "thread",
+    floor: Annotated[
+        bool, typer.Option("--floor/--no-floor", help="Measure the machine, and compute the floor.")
+    ] = True,
+) -> None:
+    """Measure one engine on the inputs at stdin, and print a JSON document; `turngap stage` starts it."""
+    from turngap_agent.stage import command
+
+    options = command.make_options(
+        stage,
+        profile,
+        repeats=repeats,
+        cadence=cadence,
+        busy=busy,
+        beside=beside,
+        place=place,
+        with_floor=floor,
+    )
+    raise typer.Exit(command.run(options))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     name = os.environ.get("TURNGAP_COMMAND", "python -m turngap_agent")

@@ -91,6 +91,29 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
     return Engines(**loaded, models=models, memory_mib=held, gpu=gpu)
 
 
+async def load_one(settings: EngineSettings) -> Any:
+    """Load one engine, off the event loop; `warm_up_one` makes it warm.
+
+    Raises:
+        EngineError: it is not installed, or does not load.
+        WeightsError: its model is missing and cannot be fetched.
+    """
+    return await _explain_failure(settings, asyncio.to_thread(_build, settings))
+
+
+async def warm_up_one(settings: EngineSettings, engine: LoadedEngine) -> None:
+    """Warm up an engine that `load_one` returned; close it if that fails.
+
+    Raises:
+        EngineError: it failed its first work.
+    """
+    try:
+        await _explain_failure(settings, engine.warm_up())
+    except BaseException:
+        await engine.close()
+        raise
+
+
 def _note_held(held: dict[str, float], section: str, gpu: Sharing | None, before: Memory | None) -> Memory | None:
     """Enter into `held` how much more of the GPU is in use than `before`; return what is in use now."""
     after = read_memory(gpu.choice) if gpu is not None else None

@@ -14,7 +14,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from turngap_agent import meter
+from turngap_agent import meter, parts
 from turngap_agent.errors import EngineError
 
 Item = TypeVar("Item")
@@ -65,13 +65,16 @@ async def run(
     executor: Executor, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
 ) -> Result:
     """Run `work` on a thread of `executor`; return its result, or raise its error."""
-    attempt = meter.current()
+    attempt, handing = meter.current(), parts.HandOver()
 
     def run_metered() -> Result:
-        with attempt.busy():
+        with handing.on_thread(), attempt.busy():
             return work(*args, **more)
 
-    return await asyncio.get_running_loop().run_in_executor(executor, run_metered)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, run_metered)
+    finally:
+        handing.come_back()
 
 
 async def stream(
@@ -87,7 +90,7 @@ async def stream(
     gone = threading.Event()
     requested = emitted = 0
     changed = threading.Event()
-    attempt = meter.current()
+    attempt, handing = meter.current(), parts.HandOver()
 
     def hand_over(item: Item | _End) -> bool:
         if gone.is_set():
@@ -102,7 +105,7 @@ async def stream(
         nonlocal emitted
         if emitted >= requested:
             others = executor._work_queue  # there is no public way to see whether other work waits
-            with attempt.idle():
+            with attempt.idle(), parts.part(parts.HAND_OVER):
                 while emitted >= requested and others.empty() and not gone.is_set() and not loop.is_closed():
                     changed.wait(_POLL_S)
                     changed.clear()
@@ -113,7 +116,7 @@ async def stream(
         if gone.is_set():
             return
         try:
-            with attempt.busy():
+            with handing.on_thread(), attempt.busy():
                 work(hand_over_on_request if in_step else hand_over)
         except BaseException as error:  # noqa: BLE001 - raised to the reader, whatever it is
             hand_over(_End(error))
@@ -135,6 +138,7 @@ async def stream(
             changed.set()
             item = await items.get()
             if isinstance(item, _End):
+                handing.come_back()
                 break
             yield item
         if item.error is not None:

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from turngap_agent import weights
+from turngap_agent import parts, weights
 from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import Voicing
 from turngap_agent.endpointing.silero.settings import SileroSettings
 from turngap_agent.endpointing.windows import WINDOW_SAMPLES, Windows, level_dbfs
 from turngap_agent.telephony import SAMPLE_RATE
-from turngap_agent.worker import make_thread, threads_text
+from turngap_agent.worker import make_thread, run, threads_text
 
 _CONTEXT_SAMPLES = 32
 _STATE_SHAPE = (2, 1, 128)
@@ -28,6 +28,8 @@ _FULL_SCALE = 32_768.0
 
 class SileroEngine:
     """The model, loaded once; each call has a detector with a state of its own."""
+
+    parts = ("windows", "network", "level")
 
     def __init__(self, settings: SileroSettings) -> None:
         self._settings = settings
@@ -63,19 +65,22 @@ class SileroDetector:
 
     async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
         """Take the next 8 kHz samples, shape (n,) for any n; return the windows that became complete."""
-        windows = self._windows.push(pcm)
+        with parts.part("windows"):
+            windows = self._windows.push(pcm)
         if not windows:
             return []
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._judge, windows)
+        return await run(self._executor, self._judge, windows)
 
     def _judge(self, windows: list[tuple[int, npt.NDArray[np.int16]]]) -> list[Voicing]:
         voicings = []
         for end, window in windows:
-            samples = np.concatenate([self._context, window.astype(np.float32) / _FULL_SCALE])
-            probability, self._state = self._session.run(
-                None,
-                {"input": samples[None, :], "state": self._state, "sr": np.array(SAMPLE_RATE, np.int64)},
-            )
-            self._context = samples[WINDOW_SAMPLES:]
-            voicings.append(Voicing(end, float(probability[0, 0]), level_dbfs(window)))
+            with parts.part("network"):
+                samples = np.concatenate([self._context, window.astype(np.float32) / _FULL_SCALE])
+                probability, self._state = self._session.run(
+                    None,
+                    {"input": samples[None, :], "state": self._state, "sr": np.array(SAMPLE_RATE, np.int64)},
+                )
+                self._context = samples[WINDOW_SAMPLES:]
+            with parts.part("level"):
+                voicings.append(Voicing(end, float(probability[0, 0]), level_dbfs(window)))
         return voicings

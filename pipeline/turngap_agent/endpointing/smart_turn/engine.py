@@ -10,7 +10,7 @@ import asyncio
 
 import numpy as np
 
-from turngap_agent import weights, worker
+from turngap_agent import parts, weights, worker
 from turngap_agent.device.onnx import open_session
 from turngap_agent.endpointing import AudioF32
 from turngap_agent.endpointing.smart_turn.features import log_mel
@@ -24,6 +24,8 @@ _RATE = 2 * SAMPLE_RATE
 
 class SmartTurn:
     """The model, loaded once; queries of several calls wait for each other."""
+
+    parts = ("resample", "mel", "network")
 
     def __init__(self, settings: SmartTurnSettings) -> None:
         self._settings = settings
@@ -47,9 +49,12 @@ class SmartTurn:
         await asyncio.to_thread(self._executor.shutdown)
 
     def _judge(self, audio: AudioF32) -> float:
-        wide = to_16k(audio[-INPUT_S * SAMPLE_RATE :])[-INPUT_S * _RATE :]
-        padded = np.concatenate([np.zeros(INPUT_S * _RATE - len(wide), np.float32), wide])
-        normalised = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
-        features = log_mel(normalised.astype(np.float32))
-        (probability,) = self._session.run(None, {"input_features": features[None]})
+        with parts.part("resample"):
+            wide = to_16k(audio[-INPUT_S * SAMPLE_RATE :])[-INPUT_S * _RATE :]
+        with parts.part("mel"):
+            padded = np.concatenate([np.zeros(INPUT_S * _RATE - len(wide), np.float32), wide])
+            normalised = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
+            features = log_mel(normalised.astype(np.float32))
+        with parts.part("network"):
+            (probability,) = self._session.run(None, {"input_features": features[None]})
         return float(np.ravel(probability)[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from turngap_agent import parts
 from turngap_agent.endpointing import AudioF32, Pause, TurnModel
 from turngap_agent.endpointing.words_and_melody.features import SHIPPED, load_model, read_features
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 class WordsAndMelody:
     """Fitted weights, and the melody's model; shared by calls."""
 
+    parts: tuple[str, ...] = ("words",)
+
     def __init__(self, settings: WordsAndMelodySettings) -> None:
         """Raises:
         ProfileError: the file of coefficients is missing or malformed.
@@ -28,6 +31,8 @@ class WordsAndMelody:
         built = settings.melody.build() if settings.melody is not None else None
         self._melody_line = built.describe() if built is not None else "no melody"
         self._melody = cast(TurnModel | None, built)
+        if isinstance(built, parts.HasParts):
+            self.parts = (*built.parts, "words")
 
     def describe(self) -> str:
         """Return one line for the ready message and the report."""
@@ -47,8 +52,9 @@ class WordsAndMelody:
         if not pause.words.strip():
             return 0.0
         melody = await self._melody.completeness(pause.audio) if self._melody is not None else None
-        weights = self._model.words if melody is None else self._model.words_and_melody
-        return weights.probability(read_features(pause, self._model, melody))
+        with parts.part("words"):
+            weights = self._model.words if melody is None else self._model.words_and_melody
+            return weights.probability(read_features(pause, self._model, melody))
 
     async def completeness(self, audio: AudioF32) -> float:
         """Return the probability from the sound alone; without a melody's model 0.5, as nothing is known."""

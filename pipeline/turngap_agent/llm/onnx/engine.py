@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from turngap_agent import tracing, weights, worker
+from turngap_agent import parts, tracing, weights, worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.llm import Request
 from turngap_agent.llm.onnx.decoder import F32, Context, Decoder, TokenChoice, common_length
@@ -51,6 +51,7 @@ class OnnxChat:
     """The model, loaded once; replies of several calls run one after the other."""
 
     on_demand = True
+    parts = ("prompt", "prefill", "choice", "text", "decode")
 
     def __init__(self, settings: OnnxSettings) -> None:
         """Raises:
@@ -174,20 +175,23 @@ class OnnxChat:
         """Emit the reply; return what was measured of the request."""
         max_tokens = min(request.max_tokens, self._settings.max_tokens)
         choice = TokenChoice(self._ends, min(self._settings.min_tokens, max_tokens), self._settings.repetition_penalty)
-        ids = self._prompt(request, max_tokens)
+        with parts.part("prompt"):
+            ids = self._prompt(request, max_tokens)
         n_prompt = len(ids)
         start_s = time.perf_counter()
         call, allowed = self._select_call(request.call_block)
         kept = min(common_length(call.context.ids, ids), allowed, n_prompt - 1)
         text = _ReplyText(self._tokenizer, emit)
-        logits = self._compute_logits(call.context, ids, kept)
+        with parts.part("prefill"):
+            logits = self._compute_logits(call.context, ids, kept)
         prefill_s, decode_s = time.perf_counter() - start_s, 0.0
-        while (token := choice.choose(logits)) not in self._ends and text.push(token):
+        while (token := self._choose(choice, logits)) not in self._ends and text.push(token):
             ids.append(token)
             if len(ids) - n_prompt == max_tokens:
                 break
             step_s = time.perf_counter()
-            logits = self._compute_logits(call.context, ids, len(ids) - 1)
+            with parts.part("decode"):
+                logits = self._compute_logits(call.context, ids, len(ids) - 1)
             decode_s += time.perf_counter() - step_s
         return {
             tracing.LLM_QUEUE_MS: (start_s - requested_s) * 1e3,
@@ -197,6 +201,10 @@ class OnnxChat:
             tracing.PREFIX_CACHED_TOKENS: kept,
             tracing.PREFIX_ALLOWED_TOKENS: min(allowed, n_prompt),
         }
+
+    def _choose(self, choice: TokenChoice, logits: F32) -> int:
+        with parts.part("choice"):
+            return choice.choose(logits)
 
     def _select_call(self, block: str) -> tuple[_Call, int]:
         """Return that call's conversation, and how many tokens of its context the request may keep.
@@ -260,11 +268,12 @@ class _ReplyText:
 
     def push(self, token: int) -> bool:
         """Emit what `token` completes; return False when the reader has left."""
-        piece: str = self._stream.step(self._tokenizer, token) or ""
-        if self._empty:
-            piece = piece.lstrip()
-        self._empty = self._empty and not piece
-        return not piece or self._emit(piece)
+        with parts.part("text"):
+            piece: str = self._stream.step(self._tokenizer, token) or ""
+            if self._empty:
+                piece = piece.lstrip()
+            self._empty = self._empty and not piece
+            return not piece or self._emit(piece)
 
 
 def _load_tokenizer(file: Path) -> Tokenizer:

@@ -16,7 +16,7 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
-from turngap_agent import weights, worker
+from turngap_agent import parts, weights, worker
 from turngap_agent.device.ctranslate2 import explain_errors, prepare_gpu
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.resample import to_16k
@@ -38,6 +38,8 @@ _LEAST_TOKENS, _TOKENS_PER_SECOND = 12, 10
 
 class FasterWhisper:
     """The model, loaded once; transcriptions of several calls run one after the other."""
+
+    parts = ("resample", "mel", "encoder", "silence", "decoder", "words")
 
     def __init__(self, settings: FasterWhisperSettings) -> None:
         """Load the weights.
@@ -102,22 +104,26 @@ class FasterWhisper:
     def _transcribe(self, audio: AudioF32) -> Transcript:
         if not len(audio):
             return Transcript("", 0.0)
-        wide = to_16k(append_quiet(audio))
+        with parts.part("resample"):
+            wide = to_16k(append_quiet(audio))
         fits = self._silence is not None and len(wide) / WHISPER_RATE <= FULL_WINDOW_S - MARGIN_S - SILENCE_AFTER_S
         if fits and (transcript := self._transcribe_short(wide)) is not None:
             return transcript
         step = round(FULL_WINDOW_S * WHISPER_RATE)
-        parts = [self._recognise(wide[start : start + step]) for start in range(0, len(wide), step)]
-        return Transcript(" ".join(part for part in parts if part), FULL_WINDOW_S, rerun=fits)
+        texts = [self._recognise(wide[start : start + step]) for start in range(0, len(wide), step)]
+        return Transcript(" ".join(text for text in texts if text), FULL_WINDOW_S, rerun=fits)
 
     def _transcribe_short(self, audio: AudioF32) -> Transcript | None:
         """Return the words of 16 kHz `audio`; None if they repeat themselves however much silence follows."""
         assert self._silence is not None
         positions = math.ceil((len(audio) / WHISPER_RATE + MARGIN_S) * POSITIONS_PER_SECOND)
-        speech = np.array(self._encode(audio, positions))
+        encoded = self._encode(audio, positions)
+        with parts.part("silence"):
+            speech = np.array(encoded)
         max_tokens = _LEAST_TOKENS + round(_TOKENS_PER_SECOND * len(audio) / WHISPER_RATE)
         for seconds in (SILENCE_AFTER_S, FULL_WINDOW_S):
-            states = ctranslate2.StorageView.from_array(self._silence.append_to(speech, seconds))
+            with parts.part("silence"):
+                states = ctranslate2.StorageView.from_array(self._silence.append_to(speech, seconds))
             text = self._decode(states, max_tokens)
             if text is not None and not repeats_itself(text):
                 window_s = positions / POSITIONS_PER_SECOND
@@ -135,26 +141,34 @@ class FasterWhisper:
     def _encode(self, audio: AudioF32, positions: int) -> ctranslate2.StorageView:
         """Return the encoder's states of 16 kHz `audio`, padded with zeros to `positions` of 20 ms."""
         samples = positions * WHISPER_RATE // POSITIONS_PER_SECOND
-        features = self._model.feature_extractor(audio, padding=max(0, samples - len(audio)))
-        return self._model.encode(features[:, : 2 * positions])
+        with parts.part("mel"):
+            features = self._model.feature_extractor(audio, padding=max(0, samples - len(audio)))
+        with parts.part("encoder"):
+            parts.note_shape("positions", positions)
+            return self._model.encode(features[:, : 2 * positions])
 
     def _decode(self, states: ctranslate2.StorageView, max_tokens: int | None = None) -> str | None:
         """Return the words of one greedy pass; "" where the model doubts that anybody speaks (`no_speech`).
 
         None where the transcript reached `max_tokens` and was stopped.
         """
-        (result,) = self._model.model.generate(
-            states,
-            [self._prompt],
-            beam_size=1,
-            sampling_temperature=0.0,
-            # CTranslate2 lets the transcript use half of it.
-            max_length=2 * (_MAX_TOKENS if max_tokens is None else max_tokens),
-            return_no_speech_prob=True,
-        )
-        tokens = result.sequences_ids[0]
+        with parts.part("decoder"):
+            (result,) = self._model.model.generate(
+                states,
+                [self._prompt],
+                beam_size=1,
+                sampling_temperature=0.0,
+                # CTranslate2 lets the transcript use half of it.
+                max_length=2 * (_MAX_TOKENS if max_tokens is None else max_tokens),
+                return_no_speech_prob=True,
+            )
+            tokens = result.sequences_ids[0]
+            parts.note_shape("positions", states.shape[1])
+            parts.note_shape("prompt", len(self._prompt))
+            parts.note_shape("tokens", len(tokens))
         if result.no_speech_prob > self._settings.no_speech:
             return ""
         if max_tokens is not None and len(tokens) >= max_tokens:
             return None
-        return str(self._tokenizer.decode(tokens)).strip()
+        with parts.part("words"):
+            return str(self._tokenizer.decode(tokens)).strip()

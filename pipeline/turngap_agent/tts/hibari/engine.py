@@ -9,7 +9,7 @@ from typing import Any
 import hibari
 import numpy as np
 
-from turngap_agent import worker
+from turngap_agent import parts, worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.hibari.settings import HibariSettings
@@ -24,9 +24,12 @@ _SEED = 0
 class Hibari:
     """The model, loaded once; clauses of several calls run one after the other."""
 
+    parts = ("phonemes", "network", "waveform", "trim")
+
     def __init__(self, settings: HibariSettings) -> None:
         self._settings = settings
         self._model: Any = hibari.Hibari(threads=settings.threads)
+        self._model.sess = _TimedSession(self._model.sess)
         self._executor = worker.make_thread("tts", settings.cores)
         self._kept: dict[str, tuple[AudioF32, ...]] = {}
         """The phrases of the settings, once they have been spoken, and their audio."""
@@ -71,9 +74,31 @@ class Hibari:
         trimmer = SilenceTrimmer(self.sample_rate)
         step = round(_PIECE_S * self.sample_rate)
         try:
-            for audio in self._model.stream(text, self._settings.speed, _SEED):
-                sound = np.concatenate([trimmer.push(audio), trimmer.flush()])
+            for audio in self._synthesise(text):
+                with parts.part("trim"):
+                    sound = np.concatenate([trimmer.push(audio), trimmer.flush()])
                 for start in range(0, len(sound), step):
                     yield sound[start : start + step]
         except Exception as error:  # the errors of its phonemizer and its runtime have no common class
             raise EngineError(f"tts: hibari cannot speak {text!r}: {one_line(error)}; this reply is lost") from error
+
+    def _synthesise(self, text: str) -> Iterator[AudioF32]:
+        """Yield the sentences of `text`: what the package's own `stream` does, with its steps apart."""
+        with parts.part("phonemes"):
+            noise = np.random.default_rng(_SEED)
+            sentences = [self._model.ids(phonemes) for phonemes in self._model.phonemize(text)]
+        for ids in sentences:
+            with parts.part("waveform"):  # but for the network, which interrupts it
+                audio: AudioF32 = self._model.from_ids(ids, self._settings.speed, noise)
+            yield audio
+
+
+class _TimedSession:
+    """The package's session, with its work as a part."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def run(self, *arguments: Any) -> Any:
+        with parts.part("network"):
+            return self._session.run(*arguments)

@@ -1,0 +1,137 @@
+"""`turngap stage`: sends a scenario's callers to the agent's own program, which measures one engine, and shows it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+from turngap_agent.errors import AgentError, UsageError
+from turngap_agent.profile import Profile
+from turngap_agent.telephony import SAMPLE_RATE, mulaw
+
+from turngap import api
+from turngap.caller.comfort_noise import make_comfort_noise
+from turngap.cli.stage_text import format_stage
+from turngap.corpus import clips as corpus
+from turngap.corpus.clips import Corpus
+from turngap.processes import child
+from turngap.progress import PipeConsole
+from turngap.session import plan
+
+MODULE = "turngap_agent"
+
+
+@dataclass(frozen=True, slots=True)
+class StageOptions:
+    """The options of the command line."""
+
+    stage: str
+    profile: str = "cpu"
+    scenario: str = "default"
+    overrides: tuple[str, ...] = ()
+    repeats: int = 20
+    cadence: str | None = None
+    busy: bool = False
+    beside: str | None = None
+    place: str = "thread"
+    floor: bool = True
+
+    def arguments(self, profile_file: Path) -> list[str]:
+        """Return those of the agent's program."""
+        listed = ["stage", self.stage, "--profile", str(profile_file), "--repeats", str(self.repeats)]
+        listed += ["--in", self.place, "--floor" if self.floor else "--no-floor"]
+        listed += ["--busy"] if self.busy else []
+        listed += ["--cadence", self.cadence] if self.cadence is not None else []
+        return listed + (["--beside", self.beside] if self.beside is not None else [])
+
+
+def run(options: StageOptions, *, as_json: bool) -> int:
+    """Measure the stage and print it; return the exit code: that of the agent's program.
+
+    Raises:
+        UsageError: (or a subclass) scenario, profile or an option is wrong.
+        AgentError: the agent's program printed no result.
+    """
+    errors = PipeConsole(stderr=True)
+    agent = api.Agent(source=options.profile, overrides=options.overrides)
+    request = api.make_request(options.scenario, agent=agent)
+    assert request.profile is not None
+    spoken = {turn.key for turn in request.scenario.turns if turn.has_words}
+    if not spoken:
+        raise UsageError(f"scenario {request.scenario.name!r} has no spoken turn: a stage has nothing to work on")
+    clips = corpus.build_corpus(request.scenario, lambda line: _show(errors, f"turngap: {line}"))
+    inputs = make_inputs(clips, request.profile, options.repeats)
+    code, document = measure(options, plan.profile_data(request), inputs)
+    if document is None:
+        return code
+    document["scenario"] = request.scenario.name
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        print_stage(document, PipeConsole())
+    return code
+
+
+def measure(
+    options: StageOptions, profile: dict[str, Any], inputs: dict[str, Any]
+) -> tuple[int, dict[str, Any] | None]:
+    """Run the agent's program; return its exit code and its document, None where it has printed an error instead.
+
+    Raises:
+        AgentError: it printed neither.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{profile['name']}.yaml"
+        file.write_text(yaml.safe_dump(profile, sort_keys=False), "utf-8")
+        done = subprocess.run(
+            child.leashed(child.python_command(MODULE, *options.arguments(file))),
+            input=json.dumps(inputs),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    if done.returncode > 0 and not done.stdout:
+        return done.returncode, None
+    try:
+        document: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise AgentError(
+            f"stage {options.stage}: the engine's process ended with code {done.returncode} and no result; see above"
+        ) from None
+    return done.returncode, document
+
+
+def make_inputs(clips: Corpus, profile: Profile, most: int) -> dict[str, Any]:
+    """Return the document of the inputs: what the agent hears of each utterance, and its words.
+
+    The audio goes on after the speech for as long as the profile waits before it begins to work.
+    """
+    ending = profile.endpointing
+    silence_ms = ending.min_silence_ms if ending.policy == "silence" else ending.provisional_ms
+    noise = make_comfort_noise(silence_ms * SAMPLE_RATE // 1000, clips.scenario.seed)
+    listed = []
+    for turn in [turn for turn in clips.scenario.turns if turn.has_words][:most]:
+        clip = clips.clips[turn.key]
+        heard = mulaw.encode(np.concatenate([clip.pcm, noise]))
+        listed.append(
+            {"key": turn.key, "words": clip.transcript or "", "mulaw": base64.b64encode(heard).decode("ascii")}
+        )
+    return {"clips": listed}
+
+
+def print_stage(document: dict[str, Any], console: Console) -> None:
+    """Print a measured stage for people."""
+    for line in format_stage(document):
+        _show(console, line)
+
+
+def _show(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

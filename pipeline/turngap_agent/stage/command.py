@@ -1,0 +1,131 @@
+"""`python -m turngap_agent stage`: checks the options, measures the stage, and prints one JSON document."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from turngap_agent import profile as profiles
+from turngap_agent.engines import EngineKind, EngineSettings, Placement
+from turngap_agent.errors import UsageError
+from turngap_agent.profile import Profile
+from turngap_agent.stage.inputs import read_inputs
+from turngap_agent.stage.measurement import CADENCE_S
+
+KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
+Place = Literal["thread", "process", "mps"]
+PLACES: tuple[Place, ...] = get_args(Place)
+DEFAULT_REPEATS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StageOptions:
+    """What is measured, and how."""
+
+    stage: EngineKind
+    profile: Profile
+    profile_file: str
+    repeats: int = DEFAULT_REPEATS
+    cadence_s: tuple[float, float] | None = CADENCE_S
+    """From the start of one unit to that of the next; None: back to back."""
+    beside: tuple[EngineKind, ...] = ()
+    """The engines that work meanwhile."""
+    place: Place = "thread"
+    """Where they do."""
+    with_floor: bool = True
+
+    @property
+    def settings(self) -> EngineSettings:
+        """The engine's settings, completed as the agent completes them."""
+        return self.profile.engines()[self.stage].for_calls(self.profile.limits.simultaneous_calls)
+
+
+def make_options(
+    stage: str,
+    profile: str,
+    *,
+    overrides: Sequence[str] = (),
+    repeats: int = DEFAULT_REPEATS,
+    cadence: str | None = None,
+    busy: bool = False,
+    beside: str | None = None,
+    place: str = "thread",
+    with_floor: bool = True,
+) -> StageOptions:
+    """Return the checked options of the command line.
+
+    Raises:
+        UsageError: (or ProfileError) one of them is wrong, or this machine or the profile cannot measure the stage.
+    """
+    chosen = profiles.load(profile, tuple(overrides))
+    kind = _check_kind(stage, "stage")
+    others = tuple(_check_kind(name.strip(), "--beside") for name in (beside or "").split(",") if name.strip())
+    if kind in others or len(set(others)) < len(others):
+        raise UsageError(f"--beside {beside}: name each other engine once, and not {kind}, which is measured")
+    if place not in PLACES:
+        raise UsageError(f"--in {place}: expected one of {', '.join(PLACES)}")
+    if place != "thread" and not others:
+        raise UsageError(f"--in {place}: says where the engines of --beside work; add --beside, as in --beside llm")
+    if repeats < 1:
+        raise UsageError(f"--repeats {repeats}: must be at least 1")
+    if busy and cadence is not None:
+        raise UsageError("--busy is back to back and --cadence is not: give one of them")
+    engines = chosen.engines()
+    for name in (kind, *others):
+        _check_engine(chosen, engines.get(name), name)
+    if place == "mps" and all(engines[name].placement() is not Placement.GPU for name in (kind, *others)):
+        raise UsageError(
+            f"--in mps: shares a GPU between processes, and these engines of profile {chosen.name!r} use none"
+        )
+    every = None if busy else CADENCE_S if cadence is None else _parse_cadence(cadence)
+    return StageOptions(kind, chosen, profile, repeats, every, others, place, with_floor)
+
+
+def run(options: StageOptions) -> int:
+    """Measure the stage on the inputs at stdin, print the document, and return the exit code.
+
+    Raises:
+        TurngapError: nothing was measured.
+    """
+    from turngap_agent.stage.session import measure_stage
+
+    text = sys.stdin.read()
+    document: dict[str, Any] = asyncio.run(measure_stage(options, read_inputs(text), text))
+    print(json.dumps(document, indent=2))
+    return 0
+
+
+def _check_kind(name: str, where: str) -> EngineKind:
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise UsageError(f"{where} {name}: no such stage; expected one of {', '.join(KINDS)}")
+
+
+def _check_engine(profile: Profile, settings: EngineSettings | None, name: str) -> None:
+    if settings is None:
+        raise UsageError(
+            f"stage {name}: profile {profile.name!r} has no turn model (its endpointing uses none); "
+            "set endpointing.model, or choose another stage"
+        )
+    if settings.placement() is Placement.REMOTE:
+        raise UsageError(
+            f"stage {name}: engine {settings.engine} of profile {profile.name!r} is a server at a URL: its process, "
+            "memory and parts are not here to be measured; measure it where it runs, or with `turngap run`"
+        )
+
+
+def _parse_cadence(text: str) -> tuple[float, float]:
+    try:
+        values = [float(part) for part in text.split("-")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 2
+    if len(values) != 2 or not 0 <= values[0] <= values[1] <= 600:
+        raise UsageError(f"--cadence {text}: expected seconds from one unit to the next, as in 6 or 5-8")
+    return values[0], values[1]
