@@ -105,6 +105,17 @@ def _path(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: _Json =
     raise typer.Exit(command.show_path(name, as_json=as_json))
 
 
+@app.command("readiness")
+def _readiness(
+    profile: Annotated[str, typer.Argument(metavar="PROFILE")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
+) -> None:
+    """Print as JSON what a profile needs of this machine and what is missing; nothing is loaded or fetched."""
+    from turngap_agent import readiness
+
+    raise typer.Exit(readiness.print_readiness(profile, tuple(set_ or ())))
+
+
 @app.command("say")
 def _say(
     text: Annotated[list[str], typer.Argument(metavar="TEXT", help="The words.")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 
 from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import EngineError
@@ -19,8 +20,18 @@ def check(profile: Profile) -> None:
     Raises:
         EngineError: there is no GPU, or an engine is not installed.
     """
+    for problem in _find_problems(profile):
+        raise EngineError(problem)
+
+
+def list_problems(profile: Profile) -> list[str]:
+    """Return everything that this machine lacks for `profile`, a line each with its remedy."""
+    return list(_find_problems(profile))
+
+
+def _find_problems(profile: Profile) -> Iterator[str]:
     if memory_plan.needs_gpu(profile) and not _has_driver():
-        raise EngineError(
+        yield (
             f"profile {profile.name!r} works on an NVIDIA GPU, and this machine has none, or no driver for it: run it "
             "where `nvidia-smi` lists one (docs/gpu.md), or take the profile cpu"
         )
@@ -28,10 +39,13 @@ def check(profile: Profile) -> None:
     # A model on a server needs nothing of this machine's GPU: the other engines are then those of a CPU.
     needs_gpu_extra = memory_plan.needs_gpu(profile) and any(one.install == _GPU_EXTRA for one in engines)
     for settings in engines:
-        settings.require_packages(_install(settings, needs_gpu_extra))
+        try:
+            settings.require_packages(_install(settings, needs_gpu_extra))
+        except EngineError as error:
+            yield str(error)
         problem = settings.machine_problem()
         if problem is not None:
-            raise EngineError(problem)
+            yield problem
 
 
 def _install(settings: EngineSettings, needs_gpu_extra: bool) -> str:

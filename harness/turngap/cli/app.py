@@ -168,6 +168,17 @@ def _calibrate(
     raise typer.Exit(calibrate.run(calibrate.parse_delays(delays), turns, as_json=as_json))
 
 
+@app.command("doctor")
+def _doctor(
+    profile: Annotated[str, typer.Option(help="The agent that is to run here: a name or a .yaml file.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Check what this machine can run and measure, with a remedy for each problem. Exit code 1 if there is one."""
+    from turngap.cli import doctor
+
+    raise typer.Exit(doctor.run(profile, as_json=as_json))
+
+
 app.command("smoke")(smoke)
 app.add_typer(corpus, name="corpus")
 
