@@ -27,6 +27,8 @@ Count = Counter[str]
 FRAME = b"\xff" * 160
 BURST = 500
 """Messages that a socket sends before it is given up."""
+HELD = 900
+"""Half-open sockets that each attacker holds; four of them stay under the descriptors that `main` asks for."""
 _GONE = (OSError, websockets.WebSocketException)
 
 
@@ -93,12 +95,12 @@ async def send_flood(url: str, seed: int, count: Count) -> None:
 
 
 async def hold_half_open(url: str, seed: int, count: Count) -> None:
-    """Open connections that send half a request, and hold as many as this process may."""
+    """Open connections that send half a request, and hold the last of them."""
     place = urlsplit(url)
     held: list[asyncio.StreamWriter] = []
     try:
         while True:
-            if len(held) >= 2000:
+            if len(held) >= HELD:
                 held.pop(0).close()
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection(place.hostname, place.port)

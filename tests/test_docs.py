@@ -198,3 +198,16 @@ def test_the_architecture_names_modules_that_exist() -> None:
     names = set(re.findall(r"`([\w/]+\.py)`", text))
     assert len(names) > 30
     assert sorted(name for name in names if not any((folder / name).is_file() for folder in below)) == []
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    """A promise is as good as its test: `tests/…::test_…` is a function of that file."""
+    named = {
+        (page, match[1], match[2])
+        for page in PAGES
+        for match in re.finditer(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text("utf-8"))
+    }
+    assert len(named) > 5
+    for page, file, name in named:
+        assert (ROOT / file).is_file(), f"{page}: {file}"
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE), f"{page}: {name}"

@@ -6,11 +6,14 @@ It is redrawn only when a turn has been scored: a thread that redraws by itself 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from turngap_agent import command_line
+from turngap_agent.errors import show_controls
 
 from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
@@ -22,18 +25,38 @@ LOG_WIDTH = 160
 class PipeConsole(Console):
     """A console whose reader may leave early (`| head`): the rest is discarded, and the command goes on.
 
-    Where it is no terminal, it is as wide as its tables, so that a log loses no figure.
+    Where it is no terminal, it is as wide as its tables, so that a log loses no figure. What agents, transcripts and
+    run folders say is shown, never obeyed: a control character in it is a visible sign.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if not self.is_terminal and "COLUMNS" not in os.environ:
             self.width = LOG_WIDTH
+        self.push_render_hook(_ShowsControls())
 
     def on_broken_pipe(self) -> None:
         """Write to nowhere from now on."""
         self.quiet = True
         command_line.discard(self.file)
+
+
+class _ShowsControls(RenderHook):
+    """Makes the control characters of printed text visible; those of styles and of progress bars are the console's."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Shown(one) for one in renderables]
+
+
+class _Shown:
+    """Something printed, its control characters visible."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._content, options):
+            yield segment if segment.control else Segment(show_controls(segment.text), segment.style)
 
 
 class ConsoleProgress:

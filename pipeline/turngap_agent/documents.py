@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from turngap_agent.errors import UsageError
+from turngap_agent.yaml_text import YamlTextError, read_yaml
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 """The pattern of names: of profiles, scenarios, budgets."""
@@ -97,17 +98,10 @@ def parse(
     """
     malformed = f"{error_type.code}.yaml"
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        duplicate = _duplicate_key(node)
-        if duplicate is not None:
-            line = duplicate.start_mark.line + 1
-            raise error_type(f"{name}:{line}: duplicate key `{duplicate.value}`; remove one", code=malformed)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise error_type(f"{name}:{line}: not valid YAML: {error.problem}", code=malformed) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise error_type(f"{name}: not valid YAML: {' '.join(str(error).split())}", code=malformed) from None
+        node, data = read_yaml(text)
+    except YamlTextError as error:
+        where = name if error.line is None else f"{name}:{error.line}"
+        raise error_type(f"{where}: {error.problem}", code=malformed) from None
     if data is None:
         required = ", ".join(f"`{key}`" for key in _required(model))
         raise error_type(f"{name}: the file is empty; it needs at least {required}", code=malformed)
@@ -135,26 +129,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def find_line(path: Path, location: Location) -> int:
     """Return the line, from 1, of the deepest part of `location` that the document at `path` has."""
-    return _find(yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader), location)[0]
-
-
-def _duplicate_key(root: yaml.Node | None) -> yaml.Node | None:
-    """Return a key that a mapping has twice: YAML would silently keep the last one."""
-    visited: set[int] = set()
-    waiting = [root]
-    while waiting:
-        node = waiting.pop(0)
-        if not isinstance(node, yaml.CollectionNode) or id(node) in visited:
-            continue
-        visited.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                    return key
-                keys.add(str(key.value))
-        waiting += [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value
-    return None
+    return _find(read_yaml(path.read_text("utf-8"))[0], location)[0]
 
 
 def _required(model: type[BaseModel]) -> list[str]:

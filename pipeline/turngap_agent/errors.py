@@ -22,20 +22,26 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+MOST_CHARACTERS = 1000
+"""Of a line of a message: what it quotes of a file or of a wire message may have any length."""
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
+_VISIBLE |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+"""Control characters, which a terminal obeys, and those that turn the direction of text, as signs to look at."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class TurngapError(Exception):
     """The root of the tree: an error whose message can be shown to the user.
 
-    A `code` of its own starts with the class's code and a dot: `scenario.unknown`.
+    A `code` of its own starts with the class's code and a dot: `scenario.unknown`. The message has no control
+    characters, and no line over `MOST_CHARACTERS`, whatever it quotes.
     """
 
     exit_code: ClassVar[int] = 2
     code: str = "error"
 
     def __init__(self, *arguments: object, code: str | None = None) -> None:
-        super().__init__(*arguments)
+        super().__init__(*(_tidy(one) if isinstance(one, str) else one for one in arguments))
         if code is not None:
             self.code = code
 
@@ -101,6 +107,11 @@ class HarnessError(TurngapError):
     code = "harness"
 
 
+def show_controls(text: str) -> str:
+    """Return text for a terminal: control characters but tab and end of line are visible signs, and do nothing."""
+    return text.translate(_VISIBLE)
+
+
 def format_error(message: str) -> str:
     """Return an error's message as every command prints it on stderr."""
     return "\n".join(f"turngap: error: {line}" for line in message.splitlines())
@@ -118,3 +129,9 @@ def write_error(what: str, error: OSError) -> TurngapError:
     """
     kind = HarnessError if error.errno in _DISK_ERRORS else UsageError
     return kind(f"{what} ({error.strerror or error})")
+
+
+def _tidy(message: str) -> str:
+    """Return the message without control characters and without endless lines."""
+    lines = show_controls(message).split("\n")
+    return "\n".join(one if len(one) <= MOST_CHARACTERS else f"{one[: MOST_CHARACTERS - 1]}…" for one in lines)

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -39,6 +40,11 @@ _DAMAGED = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    # Of fields that make no sense: the libraries' own classes do not cover them.
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from turngap_agent.errors import show_controls
+
 from turngap.export.limits import judge_limits, name_limit
 from turngap.model.figures import LatencyFigures
 from turngap.model.result import RunRecord, Verdict
@@ -71,6 +73,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return text as one line without Markdown or HTML of its own."""
-    line = html.escape(" ".join(text.split()), quote=False)
+    """Return text as one line without Markdown, HTML or control characters of its own."""
+    line = html.escape(show_controls(" ".join(text.split())), quote=False)
     return "".join(f"\\{sign}" if sign in "|*_`[]\\#" else sign for sign in line)

@@ -8,8 +8,8 @@ its stdin.
 
 from __future__ import annotations
 
-import gzip
 import json
+import re
 import sys
 import threading
 import zlib
@@ -27,7 +27,9 @@ from turngap_agent import tracing
 from turngap.clock import Clock, SystemClock
 
 PATH = "/v1/traces"
-_LARGEST_BODY = 64 << 20
+LARGEST_BODY = 64 << 20
+"""Packed, and unpacked."""
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 Row = dict[str, Any]
 
 
@@ -76,7 +78,7 @@ def parse_request(body: bytes, boot_id: str, wanted: Wanted = Wanted(), anchor_n
                         "turn": int(attributes.pop(tracing.TURN, -1)),
                         "attempt": int(attributes.pop(tracing.ATTEMPT, -1)),
                     }
-                except (KeyError, TypeError, ValueError):
+                except (KeyError, TypeError, ValueError, OverflowError):
                     if span.name not in wanted.names:
                         parsed.foreign += 1
                         continue
@@ -160,38 +162,49 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.headers.get("Content-Type", "").startswith("application/x-protobuf"):
             return self._answer(415, "only OTLP as application/x-protobuf is understood")
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _LARGEST_BODY:
+        if re.fullmatch("[0-9]{1,9}", length) is None or int(length) > LARGEST_BODY:
             self.close_connection = True
-            return self._answer(413, f"a Content-Length of at most {_LARGEST_BODY} is needed")
+            return self._answer(413, f"a Content-Length of at most {LARGEST_BODY} is needed")
         try:
-            self.server.receive(_decompress(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
-        except (DecodeError, OSError, EOFError, zlib.error, ValueError) as error:
+            self.server.receive(decompress(self.rfile.read(int(length)), self.headers.get("Content-Encoding", "")))
+        except (DecodeError, ValueError) as error:
             self.server.count_malformed()
             return self._answer(400, f"not an ExportTraceServiceRequest: {error}")
         return self._answer(200, "")
 
     def _answer(self, status: int, text: str) -> None:
         """Respond; an empty body is an empty `ExportTraceServiceResponse`: everything was accepted."""
+        content = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/x-protobuf" if status == 200 else "text/plain")
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(text.encode())
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing."""
 
 
-def _decompress(body: bytes, encoding: str) -> bytes:
-    match encoding:
-        case "" | "identity":
-            return body
-        case "gzip":
-            return gzip.decompress(body)
-        case "deflate":
-            return zlib.decompress(body)
-        case _:
-            raise ValueError(f"Content-Encoding {encoding!r} is unknown")
+def decompress(body: bytes, encoding: str) -> bytes:
+    """Return the body of a request without its Content-Encoding.
+
+    Raises:
+        ValueError: the encoding is unknown, the data are damaged, or unpack to more than `LARGEST_BODY`.
+    """
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in _WINDOW_BITS:
+        raise ValueError(f"Content-Encoding {encoding[:40]!r} is unknown")
+    unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        data = unpacker.decompress(body, LARGEST_BODY)
+    except zlib.error as error:
+        raise ValueError(f"damaged: {error}") from None
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"it unpacks to more than {LARGEST_BODY} bytes")
+    if not unpacker.eof:
+        raise ValueError("damaged: it ends too soon")
+    return data
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:

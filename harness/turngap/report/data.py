@@ -12,6 +12,11 @@ from turngap.model.turn import TurnRecord
 from turngap.store import folder as store
 from turngap.verdict import summary
 
+LARGEST_SAMPLES = 256 << 20
+"""Bytes of a file of samples: a year of them."""
+LARGEST_SAMPLE = 1e12
+"""No time, share or size is larger; what is would flatten a chart, or break it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
@@ -45,8 +50,11 @@ def read_report_data(path: Path) -> ReportData:
 
 
 def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:
-    """Return the rows whose `columns` are all numbers; None if there are none."""
+    """Return the rows whose `columns` are all finite numbers; None if there are none."""
     if not path.is_file() or not path.stat().st_size:
+        return None
+    if path.stat().st_size > LARGEST_SAMPLES:
+        notes.append(f"{path.name} is over {LARGEST_SAMPLES >> 20} MiB and was left out")
         return None
     try:
         frame = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", low_memory=False)
@@ -57,6 +65,7 @@ def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataF
     if missing:
         notes.append(f"{path.name} has no column {missing[0]!r} and was left out")
         return None
-    numbers = frame[list(columns)].apply(pd.to_numeric, errors="coerce")
+    numbers = frame[list(columns)].apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers = numbers.where(numbers.abs() < LARGEST_SAMPLE)
     frame = frame.assign(**{column: numbers[column] for column in columns}).dropna(subset=list(columns))
     return frame if len(frame) else None

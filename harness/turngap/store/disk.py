@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
+import math
 import os
+import re
+import stat
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from turngap_agent import files
 from turngap_agent.errors import HarnessError, RunFolderError, write_error
 
 LOCK = ".lock"
+LARGEST_RECORD = 64 << 20
+"""Bytes of a `run.json`."""
+LARGEST_LINES = 1 << 30
+"""Bytes of a file with a line for each turn: 100,000 turns and more."""
+LARGEST_NUMBER = 2**63
+"""Nanoseconds since 1970 are less; larger numbers make arithmetic overflow."""
+_UNUSUAL = re.compile(r"NaN|Infinity|\d{16}|[eE]\+?\d\d")
+"""Every text of a number that is not finite or not less than 10^16 has this, and few others have."""
 Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -119,6 +131,23 @@ def append_bytes(file: FileIO, data: bytes) -> None:
         raise
 
 
+def read_file(file: Path, most_bytes: int) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        RunFolderError: it is no plain file (a pipe would be waited for), or larger than that.
+        OSError: it is missing, or cannot be read.
+    """
+    found = file.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise RunFolderError(f"{file}: not a plain file; copy the folder again")
+    if found.st_size > most_bytes:
+        raise RunFolderError(f"{file}: over {most_bytes >> 20} MiB: that is no file of a run")
+    return file.read_bytes()
+
+
 def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
     """Return the schema version and the JSON object in the file of a `kind`, "run" or "sweep".
 
@@ -126,14 +155,14 @@ def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
         RunFolderError: the file is missing, damaged, not of that kind, or of a version newer than `newest`.
     """
     try:
-        data = json.loads(file.read_text("utf-8"))
+        data = json.loads(read_file(file, LARGEST_RECORD).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(
             f"{file.parent}: not a {kind} folder (it has no {file.name}); give the folder of a `turngap {kind}`"
         ) from None
     except OSError as error:
         raise RunFolderError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RunFolderError(f"{file}: damaged: it is not JSON; the {kind} can't be read") from None
     if not isinstance(data, dict):
         raise RunFolderError(f"{file}: not a {kind} of turngap (it is not a JSON object)")
@@ -142,8 +171,8 @@ def load_json(file: Path, kind: str, newest: int) -> tuple[int, Json]:
         raise RunFolderError(f"{file}: not a {kind} of turngap (it has no `schema_version`)")
     if version > newest:
         raise RunFolderError(
-            f"{file}: schema version {version} is newer than {newest}, the newest that this turngap can read; "
-            "update turngap",
+            f"{file}: schema version {str(version)[:20]} is newer than {newest}, the newest that this turngap can "
+            "read; update turngap",
             code="run-folder.version",
         )
     return version, data
@@ -153,11 +182,30 @@ def validate_json(model: type[Model], text: str, where: str) -> Model:
     """Return JSON text as a model.
 
     Raises:
-        RunFolderError: it is not valid; the message names `where` and the field.
+        RunFolderError: it is not valid, or has a number that nothing was measured with: not finite, or too large; the
+            message names `where` and the field.
     """
+    if _UNUSUAL.search(text):
+        _check_numbers(text, where)
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise RunFolderError(f"{where}: damaged: {at + ': ' if at else ''}{first['msg']}") from None
+
+
+def _check_numbers(text: str, where: str) -> None:
+    """Refuse numbers with which a report could not be drawn."""
+
+    def refuse(number: str) -> NoReturn:
+        raise RunFolderError(f"{where}: damaged: the number {number[:40]} is not one of a measurement")
+
+    def read_float(number: str) -> float:
+        return value if math.isfinite(value := float(number)) and abs(value) < LARGEST_NUMBER else refuse(number)
+
+    def read_int(number: str) -> int:
+        return value if len(number) < 25 and abs(value := int(number)) < LARGEST_NUMBER else refuse(number)
+
+    with contextlib.suppress(ValueError, RecursionError):  # no JSON: the model says where
+        json.loads(text, parse_float=read_float, parse_int=read_int, parse_constant=refuse)

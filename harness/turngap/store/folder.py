@@ -110,7 +110,14 @@ class RunFolder:
         disk.replace_file(self.path / TURNS, "".join(turn.model_dump_json() + "\n" for turn in turns))
 
     def repair(self) -> None:
-        """Remove what a kill left: torn last lines, so that the next append starts a new line, and drafts of files."""
+        """Remove what a kill left: torn last lines, so that the next append starts a new line, and drafts of files.
+
+        Raises:
+            RunFolderError: a file that would be written is a link: a run makes none, and it may lead anywhere.
+        """
+        for name in (RUN, TURNS, SPANS, SENTINEL, GPU, PROCESS, AGENT_LOG, PROFILE, CALLS, disk.LOCK):
+            if (self.path / name).is_symlink():
+                raise RunFolderError(f"{self.path / name}: a link; a run that is resumed needs the file itself")
         for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
             file = self.path / name
             if file.is_file():
@@ -162,11 +169,15 @@ def read_turns(file: Path, version: int = SCHEMA_VERSION) -> tuple[tuple[TurnRec
     """Return the turns of `turns.jsonl` in the order of calls, and notes on what was ignored.
 
     Raises:
-        RunFolderError: a line other than the last is not a turn.
+        RunFolderError: a line other than the last is not a turn, or the file cannot be read.
     """
-    if not file.is_file():
+    try:
+        data = disk.read_file(file, disk.LARGEST_LINES)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return (), ()
-    *lines, torn = file.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunFolderError(f"{file}: cannot be read ({error.strerror})") from None
+    *lines, torn = data.split(b"\n")
     notes = (f"{file.name}: a torn last line of {len(torn)} bytes was ignored",) if torn else ()
     turns: dict[tuple[int, int], TurnRecord] = {}
     for number, line in enumerate(lines, 1):

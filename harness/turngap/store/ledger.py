@@ -150,7 +150,7 @@ def read_entries(folder: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
     """
     file = folder / LEDGER
     try:
-        lines = file.read_bytes().split(b"\n")
+        lines = disk.read_file(file, disk.LARGEST_LINES).split(b"\n")
     except FileNotFoundError:
         return (), ()
     except OSError as error:
@@ -175,11 +175,16 @@ def read_entries(folder: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
     notes = (f"{LEDGER}: {plural(skipped, 'torn line was', 'torn lines were')} skipped",) if skipped else ()
     known = tuple(
         replace(entry, under_way=True)
-        if (entry.end is None or not entry.end.complete) and disk.is_locked(folder / entry.start.run)
+        if (entry.end is None or not entry.end.complete) and _is_written(folder, entry.start.run)
         else entry
         for entry in sorted(entries.values(), key=lambda entry: entry.start.time)
     )
     return known, notes
+
+
+def _is_written(folder: Path, run: str) -> bool:
+    """Whether a process writes the run folder of that name; a name that leads elsewhere is none."""
+    return Path(run).name == run and "\0" not in run and disk.is_locked(folder / run)
 
 
 def select_same(entries: Sequence[Entry], this: EntryStart) -> tuple[Entry, ...]:

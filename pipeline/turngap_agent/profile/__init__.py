@@ -35,6 +35,7 @@ from turngap_agent.profile.sections import (
     NetworkModel,
     Price,
 )
+from turngap_agent.yaml_text import YamlTextError, read_yaml
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 
@@ -153,6 +154,6 @@ def _apply(data: dict[str, Any], override: str, place: str) -> None:
     if not equals or not isinstance(target, dict) or not last:
         raise ProfileError(f"{place}: expected section.key=value, for example endpointing.min_silence_ms=200")
     try:
-        target[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ProfileError(f"{place}: {value!r} is not valid YAML") from None
+        target[last] = read_yaml(value)[1]
+    except YamlTextError:
+        raise ProfileError(f"{place}: {value[:200]!r} is not valid YAML") from None

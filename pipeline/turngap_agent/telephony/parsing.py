@@ -86,7 +86,7 @@ def parse_inbound(text: str | bytes) -> Inbound:
             )
         case event:
             raise ProtocolError(
-                f"unknown event {event!r} from Twilio; expected connected, start, media, dtmf, mark or stop"
+                f"unknown event {_quote(event)} from Twilio; expected connected, start, media, dtmf, mark or stop"
             )
 
 
@@ -105,7 +105,7 @@ def parse_outbound(text: str | bytes) -> Outbound:
         case "clear":
             return Clear(_string(message, "streamSid"))
         case event:
-            raise ProtocolError(f"unknown event {event!r} from the agent; expected media, mark or clear")
+            raise ProtocolError(f"unknown event {_quote(event)} from the agent; expected media, mark or clear")
 
 
 def _load(text: str | bytes) -> Json:
@@ -118,12 +118,25 @@ def _load(text: str | bytes) -> Json:
     return message
 
 
+def _quote(value: object) -> str:
+    """Return a value as an error quotes it: a message may hold 256 KiB, or lists as deep as a parser goes."""
+    return (
+        repr(value[:60])
+        if isinstance(value, str)
+        else type(value).__name__
+        if isinstance(value, (list, dict))
+        else repr(value)[:60]
+    )
+
+
 def _object(message: Json, *path: str) -> Json:
     value: Any = message
     for key in path:
         value = value.get(key)
         if not isinstance(value, dict):
-            raise ProtocolError(f"{message.get('event')} message: `{'.'.join(path)}` is missing or not an object")
+            raise ProtocolError(
+                f"{_quote(message.get('event'))} message: `{'.'.join(path)}` is missing or not an object"
+            )
     return value  # type: ignore[no-any-return]  # checked to be a dict above
 
 
@@ -132,28 +145,28 @@ def _optional(message: Json, key: str, kind: type[Kind]) -> Kind:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise ProtocolError(f"`{key}` is not a {kind.__name__}: {str(value)[:60]!r}")
+        raise ProtocolError(f"`{key}` is not a {kind.__name__}: {_quote(value)}")
     return value
 
 
 def _string(message: Json, key: str) -> str:
     value = message.get(key)
     if not isinstance(value, str):
-        raise ProtocolError(f"`{key}` is missing or not a string: {value!r}")
+        raise ProtocolError(f"`{key}` is missing or not a string: {_quote(value)}")
     return value
 
 
 def _integer(message: Json, key: str) -> int:
     value = message.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ProtocolError(f"`{key}` is missing or not an integer: {value!r}")
+        raise ProtocolError(f"`{key}` is missing or not an integer: {_quote(value)}")
     return value
 
 
 def _number(message: Json, key: str) -> int:
     value = _string(message, key)
     if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
-        raise ProtocolError(f"`{key}` is not a decimal number in a string: {value!r}")
+        raise ProtocolError(f"`{key}` is not a decimal number in a string: {_quote(value)}")
     return int(value)
 
 

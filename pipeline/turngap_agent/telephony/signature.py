@@ -58,10 +58,10 @@ def parse_algorithm(settings: str | None) -> str:
 
 
 def _port_forms(url: str) -> tuple[str, ...]:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+    except ValueError:  # the Host header may be anything: "[", for example
         return (url,)
     if port is not None:
         return (url, parts._replace(netloc=parts.netloc.rpartition(":")[0]).geturl())
