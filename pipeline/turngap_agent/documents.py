@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,8 @@ Origin = Callable[[Location], str | None]
 """Returns where the value at a location of the document came from, if not from the document itself."""
 SIMILAR = 0.75
 """Names less alike than this (ratio of `difflib`) are not suggested in place of one another."""
+NEAR_KEY = 0.6
+"""Keys are suggested sooner: there are few of them, and the line is known."""
 MAX_ERRORS = 10
 """At most this many errors of one document are listed; more errors usually mean that this is the wrong file."""
 
@@ -78,7 +81,7 @@ def locate(name_or_path: str, folder: Path, kind: str, error_type: type[UsageErr
                 code=f"{error_type.code}.unknown",
             )
         raise error_type(
-            f"no {kind} {name_or_path!r}; there are: {', '.join(names)} (or give a .yaml file)",
+            f"no {kind} {name_or_path!r}{list_choices(name_or_path, names)} (or give a .yaml file)",
             code=f"{error_type.code}.unknown",
         )
     return folder / f"{name_or_path}.yaml"
@@ -121,10 +124,34 @@ def located_error(message: str, location: Location) -> PydanticCustomError:
     return PydanticCustomError("located", "{message}", {"message": message, "location": location})
 
 
+def find_nearest(name: str, known: Iterable[str], cutoff: float = SIMILAR) -> str | None:
+    """Return the one of `known` that is most like `name`, whatever its case; None if none is near."""
+    names = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), list(names), n=1, cutoff=cutoff)
+    return names[near[0]] if near else None
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'NAME'?" with the nearest of `known`, or "" if none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=SIMILAR)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = find_nearest(name, known)
+    return f"; did you mean {near!r}?" if near is not None else ""
+
+
+def list_choices(name: str, known: Iterable[str]) -> str:
+    """Return what the message about a name that is none of `known` ends with: the nearest one, and all of them."""
+    names = list(known)
+    near = find_nearest(name, names)
+    listed = f"there are: {', '.join(names)}"
+    return f"; did you mean {near!r}? T{listed[1:]}" if near is not None else f"; {listed}"
+
+
+def describe_value(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what is wrong with the value of an error of pydantic, in the words of a document's writer."""
+    key = ".".join(str(part) for part in error["loc"])
+    plain = _plain(error, model, error["loc"])
+    message = plain or error["msg"].removeprefix("Value error, ")
+    given = f", not {error['input']!r}" if isinstance(error["input"], (str, int, float)) else ""
+    return f"`{key}`{'' if plain else ':'} {message}{given}" if key else message
 
 
 def find_line(path: Path, location: Location) -> int:
@@ -159,9 +186,9 @@ def _explain(
         dotted = ".".join(str(part) for part in path)
         if one["type"] == "extra_forbidden":
             keys = sorted(_keys(model, location[:-1], data))
-            near = difflib.get_close_matches(str(location[-1]), keys, n=1)
-            excused |= {(*location[:-1], key) for key in near}
-            hint = f"did you mean `{near[0]}`?" if near else f"valid keys: {', '.join(keys)}"
+            near = find_nearest(str(location[-1]), keys, NEAR_KEY)
+            excused |= {(*location[:-1], near)} if near is not None else set()
+            hint = f"did you mean `{near}`?" if near is not None else f"valid keys: {', '.join(keys)}"
             messages.setdefault(path, f"{where}: unknown key `{dotted}`; {hint}")
         elif one["type"] == "missing":
             messages.setdefault(location, f"{where}: `{'.'.join(str(part) for part in location)}` is missing")
@@ -208,10 +235,11 @@ def _plain(error: ErrorDetails, model: type[BaseModel], path: Location) -> str:
         case "less_than":
             return f"must be less than {context['lt']:g}"
         case "literal_error" | "enum":
-            return f"must be {context['expected']}"
+            return f"must be {context['expected']}{_suggest_quoted(error['input'], context['expected'])}"
         case "union_tag_invalid":
-            tag = context["discriminator"].strip("'")
-            return f"has the unknown `{tag}` {context['tag']!r}; it must be one of {context['expected_tags']}"
+            tag, expected = context["discriminator"].strip("'"), context["expected_tags"]
+            hint = _suggest_quoted(context["tag"], expected)
+            return f"has the unknown `{tag}` {context['tag']!r}; it must be one of {expected}{hint}"
         case "union_tag_not_found":
             return f"needs the key `{context['discriminator'].strip(chr(39))}`"
         case "string_type":
@@ -222,6 +250,12 @@ def _plain(error: ErrorDetails, model: type[BaseModel], path: Location) -> str:
             return f"must be a mapping of keys to values, as in `{_example(model, error['loc'])}`"
         case _:
             return ""
+
+
+def _suggest_quoted(given: object, expected: str) -> str:
+    """Return ", as in 'NAME'" with the nearest of the names that pydantic lists in quotes."""
+    near = find_nearest(given, re.findall(r"'([^']*)'", expected)) if isinstance(given, str) else None
+    return f" (perhaps {near!r})" if near is not None else ""
 
 
 def _example(model: type[BaseModel], location: Location) -> str:

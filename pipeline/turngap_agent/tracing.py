@@ -224,8 +224,11 @@ def parse_delay(argument: str) -> tuple[Stage, float]:
     """
     name, _, value = argument.partition("=")
     if name not in INJECTABLE:
+        from turngap_agent import documents  # brings YAML and pydantic, which processes that only send spans do without
+
         raise UsageError(
-            f"--inject {argument!r}: unknown stage {name!r}; use STAGE=MS with one of: {', '.join(INJECTABLE)}",
+            f"--inject {argument!r}: STAGE=MS is expected, and no stage is called {name!r}"
+            f"{documents.list_choices(name, INJECTABLE)}",
             code="usage.inject",
         )
     try:

@@ -62,9 +62,8 @@ def pull(name: str, licence: str = "") -> Path:
     if own is not None:
         return pulling.pull_corpus(own, cache_folder(), _show_progress)
     if name not in pins:
-        hint = documents.suggest(name, pins)
         raise corpus_error(
-            f"no corpus {name!r} is pinned{hint}; there are: {', '.join(pins)} (or give "
+            f"no corpus {name!r} is pinned{documents.list_choices(name, pins)} (or give "
             "ORG/NAME@COMMIT:PATH.parquet of a data set on the hub)",
             "unknown",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import json
@@ -20,6 +21,8 @@ OnProgress = Callable[[str], None]
 HUB = "https://huggingface.co"
 ATTEMPTS = 4
 TIMEOUT_S = 30
+LARGEST_BYTES = 16 * 2**30
+"""Of a file whose size is not pinned: no corpus of turns is larger, and a server may never stop sending."""
 _BLOCK = 1 << 20
 
 
@@ -112,14 +115,26 @@ def _stream(url: str, headers: Mapping[str, str], part: Path, file: RemoteFile |
         if have and response.status != 206:
             target.truncate(0)
         expected = int(response.headers.get("Content-Length") or -1)
+        if file.size is None and target.tell() + expected > LARGEST_BYTES:
+            raise _size_error(url)
         received = 0
         while block := response.read(_BLOCK):
             target.write(block)
             received += len(block)
             if file.size is not None and target.tell() > file.size:
                 return  # the caller says that it is another file
+            if target.tell() > LARGEST_BYTES:
+                target.truncate(0)
+                raise _size_error(url)
     if 0 <= received < expected:
         raise ConnectionError("the connection ended early")
+
+
+def _size_error(url: str) -> WeightsError:
+    return WeightsError(
+        f"{url}: larger than {LARGEST_BYTES / 1e9:.0f} GB, the most that is fetched; nothing was kept",
+        code="weights.size",
+    )
 
 
 def _explain(status: int, url: str, file: RemoteFile | HubFile, *, has_token: bool) -> str:
@@ -152,6 +167,13 @@ def _read_hashes(path: Path) -> dict[str, str]:
 
 
 def _write_hash(path: Path, name: str, digest: str) -> None:
+    """Record a hash beside those of other corpora, which another process may be recording at the same moment."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _add_hash(path, name, digest)
+
+
+def _add_hash(path: Path, name: str, digest: str) -> None:
     files.replace_file(path, json.dumps({**_read_hashes(path), name: digest}, indent=1))
 
 

@@ -33,10 +33,9 @@ def open_corpus(name_or_path: str, base: Path | None = None) -> CorpusTable:
                 f"no corpus {name_or_path!r} is pinned, but there is a folder: give it as ./{name_or_path}", "unknown"
             )
         if name_or_path not in pins:
-            hint = documents.suggest(name_or_path, pins)
             raise corpus_error(
-                f"no corpus {name_or_path!r} is pinned{hint}; there are: {', '.join(pins)} (or give a path, as in "
-                f"./{name_or_path})",
+                f"no corpus {name_or_path!r} is pinned{documents.list_choices(name_or_path, pins)} (or give a path, as "
+                f"in ./{name_or_path})",
                 "unknown",
             )
         folder = pins[name_or_path].locate(cache_folder())

@@ -44,6 +44,8 @@ class CorpusPin(FrozenModel):
     """One pinned corpus."""
 
     name: str = ""
+    given: str = ""
+    """As the user gave it, where that is not its name."""
     about: str
     licence: str
     source: str
@@ -53,6 +55,11 @@ class CorpusPin(FrozenModel):
     needs: str = ""
     """A package that the converter needs and that only the extra `parquet` brings."""
     files: Annotated[tuple[RemoteFile | HubFile, ...], Field(min_length=1)]
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.given or self.name
 
     @property
     def fingerprint(self) -> str:
@@ -90,6 +97,7 @@ def make_hub_pin(given: str, licence: str) -> CorpusPin | None:
         return None
     return CorpusPin(
         name=match["repo"].replace("/", "-"),
+        given=given,
         about="a data set on the hub",
         licence=licence,
         source=f"{match['repo']} at {match['revision'][:12]}",

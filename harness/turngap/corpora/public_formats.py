@@ -156,6 +156,6 @@ def _find_agent(meetings: ElementTree.Element, meeting: str, channel: str) -> st
 def _format_error(pin: CorpusPin, error: Exception) -> WeightsError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return WeightsError(
-        f"corpus {pin.name!r}: its files are not as expected ({type(error).__name__}: {reason[:200]}): update turngap",
+        f"corpus {pin.title!r}: its files are not as expected ({type(error).__name__}: {reason[:200]}): update turngap",
         code="weights.format",
     )

@@ -34,7 +34,7 @@ def pull_corpus(pin: CorpusPin, cache: Path, on_progress: OnProgress) -> Path:
         return folder
     if pin.needs and importlib.util.find_spec(pin.needs) is None:
         raise corpus_error(
-            f"corpus {pin.name!r} is in a format that needs {pin.needs}: pip install 'turngap[parquet]'", "needs"
+            f"corpus {pin.title!r} is in a format that needs {pin.needs}: pip install 'turngap[parquet]'", "needs"
         )
     fetched = cache / ".fetched" / pin.name
     try:
@@ -43,12 +43,12 @@ def pull_corpus(pin: CorpusPin, cache: Path, on_progress: OnProgress) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.is_dir():  # another process may have written it meanwhile
                 paths = [fetch_file(file, fetched, cache / "hashes.json", on_progress) for file in pin.files]
-                on_progress(f"writing the table of {pin.name}")
+                on_progress(f"writing the table of {pin.title}")
                 _write_table(pin, paths, folder)
     except OSError as error:
-        raise write_error(f"corpus {pin.name!r} cannot be stored in {cache}", error) from None
+        raise write_error(f"corpus {pin.title!r} cannot be stored in {cache}", error) from None
     shutil.rmtree(fetched, ignore_errors=True)
-    on_progress(f"{pin.name} is ready ({pin.licence}; cite: {pin.source}, {pin.homepage})")
+    on_progress(f"{pin.title} is ready ({pin.licence}; cite: {pin.source}, {pin.homepage})")
     return folder
 
 
@@ -58,7 +58,7 @@ def _write_table(pin: CorpusPin, paths: list[Path], folder: Path) -> None:
         draft.mkdir(parents=True)
         convert = {"ami": public_formats.convert_ami, "hub": public_formats.convert_hub}[pin.converter]
         table = format_table(convert(pin, paths, draft))
-        parse_table(table, f"{pin.name}: {TABLE}", Path(TABLE).suffix)  # what a run would refuse is not kept
+        parse_table(table, f"{pin.title}: {TABLE}", Path(TABLE).suffix)  # what a run would refuse is not kept
         files.replace_file(draft / TABLE, table)
         draft.rename(folder)
     finally:

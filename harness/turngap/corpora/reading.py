@@ -26,6 +26,8 @@ COLUMNS = tuple(field.name for field in fields(TableRow) if field.name != "place
 CONSTANT_COLUMNS = ("licence", "source", "speaker", "uncertainty_ms", "label_source", "channel", "file")
 """What may stand once for all turns of a `.json` table."""
 LONGEST_FIELD = 10 * 2**20
+LARGEST_BYTES = 512 * 2**20
+"""A table of a million turns with their words is smaller."""
 _JSON_COLUMNS = ("words", "pauses_ms")
 
 
@@ -104,6 +106,8 @@ def read_table(path: Path, name: str | None = None) -> CorpusTable:
         UsageError: it cannot be read (`corpus.table`), or has faults: a line for each, at most 10.
     """
     try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise corpus_error(f"{path}: over {LARGEST_BYTES // 2**20} MiB: that is no table of turns", "table")
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise corpus_error(f"{path}: not a text file in UTF-8", "table") from None
@@ -242,6 +246,4 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key `{key}`{documents.suggest(key, COLUMNS)}; the keys are {', '.join(COLUMNS)}"
     if one["type"] == "missing":
         return f"`{key}` is missing"
-    message = one["msg"].removeprefix("Value error, ")
-    given = repr(one["input"])[:60] if isinstance(one["input"], (str, int, float)) else ""
-    return f"`{key}`: {message}" + (f", not {given}" if given else "") if key else message
+    return documents.describe_value(one, _Row)

@@ -49,9 +49,9 @@ class CorpusSelection(FrozenModel):
         if self.licence is not None:
             parts.append(f"licence {' or '.join(_as_tuple(self.licence))}")
         if self.min_duration_ms is not None:
-            parts.append(f"at least {self.min_duration_ms:g} ms long")
+            parts.append(f"at least {self.min_duration_ms:,.10g} ms long")
         if self.max_duration_ms is not None:
-            parts.append(f"at most {self.max_duration_ms:g} ms long")
+            parts.append(f"at most {self.max_duration_ms:,.10g} ms long")
         if self.min_pauses:
             parts.append(f"at least {self.min_pauses} {'pause' if self.min_pauses == 1 else 'pauses'}")
         if self.count is not None:
@@ -87,10 +87,11 @@ def select_rows(rows: Sequence[TableRow], selection: CorpusSelection) -> tuple[T
         and (high is None or row.duration_ms <= high)
         and len(row.pauses) >= selection.min_pauses
     ]
-    if len(passed) < (selection.count or 1):
+    needed = selection.count or 1
+    if len(passed) < needed:
         raise corpus_error(
-            f"{len(passed)} of its {len(rows)} turns pass the filters ({selection.filters or 'none'}), and "
-            f"{selection.count or 1} are needed",
+            f"{len(passed)} of its turns ({len(rows)} in all) {'passes' if len(passed) == 1 else 'pass'} the filters "
+            f"({selection.filters or 'none'}), and {needed} {'is' if needed == 1 else 'are'} needed",
             "selection",
         )
     if selection.count is None:

@@ -118,9 +118,12 @@ def make_excerpt_clip(clip_id: str, excerpt: Excerpt, transcript: str | None) ->
     Raises:
         ScenarioError: the recording can't be read, or ends before the turn does (`scenario.audio`).
     """
-    pcm, first_ms = read_stretch(
-        excerpt.file, excerpt.channel, excerpt.start_ms - HEAD_MS, excerpt.end_ms, excerpt.end_ms + TAIL_MS
-    )
+    try:
+        pcm, first_ms = read_stretch(
+            excerpt.file, excerpt.channel, excerpt.start_ms - HEAD_MS, excerpt.end_ms, excerpt.end_ms + TAIL_MS
+        )
+    except ScenarioError as error:
+        raise ScenarioError(f"{excerpt.place}: {error}" if excerpt.place else str(error), code=error.code) from None
 
     def to_sample(ms: float) -> int:
         return min(len(pcm), max(0, round((ms - first_ms) * SAMPLE_RATE / 1000)))

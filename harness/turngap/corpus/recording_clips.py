@@ -70,8 +70,8 @@ def check_inside(label: HandLabel, duration_ms: float) -> None:
     """
     if label.end_ms > duration_ms + ROUNDING_MS:
         raise ScenarioError(
-            f"{label.origin} ends the speech at {label.end_ms:g} ms, but the recording is {duration_ms:.0f} ms long: "
-            "times count from the start of the file",
+            f"{label.origin} ends the speech at {label.end_ms:,.0f} ms, but the recording is {duration_ms:,.0f} ms "
+            "long: times count from the start of the file",
             code="scenario.labels",
         )
 

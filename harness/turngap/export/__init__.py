@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from turngap_agent import documents
 from turngap_agent.errors import UsageError
 
 from turngap.export import junit, markdown, parquet, perfetto, table
@@ -46,5 +47,5 @@ def export_bytes(folder: Path, name: str) -> bytes:
 
 def _export(folder: Path, name: str) -> str | bytes:
     if name not in FORMATS:
-        raise UsageError(f"--format {name!r}: there are {', '.join(FORMATS)}")
+        raise UsageError(f"--format: no format {name!r}{documents.list_choices(name, FORMATS)}")
     return FORMATS[name](store.read_run(folder))

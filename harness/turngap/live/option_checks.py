@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from turngap_agent import documents
 from turngap_agent.errors import UsageError
 
 from turngap import network
@@ -110,7 +111,9 @@ def _plan_fake(options: SmokeOptions, calls: int) -> SmokePlan:
     try:
         behaviour = FakeBehaviour(options.fake_does)
     except ValueError:
-        raise UsageError(f"--fake-does {options.fake_does!r}: expected one of {', '.join(FakeBehaviour)}") from None
+        raise UsageError(
+            f"--fake-does: no behaviour {options.fake_does!r}{documents.list_choices(options.fake_does, FakeBehaviour)}"
+        ) from None
     if behaviour is FakeBehaviour.VOICEMAIL and options.to is None:
         raise UsageError("--fake-does voicemail: only another number has a voicemail; add --to NUMBER")
     if not MIN_DELAY_MS <= options.agent_ms <= 10_000:

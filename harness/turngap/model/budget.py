@@ -6,7 +6,6 @@ beside the measurement and decides nothing.
 
 from __future__ import annotations
 
-import difflib
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -71,8 +70,8 @@ def name_metric(metric: str) -> str:
 def _check_metric(metric: str) -> str:
     names = [*Metric, *(f"stages.{stage}" for stage in Stage)]
     if metric not in names:
-        near = difflib.get_close_matches(metric, names, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(names)}"
+        near = documents.find_nearest(metric, names, documents.NEAR_KEY)
+        hint = f"did you mean `{near}`?" if near is not None else f"there are: {', '.join(names)}"
         raise ValueError(f"no metric {metric!r}; {hint}")
     return metric
 

@@ -149,8 +149,8 @@ def serve_command(profile: Path, inject: tuple[str, ...] = (), *, live_spans: bo
     return child.python_command("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *live)
 
 
-def check_url(url: str) -> str:
-    """Return `url` if it can be the URL of a Media Streams agent.
+def check_url(url: str, also: str = "") -> str:
+    """Return `url` if it can be the URL of a Media Streams agent; `also` says what else could be given.
 
     Raises:
         UsageError: it is not a WebSocket URL.
@@ -162,7 +162,7 @@ def check_url(url: str) -> str:
         port_fits = False
     if parts.scheme not in ("ws", "wss") or not parts.hostname or not port_fits:
         raise UsageError(
-            f"--url {url!r}: expected ws://HOST:PORT/PATH or wss://…, as in ws://127.0.0.1:8080/twilio/media"
+            f"--url {url!r}: expected ws://HOST:PORT/PATH or wss://…, as in ws://127.0.0.1:8080/twilio/media{also}"
         )
     return url
 

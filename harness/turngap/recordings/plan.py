@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from turngap_agent import documents
 from turngap_agent.errors import ScenarioError, UsageError
 
 from turngap.annotations import Annotations, find_label_file, read_annotations
+from turngap.model.plural import plural
 from turngap.recordings.run import RecordingPlan
 from turngap.recordings.sides import NAMES
 from turngap.recordings.sound import CODE, CallSound, open_call
@@ -40,7 +42,7 @@ def plan_recordings(
         BudgetError: the budget cannot be read.
     """
     if caller is not None and caller not in NAMES:
-        raise UsageError(f"--caller {caller}: give left or right", code=CODE)
+        raise UsageError(f"--caller: no channel {caller!r}{documents.list_choices(caller, NAMES)}", code=CODE)
     if (caller_file is None) != (agent_file is None):
         raise UsageError("--caller-file and --agent-file go together: the two sides of one call", code=CODE)
     given: list[tuple[Path, Path | None]] = []
@@ -72,6 +74,7 @@ def plan_recordings(
         network=None if at_ear else select_telephone_network(judged, None),
         out=out,
         left_out=tuple(left_out),
+        notes=tuple(_note_unread_labels(calls)) if labels is None else (),
     )
 
 
@@ -117,6 +120,17 @@ def _read_labels(labels: Path, calls: Sequence[CallSound]) -> dict[str, Annotati
             )
         found[call.name] = read_annotations(file)
     return found
+
+
+def _note_unread_labels(calls: Sequence[CallSound]) -> Iterator[str]:
+    """Yield a line about label files that lie beside recordings: they are read with `--labels` alone."""
+    found = [file for call in calls if (file := find_label_file(call.first.path)) is not None]
+    if found:
+        more = f", and {plural(len(found) - 1, 'more file')} like it" if len(found) > 1 else ""
+        yield (
+            f"{found[0]}{more}: not read, though it may be the labels of a recording; with --labels "
+            f"{found[0].parent if len(found) > 1 else found[0]} ends of speech are taken from there"
+        )
 
 
 def _name(recordings: Sequence[Path | str], calls: Sequence[CallSound]) -> str:

@@ -61,6 +61,8 @@ class RecordingPlan:
     out: Path = Path("results")
     left_out: tuple[str, ...] = ()
     """Recordings that cannot be read, one line each."""
+    notes: tuple[str, ...] = ()
+    """What is not used though it was given, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,16 @@ def measure_recordings(plan: RecordingPlan, clock: Clock, on_progress: Callable[
         )
         measured.append(call)
         for remark in call.record.remarks:
-            on_progress(f"{sound.name}: {remark}")
+            if remark != call.sides.refused:  # said once, by the error or beside the others' results
+                on_progress(f"{sound.name}: {remark}")
     refused = [f"{call.record.file}: {call.sides.refused}" for call in measured if not call.record.scored]
     if not any(turn.scored for call in measured for turn in call.turns):
         lines = [*left_out, *refused] or [
             f"{call.record.file}: no turn: the caller says nothing that could be answered" for call in measured
         ]
         raise UsageError("\n".join(lines), code=CODE)
+    for line in (*plan.notes, *refused):
+        on_progress(line)
     turns = tuple(turn for call in measured for turn in call.turns)
     record = _make_record(plan, measured, turns, unix_ns, left_out, refused)
     folder = RunFolder.create(plan.out, record.run_id, record)

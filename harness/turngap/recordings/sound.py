@@ -193,7 +193,9 @@ def _blocks(path: Path) -> Iterator[Floats]:
             rate = file.samplerate
             for block in file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
                 if not np.isfinite(block).all():
-                    raise UsageError(f"{path}: samples after {done / rate:.0f} s are nan or infinite", code=CODE)
+                    raise UsageError(
+                        f"{path}: samples after {done / rate:.0f} s are nan or infinite; export it again", code=CODE
+                    )
                 done += len(block)
                 yield block
     except (soundfile.LibsndfileError, OSError) as error:

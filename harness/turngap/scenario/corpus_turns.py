@@ -47,6 +47,7 @@ def _make_turn(table: CorpusTable, row: TableRow, drawn: CorpusTurns) -> Turn:
         pauses_ms=row.pauses,
         label_source=row.label_source,
         source=cite(row),
+        place=row.place,
     )
     return Turn(
         id=row.id,

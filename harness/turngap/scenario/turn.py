@@ -78,6 +78,8 @@ class Excerpt(FrozenModel):
     """Who found the end: a person, or a program that aligned the words."""
     source: str = ""
     """Where the recording comes from, with its licence."""
+    place: str = ""
+    """For messages: file and line of the table that the turn was taken from."""
 
     @model_validator(mode="after")
     def _check_times(self) -> Excerpt:

@@ -250,6 +250,9 @@ def plan_run(
     return _check_limits(request)
 
 
+ALSO_A_WEBHOOK = ", or the http:// or https:// URL of a webhook that names it"
+
+
 def _find_socket(url: str, dialect: str | None) -> Answer:
     """Return where and how the agent at `url` is called: its socket, or a webhook that names it.
 
@@ -257,7 +260,7 @@ def _find_socket(url: str, dialect: str | None) -> Answer:
         UsageError: the URL is none, or there is no such dialect.
     """
     is_webhook = url.startswith(("http://", "https://"))
-    answer = fetch_answer(url) if is_webhook else Answer(TWILIO, check_url(url))
+    answer = fetch_answer(url) if is_webhook else Answer(TWILIO, check_url(url, ALSO_A_WEBHOOK))
     return answer if dialect is None else replace(answer, dialect=check_dialect(dialect))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import shlex
 from pathlib import Path
@@ -50,10 +49,9 @@ def locate_scenario(scenario: str) -> Path:
         return Path(scenario).resolve()
     path = SHIPPED / f"{scenario}{scenarios.SUFFIX}"
     if not path.is_file():
-        known = ", ".join(
-            sorted(file.name.removesuffix(scenarios.SUFFIX) for file in SHIPPED.glob(f"*{scenarios.SUFFIX}"))
-        )
-        raise ScenarioError(f"no scenario {scenario!r}; there are: {known} (or give a {scenarios.SUFFIX} file)")
+        known = sorted(file.name.removesuffix(scenarios.SUFFIX) for file in SHIPPED.glob(f"*{scenarios.SUFFIX}"))
+        choices = documents.list_choices(scenario, known)
+        raise ScenarioError(f"no scenario {scenario!r}{choices} (or give a {scenarios.SUFFIX} file)")
     return path
 
 
@@ -121,12 +119,12 @@ def check_profile_names(scenario: Scenario, path: Path | None, profile: str | No
         ScenarioError: such a name is in the scenario's `agent_settings`.
     """
     for name in scenario.agent_settings:
-        near = difflib.get_close_matches(name, profiles.names(), n=1)
-        if near and name not in (near[0], profile):
+        near = documents.find_nearest(name, profiles.names(), documents.NEAR_KEY)
+        if near is not None and name not in (near, profile):
             place = f"scenario {scenario.name!r}"
             if path is not None:
                 place = f"{path}:{documents.find_line(path, ('agent_settings', name))}"
-            raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near[0]}`?")
+            raise ScenarioError(f"{place}: `agent_settings`: no profile {name!r}; did you mean `{near}`?")
 
 
 def select_mapping(spans: SpanMapping | Path | str | None, scenario: Scenario, path: Path | None) -> SpanMapping | None:

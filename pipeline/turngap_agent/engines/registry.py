@@ -8,11 +8,11 @@ the error lists the engines of the stage, and only a settings class knows its st
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from functools import cache
 from importlib import metadata
 
+from turngap_agent import documents
 from turngap_agent.engines.settings import EngineKind, EngineSettings, engine_name
 from turngap_agent.errors import EngineError, ProfileError
 
@@ -57,8 +57,8 @@ def find(stage: EngineKind, name: str) -> type[EngineSettings]:
     settings = _shipped(stage, name) if name in SHIPPED[stage] else _installed(stage, name)
     if settings is None:
         known = names(stage)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean `{near[0]}`?)" if near else ""
+        near = documents.find_nearest(name, known, documents.NEAR_KEY)
+        hint = f" (did you mean `{near}`?)" if near is not None else ""
         raise ProfileError(f"no {stage} engine is called {name!r}{hint}; there are: {', '.join(known)}")
     return settings
 

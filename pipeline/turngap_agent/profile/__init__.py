@@ -145,7 +145,7 @@ def _apply(data: dict[str, Any], override: str, place: str) -> None:
     target: Any = data
     for section in sections:
         if isinstance(target, dict) and section not in target:
-            raise ProfileError(f"{place}: no section `{section}`; there are: {', '.join(sorted(target))}")
+            raise ProfileError(f"{place}: no section `{section}`{documents.list_choices(section, sorted(target))}")
         if isinstance(target, dict) and target[section] is None and equals and last:
             raise ProfileError(
                 f"{place}: the profile has no `{section}`; give all of it: {section}={{{last}: {value}, ...}}"

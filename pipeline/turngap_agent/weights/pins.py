@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from turngap_agent import profile
+from turngap_agent import documents, profile
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import UsageError, WeightsError
 
@@ -186,7 +186,7 @@ def of(name: str) -> Pin:
         return shipped()[name]
     except KeyError:
         raise UsageError(
-            f"no weights {name!r} are pinned; there are: {', '.join(shipped())}", code="usage.unknown"
+            f"no weights {name!r} are pinned{documents.list_choices(name, shipped())}", code="usage.unknown"
         ) from None
 
 

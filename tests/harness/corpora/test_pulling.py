@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,35 @@ def test_shipped_pins_are_complete(capsys: pytest.CaptureFixture[str]) -> None:
     assert "CC-BY-4.0" in capsys.readouterr().out
     assert execute(["corpus", "pull", "amy"]) == 3
     assert "no corpus 'amy' is pinned" in capsys.readouterr().err
+
+
+def test_a_file_without_a_pinned_size_has_a_limit(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the length that the server states; and of what it sends, since it may state none."""
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr(fetching, "LARGEST_BYTES", 1000)
+    server.files[HUB_PATH] = bytes(1001)
+    with pytest.raises(WeightsError, match="the most that is fetched") as caught:
+        fetching.fetch_file(HUB, tmp_path, tmp_path / "hashes.json", print)
+    assert caught.value.code == "weights.size"
+    server.files[HUB_PATH] = bytes(1000)
+    assert fetching.fetch_file(HUB, tmp_path, tmp_path / "hashes.json", print).stat().st_size == 1000
+
+
+def test_hashes_of_pulls_at_the_same_time_are_all_recorded(tmp_path: Path) -> None:
+    """None is lost to another that read the file before it was written."""
+    names = [f"file {number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: fetching._write_hash(tmp_path / "hashes.json", name, "0" * 64), names))
+    assert sorted(json.loads((tmp_path / "hashes.json").read_text("utf-8"))) == sorted(names)
+
+
+def test_a_data_set_is_named_as_it_was_given(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by the name of its folder in the cache."""
+    monkeypatch.setattr("turngap.corpora.pulling.importlib.util.find_spec", lambda name: None)
+    given = f"org/talk@{'c' * 40}:data/en.parquet"
+    assert execute(["corpus", "pull", given]) == 3
+    assert f"corpus '{given}' is in a format that needs pyarrow" in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_a_recording_that_ends_with_the_speech_in_noise_is_left_out(tmp_path: Pa
         ("    speech_ms: [480, 1990]\n    pauses_ms: [[900, 1990]]", 6, "inside the speech, 480 to 1990 ms"),
         ("    speech_ms: [480, 1990]\n    pauses_ms:\n      - [900, 1200]\n      - [1100, 1300]", 8, "at 1200 ms"),
         ("    label_uncertainty_ms: -1", 5, "label_uncertainty_ms"),
-        ("    speech_ms: [480, 2700]", 5, "the recording is 2600 ms long"),
+        ("    speech_ms: [480, 2700]", 5, "the recording is 2,600 ms long"),
     ],
 )
 def test_an_impossible_label_is_one_line_with_its_place(tmp_path: Path, turn: str, line: int, fact: str) -> None:
@@ -129,7 +129,7 @@ def test_only_a_recording_has_a_label_by_hand(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "facts"),
     [
-        ("0.5\t2.9\tspeech\n", ("noisy.txt ends the speech at 2900 ms", "2600 ms long")),
+        ("0.5\t2.9\tspeech\n", ("noisy.txt ends the speech at 2,900 ms", "2,600 ms long")),
         ("0.5\t2.0\tspeech\n2.0 2.1\n", ("noisy.txt:2: ",)),
         ("0.5\t2.0\tnoise\n", ("noisy.txt: it labels no speech",)),
     ],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import turngap
 from turngap.cli import app
 from turngap.model.result import Verdict
@@ -107,7 +109,7 @@ def test_nothing_to_score_is_a_line_for_each(folder: Path, tmp_path: Path, capsy
     [
         (["missing.wav"], "no such file"),
         ([], "give recordings"),
-        (["call-1.wav", "--caller", "middle"], "left or right"),
+        (["call-1.wav", "--caller", "middle"], "there are: left, right"),
         (["--caller-file", "mono.wav"], "go together"),
         (["call-1.wav", "call-2.wav", "--labels", "notes.txt"], "one file, for 2 recordings"),
         (["call-1.wav", "--labels", "missing.txt"], "no such file"),
@@ -173,3 +175,31 @@ def test_labels_replace_what_is_found(folder: Path, tmp_path: Path) -> None:
     run = turngap.measure_recordings(folder / "call-1.wav", labels=labels, out=tmp_path / "results")
     assert [turn.turn_gap_ms for turn in run.turn_records] == pytest.approx([610])
     assert "label files" in run.record.sentence
+
+
+def test_a_silent_call_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the error alone."""
+    write_dialogue(tmp_path / "silent.wav", np.zeros((32_000, 2)))
+    assert execute("recording", tmp_path / "silent.wav", "--out", tmp_path / "results") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "silent.wav: no speech on" in line
+
+
+def test_samples_that_are_no_numbers_have_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As damaged files do."""
+    sound = np.zeros((32_000, 2), np.float32)
+    sound[9000] = np.nan
+    soundfile.write(tmp_path / "nan.wav", sound, 16_000, subtype="FLOAT")
+    assert execute("recording", tmp_path / "nan.wav", "--out", tmp_path / "results") == 3
+    assert "nan or infinite; export it again" in capsys.readouterr().err
+
+
+def test_label_files_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with `a.txt` beside `a.wav`: it may hold the labels, and counts with `--labels` alone."""
+    (tmp_path / "calls").mkdir()
+    write_dialogue(tmp_path / "calls" / "a.wav", make_call())
+    (tmp_path / "calls" / "a.txt").write_text("1.0\t2.0\tspeech\n")
+    assert execute("recording", tmp_path / "calls", "--out", tmp_path / "results") == 0
+    assert f"a.txt: not read, though it may be the labels of a recording; with --labels {tmp_path}" in (
+        capsys.readouterr().err.replace("\n", "")
+    )

@@ -95,6 +95,7 @@ def test_an_excerpt_can_be_written_by_hand(tmp_path: Path) -> None:
         ("corpus: ./nothing", "mine.scenario.yaml:2: `corpus`: .*there is no such folder"),
         ("corpus: eot-bench-fr", "mine.scenario.yaml:2: `corpus`: no corpus 'eot-bench-fr' is pinned; did you mean"),
         ("corpus: {name: ./talks, speaker: C}", "mine.scenario.yaml:2: `corpus`: no turn has the speaker 'C'"),
+        ("corpus: {name: ./talks, min_pauses: 9}", r"0 of its turns \(3 in all\) pass .*, and 1 is needed"),
         ("corpus: {name: ./talks, speakers: A}", "unknown key `corpus.speakers`; did you mean `speaker`"),
         ("corpus: {name: ./talks, count: 0}", "`corpus.count` must be at least 1"),
         ("corpus: {name: ./talks, min_duration_ms: 9, max_duration_ms: 8}", "`corpus.min_duration_ms`.* is more than"),
@@ -111,3 +112,12 @@ def test_what_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> 
     with pytest.raises(ScenarioError, match=message) as caught:
         load_scenario_file(write_scenario(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_turn_after_the_files_end_names_its_line_of_the_table(tmp_path: Path) -> None:
+    """In a run too, where no `corpus check` went before."""
+    table = write_corpus(tmp_path / "talks")
+    table.write_text(table.read_text("utf-8").replace('"end_ms": 2200', '"end_ms": 99000'))
+    scenario = load_scenario_file(write_scenario(tmp_path, "corpus: ./talks"))
+    with pytest.raises(ScenarioError, match=r"corpus\.jsonl:1: .*talk\.flac: it is .* and the turn ends at 99,000 ms"):
+        build_corpus(scenario, print)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from turngap_agent.errors import UsageError
+from turngap_agent.errors import AgentError, UsageError
 
 from turngap.clock import SystemClock
 
@@ -45,7 +45,8 @@ def fetch_answer(url: str) -> Answer:
     """Ask the webhook at `url` (http:// or https://) what to do with a call: by POST, or by GET if it takes no POST.
 
     Raises:
-        UsageError: it can't be reached, or its answer names no WebSocket.
+        AgentError: it can't be reached, or refuses: exit code 2, as for a socket.
+        UsageError: it is no URL, or its answer names no WebSocket.
     """
     form = urllib.parse.urlencode(_CALL).encode()
     try:
@@ -56,10 +57,12 @@ def fetch_answer(url: str) -> Answer:
                 raise
             text = _request(f"{url}{'&' if '?' in url else '?'}{form.decode()}", None)
     except urllib.error.HTTPError as error:
-        raise UsageError(f"--url {url}: the webhook answered HTTP {error.code}; {_EXPECTED}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise AgentError(f"--url {url}: the webhook answered HTTP {error.code}; {_EXPECTED}") from None
+    except (ValueError, http.client.InvalidURL) as error:
+        raise UsageError(f"--url {url}: no URL of a webhook ({error}); {_EXPECTED}") from None
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise UsageError(f"--url {url}: the webhook cannot be reached ({reason}); {_EXPECTED}") from None
+        raise AgentError(f"--url {url}: the webhook cannot be reached ({reason}); {_EXPECTED}") from None
     return read_answer(text, url)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from turngap_agent import documents
 from turngap_agent.errors import UsageError
 
 from turngap.caller.dialects import Dialect, StreamNames
@@ -36,5 +37,5 @@ def check_dialect(name: str) -> str:
         UsageError: there is no such dialect.
     """
     if name not in _MAKERS:
-        raise UsageError(f"--dialect {name!r}: there are {', '.join(DIALECTS)}")
+        raise UsageError(f"--dialect: no dialect {name!r}{documents.list_choices(name, DIALECTS)}")
     return name

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap.caller.dialects import answer
 from turngap.caller.dialects.answer import Answer, fetch_answer, read_answer
-from turngap_agent.errors import UsageError
+from turngap_agent.errors import AgentError, UsageError
 
 TWIML = (
     '<?xml version="1.0"?><Response><Connect><Stream url="wss://a.example/media">'
@@ -99,11 +99,14 @@ def test_the_webhook_is_asked_by_post_and_then_by_get() -> None:
 
 
 def test_a_webhook_that_fails_is_one_line() -> None:
-    """With its status, or why it can't be reached."""
-    with serve({"POST": (500, "")}) as url, pytest.raises(UsageError, match="HTTP 500"):
+    """With its status, or why it can't be reached: exit code 2, as for a socket; what is no URL is the user's error."""
+    with serve({"POST": (500, "")}) as url, pytest.raises(AgentError, match="HTTP 500"):
         fetch_answer(url)
-    with pytest.raises(UsageError, match="cannot be reached"):
+    with pytest.raises(AgentError, match="cannot be reached") as caught:
         fetch_answer("http://127.0.0.1:9/voice")
+    assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match="no URL of a webhook"):
+        fetch_answer("http://127.0.0.1:9x/voice")
 
 
 def test_a_webhook_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,5 +121,5 @@ def test_a_webhook_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(answer, "SystemClock", DrippingClock)
     monkeypatch.setattr(answer, "MAX_BYTES", 64)
-    with serve({"POST": (200, "x" * 200)}) as url, pytest.raises(UsageError, match="more than 10 s"):
+    with serve({"POST": (200, "x" * 200)}) as url, pytest.raises(AgentError, match="more than 10 s"):
         fetch_answer(url)
