@@ -139,14 +139,17 @@ class RunningAgent:
             await self._drain
 
 
-def serve_command(profile: Path, inject: tuple[str, ...] = (), *, live_spans: bool = False) -> list[str]:
+def serve_command(
+    profile: Path, inject: tuple[str, ...] = (), *, live_spans: bool = False, inject_faults: bool = False
+) -> list[str]:
     """Return the command that serves the profile in that file on a free port.
 
-    With `live_spans` its spans are sent turn by turn, else at the end of each call.
+    With `live_spans` its spans are sent turn by turn, else at the end of each call. With `inject_faults` its callers
+    may ask for faults.
     """
     injected = [part for delay in inject for part in ("--inject", delay)]
-    live = ["--live-spans"] if live_spans else []
-    return child.python_command("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *live)
+    flags = [*(["--live-spans"] if live_spans else []), *(["--inject-faults"] if inject_faults else [])]
+    return child.python_command("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *flags)
 
 
 def check_url(url: str, also: str = "") -> str:

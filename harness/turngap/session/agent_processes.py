@@ -89,20 +89,22 @@ async def start_profile(
     *,
     endpoint: str,
     inject: tuple[str, ...] = (),
+    inject_faults: bool = False,
     nice: int = 0,
     timeout_s: float = READY_TIMEOUT_S,
     live_spans: bool = False,
 ) -> RunningAgent:
     """Start the agent of a profile, given as data; `folder` gets its `profile.yaml` and `agent.log`.
 
-    Its spans go to `endpoint`: with `live_spans` turn by turn, else at the end of each call.
+    Its spans go to `endpoint`: with `live_spans` turn by turn, else at the end of each call. With `inject_faults` its
+    callers may ask for faults.
 
     Raises:
         AgentError: it did not start, or was not ready in time.
     """
     file = folder / PROFILE
     file.write_text(yaml.safe_dump(dict(profile), sort_keys=False), "utf-8")
-    command = serve_command(file, inject, live_spans=live_spans)
+    command = serve_command(file, inject, live_spans=live_spans, inject_faults=inject_faults)
     return await RunningAgent.start(command, log=folder / AGENT_LOG, endpoint=endpoint, nice=nice, timeout_s=timeout_s)
 
 

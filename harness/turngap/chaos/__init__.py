@@ -1,0 +1,1 @@
+"""Faults in an agent on purpose, over real calls: what callers hear, and whether service is back."""
