@@ -159,7 +159,10 @@ class Reply:
         if not has_words(self.words):
             self.notes.fact(tracing.ERROR, "no words were recognised, so the agent stayed silent")
             return TurnResult.EMPTY
-        await self._read_sentence()
+        if not self._reads_sentence():
+            self._words_read.set()
+        elif not self._may_begin("generation"):
+            await self._read_sentence()
         requested_ns = await self._start_of("generation", transcribed_ns)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._generate(requested_ns))
@@ -175,26 +178,39 @@ class Reply:
             return await stt.transcribe_as(audio, script.words)
         return await stt.transcribe(audio)
 
+    def _reads_sentence(self) -> bool:
+        """Whether the turn model waits for the language model's reading of the words."""
+        wanted = isinstance(self._engines.turn, JudgesPauses) and not self.confirmed
+        return wanted and isinstance(self._engines.llm, JudgesSentences)
+
     async def _read_sentence(self) -> None:
-        """Ask the language model, before it replies, whether the words are a whole sentence, if the turn model reads.
+        """Ask the language model whether the words are a whole sentence, where no reply is generated that would say it.
 
         What it computes for that is kept, so that the reply costs so much less.
         """
         llm, question = self._engines.llm, self.question
-        if isinstance(self._engines.turn, JudgesPauses) and isinstance(llm, JudgesSentences) and not self.confirmed:
-            request = Request(question.call_block, question.history, self.words, question.max_tokens)
-            try:
-                self._sentence_end = await llm.end_probability(request)
-            except EngineError as error:  # the turn then ends by silence; the reply will show whether the engine works
-                _log.error("%s: reading the caller's words: %s", self.notes.call_sid, _one_line(error))
+        assert isinstance(llm, JudgesSentences)
+        request = Request(question.call_block, question.history, self.words, question.max_tokens)
+        try:
+            self._sentence_end = await llm.end_probability(request)
+        except EngineError as error:  # the turn then ends by silence; the reply will show whether the engine works
+            _log.error("%s: reading the caller's words: %s", self.notes.call_sid, _one_line(error))
+        self._words_read.set()
+
+    def _note_sentence_end(self, probability: float) -> None:
+        self._sentence_end = probability
         self._words_read.set()
 
     async def _start_of(self, work: str, ready_ns: int) -> int:
         """Return when `work` starts: at once, or when the end is confirmed if the profile does not speculate so far."""
-        if SPECULATION_LEVELS.index(work) <= SPECULATION_LEVELS.index(self.question.speculate):
+        if self._may_begin(work):
             return ready_ns
         await self._confirmed.wait()
         return now_ns()
+
+    def _may_begin(self, work: str) -> bool:
+        """Whether the profile lets `work` begin before the end is confirmed."""
+        return SPECULATION_LEVELS.index(work) <= SPECULATION_LEVELS.index(self.question.speculate)
 
     async def _generate(self, requested_ns: int) -> None:
         question = self.question
@@ -207,6 +223,7 @@ class Reply:
             reply_tokens=question.script.reply_tokens if question.script is not None else None,
             waiting=self.confirmed,
             set_attribute=self.notes.fact,
+            set_sentence_end=None if self._words_read.is_set() else self._note_sentence_end,
         )
         splitter = ClauseSplitter(SIZES if question.early_phrase else SIZES_WITHOUT_EARLY_PHRASES)
         tokens = first_token_ns = 0
@@ -216,6 +233,7 @@ class Reply:
             async for piece in pieces:
                 tokens += 1
                 if tokens == 1:
+                    self._words_read.set()  # an engine that failed, or an apology, has not read them
                     first_token_ns = now_ns()
                     self.notes.stage(Stage.FIRST_TOKEN, requested_ns, first_token_ns)
                     if question.preface:

@@ -8,6 +8,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 from turngap_agent.tracing import AttributeValue
 
+SetSentenceEnd = Callable[[float], None]
+"""Takes the probability, 0-1, that the caller's sentence ends with the words of a request."""
+
 SetAttribute = Callable[[str, AttributeValue], None]
 """Takes a measured fact about a request, by its attribute name in `turngap_agent.tracing`."""
 
@@ -44,6 +47,8 @@ class Request:
     """Whether the caller has finished and waits; False for speculative work, which waiting requests may overtake."""
     set_attribute: SetAttribute = _ignore
     """Receives what the engine measured of the request: queue, prefill, decode, prefix hits."""
+    set_sentence_end: SetSentenceEnd | None = None
+    """Where somebody wants to know: an engine that `JudgesSentences` calls it once, before the reply's first piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,16 @@ class ReadsAhead(Protocol):
 
 @runtime_checkable
 class JudgesSentences(Protocol):
-    """A language model that can say whether what the caller has said so far is a whole sentence."""
+    """A language model that can say whether what the caller has said so far is a whole sentence.
+
+    `reply` says so to `Request.set_sentence_end`, from the pass over the prompt that the reply needs anyway, so that no
+    reading comes before it. The words are read without the full stop that a recogniser puts after whatever it hears.
+    """
 
     async def end_probability(self, request: Request) -> float:
-        """Return the probability, 0-1, that the caller's sentence ends with `request.words`.
+        """Return the probability, 0-1, that the caller's sentence ends with `request.words`, without a reply.
 
-        The words are read without the full stop that a recogniser puts after whatever it hears. What is computed is
-        kept for the reply to the same words.
+        It is the probability that `reply` says. What is computed is kept for the reply to the same words.
 
         Raises:
             EngineError: the engine failed.

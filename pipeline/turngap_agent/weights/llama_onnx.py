@@ -1,9 +1,9 @@
 """Convert a GGUF of the Llama architecture to an ONNX model with its tokenizer: gguf, numpy and onnx only, no torch.
 
 It writes `model.onnx`, `tokenizer.json` (byte-level BPE, for the tokenizers library) and `chat_template.jinja`. The
-model takes the new ids and the keys and values of earlier ones, in place, and returns the logits after the last id. Its
-matrices have 8 bits, in blocks of 32 with a scale each, as ONNX Runtime's `MatMulNBits` computes with them; embeddings
-stored as Q8_0 are converted exactly.
+model takes the new ids and the keys and values of earlier ones, in place, and returns the logits after those of the new
+ids that `rows` names. Its matrices have 8 bits, in blocks of 32 with a scale each, as ONNX Runtime's `MatMulNBits`
+computes with them; embeddings stored as Q8_0 are converted exactly.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class _Graph:
         self._inputs = [_value("ids", TensorProto.INT64, [1, "tokens"])]
         # As GroupQueryAttention requires: the index of the last position, and the number of positions.
         self._inputs += [_value("last", TensorProto.INT32, [1]), _value("total", TensorProto.INT32, [1])]
+        self._inputs.append(_value("rows", TensorProto.INT64, ["rows"]))
         self._outputs: list[Any] = []
 
     def build(self) -> Any:
@@ -98,9 +99,9 @@ class _Graph:
         for index in range(model.layers):
             after = f"blk.{index + 1}.attn_norm" if index + 1 < model.layers else "output_norm"
             stream, normed = self._layer(f"blk.{index}.", stream, normed, after, head)
-        last = self._add("Gather", [normed, self._constant("end", np.array([-1]))], "normed.end", axis=1)
-        rows = self._logits(last)
-        self._outputs.insert(0, _value("logits", TensorProto.FLOAT, [1, 1, rows]))
+        chosen = self._add("Gather", [normed, "rows"], "normed.rows", axis=1)
+        vocabulary = self._logits(chosen)
+        self._outputs.insert(0, _value("logits", TensorProto.FLOAT, [1, "rows", vocabulary]))
         graph = helper.make_graph(self._nodes, "llama", self._inputs, self._outputs, self._weights)
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_FUSED, 1)]
         built = helper.make_model(graph, opset_imports=opsets, ir_version=_IR)

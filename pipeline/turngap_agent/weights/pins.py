@@ -124,7 +124,7 @@ class Pin(_Table):
     files: tuple[File, ...] = ()
     tree: Tree | None = None
     file: RelativePath | None = None
-    recipe: Literal["gguf-to-onnx-1"] | None = None
+    recipe: Literal["gguf-to-onnx-2"] | None = None
 
     @model_validator(mode="after")
     def _one_of_files_and_tree(self) -> Pin:

@@ -110,16 +110,25 @@ async def test_smart_turn_begins_nothing_before_the_end_is_sure(serve):
 
 
 class Reads(Recording):
-    """A language model that also says whether a sentence ends; it notes the words, and what it was asked first."""
+    """A language model that also says whether a sentence ends; it notes what it was asked, in order."""
 
     def __init__(self, fails: bool = False) -> None:
         super().__init__()
         self.fails = fails
-        self.read: list[str] = []
+        self.asked: list[str] = []
+
+    async def reply(self, request):
+        self.asked.append(f"reply to {request.words}")
+        if self.fails:
+            raise EngineError("a defect")
+        if request.set_sentence_end is not None:
+            self.asked.append("and its end")
+            request.set_sentence_end(0.25)
+        async for token in super().reply(request):
+            yield token
 
     async def end_probability(self, request):
-        assert not self.requests, "the words are read before the reply is requested"
-        self.read.append(request.words)
+        self.asked.append(f"end of {request.words}")
         if self.fails:
             raise EngineError("a defect")
         return 0.25
@@ -145,10 +154,9 @@ class Judges:
         pass
 
 
-@pytest.mark.parametrize("fails", [False, True])
-async def test_a_turn_model_that_reads_gets_words_and_the_sentences_end(serve, fails):
-    """With the attempt's transcript and the language model's probability; one that fails costs the probability only."""
-    llm, turn = Reads(fails), Judges()
+async def test_the_words_are_read_in_the_replys_own_request(serve):
+    """Nothing is asked before the reply: its request brings the sentence's end, which the turn model gets with words."""
+    llm, turn = Reads(), Judges()
     async with serve(*SPECULATIVE, stt=Counted(), llm=llm, turn=turn) as served, served.phone() as phone:
         await phone.speak(400)
         await phone.hush(SHORT_MS)
@@ -159,9 +167,53 @@ async def test_a_turn_model_that_reads_gets_words_and_the_sentences_end(serve, f
         await served.idle()
     assert name == "turn-0-1"
     (pause,) = turn.pauses
-    assert (pause.words, pause.sentence_end, pause.question) == ("words 1", None if fails else 0.25, "")
+    assert (pause.words, pause.sentence_end, pause.question) == ("words 1", 0.25, "")
     assert len(pause.audio) > 400 * 8
-    assert llm.read == ["words 1"]
+    assert llm.asked == ["reply to words 1", "and its end"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_where_no_reply_is_generated_yet_the_words_are_read_alone(serve, fails):
+    """With `speculate: transcription`; a reading that fails costs the probability only."""
+    llm, turn = Reads(), Judges()
+    llm.fails = fails
+    early = (*SPECULATIVE, "endpointing.speculate=transcription")
+    async with serve(*early, stt=Counted(), llm=llm, turn=turn) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await soon(turn.asked)
+        llm.fails = False
+        await phone.hush(LONG_MS)
+        await phone.reply()
+        await phone.hang_up()
+        await served.idle()
+    (pause,) = turn.pauses
+    assert (pause.words, pause.sentence_end) == ("words 1", None if fails else 0.25)
+    assert llm.asked[:2] == ["end of words 1", "reply to words 1"]
+
+
+async def test_a_reply_that_fails_leaves_the_turn_model_its_words(serve):
+    """Without the sentence's end; the turn still ends, and is answered by the next attempt."""
+    llm, turn = Reads(fails=True), Judges()
+    async with serve(*SPECULATIVE, stt=Counted(), llm=llm, turn=turn) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(SHORT_MS)
+        await soon(turn.asked)
+        llm.fails = False
+        await phone.hush(LONG_MS)
+        name, _ = await phone.reply()
+    assert name == "turn-0-2"
+    assert [(pause.words, pause.sentence_end) for pause in turn.pauses] == [("words 1", None)]
+
+
+async def test_no_model_that_reads_means_no_reading(serve):
+    """The language model is asked for the reply alone."""
+    llm = Reads()
+    async with serve(*SPECULATIVE, stt=Counted(), llm=llm) as served, served.phone() as phone:
+        await phone.speak(400)
+        await phone.hush(LONG_MS)
+        await phone.reply()
+    assert llm.asked == ["reply to words 1"]
 
 
 async def test_words_that_are_not_known_yet_hold_up_nothing(serve):

@@ -33,8 +33,10 @@ class Decoder:
         try:
             self._session: Any = open_session(model, threads)
             limit = int(self._session.get_modelmeta().custom_metadata_map["positions"])
+            if "rows" not in {value.name for value in self._session.get_inputs()}:
+                raise KeyError("rows")
         except Exception as error:  # onnxruntime's errors have Exception's class alone
-            reason = "another model" if isinstance(error, KeyError) else one_line(error, 200)
+            reason = "another model, or an older conversion" if isinstance(error, KeyError) else one_line(error, 200)
             raise EngineError(
                 f"llm: {model} is no chat model that turngap has converted ({reason}); correct llm.model, or fetch the "
                 "one that ships: python -m turngap_agent weights pull"
@@ -68,21 +70,37 @@ class Context:
             value = ort.OrtValue.ortvalue_from_numpy(state)
             self._binding.bind_ortvalue_input(f"{name}{_BEFORE}", value)
             self._binding.bind_ortvalue_output(name, value)
-        self._binding.bind_output("logits")
+        self._rows = 0
+        """How many rows the bound output for logits has."""
 
     def compute_logits(self, ids: Sequence[int], kept: int) -> F32:
         """Return the logits after `ids`, shape (vocabulary,), whose first `kept` ids the context has already.
 
         At least one id is new. The context then contains all of them.
         """
+        last: F32 = self.compute_rows(ids, kept, (len(ids),))[0]
+        return last
+
+    def compute_rows(self, ids: Sequence[int], kept: int, lengths: Sequence[int]) -> F32:
+        """Compute `ids` in one pass; return the logits after each of the first so many ids, shape (lengths, vocabulary).
+
+        Args:
+            ids: All of the conversation; the context then contains them.
+            kept: How many of them, from the first on, the context has already; at least one is new.
+            lengths: After how many ids, each more than `kept` and at most all.
+        """
         new, end = np.array([ids[kept:]], np.int64), len(ids)
         last, total = np.array([end - 1], np.int32), np.array([end], np.int32)
-        for name, value in (("ids", new), ("last", last), ("total", total)):
+        rows = np.array([length - kept - 1 for length in lengths], np.int64)
+        for name, value in (("ids", new), ("last", last), ("total", total), ("rows", rows)):
             self._binding.bind_cpu_input(name, value)
+        if len(rows) != self._rows:
+            self._binding.bind_output("logits")
+            self._rows = len(rows)
         self.ids[kept:] = []  # a run that fails may have overwritten these
         self._session.run_with_iobinding(self._binding)
         self.ids[kept:] = ids[kept:]
-        logits: F32 = self._binding.get_outputs()[-1].numpy()[0, 0]
+        logits: F32 = self._binding.get_outputs()[-1].numpy()[0]
         return logits
 
     def copy_from(self, other: Context, positions: int) -> None:

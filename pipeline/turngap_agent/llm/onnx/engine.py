@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +91,7 @@ class OnnxChat:
         requested_s = time.perf_counter()
         facts: dict[str, tracing.AttributeValue] = {}
 
-        def generate(emit: worker.Emit[str]) -> None:
+        def generate(emit: worker.Emit[str | float]) -> None:
             facts.update(self._generate(request, emit, requested_s))
 
         work = worker.stream(self._executor, generate, in_step=True)
@@ -99,7 +99,10 @@ class OnnxChat:
         try:
             async with aclosing(work) as pieces:
                 async for piece in pieces:
-                    yield piece
+                    if isinstance(piece, str):
+                        yield piece
+                    elif request.set_sentence_end is not None:
+                        request.set_sentence_end(piece)
         finally:
             self._replies -= 1
         for name, value in facts.items():
@@ -153,26 +156,39 @@ class OnnxChat:
             self._compute_logits(call.context, ids, kept)
 
     def _end_probability(self, request: Request) -> float:
-        words = request.words.rstrip(_STOPS)
-        if not words:
+        ids = self._words_prompt(request, self._settings.max_tokens)
+        if not ids:
             return 0.0
-        ids = self._prompt(replace(request, words=words), self._settings.max_tokens, self._template.format_words)
         call, allowed = self._select_call(request.call_block)
         kept = min(common_length(call.context.ids, ids), allowed, len(ids) - 1)
-        logits = self._compute_logits(call.context, ids, kept)
+        return self._sentence_end(self._compute_logits(call.context, ids, kept))
+
+    def _words_prompt(self, request: Request, reply_tokens: int) -> list[int]:
+        """Return the request's ids up to the last word, as `_prompt` does up to the reply; none without words."""
+        words = request.words.rstrip(_STOPS)
+        if not words:
+            return []
+        return self._prompt(replace(request, words=words), reply_tokens, self._template.format_words)
+
+    def _sentence_end(self, logits: F32) -> float:
+        """Return the probability, 0-1, that what comes after the last word ends the sentence."""
         weights = np.exp(logits - logits.max())
         return float(weights[self._sentence_ends].sum() / weights.sum())
 
     def _compute_logits(self, context: Context, ids: list[int], kept: int) -> F32:
+        last: F32 = self._compute_rows(context, ids, kept, (len(ids),))[0]
+        return last
+
+    def _compute_rows(self, context: Context, ids: list[int], kept: int, lengths: Sequence[int]) -> F32:
         try:
-            return context.compute_logits(ids, kept)
+            return context.compute_rows(ids, kept, lengths)
         except RuntimeError as error:
             raise EngineError(f"llm: {self._settings.model} failed: {one_line(error)}; this reply is lost") from error
 
     def _generate(
-        self, request: Request, emit: worker.Emit[str], requested_s: float
+        self, request: Request, emit: worker.Emit[str | float], requested_s: float
     ) -> dict[str, tracing.AttributeValue]:
-        """Emit the reply; return what was measured of the request."""
+        """Emit the sentence's end, if it is wanted, and the reply; return what was measured of the request."""
         max_tokens = min(request.max_tokens, self._settings.max_tokens)
         choice = TokenChoice(self._ends, min(self._settings.min_tokens, max_tokens), self._settings.repetition_penalty)
         with parts.part("prompt"):
@@ -183,7 +199,10 @@ class OnnxChat:
         kept = min(common_length(call.context.ids, ids), allowed, n_prompt - 1)
         text = _ReplyText(self._tokenizer, emit)
         with parts.part("prefill"):
-            logits = self._compute_logits(call.context, ids, kept)
+            if request.set_sentence_end is None:
+                logits = self._compute_logits(call.context, ids, kept)
+            else:
+                logits = self._read_and_compute(call.context, request, ids, kept, emit)
         prefill_s, decode_s = time.perf_counter() - start_s, 0.0
         while (token := self._choose(choice, logits)) not in self._ends and text.push(token):
             ids.append(token)
@@ -205,6 +224,26 @@ class OnnxChat:
     def _choose(self, choice: TokenChoice, logits: F32) -> int:
         with parts.part("choice"):
             return choice.choose(logits)
+
+    def _read_and_compute(
+        self, context: Context, request: Request, ids: list[int], kept: int, emit: worker.Emit[str | float]
+    ) -> F32:
+        """Compute the prompt `ids`; emit the sentence's end, and return the logits after them: two rows of one pass.
+
+        The words are nearly always where the prompt has them. Where the mark after them changes their tokens, they are
+        read in a pass of their own.
+        """
+        words = self._words_prompt(request, self._settings.max_tokens)
+        if not words:
+            emit(0.0)
+            return self._compute_logits(context, ids, kept)
+        if ids[: len(words)] != words:
+            emit(self._sentence_end(self._compute_logits(context, words, min(kept, len(words) - 1))))
+            return self._compute_logits(context, ids, common_length(context.ids, ids))
+        kept = min(kept, len(words) - 1)
+        after_words, last = self._compute_rows(context, ids, kept, (len(words), len(ids)))
+        emit(self._sentence_end(after_words))
+        return last
 
     def _select_call(self, block: str) -> tuple[_Call, int]:
         """Return that call's conversation, and how many tokens of its context the request may keep.
@@ -260,7 +299,7 @@ class OnnxChat:
 class _ReplyText:
     """Emits the text of a reply's tokens; a character spread over several tokens is emitted with the last."""
 
-    def __init__(self, tokenizer: Tokenizer, emit: worker.Emit[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, emit: worker.Emit[str | float]) -> None:
         self._tokenizer = tokenizer
         self._emit = emit
         self._stream = DecodeStream(skip_special_tokens=False)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnx", reason="needs the extra `cpu`")
 
+import numpy as np
 import onnx
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -83,12 +84,12 @@ def record_runs(chat: OnnxChat) -> list[int]:
     """Return a list that receives the number of tokens of every run of the model from now on."""
     steps: list[int] = []
 
-    def recording(real: Callable[..., Any], ids: list[int], kept: int) -> Any:
+    def recording(real: Callable[..., Any], ids: list[int], *rest: Any) -> Any:
         steps.append(len(ids))
-        return real(ids, kept)
+        return real(ids, *rest)
 
     for call in chat._calls:
-        call.context.compute_logits = partial(recording, call.context.compute_logits)  # type: ignore[method-assign]
+        call.context.compute_rows = partial(recording, call.context.compute_rows)  # type: ignore[method-assign]
     return steps
 
 
@@ -108,6 +109,62 @@ def test_the_optional_protocols_are_implemented(chat: OnnxChat) -> None:
     """It generates on demand and reads ahead."""
     assert isinstance(chat, GeneratesOnDemand)
     assert isinstance(chat, ReadsAhead)
+
+
+@pytest.mark.parametrize("words", ["lo", "hello lo.", "12 12?", "hello, lo…", "dogs'.", "he -"])
+def test_the_sentences_end_is_read_in_the_replys_own_pass(chat: OnnxChat, words: str) -> None:
+    """The probability is that of a reading of its own, and the reply is the same."""
+    history = (Message("user", "hello"), Message("assistant", "lo lo"))
+    asked = request(words, history=history)
+    expected = asyncio.run(chat.end_probability(asked))
+    ((plain, _),) = run_requests(chat, asked)
+    read: list[float] = []
+    chat._calls[0].context.ids.clear()
+    chat._calls[1].context.ids.clear()
+    ((text, _),) = run_requests(chat, replace(asked, set_sentence_end=read.append))
+    assert read == [pytest.approx(expected, abs=1e-5)]
+    assert text == plain
+
+
+def test_reading_the_sentence_costs_no_pass(chat: OnnxChat) -> None:
+    """As many runs of the model as without; it is known before the first of the reply's text."""
+    fresh = request("hello lo.", "A"), request("hello lo.", "B")
+    steps = record_runs(chat)
+    run_requests(chat, fresh[0])
+    without = len(steps)
+    order: list[str] = []
+
+    async def listen() -> None:
+        async for _ in chat.reply(replace(fresh[1], set_sentence_end=lambda _: order.append("read"))):
+            order.append("said")
+
+    asyncio.run(listen())
+    assert len(steps) - without == without
+    assert order[0] == "read"
+    assert order.count("read") == 1
+    assert "said" in order
+
+
+def test_words_whose_tokens_the_mark_changes_are_read_all_the_same(
+    chat: OnnxChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pass of their own: the reading is that of the words, and the reply that of the prompt."""
+    asked = request("hello lo.", "A")
+    words = [*chat._words_prompt(asked, 0)[:-1], TOKENS.index("12")]
+    monkeypatch.setattr(chat, "_words_prompt", lambda *_: words)
+    ((plain, _),) = run_requests(chat, asked)
+    read: list[float] = []
+    ((text, _),) = run_requests(chat, replace(asked, set_sentence_end=read.append))
+    assert read == [pytest.approx(asyncio.run(chat.end_probability(asked)), abs=1e-5)]
+    assert text == plain
+
+
+@pytest.mark.parametrize("words", ["", " . ", "…"])
+def test_no_words_are_no_sentence(chat: OnnxChat, words: str) -> None:
+    """There is nothing that could end."""
+    read: list[float] = []
+    run_requests(chat, request(words, set_sentence_end=read.append))
+    assert read == [0.0]
 
 
 def test_alternating_calls_get_the_replies_they_get_alone(model: Path, chat: OnnxChat) -> None:
@@ -201,7 +258,8 @@ def test_the_oldest_messages_are_left_out_where_there_is_no_room(model: Path) ->
         ("model.onnx", None, r"model\.onnx .+\(.+\); correct llm\.model"),
         ("model.onnx", b"", r"model\.onnx "),
         ("model.onnx", b"not a model", r"model\.onnx "),
-        ("model.onnx", "another", r"model\.onnx .+\(another model\)"),
+        ("model.onnx", "another", r"model\.onnx .+\(another model, or an older conversion\)"),
+        ("model.onnx", "older", r"model\.onnx .+\(another model, or an older conversion\)"),
     ],
 )
 def test_a_folder_without_a_usable_model_is_one_line(
@@ -216,7 +274,13 @@ def test_a_folder_without_a_usable_model_is_one_line(
         (tmp_path / name).write_bytes(content)
     else:
         other = onnx.load(str(model / "model.onnx"))
-        del other.metadata_props[:]
+        if content == "another":
+            del other.metadata_props[:]
+        else:
+            rows = next(node for node in other.graph.node if "rows" in node.input)
+            rows.input[list(rows.input).index("rows")] = "end"
+            other.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "end"))
+            del other.graph.input[[one.name for one in other.graph.input].index("rows")]
         onnx.save(other, str(tmp_path / name))
     with pytest.raises(EngineError, match=facts) as raised:
         OnnxChat(settings(tmp_path))
@@ -249,7 +313,7 @@ def test_an_engine_that_fails_is_one_line(chat: OnnxChat, monkeypatch: pytest.Mo
     ((text, _),) = run_requests(chat, request("lo"))
     with monkeypatch.context() as broken:
         for call in chat._calls:
-            broken.setattr(call.context, "compute_logits", failing)
+            broken.setattr(call.context, "compute_rows", failing)
         with pytest.raises(EngineError, match=r"^llm: \S+ failed: \[ONNXRuntimeError\] : 6 : out of memory; .+$"):
             run_requests(chat, request("lo"))
     assert run_requests(chat, request("lo"))[0][0] == text
