@@ -31,7 +31,7 @@ class Floor:
         self._outbound = outbound
         self._interruption = Interruption(profile.barge_in, profile.endpointing)
         self._tail = samples(profile.barge_in.tail_ms)
-        self._landing_ns = profile.barge_in.landing_ms * 1_000_000
+        self._landing_ns = profile.landing_ms * 1_000_000
         self._held = HeldEvents()
         self._uninterruptible = False
         self._resumed_at = 0

@@ -38,6 +38,7 @@ from turngap_agent.profile.sections import (
 from turngap_agent.yaml_text import YamlTextError, read_yaml
 
 PROFILES = Path(__file__).parents[1] / "profiles"
+DEFAULT_LANDING_MS = 300
 
 
 class Profile(FrozenModel):
@@ -64,6 +65,12 @@ class Profile(FrozenModel):
     def says_words(self) -> bool:
         """Whether a recogniser can find words in its replies: tones and random weights have none."""
         return self.tts.says_words and not self.weightless
+
+    @property
+    def landing_ms(self) -> int:
+        """How long after its first audio a reply gives way: `barge_in.landing_ms`, else the pace's, else 300."""
+        given = (self.barge_in.landing_ms, self.endpointing.pace_landing_ms, DEFAULT_LANDING_MS)
+        return next(value for value in given if value is not None)
 
     def engines(self) -> dict[EngineKind, EngineSettings]:
         """Return the settings of the engines that are loaded, by stage; the turn model only if the policy uses it."""

@@ -27,16 +27,22 @@ class PauseLengths(FrozenModel):
 
 
 class Pace(FrozenModel):
-    """Settings of `endpointing` that a pace sets; what is left out stays as the section has it."""
+    """What a pace sets: settings of `endpointing`, and how softly a cut-off lands; what is left out stays as it is."""
 
     min_silence_ms: int | None = Field(None, ge=32, le=5000)
     max_silence_ms: int | None = Field(None, ge=32, le=10_000)
     provisional_ms: int | None = Field(None, ge=32, le=1000)
     cut_off_rate: float | None = Field(None, gt=0, lt=1)
+    landing_ms: int | None = Field(None, ge=0, le=2000)
+    """`barge_in.landing_ms`: who answers sooner gives way for longer."""
 
     def values(self) -> dict[str, Any]:
         """Return the settings that it sets."""
         return self.model_dump(exclude_none=True)
+
+
+SECTION_KEYS = frozenset(Pace.model_fields) - {"landing_ms"}
+"""What a pace sets in the section `endpointing` itself."""
 
 
 def expand(data: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
@@ -50,6 +56,6 @@ def expand(data: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
         chosen = chosen.values()
     if not isinstance(chosen, Mapping):
         return dict(data), frozenset()
-    added = {key: value for key, value in chosen.items() if value is not None and key in Pace.model_fields}
+    added = {key: value for key, value in chosen.items() if value is not None and key in SECTION_KEYS}
     added = {key: value for key, value in added.items() if key not in data}
     return {**data, **added}, frozenset(added)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateA
 from turngap_agent.documents import FrozenModel
 from turngap_agent.engines import TurnSettings
 from turngap_agent.engines.section import Section
-from turngap_agent.profile.pace import Pace, PaceName, PauseLengths, expand
+from turngap_agent.profile.pace import SECTION_KEYS, Pace, PaceName, PauseLengths, expand
 
 Percentage = Annotated[int | None, Field(ge=1, le=100)]
 Delay = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
@@ -71,7 +71,13 @@ class EndpointingSettings(FrozenModel):
     @property
     def left_to_pace(self) -> frozenset[str]:
         """The keys that a pace may set, and that the section does not give itself."""
-        return frozenset(set(Pace.model_fields) - (self.model_fields_set - self._from_pace))
+        return SECTION_KEYS - (self.model_fields_set - self._from_pace)
+
+    @property
+    def pace_landing_ms(self) -> int | None:
+        """The `landing_ms` of the pace that is set; None without one."""
+        chosen = self.paces.get(self.pace) if self.pace is not None else None
+        return None if chosen is None else chosen.landing_ms
 
     @model_validator(mode="wrap")
     @classmethod
@@ -123,10 +129,10 @@ class BargeInSettings(FrozenModel):
     by the detector, which makes a sound longer: Silero by up to two windows."""
     go_on_ms: int = Field(256, ge=32, le=2000)
     """Silence after a backchannel before the agent resumes."""
-    landing_ms: int = Field(300, ge=0, le=2000)
+    landing_ms: int | None = Field(None, ge=0, le=2000)
     """A voice that starts within this time after the reply's first audio is no reaction to it: the caller had only
-    paused. The agent gives way, and answers the whole turn. 0: only a voice that started before the reply counts so.
-    Add the line's round trip on a long line."""
+    paused. The agent gives way, and answers the whole turn. 0: only a voice that started before the reply counts so;
+    null: as `endpointing.pace` says, or else 300. Add the line's round trip on a long line."""
     tail_ms: int = Field(200, ge=0, le=2000)
     """With no more than this left of a complete reply, the caller does not interrupt it: the voice is the next turn."""
     echo_below_db: float = Field(20.0, ge=0, le=90)

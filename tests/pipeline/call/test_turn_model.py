@@ -155,7 +155,7 @@ class Judges:
 
 
 async def test_the_words_are_read_in_the_replys_own_request(serve):
-    """Nothing is asked before the reply: its request brings the sentence's end, which the turn model gets with words."""
+    """Nothing is asked before the reply: its request brings the sentence's end, for the turn model."""
     llm, turn = Reads(), Judges()
     async with serve(*SPECULATIVE, stt=Counted(), llm=llm, turn=turn) as served, served.phone() as phone:
         await phone.speak(400)

@@ -28,6 +28,22 @@ def test_a_pace_can_be_changed_back() -> None:
     assert again == plain
 
 
+@pytest.mark.parametrize(
+    ("overrides", "landing_ms"),
+    [
+        ((), 300),
+        (("endpointing.pace=eager",), 500),
+        (("endpointing.pace=eager", "endpointing.pace=patient"), 300),
+        (("endpointing.pace=eager", "barge_in.landing_ms=0"), 0),
+        (("barge_in.landing_ms=700", "endpointing.pace=eager"), 700),
+        (("endpointing.pace=null",), 300),
+    ],
+)
+def test_the_pace_says_how_softly_a_cut_off_lands(overrides: tuple[str, ...], landing_ms: int) -> None:
+    """The eager one gives way for longer, by the same key; what `barge_in` gives itself counts before it."""
+    assert profile.load("cpu", overrides).landing_ms == landing_ms
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_setting_beside_the_pace_counts_before_it(order: int) -> None:
     """In whichever order they are given."""

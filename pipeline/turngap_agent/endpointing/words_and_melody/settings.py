@@ -16,7 +16,7 @@ class WordsAndMelodySettings(TurnSettings):
     engine: Literal["words_and_melody"]
     melody: Annotated[TurnSettings, Section("turn")] | None = None
     """Hears how complete the turn sounds, as soon as its words are known: `{engine: smart_turn}`. null: the words alone
-    decide, which costs a pass of the language model that the reply then needs no more."""
+    decide, from what the language model computes for the reply anyway."""
     coefficients: str | None = None
     """A file that `python -m benchmarks.fit_turns` wrote; null: the one that ships."""
 

@@ -33,8 +33,7 @@ class Decoder:
         try:
             self._session: Any = open_session(model, threads)
             limit = int(self._session.get_modelmeta().custom_metadata_map["positions"])
-            if "rows" not in {value.name for value in self._session.get_inputs()}:
-                raise KeyError("rows")
+            _find_input(self._session, "rows")
         except Exception as error:  # onnxruntime's errors have Exception's class alone
             reason = "another model, or an older conversion" if isinstance(error, KeyError) else one_line(error, 200)
             raise EngineError(
@@ -82,7 +81,7 @@ class Context:
         return last
 
     def compute_rows(self, ids: Sequence[int], kept: int, lengths: Sequence[int]) -> F32:
-        """Compute `ids` in one pass; return the logits after each of the first so many ids, shape (lengths, vocabulary).
+        """Compute `ids` in one pass; return the logits after several of them, shape (lengths, vocabulary).
 
         Args:
             ids: All of the conversation; the context then contains them.
@@ -108,6 +107,15 @@ class Context:
         for name, state in self._state.items():
             state[:, :, :positions] = other._state[name][:, :, :positions]
         self.ids = other.ids[:positions]
+
+
+def _find_input(session: Any, name: str) -> Any:
+    """Return the model's input of that name.
+
+    Raises:
+        KeyError: it has none.
+    """
+    return {value.name: value for value in session.get_inputs()}[name]
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -241,8 +241,9 @@ class OnnxChat:
             emit(self._sentence_end(self._compute_logits(context, words, min(kept, len(words) - 1))))
             return self._compute_logits(context, ids, common_length(context.ids, ids))
         kept = min(kept, len(words) - 1)
-        after_words, last = self._compute_rows(context, ids, kept, (len(words), len(ids)))
-        emit(self._sentence_end(after_words))
+        rows = self._compute_rows(context, ids, kept, (len(words), len(ids)))
+        emit(self._sentence_end(rows[0]))
+        last: F32 = rows[1]
         return last
 
     def _select_call(self, block: str) -> tuple[_Call, int]:

@@ -135,8 +135,8 @@ def test_reading_the_sentence_costs_no_pass(chat: OnnxChat) -> None:
     order: list[str] = []
 
     async def listen() -> None:
-        async for _ in chat.reply(replace(fresh[1], set_sentence_end=lambda _: order.append("read"))):
-            order.append("said")
+        reply = chat.reply(replace(fresh[1], set_sentence_end=lambda _: order.append("read")))
+        order.extend(["said" async for _ in reply])
 
     asyncio.run(listen())
     assert len(steps) - without == without
