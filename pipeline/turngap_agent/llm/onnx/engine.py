@@ -14,22 +14,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from turngap_agent import parts, tracing, weights, worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.llm import Request
 from turngap_agent.llm.onnx.decoder import F32, Context, Decoder, TokenChoice, common_length
+from turngap_agent.llm.onnx.reply_text import ReplyText
+from turngap_agent.llm.onnx.sentence_ends import STOPS, SentenceEnds
 from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.templates import CHATML_END, TEMPLATES
 
 _LINE_BREAK = "Ċ"
 """A line break, as a byte-level vocabulary spells it."""
-_STOPS = " \t\n.,;:!?…-"
-"""What a recogniser puts after the last word, whether or not the sentence is over."""
 _WARM_UP = Request(call_block="Call warm-up, nobody listens.", history=(), words="Hello?", max_tokens=4)
 _DROPPED_AT_ONCE = 16
 """How many messages of the history are left out at once where there are not enough positions, so that the prompt starts
@@ -64,7 +61,7 @@ class OnnxChat:
         self._template = TEMPLATES[settings.template]
         self._system = self._encode(self._template.format_shared(settings.system_prompt))
         self._ends = self._end_ids()
-        self._sentence_ends = self._sentence_end_ids()
+        self._sentence_ends = SentenceEnds(self._tokenizer)
         self._decoder = Decoder(folder / "model.onnx", settings.threads, settings.positions)
         self._calls = [_Call("", self._decoder.new_context()) for _ in range(settings.conversations or 1)]
         self._requests = self._replies = 0
@@ -161,19 +158,14 @@ class OnnxChat:
             return 0.0
         call, allowed = self._select_call(request.call_block)
         kept = min(common_length(call.context.ids, ids), allowed, len(ids) - 1)
-        return self._sentence_end(self._compute_logits(call.context, ids, kept))
+        return self._sentence_ends.probability(self._compute_logits(call.context, ids, kept))
 
     def _words_prompt(self, request: Request, reply_tokens: int) -> list[int]:
         """Return the request's ids up to the last word, as `_prompt` does up to the reply; none without words."""
-        words = request.words.rstrip(_STOPS)
+        words = request.words.rstrip(STOPS)
         if not words:
             return []
         return self._prompt(replace(request, words=words), reply_tokens, self._template.format_words)
-
-    def _sentence_end(self, logits: F32) -> float:
-        """Return the probability, 0-1, that what comes after the last word ends the sentence."""
-        weights = np.exp(logits - logits.max())
-        return float(weights[self._sentence_ends].sum() / weights.sum())
 
     def _compute_logits(self, context: Context, ids: list[int], kept: int) -> F32:
         last: F32 = self._compute_rows(context, ids, kept, (len(ids),))[0]
@@ -197,7 +189,7 @@ class OnnxChat:
         start_s = time.perf_counter()
         call, allowed = self._select_call(request.call_block)
         kept = min(common_length(call.context.ids, ids), allowed, n_prompt - 1)
-        text = _ReplyText(self._tokenizer, emit)
+        text = ReplyText(self._tokenizer, emit)
         with parts.part("prefill"):
             if request.set_sentence_end is None:
                 logits = self._compute_logits(call.context, ids, kept)
@@ -238,11 +230,11 @@ class OnnxChat:
             emit(0.0)
             return self._compute_logits(context, ids, kept)
         if ids[: len(words)] != words:
-            emit(self._sentence_end(self._compute_logits(context, words, min(kept, len(words) - 1))))
+            emit(self._sentence_ends.probability(self._compute_logits(context, words, min(kept, len(words) - 1))))
             return self._compute_logits(context, ids, common_length(context.ids, ids))
         kept = min(kept, len(words) - 1)
         rows = self._compute_rows(context, ids, kept, (len(words), len(ids)))
-        emit(self._sentence_end(rows[0]))
+        emit(self._sentence_ends.probability(rows[0]))
         last: F32 = rows[1]
         return last
 
@@ -289,31 +281,6 @@ class OnnxChat:
         if self._settings.template == "dialogue":
             ends |= {token for token in vocabulary if token.startswith(_LINE_BREAK)}
         return frozenset(vocabulary[token] for token in ends if token in vocabulary)
-
-    def _sentence_end_ids(self) -> npt.NDArray[np.int64]:
-        """Return the ids that end a caller's sentence: a stop, a line break or the mark after a message."""
-        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
-        found = [at for token, at in vocabulary.items() if token.startswith((".", "?", "!", _LINE_BREAK, CHATML_END))]
-        return np.array(sorted(found), np.int64)
-
-
-class _ReplyText:
-    """Emits the text of a reply's tokens; a character spread over several tokens is emitted with the last."""
-
-    def __init__(self, tokenizer: Tokenizer, emit: worker.Emit[str | float]) -> None:
-        self._tokenizer = tokenizer
-        self._emit = emit
-        self._stream = DecodeStream(skip_special_tokens=False)
-        self._empty = True
-
-    def push(self, token: int) -> bool:
-        """Emit what `token` completes; return False when the reader has left."""
-        with parts.part("text"):
-            piece: str = self._stream.step(self._tokenizer, token) or ""
-            if self._empty:
-                piece = piece.lstrip()
-            self._empty = self._empty and not piece
-            return not piece or self._emit(piece)
 
 
 def _load_tokenizer(file: Path) -> Tokenizer:
