@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from turngap_agent.device.execution import CaptureError, Mode
+from turngap_agent.device.operation_counts import Operations
 from turngap_agent.errors import EngineError
 from turngap_agent.tts.csm import model
 from turngap_agent.tts.csm.fast_paths import FastPaths
 
 from benchmarks.speech import csm_verdict, turn_measurement
-from benchmarks.speech.operation_counts import Operations
 from benchmarks.speech.results import signal_to_error_db
 from benchmarks.speech.slot_measurement import TEXT_POSITIONS, SlotMeasurement
 

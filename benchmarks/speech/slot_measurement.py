@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from turngap_agent.device.execution import Mode
+from turngap_agent.device.operation_counts import Operations, host_waits, kernels, operations
 from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
 from turngap_agent.tts.csm import model, random_weights
 from turngap_agent.tts.csm.context import Segment, SpeechPlan
@@ -18,7 +19,6 @@ from turngap_agent.tts.csm.slot import Slot
 from turngap_agent.tts.csm.speech import Speech
 
 from benchmarks.speech.measurement import Measurement
-from benchmarks.speech.operation_counts import Operations, host_waits, kernels, operations
 from benchmarks.speech.results import signal_to_error_db, summary
 
 TEXT_POSITIONS = 15

@@ -15,11 +15,11 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from hypothesis import given
 from hypothesis import strategies as st
+from turngap_agent.device.operation_counts import HostEvent, count_waits
 
 from benchmarks import csm
 from benchmarks.speech import csm_verdict
 from benchmarks.speech.csm_measurement import CsmMeasurement
-from benchmarks.speech.operation_counts import HostEvent, count_waits
 from benchmarks.speech.results import summary
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,12 @@ import onnxruntime as ort
 _ERRORS_ONLY = 3
 
 
-def open_session(model: Path, threads: int) -> Any:
-    """Return an `onnxruntime.InferenceSession` of the file `model` that computes on `threads` threads."""
+def open_session(model: Path | bytes, threads: int) -> Any:
+    """Return an `onnxruntime.InferenceSession` that computes on `threads` threads; `model`: a file, or its bytes."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )

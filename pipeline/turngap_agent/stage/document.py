@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from turngap_agent.engines import EngineKind, Placement
 from turngap_agent.stage.cold_start import ColdStart
 from turngap_agent.stage.command import StageOptions
-from turngap_agent.stage.measurement import Measured
+from turngap_agent.stage.measurement import Measured, Unit
 from turngap_agent.stage.process import Usage, describe_switches, read_peak_mib
 from turngap_agent.stage.split import Split, split_units
 from turngap_agent.stage.statistics import summarise
@@ -21,11 +21,16 @@ _NO_GPU = "the engine works on the processor"
 
 
 def describe(
-    options: StageOptions, cold: ColdStart, before: Usage, loaded: Usage, measured: Measured
+    options: StageOptions,
+    cold: ColdStart,
+    before: Usage,
+    loaded: Usage,
+    measured: Measured,
+    split_of: Sequence[Unit],
 ) -> dict[str, Any]:
     """Return what was measured of the engine alone; the floor and the load beside it are added later."""
     stage, reasons = options.stage, dict[str, str]()
-    split = split_units(cold.engine, options.settings.engine, measured.units)
+    split = split_units(cold.engine, options.settings.engine, split_of)
     peak_mib, why = read_peak_mib()
     reasons |= {"memory_mib.peak": why} if why else {}
     switches, why = describe_switches(before, measured.after)
@@ -66,6 +71,15 @@ def describe(
         if options.settings.placement() is not Placement.GPU:
             reasons[name] = _NO_GPU
     return document
+
+
+def add_floor(document: dict[str, Any], floor: Mapping[str, Any] | None, why: str) -> None:
+    """Add the floor to a stage's document, or why there is none."""
+    document["floor"] = floor
+    if floor is None:
+        document["reasons"]["floor_ms"] = document["reasons"]["distance_to_floor"] = why
+        return
+    document["floor_ms"], document["distance_to_floor"] = floor["ms"], floor["distance"]
 
 
 def describe_beside(options: StageOptions, engine: Any, alone: Measured, beside: Measured) -> dict[str, Any]:

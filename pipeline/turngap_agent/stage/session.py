@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from turngap_agent.engines import Placement
+from turngap_agent.parts import Recorder
 from turngap_agent.stage import document
 from turngap_agent.stage.cold_start import load_engine
 from turngap_agent.stage.command import StageOptions
+from turngap_agent.stage.counting import measure_floor
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.load import busy_here, busy_in_process
-from turngap_agent.stage.measurement import measure_units
+from turngap_agent.stage.measurement import Unit, measure_units
 from turngap_agent.stage.process import Usage
 from turngap_agent.stage.replies import add_replies
-from turngap_agent.stage.units import make_work, split_units
+from turngap_agent.stage.units import STEPS, Work, make_work, split_units
+
+PARTS_REPEATS = 5
 
 
 async def measure_stage(options: StageOptions, inputs: Sequence[StageInput], inputs_text: str) -> dict[str, Any]:
@@ -32,16 +37,52 @@ async def measure_stage(options: StageOptions, inputs: Sequence[StageInput], inp
     try:
         work = make_work(options.stage, cold.engine, paced=options.cadence_s is not None)
         alone = await measure_units(work, units, options.repeats, options.cadence_s)
-        result = document.describe(options, cold, before, loaded, alone)
+        split_of = await _measure_parts(options, work, units) or alone.units
+        result = document.describe(options, cold, before, loaded, alone, split_of)
+        if options.settings.on_torch:
+            await _add_launches(options, cold.engine, alone.units[0], result)
         if options.beside:
             async with _load(options, inputs, inputs_text):
                 beside = await measure_units(work, units, options.repeats, options.cadence_s)
             result["beside"] = document.describe_beside(options, cold.engine, alone, beside)
-    finally:
+    except BaseException:
         await cold.engine.close()
+        raise
+    if options.with_floor:
+        document.add_floor(result, *await measure_floor(options, cold.engine, cold.engine.close, alone.units))
+    else:
+        await cold.engine.close()
+        document.add_floor(result, None, "not measured: --no-floor")
     if reply_note:
         result["reasons"]["inputs"] = reply_note
     return result
+
+
+async def _measure_parts(options: StageOptions, work: Work, units: Sequence[StageInput]) -> tuple[Unit, ...]:
+    """Return units whose parts wait for the device at their borders; none on a processor, which has no queue.
+
+    They are measured apart: waiting at borders costs what a device gains by working ahead.
+    """
+    if options.settings.placement() is not Placement.GPU or not options.settings.on_torch:
+        return ()
+    from turngap_agent.stage.torch_counting import device_wait
+
+    wait = device_wait(options.settings)
+    measured = await measure_units(work, units, min(options.repeats, PARTS_REPEATS), None, lambda: Recorder(wait))
+    return measured.units
+
+
+async def _add_launches(options: StageOptions, engine: Any, unit: Unit, result: dict[str, Any]) -> None:
+    from turngap_agent.stage.torch_counting import count_launches
+
+    step = STEPS.get(options.stage, "unit")
+    steps = len(unit.times.steps_ms) + (options.stage != "vad")
+    launches, waits, why = await count_launches(options, engine, unit, steps if options.stage in STEPS else 1)
+    for name, value in ((f"launches_per_{step}", launches), (f"host_syncs_per_{step}", waits)):
+        result[name] = value
+        result["reasons"].pop(name, None)
+        if value is None:
+            result["reasons"][name] = why
 
 
 def _load(options: StageOptions, inputs: Sequence[StageInput], inputs_text: str) -> AbstractAsyncContextManager[None]:

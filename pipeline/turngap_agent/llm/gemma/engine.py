@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from turngap_agent import worker
+from turngap_agent import parts, worker
 from turngap_agent.device.execution import CaptureError, Execution, Mode, select_device
 from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
 from turngap_agent.errors import EngineError, one_line
@@ -35,6 +35,7 @@ class GemmaChat:
     """The network, loaded once."""
 
     on_demand = True
+    parts = ("prompt", "prefill", "decode")
 
     def __init__(self, settings: GemmaSettings) -> None:
         """Make the weights and prepare the units (captures, on a GPU).
@@ -96,10 +97,14 @@ class GemmaChat:
         count = 0
         try:
             with self._execution.activate():
-                position = self._decoding.prefill(self._prompt(request, len(pieces)), self._kept)
-                for count, _ in enumerate(self._decoding.tokens(position, len(pieces)), 1):
-                    if not emit(pieces[count - 1]):
-                        break
+                with parts.part("prompt"):
+                    ids = self._prompt(request, len(pieces))
+                with parts.part("prefill"):
+                    position = self._decoding.prefill(ids, self._kept)
+                with parts.part("decode"):
+                    for count, _ in enumerate(self._decoding.tokens(position, len(pieces)), 1):
+                        if not emit(pieces[count - 1]):
+                            break
                 self._generated.store(request, self._decoding.generated(count))
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"gemma: {one_line(error)}; this reply is lost") from error

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import ctranslate2
 import numpy as np
@@ -18,7 +20,10 @@ from faster_whisper.tokenizer import Tokenizer
 
 from turngap_agent import parts, weights, worker
 from turngap_agent.device.ctranslate2 import explain_errors, prepare_gpu
+from turngap_agent.device.ctranslate2_work import count_whisper, read_variables
+from turngap_agent.device.work import PartWork
 from turngap_agent.errors import EngineError, one_line
+from turngap_agent.parts import Shape
 from turngap_agent.resample import to_16k
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
@@ -50,10 +55,10 @@ class FasterWhisper:
         """
         self._settings = settings
         prepare_gpu("stt", settings.device)
-        folder = str(weights.get(settings.model))
+        self._folder = Path(weights.get(settings.model))
         with explain_errors("stt"):
             self._model = WhisperModel(
-                folder,
+                str(self._folder),
                 device=settings.device,
                 compute_type=settings.compute_type,
                 cpu_threads=settings.threads,
@@ -100,6 +105,11 @@ class FasterWhisper:
         """Free threads and memory."""
         await asyncio.to_thread(self._executor.shutdown)
         self._model.model.unload_model()
+
+    def count_work(self, shapes: Sequence[Shape]) -> Mapping[str, PartWork]:
+        """Return what encoder and decoder must have done in a unit, in which they noted `shapes`."""
+        variables = read_variables(self._folder / "model.bin")
+        return count_whisper(variables, self._settings.compute_type, shapes)
 
     def _transcribe(self, audio: AudioF32) -> Transcript:
         if not len(audio):

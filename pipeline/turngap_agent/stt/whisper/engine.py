@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from turngap_agent import worker
+from turngap_agent import parts, worker
 from turngap_agent.device.execution import Execution, Mode, select_device
 from turngap_agent.device.stand_in_tokenizer import StandInTokenizer
 from turngap_agent.errors import EngineError, one_line
@@ -33,6 +33,8 @@ _STAND_IN = StandInTokenizer(50_000)
 
 class Whisper:
     """The network, loaded once; transcriptions of several calls run one after the other."""
+
+    parts = ("resample", "mel", "encoder", "decoder")
 
     def __init__(self, settings: WhisperSettings) -> None:
         """Load the weights.
@@ -93,12 +95,13 @@ class Whisper:
     def _transcribe(self, audio: AudioF32, words: str) -> Transcript:
         if not len(audio):
             return Transcript("", 0.0)
-        wide, step = to_16k(audio), self._settings.window_s * _WHISPER_RATE
+        with parts.part("resample"):
+            wide, step = to_16k(audio), self._settings.window_s * _WHISPER_RATE
         with self._execution.activate():
-            parts = [self._recognise(wide[start : start + step], words) for start in range(0, len(wide), step)]
+            found = [self._recognise(wide[start : start + step], words) for start in range(0, len(wide), step)]
         if self._checkpoint.tokenizer is None:
             return Transcript(words, self._settings.window_s, scripted=True)
-        text = " ".join(self._checkpoint.tokenizer.decode(ids).strip() for ids in parts)
+        text = " ".join(self._checkpoint.tokenizer.decode(ids).strip() for ids in found)
         return Transcript(text, self._settings.window_s, rerun=repeats_itself(text))
 
     def _token_count(self, words: str) -> int:
@@ -111,12 +114,15 @@ class Whisper:
     def _recognise(self, audio: AudioF32, words: str) -> list[int]:
         """Return the ids of the words in 16 kHz `audio` that is no longer than the window; one greedy pass."""
         c = self._checkpoint
-        features = self._log_mel.compute(audio)
-        encoded = c.network.model.encoder(features.to(self._dtype))
-        count, reads_end = self._token_count(words), c.tokenizer is not None
-        if self._decoder is not None:
-            return self._decoder.decode(encoded.last_hidden_state, count, reads_end=reads_end)
-        return self._decode_in_transformers(encoded, count, reads_end=reads_end)
+        with parts.part("mel"):
+            features = self._log_mel.compute(audio)
+        with parts.part("encoder"):
+            encoded = c.network.model.encoder(features.to(self._dtype))
+        with parts.part("decoder"):
+            count, reads_end = self._token_count(words), c.tokenizer is not None
+            if self._decoder is not None:
+                return self._decoder.decode(encoded.last_hidden_state, count, reads_end=reads_end)
+            return self._decode_in_transformers(encoded, count, reads_end=reads_end)
 
     def _decode_in_transformers(self, encoded: Any, count: int, *, reads_end: bool) -> list[int]:
         """Return at most `count` ids, as transformers computes them: the reference for `StaticDecoder`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from turngap_agent import worker
+from turngap_agent import parts, worker
 from turngap_agent.device.execution import Mode
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
@@ -41,6 +41,8 @@ Result = TypeVar("Result")
 
 class Csm:
     """A loaded CSM-1B, shared by all calls."""
+
+    parts = ("context", "prefill", "backbone", "depth", "codec")
 
     def __init__(self, settings: CsmSettings, speech: Speech | None = None) -> None:
         """Load the weights and prepare the slots (compiles and captures, on a GPU).
@@ -150,7 +152,8 @@ class Csm:
 
         All in one job, so that first audio waits for other calls' frames only once.
         """
-        plan = self._speech.plan(piece, context, self._settings.max_frames)
+        with parts.part("context"):
+            plan = self._speech.plan(piece, context, self._settings.max_frames)
         slot = self._choose_slot(plan.segments)
         self._free.remove(slot)
         slots.append(slot)

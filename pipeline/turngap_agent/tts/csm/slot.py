@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from turngap_agent.device.execution import Execution
+from turngap_agent.parts import part
 from turngap_agent.tts import AudioF32
 from turngap_agent.tts.csm.backbone import Backbone
 from turngap_agent.tts.csm.codec import MimiDecoder, reset
@@ -143,19 +144,20 @@ class Slot:
 
         Both in one call: between calls of a slot's methods other slots use the shared buffers.
         """
-        self._join()
-        self._join = self._parts.execution.fork(self._reset_unit)
-        self._generator.manual_seed(seed)
-        self._draw_noise()
-        while self.prepare_segment(plan.segments):
-            pass
-        backbone = self._parts.backbone
-        text = torch.tensor(plan.text_ids, device=self._position.device)
-        self._compute(backbone.embed_text(text))
-        self._position.fill_(self._filled)
-        self._launched = self._read = 0
-        self._limit = plan.frames
-        self._reads_end = plan.reads_end
+        with part("prefill"):
+            self._join()
+            self._join = self._parts.execution.fork(self._reset_unit)
+            self._generator.manual_seed(seed)
+            self._draw_noise()
+            while self.prepare_segment(plan.segments):
+                pass
+            backbone = self._parts.backbone
+            text = torch.tensor(plan.text_ids, device=self._position.device)
+            self._compute(backbone.embed_text(text))
+            self._position.fill_(self._filled)
+            self._launched = self._read = 0
+            self._limit = plan.frames
+            self._reads_end = plan.reads_end
         self._launch()
 
     def prepare_segment(self, segments: tuple[Segment, ...]) -> bool:
@@ -198,14 +200,17 @@ class Slot:
 
     def _launch(self) -> None:
         if self._launched:
-            self._draw_noise()
-            self._step_units[self._window(self._filled + 1)]()
-            self._filled += 1
-        self._parts.depth_unit()
-        self._codes.copy_(self._parts.codes)
-        self._join()  # the codec still reads the last frame
-        self._heard.copy_(self._codes)
-        self._join = self._parts.execution.fork(self._decode_to_host)
+            with part("backbone"):
+                self._draw_noise()
+                self._step_units[self._window(self._filled + 1)]()
+                self._filled += 1
+        with part("depth"):
+            self._parts.depth_unit()
+            self._codes.copy_(self._parts.codes)
+        with part("codec"):
+            self._join()  # the codec still reads the last frame
+            self._heard.copy_(self._codes)
+            self._join = self._parts.execution.fork(self._decode_to_host)
         self._launched += 1
 
     def _decode_to_host(self) -> None:

@@ -13,13 +13,12 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from turngap_agent.device import random_weights
 from turngap_agent.device.execution import Execution, Mode
+from turngap_agent.device.operation_counts import Operations
 from turngap_agent.stt.whisper import decoder, model
 from turngap_agent.stt.whisper.decoder import StaticDecoder
 from turngap_agent.stt.whisper.engine import Whisper
 from turngap_agent.stt.whisper.mel import LogMel
 from turngap_agent.stt.whisper.settings import WhisperSettings
-
-from benchmarks.speech.operation_counts import Operations
 
 EAGER = Execution(torch.device("cpu"), Mode.EAGER)
 

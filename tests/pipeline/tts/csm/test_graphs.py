@@ -12,10 +12,9 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from torch._dynamo.testing import CompileCounter
 from turngap_agent.device.execution import Execution, Mode
+from turngap_agent.device.operation_counts import Operations
 from turngap_agent.tts.csm.context import SpeechPlan
 from turngap_agent.tts.csm.slot import SharedParts, Slot
-
-from benchmarks.speech.operation_counts import Operations
 
 if TYPE_CHECKING:
     from conftest import MakeSpeech

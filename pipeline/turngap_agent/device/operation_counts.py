@@ -15,7 +15,7 @@ LAUNCHING = ("cudaGraphLaunch", "cudaLaunchKernel", "cudaLaunchKernelExC", "cuLa
 """CUDA's calls of which a profile must show some: without one, the profiler has seen nothing."""
 WAITING = ("cudaMemcpy", "cudaMemcpy2D")
 """CUDA's calls that make the host wait, beside those called `...Synchronize`."""
-_MARK = "turngap: counted"
+MARK = "turngap: counted"
 
 
 class Operations(TorchDispatchMode):  # type: ignore[misc]  # torch is not seen by the type check
@@ -77,7 +77,7 @@ def host_waits(work: Callable[[], None]) -> int:
 
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profiler:
-        with record_function(_MARK):
+        with record_function(MARK):
             work()
         torch.cuda.synchronize()
     return count_waits(
@@ -94,7 +94,7 @@ def count_waits(events: Iterable[HostEvent]) -> int:
         RuntimeError: there is no mark, or no launch inside it.
     """
     events = list(events)
-    marks = [event for event in events if event.name == _MARK]
+    marks = [event for event in events if event.name == MARK]
     if not marks:
         raise RuntimeError("the profiler recorded no mark")
     inside = [event.name for event in events if marks[0].start_us <= event.start_us and event.end_us <= marks[0].end_us]
