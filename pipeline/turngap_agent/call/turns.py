@@ -238,6 +238,9 @@ class Turns:
         del self._tasks[reply]
         assert reply.result is not None
         self._agent.metrics.count_turn(reply.result, reply.notes.stages)
+        speech_end_ns = reply.notes.start_of(Stage.ENDPOINTING)
+        if reply.first_sent_ns and speech_end_ns is not None:
+            self._agent.metrics.count_answer(reply.first_sent_ns - speech_end_ns)
         _transcripts.info(
             "%s: turn %d, %s: caller %r, agent %r",
             self._notes.call_sid,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from turngap_agent import clock
 from turngap_agent.llm import KvCache
@@ -104,6 +104,13 @@ class Metrics:
         self._stages = Histogram(
             "turngap_stage_seconds", "Time in a stage.", ["stage"], buckets=_BUCKETS_S, registry=self._registry
         )
+        self._answers = Histogram(
+            "turngap_answer_seconds",
+            "From the arrival of the end of the caller's speech, as the agent finds it, to the first audio sent.",
+            buckets=_BUCKETS_S,
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
         self._work = Counter(
             "turngap_engine_seconds", "Work of the engines, by what it was used for.", ["use"], registry=self._registry
         )
@@ -138,6 +145,10 @@ class Metrics:
         self._turns.labels(result.value).inc()
         for stage, nanoseconds in stages:
             self._stages.labels(stage.value).observe(nanoseconds / 1e9)
+
+    def count_answer(self, nanoseconds: int) -> None:
+        """Count how long a caller waited for an answer that was sent."""
+        self._answers.observe(nanoseconds / 1e9)
 
     def count_work(self, use: WorkUse, milliseconds: float) -> None:
         """Count the work that engines did for an attempt, after all of it has stopped."""

@@ -81,6 +81,11 @@ class AttemptNotes:
         known = {tracing.SPAN_PREFIX + stage: stage for stage in tracing.AGENT_STAGES}
         return [(known[name], end - start) for name, start, end in self._stages if name in known]
 
+    def start_of(self, stage: Stage) -> int | None:
+        """Return when the stage began, the last time if it did several times; None if it did not."""
+        name = tracing.SPAN_PREFIX + stage
+        return next((start for known, start, _ in reversed(self._stages) if known == name), None)
+
     def stage(self, stage: Stage, start_ns: int, end_ns: int) -> None:
         """Note that a stage took from `start_ns` to `end_ns`."""
         self._stages.append((tracing.SPAN_PREFIX + stage, start_ns, end_ns))
