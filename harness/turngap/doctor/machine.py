@@ -94,7 +94,7 @@ def _judge_priority(facts: MachineFacts) -> Check:
     if facts.priority.startswith("real time") or facts.priority == "niceness -10":
         return Check("priority", State.OK, f"the caller's thread gets {facts.priority}")
     remedy = (
-        "frames may be late on busy cores: allow it by `ulimit -r 1` (containers: --ulimit rtprio=1), or by CAP_SYS_NICE"
+        "frames may be late on busy cores: allow it by `ulimit -r 1` (containers: --ulimit rtprio=1) or CAP_SYS_NICE"
     )
     return Check("priority", State.WARNING, f"the caller's thread stays at {facts.priority}", remedy)
 

@@ -184,6 +184,9 @@ async def test_health_and_metrics(serve):
         assert served.count("turngap_active_calls") == 0
         assert served.count("turngap_turns_total", result="replied") == 1
         assert served.count("turngap_stage_seconds_count", stage="first_token") == 1
+        assert served.count("turngap_answer_seconds_count") == 1
+        assert served.count("turngap_answer_seconds_sum") > 0
+        assert "process_resident_memory_bytes" in text
 
 
 async def test_the_socket_sends_at_once_and_uncompressed(serve):
