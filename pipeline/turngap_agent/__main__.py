@@ -37,6 +37,10 @@ def _serve(
     live_spans: Annotated[
         bool, typer.Option("--live-spans", help="Send spans after each turn instead of after each call.")
     ] = False,
+    sample_stacks: Annotated[
+        bool,
+        typer.Option("--sample-stacks", help="Record what the threads do, into the folder in TURNGAP_OUTPUT_FOLDER."),
+    ] = False,
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="Listen on a public address without TWILIO_AUTH_TOKEN: anyone may call.")
     ] = False,
@@ -57,6 +61,7 @@ def _serve(
             inject=inject or (),
             inject_faults=inject_faults,
             live_spans=live_spans,
+            sample_stacks=sample_stacks,
             unsigned=unsigned,
             log_json=log_json,
             log_transcripts=log_transcripts,

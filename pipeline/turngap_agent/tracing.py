@@ -6,6 +6,7 @@ attributes `START_NS` and `END_NS`, on the host's monotonic clock; its OpenTelem
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -89,6 +90,14 @@ SYNTHESIS_SPAN = "turngap.synthesis"
 CLAUSE_SPAN = "turngap.clause"
 """One clause of a reply: from the first of its messages handed to the socket to the last. Sent at once, while the call
 continues, so that a caller who listens for content knows when it has heard some."""
+
+# Files that an agent writes into the folder of its run: docs/profiling.md describes them.
+HEALTH_LOG, STACK_RING, STACK_NAMES = "health.jsonl", "stacks.ring", "stacks.jsonl"
+RING_MAGIC = b"TGSTACKS"
+RING_HEADER = struct.Struct("<8sQQ")
+"""Of the ring of stacks: the magic bytes, how many rows it keeps, and how many were ever written."""
+RING_ROW = struct.Struct("<QII")
+"""From this monotonic time, ns, on this thread had this stack; their numbers are in STACK_NAMES, and 0 is none."""
 
 # Attributes of every span.
 START_NS = "turngap.start_mono_ns"

@@ -73,15 +73,17 @@ def run(
     seed: int | None = None,
     out: Path | str = "results",
     all_turns: bool = False,
+    trace_worst: int = 0,
     progress: ProgressDisplay | bool = False,
 ) -> Run:
     """Place the calls of a scenario and measure every turn; blocks until the run has ended.
 
     `agent` is an `Agent`, or a profile (default: `cpu`). With `budget` the run is judged. `turns` and `seed` replace
     those of the scenario; with `networks` every utterance is called under each of them. The run folder is made in
-    `out`. A run with a budget stops once its verdict is decided, unless `all_turns`. `progress` is True for a display
-    on stderr, or a listener. Ctrl-C while calls are placed ends the run with the turns that are finished
-    (`Run.interrupted`). An error after the run folder was made is in `Run.error`, and the verdict is INVALID.
+    `out`. A run with a budget stops once its verdict is decided, unless `all_turns`. `trace_worst` writes traces of so
+    many of the slowest turns (`RunRecord.traces`). `progress` is True for a display on stderr, or a listener. Ctrl-C
+    while calls are placed ends the run with the turns that are finished (`Run.interrupted`). An error after the run
+    folder was made is in `Run.error`, and the verdict is INVALID.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started. In a running event loop
@@ -102,6 +104,7 @@ def run(
             seed=seed,
             out=out,
             all_turns=all_turns,
+            trace_worst=trace_worst,
         ),
         progress,
     )
@@ -117,6 +120,7 @@ async def arun(
     seed: int | None = None,
     out: Path | str = "results",
     all_turns: bool = False,
+    trace_worst: int = 0,
     progress: ProgressDisplay | bool = False,
 ) -> Run:
     """`run` for asyncio. The loop is the caller's: whatever else runs on it makes the callers late.
@@ -134,6 +138,7 @@ async def arun(
             seed=seed,
             out=out,
             all_turns=all_turns,
+            trace_worst=trace_worst,
         ),
         progress,
     )

@@ -92,6 +92,7 @@ def make_request(
     seed: int | None = None,
     out: Path | str = "results",
     all_turns: bool = False,
+    trace_worst: int = 0,
 ) -> Request:
     """Check everything that `run` takes, and return it as the plan of a run.
 
@@ -116,6 +117,7 @@ def make_request(
             subject.nice,
             dialect=subject.dialect,
             all_turns=all_turns,
+            trace_worst=trace_worst,
         ),
     )
 

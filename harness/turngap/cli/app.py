@@ -80,6 +80,9 @@ def _run(
         ),
     ] = None,
     agent_nice: Annotated[int, typer.Option(help="Niceness of the agent's process.", min=0, max=19)] = 0,
+    trace_worst: Annotated[
+        int, typer.Option(metavar="N", help="Write traces of the N slowest turns, for ui.perfetto.dev.", min=0)
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
 ) -> None:
     """Place the calls of a scenario and measure every turn."""
@@ -87,7 +90,7 @@ def _run(
     from turngap.cli import run as command
 
     if resume is not None:
-        flags = (all_turns or None, agent_nice or None, spans)
+        flags = (all_turns or None, agent_nice or None, spans, trace_worst or None)
         _refuse_beside_resume(
             "run", (scenario, profile, url, dialect, turns, seed, out, set_, budget, network, inject, *flags)
         )
@@ -113,6 +116,7 @@ def _run(
                 seed=seed,
                 out=out or RESULTS,
                 all_turns=all_turns,
+                trace_worst=trace_worst,
             )
             for name in scenario or [api.DEFAULT_SCENARIO]
         ]

@@ -1,20 +1,11 @@
-"""A run as Chrome trace JSON for ui.perfetto.dev: one process per call, in it one track a stage and one for the gaps.
-
-Activities of one stage may overlap, and Perfetto does not import overlapping slices of one track; it does import async
-`b`/`e` pairs, and shows those of one name and process as one track. So an event's name is its stage, or `turn gap`; the
-activity is among its arguments.
-"""
+"""A run as Chrome trace JSON for ui.perfetto.dev: a process per call, in it a track a stage and one for the gaps."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from turngap.model.turn import TurnRecord
 from turngap.store.folder import StoredRun
-
-NS_PER_US = 1000
-Event = dict[str, Any]
+from turngap.traces.events import Event, turn_events
 
 
 def render_trace(run: StoredRun) -> str:
@@ -23,31 +14,7 @@ def render_trace(run: StoredRun) -> str:
     base_ns = min((turn.t0_ns for turn in turns), default=0)
     events: list[Event] = []
     for turn in turns:
-        events += _turn_events(turn, base_ns)
+        events += turn_events(turn, base_ns)
     return (
         json.dumps({"displayTimeUnit": "ms", "traceEvents": events, "metadata": {"run_id": run.record.run_id}}) + "\n"
     )
-
-
-def _turn_events(turn: TurnRecord, base_ns: int) -> list[Event]:
-    pid = turn.call + 1
-    name = {"name": f"call {turn.call}"}
-    events: list[Event] = [{"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": name}]
-    t0_us = (turn.t0_ns - base_ns) / NS_PER_US
-    if turn.turn_gap_ms is not None:
-        about = {"utterance": turn.utterance_id, "outcome": turn.outcome.value, "transcript": turn.transcript}
-        events += _event_pair("turn gap", "turn", pid, turn.turn, t0_us, t0_us + turn.turn_gap_ms * 1e3, about)
-    for place, bar in enumerate(turn.bars):
-        start_us, end_us = (t0_us + ms * 1e3 for ms in (bar.start_ms, bar.end_ms))
-        ident = 1000 * (turn.turn + 1) + place
-        events += _event_pair(
-            bar.activity.stage.value, "stage", pid, ident, start_us, end_us, {"activity": bar.activity.value}
-        )
-    return events
-
-
-def _event_pair(
-    name: str, category: str, pid: int, ident: int, start_us: float, end_us: float, about: dict[str, Any]
-) -> list[Event]:
-    both = {"name": name, "cat": category, "pid": pid, "tid": 1, "id2": {"local": hex(ident)}}
-    return [both | {"ph": "b", "ts": round(start_us, 3), "args": about}, both | {"ph": "e", "ts": round(end_us, 3)}]

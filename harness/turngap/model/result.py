@@ -28,6 +28,7 @@ from turngap.model.figures import (
     StageFigures,
 )
 from turngap.model.finding import RunFinding
+from turngap.model.health import EnergyFigures, HealthFigures, TraceFile
 from turngap.model.intervals import IntervalFigures
 from turngap.model.landing import LandingFigures
 from turngap.model.live import LiveSummary
@@ -227,6 +228,12 @@ class RunRecord(FrozenModel):
     """None: the machine has no GPU."""
     gpu_watch: GpuWatch | None = None
     """Null if the agent uses no GPU of this machine, and in runs that did not record it."""
+    health: HealthFigures | None = None
+    """What held the agent's process up; null for an agent at a URL, and in runs that did not record it."""
+    energy: EnergyFigures | None = None
+    """Null for an agent at a URL, without calls, and in runs that did not record it."""
+    traces: tuple[TraceFile, ...] = ()
+    """Traces of the slowest turns; () unless they were asked for."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
     live: LiveSummary | None = None

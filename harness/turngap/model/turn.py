@@ -11,6 +11,7 @@ from turngap_agent.documents import FrozenModel
 from turngap_agent.tracing import Activity, Stage
 
 from turngap.model.finding import Finding
+from turngap.model.health import TurnHealth
 from turngap.model.landing import Landing
 from turngap.model.live import LegTimes
 from turngap.model.recorded import RecordedTurn
@@ -216,6 +217,8 @@ class TurnRecord(FrozenModel):
     """How the agent landed that began too soon; only of cut-offs, and null in runs that did not record it."""
     live: LegTimes | None = None
     """The time on each leg of a live call; the perceived gap is then measured mouth to ear, not modelled."""
+    health: TurnHealth | None = None
+    """What held the agent's process up; null for an agent at a URL, and in runs that did not record it."""
     recorded: RecordedTurn | None = None
     """Of a turn from a recording: where it is there, and how firm its gap is."""
 

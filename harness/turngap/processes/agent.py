@@ -140,15 +140,21 @@ class RunningAgent:
 
 
 def serve_command(
-    profile: Path, inject: tuple[str, ...] = (), *, live_spans: bool = False, inject_faults: bool = False
+    profile: Path,
+    inject: tuple[str, ...] = (),
+    *,
+    live_spans: bool = False,
+    inject_faults: bool = False,
+    sample_stacks: bool = False,
 ) -> list[str]:
     """Return the command that serves the profile in that file on a free port.
 
     With `live_spans` its spans are sent turn by turn, else at the end of each call. With `inject_faults` its callers
-    may ask for faults.
+    may ask for faults. With `sample_stacks` it records what its threads do.
     """
     injected = [part for delay in inject for part in ("--inject", delay)]
-    flags = [*(["--live-spans"] if live_spans else []), *(["--inject-faults"] if inject_faults else [])]
+    chosen = {"--live-spans": live_spans, "--inject-faults": inject_faults, "--sample-stacks": sample_stacks}
+    flags = [flag for flag, wanted in chosen.items() if wanted]
     return child.python_command("turngap_agent", "serve", "--profile", str(profile), "--port", "0", *injected, *flags)
 
 

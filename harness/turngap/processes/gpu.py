@@ -53,6 +53,8 @@ class GpuSample:
     """These processes as "PID NAME", joined by `+`."""
     boot_id: str = ""
     """The boot whose monotonic clock `at_s` is read from."""
+    energy_j: float | None = None
+    """Used since the driver was loaded, by the card's counter; None for a MIG slice, and before Volta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class _Device:
     number: int
     handle: Any
     card: Any
+    is_slice: bool = False
 
 
 class Gpus:
@@ -88,8 +91,8 @@ class Gpus:
         self._boot_id = tracing.read_boot_id()
         self.reason = reason
         """Why there are none; "" with a GPU."""
-        pairs = [(slice_, card) for card in handles for slice_ in self._slices(card) or [card]]
-        self._handles = [_Device(number, handle, card) for number, (handle, card) in enumerate(pairs)]
+        pairs = [(slice_, card, slice_ is not card) for card in handles for slice_ in self._slices(card) or [card]]
+        self._handles = [_Device(number, *device) for number, device in enumerate(pairs)]
         for device in self._handles:
             processes_on_gpu.note_earlier(self._pids(device))
 
@@ -152,6 +155,8 @@ class Gpus:
         memory = self._query("nvmlDeviceGetMemoryInfo", device.handle)
         rates = self._query("nvmlDeviceGetUtilizationRates", device.handle)
         power_mw = self._query("nvmlDeviceGetPowerUsage", device.card)
+        # A slice has no counter of its own, and the card's counts the other slices too.
+        energy_mj = None if device.is_slice else self._query("nvmlDeviceGetTotalEnergyConsumption", device.card)
         bits = self._query("nvmlDeviceGetCurrentClocksEventReasons", device.card)
         if bits is None:
             bits = self._query("nvmlDeviceGetCurrentClocksThrottleReasons", device.card)  # its name before driver 535
@@ -170,6 +175,7 @@ class Gpus:
             foreign_processes=None if foreign is None else len(foreign),
             foreign="+".join(foreign or ()),
             boot_id=self._boot_id,
+            energy_j=None if energy_mj is None else energy_mj / 1000,
         )
 
     def _slices(self, card: Any) -> list[Any]:

@@ -30,6 +30,8 @@ class ProcessTree:
 
     def __init__(self, root: psutil.Process) -> None:
         self._root = root
+        self.descendants: tuple[int, ...] = ()
+        """Process ids of its descendants when it was last looked at."""
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
@@ -45,6 +47,7 @@ class ProcessTree:
             tree = [self._root, *self._root.children(recursive=True)]
         except psutil.Error:
             return None
+        self.descendants = tuple(process.pid for process in tree[1:])
         rss, cpu_s = 0, 0.0
         for process in tree:
             try:

@@ -1,8 +1,9 @@
 """Samples GPUs and processes into CSV, in a process of its own, so that pacing never waits for NVML or /proc.
 
 `python -m turngap.processes.sampler FOLDER` prints one JSON line that describes the GPUs. Then it writes
-FOLDER/gpu.csv ten times a second and, from the first process id on its stdin until a 0, FOLDER/process.csv twice a
-second. A line `PID UUID` also selects the only GPU to be sampled from then on. It ends with its stdin.
+FOLDER/gpu.csv ten times a second and, from the first process id on its stdin until a 0, FOLDER/process.csv twice and
+FOLDER/health.csv ten times a second. A line `PID UUID` also selects the only GPU to be sampled from then on. It ends
+with its stdin.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import json
 import os
 import select
 import sys
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from turngap_agent.tracing import read_boot_id
+
 from turngap.clock import NS_PER_MS, SystemClock
-from turngap.processes import child, gpu_log, process_log
+from turngap.processes import child, gpu_log, health_log, process_log
 from turngap.processes.gpu import Gpu, Gpus
+from turngap.processes.proc_counters import CounterReader
 from turngap.processes.process_log import ProcessSampler, ProcessTree
 
 GPU_PERIOD_NS = 100 * NS_PER_MS
@@ -88,14 +93,28 @@ def main(arguments: list[str]) -> None:
         "processes": gpus.processes,
     }
     print(json.dumps(hello), flush=True)
-    with (folder / "process.csv").open("a", newline="", encoding="utf-8", buffering=1) as process_file:
-        process_rows = _rows(process_file, process_log.COLUMNS)
-        if not devices:
-            _sample_until_eof(gpus, None, process_rows)
-            return
-        with (folder / "gpu.csv").open("a", newline="", encoding="utf-8", buffering=1) as gpu_file:
-            _sample_until_eof(gpus, _rows(gpu_file, gpu_log.COLUMNS), process_rows)
+    with ExitStack() as files:
+
+        def open_rows(name: str, columns: tuple[str, ...]) -> Any:
+            file = files.enter_context((folder / name).open("a", newline="", encoding="utf-8", buffering=1))
+            return _rows(file, columns)
+
+        rows = _Rows(
+            process=open_rows("process.csv", process_log.COLUMNS),
+            health=open_rows("health.csv", health_log.COLUMNS),
+            gpu=open_rows("gpu.csv", gpu_log.COLUMNS) if devices else None,
+        )
+        _sample_until_eof(gpus, rows)
     gpus.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The writers of the files' rows."""
+
+    process: Any
+    health: Any
+    gpu: Any | None
 
 
 def _rows(file: IO[str], columns: tuple[str, ...]) -> Any:
@@ -105,19 +124,26 @@ def _rows(file: IO[str], columns: tuple[str, ...]) -> Any:
     return rows
 
 
-def _sample_until_eof(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
-    clock = SystemClock()
+def _sample_until_eof(gpus: Gpus, rows: _Rows) -> None:
+    clock, boot_id = SystemClock(), read_boot_id()
     instrument = ProcessTree.of(os.getppid())
     agent: ProcessSampler | None = None
+    tree: ProcessTree | None = None
+    counters: CounterReader | None = None
     watched, resting = _NO_PROCESS, False
     deadline_ns = clock.now_ns()
     for tick in itertools.count():
-        if gpu_rows is not None:
-            gpu_rows.writerows(gpu_log.format_gpu_row(sample) for sample in gpus.sample(clock.now_ns() / 1e9))
+        if rows.gpu is not None:
+            rows.gpu.writerows(gpu_log.format_gpu_row(sample) for sample in gpus.sample(clock.now_ns() / 1e9))
         if agent is not None and not resting and tick % PROCESS_PERIODS == 0:
             sample = agent.sample(clock.now_ns() / 1e9)
             if sample is not None:
-                process_rows.writerow(process_log.format_process_row(sample))
+                rows.process.writerow(process_log.format_process_row(sample))
+        if counters is not None and tree is not None and not resting:
+            at_s = clock.now_ns() / 1e9
+            counted = counters.read(tree.descendants)
+            if counted is not None:
+                rows.health.writerow(health_log.format_health_row(at_s, counted, boot_id))
         deadline_ns = max(deadline_ns + GPU_PERIOD_NS, clock.now_ns())
         while (left_ns := deadline_ns - clock.now_ns()) > 0:
             if not select.select([0], [], [], left_ns / 1e9)[0]:
@@ -133,6 +159,7 @@ def _sample_until_eof(gpus: Gpus, gpu_rows: Any, process_rows: Any) -> None:
             if not resting and pid != watched:
                 tree, watched = ProcessTree.of(pid), pid
                 agent = ProcessSampler(tree, instrument) if tree is not None else None
+                counters = CounterReader(pid)
 
 
 if __name__ == "__main__":

@@ -93,18 +93,21 @@ async def start_profile(
     nice: int = 0,
     timeout_s: float = READY_TIMEOUT_S,
     live_spans: bool = False,
+    sample_stacks: bool = False,
 ) -> RunningAgent:
     """Start the agent of a profile, given as data; `folder` gets its `profile.yaml` and `agent.log`.
 
     Its spans go to `endpoint`: with `live_spans` turn by turn, else at the end of each call. With `inject_faults` its
-    callers may ask for faults.
+    callers may ask for faults. With `sample_stacks` it records what its threads do.
 
     Raises:
         AgentError: it did not start, or was not ready in time.
     """
     file = folder / PROFILE
     file.write_text(yaml.safe_dump(dict(profile), sort_keys=False), "utf-8")
-    command = serve_command(file, inject, live_spans=live_spans, inject_faults=inject_faults)
+    command = serve_command(
+        file, inject, live_spans=live_spans, inject_faults=inject_faults, sample_stacks=sample_stacks
+    )
     return await RunningAgent.start(command, log=folder / AGENT_LOG, endpoint=endpoint, nice=nice, timeout_s=timeout_s)
 
 
@@ -121,6 +124,7 @@ async def _start_agent(agent_run: AgentRun, endpoint: str) -> RunningAgent:
             inject=request.options.inject,
             nice=request.options.agent_nice,
             timeout_s=request.profile.limits.ready_within_s,
+            sample_stacks=request.options.trace_worst > 0,
         )
     except AgentError as error:
         raise AgentError(agent_run.prefixed(str(error))) from None

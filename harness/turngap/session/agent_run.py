@@ -11,13 +11,14 @@ from turngap_agent.errors import TurngapError
 
 from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
+from turngap.model.health import TraceFile
 from turngap.model.records import Clip
 from turngap.model.result import LedgerSummary, RunRecord
 from turngap.model.turn import TurnRecord
 from turngap.scenario import PlannedCall
 from turngap.scenario.calls import repeats_in_warm_up
 from turngap.scenario.content import make_openings
-from turngap.session import network_plan, reply_scripts, reply_transcripts, run_record, stopping
+from turngap.session import network_plan, reply_scripts, reply_transcripts, run_record, stopping, turn_traces
 from turngap.session.ledger_entry import OpenEntry, open_entry
 from turngap.session.plan import Request
 from turngap.session.run_record import Judge, Progress
@@ -153,6 +154,8 @@ def close_run(
     judged = _mark_turns(agent_run)
     turns = recording.drop_references(folder.path, progress.turns)
     progress.turns = list(turns)
+    traces, trace_notes = _write_traces(agent_run)
+    progress.notes += trace_notes
     judge = judge or partial(gate.judge_run, budget=request.budget, plan=agent_run.record.stopping_plan)
     duration_s = agent_run.record.duration_s + (clock.now_ns() - agent_run.started_ns) / 1e9
     record = run_record.final_record(
@@ -162,7 +165,7 @@ def close_run(
         judge(judged, run_record.collect_evidence(request, folder, progress)),
         sources={key: clip.source for key, clip in clips.items()},
     )
-    record = finish(record)
+    record = finish(record.model_copy(update={"traces": traces}))
     folder.replace_turns(turns)
     folder.write(record)
     if agent_run.entry is not None:
@@ -170,6 +173,16 @@ def close_run(
         folder.write(record)
     recording.delete_unused(folder.path, folder.path / store.CALLS, turns)
     return record
+
+
+def _write_traces(agent_run: AgentRun) -> tuple[tuple[TraceFile, ...], tuple[str, ...]]:
+    """Write the traces that were asked for; return them, and notes on them. A resumed run keeps its earlier ones."""
+    request = agent_run.request
+    if not request.options.trace_worst:
+        return agent_run.record.traces, ()
+    return turn_traces.write_worst_traces(
+        agent_run.folder.path, agent_run.progress.turns, request.options.trace_worst, of_url=request.url is not None
+    )
 
 
 def _describe_end(record: RunRecord, progress: Progress) -> str:

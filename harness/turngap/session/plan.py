@@ -79,6 +79,8 @@ class Options:
     """The wire format of the agent at the URL; None: Twilio's, or what its webhook answers."""
     all_turns: bool = False
     """Call all planned turns of a run with a budget, even once its verdict is decided."""
+    trace_worst: int = 0
+    """Write traces of so many of the slowest turns; what the agent's threads do is sampled for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +426,8 @@ def _check_limits(request: Request) -> Request:
             f"{request.scenario.seed}: another one selects other turns to decide the run: drop --seed or --budget",
             code="usage.seed",
         )
+    if request.options.trace_worst < 0:
+        raise UsageError(f"--trace-worst {request.options.trace_worst}: expected a number of turns, such as 3")
     if request.options.all_turns and request.budget is None:
         raise UsageError("--all-turns: a run without a budget calls all its turns anyway; drop it, or give --budget")
     if request.budget is not None and not request.scenario.gate:

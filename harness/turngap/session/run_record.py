@@ -19,7 +19,7 @@ from turngap.model.agent_figures import AgentFigures, GpuWatch
 from turngap.model.figures import CorpusFigures, Instrument, Lateness
 from turngap.model.result import DEFINITIONS, LedgerSummary, ResumeState, RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes import environment, process_log
+from turngap.processes import environment, health_turns, process_log
 from turngap.processes.agent import Ready
 from turngap.processes.sampler import Sampler
 from turngap.session.plan import Request, profile_data
@@ -50,12 +50,16 @@ class Progress:
     """What ended the run early, one line each."""
     call_s: float = 0.0
     """Total length of this session's calls that had turns to score."""
+    calls: int = 0
+    """Number of those calls."""
     answered: int = 0
     """Answered turns of those calls."""
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
     sentinel: SentinelErrors | None = None
     gpu_watch: GpuWatch | None = None
+    not_readable: dict[str, str] = field(default_factory=dict)
+    """What this machine does not tell of a process, and why."""
     vram_peak_mib: float | None = None
     """On the agent's GPU; None where it uses none, or is reached by a URL."""
     content: ContentSample | None = None
@@ -74,6 +78,7 @@ class Progress:
         scored = [turn for turn in call.turns if turn.scored]
         if scored:
             self.call_s += len(call.send_late_ms) * FRAME_NS / 1e9
+            self.calls += 1
             self.answered += sum(turn.outcome is Outcome.ANSWERED for turn in scored)
 
 
@@ -234,6 +239,7 @@ def final_record(
             ),
             "telephone": record.telephone and vary_network(record.telephone, scored, record.budget),
             "gpu_watch": progress.gpu_watch,
+            "health": health_turns.summarise_health(progress.turns, progress.not_readable) or record.health,
             "agent": record.agent.model_copy(update={"rss_mib": usage.rss_mib, "cpu_s": usage.cpu_s}),
             "notes": tuple(dict.fromkeys([*record.notes, *progress.notes])),  # a resumed run repeats some
         }

@@ -25,9 +25,8 @@ from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
-from turngap.processes import gpu_log
 from turngap.scenario.calls import describe_repeats
-from turngap.session import agent_metrics, run_record
+from turngap.session import agent_metrics, machine_record, run_record
 from turngap.session.agent_processes import AgentProcesses, start_agents
 from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
 from turngap.session.call_slots import CallSlots
@@ -227,7 +226,10 @@ async def _measure(
         finally:
             await _record_agents(session.agent_runs, processes, watch)
     for agent_run in session.agent_runs:
-        _record_gpus(agent_run, processes[agent_run.name], ready_s)
+        machine_record.record_gpus(agent_run, processes[agent_run.name], ready_s)
+        machine_record.record_health(agent_run, processes[agent_run.name])
+        if len(session.agent_runs) == 1:  # the machine's energy is not that of one of several agents
+            machine_record.record_energy(agent_run, processes[agent_run.name], ready_s)
 
 
 async def _record_agents(
@@ -238,27 +240,3 @@ async def _record_agents(
         agent = await agent_metrics.read_metrics(processes[agent_run.name].agent, agent_run.record.agent)
         agent_run.record = agent_run.record.model_copy(update={"agent": agent})
         agent_run.progress.sentinel = watch.errors(agent_run.progress.turns) if watch is not None else None
-
-
-def _record_gpus(agent_run: AgentRun, processes: AgentProcesses, ready_s: float) -> None:
-    """Record the GPU figures, and notes on unused spans, of a run whose processes have ended.
-
-    The peak of the memory counts from `ready_s` on, when all agents were ready, and that of resumed sessions.
-    """
-    progress, sampler, gpu = agent_run.progress, processes.sampler, processes.agent.ready.gpu
-    progress.notes += processes.receiver.unused_span_notes()
-    samples = agent_run.folder.path / store.GPU
-    resumed = agent_run.request.resumed
-    earlier = (resumed.record.gpus or ()) if resumed is not None else ()
-    gpus = gpu_log.summarise_gpus(
-        sampler.gpus, samples, gpu.uuid if gpu is not None else None, since_s=ready_s, earlier=earlier
-    )
-    agent_run.record = agent_run.record.model_copy(update={"gpus": gpus})
-    if gpu is None:
-        return
-    progress.vram_peak_mib = gpu_log.peak_mib(sampler.gpus, samples, gpu.uuid, since_s=ready_s, earlier=earlier)
-    sees_all = sampler.gpu_processes == "all"
-    watch = gpu_log.watch_turns(samples, progress.turns, sampler.gpus, gpu.uuid, sees_all=sees_all)
-    if watch is not None:
-        watch = watch.model_copy(update={"external_llm": gpu.external_llm})
-    progress.gpu_watch = watch

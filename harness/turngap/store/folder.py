@@ -16,6 +16,7 @@ from typing import Literal, Self
 
 from turngap_agent import files
 from turngap_agent.errors import HarnessError, RunFolderError
+from turngap_agent.tracing import HEALTH_LOG, STACK_NAMES, STACK_RING
 
 from turngap.model.plural import plural
 from turngap.model.result import SCHEMA_VERSION, RunRecord
@@ -25,7 +26,8 @@ from turngap.store.disk import FolderLock, Json
 
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
 SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"
-_BESIDE_TURNS = (SPANS, GPU, PROCESS, SENTINEL, AGENT_LOG, PROFILE, CALLS)
+HEALTH = "health.csv"
+_BESIDE_TURNS = (SPANS, GPU, PROCESS, HEALTH, SENTINEL, AGENT_LOG, PROFILE, CALLS)
 """A folder with `run.json` and none of these is a stored baseline, not a run that lost its turns."""
 SCENARIO = "scenario.yaml"
 """A scenario that was given as an object; others stay in their files."""
@@ -115,10 +117,11 @@ class RunFolder:
         Raises:
             RunFolderError: a file that would be written is a link: a run makes none, and it may lead anywhere.
         """
-        for name in (RUN, TURNS, SPANS, SENTINEL, GPU, PROCESS, AGENT_LOG, PROFILE, CALLS, disk.LOCK):
+        logs = (TURNS, SPANS, SENTINEL, GPU, PROCESS, HEALTH, HEALTH_LOG)
+        for name in (RUN, *logs, AGENT_LOG, PROFILE, CALLS, STACK_RING, STACK_NAMES, disk.LOCK):
             if (self.path / name).is_symlink():
                 raise RunFolderError(f"{self.path / name}: a link; a run that is resumed needs the file itself")
-        for name in (TURNS, SPANS, SENTINEL, GPU, PROCESS):
+        for name in logs:
             file = self.path / name
             if file.is_file():
                 data = file.read_bytes()

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from turngap_agent import clock, loading, tracing
 from turngap_agent.call import Agent
 from turngap_agent.gpu import faults
+from turngap_agent.health.watching import start_watch
 from turngap_agent.inject import Injection
 from turngap_agent.inject.engines import wrap_engine
 from turngap_agent.profile import Profile
@@ -75,8 +76,11 @@ async def host(
     started_ns: int,
     *,
     live_spans: bool = False,
+    sample_stacks: bool = False,
 ) -> int:
     """Serve `profile` on `listener` until SIGTERM or SIGINT; print the ready line to `stdout`. Return the exit code.
+
+    `sample_stacks`: what the threads do is recorded for traces.
 
     Raises:
         TurngapError: an engine does not load.
@@ -98,6 +102,7 @@ async def host(
     agent = Agent(profile, loaded, injection, metrics, exporter, live_spans, announcements)
     app = server.create_app(agent, admission, lag)
     http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
+    health = start_watch(sample_stacks=sample_stacks)
     serving = asyncio.create_task(http.serve([listener]))
     lost = asyncio.create_task(faults.WATCH.wait())
     try:
@@ -113,6 +118,8 @@ async def host(
         stop.cancel()
         gpu_is_lost = lost.done()
         lost.cancel()
+        if health is not None:
+            await health.stop()
         if exporter is not None:
             await asyncio.to_thread(exporter.close)
         # After a fault engines may fail to close, too; the fault is the error to report.

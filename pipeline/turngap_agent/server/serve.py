@@ -29,13 +29,15 @@ def run(
     inject: Sequence[str] = (),
     inject_faults: bool = False,
     live_spans: bool = False,
+    sample_stacks: bool = False,
     unsigned: bool = False,
     log_json: bool = False,
     log_transcripts: bool = False,
 ) -> int:
     """Serve; return the exit code. `unsigned` allows strangers on a public address, `inject_faults` faults in calls.
 
-    The log has one JSON object a line with `log_json`, and what is said in calls with `log_transcripts`.
+    `sample_stacks` records what the threads do. The log has one JSON object a line with `log_json`, and what is said
+    in calls with `log_transcripts`.
 
     Raises:
         TurngapError: the profile, an argument or the port is invalid, or an engine does not load.
@@ -53,7 +55,10 @@ def run(
         # The web framework is imported here, so that a bad argument is reported without waiting for it.
         from turngap_agent.server import hosting
 
-        return runner.run(hosting.host(chosen, injection, listener, stdout, started_ns, live_spans=live_spans))
+        served = hosting.host(
+            chosen, injection, listener, stdout, started_ns, live_spans=live_spans, sample_stacks=sample_stacks
+        )
+        return runner.run(served)
 
 
 def check_exposure(host: str, *, unsigned: bool) -> None:

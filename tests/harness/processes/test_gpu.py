@@ -39,6 +39,7 @@ def nvml(**changes: Any) -> ModuleType:
         "nvmlDeviceGetClockInfo": lambda handle, kind: {1: 1410, 2: 1593}[kind],
         "nvmlDeviceGetTemperature": lambda handle, sensor: 55,
         "nvmlDeviceGetPowerUsage": lambda handle: 250_500,
+        "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 7_250,
         "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: 0x1 | 0x4 | 0x40,
     }
     for name, value in (functions | changes).items():
@@ -65,6 +66,17 @@ def open_device(initial_namespace: bool = True, **changes: Any) -> Gpus:
 
 def raise_refusal(*_: object) -> Any:
     raise FakeError("Not Supported")
+
+
+def test_energy_is_that_of_a_card_and_of_no_slice() -> None:
+    """In J; a slice has no counter, and the card's counts its neighbours too."""
+    assert [sample.energy_j for sample in Gpus.open(nvml()).sample(0.0)] == [7.25, 7.25]
+    slices = {
+        "nvmlDeviceGetMigMode": lambda handle: (1, 1),
+        "nvmlDeviceGetMaxMigDeviceCount": lambda handle: 1,
+        "nvmlDeviceGetMigDeviceHandleByIndex": lambda handle, place: f"{handle} slice {place}",
+    }
+    assert [sample.energy_j for sample in Gpus.open(nvml(**slices)).sample(0.0)] == [None, None]
 
 
 def test_every_faked_function_is_one_of_the_real_bindings() -> None:
