@@ -17,7 +17,7 @@ from turngap.clock import Clock, SystemClock
 from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes.agent import RunningAgent, serve_command
+from turngap.processes.agent import OUTPUT_FOLDER, RunningAgent, serve_command
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.scoring.score import score_call
@@ -53,6 +53,9 @@ class Variant:
 
     inject: tuple[str, ...] = ()
     traced: bool = True
+    watched: bool = True
+    """Its event loop is watched, as in every run."""
+    sample_stacks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,12 @@ async def side_by_side(variants: Mapping[str, Variant], utterances: int = 12) ->
         stack.push_async_callback(receiver.stop)
         agents = {}
         for name, variant in variants.items():
+            own = folder / name.replace(" ", "-")
+            own.mkdir()
+            command = serve_command(SCRIPTED, variant.inject, sample_stacks=variant.sample_stacks)
             agent = await RunningAgent.start(
-                serve_command(SCRIPTED, variant.inject),
-                log=folder / f"{name}.log",
+                command if variant.watched else ["env", "-u", OUTPUT_FOLDER, *command],
+                log=own / "agent.log",
                 endpoint=receiver.endpoint if variant.traced else None,
             )
             stack.push_async_callback(agent.stop)

@@ -31,16 +31,23 @@ async def measure_rounds(turns: int) -> list[dict[str, TurnRecord]]:
         return await caller.rounds(turns)
 
 
-def differences(rounds: Sequence[dict[str, TurnRecord]]) -> tuple[list[float], list[float]]:
-    """Return the gaps with and without tracing, in ms, of the pairs in which both turns were answered."""
-    pairs = [round_ for round_ in rounds if all(is_answered(turn) for turn in round_.values())]
-    gaps = [(round_[ON].turn_gap_ms, round_[OFF].turn_gap_ms) for round_ in pairs]
+def differences(
+    rounds: Sequence[dict[str, TurnRecord]], with_: str = ON, without: str = OFF
+) -> tuple[list[float], list[float]]:
+    """Return the gaps of two agents, ms, by default with and without tracing, where both turns were answered."""
+    pairs = [round_ for round_ in rounds if is_answered(round_[with_]) and is_answered(round_[without])]
+    gaps = [(round_[with_].turn_gap_ms, round_[without].turn_gap_ms) for round_ in pairs]
     complete = [(on, off) for on, off in gaps if on is not None and off is not None]
     return [on for on, _ in complete], [off for _, off in complete]
 
 
-def promises(on_ms: Sequence[float], off_ms: Sequence[float]) -> list[Promise]:
-    """Return the promises of the mean (interval of the paired t test) and of the median (exact binomial interval)."""
+def promises(
+    on_ms: Sequence[float], off_ms: Sequence[float], on: str = ON, off: str = "off", *, judged: bool = True
+) -> list[Promise]:
+    """Return the promises of the mean (interval of the paired t test) and of the median (exact binomial interval).
+
+    Without `judged` they are for information.
+    """
     if len(on_ms) < 6:  # with fewer pairs the exact interval of a median is unbounded
         return [Promise("6 pairs or more", f"{len(on_ms)} pairs", None, holds=False)]
     differences_ms = np.subtract(on_ms, off_ms)
@@ -48,8 +55,14 @@ def promises(on_ms: Sequence[float], off_ms: Sequence[float]) -> list[Promise]:
     ranked = np.sort(differences_ms)
     rank = int(stats.binom.ppf(0.025, len(ranked), 0.5))  # the interval from this rank to its mirror covers 95 %
     return [
-        _promise_within("mean", float(np.mean(differences_ms)), float(mean.low), float(mean.high)),
-        _promise_within("median", float(np.median(differences_ms)), float(ranked[rank - 1]), float(ranked[-rank])),
+        _promise_within(f"mean turn gap, {on} less {off}", float(np.mean(differences_ms)), mean.low, mean.high, judged),
+        _promise_within(
+            f"median turn gap, {on} less {off}",
+            float(np.median(differences_ms)),
+            float(ranked[rank - 1]),
+            float(ranked[-rank]),
+            judged,
+        ),
     ]
 
 
@@ -75,12 +88,12 @@ def main() -> int:
     )
 
 
-def _promise_within(name: str, value: float, low: float, high: float) -> Promise:
+def _promise_within(name: str, value: float, low: float, high: float, judged: bool) -> Promise:
     return Promise(
-        f"{name} turn gap, tracing on less off: 95 % interval within ±{BOUND_MS:g} ms",
+        f"{name}: 95 % interval within ±{BOUND_MS:g} ms",
         f"{value:+.2f} ms [{low:+.2f}, {high:+.2f}]",
         value,
-        holds=low > -BOUND_MS and high < BOUND_MS,
+        holds=(bool(low > -BOUND_MS and high < BOUND_MS)) if judged else None,
     )
 
 

@@ -10,6 +10,7 @@ from turngap_agent.errors import show_controls
 from turngap.export.limits import judge_limits, name_limit
 from turngap.model.figures import LatencyFigures
 from turngap.model.result import RunRecord, Verdict
+from turngap.report import held_up
 from turngap.report.wording import OUTCOME, STAGE, ms
 from turngap.store.folder import StoredRun
 
@@ -61,7 +62,9 @@ def _latency_rows(record: RunRecord) -> list[tuple[str, ...]]:
 
 def _remarks(record: RunRecord) -> list[str]:
     checks = [f"{check.name}: {check.text}" for check in record.validity if check.ok is False]
-    return [*(reason for reason in record.reasons if reason not in record.sentence), *checks, *record.notes]
+    held = held_up.summarise(record.health)
+    held_line = [f"held up: {held}"] if held else []
+    return [*(reason for reason in record.reasons if reason not in record.sentence), *checks, *held_line, *record.notes]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

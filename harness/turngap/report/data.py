@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from turngap.model.result import RunRecord
+from turngap.model.stage_document import StageDocument
 from turngap.model.turn import TurnRecord
 from turngap.store import folder as store
+from turngap.store.stages import read_stages
 from turngap.verdict import summary
 
 LARGEST_SAMPLES = 256 << 20
@@ -29,6 +32,8 @@ class ReportData:
     """Columns at_s, gpu, used_mib (and more); None without samples."""
     process: pd.DataFrame | None
     """Columns at_s, cpu_percent, rss_mib (and more)."""
+    stages: Mapping[str, StageDocument]
+    """The engines that were measured alone, by stage."""
     notes: tuple[str, ...]
     """What was left out in reading."""
 
@@ -46,7 +51,8 @@ def read_report_data(path: Path) -> ReportData:
     notes = list(run.notes)
     gpu = _samples(path / store.GPU, ("at_s", "gpu", "used_mib"), notes)
     process = _samples(path / store.PROCESS, ("at_s", "cpu_percent", "rss_mib"), notes)
-    return ReportData(path, record, run.turns, gpu, process, tuple(notes))
+    stages, left_out = read_stages(path, record.profile)
+    return ReportData(path, record, run.turns, gpu, process, stages, (*notes, *left_out))
 
 
 def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from turngap_agent.tracing import Activity
 
 from turngap.model.budget import Metric
 from turngap.model.figures import LatencyFigures, Rate
@@ -21,7 +22,10 @@ from turngap.report import (
     conversation,
     data,
     first_change,
+    floors,
+    held_up,
     ledger,
+    machine,
     other_runs,
     resources,
     stage_table,
@@ -45,17 +49,18 @@ def write_run_page(path: Path, out: Path, baseline: Path | None = None) -> None:
         UsageError: `out` cannot be written.
         HarnessError: the disk is full.
     """
-    template.write_page(out, render_run_page(data.read_report_data(path), baseline))
+    template.write_page(out, render_run_page(data.read_report_data(path), baseline, out.parent))
 
 
-def render_run_page(run: data.ReportData, baseline: Path | None = None) -> str:
-    """Return the page."""
+def render_run_page(run: data.ReportData, baseline: Path | None = None, report_folder: Path | None = None) -> str:
+    """Return the page; `report_folder` is where it will lie, for links to the run's traces."""
     script = template.read_asset("report.js")
     return (
         template.template_environment("report")
         .get_template("report.html.j2")
         .render(
             **_context(run),
+            machine=machine.machine_section(run.record, run.turns, run.stages, run.path, report_folder),
             **_comparison_context(run, baseline),
             style=template.style_sheet(),
             script=Markup(script),  # our own file
@@ -104,7 +109,8 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "networks": groups,
         "network_chart": charts.draw_networks(groups, limit) if any(group.turns for group in groups) else None,
         "outcome_counts": wording.outcome_counts_text,
-        "waterfalls": _waterfalls(typical, worst),
+        "waterfalls": _waterfalls(typical, worst, floors.distances(run.stages)),
+        "activity_words": wording.ACTIVITY,
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": stage_table.plan_rows(record, turns),
         "changes": first_change.rank_changes(record, turns),
@@ -214,7 +220,9 @@ def _substance_figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures
     return [(name, meaning, figures) for name, meaning, figures in pairs if figures is not None]
 
 
-def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[dict[str, Any]]:
+def _waterfalls(
+    typical: TurnRecord | None, worst: TurnRecord | None, distances: Mapping[Activity, float]
+) -> list[dict[str, Any]]:
     pairs = [("representative", "A representative turn", typical), ("worst", "The worst turn heard", worst)]
     if typical is not None and typical is worst:
         pairs = [("representative", "The one turn heard" if typical.path else "A representative turn", typical)]
@@ -227,7 +235,7 @@ def _waterfalls(typical: TurnRecord | None, worst: TurnRecord | None) -> list[di
             "key": key,
             "title": title,
             "turn": turn,
-            "chart": waterfall.draw_waterfall(f"waterfall-{key}", turn, end),
+            "chart": waterfall.draw_waterfall(f"waterfall-{key}", turn, end, distances),
             "tracks": waterfall.waterfall_rows(turn),
         }
         for key, title, turn in shown
@@ -274,6 +282,7 @@ def _turn_rows(turns: Sequence[TurnRecord], line: stage_table.ReferenceLine) -> 
             "reply": _shorten(turn.reply) if shows_words else "",
             "shows_words": shows_words,
             "content": _describe_content(turn),
+            "held": held_up.describe_turn(turn.health),
         }
 
 

@@ -14,7 +14,7 @@ from turngap.model.plural import plural
 from turngap.model.recorded import RecordingSummary
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import conversation, stage_table, wording
+from turngap.report import conversation, held_up, stage_table, wording
 from turngap.report.first_change import rank_changes
 from turngap.report.wording import (
     OUTCOME,
@@ -173,6 +173,9 @@ def _facts(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[st
         *_telephone(record),
         *([("attempt", record.ledger.sentence)] if record.ledger is not None and record.ledger.number else []),
         *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
+        *([("energy", energy)] if (energy := held_up.energy_line(record.energy)) else []),
+        *([("held up", held.replace("`", ""))] if (held := held_up.summarise(record.health)) else []),
+        *([("traces", join_words([trace.file for trace in record.traces]))] if record.traces else []),
         *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),
     ]
 

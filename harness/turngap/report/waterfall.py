@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -47,6 +49,8 @@ class ActivityRow:
     start_ms: float
     end_ms: float
     pieces: tuple[tuple[float, float], ...]
+    activity: Activity | None = None
+    """None for the time in no activity."""
 
     @property
     def duration_ms(self) -> float:
@@ -75,16 +79,19 @@ def waterfall_rows(turn: TurnRecord) -> tuple[ActivityRow, ...]:
         mine = [i for i, step in enumerate(turn.path) if i not in taken and _is_within(step, bar)]
         taken.update(mine)
         pieces = tuple((turn.path[i].start_ms, turn.path[i].end_ms) for i in mine)
-        rows.append(ActivityRow(name, ROLE[bar.activity.stage], bar.start_ms, bar.end_ms, pieces))
+        rows.append(ActivityRow(name, ROLE[bar.activity.stage], bar.start_ms, bar.end_ms, pieces, bar.activity))
     holes = tuple((step.start_ms, step.end_ms) for step in turn.path if step.stage is Stage.UNEXPLAINED)
     if holes:
         rows.append(ActivityRow("unexplained", "unexplained", holes[0][0], holes[-1][1], holes))
     return tuple(rows)
 
 
-def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
+def draw_waterfall(
+    name: str, turn: TurnRecord, end_ms: float, distances: Mapping[Activity, float] = MappingProxyType({})
+) -> Markup:
     """Draw the waterfall over 0 to `end_ms`; use the same `end_ms` for waterfalls that are compared.
 
+    `distances`: how many times longer than its floor an activity takes; the floor is a tick on its bar.
     Where the first sound was no content, the filler up to the content is a pale box with an outline.
     """
     rows = waterfall_rows(turn)
@@ -115,6 +122,11 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
                 _draw_bar(ax, place, row.start_ms, row.end_ms, row.role, 0.56, pale=True)
             for start, end in row.pieces:
                 _draw_bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
+            if row.activity in distances:
+                at_floor = row.start_ms + row.duration_ms / distances[row.activity]
+                ax.plot(
+                    [at_floor] * 2, [place - 0.4, place + 0.4], color=css_colour("ink"), lw=2, solid_capstyle="butt"
+                )
             last = max([row.end_ms, *(end for _, end in row.pieces)])
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
             at = place_clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
@@ -147,7 +159,13 @@ def draw_waterfall(name: str, turn: TurnRecord, end_ms: float) -> Markup:
     size = 82 + 23 * (len(rows) + 1)
     content = turn.substance_gap_ms
     filler = "" if content is None or content - gap <= DIFFERS_MS else f" First content at {ms(content)} ms."
-    return render_chart(name, title, f"Time on the critical path: {waits}.{filler}", draw, (530, size), (350, size))
+    shortest = ", ".join(
+        f"{row.name} {ms(row.duration_ms / distances[row.activity])} ms" for row in rows if row.activity in distances
+    )
+    at_floors = f" At their floors: {shortest}." if shortest else ""
+    return render_chart(
+        name, title, f"Time on the critical path: {waits}.{filler}{at_floors}", draw, (530, size), (350, size)
+    )
 
 
 def _draw_bar(

@@ -1,4 +1,4 @@
-"""How much sooner a turn would have been answered had some of its activities taken no time. Pure.
+"""How much sooner a turn would have been answered had some of its activities taken less time, or none. Pure.
 
 The forward pass of the critical path method. Every activity keeps its duration and its distance to the latest of what
 it waited for; so a saving ends where the next path becomes critical, and is never more than the exposed time.
@@ -6,7 +6,7 @@ it waited for; so a saving ends where the next path becomes critical, and is nev
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from turngap_agent.tracing import Activity
 
@@ -18,8 +18,13 @@ _NS = 1_000_000
 
 def saved_without_ms(bars: Iterable[Bar], activities: Collection[Activity]) -> float:
     """Return by how much t1 would have been earlier, ms, with `activities` reduced to nothing; 0 if none ran."""
+    return saved_by_ms(bars, dict.fromkeys(activities, 0.0))
+
+
+def saved_by_ms(bars: Iterable[Bar], kept: Mapping[Activity, float]) -> float:
+    """Return by how much t1 would have been earlier, ms, had each activity taken the share of its time in `kept`."""
     known = {bar.activity: Interval(round(bar.start_ms * _NS), round(bar.end_ms * _NS)) for bar in bars}
-    if known.keys().isdisjoint(activities):
+    if known.keys().isdisjoint(kept):
         return 0.0
     moved: dict[Activity, Interval] = {}
     for each in Activity:
@@ -33,6 +38,6 @@ def saved_without_ms(bars: Iterable[Bar], activities: Collection[Activity]) -> f
                 moved[other].end_ns for other in waited_for
             )
         start_ns = own.start_ns - earlier_ns
-        moved[each] = Interval(start_ns, start_ns if each in activities else own.end_ns - earlier_ns)
+        moved[each] = Interval(start_ns, start_ns + round((own.end_ns - own.start_ns) * kept.get(each, 1.0)))
     last = Activity.LEAD_IN if Activity.LEAD_IN in known else max(known, key=lambda each: known[each].end_ns)
     return max(0, known[last].end_ns - moved[last].end_ns) / _NS
