@@ -93,6 +93,8 @@ continues, so that a caller who listens for content knows when it has heard some
 
 # Files that an agent writes into the folder of its run: docs/profiling.md describes them.
 HEALTH_LOG, STACK_RING, STACK_NAMES = "health.jsonl", "stacks.ring", "stacks.jsonl"
+STAGE_PARTS = "parts.jsonl"
+"""Of a measured stage: a line a unit (`unit`) and a line a stretch in one part of it (`part`)."""
 RING_MAGIC = b"TGSTACKS"
 RING_HEADER = struct.Struct("<8sQQ")
 """Of the ring of stacks: the magic bytes, how many rows it keeps, and how many were ever written."""

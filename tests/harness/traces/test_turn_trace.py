@@ -14,7 +14,8 @@ from turngap.clock import NS_PER_MS
 from turngap.processes.health_log import HealthSamples, LoopEvent
 from turngap.processes.health_turns import window_ns
 from turngap.store.stack_samples import StackChange, StackSamples
-from turngap.traces.turn_trace import AFTER_NS, AGENT, BEFORE_NS, HELD_UP, count_changes, render_turn_trace
+from turngap.traces.threads import AGENT, HELD_UP
+from turngap.traces.turn_trace import AFTER_NS, BEFORE_NS, count_changes, render_turn_trace
 
 from tests.harness import report_builders as builders
 

@@ -1,0 +1,39 @@
+"""Writes down what happened while a stage was measured, if whoever started the process named a folder for a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from turngap_agent.health.loop_watch import LoopWatch
+from turngap_agent.health.watching import OUTPUT_FOLDER, start_watch
+from turngap_agent.stage.measurement import Measured
+from turngap_agent.tracing import STAGE_PARTS
+
+
+def start_trace(environment: Mapping[str, str] = os.environ) -> LoopWatch | None:
+    """Start to sample the stacks of all threads; None: no trace is wanted.
+
+    Raises:
+        EngineError: there is no room for the samples.
+    """
+    return start_watch(sample_stacks=OUTPUT_FOLDER in environment, environment=environment)
+
+
+async def end_trace(watch: LoopWatch | None, measured: Measured, environment: Mapping[str, str] = os.environ) -> None:
+    """Stop sampling, and write down the units and the parts of each."""
+    if watch is None:
+        return
+    await watch.stop()
+    lines: list[dict[str, object]] = []
+    for unit in measured.units:
+        end_ns = unit.start_ns + round(unit.times.whole_ms * 1e6)
+        lines.append({"unit": unit.given.key, "start_ns": unit.start_ns, "end_ns": end_ns})
+        lines += [
+            {"part": one.part, "thread": one.thread, "start_ns": one.start_ns, "end_ns": one.end_ns}
+            for one in unit.recorder.slices
+        ]
+    file = Path(environment[OUTPUT_FOLDER]) / STAGE_PARTS
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
