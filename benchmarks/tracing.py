@@ -55,7 +55,9 @@ def promises(
     ranked = np.sort(differences_ms)
     rank = int(stats.binom.ppf(0.025, len(ranked), 0.5))  # the interval from this rank to its mirror covers 95 %
     return [
-        _promise_within(f"mean turn gap, {on} less {off}", float(np.mean(differences_ms)), mean.low, mean.high, judged),
+        _promise_within(
+            f"mean turn gap, {on} less {off}", float(np.mean(differences_ms)), float(mean.low), float(mean.high), judged
+        ),
         _promise_within(
             f"median turn gap, {on} less {off}",
             float(np.median(differences_ms)),

@@ -71,9 +71,8 @@ def list_floors(stages: Mapping[str, StageDocument], turns: Sequence[TurnRecord]
         floor = stages[stage].floor
         assert floor is not None
         part = _find_part(floor, parts)
-        exposed = [
-            turn.stages[activity.stage].exposed_ms for turn in explained if activity.stage in (turn.stages or {})
-        ]
+        times = [(turn.stages or {}).get(activity.stage) for turn in explained]
+        exposed = [time.exposed_ms for time in times if time is not None]
         p50_ms, p95_ms = _gain(explained, {activity: 1 / distance})
         rows.append(
             FloorRow(

@@ -122,11 +122,10 @@ def draw_waterfall(
                 _draw_bar(ax, place, row.start_ms, row.end_ms, row.role, 0.56, pale=True)
             for start, end in row.pieces:
                 _draw_bar(ax, place, start, end, row.role, 0.56, outlined=row.role == "unexplained")
-            if row.activity in distances:
-                at_floor = row.start_ms + row.duration_ms / distances[row.activity]
-                ax.plot(
-                    [at_floor] * 2, [place - 0.4, place + 0.4], color=css_colour("ink"), lw=2, solid_capstyle="butt"
-                )
+            floor_ms = _floor_ms(row, distances)
+            if floor_ms is not None:
+                tick = [row.start_ms + floor_ms] * 2
+                ax.plot(tick, [place - 0.4, place + 0.4], color=css_colour("ink"), lw=2, solid_capstyle="butt")
             last = max([row.end_ms, *(end for _, end in row.pieces)])
             text = f"{ms(row.exposed_ms)}" if row.pieces else f"({ms(row.duration_ms)})"
             at = place_clear_of(last, (width_px(text) + 8) / per_ms, gap, 0.0)
@@ -159,13 +158,18 @@ def draw_waterfall(
     size = 82 + 23 * (len(rows) + 1)
     content = turn.substance_gap_ms
     filler = "" if content is None or content - gap <= DIFFERS_MS else f" First content at {ms(content)} ms."
-    shortest = ", ".join(
-        f"{row.name} {ms(row.duration_ms / distances[row.activity])} ms" for row in rows if row.activity in distances
-    )
+    at_floor = [(row.name, _floor_ms(row, distances)) for row in rows]
+    shortest = ", ".join(f"{name} {ms(floor_ms)} ms" for name, floor_ms in at_floor if floor_ms is not None)
     at_floors = f" At their floors: {shortest}." if shortest else ""
     return render_chart(
         name, title, f"Time on the critical path: {waits}.{filler}{at_floors}", draw, (530, size), (350, size)
     )
+
+
+def _floor_ms(row: ActivityRow, distances: Mapping[Activity, float]) -> float | None:
+    """Return how long an activity would have taken at its floor; None if that is not known."""
+    distance = distances.get(row.activity) if row.activity is not None else None
+    return None if distance is None else row.duration_ms / distance
 
 
 def _draw_bar(
