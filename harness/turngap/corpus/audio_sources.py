@@ -187,6 +187,7 @@ def run_agent_command(arguments: Sequence[str], error_type: type[TurngapError], 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=child.plain_environment(fetches=True),
         text=True,
     )
     with process:

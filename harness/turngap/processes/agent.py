@@ -186,11 +186,13 @@ def is_this_host(url: str) -> bool:
 
 
 def agent_environment(endpoint: str | None) -> dict[str, str]:
-    """Return our environment without the user's OpenTelemetry and Twilio settings.
+    """Return our environment without the user's OpenTelemetry and Twilio settings, and without the metrics' token.
 
-    The first would send the spans elsewhere; with Twilio's token the agent would accept only calls that Twilio signed.
+    The first would send the spans elsewhere; with the tokens the agent would accept only calls that Twilio signed, and
+    keep its metrics from us.
     """
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "TWILIO_"))}
+    left_out = ("OTEL_", "TWILIO_", "TURNGAP_METRICS_TOKEN")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     if endpoint is not None:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
         for name in ("NO_PROXY", "no_proxy"):  # the exporter would send local spans through a proxy

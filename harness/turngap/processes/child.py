@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from typing import IO, Any
@@ -20,6 +21,19 @@ HELLO_TIMEOUT_S = 30.0
 """Time limit for a child's first line; a sleeping GPU takes seconds to wake."""
 LINE_LIMIT = 1 << 24
 """Longest line read from a child, bytes."""
+
+
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|(API|ACCESS|AUTH|PRIVATE)_?KEY|^TWILIO_", re.IGNORECASE)
+"""Names of variables that hold secrets, by all conventions that we know of."""
+
+
+def plain_environment(*, fetches: bool = False) -> dict[str, str]:
+    """Return our environment without secrets; a child that `fetches` models keeps those of the hub (`HF_…`)."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if _SECRET.search(name) is None or (fetches and name.startswith("HF_"))
+    }
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -40,13 +54,16 @@ def leashed(command: list[str], *, nice: int = 0) -> list[str]:
 async def start_child(
     command: list[str], *, stderr: IO[bytes] | None, env: dict[str, str] | None = None, nice: int = 0
 ) -> asyncio.subprocess.Process:
-    """Start `command`, leashed, in a session of its own with pipes at stdin and stdout; `env` is by default our own."""
+    """Start `command`, leashed, in a session of its own with pipes at stdin and stdout.
+
+    `env` is by default ours without secrets.
+    """
     return await asyncio.create_subprocess_exec(
         *leashed(command, nice=nice),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,
-        env=env,
+        env=plain_environment() if env is None else env,
         start_new_session=True,
         limit=LINE_LIMIT,
     )

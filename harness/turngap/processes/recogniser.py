@@ -34,6 +34,7 @@ def transcribe_pieces(requests: Sequence[dict[str, Any]]) -> tuple[list[dict[str
         result = subprocess.run(
             command,
             input=text,
+            env=child.plain_environment(fetches=True),
             capture_output=True,
             text=True,
             timeout=START_TIMEOUT_S + PIECE_TIMEOUT_S * len(requests),

@@ -14,6 +14,8 @@ from turngap.model.agent_figures import AgentFigures, KvCacheFigures
 from turngap.processes.agent import RunningAgent
 
 TIMEOUT_S = 2.0
+LARGEST_PAGE = 4 << 20
+"""Bytes of a page of metrics that are read: an agent may send one without end."""
 _MIB = 1 << 20
 
 
@@ -58,5 +60,5 @@ def _fetch(url: str) -> str:
     # A proxy from the user's environment must not come between two processes of one machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=TIMEOUT_S) as response:
-        text: str = response.read().decode("utf-8", "replace")
-        return text
+        content: bytes = response.read(LARGEST_PAGE)
+        return content.decode("utf-8", "replace")

@@ -41,6 +41,7 @@ def fetch_weights(profile: dict[str, Any]) -> None:
         yaml.safe_dump(profile, file)
         file.flush()
         command = child.python_command("turngap_agent", "weights", "pull", "--here", file.name)
-        completed = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        environment = child.plain_environment(fetches=True)
+        completed = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False)
     if completed.returncode:
         raise WeightsError

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
@@ -27,6 +27,7 @@ from turngap_agent.telephony.twiml import connect_stream, say_and_hang_up
 MAX_FORM_BYTES = 65_536
 METRICS_TOKEN = "TURNGAP_METRICS_TOKEN"
 """Where it is set, `/metrics` needs it as a bearer token; otherwise only this machine may read the page."""
+_PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 WAITING_STREAMS = 256
 """Sockets that have sent no `start`; the oldest makes room for more."""
 _log = logging.getLogger("turngap.server")
@@ -101,21 +102,32 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
 
 
 def _may_read_metrics(request: Request) -> bool:
-    """Whether the request has the metrics' token or, where none is set, comes from this machine and no proxy."""
+    """Whether the request has the metrics' token or, where none is set, comes from this machine and no proxy.
+
+    The Host has to be this machine's too: a page whose name was made to point here must not read it in a browser.
+    """
     token = os.environ.get(METRICS_TOKEN)
     if token:
         return hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {token}".encode())
-    forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded"))
+    if any(name in request.headers for name in _PROXY_HEADERS):
+        return False
     client = request.client.host if request.client is not None else ""
+    return _is_this_machine(client) and _is_this_machine(request.headers.get("host", ""))
+
+
+def _is_this_machine(place: str) -> bool:
+    """Whether a host, maybe with a port, is the loopback."""
     try:
-        return not forwarded and ipaddress.ip_address(client).is_loopback
+        host = (urlsplit(f"//{place}").hostname or "") if place.count(":") < 2 or "[" in place else place
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
 def _request_url(connection: Request | WebSocket) -> RequestUrl:
-    url, headers = connection.url, {name.lower(): value for name, value in connection.headers.items()}
-    return RequestUrl.read(url.scheme, url.path, url.query, headers)
+    # Not `connection.url`: it cannot be read where the Host header is "[", for example.
+    scope, headers = connection.scope, {name.lower(): value for name, value in connection.headers.items()}
+    return RequestUrl.read(scope["scheme"], scope["path"], scope["query_string"].decode("latin-1"), headers)
 
 
 async def _read_form(request: Request) -> bytes | None:

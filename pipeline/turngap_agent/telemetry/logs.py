@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from turngap_agent.errors import show_controls
+
 TRANSCRIPTS = "turngap.transcripts"
 """The logger of what callers and agent say; off unless it is asked for."""
 _NUMBER = re.compile(r"(?<![\w.])(?<!\d:)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{5,18}\d(?!\w|[.:]\d)")
@@ -43,7 +45,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""
-        return mask_numbers(super().format(record))
+        return mask_numbers(show_controls(super().format(record)))
 
 
 class JsonFormatter(logging.Formatter):

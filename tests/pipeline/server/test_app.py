@@ -153,11 +153,26 @@ async def test_strangers_do_not_read_the_metrics(serve, monkeypatch):
             return (await client.get(f"{base(served)}/metrics", headers=headers)).status_code
 
         assert await status() == 200
-        assert await status(**{"X-Forwarded-For": "203.0.113.9"}) == 403
+        for name in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
+            assert await status(**{name: "203.0.113.9"}) == 403
+        for host in ("agent.example", "agent.example:80", "[", "", "127.0.0.1.agent.example"):
+            assert await status(Host=host) == 403
+        for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "[::1]"):
+            assert await status(Host=host) == 200
         monkeypatch.setenv("TURNGAP_METRICS_TOKEN", "s3cret")
         assert await status() == 403
         assert await status(Authorization="Bearer wrong") == 403
         assert await status(Authorization="Bearer s3cret", **{"X-Forwarded-For": "203.0.113.9"}) == 200
+
+
+async def test_a_host_that_is_no_host_is_refused(serve):
+    """The signature's URL is made of the Host header, which may be anything: that is no error of the server's."""
+    async with serve(token=TOKEN) as served, httpx.AsyncClient() as client:
+        for host in ("[", "[::1", "a:b:c", "a:99999999", "%00"):
+            headers = {"Host": host, "X-Twilio-Signature": "AAAA"}
+            assert (await client.post(f"{base(served)}/twilio/voice", data=FORM, headers=headers)).status_code == 403
+            with pytest.raises(websockets.InvalidStatus, match="403"):
+                await websockets.connect(served.url, additional_headers={"Host": host})
 
 
 async def test_a_huge_form_is_refused(serve):

@@ -124,7 +124,9 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, window_
     if not isinstance(config, WhisperConfig):
         raise EngineError(f"whisper: {folder} contains a {config.model_type} checkpoint; correct stt.weights")
     try:
-        network = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval().to(device)
+        # `use_safetensors`: a pickle could run code.
+        loaded = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        network = loaded.eval().to(device)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # noqa: BLE001 - the packages have no common class for a damaged file
         raise _damage_error(folder, error) from None

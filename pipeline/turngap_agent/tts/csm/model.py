@@ -99,7 +99,10 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
         _require_memory(config, device, dtype)
         with _explain_out_of_memory(device):
             network, loading = CsmForConditionalGeneration.from_pretrained(
-                folder, dtype="auto", output_loading_info=True
+                folder,
+                dtype="auto",
+                output_loading_info=True,
+                use_safetensors=True,  # a pickle could run code
             )
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         raise _damage_error(folder, one_line(error, 200)) from None
