@@ -7,6 +7,7 @@ reach; otherwise they are mutations of valid ones, reproducible by `--seed`.
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import resource
 import shutil
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--guided", action="store_true", help="by coverage, with atheris")
     parser.add_argument("--save", type=Path, help="folder for the inputs of findings")
     options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     table = Table("target", "examples", "refused", "slowest, ms", "growth, MiB", "findings")
     bad = False

@@ -9,6 +9,7 @@ its stdin.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import threading
@@ -72,13 +73,13 @@ def parse_request(body: bytes, boot_id: str, wanted: Wanted = Wanted(), anchor_n
                 row: Row = {"id": f"{span.trace_id.hex()}/{span.span_id.hex()}", "name": span.name}
                 try:
                     row |= {
-                        "start_ns": int(attributes.pop(tracing.START_NS)),
-                        "end_ns": int(attributes.pop(tracing.END_NS)),
+                        "start_ns": _read_int(attributes.pop(tracing.START_NS)),
+                        "end_ns": _read_int(attributes.pop(tracing.END_NS)),
                         "call_sid": str(attributes.pop(tracing.CALL_SID)),
-                        "turn": int(attributes.pop(tracing.TURN, -1)),
-                        "attempt": int(attributes.pop(tracing.ATTEMPT, -1)),
+                        "turn": _read_int(attributes.pop(tracing.TURN, -1)),
+                        "attempt": _read_int(attributes.pop(tracing.ATTEMPT, -1)),
                     }
-                except (KeyError, TypeError, ValueError, OverflowError):
+                except (KeyError, TypeError, ValueError):
                     if span.name not in wanted.names:
                         parsed.foreign += 1
                         continue
@@ -211,10 +212,23 @@ def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     return {pair.key: _attribute_value(pair.value) for pair in pairs}
 
 
+def _read_int(value: Any) -> int:
+    """Return a number of 64 bits.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if abs(number := int(value)) >= 2**63:
+        raise ValueError
+    return number
+
+
 def _attribute_value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [_attribute_value(item) for item in value.array_value.values]
+    if kind == "double_value" and not math.isfinite(value.double_value):
+        return None  # no time and no count; JSON has no such number either
     return getattr(value, kind) if kind in ("string_value", "bool_value", "int_value", "double_value") else None
 
 

@@ -19,6 +19,7 @@ from turngap.model.span_mapping import Attribute, MappedStage, Moment, SpanMappi
 
 AttributeValues = Mapping[str, Any]
 _NS_PER_UNIT = {"s": 1_000_000_000, "ms": NS_PER_MS, "ns": 1}
+_LONGEST_NS = 2**63
 ORDER_TOLERANCE_NS = 2 * NS_PER_MS
 """So much later than what followed it a moment may seem: attributes are rounded, and two threads read the clock."""
 CALL_MARGIN_NS = 2_000 * NS_PER_MS
@@ -168,7 +169,10 @@ def moment_ns(span: ForeignSpan | None, moment: Moment) -> int | None:
             value = span.attributes.get(key)
             if not isinstance(value, int | float) or isinstance(value, bool):
                 return None
-            at_ns += sign * round(value * _NS_PER_UNIT[moment.unit])
+            shift_ns = value * _NS_PER_UNIT[moment.unit]
+            if not abs(shift_ns) < _LONGEST_NS:  # nan is not either
+                return None
+            at_ns += sign * round(shift_ns)
     return at_ns + round(moment.offset_ms * NS_PER_MS)
 
 

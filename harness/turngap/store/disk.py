@@ -24,8 +24,8 @@ LARGEST_RECORD = 64 << 20
 """Bytes of a `run.json`."""
 LARGEST_LINES = 1 << 30
 """Bytes of a file with a line for each turn: 100,000 turns and more."""
-LARGEST_NUMBER = 2**63
-"""Nanoseconds since 1970 are less; larger numbers make arithmetic overflow."""
+LARGEST_NUMBER = 2**59
+"""Nanoseconds of 18 years without a restart. A sum over all outcomes of less than this still fits 64 bits."""
 _UNUSUAL = re.compile(r"NaN|Infinity|\d{16}|[eE]\+?\d\d")
 """Every text of a number that is not finite or not less than 10^16 has this, and few others have."""
 Json = dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections import deque
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ NONCE_LIFE_NS = 60_000_000_000
 """Twilio opens the stream right after reading the TwiML."""
 MAX_NONCES = 10_000
 MINUTE_NS = 60_000_000_000
+_HOST = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class RequestUrl:
         host = headers.get("x-forwarded-host", "").split(",")[0].strip()
         target = f"{path}?{query}" if query else path
         return cls(proto or scheme, host or headers.get("host", ""), target, headers)
+
+    @property
+    def names_a_host(self) -> bool:
+        """Whether `stream_url` can be one: the Host header may be anything."""
+        return _HOST.fullmatch(self.host) is not None
 
     @property
     def stream_url(self) -> str:

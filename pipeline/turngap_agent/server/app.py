@@ -60,6 +60,8 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
         except ProtocolError as error:
             _log.warning("webhook refused: %s", error)
             return Response("the Twilio signature is missing or wrong\n", 403, media_type="text/plain")
+        if not url.names_a_host:
+            return Response("the Host header is no host\n", 400, media_type="text/plain")
         if not admission.has_room:
             agent.metrics.count_call(CallResult.BUSY)
             return Response(say_and_hang_up(agent.profile.announcements.busy), media_type="application/xml")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from turngap import report
-from turngap.model.turn import Outcome
+from turngap.model.result import RunRecord
+from turngap.model.turn import Outcome, TurnRecord
 
 from tests.harness import report_builders as make
 
@@ -56,6 +59,60 @@ def _until(page: Any, condition: str) -> None:
             return
         page.wait_for_timeout(100)
     pytest.fail(f"never: {condition}")
+
+
+HOSTILE = (
+    "\"'><img src=x onerror=window.hit=1><script>window.hit=1</script><svg onload=window.hit=1>"
+    '</script></style></title><a href="javascript:window.hit=1">{{ 7 * 7 }} $x_2$ ${window.hit=1}\x1b[2J\u202e'
+)
+
+
+def _fill(model: type[RunRecord] | type[TurnRecord], text: str) -> str:
+    """Return JSON of a model with `HOSTILE` in every text, and in every key, that the model takes."""
+    document = json.loads(text)
+    places = [([], document)]
+    while places:
+        path, node = places.pop()
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            before = node[key]
+            if isinstance(before, (dict, list)):
+                places.append(([*path, key], before))
+            if isinstance(before, str):
+                node[key] = HOSTILE
+                if not _takes(model, document):
+                    node[key] = before
+            if isinstance(node, dict) and isinstance(key, str) and path:
+                node[key + HOSTILE] = node[key]
+                if not _takes(model, document):
+                    del node[key + HOSTILE]
+    return json.dumps(document)
+
+
+def _takes(model: type[RunRecord] | type[TurnRecord], document: Any) -> bool:
+    try:
+        model.model_validate_json(json.dumps(document))
+    except ValidationError:
+        return False
+    return True
+
+
+def test_nothing_of_a_hostile_run_is_executed(browser: Any, tmp_path: Path) -> None:
+    """Markup in every text of a run folder: the page opens as ever, no script of it runs, and nothing was blocked."""
+    run = make.write_run(tmp_path / "run", make.turns(4), gpu=True, audio=1)
+    (run / "run.json").write_text(_fill(RunRecord, (run / "run.json").read_text("utf-8")), "utf-8")
+    first, *others = (run / "turns.jsonl").read_text("utf-8").splitlines()
+    (run / "turns.jsonl").write_text("\n".join([_fill(TurnRecord, first), *others]) + "\n", "utf-8")
+    assert (run / "run.json").read_text("utf-8").count("onerror") > 30
+    assert (run / "turns.jsonl").read_text("utf-8").count("onerror") > 5
+    report.render_report(run, tmp_path / "run.html")
+    page, messages = _open(browser, (tmp_path / "run.html").as_uri())
+    page.on("dialog", lambda dialog: messages.append(dialog.message))
+    for summary in page.locator("summary").all():
+        summary.evaluate("element => element.click()")
+    assert messages == []
+    assert page.evaluate("window.hit === undefined")
+    assert page.locator("img, iframe, object, embed, a[href^='javascript']").count() == 0
+    page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

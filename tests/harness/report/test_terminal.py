@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 
+import pytest
 from rich.console import Console
+from rich.table import Table
+from turngap.export import markdown
 from turngap.model.agent_figures import AgentFigures, AgentGpu
 from turngap.model.figures import CostFigures
 from turngap.model.result import Check, Verdict
 from turngap.model.turn import Outcome
+from turngap.progress import PipeConsole
 from turngap.report.terminal import print_summary
+from turngap.store.folder import StoredRun
 from turngap.verdict.summary import compute_figures
+from turngap_agent.errors import UsageError
 
 from tests.harness import report_builders as make
 
@@ -123,3 +130,34 @@ def test_both_times_are_printed() -> None:
     rows = {name: [line for line in lines if line.startswith(f"{name} ")] for name in names}
     assert all(rows.values()), rows
     assert len(rows["substance gap"]) == 1
+
+
+CONTROLS = "\x1b]0;title\x07\x1b[2J\x9b31m\r\b\x7f\u202eend"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_others_say_does_nothing_to_the_terminal(is_terminal: bool) -> None:
+    """Agents, transcripts and run folders send control characters: they are signs to look at, in tables too."""
+    turns = make.turns(3)
+    record = make.run_record(turns, sentence=CONTROLS, notes=(CONTROLS,), reasons=(CONTROLS,))
+    target = io.StringIO()
+    console = PipeConsole(file=target, width=100, force_terminal=is_terminal)
+    print_summary(record, console, turns)
+    table = Table(CONTROLS)
+    table.add_row(CONTROLS)
+    console.print(table)
+    console.print(CONTROLS, highlight=False, markup=False)
+    text = re.sub(r"\x1b\[[\d;]*m", "", target.getvalue())  # the console's own colours
+    assert set(text) & set("\x1b\x07\x9b\r\b\x7f\u202e") == set()
+    assert text.count("\N{SYMBOL FOR ESCAPE}]0;title") >= 3
+    assert set(markdown.render_markdown(StoredRun(record, tuple(turns), ()))) & set("\x1b\x07\x9b\r\u202e") == set()
+
+
+def test_an_error_quotes_nothing_that_a_terminal_obeys() -> None:
+    """Neither control characters nor a line without end, whatever the message was made of."""
+    error = UsageError(f"a.yaml:1: {CONTROLS}{'x' * 5000}\nsecond")
+    first, second = str(error).split("\n")
+    assert first.startswith("a.yaml:1: \N{SYMBOL FOR ESCAPE}]0;title")
+    assert len(first) == 1000
+    assert set(first) & set("\x1b\x07\x9b\r\b\x7f\u202e") == set()
+    assert second == "second"

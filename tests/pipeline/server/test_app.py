@@ -175,6 +175,18 @@ async def test_a_host_that_is_no_host_is_refused(serve):
                 await websockets.connect(served.url, additional_headers={"Host": host})
 
 
+@pytest.mark.parametrize("host", ["a?b", "a/b", "a b", "", "ä", "<a>", "a#b", "a@b", "a:123456"])
+async def test_twiml_names_no_host_that_is_none(serve, host):
+    """Where nothing is signed, the stream's URL would be what a stranger put into the Host header."""
+    async with serve() as served, httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"{base(served)}/twilio/voice",
+            data=FORM,
+            headers={"X-Forwarded-Host": host.encode(), "Host": host.encode()},
+        )
+        assert answer.status_code == 400
+
+
 async def test_a_huge_form_is_refused(serve):
     """No webhook of Twilio's is larger than 64 KiB."""
     async with serve() as served, httpx.AsyncClient() as client:
