@@ -153,8 +153,13 @@ class ScoringProcess:
 
     def __init__(self) -> None:
         command = child.leashed(child.python_command("turngap.session.scoring_process"), nice=_NICE)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(command, **pipes, env=child.plain_environment(), start_new_session=True)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child.plain_environment(),
+            start_new_session=True,
+        )
         self._thread = ThreadPoolExecutor(1, "scoring")
         """Passes jobs on and waits for the answers, off the event loop."""
 
